@@ -9,7 +9,7 @@ from tests.support.api_bench import ApiBench
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make the API over a fresh database, with the top-level environment and chunks of ten characters."""
+    """Make the API over a fresh database, as the top-level environment, with chunks of ten characters."""
     made = ApiBench()
     yield made
     made.close()

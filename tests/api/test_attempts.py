@@ -1,4 +1,4 @@
-"""GET /api/tasks/{id}/attempts: each call that is known, where it is known, and no row for any of them."""
+"""`GET /api/tasks/{id}/attempts` shows each known call of a task, although no call has a row of its own."""
 
 import asyncio
 from collections.abc import Iterator
@@ -25,7 +25,10 @@ TABLES = ("tasks", "texts", "segments", "merges", "failures")
 
 
 class Troubled(ApiBench):
-    """A deployment whose model fails as `fails` says: by the text of a call, and which call for that text it is."""
+    """A deployment whose model fails the calls that `fails` lists.
+
+    A key of `fails` is the text of a call, and the number of the call among those for this text.
+    """
 
     def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
         self.model = Script(self._act)
@@ -41,11 +44,11 @@ class Troubled(ApiBench):
         return self._fails.get((call.user.strip(), self._asked[call.user]))
 
     def work_on(self, task_id: str) -> None:
-        """Let a worker work on a task until it ends or is given back."""
+        """Let a worker run a task until the task ends or the worker gives it back."""
         self.run(self.worker.run(key(task_id), HOST))
 
     def take(self, task_id: str, holder: str) -> Claim:
-        """Claim a task under a name."""
+        """Claim a task as the worker with this name."""
         claim = self.store.claim(key(task_id), holder=holder, host="", route=Route.QUEUE, lease_ms=180_000)
         made = self.run(claim)
         assert isinstance(made, Claim)
@@ -58,7 +61,7 @@ class Troubled(ApiBench):
 
 @pytest.fixture
 def troubled() -> Iterator[Troubled]:
-    """The second chunk fails twice, then it succeeds."""
+    """Make a deployment whose model fails the first two calls for the second chunk, and answers the third call."""
     made = Troubled({("two", 1): ModelUnavailable("the provider answered 503"), ("two", 2): ModelTimeout("no reply")})
     yield made
     made.close()
@@ -91,7 +94,10 @@ def said(attempts: list[Any]) -> list[tuple[object, ...]]:
 
 
 def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
-    """A failed call shows its cause, its own times, model and route. The chunk's success follows with its number."""
+    """A failed call shows its cause, its own times, model and route.
+
+    The log shows the chunk's successful call after the failed ones, with its number.
+    """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     read = page(troubled, task_id)
@@ -117,7 +123,10 @@ def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
 
 
 def test_the_log_of_a_task_without_failures_has_no_row() -> None:
-    """Five rows make a task of three chunks, with the log and without. Failed calls for one output have one row."""
+    """The log of calls adds no row to a task without failed calls: three chunks have three rows.
+
+    All failed calls for one output share one additional row.
+    """
     smooth, rough = Troubled(), Troubled({("two", at): ModelUnavailable("503") for at in (1, 2, 3)})
     made = {}
     for bench in (smooth, rough):
@@ -131,7 +140,7 @@ def test_the_log_of_a_task_without_failures_has_no_row() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
-    """Whatever the limit, all pages together have the calls in the same order."""
+    """All pages of any `limit` together list the calls that a single page lists, in the same order."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]
@@ -140,7 +149,10 @@ def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
 @pytest.mark.parametrize("limit", [1, 100])
 @pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
-    """Only the calls of this outcome are shown, over several pages too. The counts stay those of the whole task."""
+    """With `outcome`, the log shows only calls with this outcome, also over several pages.
+
+    The counts beside them are still those of all calls of the task.
+    """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     everything = page(troubled, task_id)
@@ -150,7 +162,10 @@ def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> N
 
 
 def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A page ends before its outputs are too large, but has one at least. All pages together have each call."""
+    """A page of calls ends before its outputs are too large together, but it has at least one call.
+
+    All pages of the log together have each call.
+    """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     everything = page(troubled, task_id)["attempts"]
@@ -161,7 +176,7 @@ def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.Mon
 
 
 def test_merge_levels_are_shown() -> None:
-    """A call that merges has its level. It comes after the calls for the chunks."""
+    """The log shows a merge's call with its level. A merge's call comes after the calls for the chunks."""
     bench = Troubled()
     task_id = bench.submit("one\n\ntwo\n\nthree", reduce="merge")["id"]
     bench.work_on(task_id)
@@ -173,7 +188,10 @@ def test_merge_levels_are_shown() -> None:
 
 
 def test_a_retry_keeps_the_log() -> None:
-    """What failed before a retry is still shown. The numbers begin anew, and so do the attempts of the chunk."""
+    """After a retry the log still shows the calls that failed before it.
+
+    The numbers of the calls begin at 1 again, and the chunk has all its attempts again.
+    """
     bench = Troubled({("two", 1): ModelRefused("the provider answered 404")})
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     bench.work_on(task_id)
@@ -190,7 +208,7 @@ def test_a_retry_keeps_the_log() -> None:
 
 
 def test_a_bulk_retry_keeps_the_log() -> None:
-    """A retry of many tasks does the same."""
+    """A bulk retry keeps the log of each task's calls, as a retry of one task does."""
     bench = Troubled({("one", 1): ModelRefused("the provider answered 404")})
     task_id = bench.submit("one")["id"]
     bench.work_on(task_id)
@@ -202,7 +220,10 @@ def test_a_bulk_retry_keeps_the_log() -> None:
 
 
 def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
-    """Announced calls are out while the worker has its lease, then in doubt. The takeover names them, too."""
+    """Announced calls count as out while their worker has its lease, and as in doubt afterwards.
+
+    After another worker has taken the task over, the log shows these calls as in doubt, too.
+    """
     bench = troubled
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     claim = bench.take(task_id, "first")
@@ -224,7 +245,10 @@ def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
 
 
 def test_calls_in_doubt_of_a_cancelled_task() -> None:
-    """A worker that gives its calls up names them. The log, the task and the bill agree."""
+    """If a worker gives up its calls because the task was cancelled, the log lists them as in doubt.
+
+    The log, the task and the bill agree on the calls in doubt.
+    """
     bench = Troubled(concurrency=2)
     bench.model.seconds = lambda number: 1.0 if number == 1 else 9.0
 
@@ -247,7 +271,10 @@ def test_calls_in_doubt_of_a_cancelled_task() -> None:
 
 
 def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
-    """Each takeover names only its own calls. The others are on the bill, and `unlisted`."""
+    """After a take-over the log lists only the calls in doubt of the previous claim.
+
+    Calls in doubt of earlier claims are on the bill, and the log counts them as `unlisted`.
+    """
     task_id = troubled.submit("one\n\ntwo")["id"]
     for holder in ("first", "second"):
         claim = troubled.take(task_id, holder)
@@ -266,7 +293,10 @@ def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
 
 
 def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
-    """It has no log: the latest failure is shown from its row, with times only while they are held."""
+    """If older code wrote a failure without a log, its row gives the latest failed call.
+
+    The call has times only if the row holds them.
+    """
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     bench.fail(task_id)
     (failed,) = page(bench, task_id, outcome="failed")["attempts"]
@@ -283,7 +313,7 @@ def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
 
 
 def test_an_entry_may_have_further_members(troubled: Troubled) -> None:
-    """Later code may write more about a failed call."""
+    """Present code reads a failed call's log entry that has additional members, which later code may write."""
     task_id = troubled.submit("two")["id"]
     troubled.work_on(task_id)
     before = page(troubled, task_id)
@@ -308,7 +338,7 @@ def test_the_latest_ten_failures_of_an_output_are_kept() -> None:
 
 
 def test_a_call_refused_for_good_is_the_last() -> None:
-    """A task that failed shows the call that ended it."""
+    """If a refused call fails its task, the log shows this call as the task's last one."""
     bench = Troubled({("two", 1): ModelRefused("the provider answered 401")})
     task_id = bench.submit("one\n\ntwo")["id"]
     bench.work_on(task_id)
@@ -319,7 +349,10 @@ def test_a_call_refused_for_good_is_the_last() -> None:
 
 
 def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
-    """An unknown, an erased and a malformed id are not found. The log goes with its task."""
+    """The log of an unknown, an erased or a malformed task id is 404.
+
+    Erasing a task also erases the log of its calls.
+    """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     assert troubled.call("DELETE", f"/api/tasks/{task_id}").status == 204
@@ -341,13 +374,16 @@ def test_a_task_that_is_gone_or_anothers(troubled: Troubled) -> None:
     ],
 )
 def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> None:
-    """A bad value names its parameter."""
+    """An invalid query parameter of the log is refused, and the error names the parameter."""
     reply = bench.call("GET", f"/api/tasks/{bench.submit()['id']}/attempts?{query}")
     assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
 
 
 def test_any_cursor_leads_on(troubled: Troubled) -> None:
-    """A cursor behind the last call leads to an empty page, and one between calls to those after it."""
+    """Any well-formed cursor of the log works.
+
+    A cursor behind the last call gives an empty page, and a cursor between two calls gives the calls after it.
+    """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     everything = page(troubled, task_id)["attempts"]
@@ -357,7 +393,10 @@ def test_any_cursor_leads_on(troubled: Troubled) -> None:
 
 
 def test_the_log_needs_the_scope_read() -> None:
-    """A key that only writes sees none of it, whatever it asks for. Another tenant's key finds no such task."""
+    """A key with only the scope `write` sees no part of a task's log, whatever parameters it sends.
+
+    For another tenant's key, the log of a task is 404.
+    """
     bench = ApiBench(keys=True)
     writer, reader = bearer(bench.make_key(Scope.WRITE)), bearer(bench.make_key(Scope.READ))
     theirs = bearer(bench.make_key(tenant="theirs"))

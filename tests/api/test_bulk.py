@@ -32,7 +32,7 @@ def cancel(bench: ApiBench, **fields: object) -> Reply:
 def failed(bench: ApiBench, code: TaskCode = TaskCode.MODEL_UNAVAILABLE, **fields: Any) -> dict[str, Any]:
     """Submit a task of three chunks and let it fail on its second chunk.
 
-    Each task is a second younger than the previous one.
+    Each task that this function makes is a second younger than the previous one.
     """
     bench.pass_seconds(1)
     task = bench.submit(**fields)
@@ -50,9 +50,9 @@ def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
 
 
 def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
-    """Failed tasks keep their chunks, and the bulk retry sends the tasks off.
+    """A bulk retry puts failed tasks back with their finished chunks, and sends them off.
 
-    Ended and unfinished tasks stay as they are.
+    A bulk retry leaves unfinished tasks, and tasks that ended otherwise, unchanged.
     """
     ours = [failed(bench), failed(bench, TaskCode.MODEL_REFUSED)]
     pending, completed, cancelled = bench.submit(), bench.submit(), bench.submit()
@@ -73,14 +73,17 @@ def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
 
 
 def test_a_repetition_puts_nothing_back_again(bench: ApiBench) -> None:
-    """A repetition after a lost answer does no harm."""
+    """If a bulk retry is repeated, for example after a lost answer, it puts no task back a second time."""
     failed(bench)
     assert data(retry(bench)) == {"retried": 1, "more": False}
     assert data(retry(bench)) == {"retried": 0, "more": False}
 
 
 def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
-    """A retry can choose by `errorCode` and by both ends of the time of creation, which are exclusive."""
+    """A bulk retry can select tasks by `errorCode`, `createdAfter` and `createdBefore`.
+
+    `createdAfter` and `createdBefore` of a bulk retry are both exclusive.
+    """
     first, second, third = failed(bench), failed(bench, TaskCode.MODEL_TIMEOUT), failed(bench)
     assert data(retry(bench, createdAfter=first["createdAt"], createdBefore=third["createdAt"]))["retried"] == 1
     assert statuses(bench, first, second, third) == ["failed", "pending", "failed"]
@@ -91,7 +94,7 @@ def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
 
 
 def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> None:
-    """The oldest tasks come first, and `more` is true until no task is left."""
+    """A bulk retry puts back at most 100 tasks, oldest first, and answers `more: true` while tasks are left."""
     tasks = [failed(bench) for _ in range(limits.BULK_TASKS_MOST + 1)]
     assert data(retry(bench)) == {"retried": limits.BULK_TASKS_MOST, "more": True}
     assert statuses(bench, tasks[0], tasks[-2], tasks[-1]) == ["pending", "pending", "failed"]
@@ -99,10 +102,10 @@ def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> Non
 
 
 def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -> None:
-    """A dry run counts tasks and calls: two chunks are left of each task, with three attempts.
+    """A dry run of a bulk retry counts the tasks and the calls that they may need, and changes nothing.
 
-    A merge of three outputs takes at least one call and at most two. A budget limits the calls: of seven, five are
-    spent.
+    In this test each task has two chunks left, of up to three attempts each, and the merge of three outputs takes one
+    or two calls. A task's budget limits its calls: five of its seven calls are spent, so at most two more are counted.
     """
     failed(bench)
     failed(bench, reduce="merge")
@@ -121,7 +124,7 @@ def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -
 
 
 def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
-    """A task that needs a larger budget is skipped by a bulk retry and keeps its error code."""
+    """A bulk retry skips a task whose budget is too small, names it, and leaves its error code as it is."""
     task = bench.submit(maxModelCalls=3)
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Fail(bench.settings.retention_ms, exhausted(3)))
     assert data(retry(bench)) == {"retried": 0, "more": False}
@@ -133,7 +136,7 @@ def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
 def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
     """A bulk retry puts back only as many tasks as the limit allows.
 
-    If the limit allows no task, the answer is 429, as for one task.
+    If the tenant's limit allows no further task, a bulk retry is answered 429, like a retry of one task.
     """
     tasks = [failed(bench) for _ in range(3)]
     bench.submit()
@@ -145,7 +148,7 @@ def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
 
 
 def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
-    """If routes refuse, the tasks stay due, and the next sweep finds them."""
+    """If the routes refuse retried tasks, these tasks stay due, and the next sweep finds them."""
     tasks = [failed(bench) for _ in range(3)]
     for sender in bench.senders:
         sender.refuses = True
@@ -155,7 +158,7 @@ def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
 
 
 def test_one_direct_run_is_begun(bench: ApiBench) -> None:
-    """An invocation makes one direct run at a time, and the other tasks are due at once."""
+    """On the direct route a bulk retry begins the run of one task only, and its other tasks are due at once."""
     tasks = [failed(bench) for _ in range(3)]
     direct = bench.senders[1]
     bench.senders[0].refuses = True
@@ -168,7 +171,10 @@ def test_one_direct_run_is_begun(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: When) -> None:
-    """A write whose answer was lost is sent again, and the answer reports the effect of both."""
+    """If D1's answer to a bulk write is lost, the write is sent again, and each changed task counts once.
+
+    The answer to the client counts the tasks that either send has changed.
+    """
     failed(bench)
     bench.database.fail(NETWORK_LOST, when, 1, passing=1)
     assert data(retry(bench)) == {"retried": 1, "more": False}
@@ -180,9 +186,9 @@ def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: W
 
 
 def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
-    """Pending and processing tasks are cancelled.
+    """A bulk cancellation cancels pending and processing tasks.
 
-    Ended tasks stay unchanged, and a repeated cancellation finds no task.
+    A bulk cancellation leaves ended tasks unchanged, and a repeated one finds no task.
     """
     pending, working, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(working["id"], 1)
@@ -196,7 +202,7 @@ def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> N
 
 @pytest.mark.parametrize("status", ["pending", "processing"])
 def test_a_cancellation_chooses_by_status_and_time(bench: ApiBench, status: str) -> None:
-    """A cancellation can choose by `status` and by the ends of the time of creation."""
+    """A bulk cancellation can select tasks by `status`, `createdAfter` and `createdBefore`."""
     tasks = []
     for _ in range(2):
         bench.pass_seconds(1)
@@ -210,7 +216,7 @@ def test_a_cancellation_chooses_by_status_and_time(bench: ApiBench, status: str)
 
 
 def test_a_dry_run_counts_what_goes_on(bench: ApiBench) -> None:
-    """A dry run counts the unfinished tasks and changes nothing."""
+    """A dry run of a bulk cancellation counts the unfinished tasks and changes nothing."""
     bench.submit()
     failed(bench)
     reply = cancel(bench, dryRun=True)
@@ -219,7 +225,7 @@ def test_a_dry_run_counts_what_goes_on(bench: ApiBench) -> None:
 
 
 def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> None:
-    """`more` is true until no task is left."""
+    """A bulk cancellation cancels at most 100 tasks, and answers `more: true` until no task is left."""
     for _ in range(limits.BULK_TASKS_MOST + 1):
         bench.submit("x")
     assert data(cancel(bench)) == {"cancelled": limits.BULK_TASKS_MOST, "more": True}
@@ -227,9 +233,9 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 
 
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
-    """The answer waits until the last announced calls can no longer start.
+    """The answer to a bulk cancellation waits until no announced call of the cancelled tasks can start any more.
 
-    If the database is slow, the cancellation is answered with 503.
+    If the database is so slow that this wait is too long, the bulk cancellation is answered 503.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])
@@ -249,7 +255,7 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
 
 
 def on_objects(bench: ApiBench, count: int) -> list[str]:
-    """Let objects work on this many tasks. Returns their keys."""
+    """Make this many tasks that objects have claimed. Return the tasks' keys."""
     tasks = [bench.submit("x")["id"] for _ in range(count)]
     for task in tasks:
         bench.begin(task, 0)
@@ -258,9 +264,9 @@ def on_objects(bench: ApiBench, count: int) -> list[str]:
 
 
 def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
-    """Each object gets a notice with the fence under which it worked.
+    """After a bulk cancellation each object that works on a cancelled task gets a notice with the fence of its claim.
 
-    For a task of the queue, no object gets a call.
+    A cancelled task of the queue's route causes no call to an object.
     """
     tasks = on_objects(bench, 3)
     bench.submit()
@@ -269,9 +275,9 @@ def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
 
 
 def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Objects are notified six at a time, while subrequests and time are left.
+    """A bulk cancellation notifies objects six at a time, while the invocation has subrequests and time left.
 
-    Objects without a notice must check their tasks themselves.
+    An object without a notice notices the end when it checks its task itself.
     """
     at_once, most_at_once = 0, 0
 
@@ -304,7 +310,7 @@ def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monk
 
 
 def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
-    """Another tenant's tasks are neither put back, nor cancelled, nor counted."""
+    """A tenant's bulk requests neither put back, nor cancel, nor count another tenant's tasks."""
     bench = ApiBench(keys=True)
     ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))
     task = data(bench.call("POST", "/api/tasks", {"input": "one\n\ntwo"}, ours))
@@ -331,7 +337,7 @@ def test_a_tenants_requests_reach_its_own_tasks_only() -> None:
     ],
 )
 def test_what_is_refused(bench: ApiBench, path: str, body: str, field: str | None) -> None:
-    """A bulk request names each wrong field in its error, and changes nothing."""
+    """An invalid bulk request gets an error that names each wrong field, and changes no task."""
     failed(bench)
     bench.submit()
     reply = bench.call("POST", path, body.encode())
@@ -344,7 +350,7 @@ def test_what_is_refused(bench: ApiBench, path: str, body: str, field: str | Non
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
 def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
-    """A request without a body is refused: it must not mean all tasks."""
+    """A bulk request without a body is refused, so that a missing body never means all tasks."""
     bench.submit()
     assert bench.call("POST", path).status == 400
     assert len(bench.database.rows("SELECT 1 FROM tasks WHERE status = 'pending'")) == 1
@@ -352,14 +358,17 @@ def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
 def test_the_paths_are_no_tasks(bench: ApiBench, path: str) -> None:
-    """Another method on a bulk path gets 405; the path's last segment is not taken for a task's id."""
+    """A bulk path with another method than POST gets 405.
+
+    `retry` and `cancel` at the end of the path are not taken for task ids.
+    """
     for method in ("GET", "DELETE", "PUT"):
         reply = bench.call(method, path)
         assert (reply.status, reply.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
 def test_each_task_has_a_line_and_the_request_one_more(bench: ApiBench) -> None:
-    """The log says what happened to each task, with its tenant and the request."""
+    """A bulk request logs one line for each changed task and one for the request, with tenant and request id."""
     ours = failed(bench)
     bench.pass_seconds(1)
     going = bench.submit()

@@ -16,7 +16,7 @@ FIRST_CALLS = [{"level": 0, "index": index} for index in range(3)]
 
 
 class SlowModel:
-    """A model that takes virtual time."""
+    """A model whose calls take virtual time."""
 
     name = "slow"
     default_model = "slow"
@@ -34,7 +34,7 @@ def shown(bench: ApiBench, task_id: str) -> dict:
 
 
 def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
-    """The times of a chunk are by the database's clock, and within the task's own times."""
+    """A chunk shows its call's start and end by the database's clock, within the task's own start and end."""
     bench = ApiBench()
     bench.pass_seconds(3)
     task = bench.submit()
@@ -57,10 +57,10 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
 
 
 def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
-    """Announced calls are out while their worker has its lease, and in doubt after that.
+    """A task lists its announced calls as in flight while its worker has the lease, and as in doubt after that.
 
-    The calls stay in doubt when another worker takes the task over. The calls that the second worker announces are in
-    flight.
+    When a second worker takes the task over, the first worker's calls stay listed as in doubt. The calls that the
+    second worker announces are listed as in flight.
     """
     task = bench.submit()
     assert task["calls"] == {"announcedAt": None, "out": [], "inDoubt": []}

@@ -1,4 +1,4 @@
-"""The log has a line for each change that a client makes, with tenant and request, and no secret."""
+"""The Worker logs each change that a client makes, with tenant and request id, and without any secret."""
 
 import json
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def lines(bench: ApiBench, request: str) -> list[dict[str, Any]]:
 def test_each_change_has_one_line(bench: ApiBench) -> None:
     """Submitting, replaying, cancelling, retrying and deleting tasks, and making and deleting keys, log one line each.
 
-    Each line has event, tenant, request and subject.
+    Each log line of a change has event, tenant, request id and subject.
     """
     secret = bench.make_key(tenant="acme")
     steps = iter(range(100))
@@ -77,7 +77,7 @@ def test_each_change_has_one_line(bench: ApiBench) -> None:
 
 
 def test_what_changes_nothing_has_no_line(bench: ApiBench) -> None:
-    """No line comes from cancelling a cancelled task, retrying an unfinished one, or deleting a missing one."""
+    """No line is logged for cancelling a cancelled task, retrying an unfinished one, or deleting a missing one."""
     headers = bearer(bench.make_key())
     task = data(bench.call("POST", "/api/tasks", {"input": "x"}, headers))
     assert bench.call("POST", task["links"]["retry"], None, headers | {"x-request-id": "retry"}).status == 409

@@ -1,4 +1,4 @@
-"""Refusals below `/v1` have OpenAI's shape and our codes, and keep SDKs from useless repetitions."""
+"""Refusals below `/v1` have OpenAI's shape and onceover's codes, and keep SDKs from useless repetitions."""
 
 import httpx2
 import openai
@@ -18,13 +18,13 @@ CLIENT = openai.OpenAI(api_key="x", base_url="http://localhost/v1")
 
 
 def retries(reply: Reply) -> bool:
-    """Return whether the SDK sends the request again after this answer, by its own rule."""
+    """Return whether the SDK would send the request again after this answer, by the SDK's own rule."""
     answer = httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body.encode())
     return CLIENT._should_retry(answer)
 
 
 def raised(reply: Reply) -> openai.APIStatusError:
-    """Return the error that the SDK raises for an answer."""
+    """Return the error that the SDK raises for this answer."""
     request = httpx2.Request("POST", "http://localhost/v1/responses")
     answer = httpx2.Response(reply.status, headers=dict(reply.headers), content=reply.body.encode(), request=request)
     return CLIENT._make_status_error_from_response(answer)
@@ -45,7 +45,7 @@ def raised(reply: Reply) -> openai.APIStatusError:
     ],
 )
 def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: str):
-    """Every refusal below /v1 has OpenAI's shape, for unknown paths and methods too."""
+    """Every refusal below `/v1` has OpenAI's shape, also for an unknown path or method."""
     reply = bench.call(method, path)
     error = data(reply)["error"]
     assert (reply.status, error["code"], error["param"]) == (status, code, None)
@@ -56,12 +56,12 @@ def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: s
 
 @pytest.mark.parametrize("path", ["/v1x", "/V1/responses", "//v1/responses", "/api/v1/responses"])
 def test_what_is_not_below_v1_has_problems(bench: ApiBench, path: str):
-    """A path that only resembles `/v1` gets a problem of the native API."""
+    """An unknown path that only resembles `/v1` gets a problem of the native API."""
     assert data(bench.call("GET", path))["code"] == "not_found"
 
 
 def test_a_misconfigured_deployment_says_so_in_the_shape():
-    """The path decides the shape even if the configuration is too bad to create an Api."""
+    """A misconfigured deployment also answers paths below `/v1` in OpenAI's shape, though it has no `Api` object."""
     reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of"), "POST", {}, "http://h/v1/responses")
     assert data(reply)["error"]["code"] == "bad_configuration"
     assert not retries(reply)
@@ -78,7 +78,7 @@ def test_a_misconfigured_deployment_says_so_in_the_shape():
     ],
 )
 def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again: bool):
-    """An SDK repeats only requests that may succeed within its patience."""
+    """After an error of the database an SDK repeats only requests that may succeed while it still tries."""
     bench.database.fail(message, times=10)
     reply = bench.call("POST", "/v1/responses", BODY)
     assert data(reply)["error"]["code"] == code
@@ -90,9 +90,9 @@ def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again
 
 @pytest.mark.parametrize(("limit", "again"), [("tasks_in_flight_most", True), ("characters_a_day_most", False)])
 def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
-    """A place among the tasks in flight becomes free soon.
+    """An SDK repeats a request that was refused for too many tasks in flight, since a task may end soon.
 
-    The next day's allowance comes too late for an SDK's patience.
+    An SDK does not repeat a request that was refused for the day's characters, since new ones come too late for it.
     """
     bench.limit(**{limit: 1})
     bench.call("POST", "/v1/responses", BODY)
@@ -103,7 +103,7 @@ def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
 
 
 def test_a_deployment_without_webhooks(bench: ApiBench):
-    """An operator must set WEBHOOK_KEY first, so sending the request again is useless."""
+    """Without WEBHOOK_KEY an SDK does not repeat its request, since only an operator can set the variable."""
     bench.limit(webhook_key=None)
     fields = {"name": "a", "url": "https://a.example.com/", "event_types": ["task.failed"]}
     reply = bench.call("POST", "/v1/webhook_endpoints", fields)
@@ -112,7 +112,7 @@ def test_a_deployment_without_webhooks(bench: ApiBench):
 
 
 def test_keys(bench: ApiBench):
-    """The SDK raises an error of its own if no key exists, if the request has none, and if a scope is missing."""
+    """The SDK raises separate errors for a deployment without keys, a request without a key, and a missing scope."""
     keyed = ApiBench(keys=True)
     none_yet = keyed.call("POST", "/v1/responses", BODY)
     assert (none_yet.status, data(none_yet)["error"]["code"]) == (503, "not_configured")
@@ -129,14 +129,14 @@ def test_keys(bench: ApiBench):
 
 
 def test_the_sdk_reads_code_and_param(bench: ApiBench):
-    """The SDK's error has our code and parameter."""
+    """The error that the SDK raises has onceover's code and the name of the wrong parameter."""
     error = raised(bench.call("POST", "/v1/responses", BODY | {"tools": [{"type": "web_search"}]}))
     assert isinstance(error, openai.BadRequestError)
     assert (error.code, error.param, error.type) == ("unsupported_parameter", "tools", "invalid_request_error")
 
 
 def test_nothing_in_the_answer_asks_for_a_repetition(bench: ApiBench):
-    """Neither the native API nor a successful answer has the headers that make SDKs repeat."""
+    """Neither the native API's answers nor successes below `/v1` have the headers that make SDKs repeat requests."""
     assert "x-should-retry" not in bench.call("POST", "/v1/responses", BODY).headers
     bench.database.fail("no such table: tasks", times=10)
     assert "x-should-retry" not in bench.call("POST", "/api/tasks", {"input": "x"}).headers

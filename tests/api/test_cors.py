@@ -1,4 +1,4 @@
-"""Cross-origin requests: nothing is allowed unless an origin is listed, and then only for that origin."""
+"""CORS: an answer allows cross-origin reading only to an origin that CORS_ORIGINS lists."""
 
 import re
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ CALLS = [
 
 @pytest.fixture
 def shared() -> Iterator[ApiBench]:
-    """The API with two listed origins."""
+    """Make the API with two listed origins."""
     settings = Settings(provider="demo", cors_origins=frozenset({LISTED, "http://localhost:5173"}))
     made = ApiBench(settings=settings)
     yield made
@@ -51,7 +51,7 @@ def preflight(origin: str, method: str = "POST") -> dict[str, str]:
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) -> None:
-    """Without listed origins no answer has CORS headers, whatever the request asks."""
+    """Without listed origins no answer has CORS headers, whatever headers the request has."""
     reply = bench.call(method, path, headers=preflight(LISTED))
     assert reply.status == status
     assert not {*ON_ANSWERS, *ON_PREFLIGHTS} & set(reply.headers)
@@ -59,7 +59,10 @@ def test_off_by_default(bench: ApiBench, method: str, path: str, status: int) ->
 
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: str, path: str, status: int) -> None:
-    """Successes and problems alike name the origin and the headers that a page needs, but never credentials."""
+    """Successes and problems alike allow a listed origin, and expose the headers that a page needs.
+
+    No answer allows credentials.
+    """
     reply = shared.call(method, path, headers={"origin": LISTED})
     assert reply.status == status
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
@@ -91,9 +94,9 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
 )
 @pytest.mark.parametrize(("method", "path", "status"), CALLS)
 def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, origin: str | None) -> None:
-    """Any other origin, however similar to a listed one, gets only `Vary`.
+    """For an origin that is not listed, however similar to a listed one, the only CORS header is `Vary`.
 
-    The content of such an answer is the same as without CORS.
+    The body and status for an unlisted origin are the same as without CORS.
     """
     headers = {} if origin is None else preflight(origin)
     reply = shared.call(method, path, headers=headers)
@@ -110,9 +113,9 @@ def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, 
     ],
 )
 def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
-    """A preflight learns the path's methods and the headers that a request may have.
+    """A preflight's answer names the path's methods and the headers that a request may have.
 
-    A preflight makes no call of the database.
+    A preflight makes no call to the database.
     """
     reply = shared.call("OPTIONS", path, headers=preflight(LISTED))
     assert (reply.status, reply.body) == (204, "")
@@ -126,19 +129,19 @@ def test_preflight(shared: ApiBench, path: str, methods: str) -> None:
 
 
 def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
-    """A page may send every header that the installed SDK for JavaScript has in its code."""
+    """CORS allows every request header that occurs in the installed JavaScript SDK's code."""
     reply = shared.call("OPTIONS", "/v1/responses", headers=preflight(LISTED))
     sendable = {name.lower() for name in reply.headers["Access-Control-Allow-Headers"].split(", ")}
     code = "".join(path.read_text("utf-8") for path in SDK.rglob("*.js"))
     sent = {name.lower() for name in re.findall(r"['\"]((?:X-Stainless|OpenAI)-[A-Za-z-]+)['\"]", code)}
     assert {"x-stainless-retry-count", "openai-organization"} <= sent
     assert sent - ONLY_ANSWERED - {"openai-beta"} <= sendable
-    # the header that a browser sets itself, and two of the SDK for Python, for pages that run it
+    # A browser itself sets the first of these headers. The SDK for Python sends the others, for pages that run it.
     assert {"user-agent", "x-stainless-async", "x-stainless-read-timeout"} <= sendable
 
 
 def test_preflight_of_an_unknown_path(shared: ApiBench) -> None:
-    """An unknown path is 404 to a preflight too, which a browser treats as a refusal."""
+    """A preflight for an unknown path is answered 404, which a browser treats as a refusal."""
     reply = shared.call("OPTIONS", "/nowhere", headers=preflight(LISTED))
     assert reply.status == 404
     assert not set(ON_PREFLIGHTS) & set(reply.headers)

@@ -10,7 +10,7 @@ from local.node import ROOT
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Make a folder with the generated documents, and the file from which one of them is made."""
+    """Make a folder with copies of the generated documents, and of the file from which one of them is made."""
     for path in (*docs.generated(ROOT), claims_page.CLAIMS):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((ROOT / path).read_text(encoding="utf-8"), encoding="utf-8")
@@ -18,12 +18,12 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_page_is_current() -> None:
-    """The page of the API is the one that `make docs` writes from the present code."""
+    """docs/api.md is exactly what `make docs` would write from the present code."""
     assert (ROOT / docs.API).read_text(encoding="utf-8") == docs.generated(ROOT)[docs.API]
 
 
 def test_every_generated_document_is_current() -> None:
-    """`make docs` would change no file."""
+    """`make docs` would change no generated document."""
     assert docs.outdated(ROOT) == {}
 
 
@@ -33,7 +33,10 @@ def test_every_generated_document_is_current() -> None:
 def test_a_document_that_is_not_current_is_told_and_mended(
     path: Path, word: str, copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`--check` names the outdated document and changes nothing. Without `--check` the document is rewritten."""
+    """With `--check` the generator names an outdated document and changes no file.
+
+    Without `--check` the generator rewrites the outdated document.
+    """
     current = (copy / path).read_text(encoding="utf-8")
     spoilt = current.replace(word, "waiting")
     (copy / path).write_text(spoilt, encoding="utf-8")
@@ -44,14 +47,14 @@ def test_a_document_that_is_not_current_is_told_and_mended(
 
     assert docs.main([], copy) == 0
     assert capsys.readouterr().out == f"Wrote {path}\n"
-    # The generated part is as it was; the prose around the diagram and the table is not generated and stays.
+    # The generator restores the diagram and the table, and keeps a change to the prose around them.
     assert docs.outdated(copy) == {}
     if path == docs.API:
         assert (copy / path).read_text(encoding="utf-8") == current
 
 
 def test_a_document_without_a_place_for_its_diagram_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make docs` writes nothing if the diagram has no place in the document, or two places."""
+    """`make docs` writes nothing if the document has no place for its diagram, or two places."""
     text = (copy / docs.STATE_MACHINE).read_text(encoding="utf-8")
     for spoilt, found in (("no diagram", 0), (text + text, 2)):
         (copy / docs.STATE_MACHINE).write_text(spoilt, encoding="utf-8")
@@ -61,7 +64,7 @@ def test_a_document_without_a_place_for_its_diagram_is_an_error(copy: Path, caps
 
 
 def test_a_document_without_a_place_for_its_table_is_an_error(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`make docs` writes nothing if the table has no place in the document, or two places."""
+    """`make docs` writes nothing if the document has no place for its table, or two places."""
     text = (copy / docs.VERIFICATION).read_text(encoding="utf-8")
     for spoilt in ("no table", text + text):
         (copy / docs.VERIFICATION).write_text(spoilt, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""POST /api/tasks?dryRun=true: the plan that the task would have. Nothing is done."""
+"""`POST /api/tasks?dryRun=true` answers with the plan of a task and makes no task. Nothing is done."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ REFUSED: list[tuple[object, int]] = [
 
 
 def plan(bench: ApiBench, body: object) -> Any:
-    """Ask for a plan, and fail if it is refused."""
+    """Ask for a plan, and fail the test if the API refuses."""
     reply = bench.call("POST", "/api/tasks?dryRun=true", body)
     assert reply.status == 200, reply
     assert set(reply.headers) & {"Location", "Retry-After"} == set()
@@ -44,7 +44,7 @@ def plan(bench: ApiBench, body: object) -> Any:
 
 @pytest.mark.parametrize("body", BODIES)
 def test_plan_is_what_the_task_then_has(bench: ApiBench, body: dict[str, Any]) -> None:
-    """A plan's chunks and calls equal those of the task that the same body makes."""
+    """A plan has the same chunks and the same minimum of calls as the task that the same body makes."""
     found = plan(bench, body)
     task = bench.submit(text=body["input"], **{name: value for name, value in body.items() if name != "input"})
     assert found["minimumCalls"] == task["usage"]["minimumCalls"]
@@ -55,7 +55,7 @@ def test_plan_is_what_the_task_then_has(bench: ApiBench, body: dict[str, Any]) -
 
 
 def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
-    """Each chunk's call takes its text and the instructions as input, the default ones too."""
+    """A plan's input tokens count, for each chunk's call, its text and the instructions, default ones included."""
     one = {"input": "x" * 8, "instructions": "y" * 4, "chunk": {"maxChars": 4}}
     assert plan(bench, one)["estimatedTokens"] == 2 * (1 + 1)
     default = -(-len(DEFAULT_INSTRUCTIONS) // 4)
@@ -63,7 +63,7 @@ def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
 
 
 def test_nothing_is_done(bench: ApiBench) -> None:
-    """A dry run makes no call of D1, no send, no row, and no log line with the text.
+    """A dry run makes no D1 call, sends no message, writes no row, and logs no line with the text.
 
     An unreachable database changes nothing.
     """
@@ -87,7 +87,7 @@ def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
 
 @pytest.mark.parametrize("query", ["dryRun=1", "dryRun=True", "dryRun=yes", "dryRun=true&dryRun=true", "dryrun=true"])
 def test_bad_parameter(bench: ApiBench, query: str) -> None:
-    """Any value except true and false is refused by name, and no task is submitted by mistake."""
+    """`dryRun` with any value except true and false is refused by name, so no task is submitted by mistake."""
     reply = bench.call("POST", f"/api/tasks?{query}", {"input": "x"})
     assert reply.status == 422
     assert data(reply)["errors"][0]["field"].lower() == "dryrun"
@@ -96,14 +96,15 @@ def test_bad_parameter(bench: ApiBench, query: str) -> None:
 
 @pytest.mark.parametrize("query", ["dryRun=false", "dryRun="])
 def test_false_submits(bench: ApiBench, query: str) -> None:
-    """With `false`, or without a value for the parameter, the request is a submission."""
+    """With `dryRun=false`, or `dryRun` without a value, the request submits a task."""
     assert bench.call("POST", f"/api/tasks?{query}", {"input": "x"}).status == 202
 
 
 def test_largest_plan() -> None:
-    """A plan with the most chunks works: each chunk overlaps the previous chunk in all but one character.
+    """A plan with the largest number of chunks is answered.
 
-    The body of this request is nearly as large as allowed.
+    In this test each chunk repeats all but one character of the previous chunk, and the body is nearly as large as
+    allowed.
     """
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
     most = limits.CHUNKS_MOST

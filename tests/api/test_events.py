@@ -1,4 +1,4 @@
-"""`GET /api/tasks/{id}/events`: what a client of the stream receives, when, and what it costs."""
+"""`GET /api/tasks/{id}/events`: which events a stream sends, when it sends them, and what it costs."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -24,14 +24,17 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """The API on the paid plan."""
+    """Make the API on the paid plan."""
     made = ApiBench(settings=PAID)
     yield made
     made.close()
 
 
 class Stream:
-    """A client of a stream in the background of a bench: its events, and their times, in the bench's seconds."""
+    """A client that reads one stream in the background of a bench.
+
+    A `Stream` keeps the events that it receives, and their times in the bench's seconds.
+    """
 
     def __init__(self, bench: ApiBench, task: Mapping[str, Any], after: str = "", **headers: str) -> None:
         self.came: list[tuple[float, str]] = []
@@ -63,7 +66,7 @@ class Stream:
 
     @property
     def retry(self) -> list[int]:
-        """Return the milliseconds that the stream's `retry:` names for the client's reconnection."""
+        """Return the milliseconds that the stream's `retry:` tells the client to wait before it reconnects."""
         return [each for each in events_of(self.text.split("\n")) if isinstance(each, int)]
 
     def named(self, *names: str) -> list[Received]:
@@ -72,14 +75,14 @@ class Stream:
 
 
 def numbered(stream: Stream) -> list[tuple[str | None, object]]:
-    """Return the contents of the events with an id, and their ids."""
+    """Return the contents of the events that have an id, and their ids."""
     return [(each.id, each.json.get("output", each.json["status"])) for each in stream.named("status", "chunk")]
 
 
 def record(
     bench: ApiBench, claim: Claim, *indices: int, end: bool = False, known: dict[int, str] | None = None
 ) -> None:
-    """Let a worker write the outputs of chunks, in addition to those that it wrote before."""
+    """Let a worker write the outputs of these chunks; outputs that it wrote before stay."""
     step = Finish(1_000_000) if end else Continue(180_000)
     done = {index: f"output {index}" for index in indices}
     bench.work(claim, done, step, completed=len(known or {}) + len(done))
@@ -88,14 +91,20 @@ def record(
 
 
 def held(bench: ApiBench) -> dict[str, Any]:
-    """Make a task whose worker has finished its first chunk, and has the task for hours."""
+    """Make a task whose worker has finished the first chunk.
+
+    The worker's lease on the task lasts for hours.
+    """
     task = bench.submit()
     bench.work(bench.claim(task["id"]), {0: "output 0"}, Continue(100_000_000))
     return task
 
 
 def test_events_come_as_they_happen(bench: ApiBench):
-    """The stream sends each chunk within two seconds, in the order of the text, whatever the order of the ends."""
+    """The stream sends each finished chunk within two seconds.
+
+    The chunks come in the order of the text, whatever the order in which their calls end.
+    """
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     stream = Stream(bench, task)
     bench.pass_seconds(3)
@@ -129,7 +138,10 @@ def test_events_come_as_they_happen(bench: ApiBench):
 
 @pytest.mark.parametrize("by", ["header", "query"])
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
-    """A stream continues after any event, with the same ids and bytes, both before the task's end and after it."""
+    """A client can resume a stream after any event, and gets the following events with the same ids and bytes.
+
+    A stream can be resumed so before the task's end and after it.
+    """
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     bench.begin(task["id"], 3)
     early = Stream(bench, task)
@@ -150,7 +162,10 @@ def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
 
 
 def test_the_header_is_newer_than_the_query(bench: ApiBench):
-    """When a browser reconnects by itself it sends its original URL, and the header with the last id."""
+    """`Last-Event-ID` wins over `after` in the URL.
+
+    A browser that reconnects by itself repeats its original URL, and has the last id only in the header.
+    """
     task = bench.submit()
     bench.complete(task["id"])
     stream = Stream(bench, task, after="0-1", last_event_id="0-10")
@@ -163,7 +178,10 @@ def test_the_header_is_newer_than_the_query(bench: ApiBench):
 )
 @pytest.mark.parametrize("by", ["header", "query"])
 def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
-    """An invalid id, or the id of an event that the task has not had, is 422 before anything is streamed."""
+    """An invalid event id gets 422, before any event is streamed.
+
+    The id of an event that the task has not had gets 422, too.
+    """
     task = bench.submit()
     bench.begin(task["id"], 2)
     path = task["links"]["events"]
@@ -176,14 +194,17 @@ def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
 
 
 def test_an_unknown_task_is_404(bench: ApiBench):
-    """An unknown or impossible task id is 404. HEAD opens no stream."""
+    """The stream of an unknown or impossible task id is 404. HEAD opens no stream."""
     assert bench.call("GET", "/api/tasks/01a0c450-6c00-7031-b233-343536373839/events").status == 404
     assert bench.call("GET", "/api/tasks/x/events").status == 404
     assert bench.call("HEAD", bench.submit()["links"]["events"]).status == 200
 
 
 def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
-    """A client that received the failed end gets the new generation, and the chunks that it lacks."""
+    """A retry begins a new generation of events.
+
+    After a retry a client that has seen the failed end gets only the chunks that it lacks.
+    """
     task = bench.submit()
     bench.fail(task["id"])
     failed = Stream(bench, task)
@@ -193,7 +214,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
     again = Stream(bench, task, after="0-5")
     assert bench.call("POST", task["links"]["retry"]).status == 202
     bench.run(again.reading)
-    assert numbered(again) == []  # the task's end came before the retry, so the stream repeats none of it
+    assert numbered(again) == []  # the task ended before the retry, so the stream sends this end only once
 
     live = Stream(bench, task, after="0-5")
     bench.pass_seconds(3)
@@ -207,7 +228,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
         resumed = Stream(bench, task, after=event_id)
         bench.run(resumed.reading)
         assert numbered(resumed) == rest[at:]
-    late = Stream(bench, task, after="0-4")  # the stream has not yet sent how the first generation ended
+    late = Stream(bench, task, after="0-4")  # the stream has not yet sent the end of the first generation
     bench.run(late.reading)
     assert numbered(late) == [("1-3", "pending"), *rest]
     fresh = Stream(bench, task)
@@ -216,7 +237,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
 
 
 def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench):
-    """After a retry a new client gets no chunk before `processing`, and then all chunks at once."""
+    """After a retry a new client gets no chunk before the status `processing`, and then all finished chunks at once."""
     task = bench.submit()
     bench.fail(task["id"])
     assert bench.call("POST", task["links"]["retry"]).status == 202
@@ -225,14 +246,17 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
     assert numbered(stream) == [("1-0", "pending")]
     rows = bench.meter.rows_read
     bench.pass_seconds(30)
-    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker reads no output between the two events
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between these two events
     bench.claim(task["id"])
     bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
     assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
 
 
 def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
-    """The second chunk failed for good. The third chunk is finished and readable, and its event comes after a retry."""
+    """While the second chunk has failed for good, the stream sends no event for the finished third chunk.
+
+    The third chunk can be read all the same, and its event comes after a retry of the task.
+    """
     task = bench.submit()
     claim = bench.claim(task["id"])
     bench.work(claim, {0: "output 0", 2: "output 2"}, Continue(180_000))
@@ -244,7 +268,7 @@ def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
 
 
 def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """If there are more outputs than one read allows, several reads follow each other."""
+    """If a task has more outputs than one read may return, the stream makes several reads in a row."""
     monkeypatch.setattr(limits, "EVENT_CHUNKS_AT_ONCE", 4)
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 66, chunk={"maxChars": 10})
@@ -263,7 +287,7 @@ def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: p
 
 
 def test_a_large_result_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """The task in `end` equals the answer to a request for it, on one line."""
+    """The task in the event `end` equals the answer to a GET of the task, and is on one line."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     task = bench.submit()
     bench.complete(task["id"])
@@ -274,7 +298,10 @@ def test_a_large_result_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Mo
 
 
 def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
-    """A comment or an event comes every 15 seconds, and a quiet task has no other events."""
+    """A stream sends a comment or an event at least every 15 seconds.
+
+    A task without progress causes only comments.
+    """
     task = held(bench)
     stream = Stream(bench, task)
     bench.pass_seconds(300)
@@ -288,10 +315,10 @@ def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
 @pytest.mark.parametrize("pace", ["quiet", "busy"])
 @pytest.mark.parametrize("tells", [False, True])
 def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str, tells: bool):
-    """The cost of a client that always reconnects equals the documents' figures, and no row is written.
+    """A client that always reconnects costs the D1 calls and rows that docs/limits.md states, and no row written.
 
-    The cases are an hour of a quiet task, and ten minutes of one that finishes a chunk every four seconds, with and
-    without an object that sends notice of each write.
+    The cases are an hour of a task without progress, and ten minutes of a task that finishes a chunk every four
+    seconds, each with and without an object that gives notice of each write.
     """
     bench.limit(plan=plan)
     task = bench.submit("word " * 400, chunk={"maxChars": 10})
@@ -320,8 +347,8 @@ def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan:
     assert (streams, spent["database_calls"], spent["rows_read"], len(bench.asked)) == COSTS[plan, pace, tells]
 
 
-# Requests and calls of D1 as in `docs/limits.md`, rows read as the fake counts them (workerd counts more), and calls of
-# the task's object.
+# Each row has the requests and D1 calls as in `docs/limits.md`, the rows read as the fake counts them (workerd counts
+# more), and the calls of the task's object.
 COSTS = {
     ("free", "quiet", False): (62, 372, 496, 0),
     ("paid", "quiet", False): (6, 371, 383, 0),
@@ -335,7 +362,10 @@ COSTS = {
 
 
 def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """With many segments and a gap before finished chunks, a check without changes reads only the task's row."""
+    """If a task has not changed, a stream's check reads only the task's row.
+
+    A task with many segments, and with a gap before finished chunks, also costs a check no more than its row.
+    """
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 40, chunk={"maxChars": 10})
     claim = bench.claim(task["id"])
@@ -351,7 +381,7 @@ def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytes
 
 
 def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
-    """However often the stream reads, it helps a neglected task at most once a minute."""
+    """However often a stream reads a task that no worker takes, it sends the task off at most once a minute."""
     helped: list[float] = []
 
     class Counting:
@@ -372,7 +402,7 @@ def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
 
 
 def test_a_stream_ends_before_its_allowance(bench: ApiBench):
-    """The client must reconnect after EVENT_SECONDS, EVENT_READS, or as many subrequests as the plan allows."""
+    """A stream ends after EVENT_SECONDS, after EVENT_READS reads, or when the plan's subrequests are used up."""
     task = held(bench)
     stream = Stream(bench, task)
     bench.run(stream.reading)
@@ -393,7 +423,7 @@ def test_a_stream_ends_before_its_allowance(bench: ApiBench):
 
 
 def test_a_slow_database_is_asked_less_often(bench: ApiBench):
-    """A slow read is followed by a pause ten times as long, so a stream takes only a share of the database."""
+    """After a slow read a stream pauses for ten times the read's time, which limits its load on the database."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.database.seconds = 0.4
@@ -405,16 +435,16 @@ def test_a_slow_database_is_asked_less_often(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream_within_a_minute():
-    """A revoked key ends a stream within a minute, even if the isolate read the key just before.
+    """A stream ends within a minute after its key is revoked, and reconnecting is refused.
 
-    Reconnecting is refused.
+    A stream ends for a revoked key even if the isolate read the key just before its revocation.
     """
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))
     bench.work(bench.claim(task["id"]), {}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate revokes the key, and this one does not notice
+    bench.restart()  # another isolate revokes the key, and this isolate does not notice
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     revoked_at, bench.api = bench.loop.time(), here
     bench.pass_seconds(44)
@@ -428,7 +458,10 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
 
 
 def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
-    """The client reconnects after the break, and then learns what is wrong."""
+    """If the database fails, the stream breaks off.
+
+    The client reconnects, and the answer to this request says what is wrong.
+    """
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)
@@ -440,7 +473,10 @@ def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
 
 
 def test_an_erased_task_has_no_end(bench: ApiBench):
-    """The stream ends without a further event, and reconnecting gives 404."""
+    """If its task is erased, a stream ends without the event `end`.
+
+    When the client reconnects it gets 404.
+    """
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(2)
@@ -451,7 +487,7 @@ def test_an_erased_task_has_no_end(bench: ApiBench):
 
 
 def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
-    """Once the client has left, the database is not read any more."""
+    """Once a stream's client has left, the stream reads the database no more."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(3)
@@ -465,7 +501,7 @@ def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
 
 
 def test_whoever_follows_a_task_moves_it(bench: ApiBench):
-    """A client that follows a task moves it: a neglected task is sent off again, and an overdue one fails."""
+    """If a client streams a task that no worker took, the task is sent off again; a task past its deadline fails."""
     task = bench.submit()
     bench.pass_seconds(300)
     stream = Stream(bench, task)
@@ -484,7 +520,7 @@ def test_whoever_follows_a_task_moves_it(bench: ApiBench):
 
 
 def test_a_listed_page_may_follow(bench: ApiBench):
-    """With CORS a listed page can read the stream and send its header."""
+    """With CORS a page of a listed origin can read the stream and may send `Last-Event-ID`."""
     bench.limit(cors_origins=("https://page.example",))
     task = bench.submit()
     bench.complete(task["id"])

@@ -1,4 +1,4 @@
-"""Whatever is sent, the answer is never a 5xx, and only accepted requests are stored, unchanged."""
+"""Whatever a client sends, no answer is a 5xx, and only an accepted request is stored, unchanged."""
 
 import json
 from typing import Any
@@ -19,7 +19,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
-# These bodies are close to valid ones, so that all checks are reached.
+# These bodies are close to valid ones, so that they reach every check of a submission.
 requests = st.fixed_dictionaries(
     {},
     optional={
@@ -38,7 +38,7 @@ requests = st.fixed_dictionaries(
 
 
 def submit(raw: bytes, headers: dict[str, str]) -> None:
-    """Send a body. Check that a task is stored only if the answer is 202, and that it is then shown unchanged."""
+    """Submit a body, and check that a task is stored only after 202, and is then shown unchanged."""
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=7, input_bytes=40))
     reply = bench.send(BenchRequest("POST", "http://h/api/tasks", headers, raw))
     assert reply.status in {202, 400, 413, 415, 422}, reply

@@ -1,4 +1,4 @@
-"""Idempotency-Key: the same request is one task, through replays, races, refusals, and answers that D1 lost."""
+"""Idempotency-Key: repetitions of a request make one task, through replays, races, refusals and lost answers of D1."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ from src.store.d1.database import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
-# Each send of a task's write, and each read that searches for the task.
+# The D1 calls that are a send of a task's write, or a read that searches for the task.
 ALL_LOST = 2 * limits.STORE_SENDS
 
 URL = "http://localhost:8787/api/tasks"
@@ -38,7 +38,7 @@ def submissions(bench: ApiBench) -> list[dict[str, object]]:
 
 
 def is_replay(reply: Reply) -> bool:
-    """Return whether an answer says that it is a replay."""
+    """Return whether an answer is marked as a replay."""
     assert reply.status == 202, reply
     said = reply.headers.get("Idempotency-Replayed")
     assert said in {None, "true"}
@@ -51,7 +51,7 @@ def wait(bench: ApiBench, seconds: float) -> None:
 
 
 def refuses(reply: Reply, status: int, code: str) -> bool:
-    """Return whether an answer is this problem."""
+    """Return whether an answer is the problem with this code."""
     return (reply.status, data(reply)["code"]) == (status, code)
 
 
@@ -59,7 +59,10 @@ def refuses(reply: Reply, status: int, code: str) -> bool:
 
 
 def test_a_replay(bench: ApiBench) -> None:
-    """The second request gets the task of the first and says so; it makes no write and no send."""
+    """A second request with the same key gets the first request's task and is marked as a replay.
+
+    A replay makes no write and no send.
+    """
     first, second = post(bench, "one"), post(bench, "one")
     assert (is_replay(first), is_replay(second)) == (False, True)
     assert second.body == first.body
@@ -73,13 +76,13 @@ def test_a_replay(bench: ApiBench) -> None:
 
 
 def test_without_a_key_nothing_is_one(bench: ApiBench) -> None:
-    """Without the header two equal requests are two tasks, and no key is stored."""
+    """Without `Idempotency-Key` two equal requests make two tasks, and no key is stored."""
     assert bench.submit()["id"] != bench.submit()["id"]
     assert submissions(bench) == []
 
 
 def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
-    """Other orders of names, other spaces and other escapes are the same request."""
+    """JSON with its names in another order, other spaces or other escapes counts as the same request."""
     first = post(bench, "one")
     turned = {name: BODY[name] for name in reversed(BODY)}
     for body in (
@@ -108,7 +111,10 @@ def test_the_form_of_the_json_does_not_matter(bench: ApiBench) -> None:
     ],
 )
 def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
-    """The key with any other body is refused. The refused request stores nothing, and the first task stays."""
+    """A used idempotency key with a different body is refused.
+
+    A request that reuses an idempotency key with another body stores nothing, and the first request's task stays.
+    """
     first = post(bench, "one")
     assert refuses(post(bench, "one", other), 422, "idempotency_mismatch")
     assert is_replay(post(bench, "one"))
@@ -117,7 +123,7 @@ def test_another_body(bench: ApiBench, other: dict[str, object]) -> None:
 
 
 def test_a_bad_body_takes_no_key(bench: ApiBench) -> None:
-    """A request with refused fields leaves the key free."""
+    """A request with invalid fields leaves its idempotency key free."""
     assert post(bench, "one", {"input": ""}).status == 422
     assert submissions(bench) == []
     assert not is_replay(post(bench, "one"))
@@ -125,7 +131,10 @@ def test_a_bad_body_takes_no_key(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["processing", "completed", "failed", "cancelled"])
 def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
-    """A replay shows the task's present state, with its result if there is one. An ended task has no Retry-After."""
+    """A replay shows the task's present state, with its result if it has completed.
+
+    The replay of an ended task has no Retry-After.
+    """
     task = data(post(bench, "one"))
     match state:
         case "processing":
@@ -148,7 +157,7 @@ def test_replay_of_a_task_that_went_on(bench: ApiBench, state: str) -> None:
 
 
 def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
-    """For 24 h an idempotency key belongs to its task, whatever body a request with the key has.
+    """For 24 hours an idempotency key belongs to its task, whatever body a request with the key has.
 
     After 24 h the idempotency key makes a new task.
     """
@@ -167,7 +176,7 @@ def test_after_a_day_the_key_is_free(bench: ApiBench) -> None:
 
 
 def test_the_first_holders_deletion_leaves_the_second_ones_key(bench: ApiBench) -> None:
-    """Once a key belongs to a new task, erasing the old task does not free it."""
+    """Once an expired key belongs to a new task, erasing the old task does not free the key."""
     first = data(post(bench, "one"))
     wait(bench, DAY)
     second = data(post(bench, "one"))
@@ -184,7 +193,7 @@ def keyed() -> Iterator[ApiBench]:
 
 
 def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
-    """Equal keys of two tenants are different keys, with equal bodies or not.
+    """Equal idempotency keys of two tenants are different keys, whether the bodies are equal or not.
 
     All API keys of one tenant share the tenant's idempotency keys.
     """
@@ -199,7 +208,7 @@ def test_keys_belong_to_their_tenant(keyed: ApiBench) -> None:
 
 
 def test_a_key_cannot_pretend_to_another_tenant(keyed: ApiBench) -> None:
-    """A colon in the client's key, as in internal names, does not change whose key it is."""
+    """An idempotency key with a colon, as in internal names, still belongs to the tenant that sent it."""
     ours, theirs = keyed.make_key(tenant="a"), keyed.make_key(tenant="b")
     assert not is_replay(post(keyed, "b:x", **bearer(ours)))
     for name in ("x", "a:b:x", ":x"):
@@ -208,7 +217,7 @@ def test_a_key_cannot_pretend_to_another_tenant(keyed: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "completed"])
 def test_after_an_erasure_the_key_is_free(bench: ApiBench, state: str) -> None:
-    """DELETE also deletes the submission's row, and the same request makes a new task."""
+    """Erasing a task frees its idempotency key: the same request then makes a new task."""
     first = data(post(bench, "one"))
     if state == "completed":
         bench.complete(first["id"])
@@ -221,7 +230,7 @@ def test_after_an_erasure_the_key_is_free(bench: ApiBench, state: str) -> None:
 
 
 def test_retention_takes_the_key_along(bench: ApiBench) -> None:
-    """The sweep's erasure also deletes the submission's row."""
+    """When the sweep erases a task after its retention, it also deletes the row with the task's idempotency key."""
     bench.limit(retention_days=0.5)
     bench.complete(data(post(bench, "one"))["id"])
     wait(bench, DAY / 2)
@@ -235,7 +244,7 @@ def test_retention_takes_the_key_along(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("name", ["x", "~!", '"quoted"', "x" * 255, "%00", "';--", "k=v;p", "8e03978e-40d5-43dd-bc93"])
 def test_what_is_a_key(bench: ApiBench, name: str) -> None:
-    """A key has 1 to 255 visible ASCII characters, and is used unchanged."""
+    """An idempotency key has 1 to 255 visible ASCII characters, and is used unchanged."""
     assert not is_replay(post(bench, name))
     assert is_replay(post(bench, name))
     assert not is_replay(post(bench, (name + "y")[-255:]))
@@ -246,14 +255,14 @@ def test_what_is_a_key(bench: ApiBench, name: str) -> None:
     ["", " ", "a b", " a", "a ", "x" * 256, "a\tb", "a\nb", "a\x00", "\x7f", "é", "文", "a\u2028", "x" * 100_000],
 )
 def test_what_is_no_key(bench: ApiBench, name: str) -> None:
-    """Any other key is refused before the body is read or the database is used."""
+    """An invalid idempotency key is refused before the body is read or the database is used."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(BODY).encode())
     assert refuses(bench.send(request), 400, "bad_idempotency_key")
     assert (request.read_bytes, bench.database.batches) == (0, 0)
 
 
 def test_only_submissions_look_at_it(bench: ApiBench) -> None:
-    """For other calls than submissions the header has no meaning."""
+    """`Idempotency-Key` has no effect on calls other than submissions."""
     assert bench.call("GET", "/api/tasks", headers={"idempotency-key": "a b"}).status == 200
 
 
@@ -263,7 +272,7 @@ def test_only_submissions_look_at_it(bench: ApiBench) -> None:
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED, "D1_ERROR: words that nobody knows yet"])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_lost_answer_is_asked_for_again(bench: ApiBench, when: When, message: str) -> None:
-    """If the database's answer is lost once or twice, the same transaction is sent again: one task, no replay."""
+    """If D1's answer is lost once or twice, the transaction is sent again, and makes one task and no replay."""
     for times in range(1, limits.STORE_SENDS):
         bench.database.fail(message, when, times)
         assert not is_replay(post(bench, f"key {times}".replace(" ", "-")))
@@ -272,7 +281,10 @@ def test_a_lost_answer_is_asked_for_again(bench: ApiBench, when: When, message: 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
-    """If every answer is lost the client gets 503, and neither task nor key stays: the next request is the first."""
+    """If every answer of D1 is lost, the client gets 503, and neither the task nor the key stays.
+
+    The client's next request counts as the first.
+    """
     bench.database.fail(NETWORK_LOST, when, ALL_LOST)
     assert refuses(post(bench, "one"), 503, "database_unavailable")
     assert (tasks(bench), submissions(bench), bench.count_rows()) == ([], [], 0)
@@ -281,9 +293,9 @@ def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
 
 
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
-    """If the database stays away after the commit, the answer is 503.
+    """If D1 fails after the commit, and the withdrawal fails too, the client gets 503 although the task exists.
 
-    The client repeats its request later, and the request finds the one task.
+    When the client repeats its request later, the idempotency key leads to this task.
     """
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
@@ -312,25 +324,25 @@ class Interleaver:
         self._bench.database.batch = self._batch  # type: ignore[method-assign]
 
     async def gate(self) -> asyncio.Event:
-        """Wait for the next call to D1, and return the function that releases it."""
+        """Wait for the next D1 call, and return the function that lets it run."""
         return await self._gates.get()
 
     async def admit(self, count: int = 1) -> None:
-        """Let the next calls run, each to its end, with all work that follows from it."""
+        """Let the next D1 calls run, each to its end, with all work that follows from it."""
         for _ in range(count):
             (await self.gate()).set()
             await asyncio.sleep(0.001)
 
 
 def submit_later(bench: ApiBench, name: str = "one", body: object = BODY) -> "asyncio.Task[Reply]":
-    """Start a submission on the running loop."""
+    """Start a submission on the running loop, without awaiting it."""
     request = BenchRequest("POST", URL, {"idempotency-key": name}, json.dumps(body).encode())
     return asyncio.ensure_future(handle(request, bench.api))
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
-    """Of two requests at once, the first to reach D1 makes the task, and the other is answered with it."""
+    """Of two equal requests at once, the first to reach D1 makes the task, and the other gets the same task."""
 
     async def race() -> list[Reply]:
         gates = Interleaver(bench)
@@ -339,7 +351,7 @@ def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
         for place in order:
             waiting[place].set()
             await asyncio.sleep(0.001)
-        await gates.admit()  # admit the replay's read of the task
+        await gates.admit()  # let the replay's read of the task run
         return [await twin for twin in twins]
 
     replies = bench.run(race())
@@ -349,7 +361,10 @@ def test_racing_twins(bench: ApiBench, order: tuple[int, int]) -> None:
 
 
 def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
-    """Of 30 equal requests and one with another body, one makes the task, one is refused, the rest get the task."""
+    """Of 30 equal requests and one with another body but the same key, one equal request makes the task.
+
+    Each further equal request gets the first one's task, and the request with another body is refused.
+    """
 
     async def race() -> list[Reply]:
         return await asyncio.gather(*[submit_later(bench) for _ in range(30)], submit_later(bench, body={"input": "x"}))
@@ -362,10 +377,10 @@ def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
 
 
 def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
-    """A task stays if an equal request was answered with it, although the first request's answers were all lost.
+    """A task stays if an equal request was answered with it, although all answers to the first request were lost.
 
-    The equal request comes before the first one withdraws its task. The first request gets 503, but the task stays, and
-    the sweep dispatches it.
+    In this test the equal request comes before the first request withdraws its task. The first request gets 503, and
+    the sweep sends the task off.
     """
 
     async def race() -> tuple[Reply, Reply]:
@@ -389,9 +404,9 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
 
 
 def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: ApiBench) -> None:
-    """If a request with another body comes instead of the twin, nothing is left of the first request.
+    """A request with another body under the same key does not stop the first request's withdrawal of its task.
 
-    The request with the other body is refused and gets no task.
+    The request with another body is refused and makes no task.
     """
 
     async def race() -> tuple[Reply, Reply]:
@@ -413,7 +428,7 @@ def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: Api
 
 
 def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None:
-    """Once the first request has withdrawn its task, the equal request finds none and makes a new task."""
+    """Once the first request has withdrawn its task, an equal request makes a new task."""
 
     async def race() -> tuple[Reply, Reply]:
         gates = Interleaver(bench)
@@ -430,7 +445,7 @@ def test_a_twin_after_the_withdrawal_makes_its_own_task(bench: ApiBench) -> None
 
 
 def test_a_task_erased_under_a_replay(bench: ApiBench) -> None:
-    """A replay whose task is erased between its two reads counts as a first request and makes a new task."""
+    """If a task is erased between the two reads of a replay, the replay makes a new task, like a first request."""
     first = data(post(bench, "one"))
 
     async def race() -> Reply:
@@ -456,9 +471,9 @@ def test_a_task_erased_under_a_replay(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("settings", [{"tasks_in_flight_most": 1}, {"characters_a_day_most": 30}])
 def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[str, Any]) -> None:
-    """A submission beyond a limit does not keep its key.
+    """A submission that a tenant's limit refuses does not keep its idempotency key.
 
-    A replay of an accepted submission is never refused because of a limit.
+    A replay of an accepted submission is never refused because of a tenant's limit.
     """
     bench.limit(**settings)
     first = data(post(bench, "one"))
@@ -473,7 +488,7 @@ def test_a_refused_request_gives_its_key_back(bench: ApiBench, settings: dict[st
 
 
 def test_a_refused_request_under_an_old_key(bench: ApiBench) -> None:
-    """If a refused request takes an expired key, the key is free afterwards."""
+    """If a refused request used an expired idempotency key, the key is free afterwards."""
     bench.limit(tasks_in_flight_most=1)
     first = data(post(bench, "one"))
     wait(bench, DAY)

@@ -1,4 +1,7 @@
-"""A submission that an SDK repeats by itself makes one task, and two separate requests make two, without a key."""
+"""Without an idempotency key, SDK repetitions of a submission to `/v1/responses` join the first one's task.
+
+Two separate requests make two tasks. The SDK's retry count tells repetitions from separate requests.
+"""
 
 from typing import Any
 
@@ -14,14 +17,14 @@ MOST = limits.JOINING_SECONDS_MOST
 
 
 def post(bench: ApiBench, count: object = None, body: object = BODY, **headers: str) -> Reply:
-    """Send a submission, as an SDK does that has sent it this many times before."""
+    """Send a submission whose header says how many times the SDK has sent it before."""
     said = {} if count is None else {"x-stainless-retry-count": str(count)}
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return bench.call("POST", "/v1/responses", body, said | named)
 
 
 def name(reply: Reply) -> str:
-    """Return the id of the response in an answer."""
+    """Return the id of the response in this answer."""
     assert reply.status == 200, reply
     found: str = data(reply)["id"]
     return found
@@ -34,13 +37,13 @@ def joined(reply: Reply) -> bool:
 
 
 def rows(bench: ApiBench) -> tuple[int, int]:
-    """Count the tasks and the submissions' rows."""
+    """Count the rows of `tasks` and of `submissions`."""
     counts = [len(bench.database.rows(f"SELECT * FROM {table}")) for table in ("tasks", "submissions")]  # noqa: S608
     return counts[0], counts[1]
 
 
 def test_a_repetition_finds_its_task(bench: ApiBench) -> None:
-    """The second and third send get the task of the first, say so, and dispatch no task."""
+    """The second and third send get the first one's task, are marked as replays, and dispatch no task."""
     first = post(bench, 0)
     again, once_more = post(bench, 1), post(bench, 2)
     assert [name(again), name(once_more)] == [name(first)] * 2
@@ -51,7 +54,7 @@ def test_a_repetition_finds_its_task(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("count", [None, 0, "0", "", "-1", "1.5", "many", "٣", "9999"])
 def test_what_is_no_repetition_joins_nothing(bench: ApiBench, count: object) -> None:
-    """Two deliberate submissions are two tasks, whatever they have in common."""
+    """Two equal submissions without a valid retry count make two tasks."""
     first, second = post(bench, count), post(bench, count)
     assert name(first) != name(second)
     assert not joined(second)
@@ -59,7 +62,7 @@ def test_what_is_no_repetition_joins_nothing(bench: ApiBench, count: object) -> 
 
 
 def test_another_body_joins_nothing(bench: ApiBench) -> None:
-    """A repetition has the same body, in any order and with any spaces."""
+    """A repetition joins only a submission with the same body; order of names and spaces do not count."""
     first = post(bench, 0)
     assert name(post(bench, 1, BODY | {"input": "other"})) != name(first)
     turned = {field: BODY[field] for field in reversed(BODY)}
@@ -67,7 +70,7 @@ def test_another_body_joins_nothing(bench: ApiBench) -> None:
 
 
 def test_a_repetition_of_what_never_came_makes_the_task(bench: ApiBench) -> None:
-    """The first try was lost on its way, so the second try is the first that arrives."""
+    """If the SDK's first try never arrived, its second try makes the task."""
     second, third = post(bench, 1), post(bench, 2)
     assert (joined(second), joined(third)) == (False, True)
     assert name(second) == name(third)
@@ -79,7 +82,7 @@ def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
     assert len(wishes) == 2
     assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
     assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
-    assert name(post(bench, 1)) not in wishes  # the answer is a third client's task, whose first try never arrived
+    assert name(post(bench, 1)) not in wishes  # this repetition belongs to a third request, whose first try was lost
     assert rows(bench) == (3, 3)
 
 
@@ -93,7 +96,10 @@ def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
 
 
 def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
-    """If one of two equal requests never arrived, its repetition finds the other one's task. A key prevents this."""
+    """If one of two equal requests never arrived, its repetition wrongly joins the other request's task.
+
+    An idempotency key prevents this mistake.
+    """
     first = post(bench, 0)
     assert name(post(bench, 1)) == name(first)  # of the other one
     one, other = (post(bench, count, idempotency_key=key) for count, key in ((0, "one"), (1, "other")))
@@ -123,7 +129,7 @@ def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, second
 
 
 def test_a_key_settles_it(bench: ApiBench) -> None:
-    """With an Idempotency-Key the count has no meaning: the key decides, for a day, as in the native API."""
+    """With an idempotency key the retry count has no effect: the key decides for a day, as in the native API."""
     first = post(bench, 0, idempotency_key="mine")
     assert name(post(bench, 1)) != name(first)
     bench.pass_seconds(MOST + 1)
@@ -133,7 +139,7 @@ def test_a_key_settles_it(bench: ApiBench) -> None:
 
 
 def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
-    """No key of a client equals a row's own name, because keys contain no space."""
+    """No client's idempotency key equals the key of a row for joining, which contains a space."""
     post(bench, 0)
     ((row,),) = [bench.database.rows("SELECT id FROM submissions")]
     taken = row["id"].removeprefix("local:")
@@ -142,7 +148,10 @@ def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
 
 
 def test_keys_do_not_join(bench: ApiBench) -> None:
-    """A repetition must have the same API key. Another key of the same tenant, or another tenant, joins nothing."""
+    """A repetition joins a task only if it has the same API key.
+
+    A request with another key of the same tenant, or of another tenant, makes its own task.
+    """
     keyed = ApiBench(keys=True)
     mine, second, theirs = keyed.make_key(), keyed.make_key(), keyed.make_key(tenant="other")
     first = post(keyed, 0, **bearer(mine))
@@ -153,7 +162,7 @@ def test_keys_do_not_join(bench: ApiBench) -> None:
 
 
 def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
-    """The submission's row is deleted with its task."""
+    """Erasing a task also deletes its submission's row, so a repetition does not join the erased task."""
     first = name(post(bench, 0))
     assert bench.call("DELETE", f"/v1/responses/{first}").status == 200
     assert rows(bench) == (0, 0)
@@ -161,7 +170,10 @@ def test_what_is_erased_is_joined_no_more(bench: ApiBench) -> None:
 
 
 def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
-    """A refused task leaves no row. A repetition of an accepted request does not count against the limit."""
+    """A task that a tenant's limit refuses leaves no row that a repetition could join.
+
+    A repetition that joins an accepted task does not count against the tenant's limit.
+    """
     bench.limit(tasks_in_flight_most=1)
     first = name(post(bench, 0))
     other = BODY | {"input": "other"}
@@ -174,7 +186,7 @@ def test_a_refusal_leaves_nothing(bench: ApiBench) -> None:
 
 
 def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
-    """On a full database a repetition finds its task, and a new request is refused."""
+    """On a full database a repetition still joins its task, while a new request is refused."""
     first = name(post(bench, 0))
     bench.limit(storage_mb_most=0)
     bench.api.isolate.storage.measured(10_000_000, bench.loop.time())
@@ -186,7 +198,7 @@ def test_a_full_database_still_finds_it(bench: ApiBench) -> None:
 @pytest.mark.parametrize("when", ["after", "later"])
 @pytest.mark.parametrize("count", [0, 1])
 def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, sends: int) -> None:
-    """Whatever happens to its statements, a send of a submission makes one task or joins one task."""
+    """Even if its write is sent again after a lost answer, a submission makes one task or joins one task."""
     first = name(post(bench, 0)) if count else None
     bench.database.fail(NETWORK_LOST, when, sends)
     found = name(post(bench, count))
@@ -197,7 +209,7 @@ def test_a_write_that_is_sent_again(bench: ApiBench, count: int, when: Any, send
 
 
 def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
-    """Count the rows that a submission writes, index entries included, as D1 counts them."""
+    """Count the rows that a submission writes, with index entries, by D1's rules."""
     rows: list[int] = []
     batch = bench.database.batch
 
@@ -213,21 +225,24 @@ def written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, send: Any) -> int:
 
 
 def test_any_number_of_equal_wishes_pairs_off(bench: ApiBench) -> None:
-    """Tasks that a repetition has already joined do not disturb a later repetition, however many such tasks exist."""
+    """However many tasks other repetitions have already joined, a later repetition still joins its own task."""
     wishes = {name(post(bench, 0)) for _ in range(130)}
     assert {name(post(bench, 1)) for _ in range(130)} == wishes
     assert rows(bench) == (130, 130)
 
 
 def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
-    """A send joins after the two minutes of `Retry-After`, even if the SDK has a short timeout."""
+    """A repetition two minutes later, as `Retry-After` asked, still joins, even if the SDK has a short timeout."""
     first = name(post(bench, 0, x_stainless_read_timeout="5"))
     bench.pass_seconds(125)
     assert name(post(bench, 1, x_stainless_read_timeout="5")) == first
 
 
 def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A submission of /v1 writes one row more than a native one, like a native one with a key. Joining writes one."""
+    """A submission to `/v1` writes one row more than a native one, and as many as a native one with a key.
+
+    A submission that joins a task writes one row.
+    """
     native = written(bench, monkeypatch, bench.submit)
     assert written(bench, monkeypatch, lambda: post(bench, 0)) == native + 1
     assert written(bench, monkeypatch, lambda: post(bench, 1)) == 1

@@ -1,4 +1,4 @@
-"""API keys: which ones are accepted, for which calls, at what cost, and how keys are made and revoked."""
+"""API keys: which keys each call accepts, what a check costs, and how keys are made and revoked."""
 
 import asyncio
 import json
@@ -25,19 +25,19 @@ MINUTE = limits.KEY_CACHE_SECONDS
 
 @pytest.fixture
 def keyed() -> Iterator[ApiBench]:
-    """Make a deployment that requires keys and has none yet."""
+    """Make a deployment that requires keys and has no key yet."""
     made = ApiBench(keys=True)
     yield made
     made.close()
 
 
 def ask(bench: ApiBench, key: str | None, path: str = "/api/tasks") -> Reply:
-    """Send a GET with a key."""
+    """Send a GET request with this key."""
     return bench.call("GET", path, headers=None if key is None else bearer(key))
 
 
 def cost(bench: ApiBench, key: str | None) -> int:
-    """Return the D1 calls that a list of tasks costs beyond its own one with this key, or the cost of its refusal."""
+    """Return how many D1 calls a key's check costs in a list of tasks, or how many its refusal costs."""
     before = bench.database.batches
     reply = ask(bench, key)
     return bench.database.batches - before - (1 if reply.status == 200 else 0)
@@ -56,7 +56,7 @@ def key_id(key: str) -> str:
 
 
 def wrong(key: str) -> str:
-    """Return a key with the same id and another secret."""
+    """Return a key with the same id and a different secret."""
     return key[:-1] + ("A" if key[-1] != "A" else "B")
 
 
@@ -80,9 +80,9 @@ CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/o
 @pytest.mark.parametrize(("method", "path"), NEEDED)
 @pytest.mark.parametrize("scope", OWN_SCOPES)
 def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
-    """Each call accepts only keys with its own scope.
+    """Each call accepts only a key that has the call's scope.
 
-    A key with another scope gets 403, which names the needed scope, and has no effect.
+    A key without the needed scope gets 403, which names this scope, and has no effect.
     """
     key = keyed.make_key(scope)
     reply = keyed.call(method, path, b"?", bearer(key))
@@ -92,12 +92,12 @@ def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
         return
     assert (reply.status, data(reply)["code"]) == (403, "forbidden")
     assert reply.headers["WWW-Authenticate"] == f'Bearer error="insufficient_scope", scope="{needed}"'
-    assert keyed.database.batches == 2  # the two calls are the key's insertion and its look-up
+    assert keyed.database.batches == 2  # the two D1 calls are the key's insertion and its look-up
 
 
 @pytest.mark.parametrize("scope", OWN_SCOPES)
 def test_the_description_takes_any_key(keyed: ApiBench, scope: Scope) -> None:
-    """/openapi.json is shown to any valid key."""
+    """`/openapi.json` is shown to any valid key, whatever its scopes."""
     assert ask(keyed, keyed.make_key(scope), "/openapi.json").status == 200
 
 
@@ -115,7 +115,7 @@ def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/async-status", "/api/ai-status"])
 def test_status_is_open(keyed: ApiBench, path: str) -> None:
-    """The two status endpoints need no key, whether keys exist or not, and check none."""
+    """The two status endpoints answer without a key, and check none, whether keys exist or not."""
     assert ask(keyed, None, path).status == 200
     keyed.make_key()
     assert ask(keyed, None, path).status == 200
@@ -123,7 +123,7 @@ def test_status_is_open(keyed: ApiBench, path: str) -> None:
 
 
 def test_what_is_no_call_needs_no_key(keyed: ApiBench) -> None:
-    """Unknown paths, other methods and OPTIONS are answered without a key and without D1."""
+    """Unknown paths, wrong methods and OPTIONS are answered without a key and without a D1 call."""
     assert keyed.call("GET", "/api/nothing").status == 404
     assert keyed.call("PUT", "/api/tasks").status == 405
     assert keyed.call("OPTIONS", "/api/keys").status == 204
@@ -131,7 +131,7 @@ def test_what_is_no_call_needs_no_key(keyed: ApiBench) -> None:
 
 
 def bad_headers(good: str) -> dict[str, dict[str, str]]:
-    """Return headers without a valid key, by the fault of each."""
+    """Return headers without a valid key, each with the name of its fault."""
     return {
         "none": {},
         "empty": {"authorization": ""},
@@ -155,7 +155,10 @@ def bad_headers(good: str) -> dict[str, dict[str, str]]:
 
 @pytest.mark.parametrize("case", bad_headers(UNKNOWN_KEY))
 def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
-    """Every invalid key gets the same answer, byte for byte, for one D1 call at first and none right after it."""
+    """Every invalid key gets the same answer, byte for byte.
+
+    The first refusal costs one D1 call, and a repetition right after it costs none.
+    """
     good = keyed.make_key()
     keyed.make_key(tenant="other", valid_ms=1)
     plain = keyed.call("GET", "/api/tasks", headers=bearer(UNKNOWN_KEY))
@@ -170,7 +173,7 @@ def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
 
 
 def test_a_bad_key_is_the_first_thing_that_is_said(keyed: ApiBench) -> None:
-    """The key is checked before query and body: not one byte of the body is read."""
+    """The key is checked before query and body: with a bad key, no byte of the body is read."""
     keyed.make_key()
     request = BenchRequest("POST", "http://h/api/tasks?surprise=1", {"content-type": "text/plain"}, b"x" * 100)
     assert keyed.send(request).status == 401
@@ -179,12 +182,15 @@ def test_a_bad_key_is_the_first_thing_that_is_said(keyed: ApiBench) -> None:
 
 @pytest.mark.parametrize("scheme", ["Bearer", "bearer", "BEARER", "bEaReR", "Bearer  "])
 def test_the_scheme_is_taken_in_any_case(keyed: ApiBench, scheme: str) -> None:
-    """RFC 9110: the scheme's case does not matter, nor does a second space."""
+    """In `Authorization` the scheme may be in any case, as in RFC 9110, and a second space is allowed."""
     assert keyed.call("GET", "/api/tasks", headers={"authorization": f"{scheme} {keyed.make_key()}"}).status == 200
 
 
 def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
-    """With REQUIRE_KEYS=false every caller may do everything, and a header costs nothing."""
+    """With REQUIRE_KEYS=false every caller may do everything.
+
+    An `Authorization` header then costs no D1 call.
+    """
     assert cost(bench, None) == cost(bench, UNKNOWN_KEY) == 0
     assert bench.call("POST", "/api/keys", {}).status == 201
 
@@ -193,9 +199,9 @@ def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
 
 
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
-    """The first use of a key asks D1 once, and repeated use within a minute does not ask.
+    """The first use of a key costs one D1 call, and its further use within a minute costs none.
 
-    After a minute D1 is asked once more.
+    After a minute the key costs one more D1 call.
     """
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
@@ -206,7 +212,7 @@ def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
 
 
 def test_use_does_not_prolong_the_memory(keyed: ApiBench) -> None:
-    """A key in constant use is still looked up once a minute."""
+    """However often a key is used, the isolate looks it up again once a minute."""
     key = keyed.make_key()
     spent = 0
     for _ in range(240):
@@ -216,7 +222,10 @@ def test_use_does_not_prolong_the_memory(keyed: ApiBench) -> None:
 
 
 def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
-    """The minute begins before D1 is asked: a key may be revoked while the answer is under way."""
+    """The minute for which an isolate remembers a key begins before D1 is asked.
+
+    The key may be revoked while D1's answer is on its way.
+    """
     key, batch = keyed.make_key(), keyed.database.batch
 
     async def slow(statements: list[D1Statement]) -> list[Mapping[str, object]]:
@@ -234,7 +243,10 @@ def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
 
 
 def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
-    """A caller who knows only a remembered key's id is refused, and a wrong secret removes nothing from the memory."""
+    """A key with a remembered id but a wrong secret is refused.
+
+    The wrong secret does not remove the right key from the isolate's memory.
+    """
     key = keyed.make_key()
     assert cost(keyed, key) == 1
     assert ask(keyed, wrong(key)).status == 401
@@ -242,7 +254,7 @@ def test_a_wrong_secret_never_meets_the_memory(keyed: ApiBench) -> None:
 
 
 def test_expiry(keyed: ApiBench) -> None:
-    """A key ends at its time, in an isolate that remembers it and in one that does not."""
+    """A key ends at its time of expiry, whether the isolate remembers the key or not."""
     key = keyed.make_key(valid_ms=10_000)
     assert ask(keyed, key).status == 200
     wait(keyed, 9.9)
@@ -254,9 +266,9 @@ def test_expiry(keyed: ApiBench) -> None:
 
 
 def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
-    """The isolate that revoked a key refuses it at once.
+    """The isolate that revoked a key refuses the key at once.
 
-    Another isolate refuses a revoked key within a minute after its own look-up.
+    Another isolate refuses a revoked key a minute after it looked the key up, at the latest.
     """
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     first, second = keyed.api, replace(keyed.api, isolate=RequestMemory())
@@ -275,7 +287,7 @@ def test_a_revoked_key_is_refused(keyed: ApiBench) -> None:
 
 
 def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
-    """If a key is revoked while D1's positive answer is under way, the isolate does not remember the key."""
+    """If a key is revoked while D1's positive answer is on its way, the isolate does not remember the key."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, admin, "/api/keys").status == 200
     find, answered, go_on = keyed.api.keys.find, asyncio.Event(), asyncio.Event()
@@ -306,7 +318,7 @@ def test_a_revocation_beats_a_lookup_that_is_under_way(keyed: ApiBench) -> None:
 
 
 def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) -> None:
-    """If the isolate does not know whether the key's row was deleted, the isolate asks D1 again."""
+    """If the answer to a revocation is lost, the isolate forgets the key and asks D1 about it again."""
     admin, key = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
     assert ask(keyed, key).status == 200
     assert ask(keyed, admin, "/api/keys").status == 200
@@ -316,7 +328,10 @@ def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) 
 
 
 def test_d1_away(keyed: ApiBench) -> None:
-    """Without D1 a remembered key still works for calls that need no D1. Any other key gets 503, never 401."""
+    """While D1 is out of reach, a remembered key still works for calls that need no D1.
+
+    Any other key gets 503, never 401.
+    """
     key = keyed.make_key()
     assert ask(keyed, key).status == 200
     keyed.database.fail(NETWORK_LOST, times=100)
@@ -330,7 +345,7 @@ def test_d1_away(keyed: ApiBench) -> None:
 
 
 def made(bench: ApiBench, admin: str, **fields: object) -> dict[str, object]:
-    """Make a key over the API."""
+    """Make a key with the API."""
     reply = bench.call("POST", "/api/keys", fields, bearer(admin))
     assert reply.status == 201, reply
     shown = data(reply)
@@ -339,7 +354,7 @@ def made(bench: ApiBench, admin: str, **fields: object) -> dict[str, object]:
 
 
 def test_make_list_delete(keyed: ApiBench) -> None:
-    """A key is shown once, works with its scopes, is listed without its secret, and is gone after its deletion."""
+    """A key's secret is shown once; the key works with its scopes, is listed, and stops working when deleted."""
     admin = keyed.make_key(Scope.ADMIN)
     wait(keyed, 1)
     shown = made(keyed, admin, label="batch 文", scopes=["write", "read", "read"], expiresInSeconds=3600)
@@ -364,7 +379,7 @@ def test_make_list_delete(keyed: ApiBench) -> None:
 
 
 def test_defaults(keyed: ApiBench) -> None:
-    """By default a key may read and write, has no label and does not expire. null counts as absent."""
+    """By default a key may read and write, has no label and does not expire."""
     admin = keyed.make_key()
     for fields in ({}, {"label": None, "scopes": None, "expiresInSeconds": None}):
         shown = made(keyed, admin, **fields)
@@ -372,7 +387,7 @@ def test_defaults(keyed: ApiBench) -> None:
 
 
 def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
-    """The database has a digest and never the secret. No log line has either."""
+    """The database stores a key's digest and never its secret, and no log line has either."""
     admin = keyed.make_key()
     key = str(made(keyed, admin, label="canary-label")["key"])
     ask(keyed, key)
@@ -406,7 +421,7 @@ def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
     ],
 )
 def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> None:
-    """The error names each wrong field, and no key is made. The tenant cannot be chosen."""
+    """The error names each wrong field of a request for a key, and no key is made. The tenant cannot be chosen."""
     reply = keyed.call("POST", "/api/keys", fields, bearer(keyed.make_key()))
     assert (reply.status, data(reply)["errors"][0]["field"]) == (422, field)
     assert keyed.count_rows() == 1
@@ -414,19 +429,19 @@ def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> N
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"null", b'{"scopes": ["read"]', b'{"label": "a", "label": "b"}'])
 def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
-    """A body that is no JSON object is refused."""
+    """A request for a key is refused if its body is no JSON object."""
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 400
 
 
 def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
-    """The Worker stops reading a key's body at a small limit."""
+    """For a request for a key the Worker stops reading the body at a small limit."""
     body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
 
 
 @pytest.mark.parametrize("name", ["x", "0" * 15, "0" * 17, "0" * 15 + "G", "A" * 16, ID])
 def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
-    """An impossible key id is 404 without asking D1."""
+    """The deletion of an impossible key id is 404, without a D1 call."""
     admin = keyed.make_key()
     ask(keyed, admin, "/api/keys")
     before = keyed.database.batches
@@ -435,9 +450,9 @@ def test_what_is_no_key_id(keyed: ApiBench, name: str) -> None:
 
 
 def test_tenants_do_not_meet(keyed: ApiBench) -> None:
-    """An admin sees, makes and deletes its own tenant's keys.
+    """An admin key lists, makes and deletes only its own tenant's keys.
 
-    Keys of another tenant are 404, and do not count toward the limit.
+    Another tenant's keys are 404, and do not count toward the tenant's limit of keys.
     """
     ours, theirs = keyed.make_key(tenant="ours"), keyed.make_key(tenant="theirs")
     mine = made(keyed, ours)
@@ -456,7 +471,10 @@ def test_tenants_do_not_meet(keyed: ApiBench) -> None:
 
 
 def test_rotation(keyed: ApiBench) -> None:
-    """A new key works beside the old one, which is then deleted. An admin may delete the key that it uses."""
+    """To rotate a key, an admin makes a new key, which works beside the old one, and deletes the old one.
+
+    An admin may delete the key that it uses for this request.
+    """
     old = keyed.make_key()
     new = str(made(keyed, old, scopes=["read", "write", "admin"])["key"])
     assert ask(keyed, old).status == ask(keyed, new).status == 200
@@ -465,7 +483,7 @@ def test_rotation(keyed: ApiBench) -> None:
 
 
 def test_an_expired_key_makes_room(keyed: ApiBench) -> None:
-    """Expired keys do not count against the limit, and the next new key removes them."""
+    """Expired keys do not count toward the limit of keys, and making a key deletes them."""
     admin = keyed.make_key()
     for _ in range(limits.KEYS_MOST - 1):
         made(keyed, admin, expiresInSeconds=5)
@@ -476,7 +494,7 @@ def test_an_expired_key_makes_room(keyed: ApiBench) -> None:
 
 
 def test_a_key_whose_answer_is_lost_is_taken_back(keyed: ApiBench) -> None:
-    """If D1's answer to the insertion is lost, the client gets 503, and no unknown key stays."""
+    """If D1's answer to a key's insertion is lost, the client gets 503, and the key does not stay."""
     admin = keyed.make_key()
     ask(keyed, admin, "/api/keys")
     keyed.database.fail(NETWORK_LOST, "after", times=limits.STORE_SENDS)
@@ -488,6 +506,6 @@ def test_a_key_whose_answer_is_lost_is_taken_back(keyed: ApiBench) -> None:
 
 
 def test_the_whole_key_has_the_documented_form(keyed: ApiBench) -> None:
-    """A key is `oo_`, 16 hexadecimal digits, and 43 characters of base64url."""
+    """A key is `oo_`, 16 hexadecimal digits, `_`, and 43 characters of base64url."""
     key = str(made(keyed, keyed.make_key())["key"])
     assert re.fullmatch(r"oo_[0-9a-f]{16}_[A-Za-z0-9_-]{43}", key)

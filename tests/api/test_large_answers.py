@@ -1,4 +1,4 @@
-"""Pages of a task's chunks, and answers that are too large to be made at once."""
+"""Large answers: pages of a task's chunks, and answers that are sent in parts because they are too large for one."""
 
 import random
 import tracemalloc
@@ -69,7 +69,10 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
 
 
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A page has as many chunks as can be read at once, and at least one. The cursor says that more chunks follow."""
+    """A page of chunks has as many chunks as can be read at once, and at least one.
+
+    While more chunks follow, the page has a cursor.
+    """
     path = submit(bench, 4)
     record(bench, path, {0: "a" * 40, 1: "b" * 40, 2: "c" * 300, 3: "d"})
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 100)
@@ -88,14 +91,14 @@ def test_a_task_without_finished_chunks_has_an_empty_page(bench: ApiBench):
     "query", ["limit=0", "limit=-1", "limit=5001", "limit=x", "cursor=x", "cursor=-1", "cursor=99999"]
 )
 def test_what_cannot_be_a_page_is_refused_by_name(bench: ApiBench, query: str):
-    """An invalid page is 422, which names the parameter."""
+    """An invalid `limit` or `cursor` of a page of chunks gets 422, which names the parameter."""
     reply = bench.call("GET", f"{submit(bench, 1)}/chunks?{query}")
     assert reply.status == 422
     assert [error["field"] for error in data(reply)["errors"]] == [query.partition("=")[0]]
 
 
 def test_no_pages_of_no_task(bench: ApiBench):
-    """A page of an unknown task's chunks is 404, like the whole list of its chunks."""
+    """A page of an unknown task's chunks is 404, like the list of all its chunks."""
     path = submit(bench, 1)
     assert bench.call("DELETE", path).status == 204
     assert bench.call("GET", f"{path}/chunks?limit=1").status == 404
@@ -103,7 +106,10 @@ def test_no_pages_of_no_task(bench: ApiBench):
 
 @pytest.mark.parametrize("reduce", ["concat", "none"])
 def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
-    """A task, its chunks and the list of chunks are the same JSON even if the answer is sent in parts."""
+    """An answer that is sent in parts has the same JSON as one that is sent at once.
+
+    The test compares a task, a task with its chunks, and the list of chunks, each sent in parts and at once.
+    """
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
     paths = (path, f"{path}?include=chunks", f"{path}/chunks", f"{path}/chunks?cursor=5")
@@ -116,7 +122,7 @@ def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch:
 
 
 def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A result is null only before its task has completed."""
+    """The replay of a submission also shows a large result, which is null only before the task has completed."""
     body = {"input": "word " * 3, "chunk": {"maxChars": 5}}
     path = data(bench.call("POST", "/api/tasks", body, {"idempotency-key": "k"}))["links"]["self"]
     record(bench, path, {0: "a" * 50, 1: "b" * 50, 2: "c"})
@@ -126,7 +132,7 @@ def test_a_replayed_submission_shows_a_large_result(bench: ApiBench, monkeypatch
 
 
 def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """An unfinished task's result is null, and its chunks are complete."""
+    """For an unfinished task an answer in parts has a null result and all finished chunks."""
     path = submit(bench, 5)
     record(bench, path, {0: "a" * 50, 1: "b" * 50, 3: "c"}, end=False)
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 70)
@@ -138,9 +144,9 @@ def test_chunks_of_a_task_that_goes_on_are_sent_in_parts(bench: ApiBench, monkey
 def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str
 ):
-    """If the task is erased during the answer, the connection ends but the JSON does not.
+    """If a task is erased while its answer is sent in parts, the connection ends before the JSON is complete.
 
-    So a client cannot take a part of an answer for the whole answer.
+    Because the JSON is incomplete, a client cannot take a part of an answer for the whole answer.
     """
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
@@ -162,7 +168,7 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 
 @pytest.mark.parametrize("query", ["?limit=2", "?limit=2&cursor=2"])
 def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str):
-    """If a task is erased before its page is read, the answer is 404, although its index was there."""
+    """If a task is erased after the index of its chunks was read and before its page was, the answer is 404."""
     path = submit(bench, 5)
     record(bench, path, {index: f"output {index}" for index in range(5)})
     read = ViewStore.some_chunks
@@ -176,9 +182,9 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
 
 
 def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
-    """A page is measured by the index, so chunks that end during the reading do not change it.
+    """A page has the chunks that the index named, even if further chunks finish while the page is read.
 
-    Without the index the page would be longer, or show a chunk twice, once as failed.
+    Without the index a page would be longer, or show a chunk twice, once as failed.
     """
     path = submit(bench, 4)
     task_id = path.rpartition("/")[2]
@@ -199,7 +205,7 @@ def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
 @pytest.mark.slow
 @pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
 def test_40_mb_are_read_within_100_mb(bench: ApiBench, query: str):
-    """An output list of 40 MB is read whole and by pages, within the memory limit, database answers included."""
+    """A list of outputs of 40 MB can be read whole or by pages within the 100 MB of an isolate's memory."""
     path = submit(bench, 500, reduce="none")
     rng = random.Random(1)
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
@@ -223,4 +229,4 @@ def test_40_mb_are_read_within_100_mb(bench: ApiBench, query: str):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size > (1_000_000 if "limit" in query else 40_000_000)
-    assert peak < 57_000_000, f"{peak:,} bytes"  # of 100 MB an isolate has used 43 when the Worker is imported
+    assert peak < 57_000_000, f"{peak:,} bytes"  # once the Worker is imported, it uses 43 MB of an isolate's 100 MB

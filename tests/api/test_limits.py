@@ -1,6 +1,6 @@
-"""Limits of a tenant: tasks in flight, characters a day, share of the queue.
+"""Limits of a tenant: its tasks in flight, its characters a day, and its share of the queue.
 
-The limits are exact, and cost nothing if they are not set.
+The three limits are exact, and cost nothing if they are not set.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def refused(reply: Reply, limit: str, retry_after: int) -> bool:
-    """Return whether an answer is the refusal by this limit."""
+    """Return whether the limit named `limit` refused the request."""
     if reply.status != 429:
         return False
     problem = data(reply)
@@ -51,12 +51,12 @@ def refused(reply: Reply, limit: str, retry_after: int) -> bool:
 
 
 def crowded_out(reply: Reply) -> bool:
-    """Return whether an answer says that too many tasks are in flight."""
+    """Return whether the request was refused because the tenant has too many tasks in flight."""
     return refused(reply, "tasks_in_flight", limits.IN_FLIGHT_RETRY_SECONDS)
 
 
 def used_up(bench: ApiBench, reply: Reply) -> bool:
-    """Return whether an answer says that the day's characters are used up and that midnight UTC brings new ones."""
+    """Return whether the request was refused for the day's characters, with a Retry-After until midnight UTC."""
     return refused(reply, "characters_per_day", -(-(DAY_MS - bench.now_ms() % DAY_MS) // 1000))
 
 
@@ -66,13 +66,13 @@ def wait(bench: ApiBench, seconds: float) -> None:
 
 
 def characters(bench: ApiBench, tenant: str = "local") -> int:
-    """Return how many characters of the day the tenant has used."""
+    """Return how many characters the tenant has used today."""
     rows = bench.database.rows("SELECT characters FROM daily_use WHERE tenant = ?", tenant)
     return int(str(rows[0]["characters"])) if rows else 0
 
 
 def statements(bench: ApiBench) -> list[str]:
-    """Record each statement from now on."""
+    """Record each database statement from now on."""
     noted: list[str] = []
     prepare = bench.database.prepare
 
@@ -89,9 +89,9 @@ def statements(bench: ApiBench) -> list[str]:
 
 @pytest.mark.parametrize("most", [1, 3])
 def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
-    """As many tasks as the limit are accepted, pending and processing together.
+    """Pending and processing tasks together are accepted up to exactly the limit of tasks in flight.
 
-    The next task is refused and not stored.
+    A task beyond the limit is refused and not stored.
     """
     bench.limit(tasks_in_flight_most=most)
     made = [bench.submit() for _ in range(most)]
@@ -125,7 +125,7 @@ ENDS: dict[str, Callable[[ApiBench, dict[str, Any]], None]] = {
 
 @pytest.mark.parametrize("end", ENDS)
 def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
-    """However a task ends, one more task is accepted afterwards, and only one."""
+    """At the limit of tasks in flight, each task that ends, in whatever way, allows exactly one more."""
     bench.limit(tasks_in_flight_most=2)
     first, _ = bench.submit(deadlineSeconds=100), bench.submit()
     assert crowded_out(post(bench))
@@ -136,7 +136,7 @@ def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
 def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
-    """A retry counts like a submission: at the limit it is refused without effect, and below it is accepted."""
+    """The limit of tasks in flight holds for a retry too: at the limit it is refused without effect."""
     bench.limit(tasks_in_flight_most=1)
     ended = bench.submit()
     ENDS[end](bench, ended)
@@ -151,7 +151,7 @@ def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
 
 
 def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBench) -> None:
-    """At the limit a retry of an unfinished task is still 409, and of an unknown one 404."""
+    """Even at the limit, the retry of an unfinished task is 409 and of an unknown task 404, never 429."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     assert (retry(bench, task).status, data(retry(bench, task))["code"]) == (409, "not_retryable")
@@ -160,7 +160,7 @@ def test_a_retry_of_what_cannot_be_retried_is_no_matter_of_limits(bench: ApiBenc
 
 
 def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
-    """If 20 submissions come at once, exactly as many are accepted as the limit allows."""
+    """Of 20 submissions at once, exactly as many are accepted as the limit of tasks in flight allows."""
     bench.limit(tasks_in_flight_most=7)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "x"}')
 
@@ -173,7 +173,7 @@ def test_racing_submissions_do_not_pass_the_limit(bench: ApiBench) -> None:
 
 
 def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
-    """If one tenant has reached its limits, another tenant still has its own."""
+    """A tenant that has reached its limits does not reduce another tenant's limits."""
     ours, theirs = keyed.make_key(), keyed.make_key(tenant="theirs")
     keyed.limit(tasks_in_flight_most=1, characters_a_day_most=3)
     for secret in (ours, theirs):
@@ -187,7 +187,7 @@ def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
 
 
 def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
-    """A task that waits for a long rate limit, or that the sweep has put off as far as possible, is in flight."""
+    """A task that waits for a long rate limit, or whose check the sweep has put off far, counts as in flight."""
     bench.limit(tasks_in_flight_most=1, lease_seconds=1.0, timeout_seconds=0.5)
     task = bench.submit()
     longest_ms = round(rate_limit_seconds(1e9, 0, chance=1.0) * 1000)
@@ -205,7 +205,10 @@ def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
 
 
 def test_characters_are_exact(bench: ApiBench) -> None:
-    """The day's last character is accepted, one more is not. Refused characters do not count."""
+    """Exactly the day's limit of characters is accepted, and one character more is refused.
+
+    Refused characters do not count.
+    """
     bench.limit(characters_a_day_most=10)
     assert post(bench, "x" * 9).status == 202
     assert used_up(bench, post(bench, "xx"))
@@ -216,7 +219,7 @@ def test_characters_are_exact(bench: ApiBench) -> None:
 
 
 def test_characters_are_code_points(bench: ApiBench) -> None:
-    """Four characters of four bytes and two UTF-16 units each count as four."""
+    """Four characters that take four bytes or two UTF-16 units each count as four characters of the day's limit."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "😀字é\u0301").status == 202
     assert characters(bench) == 4
@@ -225,14 +228,14 @@ def test_characters_are_code_points(bench: ApiBench) -> None:
 
 
 def test_a_request_larger_than_the_whole_day(bench: ApiBench) -> None:
-    """A request larger than the day's limit is refused even on a new day."""
+    """A text longer than the day's limit of characters is refused even if nothing of the day is used."""
     bench.limit(characters_a_day_most=5)
     assert used_up(bench, post(bench, "x" * 6))
     assert bench.database.rows("SELECT * FROM daily_use") == []
 
 
 def test_a_new_day_starts_anew(bench: ApiBench) -> None:
-    """The day is used up until the last millisecond before midnight UTC. Then a new one begins."""
+    """The day's characters stay used up until midnight UTC, to the millisecond, and then are free again."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "x" * 5).status == 202
     wait(bench, (DAY_MS - START_MS % DAY_MS - 1) / 1000)
@@ -246,7 +249,10 @@ def test_a_new_day_starts_anew(bench: ApiBench) -> None:
 
 
 def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
-    """Accepted characters stay counted, whatever happens to the task. A retry adds none."""
+    """Characters that were accepted today stay counted when their task ends or is erased.
+
+    A retry counts no further characters.
+    """
     bench.limit(characters_a_day_most=5)
     task = bench.submit("x" * 5)
     _cancel(bench, task)
@@ -257,7 +263,7 @@ def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_write_that_is_sent_again_counts_once(bench: ApiBench, when: When) -> None:
-    """A lost answer counts no character twice, with or without an idempotency key."""
+    """If D1's answer is lost and the write sent again, its characters count once, with or without a key."""
     bench.limit(characters_a_day_most=10)
     for number, headers in enumerate(({}, {"idempotency-key": "k"}), 1):
         bench.database.fail(NETWORK_LOST, when, limits.STORE_SENDS - 1)
@@ -269,7 +275,7 @@ def test_a_write_that_is_sent_again_counts_once(bench: ApiBench, when: When) -> 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> None:
-    """A submission answered with 503 uses nothing up."""
+    """A submission that is answered 503 and withdrawn uses up no characters and no place."""
     bench.limit(characters_a_day_most=5, tasks_in_flight_most=2)
     assert post(bench, "xx").status == 202
     bench.database.fail(NETWORK_LOST, when, 2 * limits.STORE_SENDS)
@@ -279,7 +285,7 @@ def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> N
 
 
 def test_racing_submissions_do_not_pass_the_day(bench: ApiBench) -> None:
-    """If 20 submissions come at once, exactly as many are accepted as the day's characters allow."""
+    """Of 20 submissions at once, exactly as many are accepted as the day's characters allow."""
     bench.limit(characters_a_day_most=25)
     request = BenchRequest("POST", "http://h/api/tasks", {}, b'{"input": "xxxx"}')
 
@@ -294,7 +300,7 @@ def test_racing_submissions_do_not_pass_the_day(bench: ApiBench) -> None:
 
 
 def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
-    """Without limits, key and queue share a submission is one call of two statements, and writes two rows."""
+    """Without limits, idempotency key or queue share, a submission is one D1 call with two statements and two rows."""
     noted, before = statements(bench), bench.database.batches
     bench.submit()
     assert (len(noted), bench.database.batches - before) == (2, 1)
@@ -315,7 +321,10 @@ def test_nothing_is_paid_for_what_is_not_used(bench: ApiBench) -> None:
 def test_what_is_used_is_paid_for_in_one_call(
     bench: ApiBench, settings: dict[str, Any], headers: dict[str, str], count: int
 ) -> None:
-    """Each condition adds its statements to the one transaction, and adds rows only if it stores something."""
+    """Limits and an idempotency key add statements to a submission's one transaction.
+
+    A limit or a key adds a row to a submission only if it stores something.
+    """
     bench.limit(**settings)
     noted, before = statements(bench), bench.database.batches
     assert post(bench, **headers).status == 202
@@ -329,16 +338,16 @@ def test_what_is_used_is_paid_for_in_one_call(
 
 @pytest.fixture
 def shared() -> Iterator[ApiBench]:
-    """Make a deployment with keys, queue and objects."""
+    """Make a deployment with keys, a queue and objects."""
     made = ApiBench(keys=True, routes=(Route.QUEUE, Route.DURABLE_OBJECT))
     yield made
     made.close()
 
 
 def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
-    """A tenant's tasks beyond its share go to objects, another tenant's still to the queue.
+    """Beyond its share of the queue a tenant's new tasks go to objects, while another tenant's go to the queue.
 
-    An ended task frees a place.
+    A task that ends frees a place in its tenant's share of the queue.
     """
     ours, theirs = shared.make_key(), shared.make_key(tenant="theirs")
     queue, objects = shared.senders
@@ -357,7 +366,7 @@ def test_a_tenants_share_of_the_queue(shared: ApiBench) -> None:
 
 
 def test_a_retry_has_its_share_too(shared: ApiBench) -> None:
-    """A retry beyond the share goes to an object."""
+    """A retried task beyond its tenant's share of the queue goes to an object."""
     ours = shared.make_key()
     ended = data(post(shared, secret=ours))
     shared.fail(ended["id"])
@@ -369,7 +378,7 @@ def test_a_retry_has_its_share_too(shared: ApiBench) -> None:
 
 
 def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
-    """Beyond the share, the queue still takes a task that no object takes."""
+    """If no object takes a task beyond its tenant's share, the queue takes the task."""
     ours = shared.make_key()
     shared.senders[1].refuses = True
     made = [data(post(shared, secret=ours)) for _ in range(limits.QUEUE_SHARE + 1)]
@@ -377,7 +386,7 @@ def test_an_object_that_refuses_leaves_the_queue(shared: ApiBench) -> None:
 
 
 def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
-    """The limit of tasks and the share of the queue both stay exact, whichever of the two is larger."""
+    """The limit of tasks in flight and the share of the queue are both exact when both are set."""
     ours = shared.make_key()
     shared.limit(tasks_in_flight_most=limits.QUEUE_SHARE + 2)
     routes = [data(post(shared, secret=ours))["route"] for _ in range(limits.QUEUE_SHARE + 2)]
@@ -387,7 +396,7 @@ def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DURABLE_OBJECT,), (Route.DIRECT,)])
 def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> None:
-    """Without queue or without objects no task is counted: two statements a submission, one route."""
+    """Without a queue, or without objects, there is no share to count: a submission makes only two statements."""
     made = ApiBench(routes=routes)
     noted = statements(made)
     for number in range(1, limits.QUEUE_SHARE + 3):

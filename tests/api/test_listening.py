@@ -1,6 +1,6 @@
-"""A waiting request gets notice of its task's end from a worker in the isolate or from the task's object.
+"""A waiting request gets notice of its task's end from a worker in its isolate or from the task's object.
 
-If no notice comes, reads of the database find the end.
+If no notice comes, a waiting request finds the task's end by its own reads of the database.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ LOOKS = {views_sql.TASK.sql: "task", views_sql.STATUS.sql: "status", events_sql.
 
 
 class Scene:
-    """A task of three chunks, whose calls take `seconds` each, and the source of its notices.
+    """A task of three chunks, whose calls take `seconds` each, and the source of notices for its waiting request.
 
-    The source is a worker of the isolate, the task's object, or a worker that cannot send notices.
+    The source is a worker of the same isolate, the task's object, or a worker that sends no notices.
     """
 
     def __init__(self, near: str, seconds: float, plan: str = "paid") -> None:
@@ -55,7 +55,7 @@ class Scene:
         self.bench.database.prepare = noted  # type: ignore[method-assign]
 
     def claim(self) -> Claim:
-        """Claim the task as the object's slice does."""
+        """Claim the task as a slice of its object does."""
         store, task_key = self.bench.store, key(self.task["id"])
         claiming = store.claim(task_key, holder="h", host="", route=Route.DURABLE_OBJECT, lease_ms=180_000)
         claim: Claim = self.bench.run(claiming)
@@ -64,7 +64,7 @@ class Scene:
         return claim
 
     async def work(self) -> None:
-        """Work on the task until its end."""
+        """Work on the task until it ends."""
         worker: Worker = replace(self.bench.api.rescue.worker, provider=self.model, marks=self.marks)
         host = Host(Route.DURABLE_OBJECT, 600.0, wrote=self.audience.tell)
         await worker.run(key(self.task["id"]), host)
@@ -73,7 +73,7 @@ class Scene:
         self.audience.look_up()
 
     def wait(self, *acts: tuple[float, Callable[[], Any]], seconds: float = 25.0) -> Any:
-        """Wait for the task while acts are done at their times. Returns the task in the answer."""
+        """Let a request wait for the task, and do each act at its time. Return the task in the answer."""
 
         async def play() -> Reply:
             for at, act in acts:
@@ -89,7 +89,7 @@ class Scene:
 
     @property
     def kinds(self) -> list[str]:
-        """Return the kinds of reads, in order."""
+        """Return the kinds of the request's reads, in order."""
         return [kind for _, kind in self.looks]
 
 
@@ -119,20 +119,20 @@ def scene() -> Iterator[Callable[..., Scene]]:
     ],
 )
 def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list[str], late: float):
-    """With a source of notices, the answer leaves at the end after two reads: the first one, and the result's."""
+    """With notices, a waiting request is answered at its task's end after two reads: at first, and of the result."""
     made = scene(near, plan=plan)
     shown = made.wait((0.1, made.work))
     assert shown["status"] == "completed"
     assert made.kinds == looks, made.looks
     assert made.bench.loop.time() - made.ended_at <= late + 1e-6
-    # The request asked the object once, with the state that it had read. An object that cannot send notices is asked
-    # once in each state.
+    # The request asked its task's object once, with the state that the request had read. An object that cannot send
+    # notices was asked once in each state.
     assert [since for _, since in made.bench.asked] == [Mark(0, 0), Mark(1, 0)][: 2 if near == "nobody" else 1]
 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: str):
-    """A notice may be lost, so the request still reads every five seconds. Earlier code made 34 reads."""
+    """Because a notice may be lost, a waiting request also reads every five seconds. Earlier code made 34 reads."""
     made = scene(near, seconds=60.0)
     assert made.wait((0.0, made.work))["status"] == "processing", made.bench.log_lines
     assert made.kinds == ["task", "status", "status", "status", "status", "task"], made.looks
@@ -141,7 +141,7 @@ def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: str):
-    """If a task ends between the read and the beginning of the listening, the request reads again at once."""
+    """If a task ends after a request's first read and before it listens, the request reads again at once."""
     made = scene(near)
     task_id = made.task["id"]
     batch = made.bench.database.batch
@@ -162,7 +162,10 @@ def test_an_end_between_the_read_and_the_listening_is_heard(scene: Any, near: st
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
-    """The worker dies without a notice after its first write, and another worker ends the task elsewhere."""
+    """A waiting request finds its task's end within five seconds although no notice of it comes.
+
+    In this test the worker is silent after its claim, and the task is cancelled in the database.
+    """
     made = scene(near)
     bench, task_key = made.bench, key(made.task["id"])
     made.claim()
@@ -174,10 +177,10 @@ def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
 @pytest.mark.parametrize("near", ["isolate", "object"])
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
-    """A wrong notice costs one read and no loop.
+    """A wrong notice costs a waiting request one additional read and causes no loop.
 
-    The wrong notice names a later claim that does not exist, or repeats an earlier notice, while the task is
-    unfinished.
+    In this test the task is unfinished, and the notices of its end name a claim that does not exist, the second and
+    third one again.
     """
     made = scene(near, seconds=60.0, plan=plan)
     task_key = key(made.task["id"])
@@ -190,12 +193,15 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     assert shown["status"] == "processing"
     assert made.bench.loop.time() <= 25.0 + 1e-6
     assert len(made.looks) <= (limits.WAIT_READS_FREE if plan == "free" else 36), made.looks
-    # A wrong notice adds one read to the half-second reads of a task without notices.
+    # A request without notices reads every half second, and each wrong notice adds one read.
     assert sum(1.0 <= at <= 3.1 for at, _ in made.looks) <= 4 + 3, made.looks
 
 
 def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
-    """The task was cancelled and put back, and the notice of the cancellation comes late."""
+    """A notice of an end from before a retry does not make a waiting request read.
+
+    In this test the task was cancelled and put back, and the notice of the cancellation comes late.
+    """
     made = scene("isolate", seconds=60.0)
     bench, task_key = made.bench, key(made.task["id"])
     made.wait((0.0, made.work), seconds=1.0)
@@ -208,7 +214,7 @@ def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
 
 
 def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
-    """A cancellation ends waits in its isolate if a worker there has the task."""
+    """A cancellation ends other clients' waits in its isolate at once if the task's worker runs in this isolate."""
     made = scene("isolate", seconds=60.0)
     path = f"http://h{made.task['links']['cancel']}"
     shown = made.wait((0.0, made.work), (2.0, lambda: handle(BenchRequest("POST", path), made.bench.api)))
@@ -217,9 +223,9 @@ def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
 
 
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
-    """A request wakes the object, and an object that is awake costs money.
+    """A waiting request asks an idle object only once in each state, since a call wakes the object, which costs money.
 
-    When the state of the task has changed, the object is asked again.
+    When the task's state has changed, the request asks the object again.
     """
     made = scene("object", seconds=3.0)
     made.at_work = False
@@ -234,7 +240,7 @@ def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
 
 
 def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
-    """No worker has the task until its wait ends."""
+    """A waiting request asks no object about a task that was given back, since no worker has the task."""
     made = scene("object")
     made.bench.run(made.bench.store.claim(key(made.task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=1))
     made.bench.database.rows("UPDATE tasks SET status = 'pending', holder = NULL, route = 'durable-object'")
@@ -247,7 +253,10 @@ def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
 
 @pytest.mark.parametrize(("near", "looks"), [("nobody", 40), ("object", 7), ("isolate", 7)])
 def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks: int):
-    """With chunks of eight seconds each, one after the other, there is a read for each write. It brings the event."""
+    """With a source of notices, a stream of a task with calls of eight seconds makes one read for each write.
+
+    The read after a write brings the event of this write.
+    """
     made = scene(near, seconds=8.0)
     made.bench.limit(concurrency=1)
     worker = made.bench.api.rescue.worker
@@ -268,7 +277,10 @@ def test_a_stream_looks_when_something_was_written(scene: Any, near: str, looks:
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_a_quick_task_costs_no_more_looks_than_before(scene: Any, near: str):
-    """Of writes in quick succession, streams get one notice a second. A notice of the end comes at once."""
+    """If writes follow each other quickly, a stream gets at most one notice a second.
+
+    A stream gets the notice of the task's end at once.
+    """
     made = scene(near)
     task_key, claim = key(made.task["id"]), made.claim()
     stream = Stream(made.bench, made.task)

@@ -18,19 +18,19 @@ START = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=START_MS)
 
 
 def moment(milliseconds: float, zone: str = "Z") -> str:
-    """Write the time this many milliseconds after the bench's start, with microseconds."""
+    """Write a time in RFC 3339, with microseconds, that is this many milliseconds after the bench's start."""
     return (START + timedelta(milliseconds=milliseconds)).strftime("%Y-%m-%dT%H:%M:%S.%f") + zone
 
 
 def listed(bench: ApiBench, **query: object) -> list[str]:
-    """List one page's ids, newest first."""
+    """List one page of tasks, and return their ids, newest first."""
     reply = bench.call("GET", f"/api/tasks?{urlencode(query)}")
     assert reply.status == 200, reply
     return [task["id"] for task in data(reply)["tasks"]]
 
 
 def walk(bench: ApiBench, headers: dict[str, str] | None = None, **query: object) -> Iterator[dict[str, Any]]:
-    """Follow `nextCursor` to the end, page by page."""
+    """Yield the pages of a list, following `nextCursor` to the end."""
     cursor: dict[str, object] = {}
     while True:
         reply = bench.call("GET", f"/api/tasks?{urlencode(query | cursor)}", headers=headers)
@@ -57,7 +57,7 @@ def three(bench: ApiBench) -> list[str]:
     [(-1, [2, 1, 0]), (0, [2, 1]), (0.5, [2, 1]), (0.999, [2, 1]), (1, [2]), (1.001, [2]), (2, []), (2.5, [])],
 )
 def test_created_after(bench: ApiBench, three: list[str], after: float, expected: list[int]) -> None:
-    """The time that bounds the list is itself excluded, and may have a fraction of a millisecond."""
+    """`createdAfter` excludes tasks of exactly this time, and may have a fraction of a millisecond."""
     assert listed(bench, createdAfter=moment(after)) == [three[at] for at in expected]
 
 
@@ -66,7 +66,7 @@ def test_created_after(bench: ApiBench, three: list[str], after: float, expected
     [(-1, []), (0, []), (0.001, [0]), (0.5, [0]), (1, [0]), (1.5, [1, 0]), (2, [1, 0]), (2.001, [2, 1, 0])],
 )
 def test_created_before(bench: ApiBench, three: list[str], before: float, expected: list[int]) -> None:
-    """The time that bounds the list is itself excluded, and may have a fraction of a millisecond."""
+    """`createdBefore` excludes tasks of exactly this time, and may have a fraction of a millisecond."""
     assert listed(bench, createdBefore=moment(before)) == [three[at] for at in expected]
 
 
@@ -75,9 +75,9 @@ def test_created_before(bench: ApiBench, three: list[str], before: float, expect
     [(0, 2, [1]), (0.5, 1.5, [1]), (1, 1, []), (0, 1, []), (2, 0, []), (-9, 9, [2, 1, 0]), (0.2, 0.8, [])],
 )
 def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: float, expected: list[int]) -> None:
-    """A list with both bounds has the tasks created between them.
+    """A list with `createdAfter` and `createdBefore` has the tasks created between them.
 
-    An empty or reversed range gives an empty list and no error.
+    If no time lies between the two bounds, the list is empty, and there is no error.
     """
     found = listed(bench, createdAfter=moment(after), createdBefore=moment(before))
     assert found == [three[at] for at in expected]
@@ -100,7 +100,7 @@ def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: fl
     ],
 )
 def test_times_as_rfc_3339_has_them(bench: ApiBench, three: list[str], text: str, expected: list[int]) -> None:
-    """Times have any zone, either case, a space for the T, and up to six digits of fraction."""
+    """A time may have any zone, letters in either case, a space for the T, and up to six digits of fraction."""
     assert listed(bench, createdAfter=text) == [three[at] for at in expected]
 
 
@@ -109,7 +109,7 @@ def test_times_as_rfc_3339_has_them(bench: ApiBench, three: list[str], text: str
     ["1969-12-31T23:59:59Z", "0001-01-01T00:00:00+23:59", "0000-02-29T12:00:00Z", "2026-09-21T14:13:20.123456789z"],
 )
 def test_any_time_of_rfc_3339_is_taken(bench: ApiBench, text: str) -> None:
-    """Times before the epoch, of the year 0, and with many digits are valid: before each task, or after all."""
+    """Times before the epoch, in the year 0, or with many digits of fraction are valid bounds of a list."""
     bench.submit()
     assert len(data(bench.call("GET", f"/api/tasks?createdAfter={text.replace('+', '%2B')}"))["tasks"]) in {0, 1}
     if not text.startswith("2026"):
@@ -144,7 +144,7 @@ def test_any_time_of_rfc_3339_is_taken(bench: ApiBench, text: str) -> None:
 )
 @pytest.mark.parametrize("name", ["createdAfter", "createdBefore"])
 def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
-    """An invalid time is refused by name, before D1 is asked."""
+    """An invalid `createdAfter` or `createdBefore` is refused by name, before D1 is asked."""
     reply = bench.call("GET", f"/api/tasks?{name}={quote(text)}")
     problem = data(reply)
     assert (reply.status, problem["code"], problem["errors"][0]["field"]) == (422, "invalid_fields", name)
@@ -152,7 +152,7 @@ def test_what_is_no_time(bench: ApiBench, name: str, text: str) -> None:
 
 
 def test_filters_hold_over_pages(bench: ApiBench) -> None:
-    """Filters by time and status apply to all pages of a list."""
+    """The filters by time and status hold for all pages of a list."""
     made = []
     for number in range(12):
         made.append(bench.submit()["id"])
@@ -169,7 +169,10 @@ def test_filters_hold_over_pages(bench: ApiBench) -> None:
 
 
 def fill(bench: ApiBench, statuses: str, tenant: str = LOCAL) -> list[str]:
-    """Write rows of completed (c) and pending (p) tasks, oldest first, a millisecond apart. Returns their ids."""
+    """Write rows of completed (c) and pending (p) tasks, a millisecond apart, the oldest first.
+
+    Return the tasks' ids.
+    """
     template = bench.submit("x")["id"]
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     ids = [new_task_id(START_MS + 1_000 + at, at.to_bytes(10)) for at in range(len(statuses))]
@@ -213,9 +216,9 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("limit", [1, 7, 100])
 def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None:
-    """Wherever the matches lie, the pages have each of them once, newest first.
+    """Wherever the tasks with the wanted status are, all pages together have each of them once, newest first.
 
-    Pages may be short but never too long, and only the last one has no cursor.
+    A page may have fewer tasks than `limit` but never more, and only the last page has no cursor.
     """
     ids = fill(bench, LAYOUTS[layout])
     matches = [id_ for id_, status in zip(ids, LAYOUTS[layout], strict=True) if status == "c"][::-1]
@@ -226,7 +229,10 @@ def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None
 
 
 def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
-    """A search without a match stops at its bound, and the cursor continues from there."""
+    """A page reads a limited number of tasks, so it may be empty without being the last page.
+
+    The cursor of an empty page leads to the next tasks.
+    """
     ids = fill(bench, LAYOUTS["oldest"])
     pages = list(walk(bench, status="completed"))
     assert [len(page["tasks"]) for page in pages] == [0, 0, 1]
@@ -234,7 +240,7 @@ def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
 
 
 def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
-    """Neither another tenant's tasks nor those outside the time range are read or shown."""
+    """A list neither reads nor shows another tenant's tasks, or tasks outside its range of time."""
     fill(bench, "c" * 30, "before")
     mine = fill(bench, "p" * WALK + "c" * 20)
     fill(bench, "c" * 30, "z")
@@ -244,14 +250,14 @@ def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
 
 
 def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
-    """If tasks are added and erased between the pages, each of the other tasks still appears once."""
+    """If tasks are added or erased between two pages, each task that stays still appears once."""
     ids = fill(bench, ("c" + "p" * 4) * 300)
     matches, seen, gone = ids[::5], [], set()
     for number, page in enumerate(walk(bench, status="completed", limit=9)):
         seen += [task["id"] for task in page["tasks"]]
         bench.submit()
         left = [id_ for id_ in matches if id_ not in seen and id_ not in gone]
-        # the test also erases the task that the cursor names, and the next task
+        # the test also erases the task that the cursor names, and the task after it
         for id_ in {*seen[-1:], *left[-1:], *left[: number % 3]}:
             bench.call("DELETE", f"/api/tasks/{id_}")
             if id_ not in seen:
@@ -277,7 +283,7 @@ def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled", "overdue"])
 def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: str) -> None:
-    """Another tenant's task and an unknown one get equal answers, byte for byte and second for second, in any state.
+    """Another tenant's task and an unknown id get equal answers, byte for byte and with the same Retry-After.
 
     Nothing of the task changes.
     """
@@ -311,7 +317,10 @@ def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: s
 
 
 def test_a_cursor_of_another_tenants_leads_to_ones_own_tasks(bench: ApiBench) -> None:
-    """A cursor contains a time, not a tenant. With another tenant's cursor a client pages through its own tasks."""
+    """The cursor of a list contains a time, not a tenant.
+
+    With another tenant's cursor a client pages through its own tasks.
+    """
     keyed = ApiBench(keys=True)
     ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
     mine = []

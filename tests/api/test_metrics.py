@@ -1,6 +1,6 @@
-"""`GET /api/metrics`: Prometheus can read the metrics, counters never fall, and only operators see them.
+"""Prometheus can read the metrics of `GET /api/metrics`, and no counter ever falls.
 
-Also `GET /api/history`.
+Only operators see these metrics and the history of `GET /api/history`.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def keyed() -> Iterator[ApiBench]:
 
 
 def families(bench: ApiBench, headers: dict[str, str] | None = None) -> Any:
-    """Scrape as Prometheus does, a millisecond later."""
+    """Read the metrics as Prometheus does, a millisecond later."""
     bench.pass_seconds(0.001)
     reply = bench.call("GET", "/api/metrics", headers=headers)
     assert (reply.status, reply.headers["Content-Type"]) == (200, "text/plain; version=0.0.4; charset=utf-8")
@@ -37,7 +37,7 @@ def families(bench: ApiBench, headers: dict[str, str] | None = None) -> Any:
 
 
 def scrape(bench: ApiBench) -> Scrape:
-    """Return the value of each sample, by name and labels."""
+    """Return the value of each sample of the metrics, by name and labels."""
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
         for family in families(bench)
@@ -51,7 +51,10 @@ def value(bench: ApiBench, name: str, **labels: str) -> float:
 
 
 def test_prometheus_takes_it(bench: ApiBench) -> None:
-    """Each family has a type, a help and samples. No sample occurs twice. A new deployment has all its counters."""
+    """Prometheus' own parser reads the metrics: each family has a type, a help and samples.
+
+    No sample occurs twice. A new deployment has all its counters.
+    """
     found = families(bench)
     names = [family.name for family in found]
     assert len(set(names)) == len(names)
@@ -68,7 +71,7 @@ def test_prometheus_takes_it(bench: ApiBench) -> None:
 
 
 def test_what_a_scrape_shows(bench: ApiBench) -> None:
-    """A scrape shows unfinished and ended tasks, their bills and latencies, as of this moment."""
+    """The metrics show unfinished and ended tasks, their bills and latencies, as of the moment of the scrape."""
     done, failed, cancelled, waiting = (bench.submit()["id"] for _ in range(4))
     bench.pass_seconds(3)
     bench.complete(done)
@@ -108,7 +111,7 @@ def test_what_a_scrape_shows(bench: ApiBench) -> None:
 
 
 def test_quota_use() -> None:
-    """The metrics show what tenants have used of their limits, if there are limits."""
+    """The metrics show how much of its limits each tenant has used, if there are limits."""
     bench = ApiBench()
     bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
     bench.submit("x" * 30)
@@ -121,7 +124,10 @@ def test_quota_use() -> None:
 
 
 def test_counters_never_fall(bench: ApiBench) -> None:
-    """With failures, retries, cancellations, deletions and sweeps, each scrape is at least the previous one."""
+    """No counter falls from one scrape to the next.
+
+    The test runs through failures, retries, cancellations, deletions and sweeps.
+    """
     before: Scrape = {}
     for _ in range(4):
         done, failed, gone, cancelled, running = (bench.submit()["id"] for _ in range(5))
@@ -155,13 +161,13 @@ def test_counters_never_fall(bench: ApiBench) -> None:
 
 
 def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
-    """The answer itself states the rows that it cost.
+    """The metrics state how many rows their own scrape has read and written.
 
     `tests/runtime/test_metrics.py` checks these figures on the real runtime.
     """
     bench.complete(bench.submit()["id"])
     found = scrape(bench)
-    # The bench has one meter for all its calls, but in production each invocation has its own.
+    # Here one meter counts all calls of the bench; in production each invocation has a meter of its own.
     assert [found[f"onceover_scrape_rows_{what}", ()] for what in ("read", "written")] == list(
         bench.store.beside(TallyStore).rows
     )
@@ -169,7 +175,10 @@ def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("path", PATHS)
 def test_operators_alone(keyed: ApiBench, path: str) -> None:
-    """Another tenant's admin key, and one without the scope, get 403, and no sums are computed."""
+    """Metrics and history answer 403 to another tenant's admin key and to a key without the scope `admin`.
+
+    The refused requests compute no sums.
+    """
     reader, foreign = keyed.make_key(Scope.READ, Scope.WRITE), keyed.make_key(tenant="elsewhere")
     assert keyed.call("GET", path).status == 401
     for refused in (reader, foreign):
@@ -180,7 +189,7 @@ def test_operators_alone(keyed: ApiBench, path: str) -> None:
 
 
 def test_text_is_escaped() -> None:
-    """Whatever a label or a help contains, a line stays one line."""
+    """Whatever characters a label or a help contains, Prometheus reads them back unchanged from one line."""
     hostile = 'a"b\\c\nd'
     written = write([Family("one", "gauge", hostile, [Point({"x": hostile}, 1.5)]), Family("none", "gauge", "", [])])
     (family,) = text_string_to_metric_families(written)
@@ -188,7 +197,7 @@ def test_text_is_escaped() -> None:
 
 
 def test_history(bench: ApiBench) -> None:
-    """The history has steps of five minutes: tasks that ended, how long they took, and the backlog.
+    """Each five-minute step of the history has the tasks that ended, how long they took, and the backlog.
 
     Older steps are left out.
     """
@@ -230,7 +239,7 @@ def test_hours(bench: ApiBench) -> None:
 
 
 def test_without_a_database(bench: ApiBench) -> None:
-    """If D1 answers neither fold nor read, metrics and history get 503."""
+    """If D1 is out of reach, metrics and history get 503."""
     for path in PATHS:
         bench.database.fail("D1_ERROR: Network connection lost.", times=10)
         assert bench.call("GET", path).status == 503
@@ -238,7 +247,7 @@ def test_without_a_database(bench: ApiBench) -> None:
 
 
 def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
-    """If a fold fails, the sums are those of the last fold, and the log says why."""
+    """If adding up ended tasks fails, a scrape shows the sums of the last success, and the log says why."""
     bench.complete(bench.submit()["id"])
     bench.database.fail("string or blob too big: SQLITE_TOOBIG")
     assert value(bench, "tasks_ended_total", status="completed", route="queue") == 0
@@ -247,7 +256,7 @@ def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
 
 
 def test_a_sweep_adds_up(bench: ApiBench) -> None:
-    """Ended tasks are in the sums after the next sweep, without a scrape."""
+    """The next sweep adds ended tasks to the sums, without a scrape."""
     bench.complete(bench.submit()["id"])
     bench.pass_seconds(0.001)
     assert bench.call("POST", "/api/sweep").status == 200

@@ -1,4 +1,4 @@
-"""The model fields of a request: `model`, `maxOutputTokens`, `temperature` and `modelOptions`."""
+"""The model fields of a request are `model`, `maxOutputTokens`, `temperature` and `modelOptions`."""
 
 from typing import Any
 
@@ -48,7 +48,10 @@ TAKEN: list[dict[str, Any]] = [
 @pytest.mark.parametrize(("fields", "named"), REFUSED)
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 def test_what_a_field_does_not_take(bench: ApiBench, path: str, fields: dict[str, Any], named: str) -> None:
-    """422 names the field, or the unlisted option of `modelOptions`. Nothing is stored."""
+    """An invalid model field gets 422, which names the field, or the option of `modelOptions` that is not listed.
+
+    Nothing is stored.
+    """
     reply = bench.call("POST", path, {"input": "x", **fields})
     assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
     assert [error["field"] for error in data(reply)["errors"]] == [named]
@@ -57,12 +60,12 @@ def test_what_a_field_does_not_take(bench: ApiBench, path: str, fields: dict[str
 
 @pytest.mark.parametrize("fields", TAKEN)
 def test_what_a_field_takes(bench: ApiBench, fields: dict[str, Any]) -> None:
-    """The bounds themselves are accepted, and every option of a deployment's default list."""
+    """Each model field accepts its smallest and its largest value, and each option of the default list is accepted."""
     assert bench.call("POST", "/api/tasks", {"input": "x", **fields}).status == 202
 
 
 def test_the_deployment_lists_the_options() -> None:
-    """AI_MODEL_OPTIONS replaces the default list."""
+    """AI_MODEL_OPTIONS replaces the default list of options that `modelOptions` may have."""
     bench = ApiBench(settings=Settings(provider="demo", model_options=("top_k",)))
     assert bench.call("POST", "/api/tasks", {"input": "x", "modelOptions": {"top_k": 5}}).status == 202
     reply = bench.call("POST", "/api/tasks", {"input": "x", "modelOptions": {"top_p": 0.5}})
@@ -73,7 +76,7 @@ def test_the_deployment_lists_the_options() -> None:
 
 
 def test_the_deployment_lists_the_models() -> None:
-    """With AI_MODELS a task may name no unlisted model, but it may name none at all."""
+    """With AI_MODELS a task may name only a listed model, or no model."""
     bench = ApiBench(settings=Settings(provider="demo", models=("small", "large")))
     assert bench.call("POST", "/api/tasks", {"input": "x", "model": "large"}).status == 202
     assert bench.call("POST", "/api/tasks", {"input": "x"}).status == 202
@@ -84,7 +87,7 @@ def test_the_deployment_lists_the_models() -> None:
 
 
 def test_a_plan_says_what_the_calls_would_use(bench: ApiBench) -> None:
-    """`request` has each field, with the deployment's value if the request has none."""
+    """A plan's `request` has each model field, with the deployment's value where the request has none."""
     bench.limit(max_output_tokens=500)
     body = {"input": "one\n\ntwo", "instructions": "Count.", "chunk": {"overlapChars": 2}}
     assert data(bench.call("POST", "/api/tasks?dryRun=true", body))["request"] == {

@@ -1,6 +1,6 @@
-"""GET /openapi.json is complete, true and sound.
+"""The document `/openapi.json` is complete, true and sound.
 
-All other tests of the API check their answers against this document.
+All other tests of the API check their answers against `/openapi.json`.
 """
 
 import re
@@ -29,7 +29,7 @@ Provoke = Callable[[ApiBench, str, str], Reply]
 
 
 def plain(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send the call for an existing task, with a valid body if one is needed."""
+    """Send a call about an existing task, with a valid body if the call needs one."""
     task = bench.submit()
     if path.endswith("/retry"):
         bench.fail(task["id"])
@@ -37,7 +37,7 @@ def plain(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def there(bench: ApiBench, path: str, task_id: str) -> str:
-    """Return the id of an existing thing of the kind in the path."""
+    """Return the id of an existing thing of the kind that the path names."""
     if "/keys/" in path:
         return a_key(bench)
     if "/models/" in path:
@@ -53,7 +53,7 @@ def there(bench: ApiBench, path: str, task_id: str) -> str:
 
 
 def unknown(path: str) -> str:
-    """Return an unused id of the path's kind."""
+    """Return an unused id of the kind that the path names."""
     if "/webhook_endpoints/" in path:
         return "we_" + "0" * 24
     if "/deliveries/" in path:
@@ -62,7 +62,7 @@ def unknown(path: str) -> str:
 
 
 def a_key(bench: ApiBench) -> str:
-    """Write a key and return its id."""
+    """Write an API key and return its id."""
     return bench.make_key().split("_")[1]
 
 
@@ -73,7 +73,7 @@ def an_endpoint(bench: ApiBench) -> str:
 
 
 def a_delivery(bench: ApiBench) -> str:
-    """Let a task end, so that an endpoint gets a delivery. Returns the delivery's id."""
+    """Let a task end, so that an endpoint gets a delivery. Return the delivery's id."""
     an_endpoint(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -82,7 +82,7 @@ def a_delivery(bench: ApiBench) -> str:
     return made
 
 
-# A valid body for each call that takes one.
+# Each call that takes a body, with a valid body for it.
 BODIES: dict[str, Any] = {
     "/api/tasks": {"input": "x"},
     "/api/tasks/retry": {},
@@ -94,7 +94,7 @@ BODIES: dict[str, Any] = {
 
 
 def call(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send the call, with a valid body if one is needed."""
+    """Send a request for this call, with a valid body if the call needs one."""
     return bench.call(method, path, BODIES.get(path) if method == "POST" else None)
 
 
@@ -113,25 +113,25 @@ def unknown_parameter(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def bad_value(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a value that a field or a parameter does not accept."""
+    """Send a field or a query parameter with a value that is not accepted."""
     if method == "POST":
         return bench.call(method, path, BODIES[path] | {"temperature": 3})
     return call(bench, method, path.replace("{id}", unknown(path)) + "?limit=0")
 
 
 def strange_schema(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a schema of an array."""
+    """Submit an output schema whose root is an array, which is not supported."""
     return with_schema(bench, method, path, {"type": "array", "items": {"type": "string"}})
 
 
 def unjoined_schema(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a schema with a field outside arrays, and no rule for it."""
+    """Submit an output schema with a text field that no rule says how to join."""
     one = {"properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
     return with_schema(bench, method, path, {"type": "object", **one})
 
 
 def with_schema(bench: ApiBench, method: str, path: str, schema: object) -> Reply:
-    """Send a submission with a schema, to be joined."""
+    """Submit a task with this output schema, whose outputs are to be joined."""
     formed: dict[str, Any] = {"outputSchema": schema}
     if path.startswith("/v1/"):
         named = {"type": "json_schema", "name": "n", "schema": schema}
@@ -140,19 +140,19 @@ def with_schema(bench: ApiBench, method: str, path: str, schema: object) -> Repl
 
 
 def unknown_task(bench: ApiBench, method: str, path: str) -> Reply:
-    """Name a task, or key, that does not exist."""
+    """Call a path with the id of a task, or of another thing, that does not exist."""
     return call(bench, method, path.replace("{id}", unknown(path)))
 
 
 def completed_task(bench: ApiBench, method: str, path: str) -> Reply:
-    """Name a task that has completed."""
+    """Call a path with the id of a completed task."""
     task = bench.submit()
     bench.complete(task["id"])
     return call(bench, method, path.replace("{id}", task["id"]))
 
 
 def exhausted_task(bench: ApiBench, method: str, path: str) -> Reply:
-    """Name a task that has used up its budget."""
+    """Call a path with the id of a task that has used up its budget."""
     task = bench.submit(maxModelCalls=3)
     spent = Fail(bench.settings.retention_ms, exhausted(3))
     bench.work(bench.claim(task["id"]), {0: "output 0"}, spent)
@@ -165,17 +165,17 @@ def strange_key(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def other_body(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send another body under a used key."""
+    """Submit another body with an idempotency key that is in use."""
     bench.call(method, path, BODIES[path], {"idempotency-key": "key"})
     return bench.call(method, path, BODIES[path] | {"input": "y"}, {"idempotency-key": "key"})
 
 
 def database_away(message: str) -> Provoke:
-    """Make the database fail with this message."""
+    """Return a function that makes the database fail with this message before the call."""
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         if needs_only_a_key(path):
-            require_keys(bench)  # the document needs only the caller's key from the database
+            require_keys(bench)  # these calls use the database only to look up the caller's key
         bench.database.fail(message, times=10)
         return unknown_task(bench, method, path)
 
@@ -183,7 +183,7 @@ def database_away(message: str) -> Provoke:
 
 
 def mistake(bench: ApiBench, method: str, path: str) -> Reply:
-    """Remove something that the handler needs."""
+    """Make the call while an object that its handler needs raises errors."""
 
     class Nothing:
         status = 200
@@ -206,7 +206,7 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def needs_only_a_key(path: str) -> bool:
-    """Return whether a call uses the database only for the caller's key."""
+    """Return whether this call uses the database only to look up the caller's key."""
     return path == "/openapi.json" or path.startswith("/v1/models")
 
 
@@ -228,7 +228,7 @@ def no_header(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a key with all scopes except the one that is needed."""
+    """Call with a key that has all scopes except the needed one."""
     paths: Any = document()["paths"]
     ((needed,),) = (item.values() for item in paths[path][method.lower()]["security"])
     key = bench.make_key(*(scope for scope in Scope if [scope] != needed))
@@ -237,40 +237,40 @@ def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def too_many_keys(bench: ApiBench, method: str, path: str) -> Reply:
-    """Make one key more than allowed."""
+    """Try to make one API key more than allowed."""
     for _ in range(KEYS_MOST):
         bench.make_key()
     return call(bench, method, path)
 
 
 def bad_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send an invalid field or limit."""
+    """Call a webhook endpoint's path with an invalid field or an invalid limit."""
     if method == "GET":
         return bench.call(method, f"{path}?limit=0")
     return bench.call(method, path.replace("{id}", there(bench, path, "")), {"surprise": 1})
 
 
 def too_many_endpoints(bench: ApiBench, method: str, path: str) -> Reply:
-    """Register one endpoint more than allowed."""
+    """Try to register one webhook endpoint more than allowed."""
     for _ in range(WEBHOOK_ENDPOINTS_MOST):
         an_endpoint(bench)
     return call(bench, method, path)
 
 
 def no_webhook_key(bench: ApiBench, method: str, path: str) -> Reply:
-    """Call a deployment without WEBHOOK_KEY."""
+    """Make the call on a deployment without WEBHOOK_KEY."""
     bench.limit(webhook_key=None)
     return unknown_task(bench, method, path)
 
 
 def silent_endpoint(bench: ApiBench, method: str, path: str) -> Reply:
-    """Use an endpoint that gives no answer."""
+    """Send a test call to a webhook endpoint that gives no answer."""
     bench.courier.receiver = lambda _message: HttpTimeout("late")
     return plain(bench, method, path)
 
 
 def endpoint_gone(bench: ApiBench, method: str, path: str) -> Reply:
-    """Delete the endpoint of a delivery."""
+    """Ask for a redelivery after the delivery's endpoint was deleted."""
     path = path.replace("{id}", a_delivery(bench))
     (one,) = data(bench.call("GET", "/v1/webhook_endpoints"))["data"]
     bench.call("DELETE", f"/v1/webhook_endpoints/{one['id']}")
@@ -278,14 +278,14 @@ def endpoint_gone(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def misconfigured(_bench: ApiBench, method: str, path: str) -> Reply:
-    """Answer like a deployment with a bad variable."""
+    """Answer like a deployment that has a variable with a bad value."""
     reply = configuration_problem(ConfigurationError("AI_PROVIDER", "one of these"), method, None, f"http://h{path}")
     check_documented(method, f"http://h{path}", reply)
     return reply
 
 
 def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
-    """Use a limiter that lets nothing through."""
+    """Make the call on a deployment whose limiter of requests lets no request through."""
 
     class Nothing:
         async def allows(self, key: str) -> bool:
@@ -296,7 +296,7 @@ def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send an unknown key, after more of them than may be looked up."""
+    """Call with an unknown key after as many unknown keys as an isolate may look up."""
     require_keys(bench)
     while bench.api.isolate.lookups.take(bench.loop.time()):
         pass
@@ -304,7 +304,7 @@ def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def bad_flag(bench: ApiBench, method: str, path: str) -> Reply:
-    """Ask for a stream with an invalid word."""
+    """Ask for a stream with an invalid value of `stream`."""
     return bench.call(method, path.replace("{id}", unknown(path)) + "?stream=maybe")
 
 
@@ -320,7 +320,7 @@ def twice(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def verbose(*scopes: Scope, known: bool = True) -> Provoke:
-    """Ask for the operators' view, with a key of these scopes or an unknown key."""
+    """Ask for the operators' view with a key of these scopes, or with an unknown key."""
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         key = bench.make_key(*scopes)
@@ -338,7 +338,7 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
 }
 
-# How to get problems that other calls have too, but for another cause.
+# How to get problems that other calls have too, for another cause.
 OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),
@@ -389,7 +389,7 @@ PROVOKED: dict[str, Provoke] = {
 
 
 def described() -> Iterator[tuple[str, str, int, str]]:
-    """Yield each described answer: method, path, status and, for problems, code."""
+    """Yield each answer that the document describes: method, path, status and, for problems, code."""
     paths: Any = document()["paths"]
     for path, item in paths.items():
         for method in ("get", "post", "delete"):
@@ -398,7 +398,11 @@ def described() -> Iterator[tuple[str, str, int, str]]:
 
 
 def codes_of(response: Any) -> list[str]:
-    """Return the codes of the problems, or of the errors below `/v1`, that an answer may have; for any other [""]."""
+    """Return the error codes that a described answer may have.
+
+    For a problem or an error below `/v1` the result has the codes that the document names. The result for an answer
+    without a code is [""].
+    """
     for content in response.get("content", {}).values():
         if "allOf" in content["schema"]:
             narrowed = content["schema"]["allOf"][1]["properties"]
@@ -409,7 +413,7 @@ def codes_of(response: Any) -> list[str]:
 
 @pytest.mark.parametrize(("method", "path", "status", "code"), list(described()))
 def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str, status: int, code: str) -> None:
-    """The API can give every described answer: each status and code can be provoked."""
+    """For each status and code that the document describes, the test gets such an answer from the API."""
     if not code:
         provoke: Provoke = SUCCEEDED.get((method, path, status), plain)
         assert provoke(bench, method, path).status == status
@@ -419,7 +423,7 @@ def test_each_described_answer_is_given(bench: ApiBench, method: str, path: str,
 
 
 def test_every_problem_is_described() -> None:
-    """The description has each kind of problem, except the two of unknown paths and methods."""
+    """The document describes each kind of problem, except the two for unknown paths and methods."""
     kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.ProblemKind)}
     found = {(code, status) for _, path, status, code in described() if code and not path.startswith("/v1/")}
     only_below = {("unsupported_parameter", 400), ("endpoint_limit", 409), ("endpoint_unreached", 502)}
@@ -432,7 +436,7 @@ def test_every_problem_is_described() -> None:
 
 
 def test_every_endpoint_is_described() -> None:
-    """The description has the calls of the contract, HEAD for each GET, and OPTIONS on each path."""
+    """The document describes the calls of the contract, HEAD for each GET, and OPTIONS for each path."""
     paths: Any = document()["paths"]
     found = {path: sorted(set(item) - {"parameters"}) for path, item in paths.items()}
     assert found == {
@@ -471,7 +475,7 @@ def test_every_endpoint_is_described() -> None:
 
 
 def every_value(node: Any, key: str) -> Iterator[Any]:
-    """Return every value of a key, at any depth."""
+    """Return every value that this key has in the document, at any depth."""
     if isinstance(node, dict):
         for name, value in node.items():
             if name == key:
@@ -505,7 +509,7 @@ def test_document_is_sound(bench: ApiBench) -> None:
 
 
 def test_document_is_built_upon_request() -> None:
-    """The description costs nothing at import, and is built once, on the first request."""
+    """The document is not built at import, but once, on the first request for it."""
     document.cache_clear()
     bench = ApiBench()
     first, second = bench.call("GET", "/openapi.json"), bench.call("GET", "/openapi.json")

@@ -1,4 +1,4 @@
-"""The operators' view and acts: `POST /api/sweep`, `verbose=1`, and sweeps that requests begin by themselves."""
+"""`POST /api/sweep`, the operators' status with `verbose=1`, and sweeps that other requests start."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ def keyed() -> Iterator[ApiBench]:
 
 @pytest.fixture
 def looking() -> Iterator[ApiBench]:
-    """Make a deployment whose requests check for missed sweeps."""
+    """Make a deployment in which any request checks whether a sweep was missed."""
     made = ApiBench(looks=True)
     yield made
     made.close()
@@ -51,7 +51,7 @@ def verbose(bench: ApiBench, key: str | None = None) -> Any:
 
 
 def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
-    """A task lost on its way is sent off, one past its deadline is ended, one past its retention is erased."""
+    """A requested sweep sends off a lost task, ends an overdue one, erases one after its retention, and counts each."""
     old = bench.submit()
     bench.complete(old["id"])
     bench.pass_seconds(bench.settings.retention_days * 86_400)
@@ -67,7 +67,10 @@ def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
 
 
 def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
-    """A second sweep is refused with the time that is left, in another isolate too. The next one is answered."""
+    """A second requested sweep within 30 s is refused with the time that is left, in another isolate too.
+
+    A sweep that is requested after this time is answered.
+    """
     assert sweep(bench).status == 200
     bench.pass_seconds(10)
     bench.restart()
@@ -80,13 +83,13 @@ def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
 
 
 def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
-    """If cron works, a monitor that asks once a minute does not get 429 for it."""
+    """A request for a sweep is not refused because cron has just swept."""
     bench.run(bench.store.due(1))
     assert sweep(bench).status == 200
 
 
 def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> None:
-    """If a queue takes everything and delivers nothing, requested sweeps finish the task, and the calls are counted."""
+    """If a queue takes tasks and delivers none, requested sweeps run a task themselves, and count its calls."""
     task = bench.submit()
     done: list[dict[str, int]] = []
     for _ in range(30):
@@ -105,7 +108,7 @@ def test_who_may_sweep(keyed: ApiBench) -> None:
     assert sweep(keyed).status == 503  # no key exists yet
     reader = keyed.make_key(Scope.READ, Scope.WRITE)
     foreign = keyed.make_key(tenant="elsewhere")
-    keyed.restart()  # the isolate briefly remembers that no key existed
+    keyed.restart()  # the isolate still remembers for a moment that no key existed
     assert (sweep(keyed).status, sweep(keyed).headers["WWW-Authenticate"]) == (401, "Bearer")
     for key in (reader, foreign):
         refused = sweep(keyed, key)
@@ -120,13 +123,13 @@ def test_who_may_sweep(keyed: ApiBench) -> None:
 
 
 def test_only_post_sweeps(bench: ApiBench) -> None:
-    """Methods other than POST on the sweep's path get 405."""
+    """Any method other than POST on `/api/sweep` gets 405."""
     refused = bench.call("GET", "/api/sweep")
     assert (refused.status, refused.headers["Allow"]) == (405, "POST, OPTIONS")
 
 
 def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
-    """The answer is 503, whether reserving the turn or the sweep itself fails."""
+    """If D1 fails, a requested sweep is answered 503, before the sweep's turn is reserved and after it."""
     bench.database.fail(NETWORK_LOST, times=10)
     assert sweep(bench).status == 503
     bench.database.heal()
@@ -140,9 +143,9 @@ def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
 
 
 def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
-    """At first no trigger has fired.
+    """At first the operators' status shows that no trigger has fired.
 
-    After a sweep by cron the status shows the sweep's time, and the backlog of all tenants.
+    After a sweep by cron the operators' status shows the sweep's time and the backlog of all tenants.
     """
     shown = data(verbose(bench))
     assert [shown[name] for name in ("lastSweepAt", "lastQueueAt", "lastAlarmAt")] == [None] * 3
@@ -166,9 +169,10 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
     [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)],
 )
 def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
-    """A run by a consumer or an object notes its trigger and no other. A direct run notes none.
+    """A run by a consumer or an object notes the time of its own trigger only, for the operators' status.
 
-    A run within two minutes and a half of the noted time changes nothing; a later one does.
+    A direct run notes no time. A run within two and a half minutes of the noted time does not change it; a later run
+    does.
     """
     shown = []
     for seconds in (7, 100, 100):
@@ -183,7 +187,10 @@ def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str
 
 
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:
-    """Operators see the code's version, the schema that it needs, and the applied one, or null without a record."""
+    """Operators see the code's version, the schema that it needs, and the schema of the database.
+
+    The schema of the database is null if no record of it exists.
+    """
     shown = data(verbose(bench))
     assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
     bench.database.rows("CREATE TABLE d1_migrations (id INTEGER PRIMARY KEY, name TEXT)")
@@ -193,7 +200,10 @@ def test_operators_see_version_and_schema(bench: ApiBench) -> None:
 
 
 def test_who_sees_them(keyed: ApiBench) -> None:
-    """Without a key a caller sees the public view. A key without the needed scope is refused, as elsewhere."""
+    """With `verbose=1`, a caller without a key sees the public view of the status.
+
+    With `verbose=1`, a key without the needed scope is refused.
+    """
     assert not {"backlog", "version", "schema"} & set(data(verbose(keyed)))
     assert "backlog" not in data(verbose(keyed, "oo_none"))  # there are no keys yet
     admin, reader = keyed.make_key(Scope.ADMIN), keyed.make_key(Scope.READ)
@@ -203,7 +213,7 @@ def test_who_sees_them(keyed: ApiBench) -> None:
     assert verbose(keyed, admin[:-1]).status == 401
     assert verbose(keyed, reader).status == 403
     assert verbose(keyed, keyed.make_key(tenant="elsewhere")).status == 403
-    # No key is checked if the answer does not depend on it.
+    # No key is checked if the answer is the same for every caller.
     assert keyed.call("GET", "/api/async-status", headers=bearer("oo_none")).status == 200
 
 
@@ -211,7 +221,7 @@ def test_who_sees_them(keyed: ApiBench) -> None:
 
 
 def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
-    """If cron has not swept, another client's request sends off the lost task."""
+    """If cron has not swept for three minutes, any client's request starts a sweep, which sends off the lost task."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
@@ -221,7 +231,7 @@ def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
 
 
 def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
-    """While the last sweep is younger than three minutes, a request writes nothing and sends nothing."""
+    """While the last sweep is younger than three minutes, a request starts none."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS - 1)
@@ -235,7 +245,10 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
 
 
 def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
-    """However many requests arrive, one D1 call a minute reads the last sweep's time. Another isolate makes its own."""
+    """However many requests an isolate serves, it reads the last sweep's time once a minute, in one D1 call.
+
+    Another isolate makes its own D1 call.
+    """
 
     def calls(seconds: float) -> int:
         looking.pass_seconds(seconds)
@@ -249,7 +262,10 @@ def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
 
 
 def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
-    """Both isolates notice that no sweep has run. The database gives the turn to one of the isolates."""
+    """Two isolates notice at the same time that no sweep has run.
+
+    The database lets only one of the two isolates sweep.
+    """
     looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
@@ -264,7 +280,7 @@ def test_of_two_isolates_one_sweeps(looking: ApiBench) -> None:
 
 
 def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
-    """A caller without a key starts no sweep."""
+    """A request without a key starts no sweep."""
     for path in ("/api/async-status", "/api/ai-status", "/nowhere"):
         looking.call("GET", path)
     looking.settle()
@@ -272,7 +288,7 @@ def test_public_calls_begin_no_sweep(looking: ApiBench) -> None:
 
 
 def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
-    """The answer has left already. The log says what happened."""
+    """If an isolate's check of the last sweep fails, the answer has already been sent, and the log has the failure."""
     looking.database.fail(NETWORK_LOST, times=10, passing=1)
     assert looking.call("GET", "/api/tasks").status == 200
     looking.settle()
@@ -283,7 +299,7 @@ def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
 
 
 def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
-    """A poll sends off a task a minute after a worker should have taken it: once a minute, for all clients."""
+    """A poll sends off a task that no worker took in time, once a minute at most, however many clients poll."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"
     sent = bench.senders[0].sent
@@ -301,7 +317,7 @@ def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
 
 
 def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> None:
-    """The poll's own answer has the ended task: three calls, none in doubt."""
+    """After sends in vain a poll with `wait` runs the task itself, and its answer has the ended task."""
     task = bench.submit()
     bench.pass_seconds(LEASE_SECONDS + 60)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -316,7 +332,7 @@ def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> N
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DIRECT,)], ids=["refusing", "direct"])
 def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...]) -> None:
-    """If the first send is refused, or there is no route, the first poll runs the task without another poll."""
+    """If the routes refuse a late task, or there is no route, the first poll with `wait` runs the task."""
     bench = ApiBench(routes=routes)
     task = bench.submit()
     for sender in bench.senders:
@@ -327,7 +343,7 @@ def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...])
 
 
 def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
-    """A poll writes nothing while a task is young, while a worker has it, and after its end."""
+    """A poll writes nothing while its task is young, while a worker has the task, and after the task's end."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}?wait=1"
 

@@ -1,7 +1,7 @@
-"""Operators: which keys may act on another tenant's tasks, in which calls, and with which effects.
+"""Operators: which keys may act on another tenant's tasks, with which calls and with which effects.
 
-`/openapi.json` gives the calls of the matrix. A call without a row in this test fails it, and so does a call that takes
-`tenant` against its row.
+`/openapi.json` gives the calls that this test tries. A call without an entry in `REACH` fails the test, and so does a
+call that accepts `tenant` against its entry.
 """
 
 import itertools
@@ -27,7 +27,7 @@ from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, bearer, data
 
 Json = dict[str, Any]
 
-OURS, THEIRS = "local", "acme"  # the first one is the operator's tenant
+OURS, THEIRS = "local", "acme"  # `OURS` is the operator's own tenant
 UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
 
@@ -71,7 +71,7 @@ REACH: Final[Mapping[str, str]] = {
     "rotateWebhookSecret": OWN,
     "testWebhookEndpoint": OWN,
 }
-# The kind of thing on which a call is tried.
+# The kind of thing with which the test tries each call.
 THING: Final[Mapping[str, str]] = {
     "readTask": "ended",
     "eraseTask": "going",
@@ -88,7 +88,7 @@ BODY: Final[Mapping[str, Json]] = {"submitTask": {"input": "x"}, "retryTasks": {
 
 @dataclass(frozen=True)
 class Operation:
-    """A call as in the description."""
+    """A call of the API, as `/openapi.json` describes it."""
 
     name: str
     method: str
@@ -100,7 +100,7 @@ class Operation:
 
     @property
     def has_id(self) -> bool:
-        """Return whether the call is about one thing."""
+        """Return whether the call's path has an id."""
         return "{id}" in self.path
 
 
@@ -137,7 +137,7 @@ SCOPES: Final = [
 
 
 class Two:
-    """A deployment with two tenants that have things of the same kinds."""
+    """A deployment with two tenants, which have tasks and deliveries of the same kinds."""
 
     def __init__(self) -> None:
         self.bench = ApiBench(keys=True)
@@ -154,7 +154,7 @@ class Two:
         return {"ended": ended, "failed": failed, "going": going, "delivery": told["deliveries"][0]["id"]}
 
     def submit(self, tenant: str) -> str:
-        """Submit a task of two chunks with a tenant's own key."""
+        """Submit a task of two chunks with the tenant's own key."""
         key = bearer(self.bench.make_key(tenant=tenant))
         made: str = data(self.bench.call("POST", "/api/tasks", {"input": f"{tenant}\n\nand more"}, key))["id"]
         return made
@@ -172,14 +172,14 @@ class Two:
     def ask(
         self, operation: str, key: str, where: str | None, thing: str | None = None, body: Json | None = None
     ) -> Reply:
-        """Make a call, for a thing and a tenant if they are named."""
+        """Make a call, with the thing's id and the tenant's name if they are given."""
         one = OPERATIONS[operation]
         path = one.path.replace("{id}", thing or "")
         path += "" if where is None else f"?tenant={where}"
         return self.bench.call(one.method, path, BODY.get(operation) if body is None else body, bearer(key))
 
     def acts(self) -> list[Json]:
-        """Return the logged acts on other tenants."""
+        """Return the logged acts of operators on other tenants."""
         return [line for line in map(json.loads, self.bench.log_lines) if line["event"] == "operator_acted"]
 
 
@@ -195,7 +195,7 @@ def two() -> Iterator[Two]:
 
 
 def test_each_call_has_its_row() -> None:
-    """A new call must state in this test how far it reaches, and the description must say the same."""
+    """Each call of the API has an entry in `REACH`, and `/openapi.json` agrees with the entry."""
     described = {name: EACH if one.takes_all else ONE if one.takes_tenant else OWN for name, one in OPERATIONS.items()}
     assert described == dict(REACH)
     assert {name for name in REACHING if OPERATIONS[name].has_id} == THING.keys()
@@ -204,7 +204,7 @@ def test_each_call_has_its_row() -> None:
 @pytest.mark.parametrize("operation", sorted(REACHING))
 @pytest.mark.parametrize("scopes", SCOPES, ids="+".join)
 def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
-    """Only scopes, the named tenant, and the owner of the id decide."""
+    """Whether a call succeeds depends only on the key's scopes, the named tenant, and the owner of the id."""
     one = OPERATIONS[operation]
     owners = (OURS, THEIRS, None) if one.has_id else (None,)
     two: Two | None = None
@@ -219,7 +219,7 @@ def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
 
 
 def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None, owner: str | None) -> bool:
-    """Make a call and check its answer. Returns whether the call may have changed anything."""
+    """Make a call and check its answer. Return whether the call may have changed data."""
     key, acted_before = two.bench.make_key(*scopes), len(two.acts())
     batches, case = two.bench.database.batches, (one.name, scopes, where, owner)
     thing = None if not one.has_id else UNKNOWN if owner is None else two.things[owner][THING[one.name]]
@@ -232,7 +232,7 @@ def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None,
         assert (reply.status, data(reply)["code"]) == (422, "invalid_fields"), case
     elif is_foreign and Scope.OPERATOR not in scopes:
         assert _refusal(reply) == (403, "operator"), case
-        assert two.bench.database.batches == batches + 1, case  # the one call is the key's look-up
+        assert two.bench.database.batches == batches + 1, case  # the one D1 call is the look-up of the operator's key
     elif one.has_id and owner != whose:
         assert reply.status == 404, case
     else:
@@ -254,7 +254,7 @@ def _refusal(reply: Reply) -> tuple[int, str]:
 
 
 def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
-    """Check that an answer belongs to a tenant, or to all."""
+    """Check that an answer is about this tenant, or about all tenants."""
     mine, theirs = (set(two.things[tenant].values()) for tenant in (OURS, THEIRS))
     wanted = mine | theirs if whose == "*" else {OURS: mine, THEIRS: theirs}.get(whose, set())
     for strange in (mine | theirs) - wanted:
@@ -275,7 +275,7 @@ def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
 
 @pytest.mark.parametrize("operation", [name for name, reach in REACH.items() if reach is OWN])
 def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
-    """Calls that are not about tasks use the key's own tenant, for operators too."""
+    """Calls that are not about tasks refuse `tenant`, and use the key's own tenant, for operators too."""
     one = OPERATIONS[operation]
     key = two.bench.make_key(*Scope)
     for where in (OURS, THEIRS, "*"):
@@ -286,9 +286,9 @@ def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
 
 @pytest.mark.parametrize("where", ["", f"&tenant={THEIRS}", "&tenant="])
 def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
-    """An empty or repeated `tenant` is refused.
+    """A request with an empty or a repeated parameter `tenant` is refused.
 
-    A script with an empty variable must not act on its own tenant instead.
+    If an empty `tenant` were accepted, a script with an empty variable would act on its own tenant.
     """
     for operation in ("cancelTasks", "retryTasks", "listTasks", "submitTask"):
         reply = two.ask(operation, two.bench.make_key(*Scope), where)
@@ -297,7 +297,7 @@ def test_a_tenant_without_a_name_is_refused(two: Two, where: str) -> None:
 
 
 def test_without_keys_there_is_one_tenant() -> None:
-    """If no key is checked, every caller is `local`, and other tenants' tasks stay theirs."""
+    """If the deployment checks no keys, every caller is tenant `local`, and cannot reach other tenants' tasks."""
     bench = ApiBench()
     task = bench.submit()
     assert bench.call("GET", f"/api/tasks/{task['id']}?tenant=local").status == 200
@@ -310,9 +310,9 @@ def test_without_keys_there_is_one_tenant() -> None:
 
 
 def test_the_api_gives_it_to_nobody(two: Two) -> None:
-    """No caller gets the scope through the API, not even an admin or operator.
+    """No caller can make a key with the scope `operator` through the API, not even an admin or an operator.
 
-    Only `make key` gives the scope, and such a key shows it.
+    Only `make key` makes a key with the scope `operator`, and the list of keys shows this scope.
     """
     for key in (two.bench.make_key(), two.bench.make_key(*Scope)):
         reply = two.bench.call("POST", "/api/keys", {"scopes": ["read", "operator"]}, bearer(key))
@@ -323,7 +323,7 @@ def test_the_api_gives_it_to_nobody(two: Two) -> None:
 
 
 def test_it_gives_neither_read_nor_write(two: Two) -> None:
-    """With `write` alone texts stay hidden, for the other tenant as for its own."""
+    """An operator's key with `write` but not `read` sees no texts of any tenant."""
     writer = two.bench.make_key(Scope.WRITE, Scope.OPERATOR)
     assert two.ask("listTasks", writer, THEIRS).status == 403
     told = data(two.ask("retryTask", writer, THEIRS, two.things[THEIRS]["failed"]))
@@ -350,7 +350,10 @@ def _pages(two: Two, key: str, path: str) -> Iterator[Json]:
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("status", ["", "&status=pending"])
 def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None:
-    """Each task comes once, grouped by tenant and newest first, on pages of any size. A page visits few tenants."""
+    """A list of all tenants has each task once, grouped by tenant and newest first, with pages of any size.
+
+    A page visits few tenants.
+    """
     made = {tenant: [two.submit(tenant) for _ in range(2)] for tenant in MANY}
     if not status:
         made |= {
@@ -371,7 +374,7 @@ def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None
 
 
 def test_a_cursor_outlives_its_tenant(two: Two) -> None:
-    """If the cursor's tenant has lost its tasks, the page continues with the next tenant from its start."""
+    """If the tenant in a cursor has no tasks any more, the page continues with the next tenant."""
     key = two.bench.make_key(*Scope)
     page = data(two.ask("listTasks", key, "*&limit=1"))
     for thing in ("ended", "failed", "going"):
@@ -382,7 +385,7 @@ def test_a_cursor_outlives_its_tenant(two: Two) -> None:
 
 
 def test_bad_cursors_are_refused(two: Two) -> None:
-    """A cursor of one tenant's list is invalid for the list of all, and the reverse."""
+    """The cursor of one tenant's list is invalid for the list of all tenants, and the reverse."""
     key = two.bench.make_key(*Scope)
     one = data(two.ask("listTasks", key, THEIRS + "&limit=1"))["nextCursor"]
     every = data(two.ask("listTasks", key, "*&limit=1"))["nextCursor"]
@@ -399,7 +402,7 @@ def test_bad_cursors_are_refused(two: Two) -> None:
 @pytest.mark.parametrize("query", ["status=bogus", "createdAfter=bogus", "createdBefore=bogus", "limit=0"])
 @pytest.mark.parametrize("cursor", ["", "zz:"])
 def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str, cursor: str) -> None:
-    """Bad filters are refused before any tenant is visited, whatever the cursor, and no act is logged."""
+    """Invalid filters are refused before any tenant's tasks are read, and no act of an operator is logged."""
     assert two.ask("listTasks", two.bench.make_key(*Scope), f"*&cursor={cursor}&{query}").status == 422
     assert two.acts() == []
 
@@ -408,7 +411,10 @@ def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str
     ("operation", "counts", "thing"), [("retryTasks", "retried", "failed"), ("cancelTasks", "cancelled", "going")]
 )
 def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, thing: str) -> None:
-    """Each answer is about one tenant, in a dry run too. Tenants without a matching task are skipped."""
+    """Each answer to a bulk request for all tenants is about one tenant, in a dry run too.
+
+    A bulk request for all tenants skips tenants without a matching task.
+    """
     made = {tenant: two.submit(tenant) for tenant in MANY}
     if thing == "failed":
         for tenant in ("b", "t2"):
@@ -430,7 +436,10 @@ def test_bulk_goes_through_all_tenants(two: Two, operation: str, counts: str, th
 def test_bulk_goes_on_with_what_a_tenant_has_left(
     two: Two, operation: str, counts: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If a request does not finish a tenant, the cursor leads to the same tenant again, and later to the next."""
+    """If a bulk request does not finish a tenant, its cursor leads to the same tenant again.
+
+    When the tenant is finished, the cursor leads to the next tenant.
+    """
     monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
     more = two.submit(THEIRS)
     if operation == "retryTasks":
@@ -445,7 +454,7 @@ def test_bulk_goes_on_with_what_a_tenant_has_left(
 
 
 def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the tasks found have changed before they could be cancelled, the tenant's other tasks get a turn."""
+    """If all tasks that a bulk cancellation found change before its write, its cursor leads to the same tenant."""
     monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
     two.submit(THEIRS)
     key, find = two.bench.make_key(*Scope), BulkStore.going_on_in
@@ -467,9 +476,9 @@ def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch:
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
-    """A tenant at its limit is named with the limit, and the next tenant gets its turn.
+    """A bulk retry names a tenant that is at its limit, with the limit, and goes on to the next tenant.
 
-    A request for such a tenant alone is refused as usual.
+    A bulk retry for this one tenant is refused, as usual.
     """
     two.bench.limit(tasks_in_flight_most=1)
     two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))
@@ -482,9 +491,9 @@ def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
 
 
 def test_figures_by_tenant(two: Two) -> None:
-    """The figures are each tenant's tasks by status, failures by code, calls and tokens.
+    """The operators' figures have, for each tenant, tasks by status, failures by code, calls and tokens.
 
-    A key without the scope sees its own tenant's figures.
+    A key without the scope `operator` sees only its own tenant's figures.
     """
     found = data(two.ask("readTenants", two.bench.make_key(*Scope), "*"))
     assert [one["tenant"] for one in found["tenants"]] == [THEIRS, OURS]
@@ -505,7 +514,7 @@ def test_figures_by_tenant(two: Two) -> None:
 
 
 def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Only a tenant's newest tasks count, and the answer says so. Older hours are left out."""
+    """The figures by tenant count only a tenant's newest tasks, and the answer says so. Older hours are left out."""
     monkeypatch.setattr("src.store.tenants.TENANT_TASKS_MOST", 2)
     monkeypatch.setattr("src.http.operate.tenants.TENANT_TASKS_MOST", 2)
     key = two.bench.make_key(*Scope)
@@ -520,9 +529,9 @@ def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.Mon
 
 
 def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
-    """An idempotency key belongs to the tenant that the request names.
+    """An operator's idempotency key belongs to the tenant that the request names.
 
-    The same key for another tenant makes another task.
+    The same idempotency key for another tenant makes another task.
     """
     key = two.bench.make_key(*Scope)
     ids = []
@@ -537,7 +546,7 @@ def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
 
 
 def test_a_stream_ends_with_the_other_tenants_task(two: Two) -> None:
-    """The last event shows the task as a request for it does, its tenant included."""
+    """An operator's stream ends with the same task, tenant included, that a GET of the task shows."""
     key = two.bench.make_key(Scope.READ, Scope.OPERATOR)
     body = two.ask("followTask", key, THEIRS, two.things[THEIRS]["ended"]).body
     told = json.loads(body.rpartition("data: ")[2])

@@ -1,4 +1,4 @@
-"""Overload: new tasks and unknown keys are refused."""
+"""Overload: while the database is late, new tasks and unknown keys are refused."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ class SlowBench(ApiBench):
 
 @pytest.fixture
 def slow() -> Iterator[SlowBench]:
-    """A slow deployment that requires no keys."""
+    """Make a deployment that requires no keys, over a database that a test can slow down."""
     made = SlowBench()
     yield made
     made.close()
@@ -46,14 +46,14 @@ def slow() -> Iterator[SlowBench]:
 
 @pytest.fixture
 def keyed() -> Iterator[SlowBench]:
-    """A slow deployment that requires keys."""
+    """Make a deployment that requires keys, over a database that a test can slow down."""
     made = SlowBench(keys=True)
     yield made
     made.close()
 
 
 def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[int, str | None, str | None]:
-    """Submit a task. Returns the answer's status, its code and its Retry-After."""
+    """Submit a task. Return the submission's status, its error code and its Retry-After."""
     reply = bench.call("POST", "/api/tasks", {"input": "x"}, headers)
     return reply.status, data(reply).get("code"), reply.headers.get("Retry-After")
 
@@ -62,7 +62,10 @@ def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[i
 
 
 def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
-    """A new task is refused without a D1 call and leaves nothing. Existing tasks can be read, ended and put back."""
+    """While the database is late, a new task is refused without a D1 call and leaves no row.
+
+    Existing tasks can still be read, cancelled, retried and erased.
+    """
     task, other = slow.submit(), slow.submit()
     slow.seconds = LATE
     assert slow.call("GET", task["links"]["self"]).status == 200
@@ -71,7 +74,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
     assert submit(slow) == (503, "overloaded", str(round(limits.OVERLOAD_PROBE_SECONDS)))
     assert slow.call("POST", "/api/tasks?dryRun=true", {"input": "x"}).status == 503
     assert (slow.database.batches, slow.count_rows()) == (before, rows)
-    slow.seconds = LATE  # no answer comes in time, so none ends the refusals
+    slow.seconds = LATE  # no answer comes in time from here on, so the refusals of new tasks go on
     for method, path, status in (
         ("GET", "/api/tasks", 200),
         ("POST", task["links"]["cancel"], 200),
@@ -83,7 +86,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
 
 
 def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
-    """An answer in time to any call ends the refusals."""
+    """An answer of the database in time, to any request, ends the refusals of new tasks."""
     task = slow.submit()
     slow.seconds = LATE
     slow.call("GET", task["links"]["self"])
@@ -94,7 +97,10 @@ def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
 
 
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
-    """If no other call comes, a probe passes after the stated time, and its result decides for the others."""
+    """If no other request asks the database, one submission after a stated time is let through as a probe.
+
+    The database's answer to the probe decides whether others are still refused.
+    """
     slow.seconds = LATE
     assert submit(slow)[0] == 202  # nothing was known
     assert submit(slow)[0] == 503
@@ -115,7 +121,7 @@ def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> N
 
 
 def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
-    """While an answer is already late, no new task is accepted."""
+    """A new task is refused as soon as a D1 call is late, before the call is answered."""
     task = slow.submit()
     slow.seconds = 20
 
@@ -133,7 +139,7 @@ def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
 
 
 def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -> None:
-    """A key unknown to this isolate costs no D1 call either, except in a probe."""
+    """While new tasks are refused, a key that this isolate does not know is not looked up either, except in a probe."""
     key = keyed.make_key()
     keyed.seconds = LATE
     keyed.run(keyed.store.ready())
@@ -146,7 +152,7 @@ def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -
 
 
 def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None:
-    """Unknown keys and invalid bodies leave the probe to the next request."""
+    """A submission with a bad key or an invalid body does not use up the probe."""
     key, reader = keyed.make_key(), keyed.make_key(Scope.READ)
     for known in (key, reader):
         keyed.call("GET", "/api/tasks", headers=bearer(known))
@@ -174,7 +180,7 @@ def test_a_probe_is_not_spent_on_who_is_refused_anyway(keyed: SlowBench) -> None
 def test_a_probe_is_not_spent_on_what_is_refused_from_memory(
     slow: SlowBench, fields: dict[str, object], status: int
 ) -> None:
-    """An impossible task, or one beyond a limit, makes no call that would show the database's state."""
+    """A submission that is refused without a D1 call does not use up the probe."""
     slow.database.cap.reported = limits.STORAGE_MB_MOST["free"] * 1_000_000 if status == 507 else None
     slow.seconds = LATE
     slow.run(slow.store.ready())
@@ -197,7 +203,7 @@ def strange(number: int) -> dict[str, str]:
 
 
 def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
-    """Send so many different unknown keys at once. Returns the number of answers, by code."""
+    """Send this many different unknown keys at once. Return how many answers had each code."""
     found: dict[str, int] = {}
 
     async def all_at_once() -> list[Reply]:
@@ -213,9 +219,9 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 
 
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
-    """A flood of unknown keys gets a fixed number of lookups at once, and a fixed rate after that.
+    """In a flood of unknown keys an isolate looks up a fixed number at once, and then a fixed number a second.
 
-    Others must come again.
+    Requests with other unknown keys get 503 and must come again.
     """
     keyed.make_key()
     before = keyed.database.batches
@@ -230,7 +236,10 @@ def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> Non
 
 
 def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> None:
-    """A wrong key costs one call in ten seconds, however often it is sent. All invalid keys together count as one."""
+    """A wrong key costs one D1 call in ten seconds, however often a client sends it.
+
+    All malformed keys together cost as much as one wrong key.
+    """
     keyed.make_key()
     before = keyed.database.batches
     for _ in range(100):
@@ -244,7 +253,7 @@ def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> Non
 
 
 def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
-    """A key that has worked costs one look-up a minute, even in a flood, and a revocation ends it at once."""
+    """A key that has worked is still looked up once a minute in a flood, so its revocation ends it."""
     key = keyed.make_key()
     assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
     for _ in range(5):
@@ -260,16 +269,16 @@ def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
 
 
 def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
-    """Keys that are found use up no allowance, however many come one after the other."""
+    """Keys that exist use up no allowance of look-ups, however many new ones come one after the other."""
     assert keyed.call("GET", "/api/tasks").status == 503
     keys = [keyed.make_key(tenant=f"t{number}") for number in range(3 * limits.LOOKUPS_AT_ONCE)]
     assert {keyed.call("GET", "/api/tasks", headers=bearer(key)).status for key in keys} == {200}
 
 
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
-    """The refusal of a key that did not exist yet is remembered only for the stated time.
+    """If a key was refused before it was made, the isolate remembers the refusal only for the stated time.
 
-    An isolate keeps just as long the cached refusal of a deployment that has no keys yet.
+    An isolate also remembers for no longer that the deployment has no keys.
     """
     key = keyed.make_key()
     keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")
@@ -282,7 +291,7 @@ def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench
 
 
 def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
-    """During a flood a new key must come again in a second. Then it is looked up."""
+    """A new key that is refused in a flood of unknown keys is looked up after its Retry-After."""
     flood(keyed, 100)
     key = keyed.make_key()
     reply = keyed.call("GET", "/api/tasks", headers=bearer(key))
@@ -292,7 +301,7 @@ def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
 
 
 def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:
-    """The memory of refusals is limited: the oldest entry is dropped first."""
+    """An isolate remembers a limited number of refused keys, and drops the oldest first."""
     refused = keyed.api.isolate.refused
     for number in range(limits.REFUSED_CACHE_MOST + 1):
         refused.remember(number.to_bytes(32), any_key=True, asked_at=0)

@@ -1,4 +1,4 @@
-"""The limit of requests: each tenant has its own, and a request passes if the limiter fails."""
+"""The rate limit of requests: each tenant has its own, and if the limiter fails, requests pass."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ NOT_COUNTED = [
 
 
 class Limiter:
-    """A limiter that lets `most` requests of each key through."""
+    """A limiter that lets `most` requests of each tenant through."""
 
     def __init__(self, most: int) -> None:
         self.left: dict[str, int] = {}
@@ -43,7 +43,7 @@ class Limiter:
         self.trouble: Callable[[], object] | None = None
 
     async def allows(self, key: str) -> bool:
-        """Count a request, after the trouble that a test sets."""
+        """Count a request and say whether it passes, after the trouble that a test has set."""
         if self.trouble is not None:
             found = self.trouble()
             if isinstance(found, Exception):
@@ -55,7 +55,7 @@ class Limiter:
 
 @pytest.fixture
 def limiter(bench: ApiBench) -> Limiter:
-    """A bound limiter of one request."""
+    """Make the binding of a limiter that lets one request through."""
     made = Limiter(1)
     object.__setattr__(bench.api, "rate_limiter", made)
     return made
@@ -63,7 +63,10 @@ def limiter(bench: ApiBench) -> Limiter:
 
 @pytest.mark.parametrize(("method", "path"), COUNTED)
 def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: str) -> None:
-    """A call that needs a key counts for its tenant. Beyond the limit a request gets 429 and uses no database."""
+    """A call that needs a key counts toward the rate limit of the key's tenant.
+
+    Beyond the rate limit a request gets 429 and uses no database.
+    """
     assert bench.call(method, path).status not in {429, 500}
     batches = bench.database.batches
     refused = bench.call(method, path)
@@ -79,7 +82,7 @@ def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: 
 def test_what_needs_no_key_is_not_counted(
     bench: ApiBench, limiter: Limiter, method: str, path: str, status: int
 ) -> None:
-    """Status endpoints, OPTIONS and requests refused by path or method pass and cost nothing."""
+    """Status endpoints, OPTIONS, unknown paths and wrong methods do not count toward the rate limit."""
     limiter.most = 0
     assert bench.call(method, path).status == status
     assert limiter.left == {}
@@ -87,7 +90,7 @@ def test_what_needs_no_key_is_not_counted(
 
 @pytest.mark.parametrize("trouble", [lambda: RuntimeError("key local is secret"), lambda: "hangs"])
 def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter, trouble: Callable[[], object]) -> None:
-    """An error of the binding, or no answer in time, lets the request through and is logged by type."""
+    """If the limiter raises an error or gives no answer in time, the request passes, and the error's type is logged."""
     limiter.trouble = trouble
     limiter.most = 0
     before = bench.loop.time()
@@ -101,7 +104,7 @@ def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter,
 
 @pytest.mark.parametrize("prefix", ["", "env.free.", "env.direct."])
 def test_wrangler_toml_shows_how(prefix: str) -> None:
-    """Each environment has a block to uncomment, with the period from which Retry-After is made."""
+    """In wrangler.toml each environment has a block for the limiter to uncomment, with the code's own period."""
     text = (Path(__file__).parents[2] / "wrangler.toml").read_text()
     assert "ratelimits" not in str(tomllib.loads(text))
     lines = text.partition(f"# [[{prefix}ratelimits]]\n")[2].splitlines()[:3]

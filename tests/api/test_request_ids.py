@@ -1,4 +1,4 @@
-"""X-Request-Id: on every answer, in each problem and in the lines that are logged for the request."""
+"""X-Request-Id is on every answer, in each problem, and in each log line of the request."""
 
 import json
 
@@ -24,7 +24,7 @@ CALLS = [
 
 
 def check(reply: Reply, name: str) -> None:
-    """Check that the header, and the problem if there is one, have the id."""
+    """Check that the header X-Request-Id, and the problem if there is one, have this id."""
     assert reply.headers["X-Request-Id"] == name
     if reply.headers.get("Content-Type") == "application/problem+json" and reply.body:
         assert data(reply)["requestId"] == name
@@ -33,15 +33,15 @@ def check(reply: Reply, name: str) -> None:
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
 @pytest.mark.parametrize("own", ["a", "job/17#!~", "x" * 128])
 def test_the_callers_own_name_is_taken(bench: ApiBench, method: str, path: str, body: object, own: str) -> None:
-    """1 to 128 visible ASCII characters of the caller come back unchanged, whatever the answer is."""
+    """A caller's X-Request-Id of 1 to 128 visible ASCII characters comes back unchanged, whatever the answer is."""
     check(bench.call(method, path, body, {"x-request-id": own}), own)
 
 
 @pytest.mark.parametrize("own", ["", " ", "two words", "x" * 129, "ü", "a\tb", "a\nb"])
 def test_else_a_fresh_one_is_made(bench: ApiBench, own: str) -> None:
-    """An id that would break a header or a log line is not repeated.
+    """An invalid X-Request-Id, which would break a header or a log line, is not repeated.
 
-    Each request without a valid id of its own gets a new id.
+    Each request without a valid X-Request-Id gets a new one.
     """
     names = [bench.call("GET", "/nowhere", None, {"x-request-id": own}).headers["X-Request-Id"] for _ in range(2)]
     assert all(name.isalnum() and len(name) == 32 for name in names)
@@ -49,7 +49,7 @@ def test_else_a_fresh_one_is_made(bench: ApiBench, own: str) -> None:
 
 
 def test_log_lines_carry_it(bench: ApiBench) -> None:
-    """Each log line of a request has its id, and none has the previous request's."""
+    """Each log line of a request has the request's own id, never that of a request before it."""
     bench.call("POST", "/api/tasks", {"input": "x"}, {"x-request-id": "one"})
     bench.database.fail(NETWORK_LOST, times=10)
     bench.call("GET", "/api/tasks", None, {"x-request-id": "two"})

@@ -1,4 +1,4 @@
-"""The streams of `/v1/responses`: their events and numbers, and how a stream ends early."""
+"""The streams of `/v1/responses`: their events, the numbers of these events, and how a stream ends early."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -43,7 +43,10 @@ def post(bench: ApiBench, **fields: object) -> str:
 def follow(
     bench: ApiBench, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None
 ) -> tuple[list[Received], bool]:
-    """Follow a response. Return its events, and whether the stream ended by itself or was broken off."""
+    """Follow a response's stream, and return its events.
+
+    The second value that `follow` returns says whether the stream ended by itself (true) or was broken off (false).
+    """
 
     async def read() -> tuple[list[Received], bool]:
         raw = b"" if body is None else json.dumps(body).encode()
@@ -67,7 +70,7 @@ def follow(
 
 
 def events_of(bench: ApiBench, name: str, after: int | None = None) -> list[Received]:
-    """Read a stream that ends by itself."""
+    """Read the events of a response's stream, which must end by itself."""
     events, whole = follow(
         bench, "GET", f"/v1/responses/{name}?stream=true" + ("" if after is None else f"&starting_after={after}")
     )
@@ -76,7 +79,7 @@ def events_of(bench: ApiBench, name: str, after: int | None = None) -> list[Rece
 
 
 def kinds(events: list[Received]) -> list[str]:
-    """Return the types of events, which are also their names."""
+    """Return the types of these events, and check that each event's name is its type."""
     assert [event.name for event in events] == [event.json["type"] for event in events]
     return [event.name.removeprefix("response.") for event in events]
 
@@ -87,9 +90,9 @@ def deltas(events: list[Received]) -> list[str]:
 
 
 def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
-    """The deltas come in order, with the blank lines between.
+    """With `concat` each chunk's output is one delta, in order, with the blank line before it.
 
-    Together the deltas are the text, and a client can resume after every number.
+    All deltas joined are the response's text, and a client can resume the stream after any number.
     """
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
@@ -107,7 +110,7 @@ def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
 
 
 def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
-    """A response's events are the same byte for byte before its start, during the work, and after the end."""
+    """A response's events are the same, byte for byte, before its start, during the work and after the end."""
     name = post(bench)
     task_id = name.removeprefix("resp_")
     bench.limit(plan="free")
@@ -124,7 +127,10 @@ def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
 
 
 def test_merge_has_one_delta(bench: ApiBench):
-    """The delta is the merged text, once it exists. The outputs of the chunks are not part of this delta."""
+    """With `merge` the stream has one delta, which is the merged text, once this text exists.
+
+    The chunks' outputs are in no delta of a merged response.
+    """
     name = post(bench, onceover=None)
     claim = bench.claim(name.removeprefix("resp_"))
     bench.work(claim, {at: f"output {at}" for at in range(3)}, Continue(100_000_000))
@@ -154,7 +160,7 @@ def test_merge_has_one_delta(bench: ApiBench):
 
 
 def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """Each event that contains the whole text contains it complete."""
+    """If a text is too large for one read, the stream's events contain it as completely as usual."""
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
     small = events_of(bench, name)
@@ -164,7 +170,10 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("begun", [0, 2])
 def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
-    """OpenAI has no event for a cancelled response, so it is `response.failed` with the status `cancelled`."""
+    """The stream of a cancelled response ends with `response.failed`, whose response has the status `cancelled`.
+
+    OpenAI has no event for a cancelled response.
+    """
     name = post(bench)
     if begun:
         bench.begin(name.removeprefix("resp_"), begun)
@@ -177,7 +186,7 @@ def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
 
 
 def test_a_failed_response_ends_with_its_error(bench: ApiBench):
-    """A failed response has its partial text, which is not marked as done, and its error."""
+    """The stream of a failed response has the deltas of its partial text, no `done` event for it, and the error."""
     name = post(bench)
     bench.fail(name.removeprefix("resp_"))
     events = events_of(bench, name)
@@ -186,7 +195,7 @@ def test_a_failed_response_ends_with_its_error(bench: ApiBench):
 
 
 def test_a_truncated_response_ends_as_incomplete(bench: ApiBench):
-    """A truncated response ends as incomplete and has the reason."""
+    """The stream of a response with a cut-off output ends with `response.incomplete`, which has the reason."""
     name = post(bench)
     claim = bench.claim(name.removeprefix("resp_"))
     outputs = {at: f"output {at}" for at in range(3)}
@@ -197,7 +206,7 @@ def test_a_truncated_response_ends_as_incomplete(bench: ApiBench):
 
 
 def test_a_submission_can_be_followed_at_once(bench: ApiBench):
-    """The task continues when its client leaves, and can be followed again."""
+    """With `stream: true` a submission is answered with the stream; if the client leaves, the task continues."""
     bench.limit(plan="free")
     events, whole = follow(bench, "POST", "/v1/responses", {**BODY, "stream": True})
     assert (kinds(events[:-1]), whole) == (["created", "queued"], False)
@@ -208,7 +217,10 @@ def test_a_submission_can_be_followed_at_once(bench: ApiBench):
 
 
 def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
-    """Both SDKs take a clean end for success. So an early end, for any reason, has an error as its last event."""
+    """OpenAI's SDKs take a stream that ends without an error for a complete one.
+
+    A stream that ends early, for any reason, has an error as its last event and is broken off.
+    """
     name = post(bench)
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
     path = f"/v1/responses/{name}?stream=true"
@@ -223,16 +235,16 @@ def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
 
 
 def test_a_revoked_key_ends_the_stream():
-    """The stream ends with an error within a minute, even if the isolate read the key just before.
+    """A stream ends with an error within a minute after its key is revoked, even if the isolate has just read the key.
 
-    Reconnecting fails.
+    A new request with the revoked key is refused.
     """
     bench = ApiBench(settings=PAID, keys=True)
     text, admin = bench.make_key(Scope.READ, Scope.WRITE), bench.make_key()
     name = data(bench.call("POST", "/v1/responses", BODY, bearer(text)))["id"]
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate makes the change, and this one does not notice
+    bench.restart()  # another isolate makes the change, and this isolate does not notice it
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     bench.api, revoked_at = here, bench.loop.time()
     events, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true", headers=bearer(text))
@@ -256,22 +268,22 @@ def test_a_revoked_key_ends_the_stream():
     ],
 )
 def test_what_cannot_be_followed_is_refused_by_name(bench: ApiBench, query: str, field: str):
-    """A stream that cannot be followed gets 400 with `param`, before any event.
+    """A request for a stream that cannot exist gets 400 with `param`, before any event.
 
-    The API also refuses a number without an event.
+    A `starting_after` that is no number of an event is refused, too.
     """
     reply = bench.call("GET", f"/v1/responses/{post(bench)}?{query}")
     assert (reply.status, data(reply)["error"]["param"]) == (400, field)
 
 
 def test_a_task_of_the_native_api_is_no_response(bench: ApiBench):
-    """A stream of a native task through `/v1` is 404, as without a stream."""
+    """The stream of a native task through `/v1` is 404, like the task itself."""
     task = bench.submit()
     assert bench.call("GET", f"/v1/responses/resp_{task['id']}?stream=true").status == 404
 
 
 @pytest.mark.parametrize("value", ["true", 1, []])
 def test_stream_takes_true_or_false(bench: ApiBench, value: Any):
-    """`stream` accepts only true and false."""
+    """The query parameter `stream` accepts only true and false."""
     reply = bench.call("POST", "/v1/responses", {**BODY, "stream": value})
     assert (reply.status, data(reply)["error"]["param"]) == (400, "stream")

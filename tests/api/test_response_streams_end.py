@@ -1,4 +1,7 @@
-"""Streams of `/v1/responses` that end early, and which clients may open one: no stream ends within an event."""
+"""Streams of `/v1/responses` that end early: no stream ends within an event.
+
+The tests also say which clients may open a stream.
+"""
 
 import asyncio
 import json
@@ -23,14 +26,14 @@ PAID = Settings(provider="demo", chunk_chars=10, plan="paid")
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """The API on the paid plan."""
+    """Make the API on the paid plan."""
     made = ApiBench(settings=PAID)
     yield made
     made.close()
 
 
 def post(bench: ApiBench, headers: Mapping[str, str] | None = None, **fields: object) -> str:
-    """Submit, and return the response's id."""
+    """Submit a request to `/v1/responses`, and return the response's id."""
     reply = bench.call("POST", "/v1/responses", {**BODY, **fields}, headers)
     assert reply.status == 200, reply
     name: str = data(reply)["id"]
@@ -49,7 +52,7 @@ async def opened(bench: ApiBench, method: str, path: str, body: object = None) -
 
 
 async def text_of(reply: Reply) -> tuple[str, bool]:
-    """Read a stream to its end. False: it was broken off."""
+    """Read a stream to its end, and return its text, and true, or false if the stream was broken off."""
     assert reply.parts is not None
     parts: list[str] = []
     try:
@@ -72,7 +75,7 @@ async def _followed(bench: ApiBench, path: str) -> tuple[str, bool]:
 
 
 def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) -> None:
-    """Let only this many calls reach the database."""
+    """Let only the next `calls` D1 calls reach the database, and all later ones fail."""
     batch, left = bench.database.batch, [calls]
 
     async def cut(statements: Any) -> Any:
@@ -86,7 +89,10 @@ def lose_database(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int) 
 
 @pytest.mark.parametrize("calls", range(2, 16))
 def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, calls: int):
-    """Whenever the database fails, the last event is the end or an error. Half an event may come before this error."""
+    """Whenever the database fails during a stream, the stream's last event is the end or an error.
+
+    If a stream ends with an error, the event before the error may be incomplete.
+    """
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     name = post(bench)
     bench.complete(task_id(name))
@@ -100,9 +106,9 @@ def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.Mo
 
 
 def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """No event begins if the invocation's subrequests do not suffice for it.
+    """A stream begins no event for which the invocation's subrequests do not suffice.
 
-    The next stream continues after the last complete event.
+    The client's next stream continues after the last complete event.
     """
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 9)
@@ -128,7 +134,10 @@ def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch
 def test_what_was_accepted_is_streamed_whatever_the_database_does(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str
 ):
-    """Once the task exists the answer is not 503: the client gets its id, and learns that the stream ended early."""
+    """If the database fails after a streamed submission is stored, the answer is a stream and not 503.
+
+    The client gets the response's id, and an error event says that the stream ended early.
+    """
     lose_database(bench, monkeypatch, 1)
     body = {**BODY, "stream": True, "onceover": {"reduce": reduce}}
     reply = bench.run(opened(bench, "POST", "/v1/responses", body))
@@ -144,7 +153,7 @@ def test_what_was_accepted_is_streamed_whatever_the_database_does(
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
 def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
-    """All outputs come, even if a task that was ended from outside has more of them than its count says."""
+    """A stream sends all outputs, even if a cancelled or overdue task has more outputs than it counts."""
     own = {"reduce": "concat", "deadlineSeconds": 60}
     name = post(bench, input="\n\n".join(f"part {at:05}" for at in range(40)), onceover=own)
     claim = bench.claim(task_id(name))
@@ -154,7 +163,8 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
     else:
         bench.pass_seconds(61)
     assert data(bench.call("GET", f"/v1/responses/{name}"))["status"] == ending
-    with pytest.raises(AssertionError):  # the worker learns that the task has ended, and its paid outputs are kept
+    # The write fails because the task has ended, but the outputs, which are paid for, are kept.
+    with pytest.raises(AssertionError):
         bench.work(claim, {at: f"output {at}" for at in range(2, 40)}, Continue(180_000), completed=40)
     events = read_events(follow(bench, name)[0])
     assert sum(event.name.endswith(".delta") for event in events) == 40
@@ -164,7 +174,7 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
 
 
 def test_no_line_ends_within_data(bench: ApiBench):
-    """Clients that split lines as Unicode does read the same, in both APIs, in deltas and in whole texts."""
+    """Streams escape Unicode's line separators, so that clients that split lines at these read the same data."""
     name = post(bench, input="a")
     bench.work(bench.claim(task_id(name)), {0: "x\u2028y\x85z\u2029"}, Finish(1_000_000))
     native = bench.run(_followed(bench, f"/api/tasks/{task_id(name)}/events"))[0]
@@ -175,7 +185,7 @@ def test_no_line_ends_within_data(bench: ApiBench):
 
 
 def test_a_chunk_is_told_with_its_times(bench: ApiBench):
-    """A chunk's event has the same fields as in the list of chunks."""
+    """A chunk's event in a stream has the same fields as the chunk in the list of chunks."""
     name = task_id(post(bench))
     told = Progress(
         step=1,
@@ -199,7 +209,10 @@ def test_a_chunk_is_told_with_its_times(bench: ApiBench):
 
 
 def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A client may leave after 15 s without data, and a read of a slow database takes nearly as long."""
+    """A stream sends a comment every 15 s even while it waits for a slow database.
+
+    A client may leave after 15 s without data.
+    """
     name = post(bench)
     bench.work(bench.claim(task_id(name)), {0: "output 0"}, Continue(100_000_000))
     batch = bench.database.batch
@@ -247,7 +260,7 @@ def test_a_key_that_only_writes_reads_no_output(bench: ApiBench):
 
 
 def test_each_cancellation_waits_until_no_call_can_start(bench: ApiBench):
-    """A second cancellation waits too: the answer promises that no call starts afterwards."""
+    """A second cancellation of a response also waits until no announced call can start any more."""
     name = post(bench)
     bench.claim(task_id(name))
     path = f"/v1/responses/{name}/cancel"

@@ -1,4 +1,4 @@
-"""`/v1/responses`: a task in OpenAI's form. The SDK's own strict models accept every answer."""
+"""`/v1/responses` shows a task in the form of OpenAI's API. The strict models of OpenAI's SDK accept every answer."""
 
 import inspect
 import json
@@ -25,9 +25,9 @@ from src.store.records.claims import Fail, Finish
 from tests.support.api_bench import ApiBench, data, key
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
-# Settings of the SDK's call, which are no fields of the body.
+# Parameters of the SDK's method that are no fields of the body.
 OF_THE_CALL = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
-# Each honoured field, with a value other than its default.
+# Each field that `/v1/responses` honours, with a value other than the default.
 HONOURED: dict[str, Any] = {
     "background": True,
     "background_options": {"completion_window": "2h"},
@@ -56,7 +56,7 @@ HONOURED: dict[str, Any] = {
     "top_p": 0.9,
 }
 OURS = {"onceover": {"chunk": {"maxChars": 5, "overlapChars": 1}, "maxModelCalls": 9, "modelOptions": {"seed": 1}}}
-# For each other field, a value that a client may well send.
+# Each field that is not honoured, with values that a client may well send.
 REFUSED: dict[str, list[Any]] = {
     "access_programs": [{"cyber": "standard"}],
     "context_management": [[{"type": "compaction"}]],
@@ -83,7 +83,7 @@ REFUSED: dict[str, list[Any]] = {
 
 
 def parameters() -> set[str]:
-    """Return the fields of a body that the SDK can send, by the signature of its own method."""
+    """Return the fields of a body that the SDK can send, by the signature of the SDK's method."""
     return set(inspect.signature(Responses.create).parameters) - OF_THE_CALL
 
 
@@ -93,14 +93,14 @@ def create(bench: ApiBench, **fields: Any) -> Reply:
 
 
 def made(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    """Submit a request, and fail if it is refused."""
+    """Submit a request to `/v1/responses`, and fail the test if it is refused."""
     reply = create(bench, **fields)
     assert reply.status == 200, reply.body
     return strict(reply)
 
 
 def strict(reply: Reply) -> dict[str, Any]:
-    """Parse an answer with the SDK's strict models, as the SDK does."""
+    """Parse an answer with the SDK's strict models."""
     shown = data(reply)
     Response.model_validate(shown, strict=True)
     validate_type(type_=Response, value=shown)
@@ -109,7 +109,7 @@ def strict(reply: Reply) -> dict[str, Any]:
 
 
 def error(reply: Reply, status: int = 400) -> tuple[str, str | None]:
-    """Return the code of an error, and the parameter that it names."""
+    """Return the code of a `/v1` error, and the parameter that the error names."""
     assert reply.status == status, reply
     found = data(reply)["error"]
     assert set(found) == {"message", "type", "param", "code"}
@@ -122,7 +122,7 @@ def read(bench: ApiBench, response_id: str) -> dict[str, Any]:
 
 
 def task_id(shown: dict[str, Any]) -> str:
-    """The id of a response's task."""
+    """Return the id of a response's task."""
     found = task_id_of(shown["id"])
     assert found is not None
     return found
@@ -132,7 +132,7 @@ def task_id(shown: dict[str, Any]) -> str:
 
 
 def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
-    """A new version of the SDK with a new parameter fails here: the parameter must be honoured or listed."""
+    """This test fails if a new version of the SDK has a parameter that is neither honoured nor listed as refused."""
     honoured = set(NewResponseFields.model_fields) - {"onceover"}
     assert honoured == set(HONOURED)
     assert set(DEFAULTS) == set(REFUSED)
@@ -142,7 +142,7 @@ def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values])
 def test_what_is_not_honoured_is_refused_by_name(bench: ApiBench, name: str, value: Any):
-    """A value that would have to change the answer is refused, and nothing is stored."""
+    """A parameter value that `/v1/responses` does not honour is refused by name, and nothing is stored."""
     code, param = error(create(bench, **{name: value}))
     assert code == "unsupported_parameter"
     assert param is not None
@@ -152,7 +152,7 @@ def test_what_is_not_honoured_is_refused_by_name(bench: ApiBench, name: str, val
 
 @pytest.mark.parametrize("name", [*DEFAULTS, *HONOURED])
 def test_null_is_no_value(bench: ApiBench, name: str):
-    """A null field counts as absent, since SDKs of other languages send it."""
+    """A field that is null counts as absent, since SDKs of other languages send null."""
     if name not in LEAST:
         assert made(bench, **{name: None})["status"] == "queued"
 
@@ -173,14 +173,17 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 
 @pytest.mark.parametrize("tier", ["auto", "default", "flex"])
 def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
-    """`flex` means that the answer may take its time. The answer names the service tier that was used."""
+    """`service_tier: flex`, by which a client accepts a slower answer, is accepted.
+
+    The answer names `default` as the service tier that was used.
+    """
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"
 
 
 @pytest.mark.parametrize("background", [False, None, 1, "true"])
 def test_only_in_the_background(bench: ApiBench, background: Any):
-    """An answer in the foreground is not available, and the error names the parameter."""
+    """A request without `background: true` is refused, and the error names the parameter."""
     assert error(create(bench, background=background))[1] == "background"
     assert error(bench.call("POST", "/v1/responses", {"input": "x"})) == ("unsupported_parameter", "background")
 
@@ -232,7 +235,7 @@ def test_only_in_the_background(bench: ApiBench, background: Any):
     ],
 )
 def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dict[str, Any], param: str):
-    """A bad value is 400 with `param`, as at OpenAI. The native API answers 422."""
+    """An invalid parameter value gets 400 with `param`, as OpenAI answers. The native API answers 422."""
     assert error(create(bench, **fields)) == ("invalid_fields", param)
     assert bench.count_rows() == 0
 
@@ -272,12 +275,15 @@ def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dic
     ],
 )
 def test_what_nobody_knows_is_refused_by_name(bench: ApiBench, fields: dict[str, Any], param: str):
-    """Unknown inner fields, kinds of items and other fields are refused by name: nothing is silently dropped."""
+    """Unknown fields, inner fields and kinds of items are refused by name, so none is silently ignored."""
     assert error(create(bench, **fields)) == ("unsupported_parameter", param)
 
 
 def test_what_the_deployment_does_not_take(bench: ApiBench):
-    """AI_MODEL_OPTIONS and AI_MODELS apply here too. The deployment's own model may always be named."""
+    """AI_MODEL_OPTIONS and AI_MODELS limit what `/v1/responses` accepts, as for native tasks.
+
+    With AI_MODELS a response may still name the deployment's own model.
+    """
     bench.limit(model_options=("seed",), models=("m-1",))
     assert error(create(bench, top_p=0.5)) == ("invalid_fields", "top_p")
     assert error(create(bench, reasoning={"effort": "low"})) == ("invalid_fields", "reasoning.effort")
@@ -287,7 +293,7 @@ def test_what_the_deployment_does_not_take(bench: ApiBench):
 
 
 def test_every_honoured_field_reaches_the_task():
-    """The task's options equal the fields, and none is at its default."""
+    """Each honoured field becomes the task option with the same value, and the test leaves no option at its default."""
     request = new_request(HONOURED | OURS, Settings(), "default")
     options = request.options
     assert (request.text, request.instructions, request.overlap_chars) == ("one\n\ntwo", "Count.", 1)
@@ -315,7 +321,7 @@ def test_every_honoured_field_reaches_the_task():
     ],
 )
 def test_the_input(given: Any, text: str, system: str | None):
-    """The input is a text, or one user message of text, with at most one message of instructions."""
+    """`input` is a text, or a list with one user message of text and at most one message of instructions."""
     request = new_request(LEAST | {"input": given}, Settings(), "default")
     assert (request.text, request.instructions or None) == (text, system)
 
@@ -328,7 +334,10 @@ def test_the_completion_window_is_a_deadline(window: str, seconds: int | None):
 
 
 def test_a_text_of_one_call_gets_no_instructions_of_ours():
-    """Without instructions, a text of one chunk goes to the model unchanged. A longer one is analysed."""
+    """Without instructions, a response's text of one chunk goes to the model without onceover's default instructions.
+
+    A longer text is analysed with the default instructions.
+    """
     short = new_request(LEAST, Settings(chunk_chars=100), "default")
     long = new_request(LEAST, Settings(chunk_chars=10), "default")
     assert (short.system(), long.instructions) == ("", None)
@@ -339,7 +348,7 @@ def test_a_text_of_one_call_gets_no_instructions_of_ours():
 
 
 def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
-    """A response shows each status in OpenAI's words, each answer is complete, and the text comes at the end."""
+    """A response shows each status in OpenAI's words, has every field in each answer, and has its text at the end."""
     queued = made(bench, onceover={"reduce": "concat"}, metadata={"a": "b"}, instructions="Count.")
     assert (queued["status"], queued["output"], queued["usage"]) == ("queued", [], None)
     assert (queued["metadata"], queued["instructions"]) == ({"a": "b"}, "Count.")
@@ -367,7 +376,10 @@ def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
     ],
 )
 def test_a_response_that_failed(bench: ApiBench, code: str, shown: str):
-    """The SDK knows the error's code. The service's own error is in the answer too."""
+    """A failed response's error has a code that the SDK knows.
+
+    The failed response also has onceover's own error, in `onceover`.
+    """
     response = made(bench)
     failure = Failure(TaskCode(code), "said the model", True)
     bench.work(bench.claim(task_id(response)), {}, Fail(bench.settings.retention_ms, failure), failed=failure)
@@ -380,7 +392,7 @@ def test_a_response_that_failed(bench: ApiBench, code: str, shown: str):
 
 @pytest.mark.parametrize(("reason", "shown"), [("length", "max_output_tokens"), ("content_filter", "content_filter")])
 def test_a_response_that_was_cut_off(bench: ApiBench, reason: str, shown: str):
-    """Truncated outputs make a completed task an incomplete response, which says why."""
+    """A completed task with cut-off outputs is an incomplete response, which gives the reason."""
     response = made(bench, input="x", onceover={"reduce": "concat"})
     bench.end_with(task_id(response), reason)
     done = read(bench, response["id"])
@@ -389,13 +401,13 @@ def test_a_response_that_was_cut_off(bench: ApiBench, reason: str, shown: str):
 
 
 def test_the_statuses_are_those_of_the_sdk(bench: ApiBench):
-    """Each of our statuses is one of the SDK's, and we can show each of the SDK's."""
+    """onceover shows exactly those statuses of a response that the SDK knows."""
     theirs = Response.model_fields["status"].annotation
     assert set(get_args(ResponseStatus)) == set(get_args(get_args(theirs)[0]))
 
 
 def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A text beyond one read gives the same answer, byte for byte."""
+    """A text that is too large for one read gives the same answer, byte for byte, as if it were read at once."""
     response = made(bench, instructions='say "\\u0000"', onceover={"reduce": "concat"})
     bench.complete(task_id(response))
     whole = bench.call("GET", f"/v1/responses/{response['id']}")
@@ -408,7 +420,7 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
-    """The answer shows `store: false`, and after an hour the sweep erases the response, however it ended."""
+    """A response with `store: false` shows this field, and the sweep erases it an hour after its end of any kind."""
     for end in ("complete", "fail", "cancel"):
         response = made(bench, store=False)
         assert (response["store"], response["onceover"]["retentionSeconds"]) == (False, 3_600)
@@ -424,7 +436,7 @@ def test_store_false_is_kept_for_an_hour(bench: ApiBench):
 
 
 def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
-    """If the deployment's retention is shorter than an hour, it applies to responses with `store: false`, too."""
+    """If the deployment's retention is shorter than an hour, it also applies to responses with `store: false`."""
     bench.limit(retention_days=0.01)
     response = made(bench, store=False)
     assert response["onceover"]["retentionSeconds"] == 864
@@ -435,7 +447,7 @@ def test_a_shorter_retention_of_the_deployment_holds(bench: ApiBench):
 
 
 def test_a_retry_keeps_the_retention(bench: ApiBench):
-    """After a retry through the native API, the task is still a response, and still kept for an hour."""
+    """After a native retry, the task of a `store: false` response is still a response, and is kept for an hour."""
     response = made(bench, store=False)
     bench.fail(task_id(response))
     assert bench.call("POST", f"/api/tasks/{task_id(response)}/retry").status == 202
@@ -450,9 +462,9 @@ def test_a_retry_keeps_the_retention(bench: ApiBench):
 
 
 def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
-    """A response is a task of the native API.
+    """The native API shows the task of a response like any other task.
 
-    A native task has no fields of a response to repeat, and is no response.
+    `/v1` answers 404 for a native task, which lacks the fields that a response repeats.
     """
     response = made(bench)
     shown = data(bench.call("GET", response["onceover"]["task"]))
@@ -464,13 +476,16 @@ def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
 
 
 def test_an_option_that_is_null_is_shown_as_the_default(bench: ApiBench):
-    """Strict clients do not accept null for `top_p`."""
+    """A response shows `top_p` as its default, since strict clients do not accept null."""
     assert made(bench, onceover={"modelOptions": {"top_p": None}})["top_p"] == 1.0
 
 
 @pytest.mark.parametrize("end", ["", "complete", "fail"])
 def test_cancellation(bench: ApiBench, end: str):
-    """An unfinished response is cancelled. A response that has ended is shown unchanged, with 200, as at OpenAI."""
+    """An unfinished response is cancelled.
+
+    A cancellation of a response that has ended is answered 200 with the unchanged response, as OpenAI does.
+    """
     response = made(bench)
     if end:
         getattr(bench, end)(task_id(response))
@@ -481,7 +496,7 @@ def test_cancellation(bench: ApiBench, end: str):
 
 
 def test_erasure(bench: ApiBench):
-    """DELETE erases the task with all its parts."""
+    """DELETE of a response erases its task with all parts."""
     response = made(bench)
     reply = bench.call("DELETE", f"/v1/responses/{response['id']}")
     assert data(reply) == {"id": response["id"], "object": "response", "deleted": True}
@@ -490,7 +505,10 @@ def test_erasure(bench: ApiBench):
 
 
 def test_input_items(bench: ApiBench):
-    """A response has one input item while the input is kept, and none afterwards. No item follows it."""
+    """A response's list of input items has one item while the input is kept, and none afterwards.
+
+    The list has no further page.
+    """
     response = made(bench)
     path = f"/v1/responses/{response['id']}/input_items"
     listed = data(bench.call("GET", f"{path}?limit=5&order=asc"))
@@ -508,7 +526,7 @@ def test_input_items(bench: ApiBench):
 
 
 def test_models(bench: ApiBench):
-    """the deployment's model, then the others that may be named"""
+    """The list of models has the deployment's model first, then the others that a task may name."""
     bench.limit(models=("@cf/meta/llama", "demo-1"))
     listed = data(bench.call("GET", "/v1/models"))
     assert [Model.model_validate(one, strict=True).id for one in listed["data"]] == ["demo-1", "@cf/meta/llama"]

@@ -1,4 +1,4 @@
-"""The router: paths, methods, headers, and failures in the layers below."""
+"""The router: which path and method reach a handler, which headers answers have, and errors of lower layers."""
 
 import asyncio
 import json
@@ -61,7 +61,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
     ],
 )
 def test_unknown_path(bench: ApiBench, path: str) -> None:
-    """Paths are matched by whole segments: a path that only resembles one of ours is 404 for every method."""
+    """Paths match by whole segments: a path that only begins like one of the API's is 404 for every method."""
     for method in METHODS:
         reply = bench.call(method, path)
         assert reply.status == 404
@@ -70,12 +70,12 @@ def test_unknown_path(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://[", "http://h/%zz", "http://h/api/%", "\0", "x", "*"])
 def test_broken_url(bench: ApiBench, url: str) -> None:
-    """A URL that cannot be parsed is an unknown path, not a failure."""
+    """A URL that cannot be parsed is 404, like an unknown path, and no 5xx."""
     assert bench.run(handle(BenchRequest("GET", url), bench.api)).status == 404
 
 
 def test_percent_encoding(bench: ApiBench) -> None:
-    """A path's segments may be percent-encoded."""
+    """The segments of a path may be percent-encoded."""
     task = bench.submit()
     assert (
         bench.run(handle(BenchRequest("GET", f"http://h/%61pi/task%73/%30{task['id'][1:]}"), bench.api)).status == 200
@@ -85,7 +85,10 @@ def test_percent_encoding(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("path", "allow"), ALLOWED.items())
 @pytest.mark.parametrize("method", METHODS)
 def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
-    """Another method is 405 with `Allow`. OPTIONS answers 204 with the same header. Neither uses the database."""
+    """A wrong method gets 405 with `Allow`; OPTIONS gets 204 with the same header.
+
+    Neither answer needs the database.
+    """
     reply = bench.call(method, path)
     if method == "OPTIONS":
         assert (reply.status, reply.headers["Allow"], reply.body) == (204, allow, "")
@@ -99,7 +102,7 @@ def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
 
 
 def test_head(bench: ApiBench) -> None:
-    """HEAD answers as GET does, without the body."""
+    """HEAD has the same status and headers as GET, without the body."""
     task = bench.submit()
     for path in ("/api/tasks", "/api/async-status", "/openapi.json", task["links"]["self"], task["links"]["chunks"]):
         get, head = bench.call("GET", path), bench.call("HEAD", path)
@@ -108,7 +111,7 @@ def test_head(bench: ApiBench) -> None:
 
 
 def test_headers_on_every_answer(bench: ApiBench) -> None:
-    """Successes and problems alike have the headers that stop browsers from interpreting them."""
+    """Successes and problems alike have the headers that keep browsers from interpreting an answer as a page."""
     for reply in (
         bench.call("GET", "/api/tasks"),
         bench.call("GET", "/nowhere"),
@@ -145,7 +148,7 @@ DATABASE_CALLS = [
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: object, message: str) -> None:
-    """Without D1 each call that needs it is 503 with Retry-After. Nothing is accepted or sent."""
+    """While D1 is out of reach, each call that needs it gets 503 with Retry-After. Nothing is accepted or sent."""
     bench.database.fail(message, times=10)
     reply = bench.call(method, path, body)
     assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
@@ -157,7 +160,7 @@ def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: ob
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_database_recovers_in_time(bench: ApiBench, when: When) -> None:
-    """One failed write, landed or not, is sent again: the client gets one task and its 202."""
+    """If one write fails, whether it landed or not, it is sent again, and the client gets one task and 202."""
     bench.database.fail(NETWORK_LOST, when)
     task = bench.submit()
     assert [row["id"] for row in bench.database.rows("SELECT id FROM tasks")] == [key(task["id"])]
@@ -165,7 +168,7 @@ def test_database_recovers_in_time(bench: ApiBench, when: When) -> None:
 
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 def test_schema_missing(method: str, path: str, body: object) -> None:
-    """Without tables each call that needs them is 503 and says what to run."""
+    """If the database has no tables, each call that needs them gets 503, which says what to run."""
     bench = ApiBench(migrated=False)
     reply = bench.call(method, path, body)
     assert (reply.status, data(reply)["code"]) == (503, "schema_missing")
@@ -176,7 +179,7 @@ def test_schema_missing(method: str, path: str, body: object) -> None:
 
 
 def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> None:
-    """Any other error of D1 is 503 without SQL in it. The terminal shows where the error came from."""
+    """Any other D1 error gets a 503 without SQL. The standard error shows where the D1 error came from."""
     bench.database.fail("D1_ERROR: CHECK constraint failed: SELECT 1 FROM secret")
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
     assert (reply.status, data(reply)["code"]) == (503, "database_error")
@@ -186,7 +189,7 @@ def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> 
 
 
 class BrokenProvider(DemoProvider):
-    """A provider that fails in ways in which no provider should."""
+    """A provider that raises errors that no provider should raise."""
 
     error: BaseException = KeyError("the client's text")
 
@@ -196,7 +199,7 @@ class BrokenProvider(DemoProvider):
 
 
 def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
-    """An unexpected exception is a 500 without details, a log line with its type, and a traceback in the terminal."""
+    """An unexpected exception gives a 500 without details, and its traceback and its type are logged."""
     bench = ApiBench(provider=BrokenProvider())
     reply = bench.call("GET", "/api/ai-status")
     assert (reply.status, data(reply)["code"]) == (500, "internal")
@@ -210,7 +213,7 @@ def test_mistake_of_ours(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_cancellation_passes() -> None:
-    """A cancelled invocation is not answered: the cancellation passes through."""
+    """A cancelled invocation gives no answer: the cancellation error passes through the router."""
     provider = BrokenProvider()
     provider.error = asyncio.CancelledError()
     bench = ApiBench(provider=provider)
@@ -220,7 +223,7 @@ def test_cancellation_passes() -> None:
 
 
 def test_bad_configuration() -> None:
-    """A bad variable gives a problem that names it and its allowed values."""
+    """If a variable has a bad value, every answer is a problem that names the variable and its allowed values."""
     reply = configuration_problem(ConfigurationError("LEASE_SECONDS", "a number from 0.2 to 3600"))
     assert (reply.status, reply.headers["Content-Type"]) == (500, "application/problem+json")
     problem = data(reply)
@@ -232,13 +235,13 @@ def test_bad_configuration() -> None:
 
 
 def test_body_is_text(bench: ApiBench) -> None:
-    """Text beyond ASCII is sent as it is, without escapes."""
+    """Characters beyond ASCII are in an answer as they are, without escapes."""
     reply: Reply = bench.call("POST", "/api/tasks", {"input": "x", "metadata": {"name": "刘姥姥 😀"}})
     assert "刘姥姥 😀" in reply.body
 
 
 def test_nothing_is_accepted_behind_a_503(bench: ApiBench) -> None:
-    """If every answer to a landed write is lost, the client gets 503 and nothing stays."""
+    """If all D1 answers to a submission's write are lost, the client gets 503, and no task stays."""
     bench.database.fail(NETWORK_LOST, "after", times=2 * limits.STORE_SENDS)
     reply = bench.call("POST", "/api/tasks", {"input": "x"})
     assert reply.status == 503

@@ -18,13 +18,13 @@ WALK = limits.LIST_WALK_MOST
 
 
 def found(bench: ApiBench, **query: object) -> list[str | None]:
-    """The names of all tasks that a search finds, over all pages."""
+    """Return the names of all tasks that a search finds, over all pages."""
     return [task["name"] for page in walk(bench, None, **query) for task in page["tasks"]]
 
 
 @pytest.fixture
 def named(bench: ApiBench) -> list[dict[str, Any]]:
-    """Tasks with names of each kind, oldest first."""
+    """Submit tasks with each kind of name, the oldest first."""
     return [
         bench.submit("Minutes of March\nAll were there."),
         bench.submit("text", metadata={"name": "Report 100%_done"}),
@@ -36,7 +36,11 @@ def named(bench: ApiBench) -> list[dict[str, Any]]:
 
 
 def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """The first text of name, title and label that is not blank, else the first line. It is the same wherever it is."""
+    """A task's name comes from its metadata, or else it is the first line of its input.
+
+    In the metadata it is the first of `name`, `title` and `label` that is a text and not blank. The submission's
+    answer, the list and the task itself show the same name.
+    """
     names = ["Minutes of March", "Report 100%_done", "ÜBERSICHT Quartal", "三月の報告", "text", "second line first"]
     assert [task["name"] for task in named] == names
     assert [task["name"] for task in data(bench.call("GET", "/api/tasks"))["tasks"]] == names[::-1]
@@ -68,12 +72,18 @@ def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) 
     ],
 )
 def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: list[str]) -> None:
-    """The name contains it, A to Z in either case. Wildcards and SQL mean themselves, and only the name is searched."""
+    """`q` finds tasks whose name contains it; A to Z match in either case.
+
+    Wildcards and SQL in `q` have no special meaning, and no text but the name is searched.
+    """
     assert found(bench, q=q) == names
 
 
 def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """The whole id, in either case, and each beginning of it; no other part of it, and nobody else's."""
+    """`q` finds a task by its whole id in either case, or by the beginning of its id.
+
+    `q` finds no task by another part of its id than the beginning, and no other tenant's task.
+    """
     ids = [task["id"] for task in named]
     theirs = task_key_of("theirs", ids[0])
     fill(bench, "c" * 3, "theirs")
@@ -88,7 +98,7 @@ def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
 
 
 def test_a_search_by_id_reads_no_other_task(bench: ApiBench) -> None:
-    """However many tasks are newer, the first page has it."""
+    """However many newer tasks exist, a search by id has its task on the first page."""
     ids = fill(bench, "p" * (WALK + 20))
     for q in (ids[0], ids[0][:24]):
         (page,) = walk(bench, q=q)
@@ -96,7 +106,7 @@ def test_a_search_by_id_reads_no_other_task(bench: ApiBench) -> None:
 
 
 def test_by_code_model_and_route(bench: ApiBench) -> None:
-    """Each filter has its column. A task that names no model has the deployment's."""
+    """Each filter has its column. A task without a model of its own is found by the deployment's model."""
     plain, other = bench.submit("plain"), bench.submit("other", model="other-model")
     failed = bench.submit("failed\n\nwith several\n\nchunks")
     bench.fail(failed["id"])
@@ -114,7 +124,10 @@ def test_by_code_model_and_route(bench: ApiBench) -> None:
 
 
 def test_the_name_goes_with_the_text(bench: ApiBench) -> None:
-    """A completed task has lost its input, and its first line with it. A name in the metadata stays."""
+    """When a task has completed, its input is deleted, and with it a name that was the input's first line.
+
+    A name from the metadata stays after the task has completed.
+    """
     named, unnamed = bench.submit("secret", metadata={"name": "kept"}), bench.submit("secret")
     for task in (named, unnamed):
         assert found(bench, q="secret") != []
@@ -126,7 +139,7 @@ def test_the_name_goes_with_the_text(bench: ApiBench) -> None:
 
 
 def test_a_failed_and_a_cancelled_task_keep_their_names(bench: ApiBench) -> None:
-    """Their text is kept, so their names are."""
+    """Failed and cancelled tasks keep their text, so they also keep their names."""
     failed, cancelled = bench.submit("failed one"), bench.submit("cancelled one")
     bench.fail(failed["id"])
     bench.call("POST", f"/api/tasks/{cancelled['id']}/cancel")
@@ -145,7 +158,7 @@ def test_a_failed_and_a_cancelled_task_keep_their_names(bench: ApiBench) -> None
     ],
 )
 def test_the_first_line(bench: ApiBench, text: str, name: str | None) -> None:
-    """It is short, in one line, and near the beginning of the text."""
+    """A name from the input is short, on one line, and from near the beginning of the text."""
     assert bench.submit(text)["name"] == name
 
 
@@ -162,7 +175,7 @@ def test_the_first_line(bench: ApiBench, text: str, name: str | None) -> None:
     ],
 )
 def test_bad_filters_are_refused(bench: ApiBench, query: dict[str, str], field: str) -> None:
-    """A value that no task can have names its parameter, before anything is read."""
+    """An invalid filter of the list is refused by name, before the database is read."""
     batches = bench.database.batches
     reply = bench.call("GET", f"/api/tasks?{urlencode(query)}")
     assert (reply.status, [error["field"] for error in data(reply)["errors"]]) == (422, [field])
@@ -170,14 +183,17 @@ def test_bad_filters_are_refused(bench: ApiBench, query: dict[str, str], field: 
 
 
 def test_the_longest_search(bench: ApiBench) -> None:
-    """A hundred characters of four bytes each are found."""
+    """A search may be as long as a hundred characters of four bytes each."""
     name = "🦜" * limits.SEARCH_CHARS_MOST
     bench.submit("x", metadata={"name": f"a{name}b"})
     assert found(bench, q=name) == [f"a{name}b"]
 
 
 def test_a_search_over_many_tasks(bench: ApiBench) -> None:
-    """A page ends where its walk does, with what it has found. The cursor leads to all others, each once."""
+    """A page of a search ends after a fixed number of scanned tasks, with the tasks that it found among them.
+
+    The cursor of a search leads to all other tasks that match, each once.
+    """
     ids = fill(bench, "p" * (2 * WALK + 9))
     wanted = [ids[0], ids[WALK // 2], ids[WALK + 3], ids[-1]]
     bench.database.rows(
@@ -201,7 +217,7 @@ def counts(bench: ApiBench, **query: object) -> dict[str, Any]:
 
 
 def test_counts_by_status(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """By all filters but the status, and whatever the page."""
+    """The counts by status apply all filters except `status`, and are the same on every page."""
     bench.fail(named[0]["id"])
     bench.complete(named[1]["id"])
     none = {"pending": 0, "processing": 0, "completed": 0, "failed": 0, "cancelled": 0, "among": 6, "all": True}
@@ -218,7 +234,7 @@ def test_counts_by_status(bench: ApiBench, named: list[dict[str, Any]]) -> None:
 
 @pytest.mark.parametrize("tasks", [WALK - 1, WALK, WALK + 1])
 def test_counts_are_bounded(bench: ApiBench, tasks: int) -> None:
-    """They look at the newest 500 tasks, and say whether these are all."""
+    """The counts cover the newest 500 tasks at most, and say whether the tenant has more."""
     fill(bench, "c" + "p" * (tasks - 1))
     shown = counts(bench)
     among = min(tasks, WALK)
@@ -227,7 +243,7 @@ def test_counts_are_bounded(bench: ApiBench, tasks: int) -> None:
 
 
 def test_counts_do_not_go_with_all_tenants() -> None:
-    """They are of one tenant."""
+    """Counts of tasks by status cannot be requested for all tenants at once, since each counts one tenant's tasks."""
     bench = ApiBench(keys=True)
     operator = bearer(bench.make_key(Scope.READ, Scope.OPERATOR))
     assert bench.call("GET", "/api/tasks?tenant=*&counts=true", headers=operator).status == 422
@@ -248,7 +264,7 @@ def keyed() -> Iterator[ApiBench]:
 
 @pytest.mark.parametrize("query", ["q=secret", "q=s", "model=other", "code=model_refused", "counts=true", "q=nothing"])
 def test_a_key_without_read_finds_nothing(keyed: ApiBench, query: str) -> None:
-    """Its answer is the same whether a task has the word or not, and shows no name."""
+    """A key without the scope `read` gets the same refusal to a search whether a task matches or not."""
     writer, reader = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key(Scope.READ))
     before = keyed.call("GET", f"/api/tasks?{query}", headers=writer)
     made = keyed.call("POST", "/api/tasks", {"input": "secret", "metadata": {"name": "secret"}}, headers=writer)
@@ -260,7 +276,10 @@ def test_a_key_without_read_finds_nothing(keyed: ApiBench, query: str) -> None:
 
 
 def test_a_search_stays_in_its_tenant(keyed: ApiBench) -> None:
-    """Another tenant's names are not found, unless an operator asks. Operators search all tenants in turn."""
+    """A search does not find another tenant's tasks, unless an operator names this tenant.
+
+    An operator can search all tenants, one after the other.
+    """
     ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
     operator = bearer(keyed.make_key(Scope.READ, Scope.OPERATOR))
     keyed.call("POST", "/api/tasks", {"input": "ours needle"}, ours)
@@ -276,6 +295,6 @@ def test_a_search_stays_in_its_tenant(keyed: ApiBench) -> None:
 
 
 def test_the_id_of_no_task(bench: ApiBench) -> None:
-    """An id that nothing has finds nothing, and is no error."""
+    """A search for an id that no task has finds no task, and is no error."""
     bench.submit()
     assert listed(bench, q=new_task_id(START_MS + 5, b"0123456789")) == []

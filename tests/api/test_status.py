@@ -1,4 +1,4 @@
-"""GET /api/async-status, exactly as the contract says in each environment, and GET /api/ai-status."""
+"""`GET /api/async-status`, which the contract states to the letter for each environment, and `GET /api/ai-status`."""
 
 import asyncio
 import json
@@ -48,7 +48,7 @@ LETTER = {
 
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 def test_service(bound: BoundRoutes) -> None:
-    """The answer is the contract's, with its fields in its order."""
+    """The status is exactly the contract's text, with its fields in the contract's order."""
     bench = ApiBench(bound=bound)
     reply = bench.call("GET", "/api/async-status")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
@@ -59,7 +59,10 @@ def test_service(bound: BoundRoutes) -> None:
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 @pytest.mark.parametrize("migrated", [True, False])
 def test_unhealthy(bound: BoundRoutes, migrated: bool) -> None:
-    """Without D1, or without its tables, the answer is 503 and says what to run. The rest stays the same."""
+    """Without D1, or without its tables, the status is answered 503, and says what to run.
+
+    All other parts of the status are unchanged.
+    """
     bench = ApiBench(bound=bound, migrated=migrated)
     if migrated:
         bench.database.fail(NETWORK_LOST, times=10)
@@ -97,7 +100,10 @@ class Counted:
 
 
 def test_verbose() -> None:
-    """`verbose=1` adds what was used of each allowance, and logs it. `verbose=0` is the plain answer."""
+    """With `verbose=1` the status adds how much of each daily allowance is used, and logs it.
+
+    `verbose=0` is the plain answer.
+    """
     bench = ApiBench(keys=True)
     bench.api = replace(bench.api, day_use=Counted())
     plain = bench.call("GET", "/api/async-status?verbose=0")
@@ -114,14 +120,17 @@ def test_verbose() -> None:
 
 
 def test_verbose_without_a_count(bench: ApiBench) -> None:
-    """A deployed Worker cannot know its account's use, and answers null instead of a number that is too small."""
+    """A deployed Worker shows null as the use of its daily allowances.
+
+    A deployed Worker cannot know its account's use of the allowances, and its own count would be too small.
+    """
     assert data(bench.call("GET", "/api/async-status?verbose=1"))["usage"] is None
     refused = bench.call("GET", "/api/async-status?verbose=yes")
     assert (refused.status, data(refused)["errors"][0]["field"]) == (422, "verbose")
 
 
 def test_rows_used_up() -> None:
-    """When the day's rows are used up, the answer says so, and tells clients to come back after midnight UTC."""
+    """When D1's daily rows are used up, the status says so, and its Retry-After is the time until midnight UTC."""
     bench = ApiBench()
     bench.database.fail(ROWS_USED_UP)
     reply = bench.call("GET", "/api/async-status")
@@ -136,20 +145,20 @@ def test_rows_used_up() -> None:
     bench.close()
 
 
-# --- How often it asks the database -------------------------------------------------------------------------------
+# --- How often the status asks the database -----------------------------------------------------------------------
 
 GIVEN_UP = limits.STORE_SECONDS_OF_REQUEST
 
 
 async def crowd(bench: ApiBench, count: int) -> list[Reply]:
-    """Send this many requests at once."""
+    """Send this many requests for the status at once."""
     requests = [BenchRequest("GET", "http://h/api/async-status") for _ in range(count)]
     return await asyncio.gather(*(handle(request, bench.api) for request in requests))
 
 
 @pytest.fixture
 def asked() -> Iterator[ApiBench]:
-    """Make a deployment that waits for its database as long as requests do."""
+    """Make a deployment with the production time limit for D1 calls of requests."""
     made = ApiBench()
     made.api = replace(made.api, store=TaskStore(Database(made.database, Meter(), seconds=GIVEN_UP)))
     yield made
@@ -160,16 +169,16 @@ def asked() -> Iterator[ApiBench]:
 def test_a_crowd_costs_a_call_for_each_second_that_the_database_takes(
     asked: ApiBench, seconds: float, calls: int
 ) -> None:
-    """A thousand requests before any answer make one call, and one more for each second without an answer."""
+    """A thousand status requests at once make one D1 call, and one more for each second without an answer."""
     asked.database.seconds = seconds
     assert {reply.status for reply in asked.run(crowd(asked, 1_000))} == {200}
     assert asked.database.batches <= calls
 
 
 def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
-    """A crowd costs a call a second until the first one is given up.
+    """If D1 is silent, a thousand status requests make one D1 call a second until the first call is given up.
 
-    A request that made its own call gets its result.
+    A status request that made a D1 call itself gets this call's result.
     """
     asked.database.seconds = 1_000.0
     assert {reply.status for reply in asked.run(crowd(asked, 1_000))} == {503}
@@ -179,7 +188,7 @@ def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 3.0])
 def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: float) -> None:
-    """A hundred requests a second, ten at a time, cost a call a second, however long the database takes."""
+    """A hundred status requests a second make one D1 call a second, however long the database takes."""
     asked.database.seconds = seconds
 
     async def minute() -> set[int]:
@@ -194,9 +203,9 @@ def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: fl
 
 
 def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
-    """The status shows an error for one second.
+    """The status repeats an error of the database for one second without asking the database again.
 
-    After that second the status shows the recovered database as healthy.
+    A second after an error of the database the status shows the recovered database as healthy.
     """
     asked.database.fail(ROWS_USED_UP)
     met = asked.call("GET", "/api/async-status")
@@ -209,7 +218,10 @@ def test_an_error_is_shown_for_a_second(asked: ApiBench) -> None:
 
 
 def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None:
-    """Only the request that asks the database waits. The other requests get the last answer, unless it is too old."""
+    """Of several status requests, only the one that asks the database waits for its answer.
+
+    A status request that does not ask the database itself gets the database's last answer, unless that is too old.
+    """
 
     async def story() -> tuple[list[float], list[int]]:
         await crowd(asked, 1)
@@ -228,7 +240,7 @@ def test_the_last_answer_is_shown_while_the_next_is_out(asked: ApiBench) -> None
 
 
 def test_no_old_answer_is_shown(asked: ApiBench) -> None:
-    """After an hour without requests, those that come together wait for a new answer."""
+    """After an hour without requests, all status requests wait for a new answer of the database."""
 
     async def story() -> set[int]:
         await crowd(asked, 1)
@@ -240,7 +252,7 @@ def test_no_old_answer_is_shown(asked: ApiBench) -> None:
 
 
 def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
-    """A check that hangs and finally fails does not replace the answer of one that began later."""
+    """If a status check hangs and then fails, its failure does not replace the result of a check that began later."""
     asked.database.seconds = 1_000.0
 
     async def story() -> list[int]:
@@ -257,7 +269,7 @@ def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
 def test_a_check_whose_request_died_holds_nobody_up(asked: ApiBench) -> None:
     """The runtime may end an invocation silently.
 
-    After such a check the next request asks the database itself, a second later at most.
+    If an invocation ends during its status check, the next request asks the database itself within a second.
     """
 
     async def dead() -> None:
@@ -283,7 +295,7 @@ class Ailing(DemoProvider):
 
 
 def test_model() -> None:
-    """The model's state is always answered with 200, and names provider, model and time."""
+    """`/api/ai-status` is always answered with 200, and has the model's state, provider, name and time of the check."""
     bench = ApiBench(settings=Settings(provider="demo", model="chosen"), provider=Ailing())
     reply = bench.call("GET", "/api/ai-status")
     assert reply.status == 200
@@ -298,6 +310,6 @@ def test_model() -> None:
 
 
 def test_default_model(bench: ApiBench) -> None:
-    """Without AI_MODEL the provider's own default is named."""
+    """Without AI_MODEL, `/api/ai-status` names the provider's default model."""
     shown = data(bench.call("GET", "/api/ai-status"))
     assert (shown["status"], shown["model"]) == ("healthy", DemoProvider().default_model)

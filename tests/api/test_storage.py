@@ -1,4 +1,4 @@
-"""A database that is full, or nearly full, as clients see it."""
+"""What clients see of a database that is full or nearly full."""
 
 from collections.abc import Iterator
 
@@ -21,7 +21,7 @@ LONG = "word " * 2_000
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """A deployment with default settings: it accepts new tasks up to 450 MB."""
+    """Make a deployment with default settings, which accepts new tasks until D1 has 450 MB."""
     made = ApiBench()
     yield made
     made.close()
@@ -34,15 +34,18 @@ def post(bench: ApiBench, key: str | None = None, text: str = LONG) -> Reply:
 
 
 def size(bench: ApiBench, megabytes: float) -> None:
-    """Make every reply of D1 report this size."""
+    """Make every D1 reply report this size of the database."""
     bench.database.cap.reported = round(megabytes * MB)
 
 
 def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
-    """507 `storage_full`, with a Retry-After. Accepted tasks can still be read, cancelled and deleted."""
+    """From 450 MB on, a new task is refused with 507 `storage_full` and a Retry-After.
+
+    Tasks that were accepted before can still be read, cancelled and deleted.
+    """
     task = bench.submit()
     size(bench, 450)
-    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # the reply of this read reports the size
+    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # the reply to this read reports the size
     reply = post(bench)
     assert (reply.status, data(reply)["code"], reply.headers["Retry-After"]) == (507, "storage_full", "300")
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1
@@ -51,7 +54,7 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
 
 
 def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
-    """A database one byte below the bound accepts new tasks."""
+    """A database one byte below its bound of 450 MB accepts new tasks."""
     bench.submit()
     size(bench, 449.999999)
     bench.call("GET", "/api/tasks")
@@ -59,9 +62,9 @@ def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
 
 
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
-    """While the isolate refuses tasks, this isolate makes one small read of D1 in ten seconds.
+    """While an isolate refuses new tasks for lack of space, it asks D1 once in ten seconds for the size.
 
-    Once D1 has space again, the Worker accepts new tasks again.
+    Once D1 has space again, the isolate accepts new tasks again.
     """
     bench.submit()
     size(bench, 460)
@@ -76,7 +79,10 @@ def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
 
 
 def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
-    """The first answer was lost, and the database has filled up since. The idempotency key still finds its task."""
+    """In this test the answer to a submission was lost, and the database has filled up since.
+
+    On a full database a repeated submission still finds its task by the idempotency key.
+    """
     first = data(post(bench, "key"))
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -88,7 +94,7 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
 
 
 def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
-    """An expired key makes a new task, which a full database does not accept."""
+    """An expired idempotency key needs a new task, which a full database refuses."""
     post(bench, "key")
     bench.pass_seconds(limits.IDEMPOTENCY_SECONDS + 1)
     size(bench, 460)
@@ -97,7 +103,7 @@ def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
 
 
 def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
-    """A late withdrawal by the first client does not take a task that another client has found."""
+    """A late withdrawal of a submission does not delete the task if another request has been answered with it."""
     task = data(post(bench, "key"))
     size(bench, 460)
     bench.call("GET", "/api/tasks")
@@ -108,27 +114,37 @@ def test_a_task_that_was_found_is_not_withdrawn(bench: ApiBench) -> None:
 
 
 def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
-    """The database's size does not show that another limit is reached."""
+    """A submission gets 507 if its write finds no space, although the database reported a size below the bound.
+
+    No task is stored.
+    """
     bench.database.cap.hold(bench.database.cap.pages)
     before = bench.database.batches
     reply = post(bench)
     assert (reply.status, data(reply)["code"]) == (507, "storage_full")
     assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
-    # The only send was refused, so there is no task to find or to withdraw. A withdrawal would leave a tombstone.
+    # The only send of the submission was refused, so the Worker neither searches for a task nor withdraws one. A
+    # withdrawal would write a tombstone.
     assert bench.database.batches == before + 1
     bench.database.cap.lift()
     assert post(bench).status == 202
 
 
 def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiBench) -> None:
-    """The first send was lost on its way, so the Worker reads, and finds the accepted task."""
+    """If a submission's first send landed unnoticed and the second finds no space, the Worker finds the task.
+
+    The client gets 202.
+    """
     bench.database.fail("D1_ERROR: Network connection lost.", "after")
     bench.database.fail(FULL)
     assert post(bench).status == 202
 
 
 def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """The first sending is still on its way when the second finds no space. The first send must not land any more."""
+    """If a submission's first send is still on its way when the second finds no space, the client gets 507.
+
+    The Worker withdraws the task, so the first send has no effect when it lands.
+    """
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
     bench.database.fail(FULL)
     assert post(bench).status == 507
@@ -137,7 +153,10 @@ def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBen
 
 
 def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """The first send is still on its way, and the second met its tenant's limit, so the withdrawal is retried."""
+    """A withdrawal that finds no space is sent again.
+
+    In this test the submission's first send is still on its way, and the second met its tenant's limit.
+    """
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
@@ -149,10 +168,11 @@ def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench
 
 
 def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a withdrawal is on its way, its task is not accepted.
+    """A submission is not answered with a task whose withdrawal is still on its way.
 
-    The second sending met its tenant's limit, and the withdrawal after it was lost on its way. After that the first
-    sending lands. A client that found the task now, and got it accepted, would lose it to the withdrawal.
+    In this test the submission's second send met its tenant's limit, and D1 gave no answer to the withdrawal after it.
+    After the withdrawal's failure the submission's first send lands. If the client now got the task as accepted, the
+    late withdrawal would delete the accepted task.
     """
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
@@ -175,7 +195,7 @@ def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, mon
 
 
 def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:
-    """Erased data makes space for its own tombstone, here on a page of its own."""
+    """Tasks can be erased on a full database, because the erased rows free the space for the tombstone."""
     tasks = [data(post(bench))["id"] for _ in range(40)]
     pages = bench.database.cap
     pages.hold(pages.pages)
@@ -185,16 +205,16 @@ def test_a_task_is_erased_from_a_full_database(bench: ApiBench) -> None:
 
 
 def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
-    """The status has the size in bytes from D1's last reply, and the size from which new tasks are refused."""
+    """The operators' status has the database's size in bytes, from D1's last reply, and the bound for new tasks."""
     size(bench, 123)
     shown = data(bench.call("GET", "/api/async-status?verbose=1"))
     assert shown["storage"] == {"bytes": 123 * MB, "most": 450 * MB}
 
 
 def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
-    """The status is `degraded` at the bound, and after a write that found no space: new tasks are refused then.
+    """The status is `degraded` from 450 MB on, and after a write that found no space, since new tasks are refused.
 
-    No field is added, so a client that compares the answer exactly sees only another status.
+    A full database adds no field to the status, so a client that compares fields sees only another status.
     """
     healthy = data(bench.call("GET", "/api/async-status"))
     size(bench, 450)
@@ -232,9 +252,9 @@ def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
 
 
 def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
-    """An ended task can be read, put back, cancelled and erased without a new row.
+    """On a full database a task can be read, put back, cancelled and erased, since none of these needs a new row.
 
-    Only a new task needs a new row, so the database refuses only this request.
+    A new task needs a new row, so a full database refuses it.
     """
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"

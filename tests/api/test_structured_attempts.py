@@ -1,4 +1,4 @@
-"""The log of calls of structured tasks: rejected answers, retries, and outputs that a retry of gaps has copied."""
+"""The log of a structured task's calls: rejected answers, retries, and outputs that a retry of gaps has copied."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ from src.processing.worker import Host
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.scripted_model import ScriptedModel
 
-TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # four chunks of at most ten characters
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the text has four chunks of at most ten characters
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"said": {"type": "array", "items": {"type": "string"}}},
@@ -26,7 +26,7 @@ REFUSED = ModelRefused("the provider answered 400", of_call=True)
 
 @pytest.fixture
 def model() -> ScriptedModel:
-    """A model that answers every call well, until a test says otherwise."""
+    """Make a model that gives a valid answer to every call until a test changes it."""
     return ScriptedModel()
 
 
@@ -45,7 +45,7 @@ def work(bench: ApiBench, task_id: str) -> str:
 
 
 def log(bench: ApiBench, task_id: str) -> Any:
-    """Read the log of a task's calls."""
+    """Read the log of the task's calls."""
     return data(bench.call("GET", f"/api/tasks/{task_id}/attempts?limit=100"))
 
 
@@ -55,7 +55,7 @@ def said(attempts: list[Any]) -> list[tuple[object, ...]]:
 
 
 def test_a_rejected_answer_is_a_failed_call_with_an_answer(bench: ApiBench, model: ScriptedModel) -> None:
-    """Each answer that the schema refuses has its code and its times, and is on the bill as an answered call."""
+    """An answer that the schema refuses is a failed call with code, times and `answered: true`, and is on the bill."""
     model.says = {"second": [BAD, '{"said": []}'], "third": [BAD, BAD], "fourth": [CUT]}
     task_id = bench.submit(TEXT, outputSchema=SCHEMA, onChunkFailure="gap")["id"]
     assert work(bench, task_id) == "completed"
@@ -76,7 +76,10 @@ def test_a_rejected_answer_is_a_failed_call_with_an_answer(bench: ApiBench, mode
 
 
 def test_a_retry_keeps_rejected_answers_in_the_log(bench: ApiBench, model: ScriptedModel) -> None:
-    """The log has the calls before and after it. The chunk's ladder begins anew, with nothing of the old rung."""
+    """After a client's retry the log has the calls from before the retry and those of the retry.
+
+    The retried chunk's first call does not repeat the answer that was rejected before the retry.
+    """
     model.says = {"first": [BAD, BAD, BAD, '{"said": []}']}
     task_id = bench.submit("first 1", outputSchema=SCHEMA)["id"]
     assert work(bench, task_id) == "failed"
@@ -95,7 +98,10 @@ def test_a_retry_keeps_rejected_answers_in_the_log(bench: ApiBench, model: Scrip
 
 @pytest.mark.parametrize("reduce", ["concat", "merge"])
 def test_copied_outputs_are_no_calls_of_the_new_task(bench: ApiBench, model: ScriptedModel, reduce: str) -> None:
-    """A retry of gaps shows only what it has called itself, before it begins and after its own outputs are stored."""
+    """The log of a retry of gaps has only the new task's own calls, not those of the outputs that it copied.
+
+    The test reads the log of a retry of gaps before its first call and after its own outputs are stored.
+    """
     model.says = {"second": [REFUSED, "the second"]}
     old_id = bench.submit(TEXT, reduce=reduce, onChunkFailure="gap")["id"]
     assert work(bench, old_id) == "completed"

@@ -20,7 +20,7 @@ from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, dat
 from tests.support.event_streams import read_events
 from tests.support.scripted_model import ScriptedModel
 
-TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # four chunks of at most ten characters
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the text has four chunks of at most ten characters
 
 
 class Said(BaseModel):
@@ -42,7 +42,7 @@ TITLED: dict[str, Any] = {
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """The API with a model that answers every call well, until a test says otherwise."""
+    """Make the API with a model that gives a valid answer to every call until a test changes it."""
     settings = Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY)
     made = ApiBench(settings=settings, provider=ScriptedModel())
     yield made
@@ -57,20 +57,23 @@ def body(schema: object = SCHEMA, *, onceover: object = None, **form: Any) -> di
 
 
 def made(bench: ApiBench, asked: dict[str, Any]) -> dict[str, Any]:
-    """Submit a request that must be accepted."""
+    """Submit a request to `/v1/responses` that must be accepted."""
     reply = bench.call("POST", "/v1/responses", asked)
     assert reply.status == 200, reply.body
     return strict(reply)
 
 
 def finish(bench: ApiBench, shown: dict[str, Any]) -> dict[str, Any]:
-    """Let a worker run the response to its end, and read it."""
+    """Let a worker finish the response's task, and read the response."""
     bench.run(bench.worker.run(key(task_id(shown)), Host(Route.QUEUE, 600.0)))
     return strict(bench.call("GET", f"/v1/responses/{shown['id']}"))
 
 
 def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
-    """The answer repeats the format, `strict` false if absent, and `output_text` parses by the client's own model."""
+    """A response repeats its `text.format`, with `strict` false if it was absent.
+
+    The client's own pydantic model parses `output_text`.
+    """
     shown = made(bench, body())
     echoed = {"type": "json_schema", "name": "Said", "description": None, "schema": SCHEMA, "strict": False}
     assert shown["text"] == {"format": echoed, "verbosity": "medium"}
@@ -92,7 +95,7 @@ def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
     ],
 )
 def test_joined_if_that_is_possible(bench: ApiBench, asked: dict[str, Any], reduce: Reduce) -> None:
-    """A schema of lists is joined, and any other merged, unless the request says how."""
+    """Unless the request says otherwise, outputs of a schema that needs no join rules are joined, all others merged."""
     assert made(bench, asked)["onceover"]["reduce"] == reduce
 
 
@@ -116,14 +119,14 @@ def test_joined_if_that_is_possible(bench: ApiBench, asked: dict[str, Any], redu
     ],
 )
 def test_refusals(bench: ApiBench, asked: dict[str, Any], code: str, param: str) -> None:
-    """400 in OpenAI's shape names the parameter, and for a schema the message begins with its pointer."""
+    """A refused `text.format` gets 400 in OpenAI's shape, which names the parameter."""
     reply = bench.call("POST", "/v1/responses", asked)
     assert error(reply) == (code, param)
     assert bench.count_rows() == 0
 
 
 def test_the_message_has_the_pointer(bench: ApiBench) -> None:
-    """OpenAI's errors have no field for a pointer."""
+    """The message of an error about a schema begins with the pointer, since OpenAI's errors have no such field."""
     asked = body({**TITLED, "properties": {"title": {"type": "string", "pattern": "(a+)+"}}})
     message = data(bench.call("POST", "/v1/responses", asked))["error"]["message"]
     assert message.startswith("text.format.schema: /properties/title/pattern: ")
@@ -139,7 +142,10 @@ def test_the_message_has_the_pointer(bench: ApiBench) -> None:
     ],
 )
 def test_gaps_make_it_incomplete(bench: ApiBench, said: Any, reason: str | None) -> None:
-    """A response with gaps is incomplete, says why where OpenAI has a word for it, and its text fits the schema."""
+    """A response with gaps has the status `incomplete`, and its text fits the schema.
+
+    A response with gaps has OpenAI's reason for being incomplete, if OpenAI has one for the gap's cause.
+    """
     model: Any = bench.api.provider
     model.says = {"second": [said]}
     done = finish(bench, made(bench, body(onceover={"onChunkFailure": "gap"})))
@@ -154,7 +160,7 @@ def test_gaps_make_it_incomplete(bench: ApiBench, said: Any, reason: str | None)
 
 
 def test_webhooks_tell_of_it(bench: ApiBench) -> None:
-    """An endpoint hears `response.incomplete` of a response with gaps, and `response.completed` of one without."""
+    """A webhook gets `response.incomplete` for a response with gaps, and `response.completed` for one without."""
     events = ["response.incomplete", "response.completed"]
     assert bench.call("POST", "/v1/webhook_endpoints", ENDPOINT | {"event_types": events}).status == 200
     heard = []
@@ -168,7 +174,7 @@ def test_webhooks_tell_of_it(bench: ApiBench) -> None:
 
 
 def test_a_failed_response_has_no_text(bench: ApiBench) -> None:
-    """What does not fit the schema is not shown as output."""
+    """A failed response shows no answer that its schema rejected."""
     model: Any = bench.api.provider
     model.says = {"second": ["no JSON"]}
     done = finish(bench, made(bench, body()))
@@ -181,7 +187,7 @@ def test_a_failed_response_has_no_text(bench: ApiBench) -> None:
 def test_a_stream_has_the_text_as_one_delta(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], at_once: int
 ) -> None:
-    """With a schema or gaps the text comes whole at its end, also if it is large, and is the text that a read gives."""
+    """With a schema or gaps a response's stream has its whole text as one delta, however large the text is."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
     done = finish(bench, made(bench, asked))
     received = read_events(bench.call("GET", f"/v1/responses/{done['id']}?stream=true").body)
@@ -192,7 +198,7 @@ def test_a_stream_has_the_text_as_one_delta(
 
 
 def test_a_retry_of_gaps_is_a_response_too(bench: ApiBench) -> None:
-    """The new task of the native retry is a response, which names the old one."""
+    """The new task of a native retry of a response's gaps is a response, whose `retryOf` names the old one."""
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
     old = finish(bench, made(bench, body(onceover={"onChunkFailure": "gap"})))
@@ -203,7 +209,7 @@ def test_a_retry_of_gaps_is_a_response_too(bench: ApiBench) -> None:
 
 
 def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
-    """The answer to whoever may only write has neither the schema nor its name."""
+    """For a key with only `write`, a response shows neither its schema nor the schema's name."""
     secret = bench.make_key(Scope.WRITE)
     bench.limit(require_keys=True)
     shown = strict(bench.call("POST", "/v1/responses", body(), bearer(secret)))

@@ -1,4 +1,4 @@
-"""The fields that form a task's outputs: what a submission takes, and what it refuses before anything is stored."""
+"""Fields of a submission that form its outputs: which values are accepted, and which are refused before any write."""
 
 import json
 from typing import Any
@@ -31,7 +31,10 @@ def with_property(schema: object) -> dict[str, Any]:
 
 
 def test_request_shows_the_fields(bench: ApiBench) -> None:
-    """The 202, a later read and a dry run show schema, rules and gaps as they were sent, and what was left out."""
+    """The 202, a later read and a dry run show schema, join rules and gap settings as the client sent them.
+
+    Fields that the client left out have their defaults.
+    """
     body: dict[str, Any] = {"outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
     task = bench.submit(**body)
     asked = body | {"strict": True}
@@ -42,7 +45,10 @@ def test_request_shows_the_fields(bench: ApiBench) -> None:
 
 
 def test_defaults_are_shown(bench: ApiBench) -> None:
-    """A schema alone, and gaps alone, show the defaults of what belongs to them. A plain task shows none of it."""
+    """A task with only a schema, or only `onChunkFailure`, shows the defaults of the fields that belong to it.
+
+    A plain task shows no field of structured output or of gaps.
+    """
     ends = {"onChunkFailure": "fail", "maxGapShare": 0.5}
     assert shown(bench, outputSchema=LISTS) == {"outputSchema": LISTS, "strict": True, "join": {}, **ends}
     assert shown(bench, onChunkFailure="gap") == {**ends, "onChunkFailure": "gap"}
@@ -51,7 +57,7 @@ def test_defaults_are_shown(bench: ApiBench) -> None:
 
 
 def shown(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    """Submit, and return the fields of this page that the request has."""
+    """Submit, and return those fields of structured output and of gaps that the task's `request` has."""
     asked = bench.submit(**fields)["request"]
     return {name: asked[name] for name in ("outputSchema", "strict", "join", *ENDS) if name in asked}
 
@@ -60,7 +66,7 @@ ENDS = ("onChunkFailure", "maxGapShare")
 
 
 def test_fields_are_kept(bench: ApiBench) -> None:
-    """The claim has the schema as it was sent, with its order of names."""
+    """The claim of a task has its schema as the client sent it, with the names in the client's order."""
     schema = {"type": "object", "properties": {"z": TEXTS, "a": TEXTS}}
     claim = bench.claim(bench.submit(outputSchema=schema, strict=False, reduce="merge")["id"])
     assert claim.output_schema == json.dumps(schema, separators=(",", ":"))
@@ -68,7 +74,7 @@ def test_fields_are_kept(bench: ApiBench) -> None:
     assert not claim.options.structure.strict
 
 
-# What is refused: fields, the code, the field that is named, and the pointer.
+# Refused submissions: the fields sent, the error's code, the field that it names, and its pointer.
 REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"outputSchema": {"type": "array"}, "strict": False}, "unsupported_schema", "outputSchema", "/type"),
     ({"outputSchema": {}}, "unsupported_schema", "outputSchema", ""),
@@ -130,7 +136,10 @@ REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
 def test_refusals(
     bench: ApiBench, path: str, fields: dict[str, Any], code: str, field: str, pointer: str | None
 ) -> None:
-    """422 names the field, and for a schema the place by its pointer, however short the text is. Nothing is stored."""
+    """An invalid field gets 422, which names the field, however short the input is.
+
+    An error about the `schema` field also has a pointer to the fault's place in the schema. Nothing is stored.
+    """
     reply = bench.call("POST", path, {"input": "x", **fields})
     problem = data(reply)
     assert (reply.status, problem["code"]) == (422, code), problem
@@ -142,7 +151,10 @@ def test_refusals(
 
 
 def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
-    """A schema goes with each call. One that is too long for so many is named."""
+    """A long schema is refused by name if the task has many chunks, since each call sends the whole schema.
+
+    The error of `/v1` names the parameter of `/v1`.
+    """
     body = {"input": "x" * 2_000, "chunk": {"maxChars": 1}, "outputSchema": LISTS | {"description": "d" * 25_000}}
     problem = data(bench.call("POST", "/api/tasks", body))
     assert [error["field"] for error in problem["errors"]] == ["outputSchema"]
@@ -164,12 +176,15 @@ def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
     ],
 )
 def test_accepted(bench: ApiBench, fields: dict[str, Any]) -> None:
-    """Only `concat` asks how outputs are joined. The ends of a share's range are allowed."""
+    """With `merge` or `none` a schema needs no join rules. `maxGapShare` may be exactly 0 or 1."""
     assert bench.submit(**fields)["status"] == "pending"
 
 
 def test_idempotency_compares_the_fields(bench: ApiBench) -> None:
-    """The same key with the same fields is the same task. Another schema, rule or share is another request."""
+    """A repeated submission with the same key, schema, join rules and gap settings gets the same task.
+
+    Another schema, join rule or `maxGapShare` with the same idempotency key is refused.
+    """
     body = {"input": "x", "outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
     named = {"idempotency-key": "k"}
     first = bench.call("POST", "/api/tasks", body, named)
@@ -182,7 +197,7 @@ def test_idempotency_compares_the_fields(bench: ApiBench) -> None:
 
 
 def test_a_key_that_may_not_read_sees_no_schema(bench: ApiBench) -> None:
-    """Whoever may only write sees that there is a schema, and neither the schema nor the rules."""
+    """A key with only `write` sees that a task has a schema, but neither the schema nor the join rules."""
     secret = bench.make_key(Scope.WRITE)
     bench.limit(require_keys=True)
     reply = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": SCHEMA, "join": JOIN}, bearer(secret))

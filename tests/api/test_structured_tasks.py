@@ -1,4 +1,4 @@
-"""Structured tasks from submission to end: with the demo's outputs, with gaps, and with a retry of these."""
+"""Structured tasks from submission to end: with the demo's outputs, with gaps, and with a retry of the gaps."""
 
 import json
 from collections.abc import Iterator
@@ -42,7 +42,7 @@ INVALID = Failure(TaskCode.INVALID_OUTPUT, "does not fit", True)
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """The API on the paid plan."""
+    """Make the API on the paid plan."""
     made = ApiBench(settings=PAID)
     yield made
     made.close()
@@ -64,7 +64,7 @@ def submitted(bench: ApiBench, reduce: Reduce = Reduce.CONCAT, **structure: Any)
 
 @pytest.mark.parametrize("reduce", Reduce)
 def test_the_demo_fills_the_schema(bench: ApiBench, reduce: Reduce) -> None:
-    """What a client would get is valid by its schema, as a value and as text, without a call too many."""
+    """The demo provider's result fits the task's schema, as value and as text, with the minimum of calls."""
     task = submitted(bench, reduce, has_schema=True)
     assert task.source is not None
     assert task.source.output_schema == SCHEMA
@@ -79,7 +79,7 @@ def test_the_demo_fills_the_schema(bench: ApiBench, reduce: Reduce) -> None:
 
 
 def with_a_gap(bench: ApiBench, *, end: bool = True) -> Task:
-    """A task whose second chunk is a gap, and whose others are done."""
+    """Make a task whose second chunk is a gap, and whose other chunks have outputs."""
     task = submitted(bench, gaps=True)
     claim = bench.claim(task.id)
     others = [at for at in range(task.total) if at != 1]
@@ -93,7 +93,7 @@ def with_a_gap(bench: ApiBench, *, end: bool = True) -> Task:
 
 
 def stream(bench: ApiBench, task: Task, after: str = "") -> list[Any]:
-    """Read the events of an ended task."""
+    """Read all events of the task's stream."""
     url = f"http://localhost:8787/api/tasks/{task.id}/events{after and f'?after={after}'}"
 
     async def whole() -> str:
@@ -105,7 +105,7 @@ def stream(bench: ApiBench, task: Task, after: str = "") -> list[Any]:
 
 
 def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
-    """It holds nothing back, and a stream goes on behind it."""
+    """A gap is an event at its chunk's place, holds back no later event, and a stream can resume after it."""
     task = with_a_gap(bench)
     events = stream(bench, task)
     assert [event.name for event in events[:5]] == ["status", "status", "chunk", "gap", "chunk"]
@@ -120,7 +120,7 @@ def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
 
 
 def test_a_failure_is_held_until_another_chunk_has_succeeded(bench: ApiBench) -> None:
-    """Then it is a gap, and comes before the outputs behind it."""
+    """A refused chunk becomes a gap once another chunk has succeeded; its event comes before those of later chunks."""
     task = submitted(bench, gaps=True)
     claim = bench.claim(task.id)
     held = FailedCall(CallKey(0, 0), CallTries(1, 1), True, FAILURE, gap_chars=9)
@@ -137,7 +137,7 @@ def test_a_failure_is_held_until_another_chunk_has_succeeded(bench: ApiBench) ->
 
 
 def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:
-    """A repeated request gets the same new task; the demo makes it whole."""
+    """A repeated retry of gaps gets the same new task, which the demo completes without gaps."""
     old = with_a_gap(bench)
     made = bench.run(bench.api.submission.retry_gaps(old.task_key))
     assert isinstance(made, Submitted)
@@ -153,7 +153,7 @@ def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:
 
 
 def test_what_cannot_be_retried_so_is_refused(bench: ApiBench) -> None:
-    """A task without gaps, a budget that is too small, and a tenant with too many tasks."""
+    """A retry of gaps is refused without gaps, with too small a budget, and at the limit of tasks in flight."""
     whole = submitted(bench, gaps=True)
     assert bench.run(bench.api.submission.retry_gaps(whole.task_key)) is None
     old = with_a_gap(bench)

@@ -1,4 +1,4 @@
-"""Structured tasks and gaps as the native API shows them, run by a real worker with a scripted model."""
+"""How the native API shows structured tasks and gaps that a real worker made with a scripted model."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from src.processing.worker import Host
 from tests.support.api_bench import WEBHOOK_KEY, ApiBench, bearer, data, key
 from tests.support.scripted_model import ScriptedModel
 
-TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # four chunks of at most ten characters
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the text has four chunks of at most ten characters
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"said": {"type": "array", "items": {"type": "string"}}},
@@ -28,7 +28,7 @@ PLAIN_USAGE = ["modelCalls", "minimumCalls", "inDoubt", "inputTokens", "outputTo
 
 @pytest.fixture
 def model() -> ScriptedModel:
-    """A model that answers every call well, until a test says otherwise."""
+    """Make a model that gives a valid answer to every call until a test changes it."""
     return ScriptedModel()
 
 
@@ -41,12 +41,12 @@ def bench(model: ScriptedModel) -> Iterator[ApiBench]:
 
 
 def run(bench: ApiBench, **fields: Any) -> dict[str, Any]:
-    """Submit, let a worker run the task to its end, and read it."""
+    """Submit a task, let a worker finish it, and read it."""
     return finish(bench, bench.submit(TEXT, **fields)["id"])
 
 
 def finish(bench: ApiBench, task_id: str) -> dict[str, Any]:
-    """Let a worker run a task to its end, and read it."""
+    """Let a worker finish the task, and read it."""
     bench.run(bench.worker.run(key(task_id), Host(Route.QUEUE, 600.0)))
     task: dict[str, Any] = read(bench, task_id)
     assert task["terminal"], task
@@ -59,7 +59,10 @@ def read(bench: ApiBench, task_id: str, query: str = "") -> Any:
 
 
 def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
-    """`value` is the joined object, and `output` the same as compact JSON. The ladder's calls are on the bill."""
+    """With `concat` a result's `value` is the joined object, and `output` is this object as compact JSON.
+
+    Calls that asked the model again are on the bill.
+    """
     model: Any = bench.api.provider
     model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON", '{"said": ["2"]}']}
     task = run(bench, outputSchema=SCHEMA)
@@ -77,7 +80,7 @@ def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
 
 
 def test_a_gap_is_shown(bench: ApiBench) -> None:
-    """The task completes without the chunk, and says where it is, why, and how much is covered."""
+    """A task with a gap completes, and shows the gap's place and code, and the share of the text that is covered."""
     model: Any = bench.api.provider
     model.says = {"second": ['{"said": 7}']}
     task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
@@ -101,7 +104,7 @@ def test_a_gap_is_shown(bench: ApiBench) -> None:
 
 
 def test_a_failure_without_gaps_ends_the_task(bench: ApiBench) -> None:
-    """Without `onChunkFailure` the chunk has failed, and shows what was rejected."""
+    """Without `onChunkFailure` a chunk whose answer is rejected fails the task, and shows this answer."""
     model: Any = bench.api.provider
     model.says = {"second": [ModelReply('{"said": ["cut', 10, 1, "length")]}
     task = run(bench, outputSchema=SCHEMA)
@@ -112,7 +115,7 @@ def test_a_failure_without_gaps_ends_the_task(bench: ApiBench) -> None:
 
 
 def test_too_many_gaps(bench: ApiBench) -> None:
-    """More than `maxGapShare` fails the task. The gaps stay visible."""
+    """If more than `maxGapShare` of the text are gaps, the task fails. The gaps stay visible."""
     model: Any = bench.api.provider
     model.says = {"second": ["no"]}
     task = run(bench, outputSchema=SCHEMA, onChunkFailure="gap", maxGapShare=0.1)
@@ -121,7 +124,7 @@ def test_too_many_gaps(bench: ApiBench) -> None:
 
 
 def test_full_coverage(bench: ApiBench) -> None:
-    """A task that allows gaps and has none says so."""
+    """A task that allows gaps and has none shows an empty list of gaps, and coverage 1."""
     task = run(bench, onChunkFailure="gap")
     assert (task["gaps"], task["coverage"]) == ([], 1.0)
     assert task["result"] == {"output": "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"}
@@ -130,7 +133,7 @@ def test_full_coverage(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 30])
 def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """The lists of outputs and of values have a place for each chunk, also if they are read in parts."""
+    """With `reduce: none` outputs and values are lists with null for each gap, also if they are read in parts."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)]}
@@ -145,7 +148,7 @@ def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("schema", [SCHEMA, None])
 def test_a_large_result_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, schema: object) -> None:
-    """A result that is written in parts is the one that is written at once: joined, and without its gaps."""
+    """A joined result with a gap is the same whether the answer is written in parts or at once."""
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)]}
     formed = {} if schema is None else {"outputSchema": schema}
@@ -157,7 +160,7 @@ def test_a_large_result_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyP
 
 
 def test_a_sum_that_is_no_double_is_no_result(bench: ApiBench) -> None:
-    """The task has completed, and stays readable: its chunks have their outputs."""
+    """If a joined sum exceeds the largest double, the task completes without a result and stays readable."""
     total = {"properties": {"n": {"type": "number"}}, "required": ["n"], "additionalProperties": False}
     model: Any = bench.api.provider
     model.says = {part: ['{"n": 1e308}'] for part in ("first", "second", "third", "fourth")}
@@ -166,7 +169,10 @@ def test_a_sum_that_is_no_double_is_no_result(bench: ApiBench) -> None:
 
 
 def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
-    """The answer is 202 with a new task that pays for the gap alone. The old one stays as it was."""
+    """A retry of gaps is answered 202 with a new task, which calls the model only for the gap.
+
+    A retry of gaps leaves the old task as it was.
+    """
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
     old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
@@ -184,7 +190,10 @@ def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
 
 
 def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
-    """A task without gaps is not retried, and neither is one whose new budget is too small for a gap and its merge."""
+    """A retry is refused if the completed task has no gaps.
+
+    A retry of gaps is refused if its new budget is too small for the gaps and the merges that depend on them.
+    """
     model: Any = bench.api.provider
     whole = run(bench, onChunkFailure="gap")
     refused = bench.call("POST", f"/api/tasks/{whole['id']}/retry")
@@ -198,7 +207,7 @@ def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
 
 
 def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
-    """A retry of gaps makes a task, so the tenant's limit applies."""
+    """A retry of gaps makes a task, so it is refused at the tenant's limit of tasks in flight."""
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)]}
     old = run(bench, onChunkFailure="gap")
@@ -209,7 +218,7 @@ def test_a_retry_counts_against_the_tasks_in_flight(bench: ApiBench) -> None:
 
 
 def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:
-    """A retry's answer, to whoever may only write, has neither schema nor value, but the gaps and the bill."""
+    """For a key with only `write`, the answer to a retry of gaps has gaps and bill, but neither schema nor value."""
     model: Any = bench.api.provider
     model.says = {"second": ["no"]}
     old = run(bench, outputSchema=SCHEMA, onChunkFailure="gap")
@@ -224,7 +233,7 @@ def test_a_key_that_may_not_read_sees_no_content(bench: ApiBench) -> None:
 
 
 def test_metrics_have_the_ladder_and_the_gaps(bench: ApiBench) -> None:
-    """The sums over ended tasks, in the metrics and in the history, have what the tasks' bills have."""
+    """Metrics and history count gaps, and answers that were rejected, repaired or asked for again."""
     model: Any = bench.api.provider
     model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON"]}
     run(bench, outputSchema=SCHEMA, onChunkFailure="gap")

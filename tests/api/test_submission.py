@@ -17,7 +17,7 @@ SMALL = Settings(provider="demo", chunk_chars=10, input_bytes=30)
 
 
 def refused(bench: ApiBench, body: object, status: int, code: str, field: str | None = None) -> dict[str, Any]:
-    """Submit. Check that the problem names the field, and that nothing was stored or sent."""
+    """Submit, and check that the problem names the field, and that no task was stored or sent."""
     reply = bench.call("POST", "/api/tasks", body)
     problem = data(reply)
     assert (reply.status, problem["code"]) == (status, code), problem
@@ -32,7 +32,10 @@ def refused(bench: ApiBench, body: object, status: int, code: str, field: str | 
 
 
 def test_smallest_request(bench: ApiBench) -> None:
-    """Only `input` is required. The 202 has exactly the whole task, and its location."""
+    """Only `input` is required.
+
+    The 202 to the smallest request has exactly the fields of a whole task, and a Location.
+    """
     reply = bench.call("POST", "/api/tasks", {"input": "one\n\ntwo\n\nthree and four"})
     task = data(reply)
     path = f"/api/tasks/{task['id']}"
@@ -78,13 +81,13 @@ def test_smallest_request(bench: ApiBench) -> None:
 
 
 def test_fresh_task_reads_the_same(bench: ApiBench) -> None:
-    """The 202 shows what the database has: reading the task right away gives the same."""
+    """The 202 shows what the database has: the first read of the task gives the same JSON."""
     task = bench.submit(reduce="merge", model="other", metadata={"who": "我", "n": [1, 2.5, None, True]})
     assert data(bench.call("GET", task["links"]["self"])) == task
 
 
 def test_largest_request(bench: ApiBench) -> None:
-    """Every field at its limit is accepted and stored unchanged."""
+    """A submission whose fields are all at their limits is accepted and stored unchanged."""
     metadata = {"k": "é" * ((limits.METADATA_BYTES_MOST - len('{"k":""}')) // 2)}
     body = {
         "input": "字" * 333_333 + "x",  # 1,000,000 bytes
@@ -111,19 +114,19 @@ def test_largest_request(bench: ApiBench) -> None:
     "text", [" ", "\n", "\t \u3000", "\ufeff", "\x01\x7f\x85", "e\u0301", "\U0001f468\u200d\U0001f469"]
 )
 def test_odd_but_sound_input(bench: ApiBench, text: str) -> None:
-    """No text is refused for being blank or odd."""
+    """No input is refused for being blank or unusual."""
     assert bench.submit(text)["progress"]["total"] == 1
 
 
 @pytest.mark.parametrize("name", ["instructions", "reduce", "chunk", "model", "metadata"])
 def test_null_counts_as_absent(bench: ApiBench, name: str) -> None:
-    """A null optional field counts as absent."""
+    """An optional field with the value null counts as absent."""
     assert bench.submit("text", **{name: None})["metadata"] == {}
     assert bench.submit("text", chunk={"maxChars": None, "overlapChars": None})["progress"]["total"] == 1
 
 
 def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
-    """6.0 and 6e0 are 6: JSON has one kind of number, and the schema's integers are those without a fraction."""
+    """6.0 and 2e0 count as the integers 6 and 2, since JSON has only one kind of number."""
     raw = b'{"input": "0123456789", "chunk": {"maxChars": 6.0, "overlapChars": 2e0}}'
     reply = bench.call("POST", "/api/tasks", raw)
     assert (reply.status, data(reply)["progress"]["total"]) == (202, 2)
@@ -138,7 +141,10 @@ def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
     ],
 )
 def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
-    """Metadata comes back unchanged, numbers beyond 64 bits and the order of names included, at once and later."""
+    """Metadata comes back unchanged in the 202 and in later answers.
+
+    Numbers beyond 64 bits in metadata, and the order of its names, come back unchanged, too.
+    """
     task = bench.submit("text", metadata=metadata)
     later = data(bench.call("GET", task["links"]["self"]))
     assert json.dumps(task["metadata"]) == json.dumps(later["metadata"]) == json.dumps(metadata)
@@ -186,7 +192,7 @@ def test_malformed_body(bench: ApiBench, raw: bytes) -> None:
 
 
 def test_nesting_up_to_the_limit(bench: ApiBench) -> None:
-    """Thirty-two levels are accepted, so the limit is as stated. Brackets in a text do not count."""
+    """A body nested exactly 32 levels deep is accepted. Brackets inside a JSON string do not count as levels."""
     raw = b'{"input": "%s", "metadata": {"a": %s%s}}' % (b"[" * 1_000, b"[" * 30, b"]" * 30)
     assert bench.call("POST", "/api/tasks", raw).status == 202
 
@@ -240,7 +246,7 @@ INVALID = [
     ({"input": "x", "metadata": "text"}, "metadata"),
     ({"input": "x", "metadata": [1]}, "metadata"),
     ({"input": "x", "metadata": {"k": "v" * 4_089}}, "metadata"),  # The metadata has 4,097 bytes.
-    ({"input": "x", "metadata": {"k": "é" * 2_045}}, "metadata"),  # The metadata has few characters, but 4,098 bytes.
+    ({"input": "x", "metadata": {"k": "é" * 2_045}}, "metadata"),  # This metadata has few characters, but 4,098 bytes.
     ({"input": "x", "metadata": {"k": "\0"}}, "metadata"),
     ({"input": "x", "metadata": {"\0": 1}}, "metadata"),
     ({"input": "x", "metadata": {"k": [{"deep": "\ud83d"}]}}, "metadata"),
@@ -257,7 +263,7 @@ INVALID = [
 
 @pytest.mark.parametrize(("body", "field"), INVALID, ids=lambda value: ascii(value)[:60])
 def test_invalid_field(bench: ApiBench, body: object, field: str) -> None:
-    """Each wrong field is refused by its name, and nothing is stored."""
+    """An invalid field is refused by its name, and nothing is stored."""
     refused(bench, body, 422, "invalid_fields", field)
 
 
@@ -270,7 +276,7 @@ def test_every_wrong_field_is_named(bench: ApiBench) -> None:
 
 
 def test_problem_to_the_letter(bench: ApiBench) -> None:
-    """A problem has the members of RFC 9457, a stable code, and the fields by name."""
+    """A problem has the members of RFC 9457, a stable code, and the invalid fields by name."""
     assert refused(bench, {"input": "x", "colour": "red"}, 422, "invalid_fields") == {
         "type": "urn:onceover:problem:invalid_fields",
         "title": "Some fields have invalid values",
@@ -283,7 +289,7 @@ def test_problem_to_the_letter(bench: ApiBench) -> None:
 
 
 def test_refusals_quote_nothing(bench: ApiBench) -> None:
-    """No problem and no log line contains the text, a value or a whole long name."""
+    """No problem and no log line of a refused submission contains the text, a value, or the whole of a long name."""
     secret = "canary" * 50
     for body in (
         {"input": secret + "\0"},
@@ -302,7 +308,7 @@ def test_refusals_quote_nothing(bench: ApiBench) -> None:
 
 
 def test_errors_are_bounded(bench: ApiBench) -> None:
-    """A body with a thousand unknown fields gets one problem of readable size."""
+    """A body with a thousand unknown fields gets one problem, which lists only some of them."""
     problem = refused(bench, {f"field{number}": 1 for number in range(1_000)}, 422, "invalid_fields")
     assert len(problem["errors"]) == 20
 
@@ -311,7 +317,10 @@ def test_errors_are_bounded(bench: ApiBench) -> None:
     ("text", "status"), [("x" * 30, 202), ("字" * 10, 202), ("x" * 31, 413), ("字" * 10 + "x", 413)]
 )
 def test_input_size(text: str, status: int) -> None:
-    """One byte over MAX_INPUT_BYTES, counted in UTF-8, is too large. The problem names field and variable."""
+    """An input that is one byte longer in UTF-8 than MAX_INPUT_BYTES is refused as too large.
+
+    The problem of a too large input names the field and the variable.
+    """
     bench = ApiBench(settings=SMALL)
     if status == 202:
         assert bench.submit(text)["status"] == "pending"
@@ -321,7 +330,7 @@ def test_input_size(text: str, status: int) -> None:
 
 
 def test_escaped_input_of_full_size() -> None:
-    """The cap on the body never refuses an input that fits, even with each character escaped."""
+    """An input of the largest size is accepted even if each character is escaped in the JSON."""
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=300_000))
     body = {"input": "\x01" * 300_000, "instructions": "é" * limits.INSTRUCTIONS_CHARS_MOST}
     assert bench.call("POST", "/api/tasks", body).status == 202
@@ -333,7 +342,10 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 
 @pytest.mark.parametrize("length", [None, "10", "0", "-1", "x", "１０", str(MOST_BYTES)])
 def test_lying_length(length: str | None) -> None:
-    """A body beyond the cap is refused while it is read, whatever Content-Length says. Reading stops there."""
+    """A body above the cap is refused while it is read, whatever its Content-Length says.
+
+    Above the cap onceover reads no further.
+    """
     bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
     request = BenchRequest("POST", URL, headers, b'{"input": "' + b"x" * 10 * MOST_BYTES)
@@ -345,7 +357,7 @@ def test_lying_length(length: str | None) -> None:
 
 @pytest.mark.parametrize("length", [str(MOST_BYTES + 1), "9" * 15, "9" * 10_000])
 def test_announced_length(length: str) -> None:
-    """A Content-Length above the cap is refused before anything is read."""
+    """A body with a Content-Length above the cap is refused before any byte is read."""
     bench = ApiBench(settings=SMALL)
     request = BenchRequest("POST", URL, {"content-length": length}, b'{"input": "x"}')
     assert data(bench.send(request))["code"] == "too_large"
@@ -368,7 +380,10 @@ def test_announced_length(length: str) -> None:
     ],
 )
 def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> None:
-    """JSON is accepted with any parameters and without a Content-Type. Other media types are refused unread."""
+    """A JSON body is accepted without a Content-Type, and with any parameters of `application/json`.
+
+    A body with another media type is refused unread.
+    """
     headers = {} if media_type is None else {"content-type": media_type}
     request = BenchRequest("POST", URL, headers, b'{"input": "x"}')
     reply = bench.send(request)
@@ -380,7 +395,7 @@ def test_media_type(bench: ApiBench, media_type: str | None, status: int) -> Non
 
 @pytest.mark.parametrize(("encoding", "status"), [("identity", 202), ("gzip", 415), ("br", 415), ("bogus", 415)])
 def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
-    """A body with a Content-Encoding is refused unread, and is not parsed as if it had none."""
+    """A body with a Content-Encoding is refused unread, since the Worker does not decode it."""
     request = BenchRequest("POST", URL, {"content-encoding": encoding}, b'{"input": "x"}')
     assert (bench.send(request).status, bool(request.read_bytes)) == (status, status == 202)
 
@@ -394,17 +409,17 @@ def test_content_encoding(bench: ApiBench, encoding: str, status: int) -> None:
     ],
 )
 def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str) -> None:
-    """The error of a malformed body has words that help a client."""
+    """The problem of a malformed body says in words what is wrong with it."""
     reply = bench.call("POST", "/api/tasks", body)
     assert (reply.status, data(reply)["detail"]) == (400, detail)
 
 
 def test_send_falls_through(bench: ApiBench) -> None:
-    """If the queue refuses the message, the next route takes the task.
+    """If the queue refuses a new task's message, the next route gets the task.
 
-    The 202 is sent before the next route has answered.
+    The 202 does not wait for the second route.
 
-    The 202 names the route that was tried first.
+    The 202 names the route that is tried first.
     """
     bench.senders[0].refuses = True
     task = bench.submit()
@@ -414,7 +429,10 @@ def test_send_falls_through(bench: ApiBench) -> None:
 
 
 def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
-    """The answer leaves after one call of D1, however long the queue takes. The dispatch follows afterwards."""
+    """The 202 is sent after one D1 call, however long the queue takes to accept the message.
+
+    The dispatch follows afterwards.
+    """
     sent, calls = asyncio.Event(), bench.database.batches
 
     async def send(_task_key: object, _delay: float) -> None:
@@ -430,7 +448,7 @@ def test_the_answer_does_not_wait_for_the_dispatch(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("route", list(Route))
 def test_routes_show_in_the_task(route: Route) -> None:
-    """The task names the deployment's route."""
+    """A new task shows the first route that the deployment has."""
     bench = ApiBench(routes=[route])
     assert bench.submit()["route"] == route
     bench.close()

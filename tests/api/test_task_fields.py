@@ -1,6 +1,7 @@
-"""The fields of a task: each goes from the request to the answer, and none is forgotten on its way.
+"""Each field of a task goes from the request to the answer, and none is forgotten on its way.
 
-A new field must be added to `BODY` of this module. The tests then say which place is missing. See CONTRIBUTING.md.
+Whoever adds a field of the request must add it to `BODY`. After this the tests of this module fail until the field is
+stored, shown and erased. See CONTRIBUTING.md.
 """
 
 import json
@@ -20,7 +21,7 @@ from tests.support import canaries
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.sqlite_d1 import MIGRATIONS
 
-# A body with each field, none at its default.
+# A request body that has each field with a value other than its default.
 BODY: dict[str, Any] = {
     "input": "one\n\ntwo",
     "instructions": "Count.",
@@ -42,41 +43,41 @@ REQUESTED = (
     *("instructions", "reduce", "chunk", "model", "maxOutputTokens", "temperature", "modelOptions"),
     *("outputSchema", "strict", "onChunkFailure", "maxGapShare"),
 )
-# A field that does not go with the others: test_structured_submission has it.
+# Fields that cannot be combined with the others, each with the reason; test_structured_submission tests them.
 ALONE = {"join": "it goes with `reduce: concat`, the default"}
-# Fields that a task does not show as they were sent, each with its reason.
+# Fields that a task does not show as they were sent, each with the reason.
 NOT_SHOWN = {
     "input": "it is long, and shown to whoever asks for it with `include=input`",
     **dict.fromkeys(REQUESTED, "it is shown in `request`, to whoever reads the task by its id"),
     "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
 }
-# String fields that contain no text of the client's.
+# String fields that contain no text of the client.
 NO_TEXT = {"model"}
-# Options that come only from `/v1`: see test_responses.
+# Options that only `/v1` can set, which test_responses tests.
 OF_RESPONSES = {"response", "retention_ms"}
-# Columns whose option has another name.
+# Columns whose name differs from their option's name.
 OTHER_NAMES = {"structured": "structure"}
 NEWEST = len(list(MIGRATIONS.glob("*.sql")))
 
 
 def test_every_field_of_the_request_is_tried_here():
-    """`BODY` has exactly the fields that a request may have, but for those of `ALONE`."""
+    """`BODY` and `ALONE` together have exactly the fields that a request may have."""
     assert set(BODY) | set(ALONE) == {field.alias for field in NewTaskFields.model_fields.values()}
 
 
 def test_every_option_comes_from_the_request():
-    """No option is at its default if each field is given."""
+    """With all fields of `BODY`, no option of a native task is at its default."""
     asked = asdict(new_request(BODY, Settings()).options)
     assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == OF_RESPONSES
 
 
 def test_every_option_has_its_column():
-    """The store writes and reads each option of `TaskOptions`, and no other."""
+    """The store writes and reads exactly the options of `TaskOptions`."""
     assert {OTHER_NAMES.get(name, name) for name in options.NAMES} == set(asdict(TaskOptions()))
 
 
 def test_every_option_is_kept(bench: ApiBench):
-    """Claims, polls and lists of a task have each option with its requested value."""
+    """A task's claim, poll and list have each option with its requested value."""
     asked = new_request(BODY, bench.settings).options
     task_id = bench.submit(BODY["input"], **{name: value for name, value in BODY.items() if name != "input"})["id"]
     task = bench.run(bench.store.task(key(task_id)))
@@ -87,7 +88,7 @@ def test_every_option_is_kept(bench: ApiBench):
 
 @pytest.mark.parametrize("name", [name for name in BODY if name not in NOT_SHOWN])
 def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
-    """Submission, poll and list show the field, or `NOT_SHOWN` lists it with a reason."""
+    """Submission, poll and list show each field as it was sent, except the fields in `NOT_SHOWN`."""
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"]))
     (listed,) = data(bench.call("GET", "/api/tasks"))["tasks"]
@@ -95,7 +96,10 @@ def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
 
 
 def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
-    """`request` has each field with the value that was sent, and `include=input` adds the text. Lists have neither."""
+    """A task's `request` has each field of `REQUESTED` as it was sent, and `include=input` adds the text.
+
+    Lists have neither the `request` nor the text.
+    """
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"] + "?include=input"))
     assert read["request"] == {name: BODY[name] for name in REQUESTED} | {
@@ -108,21 +112,21 @@ def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
 
 
 def test_what_is_not_shown_is_not_there():
-    """A field that a task does show must not be in `NOT_SHOWN`."""
+    """A field that a task shows as it was sent must not be in `NOT_SHOWN`."""
     assert NOT_SHOWN.keys() & TaskView.__annotations__.keys() == set()
 
 
 def test_every_text_is_looked_for_after_an_erasure():
-    """In the tests of erasure, each field with a client's text has a canary."""
+    """Each field with a client's text has a marker word for which the tests of erasure search."""
     fields: dict[str, Any] = NewTaskFields.model_json_schema()["properties"]
     texts = {name for name, field in fields.items() if takes_text(field)}
     assert texts - NO_TEXT == set(canaries.CANARIES)
 
 
 def test_no_text_is_shown_to_a_key_that_may_not_read(bench: ApiBench):
-    """A key without the scope `read` sees none of the texts of a task's client.
+    """A key without the scope `read` sees no text that a task's client sent.
 
-    `OPTION_TEXTS` lists the options that contain such texts.
+    `OPTION_TEXTS` lists exactly the options that contain clients' texts.
     """
     task_id = bench.submit(**canaries.loaded(2))["id"]
     task = bench.run(bench.store.task(key(task_id)))
@@ -134,14 +138,14 @@ def test_no_text_is_shown_to_a_key_that_may_not_read(bench: ApiBench):
 
 
 def takes_text(schema: dict[str, Any]) -> bool:
-    """Return whether a field may contain a string of the client's making, also inside an object with free names."""
+    """Return whether a field may contain a client's string, also inside an object with free names."""
     kinds = schema.get("anyOf", [schema])
     return any(kind.get("type") in {"string", "object"} and "enum" not in kind for kind in kinds)
 
 
 @pytest.mark.parametrize("applied", range(NEWEST + 1))
 def test_the_status_asks_for_the_newest_migration(applied: int):
-    """A database without the latest migration is distinguished from a complete one, and the answer says what to run."""
+    """The status notices that a database lacks the newest migration, and says what to run."""
     bench = ApiBench(migrated=False)
     bench.database.migrate(applied)
     reply = bench.call("GET", "/api/async-status")

@@ -50,7 +50,7 @@ def read(bench: ApiBench, task: dict[str, Any], query: str = "") -> Any:
 
 @pytest.mark.parametrize(("method", "rest"), CALLS)
 def test_unknown_id(bench: ApiBench, method: str, rest: str) -> None:
-    """An unknown id is 404 in every call, at once, with `wait` too."""
+    """Every call about an unknown task id is 404 at once, also with `wait`."""
     reply = bench.call(method, f"/api/tasks/{UNKNOWN}{rest}")
     assert (reply.status, data(reply)["code"]) == (404, "not_found")
     assert bench.loop.time() == 0
@@ -59,7 +59,7 @@ def test_unknown_id(bench: ApiBench, method: str, rest: str) -> None:
 @pytest.mark.parametrize("text", NOT_IDS)
 @pytest.mark.parametrize(("method", "rest"), CALLS)
 def test_malformed_id(bench: ApiBench, method: str, rest: str, text: str) -> None:
-    """An impossible id is answered like an unknown one, and D1 is not asked."""
+    """An impossible task id gets the same answer as an unknown one, without a D1 call."""
     reply = bench.call(method, f"/api/tasks/{text}{rest}")
     assert (reply.status, data(reply)["code"]) == (404, "not_found")
     assert bench.database.batches == 0
@@ -82,7 +82,7 @@ def test_completed(bench: ApiBench, reduce: str, output: object) -> None:
 
 
 def test_failed(bench: ApiBench) -> None:
-    """A failed task names its error and keeps its chunks."""
+    """A failed task shows its error, and its finished chunks can be read."""
     task = bench.submit()
     bench.fail(task["id"])
     shown = read(bench, task, "?include=chunks")
@@ -107,7 +107,10 @@ def test_failed(bench: ApiBench) -> None:
 
 
 def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiBench) -> None:
-    """`request` shows what the calls use: by default the deployment's model, instructions, chunk size and tokens."""
+    """A task's `request` shows the values that its calls use.
+
+    Where the submission gave none, these are the deployment's model, instructions, chunk size and tokens.
+    """
     bench.limit(max_output_tokens=500)
     task = bench.submit("one\n\ntwo")
     shown = read(bench, task)["request"]
@@ -121,7 +124,10 @@ def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiB
 
 @pytest.mark.parametrize("names", ["chunks,input", "input,chunks"])
 def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
-    """Input and chunks can be shown together. The input is null once it is no longer kept; offsets and chunks stay."""
+    """One request can show a task's input and its chunks together.
+
+    The input is null once it is deleted, while the chunks and their offsets stay.
+    """
     task = bench.submit("one\n\ntwo and three")
     bench.begin(task["id"], 1)
     shown = read(bench, task, f"?include={names}")
@@ -132,7 +138,10 @@ def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
 
 
 def test_chunks_before_the_end(bench: ApiBench) -> None:
-    """Finished chunks can be read while others run, in both ways, with their spans in code points."""
+    """Finished chunks of an unfinished task can be read by `include=chunks` and by the path `/chunks`.
+
+    The spans of chunks count code points of the input.
+    """
     task = bench.submit("字字字字\n\n😀😀😀😀\n\nabcdefghij", chunk={"maxChars": 10, "overlapChars": 2})
     assert data(bench.call("GET", task["links"]["chunks"])) == {"chunks": [], "nextCursor": None}
     bench.begin(task["id"], 2)
@@ -146,7 +155,7 @@ def test_chunks_before_the_end(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("wait", ["25", "0.5", "2.25", ".5", "3."])
 def test_wait_ends(bench: ApiBench, wait: str) -> None:
-    """`wait` holds the answer for its time, no longer, and D1 is never read more than twice a second."""
+    """A request with `wait` is answered when this time is over, and reads D1 at most twice a second."""
     bench.limit(plan="paid")
     task = bench.submit()
     before = bench.database.batches
@@ -155,7 +164,8 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
     assert int(reply.headers["Retry-After"]) >= 1
     seconds = float(wait)
     assert bench.loop.time() == pytest.approx(seconds)
-    # The reads before and after the wait stand at its ends.
+    # A request with `wait` reads D1 once at the beginning of its wait, once at the end, and at most twice a second
+    # between.
     assert bench.database.batches - before <= 2 * seconds + 1
 
 
@@ -166,9 +176,9 @@ def test_wait_ends(bench: ApiBench, wait: str) -> None:
 def test_on_the_free_plan_a_wait_reads_five_times_at_most(
     route: Route, wait: str, terms: dict[str, Any], query: str
 ) -> None:
-    """On the free plan a wait makes five reads at most, on every route.
+    """On the free plan a request with `wait` reads the task at most five times, on every route.
 
-    The chunks are one read, and so is the one after a deadline that has passed.
+    Reading the chunks, or reading again after a passed deadline, counts as one of these reads.
     """
     bench = ApiBench(routes=(route,))
     task = bench.submit(**terms)
@@ -189,9 +199,9 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 
 @pytest.mark.parametrize("ends_after", [0.2, 2, 7.3])
 def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends_after: float) -> None:
-    """On the free plan a waiting answer comes after at most four times the task's duration plus half a second.
+    """On the free plan a waiting request is answered after four times the task's duration plus 0.5 s at most.
 
-    The read that finds the end is the last one.
+    The reads of a waiting request on the free plan become rarer, and the read that finds the end is the last one.
     """
     task = bench.submit()
     before = bench.database.batches
@@ -208,7 +218,7 @@ def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends
 
 @pytest.mark.parametrize("ends_after", [0.2, 7.3, 18.0])
 def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
-    """On the paid plan `wait` answers within a second of the task's end, with its result."""
+    """On the paid plan a request with `wait` is answered within a second of the task's end, with the result."""
     bench.limit(plan="paid")
     task = bench.submit()
 
@@ -222,7 +232,7 @@ def test_wait_notices_the_end(bench: ApiBench, ends_after: float) -> None:
 
 
 def test_wait_on_an_ended_task(bench: ApiBench) -> None:
-    """An ended task is answered at once, with one read."""
+    """A request with `wait` for an ended task is answered at once, after one read."""
     task = bench.submit()
     bench.complete(task["id"])
     before = bench.database.batches
@@ -231,7 +241,7 @@ def test_wait_on_an_ended_task(bench: ApiBench) -> None:
 
 
 def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
-    """A task that is erased during the wait ends in 404."""
+    """A request with `wait` gets 404 if its task is erased during the wait."""
     task = bench.submit()
 
     async def both() -> Reply:
@@ -243,7 +253,7 @@ def test_wait_on_a_task_that_is_erased(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("wait", ["0.1234567890123456", "5e-324", "1E-1", ".5", "0.", "2.5e+1"])
 def test_wait_in_any_spelling(bench: ApiBench, wait: str) -> None:
-    """A number of seconds may be written as JSON writes numbers, however small, and as people do."""
+    """`wait` accepts a number of seconds in any JSON spelling, however small, and in everyday spellings."""
     task = bench.submit()
     bench.complete(task["id"])
     assert bench.call("GET", f"{task['links']['self']}?wait={wait.replace('+', '%2B')}").status == 200
@@ -299,7 +309,10 @@ def test_bad_query(bench: ApiBench, rest: str, query: str, field: str) -> None:
 
 
 def test_list_pages(bench: ApiBench) -> None:
-    """The pages have each task once, newest first, without results. A task that is added in between changes no page."""
+    """The pages of a list have each task once, newest first, without results.
+
+    A task that is made between two pages does not change the later pages.
+    """
     ids = []
     for number in range(7):
         ids.append(bench.submit(metadata={"number": number})["id"])
@@ -325,7 +338,7 @@ async def _pause() -> None:
 
 
 def test_list_by_status(bench: ApiBench) -> None:
-    """`status` selects the tasks of that status, and pages through them."""
+    """`status` limits a list, over all its pages, to the tasks with this status."""
     done = [bench.submit()["id"], bench.submit()["id"]]
     for number in done:
         bench.complete(number)
@@ -339,7 +352,7 @@ def test_list_by_status(bench: ApiBench) -> None:
 
 
 def test_list_defaults(bench: ApiBench) -> None:
-    """Without `limit` a page has 20 tasks, with the largest one 100."""
+    """A page of the list has 20 tasks without `limit`, and at most 100 with it."""
     for _ in range(21):
         bench.submit("x")
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == limits.LIST_LIMIT_DEFAULT
@@ -347,14 +360,14 @@ def test_list_defaults(bench: ApiBench) -> None:
 
 
 def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
-    """Cancel a task by its own link."""
+    """Cancel a task by the link that the task shows."""
     return bench.call("POST", task["links"]["cancel"])
 
 
 def test_cancel(bench: ApiBench) -> None:
-    """A pending and a processing task are cancelled.
+    """A pending task and a processing one can be cancelled.
 
-    A repeated cancellation changes nothing and gets the same answer.
+    A repeated cancellation changes nothing and gets the same answer as the first.
     """
     pending, processing = bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
@@ -367,7 +380,10 @@ def test_cancel(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("method", ["cancel", "delete"])
 def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> None:
-    """The object that works on a task hears at once that it ended, and under which fence. No other object hears."""
+    """After a cancellation the object that works on the task gets a notice with the fence of the ended claim.
+
+    No other object gets this notice.
+    """
     on_queue, on_object = bench.submit(), bench.submit()
     bench.begin(on_queue["id"], 1)
     bench.begin(on_object["id"], 1)
@@ -379,7 +395,7 @@ def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> Non
 
 
 def test_cancel_too_late(bench: ApiBench) -> None:
-    """A completed and a failed task stay unchanged: 409."""
+    """The cancellation of a completed or a failed task is 409, and the task stays unchanged."""
     done, failed = bench.submit(), bench.submit()
     bench.complete(done["id"])
     bench.fail(failed["id"])
@@ -396,7 +412,7 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def test_retry(bench: ApiBench) -> None:
-    """A failed and a cancelled task keep their chunks, and are sent off again."""
+    """A retried failed or cancelled task keeps its finished chunks, and is sent off again."""
     failed, cancelled = bench.submit(), bench.submit()
     bench.fail(failed["id"])
     bench.begin(cancelled["id"], 1)
@@ -418,7 +434,7 @@ def test_retry(bench: ApiBench) -> None:
 
 
 def test_retry_refused(bench: ApiBench) -> None:
-    """A pending, processing or completed task is not retried, and no message is sent."""
+    """The retry of a pending, processing or completed task is refused, and no message is sent."""
     pending, processing, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
     bench.complete(done["id"])
@@ -431,7 +447,7 @@ def test_retry_refused(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled"])
 def test_erase(bench: ApiBench, state: str) -> None:
-    """Erasing leaves no row of the task, whatever its status. Afterwards the task is unknown."""
+    """Erasing a task deletes all its rows, whatever its status. Afterwards the task is unknown."""
     task = bench.submit()
     match state:
         case "processing":
@@ -450,7 +466,7 @@ def test_erase(bench: ApiBench, state: str) -> None:
 
 
 def test_pace_in_retry_after() -> None:
-    """A slow task gets a longer Retry-After, within the bounds."""
+    """The slower a task's calls, the longer its Retry-After, within 1 to 30 s."""
     slow = ApiBench(settings=Settings(provider="demo", chunk_chars=1))
     task = slow.submit("x" * 100)
     slow.work(slow.claim(task["id"]), {0: "x"}, Continue(180_000), pace_ms=2_000)
@@ -462,9 +478,9 @@ def test_pace_in_retry_after() -> None:
 
 @pytest.mark.parametrize("act", ["retry", "erase"])
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
-    """A landed retry or erasure with a lost answer is sent again, finds nothing to do, and counts as success.
+    """If a retry or an erasure landed and D1's answer was lost, the client still gets a success.
 
-    The retried task is dispatched.
+    The write is sent again and finds nothing to do. The retried task is dispatched.
     """
     task = bench.submit()
     bench.fail(task["id"])
@@ -479,7 +495,7 @@ def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act
 
 
 def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
-    """If the database failed at first, a completed task is still not retried."""
+    """A retry of a completed task is refused even if its first send failed and was repeated."""
     task = bench.submit()
     bench.complete(task["id"])
     bench.database.fail(NETWORK_LOST, "after")

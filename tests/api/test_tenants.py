@@ -1,7 +1,8 @@
-"""Two tenants over the whole API, each against a model: neither sees, changes, counts or delays the other's tasks.
+"""Two tenants use the whole API, and each is compared with a model of its tasks.
 
-Every answer is checked against an explicit list of fields, and searched for the other tenant's data.
-`ONCEOVER_TIER=campaign` runs many more and longer histories.
+Neither tenant sees, changes, counts or delays the other's tasks. Every answer is checked against an explicit list of
+fields, and searched for the other tenant's data. With `ONCEOVER_TIER=campaign` the test runs many more and longer
+histories.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ IN_FLIGHT, CHARACTERS, RETENTION_DAYS = 4, 150, 0.01
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "503", True)
 UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 
-# --- The names that each place of an answer may have; a client's metadata may have any ---------------------------
+# --- The fields that each part of an answer may have; a client's metadata may have any fields --------------------
 
 
 def _names(text: str) -> frozenset[str]:
@@ -120,7 +121,7 @@ def _places(value: object, place: str = "") -> Iterator[tuple[str, frozenset[str
 
 @dataclass
 class ModelTask:
-    """The facts that a client may know about one of its tasks. Times are the bench's milliseconds."""
+    """What the model knows about a task: the facts that its client may see. Times are the bench's milliseconds."""
 
     id: str
     body: Json
@@ -134,24 +135,24 @@ class ModelTask:
 
     @property
     def open(self) -> bool:
-        """Whether it has not ended."""
+        """Return whether the task is unfinished."""
         return self.status in {"pending", "processing"}
 
     def end(self, status: str, now_ms: int, error: str | None = None) -> None:
-        """End it."""
+        """End the task."""
         self.status, self.ended_ms, self.error = status, now_ms, error
 
     def look(self, now_ms: int) -> None:
-        """Fail the task if its deadline has passed."""
+        """Fail the model's task if its deadline has passed."""
         if self.open and self.deadline_at is not None and self.deadline_at <= now_ms:
             self.end("failed", now_ms, DEADLINE_EXCEEDED)
 
 
 @dataclass
 class Tenant:
-    """What one tenant has.
+    """A tenant, with its keys and the model of its tasks.
 
-    `words` are what the other tenant must not see: ids, keys, and a word in all of the tenant's texts.
+    `words` are what the other tenant must not see: ids, keys, and a word that is in all of this tenant's texts.
     """
 
     name: str
@@ -165,11 +166,11 @@ class Tenant:
 
     @property
     def canary(self) -> str:
-        """The word in all texts of the tenant."""
+        """The word that is in all texts of this tenant."""
         return f"canary-{self.name}-7Q9Z"
 
     def used(self, now_ms: int) -> int:
-        """Return the characters of this day."""
+        """Return how many characters the tenant has used today."""
         return self.characters if self.day == now_ms // 86_400_000 else 0
 
     def forget(self, id_: str) -> None:
@@ -189,7 +190,7 @@ picks = st.integers(0, 1_000)
 
 
 class TwoTenants(RuleBasedStateMachine):
-    """The two tenants and their models; each rule is a call of a tenant, of a worker, of the sweep, or of the clock."""
+    """Two tenants and their models; each rule is an act of a tenant, of a worker, of the sweep, or of the clock."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -203,7 +204,7 @@ class TwoTenants(RuleBasedStateMachine):
             tenant.words |= {tenant.canary, id_, tenant.admin, tenant.admin.split("_", 2)[2], f"{tenant.name}:"}
 
     def teardown(self) -> None:
-        """Close, and check that the log has no text and no secret."""
+        """Close the bench, and check that its log has no client's text and no secret."""
         logged = "\n".join(self.bench.log_lines)
         for tenant in self.tenants.values():
             assert tenant.canary not in logged
@@ -218,7 +219,7 @@ class TwoTenants(RuleBasedStateMachine):
     def ask(
         self, tenant: Tenant, call: str, path: str, body: object = None, key: str | None = None, **headers: str
     ) -> Reply:
-        """Call as a tenant, and check what must be true of any answer."""
+        """Make a call as a tenant, and check what holds for every answer to this tenant."""
         sent = bearer(key or tenant.admin) | headers
         reply = self.bench.call(call.partition(" ")[0], path, body, sent)
         text = reply.body + "\n".join(reply.headers.values())
@@ -233,12 +234,12 @@ class TwoTenants(RuleBasedStateMachine):
         return reply
 
     def pick(self, pick: int) -> tuple[str, str]:
-        """Pick any tenant's task, or none. Returns the name of the task's tenant and the task's id."""
+        """Pick a task of either tenant, or an unknown one. Return the name of the task's tenant, and the task's id."""
         known = [(name, id_) for name in TENANTS for id_ in self.tenants[name].tasks]
         return ("nobody", UNKNOWN) if pick % 10 == 0 or not known else known[pick % len(known)]
 
     def shows(self, task: Json, model: ModelTask, *, results: bool = True) -> None:
-        """Compare a task with its model."""
+        """Compare a task in an answer with its model."""
         assert (task["id"], task["status"], task["terminal"]) == (model.id, model.status, not model.open)
         assert task["metadata"] == model.body["metadata"]
         assert task["progress"] == {"total": model.total, "completed": model.done, "failed": 0, "truncated": 0}
@@ -258,7 +259,7 @@ class TwoTenants(RuleBasedStateMachine):
         calls=st.sampled_from([None, 9]),
     )
     def submit(self, name: str, label: str | None, parts: int, deadline: int | None, calls: int | None) -> None:
-        """A submission is accepted, found accepted before, refused for its body, or beyond one of the own limits."""
+        """Submit a task, and check that it is accepted, replayed, or refused for its body or a limit of its tenant."""
         tenant = self.tenants[name]
         body: Json = {"input": "\n\n".join([tenant.canary] * parts), "metadata": {"word": tenant.canary}}
         body |= {} if deadline is None else {"deadlineSeconds": deadline}
@@ -296,7 +297,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks, chunks=st.booleans())
     def read(self, name: str, pick: int, *, chunks: bool) -> None:
-        """A tenant reads its own task as it is, and another's not at all."""
+        """A tenant can read its own task, which is as the model says, and not another tenant's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         query = "?include=chunks" if chunks else ""
         reply = self.ask(tenant, f"GET /api/tasks/{{id}}{query}", f"/api/tasks/{id_}{query}")
@@ -311,7 +312,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def follow(self, name: str, pick: int) -> None:
-        """A tenant gets the events of its own ended task, and of no other's."""
+        """A tenant gets the events of its own ended task, and none of another tenant's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         if owner == name and tenant.tasks[id_].open:
             return
@@ -329,7 +330,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def read_chunks(self, name: str, pick: int) -> None:
-        """A tenant reads its own chunks, and no other's."""
+        """A tenant can read its own task's chunks, and no other tenant's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "GET /api/tasks/{id}/chunks", f"/api/tasks/{id_}/chunks")
         if owner != name:
@@ -339,7 +340,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def read_attempts(self, name: str, pick: int) -> None:
-        """A tenant reads the log of its own task's calls, and of no other's."""
+        """A tenant can read the log of its own task's calls, and no other tenant's."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         path = f"/api/tasks/{id_}/attempts?outcome=succeeded&limit=100"
         reply = self.ask(tenant, "GET /api/tasks/{id}/attempts", path)
@@ -351,13 +352,13 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks, whole=st.booleans())
     def search(self, name: str, pick: int, *, whole: bool) -> None:
-        """A tenant finds its own tasks by id and by text, and no other's, whose ids and texts it may know."""
+        """A tenant finds its own tasks by id and by text, and no other tenant's, even if it knows ids and texts."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         for q in (id_ if whole else id_[:13], self.tenants.get(owner, tenant).canary):
             found = data(self.ask(tenant, "GET /api/tasks", f"/api/tasks?limit=100&q={q}"))["tasks"]
             assert {task["id"] for task in found} <= tenant.tasks.keys()
             for task in found:
-                tenant.tasks[task["id"]].look(self.now)  # a list ends the tasks whose deadline has passed
+                tenant.tasks[task["id"]].look(self.now)  # listing tasks also fails those whose deadline has passed
             by_id = {task_id for task_id in tenant.tasks if task_id.startswith(q)}
             assert by_id <= {task["id"] for task in found}
             assert owner not in self.tenants or owner == name or not found or by_id
@@ -370,9 +371,9 @@ class TwoTenants(RuleBasedStateMachine):
         limit=st.integers(1, 4),
     )
     def list_tasks(self, name: str, status: str | None, after: int | None, before: int | None, limit: int) -> None:
-        """A tenant lists all own tasks that the filters select, newest first, once each.
+        """A tenant lists all its own tasks that the filters select, newest first, each once.
 
-        The times in `createdAfter` and `createdBefore` may be those of the other tenant's tasks.
+        `createdAfter` and `createdBefore` may be the times of the other tenant's tasks.
         """
         tenant = self.tenants[name]
         times = [START_MS, *(task.created_ms for other in self.tenants.values() for task in other.tasks.values())]
@@ -403,7 +404,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def cancel(self, name: str, pick: int) -> None:
-        """A tenant can cancel its own unfinished or cancelled task."""
+        """A tenant can cancel its own task if it is unfinished or already cancelled."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         now = self.now
         reply = self.ask(tenant, "POST /api/tasks/{id}/cancel", f"/api/tasks/{id_}/cancel")
@@ -421,7 +422,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def retry(self, name: str, pick: int) -> None:
-        """A tenant can retry its own failed or cancelled task, within its own limit."""
+        """A tenant can retry its own failed or cancelled task if its limit of tasks in flight allows this."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "POST /api/tasks/{id}/retry", f"/api/tasks/{id_}/retry")
         if owner != name:
@@ -442,7 +443,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants, pick=picks)
     def delete(self, name: str, pick: int) -> None:
-        """A tenant can delete its own task, whatever its status."""
+        """A tenant can erase its own task, whatever the task's status."""
         tenant, (owner, id_) = self.tenants[name], self.pick(pick)
         reply = self.ask(tenant, "DELETE /api/tasks/{id}", f"/api/tasks/{id_}")
         assert reply.status == (204 if owner == name else 404)
@@ -454,7 +455,10 @@ class TwoTenants(RuleBasedStateMachine):
     @precondition(lambda self: max(len(tenant.keys) for tenant in self.tenants.values()) < 6)
     @rule(name=tenants, scopes=st.sampled_from([["read"], ["write"], ["admin"], ["read", "write", "admin"]]))
     def make_key(self, name: str, scopes: list[str]) -> None:
-        """A key for the own tenant is shown once. The key allows what its scopes say."""
+        """A tenant makes a key for itself, and the key's secret is shown once.
+
+        The new key allows exactly the calls of its scopes.
+        """
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "POST /api/keys", "/api/keys", {"scopes": scopes, "label": tenant.canary}))
         tenant.keys[shown["id"]] = shown["key"]
@@ -464,14 +468,14 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(name=tenants)
     def list_keys(self, name: str) -> None:
-        """A tenant lists its own keys."""
+        """A tenant's list of keys has its own keys only."""
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "GET /api/keys", "/api/keys"))["keys"]
         assert {key["id"] for key in shown} == set(tenant.keys)
 
     @rule(name=tenants, pick=picks)
     def revoke(self, name: str, pick: int) -> None:
-        """An own key is refused after its revocation. Another tenant's key stays."""
+        """A tenant revokes one of its keys, and the key is refused afterwards. Another tenant's key stays."""
         tenant = self.tenants[name]
         known = [
             (other, id_) for other in self.tenants.values() for id_, text in other.keys.items() if text != tenant.admin
@@ -490,7 +494,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(pick=picks, how=st.sampled_from(["begin", "complete", "fail"]))
     def work(self, pick: int, how: str) -> None:
-        """A worker continues a task, ends it, or comes too late."""
+        """A worker claims a task, writes outputs, ends the task, or comes too late."""
         owner, id_ = self.pick(pick)
         if owner == "nobody":
             return
@@ -546,7 +550,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @invariant()
     def the_rows_are_the_models(self) -> None:
-        """Each tenant's rows equal its model, after every call of either tenant."""
+        """After every act, each tenant's rows in the database are those of its model."""
         stored: dict[str, dict[str, object]] = {name: {} for name in TENANTS}
         for row in self.bench.database.rows("SELECT id, tenant, status FROM tasks"):
             owner, id_ = split_task_key(row["id"])

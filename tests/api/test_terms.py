@@ -1,6 +1,6 @@
-"""A client's terms for a task: its deadline and its model calls.
+"""A client's terms for a task: its deadline and its budget of model calls.
 
-Once an answer says that no call follows, no call starts.
+Once an answer says that no further call starts, none does.
 """
 
 import asyncio
@@ -48,7 +48,10 @@ def code(task: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
 def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
-    """1 s to 30 days are accepted, fractions too. The 202 and later answers show the deadline."""
+    """A deadline of 1 s to 30 days is accepted, also with a fraction of a second.
+
+    The 202 and later answers show the task's deadline.
+    """
     task = bench.submit(deadlineSeconds=seconds)
     assert read(bench, task) == task
     (row,) = bench.database.rows("SELECT deadline_ms, deadline_at - created_at AS left FROM tasks")
@@ -57,13 +60,13 @@ def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
 
 @pytest.mark.parametrize("calls", [3, limits.MODEL_CALLS_MOST])
 def test_budgets_that_are_taken(bench: ApiBench, calls: int) -> None:
-    """The minimum to a million calls are accepted and shown in the task."""
+    """A budget from the task's minimum of calls to a million is accepted and shown in the task."""
     task = bench.submit(maxModelCalls=calls)
     assert (task["maxModelCalls"], read(bench, task)) == (calls, task)
 
 
 def test_null_is_no_bound(bench: ApiBench) -> None:
-    """A null term counts as absent."""
+    """A deadline or a budget of null counts as absent."""
     task = bench.submit(deadlineSeconds=None, maxModelCalls=None)
     assert (task["deadlineAt"], task["maxModelCalls"]) == (None, None)
 
@@ -77,7 +80,7 @@ BAD = [
 
 @pytest.mark.parametrize(("field", "text"), BAD)
 def test_bounds_that_are_refused(bench: ApiBench, field: str, text: str) -> None:
-    """Values out of range or of another type are 422 by name, and nothing is stored."""
+    """A deadline or a budget out of range or of another type gets 422 by name, and nothing is stored."""
     reply = bench.call("POST", "/api/tasks", b'{"input": "x", "%s": %s}' % (field.encode(), text.encode()))
     assert (reply.status, data(reply)["code"]) == (422, "invalid_fields")
     assert [error["field"] for error in data(reply)["errors"]] == [field]
@@ -86,7 +89,7 @@ def test_bounds_that_are_refused(bench: ApiBench, field: str, text: str) -> None
 
 @pytest.mark.parametrize("text", ["NaN", "Infinity", "-Infinity", "1e400", "-1e400"])
 def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
-    """Python's own names of numbers are no JSON, and numbers beyond its range have no value."""
+    """NaN and Infinity are refused because they are not JSON, and numbers beyond a double's range are refused, too."""
     reply = bench.call("POST", "/api/tasks", b'{"input": "x", "deadlineSeconds": %s}' % text.encode())
     assert reply.status in {400, 422}
     assert bench.count_rows() == 0
@@ -97,9 +100,9 @@ def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
 
 @pytest.mark.parametrize("working", [False, True])
 def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
-    """The first read after the deadline shows the failure, however the task might have ended later.
+    """The first read after a task's deadline shows that the task has failed.
 
-    Before it, nothing shows.
+    Before the deadline no read shows a failure. No later write of a worker changes the failure.
     """
     task = bench.submit(deadlineSeconds=60)
     if working:
@@ -118,16 +121,16 @@ def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool)
 
 
 def listed_form(task: dict[str, Any]) -> dict[str, Any]:
-    """Return a task in the form in which a list shows it."""
+    """Return a task as a list shows it."""
     alone = {"request", "lastError", "estimatedFinishAt", "calls"}
     shown = {name: value for name, value in task.items() if name not in alone}
     return shown | {"waitingFor": shown["waitingFor"] and shown["waitingFor"] | {"ahead": None}}
 
 
 def test_a_list_is_a_look_too(bench: ApiBench) -> None:
-    """A list shows an overdue task as failed, and not among the pending.
+    """A list, too, shows a task past its deadline as failed, and not among the pending tasks.
 
-    Without an overdue task, the list is one call of D1.
+    If no task is past its deadline, the list costs one D1 call.
     """
     late, other = bench.submit(deadlineSeconds=60), bench.submit()
     wait(bench, 60)
@@ -141,7 +144,7 @@ def test_a_list_is_a_look_too(bench: ApiBench) -> None:
 
 
 def test_a_task_that_ended_in_time_stays(bench: ApiBench) -> None:
-    """Neither a completed nor a cancelled task fails afterwards."""
+    """A task that completed or was cancelled before its deadline does not fail afterwards."""
     done, cancelled = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
     bench.complete(done["id"])
     bench.call("POST", cancelled["links"]["cancel"])
@@ -151,7 +154,7 @@ def test_a_task_that_ended_in_time_stays(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("deadline", [3, 12.3])
 def test_wait_ends_at_the_deadline(bench: ApiBench, deadline: float) -> None:
-    """On the paid plan `wait` answers within a poll of the deadline, with the failure."""
+    """On the paid plan a request with `wait` is answered soon after the task's deadline, with the failure."""
     bench.limit(plan="paid")
     task = bench.submit(deadlineSeconds=deadline)
     shown = read(bench, task, "?wait=25")
@@ -160,7 +163,7 @@ def test_wait_ends_at_the_deadline(bench: ApiBench, deadline: float) -> None:
 
 
 def test_a_worker_is_too_late(bench: ApiBench) -> None:
-    """After the deadline a task cannot be claimed, continued or completed, even if it is not marked as failed yet."""
+    """From its deadline on no worker can claim, continue or complete a task, even if it is not yet marked as failed."""
     waiting, working = bench.submit(deadlineSeconds=10), bench.submit(deadlineSeconds=10)
     claim = bench.claim(working["id"])
     wait(bench, 10)
@@ -172,7 +175,7 @@ def test_a_worker_is_too_late(bench: ApiBench) -> None:
 
 
 def test_a_retry_renews_the_deadline(bench: ApiBench) -> None:
-    """After a retry a task has its whole time again, counted from the retry, and keeps its chunks."""
+    """After a retry a task's deadline counts from the retry, and the task keeps its finished chunks."""
     task = bench.submit(deadlineSeconds=60)
     bench.begin(task["id"], 2)
     wait(bench, 100)
@@ -187,7 +190,7 @@ def test_a_retry_renews_the_deadline(bench: ApiBench) -> None:
 
 
 def test_a_retry_right_after_the_deadline(bench: ApiBench) -> None:
-    """A read in between makes no difference: the task has failed, and is put back."""
+    """A task past its deadline can be retried, whether or not a read has marked it as failed before."""
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit(deadlineSeconds=60)
     wait(bench, 60)
@@ -197,7 +200,10 @@ def test_a_retry_right_after_the_deadline(bench: ApiBench) -> None:
 
 
 def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
-    """Until an overdue task is marked as failed it may still be cancelled, and stays so. Afterwards it may not."""
+    """A task past its deadline can be cancelled until it is marked as failed, and then stays cancelled.
+
+    A task that is marked as failed can no longer be cancelled.
+    """
     first, second = bench.submit(deadlineSeconds=60), bench.submit(deadlineSeconds=60)
     wait(bench, 60)
     read(bench, second)
@@ -210,7 +216,7 @@ def test_a_cancellation_right_after_the_deadline(bench: ApiBench) -> None:
 
 
 def test_an_exhausted_budget_shows_and_keeps_its_chunks(bench: ApiBench) -> None:
-    """`budget_exhausted` is final: the task shows its chunks, and is not put back with the same budget."""
+    """A task that has failed with `budget_exhausted` shows its chunks, and cannot be retried with the same budget."""
     task = exhausted_task(bench)
     shown = read(bench, task, "?include=chunks")
     assert (code(shown), shown["error"]["retryable"]) == (BUDGET_EXHAUSTED, False)
@@ -229,7 +235,10 @@ def exhausted_task(bench: ApiBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("body", [b"", {}, {"maxModelCalls": None}, {"maxModelCalls": 1}, {"maxModelCalls": 3}])
 def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
-    """Without a larger budget an exhausted task stays failed: 409 says what is spent and what is left."""
+    """The retry of a task with a spent budget gets 409 unless it has a larger budget.
+
+    The answer says how many calls are spent and how many are left.
+    """
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
     assert (reply.status, data(reply)["code"]) == (409, "budget_exhausted")
@@ -238,7 +247,10 @@ def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
 
 
 def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
-    """The budget is the total of all attempts: spent calls stay on the bill, and finished chunks stay finished."""
+    """A retry with a larger budget puts an exhausted task back, with its finished chunks.
+
+    The budget counts the calls of all attempts, so calls made before stay on the bill.
+    """
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], {"maxModelCalls": 4})
     assert (reply.status, data(reply)["maxModelCalls"], data(reply)["status"]) == (202, 4, "pending")
@@ -249,9 +261,9 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 4), ("merge", 5)])
 @pytest.mark.parametrize("how", ["fail", "cancel"])
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
-    """A new budget must cover the calls made and those that remain.
+    """The budget of a retry must cover the calls that were made and those that remain.
 
-    A smaller budget is refused with 422, which names the sum. The sum itself is accepted.
+    A smaller budget gets 422, which names the sum of these calls. A budget of exactly this sum is accepted.
     """
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
@@ -278,7 +290,7 @@ def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: 
     [(b"{", 400), (b"[]", 400), ({"maxModelCalls": 0}, 422), ({"maxModelCalls": "4"}, 422), ({"more": 1}, 422)],
 )
 def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) -> None:
-    """An invalid body is refused, and the task stays unchanged."""
+    """A retry with an invalid body is refused, and the task stays unchanged."""
     task = bench.submit()
     bench.fail(task["id"])
     assert bench.call("POST", task["links"]["retry"], body).status == status
@@ -288,9 +300,9 @@ def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) 
 @pytest.mark.parametrize("path", ["/api/tasks", "/api/tasks?dryRun=true"])
 @pytest.mark.parametrize(("reduce", "least"), [("concat", 3), ("none", 3), ("merge", 4)])
 def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
-    """A budget below the minimum gets 422, which names the minimum, in a plan too, and no task is stored.
+    """A budget below the task's minimum of calls gets 422, which names the minimum.
 
-    The minimum itself is accepted.
+    A dry run gets the same answer, and no task is stored. A budget of exactly the minimum is accepted.
     """
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
     reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})
@@ -306,9 +318,9 @@ def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, lea
 
 @pytest.mark.parametrize("most", [1, 2, 3, 9])
 def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) -> None:
-    """A claim that announces its first calls announces no more than the budget allows."""
+    """A claim announces no more calls than the task's budget allows."""
     task = bench.submit()
-    bench.database.rows("UPDATE tasks SET max_calls = ?", most)  # older code accepted less than the minimum, too
+    bench.database.rows("UPDATE tasks SET max_calls = ?", most)  # older code accepted a budget below the minimum, too
     claim = bench.run(
         bench.store.claim(key(task["id"]), holder="one", host="", route=Route.QUEUE, lease_ms=1_000, announce=6)
     )
@@ -320,7 +332,7 @@ def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) 
 
 
 def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
-    """Cancel or erase a task. Returns how long that took."""
+    """Cancel or erase a task, and return how long the call took."""
     began = bench.loop.time()
     if how == "cancel":
         assert bench.call("POST", task["links"]["cancel"]).status == 200
@@ -334,7 +346,10 @@ def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 @pytest.mark.parametrize("passed", [0, 0.5, 1.999, 2, 60])
 def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
-    """Announced calls start within two seconds or not at all. The answer waits for the rest of this time."""
+    """An announced call starts within two seconds or not at all.
+
+    The answer to a cancellation or an erasure waits for the rest of these two seconds.
+    """
     task = bench.submit()
     wait(bench, 10)
     bench.begin(task["id"], 1)
@@ -347,7 +362,10 @@ def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how
 def test_the_answer_waits_for_the_window_that_was_announced(
     bench: ApiBench, how: str, start_ms: int, passed: float, left: float
 ) -> None:
-    """On a slow database announced calls may start later than usual, and the answer waits that long."""
+    """On a slow database announced calls may start later than after two seconds.
+
+    The answer to a cancellation waits for the longer time that the announcement has stored.
+    """
     task = bench.submit()
     bench.run(
         bench.store.claim(
@@ -359,9 +377,9 @@ def test_the_answer_waits_for_the_window_that_was_announced(
 
 
 def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
-    """A worker that lost its claim may still start calls that it announced before.
+    """A worker that has lost its claim may still start calls that it announced before.
 
-    The answer waits for these calls, too.
+    The answer to a cancellation also waits for calls that a previous worker announced with a longer window.
     """
     task = bench.submit()
     bench.run(
@@ -375,7 +393,10 @@ def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench)
 
 
 def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
-    """The announcement seems to lie in the future: the answer waits for one window, no longer."""
+    """If a task's announcement seems to lie in the future, a cancellation waits for one start window, no longer.
+
+    An announcement seems to lie in the future when the database's clock has jumped back.
+    """
     task = bench.submit()
     bench.begin(task["id"], 1)
     bench.database.rows("UPDATE tasks SET announced_at = announced_at + 15000")
@@ -383,10 +404,10 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 
 
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
-    """A cancellation whose answer would take more than 25 s gets 503.
+    """A cancellation whose answer would have to wait more than 25 s gets 503.
 
-    The database was slow. The task is cancelled, and the client must ask again when its calls can no longer start: then
-    the answer is 200.
+    The database was slow. The task is cancelled all the same, and the client gets 200 if it asks again after
+    Retry-After.
     """
     task = bench.submit()
     bench.run(
@@ -411,7 +432,7 @@ def test_a_task_that_nobody_has_begun_is_ended_at_once(bench: ApiBench, how: str
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) -> None:
-    """A repeated request of an impatient client also waits for the rest of the time."""
+    """A repeated cancellation or erasure also waits until no announced call can start."""
     task = bench.submit()
     bench.begin(task["id"], 1)
 
@@ -446,10 +467,10 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
     ],
 )
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
-    """A task with lanes may just have allowed one to start, whenever its worker last wrote: the whole time is waited.
+    """The cancellation of a task with lanes waits the whole start window, whenever the task's worker last wrote.
 
-    The whole time is also waited for a worker that makes its own calls, if another worker gave the task back before and
-    left lanes behind.
+    A lane may have been allowed to start its calls just before the cancellation. A cancellation also waits for lanes
+    that an earlier worker left behind when it gave the task back, even if the present worker has none.
     """
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
@@ -465,7 +486,7 @@ def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, se
 
 
 def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
-    """A completed and a failed task have no call under way."""
+    """A completed or failed task has no call under way, so it is erased without a wait."""
     done, failed = bench.submit(), bench.submit()
     bench.complete(done["id"])
     bench.fail(failed["id"])
@@ -474,7 +495,10 @@ def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
-    """An earlier worker may have stood still before its announced calls, whatever has happened to the task since."""
+    """The erasure of a task that was cancelled and put back waits for calls that were announced before.
+
+    An earlier worker may still start the announced calls, whatever has happened to the task since.
+    """
     task = bench.submit()
     bench.begin(task["id"], 1)
 
@@ -492,14 +516,14 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
         elif then == "is cancelled":
             bench.run(bench.store.cancel(key(task["id"]), 1_000_000))
     end(bench, "delete", task)
-    # A claim of the task counts as the latest announcement.
+    # The last claim of the task counts as its latest announcement.
     assert bench.loop.time() == pytest.approx(limits.START_SECONDS + (0 if then == "waits" else 0.25))
 
 
 def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
-    """A deletion waits even if the task was just given back.
+    """The erasure of a task waits for announced calls even if the worker has just given the task back.
 
-    The task's worker may have given it back in trouble, while lanes had already asked whether they may start.
+    The task's worker may have given it back in trouble, while its lanes had already asked whether they may start.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])
@@ -509,7 +533,7 @@ def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBen
 
 
 def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench) -> None:
-    """If the time of announced calls is over, a deletion is answered at once, after a retry or not."""
+    """If announced calls can no longer start, an erasure is answered at once, also after a retry."""
     task = bench.submit()
     bench.begin(task["id"], 1)
     wait(bench, 10)
@@ -520,7 +544,10 @@ def test_a_deletion_after_a_retry_waits_for_nothing_that_is_over(bench: ApiBench
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: ApiBench, how: str) -> None:
-    """With nine seconds for each of several D1 calls, the answer after 25 s is 503, and the request can be repeated."""
+    """However slow the database is, a cancellation or an erasure is answered after 25 s.
+
+    In this test each of several D1 calls takes nine seconds: the answer is 503, and the request can be repeated.
+    """
     task = bench.submit()
     bench.begin(task["id"], 1)
     batch = bench.database.batch
@@ -542,7 +569,7 @@ def test_a_cancellation_is_answered_in_time_whatever_the_database_does(bench: Ap
 
 
 def test_what_the_held_answer_shows(bench: ApiBench) -> None:
-    """After the wait the task is read again, so the answer has the bill that its worker has settled."""
+    """A cancellation reads the task after its wait, so its answer shows the bill that the worker has settled."""
     task = bench.submit()
     claim = bench.claim(task["id"])
 

@@ -1,4 +1,4 @@
-"""A cut-off output is never a silent success: it is marked in its chunk, its task, the list and the log."""
+"""An output that the model cut off is marked in its chunk, its task, the list and the log."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from src.processing.log import Log
 from src.processing.worker import Host, Worker
 from tests.support.api_bench import ApiBench, data, key
 
-# The model's reason for each chunk's end, by its text.
+# For each chunk's text, the reason that the model gives for the end of its output.
 ENDS = {"one": "stop", "two": "length", "three": "content_filter", "four": "length"}
 TEXT = "\n\n".join(f"{name:8}" for name in ENDS)
 
 
 def choice(text: str) -> Mapping[str, object]:
-    """Return a chat completion with one choice. An output that a filter kept back has no content."""
+    """Return a chat completion with one choice. For an output that a filter withheld, `content` is None."""
     reason = ENDS[text.strip()]
     content = None if reason == "content_filter" else f"of {text.strip()}"
     return {
@@ -32,7 +32,7 @@ def choice(text: str) -> Mapping[str, object]:
 
 
 def own_shape(text: str) -> Mapping[str, object]:
-    """Return Workers AI's older shape, which has no reason: the count of tokens shows a cut."""
+    """Return Workers AI's older answer, which has no reason for its end: the count of tokens shows a cut."""
     cut = ENDS[text.strip()] == "length"
     usage = {"prompt_tokens": 3, "completion_tokens": OUTPUT_TOKENS if cut else 2}
     return {"response": f"of {text.strip()}", "usage": usage}
@@ -46,7 +46,7 @@ class Server:
 
 
 class Binding:
-    """Workers AI, in one of its two shapes."""
+    """A binding of Workers AI that answers in one of its two shapes."""
 
     def __init__(self, shape: Callable[[str], object]) -> None:
         self._shape = shape
@@ -72,7 +72,10 @@ PROVIDERS: dict[str, tuple[Callable[[], Provider], list[str | None]]] = {
 
 @pytest.mark.parametrize(("make", "reasons"), PROVIDERS.values(), ids=PROVIDERS)
 def test_a_cut_output_is_marked_wherever_it_is_shown(make: Callable[[], Provider], reasons: list[str | None]) -> None:
-    """The chunk shows the reason, the task and the list show the number, and the log has a line."""
+    """The chunk of a cut-off output shows the reason, and the task and the list count such outputs.
+
+    The log has a line for each cut-off output.
+    """
     provider = make()
     bench = ApiBench(provider=provider)
     task = bench.submit(TEXT)

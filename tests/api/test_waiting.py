@@ -1,4 +1,4 @@
-"""What a task says about itself while it waits: `waitingFor`, `lastError`, `estimatedFinishAt`."""
+"""While it waits, a task says about itself `waitingFor`, `lastError` and `estimatedFinishAt`."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,14 +18,14 @@ each_route = pytest.mark.parametrize("route", Route)
 
 
 def claim(bench: ApiBench, task_id: str, route: Route, lease_ms: int = 3 * MINUTE_MS) -> Claim:
-    """Claim a task as a worker on a route would."""
+    """Claim a task as a worker of this route does."""
     made = bench.run(bench.store.claim(key(task_id), holder="w", host="", route=route, lease_ms=lease_ms))
     assert isinstance(made, Claim)
     return made
 
 
 def read(bench: ApiBench, task: dict[str, Any]) -> dict[str, Any]:
-    """Read a task. A list shows the same reason, but not the number of tasks ahead."""
+    """Read a task. A list shows the same `waitingFor` as the task, but without the number of tasks ahead."""
     shown: dict[str, Any] = data(bench.call("GET", task["links"]["self"]))
     listed = next(one for one in data(bench.call("GET", "/api/tasks?limit=100"))["tasks"] if one["id"] == task["id"])
     wait = shown["waitingFor"]
@@ -35,14 +35,17 @@ def read(bench: ApiBench, task: dict[str, Any]) -> dict[str, Any]:
 
 
 def at(seconds: float) -> str:
-    """Write a time of the bench as the API does."""
+    """Return the time that is this many seconds after the bench's start, as the API writes it."""
     return rfc3339(START_MS + round(seconds * 1000))
 
 
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
-    """Until its time a released task shows the reason that its worker wrote. Then it is queued."""
+    """Until its time comes, a task that was given back shows the reason that its worker wrote.
+
+    After this time the task shows that it is queued.
+    """
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
     bench.work(claim(bench, task["id"], route), {}, Release(2 * MINUTE_MS, 5 * MINUTE_MS), wait=wait)
@@ -56,9 +59,9 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
-    """A worker keeps a task for a short wait.
+    """A worker that keeps its task during a short wait writes the reason, which the task shows.
 
-    If the worker does nothing after its claim, the task stands still until the lease ends.
+    If the worker does nothing after the wait, the task waits for the end of the lease.
     """
     task = bench.submit()
     taken = replace(claim(bench, task["id"], route), announced=frozenset())
@@ -76,7 +79,10 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
 
 @each_route
 def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
-    """If a run's calls could not start in time, the task waits for the database, whatever else it waited for."""
+    """If none of a run's calls could start in time, the task shows `database` as the reason for its wait.
+
+    The reason `database` replaces any other reason that the task had.
+    """
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
     assert read(bench, task)["waitingFor"] == {"reason": "database", "until": at(10), "ahead": None}
@@ -84,7 +90,7 @@ def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, rout
 
 @each_route
 def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
-    """After a worker's unexpected error the task rests, as after a death."""
+    """After a worker's unexpected error the task rests and shows `lease` as the reason, as after a worker's death."""
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), stalls=1)
     assert read(bench, task)["waitingFor"] == {"reason": "lease", "until": at(10), "ahead": None}
@@ -92,7 +98,10 @@ def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
 
 @each_route
 def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
-    """If the database has no space for outputs, the worker only records that it gave the task back, and why."""
+    """If the database has no space for outputs, the task shows `database` as the reason.
+
+    A worker that finds no space for outputs only records that it gave the task back.
+    """
     task = bench.submit()
     taken = claim(bench, task["id"], route)
     bench.work(taken, {}, Continue(MINUTE_MS), wait=Wait("backoff", START_MS + 500))
@@ -114,7 +123,10 @@ def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench:
 
 @each_route
 def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
-    """An isolate that saw this says `quota` until midnight UTC, or until a write succeeds."""
+    """Once an isolate has seen that the day's rows are used up, tasks show `quota` as the reason.
+
+    Tasks stop showing `quota` at midnight UTC, or when a write succeeds.
+    """
     task = bench.submit()
     claim(bench, task["id"], route)
     bench.database.fail(QUOTA, "before")
@@ -129,14 +141,14 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
 
 @pytest.mark.parametrize("wait", [0, 2])
 def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
-    """When the day's rows are used up, a late task can be read but not sent off.
+    """When the day's rows are used up, a poll of a late task shows the task, although it cannot send the task off.
 
-    Each poll shows what the task waits for.
+    Each poll of the late task shows what the task waits for.
     """
     task = bench.submit()
     bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)
     for _ in range(3):
-        bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write of the dispatch
+        bench.database.fail(QUOTA, passing=1)  # the database allows the poll's read, but not its write
         reply = bench.call("GET", f"{task['links']['self']}?wait={wait}")
         assert (reply.status, data(reply)["waitingFor"]["reason"]) == (200, "quota")
         assert [line for line in bench.log_lines if "help_failed" in line][-1].count("database_quota_exhausted") == 1
@@ -147,13 +159,13 @@ def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: i
 
 @pytest.mark.parametrize("path", ["/api/tasks/{id}", "/api/tasks/{id}?wait=0", "/api/tasks", "/api/tasks/{id}/chunks"])
 def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench: ApiBench, path: str):
-    """When the day's rows are used up, the task is shown as stored, in the list too.
+    """When the day's rows are used up, a task past its deadline is shown as stored, in the list too.
 
-    The next day the overdue task has failed.
+    On the next day the task past its deadline is shown as failed.
     """
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
-    bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write of the end
+    bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write that fails the task
     reply = bench.call("GET", path.format(id=task["id"]))
     assert reply.status == 200
     bench.call("GET", task["links"]["self"])
@@ -161,7 +173,7 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
 
 
 def test_a_quota_ends_with_its_day(bench: ApiBench):
-    """A refusal of yesterday for a used-up allowance does not count today."""
+    """If D1 refused a write yesterday because its rows were used up, no task shows `quota` today."""
     task = bench.submit()
     bench.database.fail(QUOTA, "before")
     bench.call("POST", "/api/tasks", {"input": "x"})
@@ -172,7 +184,7 @@ def test_a_quota_ends_with_its_day(bench: ApiBench):
 
 @each_route
 def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
-    """An unclaimed task waits for the database while that is slow, as the isolate sees it."""
+    """An unclaimed task shows `database` as the reason while this isolate finds the database slow."""
     task = bench.submit()
     claim(bench, task["id"], route)
     other = bench.submit()
@@ -186,9 +198,9 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 
 @each_route
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
-    """While announced calls may be out no reason is shown.
+    """While announced calls may be under way, a task shows no reason for waiting.
 
-    After the longest time of a call the worker of these calls counts as silent.
+    When the longest time of a call is over and nothing was recorded, the task's worker counts as silent.
     """
     bench.limit(timeout_seconds=60.0)
     task = bench.submit()
@@ -205,7 +217,10 @@ def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Ro
 
 
 def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: ApiBench):
-    """After 5 s a queued task says how many tasks of its tenant came before it, if there are at most 100 in all."""
+    """A task that has been queued for 5 s shows how many tasks of its tenant come before it.
+
+    A queued task shows no number of tasks ahead if its tenant has more than 100 unfinished tasks.
+    """
     tasks = [bench.submit() for _ in range(limits.AHEAD_COUNTED_MOST)]
     bench.complete(tasks[0]["id"])
     assert read(bench, tasks[9])["waitingFor"] == {"reason": "queued", "until": None, "ahead": None}
@@ -222,7 +237,7 @@ def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: Ap
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
 def test_a_retry_is_news(bench: ApiBench, bulk: bool):
-    """A task that failed yesterday and is put back now can be polled at once, like a new one."""
+    """The Retry-After of a task that was just put back is as short as a new task's, although the task is old."""
     task = bench.submit()
     failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", True)
     bench.work(bench.claim(task["id"]), {}, Fail(bench.settings.retention_ms, failure))
@@ -235,7 +250,7 @@ def test_a_retry_is_news(bench: ApiBench, bulk: bool):
 
 
 def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
-    """`lastError` names the chunk, the cause, the time, and how many calls have failed in a row."""
+    """Until a call succeeds, `lastError` shows chunk, cause, time, and how many calls have failed in a row."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS + 4_000, 1, 3, START_MS)
@@ -254,7 +269,7 @@ def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
 
 
 def test_an_error_with_more_in_it_is_read(bench: ApiBench):
-    """An error with unknown members can be read: newer code may have written it before a rollback."""
+    """A stored `lastError` with unknown members can be read, since newer code may have written it before a rollback."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS, 1, 3, START_MS)

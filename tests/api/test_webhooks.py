@@ -16,7 +16,7 @@ ALL = {**ENDPOINT, "event_types": ["task.completed", "task.cancelled", "response
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make an open deployment with WEBHOOK_KEY."""
+    """Make a deployment that requires no keys and has WEBHOOK_KEY."""
     made = ApiBench()
     yield made
     made.close()
@@ -28,14 +28,14 @@ def made(bench: ApiBench, **changes: Any) -> Any:
 
 
 def error(reply: Any) -> Any:
-    """Read the error of an answer below /v1."""
+    """Return the error in an answer below `/v1`."""
     return data(reply)["error"]
 
 
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
-    """A secret is shown at creation and at each rotation.
+    """A webhook endpoint's secret is shown when the endpoint is made and at each rotation, and never again.
 
-    Its hint is its end. Stored values contain no part of the secret.
+    The hint of a secret is the secret's end. The database stores no part of the secret.
     """
     one = made(bench)
     secret = one.pop("signing_secret")
@@ -53,7 +53,7 @@ def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
 
 
 def test_pages_of_endpoints(bench: ApiBench):
-    """`after` and `limit` page through endpoints as in the SDK."""
+    """`after` and `limit` page through the webhook endpoints, as the SDK expects."""
     ids = [made(bench)["id"] for _ in range(3)]
     first = data(bench.call("GET", "/v1/webhook_endpoints?limit=2"))
     assert (first["has_more"], len(first["data"])) == (True, 2)
@@ -85,23 +85,23 @@ def test_pages_of_endpoints(bench: ApiBench):
     ],
 )
 def test_a_bad_field_is_named(bench: ApiBench, changes: dict[str, Any], param: str):
-    """A bad field of an endpoint is 400 in OpenAI's shape, and nothing is stored."""
+    """An invalid field of a webhook endpoint gets 400 in OpenAI's shape, and nothing is stored."""
     reply = bench.call("POST", "/v1/webhook_endpoints", ALL | changes)
     assert (reply.status, error(reply)["param"], error(reply)["type"]) == (400, param, "invalid_request_error")
     assert bench.database.rows("SELECT * FROM webhook_endpoints") == []
 
 
 def test_loopback_is_for_those_who_ask_for_it(bench: ApiBench):
-    """With WEBHOOK_LOOPBACK=true this machine can be a receiver."""
+    """Only with WEBHOOK_LOOPBACK=true may a webhook endpoint be on this machine."""
     assert bench.call("POST", "/v1/webhook_endpoints", ALL | {"url": "http://127.0.0.1:9/x"}).status == 400
     bench.limit(webhook_loopback=True)
     assert made(bench, url="http://127.0.0.1:9/x")["url"] == "http://127.0.0.1:9/x"
 
 
 def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
-    """The request that ends a task sends its delivery.
+    """The request that cancels a task also sends the task's webhook delivery, after its answer.
 
-    The delivery is listed, and can be sent again under the same id.
+    The task's delivery is listed, and a redelivery sends the message again under the same id.
     """
     made(bench)
     task_id = bench.submit()["id"]
@@ -127,7 +127,7 @@ def test_a_cancelled_task_is_told_after_the_answer(bench: ApiBench):
 
 
 def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
-    """A response's task sends a response's events, with the response's id."""
+    """The end of a response's task sends the webhook event of a response, with the response's id."""
     made(bench)
     response = data(bench.call("POST", "/v1/responses", {"background": True, "input": "x"}))
     bench.call("POST", f"/v1/responses/{response['id']}/cancel")
@@ -137,15 +137,18 @@ def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
 
 
 def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
-    """A task without a subscribed endpoint has an empty list of deliveries. A missing one is 404."""
+    """A task without a subscribed endpoint has an empty list of deliveries.
+
+    The deliveries of a missing task are 404.
+    """
     task_id = bench.submit()["id"]
     assert data(bench.call("GET", f"/api/tasks/{task_id}/deliveries")) == {"deliveries": []}
 
 
 def test_a_test_call_says_what_was_answered(bench: ApiBench):
-    """The API reports the answer of the endpoint to a test call, whatever the answer was.
+    """The test of a webhook endpoint reports the receiver's answer, whatever it is.
 
-    The message is signed, and no delivery is written.
+    The test's message is signed, and no delivery is written for it.
     """
     one = made(bench)
     bench.courier.receiver = lambda _message: (418, {})
@@ -163,7 +166,7 @@ def test_a_test_call_says_what_was_answered(bench: ApiBench):
     [(200, True), (204, True), (299, True), (301, False), (404, False), (410, False), (500, False)],
 )
 def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, bench: ApiBench):
-    """As with a delivery, a redirect is not followed, and a refused message has not arrived."""
+    """The test of a webhook endpoint is a success only if the receiver answers 2xx; redirects are not followed."""
     one = made(bench)
     bench.courier.receiver = lambda _message: (status, {})
     tested = data(bench.call("POST", f"/v1/webhook_endpoints/{one['id']}/test"))
@@ -172,7 +175,10 @@ def test_a_test_call_is_a_success_only_with_2xx(status: int, is_success: bool, b
 
 
 def test_endpoints_are_a_tenants_own():
-    """A tenant cannot see, rotate, test or delete another's endpoints, and its delivery ids are unknown to others."""
+    """A tenant cannot see, rotate, test or delete another tenant's webhook endpoints.
+
+    The ids of a tenant's deliveries are unknown to other tenants, too.
+    """
     bench = ApiBench(keys=True)
     mine, theirs = (bearer(bench.make_key(*Scope, tenant=tenant)) for tenant in ("one", "two"))
     one = data(bench.call("POST", "/v1/webhook_endpoints", ALL, mine))
@@ -194,7 +200,7 @@ def test_endpoints_are_a_tenants_own():
 
 
 def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
-    """Without WEBHOOK_KEY the answer is 503, in the shape of OpenAI's errors, and says what to run."""
+    """Without WEBHOOK_KEY, making a webhook endpoint gets 503 in OpenAI's shape, which says what to run."""
     bench.limit(webhook_key=None)
     reply = bench.call("POST", "/v1/webhook_endpoints", ALL)
     assert reply.status == problems.NO_WEBHOOK_KEY.status == 503
@@ -204,7 +210,10 @@ def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
 
 
 def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBench):
-    """A late registration finds the tombstone of its failed endpoint, whose secret would be unknown to all."""
+    """If making a webhook endpoint was answered 503, a late landing of its write makes no endpoint.
+
+    Nobody would know the endpoint's secret, so a tombstone refuses the write.
+    """
     bench.database.fail(NETWORK_LOST, "later", 3)
     assert bench.call("POST", "/v1/webhook_endpoints", ALL).status == 503
     bench.run(bench.database.land())
@@ -212,7 +221,7 @@ def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBen
 
 
 def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
-    """If a deletion's answer is lost, the second send finds no endpoint, and the deletion counts as done."""
+    """If D1's answer to a deletion is lost, the second send finds no endpoint, and the client still gets 200."""
     path = f"/v1/webhook_endpoints/{made(bench)['id']}"
     bench.database.fail(NETWORK_LOST, "after")
     assert bench.call("DELETE", path).status == 200
@@ -220,9 +229,9 @@ def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
 
 
 def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
-    """A redelivery with a lost answer was accepted, and the sweep sends it.
+    """If D1's answer to a redelivery is lost, the redelivery counts as accepted, and the sweep sends it.
 
-    After the deletion of the endpoint a redelivery is refused.
+    Once its endpoint is deleted, a delivery cannot be sent again.
     """
     one = made(bench)
     task_id = bench.submit()["id"]

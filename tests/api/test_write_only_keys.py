@@ -14,7 +14,7 @@ from src.store.records.claims import Fail, Finish
 from tests.api.test_large_answers import FAILURE
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
 
-CANARY = "canary"  # a word in every text of the client's and of the model's
+CANARY = "canary"  # this word is in every text of the client and of the model
 TEXT = f"{CANARY} 1\n\n{CANARY} 2\n\n{CANARY} 3"
 FIELDS: dict[str, Any] = {
     "input": TEXT,
@@ -29,7 +29,10 @@ KEY = {"idempotency-key": "one"}
 
 @pytest.fixture(params=[False, True], ids=["small", "large"])
 def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
-    """Make a deployment with keys. Large results are read separately, and sent in parts."""
+    """Make a deployment with keys.
+
+    In the variant `large`, results are read separately and sent in parts.
+    """
     if request.param:
         monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), keys=True)
@@ -38,20 +41,23 @@ def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 def complete(bench: ApiBench, task_id: str) -> None:
-    """Let a worker finish the task. A key without `read` must not see its outputs."""
+    """Let a worker finish the task, with the word `canary` in each output.
+
+    A key without `read` must not see this word.
+    """
     claim = bench.claim(task_id)
     outputs = {index: f"{CANARY} output {index}" for index in range(claim.total)}
     bench.work(claim, outputs, Finish(bench.settings.retention_ms))
 
 
 def fail(bench: ApiBench, task_id: str) -> None:
-    """Let a worker finish one chunk, and fail."""
+    """Let a worker finish one chunk, and then fail the task."""
     outputs = {0: f"{CANARY} output"}
     bench.work(bench.claim(task_id), outputs, Fail(bench.settings.retention_ms, FAILURE), failed=FAILURE)
 
 
 def check(writer: Reply, status: int) -> Any:
-    """Check that an answer to a writing key has no text."""
+    """Check that the answer to a key that only writes contains no text."""
     assert writer.status == status, writer
     assert CANARY not in writer.body
     assert CANARY not in str(writer.headers)
@@ -59,7 +65,7 @@ def check(writer: Reply, status: int) -> Any:
 
 
 class Walk:
-    """A walk that makes every call which accepts a writing key, and records the calls."""
+    """Makes every call that accepts a key with `write`, and records the calls."""
 
     def __init__(self, bench: ApiBench) -> None:
         self.bench = bench
@@ -68,14 +74,14 @@ class Walk:
         self.made: set[tuple[str, str]] = set()
 
     def call(self, method: str, template: str, status: int, body: object = None, at: str = "", **headers: str) -> Any:
-        """Make a call with the writing key, and check its answer."""
+        """Make a call with the key that only writes, and check its answer."""
         self.made.add((method, template))
         path = template.replace("{id}", at)
         named = {name.replace("_", "-"): value for name, value in headers.items()}
         return check(self.bench.call(method, path, body, self.writer | named), status)
 
     def native(self) -> None:
-        """Walk through a native task: made, found again, put back, cancelled, erased."""
+        """Make each call about a native task: it is submitted, replayed, put back, cancelled and erased."""
         made = self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")
         task_id = made["id"]
         assert self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")["id"] == task_id
@@ -91,7 +97,7 @@ class Walk:
         assert again["usage"]["modelCalls"] > 0
         self.call("POST", "/api/tasks/{id}/retry", 409, at=task_id)
         self.call("POST", "/api/tasks/{id}/cancel", 409, at=task_id)
-        # With the same call, a key that may read gets the whole text.
+        # A key that may read gets the whole text from the same replay.
         whole = self.bench.call("POST", "/api/tasks", NATIVE, self.admin | KEY)
         assert whole.status == 202
         assert f"{CANARY} output" in str(data(whole)["result"])
@@ -108,7 +114,7 @@ class Walk:
             self.call("POST", "/api/tasks/cancel", status, body)
 
     def responses(self) -> None:
-        """Walk through responses of `/v1`: found again by a key, and by an SDK's repetition count."""
+        """Make each call about responses, which are replayed by an idempotency key and by an SDK's retry count."""
         made = self.call("POST", "/v1/responses", 200, RESPONSE, x_stainless_retry_count="0")
         name = made["id"]
         for count, status in (("1", "queued"), ("2", "completed")):
@@ -135,9 +141,9 @@ class Walk:
 
 
 def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
-    """No call with the scope `write` shows output, instructions, input, metadata or options, in any state of the task.
+    """A key with only `write` sees no output, instructions, input, metadata or options in any call and any state.
 
-    If the API gets a new call, add the call to this list.
+    Whoever adds a call to the API must add the call to `Walk`.
     """
     walk = Walk(keyed)
     walk.native()
@@ -149,7 +155,7 @@ def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
 
 
 def test_a_trial_shows_what_it_was_sent(keyed: ApiBench) -> None:
-    """A dry run reads nothing that is stored: it repeats its own request, to any key."""
+    """A dry run shows any key the texts of its own request, since it reads nothing that is stored."""
     writer = bearer(keyed.make_key(Scope.WRITE))
     plan = keyed.call("POST", "/api/tasks?dryRun=true", NATIVE, writer)
     assert data(plan)["request"]["instructions"] == FIELDS["instructions"]

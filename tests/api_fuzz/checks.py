@@ -1,4 +1,4 @@
-"""The hooks that schemathesis loads in addition to its own checks: `SCHEMATHESIS_HOOKS=tests.api_fuzz.checks`."""
+"""schemathesis loads the hooks of this module beside its own checks, by `SCHEMATHESIS_HOOKS=tests.api_fuzz.checks`."""
 
 import os
 import re
@@ -7,8 +7,9 @@ import schemathesis
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, use_after_free
 
-# Rules that JSON Schema cannot state: one field against another, sizes in bytes, text at any depth, which characters
-# are printable, how a splitter cuts a text. Each rule is given by its field and the beginning of its message.
+# Rules of a request that JSON Schema cannot state: one field against another, sizes in bytes, text at any depth, which
+# characters are printable, how a splitter cuts a text. Each rule is given by its field and the beginning of its
+# message.
 UNSAYABLE = (
     ("chunk.overlapChars", "must be less than maxChars"),
     ("chunk.maxChars", "is too small: the input would need more than"),
@@ -46,8 +47,8 @@ UNSAYABLE_COMPATIBLE = (
     ("url", "must not have a host name that"),
 )
 
-# No schema can state which events a task has had, what is in a list, and that some cursors are only valid with all
-# tenants.
+# Paths on which HEAD may be refused for a rule that no schema can state: which events a task has had, what is in a
+# list, and that some cursors are only valid with all tenants.
 UNSAYABLE_OF_HEAD = frozenset(
     {
         "/api/tasks",
@@ -63,13 +64,13 @@ UNSAYABLE_OF_HEAD = frozenset(
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, object]) -> None:
-    """Send generated endpoints to a real receiver: an invented host does not exist, so its test would be 502."""
+    """Give each generated webhook endpoint a real receiver's URL, since the test of an invented host would be 502."""
     if case.operation.label == "POST /v1/webhook_endpoints" and _is_valid(case) and isinstance(case.body, dict):
         case.body["url"] = os.environ["FUZZ_RECEIVER"]
 
 
 def _is_valid(case: schemathesis.Case) -> bool:
-    """Whether schemathesis made a case that the API should accept."""
+    """Return whether schemathesis meant this generated request to be valid."""
     return case.meta is not None and case.meta.generation.mode == GenerationMode.POSITIVE
 
 
@@ -86,7 +87,7 @@ def sayable_data_acceptance(
     elif response.status_code == 422 and response.content:
         problem = response.json()
         problem = problem.get("error", problem)
-        # Whether a key was used for another request does not depend on the request's form.
+        # Whether an idempotency key was used for another request does not depend on the request's form.
         if problem["code"] == "idempotency_mismatch" or all(map(_is_unsayable, problem.get("errors", [{}]))):
             return None
     return positive_data_acceptance(ctx, response, case)

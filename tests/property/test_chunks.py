@@ -1,4 +1,4 @@
-"""Tests of the splitter with any text and any legal sizes."""
+"""Property tests of the splitter, with any text and any allowed sizes."""
 
 from itertools import pairwise
 
@@ -14,7 +14,7 @@ _MARKS = ["e\u0301", "\u0301", "👍🏽", "👩\u200d👩\u200d👧", "\u200d",
 _HEADINGS = ["# Head\n", "Chapter 3\n", "第三章\n", "Title\n===\n"]
 _PIECES = st.sampled_from([*_WORDS, *_BLANKS, *_MARKS, *_HEADINGS])
 _TEXTS = st.text(min_size=1, max_size=200) | st.lists(_PIECES, min_size=1, max_size=80).map("".join)
-# Texts for the second implementation, which knows neither headings nor other marks.
+# Texts for the second implementation, which knows neither headings nor other marks of a sentence's end.
 _DENSE_TEXTS = st.text("ab. 。」\n\r", min_size=1, max_size=120)
 _SPARSE_TEXTS = st.lists(
     st.sampled_from(["a" * 9, "b" * 20, "a", " ", ". ", "。", "」", "\n", "\r\n", "\n\n"]), min_size=1, max_size=40
@@ -27,7 +27,7 @@ _ROOMY = st.integers(2, 60).flatmap(lambda most: st.tuples(st.just(most), st.int
 @example("x", 1)
 @example("\r\n", 1)
 def test_without_overlap_the_chunks_partition_the_text(text: str, max_chars: int) -> None:
-    """Joined, the chunks are the text; each has at least one character and at most `max_chars`."""
+    """Without overlap the joined chunks are the text, and each chunk has 1 to `max_chars` characters."""
     parts = [text[chunk.start : chunk.end] for chunk in chunks(cuts(text, max_chars), 0)]
     assert "".join(parts) == text
     assert all(1 <= len(part) <= max_chars for part in parts)
@@ -35,7 +35,7 @@ def test_without_overlap_the_chunks_partition_the_text(text: str, max_chars: int
 
 @given(_TEXTS, _SIZES)
 def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: tuple[int, int]) -> None:
-    """A chunk starts `overlap` before the end of the previous one, adds text, and has at most `max_chars`."""
+    """A chunk begins `overlap` characters before the end of the previous one, adds text, and fits `max_chars`."""
     max_chars, overlap = sizes
     ends = cuts(text, max_chars, overlap)
     spans = chunks(ends, overlap)
@@ -51,14 +51,14 @@ def test_with_overlap_each_chunk_reaches_back_and_still_fits(text: str, sizes: t
 
 @given(_TEXTS, _SIZES)
 def test_the_same_text_and_sizes_give_the_same_cuts(text: str, sizes: tuple[int, int]) -> None:
-    """An equal copy of the text, for example from a database, gives equal cuts."""
+    """The splitter cuts an equal copy of a text, for example one from a database, at the same places."""
     copy = text.encode("utf-8").decode("utf-8")
     assert cuts(text, *sizes) == cuts(copy, *sizes)
 
 
 @given(_TEXTS, _SIZES)
 def test_the_limit_is_exact(text: str, sizes: tuple[int, int]) -> None:
-    """A limit of exactly the needed number of chunks is enough, and one less is refused."""
+    """A limit of exactly the needed number of chunks is accepted, and a limit one lower is refused."""
     ends = cuts(text, *sizes)
     assert cuts(text, *sizes, most=len(ends)) == ends
     with pytest.raises(TooManyChunks) as refusal:
@@ -69,13 +69,13 @@ def test_the_limit_is_exact(text: str, sizes: tuple[int, int]) -> None:
 @given(_TEXTS | st.text("a\r\n", min_size=1), _ROOMY)
 @example("a\r\nb", (2, 0))
 def test_crlf_stays_together(text: str, sizes: tuple[int, int]) -> None:
-    """If a chunk can take two new characters, no cut falls inside a CRLF."""
+    """If each chunk can take two new characters, the splitter cuts no CRLF in two."""
     assert all(text[end - 1 : end + 1] != "\r\n" for end in cuts(text, *sizes)[:-1])
 
 
 @given(_TEXTS, _SIZES)
 def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: tuple[int, int]) -> None:
-    """If a cut is between two characters without a boundary, its window had no white space."""
+    """The splitter cuts inside a word only if the window in which the cut may lie has no white space."""
     max_chars, overlap = sizes
     before = 0
     for end in cuts(text, max_chars, overlap)[:-1]:
@@ -88,7 +88,7 @@ def test_no_word_is_cut_where_white_space_lies_in_the_window(text: str, sizes: t
 
 @given(_DENSE_TEXTS | _SPARSE_TEXTS, _SIZES)
 def test_each_cut_is_the_one_that_a_naive_reading_of_the_rule_gives(text: str, sizes: tuple[int, int]) -> None:
-    """A second, slow implementation, which tries every place in the window, chooses the same cuts."""
+    """A slow second implementation of the splitter, which tries every place in the window, makes the same cuts."""
     max_chars, overlap = sizes
     before = 0
     for end in cuts(text, max_chars, overlap)[:-1]:
@@ -98,7 +98,7 @@ def test_each_cut_is_the_one_that_a_naive_reading_of_the_rule_gives(text: str, s
 
 @given(st.lists(st.sampled_from(["字", "e\u0301", "👍🏽", "👩\u200d👩\u200d👧"]), min_size=1, max_size=60).map("".join))
 def test_the_last_resort_parts_no_visible_character(text: str) -> None:
-    """Text without any boundary is cut only between whole characters: a base with its marks, modifiers and joiners."""
+    """Text without any boundary is cut only between whole visible characters: a base with its marks and joiners."""
     ends = cuts(text, 12)[:-1]
     assume(ends)
     for end in ends:
@@ -116,7 +116,7 @@ def _naive_cut(text: str, before: int, limit: int) -> int:
 
 
 def _naive_kind(text: str, place: int) -> int:
-    """Return 4 after a blank line, 3 after a line, 2 after a sentence, 1 after a blank, 0 elsewhere."""
+    """Return a boundary's kind: 4 after a blank line, 3 after a line, 2 after a sentence, 1 after a blank, else 0."""
     head, follower = text[:place], text[place : place + 1]
     if head[-1] in "\r\n" and head[-1] + follower != "\r\n":
         return 3 if head.splitlines()[-1].strip() else 4

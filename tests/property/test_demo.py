@@ -19,7 +19,7 @@ _TEXTS = st.text(min_size=1, max_size=300) | st.lists(_PIECES, min_size=1, max_s
 
 @given(_TEXTS)
 def test_any_text_gets_a_bounded_report(text: str) -> None:
-    """The demo never raises and always answers, and a second run gives the same."""
+    """The demo provider answers any text with a report of limited length, and the same text with the same report."""
     output = analysis(text)
     assert output.startswith("## ")
     assert 0 < len(output) <= 1000
@@ -28,14 +28,14 @@ def test_any_text_gets_a_bounded_report(text: str) -> None:
 
 @given(st.lists(_TEXTS, min_size=1, max_size=12))
 def test_a_merge_of_more_than_a_thousand_characters_shrinks(texts: list[str]) -> None:
-    """A merge of more than a thousand characters returns less than it got: only then can merging end."""
+    """A demo merge of more than a thousand characters gives a shorter text, so that merging ends."""
     joined = "\n\n".join(map(analysis, texts))
     assert len(analysis(joined)) < max(len(joined), 1000)
 
 
 @given(st.lists(st.text("ab .灯塔。", min_size=1, max_size=60), min_size=2, max_size=8))
 def test_a_merge_counts_every_part(texts: list[str]) -> None:
-    """The demo reads reports of any texts back completely: the merged figures are the sums."""
+    """A merge reads the demo's reports of any texts completely: its figures are the sums of theirs."""
     merged = analysis("\n\n".join(map(analysis, texts)))
     figures = [int(figure.replace(",", "")) for figure in re.findall("[0-9,]+", merged.rsplit("\n", 1)[-1])]
     assert figures[0] == sum(map(len, texts))
@@ -43,7 +43,10 @@ def test_a_merge_counts_every_part(texts: list[str]) -> None:
 
 
 def test_the_order_of_sets_does_not_show() -> None:
-    """Interpreters with different string hashes give the same report, because floats are added in a fixed order."""
+    """The demo's report does not depend on the interpreter's string hashes.
+
+    The demo adds floats in a fixed order, and not in the order of a set.
+    """
     script = "import sys; from src.inference.demo import analysis; print(ascii(analysis(sys.argv[1])))"
     text = " ".join(f"Word{n % 7} walks{n % 5} alone{n % 3} here{n % 11} with{n % 13}." for n in range(200))
     outputs = {

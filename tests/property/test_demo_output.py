@@ -1,4 +1,4 @@
-"""The demo provider's structured output, for any schema of the subset that some value fits."""
+"""The demo provider's structured output fits any schema of the supported subset, if some value fits it."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ _LISTED = st.none() | st.booleans() | st.integers(-5, 5) | st.sampled_from(["lam
 
 
 def _bounded(low: str, high: str, least: int, most: int) -> st.SearchStrategy[dict[str, Any]]:
-    """No bound, one, or two with some room between them."""
+    """Draw no bound, one of the two bounds, or both, with the lower one not above the upper one."""
     pairs = st.tuples(st.integers(least, most), st.integers(least, most)).map(sorted)
     return pairs.flatmap(
         lambda pair: st.sampled_from([{}, {low: pair[0]}, {high: pair[1]}, {low: pair[0], high: pair[1]}])
@@ -45,7 +45,7 @@ _LEAVES = st.one_of(
     ),
     st.lists(_LISTED, min_size=1, max_size=4).map(lambda values: {"enum": values}),
     _LISTED.map(lambda value: {"const": value}),
-    # A reference may lead into a circle, so it stands where a value may be without it.
+    # A reference may lead into a cycle, so it stands where null or an empty array can replace it.
     st.sampled_from(_DEFINED).map(lambda name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}),
     st.sampled_from(_DEFINED).map(lambda name: {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}),
 )
@@ -85,7 +85,7 @@ _SCHEMAS = st.builds(
 @settings(max_examples=300)
 @given(_SCHEMAS, st.text(max_size=80) | st.just(_TEXT))
 def test_any_schema_of_the_subset_is_met(schema: dict[str, Any], text: str) -> None:
-    """Whatever the text, the value is one that the schema allows, and a second run gives the same."""
+    """Whatever the text is, the demo's output fits the schema, and a second run gives the same output."""
     output = formed(schema, text)
     jsonschema.Draft202012Validator(schema, validate_formats=True).validate(json.loads(output))
     assert formed(schema, text) == output

@@ -1,4 +1,4 @@
-"""Tests of the numbering of events: whatever happens to a task and its streams, each event comes once."""
+"""Property tests of the numbering of a task's events: each event comes once, whatever happens to task and streams."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,19 +14,19 @@ CHUNKS = 5
 
 @dataclass(frozen=True)
 class Row:
-    """What a database knows about a task: its state, and which chunks have an output."""
+    """What the database knows about a task: its state, and which chunks have an output."""
 
     state: State = State(0, Status.PENDING, False)  # noqa: RUF009 - it never changes
     done: frozenset[int] = field(default_factory=frozenset)
 
     @property
     def ready(self) -> int:
-        """Count the chunks with an output before the first gap."""
+        """Count the chunks with an output before the first chunk without one."""
         return next(index for index in range(CHUNKS + 1) if index not in self.done)
 
 
 def moved(row: Row, name: str, chunk: int) -> Row:
-    """Return the row after one step of the state machine, if the row allows the step.
+    """Return the row after one step of the state machine, or the same row if the step is not allowed.
 
     The step `progress` gives a chunk its output.
     """
@@ -45,7 +45,7 @@ histories = st.lists(steps, max_size=40)
 
 
 def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
-    """Return all states of the database, in order."""
+    """Return all states of the database during these steps, in order."""
     rows = [Row(), moved(Row(), "claim", 0)]
     for name, chunk in history:
         rows.append(moved(rows[-1], name, chunk))
@@ -53,7 +53,7 @@ def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
 
 
 def look(place: EventPlace | None, row: Row, at_once: int) -> list[TaskEvent]:
-    """Return the events that a stream finds if each read returns at most so many outputs."""
+    """Return the events that a stream finds now, if one read returns at most `most` outputs."""
     found: list[TaskEvent] = []
     while True:
         seen = 0 if place is None else place.chunks
@@ -66,9 +66,9 @@ def look(place: EventPlace | None, row: Row, at_once: int) -> list[TaskEvent]:
 
 
 def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozenset()) -> list[TaskEvent]:
-    """Follow a task through all its states.
+    """Follow a task through all its states, and return the events that a client receives.
 
-    The stream is cut after the given numbers of events, and the rest is lost.
+    The stream breaks off after the given numbers of events, and the events after each break are lost.
     """
     received: list[TaskEvent] = []
     for row in rows:
@@ -84,7 +84,10 @@ def follow(rows: Sequence[Row], at_once: int = 16, cuts: frozenset[int] = frozen
 def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
     history: list[tuple[str, int]], at_once: int, cuts: set[int]
 ):
-    """Chunks come in the order of the text, each exactly once, over all generations. Ids rise."""
+    """Over all generations and interruptions a client gets each chunk exactly once, in the order of the text.
+
+    The ids of the events ascend.
+    """
     rows = rows_of(history)
     received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)
     chunks = [event.chunk for event in received if event.chunk is not None]
@@ -99,7 +102,7 @@ def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
 
 @given(histories, st.integers(1, 4), st.integers(0, 40))
 def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[str, int]], at_once: int, cut: int):
-    """Within a generation a client that was away sees the same events and ids as one that was there."""
+    """Within a generation a client that was away gets the same events and ids as one that was always there."""
     rows = rows_of([step for step in history if step[0] != "retry"])
     whole = follow(rows)
     kept = whole[:cut]
@@ -110,7 +113,10 @@ def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[
 
 @given(histories)
 def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
-    """A stream that is opened after the end sends the finished chunks of the text's beginning, and then the status."""
+    """The stream of an ended task sends its finished chunks up to the first gap, and then the final status.
+
+    No event follows the final status.
+    """
     row = rows_of(history)[-1]
     told = follow([row])
     if row.state.status.terminal:
@@ -122,7 +128,7 @@ def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
 
 @given(histories)
 def test_every_id_is_known_again(history: list[tuple[str, int]]):
-    """Each id names one place in the stream, and later states of the task accept the id."""
+    """Each event id names one place in a task's stream, and every later state of the task accepts the id."""
     rows = rows_of(history)
     received: list[TaskEvent] = []
     for row in rows:
@@ -134,7 +140,7 @@ def test_every_id_is_known_again(history: list[tuple[str, int]]):
 
 @given(st.integers(0, 9), st.integers(0, 3 * CHUNKS + 9), histories)
 def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, history: list[tuple[str, int]]):
-    """An id is refused if its generation, its output or its end does not exist yet."""
+    """An event id is refused if the task has not yet had its generation, its output or its end."""
     row = rows_of(history)[-1]
     place = place_of(f"{generation}-{number}")
     assert place is not None
@@ -146,14 +152,17 @@ def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, histo
 
 @given(st.text(max_size=12) | st.from_regex(r"[0-9]{0,10}-[0-9]{0,10}", fullmatch=True))
 def test_whatever_is_no_id_is_none(text: str):
-    """Only two numbers in their shortest form are a valid id."""
+    """An event id is valid only if it is two numbers in their shortest form."""
     place = place_of(text)
     assert place is None or place.id == text
 
 
 @given(st.sets(st.integers(0, CHUNKS - 1)), st.integers(0, CHUNKS), st.integers(0, 30))
 def test_a_gap_takes_its_chunks_place(gaps: set[int], ready: int, cut: int):
-    """Each place has one event, a chunk or a gap. A stream that is cut goes on with the same events."""
+    """At the place of a chunk a stream has exactly one event, either the chunk's or a gap's.
+
+    A stream that was interrupted continues with the same events, gaps included.
+    """
     state = State(0, Status.COMPLETED, True)
     whole = list(events(None, state, ready, all_ready=True, gaps=gaps))
     shown = [event for event in whole if event.status is None]

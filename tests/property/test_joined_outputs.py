@@ -1,4 +1,4 @@
-"""Joining valid outputs gives a valid result: of every schema that a plan accepts, with every choice of rules."""
+"""If a join plan accepts a schema with its rules, joining valid outputs gives a value that the schema allows."""
 
 import random
 from typing import Any
@@ -17,10 +17,13 @@ NUMBERS, BOOLEANS = ("sum", "min", "max", "first"), ("any", "all", "last")
 
 
 class JoinableDraws(SchemaDraws):
-    """Draws schemas whose outputs can be joined, with rules. Some properties are optional, some may be null."""
+    """Draws schemas with join rules, whose outputs can be joined.
+
+    In the drawn schemas some properties are optional, and some may be null.
+    """
 
     def joinable(self) -> tuple[dict[str, Any], dict[str, str]]:
-        """Draw a schema and its rules."""
+        """Draw a schema and the join rules for its fields."""
         self._refs = ["#/$defs/A"]
         self.rules: dict[str, str] = {}
         schema = self._fields("", 2)
@@ -60,14 +63,14 @@ class JoinableDraws(SchemaDraws):
 
 
 def valid_values(draws: SchemaDraws, schema: dict[str, Any], most: int) -> list[dict[str, Any]]:
-    """Draw values until some are valid."""
+    """Draw values, and return up to `most` of those that the schema allows."""
     parsed = parse_schema(schema, strict=False)
     drawn = (draws.value(schema, schema) for _ in range(40))
     return [value for value in drawn if not faults_of(parsed, value)][:most]
 
 
 def test_joined_outputs_are_valid() -> None:
-    """Schemas and rules are made to be joinable: every plan is accepted, and every result is valid."""
+    """For schemas and rules drawn to be joinable, every join plan is accepted and every joined value is valid."""
     start = random.randrange(10**9)
     joined = 0
     for seed in range(start, start + SCHEMAS):
@@ -87,7 +90,7 @@ def test_joined_outputs_are_valid() -> None:
 
 
 def test_what_any_plan_accepts_is_valid() -> None:
-    """Schemas of all kinds, with rules at random: a plan is refused, or what it gives is valid."""
+    """For schemas and rules at random, either the join plan is refused, or the joined value is valid."""
     start = random.randrange(10**9)
     joined = refused = 0
     for seed in range(start, start + SCHEMAS):

@@ -1,8 +1,8 @@
-"""Tests of joining repeated requests: with lost answers, lost requests, and writes that land late.
+"""Property tests of joining a client's repeated requests, with lost answers, lost requests and late writes.
 
-Several clients send the same request as the SDKs do: up to three times, with a count, until they have an answer. The
-test draws what happens to each sending. Once all writes have landed, there are no more tasks than clients. The only
-exception is a write that lands late among several equal requests.
+Several clients send the same request as SDKs do: up to three times, with a retry count, until an answer comes. The test
+draws what happens to each send of a request. Once all writes have landed, there are no more tasks than clients. The
+only exception is a write that lands late among several equal requests.
 """
 
 from collections import Counter
@@ -30,8 +30,8 @@ from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import LEASE_MS, START_MS, new_task
 
-# What happens to a request: an answer comes; the answer is lost; the request is lost; its write lands at the next
-# `land`, after its Worker has died.
+# What may happen to a request: its answer arrives; its answer is lost; the request is lost; its Worker dies, and its
+# write lands at the next `land`.
 Fate = Literal["answered", "lost", "never", "late"]
 SENDINGS_MOST = 3
 LAND = -1
@@ -39,12 +39,12 @@ WINDOW_MS = 1_000_000
 
 fates: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never", "late", "late"))
 in_time: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never"))
-# The client of the next request and what happens to it; or LAND.
+# A step of a script: a client, and what happens to its next request; or LAND.
 events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
 
 
 class Deployment:
-    """A store, and its clients by number. Each request is sent a second after the previous one."""
+    """A store, and the clients that send to it, by number. Each send comes a second after the previous one."""
 
     def __init__(self) -> None:
         self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
@@ -52,12 +52,12 @@ class Deployment:
         self.database = SqliteD1(now_ms=lambda: self.now_ms)
         self.store = TaskStore(Database(self.database, Meter()))
         self.sent: Counter[int] = Counter()
-        self.came: set[int] = set()  # The clients whose requests have arrived.
+        self.came: set[int] = set()  # The clients of which at least one request has arrived.
         self.told: dict[int, str] = {}  # The answers, by client.
         self._made = 0
 
     def close(self) -> None:
-        """Close it."""
+        """Close the database."""
         self.loop.close()
         self.database.close()
 
@@ -88,7 +88,7 @@ class Deployment:
             self.told[client] = outcome.task_key if isinstance(outcome, Replayed) else key
 
     def land(self) -> None:
-        """Let the writes that are on their way land."""
+        """Let all late writes land now."""
         self.loop.run_until_complete(self.database.land())
 
     def tasks(self) -> list[str]:
@@ -98,7 +98,7 @@ class Deployment:
 
 @contextmanager
 def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
-    """Play a script of requests, and then let all writes land."""
+    """Play a script of sends, and then let all late writes land."""
     deployment = Deployment()
     for client, fate in script:
         if client == LAND:
@@ -113,7 +113,7 @@ def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
 @given(st.lists(st.tuples(st.integers(0, 2), in_time), max_size=14))
 @settings(max_examples=150, deadline=None)
 def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
-    """However requests and answers are lost, there is at most one task for each client that reached the Worker."""
+    """However many requests and answers are lost, there is at most one task for each client that reached the Worker."""
     with played(script) as deployment:
         assert len(deployment.tasks()) <= len(deployment.came)
 
@@ -121,11 +121,10 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 @given(events)
 @settings(max_examples=150, deadline=None)
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
-    """Among equal requests sent at once, a late write may find its place taken by another request.
+    """A late write may find that another client's equal request has joined the task that it was to join.
 
-    Then the late write makes an additional task.
-
-    Each task that a client was answered with exists, at least one task exists, and each row has a task.
+    A late write makes an additional task if another client's equal request has taken its task. After a late landing,
+    too, each task that a client was answered with exists, at least one task exists, and each row has a task.
     """
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:
@@ -140,7 +139,7 @@ def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tu
 @given(st.lists(st.tuples(st.sampled_from((LAND, 0)), fates), max_size=8))
 @settings(max_examples=100, deadline=None)
 def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
-    """A client that is alone has exactly one task once any of its requests arrived, and is answered with it."""
+    """A single client has exactly one task once any of its requests has arrived, and is answered with this task."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == len(deployment.came)
 
@@ -148,12 +147,12 @@ def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(("answered", "lost"))), max_size=12))
 @settings(max_examples=100, deadline=None)
 def test_where_only_answers_are_lost_each_wish_is_a_task(script: list[tuple[int, Fate]]) -> None:
-    """If every request arrives, no case is ambiguous: there are exactly as many tasks as clients."""
+    """If every request arrives, there are exactly as many tasks as clients, however many answers are lost."""
     with played(script) as deployment:
         assert len(deployment.tasks()) == len(deployment.came)
 
 
-# Parts of the statements, each with a script in which two tasks of one request show that the part is missing.
+# Parts of the joining statements, each with a script in which one request makes two tasks if the part is missing.
 LATE: list[tuple[int, Fate]] = [(0, "late"), (0, "answered"), (LAND, "late")]
 LOST: list[tuple[int, Fate]] = [(0, "lost"), (0, "answered")]
 ABLATIONS = [
@@ -167,7 +166,10 @@ ABLATIONS = [
 def test_without_a_part_of_it_tasks_are_doubled(
     monkeypatch: pytest.MonkeyPatch, name: str, part: str, instead: str, script: list[tuple[int, Fate]]
 ) -> None:
-    """Each part of joining is needed: the same script makes one task with the part and two without."""
+    """Each tested part of the joining statements is needed.
+
+    For each part of the joining statements a script makes one task with the part, and two tasks without it.
+    """
     with played(script) as deployment:
         assert len(deployment.tasks()) == 1
     whole: Statement = getattr(sql, name)
@@ -179,7 +181,7 @@ def test_without_a_part_of_it_tasks_are_doubled(
 
 
 class _Tolerant:
-    """A statement that lacks a part of its text, and perhaps one parameter."""
+    """A statement from which a part of the text, and perhaps one parameter, has been removed."""
 
     def __init__(self, without: Statement) -> None:
         self._without = without

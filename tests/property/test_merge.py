@@ -1,4 +1,4 @@
-"""Tests of merging: each level is strictly smaller, each call fits, and no text is silently dropped."""
+"""Property tests of merging: each level is smaller than the one below, each call fits, and no text is lost silently."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +11,7 @@ OUTPUTS = st.lists(st.text(min_size=1, max_size=40) | st.integers(1, 6000).map("
 
 @given(OUTPUTS, st.integers(1, 10_000).map(merge_chars))
 def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], most: int):
-    """However long the outputs are, a level has at most half the calls of the previous one, each within its size."""
+    """A merge level has at most half as many calls as outputs, however long these are, and each call fits its size."""
     groups = merge_groups(outputs, most)
     assert 1 <= len(groups) <= len(outputs) / 2
     assert all(len(group) <= most for group in groups)
@@ -19,19 +19,22 @@ def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], m
 
 @given(OUTPUTS, st.integers(1, 10_000).map(merge_chars))
 def test_the_same_outputs_make_the_same_level(outputs: list[str], most: int):
-    """A resumed task plans the same levels: the plan is a function of the outputs."""
+    """The plan of a merge level depends only on the outputs, so a resumed task plans the same levels."""
     assert merge_groups(outputs, most) == merge_groups(list(outputs), most)
 
 
 @given(st.lists(st.text("abc", min_size=1, max_size=20), min_size=2, max_size=40))
 def test_what_fits_is_kept_whole_and_in_order(outputs: list[str]):
-    """Short outputs are passed to the merge call whole and in order."""
+    """Outputs that fit into one merge call are passed to it whole and in order."""
     groups = merge_groups(outputs, MERGE_CHARS_LEAST)
     assert "\n\n".join(groups) == "\n\n".join(outputs)
 
 
 def test_long_outputs_share_a_call_and_are_marked():
-    """If two outputs do not fit into one call together, each is shortened to a fair share. A short one stays whole."""
+    """If two outputs are too long for one merge call, each is shortened to its fair share and marked as shortened.
+
+    A short output stays whole.
+    """
     (group,) = merge_groups(["short", "y" * 5000], 2000)
     short, long = group.split("\n\n")
     assert short == "short"

@@ -1,4 +1,4 @@
-"""Reading an output never turns it into another value: the same value in all disguises, or a refusal."""
+"""Reading a model's output gives the same value in all disguises, or a refusal, and never another value."""
 
 import json
 import random
@@ -39,14 +39,14 @@ TRAPS = (
 
 
 class Disguises:
-    """Draws values and their disguises from one seed."""
+    """Draws JSON objects and their disguises, such as prose or a fence around them, from one seed."""
 
     def __init__(self, seed: int) -> None:
         self.draws = SchemaDraws(seed)
         self.random: random.Random = self.draws.random
 
     def value(self) -> dict[str, Any]:
-        """Draw an object with texts in it that look like disguises."""
+        """Draw an object whose texts look like disguises."""
         drawn = {
             f"{name}{index}": self.draws.loose(2)
             for index, name in enumerate(("a", '"', "{", "名")[: self.random.randrange(5)])
@@ -56,7 +56,7 @@ class Disguises:
         return drawn
 
     def written(self, value: Any, commas: float) -> str:
-        """Write a value as JSON with random blanks, and with a comma before some closing brackets."""
+        """Write a value as JSON with random blanks, and with a trailing comma before some closing brackets."""
         blank = self.random.choice(("", "", " ", "\n  ", "\t"))
         if isinstance(value, dict | list) and value:
             ends = "{}" if isinstance(value, dict) else "[]"
@@ -70,7 +70,7 @@ class Disguises:
         return json.dumps(value, ensure_ascii=self.random.random() < 0.5)
 
     def disguised(self, text: str) -> str:
-        """Put thoughts, prose, a fence or a byte order mark around a text."""
+        """Put thoughts, prose, a fence or a byte order mark around a JSON text."""
         if self.random.random() < 0.4:
             text = f"```{self.random.choice(('json', '', 'JSON'))}\n{text}\n```"
         if self.random.random() < 0.4:
@@ -85,12 +85,15 @@ class Disguises:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same, types of numbers included."""
+    """Return whether two values are the same, types of numbers included."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def test_a_disguised_object_is_read_as_it_is() -> None:
-    """Every combination of disguises gives the value, and says whether something was taken away."""
+    """An object in any combination of disguises is read as the same value.
+
+    `repaired` says whether the text was more than JSON.
+    """
     start = random.randrange(10**9)
     repaired = 0
     for seed in range(start, start + OUTPUTS):
@@ -111,7 +114,10 @@ def test_a_disguised_object_is_read_as_it_is() -> None:
 
 
 def test_a_cut_gives_the_same_value_or_none() -> None:
-    """A disguised object is cut at each character. No cut gives another value."""
+    """A disguised object whose text is cut after any character is refused, or read as the same value.
+
+    No cut gives another value.
+    """
     start = random.randrange(10**9)
     given = 0
     for seed in range(start, start + OUTPUTS // 10):
@@ -126,7 +132,10 @@ def test_a_cut_gives_the_same_value_or_none() -> None:
 
 
 def test_two_objects_are_refused() -> None:
-    """With two objects the choice would be a guess, whatever stands between them, and if the second one is cut off."""
+    """A text with two objects is refused, since a choice between them would be a guess.
+
+    A text with two objects is refused whatever stands between them, and even if the second object is cut off.
+    """
     start = random.randrange(10**9)
     for seed in range(start, start + OUTPUTS):
         drawn = Disguises(seed)

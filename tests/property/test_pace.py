@@ -1,4 +1,4 @@
-"""Tests of the limit on writes: whatever fails, there are no more writes than the finished work allows."""
+"""Property tests of the limit on a run's writes: whatever fails, their number is bounded by work and time."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,10 +18,10 @@ EVENTS = st.lists(
 
 @given(events=EVENTS, first=st.sampled_from([limits.WRITES_AT_FIRST, limits.WRITES_AT_FIRST_IDLE]))
 def test_writes_are_bounded_by_work_and_time(events: list[tuple[str, float]], first: int):
-    """A run may write at most twice for each ended call, twice a minute, and a few times at the start.
+    """A run may write twice for each call that has ended, twice a minute, and a few times at its start.
 
-    The run in this test writes whenever the limit allows it. The run never waits longer than half a minute for its next
-    write.
+    The run in this test writes whenever the limit on writes allows it. The run never waits longer than half a minute
+    for its next write.
     """
     now, ended, writes = 1_000.0, 0, 0
     bucket = WriteBucket(first, now)

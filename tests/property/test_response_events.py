@@ -1,4 +1,4 @@
-"""Tests of the numbering of `/v1`'s events: the list only grows at its end, whatever happens to the response."""
+"""Property tests of the numbering of `/v1`'s events: whatever happens to a response, its list of events only grows."""
 
 from itertools import pairwise
 
@@ -13,14 +13,14 @@ ENDS = st.sampled_from([Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 
 @st.composite
 def lives(draw: st.DrawFn) -> list[ResponseProgress]:
-    """Draw the successive states of a response, from its submission to its end."""
+    """Draw the successive states of one response, from its submission to its end."""
     end, deltas = draw(ENDS), draw(st.integers(0, 6))
     started = bool(deltas) or end is Status.COMPLETED or draw(st.booleans())
     life = [ResponseProgress(Status.PENDING, False, 0)]
     if started:
         life += [ResponseProgress(Status.PROCESSING, True, known) for known in range(deltas + 1)]
     deltas = max(deltas, 1) if end is Status.COMPLETED else deltas
-    # A read may see the end before it sees all of the text.
+    # A read may find the response's end before the read finds all of its text.
     life += [
         ResponseProgress(end, started, known, all_known=False)
         for known in draw(st.sets(st.integers(life[-1].deltas, deltas)))
@@ -35,14 +35,14 @@ def whole(standing: ResponseProgress) -> list[ResponseEvent]:
 
 @given(lives())
 def test_what_was_told_stays_as_it_was(life: list[ResponseProgress]):
-    """The events of each state begin with those of the previous one, number for number."""
+    """The events of each state of a response begin with the events of its previous state, with the same numbers."""
     for earlier, later in pairwise(life):
         assert whole(later)[: earlier.length] == whole(earlier)
 
 
 @given(lives(), st.lists(st.integers(0, 3), max_size=12))
 def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponseProgress], taken: list[int]):
-    """A client that read the events up to any state and continues after them gets the whole list."""
+    """A client that stops after any event and resumes there later gets each event of the response once."""
     received: list[ResponseEvent] = []
     for standing, most in zip(life, taken, strict=False):
         received += list(response_events(standing, len(received)))[:most]
@@ -53,7 +53,10 @@ def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponsePr
 
 @given(lives())
 def test_the_list_is_openai_s(life: list[ResponseProgress]):
-    """The events have OpenAI's order, and the text of a response is done only if the response has completed."""
+    """A response's events have OpenAI's order.
+
+    The text has a `done` event only if the response has completed.
+    """
     end, kinds = life[-1], [event.kind for event in whole(life[-1])]
     assert kinds[:2] == [ResponseEventKind.CREATED, ResponseEventKind.QUEUED]
     assert kinds.count(ResponseEventKind.DELTA) == end.deltas

@@ -1,6 +1,7 @@
-"""Our checker of JSON Schema agrees with `jsonschema`, on random schemas of the subset and random and mutated values.
+"""onceover's checker of JSON Schema agrees with `jsonschema` on random schemas of the subset and random values.
 
-Decision 0049 lists the differences: `multipleOf` of decimals, and formats that `jsonschema` hardly checks.
+Decision 0049 says where they differ, which is in `multipleOf` of decimals and in formats that `jsonschema` hardly
+checks.
 """
 
 import importlib
@@ -23,12 +24,12 @@ Oracle: Any = jsonschema.Draft202012Validator
 
 VALUES_EACH = 10  # of a schema
 SCHEMAS = sized(quick=60, test=300, campaign=7_000)
-# jsonschema takes more for these than their standards do. It takes all that we take.
+# `jsonschema` accepts every string of these formats that onceover accepts.
 LENIENT = {"duration", "email", "hostname", "uuid"}
 
 
 def exact_multiple(_validator: Any, divisor: float, value: Any, _schema: Any) -> Any:
-    """`multipleOf` in exact arithmetic on numbers as they are written, by other means than ours."""
+    """Check `multipleOf` in exact decimal arithmetic, by another method than onceover's checker."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         quotient = Fraction(Decimal(repr(value))) / Fraction(Decimal(repr(divisor)))
         if quotient.denominator != 1:
@@ -36,7 +37,7 @@ def exact_multiple(_validator: Any, divisor: float, value: Any, _schema: Any) ->
 
 
 def oracle(schema: dict[str, Any]) -> Any:
-    """The oracle, with exact multiples, and our formats where its own are lenient."""
+    """Return `jsonschema`'s validator with exact `multipleOf`, and onceover's formats where its own are lenient."""
     formats = jsonschema.FormatChecker(formats=())
     formats.checkers = dict(Oracle.FORMAT_CHECKER.checkers)
     for name in LENIENT:
@@ -46,7 +47,10 @@ def oracle(schema: dict[str, Any]) -> Any:
 
 
 def parsed_unless_idle(schema: dict[str, Any]) -> OutputSchema | None:
-    """Compile a drawn schema. Only a cycle without progress is a reason to refuse it."""
+    """Compile a drawn schema, or return None if it has a cycle without progress.
+
+    No other reason for a refusal is allowed.
+    """
     try:
         return parse_schema(schema, strict=False)
     except SchemaRefused as refusal:
@@ -56,7 +60,7 @@ def parsed_unless_idle(schema: dict[str, Any]) -> OutputSchema | None:
 
 
 def stands(value: Any, pointer: str) -> bool:
-    """Whether the value has something at a pointer, or an object where a property is missing."""
+    """Return whether the value has something at this pointer, or an object that lacks this property."""
     tokens = tokens_of(pointer)
     assert tokens is not None
     for token in tokens[:-1]:
@@ -66,7 +70,10 @@ def stands(value: Any, pointer: str) -> bool:
 
 @pytest.mark.timeout(1_200)
 def test_it_agrees_with_jsonschema() -> None:
-    """A value is valid for both or for neither, and each fault is at a place of the value."""
+    """onceover's checker and `jsonschema` call the same values valid.
+
+    Each fault that onceover reports is at a place of the value.
+    """
     pairs = valid = 0
     start = random.randrange(10**9)
     for seed in range(start, start + SCHEMAS):
@@ -91,7 +98,10 @@ def test_it_agrees_with_jsonschema() -> None:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_formats_agree(name: str) -> None:
-    """Mutated strings of a format: what we take jsonschema takes, and if it is not lenient, nothing else."""
+    """`jsonschema` accepts each randomly changed string of a format that onceover accepts.
+
+    For formats outside `LENIENT`, `jsonschema` accepts exactly the strings that onceover accepts.
+    """
     own, other = FORMATS[name], Oracle({"format": name}, format_checker=Oracle.FORMAT_CHECKER)
     seed = random.randrange(10**9)
     drawn = random.Random(seed)
@@ -124,13 +134,19 @@ def test_formats_agree(name: str) -> None:
     ],
 )
 def test_jsonschema_takes_what_the_standards_refuse(name: str, text: str) -> None:
-    """The differences in formats, one of each kind. If jsonschema mends one, it goes from here and from `LENIENT`."""
+    """`jsonschema` accepts these strings, which the formats' standards and onceover refuse.
+
+    If a version of `jsonschema` mends one, it must be removed here and from `LENIENT`.
+    """
     assert Oracle({"format": name}, format_checker=Oracle.FORMAT_CHECKER).is_valid(text)
     assert not FORMATS[name](text)
 
 
 def test_jsonschema_divides_floats() -> None:
-    """0.3 is three times 0.1. The quotient of the floats is not 3."""
+    """0.3 is three times 0.1.
+
+    `jsonschema` refuses 0.3 as a multiple of 0.1, since the quotient of the floats is not 3; onceover accepts it.
+    """
     schema = {"type": "object", "properties": {"a": {"multipleOf": 0.1}}}
     assert not Oracle(schema).is_valid({"a": 0.3})
     assert not faults_of(parse_schema(schema, strict=False), {"a": 0.3})

@@ -1,4 +1,4 @@
-"""A search of the list finds what a plain filter over all tasks finds, whatever the names and whatever is sought."""
+"""A search of the list finds the same tasks as a plain filter over all tasks, for any names and any searched text."""
 
 import string
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ from src.store.records.pages import ListFilter, folded, span
 from tests.support.store_bench import RETENTION_MS, START_MS, StoreBench, outputs
 
 DEFAULT_MODEL = "usual"
-# Letters with and without case, of one byte and of several, wildcards, quotes, and what SQL and JSON treat specially.
+# Letters in both cases and without case, of one byte and of several, wildcards, quotes, and characters special to SQL
+# and JSON.
 LETTERS = st.sampled_from("aAbBzZéÉßıİ😀報 %_'\"\\:*-0f7\n")
 NAMES = st.text(LETTERS, max_size=6)
 METADATA = st.dictionaries(
@@ -78,7 +79,7 @@ def write(bench: StoreBench, tasks: Sequence[dict[str, Any]]) -> list[dict[str, 
 
 
 def plainly(task: dict[str, Any], sought: dict[str, Any]) -> bool:
-    """Whether a task is one of those that are sought, written without the store."""
+    """Return whether a search should find this task, computed without the store."""
     status = {None: "pending", "failed": "failed", "completed": "completed"}[task["end"]]
     code = "model_refused" if task["end"] == "failed" else None
     texts = [task["metadata"].get(name) for name in ("name", "title", "label")] + [task["line"]]
@@ -102,7 +103,7 @@ def plainly(task: dict[str, Any], sought: dict[str, Any]) -> bool:
 def test_a_search_is_a_plain_filter(
     tasks: list[dict[str, Any]], sought: dict[str, Any], most: int, walk_most: int
 ) -> None:
-    """All pages together have each task that is sought once, newest first, however short the walk of a page."""
+    """All pages of a search have each matching task once, newest first, however few tasks a page scans."""
     with ExitStack() as stack:
         bench = StoreBench()
         stack.callback(bench.database.close)

@@ -1,4 +1,4 @@
-"""Tests of segments: packed outputs come back unchanged, whatever they contain and however they are split."""
+"""Property tests of segments: packed outputs come back unchanged, however they are split into pieces."""
 
 from itertools import accumulate
 
@@ -10,7 +10,7 @@ from src.core import limits
 from src.store.records.claims import CallKey, Output
 from src.store.records.segments import Piece, pieces, unpack
 
-# Texts have no lone surrogates, because replies have none (`inference.replies`).
+# These texts have no lone surrogates, because `inference.replies` replaces them in every reply.
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 whole = st.integers(0, 2**53 - 1)
 outputs = st.lists(
@@ -30,7 +30,7 @@ tries = st.lists(st.integers(0, 12), max_size=4)
 
 @pytest.fixture(params=[20, 200, limits.PIECE_BYTES_MOST], autouse=True)
 def bytes_most(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Draw limits for a piece: the size of one output, of some outputs, and production's size."""
+    """Draw the size limit of a piece: the size of one output, that of some outputs, or production's limit."""
     monkeypatch.setattr(limits, "PIECE_BYTES_MOST", request.param)
 
 
@@ -40,7 +40,7 @@ def _tries(told: list[Output], sizes: list[int]) -> list[int]:
 
 @given(told=outputs, sizes=tries)
 def test_what_is_packed_comes_back(told: list[Output], sizes: list[int]):
-    """The pieces of each level, one after the other, give the level's outputs in order, and `places` names them."""
+    """The joined pieces of a level hold the level's outputs in order, and `places` names the outputs of each piece."""
     made = pieces(told, _tries(told, sizes))
     for level in range(3):
         mine = [output for output in told if output.key.level == level]
@@ -52,7 +52,10 @@ def test_what_is_packed_comes_back(told: list[Output], sizes: list[int]):
 
 @given(told=st.lists(outputs, min_size=1, max_size=4))
 def test_a_later_try_has_the_pieces_of_each_earlier_one(told: list[list[Output]]):
-    """A repeated write with more outputs begins with the same pieces, so a piece's number identifies it."""
+    """If a write is tried again with more outputs, its first pieces are the same as in the earlier try.
+
+    A piece's number therefore identifies the piece.
+    """
     counts = list(accumulate(map(len, told)))
     everything = [output for some in told for output in some]
     made: list[Piece] = []

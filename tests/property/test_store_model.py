@@ -1,4 +1,4 @@
-"""Tests of the store against a model: after any sequence of transitions, SQL and plain Python have the same tasks."""
+"""Property tests of the store: after any sequence of transitions the database and a Python model agree."""
 
 import asyncio
 import copy
@@ -69,7 +69,8 @@ steps = st.one_of(
     st.builds(Release, delays, st.sampled_from([0, LEASE_MS])),
     st.builds(Fail, st.sampled_from([0, RETENTION_MS]), failures),
 )
-# Mostly the answer comes. Sometimes the first call fails, before or after the commit, and the store sends it again.
+# Mostly the answer comes. Sometimes a method's first D1 call fails, before or after its commit, and the store sends it
+# again.
 faults = st.sampled_from([None] * 6 + ["before", "after"])
 positions = st.sampled_from([set(), {0}, {1}, {2}, {0, 1}, {1, 2}, {0, 1, 2}])
 pauses = st.sampled_from([1, 500, EARLY_MS, LEASE_MS // 2, LEASE_MS - 1, LEASE_MS, LEASE_MS + 1, RETENTION_MS, DAY_MS])
@@ -79,7 +80,7 @@ bounds = st.fixed_dictionaries(
         "max_calls": st.sampled_from([None, None, 1, 2, 3, 5]),
     }
 )
-# Most submissions here, as in the API, have no conditions.
+# As in the API, most of these submissions have no conditions.
 conditions = st.one_of(
     st.just(UNCONDITIONAL),
     st.builds(
@@ -119,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.database.close()
 
     def lose(self, fault: str, reads: int = 0) -> None:
-        """Make a call fail after this many calls that succeed, before or after its commit."""
+        """Make a D1 call fail, before or after its commit, once this many calls have succeeded."""
         if fault == "after":
             self.database.fail(NETWORK_LOST, "after", passing=reads)
         else:
@@ -132,12 +133,12 @@ class StoreMachine(RuleBasedStateMachine):
         model: Callable[[], Any],
         reads: int = 0,
     ) -> tuple[T, Any]:
-        """Call the store and the model, and return both results.
+        """Call the same method of the store and of the model, and return both results.
 
-        After a lost answer the store sends its call again, so the model applies it twice; the second time has no
+        After a lost answer the store sends its write again, so the model applies it twice, and the second time has no
         effect.
 
-        `reads` is how many calls the store makes before the one that writes.
+        `reads` is how many D1 calls the store makes before the one that writes.
         """
         if fault is not None:
             self.lose(fault, reads)
@@ -172,7 +173,7 @@ class StoreMachine(RuleBasedStateMachine):
             self._insert(task_key, fault)
 
     def _insert(self, task_key: TaskKey, fault: str | None) -> Any:
-        """Write a task. If a task is sent again and then not accepted, it is withdrawn."""
+        """Insert a task; if its write was repeated and the task is not accepted, withdraw it."""
         new, on = self.submitted[task_key]
         given, expected = self.both(
             fault,
@@ -208,7 +209,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(target=workers, worker=workers, fault=faults)
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
-        """Claim a task again as the same holder, perhaps much later: the holder gets its old claim, or a new one."""
+        """Claim a task again as the same holder, perhaps much later.
+
+        The holder gets its old claim, or a new one if another worker has had the task since.
+        """
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}
         return self._claim(worker.claim.task_key, worker.holder, fault, **wish)
@@ -228,7 +232,7 @@ class StoreMachine(RuleBasedStateMachine):
         places = range(first, first + max(wish["announce"], WINDOW_CHARS_MOST))
         assert (given.window.chunks, given.window.text) == expected.window(places)
         assert not (given.refused and given.announced) or (task_key, given.fence) in self.claims
-        # A claim has one worker, and this worker knows more than the database.
+        # Each claim has one worker, which knows more than the database about its calls.
         if (task_key, given.fence) in self.claims:
             return multiple()
         self.claims.add((task_key, given.fence))
@@ -274,7 +278,7 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(step, Finish) and worker.merges and worker.total > 1:
             step = Finish(step.retention_ms, 1)
         if isinstance(step, Continue) and not progress.in_flight:
-            step = step._replace(room_bytes=0)  # a worker reserves storage only for calls that it may make
+            step = step._replace(room_bytes=0)  # a worker reserves storage only if it may make calls
         claim = worker.claim
         given, expected = self.both(
             fault,
@@ -309,7 +313,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, level=st.integers(0, 1), first=st.integers(0, 2), last=st.integers(0, 2))
     def outputs_of_a_level(self, worker: Worker, level: int, first: int, last: int) -> None:
-        """Return what a merge reads: sizes up to the first gap, and the texts of some places."""
+        """Return what a merge reads of a level: the outputs' sizes up to the first missing one, and some texts."""
         task_key = worker.claim.task_key
         task = self.model.tasks.get(task_key)
         texts = (
@@ -331,7 +335,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, fault=faults)
     def finish(self, worker: Worker, fault: str | None) -> None:
-        """Finish a task as a worker that has all outputs, as usual."""
+        """Finish a task as a worker with all outputs usually does."""
         self._finish(worker, fault)
 
     def _finish(self, worker: Worker, fault: str | None) -> None:
@@ -342,7 +346,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(worker=workers, early_ms=st.sampled_from([0, 1]), finishing=st.booleans(), fault=faults)
     def in_time(self, worker: Worker, early_ms: int, fault: str | None, *, finishing: bool) -> None:
-        """Try a worker's write at its task's deadline and a millisecond earlier: only the earlier one succeeds."""
+        """Try a worker's write at its task's deadline, where it fails, or a millisecond earlier, where it succeeds."""
         task = self.model.tasks.get(worker.claim.task_key)
         if task is None or task.deadline_at is None or task.deadline_at - early_ms < self.now:
             return
@@ -390,7 +394,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks, fault=faults, meant=rarely)
     def erase(self, task_key: TaskKey, fault: str | None, *, meant: bool) -> None:
-        if not meant:  # an erased task is of no use to the other rules
+        if not meant:  # an erased task is no longer given to the other rules
             return
         given, expected = self.both(
             fault,
@@ -408,7 +412,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(due=sweeps, fault=faults)
     def take_due(self, due: Due, fault: str | None) -> None:
-        """Take the due tasks, perhaps much later, when tasks have changed."""
+        """Take on tasks that were found due earlier, perhaps much earlier, when some of them have changed."""
         given, expected = self.both(
             fault,
             lambda: self.store.take_due(due, LEASE_MS),
@@ -428,7 +432,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks)
     def read(self, task_key: TaskKey) -> None:
-        """Compare the views of the API with the model, including what they leave out."""
+        """Compare the API's views of a task with the model, including what they leave out."""
         model = self.model.tasks.get(task_key)
         task, chunks = _run(self.store.task(task_key)), _run(self.store.chunks(task_key))
         going_on = _run(self.store.going_on(task_key))
@@ -462,7 +466,10 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(tenant=st.sampled_from(TENANTS), status=st.sampled_from([None, *Status]), most=st.integers(1, 3))
     def list_pages(self, tenant: str, status: Status | None, most: int) -> None:
-        """All pages together list each of the tenant's tasks once, newest first. No page is longer than requested."""
+        """All pages of a list together have each of the tenant's tasks once, newest first.
+
+        No page of the list is longer than requested.
+        """
         seen: list[str] = []
         last: TaskKey | None = None
         while True:
@@ -519,13 +526,16 @@ class StoreMachine(RuleBasedStateMachine):
 
 
 def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run one call of the store to its end."""
+    """Run one call of the store to its end, and return its result."""
     return asyncio.run(coroutine)
 
 
 @pytest.mark.timeout(0 if CAMPAIGN else 300)
 def test_the_store_is_the_model(monkeypatch: pytest.MonkeyPatch):
-    """Claims, steps, cancels, retries, sweeps and lost answers in any order: SQL does what the model does."""
+    """Any sequence of the store's transitions has the same effect in SQL and in the model.
+
+    The sequences mix claims, steps, cancellations, retries, sweeps and lost answers.
+    """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
     monkeypatch.setattr(limits, "LIST_WALK_MOST", LIST_WALK_MOST)
     monkeypatch.setattr(limits, "ERASE_OUTPUTS_MOST", ERASE_OUTPUTS_MOST)

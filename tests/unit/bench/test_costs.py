@@ -1,4 +1,4 @@
-"""The model of a day's costs: its arithmetic, its measured figures, and the page that it writes."""
+"""The model of a day's costs: its arithmetic, the measured figures that it uses, and docs/costs.md."""
 
 import math
 from collections.abc import Callable
@@ -14,27 +14,27 @@ ROUTES = ("queue", "durable-object")
 
 
 def tasks_a_day(route: str, what: str) -> str:
-    """Return how many tasks a day the free plan carries on a route, as the pages show it, in both languages."""
+    """Return how many tasks a day the free plan allows on a route, as docs/costs.md shows it, in both languages."""
     lines = [*costs.free_lines(route), *costs.storage_lines("free"), *costs.model_lines()]
     named = {line.what: costs.count(line) for line in lines}
     return named[what] if what in named else both(lambda language: named[what.format(language)])
 
 
 def both(figure: Callable[[str], str], between: str = " / ") -> str:
-    """Write a figure for English and one for Chinese."""
+    """Write the figure for English tasks and the figure for Chinese tasks, as the documents do."""
     return between.join(figure(language) for language in LANGUAGES)
 
 
 def row_of(page: str, start: str) -> list[str]:
-    """Return the cells of a table's row after the first cell, without bold marks."""
+    """Return the cells of a document's table row after its first cell, without bold marks."""
     (row,) = [line for line in (ROOT / page).read_text("utf-8").splitlines() if line.startswith(f"| {start}")]
     return [cell.strip().replace("*", "") for cell in row.strip("|").split("|")][1:]
 
 
 def test_the_page_is_current():
-    """docs/costs.md is exactly what the model computes from the measured figures.
+    """docs/costs.md is exactly the page that `bench.costs` computes from the measured figures.
 
-    If the test fails, run `python -m bench.costs`.
+    If docs/costs.md is outdated, run `python -m bench.costs`.
     """
     assert costs.PAGE.read_text(encoding="utf-8") == costs.page()
     assert costs.main(["--check"]) == 0, "the Chinese page"
@@ -43,19 +43,22 @@ def test_the_page_is_current():
 @pytest.mark.slow
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_figures_are_those_of_now(language: str):
-    """A new measurement with fewer tasks gives the bytes of a completed task that the page states, within a tenth."""
+    """A new measurement finds the bytes of a completed task that docs/costs.md states, within a tenth."""
     size, rows = storage.task_cost(LANGUAGES[language], 6, TASKS)
     assert size == pytest.approx(measured.BYTES[language], rel=0.1)
     assert rows <= min(day["rowsWritten"] for day in measured.TASK.values())
 
 
 def test_a_cron_run_writes_what_the_page_counts_with():
-    """The sums' rows, every fifth run's sample, and the run's own note are counted again, over half an hour."""
+    """A sweep by cron writes as many rows as docs/costs.md counts.
+
+    The test counts them over half an hour: the sums' rows, a sample every fifth run, and the run's own note.
+    """
     assert {round(cron["rowsWritten"], 2) for cron in measured.CRON.values()} == {round(sweeps.cron_rows(), 2)}
 
 
 def test_the_readme_has_the_figures_of_the_model():
-    """The README's figures of a day, in both languages and on both plans, are those of docs/costs.md."""
+    """The README gives the daily figures of docs/costs.md, in both languages and for both plans."""
     neurons = tasks_a_day("queue", "free neurons, {}").split(" / ")
     uneven = f"{min(costs.uneven_rows()):,.0f}"
     paid = {line.what: costs.count(line) for line in costs.paid_lines()}
@@ -89,7 +92,7 @@ def test_the_readme_has_the_figures_of_the_model():
 
 
 def test_what_ends_first_on_the_paid_plan_is_said_by_language():
-    """The limit of model calls a minute comes before the storage of English tasks, and after that of Chinese ones."""
+    """On the paid plan English tasks first reach the limit of model calls a minute, and Chinese ones the storage."""
     lines = costs.paid_lines()
     ends = {language: costs.first(costs.of_language(language, lines)).what for language in measured.BYTES}
     assert ends == {
@@ -99,7 +102,10 @@ def test_what_ends_first_on_the_paid_plan_is_said_by_language():
 
 
 def test_rows_written_end_first_where_calls_are_uneven():
-    """A day of uneven tasks uses up the rows written before the queue's operations or the objects' GB-s."""
+    """Tasks with calls of uneven length reach the daily limit of rows written first.
+
+    Tasks with uneven calls use up the rows written before the queue's operations and before the objects' GB-s.
+    """
     queue = {line.what: line.tasks for line in costs.free_lines("queue")}
     objects = {line.what: line.tasks for line in costs.free_lines("durable-object")}
     others = (queue[costs.WORDS["queueOperations"]], objects[costs.WORDS["objectGbSeconds"]])
@@ -107,7 +113,7 @@ def test_rows_written_end_first_where_calls_are_uneven():
 
 
 def test_the_limits_have_the_figures_of_the_model():
-    """The table of what a free account carries agrees with docs/costs.md."""
+    """The table in docs/limits.md of what a free account can do a day agrees with docs/costs.md."""
     for start, name in (
         ("queue operations", "queueOperations"),
         ("D1 rows written", "rowsWritten"),
@@ -132,7 +138,7 @@ def test_the_limits_have_the_figures_of_the_model():
 
 
 def test_the_platform_page_has_the_measured_times():
-    """The table of CPU times has the figures that the costs use."""
+    """The table of CPU times in docs/design/platform-limits.md has the figures with which the costs are computed."""
     for start, handler in (("submission of 20", "submission"), ("poll", "poll"), ("slice of 20", "slice")):
         cells = [f"{value:g}" for route in ROUTES for value in measured.CPU_MS[route][handler]]
         assert row_of("docs/design/platform-limits.md", start) == cells
@@ -145,13 +151,13 @@ def test_a_database_holds_what_fits_into_it():
 
 
 def test_neurons_follow_the_tokens():
-    """A million tokens in and a million out cost what the price list says."""
+    """A million input tokens and a million output tokens take as many neurons as Cloudflare's price list says."""
     assert costs.neurons((1_000_000, 0)) == 4_636
     assert costs.neurons((0, 1_000_000)) == 30_909
 
 
 def test_what_ends_first_is_the_least():
-    """On each plan the first thing to run out is named, and nothing in the list runs out earlier."""
+    """docs/costs.md names the limit that tasks reach first, and no limit in its list is reached earlier."""
     lines = costs.paid_lines()
     ends = costs.first(lines)
     assert all(ends.tasks <= line.tasks for line in lines)
@@ -160,7 +166,10 @@ def test_what_ends_first_is_the_least():
 
 
 def test_a_month_is_paid_for_beyond_what_is_included():
-    """Tasks that a month includes cost nothing. Beyond these tasks, a million rows written cost a dollar."""
+    """Rows written that a month of the paid plan includes cost nothing.
+
+    Each further million rows written costs a dollar.
+    """
     few = {what: cost for what, _, cost in costs.dollars(0)}
     many = {what: (amount, cost) for what, amount, cost in costs.dollars(costs.TASKS)}
     rows = costs.WORDS["rowsWritten"]

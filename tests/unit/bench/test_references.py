@@ -1,4 +1,4 @@
-"""The counts and verdicts of the comparison with the references."""
+"""The comparison with the reference systems: how it counts runs, and when a goal is met."""
 
 import contextlib
 import dataclasses
@@ -31,9 +31,9 @@ def outcome(work: Work, **runs: list[list[Sample]]) -> Outcome:
 
 
 def test_a_spread_is_a_median_between_two_ends():
-    """Of an even number of values the median lies between the middle two.
+    """The median of an even number of values is the mean of the middle two.
 
-    If there is one value, median, least and greatest are this value.
+    If there is only one value, it is the median, the least and the greatest value.
     """
     assert spread([5, 1, 3]) == Spread(3, 1, 5)
     assert spread([4, 1, 2, 9]) == Spread(3, 1, 9)
@@ -41,20 +41,23 @@ def test_a_spread_is_a_median_between_two_ends():
 
 
 def test_a_goal_is_judged_by_ratios_within_a_run():
-    """A machine that is slow in one run is slow for both systems, so the ratio within that run counts."""
+    """A goal against another system is judged by the two systems' ratio within each run.
+
+    A machine that is slow in one run slows both systems.
+    """
     found = verdict(SUBMIT, Goal(QUEUE, 2, SEED), [3.0, 30.0, 5.0], [2.0, 20.0, 2.0])
     assert (found.ratio, found.runs_met, found.met) == (Spread(1.5, 1.5, 2.5), 2, True)
     assert not verdict(SUBMIT, Goal(QUEUE, 1.4, SEED), [3.0, 30.0, 5.0], [2.0, 20.0, 2.0]).met
 
 
 def test_a_goal_of_its_own_unit_is_judged_by_the_median_of_runs():
-    """A goal is met at exactly its bound."""
+    """A goal in seconds compares the median of the runs with its bound, and is met at exactly the bound."""
     found = verdict(SHORT, Goal(QUEUE, 0.86), [0.85, 0.86, 0.87], None)
     assert (found.ratio, found.runs_met, found.met) == (Spread(0.86, 0.85, 0.87), 2, True)
 
 
 def test_more_is_better_for_a_throughput():
-    """A throughput has a least value as its goal, and a time a greatest value."""
+    """A throughput's goal is a least value, and a time's goal is a greatest value."""
     goal = Goal(QUEUE, 1, WORKFLOWS)
     assert verdict(INSTANT, goal, [400], [300]).met
     assert not verdict(INSTANT, goal, [200], [300]).met
@@ -63,15 +66,15 @@ def test_more_is_better_for_a_throughput():
 
 
 def test_runs_with_other_numbers_of_values_are_not_compared():
-    """A ratio needs both systems in the same run."""
+    """Two systems are compared only if both have a value for each run."""
     with pytest.raises(ValueError, match="zip"):
         verdict(SUBMIT, Goal(QUEUE, 2, SEED), [1.0], [1.0, 2.0])
 
 
 def test_repeats_of_a_run_have_one_median():
-    """Each run counts once, however often it measures a work.
+    """Each run counts as one value, its median, however often a work is repeated in it.
 
-    Each submission gives a separate value of the measured time.
+    If submissions are timed, the run's median is that of all its submissions.
     """
     of_times = outcome(SHORT, queue=[[sample(1), sample(2), sample(9)], [sample(4)]])
     assert of_times.medians(QUEUE) == [2, 4]
@@ -84,7 +87,7 @@ def test_repeats_of_a_run_have_one_median():
 
 
 def test_a_run_that_was_not_finished_is_forgotten():
-    """After an interrupted measurement each system has the same runs left, with all their repeats."""
+    """After an interrupted measurement only those runs count that are complete, with all repeats, for each system."""
     work = dataclasses.replace(SHORT, systems=(SEED, QUEUE), repeats=2)
     whole, half = [sample(), sample()], [sample()]
     other = [sample(2), sample(2)]
@@ -98,7 +101,7 @@ def test_a_run_that_was_not_finished_is_forgotten():
 
 
 def test_other_work_than_each_chunk_once_is_noticed():
-    """An additional call, a missing call, and a repeated chunk instead of another are noticed."""
+    """The comparison notices an additional call, a missing call, and a chunk called twice instead of another."""
     right, fewer, more = (sample(calls=calls) for calls in (24, 23, 25))
     twice = dataclasses.replace(right, counts=right.counts | {"distinct": 23})
     made = outcome(SHORT, queue=[[right, fewer], [more, twice]], seed=[[right]])
@@ -107,7 +110,7 @@ def test_other_work_than_each_chunk_once_is_noticed():
 
 
 def test_a_goal_without_its_other_system_is_not_judged():
-    """Parts can be measured alone."""
+    """A goal is not judged if one of its systems was not measured, so parts can be measured alone."""
     made = outcome(SUBMIT, queue=[[sample()]])
     assert not made.verdicts()
     made.add(SEED, 0, sample())
@@ -117,7 +120,10 @@ def test_a_goal_without_its_other_system_is_not_judged():
 @pytest.mark.parametrize("work", WORKS, ids=lambda work: work.key)
 @pytest.mark.parametrize("chars", [40, 400])
 def test_all_systems_cut_a_text_into_the_same_chunks(work: Work, chars: int):
-    """onceover looks for paragraphs and the references count characters: both make these chunks, all different."""
+    """onceover and the references cut the benchmark's texts into the same chunks, which are all different.
+
+    onceover cuts at paragraphs, and the references count characters.
+    """
     texts = works.texts(work, chars)
     pieces = [text[at : at + chars] for text in texts for at in range(0, len(text), chars)]
     assert len(texts) == work.tasks
@@ -127,13 +133,13 @@ def test_all_systems_cut_a_text_into_the_same_chunks(work: Work, chars: int):
 
 
 def test_every_goal_is_of_systems_that_are_measured():
-    """The names in goals are those of the work's own systems."""
+    """Each goal of a work names only systems with which the work is measured."""
     for work in WORKS:
         assert {name for goal in work.goals for name in (goal.system, goal.of or goal.system)} <= set(work.systems)
 
 
 def test_parts_are_chosen_by_name():
-    """Works without a chosen system are left out, and the quick form of a work is small."""
+    """The options choose works and systems by name, and the quick form of a work is small."""
     chosen = Options(works=["24", "free"], systems=[SEED, QUEUE], quick=True).chosen()
     assert [(work.key, work.systems) for work in chosen] == [("24", (SEED, QUEUE))]
     assert (chosen[0].chunks, chosen[0].delay_ms, chosen[0].repeats) == (7, 10, 1)
@@ -144,8 +150,9 @@ def test_parts_are_chosen_by_name():
 def test_trouble_leaves_the_runs_that_are_whole(
     trouble: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    """If an error comes in the second run, after one of two systems, only the first run counts."""
-    taken = iter(range(4 + 2 + 1))  # the works are the warm-ups, the first run, and half of the second
+    """After an error in the middle of the second run, the comparison reports the first run alone."""
+    # The test's error comes after the warm-ups, the first run, and half of the second run.
+    taken = iter(range(4 + 2 + 1))
 
     def measured(*_: object) -> Sample:
         if next(taken, None) is None:
@@ -172,9 +179,9 @@ def test_trouble_leaves_the_runs_that_are_whole(
 
 
 def test_the_time_left_follows_what_was_measured():
-    """The guess for a step is scaled by the times that other steps took.
+    """The estimate for a step without a measurement is scaled by how long other steps took against their estimates.
 
-    The estimate for a measured step is the time that it took before.
+    The estimate for a step that was measured before is the measured time.
     """
     left = Remaining([("a", 10), ("b", 20), ("a", 10), ("b", 20)])
     assert (left.seconds, left.shown) == (60, "0 of 4, about 60 s left")

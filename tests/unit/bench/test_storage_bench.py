@@ -1,4 +1,4 @@
-"""The benchmark of storage: a completed task must be small, in either language."""
+"""The storage benchmark: a completed task takes little space, in English and in Chinese."""
 
 import pytest
 
@@ -11,14 +11,14 @@ TASKS = 15
 
 @pytest.mark.parametrize(("language", "most"), [("English", 20_000), ("Chinese", 40_000)])
 def test_a_completed_task_is_small(language: str, most: int):
-    """20 outputs of 1,000 characters take at most 20 rows written, and 20 KB of D1 in English or 40 KB in Chinese."""
+    """A task of 20 outputs of 1,000 characters takes at most 20 rows written, and 20 KB (40 KB in Chinese) of D1."""
     size, rows = storage.task_cost(prose.LANGUAGES[language], 6, TASKS)
     assert size <= most
     assert rows <= 20
 
 
 def test_outputs_that_come_one_by_one_take_no_page_each():
-    """20 writes of one output share a segment, so they take little more than four writes of six."""
+    """20 writes of one output each share a segment, so they take little more space than four larger writes."""
     together, _ = storage.task_cost(prose.chinese, 6, TASKS)
     alone, _ = storage.task_cost(prose.chinese, 1, TASKS)
     assert alone <= 1.3 * together

@@ -1,4 +1,4 @@
-"""The benchmark of the table's size, on tables that are small enough for a test."""
+"""The benchmark of statements on tables of different sizes, run on small tables."""
 
 import pytest
 
@@ -9,12 +9,15 @@ FEW, MANY = 1_000, 20_000
 
 @pytest.fixture(scope="module")
 def counted() -> tuple[dict[str, int], dict[str, int]]:
-    """Return the steps of each act over few tasks and over many."""
+    """Return the SQLite steps of each act, with few tasks in the tables and with many."""
     return table_size.steps(FEW), table_size.steps(MANY)
 
 
 @pytest.mark.parametrize("act", table_size.ACTS)
 def test_an_act_costs_the_same_whatever_is_stored(act: str, counted: tuple[dict[str, int], dict[str, int]]):
-    """Acts over twenty times as many tasks cost no additional step. Each statement accepts the parameters used here."""
+    """Each act takes the same number of SQLite steps with twenty times as many tasks in the tables.
+
+    The benchmark gives each statement the parameters that it needs.
+    """
     few, many = counted
     assert 0 < many[act] <= few[act]

@@ -1,4 +1,4 @@
-"""`retry` and `delete` of many tasks: where they stop, and what they report then."""
+"""`onceover retry`, `cancel` and `delete` of many tasks: where each stops, and what it reports then."""
 
 import json
 
@@ -14,7 +14,10 @@ IDS = (TASK_ID, OTHER, THIRD)
 
 
 def pages(tasks: int, *replies: Reply) -> Reply:
-    """Answer the cost with the number `tasks`, then return the replies one after the other, the last one repeatedly."""
+    """Answer the first dry run with `tasks` tasks, and each later request with the next of the replies.
+
+    When the replies are used up, the last one answers all further requests.
+    """
     left = list(replies)
 
     def answer(asked: Asked) -> Answer | Json | str:
@@ -28,14 +31,14 @@ def pages(tasks: int, *replies: Reply) -> Reply:
 
 
 def rounds(fake: FakeApi) -> int:
-    """Count the requests that put tasks back."""
+    """Count the bulk retry requests that were no dry run."""
     return sum(not asked.body.get("dryRun") for asked in fake.requests("POST", RETRY))
 
 
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """A retry puts failed tasks back, a hundred in each request.
+    """`onceover retry --failed` puts all failed tasks back, a hundred in each request.
 
-    The last request puts no task back, and the command passes on the `more` of its answer.
+    If a request puts no task back, the command stops and reports the `more` of its answer.
     """
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
     assert run("retry", "--failed")[:2] == (0, "107 tasks retried\n")
@@ -47,9 +50,10 @@ def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: Fak
 
 
 def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Runs) -> None:
-    """Tasks that fail again at once appear in the server's search for ever.
+    """If retried tasks fail again at once, the server would find failed tasks for ever.
 
-    The command stops at the original number and says that more tasks are left.
+    `onceover retry --failed` stops once it has retried as many tasks as had failed at first, and says that more are
+    left.
     """
     endless = [{"retried": 100, "more": True}] * 9
     fake.on("POST", RETRY, pages(250, *endless, problem(500, "never_ended")))
@@ -60,9 +64,9 @@ def test_tasks_that_fail_again_at_once_are_put_back_once(fake: FakeApi, run: Run
 
 @pytest.mark.parametrize("trouble", [LOST, problem(401, "unauthenticated"), problem(429, "task_limit_reached")])
 def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, run: Runs) -> None:
-    """The printed document lists the tasks that were put back.
+    """If a later request of `onceover retry --failed` fails, the printed document counts the tasks that were put back.
 
-    The status is 1, because the other tasks were not put back.
+    `onceover retry --failed` ends with status 1 if a later request fails, because other tasks were not put back.
     """
     fake.on("POST", RETRY, pages(250, {"retried": 100, "more": True}, trouble))
     status, out, err = run("retry", "--failed", "-o", "json")
@@ -73,9 +77,9 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 
 
 def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
-    """A cancellation ends unfinished tasks, a hundred in each request, at most the original number.
+    """`onceover cancel --all` sends as many requests, for a hundred tasks each, as the dry run's number of tasks needs.
 
-    Further ones are reported.
+    If unfinished tasks are left, the command reports this.
     """
     endless = [{"cancelled": 100, "more": True}] * 9
     fake.on("POST", CANCEL, pages(107, *endless))
@@ -90,7 +94,10 @@ def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: Fake
 
 
 def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: FakeApi, run: Runs) -> None:
-    """As with `retry` the status is 1, and standard output has the ids of the cancelled tasks."""
+    """If one of several cancellations is refused, `onceover cancel` cancels the others and ends with status 1.
+
+    The command prints the ids of the cancelled tasks on standard output.
+    """
     for one in (TASK_ID, THIRD):
         fake.on("POST", f"/api/tasks/{one}/cancel", task("cancelled", id=one))
     fake.on("POST", f"/api/tasks/{OTHER}/cancel", problem(409, "task_ended", "The task has completed."))
@@ -108,7 +115,7 @@ def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: Fake
     ],
 )
 def test_what_stops_the_others_keeps_what_was_done(trouble: Reply, code: str, fake: FakeApi, run: Runs) -> None:
-    """If a lost connection or a refused key stops the command, it reports what was done and tries nothing else."""
+    """After a lost connection or a refused key the command reports the tasks that it has changed, and stops."""
     fake.on("DELETE", f"/api/tasks/{TASK_ID}", Answer(204)).on("DELETE", f"/api/tasks/{OTHER}", trouble)
     status, out, err = run("delete", *IDS, "-o", "json")
     document = conforms("delete", out)

@@ -1,4 +1,4 @@
-"""The commands of `onceover` against a server that answers as a test says: requests, output, exit status."""
+"""The commands of `onceover` against a scripted server: their requests, their output and their exit status."""
 
 import importlib
 import io
@@ -60,7 +60,7 @@ STATUS = {
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
-    """Start a server that the variables lead to, and let pauses take no time."""
+    """Start a server to which ONCEOVER_URL leads, and let pauses take no time."""
     monkeypatch.delenv("ONCEOVER_KEY", raising=False)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     with FakeApi() as server:
@@ -82,7 +82,7 @@ type Runs = Callable[..., Ran]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    """Runs a command line. Returns the command's status and its text on both streams."""
+    """Runs a command line. Return the command's status and its text on both streams."""
 
     def go(*arguments: str) -> Ran:
         status = main(arguments)
@@ -93,7 +93,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Runs:
 
 
 def conforms(name: str, output: str) -> Any:
-    """Check a document against the schema, and return it."""
+    """Check a printed document against output.schema.json, and return it."""
     (line,) = output.splitlines()
     document = json.loads(line)
     jsonschema.Draft202012Validator({"$ref": f"#/$defs/{name}", "$defs": SCHEMA["$defs"]}).validate(document)
@@ -104,7 +104,10 @@ def conforms(name: str, output: str) -> Any:
 
 
 def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, run: Runs, text: str, tmp_path: Path):
-    """Each option becomes its field. Values of pairs are JSON if they can be read as JSON, else text."""
+    """Each option of a submission becomes its field of the request.
+
+    The values of `NAME=VALUE` options are JSON if they can be read as JSON, else text.
+    """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     (tmp_path / "ask.txt").write_text("List the risks.")
     options = (
@@ -133,9 +136,9 @@ def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, ru
 
 
 def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
-    """Options that are not given are not sent, so the deployment's values apply.
+    """A submission sends no field for an option that was not given, so the deployment's defaults apply.
 
-    Each submission has a new idempotency key.
+    Each submission of the command has a new idempotency key.
     """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     assert [run("submit", text)[0], run("submit", text)[0]] == [0, 0]
@@ -146,7 +149,7 @@ def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
-    """After a lost answer the command sends the request again with the same key, and says so."""
+    """If the answer to a submission is lost, the command sends it again with the same idempotency key, and says so."""
     away = problem(503, "database_unavailable", Retry_After="1")
     fake.on("POST", "/api/tasks", LOST, away, Answer(202, task("pending")))
     status, out, err = run("submit", text)
@@ -159,7 +162,7 @@ def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
 def test_an_answer_that_stays_lost_can_be_found_later(
     fake: FakeApi, run: Runs, text: str, monkeypatch: pytest.MonkeyPatch
 ):
-    """The last message has the idempotency key, with which the task, if there is one, can be found."""
+    """If no answer to a submission comes, the last message has the idempotency key that finds the task later."""
     monkeypatch.setattr("onceover_cli.submission.LOST_ANSWER_SECONDS", 0.0)
     fake.on("POST", "/api/tasks", LOST)
     status, out, err = run("submit", text, "--idempotency-key", "mine")
@@ -168,7 +171,7 @@ def test_an_answer_that_stays_lost_can_be_found_later(
 
 
 def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """`-` reads a pipe. A byte order mark is not part of the text."""
+    """`-` reads a pipe. A byte order mark at the beginning of a text from standard input is removed."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO("\ufeff文".encode())))
     assert run("submit", "-")[0] == 0
@@ -182,7 +185,7 @@ def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch:
 def test_a_text_that_cannot_be_read_is_refused(
     content: bytes | None, says: str, fake: FakeApi, run: Runs, tmp_path: Path
 ):
-    """An unreadable text is refused before any request."""
+    """If the text cannot be read, is empty or is no UTF-8, the command refuses it before any request."""
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)
@@ -206,7 +209,7 @@ def test_a_text_that_cannot_be_read_is_refused(
     ],
 )
 def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: FakeApi, run: Runs, text: str):
-    """A bad flag gives status 1, never 2, which means a failed task."""
+    """A bad flag ends a command with status 1, never with 2, which means that a task has failed."""
     status, out, err = run("submit", text, *arguments)
     assert (status, out) == (1, "")
     assert says in err
@@ -214,7 +217,7 @@ def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: Fake
 
 
 def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
-    """The API's message about each field is passed on once, with the command line's name for the field."""
+    """If the API refuses fields, the command prints each field's message once, under the name of its flag."""
     said = {
         "maxModelCalls": "must be at least 2",
         "chunk.maxChars": "Input should be greater than or equal to 1",
@@ -235,7 +238,7 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
-    """An error in OpenAI's shape names the fields only in its message."""
+    """An error of `/v1` has field names only in its message, and the command replaces them by its flags."""
     said = "name: must not be empty; event_types.0: Input should be 'task.completed'"
     fake.on("POST", HOOKS, Answer(400, {"error": {"message": said, "type": "x", "code": "invalid_fields"}}))
     _, _, err = run("webhooks", "add", "", "https://hooks.example.com/x", "--events", "y")
@@ -243,14 +246,14 @@ def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
 
 
 def test_a_sentence_of_the_api_names_flags(fake: FakeApi, run: Runs):
-    """For a task that spent its budget, the message names the flag for a larger one."""
+    """If a task's budget is spent, the command's message names the flag `--max-calls` instead of the API's field."""
     said = "The task has made 3 calls and needs at least 2 more. Set a larger maxModelCalls."
     fake.on("POST", f"{PATH}/retry", problem(409, "budget_exhausted", said))
     assert "Set a larger --max-calls." in run("retry", TASK_ID)[2]
 
 
 def test_every_field_of_a_submission_has_its_flag():
-    """The command line never calls a field that it sends by the API's name."""
+    """For each field that `onceover` sends, the messages of `onceover` use the flag's name and not the API's."""
     wanted = Wanted(
         instructions="x",
         reduce="merge",
@@ -272,7 +275,10 @@ def test_every_field_of_a_submission_has_its_flag():
 
 @pytest.mark.parametrize("path", [["list"], ["keys", "list"], ["webhooks", "list"], ["doctor"]])
 def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, run: Runs, monkeypatch):
-    """A URL before the command wins over the variable, and one after the command wins over it. So does a key."""
+    """`--url` before the command wins over ONCEOVER_URL, and `--url` after the command wins over both.
+
+    `--key` before the command wins over ONCEOVER_KEY.
+    """
     serve_everything(fake)
     monkeypatch.setenv("ONCEOVER_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("ONCEOVER_KEY", "oo_variable")
@@ -285,19 +291,19 @@ def test_the_url_may_stand_before_the_command(path: list[str], fake: FakeApi, ru
 
 
 def test_a_url_that_doctor_is_given_is_the_one(fake: FakeApi, run: Runs):
-    """The argument of `doctor` decides what is checked, whatever stands before the command."""
+    """The URL argument of `onceover doctor` decides which deployment is checked, whatever `--url` says."""
     serve_everything(fake)
     assert run("--url", "http://127.0.0.1:9", "doctor", fake.url)[0] == 0
 
 
 def test_the_help_names_the_url(run: Runs):
-    """`onceover --help` says how to name the deployment, before any command is chosen."""
+    """`onceover --help`, without a command, says how to name the deployment."""
     assert "--url" in run("--help")[1]
 
 
 @pytest.mark.parametrize(("faults", "said"), [(1, "1 fault, "), (2, "2 faults, ")])
 def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: FakeApi, run: Runs):
-    """The command writes a count of one in the singular."""
+    """The command writes the noun in the singular if the count is one."""
     serve_everything(fake)
     fake.on("GET", "/api/async-status", {**STATUS, "service": "Mine"})
     if faults > 1:
@@ -308,7 +314,10 @@ def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: F
 def test_a_key_on_the_command_line_is_visible_and_that_is_said(
     fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 ):
-    """A key from the variable is sent without a warning."""
+    """`--key` on the command line prints a warning, because other users can see it.
+
+    A key from ONCEOVER_KEY is sent without a warning.
+    """
     fake.on("GET", PATH, task())
     assert "can see --key" in run("status", TASK_ID, "--key", "oo_1")[2]
     monkeypatch.setenv("ONCEOVER_KEY", "oo_2")
@@ -317,7 +326,7 @@ def test_a_key_on_the_command_line_is_visible_and_that_is_said(
 
 
 def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
-    """A redirect would carry the key elsewhere, so it is not followed."""
+    """The command does not follow a redirect, which would send the key to another server."""
     fake.on("GET", PATH, Answer(302, None, {"Location": "/elsewhere"}))
     status, _, err = run("status", TASK_ID)
     assert status == 1
@@ -326,7 +335,7 @@ def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
 
 
 def test_nobody_there_is_said_with_what_to_do(run: Runs, fake: FakeApi):
-    """An unreachable server gives a message that says what to do."""
+    """If the server cannot be reached, the message says what to do."""
     status, _, err = run("status", TASK_ID, "--url", "http://127.0.0.1:9")
     assert status == 1
     assert "is `make dev` running there?" in err
@@ -358,7 +367,10 @@ def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exi
 
 
 def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
-    """Standard output has exactly the result, byte by byte. The rest of the result is written when the task ends."""
+    """While a task runs, standard output gets each output as it comes, and in the end it is exactly the result.
+
+    What is missing of the result is written when the task ends.
+    """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="one\n\ntwo\n\nthree"))]
     fake.on("GET", f"{PATH}/events", Answer(stream=stream))
@@ -371,7 +383,7 @@ def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run
 
 
 def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
-    """A merge writes only its result, not the chunks' outputs, because these are another text."""
+    """For a merge the command prints only the result, not the chunks' outputs, which are different texts."""
     merge = {"model": "demo-1", "reduce": "merge"}
     fake.on("POST", "/api/tasks", Answer(202, task("pending", request=merge)))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="all in all", request=merge))]
@@ -380,14 +392,17 @@ def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
 
 
 def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
-    """With --quiet, a command that succeeds writes nothing to standard error."""
+    """With `--quiet`, a successful command writes nothing to standard error."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     fake.on("GET", f"{PATH}/events", Answer(stream=[event("end", task())]))
     assert run("run", text, "-q") == (0, "one\n\ntwo\n", "")
 
 
 def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
-    """After a watch is given up, the task runs on."""
+    """If `onceover watch` gives up, its message says how to watch the task again.
+
+    The task itself runs on.
+    """
     fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
     status, _, err = run("watch", TASK_ID, "--patience", "0")
     assert status == 1
@@ -508,7 +523,7 @@ def serve_everything(fake: FakeApi) -> None:
 @pytest.mark.parametrize("status", [200, 204, 301, 410, 500])
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_webhook_that_refuses_its_test_is_an_error(status: int, form: str, fake: FakeApi, run: Runs) -> None:
-    """Only 2xx accepts a message, even if an older server calls any answer a success."""
+    """`onceover webhooks test` fails unless the receiver answers 2xx, even if an older server calls that a success."""
     fake.on("POST", f"{HOOKS}/we_1/test", {**TRIED, "status_code": status})
     code, out, err = run("webhooks", "test", "we_1", "-o", form)
     assert code == (0 if status < 300 else 1)
@@ -552,13 +567,17 @@ COMMANDS = {
     "doctor": ["doctor"],
     "top": ["top", "--once"],
 }
-# Commands that end with a status other than 0. The fake always lists a task, so an erasure leaves one.
+# Commands that end with another status than 0 in this test. The fake server lists a task every time, so the erasure
+# leaves one task.
 ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
-    """`-o json` writes one document on one line, in the shape of output.schema.json, and the rest to standard error."""
+    """With `-o json` a command prints one document on one line, in the shape of output.schema.json.
+
+    The command prints everything else on standard error.
+    """
     serve_everything(fake)
     status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")
     assert status == ENDS.get(name, 0)
@@ -567,7 +586,7 @@ def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, text: str):
-    """Without `-o json` the status is the same, and no Python objects are printed."""
+    """Without `-o json` each command ends with the same status, and prints no Python objects."""
     serve_everything(fake)
     status, out, err = run(*(text if part == "TEXT" else part for part in COMMANDS[name]))
     assert status == ENDS.get(name, 0)
@@ -576,14 +595,20 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 
 
 def test_the_schema_describes_these_documents_and_no_other():
-    """Each schema has an example in this test. The other entries of `$defs` are parts of these schemas."""
+    """This test has an example for each document in output.schema.json.
+
+    All other entries of `$defs` are parts of the documents in output.schema.json.
+    """
     parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
     jsonschema.meta.validate(SCHEMA)
 
 
 def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
-    """The bodies of requests are as in the contract. Only secrets are printed as plain text on standard output."""
+    """The commands for keys and webhooks send the request bodies that the contract states.
+
+    Of what they print as plain text, standard output has only secrets.
+    """
     serve_everything(fake)
     assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"
     assert run(*COMMANDS["webhooks-add"])[1] == "whsec_1\n"
@@ -604,7 +629,7 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
 
 
 def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
-    """Under /v1 errors have OpenAI's shape."""
+    """The command reads errors of `/v1`, which have OpenAI's shape."""
     error = {"message": "Run `npx wrangler secret put WEBHOOK_KEY`.", "type": "server_error", "code": None}
     fake.on("GET", HOOKS, Answer(503, {"error": error}))
     assert run("webhooks", "list")[::2] == (1, "error: Run `npx wrangler secret put WEBHOOK_KEY`.\n")
@@ -614,7 +639,10 @@ def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
 
 
 def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
-    """`--partial` shows the outputs that exist, and says that some are missing."""
+    """`onceover result` fails while a task has no result.
+
+    `onceover result --partial` prints the outputs that exist, and says that some are missing.
+    """
     page = {"chunks": [chunk(0, "one")], "nextCursor": "1"}
     rest = {"chunks": [chunk(1, "two")], "nextCursor": None}
     fake.on("GET", PATH, task("processing", progress={"total": 3, "completed": 2, "failed": 0}))
@@ -628,7 +656,10 @@ def test_a_result_is_refused_while_there_is_none(fake: FakeApi, run: Runs):
 
 
 def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
-    """An empty page need not be the last page. The command requests no more tasks than the user wants."""
+    """`onceover list` also reads the page after an empty one.
+
+    `onceover list` requests no more tasks than the user asked for.
+    """
     pages = [([task()], "a"), ([], "b"), ([task("failed")], "c")]
     fake.on("GET", "/api/tasks", *({"tasks": found, "nextCursor": cursor} for found, cursor in pages))
     status, out, _ = run("list", "-n", "2", "--status", "failed", "--created-after", "2026-11-25T00:00:00Z")
@@ -645,7 +676,10 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
 
 
 def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
-    """Each filter has its parameter. Only the first page is asked for counts, which stand apart from the tasks."""
+    """`onceover list` passes each filter on as its parameter, and asks for counts only with its first page.
+
+    The counts are printed apart from the tasks.
+    """
     fake.on("GET", "/api/tasks", {"tasks": [], "nextCursor": "a", "counts": COUNTS}, {"tasks": [], "nextCursor": None})
     filters = ["--q", "50%", "--code", "model_refused", "--model", "m", "--route", "queue", "--status", "failed"]
     status, out, err = run("list", *filters, "--counts")
@@ -661,14 +695,20 @@ def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
 
 
 def test_a_name_is_the_servers(fake: FakeApi, run: Runs):
-    """The server knows the first line of a text. An older one sends no name: then the metadata has it."""
+    """`onceover list` shows the name that the server sends, which may be the first line of the task's text.
+
+    If an older server sends no name, the command takes the name from the task's metadata.
+    """
     found = [task(name="Minutes of March"), task(name=None), task(metadata={"name": "emma"})]
     fake.on("GET", "/api/tasks", {"tasks": found, "nextCursor": None})
     assert [line.split("\t")[-1] for line in run("list")[1].splitlines()[1:]] == ["Minutes of March", "", "emma"]
 
 
 def test_what_is_told_of_calls(fake: FakeApi, run: Runs):
-    """Each row is a call, with why it failed. What is not kept one by one is said."""
+    """`onceover attempts` prints a row for each call, with the reason if the call failed.
+
+    `onceover attempts` says how many calls the server does not list one by one.
+    """
     serve_everything(fake)
     _, out, err = run("attempts", TASK_ID)
     assert [line.split("\t") for line in out.splitlines()] == [
@@ -686,7 +726,10 @@ def test_what_is_told_of_calls(fake: FakeApi, run: Runs):
 
 
 def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
-    """Only as many pages are read as are wanted. The document says where it stopped."""
+    """`onceover attempts` reads only as many pages as it needs for the wanted number of calls.
+
+    The document that `onceover attempts` prints has the cursor at which the command stopped.
+    """
     pages = [{**CALLS, "attempts": [CALL, CALL], "nextCursor": cursor} for cursor in ("0.1", "0.3", None)]
     fake.on("GET", f"{PATH}/attempts", *pages)
     document = conforms("attempts", run("attempts", TASK_ID, "-n", "4", "-o", "json")[1])
@@ -697,7 +740,7 @@ def test_calls_are_read_page_by_page(fake: FakeApi, run: Runs):
 
 
 def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
-    """The name is the dashboard's. An output that was cut off is not shown as a complete result."""
+    """`onceover list` shows the names that the dashboard shows, and marks tasks with a cut-off output."""
     found = [
         task(metadata={"name": "emma\tI", "title": "no"}, progress={"total": 2, "completed": 2, "truncated": 1}),
         task(metadata={"title": "t"}),
@@ -721,7 +764,10 @@ def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
     ],
 )
 def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """The API accepts only times. The command line turns a span into a time before now, in all three commands."""
+    """The API accepts only times.
+
+    In three commands `--since` takes a time, or a span such as `2h`, which is counted back from now.
+    """
 
     class Clock(datetime):
         @classmethod
@@ -741,14 +787,17 @@ def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: R
 
 @pytest.mark.parametrize("arguments", [["--since", "soon"], ["--since", "1h", "--created-after", "x"]])
 def test_a_since_that_is_none_is_refused(arguments: list[str], fake: FakeApi, run: Runs):
-    """An invalid --since is refused before any request, with the allowed forms."""
+    """An invalid `--since` is refused before any request, and the message names the allowed forms."""
     status, _, err = run("list", *arguments)
     assert (status, fake.asked) == (1, [])
     assert "--since" in err
 
 
 def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs):
-    """Each row of the table says what went wrong. The figures of an hour are the sums of its five-minute steps."""
+    """The tables of chunks, deliveries and history say in each row what went wrong.
+
+    An hour of the history shows the sums of its five-minute steps.
+    """
     serve_everything(fake)
     assert [line.split("\t") for line in run("chunks", TASK_ID)[1].splitlines()[1:]] == [
         ["0", "0-10", "completed", "1", "stop", "one"],
@@ -766,7 +815,7 @@ def test_what_is_told_of_chunks_deliveries_and_history(fake: FakeApi, run: Runs)
 
 
 def test_chunks_are_read_page_by_page(fake: FakeApi, run: Runs):
-    """The command reads only the pages that it needs."""
+    """`onceover chunks` reads only the pages of chunks that it needs."""
     pages = [{"chunks": [chunk(n, "x") for n in range(i, i + 2)], "nextCursor": str(i + 2)} for i in (0, 2, 4)]
     fake.on("GET", f"{PATH}/chunks", lambda asked: pages[int(asked.query.get("cursor", "0")) // 2])
     document = conforms("chunks", run("chunks", TASK_ID, "-n", "3", "-o", "json")[1])
@@ -778,7 +827,7 @@ def test_chunks_are_read_page_by_page(fake: FakeApi, run: Runs):
     "arguments", [[], [TASK_ID, "--all"], [TASK_ID, "--dry-run"], [TASK_ID, "--status", "pending"], ["--dry-run"]]
 )
 def test_a_cancellation_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
-    """A cancellation needs ids, or --all with its filters. A forgotten flag cancels nothing."""
+    """`onceover cancel` needs ids of tasks, or `--all` with its filters. A forgotten flag cancels nothing."""
     assert run("cancel", *arguments)[0] == 1
     assert fake.asked == []
 
@@ -788,20 +837,23 @@ def test_a_cancellation_says_which_tasks(arguments: list[str], fake: FakeApi, ru
     [[], [TASK_ID, "--failed"], [TASK_ID, "--dry-run"], ["--failed", "--max-calls", "3"]],
 )
 def test_a_retry_says_which_tasks(arguments: list[str], fake: FakeApi, run: Runs):
-    """A retry needs ids, or --failed with its filters."""
+    """`onceover retry` needs ids of tasks, or `--failed` with its filters."""
     assert run("retry", *arguments)[0] == 1
     assert fake.asked == []
 
 
 def test_a_larger_budget_goes_with_a_retry(fake: FakeApi, run: Runs):
-    """`--max-calls` is the new total."""
+    """`onceover retry --max-calls` sends the number as the task's new total budget."""
     fake.on("POST", f"{PATH}/retry", Answer(202, task("pending")))
     assert run("retry", TASK_ID, "--max-calls", "40")[:2] == (0, f"{TASK_ID}\n")
     assert fake.asked[0].body == {"maxModelCalls": 40}
 
 
 def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
-    """`top` shows latency from submission to end, failures by code, and the backlog for callers who may see it."""
+    """`onceover top` computes latencies from submission to end, and failures by code, from the latest tasks.
+
+    `onceover top` shows the backlog to callers who may see it.
+    """
     serve_everything(fake)
     backlog = {"pending": 4, "processing": 1, "oldestPendingSeconds": 9}
     storage = {"bytes": 1_000_000, "most": 450_000_000}
@@ -838,7 +890,11 @@ def test_every_command_helps_with_examples(name: str, run: Runs):
 
 
 def test_the_commands_are_those_of_the_contract():
-    """The table of section 9, `rotate` from section 8, four commands for details, and section 15's for tenants."""
+    """The commands of `onceover` are those of the contract.
+
+    The contract lists the commands in the table of section 9, and in sections 8 (`rotate`) and 15 (for tenants); four
+    more are for details.
+    """
     words = "run submit watch status result list cancel retry delete doctor top chunks attempts deliveries history"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}

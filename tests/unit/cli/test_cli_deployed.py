@@ -1,4 +1,4 @@
-"""`onceover doctor --deployed`: a good deployment is not rolled back for trouble that it did not cause."""
+"""`onceover doctor --deployed` fails only for faults that the deployment itself can cause."""
 
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ ITS_OWN = {"reach", "configuration", "database", "migrations", "queues", "object
 def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs) -> None:
     """Without `--deployed`, `doctor` ends with status 1 for each broken deployment.
 
-    With `--deployed`, `doctor` does so only for faults of the deployment itself.
+    With `--deployed`, `doctor` ends with status 1 only for faults that the deployment itself can cause.
     """
     change, check_id, *_ = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
@@ -35,7 +35,10 @@ def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs)
 
 
 def test_the_list_is_the_one_that_is_meant() -> None:
-    """Workflows rely on this list of checks. Some broken deployments fail checks of the list, and some fail others."""
+    """The checks that count with `--deployed` are exactly those of this test's list, and workflows rely on this.
+
+    Of the broken deployments in the tests, some fail a check of this list, and some fail other checks.
+    """
     assert set(OF_THE_DEPLOYMENT) == ITS_OWN
     ids = {BROKEN_DEPLOYMENTS[name][1] for name in FAULTS}
     assert ids & ITS_OWN
@@ -44,9 +47,9 @@ def test_the_list_is_the_one_that_is_meant() -> None:
 
 @pytest.mark.parametrize(("key", "flags"), [("", []), (" ", []), ("oo_key", ["--task"])])
 def test_make_deploy_asks_for_that(key: str, flags: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`make deploy` uses the flag, and so does the workflow: tests/unit/project/test_workflows.py.
+    """`make deploy` runs `onceover doctor --deployed`, as the deployment workflow does.
 
-    With a key, `doctor` also runs a task.
+    With a key, `doctor` also runs a task. tests/unit/project/test_workflows.py tests the workflow.
     """
     program = tmp_path / ".venv" / "bin" / "onceover"
     program.parent.mkdir(parents=True)

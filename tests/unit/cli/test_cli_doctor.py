@@ -1,4 +1,4 @@
-"""`onceover doctor` against set-ups that are broken in one way each, and against sound ones."""
+"""`onceover doctor` against broken folders, deployments and accounts, each with one fault, and against sound ones."""
 
 import contextlib
 import hashlib
@@ -28,14 +28,14 @@ PLACEHOLDER = 'database_id = "00000000-0000-0000-0000-000000000000"'
 
 
 def complaints(checks: Iterable[Check]) -> list[Check]:
-    """Return the findings of a check that need repair."""
+    """Return the checks that found a fault or a warning."""
     return [check for check in checks if check.level in {Level.FAULT, Level.WARNING}]
 
 
 def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str, fix: str) -> None:
-    """Check that a check found exactly this fault, with this repair.
+    """Assert that exactly this fault was found, with this evidence and this fix.
 
-    In a folder each environment may have the finding.
+    In a folder the same finding may occur once for each environment.
     """
     found = complaints(checks)
     assert found
@@ -50,7 +50,7 @@ def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str,
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """The parts of a clone that `doctor` reads, with a sound configuration."""
+    """Make a folder with those parts of a clone that `doctor` reads, with a sound configuration."""
     text = (ROOT / "wrangler.toml").read_text("utf-8")
     (tmp_path / "wrangler.toml").write_text("\n".join(line for line in text.split("\n") if PLACEHOLDER not in line))
     for package in PACKAGES:
@@ -96,7 +96,7 @@ VARS = '[vars]\nAI_PROVIDER = "workers-ai"\n'
 
 
 def landed(clone: Path, *names: str) -> Path:
-    """Add migrations after those of the clone to LANDED, and return their folder."""
+    """Add empty migrations to the clone and to its file LANDED, and return the folder of migrations."""
     folder = clone / "migrations"
     with (folder / "LANDED").open("a") as lines:
         for name in names:
@@ -284,7 +284,10 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
 
 @pytest.mark.parametrize("name", BROKEN_FOLDERS)
 def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
-    """`doctor` finds each fault with its fix, and finds no other fault. `doctor` prints no value of a secret."""
+    """`doctor` finds the one fault of each broken folder, names its fix, and finds no other fault.
+
+    `doctor` prints no value of a secret.
+    """
     change, check_id, level, evidence, fix = BROKEN_FOLDERS[name]
     change(clone)
     checks = list(folder.examine(clone, None))
@@ -294,7 +297,7 @@ def test_a_broken_folder_is_named_with_its_fix(name: str, clone: Path):
 
 @pytest.mark.parametrize("env", [None, "", "free", "direct"])
 def test_a_sound_folder_has_nothing_to_mend(env: str | None, clone: Path):
-    """The project's own configuration with a .dev.vars like the example's is sound in each environment."""
+    """In each environment `doctor` finds no fault in the project's own wrangler.toml with a sound .dev.vars."""
     secrets("# ours\nAI_PROVIDER=openai\nAI_BASE_URL=http://127.0.0.1:11434/v1\nexport AI_MODEL=llama3.2\n")(clone)
     checks = list(folder.examine(clone, env))
     assert complaints(checks) == []
@@ -309,25 +312,28 @@ def test_the_projects_own_folder_is_sound():
 
 
 def test_an_older_date_with_the_flag_is_sound(clone: Path):
-    """The flag alone selects the packages' Python version."""
+    """An older compatibility date is sound with the flag `python_workers_314`, which selects the Python version."""
     replaced(f'"{PYTHON_DATE}"', '"2026-09-07"')(clone)
     replaced('"python_workers", ', '"python_workers", "python_workers_314", ')(clone)
     assert complaints(folder.examine(clone, None)) == []
 
 
 def test_the_packages_are_the_workers():
-    """`doctor` knows every added or removed package. `composition.py` and `entry.py` are modules and no packages."""
+    """`doctor` has the exact list of the packages in `src`.
+
+    `composition.py` and `entry.py` are modules and no packages.
+    """
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
 
 
 def test_an_environment_that_is_not_there_is_named(clone: Path):
-    """A misspelt --env is a fault."""
+    """A misspelt `--env` is a fault, which lists the environments that exist."""
     the_one(folder.examine(clone, "fre"), "configuration", Level.FAULT, "there are free, direct", "--env")
 
 
 @pytest.mark.parametrize(("name", "least"), SECRETS.items())
 def test_a_secret_is_what_the_worker_takes(name: str, least: int):
-    """`doctor` and the Worker agree on the shortest secret, and neither accepts a space."""
+    """`doctor` accepts the same secrets as the Worker: long enough, and without a space."""
     for value, is_taken in (
         ("x" * least, True),
         ("x" * least + " y", False),
@@ -342,7 +348,7 @@ def test_a_secret_is_what_the_worker_takes(name: str, least: int):
 
 
 def test_every_variable_of_the_worker_is_known():
-    """`doctor` knows the Worker's variables, except those of features that are being built."""
+    """`doctor` knows all variables that the Worker reads, except those of features under construction."""
     reading = Reading(lambda _name: None)
     load(reading)
     assert reading.asked <= KNOWN
@@ -387,7 +393,7 @@ PAGE = Answer(stream=["<!doctype html>"])
 
 
 class Deployment:
-    """Serves the answers of a deployment, which is sound unless a test changes something."""
+    """Serves the answers of a deployment, which has no fault unless a test changes something."""
 
     def __init__(self) -> None:
         self.status: Any = STATUS
@@ -409,12 +415,15 @@ class Deployment:
         return fake.on("GET", "/api/ai-status", self.model).on("GET", "/api/tasks", tasks)
 
     def _of_all(self, asked: Asked) -> dict[str, Any]:
-        """A page of the list of all tenants, with the scope `operator`."""
+        """Return a page of the list of all tenants' tasks, which needs the scope `operator`."""
         tasks = [] if "createdBefore" in asked.query else [*self.failed, *(self.of_others or [])]
         return {"tasks": tasks, "nextCursor": None}
 
     def _page(self, asked: Asked) -> Any:
-        """A page of the list. The first `passed` pages contain no failed task, so they are empty."""
+        """Return a page of the tenant's failed tasks.
+
+        The first `passed` pages are empty.
+        """
         number = int(asked.query.get("cursor", "0"))
         if asked.query.get("tenant") == "*":
             return problem(403, "forbidden") if self.of_others is None else self._of_all(asked)
@@ -625,14 +634,17 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
 
 
 def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key") -> list[Check]:
-    """Check it as an operator."""
+    """Run the checks of `doctor` on a deployment, as an operator unless the test gives another key."""
     with FakeApi() as fake, ApiClient(place(one.serve(fake).url, key)) as api:
         return list(deployment.examine(api, env, NOW))
 
 
 @pytest.mark.parametrize("name", BROKEN_DEPLOYMENTS)
 def test_a_broken_deployment_is_named_with_its_fix(name: str):
-    """`doctor` finds each fault with its fix. `doctor` also reports a long wait in the backlog."""
+    """`doctor` finds the one fault of each broken deployment and names its fix.
+
+    If the fault makes tasks wait, `doctor` may also report the backlog.
+    """
     change, check_id, level, evidence, fix = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
     change(one)
@@ -659,7 +671,10 @@ SOUND = {
 
 @pytest.mark.parametrize("env", SOUND)
 def test_a_sound_deployment_has_nothing_to_mend(env: str):
-    """Each environment is sound if it is the expected one. An effect that a client asked for is no fault."""
+    """`doctor` finds no fault in a deployment of any environment if it is the expected environment.
+
+    A failed task is no fault if its client's own deadline or budget ended it.
+    """
     one = Deployment()
     one.status, one.operator = SOUND[env], {**OPERATOR, **SOUND[env]}
     one.failed = [failed("deadline_exceeded"), failed("budget_exhausted")]
@@ -667,7 +682,7 @@ def test_a_sound_deployment_has_nothing_to_mend(env: str):
 
 
 def test_another_environment_than_the_one_that_is_meant_is_a_fault():
-    """If `free` answers where the top level should, `doctor` reports the seed's first error, in its words."""
+    """If `free` answers where the top level should, `doctor` reports this as a fault."""
     one = Deployment()
     one.status = SOUND["free"]
     found = {check.evidence for check in complaints(examined(one, ""))}
@@ -675,7 +690,7 @@ def test_another_environment_than_the_one_that_is_meant_is_a_fault():
 
 
 def test_whoever_is_no_operator_is_told_so():
-    """A caller who may not see everything gets no fault, but a note on how to see more."""
+    """A caller who is no operator gets no fault, but a note on how to see more."""
     one = Deployment()
     one.operator = problem(403, "forbidden")
     checks = examined(one)
@@ -684,7 +699,10 @@ def test_whoever_is_no_operator_is_told_so():
 
 
 def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.MonkeyPatch):
-    """Only a server on this machine needs no key. `doctor` never sends a key unencrypted over the network."""
+    """A deployment that requires no keys is a fault, unless it runs on this machine.
+
+    `doctor` never sends a key unencrypted over the network.
+    """
     monkeypatch.setattr("onceover_cli.connection.Address.is_local", False)
     without = complaints(examined(Deployment(), key=None))
     assert [(check.id, "REQUIRE_KEYS is false" in check.evidence) for check in without] == [
@@ -695,9 +713,9 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 
 
 def test_failures_are_those_of_the_last_day():
-    """Failures count by the time of their end, however long the tasks took.
+    """`doctor` counts failed tasks that ended within the last day, however long ago they were created.
 
-    If something could not be read, `doctor` does not call it sound.
+    If `doctor` could not read some tasks, it does not call the deployment sound.
     """
     one = Deployment()
     one.failed = [
@@ -709,7 +727,10 @@ def test_failures_are_those_of_the_last_day():
 
 
 def test_an_old_task_that_was_retried_and_failed_again_is_found():
-    """A task can fail today although it was created weeks ago. What is too old to be worth a read is mentioned."""
+    """`doctor` finds a task that failed today although it was created weeks ago.
+
+    `doctor` says how far back it has read.
+    """
     one = Deployment()
     one.older_passed = 19
     one.older = [{**failed("dead_lettered"), "createdAt": "2026-11-01T01:00:00.000Z", "finishedAt": NOW.isoformat()}]
@@ -723,7 +744,10 @@ def test_an_old_task_that_was_retried_and_failed_again_is_found():
 
 
 def test_failures_of_all_tenants_are_found_with_the_scope_operator():
-    """Without the scope the report says that only the key's own tenant was read."""
+    """With the scope `operator`, `doctor` finds failed tasks of all tenants.
+
+    Without the scope `operator`, `doctor` reports that only the key's own tenant was read.
+    """
     one = Deployment()
     (own,) = (check for check in examined(one) if check.id == "failures")
     assert own.evidence == "none in the last day, of the key's tenant"
@@ -737,7 +761,7 @@ def test_failures_of_all_tenants_are_found_with_the_scope_operator():
 
 
 def test_a_full_database_is_one_fault():
-    """The status is `degraded`, and operators see why: the fault with the figures stands alone."""
+    """A full database is reported as one fault, with its figures, although the status is `degraded` too."""
     one = Deployment()
     one.status = {**STATUS, "status": "degraded"}
     one.operator = {**OPERATOR, "storage": {"bytes": 1_032_192, "most": 1_000_000}}
@@ -746,7 +770,7 @@ def test_a_full_database_is_one_fault():
 
 
 def test_a_look_that_was_cut_off_says_so():
-    """A server with too many pages, or one that fails in between, is not called sound."""
+    """If `doctor` could read only some pages of tasks, it does not call the deployment sound."""
     seconds = iter([0.0, 10.0, 99.0])
     one = Deployment()
     one.passed, one.failed = 9, [failed("model_refused")]
@@ -763,13 +787,16 @@ def test_a_look_that_was_cut_off_says_so():
 
 
 def test_an_account_that_is_full_is_no_setting():
-    """If the account's limit refused a write to a database below its own limit, `doctor` names the account."""
+    """If a write failed because the account's storage is full, `doctor` names the account, not the database."""
     assert "account" in deployment._room_fix(OPERATOR, is_local=False)
     assert "raise STORAGE_MB_MOST" in deployment._room_fix({}, is_local=True)
 
 
 def test_a_demo_task_shows_whether_tasks_are_done():
-    """The demo task is submitted, awaited and erased. If the demo task fails, that is a fault."""
+    """`doctor --task` submits a task, waits for its end and erases it.
+
+    If the task of `doctor --task` fails, that is a fault.
+    """
     path = f"/api/tasks/{TASK_ID}"
     for ends, level in ((task(), Level.OK), (failed("model_refused"), Level.FAULT)):
         with FakeApi().on("POST", "/api/tasks", task("pending")).on("GET", path, task("processing"), ends) as fake:
@@ -791,7 +818,7 @@ def test_a_demo_task_shows_whether_tasks_are_done():
     ],
 )
 def test_a_trial_that_the_model_refuses_names_the_variable(message: str, fix: str):
-    """`doctor` names the fix, and does not mention the demo, which did not run."""
+    """If the model refuses the task of `doctor --task`, `doctor` names the variable to correct."""
     ends = task("failed", error={"code": "model_refused", "message": message, "retryable": False})
     path = f"/api/tasks/{TASK_ID}"
     fake = FakeApi().on("POST", "/api/tasks", ends).on("DELETE", path, Answer(204))
@@ -803,7 +830,7 @@ def test_a_trial_that_the_model_refuses_names_the_variable(message: str, fix: st
 
 
 def test_a_trial_that_waits_says_what_for():
-    """The task's last error shows that the model is away."""
+    """If the task of `doctor --task` does not end in time, `doctor` shows the task's last error."""
     last = {"code": "model_unavailable", "message": "the provider answered 503", "at": "", "chunk": 0, "calls": 2}
     waiting = task("processing", lastError=last)
     path = f"/api/tasks/{TASK_ID}"
@@ -871,7 +898,7 @@ BROKEN_ACCOUNTS: dict[str, tuple[dict[str, Said], str, str, str]] = {
 
 
 def asked(answers: dict[str, Said]) -> account.Wrangler:
-    """A wrangler that prints this."""
+    """Make a wrangler that answers each command line by its beginning."""
 
     def ask(arguments: Sequence[str]) -> Said:
         line = " ".join(arguments)
@@ -882,14 +909,14 @@ def asked(answers: dict[str, Said]) -> account.Wrangler:
 
 @pytest.mark.parametrize("name", BROKEN_ACCOUNTS)
 def test_a_broken_account_is_named_with_its_fix(name: str, clone: Path):
-    """wrangler's message leads to the command to run."""
+    """For each fault of the account, `doctor` derives the command to run from wrangler's message."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     change, check_id, evidence, fix = BROKEN_ACCOUNTS[name]
     the_one(account.examine(clone, None, asked({**ACCOUNT, **change})), check_id, Level.FAULT, evidence, fix)
 
 
 def test_a_sound_account_has_nothing_to_mend(clone: Path):
-    """`doctor` checks queues, database, migrations and secrets, and all of these exist."""
+    """`doctor` finds no fault if queues, database, migrations and secrets all exist in the account."""
     replaced(VARS, '[vars]\nAI_PROVIDER = "openai"\nAI_BASE_URL = "https://api.openai.com/v1"\n')(clone)
     checks = list(account.examine(clone, None, asked(ACCOUNT)))
     assert [check.id for check in checks] == ["login", "queues", "database", "migrations", "secrets"]
@@ -897,7 +924,7 @@ def test_a_sound_account_has_nothing_to_mend(clone: Path):
 
 
 def test_without_wrangler_the_account_is_passed_over(clone: Path, monkeypatch: pytest.MonkeyPatch):
-    """Without wrangler the account cannot be checked, and the report says so."""
+    """Without wrangler `doctor` does not check the account, and its report says so."""
     monkeypatch.setenv("PATH", str(clone))
     assert account.wrangler_in(clone) is None
     (check,) = account.examine(clone, None, None)

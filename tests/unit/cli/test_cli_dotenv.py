@@ -1,4 +1,4 @@
-"""`onceover doctor FOLDER` reads a .dev.vars as wrangler does, together with the variables that it overrides."""
+"""`onceover doctor FOLDER` reads .dev.vars as wrangler does, together with the variables of wrangler.toml."""
 
 from pathlib import Path
 
@@ -23,16 +23,16 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_what_dotenv_reads_is_no_false_alarm(name: str, clone: Path) -> None:
-    """Comments, quotes, quoted lines and colons are accepted, as by wrangler."""
+    """`doctor` finds no fault in a .dev.vars with comments, quotes, values over several lines, or colons."""
     secrets(TEXTS[name])(clone)
     assert complaints(folder.examine(clone, None)) == []
 
 
 @pytest.mark.parametrize("text", [*TEXTS.values(), 'a\nB=\'x\n=2\nC = `1\n2`\nexport D=4 #5\nE="x\\ny"\nF=\n'])
 def test_it_reads_as_make_dev_does(text: str) -> None:
-    """The command line imports nothing of the project, so it has its own copy of the expression.
+    """`doctor` and `make dev` read .dev.vars with the same regular expression and the same results.
 
-    Both copies read the same.
+    The command line has its own copy of the expression for .dev.vars, since it imports nothing of the project.
     """
     assert dotenv._LINE.pattern == dev_vars._LINE.pattern
     assert dotenv.assignments(text) == dev_vars.assignments(text)
@@ -45,20 +45,20 @@ def of_secrets(clone: Path, env: str | None = None) -> list[Check]:
 
 
 def test_values_in_two_files_are_judged_together(clone: Path) -> None:
-    """.dev.vars overrides the variables of wrangler.toml: neither is complete without the other."""
+    """`doctor` judges .dev.vars and wrangler.toml together, since .dev.vars replaces variables of wrangler.toml."""
     replaced(VARS, VARS + 'AI_BASE_URL = "http://x/v1"\nAI_TIMEOUT_SECONDS = 20\nLEASE_SECONDS = 30\n')(clone)
     secrets("AI_PROVIDER=openai\nLEASE_SECONDS=25\n")(clone)
     assert of_secrets(clone) == []
     secrets("AI_PROVIDER=openai\nLEASE_SECONDS=15\n")(clone)
     (check,) = of_secrets(clone)
     assert "LEASE_SECONDS is not above" in check.evidence
-    # In another environment the variables of the top level do not apply.
+    # For another environment, the variables of wrangler.toml's top level do not apply.
     secrets("AI_PROVIDER=openai\n")(clone)
     assert ["AI_BASE_URL is not set" in check.evidence for check in of_secrets(clone, "free")] == [True]
 
 
 def test_what_is_amiss_in_wrangler_toml_alone_is_said_once(clone: Path) -> None:
-    """A fault of wrangler.toml alone is reported once, and not again for the file beside it."""
+    """A fault of wrangler.toml alone is reported once, and not again for .dev.vars."""
     replaced(VARS, VARS + "LEASE_SECONDS = 60\n")(clone)
     secrets("AI_PROVIDER=demo\n")(clone)
     assert of_secrets(clone) == []
@@ -66,7 +66,7 @@ def test_what_is_amiss_in_wrangler_toml_alone_is_said_once(clone: Path) -> None:
 
 
 def test_the_file_of_the_environment_wins(clone: Path) -> None:
-    """wrangler reads .dev.vars.NAME instead of .dev.vars, as `make dev` does."""
+    """For an environment NAME, `doctor` reads .dev.vars.NAME instead of .dev.vars, as wrangler and `make dev` do."""
     secrets("LEASE_SECONDS=1\n")(clone)
     path = clone / ".dev.vars.free"
     path.write_text("AI_PROVIDER=demo\n")

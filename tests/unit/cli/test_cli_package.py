@@ -1,4 +1,4 @@
-"""The command line as a package: its requirements, its metadata, and how a clone installs it."""
+"""The command line as a package: what it requires, its metadata, and how a clone installs it."""
 
 import re
 import subprocess
@@ -15,7 +15,7 @@ PROJECT = tomllib.loads((ROOT / "cli" / "pyproject.toml").read_text("utf-8"))
 
 
 def test_what_it_needs_is_what_it_is_tested_with():
-    """Each required package is pinned for the tests, at a version that the requirement allows."""
+    """Each package that the command line requires is pinned for the tests, at a version that the requirement allows."""
     pins = dict(re.findall(r"^([a-z0-9-]+)==(\d+\.\d+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE))
     asked = dict(one.split(">=") for one in PROJECT["project"]["dependencies"])
     assert set(asked) == {"httpx2", "rich", "typer"}
@@ -24,7 +24,7 @@ def test_what_it_needs_is_what_it_is_tested_with():
 
 
 def test_its_program_and_version_are_those_of_the_package():
-    """`[project.scripts]` names a function. The version is written in two places, which agree."""
+    """`[project.scripts]` names a function, and the version of `onceover_cli` equals the version of the package."""
     module, _, function = PROJECT["project"]["scripts"]["onceover"].partition(":")
     assert callable(getattr(import_module(module), function))
     assert PROJECT["project"]["version"] == onceover_cli.__version__
@@ -32,7 +32,7 @@ def test_its_program_and_version_are_those_of_the_package():
 
 
 def test_it_imports_nothing_of_the_worker():
-    """Loading the whole program loads no module of `src` or `local`, and none of the Worker's packages."""
+    """Importing the whole command line loads no module of `src` or `local`, and no package of the Worker's."""
     script = "import sys, onceover_cli.main; print(sorted({name.partition('.')[0] for name in sys.modules}))"
     done = subprocess.run(
         [sys.executable, "-P", "-c", script],
@@ -47,7 +47,7 @@ def test_it_imports_nothing_of_the_worker():
 
 
 def test_a_clone_runs_it_from_wherever_it_stands(tmp_path: Path):
-    """The launcher works with spaces in paths and arguments, and imports nothing from the user's folder."""
+    """A clone's launcher works with spaces in paths and arguments, and imports no module from the current folder."""
     scripts, packages, here = tmp_path / "a clone" / "bin", tmp_path / "packages", tmp_path / "here"
     for folder in (scripts, packages, here):
         folder.mkdir(parents=True)
@@ -63,7 +63,7 @@ def test_a_clone_runs_it_from_wherever_it_stands(tmp_path: Path):
 
 
 def test_make_install_installs_it():
-    """The installation includes the package and its program."""
+    """`make install` installs the command line's package and its program."""
     (part,) = [part for part in install.RUN if part.folder.name == "onceover"]
     assert part.lock == ROOT / "cli" / "pyproject.toml"
     assert install.is_current(part)

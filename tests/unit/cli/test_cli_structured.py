@@ -1,4 +1,4 @@
-"""Structured output and gaps on the command line: the flags, what is printed, and the exit status."""
+"""Structured output and gaps on the command line: flags, printed values, and the exit status."""
 
 import json
 from pathlib import Path
@@ -32,7 +32,7 @@ def ended(result: Any, **fields: Any) -> dict[str, Any]:
 
 
 def test_flags_become_fields(fake: FakeApi, run: Runs, text: str, schema: str) -> None:
-    """Each flag becomes its field. A pointer may have an equals sign."""
+    """Each flag becomes its field. The pointer in `--join POINTER=RULE` may contain an equals sign."""
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     rules = ("--join", "/total=sum", "--join", "/a=b=first")
     options = ("--schema", schema, "--no-strict", *rules, "--gaps", "--max-gap-share", "0.2")
@@ -58,7 +58,7 @@ def test_flags_become_fields(fake: FakeApi, run: Runs, text: str, schema: str) -
     ],
 )
 def test_bad_flags(fake: FakeApi, run: Runs, text: str, tmp_path: Path, content: str, flags: Any, words: str) -> None:
-    """What can be seen without the server is refused without it."""
+    """A bad schema file or a bad `--join` is refused before any request, since the server is not needed to see it."""
     path = tmp_path / "bad.json"
     path.write_text(content)
     status, out, said = run("run", text, "--schema", str(path), *flags)
@@ -68,7 +68,7 @@ def test_bad_flags(fake: FakeApi, run: Runs, text: str, tmp_path: Path, content:
 
 
 def test_a_refused_schema_names_the_flag_and_the_place(fake: FakeApi, run: Runs, text: str, schema: str) -> None:
-    """The message has the pointer, and the flag instead of the field."""
+    """If the API refuses a schema, the message names the flag `--schema` and the pointer to the place."""
     refused = problem(422, "unsupported_schema")
     refused.body.update(
         detail="outputSchema: /properties/a/pattern: The keyword is not supported.",
@@ -81,7 +81,7 @@ def test_a_refused_schema_names_the_flag_and_the_place(fake: FakeApi, run: Runs,
 
 
 def test_the_value_is_printed(fake: FakeApi, run: Runs, text: str, schema: str) -> None:
-    """The joined value is printed as JSON on one line, and no output of a chunk before it."""
+    """The joined value of a structured task is printed as JSON on one line, without any chunk's output before it."""
     done = ended({"output": json.dumps(VALUE), "value": VALUE})
     fake.on("POST", "/api/tasks", Answer(202, done | {"status": "pending", "terminal": False, "result": None}))
     chunk = {"index": 0, "start": 0, "end": 4, "status": "completed", "output": "{}", "attempts": 1, "error": None}
@@ -94,7 +94,7 @@ def test_the_value_is_printed(fake: FakeApi, run: Runs, text: str, schema: str) 
 
 
 def test_gaps_end_with_3(fake: FakeApi, run: Runs) -> None:
-    """A task with gaps ends with 3, and says how many there are and how much is covered."""
+    """For a task with gaps a command ends with status 3, and says how many gaps there are and how much is covered."""
     done = ended({"output": ["a", None], "value": [VALUE, None]}, gaps=[GAP], coverage=0.5)
     done["progress"] |= {"failed": 1}
     fake.on("GET", f"/api/tasks/{TASK_ID}", done)
@@ -108,7 +108,7 @@ def test_gaps_end_with_3(fake: FakeApi, run: Runs) -> None:
 
 
 def test_a_gap_in_a_list_of_texts_is_left_out(fake: FakeApi, run: Runs) -> None:
-    """Without a schema a list is printed as its texts."""
+    """Without a schema, `onceover result` prints the texts of a list one after the other, and nothing for a gap."""
     done = ended({"output": ["a", None, "c"]}, request={"reduce": "none"}, gaps=[GAP], coverage=0.5)
     done["progress"] |= {"failed": 1}
     fake.on("GET", f"/api/tasks/{TASK_ID}", done)
@@ -116,7 +116,7 @@ def test_a_gap_in_a_list_of_texts_is_left_out(fake: FakeApi, run: Runs) -> None:
 
 
 def test_a_retry_of_gaps_names_the_new_task(fake: FakeApi, run: Runs) -> None:
-    """The id that is printed is that of the new task."""
+    """`onceover retry` of a task with gaps prints the id of the new task."""
     new = task("pending") | {"id": "01a213be-b263-762c-b9e4-000000000000", "retryOf": TASK_ID}
     fake.on("POST", f"/api/tasks/{TASK_ID}/retry", Answer(202, new))
     status, out, said = run("retry", TASK_ID)

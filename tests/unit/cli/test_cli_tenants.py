@@ -1,4 +1,4 @@
-"""`--tenant`, `tenant export` and `tenant erase`: which tenant they use, where they continue, what they report."""
+"""`--tenant`, `tenant export` and `tenant erase`: which tenant they act on, where they continue, what they report."""
 
 import json
 import resource
@@ -38,7 +38,10 @@ ONE_TASK = [
 
 @pytest.mark.parametrize("command", ONE_TASK, ids=" ".join)
 def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: Runs) -> None:
-    """With the flag every request about tasks names the tenant, streams included. Without it none does."""
+    """With `--tenant`, every request about tasks names the tenant, and so do requests for streams.
+
+    Without `--tenant` no request names a tenant.
+    """
     over = task()
     fake.on("GET", PATH, task("pending") if command[0] == "watch" else over).on("DELETE", PATH, Answer(204))
     fake.on("GET", f"{PATH}/events", lambda _asked: Answer(stream=[event("end", over)]))
@@ -60,14 +63,14 @@ def test_each_request_names_the_tenant(command: list[str], fake: FakeApi, run: R
 
 @pytest.mark.parametrize("command", [["cancel", "--all"], ["delete", TASK_ID], ["list"]], ids=" ".join)
 def test_a_tenant_without_a_name_is_none(command: list[str], fake: FakeApi, run: Runs) -> None:
-    """`--tenant "$NAME"` with an empty variable does not act on the key's own tasks."""
+    """`--tenant "$NAME"` with an empty variable is refused, so it cannot act on the key's own tasks."""
     status, _, err = run(*command, "--tenant", "")
     assert (status, fake.asked) == (1, [])
     assert "--tenant: name a tenant" in err
 
 
 def test_a_submission_says_how_to_watch_it_there(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """The advice after a lost connection names the tenant, too."""
+    """After a lost connection, the command to watch the task again contains `--tenant`, too."""
     source = tmp_path / "text"
     source.write_text("text")
     fake.on("POST", "/api/tasks", Answer(202, task("pending"))).on("GET", PATH, problem(500, "internal"))
@@ -78,14 +81,17 @@ def test_a_submission_says_how_to_watch_it_there(fake: FakeApi, run: Runs, tmp_p
 
 
 def test_a_list_of_all_tenants_names_each(fake: FakeApi, run: Runs) -> None:
-    """Rows name the tenant if the answer does."""
+    """Each row of a list has the tenant's name if the server's answer has it."""
     fake.on("GET", "/api/tasks", {"tasks": [task(tenant="acme")], "nextCursor": None})
     out = run("list", "--tenant", "*")[1].splitlines()
     assert [line.split("\t")[:3] for line in out] == [["ID", "TENANT", "STATUS"], [TASK_ID, "acme", "completed"]]
 
 
 def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
-    """Answer a dry run for all tenants with one tenant at a time, and a change with the name of its tenant."""
+    """Return answers to bulk requests for all tenants.
+
+    A dry run is about one tenant after the other, and a change names its tenant.
+    """
     tenants = ["acme", "beta", "none"]
 
     def answer(asked: Asked) -> Any:
@@ -102,9 +108,9 @@ def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
 
 
 def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
-    """The command handles tenants one after the other, and counts each.
+    """A bulk command for all tenants changes one tenant's tasks after the other's, and counts each tenant's.
 
-    One tenant's limit delays no other, and is reported at the end.
+    If one tenant is at its limit, the command goes on with the others and reports it at the end.
     """
     limited = problem(429, "limit_reached", "as many as MAX_TASKS_IN_FLIGHT allows")
     done = {"retried": 2, "more": False}
@@ -126,7 +132,7 @@ def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
 
 
 class Tasks:
-    """A tenant's tasks as the API returns them, newest first, two a page."""
+    """A tenant's tasks as the API lists them, newest first, two on a page."""
 
     def __init__(self, fake: FakeApi, ids: list[str]) -> None:
         self.ids, self.fake = ids, fake
@@ -167,9 +173,9 @@ def lines(path: Path) -> list[Json]:
 
 
 def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """The export has each task once with text, chunks, calls and deliveries, newest first. The end says what changed.
+    """`tenant export` writes each task once, newest first, with its text, chunks, calls and deliveries.
 
-    A server without a log of calls is older: then the export has none.
+    The end says what changed. If an older server has no log of calls, the export contains no calls.
     """
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     tasks.lost = {IDS[2]}
@@ -202,7 +208,10 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """The command reads again only a torn last line and a half page. New tasks are counted."""
+    """A repeated `tenant export` continues, and reads again only an incomplete last line and half a page.
+
+    New tasks are counted.
+    """
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
     status, _, err = run("tenant", "export", "acme", "--to", str(target))
@@ -227,7 +236,7 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
 
 @pytest.mark.parametrize("there", ["something else\n", '{"kind":"begin","tenant":"beta","newest":null}\n'])
 def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """Another tenant's export, or any other file, is left alone."""
+    """`tenant export` does not touch a file that has another tenant's export or anything else."""
     Tasks(fake, IDS[:4])
     target = tmp_path / "file"
     target.write_text(there)
@@ -237,9 +246,9 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
 
 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
-    """If the disk is full, the message names the file, the reason and the fix.
+    """If the disk is full, `tenant export` names the file, the reason and the fix.
 
-    Run again, the command writes the rest of the export.
+    The same command, run again, writes the rest of the export.
     """
     Tasks(fake, IDS[:4])
     target = tmp_path / "acme.jsonl"
@@ -264,7 +273,7 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
 def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
     """Unfinished tasks are cancelled first.
 
-    A repeated erasure finds no task, and the command reports tasks that remain.
+    `tenant erase` reports tasks that remain, and a repeated run finds none.
     """
     tasks = Tasks(fake, IDS[:4])
     status, out, err = run("tenant", "erase", "acme", "--yes", "-o", "json")
@@ -277,7 +286,10 @@ def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
 
 
 def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
-    """The erasure ends although new tasks keep coming. The status of the command says that some tasks are left."""
+    """`tenant erase` ends although new tasks keep coming, and leaves these.
+
+    The exit status of `tenant erase` says if some tasks are left.
+    """
     tasks = Tasks(fake, IDS[:3])
 
     def and_another(_asked: Asked) -> Answer:
@@ -293,7 +305,10 @@ def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -
 
 
 def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> None:
-    """An id is made before its task is stored, so a task older than the newest may appear later."""
+    """`tenant erase` reports a task that appears late although its id is older than the newest task's.
+
+    A task's id is made before the task is stored.
+    """
     tasks = Tasks(fake, [IDS[0], IDS[2], IDS[3]])
 
     def and_an_older_one(_asked: Asked) -> Answer:
@@ -309,7 +324,7 @@ def test_a_task_whose_submission_was_slow_is_told(fake: FakeApi, run: Runs) -> N
 
 @pytest.mark.parametrize("answer", [LOST, problem(503, "database_unavailable")], ids=["lost", "503"])
 def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run: Runs) -> None:
-    """The request found nothing, because an earlier send of it had erased the tasks."""
+    """If the answer to an erasure was lost, a repeated request finds no task, and the erased tasks still count."""
     tasks = Tasks(fake, IDS[:1])
 
     def erased_unheard(asked: Asked) -> Any:
@@ -324,9 +339,9 @@ def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run
 
 
 def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
-    """A refusal in the middle ends the erasure, and the message says how far it came.
+    """If a request of `tenant erase` is refused, the command stops and says how far it came.
 
-    A repetition of the command erases the rest.
+    A repeated `tenant erase` erases the rest.
     """
     tasks = Tasks(fake, IDS[:4])
     fake.on("DELETE", f"/api/tasks/{IDS[1]}", problem(403, "forbidden"))
@@ -337,9 +352,9 @@ def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
 
 
 def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without --yes the user must type the name.
+    """Without `--yes`, `tenant erase` asks the user to type the tenant's name.
 
-    Without a terminal, or for all tenants, the command does nothing unless it has --yes.
+    Without a terminal, or for all tenants, `tenant erase` does nothing unless it has `--yes`.
     """
     tasks = Tasks(fake, IDS[:4])
     status, _, err = run("tenant", "erase", "acme")
@@ -355,7 +370,7 @@ def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
-    """Answers 429 and 503 are passing trouble, so the command waits and tries again."""
+    """If the server answers 429 or 503, the command waits and tries again."""
     tasks = Tasks(fake, IDS[:1])
     busy = (problem(429, "limit_reached"), problem(503, "overloaded"))
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", *busy, partial(tasks.erase, IDS[0]))

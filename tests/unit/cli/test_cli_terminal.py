@@ -1,4 +1,4 @@
-"""`onceover` as a process, with its streams: closing pipes, narrow terminals, Ctrl-C."""
+"""`onceover` as a process with real streams: closed pipes, narrow terminals, Ctrl-C."""
 
 import os
 import re
@@ -29,20 +29,20 @@ def fake() -> Iterator[FakeApi]:
 
 
 def environment(fake: FakeApi, **more: str) -> dict[str, str]:
-    """Return the variables of a shell: a C locale, and none of the machine's colours or columns."""
+    """Return a shell's variables, with a C locale and without the machine's own settings of colours and columns."""
     kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"}}
     return {**kept, "PYTHONPATH": str(ROOT / "cli"), "LC_ALL": "C", "ONCEOVER_URL": fake.url, **more}
 
 
 def piped(fake: FakeApi, *arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command with both streams in pipes."""
+    """Run the command with standard output and standard error in pipes."""
     return subprocess.run(
         [*PROGRAM, *arguments], env=environment(fake, **more), capture_output=True, timeout=60, check=False
     )
 
 
 def test_a_large_chinese_result_comes_through_a_pipe_whole_whatever_the_locale(fake: FakeApi):
-    """200,000 characters come through unchanged, without a bar or a colour on either stream."""
+    """A result of 200,000 characters comes through a pipe unchanged, without a bar or colours, in any locale."""
     fake.on("GET", PATH, task(output=LARGE))
     done = piped(fake, "watch", TASK_ID, FORCE_COLOR="1", PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stdout.decode()) == (0, LARGE + "\n")
@@ -53,7 +53,7 @@ def test_a_large_chinese_result_comes_through_a_pipe_whole_whatever_the_locale(f
     "arguments", [["watch", TASK_ID], ["result", TASK_ID], ["watch", TASK_ID, "-o", "json"], ["--help"]]
 )
 def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
-    """With `| head -1` the status is 0, and there is no traceback."""
+    """If a reader such as `head -1` closes the pipe, the command ends with status 0 and without a traceback."""
     fake.on("GET", PATH, task(output=LARGE))
     with subprocess.Popen(
         [*PROGRAM, *arguments], env=environment(fake), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -67,7 +67,7 @@ def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
 
 
 def test_a_pipe_that_closes_leaves_the_task_running(fake: FakeApi):
-    """When the reader has gone the command stops watching, and says how to watch again."""
+    """When the reader closes the pipe, the command stops watching, and says how to watch the task again."""
     more = threading.Event()
 
     def stream() -> Iterator[str]:
@@ -98,7 +98,7 @@ def test_a_pipe_that_closes_leaves_the_task_running(fake: FakeApi):
     ],
 )
 def test_a_pipe_that_closes_on_a_task_that_has_ended(ends: dict[str, object], status: int, said: str, fake: FakeApi):
-    """`run FILE | head -1` of a quick task reports its end, and does not say that it runs on."""
+    """If the pipe closes after the task's end, the command reports this end, and does not say that the task runs on."""
     more = threading.Event()
 
     def stream() -> Iterator[str]:
@@ -136,7 +136,7 @@ def following(fake: FakeApi, gate: threading.Event) -> None:
 
 
 def test_a_terminal_sees_a_bar_and_the_outputs(fake: FakeApi):
-    """The bar counts chunks, moves aside for the outputs, and is gone at the end."""
+    """On a terminal a bar counts the chunks, makes way for the outputs, and is gone at the end."""
     gate = threading.Event()
     following(fake, gate)
     with Terminal([*PROGRAM, "watch", TASK_ID], environment(fake, TERM="xterm-256color")) as terminal:
@@ -150,7 +150,7 @@ def test_a_terminal_sees_a_bar_and_the_outputs(fake: FakeApi):
 
 @pytest.mark.parametrize("columns", [20, 40])
 def test_a_narrow_terminal_is_not_overrun(columns: int, fake: FakeApi):
-    """The bar stays on its line, and ids of a list stay whole."""
+    """On a narrow terminal the bar stays on one line, and the ids in a list stay whole."""
     gate = threading.Event()
     following(fake, gate)
     with Terminal([*PROGRAM, "watch", TASK_ID], environment(fake, TERM="xterm"), columns=columns) as terminal:
@@ -167,7 +167,7 @@ def test_a_narrow_terminal_is_not_overrun(columns: int, fake: FakeApi):
 
 
 def test_a_wide_terminal_sees_a_table(fake: FakeApi):
-    """A row for each task."""
+    """On a wide terminal `onceover` lists tasks as a table with a row for each task."""
     fake.on("GET", "/api/tasks", {"tasks": [task()], "nextCursor": None})
     with Terminal([*PROGRAM, "list"], environment(fake, TERM="xterm"), columns=120) as terminal:
         assert terminal.wait() == 0
@@ -176,7 +176,7 @@ def test_a_wide_terminal_sees_a_table(fake: FakeApi):
 
 @pytest.mark.parametrize("arguments", [["list"], ["doctor"], ["watch", TASK_ID]])
 def test_no_color_means_no_colour(arguments: list[str], fake: FakeApi):
-    """NO_COLOR works as no-color.org says, also on a terminal with colours."""
+    """With NO_COLOR the command uses no colours, as no-color.org says, even on a terminal that has them."""
     gate = threading.Event()
     gate.set()
     following(fake, gate)
@@ -189,7 +189,7 @@ def test_no_color_means_no_colour(arguments: list[str], fake: FakeApi):
 
 
 def test_a_dumb_terminal_has_no_bar(fake: FakeApi):
-    """A terminal with TERM=dumb cannot move its cursor."""
+    """With TERM=dumb the command shows no bar, since such a terminal cannot move its cursor."""
     fake.on("GET", PATH, task())
     with Terminal([*PROGRAM, "watch", TASK_ID], environment(fake, TERM="dumb")) as terminal:
         assert terminal.wait() == 0
@@ -197,9 +197,9 @@ def test_a_dumb_terminal_has_no_bar(fake: FakeApi):
 
 
 def test_an_output_does_not_command_the_terminal(fake: FakeApi):
-    """Control characters of a model's output are printed visibly, and do not control the terminal.
+    """Control characters in a model's output are printed in a visible form, so they do not control the terminal.
 
-    A pipe gets them unchanged.
+    A pipe gets control characters unchanged.
     """
     fake.on("GET", PATH, task(output="a\x1b]0;owned\x07b\r\x9bc"))
     with Terminal([*PROGRAM, "result", TASK_ID], environment(fake, TERM="xterm")) as terminal:
@@ -230,7 +230,8 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
     """A second Ctrl-C while Python exits does not change the status.
 
-    Python drops its handlers before it exits. On a busy machine this once gave status -2 instead of 130.
+    Python drops its signal handlers before it exits. Therefore a second Ctrl-C on a busy machine once gave status -2
+    instead of 130.
     """
     program = (
         "import atexit, os, signal\n"
@@ -244,9 +245,9 @@ def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
 
 
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
-    """After the first Ctrl-C the command says that it waits, and what a second Ctrl-C would do.
+    """After a first Ctrl-C during a submission, the command says that it waits for the id, and what a second one does.
 
-    By then the task has an id.
+    When the command ends, it has printed the task's id.
     """
     (tmp_path / "text").write_text("text")
     gate = threading.Event()
@@ -295,7 +296,7 @@ print("not reached")
 
 
 def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
-    """During the answer to the first Ctrl-C, a second Ctrl-C ends the process with its own message and no traceback."""
+    """A second Ctrl-C, during the answer to the first, ends the command at once with a message and no traceback."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], env=environment(fake), capture_output=True, timeout=60, check=False
     )
@@ -304,7 +305,7 @@ def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
 
 
 def test_an_interrupt_in_a_pipe_is_the_same(fake: FakeApi):
-    """Without a terminal, the message after SIGINT goes to standard error."""
+    """Without a terminal, SIGINT ends the command with the same message on standard error."""
     gate = threading.Event()
     following(fake, gate)
     with subprocess.Popen(

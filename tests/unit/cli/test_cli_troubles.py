@@ -1,4 +1,4 @@
-"""What the command line does with ignored interrupts, proxies, full disks and servers that refuse."""
+"""How the command line copes with ignored interrupts, proxies, full disks and servers that refuse."""
 
 import os
 import signal
@@ -49,7 +49,7 @@ class Screen:
 
 @pytest.mark.parametrize("kind", ["dumb", "xterm"])
 def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No terminal gets control characters, not even a dumb one, which may be an editor's shell.
+    """No terminal gets control characters of a model's output, not even a dumb one, such as an editor's shell.
 
     Words keep their order.
     """
@@ -62,7 +62,7 @@ def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("arguments", [["status", TASK_ID], ["status", TASK_ID, "-o", "json"], ["--help"]])
 def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: FakeApi) -> None:
-    """A full disk gives status 1 and no traceback, because the output could not be written."""
+    """If its output cannot be written to a full disk, the command ends with status 1 and without a traceback."""
     fake.on("GET", PATH, task())
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -101,7 +101,7 @@ def test_a_stream_that_is_closed_leads_nowhere(closed: str, fake: FakeApi) -> No
 def test_this_machine_is_reached_past_every_proxy(
     value: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A proxy elsewhere cannot reach `make dev`."""
+    """Requests to this machine, such as to `make dev`, use no proxy."""
     for name in ("HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, value)
     fake.on("GET", PATH, task())
@@ -113,7 +113,7 @@ def test_this_machine_is_reached_past_every_proxy(
     [("ALL_PROXY", "socks5://me:canary@127.0.0.1:9"), ("HTTPS_PROXY", "http://me:canary@127.0.0.1:9")],
 )
 def test_a_proxy_that_does_not_work_is_named(name: str, value: str, run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The message names the proxy's variable, because the address may contain a password."""
+    """If a proxy does not work, the message names its variable and not its address, which may contain a password."""
     monkeypatch.setenv(name, value)
     status, _, err = run("status", TASK_ID, "--url", "https://onceover.example.test")
     assert status == 1
@@ -122,7 +122,7 @@ def test_a_proxy_that_does_not_work_is_named(name: str, value: str, run: Runs, m
 
 
 def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy of the scheme wins over the general one. NO_PROXY excludes hosts."""
+    """The proxy variable of the URL's scheme wins over the general one. NO_PROXY excludes hosts."""
     where = place("https://onceover.example.test", None)
     assert proxy_variable(where) is None
     monkeypatch.setenv("all_proxy", "http://a")
@@ -138,7 +138,7 @@ def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
-    """If nohup or a script's background ignores interrupts, both blocks of the command leave them ignored."""
+    """If its caller, such as nohup, ignores interrupts, the command ignores them throughout."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Interrupts().held("never said"):
@@ -174,13 +174,13 @@ def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
     ],
 )
 def test_what_may_pass_by_itself(status: int, code: str, passes: bool) -> None:
-    """The command does not retry after an error that needs a repair first."""
+    """The command tries again only after errors that may pass by themselves."""
     assert ServerRefused(status, {"code": code}).may_pass is passes
 
 
 @pytest.mark.parametrize("refusal", [problem(401, "unauthenticated"), problem(403, "forbidden"), problem(404, "gone")])
 def test_a_task_that_may_not_be_seen_is_not_said_to_run(refusal: Reply, fake: FakeApi, run: Runs) -> None:
-    """If a task may not be seen, the command cannot know its state."""
+    """If the key may not see the task, the command does not say that the task runs on."""
     fake.on("GET", PATH, task("processing"), refusal).on("GET", f"{PATH}/events", refusal)
     status, _, err = run("watch", TASK_ID)
     assert status == 1
@@ -188,19 +188,19 @@ def test_a_task_that_may_not_be_seen_is_not_said_to_run(refusal: Reply, fake: Fa
 
 
 def test_the_last_words_lead_to_the_same_deployment(fake: FakeApi, run: Runs) -> None:
-    """The command in the last line can be copied as a whole."""
+    """The command that the last line offers names the same deployment, and can be copied as a whole."""
     fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
     assert f"Watch it: onceover watch {TASK_ID} --url {fake.url}\n" in run("watch", TASK_ID, "--patience", "0")[2]
 
 
 class Enough(Exception):
-    """The error with which a test ends an endless loop."""
+    """The error with which a test ends a command's endless loop."""
 
 
 def test_top_as_documents_outlives_a_server_that_is_away(
     fake: FakeApi, run: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`top -o json >> load.jsonl` writes no line for a failed snapshot and goes on. A refused key ends it."""
+    """`onceover top -o json` prints no line for a snapshot that failed, and goes on. A refused key ends the command."""
     serve_everything(fake)
     status: dict[str, Any] = {"status": "healthy"}
     fake.on("GET", "/api/async-status", status, problem(503, "database_unavailable"), LOST, status)

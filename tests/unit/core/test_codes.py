@@ -1,4 +1,7 @@
-"""Clients' scripts rely on codes: the list of task codes and the list of problem codes are complete and documented."""
+"""The list of task codes and the list of problem codes are complete and documented.
+
+Clients' scripts rely on the codes.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -18,12 +21,13 @@ from src.queue import dead_letter
 
 API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
-# A call that was not made is announced again, and the base class has no cause, so neither becomes a failure.
+# A call that did not start is announced again, and the base class has no cause of its own, so neither becomes a
+# failure.
 NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]
 
 
 def kinds_of(base: type[errors.ModelError]) -> set[type[errors.ModelError]]:
-    """Return a class and all classes below it."""
+    """Return a class and all its subclasses."""
     found = {base}
     for kind in base.__subclasses__():
         found |= kinds_of(kind)
@@ -31,38 +35,38 @@ def kinds_of(base: type[errors.ModelError]) -> set[type[errors.ModelError]]:
 
 
 def code_of(kind: type[errors.ModelError]) -> str:
-    """Return the code of an error's class."""
+    """Return the error code of an error class."""
     return kind.code
 
 
 def test_each_failure_of_a_call_has_a_task_code() -> None:
-    """A chunk can show each error of `core.errors` with which a call may end."""
+    """Each error of `core.errors` with which a call may end has a task code, which a chunk can show."""
     kinds = {kind for kind in kinds_of(errors.ModelError) if kind.__module__ == errors.__name__} - set(NEVER_SHOWN)
     assert {Failure.of(kind.code, "", kind.retryable).code for kind in kinds} <= set(TaskCode)
 
 
 @pytest.mark.parametrize("kind", NEVER_SHOWN, ids=code_of)
 def test_no_other_code_becomes_a_failure(kind: type[errors.ModelError]) -> None:
-    """Failures are made from a call's error in one way only, which accepts only codes of the list."""
+    """A failure can be made only from a call's error, and only with a code of the list."""
     with pytest.raises(ValueError, match=kind.code):
         Failure.of(kind.code, "", kind.retryable)
 
 
 def test_each_task_code_is_one_that_comes_about() -> None:
-    """Every listed code has a cause."""
+    """The task codes are exactly those of the call errors that a client may see, and those of the failures of tasks."""
     of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
     of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
     assert of_calls | of_tasks | ladder.CODES | gaps.CODES == set(TaskCode) == set(TASK_CODES)
 
 
 def test_each_problem_code_has_one_kind() -> None:
-    """A code has one status and one title, and each code of the list belongs to some problem."""
+    """Each problem code has exactly one status and one title, and each listed code belongs to a problem."""
     assert sorted(kind.code for kind in problems.KINDS) == sorted(ProblemCode)
 
 
 @pytest.mark.parametrize("codes", [TaskCode, ProblemCode])
 def test_both_lists_are_documented(codes: Any) -> None:
-    """OpenAPI lists the codes as enumerations, each with its meaning, and the page of the API as tables."""
+    """`/openapi.json` has both lists of codes, with each code's meaning, and docs/api.md has them as tables."""
     described: Any = document()
     schema = described["components"]["schemas"][codes.__name__]
     assert schema["enum"] == list(codes)
@@ -72,7 +76,7 @@ def test_both_lists_are_documented(codes: Any) -> None:
 
 
 def test_views_show_nothing_but_codes_of_the_lists() -> None:
-    """The API's views of tasks, chunks, calls and problems take their error codes from these two lists."""
+    """Where the API shows an error code of a task, chunk, call or problem, it comes from one of the two lists."""
     described: Any = document()
     schemas = described["components"]["schemas"]
     assert schemas["FailureView"]["properties"]["code"]["$ref"].endswith("/TaskCode")

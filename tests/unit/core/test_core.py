@@ -1,4 +1,4 @@
-"""The small pure modules: states, settings, ids, retry."""
+"""The small pure modules of the core: states, settings, ids and retries."""
 
 import itertools
 
@@ -15,7 +15,7 @@ from src.core.states import TRANSITIONS, Status, check
 
 
 def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
-    """Each transition accepts exactly the sources in its row, and names both states when it refuses."""
+    """A transition of the state machine accepts only the sources in its row; its refusal names both states."""
     for transition, source in itertools.product(TRANSITIONS.values(), Status):
         if source in transition.sources:
             assert check(transition.name, source) is transition.target
@@ -30,7 +30,7 @@ def test_no_transition_leaves_completed():
 
 
 def test_settings_have_the_defaults_of_the_contract():
-    """Without variables each setting has the value of CONTRACT section 3."""
+    """Without variables each setting has the default of section 3 of the contract."""
     settings = load(lambda name: None)
     assert (settings.provider, settings.model, settings.timeout_seconds, settings.concurrency) == (
         "workers-ai",
@@ -80,7 +80,7 @@ def test_settings_have_the_defaults_of_the_contract():
     ],
 )
 def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: str):
-    """The error names the variable and its allowed values, but not the value, which may be a secret."""
+    """The error for a bad variable has its name and its allowed values, but not its value, which may be a secret."""
     with pytest.raises(ConfigurationError) as caught:
         load({name: value}.get)
     message = str(caught.value)
@@ -89,7 +89,10 @@ def test_a_bad_variable_is_refused_by_name_and_never_repeated(name: str, value: 
 
 
 def test_lists_are_separated_by_commas():
-    """Spaces, empty places and repetitions have no effect. An empty list of options is the default list."""
+    """In a variable with a list, spaces, empty places and repetitions have no effect.
+
+    An empty AI_MODEL_OPTIONS means the default list of options.
+    """
     settings = load({"AI_MODELS": " a, b/c ,,a", "AI_MODEL_OPTIONS": "top_k,min_p", "AI_MAX_OUTPUT_TOKENS": 700}.get)
     assert (settings.models, settings.model_options) == (("a", "b/c"), ("top_k", "min_p"))
     assert settings.max_output_tokens == 700
@@ -112,7 +115,10 @@ def test_lists_are_separated_by_commas():
     ],
 )
 def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url: str | None, sending: str):
-    """The default follows the provider and its host. STRUCTURED_OUTPUT overrides it."""
+    """How an output schema is sent depends by default on the provider and on the server's host.
+
+    STRUCTURED_OUTPUT overrides this default.
+    """
     variables = {"AI_PROVIDER": provider, "AI_BASE_URL": base_url}
     assert load(variables.get).structured_output == sending
     for own in ("native", "prompt", "both"):
@@ -120,9 +126,9 @@ def test_an_output_schema_is_sent_as_the_server_takes_it(provider: str, base_url
 
 
 def test_all_bad_variables_are_named_at_once():
-    """All bad variables are named, each in its own sentence.
+    """If several variables are bad, the error has a sentence for each of them.
 
-    A bad variable causes no second fault that only follows from the first.
+    A bad variable does not cause a second sentence about a fault that only follows from the first.
     """
     bad = {"AI_PROVIDER": "gpt", "AI_TIMEOUT_SECONDS": "500", "LEASE_SECONDS": "never", "CORS_ORIGINS": "*"}
     with pytest.raises(ConfigurationFaults) as caught:
@@ -134,13 +140,13 @@ def test_all_bad_variables_are_named_at_once():
 
 
 def test_openai_needs_its_url():
-    """AI_PROVIDER openai without AI_BASE_URL is refused by that name."""
+    """AI_PROVIDER=openai without AI_BASE_URL is refused, and the error names AI_BASE_URL."""
     with pytest.raises(ConfigurationError, match=r"^AI_BASE_URL must be set"):
         load({"AI_PROVIDER": "openai"}.get)
 
 
 def test_the_lease_must_exceed_the_timeout():
-    """A configuration in which a lease could end before its call is refused, whichever of the two variables is set."""
+    """A configuration is refused if LEASE_SECONDS is not greater than AI_TIMEOUT_SECONDS."""
     with pytest.raises(ConfigurationError, match=r"^LEASE_SECONDS must be greater"):
         load({"AI_TIMEOUT_SECONDS": 180}.get)
     assert load({"AI_TIMEOUT_SECONDS": "5", "LEASE_SECONDS": "6"}.get).lease_ms == 6000
@@ -148,10 +154,9 @@ def test_the_lease_must_exceed_the_timeout():
 
 @pytest.mark.parametrize(("lease", "alone_ms", "laned_ms"), [(180, 180_000, 180_000), (121, 124_000, 129_000)])
 def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, laned_ms: int):
-    """By default LEASE_SECONDS is the length of a claim, unless the longest call would outlive it.
+    """A claim lasts LEASE_SECONDS, or longer if its longest call would outlast this.
 
-    The longest call starts 2 s late, uses up its 120 s, takes 5 s on the way to a lane and back, and waits 2 s for
-    others.
+    The longest call starts 2 s late, takes 120 s, is 5 s on the way to a lane and back, and waits 2 s for other calls.
     """
     settings = load({"LEASE_SECONDS": lease}.get)
     assert settings.claim_ms(0, limits.START_SECONDS) == alone_ms
@@ -160,7 +165,7 @@ def test_a_claim_lasts_as_long_as_a_call_may_take(lease: int, alone_ms: int, lan
 
 @given(st.integers(0, 2**48 - 1), st.binary(min_size=10, max_size=10), st.integers(0, 2**48 - 1))
 def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int):
-    """Any time and any random bytes make a well-formed UUIDv7, and an earlier one sorts before a later one."""
+    """Any time and random bytes make a valid UUID of version 7, and ids sort by their times."""
     first, second = new_task_id(now, entropy), new_task_id(later, entropy)
     assert is_task_id(first)
     assert first[14] == "7"
@@ -171,13 +176,13 @@ def test_ids_are_version_7_and_sort_by_time(now: int, entropy: bytes, later: int
     "text", ["", "x", "0" * 36, new_task_id(1, b"\xff" * 10).upper(), new_task_id(1, bytes(10)) + "0"]
 )
 def test_what_is_no_id_is_known_as_such(text: str):
-    """Malformed ids are recognised without asking the database."""
+    """A malformed task id is recognised without the database."""
     assert not is_task_id(text)
 
 
 @given(st.integers(1, 100), st.floats(0, 1))
 def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
-    """The wait lies between half its ceiling and its ceiling, and never above the stated maximum."""
+    """The wait before a retry lies between half its ceiling and its ceiling, which grows to a stated maximum."""
     wait = backoff_seconds(attempts, chance)
     assert limits.BACKOFF_SECONDS_FIRST / 2 <= wait <= limits.BACKOFF_SECONDS_MOST
     assert backoff_seconds(attempts, 0) <= wait <= backoff_seconds(attempts, 1)
@@ -185,14 +190,14 @@ def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
 
 @given(st.floats(0, 1e6), st.integers(0, 200), st.floats(0, 1))
 def test_a_rate_limit_is_obeyed(asked: float, waits: int, chance: float):
-    """The wait that the provider asks for, up to an hour, is kept in full, whatever the jitter."""
+    """A wait of up to an hour that the provider asks for is kept in full, whatever the jitter is."""
     assert rate_limit_seconds(asked, waits, chance) >= min(asked, limits.RATE_LIMIT_SECONDS_MOST)
     assert 0 < rate_limit_seconds(None, waits, chance) <= limits.RATE_LIMIT_SECONDS_MOST
 
 
 @given(st.floats(2, 3_599), st.integers(0, 3), st.floats(0, 1))
 def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, waits: int, chance: float):
-    """In the first waits, two seconds or more only get a tenth of a second of jitter."""
+    """The first rate-limit waits of two seconds or more are kept with a jitter of at most a tenth of a second."""
     assert asked <= rate_limit_seconds(asked, waits, chance) <= asked + 0.1 + 1e-9
 
 
@@ -202,7 +207,7 @@ def test_a_plausible_rate_limit_is_obeyed_to_a_tenth_of_a_second(asked: float, w
     st.lists(st.floats(0, 1), min_size=100, max_size=100),
 )
 def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[float | None], chances: list[float]):
-    """A task does not give up within seconds: the waits until then add up to over an hour, each at most an hour."""
+    """A row of rate limits ends a task after over an hour at the earliest, and no single wait exceeds an hour."""
     assert limits.RATE_LIMIT_WAITS_MOST == 100
     waits = [rate_limit_seconds(*wait) for wait in zip(asked, range(100), chances, strict=True)]
     assert sum(waits) > 3_600
@@ -212,7 +217,10 @@ def test_a_row_of_rate_limits_takes_hours_whatever_is_asked_for(asked: list[floa
 
 @given(st.one_of(st.none(), st.floats(0, 1e6)), st.floats(0, 1))
 def test_rate_limits_in_a_row_are_waited_for_longer_and_longer(asked: float | None, chance: float):
-    """Each wait is at least as long as the previous wait, and a requested wait of zero doubles the wait."""
+    """In a row of rate limits no wait is shorter than the one before.
+
+    If the provider asks for no time, the waits double.
+    """
     waits = [rate_limit_seconds(asked, count, chance) for count in range(150)]
     assert waits == sorted(waits)
     assert [rate_limit_seconds(0, count, 0) for count in range(5)] == [0.125, 0.25, 0.5, 1, 2]

@@ -1,4 +1,4 @@
-"""CORS_ORIGINS: exact origins, as browsers send them."""
+"""CORS_ORIGINS lists exact origins, in the form in which browsers send them."""
 
 import pytest
 
@@ -48,22 +48,22 @@ BAD = [
 
 
 def origins(value: str) -> frozenset[str]:
-    """Load settings with this CORS_ORIGINS."""
+    """Return the origins of the settings with this CORS_ORIGINS."""
     return load({"CORS_ORIGINS": value}.get).cors_origins
 
 
 @pytest.mark.parametrize("origin", SOUND)
 def test_sound(origin: str) -> None:
-    """A valid origin is used unchanged, alone or among others, with blanks around it ignored."""
+    """A valid origin in CORS_ORIGINS is used unchanged, alone or among others; blanks around it are ignored."""
     assert origins(origin) == {origin}
     assert origins(f" {origin} , https://other.example") == {origin, "https://other.example"}
 
 
 @pytest.mark.parametrize("bad", BAD)
 def test_bad(bad: str) -> None:
-    """An origin that no browser would ever send is refused, alone or among others.
+    """CORS_ORIGINS is refused if one of its origins has a form that no browser sends.
 
-    The message names only the variable.
+    The error for a bad CORS_ORIGINS names the variable and does not repeat its value.
     """
     for value in (bad, f"https://other.example,{bad}"):
         with pytest.raises(ConfigurationError, match=r"^CORS_ORIGINS must be web origins") as caught:
@@ -73,5 +73,5 @@ def test_bad(bad: str) -> None:
 
 @pytest.mark.parametrize("value", ["", "  "])
 def test_none(value: str) -> None:
-    """Without a value there is no origin, so CORS is off."""
+    """Without CORS_ORIGINS no origin is allowed, so CORS is off."""
     assert origins(value) == load(lambda _name: None).cors_origins == frozenset()

@@ -18,7 +18,10 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
 
 def test_the_published_vector_of_standard_webhooks():
-    """Our signature equals the example of the specification's libraries (`libraries/*/tests`, "sign function")."""
+    """onceover's signature equals the published example of the Standard Webhooks libraries.
+
+    The example is in `libraries/*/tests`, "sign function".
+    """
     secret, message = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
     signed = webhooks.signature(secret, message, 1_614_265_330, '{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
@@ -32,7 +35,10 @@ def _sent(*secrets: str) -> tuple[str, dict[str, str]]:
 
 
 def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
-    """The reference implementation and openai's `unwrap` accept either of two secrets, and no third one."""
+    """A message that was signed during a rotation is accepted with the old secret and with the new one.
+
+    Standard Webhooks' reference implementation and openai's `unwrap` both say so, and neither accepts a third secret.
+    """
     old, new, other = (webhooks.secret(KEY, ENDPOINT, generation) for generation in (0, 1, 2))
     body, headers = _sent(new, old)
     for secret in (old, new):
@@ -45,9 +51,9 @@ def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
 
 
 def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
-    """No part of a secret is stored: the same three inputs give the same secret.
+    """A webhook secret is derived from WEBHOOK_KEY, endpoint and generation each time, so no part of it is stored.
 
-    A secret has 32 bytes, as the standard allows.
+    A webhook secret has 32 bytes, as Standard Webhooks allows.
     """
     other = EndpointKey("other:we_" + "0a" * 12)
     made = {
@@ -62,7 +68,10 @@ def test_secrets_differ_by_key_endpoint_and_generation_and_are_derived_again():
 
 
 def test_a_delivery_is_named_by_its_id():
-    """Within the tenant that asks, the id leads back to the delivery. The `webhook-id` contains no full stop."""
+    """A delivery's id leads back to the delivery, within the tenant that asks.
+
+    A `webhook-id` contains no full stop.
+    """
     key = DeliveryKey(TASK, 12, ENDPOINT, 1_790_000_000_123)
     assert webhooks.read_delivery_id("local", key.id) == key
     assert "." not in key.id
@@ -74,7 +83,7 @@ def test_a_delivery_is_named_by_its_id():
 
 
 def test_a_body_names_the_task_and_no_more():
-    """A body has the five fields of OpenAI's events."""
+    """A webhook message has the five fields of OpenAI's events, and nothing of the task but its id."""
     body = json.loads(
         webhooks.body_of("evt_1", "task.failed", 1_790_000_000_123, webhooks.told_id("task.failed", TASK))
     )
@@ -105,12 +114,12 @@ def test_a_body_names_the_task_and_no_more():
     ],
 )
 def test_what_a_status_means(status: int, failure: AttemptFailure | None):
-    """The answer 2xx means that the message was accepted; any other answer means a failure."""
+    """A receiver's 2xx means that it accepted the message, and any other answer is a failure."""
     assert webhooks.answer_of(status).failure is failure
 
 
 def test_when_a_delivery_ends():
-    """A delivery ends with 2xx, with 410, and after a day."""
+    """A webhook delivery ends with 2xx, with 410, or after a day."""
     day = round(limits.DELIVERY_SECONDS_MOST * 1000)
     failed = webhooks.answer_of(500)
     assert webhooks.outcome_of(webhooks.answer_of(200), day + 1) is DeliveryOutcome.DELIVERED
@@ -122,7 +131,7 @@ def test_when_a_delivery_ends():
 
 @pytest.mark.parametrize("chance", [0.0, 0.5, 1.0])
 def test_attempts_are_spread_over_a_day(chance: float):
-    """The waits grow, and the last attempt comes after a day: about ten in all."""
+    """A delivery has about ten attempts, with growing waits, the last one after a day."""
     age, waits = 0, list[int]()
     day = round(limits.DELIVERY_SECONDS_MOST * 1000)
     while webhooks.outcome_of(webhooks.answer_of(500), age) is None:
@@ -135,7 +144,7 @@ def test_attempts_are_spread_over_a_day(chance: float):
 
 
 def test_a_receiver_is_left_alone_for_as_long_as_it_asks():
-    """`Retry-After` is obeyed up to an hour, and shortens no wait."""
+    """A receiver's `Retry-After` is obeyed up to an hour, and never shortens a wait."""
     assert webhooks.delay_ms(1, 120.0, 0, 0.0) == 120_000
     assert webhooks.delay_ms(1, 0.0, 0, 1.0) == 5_000
     assert webhooks.delay_ms(1, 90_000.0, 0, 1.0) == 3_600_000

@@ -75,7 +75,7 @@ HOSTILE = [
     "https://[64:ff9b::7f00:1]/",
     "https://[v1.x]/",
     "https://::1/",
-    # User info, and syntax that parsers read differently
+    # URLs with user info, or with syntax that parsers read differently.
     "https://user@example.com/",
     "https://user:secret@example.com/",
     "https://@example.com/",
@@ -96,7 +96,7 @@ HOSTILE = [
     "https://example.com/<x>",
     'https://example.com/"',
     "https://example.com\\evil",
-    # Names of a private network, or without any network
+    # Host names of a private network, or of no network.
     "https://localhost/",
     "https://LOCALHOST/",
     "https://localhost./",
@@ -137,7 +137,7 @@ HOSTILE = [
     "https://loc\u200balhost/",
     "https://\u24c1ocalhost/",
     "https://b\u00fccher.ch/",
-    # Letters that fold to an ASCII letter
+    # Host names with letters that fold to an ASCII letter.
     "https://foo.localho\u017ft/",
     "https://169.254.169.254.\u017fslip.io/",
     "https://x.localte\u017ft.me/",
@@ -164,20 +164,20 @@ HOSTILE = [
 
 @pytest.mark.parametrize("url", GOOD)
 def test_good_urls_are_taken(url: str):
-    """Public names on the one port are accepted, with any path and query."""
+    """A webhook may go to a public host name on port 443, with any path and query."""
     assert refusal(url) is None
 
 
 @pytest.mark.parametrize("url", HOSTILE)
 def test_hostile_urls_are_refused(url: str):
-    """Hostile URLs are refused, even if the deployment allows loopback."""
+    """Hostile webhook URLs are refused, even if the deployment allows loopback."""
     assert refusal(url) is not None
     loopback = url.lower() in {"https://127.0.0.1/", "https://localhost/", "https://[::1]/"} and url == url.lower()
     assert (refusal(url, loopback=True) is None) == loopback
 
 
 def test_the_corpus_is_large_enough():
-    """There are at least eighty different hostile URLs."""
+    """The corpus of hostile webhook URLs has at least eighty different ones."""
     assert len(HOSTILE) == len(set(HOSTILE)) >= 80
 
 
@@ -186,7 +186,7 @@ def test_the_corpus_is_large_enough():
     ["http://127.0.0.1:9000/hook", "http://localhost/", "https://localhost:1/x?y", "http://[::1]:65535/"],
 )
 def test_loopback_is_allowed_where_the_deployment_says_so(url: str):
-    """If the deployment allows loopback, this machine is accepted on any port, with TLS or without."""
+    """If the deployment allows loopback, a webhook may go to any port of this machine, with TLS or without."""
     assert refusal(url, loopback=True) is None
     assert refusal(url) is not None
 
@@ -207,5 +207,5 @@ def test_loopback_is_allowed_where_the_deployment_says_so(url: str):
     ],
 )
 def test_loopback_allows_nothing_else(url: str):
-    """Names that only resemble those of this machine are refused."""
+    """A host name that only resembles one of this machine is refused, even if loopback is allowed."""
     assert refusal(url, loopback=True) is not None

@@ -20,13 +20,13 @@ def rules(text: str) -> list[dict[str, Any]]:
 
 
 def anchor(heading: str) -> str:
-    """The fragment of a heading's link, as GitHub and GitLab make it."""
+    """Return the fragment of the link to a heading, as GitHub and GitLab make it."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.mark.parametrize("rule", rules(ALERTS.read_text("utf-8")), ids=lambda rule: rule["alert"])
 def test_an_alert_names_its_entry(rule: dict[str, Any]) -> None:
-    """`runbook_url` is a heading of the runbook that has symptom, check and fix."""
+    """Each alert's `runbook_url` is a heading of the runbook, whose entry has symptom, check and fix."""
     page, mark, fragment = rule["annotations"]["runbook_url"].partition("#")
     assert (page, mark) == ("docs/runbook.md", "#")
     text = (ROOT / page).read_text("utf-8")
@@ -36,7 +36,7 @@ def test_an_alert_names_its_entry(rule: dict[str, Any]) -> None:
 
 
 def test_every_alert_that_an_entry_names_leads_back_to_it() -> None:
-    """If an entry names an alert, that alert names the entry."""
+    """If a runbook entry names an alert, the alert's `runbook_url` leads to this entry."""
     text = (ROOT / "docs" / "runbook.md").read_text("utf-8")
     wanted = {
         rule["alert"]: rule["annotations"]["runbook_url"].partition("#")[2] for rule in rules(ALERTS.read_text("utf-8"))
@@ -51,7 +51,7 @@ def test_every_alert_that_an_entry_names_leads_back_to_it() -> None:
 
 
 def test_the_command_of_the_page_makes_urls_of_them() -> None:
-    """docs/operations.md has a command that adds an address in front, so Prometheus gets URLs."""
+    """A command in docs/operations.md puts an address before each `runbook_url`, so that Prometheus gets URLs."""
     (command,) = [
         command
         for block in blocks(ROOT / "docs" / "operations.md")

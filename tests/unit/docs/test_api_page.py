@@ -11,7 +11,7 @@ CODE = re.compile(r"`(\w+)`:")
 
 
 def operations() -> dict[str, Any]:
-    """Return each call of the description, by its heading on the page."""
+    """Return each call of `/openapi.json` by the heading that it has in docs/api.md."""
     described: Any = document()
     return {
         f"{method.upper()} {path}": item[method]
@@ -22,14 +22,14 @@ def operations() -> dict[str, Any]:
 
 
 def rows(section: str) -> dict[str, set[str]]:
-    """Return the codes of each status in a section's table of answers."""
+    """Return, from a section's table of answers, the error codes of each status."""
     return {
         status: set(CODE.findall(text)) for status, text in re.findall(r"^\| (\d{3}) \| (.*)$", section, re.MULTILINE)
     }
 
 
 def test_every_error_of_every_call_is_on_the_page() -> None:
-    """The call's own rows and the common errors that it names are exactly what OpenAPI lists."""
+    """In docs/api.md each call's own errors and the common ones are together exactly those of `/openapi.json`."""
     text = page()
     common = rows(text.partition(SECTION)[2].partition("\n## ")[0])
     for heading, operation in operations().items():
@@ -44,7 +44,7 @@ def test_every_error_of_every_call_is_on_the_page() -> None:
 
 
 def test_an_error_of_most_calls_is_stated_once() -> None:
-    """If a code is in the common table, no other table lists it in a row of its status."""
+    """If an error code is in the common table of docs/api.md, no call's table lists it for this status."""
     text = page()
     for status, codes in shared_errors(list(operations().values())).items():
         for code in codes:
@@ -52,7 +52,7 @@ def test_an_error_of_most_calls_is_stated_once() -> None:
 
 
 def test_a_code_that_few_calls_list_stays_with_them() -> None:
-    """A code that six of ten calls have is common; a code that five have is not."""
+    """An error code of at least six of ten calls is in the common table of docs/api.md; a code of five is not."""
     listing = {"responses": {"409": {"description": "`taken`: It is taken; `gone`: It is gone"}}}
     half = {"responses": {"409": {"description": "`taken`: It is taken"}}}
     none = {"responses": {"200": {"description": "All is well"}}}

@@ -1,4 +1,4 @@
-"""The commands of CONTRIBUTING.md run unchanged, in a copy of the tree that shares the installation."""
+"""The commands of CONTRIBUTING.md work unchanged, in a copy of the repository with links to what is installed."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from local.node import ROOT
 
 INSTALLED = (".venv", "node_modules", "python_modules", ".build")
 ONE_FILE = 'make test PYTEST_ARGS="tests/unit/processing/run/test_ledger.py"'
-# Commands that the test runs, with a shorter replacement if the whole would take long.
+# Commands of CONTRIBUTING.md that the test runs, with a shorter replacement if a command takes long.
 RUN = {
     "make install-dev": "make install-dev",
     "make quick": "make quick ONLY=bench",
@@ -21,7 +21,7 @@ RUN = {
     "make simulate SEEDS=20000": "make simulate SEEDS=20",
     "make simulate SEED=17": "make simulate SEED=17",
 }
-# Commands that the test cannot run, by their beginnings.
+# The beginnings of commands of CONTRIBUTING.md that the test cannot run, with the reason.
 LEFT_OUT = {
     "pre-commit ": "pre-commit is the contributor's own tool, and no dependency of the project",
     "uv ": "it needs uv, and asks a registry",
@@ -30,14 +30,14 @@ LEFT_OUT = {
 
 
 def commands() -> list[str]:
-    """The lines of all shell blocks."""
+    """Return the lines of all shell blocks of CONTRIBUTING.md."""
     text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     return [line for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
 
 
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Copy all files that git knows or would add, with links to the installed folders."""
+    """Copy all files that git tracks or would add, and link the folders of installed packages."""
     folder = tmp_path_factory.mktemp("clone")
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -56,7 +56,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_command_is_run_or_left_out_for_a_reason():
-    """The test runs or excludes every command of the document, and runs no other command."""
+    """Each command of CONTRIBUTING.md is in `RUN` or in `LEFT_OUT`, and these have no other commands."""
     found = [command for command in commands() if not command.startswith(tuple(LEFT_OUT))]
     assert set(found) == set(RUN)
 
@@ -64,7 +64,7 @@ def test_every_command_is_run_or_left_out_for_a_reason():
 @pytest.mark.slow
 @pytest.mark.parametrize("command", RUN)
 def test_the_command_runs(command: str, clone: Path):
-    """The command succeeds, and changes no file of a sound tree."""
+    """Each command of CONTRIBUTING.md succeeds, and changes no file of a repository without faults."""
     before = contents(clone)
     ended = subprocess.run(["bash", "-c", RUN[command]], cwd=clone, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
@@ -72,7 +72,7 @@ def test_the_command_runs(command: str, clone: Path):
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Return each file outside the installed folders and the tools' caches."""
+    """Return the contents of each file outside the installed folders and the tools' caches."""
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")

@@ -1,4 +1,4 @@
-"""What the documents say about the code is true: targets, variables, limits and paths."""
+"""What the documents say about the code is true: its make targets, variables, limits and paths."""
 
 import re
 
@@ -11,7 +11,7 @@ WITH_COMMANDS = {str(path.relative_to(ROOT)): path for path in documents()}
 CHINESE = {str(path.relative_to(ROOT)): path for path in [*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")]}
 ALL = {**WITH_COMMANDS, **CHINESE, "CHANGELOG.md": ROOT / "CHANGELOG.md"}
 METER = ROOT / "local" / "runtime" / "limits.js"
-# Files that define names in capitals: code, configuration, the tools' own files.
+# Files in which a name in capitals of the documents may occur: code, configuration, and the tools' own files.
 NAMES = [
     path
     for folder in ("src", "local", "bench", "cli", "ops", "simulator", "tests", "mutation")
@@ -19,12 +19,12 @@ NAMES = [
     for path in sorted((ROOT / folder).rglob(f"*.{suffix}"))
     if "node_modules" not in path.parts
 ] + [ROOT / name for name in ("Makefile", "wrangler.toml", ".dev.vars.example")]
-# Names of other programs, or of a plan that is not built (decision 0037).
+# Names in capitals of other programs, or of a plan that is not built (decision 0037).
 OF_OTHERS = {"OLLAMA_NUM_PARALLEL", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_QUEUE", "LD_PRELOAD", "DB_1", "DB_255"}
 
 
 def test_curl_is_used_as_that_of_2022_understands_it():
-    """No command uses curl's `--json`, which curl has had only since 7.82."""
+    """No command in the documents uses curl's `--json`, which curl has only since version 7.82."""
     used = {
         name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"curl\b.*--json", block)
     }
@@ -32,9 +32,10 @@ def test_curl_is_used_as_that_of_2022_understands_it():
 
 
 def test_every_submission_has_an_idempotency_key():
-    """An answer can be lost, for example to the platform's CPU limit.
+    """Each command in the documents that submits a task has an idempotency key.
 
-    With an idempotency key, a repeated request gets the same task.
+    If the command's answer is lost, for example to the platform's CPU limit, the same command, repeated, gets the same
+    task.
     """
     submissions = [
         command
@@ -48,12 +49,12 @@ def test_every_submission_has_an_idempotency_key():
 
 
 def test_no_command_carries_a_comment():
-    """An interactive zsh takes `#` for an argument, so blocks to paste have only commands."""
+    """No command in the documents has a comment, since an interactive zsh takes `#` for an argument."""
     assert not {name for name, path in WITH_COMMANDS.items() for block in blocks(path) if re.search(r"(^|\s)#", block)}
 
 
 def test_every_exception_is_needed():
-    """`NOT_RUN` names only commands that a document has."""
+    """Each entry of `NOT_RUN` is a command that some document has."""
     every = [command for path in WITH_COMMANDS.values() for block in blocks(path) for command in commands(block)]
     every += listed_commands()
     unused = {start for start in NOT_RUN if not any(command.startswith(start) for command in every)}
@@ -61,13 +62,16 @@ def test_every_exception_is_needed():
 
 
 def test_the_readme_lists_every_target_of_the_makefile():
-    """The table of commands has each target. `test_kit.py` checks that no document names another one."""
+    """The README's table of commands has exactly the targets of the Makefile.
+
+    `test_kit.py` checks that the documents name no other target.
+    """
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert set(map(target, listed_commands())) == targets
 
 
 def test_the_variables_of_the_documents_are_those_of_the_code():
-    """The table of docs/configuration.md has exactly the variables that the settings read."""
+    """docs/configuration.md lists exactly the variables that the settings read."""
     source = (ROOT / "src" / "core" / "settings.py").read_text()
     read = set(re.findall(r'"([A-Z]+(?:_[A-Z]+)+|PLAN)"', source))
     tables = (ROOT / "docs" / "configuration.md").read_text().partition("\n## Variables\n")[2].partition("\n## ")[0]
@@ -77,7 +81,7 @@ def test_the_variables_of_the_documents_are_those_of_the_code():
 
 
 def test_the_limits_of_the_documents_are_those_of_the_code():
-    """docs/limits.md gives each figure of a request as in `limits.py`."""
+    """docs/limits.md gives each limit of a request with the figure of `limits.py`."""
     page = (ROOT / "docs" / "limits.md").read_text()
     request = page.partition("\n## A request\n")[2].partition("\n## ")[0]
     for figure in (
@@ -102,7 +106,7 @@ def test_the_limits_of_the_documents_are_those_of_the_code():
 
 
 def test_the_readme_has_the_figures_of_the_performance_page():
-    """The README's figures of speed and submissions are in docs/performance.md, in both languages."""
+    """The README's figures of speed and of submissions are among those of docs/performance.md, in both languages."""
     known = set(re.findall(r"\d+\.\d+", (ROOT / "docs" / "performance.md").read_text()))
     for name, items in (("README.md", ("Speed", "Submitting")), ("README.zh-CN.md", ("速度", "提交"))):
         for item in items:
@@ -121,9 +125,9 @@ def test_the_readme_has_every_promise():
 
 
 def test_the_meter_has_the_limits_of_the_platforms_page():
-    """The meter has the platform's limits of subrequests and statements, free and paid.
+    """The local runtime's meter has the subrequests and statements of docs/design/platform-limits.md, free and paid.
 
-    Each allowance of ours is below the platform's limit.
+    Each of onceover's own allowances is below the platform's limit.
     """
     plans = dict(
         re.findall(r"^  (free|paid): \{ (subrequests: \d+, statements: \d+) \}", METER.read_text(), re.MULTILINE)
@@ -139,7 +143,7 @@ def test_the_meter_has_the_limits_of_the_platforms_page():
 
 
 def test_every_call_that_a_document_names_is_in_the_api():
-    """Each path below `/api` or `/v1` in a document is in the table, with anything in its open segments."""
+    """Each path below `/api` or `/v1` in a document is a path of the API, with any value in its variable segments."""
     known = {endpoint.path for endpoint in endpoints()}
     segments = [re.sub(r"\{\w+\}", "*", path).split("/") for path in known]
     for name, document in ALL.items():
@@ -153,7 +157,7 @@ def test_every_call_that_a_document_names_is_in_the_api():
 
 
 def test_every_module_and_variable_that_a_document_names_is_there():
-    """`python -m …` names an existing module, and a name in capitals exists in some file here."""
+    """In the documents each `python -m …` names an existing module, and each name in capitals occurs in the code."""
     code = "\n".join(path.read_text() for path in NAMES)
     for name, document in ALL.items():
         for words in re.findall(r"`([^`\n]+)`", document.read_text()):
@@ -165,7 +169,7 @@ def test_every_module_and_variable_that_a_document_names_is_there():
 
 
 def test_the_readme_is_short_and_says_what_it_is_first():
-    """The README has at most 140 lines, with the name first and the picture of the architecture."""
+    """The README has at most 140 lines, begins with what onceover is, and shows the picture of the architecture."""
     text = README.read_text()
     assert len(text.splitlines()) <= 140
     assert text.startswith("# onceover\n\nonceover is ")
@@ -173,7 +177,10 @@ def test_the_readme_is_short_and_says_what_it_is_first():
 
 
 def test_every_path_that_the_documents_name_is_there():
-    """A path of the repository in backquotes leads to a file or a folder. Paths in `src` may omit `src/`."""
+    """Each path in code marks in a document leads to a file or folder of the repository.
+
+    A document may omit `src/` at the beginning of a path.
+    """
     for name, document in ALL.items():
         if name == "docs/comparison.md":
             continue  # this document names files of other projects

@@ -1,4 +1,4 @@
-"""Runbook, troubleshooting and deploying: every name in them exists, and they have every fix of the code."""
+"""Runbook, troubleshooting and deployment documents: each name in them exists, and they have each fix of the code."""
 
 import ast
 import re
@@ -19,7 +19,7 @@ def read(name: str) -> str:
 
 
 def entries() -> dict[str, str]:
-    """The entries of the runbook, by their headings."""
+    """Return the entries of the runbook, by their headings."""
     parts = re.split(r"^### (.+)$", read("runbook.md"), flags=re.MULTILINE)[1:]
     return {title: text.partition("\n## ")[0] for title, text in zip(parts[::2], parts[1::2], strict=True)}
 
@@ -31,7 +31,7 @@ def named_in(path: Path) -> set[str]:
 
 
 def test_the_runbook_has_fifteen_entries_at_least() -> None:
-    """Each entry has a symptom, a check, a fix and the test that provokes it."""
+    """Each of the runbook's entries, at least fifteen, has a symptom, a check, a fix and the test that provokes it."""
     assert len(entries()) >= 15
     for title, text in entries().items():
         assert re.findall(r"^- \*\*([A-Z][a-z ]+)\*\*: \S", text, re.MULTILINE) == [
@@ -44,7 +44,7 @@ def test_the_runbook_has_fifteen_entries_at_least() -> None:
 
 @pytest.mark.parametrize("title", entries())
 def test_the_test_that_provokes_an_entry_exists(title: str) -> None:
-    """The test named by an entry exists in this repository, and no two entries name the same one."""
+    """The test that a runbook entry names exists, and no other entry names the same test."""
     named = re.findall(r"^- \*\*Provoked by\*\*: `(tests/[\w/]+\.py)::(test_\w+)`$", entries()[title], re.MULTILINE)
     ((path, name),) = named
     assert name in named_in(ROOT / path)
@@ -52,16 +52,16 @@ def test_the_test_that_provokes_an_entry_exists(title: str) -> None:
 
 
 def test_the_first_look_leads_to_entries() -> None:
-    """Each name in the table of symptoms is a heading."""
+    """In the runbook's table of symptoms, each entry that is named is a heading."""
     table = read("runbook.md").partition("\n| the first two say")[2].partition("\n## ")[0]
     named = [title for row in re.findall(r"\| ([^|]+) \|$", table, re.MULTILINE) for title in row.split("; ")]
     assert set(named) - {"go to", "---"} <= set(entries())
 
 
 def test_troubleshooting_has_every_fix() -> None:
-    """Each entry of fixes.toml has a row with its words in the table, and there is no other row.
+    """The table in docs/troubleshooting.md has exactly one row for each entry of fixes.toml, with its words.
 
-    The Chinese page has the same rows.
+    The Chinese docs/troubleshooting.zh-CN.md has the same rows.
     """
     rows = dict(re.findall(r"^\| ([a-z][a-z-]*) \| [^|]+ \| ([^|]+) \|$", read("troubleshooting.md"), re.MULTILINE))
     assert rows == {fix.id: fix.text.removesuffix(f" {RUN_AGAIN}") for fix in FIXES.values()}
@@ -71,7 +71,7 @@ def test_troubleshooting_has_every_fix() -> None:
 
 
 def test_what_troubleshooting_quotes_is_found() -> None:
-    """A quoted text of wrangler leads to the fix of its own row."""
+    """A message of wrangler that docs/troubleshooting.md quotes matches the pattern of its row's fix."""
     for name, says in re.findall(
         r"^\| ([a-z][a-z-]*) \| ([^|]+) \| [^|]+ \|$", read("troubleshooting.md"), re.MULTILINE
     ):
@@ -84,7 +84,7 @@ def test_what_troubleshooting_quotes_is_found() -> None:
 
 
 def test_the_codes_of_the_api_are_codes() -> None:
-    """Both pages only name codes of the service."""
+    """Each error code in docs/troubleshooting.md is a code of the API."""
     table = read("troubleshooting.md").partition("| status and code |")[2].partition("\n## ")[0]
     known = {str(code) for kind in (codes.TaskCode, codes.ProblemCode) for code in kind}
     named = set(re.findall(r"^\| \d{3} `(\w+)`", table, re.MULTILINE))
@@ -94,19 +94,19 @@ def test_the_codes_of_the_api_are_codes() -> None:
 
 @pytest.mark.parametrize("words", ["AI_QUEUE binding is missing", "Queues are not available on the free plan"])
 def test_the_errors_of_the_guide_stand_in_their_own_words(words: str) -> None:
-    """A search for an error's text finds a heading of the guide, in both languages."""
+    """Two known error texts are headings of docs/troubleshooting.md, in both languages, so that a search finds them."""
     for name in ("troubleshooting.md", "troubleshooting.zh-CN.md"):
         assert f'### "{words}"\n' in read(name)
 
 
 def test_the_stand_ins_refusals_are_counted() -> None:
-    """docs/deploy.md gives the number of ways in which the account refuses."""
+    """docs/deploy.md says in how many ways the stand-in account of the tests can refuse."""
     refusals = (ROOT / "tests/support/refusals.toml").read_text().count("[[refusal]]")
     assert f"refuses in {refusals} ways" in read("deploy.md")
 
 
 def test_the_key_for_metrics_may_read_them() -> None:
-    """Metrics are only for operators, so the command makes an admin key of the deployment."""
+    """docs/operations.md has a command that makes a key with the scope `admin` for Prometheus, as metrics require."""
     (command,) = re.findall(r'^make key ARGS="([^"]*prometheus[^"]*)"$', read("operations.md"), re.MULTILINE)
     assert command.split() == ["--remote", "--label", "prometheus", "--scopes", "admin"]
 
@@ -123,20 +123,23 @@ def test_the_key_for_metrics_may_read_them() -> None:
     ],
 )
 def test_an_entry_says_what_its_test_sees(provoked_by: str, says: list[str], name: str) -> None:
-    """An entry names the codes that its test expects, in both languages, and the fix that the command line prints."""
+    """A runbook entry names the error codes that its test expects, in both languages.
+
+    A runbook entry also names the fix that the command line prints.
+    """
     (entry,) = [part for part in re.split(r"^### ", read(name), flags=re.MULTILINE) if f"::{provoked_by}`" in part]
     assert all(text in entry for text in says), entry
 
 
 def test_the_dashboard_has_a_name_of_its_own() -> None:
-    """In Chinese 控制台 is Cloudflare's dashboard, and 仪表盘 is onceover's."""
+    """In Chinese documents 控制台 means Cloudflare's dashboard, and 仪表盘 means onceover's."""
     text = (ROOT / "README.zh-CN.md").read_text("utf-8")
     assert re.findall(r"\[([^\]]*)\]\(docs/dashboard\.md\)", text) == ["仪表盘"]
     assert "按次计费" not in text
 
 
 def test_the_example_of_doctor_is_one_of_this_version() -> None:
-    """Under `make dev` every caller is an operator, and sees version and schema."""
+    """The example of `onceover doctor` in docs/cli.md shows version and schema, as an operator sees them."""
     block = read("cli.md").partition("onceover doctor --task")[2].partition("\n```text")[2].partition("```")[0]
     assert re.search(r"^ok      version: version \d+\.\d+\.\d+, schema \d{4}_\w+\.sql$", block, re.MULTILINE)
     assert "skipped" not in block

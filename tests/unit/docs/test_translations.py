@@ -1,4 +1,4 @@
-"""The Chinese documents match the English ones: the same sections, commands, code and figures."""
+"""The Chinese documents have the same sections, commands, code and figures as the English ones."""
 
 import re
 from collections import Counter
@@ -24,12 +24,12 @@ _ENGLISH_SENTENCE = re.compile(r"(?:\b[A-Za-z']+\b[ ,;]+){7,}")
 
 
 def prose(path: Path) -> str:
-    """Return the text without its code blocks and links' targets, which differ between languages."""
+    """Return a document's text without code blocks and the targets of links, which differ between the languages."""
     return re.sub(r"\]\([^)]*\)", "]", _BLOCK.sub("", path.read_text("utf-8")))
 
 
 def cells(path: Path) -> list[int]:
-    """Count the cells in each row of a table."""
+    """Return the number of cells in each row of a document's tables."""
     return [line.replace("\\|", "").count("|") for line in prose(path).splitlines() if line.startswith("|")]
 
 
@@ -38,7 +38,7 @@ pairs = pytest.mark.parametrize(("english", "chinese"), PAIRS, ids=lambda path: 
 
 @pairs
 def test_the_sections_are_the_same(english: Path, chinese: Path) -> None:
-    """A translation has the same headings in number, level and order, and as many items, checks and rows of tables."""
+    """A translation has the same headings in level and order, and as many list items and table rows as the original."""
     for pattern in (r"^(#+) ", r"^(\d+\.|-(?: \[ \])?) "):
         assert re.findall(pattern, prose(chinese), re.MULTILINE) == re.findall(pattern, prose(english), re.MULTILINE)
     assert cells(chinese) == cells(english)
@@ -46,23 +46,26 @@ def test_the_sections_are_the_same(english: Path, chinese: Path) -> None:
 
 @pairs
 def test_the_blocks_are_the_same(english: Path, chinese: Path) -> None:
-    """Commands and outputs are exactly those of the original."""
+    """The blocks of commands and outputs in a translation are exactly those of the original."""
     assert _BLOCK.findall(chinese.read_text("utf-8")) == _BLOCK.findall(english.read_text("utf-8"))
 
 
 @pairs
 def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
-    """Texts in code marks, and figures, occur as often in both languages."""
+    """Each text in code marks, and each figure, occurs as often in the translation as in the original."""
     codes = [Counter(re.findall(r"`[^`\n]+`", prose(path))) for path in (english, chinese)]
     assert codes[1] == codes[0]
-    # A month is a word in English and a figure in Chinese.
+    # In dates the month is a word in English and a figure in Chinese.
     figures = [Counter(_FIGURE.findall(re.sub(r"`[^`]+`|\d+ 月", "", prose(path)))) for path in (english, chinese)]
     assert figures[1] == figures[0]
 
 
 @pairs
 def test_it_is_chinese(english: Path, chinese: Path) -> None:
-    """Only quoted sentences are in English, punctuation is Chinese, and there is a link to the other language."""
+    """A translation has English sentences only in quotes, and Chinese punctuation.
+
+    Each of the two documents links to the other.
+    """
     text = re.sub(r'`[^`]+`|"[^"\n]+"', "", prose(chinese))
     assert not _ENGLISH_SENTENCE.search(text)
     assert not re.search(r"[\u4e00-\u9fff] ?[,;:?!](?=\s|[\u4e00-\u9fff]|$)", text, re.MULTILINE)
@@ -75,14 +78,14 @@ CHINESE = [*(chinese for _, chinese in PAIRS), *WORDS]
 
 
 def terms() -> dict[str, list[str]]:
-    """Return the Chinese terms of docs/glossary.md, and the words that must not replace them."""
+    """Return the Chinese terms of docs/glossary.md, each with the words that must not be used instead."""
     table = (ROOT / "docs" / "glossary.md").read_text("utf-8").partition("\n## In Chinese\n")[2]
     rows = re.findall(r"^\| [A-Z][^|]* \| ([^|]+) \| ([^|]+) \|$", table, re.MULTILINE)[1:]
     return {word: never.split("、") for word, never in rows}
 
 
 def test_one_word_for_each_thing() -> None:
-    """Each term is in use, and no document and no text of the dashboard uses another word for it."""
+    """Each Chinese term is in use, and no document and no text of the dashboard uses a forbidden word instead."""
     texts = {path.name: path.read_text("utf-8") for path in CHINESE}
     assert len(terms()) >= 20
     for word, never in terms().items():
@@ -92,9 +95,9 @@ def test_one_word_for_each_thing() -> None:
 
 @pytest.mark.parametrize("chinese", [chinese for _, chinese in PAIRS], ids=lambda path: path.name)
 def test_a_link_leads_to_chinese_or_says_that_it_does_not(chinese: Path) -> None:
-    """A page that exists in Chinese is linked in Chinese, except for the original.
+    """A Chinese document links to the Chinese form of a page if one exists, except for its own original.
 
-    A linked page that exists only in English is marked so.
+    A link in a Chinese document to a page that exists only in English is marked so.
     """
     text = _BLOCK.sub("", chinese.read_text("utf-8")).replace(f"English: [{english_of(chinese).name}]", "")
     for paragraph in re.split(r"\n\n|\n(?=[-|\d])", text):
@@ -109,11 +112,11 @@ def test_a_link_leads_to_chinese_or_says_that_it_does_not(chinese: Path) -> None
 
 
 def english_of(chinese: Path) -> Path:
-    """Return the original of a Chinese document."""
+    """Return the English original of a Chinese document."""
     return chinese.with_name(chinese.name.replace(".zh-CN", ""))
 
 
 def test_every_chinese_document_has_its_original() -> None:
-    """A new Chinese document must be added to the list above."""
+    """Each Chinese document is in this module's list of pairs."""
     found = {*ROOT.glob("*.zh-CN.md"), *ROOT.glob("docs/**/*.zh-CN.md")}
     assert found == {chinese for _, chinese in PAIRS}

@@ -1,6 +1,6 @@
-"""The HTTP layer has short chains of imports, so a reader understands an answer after a few modules.
+"""The modules of `src/http` import each other only in short chains, so that readers need to open few of them.
 
-Seen from outside, a package of the layer counts as one step; inside, it has a limit of its own.
+A package of `src/http` counts as one step of a chain, and has its own limit for the chains inside it.
 """
 
 import ast
@@ -17,7 +17,7 @@ MODULES = [path for path in HTTP.rglob("*.py") if path.stem != "__init__"]
 
 
 def imported(path: Path) -> set[Path]:
-    """The modules of the layer that a module imports: `from .name import …`, and `from . import name`."""
+    """Return the modules of `src/http` that a module imports, by `from .name import …` or `from . import name`."""
     found: set[Path] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
@@ -36,25 +36,25 @@ def chain(path: Path) -> tuple[str, ...]:
 
 @cache
 def chain_in_room(path: Path) -> tuple[str, ...]:
-    """Return the longest chain of imports from a module within its package."""
+    """Return the longest chain of imports that begins with this module and stays in its package."""
     below = [one for one in sorted(imported(path)) if one.parent == path.parent]
     return (path.stem, *max(map(chain_in_room, below), key=len, default=()))
 
 
 def test_no_module_is_more_than_seven_floors_above_the_ground():
-    """The longest chain of imports within the layer has at most seven modules or rooms."""
+    """The longest chain of imports within `src/http` has at most seven modules or packages."""
     longest = max(map(chain, MODULES), key=len)
     assert len(longest) <= FLOORS_MOST, " → ".join(longest)
 
 
 @pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
 def test_a_room_has_few_floors(room: Path):
-    """The longest chain within a package has at most five modules."""
+    """The longest chain of imports within a package of `src/http` has at most five modules."""
     longest = max((chain_in_room(path) for path in MODULES if path.parent == room), key=len)
     assert len(longest) <= FLOORS_OF_A_ROOM_MOST, " → ".join(longest)
 
 
 def test_the_ground_floor_knows_nothing_of_the_project():
-    """The modules that define requests and answers import no other module of the project."""
+    """`src/http/base/messages.py`, which defines requests and answers, imports no other module of the project."""
     tree = ast.parse((HTTP / "base" / "messages.py").read_text(encoding="utf-8"))
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.level]

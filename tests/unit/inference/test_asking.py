@@ -1,4 +1,4 @@
-"""What a call says: alone, with the form of its output, and when the model is asked again."""
+"""The messages and fields of a call: without a schema, with one, and when the model is asked again."""
 
 import json
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ def call(
 
 
 def test_a_call_without_a_form_says_two_things() -> None:
-    """The instructions and the verbatim text, and no field for a schema: exactly what was always sent."""
+    """A call without an output form has the instructions, the verbatim text, and no field for a schema."""
     assert json.dumps(asking.messages(CALL)) == (
         '[{"role": "system", "content": "List the people."}, {"role": "user", "content": "Call me Ishmael."}]'
     )
@@ -42,7 +42,10 @@ def test_a_call_without_a_form_says_two_things() -> None:
 
 @pytest.mark.parametrize("system", ["List the people.", ""])
 def test_the_schema_stands_in_the_system_message(system: str) -> None:
-    """With `prompt` and `both` it follows the instructions. The text is still the one user message."""
+    """With `prompt` and `both` the schema follows the instructions in the system message.
+
+    With a schema, too, the text is the only user message.
+    """
     for sending in ("prompt", "both"):
         first, *others = asking.messages(call(sending, system=system))
         assert first["role"] == "system"
@@ -54,13 +57,16 @@ def test_the_schema_stands_in_the_system_message(system: str) -> None:
 
 
 def test_the_field_alone_leaves_the_messages_as_they_are() -> None:
-    """With `native` the messages are those of a call without a form."""
+    """With `native` a call with a schema has the same messages as a call without one."""
     assert asking.messages(call("native")) == asking.messages(CALL)
 
 
 @pytest.mark.parametrize(("sending", "has_field"), [("native", True), ("both", True), ("prompt", False)])
 def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) -> None:
-    """OpenAI's API wants a name and a strictness around the schema, Workers AI the schema itself."""
+    """`response_format` is sent with `native` and `both`, but not with `prompt`.
+
+    OpenAI's API gets the schema with a name and `strict`, and Workers AI the schema alone.
+    """
     wrapped = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": SCHEMA}}
     bare = {"type": "json_schema", "json_schema": SCHEMA}
     form = call(sending).form
@@ -70,7 +76,10 @@ def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) ->
 
 @pytest.mark.parametrize("sending", ["native", "prompt", "both"])
 def test_a_model_is_asked_again_with_its_answer_and_the_faults(sending: Sending) -> None:
-    """Two messages follow those of the first call, which are the same, so a server may reuse what it read."""
+    """When a model is asked again, two messages follow those of the first call: its answer, and the faults.
+
+    The first call's messages are repeated unchanged, so a server may reuse its work on them.
+    """
     before, after = asking.messages(call(sending)), asking.messages(call(sending, REJECTED))
     assert after[: len(before)] == before
     assert after[len(before) :] == [
@@ -92,7 +101,7 @@ def again(output: str, faults: list[tuple[str, str]]) -> tuple[str, str]:
 
 
 def test_a_hostile_answer_stays_small() -> None:
-    """An answer of any length, and pointers of any length and with any character, add a bounded message of lines."""
+    """The messages that ask a model again are bounded and printable, whatever its answer and the faults contain."""
     pointer = "/\n- at /x: expected\u2028nothing\ud800\x00" + "k" * 100_000
     answer, request = again("[" * 200_000, [(pointer, "y\r\n" * 50_000)] * 500)
     assert answer == "[" * limits.REJECTED_CHARS_MOST
@@ -105,12 +114,18 @@ def test_a_hostile_answer_stays_small() -> None:
 
 @pytest.mark.parametrize("output", ["", " \n"])
 def test_an_empty_answer_is_no_empty_message(output: str) -> None:
-    """Some servers refuse an empty message, and some chat templates two user messages in a row."""
+    """When a model is asked again after an empty answer, the answer's message is `(empty)`.
+
+    Some servers refuse an empty message, and some chat templates two user messages in a row.
+    """
     assert again(output, [("", "object")])[0] == "(empty)"
 
 
 def test_what_is_stored_of_an_answer_gives_the_same_call() -> None:
-    """After a crash only the kept part of the answer is known. The call that is made from it is the same."""
+    """Only the first part of a rejected answer is stored, and only this part is known after a crash.
+
+    The model is asked again with the same messages before a crash and after it.
+    """
     whole = "x" * (limits.REJECTED_CHARS_MOST + 1)
     assert again(whole, []) == again(whole[: limits.REJECTED_CHARS_MOST], [])
 
@@ -136,7 +151,10 @@ def test_what_is_stored_of_an_answer_gives_the_same_call() -> None:
     ],
 )
 def test_words_about_the_field_name_the_variable(said: str) -> None:
-    """Real servers' words for a field or a schema that they do not take. Only a call with the field gets this error."""
+    """If a real server's message refuses `response_format` or the schema, the error names STRUCTURED_OUTPUT.
+
+    Only a call with `response_format` gets the error that names STRUCTURED_OUTPUT.
+    """
     for sending in ("native", "both"):
         error = asking.form_failure(call(sending), said, "the provider answered 400")
         assert type(error) is errors.StructuredOutputUnsupported
@@ -155,7 +173,7 @@ def test_words_about_the_field_name_the_variable(said: str) -> None:
     ],
 )
 def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> None:
-    """The server took the schema, and this one output did not fit it: another call may."""
+    """If a server says that its model's output did not fit the schema, the call is tried again: another may fit."""
     for sending in ("native", "both", "prompt"):
         error = asking.form_failure(call(sending), said, "because")
         assert type(error) is errors.ModelReplyMalformed
@@ -174,12 +192,15 @@ def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> N
     ],
 )
 def test_other_words_are_not_about_the_form(said: str) -> None:
-    """They keep the error of their status. Words far behind are not searched for."""
+    """A server's message that is not about the schema is no refusal of it, and keeps the error of its status.
+
+    Only the beginning of a server's message is searched.
+    """
     assert asking.form_failure(call("both"), said, "x") is None
 
 
 def test_the_schema_and_the_answer_are_the_clients_texts() -> None:
-    """They are struck out of an error, except JSON Schema's own words, which say what is wrong."""
+    """Texts of the schema and of a rejected answer are struck out of errors, except JSON Schema's own words."""
     texts = asking.client_texts(call("native", REJECTED))
     assert any("people" in text for text in texts)
     assert '{"people": 7}' in texts
@@ -187,7 +208,7 @@ def test_the_schema_and_the_answer_are_the_clients_texts() -> None:
 
 
 def test_a_clients_own_field_does_not_replace_the_form() -> None:
-    """If AI_MODEL_OPTIONS lets clients set `response_format`, the schema of the task still counts."""
+    """If AI_MODEL_OPTIONS lets clients set `response_format`, a task's schema still wins over the client's value."""
     given = call("native", options={"response_format": {"type": "text"}, "seed": 1})
     sent = {**asking.fields(given, "max_tokens"), **asking.response_format(given.form)}
     assert sent == {"seed": 1, **asking.response_format(given.form)}

@@ -1,4 +1,4 @@
-"""The demo provider gives readable reports: by example, in English, Chinese, merged, and for odd texts."""
+"""The demo provider's reports, by example: in English, in Chinese, merged, and for unusual texts."""
 
 import asyncio
 
@@ -32,7 +32,7 @@ def infer(user: str, system: str = "") -> ModelReply:
 
 
 def test_it_is_a_provider_and_always_healthy() -> None:
-    """The provider has the protocol's names, statically and at run time, and its probe costs nothing."""
+    """The demo provider has all names of the protocol, for the type checker and at run time, and is always healthy."""
     provider: Provider = DemoProvider()
     assert (provider.name, provider.default_model) == ("demo", "demo-1")
     assert asyncio.run(provider.probe()).status == "healthy"
@@ -41,7 +41,7 @@ def test_it_is_a_provider_and_always_healthy() -> None:
 @pytest.mark.parametrize("tokens", [1, 2, 17, 60, 1_000])
 @pytest.mark.parametrize("text", [_ENGLISH, _CHINESE])
 def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
-    """The analysis is cut between two characters if the call's token limit is small, and is complete otherwise."""
+    """If a call's token limit is small, the demo's report is cut between two characters."""
     whole = infer(text).output
     call = ModelCall(system="", user=text, model="demo-1", max_output_tokens=tokens)
     reply = asyncio.run(DemoProvider().infer(call))
@@ -52,7 +52,10 @@ def test_it_writes_no_more_than_it_may(text: str, tokens: int) -> None:
 
 
 def test_english_text_is_analysed_in_english() -> None:
-    """The heading becomes the headline, sentences are whole and in order despite line breaks, and counts are true."""
+    """The demo's report of an English text has the heading as headline, and true counts.
+
+    The demo quotes sentences of an English text whole and in order, despite line breaks in the text.
+    """
     output = infer(_ENGLISH).output
     assert output == (
         "## The lighthouse\n\n"
@@ -65,7 +68,10 @@ def test_english_text_is_analysed_in_english() -> None:
 
 
 def test_chinese_text_is_analysed_in_chinese() -> None:
-    """Labels and sentences are Chinese. If a heading says nothing, the most telling sentence is put beside it."""
+    """Labels and sentences are Chinese.
+
+    If a Chinese text's heading says little, the demo's headline also has the text's most important sentence.
+    """
     output = infer(_CHINESE).output
     assert output == (
         "## 第一章：那年冬天的风暴里灯灭了，守塔人摸黑爬上灯塔的楼梯\n\n"
@@ -77,7 +83,7 @@ def test_chinese_text_is_analysed_in_chinese() -> None:
 
 
 def test_the_quotes_stand_in_the_text() -> None:
-    """Each quote is in the text, and the quotes have the text's order."""
+    """Each quote of the demo's report is in the text, and the quotes have the order of the text."""
     flat = " ".join(_ENGLISH.split())
     quotes = [line[2:] for line in analysis(_ENGLISH).splitlines() if line.startswith("> ")]
     places = [flat.index(quote) for quote in quotes]
@@ -86,7 +92,7 @@ def test_the_quotes_stand_in_the_text() -> None:
 
 
 def test_abbreviations_and_speech_do_not_end_a_sentence() -> None:
-    """The full stop of "Mr." and a question mark before "she said" stay inside their sentence."""
+    """For the demo, "Mr." and a question mark before "she said" do not end a sentence."""
     output = analysis('"Is it far?" she said to Mr. Hale of St. Ives. J. Hale said nothing.')
     assert '> "Is it far?" she said to Mr. Hale of St. Ives.\n' in output
     assert "> J. Hale said nothing.\n" in output
@@ -94,14 +100,17 @@ def test_abbreviations_and_speech_do_not_end_a_sentence() -> None:
 
 
 def test_the_quotes_differ() -> None:
-    """If two sentences are about the same things, a sentence about other things is quoted instead of the second."""
+    """If two sentences are about the same things, the demo quotes only one of them, and another sentence instead."""
     lamp = "The lamp of the lighthouse burnt in the {} of that long winter storm. "
     text = lamp.format("dark") + lamp.format("cold") + "The harbour lay full of ships and of their sailors."
     assert "> The harbour lay full of ships and of their sailors.\n" in analysis(text)
 
 
 def test_long_sentences_and_words_keep_within_the_bound() -> None:
-    """Quotes are clipped between words and the longest terms fit: any report has less than 1,000 characters."""
+    """Any report of the demo has less than 1,000 characters.
+
+    Quotes are cut between words, and even the longest terms fit.
+    """
     words = [letter * 24 for letter in "abcdefgh"]
     text = " ".join(f"Then {' '.join(words)} {' '.join(reversed(words))} {n}." for n in range(40))
     output = analysis(text)
@@ -110,7 +119,7 @@ def test_long_sentences_and_words_keep_within_the_bound() -> None:
 
 
 def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
-    """A merge takes quotes from its parts, adds up counts and terms, and has the form of its input."""
+    """The demo's merge of reports has quotes from them, adds up their counts and terms, and is itself a report."""
     texts = [_ENGLISH, _ENGLISH.replace("lighthouse", "harbour"), _ENGLISH.replace("keeper", "captain")]
     joined = "\n\n".join(analysis(text) for text in texts)
     merged = analysis(joined)
@@ -123,7 +132,7 @@ def test_a_merge_combines_earlier_outputs_and_is_shorter() -> None:
 
 
 def test_merging_goes_on_in_levels() -> None:
-    """A merge of merges counts all the parts below it, in Chinese too."""
+    """A merge of merged reports counts all parts below it, in Chinese too."""
     pair = analysis("\n\n".join([analysis(_CHINESE)] * 2))
     assert "部分 2*" in pair
     four = analysis(f"{pair}\n\n{pair}")
@@ -131,7 +140,7 @@ def test_merging_goes_on_in_levels() -> None:
 
 
 def test_a_text_that_only_contains_a_report_is_read_as_a_text() -> None:
-    """A document that quotes our output, as a README may, is not mistaken for a merge."""
+    """A text that only quotes a report of the demo, as a README may, is analysed as a text and not merged."""
     text = _ENGLISH * 3 + "\n\n" + analysis("Short. Text.")
     output = analysis(text)
     assert f"*Characters {len(text):,} · sentences " in output
@@ -155,12 +164,15 @@ def test_a_text_that_only_contains_a_report_is_read_as_a_text() -> None:
     ],
 )
 def test_the_smallest_texts_get_an_answer(text: str, expected: str) -> None:
-    """One character, only marks, only white space, or an emoji still give a report."""
+    """The demo makes a report even of one character, of marks only, of white space, or of an emoji."""
     assert analysis(text) == expected
 
 
 def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
-    """Four UTF-8 bytes are a token, rounded up. The instructions count as input."""
+    """The demo counts a token for each four UTF-8 bytes of its input and of its output, rounded up.
+
+    The instructions count as input.
+    """
     assert [estimated_tokens(text) for text in ("", "a", "abcd", "abcde", "四个汉字")] == [0, 1, 1, 2, 3]
     reply = infer("user text", "system ")
     assert reply.input_tokens == 4
@@ -188,9 +200,9 @@ def test_tokens_are_estimated_from_the_bytes_of_both_sides() -> None:
     ],
 )
 def test_the_work_grows_with_the_text_alone(unit: str) -> None:
-    """Any text, friendly or hostile, takes at most twenty lines of Python a character.
+    """For any text, friendly or hostile, the demo runs at most twenty lines of Python for each character.
 
-    A regular expression that backtracks would take hours for the megabyte; `python -m bench demo` has times.
+    A backtracking regular expression could take hours for a megabyte; `python -m bench demo` measures the time.
     """
     text = unit * (50_000 // len(unit.encode()))
     assert _lines(text) <= 20 * len(text) + 500
@@ -199,7 +211,10 @@ def test_the_work_grows_with_the_text_alone(unit: str) -> None:
 
 @pytest.mark.parametrize("unit", [_ENGLISH, _CHINESE])
 def test_a_chunk_of_the_default_size_costs_little(unit: str) -> None:
-    """The demo must not hide the Worker's own cost: a chunk takes at most 10,000 lines of Python."""
+    """The demo runs at most 10,000 lines of Python for a chunk of the default size.
+
+    A costlier demo would hide what the Worker itself costs.
+    """
     assert _lines((unit * 20)[:6000]) <= 10_000
 
 

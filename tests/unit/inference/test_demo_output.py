@@ -1,4 +1,4 @@
-"""The demo provider's structured output, by example: what it says, where recursion ends, and what it costs."""
+"""The demo provider's structured output, by example: its values, the end of recursion, and its cost."""
 
 import asyncio
 import importlib
@@ -46,14 +46,14 @@ def is_valid(schema: dict[str, Any], value: object) -> bool:
 
 
 def made(schema: dict[str, Any], text: str = TEXT) -> Any:
-    """The value of a text, which the schema must allow."""
+    """Return the demo's value for a text, and check that the schema allows it."""
     value = json.loads(formed(schema, text))
     assert is_valid(schema, value), value
     return value
 
 
 def of(**properties: Any) -> dict[str, Any]:
-    """A strict object of these properties."""
+    """Return a strict object schema with these properties."""
     return {
         "type": "object",
         "properties": properties,
@@ -70,7 +70,10 @@ def infer(sending: Sending, tokens: int | None = None) -> ModelReply:
 
 @pytest.mark.parametrize("sending", ["native", "prompt", "both"])
 def test_a_form_is_honoured_however_it_is_sent(sending: Sending) -> None:
-    """The output is compact JSON of the schema. What is sent in words counts as input."""
+    """The demo's output is compact JSON that fits the schema, whether the schema is sent as a field or in words.
+
+    A schema that is sent in words counts as input tokens.
+    """
     reply = infer(sending)
     assert reply.output == '{"names":["lamp","lighthouse","keeper"]}'
     assert reply.finish_reason == "stop"
@@ -78,13 +81,16 @@ def test_a_form_is_honoured_however_it_is_sent(sending: Sending) -> None:
 
 
 def test_a_form_can_be_cut() -> None:
-    """The limit of the output cuts JSON like any text, and the reason says so."""
+    """A small token limit cuts the demo's JSON like any text, and the finish reason is `length`."""
     reply = infer("native", 3)
     assert (reply.output, reply.finish_reason) == ('{"names":["l', "length")
 
 
 def test_words_and_figures_are_the_texts() -> None:
-    """Near the root stand sentences, further in the terms. Numbers are the text's, if the bounds allow them."""
+    """The demo fills a string near the root with a sentence of the text, and a deeper one with a term.
+
+    The demo fills numbers with numbers of the text, if the schema's bounds allow them.
+    """
     schema = of(
         summary={"type": "string"},
         people={**NAMES, "minItems": 2, "maxItems": 2},
@@ -103,7 +109,10 @@ def test_words_and_figures_are_the_texts() -> None:
 
 
 def test_a_merge_is_made_of_the_words_of_outputs() -> None:
-    """Earlier outputs are read as JSON, so their braces and names of fields are no words of the merged one."""
+    """The demo reads the outputs that it merges as JSON.
+
+    Braces and names of fields therefore do not count as words of the text.
+    """
     schema = of(names=NAMES)
     outputs = [formed(schema, text) for text in (TEXT, CHINESE)]
     names = made(schema, "\n\n".join(outputs))["names"]
@@ -114,13 +123,16 @@ def test_a_merge_is_made_of_the_words_of_outputs() -> None:
 
 @pytest.mark.parametrize("text", ["", " \n", "{", "{}\n\n{", '{"a":1}', "x\x00y", "\ud800", "{}"])
 def test_any_text_fills_a_form(text: str) -> None:
-    """A text without words, or one that only looks like outputs, gives a valid value that can be sent."""
+    """The demo gives a valid value even for a text without words, or for one that only looks like outputs."""
     formed(TREE, text).encode()
     made(of(names=NAMES, when={"type": "string", "format": "date"}), text)
 
 
 def test_recursion_ends() -> None:
-    """A tree, a list that must name its next, and a chain of references end, and stay small."""
+    """The demo's values of recursive schemas end and stay small.
+
+    The schemas are a tree, a list that must name its next element, and a chain of references.
+    """
     chain: dict[str, Any] = {
         f"n{number}": of(next={"$ref": f"#/$defs/n{number + 1}"}) if number < 25 else {"type": "null"}
         for number in range(26)
@@ -130,7 +142,7 @@ def test_recursion_ends() -> None:
         assert len(json.dumps(made(schema))) < 5_000
 
 
-# No value ends here, and each level has two ways to find that out.
+# No finite value fits these two definitions, and each level has two ways to find this out.
 ENDLESS: dict[str, Any] = {name: of(x={"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}]}) for name in ("a", "b")}
 
 
@@ -158,7 +170,7 @@ ENDLESS: dict[str, Any] = {name: of(x={"anyOf": [{"$ref": "#/$defs/a"}, {"$ref":
     ],
 )
 def test_narrow_schemas_are_met(schema: dict[str, Any]) -> None:
-    """Bounds, listed values, lengths, references and alternatives that hold together."""
+    """The demo meets schemas that combine bounds, listed values, lengths, references and alternatives."""
     made(schema)
 
 
@@ -188,14 +200,17 @@ DOUBLING: dict[str, Any] = {
     ],
 )
 def test_what_cannot_be_met_is_an_empty_object(schema: dict[str, Any]) -> None:
-    """No value, none that is small enough, or none that ends: the answer is at once there, and does not fit."""
+    """If no value fits a schema, or none is small enough, or none ends, the demo answers `{}` after little work.
+
+    The demo's `{}` for a schema that it cannot meet does not fit this schema.
+    """
     with counted(demo_output, demo_bounds) as steps:
         assert formed(schema, TEXT) == "{}"
     assert steps.lines < 500_000
 
 
 def test_the_work_is_linear_in_the_text() -> None:
-    """Of a longer text only the analysis takes more steps, and those grow with its length."""
+    """For a longer text only the demo's analysis takes more steps, in proportion to the text's length."""
     lines = []
     for size in (20, 40):
         with counted(demo_output, demo_bounds) as own:

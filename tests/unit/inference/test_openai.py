@@ -1,4 +1,4 @@
-"""The OpenAI-compatible provider against a scripted network."""
+"""The provider for OpenAI-compatible servers, against a scripted network."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years
 
 
 class ScriptedHttp:
-    """Answers every request with one reply or error, and keeps the requests."""
+    """An HTTP client that answers every request with the same reply or error, and keeps the requests."""
 
     def __init__(self, answer: HttpReply | BaseException) -> None:
         self.answer = answer
@@ -80,7 +80,10 @@ def failure(answer: HttpReply | BaseException, call: ModelCall = CALL) -> errors
 
 
 def test_a_call_is_one_request_with_the_text_verbatim() -> None:
-    """The user message is only the text, the system message the instructions, the key a bearer token."""
+    """A call is one HTTP request, whose user message is exactly the text.
+
+    The system message is the instructions, and the key is sent as a bearer token.
+    """
     made, http = provider(reply(200, completion("fine", {"prompt_tokens": 7, "completion_tokens": 2})))
     assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
     [(method, url, headers, body, timeout, most)] = http.requests
@@ -114,7 +117,10 @@ def test_a_call_is_one_request_with_the_text_verbatim() -> None:
     ],
 )
 def test_what_a_call_asks_is_sent_in_the_servers_spelling(base_url: str, model: str, spelling: str) -> None:
-    """Each field goes into the body. The body names the token limit in one of two spellings, never in both."""
+    """Each option of a call becomes a field of the request's body.
+
+    The token limit is sent under one of two names, depending on the server, and never under both.
+    """
     http = ScriptedHttp(reply(200, completion("fine")))
     made = OpenAIProvider(http, base_url=base_url, api_key=None, model=None)
     call = ModelCall("a", "b", model, max_output_tokens=9, temperature=0.0, options={"top_p": 0.5, "stop": ["x"]})
@@ -147,24 +153,24 @@ def ended(reason: object, content: object = "fine") -> HttpReply:
     ],
 )
 def test_why_an_output_ends(reason: object, read: str | None) -> None:
-    """The provider's reason for an end is shortened and made fit to show.
+    """The reason that a server gives for an output's end is shortened and made printable.
 
-    All reasons that mean a too long output become one.
+    All server-specific reasons for a too long output become `length`.
     """
     assert infer(ended(reason)).finish_reason == read
 
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_what_a_filter_kept_back_is_an_empty_output(content: object) -> None:
-    """A filtered output is empty and marked.
+    """An output that a filter withheld is empty and has the reason `content_filter`.
 
-    A filtered output is not retried, since the same call would be filtered again.
+    A withheld output is not retried, since the same call would be filtered again.
     """
     assert infer(ended("content_filter", content)) == ModelReply("", 0, 0, "content_filter")
 
 
 def test_a_cut_before_the_first_word_names_the_cause() -> None:
-    """A thinking model may use up its token limit before it says anything."""
+    """If a thinking model uses up its token limit before its answer begins, the error names this cause."""
     error = failure(ended("length", ""))
     assert isinstance(error, errors.ModelReplyMalformed)
     assert "maxOutputTokens" in str(error)
@@ -172,14 +178,14 @@ def test_a_cut_before_the_first_word_names_the_cause() -> None:
 
 
 def test_without_a_key_no_authorization_is_sent() -> None:
-    """A local server without keys gets no empty bearer token."""
+    """Without an AI_API_KEY no `Authorization` header is sent, not even an empty one."""
     made, http = provider(reply(200, completion("fine")), key=None)
     asyncio.run(made.infer(CALL))
     assert "authorization" not in http.requests[0][2]
 
 
 def test_the_default_model_can_be_overridden() -> None:
-    """AI_MODEL replaces the built-in name."""
+    """AI_MODEL replaces the provider's built-in model name."""
     http = ScriptedHttp(reply(200, {}))
     named = OpenAIProvider(http, base_url="http://x/v1/", api_key=None, model="llama")
     assert (named.name, named.default_model) == ("openai", "llama")
@@ -187,7 +193,7 @@ def test_the_default_model_can_be_overridden() -> None:
 
 
 def test_text_parts_are_joined() -> None:
-    """The content of a reply may be a list of parts. Only text counts."""
+    """If a reply's content is a list of text parts, they are joined. Only text counts."""
     parts = [{"type": "text", "text": "a"}, {"type": "image", "text": "x"}, 7, {"type": "text", "text": "b"}]
     assert infer(reply(200, completion(parts))).output == "ab"
 
@@ -201,13 +207,16 @@ def test_text_parts_are_joined() -> None:
     ],
 )
 def test_what_the_database_cannot_hold_is_replaced(body: bytes, output: str) -> None:
-    """NUL and lone surrogates become U+FFFD. Surrogate pairs and escaped backslashes stay unchanged."""
+    """In a model's output, NUL and lone surrogates become U+FFFD, since the database cannot store them.
+
+    Surrogate pairs and escaped backslashes in an output stay unchanged.
+    """
     assert infer(reply(200, body)).output == output
 
 
 @pytest.mark.parametrize("junk", [True, -1, 1.5, "7", None, [], 10**30])
 def test_senseless_counts_are_zero(junk: object) -> None:
-    """The database adds up the provider's counts, so only plausible ones may reach it."""
+    """Implausible token counts of a reply become zero, because the database adds up all counts."""
     body = completion("fine", {"prompt_tokens": junk, "completion_tokens": 3})
     assert infer(reply(200, body)) == ModelReply("fine", 0, 3)
 
@@ -235,14 +244,17 @@ def test_senseless_counts_are_zero(junk: object) -> None:
     ],
 )
 def test_a_reply_without_usable_output_is_malformed(body: bytes) -> None:
-    """Invalid JSON, another shape, no text, too much text, or too deep nesting are all transient."""
+    """A reply without a usable output is malformed, and the call is tried again.
+
+    A malformed reply is no JSON, has another shape, no text or too much text, or is nested too deeply.
+    """
     error = failure(HttpReply(200, {}, body))
     assert type(error) is errors.ModelReplyMalformed
     assert error.retryable
 
 
 def test_the_longest_output_is_accepted() -> None:
-    """An output of exactly the limit is accepted."""
+    """An output of exactly the largest allowed length is accepted."""
     text = "x" * limits.OUTPUT_CHARS_MOST
     assert infer(reply(200, completion(text))).output == text
 
@@ -259,9 +271,9 @@ STATUSES: list[tuple[int, type[errors.ModelError]]] = [
 
 @pytest.mark.parametrize(("status", "kind"), STATUSES)
 def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -> None:
-    """Each status becomes exactly one kind of error.
+    """Each HTTP status of a server becomes exactly one kind of error.
 
-    The message of the error has the status and the provider's words.
+    The error's message has the HTTP status and the server's words.
     """
     error = failure(reply(status, {"error": {"message": "because"}}))
     assert type(error) is kind
@@ -272,7 +284,7 @@ def test_statuses_have_their_error(status: int, kind: type[errors.ModelError]) -
 
 @pytest.mark.parametrize("status", [400, 403, 429])
 def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
-    """OpenAI answers `insufficient_quota` with a 429, although waiting does not help."""
+    """A 429 with OpenAI's `insufficient_quota` is no rate limit, since waiting does not help."""
     error = failure(reply(status, {"error": {"message": "pay", "code": "insufficient_quota"}}, retry_after="2"))
     assert type(error) is errors.ModelQuotaExhausted
     assert not error.retryable
@@ -287,14 +299,14 @@ def test_a_used_up_allowance_is_not_a_rate_limit(status: int) -> None:
     ],
 )
 def test_the_network_has_its_errors(raised: HttpError, kind: type[errors.ModelError]) -> None:
-    """Each way in which a reply can be missing has its own error, and all of these are transient."""
+    """A timeout and each other failure of the network have their own transient errors."""
     error = failure(raised)
     assert type(error) is kind
     assert error.retryable
 
 
 def test_cancellation_passes_through() -> None:
-    """A cancelled call is not a failed one."""
+    """If a call is cancelled, the cancellation passes through the provider and is no error of the model."""
     with pytest.raises(asyncio.CancelledError):
         infer(asyncio.CancelledError())
 
@@ -326,9 +338,9 @@ DATE = "Tue, 24 Nov 2026 14:00:00 GMT"
     ],
 )
 def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
-    """Seconds, decimals, milliseconds and dates are read.
+    """`Retry-After` is read in seconds, with decimals, in milliseconds, and as a date.
 
-    A senseless value is None, and no delay exceeds the maximum.
+    A senseless `Retry-After` counts as none, and no delay exceeds the maximum.
     """
     assert retry_after_seconds(headers) == seconds
     error = failure(HttpReply(429, headers, b""))
@@ -338,7 +350,7 @@ def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: 
 
 @given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date"]), st.text()))
 def test_no_retry_after_breaks_the_parser(headers: dict[str, str]) -> None:
-    """Any header text gives None or a delay within bounds."""
+    """Any text of the header `Retry-After` gives no delay, or one within the bounds."""
     seconds = retry_after_seconds(headers)
     assert seconds is None or 0 <= seconds <= limits.RATE_LIMIT_SECONDS_MOST
 
@@ -362,7 +374,7 @@ def test_no_retry_after_breaks_the_parser(headers: dict[str, str]) -> None:
 @example(200, b'{"choices":[{"message":{"content":"\\ud800"}}],"usage":{"prompt_tokens":1e400}}')
 @example(400, b'{"error":{"message":"\\ud800\\u0000\\n"}}')
 def test_any_reply_gives_output_or_a_model_error(status: int, body: bytes) -> None:
-    """For any reply, the caller sees a storable reply or a ModelError whose text can be shown."""
+    """Any reply of a server becomes an output that can be stored, or a ModelError whose text can be shown."""
     try:
         got = infer(HttpReply(status, {}, body))
         shown, kept = "", got.output
@@ -375,7 +387,7 @@ def test_any_reply_gives_output_or_a_model_error(status: int, body: bytes) -> No
 
 
 def test_the_cause_holds_no_key_and_no_text() -> None:
-    """If a provider quotes the key, the text or the instructions in its refusal, they do not reach our logs."""
+    """If a server's refusal quotes the key, the text or the instructions, the error does not contain them."""
     said = f"Bad key {KEY}; cut {KEY[:14]}; '{CALL.user}' and {CALL.user[5:30]!r}; told to {CALL.system}\n\x1b[31m"
     message = str(failure(reply(400, {"error": {"message": said}})))
     for hidden in (KEY, KEY[:14], "Ishmael. Some years", "多久以前", "Summarise the part"):
@@ -386,14 +398,14 @@ def test_the_cause_holds_no_key_and_no_text() -> None:
 
 @given(st.text(min_size=12, max_size=300), st.text(max_size=50), st.text(max_size=50))
 def test_no_stretch_of_the_text_survives_in_a_cause(text: str, before: str, after: str) -> None:
-    """Wherever the text is quoted, no 12 consecutive characters of it are left."""
+    """No 12 consecutive characters of a task's text are left in an error, wherever the server quotes it."""
     kept = replies.cause(before + text + after, client_texts=[text])
     normal = " ".join(text.split())
     assert not any(normal[i : i + 12] in kept for i in range(len(normal) - 11) if normal[i : i + 12].isprintable())
 
 
 def test_a_long_cause_is_shortened() -> None:
-    """The message is one line of limited length, whatever the provider sends."""
+    """An error's message is one line of limited length, whatever the server sends."""
     message = str(failure(reply(500, {"error": {"message": "wh\ny " * 10_000}})))
     assert len(message) <= replies.CAUSE_CHARS_MOST + len("the provider answered 500: ")
     assert message.endswith("…")
@@ -404,7 +416,7 @@ def test_a_long_cause_is_shortened() -> None:
     [{"error": "because"}, {"message": "because"}, {"detail": "because"}, {"error": {"detail": "because"}}],
 )
 def test_other_shapes_of_error_body_are_read(document: object) -> None:
-    """Compatible servers write their errors in several ways."""
+    """The provider reads the words of an error in each of the shapes that compatible servers use."""
     assert str(failure(reply(400, document))) == "the provider answered 400: because"
 
 
@@ -425,7 +437,10 @@ def test_other_shapes_of_error_body_are_read(document: object) -> None:
     ],
 )
 def test_a_probe_asks_for_the_models(answer: HttpReply | HttpError, status: str, says: str) -> None:
-    """The probe costs nothing, waits five seconds at most, and turns every answer into a health."""
+    """A probe requests the list of models, which costs nothing, and waits at most five seconds.
+
+    A probe raises no error: whatever the server answers, the probe returns a state of health.
+    """
     made, http = provider(answer)
     health = asyncio.run(made.probe())
     assert health.status == status
@@ -446,10 +461,11 @@ def listing(*models: dict[str, object]) -> HttpReply:
         (listing({"id": "other"}), False),
         (listing({"id": "test-model:latest"}), True),  # Ollama
         (listing({"id": "test-model:1b"}), False),
-        (listing({"id": "models/test-model"}), True),  # Gemini lists its model like this.
-        # The server llama.cpp lists its model under any name.
+        (listing({"id": "models/test-model"}), True),  # Gemini lists its models in this form.
+        # The server llama.cpp lists its only model under any name.
         (listing({"id": "/models/a.gguf", "owned_by": "llamacpp"}), True),
-        (listing({"id": "/models/a.gguf", "owned_by": "me"}), True),  # The server llama-cpp-python does so too.
+        # The server llama-cpp-python also lists its only model under any name.
+        (listing({"id": "/models/a.gguf", "owned_by": "me"}), True),
         (listing({"id": "a", "owned_by": "me"}, {"id": "b", "owned_by": "me"}), False),
         (listing(), True),  # an empty list tells nothing
         (reply(200, {"data": "none"}), True),
@@ -459,7 +475,10 @@ def listing(*models: dict[str, object]) -> HttpReply:
     ],
 )
 def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
-    """If the server does not list the model, every call would fail, and the variable is named. No list is no fault."""
+    """If the server does not list the configured model, the probe says so and names AI_MODEL.
+
+    A server whose answer has no list of models counts as healthy.
+    """
     made, _ = provider(answer, model="test-model")
     health = asyncio.run(made.probe())
     assert health.status == ("healthy" if is_there else "degraded")
@@ -467,12 +486,15 @@ def test_a_probe_looks_for_the_model(answer: HttpReply, is_there: bool) -> None:
 
 
 def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
-    """401 without a key means a missing setting, not a bad key."""
+    """If a probe without a key gets 401, it reports a missing setting, not a bad key."""
     assert "AI_API_KEY" in asyncio.run(provider(reply(401, {}), key=None)[0].probe()).detail
 
 
 def test_a_refusal_repeats_no_option() -> None:
-    """An option with a client's text is removed from messages, as the client's other texts are. Names stay."""
+    """If a server's refusal quotes a client's text in an option, the error does not contain it.
+
+    The error keeps the names of options.
+    """
     call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
     said = "presence_penalty with stop 'a secret word of mine' is not supported"
     error = failure(reply(400, {"error": {"message": said}}), call)

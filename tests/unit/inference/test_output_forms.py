@@ -1,4 +1,4 @@
-"""Calls with an output schema on the wire: requests and answers as each server's own documents have them.
+"""Calls with an output schema: requests and answers as in the documents of each server.
 
 The pages: OpenAI, "Structured model outputs"; vLLM, "Structured Outputs"; Ollama, "Structured outputs" and "OpenAI
 compatibility"; llama.cpp, "LLaMA.cpp HTTP Server"; Cloudflare Workers AI, "JSON Mode" and "Errors".
@@ -45,7 +45,7 @@ def choice(message: object, reason: object = "stop") -> dict[str, object]:
 
 
 def sent(document: object, call: ModelCall = CALL, status: int = 200) -> tuple[dict[str, Any], ModelReply]:
-    """Make a call. Return the body that was sent, and the reply."""
+    """Make a call, and return the body that was sent, and the reply."""
     http = ScriptedHttp(HttpReply(status, {}, json.dumps(document).encode()))
     reply = asyncio.run(OpenAIProvider(http, base_url="http://m.test/v1", api_key=None, model=None).infer(call))
     body = json.loads(http.requests[0][3] or "")
@@ -67,7 +67,10 @@ def is_unsupported(error: errors.ModelError) -> bool:
 
 
 def test_openai_gets_name_strictness_and_schema() -> None:
-    """OpenAI, "Structured model outputs": `response_format` has a name, `strict` and the schema. Messages stay."""
+    """OpenAI gets `response_format` with a name, `strict` and the schema, and unchanged messages.
+
+    OpenAI's page about `response_format` is "Structured model outputs".
+    """
     body, reply = sent(choice({"role": "assistant", "content": ANSWER, "refusal": None, "annotations": []}))
     assert body == {
         "model": "model-1",
@@ -81,10 +84,11 @@ def test_openai_gets_name_strictness_and_schema() -> None:
 
 
 def test_openais_refusal_is_an_output_that_a_filter_ended() -> None:
-    """OpenAI, "Structured model outputs", "Refusals": the text is in `refusal`, and there is no content.
+    """OpenAI's refusal becomes an output with the reason `content_filter`, so it is never repaired.
 
-    The refusal becomes the output with the reason `content_filter`, so it is never repaired. Its tokens are counted. A
-    call without a form is malformed as before.
+    In OpenAI's answer the refusal's text is in `refusal`, and there is no content ("Structured model outputs",
+    "Refusals"). The refusal's tokens are counted. If the call had no schema, a reply with a refusal and no content is
+    malformed.
     """
     message = {"role": "assistant", "content": None, "refusal": "I'm sorry, I cannot assist with that request."}
     _, reply = sent(choice(message))
@@ -95,26 +99,26 @@ def test_openais_refusal_is_an_output_that_a_filter_ended() -> None:
 
 @pytest.mark.parametrize("refusal", [None, "", " ", 7, ["no"]])
 def test_no_content_and_no_refusal_is_malformed(refusal: object) -> None:
-    """Only a refusal in words stands in for the content."""
+    """A reply without content is malformed, unless its `refusal` is a text that is not blank."""
     error = refused(200, choice({"role": "assistant", "content": None, "refusal": refusal}))
     assert type(error) is errors.ModelReplyMalformed
 
 
 def test_content_counts_more_than_a_refusal() -> None:
-    """If a server sends both, the content is judged."""
+    """If a reply has content and a refusal, the content is the output."""
     assert sent(choice({"content": ANSWER, "refusal": "no"}))[1].output == ANSWER
 
 
 def test_what_a_filter_withheld_is_an_empty_output() -> None:
-    """A filter's answer without text is an output like any other: its schema refuses it."""
+    """If a filter withheld the content, the output is empty, and its schema then refuses it."""
     assert sent(choice({"content": None}, "content_filter"))[1] == ModelReply("", 7, 2, "content_filter")
 
 
 @pytest.mark.parametrize("content", [None, "", " \n\n  "])
 def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None) -> None:
-    """A model may think, or write white space, until the limit. That is a cut output, and no call is made for it.
+    """If a model uses up its limit with thoughts or white space, a call with a schema has a cut-off output.
 
-    Without a form it is malformed as before, and the call is repeated.
+    The call with a schema is not made again. Without a schema the reply is malformed, and the call is tried again.
     """
     assert sent(choice({"content": content}, "length"))[1].finish_reason == "length"
     free = ModelCall(CALL.system, CALL.user, CALL.model)
@@ -130,7 +134,10 @@ def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None
     ],
 )
 def test_openai_refuses_the_field(message: str, param: str | None) -> None:
-    """OpenAI names the field in the message or in `param`. Azure's answers have the same form."""
+    """If OpenAI refuses `response_format`, it names the field in the message or in `param`.
+
+    Azure's answers have the same form.
+    """
     error = refused(400, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": None}})
     assert is_unsupported(error)
     assert message[:60] in str(error)
@@ -138,7 +145,7 @@ def test_openai_refuses_the_field(message: str, param: str | None) -> None:
 
 
 def test_what_is_wrong_with_a_schema_can_be_read() -> None:
-    """The schema is the client's text and does not reach logs, but JSON Schema's own words do."""
+    """An error about a schema contains JSON Schema's own words, but no name of the client's schema."""
     schema = {**SCHEMA, "properties": {"the secret name of it": {"type": "string"}}}
     call = ModelCall(CALL.system, CALL.user, CALL.model, form=FORM._replace(schema=schema))
     said = (
@@ -150,14 +157,14 @@ def test_what_is_wrong_with_a_schema_can_be_read() -> None:
 
 
 def test_a_used_up_quota_is_not_about_the_form() -> None:
-    """What the account lacks counts more than the words of the message."""
+    """A used-up quota stays this error, even if the server's message mentions `json_schema`."""
     body = {"error": {"message": "no json_schema on your plan", "code": "insufficient_quota"}}
     assert type(refused(400, body)) is errors.ModelQuotaExhausted
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, errors.ModelRefused), (429, errors.ModelRateLimited)])
 def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelError]) -> None:
-    """Only answers that judge the request itself are searched for words about the field."""
+    """A 401 or a 429 keeps its meaning, even if its message mentions `response_format`."""
     assert type(refused(status, {"error": {"message": "response_format"}})) is kind
 
 
@@ -165,7 +172,10 @@ def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelE
 
 
 def test_vllm_gets_the_field_and_the_schema_in_words() -> None:
-    """vLLM, "Structured Outputs": `response_format` as at OpenAI, and a prompt that describes the JSON helps."""
+    """vLLM gets `response_format` as OpenAI does, and also the schema in words.
+
+    vLLM's page "Structured Outputs" says that a prompt that describes the JSON helps.
+    """
     message: dict[str, object] = {
         "role": "assistant",
         "content": ANSWER,
@@ -189,7 +199,10 @@ def test_vllm_gets_the_field_and_the_schema_in_words() -> None:
     ],
 )
 def test_vllm_refuses_the_field(document: object) -> None:
-    """vLLM, `backend_xgrammar.py`: a schema that the grammar's compiler does not take is 400. Older ones have 422."""
+    """vLLM answers 400 if its grammar compiler does not accept the schema (`backend_xgrammar.py`).
+
+    Older versions answer 422.
+    """
     assert is_unsupported(refused(400, document, with_sending("both")))
     assert is_unsupported(refused(422, document, with_sending("both")))
 
@@ -198,7 +211,10 @@ def test_vllm_refuses_the_field(document: object) -> None:
 
 
 def test_ollama_gets_the_field() -> None:
-    """Ollama, "OpenAI compatibility": `response_format` is supported; its source reads `json_schema.schema`."""
+    """Ollama gets `response_format`, and reads its `json_schema.schema`.
+
+    Ollama's page about this field is "OpenAI compatibility".
+    """
     document = {**choice({"role": "assistant", "content": ANSWER}), "system_fingerprint": "fp_ollama"}
     body, reply = sent(document, with_sending("both"))
     assert body["response_format"]["json_schema"]["schema"] == SCHEMA
@@ -206,7 +222,10 @@ def test_ollama_gets_the_field() -> None:
 
 
 def test_ollama_refuses_a_schema_with_500() -> None:
-    """Ollama, `llm/server.go`: a schema without a grammar is an error of 500, which would not pass by itself."""
+    """Ollama answers 500 for a schema that it cannot make a grammar of (`llm/server.go`).
+
+    onceover does not repeat a call that got this answer, since it would fail again.
+    """
     body = {"error": {"message": "invalid JSON schema in format", "type": "api_error", "param": None, "code": None}}
     assert is_unsupported(refused(500, body, with_sending("both")))
     assert type(refused(500, body, with_sending("prompt"))) is errors.ModelUnavailable
@@ -216,7 +235,10 @@ def test_ollama_refuses_a_schema_with_500() -> None:
 
 
 def test_llama_cpp_gets_the_field() -> None:
-    """llama.cpp, "LLaMA.cpp HTTP Server": `response_format` as at OpenAI. The answer was recorded from `make model`."""
+    """llama.cpp gets `response_format` as OpenAI does (its page is "LLaMA.cpp HTTP Server").
+
+    The answer in this test was recorded from `make model`.
+    """
     document = {
         "choices": [{"finish_reason": "stop", "index": 0, "message": {"role": "assistant", "content": '{\n"a": []}'}}],
         "created": 1795845361,
@@ -233,7 +255,10 @@ def test_llama_cpp_gets_the_field() -> None:
 
 
 def test_llama_cpp_refuses_a_schema() -> None:
-    """The answer was recorded from `make model`, with a reference to nowhere."""
+    """llama.cpp answers 400 for a schema with a reference to a missing definition.
+
+    The answer in this test was recorded from `make model`.
+    """
     message = (
         "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
         "#/properties/a: cannot resolve $ref #/$defs/none, $defs not found"
@@ -243,7 +268,10 @@ def test_llama_cpp_refuses_a_schema() -> None:
 
 
 def test_llama_cpp_refuses_its_own_output() -> None:
-    """The answer was recorded from `make model`: the server is there, and its model wrote no JSON."""
+    """If llama.cpp's model writes no JSON, the server answers 500, and the call is tried again.
+
+    The answer in this test was recorded from `make model`.
+    """
     message = "The model produced output that does not match the expected peg-native format"
     body = {"error": {"code": 500, "message": message, "type": "server_error"}}
     assert type(refused(500, body, with_sending("both"))) is errors.ModelReplyMalformed
@@ -267,7 +295,10 @@ def run_error(said: str, call: ModelCall = CALL) -> errors.ModelError:
 
 
 def test_workers_ai_gets_the_schema_without_a_name() -> None:
-    """Workers AI, "JSON Mode": `json_schema` is the schema itself, and the response is an object."""
+    """Workers AI gets the schema itself in `json_schema`, without a name, and answers with an object.
+
+    Workers AI's page about this field is "JSON Mode".
+    """
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     inputs, reply = run({"response": {"name": "India", "capital": "New Delhi"}, "usage": usage})
     assert inputs == {
@@ -279,7 +310,7 @@ def test_workers_ai_gets_the_schema_without_a_name() -> None:
 
 
 def test_workers_ai_gets_the_schema_in_words() -> None:
-    """With `prompt`, the default there, the call has no field that a model may not take."""
+    """With `prompt`, Workers AI's default, a call has no `response_format`, which some models do not accept."""
     inputs, reply = run({"response": ANSWER}, with_sending("prompt"))
     assert inputs.keys() == {"messages", "max_tokens"}
     assert json.dumps(SCHEMA) in str(inputs["messages"]).replace("'", '"')
@@ -287,13 +318,16 @@ def test_workers_ai_gets_the_schema_in_words() -> None:
 
 
 def test_workers_ai_could_not_meet_the_schema() -> None:
-    """Workers AI, "JSON Mode": `JSON Mode couldn't be met` must be handled. Another try may meet it."""
+    """If Workers AI answers `JSON Mode couldn't be met`, the call is tried again.
+
+    Workers AI's page "JSON Mode" says that the error `JSON Mode couldn't be met` must be handled.
+    """
     for said in ("5024: JSON Mode couldn't be met", "AiError: JSON Mode couldn't be met"):
         assert type(run_error(said)) is errors.ModelReplyMalformed
 
 
 def test_workers_ai_refuses_the_field() -> None:
-    """A model that does not take the field is refused for good, with or without a code."""
+    """If a Workers AI model does not support `response_format`, the call is refused for good."""
     for said in ("5025: This model doesn't support JSON Schema.", "AiError: This model doesn't support JSON Schema."):
         assert is_unsupported(run_error(said))
     assert type(run_error("5025: This model doesn't support JSON Schema.", with_sending("prompt"))) is (
@@ -311,19 +345,22 @@ def deep(levels: int) -> object:
 
 @pytest.mark.parametrize("response", [deep(5_000), {"a": object()}, {"a": b"\xff"}])
 def test_an_object_that_is_no_json_is_malformed(response: object) -> None:
-    """The binding's objects are hostile input, too: depth ends in an error, not in the interpreter."""
+    """An object of the Workers AI binding that cannot be written as JSON, for example a very deep one, is malformed."""
     with pytest.raises(errors.ModelReplyMalformed):
         run({"response": response})
 
 
 def test_objects_are_text_only_where_json_was_asked_for() -> None:
-    """Without a form an object is no text, as before."""
+    """Without a schema an object in Workers AI's answer is no text, so the reply is malformed."""
     with pytest.raises(errors.ModelReplyMalformed):
         run({"response": {"a": 1}}, ModelCall("", "x", "m"))
 
 
 def test_thoughts_alone_are_an_output_of_a_form() -> None:
-    """The schema refuses them, and the model is asked again: a retry would not tell it why."""
+    """If a model's answer has only thoughts, a call with a schema has these as its output.
+
+    The schema refuses them, and the model is asked again with the reason, which a plain retry would not give.
+    """
     assert run({"response": "<think>Hm.</think>\n"})[1].output == "<think>Hm.</think>\n"
     assert run({"response": f"<think>Hm.</think>\n{ANSWER}"})[1].output == ANSWER
 
@@ -332,7 +369,10 @@ def test_thoughts_alone_are_an_output_of_a_form() -> None:
 
 
 def test_a_second_try_has_the_same_field() -> None:
-    """The answer and its faults follow the text, and the server is held to the schema again."""
+    """When a model is asked again, the answer and its faults follow the text.
+
+    `response_format` is the same as in the first call.
+    """
     rejected = RejectedAnswer('{"name": 7}', [("/name", "string")])
     call = ModelCall(CALL.system, CALL.user, CALL.model, form=FORM._replace(rejected=rejected))
     body, _ = sent(choice({"content": ANSWER}), call)

@@ -1,4 +1,4 @@
-"""Calls and their outcomes cross RPC as plain values."""
+"""Calls and their outcomes cross RPC to a lane and back as plain values."""
 
 import json
 
@@ -18,7 +18,7 @@ CALLS = [
 
 @pytest.mark.parametrize("call", CALLS)
 def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
-    """The call is complete, even if RPC changes the type of whole numbers."""
+    """A call arrives at the lane complete, even if RPC changes the type of whole numbers."""
     sent = json.loads(json.dumps(wire.write_call(call)))
     assert wire.read_call(sent) == call
     assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
@@ -27,13 +27,13 @@ def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
 
 @pytest.mark.parametrize("reason", [None, "length"])
 def test_an_output_arrives_as_it_was(reason: str | None) -> None:
-    """The output has its counts and the reason for its end."""
+    """An output arrives from the lane with its token counts and its finish reason."""
     reply = ModelReply("fine", 7, 3, reason)
     assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(reply)))) == reply
 
 
 def test_an_output_says_which_lane_it_comes_from() -> None:
-    """The lane is named as its coordinator chose. A failure stays unchanged."""
+    """An output has the name of its lane, as the coordinator gave it. The outcome of a failed call stays unchanged."""
     fine, failed = wire.write_outcome(ModelReply("fine", 7, 3)), wire.write_outcome(ModelRefused("no"))
     assert wire.read_outcome(json.loads(json.dumps(wire.from_lane(fine, 4)))) == ModelReply("fine", 7, 3, lane=4)
     assert type(wire.read_outcome(wire.from_lane(failed, 4))) is ModelRefused
@@ -41,13 +41,19 @@ def test_an_output_says_which_lane_it_comes_from() -> None:
 
 @pytest.mark.parametrize("kind", [ModelRefused, ModelUnavailable, ModelTimeout, StructuredOutputUnsupported])
 def test_what_crosses_is_plain(kind: type[ModelError]):
-    """RPC cannot clone a member of an enumeration; earlier a lane's answer was lost for this reason."""
+    """Only plain values cross RPC.
+
+    RPC cannot clone a member of an enumeration, and earlier code lost a lane's answer for this reason.
+    """
     assert {type(value) for value in wire.write_outcome(kind("why")).values()} <= {str, float, type(None)}
     assert type(wire.read_outcome(wire.write_outcome(kind("why")))) is kind
 
 
 def test_a_refusal_says_whether_it_is_of_the_call() -> None:
-    """A lane tells a refused call from refused credentials. Older code reads the same error without that."""
+    """A lane's answer says whether the model refused the call itself or the credentials.
+
+    Older code reads a lane's refusal as the same error, but cannot tell a refused call from refused credentials.
+    """
     for of_call in (True, False):
         sent = json.loads(json.dumps(wire.write_outcome(ModelRefused("no", of_call=of_call))))
         error = wire.read_outcome(sent)

@@ -1,8 +1,6 @@
-"""The bytes that the Worker sends in addition to texts and outputs.
+"""The bytes that the Worker sends to D1, clients and providers, besides texts and outputs, stay within 5 % of today's.
 
-No figure may grow unnoticed: each limit is today's figure plus 5 %.
-
-D1 and a provider are other machines, and Python must write everything that is sent to them.
+No figure grows unnoticed. D1 and a provider are other machines, so Python must write every byte that is sent to them.
 """
 
 import asyncio
@@ -36,14 +34,14 @@ def api() -> Iterator[ApiBench]:
 
 
 def within(measured: int, today: int) -> bool:
-    """Return whether a figure is today's, within 5 %. If a figure shrinks, this test must be changed as well."""
+    """Return whether a figure is within 5 % of today's. If a figure becomes smaller, this test must be changed, too."""
     return 0.95 * today <= measured <= 1.05 * today
 
 
 def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figure counts all statements of the run and their values.
+    """A run of 20 chunks sends D1 as many bytes as today, within 5 %.
 
-    A text of 20 letters and its outputs are a negligible part.
+    The figure counts all statements and their values. The text of 20 letters and its outputs are a negligible part.
     """
     sent: list[int] = []
     batch = bench.database.batch
@@ -56,13 +54,16 @@ def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: py
     monkeypatch.setattr(bench.database, "batch", counted)
     bench.run()
     assert bench.task().status == "completed"
-    # The five calls are the claim, three waves, and the end; the last call is this test's own read.
+    # The run's five D1 calls are the claim, three waves, and the end; the sixth call is this test's own read.
     assert len(sent[:-1]) == 5
     assert within(sum(sent[:-1]), 18_317), sent
 
 
 def test_what_a_submission_and_a_poll_answer(api: ApiBench) -> None:
-    """The figure counts the answers about a task of 20 chunks, with the text's first line as its name."""
+    """The answers about a task of 20 chunks are as long as today, within 5 %.
+
+    The answers are those to the submission and to polls, and have the text's first line as the task's name.
+    """
     reply = api.call("POST", "/api/tasks", {"input": "abc def. " * 20, "chunk": {"maxChars": 10}})
     assert (reply.status, data(reply)["progress"]["total"]) == (202, CHUNKS)
     assert within(len(reply.body), 1_501), len(reply.body)
@@ -73,7 +74,7 @@ def test_what_a_submission_and_a_poll_answer(api: ApiBench) -> None:
 
 
 def test_what_a_call_sends_to_its_provider_beside_the_texts() -> None:
-    """The figure counts the body of a call of OpenAI's shape, and its headers."""
+    """A call's body and headers for an OpenAI-compatible server are as long as today, within 5 %, besides the texts."""
     answer = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}], "usage": {}}
     http = ScriptedHttp(HttpReply(200, {}, json.dumps(answer).encode()))
     made = OpenAIProvider(http, base_url="http://m/v1", api_key="k", model=None)

@@ -1,4 +1,4 @@
-"""The Workers AI provider against a scripted binding."""
+"""The provider for Workers AI, against a scripted binding."""
 
 import asyncio
 import unicodedata
@@ -15,7 +15,7 @@ CALL = ModelCall(system="Summarise the part.", user="Call me Ishmael. Some years
 
 
 class ScriptedAi:
-    """Returns one result or raises one error, and keeps the calls. `hangs` never answers."""
+    """A binding that gives the same result or error to every call, and keeps the calls. `hangs` never answers."""
 
     def __init__(self, answer: object, *, hangs: bool = False) -> None:
         self.answer = answer
@@ -42,7 +42,10 @@ def failure(answer: object) -> errors.ModelError:
 
 
 def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
-    """One run has the text as the one user message, and a token limit that does not cut answers at 256 tokens."""
+    """A call runs the model once, with the text as the only user message.
+
+    A call to Workers AI sets a token limit, since the platform's default cuts answers at 256 tokens.
+    """
     ai = ScriptedAi({"response": "fine", "usage": {"prompt_tokens": 7, "completion_tokens": 2}})
     made = WorkersAIProvider(ai, model=None, timeout_seconds=5)
     assert asyncio.run(made.infer(CALL)) == ModelReply("fine", 7, 2)
@@ -51,7 +54,7 @@ def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
 
 
 def test_what_a_call_asks_is_sent_along() -> None:
-    """The call's own token limit replaces the usual one."""
+    """Each option of a call is sent, and its own token limit replaces the usual one."""
     ai = ScriptedAi({"response": "fine"})
     call = ModelCall("a", "b", "m", max_output_tokens=9, temperature=1.5, options={"seed": 3})
     asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=5).infer(call))
@@ -72,12 +75,15 @@ def test_what_a_call_asks_is_sent_along() -> None:
     ],
 )
 def test_why_an_output_ends(result: object, reason: str | None) -> None:
-    """The platform's own shape names no reason for an end: an output of exactly the limit counts as cut off."""
+    """If Workers AI gives no reason for an output's end, an output of exactly the token limit counts as cut off.
+
+    Workers AI's own older shape of answers gives no reason for an output's end.
+    """
     assert infer(result).finish_reason == reason
 
 
 def test_the_default_model_can_be_overridden() -> None:
-    """AI_MODEL replaces the built-in name."""
+    """AI_MODEL replaces the provider's built-in model name."""
     assert WorkersAIProvider(None, model="@cf/x", timeout_seconds=1).default_model == "@cf/x"
     assert WorkersAIProvider(None, model=None, timeout_seconds=1).default_model == DEFAULT_MODEL
 
@@ -106,7 +112,7 @@ def test_an_openai_shaped_result_is_read() -> None:
     ],
 )
 def test_a_result_without_text_is_malformed(result: object) -> None:
-    """A result of an unknown shape is malformed, and the call is tried again."""
+    """A result of Workers AI without text, or of an unknown shape, is malformed, and the call is tried again."""
     assert type(failure(result)) is errors.ModelReplyMalformed
 
 
@@ -128,7 +134,7 @@ CODES: list[tuple[int, type[errors.ModelError]]] = [
 @pytest.mark.parametrize("form", ["{}: no luck", "InferenceUpstreamError: {}: no luck", "Error: AiError: {}: no luck"])
 @pytest.mark.parametrize(("code", "kind"), CODES)
 def test_codes_have_their_error(code: int, kind: type[errors.ModelError], form: str) -> None:
-    """Each code becomes exactly one kind of error, however the platform wraps it, and the message names it."""
+    """Each error code of Workers AI becomes exactly one kind of error, however the platform wraps it."""
     error = failure(RuntimeError(form.format(code)))
     assert type(error) is kind
     assert f"{code}: no luck" in str(error)
@@ -145,7 +151,7 @@ def test_codes_have_their_error(code: int, kind: type[errors.ModelError], form: 
     ],
 )
 def test_errors_without_a_code_are_transient(said: str, kind: type[errors.ModelError]) -> None:
-    """A number further back in the text does not count as a code."""
+    """An error of Workers AI without a code at its beginning is transient; a number further back is no code."""
     assert type(failure(RuntimeError(said))) is kind
 
 
@@ -165,7 +171,11 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
     ],
 )
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
-    """A request beyond the context window, by code or words, is refused at once; so is an unlisted code."""
+    """A call that Workers AI can never accept is refused without a retry.
+
+    The reason is a text that exceeds the context window, by code or by words, or an unlisted code with a word such as
+    "invalid".
+    """
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 
 
@@ -174,13 +184,19 @@ def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
     ["3999: something broke", "3007: invalid", "1031: upstream", "Invalid or not, there is no code", "3046: late"],
 )
 def test_what_may_pass_is_tried_again(said: str) -> None:
-    """A listed code counts more than words, and words without a code do not end the retries."""
+    """A transient code of Workers AI counts more than a word such as "invalid", so the call is tried again.
+
+    An error without a code is tried again, too, even if its message has a word such as "invalid".
+    """
     assert type(failure(RuntimeError(said))) is errors.ModelUnavailable
 
 
 @pytest.mark.parametrize("shape", ["choices", "response"])
 def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
-    """If a model thinks aloud, its answer begins after its thoughts. Thoughts alone are no output."""
+    """If a model writes its thoughts before its answer, the output has only the answer.
+
+    Thoughts alone are no output.
+    """
 
     def result(text: str) -> object:
         return {"response": text} if shape == "response" else {"choices": [{"message": {"content": text}}]}
@@ -192,7 +208,7 @@ def test_thoughts_in_the_output_are_taken_out(shape: str) -> None:
 
 
 def test_the_default_models_answer_is_read() -> None:
-    """The documented shape is a chat completion with the thoughts apart from the answer."""
+    """The default model's documented answer is a chat completion with separate thoughts, which are not read."""
     message = {"role": "assistant", "content": "fine", "reasoning_content": "Hm.", "tool_calls": []}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "stop_reason": None, "logprobs": None}
     usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
@@ -201,7 +217,7 @@ def test_the_default_models_answer_is_read() -> None:
 
 
 def test_the_cause_holds_no_text() -> None:
-    """If a platform error quotes the text, the text does not reach our logs."""
+    """If an error of the platform quotes the text, onceover's error does not contain it."""
     message = str(failure(RuntimeError(f"5004: Invalid data: {CALL.user}\n{CALL.system}")))
     assert "Ishmael" not in message
     assert "Summarise" not in message
@@ -209,14 +225,14 @@ def test_the_cause_holds_no_text() -> None:
 
 
 def test_the_time_limit_ends_a_call() -> None:
-    """A call to a binding that never answers times out after the stated time."""
+    """A call to a binding that never answers ends with a timeout after the stated time."""
     made = WorkersAIProvider(ScriptedAi(None, hangs=True), model=None, timeout_seconds=0.01)
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(made.infer(CALL))
 
 
 def test_cancellation_and_interpreter_errors_pass_through() -> None:
-    """Neither a cancelled call nor an exceeded CPU limit is a failed call."""
+    """A cancelled call and an exceeded CPU limit pass through the provider, and are no errors of the model."""
 
     class Exceeded(BaseException):
         pass
@@ -227,7 +243,7 @@ def test_cancellation_and_interpreter_errors_pass_through() -> None:
 
 
 def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
-    """The message of a call and of a probe names the missing setting."""
+    """Without the AI binding, calls and probes have an error that names the missing setting."""
     made = WorkersAIProvider(None, model=None, timeout_seconds=1)
     with pytest.raises(errors.ModelRefused, match=r"wrangler\.toml"):
         asyncio.run(made.infer(CALL))
@@ -237,7 +253,7 @@ def test_without_a_binding_calls_are_refused_with_what_to_do() -> None:
 
 
 def test_a_probe_makes_no_call() -> None:
-    """Every call costs money, so the probe only checks the binding."""
+    """A probe of Workers AI only checks that the binding exists, since every call costs money."""
     ai = ScriptedAi({"response": "fine"})
     assert asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=1).probe()).status == "healthy"
     assert ai.calls == []
@@ -259,7 +275,7 @@ def test_a_probe_makes_no_call() -> None:
     | st.text().map(RuntimeError)
 )
 def test_any_result_gives_output_or_a_model_error(result: object) -> None:
-    """Whatever the binding does, the caller sees a storable reply or a ModelError whose text can be shown."""
+    """Whatever the binding returns or raises becomes an output that can be stored, or a ModelError with safe text."""
     try:
         got = infer(result)
         shown, kept = "", got.output

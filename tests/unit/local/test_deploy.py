@@ -1,4 +1,4 @@
-"""`make deploy` against a stand-in account: from every state, stopped at every call, with every refusal."""
+"""`make deploy` against a stand-in account: from every state, stopped at every call, and with every refusal."""
 
 import json
 import tomllib
@@ -35,7 +35,7 @@ def run(account: CloudAccount, env: str, *, shape: Shape | None = None, internet
 
 
 def worker(env: str, versions: int = 1) -> dict[str, Any]:
-    """Return a Worker that was deployed from this environment."""
+    """Return the state of a Worker that was deployed from this environment."""
     queues = ["queue AI_DLQ", "queue AI_QUEUE"] if env == "" else []
     objects = ["object AI_PROCESSOR", "object BATCH_COORDINATOR"] if env != "direct" else []
     names = [f"version-{number + 1}" for number in range(versions)]
@@ -50,7 +50,7 @@ def worker(env: str, versions: int = 1) -> dict[str, Any]:
 
 
 def deployed(env: str, applied: int = len(MIGRATIONS)) -> dict[str, Any]:
-    """Return an account in which this environment was deployed."""
+    """Return the state of an account in which this environment was deployed."""
     return {
         "databases": {"onceover": MIGRATIONS[:applied]},
         "queues": {name: ["onceover"] for name in QUEUES} if env == "" else {},
@@ -81,9 +81,10 @@ STARTS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("start", STARTS)
 def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Path) -> None:
-    """One run of the deployment is enough from every start. A second run changes only the version.
+    """From every start one run of `make deploy` reaches the right state of the account.
 
-    Resources of others stay.
+    A second run of `make deploy` changes only the Worker's version. `make deploy` leaves the account's other resources
+    alone.
     """
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(STARTS[start])))
@@ -109,7 +110,11 @@ def test_every_start_ends_in_the_right_state(start: str, env: str, tmp_path: Pat
 
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, dry_run: bool) -> None:
-    """One sentence names the old database and the way out; nothing is changed, and the running Worker continues."""
+    """`make deploy` refuses a database from before the first migration, and changes nothing.
+
+    The refusal of an old database is one sentence, which names the database and the way out. The running Worker
+    continues.
+    """
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(deployed(""), databases={"onceover": ["0001_tasks.sql", "0018_operators.sql"]})
     before = json.loads(json.dumps({**account.state, "calls": []}))
@@ -123,7 +128,7 @@ def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, d
 
 
 def moments() -> list[tuple[str, int, When]]:
-    """Return all calls of a first deployment of each environment, and the moments at which each may be stopped."""
+    """Return each call of a first deployment of each environment, with the moments at which it may be stopped."""
     calls = {"": 10, "free": 6, "direct": 6}
     ends: tuple[When, ...] = ("before", "half", "after")
     return [(env, call + 1, when) for env in ENVIRONMENTS for call in range(calls[env]) for when in ends]
@@ -131,7 +136,7 @@ def moments() -> list[tuple[str, int, When]]:
 
 @pytest.mark.parametrize(("env", "call", "when"), moments())
 def test_a_run_that_was_stopped_goes_on(env: str, call: int, when: When, tmp_path: Path) -> None:
-    """After a stop before, during or after the effect of any call, the next run finishes."""
+    """If `make deploy` is stopped before, during or after any call, its next run finishes the deployment."""
     file = tmp_path / "account.json"
     try:
         run(CloudAccount(file, (call, when)), env)
@@ -146,7 +151,7 @@ def test_a_run_that_was_stopped_goes_on(env: str, call: int, when: When, tmp_pat
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_the_moments_are_all_calls(env: str, tmp_path: Path) -> None:
-    """The table above has every call of a first deployment."""
+    """`moments` has every call of a first deployment."""
     account = CloudAccount(tmp_path / "account.json")
     run(account, env)
     assert account.calls == max(call for name, call, _ in moments() if name == env)
@@ -160,7 +165,10 @@ REFUSALS = [
 
 @pytest.mark.parametrize(("command", "said", "fix"), REFUSALS)
 def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: Path) -> None:
-    """wrangler's message is shown with the fix. Once the cause is gone, the same command succeeds."""
+    """If wrangler refuses a command, `make deploy` shows wrangler's message with the fix.
+
+    Once the cause of the refusal is gone, `make deploy` succeeds.
+    """
     account = CloudAccount(tmp_path / "account.json")
     account.refuse(command, said)
     with pytest.raises(StepFailed) as failed:
@@ -174,7 +182,7 @@ def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: 
 
 
 def test_every_fix_is_provoked() -> None:
-    """Every entry of the table is tested: in this module or in another one."""
+    """Each entry of fixes.toml is tested in this module, or in another one that the test names."""
     elsewhere = {
         *("name-taken", "not-verified", "first-not-verified", "queue-taken", "no-database", "no-worker", "not-latest"),
     }
@@ -183,7 +191,7 @@ def test_every_fix_is_provoked() -> None:
 
 @pytest.mark.parametrize("env", ["free", "direct"])
 def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> None:
-    """The fix of `queues-plan` works: other environments need no queue, after the top level failed halfway."""
+    """As the fix `queues-plan` says, environments without a queue can be deployed after the top level failed."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse("queues", "Queues are unavailable on the free plan. [code: 100129]")
     with pytest.raises(StepFailed):
@@ -195,7 +203,7 @@ def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> 
 
 
 class Contested(CloudAccount):
-    """An account in which another user creates each thing between the check and our own call."""
+    """An account in which another user creates each thing just before `make deploy` does."""
 
     def _create(self, kind: str, name: str, place: str, value: Any, taken: str) -> None:
         super()._create(kind, name, place, value, taken)
@@ -203,7 +211,7 @@ class Contested(CloudAccount):
 
 
 def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
-    """If a database or queue appears between the check and the creation, it counts as created."""
+    """If another user creates a database or queue after the check, `make deploy` uses it as if it had created it."""
     account = Contested(tmp_path / "account.json")
     run(account, "")
     assert wrong(account.state, "") == []
@@ -211,7 +219,7 @@ def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
 
 
 def test_another_workers_queue(tmp_path: Path) -> None:
-    """If another Worker consumes a queue, the deployment ends with the command that removes that consumer."""
+    """If another Worker consumes a queue, `make deploy` ends with the command that removes this consumer."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["queues"] = {QUEUES[0]: ["shop"], QUEUES[1]: []}
     with pytest.raises(StepFailed) as failed:
@@ -223,7 +231,7 @@ def test_another_workers_queue(tmp_path: Path) -> None:
 
 
 def test_a_name_that_is_taken(tmp_path: Path) -> None:
-    """A Worker of this name without this database counts as foreign, unless the user says otherwise."""
+    """A Worker named onceover without onceover's database counts as foreign, unless the user says otherwise."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["workers"] = {"onceover": {**worker("free"), "objects": []}}
     with pytest.raises(StepFailed) as failed:
@@ -248,7 +256,7 @@ def test_a_name_that_is_taken(tmp_path: Path) -> None:
 def test_which_account(
     accounts: list[dict[str, str]], named: str | None, fix: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A single account is used; if there are several, the named one is used.
+    """`make deploy` uses the only account of the user, or the named one of several.
 
     Any other case changes nothing.
     """
@@ -267,7 +275,10 @@ def test_which_account(
 
 @pytest.mark.parametrize("variable", ["GITHUB_ACTIONS", "CI", None])
 def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By default an account's name is its owner's e-mail address, so a workflow's log has only the id."""
+    """In a workflow `make deploy` prints only the account's id, because its log may be public.
+
+    By default an account's name contains its owner's e-mail address.
+    """
     monkeypatch.delenv("GITHUB_ACTIONS", raising=False)
     monkeypatch.delenv("CI", raising=False)
     if variable:
@@ -284,7 +295,7 @@ def test_a_public_log_has_no_names(variable: str | None, tmp_path: Path, monkeyp
 
 
 def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A token that may not list accounts can deploy once the account is named."""
+    """A token that may not list accounts can deploy if CLOUDFLARE_ACCOUNT_ID names the account."""
     account = CloudAccount(tmp_path / "account.json")
     account.refuse("whoami", "Unauthorized to access requested resource [code: 9109]")
     with pytest.raises(StepFailed) as failed:
@@ -297,7 +308,7 @@ def test_a_token_that_may_not_list_accounts(tmp_path: Path, monkeypatch: pytest.
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
-    """A dry run names each step with its command, builds the upload, and leaves the account unchanged."""
+    """A dry run of `make deploy` names each step with its command, builds the upload, and changes nothing."""
     account = CloudAccount(tmp_path / "account.json")
     said = run(account, env, shape=Shape(dry_run=True))
     assert f"npx wrangler d1 create onceover --env={env}" in said
@@ -311,7 +322,7 @@ def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 def test_every_step_is_said_before_it_is_done(env: str, tmp_path: Path) -> None:
-    """Each command that changes the account was printed, in order."""
+    """`make deploy` prints each command that changes the account, in order."""
     account = CloudAccount(tmp_path / "account.json")
     said = run(account, env)
     changing = [
@@ -324,7 +335,10 @@ def test_every_step_is_said_before_it_is_done(env: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("milliseconds", "is_warned"), [(612, False), (700, False), (701, True), (1_000, True)])
 def test_the_start_up_time_is_said(milliseconds: int, is_warned: bool, tmp_path: Path) -> None:
-    """Wrangler's figure is printed. Above 700 ms a warning names the limit, 1 s of CPU, and what to do."""
+    """Wrangler's figure is printed.
+
+    If the start-up time is above 700 ms, a warning names the limit of 1 s of CPU and what to do.
+    """
     account = CloudAccount(tmp_path / "account.json")
     account.state["startup"] = milliseconds
     said = run(account, "")
@@ -334,7 +348,7 @@ def test_the_start_up_time_is_said(milliseconds: int, is_warned: bool, tmp_path:
 
 
 def test_a_start_up_time_that_is_not_named(tmp_path: Path) -> None:
-    """Wrangler omits the start-up time if Cloudflare gives no figure. Then none is printed."""
+    """If Cloudflare gives no start-up time, wrangler prints none, and the deployment succeeds without one."""
     account = CloudAccount(tmp_path / "account.json")
     account.state["startup"] = None
     assert "start-up" not in run(account, "")
@@ -352,7 +366,10 @@ def older(wanted: Needs) -> DeploymentReply:
 
 @pytest.mark.parametrize("first", [lambda _: NO_CERTIFICATE, lambda _: NOT_FOUND, lambda _: NO_SCHEMA, older])
 def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], tmp_path: Path) -> None:
-    """A missing certificate, an edge that does not know the name yet, or an older version fails no deployment."""
+    """`make deploy` waits until the new Worker answers.
+
+    Until this time is over, a missing certificate, an unknown name, or an older version is no failure.
+    """
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account, [first(needs(ROOT, "free"))] * 3)
     said = run(account, "free", internet=internet)
@@ -361,7 +378,10 @@ def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], 
 
 
 def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
-    """A good answer between bad ones comes from an isolate of the old version. Only consecutive good answers count."""
+    """A good answer between bad ones comes from an isolate of the old version, so `make deploy` waits on.
+
+    Only consecutive good answers count.
+    """
     account = CloudAccount(tmp_path / "account.json")
     wanted = needs(ROOT, "free")
     good = DeploymentReply(200, {"status": "healthy", "queueCheck": dict(wanted.queue_check)}, "")
@@ -374,7 +394,10 @@ def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
 
 
 def test_a_warning_is_no_cause() -> None:
-    """With ENV=direct wrangler warns about its configuration before any error, as it does for a broken one."""
+    """A warning of wrangler is not shown as the cause of its error.
+
+    With ENV=direct wrangler warns about the configuration whenever it runs.
+    """
     warned = '▲ [WARNING] Processing wrangler.toml configuration:\n    - "env.direct" has no queues\n\n'
     assert fix_for(f"{warned}✘ [ERROR] A request to the Cloudflare API failed.\n  internal error").id == "cloudflare"
     assert fix_for(f"{warned}✘ [ERROR] What nobody has seen").id == "unknown"
@@ -385,7 +408,10 @@ def test_a_warning_is_no_cause() -> None:
     ("reply", "shown"), [(NO_SCHEMA, "make deploy"), (BAD_VARIABLES, "AI_BASE_URL"), (NOT_FOUND, "1042")]
 )
 def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: str, tmp_path: Path) -> None:
-    """After two and a half minutes the command says what is wrong. The command has already printed the way back."""
+    """If the new Worker does not answer well for two and a half minutes, `make deploy` fails and says what is wrong.
+
+    Before `make deploy` fails, it has printed the command that goes back to the version before.
+    """
     account = CloudAccount(tmp_path / "account.json")
     account.state.update(json.loads(json.dumps(deployed("free"))))
     lines: list[str] = []
@@ -397,9 +423,9 @@ def test_a_deployment_that_never_answers_fails(reply: DeploymentReply, shown: st
 
 
 def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
-    """The deployment accepts tasks, which wait for the model, so it stays.
+    """If only the model does not answer, the deployment stays, since it accepts tasks, which wait for the model.
 
-    The command says how to set the model's key.
+    If the model does not answer, `make deploy` says how to set the model's key.
     """
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account)

@@ -1,4 +1,7 @@
-"""The commands around a deployment as a user runs them: README's three steps, secrets, version and rollback."""
+"""The commands around a deployment, as a user runs them.
+
+The commands are the README's three steps, and those for secrets, versions and rollbacks.
+"""
 
 import io
 import re
@@ -33,7 +36,7 @@ def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Operator:
-    """Types commands with a stand-in account, whose database is a real SQLite."""
+    """Runs commands as a user does, with a stand-in account whose database is a real SQLite."""
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.patch = patch
@@ -48,7 +51,7 @@ class Operator:
         patch.setattr(key, "wrangler", lambda *arguments: [*program, *arguments])
 
     def make(self, target: str, env: str = "", *arguments: str) -> int | str | None:
-        """Run the recipe of a target."""
+        """Run the commands of a target of the Makefile."""
         try:
             return deployment.main([target, f"--env={env}", *arguments])
         except SystemExit as left:
@@ -71,13 +74,16 @@ STEPS = ("npx wrangler login", "make deploy", 'make key ARGS="--remote"')
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
 def test_the_documents_have_the_three_steps(document: str) -> None:
-    """README's three steps follow each other directly."""
+    """The README and docs/deploy.md show the three steps of a deployment directly after each other."""
     assert "\n".join(STEPS) in (ROOT / document).read_text("utf-8")
 
 
 @pytest.mark.parametrize("document", ["README.md", "README.zh-CN.md", "docs/deploy.md", "docs/deploy.zh-CN.md"])
 def test_what_the_three_steps_need_is_said_before_them(document: str) -> None:
-    """`npx wrangler` in a clone without node_modules would ask, or use another wrangler."""
+    """Before the three steps the documents say what must be installed.
+
+    In a clone without node_modules, `npx wrangler` would ask a question or use another wrangler.
+    """
     before = (ROOT / document).read_text("utf-8").partition("\n".join(STEPS))[0]
     assert "`make install`" in before.rpartition("\n## ")[2]
 
@@ -86,7 +92,7 @@ def test_what_the_three_steps_need_is_said_before_them(document: str) -> None:
 def test_the_three_steps_make_a_deployment_with_a_key(
     env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The steps lead from an empty account, without a login, to a key whose digest is in the account's database."""
+    """The three steps lead from an empty account, without a login, to a key whose digest is in the database."""
     operator.account.state["loggedIn"] = False
     assert operator.make("deploy", env) == 1
     assert "fix (not-logged-in): Run `npx wrangler login`" in capsys.readouterr().err
@@ -104,7 +110,7 @@ def test_the_three_steps_make_a_deployment_with_a_key(
 def test_a_database_from_before_ends_a_deployment_with_status_2(
     operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command ends with one line that says why."""
+    """With a database from before the first migration, `make deploy` ends with status 2 and one line that says why."""
     operator.account.state["databases"] = {"onceover": ["0001_tasks.sql"]}
     operator.account.save()
     assert operator.make("deploy") == 2
@@ -116,7 +122,7 @@ def test_a_database_from_before_ends_a_deployment_with_status_2(
 def test_a_deployment_without_a_key_ends_with_the_trial(
     env: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The last lines are the command that tries one task, in a shell's form, and its cost."""
+    """Without a key, `make deploy` prints last the command that tries one task, and what this costs."""
     assert operator.make("deploy", env) == 0
     command, cost = capsys.readouterr().out.splitlines()[-2:]
     assignment, *words = shlex.split(command)
@@ -129,7 +135,7 @@ def test_a_deployment_without_a_key_ends_with_the_trial(
 def test_a_deployment_with_a_key_offers_no_trial(
     operator: Operator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A deployment with a key offers no trial, because `doctor` has run the task already."""
+    """With a key, `make deploy` does not offer to try a task, since `doctor` has already run one."""
     monkeypatch.setenv("ONCEOVER_KEY", "oo_key")
     assert operator.make("deploy") == 0
     assert "--task" not in capsys.readouterr().out
@@ -146,7 +152,7 @@ def test_a_deployment_with_a_key_offers_no_trial(
 def test_a_key_that_cannot_be_written_has_its_fix(
     command: str, said: str, fix: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`make key ARGS=--remote` prints no key, but the fix of the table."""
+    """If `make key ARGS=--remote` fails, it prints the fix from fixes.toml and no key."""
     operator.account.refuse(command, said)
     assert operator.key("--remote") == 2
     printed = capsys.readouterr()
@@ -155,7 +161,7 @@ def test_a_key_that_cannot_be_written_has_its_fix(
 
 
 def test_a_key_before_the_first_deployment(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """If the database does not exist or has no tables, the command refers to `make deploy`."""
+    """If the database does not exist or has no tables, `make key` refers to `make deploy`."""
     assert operator.key("--remote") == 2
     assert "`make deploy` creates it" in capsys.readouterr().err
     operator.account("d1", "create", "onceover")
@@ -171,9 +177,9 @@ def values(operator: Operator) -> dict[str, str]:
 
 
 def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command asks for each secret without showing it.
+    """`make secrets` asks for each secret without showing what is typed.
 
-    An empty answer keeps the present value. No secret is printed or passed as an argument.
+    An empty answer keeps the secret as it is. `make secrets` neither prints a secret nor passes one as an argument.
     """
     operator.make("deploy")
     questions: list[str] = []
@@ -194,7 +200,7 @@ def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture
 
 
 class Terminal(io.StringIO):
-    """Standard input with a person at it."""
+    """Standard input that counts as a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -204,9 +210,9 @@ class Terminal(io.StringIO):
 def test_secrets_come_from_a_file(
     env: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The secrets in a .dev.vars are set, without their quotes.
+    """`make secrets` sets the secrets of a .dev.vars, without their quotes.
 
-    `make secrets` names the lines that are variables, and leaves them out.
+    `make secrets` leaves out variables that are no secrets, and names their lines.
     """
     operator.make("deploy", env)
     file = tmp_path / "vars"
@@ -227,7 +233,7 @@ def test_secrets_come_from_standard_input(operator: Operator) -> None:
 
 
 def test_a_secret_is_generated_once(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A generated secret is not shown, and a second run does not replace it."""
+    """`make secrets` can generate a secret; it does not show it, and a second run does not replace it."""
     operator.make("deploy")
     assert operator.make("secrets", "", "--generate", "WEBHOOK_KEY") == 0
     (value,) = values(operator).values()
@@ -251,9 +257,9 @@ BAD_VALUES = [
 def test_a_value_that_the_worker_refuses_is_not_set(
     way: str, name: str, value: str, said: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A value that would make every request fail with 500 is not set.
+    """`make secrets` does not set a value with which the Worker would answer every request with 500.
 
-    The other values are not set either, and no value is shown.
+    If one value is refused, `make secrets` sets no other value either, and shows none.
     """
     operator.make("deploy")
     value = value[:31] if "31" in value else value
@@ -274,7 +280,10 @@ def test_a_value_that_the_worker_refuses_is_not_set(
 
 
 def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """A new secret replaces the present one and is not shown. The output says what to do at the receivers."""
+    """A rotated secret replaces the present one and is not shown.
+
+    After a rotation the output says what to do at the receivers of webhooks.
+    """
     operator.make("deploy")
     assert operator.make("secrets", "", "--rotate", "WEBHOOK_KEY") == 2
     assert "--generate WEBHOOK_KEY sets it" in capsys.readouterr().err
@@ -305,7 +314,7 @@ def test_a_secret_is_rotated(operator: Operator, capsys: pytest.CaptureFixture[s
 def test_secrets_that_cannot_be_had(
     arguments: tuple[str, ...], shown: str, operator: Operator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If secrets cannot be read, the command ends with status 2 before it calls wrangler."""
+    """If `make secrets` cannot read the secrets, it ends with status 2 before it runs wrangler."""
     operator.patch.setattr("sys.stdin", io.StringIO())
     assert operator.make("secrets", "", *arguments) == 2
     assert shown in capsys.readouterr().err
@@ -326,7 +335,7 @@ def test_secrets_that_cannot_be_had(
 def test_secrets_that_are_refused(
     command: str, said: str, fix: str, operator: Operator, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If wrangler refuses a secret, the command prints the fix, but not the value."""
+    """If wrangler refuses a secret, `make secrets` prints the fix, and not the value."""
     operator.make("deploy")
     operator.account.refuse(command, f"{said} {SECRET}" if command == "secret put" else said)
     (tmp_path / "vars").write_text(f"AI_API_KEY='{SECRET}'\n")
@@ -337,7 +346,7 @@ def test_secrets_that_are_refused(
 
 
 def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Path) -> None:
-    """A line without `=` may be half of a value."""
+    """If a line of the file has no `=`, no secret is set, since the line may be half of a value."""
     (tmp_path / "vars").write_text("AI_API_KEY=one\ntwo\n")
     with pytest.raises(UsageError, match=r"line 2 of .* must be NAME=value"):
         secret_values.from_file(str(tmp_path / "vars"))
@@ -347,7 +356,10 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 
 
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """As in the workflow: note the version, deploy, go back, and repeat that without effect."""
+    """A user can note the version, deploy, and go back to the noted version.
+
+    Going back again has no effect. The deployment workflow notes a version, deploys and goes back in the same way.
+    """
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"
     operator.make("deploy")
@@ -376,14 +388,14 @@ def test_a_failed_deployment_prints_the_way_back(operator: Operator, capsys: pyt
 
 @pytest.mark.parametrize("target", ["deploy", "secrets", "bundle", "version"])
 def test_an_unknown_environment(target: str, operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
-    """An unknown environment gives status 2 and the existing names, before the account is asked."""
+    """With an unknown environment a command ends with status 2 and the existing names, before the account is asked."""
     assert operator.make(target, "fre") == 2
     assert "unknown ENV=fre; there are direct, free" in capsys.readouterr().err
     assert operator.account.state["calls"] == []
 
 
 def test_an_answer_that_is_no_list_is_a_failure(operator: Operator) -> None:
-    """If wrangler prints something other than JSON, that does not count as an account without databases."""
+    """If wrangler prints no JSON, the command fails, and does not take the account for one without databases."""
     operator.patch.setattr(operator.account, "_d1_list", lambda *_: "nothing\n", raising=False)
     with pytest.raises(StepFailed):
         deploy(operator.account, operator.internet.web, needs(ROOT, ""), Shape())

@@ -1,4 +1,4 @@
-"""The lines of `.dev.vars` that set nothing, and the variables that nothing reads."""
+"""The lines of `.dev.vars` that set no variable, and the variables that the Worker does not read."""
 
 from pathlib import Path
 
@@ -22,14 +22,17 @@ from local.dev_vars import SecretsFile, find
     ],
 )
 def test_lines_that_set_nothing_are_named_by_number(text: str, names: set[str], faults: list[int]) -> None:
-    """Lines that dotenv silently ignores are faults: a line that is no assignment, and a quote without its end."""
+    """A line of `.dev.vars` that dotenv silently ignores is a fault, which names the line's number.
+
+    A line that dotenv ignores is no assignment, or has a quote without its end.
+    """
     file = SecretsFile(".dev.vars", text.replace("\r\n", "\n"))
     assert file.names == names
     assert [int(fault.split()[1]) for fault in file.faults()] == faults
 
 
 def test_the_file_is_the_one_that_wrangler_reads(tmp_path: Path) -> None:
-    """An environment's own file comes first, then `.dev.vars`, then `.env`."""
+    """As wrangler does, `make dev` reads the environment's own file, else `.dev.vars`, else `.env`."""
     assert find(tmp_path, "free") is None
     for name in (".env", ".dev.vars", ".dev.vars.free"):
         (tmp_path / name).write_text("A=1\r\nB=2\r\n")
@@ -49,7 +52,10 @@ def host(**variables: object) -> LocalConfiguration:
 
 
 def test_a_shared_file_may_hold_variables_of_others() -> None:
-    """In `.env` only a name similar to one of ours causes a warning. Variables of tools never do."""
+    """In `.env`, which other programs may share, only a name similar to one of onceover's causes a warning.
+
+    Variables of known tools never cause one.
+    """
     variables = {"DATABASE_URL": "x", "AI_MODDEL": "x", "CLOUDFLARE_API_TOKEN": "x"}
     text = "\n".join(f"{name}=x" for name in variables)
     (warning,) = examine(host(**variables), SecretsFile(".env", text, is_shared=True)).warnings
@@ -58,7 +64,7 @@ def test_a_shared_file_may_hold_variables_of_others() -> None:
 
 
 def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
-    """If a model's server is set but no provider, the demo would answer, so the command warns.
+    """If AI_BASE_URL is set without AI_PROVIDER, `make dev` warns that the demo provider would answer.
 
     The warning names the provider.
     """
@@ -70,7 +76,7 @@ def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
 
 
 def test_a_value_is_never_repeated() -> None:
-    """Faults and warnings name only variables and lines, since values may be secrets."""
+    """Faults and warnings about `.dev.vars` name variables and lines but no values, which may be secrets."""
     value = "two words, maybe a secret"
     file = SecretsFile(".dev.vars", f"AI_API_KEY={value}\n{value}\n")
     found = examine(host(AI_API_KEY=value, AI_API_KEYS=value), file)

@@ -1,4 +1,4 @@
-"""A failed first deployment names only commands that exist at that point, and nothing that needs an earlier version."""
+"""A failed first deployment names only commands that exist by then, and none that needs an earlier version."""
 
 import re
 from pathlib import Path
@@ -18,16 +18,16 @@ NOT_FOUND = DeploymentReply(404, {}, "error code: 1042")
 
 
 def nowhere() -> Web:
-    """A network in which no deployment ever answers. The network's time passes with each pause."""
+    """Make a network in which no deployment ever answers. In this network time passes only with pauses."""
     passed: list[float] = []
     return Web(lambda _url: NOT_FOUND, lambda: sum(passed), passed.append)
 
 
 @pytest.mark.parametrize("env", ["", "free", "direct"])
 def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: str, tmp_path: Path) -> None:
-    """A first deployment has no version to go back to.
+    """A failed first deployment does not tell the user to go back, since no earlier version exists.
 
-    A second deployment that fails prints the command that goes back to the earlier version.
+    A failed second deployment prints the command that goes back to the first.
     """
     account = CloudAccount(tmp_path / "account.json")
     for fix, back in (("first-not-verified", 0), ("not-verified", 1)):
@@ -39,7 +39,10 @@ def test_a_first_deployment_that_does_not_answer_names_no_version_before(env: st
 
 
 def test_every_command_that_a_fix_names_is_there() -> None:
-    """Targets of make and scripts of the clone exist; tests/runtime/test_wrangler_commands.py checks wrangler's."""
+    """Each target of make and each script that a fix names exists in the clone.
+
+    tests/runtime/test_wrangler_commands.py checks the commands of wrangler.
+    """
     targets = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
     marked = [mark for fix in FIXES.values() for mark in re.findall(r"`([^`]+)`", fix.text)]
     assert {mark.split()[1] for mark in marked if mark.startswith("make ")} <= targets
@@ -52,7 +55,7 @@ def test_every_command_that_a_fix_names_is_there() -> None:
 def test_what_repeats_doctor_is_a_program_of_the_clone(
     env: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After `make deploy`, no PATH contains `onceover` alone, so the fix names another command."""
+    """The fix names the clone's own `onceover` program, since `make deploy` puts no `onceover` on PATH."""
     monkeypatch.setattr(deployment, "deploy", lambda *_: "https://x.test")
     monkeypatch.setattr(deployment, "doctor", lambda *_: 1)
     assert deployment.main(["deploy", f"--env={env}"]) == 0

@@ -1,4 +1,4 @@
-"""A local database with a schema older than the first migration is refused, with one sentence and status 2."""
+"""A local database with a schema from before the first migration is refused, with one sentence and status 2."""
 
 import sqlite3
 from collections.abc import Callable
@@ -21,7 +21,10 @@ SENTENCE = (
 
 
 def keep(state: Path, *names: str) -> None:
-    """Make a state whose database records these migrations, in its write-ahead log alone, as after a SIGKILL."""
+    """Make a local database that has recorded these migrations.
+
+    The record is only in the write-ahead log, as after a SIGKILL.
+    """
     file = state / FOLDER / "0a.sqlite"
     file.parent.mkdir(parents=True)
     live = state / "live.sqlite"
@@ -34,7 +37,7 @@ def keep(state: Path, *names: str) -> None:
 
 
 def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
-    """The command refuses such a state, whatever else its database records."""
+    """A local database from before the first migration is refused, whatever else it has recorded."""
     keep(tmp_path, FORMER, "0018_operators.sql")
     with pytest.raises(UsageError) as caught:
         refuse_former_state(tmp_path)
@@ -43,13 +46,13 @@ def test_a_state_from_before_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("names", [(), ("0001_initial.sql",), ("0001_initial.sql", "0002_second.sql")])
 def test_any_other_state_is_not(tmp_path: Path, names: tuple[str, ...]) -> None:
-    """The command accepts a state with today's schema, a state of newer code, and a state without any migration."""
+    """A local database with today's schema, one of newer code, and one without migrations are accepted."""
     keep(tmp_path, *names)
     refuse_former_state(tmp_path)
 
 
 def test_what_is_no_database_is_left_to_others(tmp_path: Path) -> None:
-    """The check leaves a file that is no database, and an empty state, to the other checks."""
+    """The check ignores a file that is no database and an empty state, which other checks report."""
     refuse_former_state(tmp_path)
     (tmp_path / FOLDER).mkdir(parents=True)
     (tmp_path / FOLDER / "0a.sqlite").write_bytes(b"no database, but long enough to be looked at" * 100)
@@ -63,7 +66,7 @@ def test_the_commands_say_so_and_end_with_2(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """`make dev` and `make key` refuse an old state before they start anything."""
+    """`make dev` and `make key` refuse a database from before the first migration, with status 2, and start nothing."""
     monkeypatch.setattr("subprocess.Popen", None)
     keep(tmp_path, FORMER)
     with pytest.raises(SystemExit) as left:

@@ -1,4 +1,4 @@
-"""`make key`: its command line, the SQL that it writes, and how it handles wrangler's answers."""
+"""`make key`: its command line, the SQL that it writes, and its reactions to wrangler's answers."""
 
 import json
 import sys
@@ -42,7 +42,7 @@ def options(*arguments: str) -> key_arguments.KeyOptions:
     ],
 )
 def test_bad_arguments_are_refused(arguments: list[str], says: str) -> None:
-    """A command line that cannot work is refused with what to change."""
+    """`make key` refuses invalid arguments, and says what to change."""
     with pytest.raises(UsageError) as caught:
         options(*arguments)
     assert says in str(caught.value)
@@ -50,7 +50,7 @@ def test_bad_arguments_are_refused(arguments: list[str], says: str) -> None:
 
 
 def test_defaults() -> None:
-    """By default a key has all scopes for tenant `local`, does not expire, and goes into the state of `make dev`."""
+    """By default `make key` makes a key of tenant `local` with all scopes and no expiry, for `make dev`'s state."""
     found = options()
     assert (found.tenant, found.scopes, found.label, found.valid_ms) == ("local", frozenset(OWN_SCOPES), None, None)
     assert found.persist_to == ROOT / ".wrangler" / "state"
@@ -60,7 +60,7 @@ def test_defaults() -> None:
 
 @pytest.mark.parametrize("label", ["plain", "o'brien", '"); DROP TABLE api_keys; --', "?1 ?2", "文 😀", "\\x41"])
 def test_no_label_gets_out_of_its_literal(label: str) -> None:
-    """The statements write the key with exactly the given label, and nothing else."""
+    """The SQL of `make key` stores exactly the given label, whatever quotes or SQL the label contains."""
     database = SqliteD1(now_ms=lambda: 1000)
     found = options("--tenant", "team-7", "--label", label, "--scopes", "write,read", "--expires-days", "1")
     for statement in command.insertion(found, ID, DIGEST).split(";\n"):
@@ -79,7 +79,10 @@ def test_no_label_gets_out_of_its_literal(label: str) -> None:
 
 
 def test_the_scope_operator_is_given_beside_read_or_write() -> None:
-    """`operator` extends read or write, so a key with it alone would be useless and is refused with the reason."""
+    """`make key` refuses the scope `operator` without `read` or `write`, and says why.
+
+    A key with `operator` alone would be useless, since this scope extends the two others.
+    """
     database = SqliteD1(now_ms=lambda: 1000)
     found = options("--scopes", "read,operator")
     assert found.scopes == {Scope.READ, Scope.OPERATOR}
@@ -93,7 +96,7 @@ def test_the_scope_operator_is_given_beside_read_or_write() -> None:
 
 
 class Wrangler:
-    """Stands in for wrangler: notes its command lines, and answers as a test says."""
+    """Stands in for wrangler: keeps its command lines, and answers as a test says."""
 
     def __init__(self, status: int, said: str) -> None:
         self.status = status
@@ -101,7 +104,7 @@ class Wrangler:
         self.calls: list[tuple[str, ...]] = []
 
     def __call__(self, *arguments: str) -> list[str]:
-        """Return a command that gives the answer."""
+        """Return a command that prints the stand-in's answer."""
         self.calls.append(arguments)
         script = f"import sys; print({self.said!r}); sys.exit({self.status})"
         return [sys.executable, "-c", script]
@@ -110,7 +113,7 @@ class Wrangler:
 def run(
     monkeypatch: pytest.MonkeyPatch, arguments: list[str], status: int = 0, said: str = ""
 ) -> tuple[int | str | None, Wrangler]:
-    """Run the command against a stand-in."""
+    """Run `make key` with a stand-in for wrangler."""
     stand_in = Wrangler(status, said)
     monkeypatch.setattr(command, "wrangler", stand_in)
     try:
@@ -123,7 +126,10 @@ INSERTED = json.dumps([{"results": []}, {"results": []}, {"results": [{"id": ID}
 
 
 def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The account's database gets a digest and never the secret. Standard output has only the key."""
+    """`make key` with `--remote` writes the key's digest to the account's database, and never the secret.
+
+    On standard output `make key` prints only the key.
+    """
     status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], said=INSERTED)
     printed = capsys.readouterr()
     key = printed.out.removesuffix("\n")
@@ -142,9 +148,9 @@ def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
 def test_local_applies_the_migrations_first(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key can be made before `make dev` has ever run.
+    """`make key` applies the migrations first, so it also works before the first `make dev`.
 
-    The output says where the digest is stored, and how to require keys.
+    The output of `make key` says where the digest is stored, and how to make the deployment require keys.
     """
     status, stand_in = run(monkeypatch, ["--persist-to", str(tmp_path)], said=INSERTED)
     place = ("--local", "--persist-to", str(tmp_path), "--env=")
@@ -157,7 +163,7 @@ def test_local_applies_the_migrations_first(
 
 
 class BusyWrangler(Wrangler):
-    """A wrangler that finds the database locked a number of times, and then does as a test says."""
+    """A wrangler that finds the database locked a number of times, and then answers as a test says."""
 
     def __init__(self, times: int) -> None:
         super().__init__(1, '{"error": {"text": "database is locked: SQLITE_BUSY"}}')
@@ -174,9 +180,9 @@ class BusyWrangler(Wrangler):
 def test_a_server_that_writes_at_that_moment_does_not_matter(
     times: int, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The command runs wrangler again with the same statements, a few times at most.
+    """If the database is locked, `make key` runs wrangler again with the same statements, a few times at most.
 
-    After the last time the command prints the error, and no key.
+    After the last try `make key` prints the error, and no key.
     """
     stand_in = BusyWrangler(times)
     monkeypatch.setattr(command, "wrangler", stand_in)
@@ -204,7 +210,10 @@ def test_a_server_that_writes_at_that_moment_does_not_matter(
 def test_what_goes_wrong_is_said(
     status: int, said: str, shown: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A key that is not in the database is not shown. The error says what to do."""
+    """If the key may not be in the database, `make key` does not print it.
+
+    If `make key` fails, its error says what to do.
+    """
     left, _ = run(monkeypatch, ["--remote"], status, said)
     printed = capsys.readouterr()
     assert (left, printed.out) == (2, "")

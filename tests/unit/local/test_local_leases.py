@@ -1,4 +1,7 @@
-"""After a restart of `make dev` old tasks continue at once, and show before that what they wait for."""
+"""After a restart of `make dev` unfinished tasks continue at once.
+
+Until a worker takes these tasks, they show that they wait for their worker's lease.
+"""
 
 from collections.abc import Iterator
 
@@ -32,7 +35,7 @@ def claim_keys(*positions: int) -> frozenset[CallKey]:
 
 
 def begun(bench: StoreBench) -> Claim:
-    """Let a worker begin, with both calls out."""
+    """Insert a task and let a worker claim it and announce both of its calls."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
@@ -40,7 +43,10 @@ def begun(bench: StoreBench) -> Claim:
 
 
 def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
-    """After a restart the old leases are over, the sweep finds the tasks, and new claims put open calls in doubt."""
+    """A restart of `make dev` ends all leases, so the sweep finds the tasks.
+
+    The next claim puts announced calls in doubt.
+    """
     claim = begun(bench)
     restart(bench)
     assert bench.run(bench.store.due(10)).idle == [TASK]
@@ -50,9 +56,9 @@ def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
 
 
 def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: StoreBench):
-    """Before the restart the task does not know that its worker is gone.
+    """Before the restart the task does not show that its worker is gone.
 
-    Then the task waits for its lease, and the calls are in doubt.
+    After the restart the task shows `lease` as the reason for its wait, and its calls are in doubt.
     """
     begun(bench)
     before = bench.run(bench.store.task(TASK))
@@ -67,7 +73,7 @@ def test_a_task_says_that_its_worker_is_gone_though_calls_are_announced(bench: S
 
 
 def test_restarts_are_no_stalls(bench: StoreBench):
-    """However often the server is stopped during a call, the task does not rest, and is not given up."""
+    """However often `make dev` is stopped during a call, the task does not have to rest and does not fail."""
     begun(bench)
     for _ in range(10):
         restart(bench)
@@ -75,7 +81,10 @@ def test_restarts_are_no_stalls(bench: StoreBench):
 
 
 def test_workers_of_this_start_keep_their_leases(bench: StoreBench):
-    """An object's alarm may fire before the statement runs."""
+    """A restart of `make dev` does not end leases that began after it.
+
+    An object's alarm may fire before the statement that ends old leases runs.
+    """
     begun_at = bench.time_ms
     claim = begun(bench)
     bench.database.rows(STATEMENT.replace("?1", str(begun_at)))
@@ -85,7 +94,7 @@ def test_workers_of_this_start_keep_their_leases(bench: StoreBench):
 
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.PROCESSING])
 def test_other_tasks_stay_as_they_are(bench: StoreBench, status: Status):
-    """Waiting tasks and ended tasks stay unchanged."""
+    """A restart of `make dev` changes no pending and no ended task."""
     bench.in_status(status)
     before = bench.row(TASK)
     restart(bench)

@@ -1,4 +1,4 @@
-"""`make model` prints the `make dev` that fits its model: base URL, context, times."""
+"""`make model` prints the `make dev` command that fits its model: base URL, chunk size and times."""
 
 import shlex
 
@@ -11,7 +11,7 @@ from src.core.settings import load
 
 
 def variables(command: str) -> dict[str, str]:
-    """What a command of `make dev` sets."""
+    """Return the variables that a `make dev` command sets."""
     make, dev, arguments = shlex.split(command)
     assert (make, dev) == ("make", "dev")
     return parse(shlex.split(arguments.removeprefix("ARGS=")), ROOT).variables
@@ -19,12 +19,15 @@ def variables(command: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(("context", "slots"), [(model.CONTEXT_TOKENS, model.SLOTS), (1024, 1), (8192, 12)])
 def test_a_chunk_of_any_language_fits_the_context(context: int, slots: int) -> None:
-    """Chunk, instructions and output fit together, and the Worker accepts the variables."""
+    """With the printed variables a chunk, its instructions and its output fit the model's context.
+
+    The Worker accepts the printed variables.
+    """
     found = variables(model_server.dev_command("http://127.0.0.1:9", context, slots))
     assert found["AI_BASE_URL"] == "http://127.0.0.1:9/v1"
     chunk, output = int(found["CHUNK_MAX_CHARS"]), int(found["AI_MAX_OUTPUT_TOKENS"])
-    # Measured with the model's own tokenizer: the densest 1,000 characters of examples/chinese.txt are 1,805 tokens.
-    # The default instructions are 40.
+    # By the model's own tokenizer, the densest 1,000 characters of examples/chinese.txt are 1,805 tokens. The default
+    # instructions are 40.
     assert 1.81 * chunk + 100 + output < context
     settings = load(found.get)
     assert settings.chunk_chars == chunk
@@ -32,14 +35,14 @@ def test_a_chunk_of_any_language_fits_the_context(context: int, slots: int) -> N
 
 
 def test_the_page_has_the_command_that_is_printed() -> None:
-    """docs/local-models.md shows what `make model` prints without flags."""
+    """docs/local-models.md has the `make dev` command that `make model` prints without flags."""
     page = (ROOT / "docs" / "local-models.md").read_text("utf-8")
     printed = model_server.dev_command(f"http://127.0.0.1:{model.DEFAULT_PORT}", model.CONTEXT_TOKENS, model.SLOTS)
     assert f"```sh\n{printed}\n```" in page
 
 
 def test_a_context_that_no_chunk_fits_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    """The refusal is one line, before anything is installed."""
+    """`make model` refuses a context that is too small for any chunk, in one line and before it installs anything."""
     with pytest.raises(SystemExit) as ended:
         model.main(["--context", "600"])
     assert ended.value.code == 2

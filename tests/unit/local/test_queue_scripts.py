@@ -1,4 +1,4 @@
-"""create-cloudflare-queues: the POSIX script runs against the stand-in, and the PowerShell script is parsed."""
+"""The scripts create-cloudflare-queues: the POSIX one runs against a stand-in, and the PowerShell one is parsed."""
 
 import json
 import os
@@ -24,7 +24,7 @@ POSIX = ROOT / "create-cloudflare-queues.sh"
 
 
 class Shell:
-    """Runs the POSIX script with the stand-in in the place of `npx wrangler`."""
+    """Runs the POSIX script with a stand-in for `npx wrangler`."""
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / "account.json"
@@ -59,7 +59,7 @@ BOTH = [f"queue {name}" for name in QUEUES]
 
 
 def test_it_creates_both_queues_once(shell: Shell) -> None:
-    """A dry run creates no queue, the first run creates both queues, and a second run creates none."""
+    """A dry run of the script creates no queue, its first run creates both queues, and its second run none."""
     tried = shell.run("--dry-run")
     assert tried.returncode == 0
     assert re.findall(r"What if: npx wrangler queues create (\S+)", tried.stdout) == list(QUEUES)
@@ -73,7 +73,7 @@ def test_it_creates_both_queues_once(shell: Shell) -> None:
 
 @pytest.mark.parametrize("dies", ["2 before", "2 after", "3 after", "4 before"])
 def test_it_goes_on_where_it_was_stopped(shell: Shell, dies: str) -> None:
-    """Whether or not a killed wrangler fails the script, the next run finishes and creates no queue twice."""
+    """If wrangler is killed during the script, the next run finishes, and creates no queue twice."""
     shell.run(dies=dies)
     assert shell.run().returncode == 0
     assert shell.created == BOTH
@@ -95,7 +95,10 @@ def test_it_goes_on_where_it_was_stopped(shell: Shell, dies: str) -> None:
     ],
 )
 def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) -> None:
-    """The script ends with status 1, wrangler's message and the fix. Both scripts have the same fixes."""
+    """If wrangler refuses, the script ends with status 1, wrangler's message and the fix.
+
+    The POSIX script and the PowerShell script have the same fixes.
+    """
     shell.file.write_text(json.dumps({**EMPTY, "refuse": [[command, said, -1]]}))
     done = shell.run()
     assert done.returncode == 1
@@ -106,7 +109,7 @@ def test_a_refusal_has_its_fix(shell: Shell, command: str, said: str, fix: str) 
 
 
 def test_a_clone_without_wrangler_is_told_what_to_run(shell: Shell, tmp_path: Path) -> None:
-    """npx would ask invisibly whether to download wrangler, so both scripts check before they use it."""
+    """The scripts for queues check that wrangler is installed, since npx would ask invisibly whether to download it."""
     done = shell.run(folder=tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert "fix: Run: make install" in done.stderr
@@ -141,7 +144,10 @@ def text(node: Node) -> str:
 
 
 def test_the_powershell_script_parses() -> None:
-    """PowerShell's grammar finds no error and nothing missing. -WhatIf is PowerShell's own."""
+    """PowerShell's grammar finds no error in the PowerShell script, and nothing missing.
+
+    The parameter -WhatIf is PowerShell's own.
+    """
     found = powershell()
     assert not [node for node in found if node.type == "ERROR" or node.is_missing]
     assert "[CmdletBinding(SupportsShouldProcess)]" in POWERSHELL.read_text()
@@ -150,7 +156,7 @@ def test_the_powershell_script_parses() -> None:
 
 
 def test_both_scripts_run_the_same_commands() -> None:
-    """The wrangler commands, the queues, the fixes and the messages of both scripts are the same."""
+    """The POSIX script and the PowerShell script have the same wrangler commands, queues, fixes and messages."""
     theirs = [text(node).removesuffix("2>&1 ").strip() for node in powershell() if node.type == "command"]
     ours = re.findall(
         r"^(?!#|.*What if).*?\b(npx wrangler queues (?:info|create|list)[^\n)]*)", POSIX.read_text(), re.MULTILINE
@@ -162,7 +168,7 @@ def test_both_scripts_run_the_same_commands() -> None:
 
 
 def test_the_queues_are_those_of_the_configuration() -> None:
-    """Both scripts name the queues of wrangler.toml, in its order."""
+    """The scripts create-cloudflare-queues create the queues that wrangler.toml names, in its order."""
     producers = tomllib.loads((ROOT / "wrangler.toml").read_text())["queues"]["producers"]
     names = [producer["queue"] for producer in producers]
     assert re.findall(r"'([a-z-]+)'", POWERSHELL.read_text().partition("$queues = ")[2].partition("\n")[0]) == names

@@ -1,4 +1,4 @@
-"""The files of the local D1 after rows were deleted."""
+"""Clearing what deleted rows leave in the files of the local D1."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    """The path of a database of the local D1."""
+    """Return the path of a database in the local D1's folder."""
     path = tmp_path / "v3" / "d1" / "miniflare-D1DatabaseObject" / "1.sqlite"
     path.parent.mkdir(parents=True)
     return path
@@ -26,7 +26,7 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def runtime(database: Path) -> Iterator[sqlite3.Connection]:
-    """Open a connection like workerd's: without secure deletion, and not closed properly before the test's end."""
+    """Open a connection as workerd has it: without secure deletion, and still open when the files are cleared."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA secure_delete = OFF")
         connection.execute("PRAGMA journal_mode = WAL")
@@ -41,14 +41,14 @@ def runtime(database: Path) -> Iterator[sqlite3.Connection]:
 
 
 def content(database: Path) -> bytes:
-    """The bytes of the database and of its log."""
+    """Return the bytes of the database's file and of its log."""
     return b"".join(path.read_bytes() for path in database.parent.iterdir())
 
 
 def test_what_was_deleted_is_gone_and_what_was_not_is_there(
     database: Path, runtime: sqlite3.Connection, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    """The files contain a deleted text before the clearing, and not after it. Other rows stay."""
+    """Before the clearing the files still contain a deleted text, and afterwards they do not. Other rows stay."""
     assert ERASED in content(database)
     clear_residue(tmp_path)
     assert ERASED not in content(database)
@@ -60,7 +60,7 @@ def test_what_was_deleted_is_gone_and_what_was_not_is_there(
 def test_a_database_that_is_as_it_was_left_is_not_rewritten(
     database: Path, runtime: sqlite3.Connection, tmp_path: Path
 ):
-    """A second clearing rewrites no file, because no row was written since the first."""
+    """A second clearing rewrites no file if no row was written since the first."""
     clear_residue(tmp_path)
     before = database.stat().st_mtime_ns
     clear_residue(tmp_path)
@@ -79,7 +79,7 @@ def test_a_database_in_use_is_left_alone_with_a_warning(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ):
-    """Another process's writer or reader prevents the clearing: nothing is lost, and a warning is printed."""
+    """If another process reads or writes the database, the clearing leaves it unchanged and prints a warning."""
     monkeypatch.setattr("local.residue._LOCK_SECONDS", 0.01)
     for statement in lock.split("; "):
         runtime.execute(statement).fetchall()

@@ -1,4 +1,4 @@
-"""Ctrl-C and Ctrl-D in `make deploy`, `make secrets` and `make key`: no traceback, and what to do next."""
+"""Ctrl-C and Ctrl-D in `make deploy`, `make secrets` and `make key` print no traceback, but what to do next."""
 
 from collections.abc import Callable
 
@@ -19,7 +19,7 @@ def stop(error: type[BaseException]) -> Callable[..., int]:
 def test_a_command_that_is_stopped_says_how_to_go_on(
     command: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The status is 130, as in shells after an interrupt."""
+    """A command that Ctrl-C stops ends with status 130, as shells expect, and says how to go on."""
     if command == "key":
         monkeypatch.setattr(key, "write", stop(error))
         status = key.main(["--remote"])

@@ -1,4 +1,7 @@
-"""`python -m local.wrangler_dev`, which the deployment workflow runs on the unmodified workerd, with a stand-in."""
+"""`python -m local.wrangler_dev` runs a task on the unmodified workerd.
+
+The deployment workflow runs it; here a stand-in replaces wrangler.
+"""
 
 import json
 import os
@@ -16,7 +19,7 @@ from tests.support.fake_api import FakeApi, failed, problem, task
 
 pytestmark = pytest.mark.slow  # processes
 
-# Writes down its arguments and process id. `dev` stays, with a child that ignores interrupts, as workerd may.
+# The command `dev` of wrangler's stand-in keeps running, with a child process that ignores interrupts, as workerd may.
 STAND_IN = """
 import json, os, signal, subprocess, sys, time
 
@@ -39,9 +42,9 @@ if pids:
 
 
 class StandIn:
-    """A wrangler that serves nothing; `api` answers at the port instead.
+    """A stand-in for wrangler that serves nothing; the fixture `api` answers at the port instead.
 
-    `ends` is a command of wrangler's stand-in that fails.
+    `ends` is the command of the stand-in that fails.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +61,7 @@ class StandIn:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
     def alive(self) -> list[int]:
-        """Return the processes of wrangler's stand-in that still exist. A zombie does not count."""
+        """Return the processes of the stand-in that still exist. A zombie does not count."""
         return [pid for call in self._read() for pid in call["pids"] if _state(pid) not in {"", "Z"}]
 
 
@@ -89,7 +92,7 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
 
 
 def settle(wrangler: StandIn) -> list[int]:
-    """Return the processes that are left once the killed ones have gone."""
+    """Return the processes of the stand-in that are left once the killed ones have ended."""
     end = time.monotonic() + 60
     while wrangler.alive() and time.monotonic() < end:
         os.sched_yield()
@@ -97,7 +100,10 @@ def settle(wrangler: StandIn) -> list[int]:
 
 
 def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureFixture[str]) -> None:
-    """The command migrates, serves, waits for a right answer, does a task, and leaves no process behind."""
+    """`local.wrangler_dev` applies migrations, starts the server, waits for the right answer and runs a task.
+
+    `local.wrangler_dev` leaves no process behind.
+    """
     api.on("POST", "/api/tasks", task())
     wrangler_dev.try_out("free", wrangler)
     assert "free: a task was done" in capsys.readouterr().out
@@ -112,7 +118,7 @@ def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureF
 
 
 def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
-    """If the task fails, the command fails, and still ends the server."""
+    """If the task fails, the command fails too, and stops the server all the same."""
     api.on("POST", "/api/tasks", failed("model_refused"))
     with pytest.raises(wrangler_dev.NotDone, match="ended with status 2"):
         wrangler_dev.try_out("free", wrangler)
@@ -121,7 +127,7 @@ def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
 
 @pytest.mark.parametrize(("command", "said"), [("d1", "migrations could not be applied"), ("dev", "with status 7")])
 def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: FakeApi) -> None:
-    """If wrangler ends early, the command fails at once and does not wait for a server."""
+    """If wrangler ends early, the command fails at once and does not wait for the server."""
     api.on("GET", "/api/async-status", problem(503, "database_unavailable"))
     wrangler.ends = command
     with pytest.raises(wrangler_dev.NotDone, match=said):
@@ -130,7 +136,7 @@ def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: F
 
 
 def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another environment's bindings count as a wrong answer."""
+    """If the server answers with another environment's bindings, the command fails."""
     monkeypatch.setattr(wrangler_dev, "READY_SECONDS_MOST", 0.0)
     with pytest.raises(wrangler_dev.NotDone, match="no good answer"):
         wrangler_dev.try_out("direct", wrangler)
@@ -139,7 +145,7 @@ def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monke
 
 @pytest.mark.parametrize("document", ["docs/deploy.md", "docs/deploy.zh-CN.md"])
 def test_the_documents_have_the_same_commands(document: str) -> None:
-    """The workflow tries the documented commands."""
+    """The document shows the wrangler commands that `local/wrangler_dev.py` runs."""
     lines = (ROOT / document).read_text("utf-8").splitlines()
     for command in (wrangler_dev.MIGRATE, wrangler_dev.SERVE):
         assert shlex.join(("npx", "wrangler", *command, "--env=")) in lines

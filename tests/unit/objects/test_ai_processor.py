@@ -1,4 +1,4 @@
-"""A task's object and its lanes, in virtual time: how many calls are in flight, and what remains after a slice."""
+"""A task's object and its lanes, in virtual time: how many calls are in flight, and what follows a slice."""
 
 import asyncio
 from collections import Counter
@@ -27,7 +27,7 @@ LONG = limits.LANES_MOST * limits.LANE_CHUNKS
 
 
 class Storage:
-    """An object's storage. Its alarm is stored but does not fire."""
+    """An object's storage, in which an alarm is stored but does not fire by itself."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
@@ -52,7 +52,7 @@ class Storage:
 
 
 class InFlight:
-    """Counts the calls in flight by invocation, and together under "all". Keeps the maximum of each."""
+    """Counts the calls in flight of each invocation, and of all together under "all". Keeps the maximum of each."""
 
     def __init__(self) -> None:
         self.most: Counter[str] = Counter()
@@ -61,25 +61,25 @@ class InFlight:
 
     @contextmanager
     def count(self, key: str) -> Iterator[None]:
-        """Count a call while it is out."""
+        """Count a call while it is in flight."""
         self._now[key] += 1
         self.most[key] = max(self.most[key], self._now[key])
         yield
         self._now[key] -= 1
 
     def of_one_more(self, worker: Worker) -> Worker:
-        """Return the worker of another invocation, with counted calls."""
+        """Return the worker of another invocation, whose calls in flight are counted."""
         self._invocations += 1
         return replace(worker, provider=Counted(worker.provider, self, f"invocation {self._invocations}"))
 
     @property
     def most_of_one(self) -> int:
-        """Return the most calls that any one invocation had in flight."""
+        """Return the largest number of calls that any single invocation had in flight."""
         return max(most for key, most in self.most.items() if key != "all")
 
 
 class Counted:
-    """A provider that counts its calls under a key."""
+    """A provider that counts its calls in flight under this key."""
 
     def __init__(self, provider: Provider, in_flight: InFlight, key: str) -> None:
         self.name = provider.name
@@ -95,7 +95,7 @@ class Counted:
 
 
 class ObjectBench:
-    """A task with its object, and a coordinator that gives every group an invocation of its own."""
+    """A task with its object, and with a coordinator that runs each group of calls in an invocation of its own."""
 
     def __init__(self, bench: WorkerBench, chunks: int, lane_concurrency: int | None) -> None:
         bench.insert(chunks)
@@ -126,7 +126,7 @@ class ObjectBench:
         return await self.lanes[-1].infer(replace(worker, settings=settings), task_key, fence, calls)
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Pass the end of the task on to the lanes."""
+        """Tell all lanes that this claim has ended."""
         for lane in self.lanes:
             lane.abort(fence)
 
@@ -145,7 +145,7 @@ class ObjectBench:
         return START_MS + round(self.bench.loop.time() * 1000)
 
     def evict(self) -> None:
-        """Make the object lose its memory; at the first call, make its first instance."""
+        """Make the object lose its memory, or make its first instance."""
         self.object = Processor(self.storage, self._worker, self, self._now_ms, Log(lambda line: None))
 
     async def send(self) -> None:
@@ -162,7 +162,10 @@ class ObjectBench:
 
     @property
     def due_seconds(self) -> float | None:
-        """Return in how many seconds the alarm is due. Returns None without an alarm, or without a task to resume."""
+        """Return in how many seconds the object's alarm is due.
+
+        Return None if there is no alarm, or no task to resume.
+        """
         alarm_ms = self.storage.alarm_ms
         return None if alarm_ms is None or "task" not in self.storage.values else (alarm_ms - self._now_ms()) / 1000
 
@@ -185,9 +188,9 @@ def make():
 
 @pytest.mark.parametrize("concurrency", [2, 4, 6])
 def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concurrency: int):
-    """AI_CONCURRENCY limits each invocation, and so each lane.
+    """AI_CONCURRENCY limits the calls in flight of each invocation, and so of each lane.
 
-    With five lanes, five times as many calls of the task are in flight.
+    With five lanes a task has five times AI_CONCURRENCY calls in flight.
     """
     task = make(concurrency=concurrency)
     task.start()
@@ -199,7 +202,7 @@ def test_each_lane_has_as_many_calls_in_flight_as_the_variable_says(make, concur
 
 
 def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
-    """AI_CONCURRENCY=1 means one call of the task in flight, however long it is."""
+    """With AI_CONCURRENCY=1 a task has no lanes and one call in flight, however long it is."""
     task = make(concurrency=1)
     task.start()
     task.alarm()
@@ -210,10 +213,10 @@ def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
 
 @pytest.mark.parametrize("lane_concurrency", [1, 2])
 def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
-    """A lane with a smaller setting makes the calls of a group one after the other.
+    """A lane with a smaller AI_CONCURRENCY than its sender makes only that many calls of a group at a time.
 
-    A sender with another configuration sends groups of six. Calls that do not start in time are sent again, and each is
-    on the bill once.
+    In this test the sender's groups have six calls. Calls of a group that cannot start in time are sent again, and each
+    is on the bill once.
     """
     task = make(lane_concurrency=lane_concurrency, concurrency=6)
     task.start()
@@ -232,9 +235,9 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
 
 @pytest.mark.parametrize("ends", ["well", "in a mistake"])
 def test_the_alarm_is_set_before_the_work(make, ends: str):
-    """From the first D1 call on an alarm is set, in case the object does not outlive its slice.
+    """An object sets its alarm before its first D1 call, in case it does not outlive its slice.
 
-    The platform has already removed the alarm that fired.
+    The platform has removed the alarm that fired before the slice begins.
     """
     task = make(chunks=1)
     task.start()
@@ -260,9 +263,9 @@ def test_the_alarm_is_set_before_the_work(make, ends: str):
 
 
 def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
-    """If a client puts the task back during the close call, the object works on it at once, without the sweep.
+    """If a client retries the task during a slice's close call, the object works on it at once, without the sweep.
 
-    The close call to the coordinator takes a while.
+    The close call is the one to the coordinator at the end of a slice, and takes a while.
     """
     task = make(chunks=limits.LANES_FROM_CHUNKS)
     task.bench.model.act = lambda call, number: ModelRefused("401") if number <= 12 else None
@@ -283,7 +286,7 @@ def test_a_retry_that_comes_while_lanes_are_closed_is_kept(make):
 
 
 def test_a_start_that_comes_upon_an_empty_object_is_kept(make):
-    """An alarm without a task deletes the object's data, but not a start that came while the alarm read it."""
+    """If an alarm finds no task, it deletes the object's data, but not a start that came while the alarm read them."""
     task = make(chunks=1)
     task.storage.alarm_ms = 0
 
@@ -299,7 +302,7 @@ def test_a_start_that_comes_upon_an_empty_object_is_kept(make):
 
 
 def test_a_start_that_comes_during_the_last_failure_is_kept(make):
-    """An object that has failed too often leaves its task to the sweep, but not a new start."""
+    """An object that has failed too often leaves its task to the sweep, unless a new start has come."""
     task = make(chunks=1)
     task.broken = True
     task.start()
@@ -311,7 +314,7 @@ def test_a_start_that_comes_during_the_last_failure_is_kept(make):
     async def send() -> None:
         nonlocal looks
         looks += 1
-        if looks == 2:  # the first send is for the task, the second for the failures
+        if looks == 2:  # the first `get` reads the task, the second one the failures
             await task.send()
 
     task.storage.after_get = send
@@ -323,7 +326,10 @@ def test_a_start_that_comes_during_the_last_failure_is_kept(make):
 
 
 def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
-    """If a client cancels and retries while the slice ends, the object does not wait for the model's ten minutes."""
+    """A start that comes while a slice ends overrides the delay that the slice asked for.
+
+    In this test a client cancels and retries while the slice gives the task back for ten minutes.
+    """
     task = make(chunks=1)
     task.bench.model.act = lambda call, number: ModelRateLimited("429", 600) if number == 1 else None
     release = task.bench.database.batch
@@ -333,7 +339,7 @@ def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
         nonlocal batches
         result = await release(statements)
         batches += 1
-        if batches == 2:  # the first write is the claim, the second the release
+        if batches == 2:  # the first batch is the claim, the second the release
             await task.bench.store.cancel("task", 1)
             await task.bench.store.retry("task", task.bench.settings.lease_ms)
             await task.send()
@@ -348,7 +354,7 @@ def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
 
 
 def test_a_start_that_changes_nothing_keeps_the_wait(make):
-    """A repeated start makes the object check again, and then wait as long as before."""
+    """If a start is repeated during a slice, the object checks the task again, and then waits as long as before."""
     task = make(chunks=1)
 
     def repeat(call: ModelCall, number: int) -> Any:
@@ -368,15 +374,15 @@ def test_a_start_that_changes_nothing_keeps_the_wait(make):
 
 
 def kill(task: ObjectBench) -> None:
-    """Begin a slice and kill it half a second later, with the object's memory."""
+    """Begin a slice, and half a second later kill it and drop the object's memory."""
     run = task.bench.loop.create_task(task.object.alarm())
     task.bench.do(asyncio.sleep(0.5))
-    run.cancel()  # no await of the slice runs again, so evicting it is as good as killing it
+    run.cancel()  # no await of the slice runs after this, so it counts as killed
     task.evict()
 
 
 def test_a_killed_slice_is_taken_over_at_once(make):
-    """The object resumes within seconds, without waiting for its own old lease."""
+    """After its slice was killed, an object resumes the task within seconds and does not wait for its own old lease."""
     task = make(chunks=6)
     task.start()
     kill(task)
@@ -392,7 +398,10 @@ def test_a_killed_slice_is_taken_over_at_once(make):
 def test_a_slice_is_as_long_as_the_platform_lets_it_be(
     make, monkeypatch: pytest.MonkeyPatch, timeout_seconds: float, seconds: float
 ):
-    """A lane may start the last call 20 s after its announcement, plus 5 s for the way: together this is 15 minutes."""
+    """A slice is so long that its last call still ends within the platform's 15 minutes.
+
+    A lane may start this call 20 s after its announcement, and the way takes 5 s.
+    """
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run
 
@@ -407,9 +416,9 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 
 
 def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
-    """30 calls are in flight when the first slice dies, 3 when the second dies, and one when the last dies.
+    """If a long task kills each of its slices, the slices have 30, then 3, then 1 call in flight.
 
-    The object resumes after each rest, without a sweep, and fails the task after ten minutes.
+    The object resumes the task after each rest, without a sweep, and fails it after ten minutes.
     """
     task = make()
     task.start()
@@ -421,19 +430,20 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
         if task.due_seconds is not None:
             task.bench.do(asyncio.sleep(task.due_seconds))
     assert [number for number in calls if number] == [30, 3, 1]
-    assert len(calls) == 6  # the calls are two claims that were too early, and the claim that ends the task
+    # Of the six slices three make calls; two claims came too early, and one ended the task.
+    assert len(calls) == 6
     failed = task.bench.task()
     assert (failed.status, failed.failure.code) == (Status.FAILED, "worker_crashed")
     assert limits.STALL_SECONDS_LEAST <= task.bench.loop.time() < limits.STALL_SECONDS_LEAST + 30
 
 
 def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
-    """An alarm that fires during a slice is set again, so that a later death of the slice is noticed."""
+    """If an alarm fires during a slice, the object sets it again, so that it notices if the slice dies later."""
     task = make(chunks=6)
     task.start()
     run = task.bench.loop.create_task(task.object.alarm())
     task.bench.do(asyncio.sleep(0.5))
-    task.storage.alarm_ms = None  # the platform removes the alarm before the handler runs
+    task.storage.alarm_ms = None  # the platform removes an alarm before its handler runs
     task.bench.do(task.object.alarm())
     assert task.due_seconds == limits.OBJECT_RETURN_SECONDS
     task.bench.do(run)
@@ -444,7 +454,10 @@ def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
 
 
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:
-    """Fire an alarm for calls of 100 s. Returns how long after `meanwhile` the slice of the alarm was over."""
+    """Fire an alarm for a task with calls of 100 s, and call `meanwhile` during the slice.
+
+    Return how many seconds after `meanwhile` the slice ended.
+    """
     task.bench.model.seconds = lambda number: 100.0
     task.start()
 
@@ -460,7 +473,7 @@ def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) ->
 
 @pytest.mark.parametrize("chunks", [2, LONG])
 def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
-    """A notified object ends its own calls and its lanes' calls, and forgets the task."""
+    """An object with a notice of its task's end ends all calls, its lanes' too, and forgets the task."""
     task = make(chunks=chunks)
 
     async def end() -> None:
@@ -474,9 +487,9 @@ def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
 
 
 def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
-    """In this test the notice of the cancellation was lost.
+    """In this test the task was cancelled and put back, and the notice of the cancellation was lost.
 
-    The start after the retry makes the old slice check its claim, and stop.
+    The start after a retry makes the earlier slice check its claim, which is over, and stop.
     """
     task = make(chunks=2)
 
@@ -494,8 +507,7 @@ def test_an_object_whose_task_is_put_back_goes_on_with_it_at_once(make):
 
 
 def test_what_an_object_was_told_of_an_earlier_claim_ends_no_later_one(make):
-    """A notice has no effect if it arrives before the slice, when no work is under way, or if it names an earlier
-    fence."""
+    """A notice that names an earlier fence, or comes while no slice works, does not end a later claim."""
     task = make(chunks=2)
     task.bench.do(task.object.ended(1))
     assert hold(task, lambda: task.object.ended(0)) == 97.0

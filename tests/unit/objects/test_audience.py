@@ -1,4 +1,4 @@
-"""Callers that wait at a task's object for a notice: which ones they get, and how long the object holds them."""
+"""Callers that wait at a task's object for a notice of a write: which notices they get, and how long they are held."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -21,7 +21,7 @@ NOBODY = Log(lambda _line: None)
 
 
 class Bench:
-    """An object with its audience, in virtual time. `at_work` may be set."""
+    """A task's object with its waiting callers, in virtual time. `at_work` may be set."""
 
     def __init__(self) -> None:
         self.loop = Loop()  # type: ignore[abstract]
@@ -29,7 +29,10 @@ class Bench:
         self.audience = Audience(lambda: self.at_work)
 
     def heard(self, since: Mark, *acts: tuple[float, Any], quiet: float = 0.0, seconds: float = 25.0) -> Any:
-        """Wait for a notice while acts are done at their times. Returns the notice, and the time of its arrival."""
+        """Let a caller wait for a notice, and do each act at its time.
+
+        Return the caller's answer, and how long it waited.
+        """
 
         async def play() -> tuple[bool | None, float]:
             began = self.loop.time()
@@ -43,11 +46,11 @@ class Bench:
         return self.loop.run_until_complete(play())
 
     def wrote(self, fence: int, step: int, *, ended: bool = False) -> Any:
-        """Make an act in which a write lands."""
+        """Return an act that tells the object of a write."""
         return lambda: self.audience.tell(Mark(fence, step), ended)
 
     def rest(self) -> None:
-        """Make an act in which the slice ends."""
+        """End the object's slice."""
         self.at_work = False
         self.audience.look_up()
 
@@ -61,18 +64,18 @@ def bench() -> Iterator[Bench]:
 
 
 def test_word_comes_with_the_write(bench: Bench):
-    """Callers that have not seen a write get a notice of it at once."""
+    """A waiting caller gets notice of a write at once."""
     assert bench.heard(Mark(1, 4), (3.0, bench.wrote(1, 5))) == (True, 3.0)
 
 
 def test_word_from_before_the_call_is_not_lost(bench: Bench):
-    """If a write lands after a caller's read of the task and before its call, the caller gets a notice at once."""
+    """If a write lands after a caller has read the task and before it calls the object, it gets notice at once."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 4)) == (True, 0.0)
 
 
 def test_what_the_caller_has_seen_is_no_word(bench: Bench):
-    """The object does not pass on a repeated notice of a write, nor a write of an earlier life of the task."""
+    """A caller gets no notice of a write that it has seen, nor of a write from before the task's retry."""
     bench.wrote(1, 5)()
     assert bench.heard(Mark(1, 5), (2.0, bench.wrote(1, 5))) == (False, 25.0)
     bench.wrote(1, LAST_STEP, ended=True)()
@@ -80,23 +83,26 @@ def test_what_the_caller_has_seen_is_no_word(bench: Bench):
 
 
 def test_a_word_that_comes_late_takes_none_back(bench: Bench):
-    """The late notice of an earlier claim's end does not replace a write of a later claim."""
+    """If notice of an earlier claim's end reaches the object late, it does not replace a later claim's write."""
     bench.wrote(2, 3)()
     bench.wrote(1, LAST_STEP, ended=True)()
     assert bench.heard(Mark(2, 2), quiet=9.0) == (True, 9.0)
 
 
 def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
-    """Within the quiet time callers get notice only of an end, so a quick task costs no more reads than before."""
+    """Within its quiet time a caller gets notice only of the task's end.
+
+    A quick task therefore costs no more reads than before.
+    """
     assert bench.heard(Mark(1, 4), (1.0, bench.wrote(1, 5)), quiet=6.0) == (True, 6.0)
     ends = (2.0, bench.wrote(1, 9, ended=True))
     assert bench.heard(Mark(1, 5), (1.0, bench.wrote(1, 6)), ends, quiet=6.0) == (True, 2.0)
 
 
 def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
-    """An idle object that held callers would stay awake, which costs money.
+    """An object that does not work on its task holds no callers, since it would stay awake, which costs money.
 
-    At the end of its work an object releases its callers.
+    When its slice ends, an object releases its callers.
     """
     assert bench.heard(Mark(1, 4), (7.0, bench.rest), quiet=20.0) == (None, 7.0)
     assert bench.heard(Mark(1, 4)) == (None, 0.0)
@@ -106,13 +112,16 @@ def test_nobody_is_held_by_an_object_that_does_not_work(bench: Bench):
 
 
 def test_nobody_is_held_for_long(bench: Bench):
-    """An object holds no caller beyond its limit, however long the caller would wait."""
+    """An object holds a caller for a limited time, however long the caller would wait."""
     assert bench.heard(Mark(1, 4), seconds=9.0) == (False, 9.0)
     assert bench.heard(Mark(1, 4), seconds=1e9) == (False, limits.WAIT_SECONDS_MOST)
 
 
 def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
-    """Further callers read by themselves. When callers leave, an object accepts others again."""
+    """Further callers read by themselves.
+
+    An object holds at most 32 callers, and accepts another one when one leaves.
+    """
 
     async def play() -> list[bool | None]:
         hearing = [asyncio.ensure_future(bench.audience.hear(Mark(1, 4), 0.0, 25.0)) for _ in range(33)]
@@ -133,14 +142,14 @@ def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
 
 
 class Objects:
-    """Objects whose `hear` returns an answer that the test sets."""
+    """Objects whose `hear` gives the answer that a test sets."""
 
     def __init__(self, answer: Awaitable[object]) -> None:
         self._answer = answer
         self.asked: list[tuple[object, ...]] = []
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         return self
 
     async def hear(self, *args: object) -> object:
@@ -161,7 +170,7 @@ async def give(value: object) -> object:
     [(True, True), (False, False), (None, None), ("yes", None), (AttributeError("hear"), None), (OSError(), None)],
 )
 def test_asking_never_fails(answer: object, heard: bool | None):
-    """An object that cannot be reached, or has older code, counts as one without a notice."""
+    """If a task's object cannot be reached, or has older code, the caller goes on as if no notice came."""
     objects, meter = Objects(give(answer)), Meter()
     teller = ObjectTeller(objects, meter, NOBODY)
     assert asyncio.run(teller.hear(TASK, Mark(3, 4), 1.0, 5.0)) is heard
@@ -169,7 +178,7 @@ def test_asking_never_fails(answer: object, heard: bool | None):
 
 
 def test_an_object_that_never_answers_is_given_up():
-    """The caller gives up two seconds after the answer was due."""
+    """A caller gives up its call to an object two seconds after the answer was due."""
     loop = Loop()  # type: ignore[abstract]
     teller = ObjectTeller(Objects(asyncio.Event().wait()), Meter(), NOBODY)
     assert loop.run_until_complete(teller.hear(TASK, Mark(3, 4), 1.0, 5.0)) is None
@@ -188,7 +197,7 @@ def test_without_objects_nobody_is_asked():
 
 
 def test_marks_only_rise():
-    """A worker that has lost its claim leaves no mark of a later claim."""
+    """A worker that has lost its claim does not overwrite the mark of a later claim."""
     marks = Marks()
     marks.wrote(TASK, Mark(2, 1), until=9.0)
     marks.left(TASK, 1, ended=True)
@@ -200,7 +209,7 @@ def test_marks_only_rise():
 
 
 def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
-    """Without a worker's mark, no reader in the isolate waits for a mark."""
+    """A cancellation leaves a mark in its isolate only if a worker left one there, since otherwise no reader waits."""
     marks = Marks()
     marks.ended(TASK)
     assert marks.find(TASK) is None
@@ -210,7 +219,7 @@ def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
 
 
 def test_marks_are_bounded():
-    """The oldest mark is dropped. A mark that is renewed does not count as old."""
+    """An isolate keeps a limited number of marks, and drops the oldest; a renewed mark counts as new."""
     marks = Marks()
     for number in range(limits.MARKS_MOST):
         marks.wrote(TaskKey(f"local:{number}"), Mark(1, 0), until=1.0)

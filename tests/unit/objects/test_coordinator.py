@@ -1,4 +1,4 @@
-"""How a coordinator cleans up after itself."""
+"""How a coordinator hands out lanes, and how it cleans up after itself."""
 
 import asyncio
 import sqlite3
@@ -22,7 +22,7 @@ IDLE_MS = round(limits.COORDINATOR_IDLE_SECONDS * 1000)
 
 
 class Storage:
-    """An object's storage. `alarms` are the alarms that were set."""
+    """An object's storage; `alarms` has the times for which alarms were set."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self.sql: ObjectSql = self
@@ -58,14 +58,14 @@ def storage() -> Iterator[Storage]:
 
 
 class AnsweringLanes:
-    """Lanes that answer at once, or fail. `asked` are their names."""
+    """Lanes that answer at once, or fail if their names are in `failing`. `asked` are their names."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
         self.failing: set[str] = set()
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         self.asked.append(name)
         return self
 
@@ -80,7 +80,7 @@ class Lanes:
     """Lanes that never answer."""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         return self
 
     async def infer(self, *_args: Any) -> Any:
@@ -89,10 +89,10 @@ class Lanes:
 
 
 def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> None:
-    """A coordinator whose clock is behind sleeps long, and cleans up when its calls are overdue.
+    """A coordinator whose clock is behind sets its alarm far ahead, and cleans up when its calls are overdue.
 
-    By the coordinator's own clock, the alarm fires while calls are in flight. The coordinator must not set an alarm
-    that is future by its own clock but past for the platform, which would wake it at once.
+    In this test the coordinator's alarm fires while, by its own clock, calls are in flight. A coordinator must not set
+    an alarm that is in the future by its own clock and in the past for the platform, which would fire at once.
     """
     now_ms = NOW_MS
     coordinator = Coordinator(storage, Lanes(), lambda: now_ms, Log(lambda _line: None))
@@ -112,7 +112,10 @@ def test_a_coordinator_whose_clock_is_behind_does_not_spin(storage: Storage) -> 
 
 
 def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) -> None:
-    """Setting the alarm costs a row. The alarm is set at least half an idle time ahead, also after a clock jump."""
+    """A coordinator sets its alarm again only when half of the idle time is over, since each time costs a row.
+
+    The alarm is always at least half the idle time ahead, also after the clock has jumped.
+    """
     now_ms = NOW_MS
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: now_ms, Log(lambda _line: None))
     for moment in (0, 1, IDLE_MS // 2, IDLE_MS // 2 + 1, IDLE_MS // 2 + 2, 0):
@@ -120,14 +123,15 @@ def test_the_alarm_is_set_again_when_half_of_its_time_is_over(storage: Storage) 
         asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
     assert [at - NOW_MS - IDLE_MS for at in storage.alarms] == [0, IDLE_MS // 2 + 1, 0]
     asyncio.run(coordinator.close(1))
-    asyncio.run(coordinator.abort(TaskKey("task"), 1))  # the coordinator must again clean up rows that it writes again
+    # The close call has cleared the storage, and this abort writes rows again, so the alarm is set again.
+    asyncio.run(coordinator.abort(TaskKey("task"), 1))
     assert len(storage.alarms) == 4
 
 
 def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
     storage: Storage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """If the storage refuses once, the next group sets the alarm, so the coordinator is cleaned up."""
+    """If setting a coordinator's alarm fails, the next group of calls sets it, so the coordinator is cleaned up."""
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
 
     async def refuse(at_ms: int) -> None:
@@ -142,7 +146,7 @@ def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
 
 
 def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
-    """A task with many calls needs as many lanes' names as are out at a time, plus the lost ones.
+    """A coordinator uses a lane again once it has answered, and never again if it was lost.
 
     Each outcome names its lane.
     """
@@ -166,7 +170,10 @@ def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Stor
 
 
 def ask(storage: Storage, now_ms: int) -> str:
-    """Let a new instance, which knows only what is stored, find a lane. Returns the lane's name."""
+    """Let a new instance of the coordinator, which knows only what is stored, choose a lane.
+
+    Return the lane's name.
+    """
     lanes = AnsweringLanes()
     made = Coordinator(storage, lanes, lambda: now_ms, Log(lambda _line: None))
     asyncio.run(made.infer(TaskKey("task"), 1, 2, [{}], SECONDS))
@@ -174,9 +181,9 @@ def ask(storage: Storage, now_ms: int) -> str:
 
 
 def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
-    """The instance that gave the lane its calls is gone, so nothing gives the lane back.
+    """If a coordinator loses its memory, a lane with calls stays busy until the deadline of these calls.
 
-    After the deadline of the lost calls the lane counts as free.
+    The instance that waited for the lane is gone. After the deadline the lane is free again.
     """
 
     async def evicted() -> None:
@@ -195,9 +202,9 @@ def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: 
 def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
     storage: Storage, version: int, lane: str
 ) -> None:
-    """If a deployment comes while a lane is out, the lane stays busy.
+    """A lane that is busy by the data of an earlier deployment stays busy.
 
-    The coordinator drops stored data of another version.
+    The coordinator drops stored data that have another version number.
     """
     storage.exec("CREATE TABLE version (number INTEGER NOT NULL) STRICT")
     storage.exec("INSERT INTO version VALUES (?)", version)
@@ -210,9 +217,9 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 
 
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
-    """If a lane is silent, its group is given up after the calls' own time and the way.
+    """A coordinator gives up a silent lane after the calls' own time and the time of the way.
 
-    The lane is never used again.
+    A lane that was given up is never used again.
     """
     loop = Loop(max_steps=1_000)  # type: ignore[abstract]
     made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
@@ -225,9 +232,9 @@ def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
 
 
 def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: Storage) -> None:
-    """After a deployment during a task, busy lanes still count as busy, and lost ones as lost.
+    """A lane that the previous code has stored as busy or lost stays busy or lost after a deployment.
 
-    A change of the tables must raise the version number, and this test's number too.
+    Whoever changes the coordinator's tables must raise the version number, here too.
     """
     ask(storage, NOW_MS)
     storage.exec("UPDATE version SET number = 1")
@@ -241,9 +248,10 @@ def test_a_coordinator_goes_on_with_what_the_code_before_it_has_stored(storage: 
 def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
     storage: Storage, fence: int, cleared: int
 ) -> None:
-    """The close call after a consumer's message does not take the lanes of a later claim.
+    """The close call of an earlier claim does not clear the coordinator's data of a later claim.
 
-    A retry's worker may have sent lanes out already. A ping stores nothing, so it needs no close call.
+    The later claim's worker, after a retry, may already have calls in lanes. A ping stores nothing, so it needs no
+    close call.
     """
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))
 

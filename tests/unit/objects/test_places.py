@@ -1,4 +1,4 @@
-"""MAX_OBJECTS_AT_WORK: how many tasks objects work on at once, and how the other tasks wait."""
+"""MAX_OBJECTS_AT_WORK limits how many tasks objects work on at once; these tests say how other tasks wait."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -22,7 +22,7 @@ from tests.support.worker_bench import WorkerBench
 
 
 class Objects:
-    """A namespace whose objects record their starts. The queue accepts tasks too, or refuses them."""
+    """A namespace whose objects note their starts, or cannot be reached."""
 
     def __init__(self) -> None:
         self.started: list[str] = []
@@ -41,7 +41,7 @@ class Objects:
 
 
 class Deployment:
-    """A Worker with objects, and optionally with a queue, over one database."""
+    """A Worker with objects, and with a queue if one is given, over one database."""
 
     def __init__(self, most: int | None, queue: Any = None) -> None:
         self.bench = WorkerBench()
@@ -72,17 +72,17 @@ class Deployment:
         return self._entropy.to_bytes(size, "big")
 
     def submit(self, tasks: int, tenant: str = "t") -> list[TaskKey]:
-        """Let a client submit so many tasks, one after the other."""
+        """Let a client submit this many tasks, one after the other."""
         made: list[Submitted] = []
         for _ in range(tasks):
-            self.bench.do(asyncio.sleep(0.001))  # the ids have the order of their milliseconds
+            self.bench.do(asyncio.sleep(0.001))  # ids sort by their milliseconds, so each task gets its own
             submission = self.app().api().submission
             made.append(self.bench.do(submission.submit(tenant, TaskRequest(text="x", options=TaskOptions()))))
-            self.bench.do(self.waited.pop())  # the task is sent off after the answer
+            self.bench.do(self.waited.pop())  # a task is sent off after its submission's answer
         return [one.task.task_key for one in made]
 
     def sweep(self, seconds: float = 60) -> App:
-        """Fire the cron trigger after a while."""
+        """Fire the cron trigger this many seconds later."""
         self.bench.do(asyncio.sleep(seconds))
         app = self.app()
         self.bench.do(app.scheduled())
@@ -113,7 +113,10 @@ def deploy():
 
 
 def test_a_submission_beyond_the_bound_waits(deploy):
-    """Two of five tasks go to objects. The other tasks are accepted and pending, and run nowhere."""
+    """With two object slots, two of five submitted tasks go to objects.
+
+    Three of the five tasks are accepted and stay pending without a slot, and no worker runs them.
+    """
     made = deploy(2)
     keys = made.submit(5)
     assert made.objects.started == keys[:2]
@@ -122,7 +125,7 @@ def test_a_submission_beyond_the_bound_waits(deploy):
 
 
 def test_the_sweep_sends_one_for_each_that_ends(deploy):
-    """When a task has ended, the next run of the sweep sends off a waiting one, whenever its next check would be."""
+    """When a task with an object slot has ended, the next sweep gives the slot to a waiting task at once."""
     made = deploy(2)
     keys = made.submit(5)
     for _ in range(60):
@@ -138,9 +141,9 @@ def test_the_sweep_sends_one_for_each_that_ends(deploy):
 
 
 def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
-    """The sweep checks sixty waiting tasks before the lost task.
+    """In this test the sweep comes to sixty waiting tasks before the lost task.
 
-    The object of the lost task is notified again, and no waiting task takes its slot.
+    The lost task keeps its slot, its object is notified again, and no waiting task starts.
     """
     made = deploy(1)
     keys = made.submit(61)
@@ -154,7 +157,10 @@ def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
 
 @pytest.mark.parametrize("minutes", [0, 4, 90])
 def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
-    """Two hundred tasks of one tenant are waiting. The next slot goes to another tenant's only task."""
+    """In this test two hundred tasks of one tenant wait for an object slot.
+
+    The next free slot goes to the only task of another tenant.
+    """
     made = deploy(2)
     backlog = made.submit(202)
     for _ in range(minutes):
@@ -170,8 +176,10 @@ def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
 
 
 def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(deploy):
-    """A slot goes to the tenant with the fewest slots, and there to the oldest task, in whatever order the tasks
-    arrived."""
+    """A free object slot goes to the tenant with the fewest slots, and there to the oldest task.
+
+    The order in which the sweep finds the tasks does not matter.
+    """
     made = deploy(4)
     first = made.submit(4, "a")
     kept = {tenant: made.submit(3, tenant) for tenant in ("c", "a", "b")}
@@ -182,15 +190,15 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
         known = len(made.objects.started)
         made.sweep(1)
         given += made.objects.started[known:]
-    # Neither c nor b has a slot; c's task is older, and b's task follows. Then c and b each have a slot, and c's task
-    # is the oldest; later a has no slot.
+    # At first neither c nor b has a slot; c's task is older, so it comes first, and b's comes next. After that c and b
+    # have one slot each, and c's task is the oldest. By the fourth send a has no slot, so a's task comes.
     assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
     assert set(given) == {key for keys in kept.values() for key in keys}
     assert made.places() <= 4
 
 
 def test_several_places_at_once_are_dealt_out_in_turn(deploy):
-    """Several free slots go to the same tasks as if the slots became free one after the other."""
+    """Several object slots that are free at once go to the same tasks as if they became free one after the other."""
     made = deploy(3)
     first = made.submit(3, "a")
     kept = {tenant: made.submit(5, tenant) for tenant in ("a", "b")}
@@ -202,11 +210,11 @@ def test_several_places_at_once_are_dealt_out_in_turn(deploy):
 
 
 def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
-    """The dispatch of a submission gives the free slot to the task whose turn it is, and the new task waits."""
+    """A free object slot goes to the task whose turn it is, even if a new submission's dispatch finds the slot."""
     made = deploy(1)
     first, waiting = made.submit(2, "a")
     made.end(first)
-    (other,) = made.submit(1, "b")  # neither tenant has a place, and the other tenant's task is older
+    (other,) = made.submit(1, "b")  # neither tenant has a slot, and `waiting` of the other tenant is older
     assert (made.objects.started, made.places()) == ([first, waiting], 1)
     made.end(waiting)
     made.sweep()
@@ -214,9 +222,9 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
 
 
 def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
-    """When a submission passed the place on, the object of the chosen task could not be reached.
+    """In this test a submission gave a slot to a waiting task, whose object could not be reached.
 
-    The next sweep notifies this object, before others.
+    The next sweep notifies the object of this task before others.
     """
     made = deploy(1)
     first, waiting, *_ = made.submit(40, "a")
@@ -232,7 +240,7 @@ def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
 
 
 def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
-    """A task that had begun, failed and was put back counts like any other waiting task."""
+    """A task that was put back after a failure waits for an object slot like any other task."""
     made = deploy(1)
     failed, first = made.submit(2)
     store = made.bench.store
@@ -250,7 +258,7 @@ def test_a_task_that_was_put_back_waits_in_its_turn(deploy):
 
 @pytest.mark.slow
 def test_who_waits_costs_less_and_less(deploy):
-    """The database writes a waiting task only when the sweep checks it, more and more rarely."""
+    """A task that waits for an object slot is written only when the sweep checks it, which becomes rarer and rarer."""
     made = deploy(1)
     made.submit(11)
     rows = sum(made.sweep().meter.rows_written for _ in range(24 * 60))
@@ -259,7 +267,7 @@ def test_who_waits_costs_less_and_less(deploy):
 
 
 def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
-    """Object slots exist only if MAX_OBJECTS_AT_WORK is set."""
+    """Without MAX_OBJECTS_AT_WORK no rows for object slots are written or read."""
     made = deploy(None)
     keys = made.submit(5)
     assert made.objects.started == keys
@@ -269,7 +277,10 @@ def test_without_the_variable_no_row_is_written_and_nothing_is_asked(deploy):
 
 
 def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deploy):
-    """A task keeps one slot while it waits for its object or the object works on it, however often it is sent."""
+    """A task keeps one object slot while it waits for its object or the object works on it, however often it is sent.
+
+    The slot is free once the task has ended or has gone to another route.
+    """
     made = deploy(None)
     store = made.bench.store
     first, second, third = made.submit(3)
@@ -289,15 +300,15 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
 
 
 class Behind(list[Any]):
-    """Runs the work that continues after answers."""
+    """A stand-in for `waitUntil` that runs the work that continues after answers."""
 
     def append(self, work: Awaitable[None]) -> None:
-        """Begin it."""
+        """Begin the work."""
         super().append(asyncio.ensure_future(work))
 
 
 def poll(made: Deployment, key: TaskKey) -> Task:
-    """Poll a task for a while, like a waiting client, a minute later."""
+    """Poll a task with `wait`, a minute later."""
 
     async def read() -> Task:
         task = await made.bench.store.task(key)
@@ -315,7 +326,10 @@ def poll(made: Deployment, key: TaskKey) -> Task:
 
 
 def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
-    """A poll does not run a task that waits for a place. When a slot is free, an object gets the task."""
+    """A poll does not run a task that waits for an object slot.
+
+    When an object slot is free, the task goes to an object.
+    """
     made = deploy(1)
     made.waited = Behind()
     first, second = made.submit(2)
@@ -337,7 +351,7 @@ def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
 
 @pytest.mark.parametrize("swept", [False, True])
 def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swept: bool):
-    """If all alarms are dead and no client polls the task with the place, polls run the task that waits."""
+    """If a task with a slot is late because its object never comes, polls run the task that waits for a slot."""
     made = deploy(1)
     made.waited = Behind()
     _, second = made.submit(2)
@@ -351,7 +365,10 @@ def test_a_place_whose_object_does_not_come_keeps_nobody_waiting(deploy, *, swep
 
 
 def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
-    """No object works on an overdue task any more, so it does not count, although its end is not written yet."""
+    """A task past its deadline occupies no object slot, even if it is not yet marked as failed.
+
+    No object works on a task after the task's deadline.
+    """
     made = deploy(1)
     first, second = made.submit(2)
     store = made.bench.store
@@ -361,7 +378,7 @@ def test_a_place_of_an_overdue_task_keeps_nobody_waiting(deploy):
 
 
 def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
-    """A poll that runs a task in place of a queue takes no object's place, since the limit is for objects."""
+    """A poll may run a task in place of its queue without an object slot, since the limit is for objects."""
     queue = SimpleNamespace(send=None)
 
     async def send(body: Any, options: Any) -> None:
@@ -380,7 +397,7 @@ def test_a_task_that_began_on_the_queue_waits_for_no_place(deploy):
 
 
 def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):
-    """With a queue, tasks go to the queue as usual, since the limit is for objects."""
+    """With a queue, tasks go to the queue even if all object slots are taken, since the limit is for objects."""
     queue = SimpleNamespace(send=None)
     sent: list[Any] = []
 
@@ -396,7 +413,7 @@ def test_a_full_house_of_objects_leaves_the_queue_alone(deploy):
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", str(limits.OBJECTS_AT_WORK_MOST + 1)])
 def test_a_bound_that_is_none_is_refused(value: str):
-    """The limit is a whole number of at least 1, or not set."""
+    """MAX_OBJECTS_AT_WORK must be a whole number of at least 1, or absent."""
     with pytest.raises(ConfigurationError, match="MAX_OBJECTS_AT_WORK"):
         load(lambda name: value if name == "MAX_OBJECTS_AT_WORK" else None)
     assert load(lambda name: None).objects_at_work_most is None

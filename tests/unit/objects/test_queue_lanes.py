@@ -1,4 +1,4 @@
-"""A long task on the queue's route, in virtual time: its lanes, its host's limits, and the close call at its end."""
+"""A long task on the queue's route, in virtual time: its lanes, the time limits of its host, and its close call."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ ALONE = limits.LANE_CALLS
 
 @dataclass
 class Delivery:
-    """A message. `acked_at` is the time at which the consumer acknowledged the message."""
+    """The delivery of a message; `acked_at` is the time at which the consumer acknowledged it."""
 
     bench: WorkerBench
     id: str = "message"
@@ -49,7 +49,10 @@ class Delivery:
 
 
 class Coordinators:
-    """All coordinators, each with the lanes behind it. `most` is how many calls were in flight at the same time."""
+    """A stand-in for all coordinators, each with its lanes.
+
+    `most` is the largest number of calls that were in flight together.
+    """
 
     name = "counted"
     default_model = "m"
@@ -92,7 +95,7 @@ class Coordinators:
         if self.breaks is not None:
             raise self.breaks
 
-    # The provider of the host and of all lanes.
+    # The model that the host and all lanes call.
 
     async def infer_one(self, call: ModelCall) -> ModelReply:
         self._now += 1
@@ -107,7 +110,7 @@ class Coordinators:
 
 
 class Provider:
-    """The coordinators' model, as a provider: a provider and a lane both have a method of the name `infer`."""
+    """The model of `Coordinators` as a provider of its own, since providers and lanes both have a method `infer`."""
 
     name = "counted"
     default_model = "m"
@@ -118,7 +121,7 @@ class Provider:
 
 
 class QueueBench:
-    """A Worker with a queue, and by default with objects, that is given one message."""
+    """A Worker with a queue, and by default with objects, to which a test delivers one message."""
 
     def __init__(self, chunks: int = LONG, *, objects: bool = True, **variables: str) -> None:
         self.bench = WorkerBench()
@@ -189,9 +192,9 @@ Make = Callable[..., QueueBench]
 
 
 def test_a_long_task_has_thirty_calls_in_flight(make: Make):
-    """120 chunks take five waves of lanes instead of twenty of the consumer's own, and each is on the bill once.
+    """A task of 120 chunks on the queue's route takes five waves of lanes, not twenty, and each call is billed once.
 
-    When the task has ended the message is acknowledged, and then the coordinator is closed, with the claim's fence.
+    After the task's end the message is acknowledged, and then the coordinator gets a close call with the claim's fence.
     """
     queue = make()
     queue.consume()
@@ -219,7 +222,7 @@ def test_a_long_task_has_thirty_calls_in_flight(make: Make):
 def test_where_there_are_no_lanes_nothing_is_asked_of_objects(
     make: Make, chunks: int, objects: bool, variables: dict[str, str]
 ):
-    """Without lanes there is no ping and no close call: such a task costs no object request and no subrequest."""
+    """A task without lanes makes no ping and no close call, and so no object request and no subrequest for them."""
     queue = make(chunks, objects=objects, **variables)
     app = queue.consume()
     assert queue.task.status is Status.COMPLETED
@@ -229,7 +232,7 @@ def test_where_there_are_no_lanes_nothing_is_asked_of_objects(
 
 
 def test_what_is_asked_of_objects_is_on_the_meter(make: Make):
-    """A ping, each group, and the close call are subrequests of the consumer."""
+    """The ping, each group of calls, and the close call count as subrequests of the consumer."""
     queue = make()
     app = queue.consume()
     assert queue.coordinators.signs == 1
@@ -238,7 +241,7 @@ def test_what_is_asked_of_objects_is_on_the_meter(make: Make):
 
 @pytest.mark.parametrize("objects", [True, False])
 def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
-    """If lanes may make calls, slice and lease include their way there and back, and their start window."""
+    """If lanes may make calls, slice and lease allow for the way to the lanes and for their start window."""
     queue = make(objects=objects)
     worker = queue.app().worker()
     lanes = Lanes(queue.app()._bindings.coordinators, Log(lambda line: None))
@@ -257,7 +260,7 @@ def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
 
 @pytest.mark.parametrize("error", [RuntimeError("Network connection lost."), AttributeError("close")])
 def test_a_goodbye_that_fails_is_no_failure_of_the_message(make: Make, error: Exception):
-    """If the close call fails, the coordinator cleans up by itself later."""
+    """If the close call fails, the message still succeeds, and the coordinator cleans up by itself later."""
     queue = make()
     queue.coordinators.breaks = error
     queue.consume()
@@ -268,7 +271,7 @@ def test_a_goodbye_that_fails_is_no_failure_of_the_message(make: Make, error: Ex
 
 
 def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeypatch: pytest.MonkeyPatch):
-    """An ending slice sends the task off again, and its coordinator still knows which lanes are busy."""
+    """If a slice ends before its task, it makes no close call, so the coordinator still knows which lanes are busy."""
     monkeypatch.setattr(limits, "QUEUE_SLICE_SECONDS", 2.5)
     queue = make()
     queue.consume()
@@ -283,7 +286,10 @@ def test_a_task_that_goes_on_elsewhere_keeps_its_coordinator(make: Make, monkeyp
 
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: str):
-    """A consumer cannot be notified. The host checks its task while its lanes wait for calls, and aborts them."""
+    """If a task is cancelled while its lanes make calls, its host on the queue's route is free within 15 s.
+
+    A consumer cannot be notified. A consumer notices a task's end when it checks the task, and then aborts the lanes.
+    """
     queue = make()
     queue.bench.model.seconds = lambda number: 100.0
 
@@ -304,7 +310,10 @@ def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: 
 
 
 def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
-    """The consumer makes the calls itself, six at a time: no call is sent in vain, is in doubt, or costs an attempt."""
+    """If lanes cannot be reached, the consumer makes all calls itself, six at a time.
+
+    No call is sent in vain, is in doubt, or costs an attempt.
+    """
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")
     queue.consume()
@@ -317,7 +326,7 @@ def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
 
 
 def test_calls_that_a_consumer_makes_itself_are_ended_too(make: Make):
-    """If lanes cannot be reached and the task is cancelled, the host is free as soon as without lanes."""
+    """A consumer that makes the calls itself is free as soon after a cancellation as one without lanes."""
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")
     queue.bench.model.seconds = lambda number: 100.0

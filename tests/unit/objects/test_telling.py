@@ -1,4 +1,7 @@
-"""How the end of a task reaches its worker: a request notifies the task's object, and the coordinator the lanes."""
+"""How the worker of a task learns of the task's end.
+
+The request that ends the task notifies the task's object, and the coordinator notifies the lanes.
+"""
 
 import asyncio
 import sqlite3
@@ -34,7 +37,7 @@ NOBODY = Log(lambda _line: None)
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A task of three calls of ten seconds."""
+    """Make a task of three calls that take ten seconds each."""
     made = WorkerBench()
     made.model.seconds = lambda number: 10.0
     made.insert(3)
@@ -55,7 +58,7 @@ def claim(bench: WorkerBench, route: Route, name: str = "") -> Claim:
 @pytest.mark.parametrize(("route", "fence"), [(Route.QUEUE, None), (Route.DURABLE_OBJECT, 1), (Route.DIRECT, None)])
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Route, fence: int | None, end: str):
-    """Only a task on an object has an object to notify; the notice names the fence of its old claim."""
+    """Only for a task on an object's route is an object notified; the notice has the fence of the ended claim."""
     claim(bench, route)
     store = bench.store
     stopped: Stopped = bench.do(store.cancel(TASK, 1_000) if end == "cancel" else store.erase(TASK))
@@ -63,19 +66,19 @@ def test_only_a_task_on_an_object_has_one_to_tell(bench: WorkerBench, route: Rou
 
 
 def test_a_task_that_nobody_has_begun_has_no_object(bench: WorkerBench):
-    """If no worker has begun the task, a notice would wake its object for nothing."""
+    """The cancellation of a task that no worker has begun notifies no object, since this would only wake it."""
     assert bench.do(bench.store.cancel(TASK, 1_000)).object_fence is None
 
 
 def test_a_cancellation_that_is_repeated_tells_again(bench: WorkerBench):
-    """A repeated cancellation sends the notice again, because the first notice may have been lost."""
+    """A repeated cancellation notifies the object again, because the first notice may have been lost."""
     claim(bench, Route.DURABLE_OBJECT)
     stopped = [bench.do(bench.store.cancel(TASK, 1_000)) for _ in range(2)]
     assert [(each.changed, each.object_fence) for each in stopped] == [(True, 1), (False, 1)]
 
 
 def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
-    """If the task was put back before the cancellation landed, another claim has it, and that claim continues."""
+    """If a task was put back and claimed before a cancellation lands, no object is notified and the claim goes on."""
     claim(bench, Route.DURABLE_OBJECT)
     batch, calls = bench.database.batch, 0
 
@@ -99,7 +102,7 @@ def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
 
 
 class Objects:
-    """Objects that note their notices. `act` may fail or take its time."""
+    """Objects that keep their notices, and then do `act`, which may fail or take its time."""
 
     def __init__(self, act: Callable[[], Any] = lambda: asyncio.sleep(0)) -> None:
         self.told: list[tuple[str, int]] = []
@@ -107,7 +110,7 @@ class Objects:
         self._name = ""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         self._name = name
         return self
 
@@ -118,7 +121,7 @@ class Objects:
 
 
 async def refuse() -> None:
-    """Fail, like the object of an older deployment, which does not know this call."""
+    """Raise the error of an older deployment's object, which does not know the call."""
     raise AttributeError("ended")
 
 
@@ -126,7 +129,7 @@ async def refuse() -> None:
     ("act", "seconds"), [(lambda: asyncio.sleep(0), 0), (refuse, 0), (asyncio.Event().wait, limits.TELL_SECONDS)]
 )
 def test_telling_never_fails_and_is_soon_over(act: Callable[[], Any], seconds: float):
-    """If an object fails or never answers, the cancellation is still answered."""
+    """If the notified object fails or never answers, the cancellation is still answered after a limited time."""
     loop, objects, meter = Loop(), Objects(act), Meter()  # type: ignore[abstract]
     loop.run_until_complete(ObjectTeller(objects, meter, NOBODY).tell(TASK, 7))
     assert (objects.told, loop.time(), meter.subrequests) == ([("task", 7)], seconds, 1)
@@ -148,7 +151,7 @@ def calls(count: int) -> list[Wire]:
 
 
 def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: int = 6) -> list[type]:
-    """Let a lane make three calls of the task's claim, and abort it after a while. Returns each result."""
+    """Let a lane make three calls of the task's claim, and abort the lane after a while. Return each result."""
     of = claim(bench, Route.DURABLE_OBJECT)
     worker = bench.worker()
     worker = replace(worker, settings=replace(worker.settings, concurrency=concurrency))
@@ -164,26 +167,29 @@ def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: 
 
 
 def test_a_lane_ends_its_calls_and_keeps_what_came(bench: WorkerBench):
-    """One call had its output. The two other calls are cut off, and the lane answers at once."""
+    """If a lane is aborted, it cuts off its calls and answers at once with the outputs that it has.
+
+    In this test one call had its output, and two are cut off.
+    """
     bench.model.seconds = lambda number: 1.0 if number == 2 else 10.0
     assert abort_after(bench, 3.0, 1) == [CallAborted, ModelReply, CallAborted]
     assert bench.loop.time() == 3.0
 
 
 def test_a_call_that_had_no_turn_was_not_made(bench: WorkerBench):
-    """A call without a turn is not on the bill, since no provider has seen it."""
+    """A call that had not started when its lane was aborted counts as not made, and is not on the bill."""
     assert abort_after(bench, 3.0, 1, concurrency=1) == [CallAborted, CallNotStarted, CallNotStarted]
     assert len(bench.model.calls) == 1
 
 
 def test_a_lane_goes_on_for_a_later_claim(bench: WorkerBench):
-    """The late notice names the previous claim."""
+    """A lane ignores a late notice that names an earlier claim."""
     assert abort_after(bench, 3.0, 0) == [ModelReply] * 3
     assert bench.loop.time() == 10.0
 
 
 def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
-    """If calls reach a lane after the notice that their claim is over, no call starts."""
+    """If a lane gets the notice that a claim is over before the claim's calls, it starts none of them."""
     of = claim(bench, Route.DURABLE_OBJECT)
 
     async def play() -> list[Wire]:
@@ -197,7 +203,10 @@ def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
 
 @pytest.mark.parametrize(("deaf", "seconds"), [(False, 0.0), (True, limits.DROP_SECONDS_MOST)])
 def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, seconds: float):
-    """Each call makes sure that its connection is closed. A provider that ignores this delays the lane for a second."""
+    """If a lane's own invocation is cancelled, each of its calls closes its connection first.
+
+    A provider that ignores the cancellation delays the lane for a second at most.
+    """
     of, infer, cancelled = claim(bench, Route.DURABLE_OBJECT), bench.model.infer, list[str]()
 
     async def noting(call: ModelCall) -> ModelReply:
@@ -222,14 +231,14 @@ def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, 
 
 
 class Lanes:
-    """Lanes that hang until they are aborted. `broken` lanes cannot be reached."""
+    """Lanes that never answer, and keep their notices to abort. `broken` lanes cannot be reached."""
 
     def __init__(self, *broken: str) -> None:
         self.told: list[tuple[str, int]] = []
         self._broken = broken
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return one of them."""
+        """Return the object of this name."""
         lanes = self
 
         class One:
@@ -245,9 +254,9 @@ class Lanes:
 
 
 def test_a_coordinator_tells_each_lane_that_is_out():
-    """After a loss of memory the coordinator finds in its storage which lanes are out.
+    """After a loss of memory a coordinator finds in its storage which lanes have calls, and notifies each of them.
 
-    A lane that fails does not stop the coordinator.
+    If one lane cannot be reached, the coordinator notifies the others all the same.
     """
     lanes = Lanes("task/lane-1")
 

@@ -1,4 +1,4 @@
-"""`ops/invocations.py`: Cloudflare's analytics of the Worker's invocations, for an alert on exceeded CPU."""
+"""`ops/invocations.py` turns Cloudflare's analytics of invocations into metrics, for an alert on exceeded CPU."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ ENVIRON = {"CLOUDFLARE_ACCOUNT_ID": "a" * 32, "CLOUDFLARE_API_TOKEN": "secret"}
 
 
 def groups(*counts: tuple[str, int]) -> dict[str, Any]:
-    """Return an answer of Cloudflare's analytics, in the form that their tutorial shows."""
+    """Return an answer of Cloudflare's analytics in the form of Cloudflare's tutorial."""
     found = [{"sum": {"requests": count}, "dimensions": {"status": status}} for status, count in counts]
     return {"data": {"viewer": {"accounts": [{"workersInvocationsAdaptive": found}]}}, "errors": None}
 
@@ -27,7 +27,7 @@ def run(answer: Any, capsys: pytest.CaptureFixture[str], *arguments: str) -> tup
 
 
 def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each status has its sum, Prometheus' own parser reads the text, and the token is a bearer token."""
+    """The script prints the number of invocations of each status as text that Prometheus' own parser reads."""
     answer = groups(("success", 900), ("exceededResources", 7), ("success", 50), ("clientDisconnected", 1))
     status, out, err, api = run(answer, capsys, "mine")
     assert (status, err) == (0, "")
@@ -45,7 +45,7 @@ def test_the_figures_are_prometheus_text(capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -> None:
-    """An alert must distinguish zero from missing figures."""
+    """After an hour without invocations the script prints zeros, which an alert must tell from missing figures."""
     _, out, _, _ = run(groups(), capsys)
     assert 'onceover_platform_invocations{status="exceededResources",worker="onceover"} 0\n' in out
 
@@ -61,7 +61,10 @@ def test_an_hour_without_trouble_says_zero(capsys: pytest.CaptureFixture[str]) -
     ],
 )
 def test_no_figures_are_said_and_not_made_up(answer: Any, said: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without figures, standard output stays empty, so that the collector keeps, and dates, the last good file."""
+    """If the script has no figures, it prints nothing to standard output.
+
+    The collector then keeps the last good file, whose date shows its age.
+    """
     status, out, err, _ = run(answer, capsys)
     assert (status, out) == (1, "")
     assert said in err

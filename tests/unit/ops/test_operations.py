@@ -1,4 +1,4 @@
-"""Alert rules, dashboard and the page of operations name only existing metrics and events."""
+"""Alert rules, the Grafana dashboard and docs/operations.md name only metrics and events that exist."""
 
 import json
 import re
@@ -27,7 +27,7 @@ _SELECTOR = re.compile(r"\b(onceover_[a-z_]+)\{([^}]*)\}")
 
 @pytest.fixture(scope="module")
 def scraped() -> Iterator[dict[str, Any]]:
-    """Return the families of a scrape, by name, after every event that has a metric."""
+    """Return the families of metrics by name, after every event that has a metric has happened."""
     bench = ApiBench()
     bench.limit(characters_a_day_most=1_000, tasks_in_flight_most=7)
     bench.submit()
@@ -41,7 +41,7 @@ def scraped() -> Iterator[dict[str, Any]]:
 
 
 def samples(scraped: dict[str, Any]) -> dict[str, set[str]]:
-    """Return the labels of each sample, by its name."""
+    """Return, for each sample's name, the labels that it has."""
     found: dict[str, set[str]] = {}
     for family in scraped.values():
         for sample in family.samples:
@@ -50,7 +50,7 @@ def samples(scraped: dict[str, Any]) -> dict[str, set[str]]:
 
 
 def expressions() -> Iterator[tuple[str, str]]:
-    """Return every expression of the rules and of the dashboard, with its place."""
+    """Return each expression of the alert rules and of the dashboard, with the place where it stands."""
     for group in yaml.safe_load(ALERTS.read_text())["groups"]:
         for rule in group["rules"]:
             yield rule["alert"], rule["expr"]
@@ -64,7 +64,7 @@ def expressions() -> Iterator[tuple[str, str]]:
 
 
 def test_expressions_name_metrics_and_labels_that_there_are(scraped: dict[str, Any]) -> None:
-    """Each metric of a rule or a panel is in the scrape, with each label that is used."""
+    """Each metric in an alert rule or a panel exists, with each label that the expression uses."""
     known = {**samples(scraped), invocations.METRIC: {"status", "worker"}}
     for place, expression in expressions():
         assert expression.count("(") == expression.count(")"), place
@@ -78,7 +78,7 @@ def test_expressions_name_metrics_and_labels_that_there_are(scraped: dict[str, A
 
 
 def test_the_platforms_statuses_are_those_of_the_script() -> None:
-    """The rule on exceeded CPU uses a status that the script always prints, with the labels that it prints."""
+    """The alert on exceeded CPU uses a status and labels that the analytics script always prints."""
     (expression,) = [expression for place, expression in expressions() if place == "OnceoverCpuExceeded"]
     printed = invocations.exposition(dict.fromkeys(invocations._ALWAYS, 0), "onceover")
     (family,) = text_string_to_metric_families(printed)
@@ -87,14 +87,14 @@ def test_the_platforms_statuses_are_those_of_the_script() -> None:
 
 
 def test_each_metric_is_in_a_panel_or_a_rule(scraped: dict[str, Any]) -> None:
-    """A rule or a panel uses each metric of the scrape."""
+    """Each metric of a scrape is used by an alert rule or a panel."""
     used = {name for _, expression in expressions() for name in _METRIC.findall(expression)}
     shown = {re.sub(r"_(bucket|sum|count|total)$", "", name) for name in used - {invocations.METRIC}}
     assert {re.sub("_total$", "", name) for name in scraped} == shown
 
 
 def test_rules_are_whole() -> None:
-    """Each rule has a unique name, a severity and an instruction, and the page gives its reason."""
+    """Each alert rule has a unique name, a severity and an instruction, and docs/operations.md gives its reason."""
     rules = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
     names = [rule["alert"] for rule in rules]
     assert len(set(names)) == len(names) >= 10
@@ -105,7 +105,7 @@ def test_rules_are_whole() -> None:
 
 
 def test_panels_are_whole() -> None:
-    """Each panel has a unique id and a place of its own."""
+    """Each panel of the dashboard has a unique id and a place that no other panel covers."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     taken: set[tuple[int, int]] = set()
@@ -118,7 +118,7 @@ def test_panels_are_whole() -> None:
 
 
 def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
-    """The page has the name, type and labels of each metric, as in the scrape."""
+    """docs/operations.md has the name, type and labels of each metric."""
     rows = {cells[0].strip("`"): cells[1:3] for cells in _rows("Metrics")}
     known = samples(scraped)
     for family in scraped.values():
@@ -129,7 +129,7 @@ def test_the_page_has_every_metric(scraped: dict[str, Any]) -> None:
 
 
 def test_the_page_has_every_event_of_the_log() -> None:
-    """The page has each event that the code may write, with each fact that the code names."""
+    """docs/operations.md has each event that the code may log, with each of its facts."""
     rows = {cells[0].strip("`"): " ".join(cells[1:]) for cells in _rows("Events")}
     events = log_events()
     assert len(events) > 40
@@ -141,7 +141,7 @@ def test_the_page_has_every_event_of_the_log() -> None:
 
 
 def test_the_page_gives_the_figures_of_the_code() -> None:
-    """The page says how much a scrape and a fold may read, and for how long sums are kept."""
+    """docs/operations.md says how many rows a scrape and a fold may read, and for how long sums are kept."""
     page = PAGE.read_text()
     for figure in (*limits.SAMPLE_TASKS_MOST.values(), *limits.FOLD_TASKS_MOST.values()):
         assert f"{figure:,}" in page, figure
@@ -149,7 +149,7 @@ def test_the_page_gives_the_figures_of_the_code() -> None:
 
 
 def test_version_and_schema_are_those_of_the_project() -> None:
-    """The Worker's own version and schema are those of `pyproject.toml` and `migrations/`."""
+    """The version and schema that the Worker reports are those of `pyproject.toml` and `migrations/`."""
     assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION
     assert max(path.name for path in (ROOT / "migrations").glob("*.sql")) == MIGRATION
 

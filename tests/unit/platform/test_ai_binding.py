@@ -1,4 +1,4 @@
-"""The binding of Workers AI: each call has a signal, and an abandoned call is aborted and ends."""
+"""The binding of Workers AI: each call has an AbortSignal, and a call that is given up is aborted and ends."""
 
 import asyncio
 import sys
@@ -18,7 +18,7 @@ CALL = ModelCall(system="a", user="b", model="m")
 
 
 class Signal:
-    """A stand-in for AbortSignal, with the binding that listens to it as workerd's does."""
+    """A stand-in for AbortSignal, to which the binding listens as workerd's does."""
 
     def __init__(self) -> None:
         self.aborted = asyncio.Event()
@@ -27,7 +27,7 @@ class Signal:
 class Ai:
     """A binding that answers with `answer`, or only when it is aborted.
 
-    `deaf` ignores signals, like a runtime before March 2026.
+    A binding that is `deaf` ignores signals, like a workerd from before March 2026.
     """
 
     def __init__(self, answer: object = None, *, deaf: bool = False) -> None:
@@ -49,7 +49,7 @@ class Ai:
 
 @pytest.fixture(autouse=True)
 def _javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Provide the only global of JavaScript that the code uses."""
+    """Provide `AbortController`, the only JavaScript global that the code uses."""
 
     def controller() -> Any:
         signal = Signal()
@@ -66,7 +66,7 @@ def provider(binding: Ai, seconds: float = 5) -> WorkersAIProvider:
 
 
 def test_each_call_has_a_signal_of_its_own() -> None:
-    """An answer comes through, and nothing is aborted."""
+    """Each call gets a signal of its own; if it is answered, its output is returned and nothing is aborted."""
     binding = Ai({"response": "fine"})
 
     async def twice() -> None:
@@ -80,7 +80,7 @@ def test_each_call_has_a_signal_of_its_own() -> None:
 
 
 def test_a_call_whose_time_is_up_is_aborted() -> None:
-    """The call raises a timeout, and has ended by then."""
+    """A call whose time is up is aborted; its timeout is raised after the call has ended."""
     binding = Ai()
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(provider(binding, 0.01).infer(CALL))
@@ -88,7 +88,7 @@ def test_a_call_whose_time_is_up_is_aborted() -> None:
 
 
 def test_a_call_that_is_cancelled_is_aborted() -> None:
-    """A cancelled call has ended when its caller goes on, and no error is left unretrieved."""
+    """A cancelled call has ended before its caller goes on, and leaves no error that nobody retrieves."""
     binding, left = Ai(), []
 
     async def give_up() -> None:
@@ -105,14 +105,14 @@ def test_a_call_that_is_cancelled_is_aborted() -> None:
 
 
 def test_a_runtime_that_overlooks_signals_is_waited_for_a_moment_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the runtime ignores the signal, the call is abandoned after a moment."""
+    """If the runtime ignores the abort, the caller waits for the call only for a moment."""
     monkeypatch.setattr(ai, "_ABORT_SECONDS", 0.01)
     with pytest.raises(errors.ModelTimeout):
         asyncio.run(asyncio.wait_for(provider(Ai(deaf=True), 0.01).infer(CALL), 60))
 
 
 def test_errors_of_the_platform_pass_through() -> None:
-    """The provider reads the code of the binding's error as without a signal."""
+    """An error of the binding reaches the provider unchanged, so the provider can read its code."""
 
     class Refusing(Ai):
         async def run(self, model: str, inputs: dict[str, object], options: dict[str, Any]) -> object:
@@ -123,7 +123,7 @@ def test_errors_of_the_platform_pass_through() -> None:
 
 
 def test_a_deployment_without_the_binding_has_none() -> None:
-    """A deployment with the binding has it with signals."""
+    """Without the AI binding the wrapper returns None, and with it a binding that uses signals."""
     without: Any = SimpleNamespace(DB=None)
     assert bindings(without).ai is None
     assert isinstance(bindings(SimpleNamespace(DB=None, AI=Ai())).ai, BoundAi)  # type: ignore[arg-type]

@@ -1,4 +1,7 @@
-"""Work after an answer, or after an object's event: which promise JavaScript gets for it. JavaScript is a fake."""
+"""Work after an answer or an object's event, and the JavaScript promise with which the platform waits for it.
+
+JavaScript is a fake.
+"""
 
 import asyncio
 import json
@@ -14,7 +17,7 @@ from src.processing.log import Log
 
 
 class Resolvers:
-    """A promise of JavaScript, and the function that fulfils it."""
+    """A JavaScript promise, and the function that fulfils it."""
 
     def __init__(self) -> None:
         self.promise = asyncio.get_running_loop().create_future()
@@ -28,7 +31,7 @@ class Promise:
 
 
 class ObjectContext:
-    """An object's context: it accepts promises of JavaScript, and nothing of Python's."""
+    """An object's context, which accepts only JavaScript promises."""
 
     def __init__(self) -> None:
         self.promises: list[asyncio.Future[None]] = []
@@ -39,7 +42,7 @@ class ObjectContext:
 
 
 class Bench:
-    """The code that passes work on, with its context and its log."""
+    """The code that starts work in the background, with its context and its log."""
 
     def __init__(self) -> None:
         self.context = ObjectContext()
@@ -48,7 +51,7 @@ class Bench:
         self.background = Background(self.context, log)
 
     def until_quiet(self, act: Callable[[], Any]) -> None:
-        """Do something, and wait as the platform does."""
+        """Do this act, and wait as the platform does until all promises are fulfilled."""
 
         async def play() -> None:
             act()
@@ -59,7 +62,7 @@ class Bench:
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Make a bench with a JavaScript that has promises."""
+    """Make a bench with a stand-in for JavaScript's promises."""
     module = ModuleType("js")
     vars(module).update(Promise=Promise)
     monkeypatch.setitem(sys.modules, "js", module)
@@ -67,7 +70,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def test_work_runs_to_its_end_and_the_platform_waits_for_it(bench: Bench):
-    """Two pieces of work at once each have a promise, which is fulfilled when its work has ended."""
+    """Each piece of background work has its own promise, which is fulfilled when this work has ended."""
     ended: list[int] = []
 
     async def work(turns: int) -> None:
@@ -85,12 +88,15 @@ def test_work_runs_to_its_end_and_the_platform_waits_for_it(bench: Bench):
 
 
 class Overrun(BaseException):
-    """The error that the platform raises when the processor time is nearly used up."""
+    """The error that the platform raises when the CPU time is nearly used up."""
 
 
 @pytest.mark.parametrize("error", [ValueError("the work's own"), Overrun()])
 def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException):
-    """No code awaits this work, so its error would be lost. The platform must not wait for ever."""
+    """An error of background work is logged, since no code awaits the work.
+
+    The promise of background work is fulfilled even after an error, so that the platform does not wait for ever.
+    """
 
     async def work() -> None:
         raise error
@@ -100,7 +106,7 @@ def test_an_error_is_logged_and_ends_the_wait(bench: Bench, error: BaseException
 
 
 def test_work_that_is_cancelled_ends_the_wait(bench: Bench):
-    """The error of cancelled work is not logged."""
+    """If background work is cancelled, its promise is fulfilled and nothing is logged."""
 
     async def work() -> None:
         raise asyncio.CancelledError

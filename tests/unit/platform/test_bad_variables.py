@@ -1,4 +1,7 @@
-"""A variable with a bad value stops all work, but costs no task anything: messages, alarms and calls are repeated."""
+"""While a variable has a bad value, no work is done, and no task loses anything.
+
+The platform repeats the messages, alarms and calls that came during this time.
+"""
 
 import asyncio
 import json
@@ -25,7 +28,7 @@ TASK = "t:01999999-0000-7000-8000-000000000000"
 
 
 class Message:
-    """A delivery that notes its outcome."""
+    """A delivered message that notes whether it was acknowledged or retried."""
 
     def __init__(self, attempts: int) -> None:
         self.id = "message"
@@ -79,7 +82,7 @@ class Deployment:
         SURROUNDINGS.set(Surroundings(runtime=runtime, memory=RequestMemory()))
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the logged events, which name the variable and never its value."""
+        """Return the logged events, and check that they name the variable and not its value."""
         assert not any("soon" in line for line in self.lines)
         return [json.loads(line) for line in self.lines]
 
@@ -96,9 +99,9 @@ def deployment() -> Iterator[Deployment]:
 
 @pytest.mark.parametrize("queue", [QUEUE, DEAD_LETTERS])
 def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, queue: str) -> None:
-    """The messages are delivered again after a while.
+    """With a bad variable the consumer asks for messages to be delivered again later.
 
-    The last delivery is given up, and the sweep has the task. Nothing is written.
+    At its last delivery a message is acknowledged, and the sweep takes care of the message's task. Nothing is written.
     """
     messages = [Message(attempts) for attempts in range(1, limits.QUEUE_DELIVERIES + 1)]
     batch: Any = SimpleNamespace(queue=queue, messages=messages)
@@ -111,7 +114,7 @@ def test_messages_are_put_off_and_end_in_no_dead_letter(deployment: Deployment, 
 
 
 def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> None:
-    """Due tasks stay due, and the log names the variable."""
+    """With a bad variable a sweep by cron fails, due tasks stay due, and the log names the variable."""
     with pytest.raises(ConfigurationError):
         asyncio.run(Default(deployment.ctx, deployment.env).scheduled(None))
     assert [line["variable"] for line in deployment.events()] == ["AI_TIMEOUT_SECONDS"]
@@ -119,9 +122,9 @@ def test_the_cron_trigger_fails_and_takes_nothing_on(deployment: Deployment) -> 
 
 
 def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
-    """An object's alarm raises nothing and is set again.
+    """With a bad variable an object's alarm raises no error and is set again.
 
-    If the alarm raised an error, the platform would repeat the alarm six times and then drop it.
+    If the alarm raised an error, the platform would repeat it six times and then drop it.
     """
     made = AIProcessor(deployment.ctx, deployment.env)
     asyncio.run(made.alarm())
@@ -131,7 +134,10 @@ def test_an_object_comes_back_for_its_task(deployment: Deployment) -> None:
 
 
 def test_a_lane_says_that_it_started_nothing(deployment: Deployment) -> None:
-    """The task's object may have an older deployment's good variables: none of its calls becomes in doubt."""
+    """A lane with a bad variable answers that it started none of its calls, so none is in doubt.
+
+    The task's object may still have the good variables of an older deployment.
+    """
     calls = [wire.write_call(ModelCall("do", text, "m")) for text in "ab"]
     answers = asyncio.run(AIProcessor(deployment.ctx, deployment.env).infer(TaskKey(TASK), 1, calls))
     assert [type(wire.read_outcome(answer)) for answer in answers] == [CallNotStarted] * 2

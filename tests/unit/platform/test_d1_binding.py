@@ -1,4 +1,4 @@
-"""D1's binding between JavaScript and Python: which values are exchanged, and how often. JavaScript is a fake."""
+"""D1's binding between JavaScript and Python: which values cross over, and how often. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -17,9 +17,9 @@ HOSTILE = '"</script>\\ \u0000 \ud800 漢字 \u2028'
 
 
 class JsDatabase:
-    """A D1Database of JavaScript: it records the statements, and answers with rows.
+    """A D1Database of JavaScript, which keeps its statements and answers with rows.
 
-    `crossings` counts Python's accesses to this object.
+    `crossings` counts how often Python accesses this object.
     """
 
     def __init__(self, rows: list[dict[str, Any]]) -> None:
@@ -59,13 +59,13 @@ def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def database(js: JsDatabase) -> Any:
-    """Return the binding as the Worker has it: the SDK wraps it, and `bindings` unwraps it."""
+    """Return the binding as the Worker has it, after the SDK has wrapped it and `bindings` has unwrapped it."""
     env: Any = SimpleNamespace(_env=SimpleNamespace(DB=js))
     return bindings(env).database
 
 
 def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
-    """A statement is passed with its parameters, and a hundred rows of answer come back as one text."""
+    """Each statement crosses to JavaScript with its parameters in two accesses, and all rows come back as one text."""
     js = JsDatabase([{"id": HOSTILE, "none": None, "number": 2**53 - 1, "half": 0.5}] * 100)
     d1 = database(js)
     statements = [d1.prepare("SELECT ?1, ?2").bind(HOSTILE, None), d1.prepare("SELECT 1")]
@@ -78,5 +78,5 @@ def test_a_call_crosses_over_twice_a_statement_and_once_whatever_comes_back():
 
 @pytest.mark.parametrize("value", [None, True, HOSTILE, 2**53 - 1, 0.1, [], {"a": [{"b": None}]}])
 def test_a_value_crosses_over_and_back(value: object):
-    """Every value that JSON can express crosses over and back."""
+    """Every value that JSON can express crosses to D1 and back unchanged."""
     assert from_javascript(into_javascript(value)) == value

@@ -1,4 +1,4 @@
-"""Pyodide's event loop, imitated by one of CPython with JavaScript's timers under it."""
+"""Pyodide's event loop with onceover's timers, imitated by CPython's loop over JavaScript's timers."""
 
 import asyncio
 import contextvars
@@ -30,7 +30,7 @@ class Function:
 
 
 class Browser:
-    """JavaScript's timers, and the Python functions that it references."""
+    """JavaScript's timers, and the Python functions to which they hold references."""
 
     def __init__(self) -> None:
         self.timers: dict[int, tuple[asyncio.TimerHandle, Function, int]] = {}
@@ -45,7 +45,7 @@ class Browser:
         number = next(self._numbers)
         loop = asyncio.get_running_loop()
         assert isinstance(loop, WebLoop)
-        # JavaScript calls come from an empty context.
+        # JavaScript calls Python functions in an empty context.
         context = contextvars.Context()
         handle = WebLoop.call_later(loop, milliseconds / 1000, self.fire, number, context=context)
         self.timers[number] = handle, function, milliseconds
@@ -61,12 +61,15 @@ class Browser:
         self.timers.pop(number)[0].cancel()
 
     def held(self) -> int:
-        """Count the functions that JavaScript still references."""
+        """Count the Python functions to which JavaScript still holds references."""
         return sum(function.held for function in self.functions)
 
 
 class WebLoop(asyncio.SelectorEventLoop):
-    """Stands for Pyodide's loop. Each test gets its own subclass, which the Worker's code may change."""
+    """Stands in for Pyodide's event loop.
+
+    Each test gets its own subclass, which the Worker's code may change.
+    """
 
     def call_later[*Args](
         self,
@@ -75,7 +78,7 @@ class WebLoop(asyncio.SelectorEventLoop):
         *args: *Args,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        if delay == 0:  # Pyodide's loop does this, and its `call_soon` uses it
+        if delay == 0:  # Pyodide's loop does the same, and its `call_soon` uses this method
             return super().call_soon(callback, *args, context=context)  # type: ignore[return-value]
         return super().call_at(self.time() + delay, callback, *args, context=context)
 
@@ -91,7 +94,7 @@ class WebLoop(asyncio.SelectorEventLoop):
 
 @pytest.fixture
 def interpreter(monkeypatch: pytest.MonkeyPatch) -> Browser:
-    """Make JavaScript with a loop as Pyodide made it."""
+    """Make JavaScript with an event loop as Pyodide makes it."""
     made = Browser()
     members: dict[str, dict[str, Any]] = {
         "js": {"setTimeout": made.set_timeout, "clearTimeout": made.clear_timeout},
@@ -108,7 +111,7 @@ def interpreter(monkeypatch: pytest.MonkeyPatch) -> Browser:
 
 @pytest.fixture
 def browser(interpreter: Browser) -> Browser:
-    """Make JavaScript with a loop that clears cancelled timers."""
+    """Make JavaScript with an event loop that clears the timers of what is cancelled."""
     Adaptation().adapt()
     return interpreter
 
@@ -120,7 +123,7 @@ def run(scenario: Callable[[], Any]) -> Any:
 
 
 def test_a_deadline_that_is_met_leaves_no_timer(browser: Browser):
-    """After `asyncio.timeout`, `wait_for`, `wait` and a cancelled sleep, no timer of an hour is left."""
+    """`asyncio.timeout`, `wait_for`, `wait` and a cancelled sleep of an hour leave no timer behind."""
 
     async def scenario() -> None:
         async with asyncio.timeout(HOUR):
@@ -141,7 +144,7 @@ def test_a_deadline_that_is_met_leaves_no_timer(browser: Browser):
 
 
 def test_a_timer_that_is_due_calls_in_its_own_context(browser: Browser):
-    """Sleeps and deadlines work as usual. A callback sees the context in which it was requested."""
+    """Sleeps and deadlines work as usual. A callback runs in the context in which it was requested."""
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="nobody's")
     seen: list[tuple[str, str]] = []
 
@@ -161,7 +164,10 @@ def test_a_timer_that_is_due_calls_in_its_own_context(browser: Browser):
 
 
 def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: Browser):
-    """If a timer has fired, its callback is on the loop; cancelling takes the callback off the loop, once or twice."""
+    """A callback that is cancelled after its timer has fired and before its turn does not run.
+
+    A second cancellation of the callback changes nothing.
+    """
     called: list[str] = []
 
     async def scenario() -> None:
@@ -178,7 +184,10 @@ def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: 
 
 
 def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
-    """A callback that is due at once is put on the loop like other ready work. JavaScript cannot count to infinity."""
+    """A callback that is due at once gets no timer, and runs in turn with other ready work.
+
+    JavaScript cannot count to infinity.
+    """
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -199,7 +208,10 @@ def test_what_is_due_at_once_or_never_takes_no_timer(browser: Browser):
     [(1e-9, 1), (0.0004, 1), (0.001, 1), (0.0012, 2), (0.002, 2), (1.2342, 1235), (2.0, 2000), (25.0000001, 25001)],
 )
 def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, seconds: float, milliseconds: int):
-    """On the hosted clock only a timer moves time; `setTimeout(…, 0)` is none, and a cut one ends too early."""
+    """A timer lasts a whole number of milliseconds, rounded up, and at least one.
+
+    On the hosted clock `setTimeout(…, 0)` does not move time, and a time that is rounded down ends too early.
+    """
 
     async def scenario() -> None:
         asyncio.get_running_loop().call_later(seconds, id, None)
@@ -209,7 +221,10 @@ def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, sec
 
 
 def test_ready_handles_keep_their_order_however_many(browser: Browser):
-    """Handles beyond a thousand once were overtaken by newer ones."""
+    """Ready callbacks run in their order, however many there are.
+
+    In earlier code newer callbacks overtook those beyond a thousand.
+    """
     order: list[int] = []
 
     async def scenario() -> None:
@@ -231,16 +246,16 @@ def test_ready_handles_keep_their_order_however_many(browser: Browser):
 
 
 def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
-    """Return the log after the variables were read."""
+    """Return the log lines that are written once the variables have been read."""
     lines: list[dict[str, Any]] = []
     adaptation.settle(wanted, Log(lambda line: lines.append(json.loads(line))))
     return lines
 
 
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
-    """The variable selects Pyodide's loop, with one log line for each interpreter.
+    """A variable can select Pyodide's own timers, which is logged once for each interpreter.
 
-    Without the variable the interpreter has our timers.
+    Without this variable the interpreter has onceover's timers.
     """
     loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
     adaptation = Adaptation()
@@ -261,7 +276,10 @@ def test_the_variable_gives_the_loop_back(interpreter: Browser):
 def test_a_loop_that_lacks_something_is_left_alone(
     interpreter: Browser, monkeypatch: pytest.MonkeyPatch, module: str, holder: str | None, name: str
 ):
-    """A future Pyodide may lack a function that the timers need. A log line names the missing function."""
+    """If a future Pyodide lacks a function that onceover's timers need, its event loop stays unchanged.
+
+    A log line names the missing function.
+    """
     of_pyodide = sys.modules[module]
     bare = object()
     monkeypatch.setattr(of_pyodide, holder or name, bare)
@@ -277,7 +295,7 @@ def test_a_loop_that_lacks_something_is_left_alone(
 
 
 def test_loops_of_other_interpreters_are_left_alone(monkeypatch: pytest.MonkeyPatch):
-    """Without Pyodide nothing is done or logged, and nothing of it is imported."""
+    """Without Pyodide no event loop is changed, nothing is logged, and nothing of Pyodide is imported."""
     monkeypatch.delitem(sys.modules, "pyodide.webloop", raising=False)
     adaptation = Adaptation()
     adaptation.adapt()

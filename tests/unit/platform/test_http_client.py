@@ -1,4 +1,4 @@
-"""The client over `fetch`: which promises and timers it leaves behind when a request ends early.
+"""The HTTP client over `fetch`: which promises and timers are left when a request ends, early or not.
 
 JavaScript is a fake here.
 """
@@ -19,11 +19,11 @@ HOUR = 3600.0
 
 
 class JsError(Exception):
-    """The error that a rejected promise raises in Python."""
+    """The error that a rejected JavaScript promise raises in Python."""
 
 
 class Promise:
-    """A JavaScript promise. It is not cancelled when the code that waits for it is."""
+    """A JavaScript promise, which is not cancelled when the Python code that awaits it is."""
 
     def __init__(self) -> None:
         self.settled = False
@@ -39,7 +39,7 @@ class Promise:
         if not self._future.done():
             self.settled = True
             self._future.set_exception(JsError("AbortError"))
-            self._future.exception()  # JavaScript ignores a rejected promise if no code asks for it
+            self._future.exception()  # JavaScript ignores a rejected promise that no code awaits
 
     def __await__(self) -> Generator[Any, None, Any]:
         self.waits += 1
@@ -58,12 +58,12 @@ class Part:
 
 
 class Browser:
-    """JavaScript's globals, and what happened to them."""
+    """JavaScript's globals, and a record of what happened to them."""
 
     def __init__(self) -> None:
         self.answer: Callable[[Promise], None] = lambda promise: None
-        self.parts: list[bytes | None] = []  # None: the read stays out until the request is aborted.
-        self.stubborn = False  # True if abort has no effect.
+        self.parts: list[bytes | None] = []  # None: this read does not end before the request is aborted.
+        self.stubborn = False  # True: an abort has no effect.
         self.aborts = 0
         self.promises: list[Promise] = []
         self.headers = {"content-type": "text/plain"}
@@ -112,7 +112,7 @@ class Browser:
         return promise
 
     def unsettled(self) -> int:
-        """Count the promises that have not settled."""
+        """Return how many promises have not settled."""
         return sum(not promise.settled for promise in self.promises)
 
 
@@ -123,7 +123,7 @@ def module(name: str, **members: Any) -> ModuleType:
 
 
 class Globals(ModuleType):
-    """JavaScript's globals, which note each access."""
+    """JavaScript's globals, which record each access."""
 
     def __init__(self, **members: object) -> None:
         super().__init__("js")
@@ -162,7 +162,7 @@ def request(
 
 
 def test_a_whole_reply_leaves_nothing_behind(browser: Browser):
-    """Every promise has settled, and nothing is aborted."""
+    """After a complete reply every promise has settled, and nothing was aborted."""
     browser.parts = [b"one ", b"two"]
     browser.answer = lambda promise: promise.resolve(browser.response())
     reply = asyncio.run(request())
@@ -172,16 +172,15 @@ def test_a_whole_reply_leaves_nothing_behind(browser: Browser):
 
 
 def test_a_reply_without_a_body_is_whole(browser: Browser):
-    """A response with a null body, as for HEAD or 204, counts as a response with an empty body."""
+    """A response with a null body, as for HEAD or 204, is read as an empty body."""
     browser.answer = lambda promise: promise.resolve(browser.response())
     assert asyncio.run(request()).body == b""
 
 
 def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
-    """A reply that states its length costs one promise for the headers and one for the body.
+    """A request whose reply states its length awaits two promises: one for the headers and one for the body.
 
-    An invocation's first request has looked up the JavaScript names. A request that its caller ends leaves no timer
-    behind either.
+    Only the first request of an invocation looks up JavaScript's names. A request that its caller ends leaves no timer.
     """
 
     async def scenario() -> None:
@@ -211,9 +210,9 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
     ],
 )
 def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, headers: dict[str, str], reads: int):
-    """A reply that states a short length is read at once.
+    """A reply whose header states a short length is read in one piece.
 
-    The client reads other replies part by part, since such replies may be compressed.
+    Other replies are read part by part, since a compressed one may be longer than it says.
     """
     browser.headers = headers
     browser.parts = [b"one ", b"two"]
@@ -225,7 +224,7 @@ def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, he
 
 @pytest.mark.parametrize("in_body", [None, {}, {"content-length": "9"}], ids=["before the headers", "a part", "whole"])
 def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body: dict[str, str] | None):
-    """After the deadline the request is aborted once, and its promise has settled before the caller continues."""
+    """After its deadline a request is aborted once, and its promise settles before the caller goes on."""
     if in_body is not None:
         browser.headers = in_body
         browser.parts = [b"one", None]
@@ -234,11 +233,11 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
         asyncio.run(request(0.01))
     assert browser.aborts == 1
     assert browser.unsettled() == 0
-    assert browser.promises[-1].waits == 2  # the request waits, and so does its abort
+    assert browser.promises[-1].waits == 2  # the response and the abort each wait for this promise
 
 
 def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
-    """A cancelled task ends as cancelled, and only after its promise has settled."""
+    """If a request's Python task is cancelled, the task ends only after the request's promise has settled."""
 
     async def scenario() -> None:
         task = asyncio.ensure_future(request())
@@ -254,7 +253,7 @@ def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):
 
 
 def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
-    """The rest of a too large reply is not read, and its connection is free."""
+    """A too large reply is aborted, so that the rest is not read and the connection is free."""
     browser.parts = [b"12345", b"67890"]
     browser.answer = lambda promise: promise.resolve(browser.response())
     with pytest.raises(HttpReplyTooLarge):
@@ -264,7 +263,7 @@ def test_a_reply_that_is_too_large_is_aborted(browser: Browser):
 
 
 def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
-    """Bytes beyond the limit are not copied to Python."""
+    """If a reply is longer than its header says and exceeds the limit, its bytes are not copied to Python."""
     browser.headers = {"content-length": "7"}
     browser.parts = [b"12345", b"67890"]
     browser.answer = lambda promise: promise.resolve(browser.response())
@@ -274,7 +273,7 @@ def test_a_reply_longer_than_it_says_is_not_taken(browser: Browser):
 
 
 def test_a_lost_connection_is_no_timeout(browser: Browser):
-    """A promise rejected before the deadline means a lost connection."""
+    """A promise that is rejected before the deadline is a lost connection, not a timeout."""
     browser.answer = Promise.reject
     with pytest.raises(HttpConnectionLost):
         asyncio.run(request())
@@ -282,7 +281,7 @@ def test_a_lost_connection_is_no_timeout(browser: Browser):
 
 
 def test_a_promise_that_outlives_its_abort_is_let_go(browser: Browser, monkeypatch: pytest.MonkeyPatch):
-    """A runtime that ignores an abort delays its caller only up to a limit."""
+    """If the runtime ignores an abort, the caller waits only for a limited time."""
     monkeypatch.setattr("src.platform.http_client._ABORT_SECONDS", 0.01)
     browser.stubborn = True
     with pytest.raises(HttpTimeout):
@@ -291,7 +290,10 @@ def test_a_promise_that_outlives_its_abort_is_let_go(browser: Browser, monkeypat
 
 
 def test_a_coroutine_that_is_thrown_away_touches_nothing(browser: Browser):
-    """Clean-up by the interpreter long after an invocation must not call JavaScript from another one."""
+    """If a request's coroutine is discarded, its clean-up calls no JavaScript.
+
+    The interpreter may clean up long after the invocation, during another one.
+    """
 
     async def scenario() -> None:
         coroutine = request()

@@ -1,4 +1,7 @@
-"""A request between JavaScript and Python: how often values are exchanged, and its body. JavaScript is a fake."""
+"""Requests and answers between JavaScript and Python: how often values cross over, and how bodies are read and sent.
+
+JavaScript is a fake.
+"""
 
 import asyncio
 import json
@@ -13,11 +16,11 @@ from src.platform.http_messages import IncomingRequest, outgoing
 
 
 class JsError(Exception):
-    """The error that a rejected promise raises in Python."""
+    """The error that a rejected JavaScript promise raises in Python."""
 
 
 class Js:
-    """JavaScript's side of one request. `crossings` counts Python's accesses to this object."""
+    """JavaScript's side of one request; `crossings` counts how often Python accesses it."""
 
     def __init__(self, headers: dict[str, str], parts: list[bytes], *, broken: bool = False) -> None:
         self._members = {"method": "POST", "url": "http://h/api/tasks", "headers": headers, "body": self}
@@ -35,7 +38,7 @@ class Js:
 
     @property
     def js_object(self) -> "Js":
-        """The SDK's request has this attribute, too."""
+        """The JavaScript object of the SDK's request, which has an attribute of this name too."""
         return self
 
     def fromEntries(self, headers: dict[str, str]) -> dict[str, str]:  # noqa: N802 - JavaScript's name
@@ -105,9 +108,10 @@ def read(awaitable: Awaitable[bytes]) -> bytes:
 
 @pytest.mark.parametrize("headers", [1, 40])
 def test_a_request_crosses_over_six_times(monkeypatch: pytest.MonkeyPatch, headers: int):
-    """Method, URL, headers (twice, to make JSON of them) and body, for any number of headers.
+    """A request with any number of headers crosses to Python in six accesses.
 
-    Earlier each header took a crossing or more, and the body three awaits.
+    The accesses to a JavaScript request are for method, URL, headers (twice, for their JSON) and body. Earlier code
+    needed one access or more for each header, and three awaits for the body.
     """
     sent = {"content-length": "6"} | {f"x-{number}": "1" for number in range(headers)}
     js = Js(sent, [b"{", b"}    "])
@@ -120,7 +124,7 @@ def test_a_request_crosses_over_six_times(monkeypatch: pytest.MonkeyPatch, heade
 
 @pytest.mark.parametrize("length", ["", "7", "x", "\u0663", "-1"])
 def test_a_body_that_does_not_say_how_long_it_is_streams_in(monkeypatch: pytest.MonkeyPatch, length: str):
-    """A body that states too large a length is not read beyond the limit."""
+    """A body without a stated length, or with too large a one, is read part by part, and not beyond the limit."""
     js = Js({"content-length": length} if length else {}, [b"abc", b"def", b"ghi"])
     request = received(monkeypatch, js)
     with pytest.raises(BodyTooLarge):
@@ -129,7 +133,7 @@ def test_a_body_that_does_not_say_how_long_it_is_streams_in(monkeypatch: pytest.
 
 
 def test_a_body_longer_than_it_says_is_too_large(monkeypatch: pytest.MonkeyPatch):
-    """The body is refused whatever length its header stated."""
+    """A body beyond the limit is refused, whatever length its header stated."""
     with pytest.raises(BodyTooLarge):
         read(received(monkeypatch, Js({"content-length": "3"}, [b"abcdef"])).read(5))
 
@@ -142,10 +146,10 @@ def test_a_broken_body_says_so(monkeypatch: pytest.MonkeyPatch, headers: dict[st
 
 
 class Stream:
-    """A stream as in workerd: a write is done when the reader has taken the piece.
+    """A stream as in workerd, where a write is done when the reader has taken the piece.
 
-    The reader takes the next piece when it has sent the last one to the client. `sent` is the text that the client
-    gets.
+    The reader takes the next piece once it has sent the piece before to the client. `sent` is the text that the client
+    has got.
     """
 
     def __init__(self, gone_after: int | None = None) -> None:
@@ -156,7 +160,7 @@ class Stream:
         self._gone_after = gone_after
 
     def new(self, *_options: object) -> "Stream":
-        """Act as the class, and as that of the response around it."""
+        """Act as the JavaScript class and as the response that it makes."""
         return self
 
     def getWriter(self) -> "Stream":  # noqa: N802 - JavaScript's name
@@ -206,7 +210,7 @@ def streamed(monkeypatch: pytest.MonkeyPatch, stream: Stream, parts: AsyncGenera
 
 
 async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
-    """Return two parts of an answer, which either complete it or do not."""
+    """Return the two parts of an answer, which is complete after them or breaks off."""
     yield "one"
     yield "the error"
     if not whole:
@@ -214,9 +218,9 @@ async def two_parts(*, whole: bool) -> AsyncGenerator[str]:
 
 
 def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: pytest.MonkeyPatch):
-    """An abort drops a part that the reader has taken but not sent.
+    """If an answer breaks off, its last part reaches the client first, although an abort drops what is not sent yet.
 
-    Earlier code dropped the event that gives the reason.
+    Earlier code lost the last event of a stream, which gives the reason for the break.
     """
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=False))
@@ -224,14 +228,14 @@ def test_the_last_part_arrives_before_the_connection_is_broken_off(monkeypatch: 
 
 
 def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
-    """The Worker simply closes the stream of a complete answer."""
+    """The stream of a complete answer is closed without an additional line feed."""
     stream = Stream()
     streamed(monkeypatch, stream, two_parts(whole=True))
     assert (stream.sent, stream.end) == ([b"one", b"the error"], "closed")
 
 
 def test_a_client_that_leaves_at_the_end_of_a_broken_answer_breaks_nothing(monkeypatch: pytest.MonkeyPatch):
-    """If the client has left, the line feed that protects the last part cannot be written any more."""
+    """If the client has left a broken answer, no error comes of the line feed that can no longer be written."""
     stream = Stream(gone_after=2)
     streamed(monkeypatch, stream, two_parts(whole=False))
     assert stream.end == "aborted"

@@ -1,9 +1,10 @@
-"""How much of the Worker an isolate's start imports, in exact counts that do not depend on the machine.
+"""How much of the Worker the start of an isolate imports, in counts that do not depend on the machine.
 
-If this test fails, a budget is exceeded, which is no bug. First ask which requests need the added code. Code that few
-requests need is imported on the first of them: docs/decisions/0033-what-is-imported-when.md says how, and which
-requests must not wait for it. If every isolate needs the addition, raise the bound to the present count, in the same
-commit, and give the reason in its message. `python -m bench imports` says how much time it costs.
+If this test fails, the code has exceeded a budget, which need not be a bug. If this test fails, find out first which
+requests need the added code. Code that few requests need is imported on the first of these:
+docs/decisions/0033-what-is-imported-when.md says how, and which requests must not wait for it. If every isolate needs
+the added code, raise the bound to the present count in the same commit, and give the reason in its message. `python -m
+bench imports` measures how much time the added code costs.
 """
 
 import ast
@@ -22,8 +23,8 @@ from tests.support import import_watch
 pytestmark = pytest.mark.slow  # processes
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# The bounds: the present counts plus a little. `syntax` is the compiled code in nodes of the syntax tree, because
-# bytecode differs between versions of Python.
+# The bounds, which are the present counts plus a little. `syntax` is the compiled code in nodes of the syntax tree,
+# because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
     "modules": 200,
     "syntax": 75_000,
@@ -31,21 +32,21 @@ MOST: Mapping[str, int] = {
     "named_tuples": 99,
     "models": 4,
 }
-# Imports within functions, by module. A submission, a poll of a task or a list, with a key that may read, needs none of
-# these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. More imports follow from
-# the table of the API: `catalogue` imports a group of calls on the first request for one of them, and `events` and
-# `observation` are such groups.
+# Imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that may
+# read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. The
+# table of the API causes further imports, since `catalogue` imports a group of calls on the first request for one of
+# them. `events` and `observation` are such groups.
 LATE = {
     "composition.py": {"inference.demo", "store.webhooks"},
     "http/tasks/events.py": {"http.follow.following"},
     "http/base/exchange.py": {"http.base.content"},
     "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
     "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run"},
-    # a task with a schema: its submission, and its result if that is large
+    # a task with a schema needs these for its submission, and for its result if that is large
     "http/tasks/output_fields.py": {"core.structured.joining", "core.structured.schema"},
     "http/tasks/large_answers.py": {"core.structured.refusals"},
     "inference/openai.py": {"inference.probing"},
-    "processing/run/call_recorder.py": {"core.structured.judging"},  # the run of a structured task
+    "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this
     "processing/run/output_forms.py": {"core.structured.schema"},
     "store/records/results.py": {
         *("core.structured.joining", "core.structured.reading"),
@@ -56,7 +57,7 @@ LATE = {
 
 
 def late_imports(module: Path) -> Iterator[str]:
-    """Return what functions of a module import from the Worker."""
+    """Return the Worker's modules that functions of this module import."""
     package = module.relative_to(SRC).parent.parts
     for function in ast.walk(ast.parse(module.read_text())):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -69,7 +70,7 @@ def late_imports(module: Path) -> Iterator[str]:
 
 
 def syntax(text: str) -> int:
-    """Count the syntax nodes of a source, without docstrings and comments.
+    """Count the nodes of a source's syntax tree, without docstrings and comments.
 
     The count is the same on every version of Python.
     """
@@ -77,11 +78,11 @@ def syntax(text: str) -> int:
     nodes = sum(not isinstance(node, ast.expr_context) for node in ast.walk(tree))
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = sum(isinstance(node, bodies) and ast.get_docstring(node) is not None for node in ast.walk(tree))
-    return nodes - 2 * docstrings  # a docstring is an expression and its constant
+    return nodes - 2 * docstrings  # a docstring is two nodes: an expression and its constant
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """Return what a new interpreter has of the Worker after it has imported `entry` from a folder."""
+    """Return how much of the Worker a new interpreter has after it has imported `entry` from this folder."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -92,27 +93,27 @@ def counted(folder: Path) -> dict[str, int]:
 
 
 def over(found: Mapping[str, int]) -> dict[str, tuple[int, int]]:
-    """Return each count above its bound, with the bound."""
+    """Return each count that exceeds its bound, with the bound."""
     return {name: (found[name], most) for name, most in MOST.items() if found[name] > most}
 
 
 def test_a_start_imports_no_more_than_every_isolate_needs():
-    """The counts are of modules, code, and classes that take long to make.
+    """The start of an isolate stays within the bounds of modules, code, and classes that take long to make.
 
-    The docstring of this module says what to do.
+    The docstring of this module says what to do if the test fails.
     """
     assert over(counted(SRC)) == {}
 
 
 def test_words_are_free():
-    """A docstring or a comment adds nothing to the counts, and each statement does."""
+    """A docstring or a comment adds nothing to the count of code, while each statement does."""
     bare = "def double(x: int) -> int:\n    return 2 * x\n"
     told = '"""A module."""\n\ndef double(x: int) -> int:\n    """Double it."""\n    # As one does.\n    return 2 * x\n'
     assert syntax(told) == syntax(bare) < syntax(f"{bare}x = 1\n")
 
 
 def test_an_import_of_v1_at_the_start_is_noticed(tmp_path: Path):
-    """Modules and code exceed their bounds, and so do the models of its requests."""
+    """If `entry` imported the endpoints of `/v1`, the counts of modules, code and models would exceed their bounds."""
     shutil.copytree(SRC, tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
     entry = tmp_path / "src" / "entry.py"
     entry.write_text(entry.read_text() + "\nimport src.http.responses.endpoints\n")
@@ -120,18 +121,24 @@ def test_an_import_of_v1_at_the_start_is_noticed(tmp_path: Path):
 
 
 def test_what_is_imported_late_is_seldom_needed():
-    """The first request that reaches an import within a function pays for it. Each such import is listed."""
+    """Each import within a function is listed in `LATE`.
+
+    The first request that reaches an import within a function pays for it.
+    """
     found = {str(path.relative_to(SRC)): set(late_imports(path)) for path in SRC.rglob("*.py")}
     assert {name: late for name, late in found.items() if late and name != "http/catalogue.py"} == LATE
 
 
 @pytest.mark.parametrize("group", catalogue.GROUPS, ids=lambda group: group.paths[0])
 def test_a_group_has_the_calls_of_its_paths(group: catalogue.PathGroup):
-    """A group has all calls of its paths and no others: a path that the table forgets would not exist in the API."""
+    """Each group of calls has exactly the calls of its paths in the table.
+
+    A path that the table lacks would not exist in the API.
+    """
     assert {endpoint.path for endpoint in group.load()} == set(group.paths)
 
 
 def test_a_path_is_in_one_group():
-    """A path is in one group, so a request imports one group, and `Allow` names every method of the path."""
+    """Each path is in one group, so a request imports one group, and `Allow` names all methods of the path."""
     paths = [path for group in catalogue.GROUPS for path in group.paths]
     assert len(set(paths)) == len(paths)

@@ -1,6 +1,6 @@
-"""The Worker leaves no timer in the runtime that cannot be cleared, and no task whose end is not awaited.
+"""The Worker's code makes no JavaScript timer that cannot be cleared, and no asyncio task whose end nobody awaits.
 
-Such a timer or task would call back an interpreter that has moved on: decision 0013.
+A forgotten timer or task would later call an interpreter that works for another invocation by then (decision 0013).
 """
 
 import ast
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# Tasks that one function cancels and another awaits, with the reason.
+# Tasks that one function cancels and another function awaits, each with the reason.
 AWAITED_ELSEWHERE = {
     ("objects/laned_caller.py", "abort", "made"): "`_make` waits for its call",
     ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",
@@ -28,7 +28,7 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def own(function: ast.AST) -> Iterator[ast.AST]:
-    """Return the nodes of a function without its inner functions."""
+    """Return the nodes of a function without those of its inner functions."""
     for child in ast.iter_child_nodes(function):
         yield child
         if not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -36,13 +36,16 @@ def own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def walked(function: ast.AST, variable: str) -> set[str]:
-    """Return the expressions that loops with this variable iterate over: for `made`, `out` of `for made in out`."""
+    """Return the expressions over which loops with this variable iterate.
+
+    For `made` this is `out` if the function has `for made in out`.
+    """
     loops = [node for node in own(function) if isinstance(node, ast.For | ast.comprehension)]
     return {ast.unparse(loop.iter) for loop in loops if ast.unparse(loop.target) == variable}
 
 
 def left_alone(text: str) -> list[tuple[str, str]]:
-    """Return the cancelled tasks that a function does not await afterwards: the function's name, and the task."""
+    """Return each cancelled task that its function does not await afterwards, with the function's name."""
     found = []
     for function in functions(ast.parse(text)):
         nodes = list(own(function))
@@ -50,7 +53,7 @@ def left_alone(text: str) -> list[tuple[str, str]]:
         for node in nodes:
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "cancel"):
                 continue
-            if any(one.value is node for one in awaits):  # the promise of a stream's reader is awaited where it is made
+            if any(one.value is node for one in awaits):  # the promise of a stream reader's `cancel` is awaited at once
                 continue
             receiver = ast.unparse(node.func.value)
             names = {receiver} | walked(function, receiver)
@@ -61,7 +64,7 @@ def left_alone(text: str) -> list[tuple[str, str]]:
 
 
 def dropped(text: str) -> list[str]:
-    """Return the tasks that are not stored, so that no code can await them and asyncio may collect them."""
+    """Return the calls that make an asyncio task without storing it, so that asyncio may collect the task."""
     return [
         ast.unparse(node.value)
         for node in ast.walk(ast.parse(text))
@@ -72,14 +75,14 @@ def dropped(text: str) -> list[str]:
 
 
 def sources() -> dict[str, str]:
-    """Return each module's text by its path."""
+    """Return the text of each module of the Worker, by its path."""
     return {str(path.relative_to(SRC)): path.read_text("utf-8") for path in sorted(SRC.rglob("*.py"))}
 
 
 def test_no_timer_of_javascript_that_nobody_can_clear():
-    """`AbortSignal.timeout` continues after its call has ended.
+    """The code does not use `AbortSignal.timeout`, whose timer goes on after its call has ended.
 
-    `AbortController` and our own timers end with their call.
+    `AbortController` and onceover's own timers end with their call.
     """
     for name, text in sources().items():
         called = {ast.unparse(node) for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Attribute)}
@@ -88,13 +91,13 @@ def test_no_timer_of_javascript_that_nobody_can_clear():
 
 
 def test_every_task_that_is_cancelled_is_awaited():
-    """A cancelled task is awaited later in the same function, or in another one that the list above names."""
+    """A cancelled task is awaited later in the same function, or in another one that this module names."""
     found = {(name, *one) for name, text in sources().items() for one in left_alone(text)}
     assert found == AWAITED_ELSEWHERE.keys()
 
 
 def test_every_task_is_kept():
-    """The code that makes a task keeps a reference to it."""
+    """All code that makes an asyncio task keeps a reference to the task."""
     assert {name: lines for name, text in sources().items() if (lines := dropped(text))} == {}
 
 
@@ -112,7 +115,10 @@ def test_every_task_is_kept():
     ],
 )
 def test_the_check_finds_what_it_is_for(body: str, found: list[str]):
-    """The check finds a task that is cancelled and left, or awaited only before. One awaited afterwards is not."""
+    """The test's check finds a task that is cancelled and not awaited, or awaited only before its cancellation.
+
+    The check accepts a task that is awaited after its cancellation.
+    """
     assert left_alone(f"async def f():\n    {body}") == [("f", one) for one in found]
     assert dropped("import asyncio\nasyncio.create_task(f())\nkept = asyncio.create_task(f())") == [
         "asyncio.create_task(f())"

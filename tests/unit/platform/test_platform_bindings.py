@@ -1,4 +1,4 @@
-"""Queues' and Durable Objects' bindings between JavaScript and Python. JavaScript is a fake."""
+"""The bindings of Queues and Durable Objects between JavaScript and Python. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ class JsError(Exception):
 
 
 class JsValue:
-    """An object or a list of JavaScript's."""
+    """A JavaScript object or list."""
 
     def __init__(self, value: object) -> None:
         self.value = value
@@ -63,12 +63,12 @@ def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def wrapped(binding: object) -> Any:
-    """Return the value in the form in which the SDK wraps it."""
+    """Return the value as the SDK wraps it."""
     return SimpleNamespace(_binding=binding)
 
 
 def bound(**env: object) -> Any:
-    """Return the bindings of an environment, wrapped by the SDK."""
+    """Return the bindings of an environment that the SDK has wrapped."""
     wrapper: Any = SimpleNamespace(_env=SimpleNamespace(DB=None, **env))
     return bindings(wrapper)
 
@@ -83,7 +83,7 @@ def wait(awaitable: Awaitable[Any]) -> Any:
 
 
 def test_a_message_is_sent_as_javascript_has_it():
-    """A message's body and options are JavaScript objects, so JavaScript references no Python object."""
+    """A message's body and options are sent as JavaScript objects, so that JavaScript holds no Python object."""
     sent: list[Any] = []
 
     async def send(*values: JsValue) -> None:
@@ -95,7 +95,7 @@ def test_a_message_is_sent_as_javascript_has_it():
 
 
 def test_a_delivery_is_read_once_and_answered():
-    """The content of a message is passed to Python; ack and retry go back."""
+    """A delivered message is read by Python once, and its `ack` or `retry` goes back to JavaScript."""
     ends: list[object] = []
     message = SimpleNamespace(
         id="m",
@@ -126,20 +126,20 @@ def test_a_delivery_is_read_once_and_answered():
     ],
 )
 def test_a_hostile_message_is_none_of_ours(body: object):
-    """Empty messages, other types, and nesting too deep to read are not taken for messages of ours."""
+    """A message that is empty, of another type, or nested too deeply does not count as a message of onceover."""
     message = SimpleNamespace(id="m", attempts=1, body=body)
     (read,) = delivered(wrapped(SimpleNamespace(queue=messages.QUEUE, messages=[message]))).messages
     assert messages.read(read.body) is None
 
 
 class JsObject:
-    """An object at the other end of RPC, which answers with the arguments of the call."""
+    """A Durable Object at the other end of RPC, which answers with the arguments of the call."""
 
     def __init__(self) -> None:
         self.names: list[str] = []
 
     def getByName(self, name: str) -> "JsObject":  # noqa: N802 - the platform's name
-        """Record the name of the object that the caller wants, and return the same stand-in."""
+        """Keep the name of the object that the caller wants, and return this stand-in."""
         self.names.append(name)
         return self
 
@@ -154,7 +154,10 @@ class JsObject:
 
 @pytest.mark.parametrize("value", ["a text", 7, 0.5, True, None, [{"output": None}], {"a": ["b"]}])
 def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
-    """Texts and numbers cross unchanged, lists and dictionaries as JavaScript's own, None as null."""
+    """RPC to an object passes texts and numbers unchanged, and None as null.
+
+    Lists and dictionaries become JavaScript's own.
+    """
     js = JsObject()
     stub = bound(AI_PROCESSOR=js).processors.getByName(TASK)
     assert wait(stub.infer(TASK, 1, value)) == value
@@ -162,7 +165,10 @@ def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
 
 
 def test_an_answer_crosses_as_one_text():
-    """The SDK would convert an answer value by value. In the simulation the answer is not converted."""
+    """An object's answer crosses to Python as one text, since the SDK would convert it value by value.
+
+    In the simulation an answer is Python's already and is not converted.
+    """
     outcomes = [{"output": "x", "lane": None}]
     env: Any = SimpleNamespace(_env=object())
     crossed: Any = answered(env, outcomes)
@@ -171,13 +177,13 @@ def test_an_answer_crosses_as_one_text():
 
 
 def test_what_an_object_throws_comes_through():
-    """An object's error arrives as the SDK's exception, since callers handle every exception."""
+    """An error of an object reaches its caller as the SDK's exception, and callers handle every exception."""
     with pytest.raises(JsError):
         wait(bound(BATCH_COORDINATOR=JsObject()).coordinators.getByName(TASK).refuse())
 
 
 class JsStorage:
-    """An object's storage: each write is done when its method returns."""
+    """A Durable Object's storage, in which a write is done when its method returns."""
 
     def __init__(self) -> None:
         self.values: dict[str, object] = {}
@@ -209,9 +215,9 @@ class JsStorage:
 
 
 def test_writes_with_no_await_between_them_are_under_way_together():
-    """The platform commits them together.
+    """Two writes to an object's storage without an await between them are committed together by the platform.
 
-    If a method awaited something before its write, the writes would not be atomic.
+    A storage method therefore awaits nothing before its write, or the writes would not be atomic.
     """
     js = JsStorage()
     storage = storage_of(SimpleNamespace(storage=wrapped(js)))
@@ -231,7 +237,7 @@ def test_writes_with_no_await_between_them_are_under_way_together():
 
 
 def test_rows_of_an_objects_own_database_come_over_together():
-    """All rows of an object's own database are passed together, however many there are."""
+    """All rows of a query to an object's own database cross to Python together, however many there are."""
     js = JsStorage()
     rows = storage_of(SimpleNamespace(storage=wrapped(js))).sql.exec("SELECT lane FROM out WHERE lane < ?", 3).toArray()
     assert rows == [{"lane": 1}, {"lane": 2}]
@@ -239,7 +245,7 @@ def test_rows_of_an_objects_own_database_come_over_together():
 
 
 def test_what_is_not_bound_is_none():
-    """Each binding except the database may be missing."""
+    """Each binding except the database may be missing, and is then None."""
     nothing: Any = SimpleNamespace(_env=SimpleNamespace())
     with pytest.raises(AttributeError):
         bindings(nothing)
@@ -248,7 +254,7 @@ def test_what_is_not_bound_is_none():
 
 
 def test_what_the_simulation_binds_is_used_as_it_is():
-    """The simulation's bindings have no wrapper."""
+    """The simulator's bindings are used without a wrapper."""
     given: Any = object()
     env: Any = SimpleNamespace(DB=given, AI_QUEUE=given, AI_PROCESSOR=given, BATCH_COORDINATOR=given)
     found = bindings(env)

@@ -1,4 +1,4 @@
-"""The stubs of the SDK do not promise what the installed SDK lacks."""
+"""The type stubs of the SDK declare nothing that the installed SDK lacks."""
 
 import ast
 from pathlib import Path
@@ -12,7 +12,7 @@ type Callables = dict[str, ast.FunctionDef | ast.AsyncFunctionDef]
 
 
 def callables(tree: ast.Module) -> Callables:
-    """Return a module's functions and its classes' methods, by qualified name."""
+    """Return a module's functions, and the methods of its classes, by qualified name."""
     found: Callables = {}
     for node in tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -30,12 +30,12 @@ INSTALLED = {
     for module in ("entrypoints", "fetch", "request", "response")
     for name, node in callables(ast.parse((SDK / f"{module}.py").read_text())).items()
 }
-# These members get their types from Pyodide's own response, or add to it.
+# Pyodide's own response defines these members, and the stub only gives or completes their types.
 INHERITED = {"Response.json"}
 
 
 def test_the_sdk_exports_each_name_of_the_stub():
-    """Classes and functions of the stub are in the SDK's `__all__`."""
+    """Each class and function of the stub is in the `__all__` of the installed SDK."""
     exports = ast.parse((SDK / "__init__.py").read_text())
     names = next(
         ast.literal_eval(node.value)
@@ -48,7 +48,10 @@ def test_the_sdk_exports_each_name_of_the_stub():
 
 @pytest.mark.parametrize("name", sorted(set(STUBBED) - INHERITED))
 def test_the_stub_has_the_parameters_of_the_sdk(name: str):
-    """Each method and function has the SDK's parameters in order, up to those that the stub names, and its `async`."""
+    """Each function and method of the stub has the first parameters of the SDK's, in the same order.
+
+    A function of the stub is `async` exactly if the SDK's function is.
+    """
     stubbed, installed = STUBBED[name], INSTALLED[name]
     assert type(stubbed) is type(installed)
     parameters = [argument.arg for argument in stubbed.args.args]

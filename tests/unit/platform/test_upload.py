@@ -1,6 +1,6 @@
-"""What the Worker's modules do when they are imported: the platform imports them once, before it takes a snapshot.
+"""What the Worker's modules do at import, which the platform runs once before it takes a snapshot.
 
-`tests/runtime/test_upload.py` imports them in production's interpreter; this module imports them in the test's own, and
+`tests/runtime/test_upload.py` imports the modules in production's interpreter; this module imports them in its own, and
 checks their text.
 """
 
@@ -22,10 +22,10 @@ pytestmark = pytest.mark.slow  # processes
 ROOT = Path(__file__).resolve().parents[3]
 SRC = ROOT / "src"
 MODULES = sorted(str(path.relative_to(SRC)) for path in SRC.rglob("*.py"))
-# The base classes of a Worker's exports must exist when its classes are made.
+# The import needs the base classes of the Worker's exports, because it makes the subclasses.
 BASES = {"workers.WorkerEntrypoint", "workers.DurableObject"}
 OF_THE_RUNTIME = {"js", "pyodide", "pyodide_js", "workers", "_pyodide"}
-# Calls that are forbidden at import: a clock stands still then or shows the time of the upload, and randomness is
+# Calls that are forbidden at import, when a clock stands still or shows the time of the upload, and randomness is
 # refused.
 REFUSED = {
     *("time", "random", "secrets", "uuid", "threading", "socket", "subprocess", "tempfile"),
@@ -38,7 +38,10 @@ REFUSED = {
 
 
 def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
-    """Return the nodes that an import executes: all except bodies of functions and code only for type checkers."""
+    """Return the nodes of a module that its import executes.
+
+    An import executes all nodes except the bodies of functions, and code only for type checkers.
+    """
     yield node
     for name, value in ast.iter_fields(node):
         if name == "body" and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
@@ -53,7 +56,7 @@ def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(node: ast.AST) -> dict[str, str]:
-    """Return the names that an import statement binds, and what each name means."""
+    """Return the names that an import statement binds, each with what it stands for."""
     if isinstance(node, ast.Import):
         return {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
     if isinstance(node, ast.ImportFrom) and node.level == 0:
@@ -62,13 +65,13 @@ def imported(node: ast.AST) -> dict[str, str]:
 
 
 def of_the_runtime(text: str) -> set[str]:
-    """Return what a module imports from the Workers runtime at import."""
+    """Return what a module imports from the Workers runtime when it is itself imported."""
     names = [name for node in run_at_import(ast.parse(text)) for name in imported(node).values()]
     return {name for name in names if name.split(".")[0] in OF_THE_RUNTIME}
 
 
 def refused_calls(text: str) -> list[str]:
-    """Return the forbidden calls that a module makes at import."""
+    """Return the forbidden calls that a module makes when it is imported."""
     nodes = list(run_at_import(ast.parse(text)))
     names = {"open": "builtins.open"}
     for node in nodes:
@@ -84,16 +87,19 @@ def refused_calls(text: str) -> list[str]:
 
 
 def test_only_base_classes_come_from_the_runtime_at_import():
-    """`js`, `pyodide` and the SDK's functions are imported where they are used, and the base classes at the top."""
+    """At import the Worker's modules take only the base classes from the Workers runtime.
+
+    `js`, `pyodide` and the SDK's functions are imported where they are used.
+    """
     found = {name: of_the_runtime((SRC / name).read_text()) for name in MODULES}
     assert {name: wanted for name, wanted in found.items() if not wanted <= BASES} == {}
     assert set().union(*found.values()) == BASES
 
 
 def test_no_module_asks_for_time_or_randomness_at_import():
-    """At import no module uses time, randomness, a thread, a file, or anything of asyncio.
+    """At import no module uses the time, randomness, a thread, a file or asyncio.
 
-    Objects of asyncio would belong to the loop of that moment.
+    An object of asyncio that is made at import would belong to the event loop of that moment.
     """
     assert {name: calls for name in MODULES if (calls := refused_calls((SRC / name).read_text()))} == {}
 
@@ -116,12 +122,15 @@ def test_no_module_asks_for_time_or_randomness_at_import():
     ],
 )
 def test_the_check_of_the_text_finds_what_it_is_for(text: str, calls: list[str]):
-    """The check finds calls at the top, in class bodies, defaults, decorators and comprehensions, but no later ones."""
+    """The check finds each forbidden call that an import executes, and no call that runs later.
+
+    An import executes the top of a module, class bodies, defaults, decorators and comprehensions.
+    """
     assert refused_calls(text) == calls
 
 
 def test_what_only_a_type_checker_imports_does_not_count():
-    """An import under TYPE_CHECKING does not count, but an import in the other branch does."""
+    """An import under `if TYPE_CHECKING` does not count, but one in its `else` does."""
     guarded = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import js\n"
     assert of_the_runtime(guarded) == set()
     assert of_the_runtime(guarded + "else:\n    import workers\n") == {"workers"}
@@ -132,7 +141,7 @@ def test_what_only_a_type_checker_imports_does_not_count():
 
 @cache
 def watched() -> dict[str, Any]:
-    """Return what a new CPython sees while it imports `entry`, with an SDK that has only the two base classes."""
+    """Return what a new CPython sees while it imports `entry` with an SDK that has only the two base classes."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(SRC)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -144,7 +153,7 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
     return [item for item in seen if item[1] == "entry" or item[1].startswith("src.")]
 
 
-# Modules that are imported on the first request that needs them.
+# Modules that `entry` does not import, since the first request that needs one imports it.
 LATER = (
     "core/response_events",
     "core/structured/",
@@ -181,7 +190,7 @@ LATER = (
 
 
 def test_entry_imports_without_javascript_time_or_randomness():
-    """Nearly the whole Worker is imported, and none of its modules reads a clock.
+    """`entry` imports nearly the whole Worker, without JavaScript, and no module reads a clock.
 
     Only `random` itself uses randomness.
     """
@@ -194,13 +203,13 @@ def test_entry_imports_without_javascript_time_or_randomness():
 
 
 def test_the_import_leaves_nothing_open():
-    """No file, no socket, no thread, and no lock, queue or task of an event loop stays open."""
+    """After the import of `entry` no file, socket or thread is open, and no lock, queue or task of asyncio exists."""
     report = watched()
     assert (report["streams"], report["threads"], report["bound"]) == ([], [], [])
 
 
 def test_the_watch_sees_what_it_is_for(tmp_path: Path):
-    """The watch finds each kind of fault in an `entry` that has it."""
+    """The watched import notices each kind of fault in an `entry` that has it."""
     (tmp_path / "entry.py").write_text(
         "import asyncio, datetime, gc, os, random, threading, time\n"
         "A = os.urandom(1), time.time(), datetime.datetime.now(), random.Random()\n"

@@ -1,6 +1,6 @@
-"""Waits end under the hosted clock, on either loop.
+"""Waits end under the hosted clock, with Pyodide's event loop and with onceover's timers.
 
-The hosted clock moves only in timers, and may be a little short.
+The hosted clock moves only when timers fire, and may be a little short of a timer's time.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from tests.support import api_bench, worker_bench
 from tests.support.hosted_loop import HAIR_SECONDS, HostedLoop
 from tests.support.worker_bench import Script, WorkerBench
 
-# These times are no whole milliseconds, like the moments from `?wait=1.2342` and measured times.
+# These times are no whole milliseconds, like those of `?wait=1.2342` and of measurements.
 ODD = (1.2342, 0.0017, 0.9999999, 2.0501, 0.00031)
 LATE = 0.006
 
@@ -30,7 +30,7 @@ LoopMaker = Callable[..., HostedLoop]
 
 @pytest.fixture(params=["stock", "stock, a hair early", "ours", "ours, a hair early"])
 def make_loop(request: pytest.FixtureRequest) -> LoopMaker:
-    """Make loops of each kind. They stop code that takes more steps than any of these tests needs."""
+    """Make event loops of each kind, which stop code that takes more steps than any of these tests needs."""
     stock, hair_seconds = request.param.startswith("stock"), HAIR_SECONDS if "hair" in request.param else 0.0
     return lambda **_options: HostedLoop(stock=stock, hair_seconds=hair_seconds)  # type: ignore[abstract]
 
@@ -44,7 +44,7 @@ def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
 
 
 def calls_of(*seconds: float) -> CallGroups:
-    """Return calls of these durations, in the order of their starts."""
+    """Start calls that take these times, in this order."""
     model = Script()
     model.seconds = lambda number: seconds[number - 1]
     return CallGroups(LocalCaller(model, 6), lambda _key: ModelCall("", "", ""), 100.0)
@@ -53,7 +53,7 @@ def calls_of(*seconds: float) -> CallGroups:
 @pytest.mark.parametrize("seconds", ODD)
 @pytest.mark.parametrize("waits_with", ["nothing", "a hint", "calls out"])
 def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: float, waits_with: str):
-    """A run waits for a moment and continues once the clock shows it: each wait moves the clock."""
+    """A run that waits for a moment goes on once the clock shows it, since each wait moves the clock."""
 
     async def wait() -> None:
         calls, until = calls_of(50.0), clock.now() + seconds
@@ -68,9 +68,9 @@ def test_a_run_comes_to_the_moment_that_it_waits_for(loop: HostedLoop, seconds: 
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, seconds: float):
-    """In this test one of two calls has ended.
+    """In this test one of two calls has ended, and the other takes long.
 
-    After a fifth of the ended call's time the run records this call without the other.
+    The run waits for the other call for a fifth of the ended call's time, and then records the ended call alone.
     """
 
     async def wait() -> int:
@@ -84,9 +84,9 @@ def test_calls_wait_for_company_no_longer_than_they_may(loop: HostedLoop, second
 
 @pytest.mark.parametrize("seconds", ODD)
 def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, seconds: float):
-    """Without a notice the object holds callers for `seconds`.
+    """Without a notice an object holds a caller for the `seconds` that the caller asked for.
 
-    After a write the object holds waiting callers only for the time in which another write may come.
+    After a write an object holds a caller only until its quiet time is over.
     """
     audience = Audience(lambda: True)
     assert loop.run_until_complete(audience.hear(Mark(1, 1), 0.0, seconds)) is False
@@ -101,7 +101,7 @@ def test_an_object_holds_its_callers_as_long_as_they_ask(loop: HostedLoop, secon
 def test_a_request_waits_as_long_as_it_asks(
     make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch, near: str, seconds: float
 ):
-    """A request with `?wait=` of an odd time ends on time, whatever source of notices it uses."""
+    """A request with an odd `wait`, such as 1.2342, is answered on time, whatever its source of notices is."""
     monkeypatch.setattr(api_bench, "Loop", make_loop)
     scene = Scene(near, seconds=60.0)
     assert scene.wait((0.0, scene.work), seconds=round(seconds, 4))["status"] in {"pending", "processing"}
@@ -110,7 +110,7 @@ def test_a_request_waits_as_long_as_it_asks(
 
 
 def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
-    """The moment of the next comment may come during a read or between reads."""
+    """A stream sends its comments on time, whether their moment comes during a read or between reads."""
     monkeypatch.setattr(api_bench, "Loop", make_loop)
     scene = Scene("nobody", seconds=60.0)
     scene.bench.pass_seconds(0.0013)
@@ -121,7 +121,10 @@ def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.Mon
 
 
 def test_a_task_of_odd_calls_ends(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
-    """A whole run over calls of odd times ends. The run waits for other calls, for turns to write, and for retries."""
+    """A task whose calls take odd times ends.
+
+    The task's run waits for other calls, for turns to write, and for retries.
+    """
     monkeypatch.setattr(worker_bench, "Loop", make_loop)
     bench = WorkerBench()
     bench.model.seconds = lambda number: ODD[number % len(ODD)] + 0.00021 * number

@@ -1,4 +1,4 @@
-"""Deliveries: one for each end and each subscribed endpoint, sent until it is accepted, by one sender at a time."""
+"""Webhook deliveries: one for each end of a task and each subscribed endpoint, sent until the receiver accepts it."""
 
 import asyncio
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ DAY = 86_400
 
 @pytest.fixture
 def bench() -> Iterator[DeliveryBench]:
-    """Make a deployment with one endpoint for all events."""
+    """Make a deployment with one webhook endpoint for all events."""
     made = DeliveryBench()
     made.add_endpoint()
     yield made
@@ -50,9 +50,9 @@ def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
 
 
 def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
-    """One signed message, sent by the host that ends the task, names the task.
+    """The host that ends a task sends its delivery at once, as one signed message that names the task.
 
-    No sweep is needed, and no sweep sends the message again.
+    No sweep sends this message again.
     """
     bench.submit()
     bench.finish()
@@ -68,7 +68,10 @@ def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
 
 
 def test_messages_are_signed_for_the_time_of_the_database(bench: DeliveryBench):
-    """The timestamp is the database's, whatever the isolate's clock shows. During a rotation both secrets sign."""
+    """A message's timestamp is by the database's clock, whatever the isolate's clock shows.
+
+    During a rotation a message is signed with both secrets.
+    """
     key = bench.add_endpoint(2)
     first = bench.do(bench.endpoints.find(key))
     bench.do(bench.endpoints.rotate(first, keep_old=True))
@@ -151,7 +154,10 @@ ENDS = {
 @pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("response", [False, True], ids=["native", "v1"])
 def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, response: bool):
-    """Each statement that ends a task is followed by the outbox. The event says which API the task came through."""
+    """Each statement that ends a task is followed by the one that writes the task's deliveries.
+
+    A delivery's event says through which API the task came.
+    """
     end, native, compatible = ENDS[name]
     bench.submit(response=response, deadline_ms=DAY * 1000 - 1000)
     assert bench.rows() == []
@@ -164,7 +170,10 @@ def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, respo
 
 
 def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
-    """An endpoint costs two rows by D1's count, from the claim to the delivery's end; without one it is none."""
+    """By D1's count a delivery costs two rows, from the task's claim to the delivery's end.
+
+    A tenant without a webhook endpoint pays no row.
+    """
     spent = []
     for endpoints in (0, 1, 3):
         bench = DeliveryBench()
@@ -185,7 +194,10 @@ def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
 
 
 def test_only_what_an_endpoint_subscribes_to_is_written():
-    """An endpoint gets deliveries by event and by tenant, and none for ends a minute before it existed."""
+    """An endpoint gets deliveries only for its own tenant and its subscribed events.
+
+    An endpoint gets no deliveries for tasks that ended a minute before it existed.
+    """
     bench = DeliveryBench()
     bench.submit(task_key(1))
     bench.finish(task_key(1))
@@ -201,7 +213,7 @@ def test_only_what_an_endpoint_subscribes_to_is_written():
 
 
 def test_an_end_that_did_not_happen_leaves_nothing(bench: DeliveryBench):
-    """A write of a worker that lost its claim, or of an earlier generation, ends no task."""
+    """A worker that lost its claim, or has an earlier generation, ends no task, so no delivery is written."""
     bench.submit()
     claim = _claim(bench)
     bench.do(asyncio.sleep(1000))
@@ -214,7 +226,7 @@ def test_an_end_that_did_not_happen_leaves_nothing(bench: DeliveryBench):
 
 
 def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
-    """If an end is written again after a lost answer, there is one delivery, even if it was made in between."""
+    """If a task's end is written again after a lost answer, there is one delivery, even if it was sent in between."""
     bench.submit()
     claim = _claim(bench)
     for status in (500, 200):
@@ -227,7 +239,7 @@ def test_an_end_that_lands_twice_is_told_once(bench: DeliveryBench):
 
 
 def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBench):
-    """A second end after a retry is another end, with another id."""
+    """If a task is put back and ends again, this end has a delivery of its own with another id."""
     bench.submit()
     _fail(bench)
     bench.do(bench.store.retry(TASK, 0))
@@ -239,7 +251,7 @@ def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBen
 
 
 def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
-    """For a minute after the end only the invocation that ended the task sends. Then a sweep does."""
+    """For a minute after a task's end only the invocation that ended it sends the delivery; after it a sweep does."""
     bench.submit()
     bench.finish(sends=False)
     bench.sweep(30)
@@ -250,7 +262,7 @@ def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
 
 
 def test_of_two_sweeps_one_sends(bench: DeliveryBench):
-    """If two sweeps find a delivery due, the fence lets only one claim it."""
+    """If two sweeps find the same delivery, its fence lets only one of them send it."""
     bench.submit()
     bench.finish(sends=False)
     bench.do(asyncio.sleep(61))
@@ -263,7 +275,7 @@ def test_of_two_sweeps_one_sends(bench: DeliveryBench):
 
 
 def test_a_record_under_an_older_fence_changes_nothing(bench: DeliveryBench):
-    """A sender that stood still for over a minute changes nothing: the next sender's record stays."""
+    """If a sender stands still for over a minute, its record of the attempt does not replace the next sender's."""
     bench.submit()
     bench.finish(sends=False)
     stale = bench.store
@@ -291,7 +303,10 @@ FAILING: dict[AttemptFailure, Any] = {
 
 @pytest.mark.parametrize("failure", FAILING)
 def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryBench, failure: AttemptFailure):
-    """A message is repeated under the same id until it is accepted. No redirect is followed."""
+    """If a receiver fails, the message is sent again under the same id, until it is accepted.
+
+    No redirect is followed.
+    """
     bench.courier.receiver = lambda _message: FAILING[failure]
     bench.submit()
     bench.finish()
@@ -308,7 +323,7 @@ def test_a_receiver_that_fails_is_asked_again_under_the_same_id(bench: DeliveryB
 
 
 def test_retry_after_is_obeyed(bench: DeliveryBench):
-    """The receiver gets none of its deliveries for as long as it asks."""
+    """After a receiver's `Retry-After` none of its deliveries is sent before this time."""
     bench.courier.receiver = lambda _message: (429, {"retry-after": "600"})
     bench.submit()
     bench.finish()
@@ -329,7 +344,10 @@ def test_retry_after_is_obeyed(bench: DeliveryBench):
 
 
 def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that(bench: DeliveryBench):
-    """Each rotation may keep the one secret that it replaces, so the first secret does not sign any more."""
+    """After a rotation the secret that it replaced may still sign, and no older one.
+
+    After two rotations the first secret signs no more.
+    """
     key = bench.add_endpoint()
     for _ in range(3):
         endpoint = bench.do(bench.endpoints.find(key))
@@ -345,7 +363,7 @@ def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that
 
 @pytest.mark.parametrize("off", [-0.001, 0.0, 0.001])
 def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
-    """A sender whose attempt might end after the minute leaves the delivery to the sweep."""
+    """A sender whose attempt might last longer than its minute leaves the delivery to the sweep."""
     bench.add_endpoint()
     bench.submit()
     bench.finish(sends=False)
@@ -369,7 +387,7 @@ def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
 
 
 def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
-    """410 ends the endpoint's deliveries, waiting ones included, and nothing is written for it any more."""
+    """If a receiver answers 410, its endpoint's deliveries end, waiting ones too, and no further ones are written."""
     bench.courier.receiver = lambda _message: 500
     bench.submit()
     bench.finish()
@@ -385,7 +403,7 @@ def test_a_receiver_that_is_gone_is_disabled(bench: DeliveryBench):
 
 
 def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBench):
-    """A receiver that never answers gets about ten attempts, the last one after a day."""
+    """A delivery to a receiver that never answers has about ten attempts, the last one after a day."""
     bench.courier.receiver = lambda _message: 500
     bench.submit()
     bench.finish()
@@ -399,9 +417,10 @@ def test_a_receiver_that_never_answers_is_given_up_after_a_day(bench: DeliveryBe
 
 
 def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench):
-    """After five failures in a row the endpoint rests, longer each time: 40 messages of a day for 30 deliveries.
+    """After five failures in a row an endpoint is paused, longer each time.
 
-    A healthy endpoint beside it gets all messages at once.
+    Thirty deliveries to a dead endpoint take at most 40 messages in a day. If one endpoint of a tenant is dead, the
+    tenant's other endpoint still gets all its messages at once.
     """
     healthy = bench.add_endpoint(2, url="https://other.example.com/")
     bench.courier.receiver = lambda message: 500 if message.url == URL else 200
@@ -422,7 +441,10 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 
 
 def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
-    """At most five attempts are out at a time, each for at most 15 s. The other deliveries wait for the sweep."""
+    """If a receiver hangs, at most five attempts are out at a time, each for at most 15 s.
+
+    Deliveries beyond these five attempts are left to the sweep.
+    """
     bench.courier.seconds = 14.0
     for number in range(12):
         bench.submit(task_key(number))
@@ -437,7 +459,7 @@ def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
 
 
 def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
-    """The rules apply at delivery, too: a URL that was allowed or written before is checked again."""
+    """Each attempt checks the endpoint's URL again, since the rules may have changed after it was registered."""
     bench.database.rows("UPDATE webhook_endpoints SET url = 'https://169.254.169.254/'")
     bench.submit()
     bench.finish()
@@ -446,7 +468,10 @@ def test_a_url_that_is_no_longer_allowed_is_not_asked(bench: DeliveryBench):
 
 
 def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
-    """The endpoint's deliveries end with it. The task's others continue."""
+    """When an endpoint is deleted, its deliveries end and none is sent.
+
+    Deliveries of the same task to other endpoints continue.
+    """
     other = bench.add_endpoint(2)
     bench.courier.receiver = lambda _message: 500
     bench.submit()
@@ -461,7 +486,7 @@ def test_nothing_is_sent_to_an_endpoint_that_is_deleted(bench: DeliveryBench):
 
 
 def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench):
-    """A task's deliveries are deleted with it, in any state."""
+    """Erasing a task deletes its deliveries, in any state."""
     bench.submit()
     bench.finish(sends=False)
     bench.do(bench.store.erase(TASK))
@@ -470,7 +495,7 @@ def test_a_task_that_is_erased_before_its_delivery_has_none(bench: DeliveryBench
 
 
 def test_without_a_key_nothing_is_sent_and_nothing_is_lost():
-    """The deliveries wait for WEBHOOK_KEY, a day at most."""
+    """Without WEBHOOK_KEY deliveries are not sent and wait for the key, for a day at most."""
     bench = DeliveryBench(webhook_key=None)
     bench.add_endpoint()
     bench.submit()
@@ -484,7 +509,7 @@ def test_without_a_key_nothing_is_sent_and_nothing_is_lost():
 
 
 def test_the_free_plans_allowance_is_kept(bench: DeliveryBench):
-    """With many deliveries at once, each sweep sends what it can record, and no invocation exceeds its limits."""
+    """With many due deliveries each sweep on the free plan sends as many as it can record, within its limits."""
     bench.settings = replace(bench.settings, plan="free")
     for number in range(2, 10):
         bench.add_endpoint(number)

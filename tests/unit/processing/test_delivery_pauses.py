@@ -1,6 +1,6 @@
-"""Endpoints that fail, are paused and come back.
+"""Webhook endpoints that fail, are paused, and work again.
 
-Neither failing endpoints nor a large backlog may harm other endpoints.
+Neither a failing endpoint nor one with many due deliveries may delay other endpoints.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ def _endpoint(bench: DeliveryBench, key: EndpointKey) -> WebhookEndpoint:
 
 
 def _write(bench: DeliveryBench, key: EndpointKey, numbers: range, *, state: int = 1, age_ms: int = 120_000) -> None:
-    """Write due deliveries, as if their tasks had ended a while ago."""
+    """Write due deliveries to an endpoint, as if their tasks had ended a while ago."""
     then, tenant = bench.database.now_ms() - age_ms, key.partition(":")[0]
     for number in numbers:
         bench.database.rows(
@@ -54,7 +54,7 @@ def _outcomes(bench: DeliveryBench, key: EndpointKey) -> list[str | None]:
 
 
 def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
-    """Let tasks end at the same time, each in an invocation of its own that sends its delivery."""
+    """Let tasks end at the same time, each in its own invocation, which sends the task's delivery."""
     keys = [bench.submit(task_key(number)) for number in numbers]
 
     async def run() -> None:
@@ -66,7 +66,7 @@ def _end_together(bench: DeliveryBench, numbers: range) -> list[TaskKey]:
 
 
 def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
-    """A receiver that was away for a moment gets no pause: the next sweep sends it everything."""
+    """Attempts that fail together count as one failure, so the endpoint is not paused, and the next sweep sends all."""
     key = bench.add_endpoint()
     bench.courier.receiver, bench.courier.seconds = lambda _message: 503, 0.2
     _end_together(bench, range(20))
@@ -79,16 +79,16 @@ def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
 
 
 def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, asked_ms: int = 0) -> None:
-    """Record an attempt that began at a given time."""
+    """Record an attempt that began at this time, with this failure or none."""
     (row,) = bench.deliveries()
     taken = bench.do(bench.store.redeliver(row))
     bench.do(bench.store.record([AttemptResult(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]))
 
 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
-    """A late success resets the failures, and a late failure does not count.
+    """An attempt that began before a pause does not change the pause: a failure does not count.
 
-    A success that began in the pause ends the pause.
+    A success of an attempt from before the pause only sets the failures to 0.
     """
     key = bench.add_endpoint()
     bench.submit()
@@ -111,7 +111,10 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
 
 
 def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
-    """A dead endpoint's tenant comes first, is paused, and has more unsent deliveries than a sweep reads."""
+    """A paused endpoint with more unsent deliveries than a sweep reads delays no other endpoint.
+
+    In this test the paused endpoint's tenant comes before the others.
+    """
     dead, other = bench.add_endpoint(tenant="a"), bench.add_endpoint(tenant="z", url=OTHER_URL)
     beside = bench.add_endpoint(2, tenant="a", url=OTHER_URL)
     _write(bench, dead, range(limits.DELIVERIES_WALK_MOST + 100))
@@ -129,8 +132,7 @@ def test_a_dead_endpoint_does_not_hold_up_other_tenants(bench: DeliveryBench):
 
 
 def test_after_a_rest_one_message_asks(bench: DeliveryBench):
-    """After a pause of the endpoint, tasks that end leave their deliveries to the sweep, and the sweep sends one
-    delivery."""
+    """After an endpoint's pause the sweep sends one delivery, and tasks that end send none of their own."""
     key = bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET failures = ?", limits.BREAKER_FAILURES)
     for number in range(5):
@@ -144,7 +146,10 @@ def test_after_a_rest_one_message_asks(bench: DeliveryBench):
 
 
 def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: DeliveryBench):
-    """One failure with `Retry-After` is enough: a sweep postpones the delivery until then, and says so."""
+    """If a receiver has asked for a pause with `Retry-After`, a sweep puts its unsent deliveries off until then.
+
+    One failure with `Retry-After` is enough to put an endpoint's deliveries off.
+    """
     key = bench.add_endpoint()
     _write(bench, key, range(1))
     until = bench.database.now_ms() + 600_000
@@ -157,9 +162,9 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 
 
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
-    """Expired deliveries do not reduce how many other deliveries a sweep sends.
+    """Deliveries that are older than a day do not reduce how many other deliveries a sweep sends.
 
-    A sweep ends more expired deliveries than it sends deliveries.
+    A sweep may end more such deliveries than it may send.
     """
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)
@@ -174,7 +179,7 @@ def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
 
 
 def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
-    """A clock half a minute back between a registration and a later end loses no delivery."""
+    """If the database's clock goes back half a minute after a registration, a task's end is still delivered."""
     bench.add_endpoint()
     bench.database.rows("UPDATE webhook_endpoints SET created_at = created_at + 30000")
     bench.submit()
@@ -183,7 +188,10 @@ def test_a_step_back_of_the_databases_clock_loses_no_end(bench: DeliveryBench):
 
 
 def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
-    """After five failures the next wait is an hour. After a failed redelivery the next wait is five seconds."""
+    """After five failed attempts of a delivery the next wait is an hour.
+
+    After a failed redelivery the waits begin anew, at five seconds.
+    """
     bench.add_endpoint()
     bench.courier.receiver = lambda _message: 500
     bench.submit()
@@ -207,7 +215,7 @@ def test_a_redelivery_begins_its_waits_anew(bench: DeliveryBench):
 
 
 def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch):
-    """If a concurrent sweep spends the rest of the allowance, the attempts are still recorded, within the limits."""
+    """Attempts are recorded even if the sweep beside them spends all that it may of the invocation's allowance."""
     monkeypatch.setattr(limits, "RUN_LEAST", 1)
     bench.settings = replace(bench.settings, plan="free")
     key = bench.add_endpoint()
@@ -229,7 +237,7 @@ def test_a_record_has_its_share_of_the_allowance(bench: DeliveryBench, monkeypat
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 2), (6, 5), (9, 5)])
 def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
-    """Each message takes one of the invocation's remaining calls, and the record takes one."""
+    """The invocation that ends a task sends as many deliveries as its remaining calls suffice to send and record."""
     for number in range(5):
         bench.add_endpoint(number)
     bench.submit()
@@ -243,9 +251,9 @@ def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
 def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
-    """The sweep first sends the deliveries of tasks that it ended itself, in two calls.
+    """A sweep first sends the deliveries of tasks that it has ended itself, which it need not claim.
 
-    The other deliveries cost one more call together, if one is left.
+    Claiming the other due deliveries takes one more call, if one is left.
     """
     _write(bench, bench.add_endpoint(), range(2))
     due = bench.do(bench.store.due(9)).deliveries
@@ -261,7 +269,7 @@ def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryB
 
 @pytest.mark.parametrize(("left", "sent"), [(2, 0), (3, 1), (4, 2), (7, 5), (9, 5)])
 def test_a_sweep_sends_as_many_as_it_can_record(bench: DeliveryBench, left: int, sent: int):
-    """A sweep must also claim these deliveries."""
+    """A sweep sends only as many due deliveries as its remaining calls suffice to claim, send and record."""
     _write(bench, bench.add_endpoint(), range(5))
     due = bench.do(bench.store.due(9)).deliveries
     worker = bench.worker()
@@ -279,7 +287,10 @@ async def _begin(worker: Worker, due: Sequence[DueDelivery] = ()) -> None:
 def test_a_large_backlog_ends_a_part_at_a_time(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch, *, disabled: bool
 ):
-    """Deleting an endpoint ends a number of its deliveries, and sweeps end the others. None of them is sent."""
+    """The deletion of an endpoint ends a limited number of its deliveries, and sweeps end the others.
+
+    No delivery of the endpoint is sent.
+    """
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 3)
     key, same_tenant = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(10))
@@ -304,7 +315,7 @@ def test_a_large_backlog_ends_a_part_at_a_time(
 def test_what_is_left_of_an_endpoint_that_has_gone_is_not_taken_on(
     bench: DeliveryBench, monkeypatch: pytest.MonkeyPatch
 ):
-    """The endpoint was deleted after the sweep had read it, and its backlog is not ended at once."""
+    """If an endpoint is deleted after a sweep has read its deliveries, the sweep does not claim them."""
     key, other = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(1))
     _write(bench, other, range(1))

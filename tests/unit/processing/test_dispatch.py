@@ -17,7 +17,7 @@ from src.processing.log import Log
 
 
 class Taking:
-    """A route that takes a task after `seconds`."""
+    """A route that takes a task after `seconds` seconds."""
 
     def __init__(self, route: Route, seconds: float) -> None:
         self.route = route
@@ -49,7 +49,7 @@ def loop() -> Iterator[Loop]:
 def test_a_send_that_gives_no_answer_in_time_counts_as_failed(
     loop: Loop, seconds: float, route: Route, took: float
 ) -> None:
-    """The next route gets the task, the send is cancelled, and the log says that it failed."""
+    """A send without an answer in time is cancelled and logged as failed, and the next route gets the task."""
     queue, objects = Taking(Route.QUEUE, seconds), Taking(Route.DURABLE_OBJECT, 0)
     lines: list[str] = []
     dispatcher = Dispatcher([queue, objects], Meter(), Log(lines.append))
@@ -61,7 +61,7 @@ def test_a_send_that_gives_no_answer_in_time_counts_as_failed(
 
 
 def test_when_no_route_answers_the_task_is_the_sweeps(loop: Loop) -> None:
-    """If no route answers in its time, the task is left to the sweep."""
+    """If no route answers in time, the task is left to the sweep."""
     silent = [Taking(route, 1e9) for route in (Route.QUEUE, Route.DURABLE_OBJECT)]
     lines: list[str] = []
     dispatcher = Dispatcher(silent, Meter(), Log(lines.append))
@@ -72,7 +72,7 @@ def test_when_no_route_answers_the_task_is_the_sweeps(loop: Loop) -> None:
 
 @pytest.mark.parametrize(("crowded", "first"), [(False, Route.QUEUE), (True, Route.DURABLE_OBJECT)])
 def test_the_first_choice_is_the_route_that_is_asked_first(loop: Loop, crowded: bool, first: Route) -> None:
-    """The first choice is the route that is tried first, so an answer can name it before the send."""
+    """`first_choice` is the route that is tried first, so that an answer can name it before the send."""
     dispatcher = Dispatcher([Taking(Route.QUEUE, 0), Taking(Route.DURABLE_OBJECT, 0)], Meter(), Log(lambda _line: None))
     assert dispatcher.first_choice(crowded=crowded) is first
     assert loop.run_until_complete(dispatcher.dispatch(TaskKey("t:task"), crowded=crowded)) is first

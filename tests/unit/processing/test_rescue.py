@@ -1,4 +1,4 @@
-"""A poll that works on a task: which calls it starts, which it cuts off, and what else may run the task."""
+"""A poll that runs a neglected task: which calls it starts, which it cuts off, and what else may run the task."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ LATE_SECONDS = limits.LATE_TASK_SECONDS
 
 
 class DeadRoute:
-    """A route that takes each task, records when, and never delivers it."""
+    """A route that takes each task, notes when, and never delivers it."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -37,7 +37,7 @@ class DeadRoute:
 
 
 class Polls:
-    """Polls of one task. `behind` is the work that continues after their answers."""
+    """A client's polls of one task; `behind` is the work that continues after their answers."""
 
     def __init__(self, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
@@ -62,7 +62,7 @@ class Polls:
         return task
 
     async def until_unanswered(self) -> None:
-        """Let the sends fail, first those of the time of the sweep."""
+        """Send the task off in vain until polls may run it, the first time when the sweep would."""
         await asyncio.sleep(self.bench.settings.lease_seconds + LATE_SECONDS)
         for _ in range(limits.SENDS_IN_VAIN):
             await self.poll(5.0)
@@ -77,8 +77,7 @@ def made():
 
 
 def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
-    """Polls of two seconds bring the task to its end: the task continues from poll to poll, and each call is made
-    once."""
+    """Polls with `wait=2` run a task that no worker takes to its end, each a part of it, and each call is made once."""
 
     async def story() -> list[int]:
         await made.until_unanswered()
@@ -93,12 +92,15 @@ def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
     task = made.bench.task()
     assert completed == sorted(completed)
     assert (task.usage.model_calls, task.usage.in_doubt, task.route) == (4, 0, Route.DIRECT)
-    # The submission had already tried the queue. Later sends go to an object.
+    # The submission had tried the queue before it is recorded here, and later sends go to an object.
     assert (len(made.queue.sent_at), len(made.objects.sent_at)) == (0, limits.SENDS_IN_VAIN)
 
 
 def test_no_call_starts_when_the_answer_is_out(made: Polls):
-    """Calls that have started continue after the answer, and the run ends with the last one: the task is given back."""
+    """A poll's run starts no call after the poll's answer.
+
+    Calls that have started go on, and when they have ended, the task is given back.
+    """
 
     async def story() -> float:
         await made.until_unanswered()
@@ -116,9 +118,9 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 
 
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
-    """A call that outlasts its poll is on the bill and counts as an attempt.
+    """A call that outlasts its poll for too long is cut off; it is on the bill in doubt, and counts as an attempt.
 
-    After MAX_ATTEMPTS such calls the task has failed: polls do not last for ever.
+    After MAX_ATTEMPTS such calls the task fails, so polls do not go on for ever.
     """
 
     async def story() -> None:
@@ -140,7 +142,7 @@ def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
 
 
 def test_many_polls_at_once_work_once(made: Polls):
-    """The first claim excludes the others, which find a live lease: each call is made once."""
+    """If many polls come at once, one of them claims the task and the others find its live lease."""
 
     async def story() -> None:
         await made.until_unanswered()
@@ -151,7 +153,7 @@ def test_many_polls_at_once_work_once(made: Polls):
 
 
 def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
-    """A poll without a wait makes no call: it only sends the task off, once a minute at most."""
+    """A poll without `wait` runs no task: it only sends the task off, at most once a minute."""
 
     async def story() -> None:
         await asyncio.sleep(made.bench.settings.lease_seconds + LATE_SECONDS)
@@ -167,7 +169,10 @@ def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
 
 
 async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[[], Sweep]) -> float:
-    """Poll every 30 s without waiting, with sweeps in between. Returns the seconds until the task is completed."""
+    """Poll a task every 30 s without `wait`, with sweeps in between.
+
+    Return after how many seconds the task has completed.
+    """
     began = asyncio.get_running_loop().time()
     swept_at = began
     while (task := await made.poll(0.0)).status is not Status.COMPLETED:
@@ -181,7 +186,10 @@ async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[
 
 
 def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made: Polls):
-    """All triggers are dead, and a monitor sweeps every five minutes: its sweep runs the task sent off in vain."""
+    """If all triggers are dead, requested sweeps run a task that was sent off in vain, although it is polled.
+
+    In this test a monitor requests a sweep every five minutes.
+    """
 
     async def story() -> float:
         await made.until_unanswered()
@@ -195,7 +203,10 @@ def test_polls_that_do_not_wait_leave_a_task_to_the_sweep_that_is_asked_for(made
 
 @pytest.mark.parametrize("sent_before", [False, True])
 def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: Polls, *, sent_before: bool):
-    """Calls are too long for a request, and cron works: it runs the task itself, as it would without polls."""
+    """If routes refuse, cron's sweep runs a polled task itself, as it would without polls.
+
+    In this test calls take too long for a request.
+    """
 
     async def refuse(task_key: TaskKey, delay_seconds: float) -> None:
         raise RuntimeError("away")
@@ -213,7 +224,10 @@ def test_polls_that_do_not_wait_leave_a_task_to_cron_where_routes_refuse(made: P
 
 
 def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
-    """The route takes the task and never delivers it. Polls never postpone the sweep's check of the task for good."""
+    """Polls and cron together send a task off at most once a minute, if its route takes it and never delivers it.
+
+    Polls do not put the sweep's check of the task off for good.
+    """
     by_cron = DeadRoute(Route.QUEUE)
 
     async def story() -> None:
@@ -232,7 +246,7 @@ def test_polls_and_cron_send_no_more_than_once_a_minute_together(made: Polls):
 
 
 def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
-    """A slow send shortens the time for work, and the answer comes at the requested time."""
+    """If a route refuses slowly, a poll has less time to run the task, and is answered at the requested time."""
 
     async def slow(task_key: TaskKey, delay_seconds: float) -> None:
         await asyncio.sleep(3.0)
@@ -251,12 +265,13 @@ def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
         return took
 
     assert made.bench.do(story()) == [pytest.approx(10.0), pytest.approx(6.0)]
-    (cut,) = made.bench.events("call_failed")  # the second poll's time was over before it could work
+    # Only the first poll's call failed, since the second poll had no time left for a call.
+    (cut,) = made.bench.events("call_failed")
     assert cut["ms"] == pytest.approx(24_000, abs=100)
 
 
 def test_an_error_of_the_run_is_not_the_polls(made: Polls):
-    """The poll answers with the present task, and the log names the error."""
+    """If a poll's run of the task fails, the poll is answered with the present task, and the log names the error."""
 
     async def story() -> Task:
         await made.until_unanswered()
@@ -269,9 +284,9 @@ def test_an_error_of_the_run_is_not_the_polls(made: Polls):
 
 
 def test_only_what_was_cut_by_the_poll_counts_as_cut():
-    """A call that used up AI_TIMEOUT_SECONDS has timed out, as elsewhere.
+    """A call of a poll's run that used up AI_TIMEOUT_SECONDS has timed out, and does not count as cut off.
 
-    A call that would start too late is not made.
+    A call that could only start too late is not made.
     """
     bench = WorkerBench()
     bench.model.seconds = lambda number: 50.0
@@ -292,7 +307,7 @@ def test_only_what_was_cut_by_the_poll_counts_as_cut():
 
 
 def test_work_goes_on_when_its_request_is_given_up():
-    """If a client leaves, its request is cancelled, but not what is in `waitUntil`."""
+    """If a client leaves, its request is cancelled, but the run of the task goes on in `waitUntil`."""
     bench = WorkerBench()
     ended: list[bool] = []
     behind: list[asyncio.Future[None]] = []

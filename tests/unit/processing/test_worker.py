@@ -1,4 +1,4 @@
-"""The task actor in virtual time: slices, waits, crashes, outages and merges, against a scripted model."""
+"""The worker of a task in virtual time: slices, waits, crashes, outages and merges, with a scripted model."""
 
 import asyncio
 import json
@@ -46,9 +46,9 @@ def make():
 @pytest.mark.parametrize("lanes", [False, True])
 @pytest.mark.parametrize("own", [9, None])
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
-    """Every call has the task's options: for chunks and merges, by the worker or by lanes.
+    """Every call has the task's options, for chunks and merges, whether the worker or lanes make it.
 
-    If a task has no token limit, the deployment's limit applies.
+    If a task has no token limit, its calls have the deployment's.
     """
     bench = make(max_output_tokens=70)
     asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
@@ -61,9 +61,9 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 
 @pytest.mark.parametrize("lanes", [False, True])
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
-    """A chunk has the reason for its end, a task counts its cut-off outputs, and the log names each.
+    """A cut-off output's chunk shows the reason, the task counts such outputs, and the log names each.
 
-    A second worker continues the count of cut-off outputs.
+    After a retry the next worker adds to this count.
     """
     reasons = ["stop", "length", "content_filter", "odd", None, "length"]
     bench = make(max_attempts=1, patience_seconds=0)
@@ -77,7 +77,7 @@ def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     bench.model.act = lambda call, number: ModelReply("cut", 1, 1, "length")
     assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms))
     assert bench.run(host) == Ended(Status.COMPLETED)
-    assert bench.task().truncated == 2 + 2  # the sixth chunk and the merge are truncated
+    assert bench.task().truncated == 2 + 2  # the sixth chunk's output and the merge's are cut off
     chunks = bench.do(bench.store.chunks(TaskKey("task")))
     assert [chunk.finish_reason for chunk in chunks] == reasons
     said = [(line["level"], line["truncated"]) for line in bench.events("calls_done") if "truncated" in line]
@@ -87,12 +87,13 @@ def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
 
 
 def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
-    """20 chunks take 20 calls, six at a time, and one transaction for each group of calls that ends together."""
+    """A task of 20 chunks takes 20 calls, six at a time, and one transaction for each group that ends together."""
     bench = make()
     bench.insert(20)
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
-    assert bench.database.batches - before == 1 + 4  # the claim announces the first group; then four groups end
+    # The claim announces the first group of calls, and each of the four groups ends with one write.
+    assert bench.database.batches - before == 1 + 4
     assert [at for at, _ in bench.model.calls] == [0] * 6 + [1] * 6 + [2] * 6 + [3] * 2
     task = bench.task()
     assert (task.usage.model_calls, task.usage.input_tokens, task.usage.output_tokens) == (20, 200, 100)
@@ -101,9 +102,10 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
 
 @pytest.mark.parametrize("route", [Route.QUEUE, Route.DIRECT])
 def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
-    """On the free plan 200 chunks take 34 waves of six, and seven runs. A part of a wave takes as long as a whole one.
+    """On the free plan a task of 200 chunks takes 34 waves of six calls in seven runs on the queue's route.
 
-    Where only the sweep continues a task, a run uses up its allowance, since its next run is a minute away.
+    A run starts no partial wave, since this takes as long as a whole one. On the direct route, where the next run is a
+    sweep away, a run uses up its allowance with a partial wave.
     """
     bench = make()
     bench.settings = replace(bench.settings, plan="free")
@@ -119,9 +121,9 @@ def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
 
 
 def test_a_slow_call_does_not_hold_up_the_others(make):
-    """While one call takes long the others are replaced: six are in flight all the time, not waves of six.
+    """While one call takes long, calls that end are replaced by others, so that six are always in flight.
 
-    The other calls have waited twice for the slow call, for a fifth of their own time.
+    Ended calls have waited for the slow call twice, each time for a fifth of their own time.
     """
     bench = make()
     bench.insert(16)
@@ -150,11 +152,11 @@ def test_every_call_is_announced_before_it_is_made(make):
 
 
 def test_a_slice_stays_within_its_subrequests(make):
-    """On the free plan a run ends before its 45th subrequest, gives the task back, and the next one continues."""
+    """On the free plan a run gives its task back before its 45th subrequest, and the next run continues."""
     bench = make()
     bench.settings = Settings(plan="free")
     bench.insert(100)
-    # Calls that end one by one cost most: each may need a write of its own.
+    # Calls that end one after the other cost most, since each may need a write of its own.
     bench.model.seconds = lambda number: 1.0 + number % 7
     runs = 0
     while bench.run() != Ended(Status.COMPLETED):
@@ -167,7 +169,10 @@ def test_a_slice_stays_within_its_subrequests(make):
 
 
 def test_a_slice_stays_within_its_seconds(make):
-    """When the run's time is up, no further call starts. Calls in flight are finished and kept."""
+    """When the time of its slice is over, a run starts no further call.
+
+    Calls that are in flight then are finished, and their outputs kept.
+    """
     bench = make()
     bench.insert(20)
     assert bench.run(Host(Route.QUEUE, 1.5)) == Released(0)
@@ -175,7 +180,10 @@ def test_a_slice_stays_within_its_seconds(make):
 
 
 def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
-    """A wait of 20 s stays within the run. A wait of 10 min becomes a release with this delay, and costs no attempt."""
+    """A run waits through a rate limit of 20 s.
+
+    For a rate limit of 10 min the run gives the task back with this delay, which costs no attempt.
+    """
     bench = make(max_attempts=1)
     bench.insert(2)
     bench.model.act = lambda call, number: ModelRateLimited("429", 20) if number == 1 else None
@@ -193,7 +201,7 @@ def test_a_short_rate_limit_is_sat_out_and_a_long_one_given_back(make):
 
 
 def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
-    """A provider that answers 429 with Retry-After: 0 for half a minute gets a few calls, not hundreds.
+    """A provider that answers 429 with Retry-After: 0 for half a minute gets only a few calls in this time.
 
     Then the task completes.
     """
@@ -206,9 +214,10 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 
 
 def test_a_poison_task_ends(make):
-    """A task whose worker always dies without an output fails after MAX_ATTEMPTS deaths, after ten minutes at least.
+    """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten minutes at least.
 
-    The first claim makes as many calls at once as usual, the next claim half as many, and the last claim one call.
+    The task's first claim makes the usual number of calls at once, the next one half as many, and the last one a single
+    call.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
@@ -230,17 +239,17 @@ def test_a_poison_task_ends(make):
 
 
 def kill_soon(bench: WorkerBench) -> RunOutcome | None:
-    """Begin a run and kill its worker half a second later; return the run's result if it came to its end."""
+    """Begin a run, and kill its worker half a second later, unless the run has ended by then."""
     run = bench.loop.create_task(bench.worker().run(TaskKey("task"), HOST))
     bench.do(asyncio.sleep(0.5))
     if run.done():
         return run.result()
-    run.cancel()  # no await of the worker runs again, so this equals a kill
+    run.cancel()  # no await of the worker runs after this, so it counts as killed
     return None
 
 
 def test_no_task_fails_for_its_workers_before_ten_minutes(make):
-    """However short the leases, after the last claim the task rests until ten minutes after the first one."""
+    """However short leases are, a task whose workers die fails ten minutes after its first claim at the earliest."""
     bench = make(timeout_seconds=1, lease_seconds=2, max_attempts=3)
     bench.insert(2)
     ends: list[float] = []
@@ -254,7 +263,10 @@ def test_no_task_fails_for_its_workers_before_ten_minutes(make):
 
 
 def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
-    """A worker that takes over makes three calls at a time until one finishes and so shows the task to be harmless."""
+    """A worker that takes over after a death makes three calls at a time, until one has finished.
+
+    A finished call shows that the task does not kill its workers.
+    """
     bench = make(lease_seconds=180)
     bench.insert(20)
     kill_soon(bench)
@@ -265,7 +277,7 @@ def test_after_a_finished_call_a_claim_is_as_wide_as_usual(make):
 
 
 def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
-    """If workers die, each after a finished call, the task never fails because of it, and is taken over at once."""
+    """If each worker dies after a finished call, the task is taken over at once, and never fails because of deaths."""
     bench = make(lease_seconds=180, max_attempts=2)
     bench.insert(6)
     bench.model.seconds = lambda number: 0.1 if number in {1, 7, 12, 16, 19} else 100.0
@@ -277,9 +289,9 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 
 
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
-    """An error in a provider's code is raised and gives the task back, at first at once, then after longer rests.
+    """An error in a provider's code is raised, and the task is given back, at first at once, later after longer rests.
 
-    At last the task fails, so there is no endless loop.
+    After MAX_ATTEMPTS such errors the task fails, so it is not run for ever.
     """
     bench = make()
     bench.insert(2)
@@ -306,9 +318,9 @@ def test_paid_outputs_outlast_an_outage(make):
 
 
 def test_an_outage_beyond_the_lease_ends_the_run(make):
-    """If D1 stays away for the whole lease the worker gives up.
+    """If D1 stays away for a whole lease, the run ends.
 
-    The task continues after the outage, and the bill shows the lost calls.
+    After the outage the task continues, and its bill shows the lost calls.
     """
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
@@ -322,7 +334,7 @@ def test_an_outage_beyond_the_lease_ends_the_run(make):
 
 
 def test_a_cancelled_task_starts_no_call(make):
-    """If a task is cancelled with six calls in flight, its worker starts no more, keeps these on the bill, and ends."""
+    """If a task is cancelled with six calls in flight, its worker starts no more, bills these, and ends."""
     bench = make()
     bench.insert(20)
     bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
@@ -333,20 +345,20 @@ def test_a_cancelled_task_starts_no_call(make):
 
 
 def test_a_merge_goes_on_where_it_was(make):
-    """A merge that is given back between its levels plans the same levels again and repeats no call."""
+    """If a merge is given back between two levels, the next run plans the same levels and repeats no call."""
     bench = make()
     bench.insert(40, Reduce.MERGE)
     bench.model.act = lambda call, number: "y" * 600
     outcomes = [bench.run(Host(Route.QUEUE, 0.5))]
     while outcomes[-1] != Ended(Status.COMPLETED):
         outcomes.append(bench.run(Host(Route.QUEUE, 0.5)))
-    # Three outputs of 600 fit a call of 2,000: 40, 13, 4, 1.
+    # A merge call has room for three outputs of 600 characters, so the levels have 40, 13, 4 and 1 outputs.
     assert len(bench.model.calls) == 40 + 13 + 4 + 1 == bench.task().usage.minimum_calls
     assert bench.task().result == "y" * 600
 
 
 def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int) -> None:
-    """Make D1 go away when a worker first reads outputs for a merge."""
+    """Make D1 unreachable when a worker first reads outputs for a merge."""
     read, outages = TaskStore.level_sizes, [times]
 
     async def failing(store: TaskStore, task_key: TaskKey, level: int) -> Sequence[int]:
@@ -358,7 +370,7 @@ def at_the_read(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, times: int)
 
 
 def test_a_merge_outlasts_an_outage_at_its_read(make, monkeypatch: pytest.MonkeyPatch):
-    """While D1 is out of reach for a merge's read, the worker keeps the claim and repeats no call."""
+    """If D1 is away when a worker reads outputs for a merge, the worker waits, keeps its claim and repeats no call."""
     bench = make()
     bench.insert(12, Reduce.MERGE)
     assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
@@ -370,7 +382,10 @@ def test_a_merge_outlasts_an_outage_at_its_read(make, monkeypatch: pytest.Monkey
 
 
 def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytest.MonkeyPatch):
-    """If D1 stays away for the whole lease at a merge's read, the run ends within it, and no output is lost."""
+    """A worker saves its outputs before it reads for a merge, so none is lost if D1 then stays away.
+
+    In this test D1 stays away for the whole lease, and the run ends within it.
+    """
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(12, Reduce.MERGE)
     assert isinstance(bench.run(Host(Route.QUEUE, 0.5)), Released)
@@ -378,7 +393,7 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
     before = bench.loop.time()
     with pytest.raises(StoreUnavailable):
         bench.run()
-    # The calls take a second, and the lease that the last save renewed takes the rest.
+    # The calls take one second, and the rest of the time is the lease that the last save renewed.
     assert 5 < bench.loop.time() - before < 1 + 10
     bench.database.heal()
     assert (bench.task().completed, bench.task().usage.in_doubt) == (12, 0)
@@ -388,28 +403,29 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
 
 
 def test_only_a_merge_that_must_read_costs_more_writes(make):
-    """A merge in one run reads nothing and saves with the next announcement.
+    """If one run makes the whole merge, the merge reads no outputs, and saves them with its next announcement.
 
-    After a release the merge saves, reads the sizes of all outputs, and then reads those that it merges.
+    If the task was given back before the merge, the next run saves, reads the sizes of all outputs, and then those that
+    it merges.
     """
     bench, other = make(), make()
     for made in (bench, other):
         made.insert(12, Reduce.MERGE)
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
-    # The calls are the claim, and the ends of two groups of six and of the merge.
+    # The D1 calls are the claim, and one for the end of each group of six calls and of the merge.
     assert bench.database.batches - before == 1 + 3
     assert isinstance(other.run(Host(Route.QUEUE, 0.5)), Released)
     before = other.database.batches
     assert other.run() == Ended(Status.COMPLETED)
-    # The calls are claim, announcement, save, two reads, announcement, end.
+    # The D1 calls are the claim, an announcement, the save, two reads, an announcement, and the end.
     assert other.database.batches - before == 1 + 1 + 1 + 2 + 1 + 1
 
 
 def test_a_hanging_call_ends_at_the_timeout(make):
-    """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, within the lease.
+    """Whatever the provider does, a call ends after AI_TIMEOUT_SECONDS, before its lease.
 
-    The call is on the bill, in doubt, since the provider may not have seen it.
+    A call that ended at its timeout is on the bill in doubt, since the provider may not have seen it.
     """
     bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1)
@@ -422,7 +438,7 @@ def test_a_hanging_call_ends_at_the_timeout(make):
 
 
 def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
-    """A run does not wait again for lanes that never answer: it ends, and does not loop."""
+    """If all lanes of a run have fallen silent, the run gives its task back and does not wait for them again."""
     bench = make()
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
@@ -433,7 +449,7 @@ def test_a_run_whose_lanes_all_fall_silent_gives_the_task_back(make):
 
 
 def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunOutcome, RunOutcome]:
-    """Run the task, and again with another worker some seconds later."""
+    """Run the task, and some seconds later run it with another worker, too."""
 
     async def both() -> tuple[RunOutcome, RunOutcome]:
         first = asyncio.ensure_future(bench.worker().run(TaskKey("task"), host))
@@ -444,9 +460,10 @@ def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunO
 
 
 def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
-    """While a worker's calls are out no other takes over, even if the lease is only a second longer than the timeout.
+    """While a worker's calls are out, its claim lasts, even if LEASE_SECONDS is only a second more than the timeout.
 
-    The claim's answer is slow, so calls start late, and one that ends just before the others waits for them.
+    In this test the claim's answer is slow, so calls start late, and a call that ends just before the others waits for
+    them.
     """
     bench = make(timeout_seconds=120, lease_seconds=121, patience_seconds=0)
     bench.insert(6)
@@ -468,7 +485,7 @@ def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
 
 
 def test_a_claim_outlasts_the_way_to_its_lanes(make):
-    """Calls of silent lanes are given up some seconds after their timeout, and the claim lasts until then."""
+    """A claim with lanes also outlasts the seconds that the run waits for silent lanes after their calls' timeout."""
     bench = make(timeout_seconds=120, lease_seconds=121)
     bench.insert(12)
     bench.model.seconds = lambda number: 1e6
@@ -480,7 +497,7 @@ def test_a_claim_outlasts_the_way_to_its_lanes(make):
 
 
 def test_a_failure_keeps_what_is_in_flight(make):
-    """When one chunk fails for good, calls that are out are still awaited and their outputs kept."""
+    """When a chunk fails for good, the run waits for the calls that are out, and keeps their outputs."""
     bench = make(max_attempts=1, patience_seconds=0)
     bench.insert(6)
     errors: dict[int, ModelError] = {1: ModelUnavailable("500")}
@@ -494,9 +511,9 @@ def test_a_failure_keeps_what_is_in_flight(make):
     "error", [ModelRefused("401"), ModelUnavailable("503"), ModelRateLimited("429", None)], ids=lambda error: error.code
 )
 def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeypatch: pytest.MonkeyPatch):
-    """After a chunk's final failure and the worker's death, the next worker makes no call, and fails the task.
+    """If a worker dies after a chunk's final failure, the next worker makes no call and fails the task.
 
-    A client's retry tries the chunk again, with all its attempts.
+    After a client's retry the chunk has all its attempts again.
     """
     monkeypatch.setattr(limits, "RATE_LIMIT_WAITS_MOST", 0)
     bench = make(max_attempts=1, patience_seconds=0)
@@ -520,7 +537,7 @@ def test_a_failure_for_good_outlasts_its_worker(make, error: ModelError, monkeyp
 
 
 def test_a_failure_for_good_is_the_reason_whoever_dies_after_it(make):
-    """Later deaths of workers do not hide why the task failed."""
+    """If workers die after a chunk's final failure, this failure stays the reason why the task failed."""
     bench = make(max_attempts=3)
     bench.insert(2)
     bench.model.seconds = lambda number: 0.1 if number == 1 else 50.0
@@ -551,7 +568,10 @@ def retry(bench: WorkerBench) -> None:
 
 
 def test_a_worker_stops_at_the_deadline(make):
-    """At the deadline the calls in flight are given up, in doubt on the bill. Finished outputs are kept."""
+    """At the task's deadline the calls that are out are given up, and are in doubt on the bill.
+
+    Finished outputs are kept.
+    """
     bench = make()
     bench.insert(20, deadline_ms=2_500)
     assert bench.run() == Ended(Status.FAILED)
@@ -562,19 +582,24 @@ def test_a_worker_stops_at_the_deadline(make):
 
 
 def test_an_end_with_calls_out_is_one_write(make):
-    """The run drops its own calls before it settles the bill, so nothing is left to write afterwards."""
+    """At the deadline a run drops its calls before it writes the end, so one write has the end and the whole bill."""
     bench = make()
     bench.insert(2, deadline_ms=2_500)
     bench.model.seconds = lambda number: 50.0
     before = bench.database.batches
     assert bench.run() == Ended(Status.FAILED)
-    assert bench.database.batches - before == 2  # the claim includes its announcement, and the end includes the bill
+    # The claim includes the announcement, and the write of the end includes the bill.
+    assert bench.database.batches - before == 2
     usage = bench.task().usage
     assert (usage.model_calls, usage.in_doubt) == (2, 2)
 
 
 def test_nobody_waits_for_company_beyond_the_deadline(make):
-    """A slow call ended shortly before the deadline. The call's output is kept, and the task ends in time."""
+    """In this test a slow call ends shortly before the deadline, while another one is out.
+
+    The ended call waits for the other no longer than until the deadline, so its output is kept and the task ends in
+    time.
+    """
     bench = make()
     bench.insert(2, deadline_ms=10_000)
     bench.model.seconds = lambda number: 9.5 if number == 1 else 50.0
@@ -583,7 +608,7 @@ def test_nobody_waits_for_company_beyond_the_deadline(make):
 
 
 def test_no_call_starts_at_the_deadline_or_after(make):
-    """If calls end exactly at the deadline, no further calls start."""
+    """If calls end exactly at the deadline, no further call starts."""
     bench = make()
     bench.insert(20, deadline_ms=2_000)
     bench.run()
@@ -593,7 +618,7 @@ def test_no_call_starts_at_the_deadline_or_after(make):
 
 @pytest.mark.parametrize("error", [ModelRateLimited("429", 20), ModelUnavailable("503")])
 def test_a_wait_ends_at_the_deadline(make, error: ModelError):
-    """A worker that sits out a wait does not sleep through the deadline."""
+    """A worker that waits through a rate limit stops waiting at the task's deadline."""
     bench = make(max_attempts=20)
     bench.insert(1, deadline_ms=5_000)
     bench.model.act = lambda call, number: error
@@ -602,7 +627,7 @@ def test_a_wait_ends_at_the_deadline(make, error: ModelError):
 
 
 def test_a_worker_that_comes_too_late_fails_the_task(make):
-    """A message that arrives after the deadline starts nothing, and ends the task."""
+    """A worker whose message arrives after the deadline starts no call and fails the task."""
     bench = make()
     bench.insert(2, deadline_ms=1_000)
     bench.do(asyncio.sleep(1))
@@ -611,7 +636,7 @@ def test_a_worker_that_comes_too_late_fails_the_task(make):
 
 
 def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
-    """If the answer to an announcement comes after the deadline, its calls are not made."""
+    """If the answer to an announcement comes after the deadline, the announced calls are not made."""
     bench = make()
     bench.insert(12, deadline_ms=2_500)
     batch = bench.database.batch
@@ -630,9 +655,10 @@ def test_a_slow_database_lets_no_call_start_after_the_deadline(make):
 
 
 def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
-    """A worker with a slow claim announces nothing from the earliest possible moment of the deadline on.
+    """A worker whose claim was answered slowly announces no call from the earliest possible moment of the deadline on.
 
-    A worker cannot know how late the database wrote its claim, so it waits for the latest possible moment.
+    A worker cannot know when the database wrote its claim, so it fails the task at the latest possible moment of the
+    deadline.
     """
     bench = make()
     bench.insert(20, deadline_ms=2_500)
@@ -651,7 +677,7 @@ def test_a_claim_that_was_long_under_way_starts_nothing_near_the_deadline(make):
 
 
 def test_a_retry_after_the_deadline_goes_on(make):
-    """After a retry the task has its time again and makes only the remaining calls."""
+    """After a retry a task that failed at its deadline has its whole time again, and makes only the missing calls."""
     bench = make()
     bench.insert(18, deadline_ms=2_500)
     bench.run()
@@ -664,9 +690,9 @@ def test_a_retry_after_the_deadline_goes_on(make):
 
 
 def test_a_budget_is_spent_to_the_last_call(make):
-    """The worker makes all calls that the budget allows, then the task fails.
+    """A worker makes exactly as many calls as the budget allows, and then fails the task.
 
-    The task's outputs stay, and a larger budget lets it continue.
+    The outputs are kept, and after a retry with a larger budget the task continues.
     """
     bench = make()
     bench.insert(20, max_calls=14)
@@ -683,7 +709,7 @@ def test_a_budget_is_spent_to_the_last_call(make):
 
 @pytest.mark.parametrize("reduce", list(Reduce))
 def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
-    """`minimumCalls` is a budget that suffices if nothing fails. One less does not."""
+    """A budget of `minimumCalls` suffices if no call fails. A budget of one call less does not suffice."""
     bench, other = make(), make()
     bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
     assert bench.run() == Ended(Status.COMPLETED)
@@ -693,7 +719,7 @@ def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
 
 
 def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
-    """Nothing needs a merge: the task is put back with a budget for the one remaining call."""
+    """A task of one chunk has no merge, so a retry needs a budget for the one remaining call only."""
     bench = make()
     bench.insert(1, Reduce.MERGE)
     assert bench.do(bench.store.cancel(TaskKey("task"), 1_000)).changed
@@ -703,7 +729,7 @@ def test_a_task_of_one_chunk_needs_no_budget_for_a_merge(make):
 
 
 def test_failed_calls_are_on_the_budget(make):
-    """Repetitions count: two chunks that never succeed use up five calls, not MAX_ATTEMPTS each."""
+    """Failed calls count on the budget: two chunks that never succeed use up five calls before MAX_ATTEMPTS each."""
     bench = make(max_attempts=10)
     bench.insert(2, max_calls=5)
     bench.model.act = lambda call, number: ModelUnavailable("503")
@@ -712,7 +738,7 @@ def test_failed_calls_are_on_the_budget(make):
 
 
 def test_rate_limited_calls_are_on_the_budget_too(make):
-    """A 429 costs no attempt, but it counts as a call."""
+    """A call that got a 429 counts on the budget, although it costs no attempt."""
     bench = make(max_attempts=1)
     bench.insert(1, max_calls=3)
     bench.model.act = lambda call, number: ModelRateLimited("429", 1)
@@ -721,7 +747,7 @@ def test_rate_limited_calls_are_on_the_budget_too(make):
 
 
 def test_max_attempts_comes_first_where_it_is_less(make):
-    """A chunk that fails for good fails the task with its own error, with or without a budget."""
+    """If a chunk's attempts are used up before the budget is, the task fails with the chunk's own error."""
     bench = make(max_attempts=2, patience_seconds=0)
     bench.insert(1, max_calls=10)
     bench.model.act = lambda call, number: ModelUnavailable("503")
@@ -730,7 +756,7 @@ def test_max_attempts_comes_first_where_it_is_less(make):
 
 
 def test_calls_in_doubt_are_on_the_budget(make):
-    """A worker that dies with six calls out has spent six."""
+    """Calls in doubt count on the budget: a worker that dies with six calls out has spent six."""
     bench = make()
     bench.insert(6, max_calls=8)
     run = bench.loop.create_task(bench.worker().run("task", HOST))
@@ -745,7 +771,10 @@ def test_calls_in_doubt_are_on_the_budget(make):
 @given(seed=st.integers(0, 2**32), chunks=st.integers(1, 9), most=st.integers(1, 12), reduce=st.sampled_from(Reduce))
 @examples(max_examples=100)
 def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
-    """Failing calls, 429s, dying workers, lost writes, short slices and client retries never exceed the budget."""
+    """Whatever goes wrong, a task makes no more calls than its budget allows.
+
+    The test mixes failing calls, 429s, dying workers, lost writes, short slices and client retries.
+    """
     dice = random.Random(seed)
     bench = WorkerBench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))
     bench.insert(chunks, reduce, max_calls=most)

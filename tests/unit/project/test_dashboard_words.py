@@ -1,4 +1,4 @@
-"""The dashboard's texts: the same names in both languages, with none missing or left over."""
+"""The dashboard's texts have the same names in both languages, with none missing and none unused."""
 
 import os
 import re
@@ -21,7 +21,7 @@ _IMPORT = re.compile(r'^(?:import|export) (?:[^;]*? from )?"(\.{1,2}/(?!\.\./)[\
 
 
 def words(language: str, part: str) -> dict[str, str]:
-    """Return the names in a part of a language, with their texts."""
+    """Return the named texts of one part in one language."""
     text = (WORDS / language / f"{part}.js").read_text()
     found = {quoted or plain: said for quoted, plain, said in _ENTRY.findall(text)}
     assert len(found) == len(re.findall(r"^ {2}\S.*:", text, re.MULTILINE)), "a line is not understood"
@@ -29,7 +29,7 @@ def words(language: str, part: str) -> dict[str, str]:
 
 
 def reached(*names: str) -> dict[str, str]:
-    """Return the modules of these names and all modules that they import."""
+    """Return these modules and all modules that they import, directly or not."""
     found: dict[str, str] = {}
     left = list(names)
     while left:
@@ -41,19 +41,19 @@ def reached(*names: str) -> dict[str, str]:
 
 
 def views(part: str) -> list[list[str]]:
-    """Return the modules of each view and dialog with texts in this part, its own first."""
+    """Return the modules of each view and dialog that has texts in this part, its own module first."""
     found = _VIEW.findall((APP / "base" / "views.js").read_text())
     return [[f"views/{file}.js" for file in files.split('", "')] for own, files in found if own == part]
 
 
 def sources(*parts: str) -> str:
-    """Return the page, and the views with texts in these parts."""
+    """Return the sources of the page, and of the views with texts in these parts."""
     return "\n".join(reached(*PAGE, *(files[0] for part in parts for files in views(part))).values())
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_both_languages_have_the_same_names_and_values(part: str) -> None:
-    """Each name has a text in both languages, with the same values to fill in."""
+    """Each text of the dashboard exists in both languages, with the same values to fill in."""
     english, chinese = words("en", part), words("zh", part)
     assert list(english) == list(chinese)
     assert {name for name in english if not chinese[name]} == set()
@@ -66,9 +66,10 @@ def test_both_languages_have_the_same_names_and_values(part: str) -> None:
 
 
 def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() -> None:
-    """Names stand literally in the sources, or belong to a family: `status.` and the API's value.
+    """Each text's name occurs in the dashboard's sources, or belongs to a family of names that the sources build.
 
-    The texts of the frame, the list and its dialogs are in the part that is read first.
+    A family of names is, for example, `status.` and the API's value. The texts of the frame, the list and its dialogs
+    are in the part that is read first.
     """
     shared, others = words("en", "list"), words("en", "views")
     assert set(shared) & set(others) == set()
@@ -80,7 +81,7 @@ def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() 
 
 
 def used(name: str, text: str) -> bool:
-    """Return whether a text mentions the name, or a family to which the name belongs."""
+    """Return whether a source mentions the name, or a family to which the name belongs."""
     families = set(_FAMILY.findall(text)) | {(prefix, "") for prefix in _EXPLAINED.findall(text)}
     plain = name.removesuffix("One")
     return bool({name, plain} & set(_NAMED.findall(text))) or any(
@@ -89,7 +90,10 @@ def used(name: str, text: str) -> bool:
 
 
 def test_a_view_names_all_files_that_it_needs() -> None:
-    """All files are requested at once, not one import after the other, and no file is unneeded."""
+    """A view names all files that it needs, and no others.
+
+    The files of a view are requested at once, not one import after the other.
+    """
     page = reached(*PAGE)
     for part in PARTS:
         for own, *others in views(part):
@@ -99,6 +103,6 @@ def test_a_view_names_all_files_that_it_needs() -> None:
 
 
 def test_a_bulk_retry_offers_the_codes_that_the_api_takes() -> None:
-    """The offered codes are all codes of tasks, except the one that a bulk retry refuses."""
+    """The dialog for a bulk retry offers all error codes of tasks, except the one that a bulk retry refuses."""
     offered = _NAMED.findall((APP / "views" / "codes.js").read_text().partition("=")[2])
     assert offered == [code.value for code in TaskCode if code is not TaskCode.BUDGET_EXHAUSTED]

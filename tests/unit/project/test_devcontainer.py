@@ -1,4 +1,4 @@
-"""The devcontainer: its versions are those that the project needs, and its commands exist."""
+"""The devcontainer has the versions that the project needs, and its commands exist."""
 
 import importlib
 import json
@@ -14,7 +14,7 @@ CONTAINER = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text(
 
 
 def of_the_workflow(action: str) -> dict[str, str]:
-    """Return the version in the workflow of every change, for an action that sets a language up."""
+    """Return the version that the workflow for every change gives to an action that sets up a language."""
     job = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text("utf-8"))["jobs"]["ci"]
     (found,) = [step["with"] for step in job["steps"] if step.get("uses", "").startswith(f"actions/setup-{action}@")]
     return dict(found)
@@ -25,7 +25,7 @@ def version(text: str) -> tuple[int, ...]:
 
 
 def test_its_python_is_the_one_that_every_change_is_tried_with() -> None:
-    """The Python of the devcontainer is the workflow's, and is new enough."""
+    """The devcontainer's Python is the workflow's, and is new enough for the project."""
     found = re.fullmatch(r"mcr\.microsoft\.com/devcontainers/python:(\d+\.\d+)-[a-z]+", CONTAINER["image"])
     assert found is not None
     assert found[1] == of_the_workflow("python")["python-version"]
@@ -34,16 +34,16 @@ def test_its_python_is_the_one_that_every_change_is_tried_with() -> None:
 
 
 def test_its_node_is_the_one_that_every_change_is_tried_with() -> None:
-    """wrangler accepts the devcontainer's Node.js, and `npx wrangler` finds it on PATH."""
+    """The devcontainer's Node.js is the workflow's; wrangler accepts it, and `npx wrangler` finds it on PATH."""
     (node,) = [options for name, options in CONTAINER["features"].items() if "/features/node:" in name]
     assert node["version"] == of_the_workflow("node")["node-version"]
     assert version(node["version"])[0] >= MINIMUM_MAJOR
 
 
 def test_it_installs_what_the_tests_need() -> None:
-    """A target of the Makefile installs everything that the tests need.
+    """The devcontainer installs everything that the tests need with a target of the Makefile.
 
-    The browser's package is the one that `.ci/run` installs.
+    The devcontainer's package for the browser is the one that `.ci/run` installs.
     """
     target = CONTAINER["postCreateCommand"].removeprefix("make ")
     assert re.search(rf"^{target}:.* ## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
@@ -53,6 +53,6 @@ def test_it_installs_what_the_tests_need() -> None:
 
 
 def test_make_dev_is_reached_on_the_port_that_it_serves() -> None:
-    """The server refuses requests for another port, so the forwarded port must stay the same."""
+    """The devcontainer forwards `make dev`'s port unchanged, since the server refuses requests for another port."""
     assert CONTAINER["forwardPorts"] == [DEFAULT_PORT]
     assert CONTAINER["portsAttributes"][str(DEFAULT_PORT)]["requireLocalPort"] is True

@@ -1,4 +1,4 @@
-"""The example texts are long enough, are cut without loss, and are analysed by their own sentences."""
+"""The texts in examples/ are long enough, are cut without loss, and the demo's reports quote their own sentences."""
 
 import unicodedata
 from pathlib import Path
@@ -23,7 +23,7 @@ def parts(text: str) -> list[str]:
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_an_example_is_a_clean_text_of_some_length(name: str) -> None:
-    """An example has at least 20 KB, line feeds only, NFC, and one line end at the end."""
+    """Each example has at least 20 KB, line feeds only, Unicode's NFC, and one line end at its end."""
     text = read(name)
     assert len(text.encode("utf-8")) >= 20_000
     assert not {"\r", "\t", "\ufeff"} & set(text)
@@ -35,7 +35,7 @@ def test_an_example_is_a_clean_text_of_some_length(name: str) -> None:
     ("name", "expected"), [("english.txt", (4543, 8852, 14614, 18383, 24339, 29623)), ("chinese.txt", (5905, 9403))]
 )
 def test_an_example_splits_as_the_readme_shows(name: str, expected: tuple[int, ...]) -> None:
-    """An example gives more than one chunk, cut before chapters or after paragraphs, with no text lost."""
+    """Each example is cut into several chunks, before chapters or after paragraphs, and no text is lost."""
     text = read(name)
     assert cuts(text, _DEFAULT_MAX_CHARS) == expected
     assert "".join(parts(text)) == text
@@ -43,13 +43,13 @@ def test_an_example_splits_as_the_readme_shows(name: str, expected: tuple[int, .
 
 
 def test_english_chapters_open_chunks() -> None:
-    """Each of chapters 2 to 5 begins a chunk."""
+    """In the English example each of the chapters 2 to 5 begins a chunk."""
     assert sum(part.startswith("Chapter ") for part in parts(read("english.txt"))) == 4
 
 
 @pytest.mark.parametrize("name", _NAMES)
 def test_the_demo_quotes_sentences_of_each_chunk(name: str) -> None:
-    """Every quote, without a long one's ellipsis, is in its chunk, in order."""
+    """Each quote of the demo's report on a chunk of an example is in this chunk, in the chunk's order."""
     for part in parts(read(name)):
         flat = " ".join(part.split())
         quotes = [line[2:] for line in analysis(part).splitlines() if line.startswith("> ")]
@@ -59,7 +59,7 @@ def test_the_demo_quotes_sentences_of_each_chunk(name: str) -> None:
 
 
 def test_the_demo_names_what_the_texts_are_about() -> None:
-    """The merged reports open with the works' titles and count their main characters most."""
+    """The demo's merged report of an example opens with the work's title, and counts the main characters most."""
     english, chinese = (analysis("\n\n".join(map(analysis, parts(read(name))))) for name in _NAMES)
     assert english.startswith("## PRIDE AND PREJUDICE\n")
     assert "**Key terms:** bingley (" in english

@@ -1,4 +1,4 @@
-"""The contributors' tools: one list of versions, one of checks, existing paths, a pinned workflow."""
+"""The contributors' tools: one list of versions, one list of checks, paths that exist, and a pinned workflow."""
 
 import importlib
 import importlib.metadata
@@ -25,7 +25,7 @@ def read(path: str) -> str:
 
 
 def recipe(target: str) -> list[str]:
-    """Return the commands of one target of the Makefile, with its variables filled in."""
+    """Return the commands of a target of the Makefile, with variables filled in."""
     found = re.search(rf"^{target}:.*\n((?:\t.*\n)+)", read("Makefile"), re.MULTILINE)
     assert found is not None
     text = found[1].replace("$(PY)", ".venv/bin/python").replace("$(VENV)", ".venv")
@@ -33,7 +33,7 @@ def recipe(target: str) -> list[str]:
 
 
 def pins(path: str) -> dict[str, str]:
-    """Return the names and versions that a file of requirements pins."""
+    """Return the package names and versions that a requirements file pins."""
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", read(path), re.MULTILINE))
 
 
@@ -48,14 +48,14 @@ def hooks() -> list[dict[str, Any]]:
 
 
 def test_the_hooks_are_the_commands_of_make_check():
-    """Each command of `make check` is a hook, in the same order, and there is no other hook."""
+    """The pre-commit hooks are exactly the commands of `make check`, in the same order."""
     assert [hook["entry"] for hook in hooks()] == recipe("check")
 
 
 def test_the_hooks_run_the_pinned_tools():
     """A hook installs nothing.
 
-    A hook runs what `make install-dev` installed, on the whole tree, whatever has changed.
+    A pre-commit hook runs the tools that `make install-dev` installed, on the whole tree, whatever has changed.
     """
     for hook in hooks():
         assert hook["language"] == "system"
@@ -66,12 +66,12 @@ def test_the_hooks_run_the_pinned_tools():
 
 @pytest.mark.parametrize("tool", ["ruff", "mypy", "import-linter", "pyyaml"])
 def test_the_installed_tools_are_the_pinned_ones(tool: str):
-    """The tools that run here have the versions of requirements/dev.txt."""
+    """The tools that run here have the versions that requirements/dev.txt pins."""
     assert importlib.metadata.version(tool) == pins("requirements/dev.txt")[tool]
 
 
 def test_the_workers_packages_have_one_version_each():
-    """pyproject.toml, for pywrangler, has the versions that requirements/worker.txt pins for `make install`."""
+    """pyproject.toml (for pywrangler) and requirements/worker.txt (for `make install`) have the same versions."""
     named = tomllib.loads(read("pyproject.toml"))["project"]["dependencies"]
     pinned = pins("requirements/worker.txt")
     assert dict(item.split("==") for item in named).items() <= pinned.items()
@@ -82,7 +82,7 @@ def test_the_workers_packages_have_one_version_each():
 
 
 def test_the_editor_is_told_what_the_formatter_does():
-    """.editorconfig has ruff's line length, and the Makefile's tabs."""
+    """.editorconfig has the line length of ruff and the tabs of the Makefile."""
     config = ConfigParser()
     config.read_string("[top]\n" + read(".editorconfig"))
     line_length = tomllib.loads(read("pyproject.toml"))["tool"]["ruff"]["line-length"]
@@ -92,7 +92,7 @@ def test_the_editor_is_told_what_the_formatter_does():
 
 
 def test_every_file_is_as_the_editor_is_told():
-    """Text files are UTF-8 with line feeds, end with one, and have no blanks at line ends."""
+    """Each text file is UTF-8 with line feeds, ends with a line feed, and has no blanks at line ends."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -111,12 +111,15 @@ def test_every_file_is_as_the_editor_is_told():
 
 
 def test_the_licence_is_mit():
-    """Anyone may use, change and pass on the project."""
+    """The licence is MIT, so anyone may use, change and pass on the project."""
     assert read("LICENSE").startswith("MIT License\n\nCopyright (c) 2026 the onceover authors\n")
 
 
 def test_no_lock_file_of_uv_is_committed():
-    """requirements/*.txt are the only list of versions. CONTRIBUTING.md says why."""
+    """The repository has no lock file of uv, since requirements/*.txt are the only list of versions.
+
+    CONTRIBUTING.md says why.
+    """
     assert "uv.lock" in read(".gitignore").splitlines()
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert "uv.lock" not in tracked.splitlines()
@@ -126,9 +129,9 @@ def test_no_lock_file_of_uv_is_committed():
 
 
 def test_the_workflow_runs_what_everyone_can_run():
-    """The workflow runs .ci/run, and the report of coverage.
+    """The workflow for every change runs `.ci/run` and the report of coverage.
 
-    The workflow has only read access, and names each action by a digest.
+    This workflow has read access only, and names each action by a digest.
     """
     text = read(".github/workflows/ci.yml")
     workflow = yaml.safe_load(text)
@@ -146,7 +149,10 @@ def test_the_workflow_runs_what_everyone_can_run():
 
 @pytest.mark.parametrize("name", ["bug", "feature"])
 def test_the_issue_forms_are_forms(name: str):
-    """Each issue form has what GitHub requires. Every question has a label and a unique id."""
+    """Each issue form has the fields that GitHub requires.
+
+    Each question of an issue form has a label and a unique id.
+    """
     form = yaml.safe_load(read(f".github/ISSUE_TEMPLATE/{name}.yml"))
     assert form["name"]
     assert form["description"]
@@ -161,7 +167,7 @@ def test_the_issue_forms_are_forms(name: str):
 
 
 def test_help_lists_every_target_that_is_described():
-    """`make help` has one line for each described target, with the descriptions aligned."""
+    """`make help` prints one line for each target with a description, and aligns the descriptions."""
     described = re.findall(r"^([a-z][a-z0-9-]*):.*## ", read("Makefile"), re.MULTILINE)
     assert {"format", "docs", "check", "help", "install"} <= set(described)
     shown = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
@@ -173,14 +179,13 @@ def test_help_lists_every_target_that_is_described():
 
 
 def test_the_makefile_works_from_elsewhere(tmp_path: Path):
-    """`make -f` finds its folder from any other folder, and passes its variables on."""
+    """`make -f` works from any folder: the Makefile finds its own folder, and passes variables on."""
     for name in ("help", "dev", "local"):
         (tmp_path / name).write_text("")
     folder = tmp_path / "a clone"
     folder.mkdir()
     shutil.copy(ROOT / "Makefile", folder)
-    # The command runs as a user calls it: the make that runs the tests would pass its own flags on, and this one would
-    # print its folder.
+    # make runs as a user calls it: inside another make it would inherit that one's flags, and would print its folder.
     command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "-f", str(folder / "Makefile")]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("  make help ")
@@ -192,7 +197,7 @@ def test_the_makefile_works_from_elsewhere(tmp_path: Path):
 
 
 def test_the_map_leads_to_every_document():
-    """docs/README.md links each document in docs/, and its links lead somewhere."""
+    """docs/README.md links to each document in docs/, and each of its links leads somewhere."""
     linked = {
         target.partition("#")[0] for target in re.findall(r"\]\((?!https?:)([^)#]+[^)]*)\)", read("docs/README.md"))
     }
@@ -203,21 +208,21 @@ def test_the_map_leads_to_every_document():
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_document_links_to_what_is_not_there(document: Path):
-    """Each link between the project's own files leads somewhere."""
+    """Each link from one of the project's files to another leads to an existing file."""
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", document.read_text(encoding="utf-8"))
     assert [target for target in targets if not (document.parent / target).exists()] == []
 
 
 @pytest.mark.parametrize("name", ["CONTRIBUTING.md", "SECURITY.md"])
 def test_every_path_that_is_named_is_there(name: str):
-    """Each text in code marks that looks like a path of the repository is an existing path."""
+    """Each text in code marks that looks like a path of the repository is the path of an existing file or folder."""
     marked = re.findall(r"`([\w.-]*(?:/[\w.*-]+)+/?|[\w-]+\.(?:md|toml|json))`", read(name))
     assert marked
     assert [path for path in marked if not any(ROOT.glob(path.rstrip("/")))] == []
 
 
 def test_the_glossary_knows_where_its_words_live():
-    """Each word has a meaning, each path leads to a module, and no word stands twice."""
+    """In docs/glossary.md each word has a meaning and the path of an existing module, and occurs once."""
     rows = re.findall(r"^\| ([a-z][^|]*) \| ([^|]+) \|(?: `([^`]+)` \|)?$", read("docs/glossary.md"), re.MULTILINE)
     words = [word.strip() for names, _, _ in rows if names != "word" for word in names.split(",")]
     assert len(words) > 60
@@ -229,7 +234,7 @@ def test_the_glossary_knows_where_its_words_live():
 
 
 def test_every_target_that_a_document_names_exists():
-    """`make NAME` in a document is a target of the Makefile."""
+    """Each `make NAME` in a document names a target of the Makefile."""
     targets = set(re.findall(r"^([a-z][a-z0-9-]*):", read("Makefile"), re.MULTILINE))
     named = {
         (document.name, target)

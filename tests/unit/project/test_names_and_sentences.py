@@ -1,4 +1,4 @@
-"""One name for each thing, and sentences without riddles: what a stranger's reading depends on."""
+"""Each name stands for one thing, and few sentences have words that mark a riddle, so strangers understand both."""
 
 import re
 import subprocess
@@ -6,7 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-# Words that mark a sentence which few readers restate correctly. The words are not forbidden, so each has a limit.
+# Words that mark a sentence that few readers can restate. Each folder may have only a limited number of words that
+# match.
 _RIDDLES = re.compile(
     r"\b(?:nobody|whoever|of which|for whom|(?:is|are) told|comes to|ha(?:s|ve) come|h[oe]lds? to|meanwhile|thereby"
     r"|at that|so that is)\b",
@@ -19,13 +20,13 @@ _CLASS = re.compile(r"^class ([A-Za-z]\w*)", re.MULTILINE)
 
 
 def files_of(*folders: str) -> list[str]:
-    """Return the files of these folders that belong to the repository, but not what others have written."""
+    """Return the repository's files in `folders`, except files of other projects."""
     listed = subprocess.run(["git", "ls-files", *folders], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.splitlines() if "/vendor/" not in name and (ROOT / name).is_file()]
 
 
 def twins(names: list[str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
-    """Return what several of these files define under one name, and which files do."""
+    """Return each name that several of these files define, with these files."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
         for defined in pattern.findall((ROOT / name).read_text("utf-8")):
@@ -35,18 +36,18 @@ def twins(names: list[str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
 
 
 def test_no_two_classes_have_one_name() -> None:
-    """A class name stands for one thing, from the Worker to the simulator."""
+    """No two classes of the Worker, the command line, the local runtime and the simulator have the same name."""
     names = [name for name in files_of("src", "cli", "local", "ops", "simulator") if name.endswith(".py")]
     assert twins(names, _CLASS) == {}
 
 
 def test_no_two_modules_of_the_page_export_one_name() -> None:
-    """An exported name of the dashboard stands for one thing."""
+    """No two modules of the dashboard export the same name."""
     assert twins([name for name in files_of("public/app") if name.endswith(".js")], _EXPORTED) == {}
 
 
 def test_riddles_stay_few() -> None:
-    """Comments, docstrings, messages and documents have few words that mark a riddle."""
+    """Comments, docstrings, messages and documents use few of the words that mark a riddle."""
     for folder, most in RIDDLES_MOST.items():
         names = [name for name in files_of(folder) if Path(name).suffix in _SENTENCES and ".zh-CN." not in name]
         found = [f"{name}: {word[0]}" for name in names for word in _RIDDLES.finditer((ROOT / name).read_text("utf-8"))]

@@ -1,4 +1,4 @@
-"""Requirements: running needs only what it imports, and the documents give the true size on disk."""
+"""Requirements: running needs only packages that the code imports, and the documents state the true size on disk."""
 
 import ast
 import importlib.metadata
@@ -17,33 +17,40 @@ from local.node import ROOT
 pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# Programs of a target besides its recipe's module: `make install` itself, and the programs that these modules start.
+# Programs that targets run besides the modules of their recipes. The programs are `make install` itself, and those that
+# these modules start.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
-# Modules of the Workers runtime, which the host never imports.
+# Modules of the Workers runtime, which never run on the host.
 OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
 
 
 def pins(name: str) -> dict[str, str]:
-    """Return the names and versions that a file of requirements pins."""
+    """Return the package names and versions that a requirements file pins."""
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE))
 
 
 def wanted(name: str) -> set[str]:
-    """Return the packages that a file of requirements names."""
+    """Return the names of the packages that a requirements file asks for directly."""
     text = (ROOT / "requirements" / f"{name}.in").read_text("utf-8")
     return set(re.findall(r"^([a-z0-9-]+(?:==\S+)?)$", text, re.MULTILINE))
 
 
 def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
-    """Each package of run.txt is in dev.txt with the same version, so tests try the versions that run."""
+    """Each package of run.txt is in dev.txt with the same version.
+
+    The tests therefore try the versions with which the project runs.
+    """
     assert wanted("run") < wanted("dev")
     assert pins("run").items() < pins("dev").items()
 
 
 @pytest.mark.parametrize("name", LOCKS)
 def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
-    """A clone installs from its machine's index, and accepts no file with an unknown digest."""
+    """Each requirement has an exact version and digests, and no address.
+
+    A clone installs from its machine's own index, and accepts only files with these digests.
+    """
     text = (ROOT / "requirements" / f"{name}.txt").read_text("utf-8")
     packages = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
     assert packages
@@ -52,7 +59,7 @@ def test_every_package_is_exact_has_digests_and_no_address(name: str) -> None:
 
 
 def test_the_packages_of_npm_have_digests_and_no_address() -> None:
-    """package-lock.json has a digest and no address for each package."""
+    """package-lock.json has a digest, and no address, for each package."""
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     assert not [name for name, package in packages.items() if "resolved" in package]
     assert not [name for name, package in packages.items() if name and "integrity" not in package]
@@ -62,14 +69,17 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 
 
 def recipes() -> dict[str, tuple[str, str]]:
-    """Return the targets of the Makefile that install something first: the install target, and the module they run."""
+    """Return the targets of the Makefile that install packages first.
+
+    The values are the target that installs, and the module that the target runs.
+    """
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)
     return {target: (installs, module) for target, installs, module in found}
 
 
 def _file_of(module: str) -> Path | None:
-    """Return a module of this repository, None for any other."""
+    """Return the file of a module of this repository, or None for any other module."""
     folder = ROOT / "cli" if module.startswith("onceover_cli") else ROOT
     place = folder.joinpath(*module.split("."))
     if (place / "__init__.py").is_file():
@@ -80,9 +90,9 @@ def _file_of(module: str) -> Path | None:
 
 
 def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
-    """Return the modules that a statement may import.
+    """Return the names of modules that an import statement may import.
 
-    The result includes names within a module, which are no modules and have no effect.
+    Some of them may be names inside a module, which do no harm.
     """
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
@@ -94,7 +104,7 @@ def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
 
 
 def imported(modules: Iterable[str]) -> set[str]:
-    """Return the packages from elsewhere that these modules, and all of ours that they import, may import."""
+    """Return the packages of others that these modules, or modules of ours that they import, may import."""
     waiting, seen, others = list(modules), set[Path](), set[str]()
     while waiting:
         module = waiting.pop()
@@ -112,24 +122,28 @@ def imported(modules: Iterable[str]) -> set[str]:
 
 
 def packages_of(modules: Iterable[str]) -> set[str]:
-    """Return the registry's names of the packages that these modules import."""
+    """Return the packages that these modules import, by their names in the registry."""
     distributions = importlib.metadata.packages_distributions()
     return {distributions[name][0].lower().replace("_", "-") for name in imported(modules)}
 
 
 def test_what_make_install_installs_is_what_its_targets_import() -> None:
-    """No target that installs the smaller set imports more than that set. The others do."""
+    """Targets that need only `make install` import no package that `make install` does not install.
+
+    The other targets need `make install-dev`.
+    """
     run = {target: module for target, (installs, module) in recipes().items() if installs == "install"}
     assert {"dev", "key", "model", "simulate", "docs", "bundle", "deploy", "secrets"} == set(run)
     assert packages_of([*run.values(), *PROGRAMS]) <= set(pins("run"))
     asked = {name.partition("==")[0] for name in wanted("run")}
-    assert asked <= packages_of([*run.values(), *PROGRAMS])  # one of the packages imports each required package
+    # Each required package is imported by one of these modules or programs.
+    assert asked <= packages_of([*run.values(), *PROGRAMS])
     development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
     assert {"quick", "test", "campaign", "coverage", "check", "format", "chaos", "mutate", "bench"} == set(development)
 
 
 def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
-    """`npm ci --omit=dev` leaves these packages out: no module of the local runtime names one."""
+    """`npm ci --omit=dev` omits the packages for tests, and no module of the local runtime names one of them."""
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     left_out = {name.removeprefix("node_modules/") for name, package in packages.items() if package.get("dev")}
     assert left_out == set(json.loads((ROOT / "package.json").read_text("utf-8"))["devDependencies"])
@@ -148,7 +162,7 @@ def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
 
 
 def _bytes(files: Iterable[Path]) -> int:
-    """Return the size of files and folders on disk."""
+    """Return how many bytes these files and folders take on disk."""
     return sum(file.lstat().st_blocks * 512 for file in files)
 
 
@@ -157,7 +171,7 @@ def _whole(folder: Path) -> int:
 
 
 def _python_packages(names: Iterable[str]) -> int:
-    """Return the size of these installed packages, with their compiled files."""
+    """Return how many bytes these installed packages take on disk, with their compiled files."""
     total = 0
     for name in names:
         try:
@@ -171,7 +185,7 @@ def _python_packages(names: Iterable[str]) -> int:
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the figures are for Linux x64")
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md"])
 def test_the_documents_say_what_an_installation_takes(name: str) -> None:
-    """README states the size of `make install`, and CONTRIBUTING that of `make install-dev`, within a twentieth."""
+    """README states the size of `make install`, and CONTRIBUTING that of `make install-dev`, within 5 %."""
     modules, worker = ROOT / "node_modules", _whole(ROOT / "python_modules") + _whole(ROOT / ".build" / "pyodide")
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     of_tests = sum(_whole(ROOT / place) for place, package in packages.items() if package.get("dev"))

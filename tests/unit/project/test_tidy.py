@@ -1,4 +1,4 @@
-"""Rules of the project that no linter checks: sizes, names, the place of SQL, and forbidden contents."""
+"""The project's own rules that no linter checks: sizes, names, where SQL may be, and forbidden contents."""
 
 import ast
 import re
@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 
 MODULE_LINES_MOST = 300
-# Modules that contain one thing in more lines, with their limit and the reason.
+# Modules that may have more than 300 lines, each with its limit and the reason.
 LONGER_MODULES = {
     "src/core/limits.py": (335, "every stated limit: one that stood elsewhere would not be found"),
     "src/processing/run/ledger.py": (390, "each call is in exactly one place, and what is saved follows from it"),
@@ -22,16 +22,16 @@ LONGER_MODULES = {
 ENTRY_LINES_MOST = 99
 FUNCTION_LINES_MOST = 60
 
-# Words in a module's name that say nothing about its contents.
+# Words that say nothing about a module's contents, and may not be in its name.
 BANNED_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "misc", "common"}
 
-# The folders of tests/unit that match no folder of src. Each of these folders tests the folder of its name, `support`
-# tests the tests' own helpers, and `project` tests what is true of all files, and what is served or shown beside the
-# code.
+# The folders of tests/unit that have no folder of the same name in `src`. `support` tests the tests' own helpers;
+# `project` tests what holds for all files, and what is served or shown beside the code; each other folder tests the
+# folder of its name.
 ROOMS_BESIDE = {"bench", "cli", "docs", "local", "ops", "project", "support"}
 ROOM_FILES_MOST = 25
 
-# Statements of an object's own SQLite, which do not belong to D1's store.
+# Modules with statements for an object's own SQLite, which are no statements for D1.
 SQL_ELSEWHERE = {"src/objects/batch_coordinator.py"}
 _SQL = re.compile(
     r"\s*(SELECT\s+\S|INSERT\s+(OR\s+\w+\s+)?INTO\s|UPDATE\s+\w+\s+SET\s|DELETE\s+FROM\s|WITH\s+(RECURSIVE\s+)?\w+\s*(\(|AS)"
@@ -43,7 +43,7 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    """Return all files of the repository with these suffixes."""
+    """Return all files of the repository whose names end like this."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return [ROOT / name for name in listed if name.endswith(suffixes) and (ROOT / name).is_file()]
@@ -64,9 +64,9 @@ def tree(path: Path) -> ast.Module:
 
 
 def test_unit_tests_mirror_the_source():
-    """Each folder of tests/unit matches a folder of src, or is listed.
+    """Each folder of tests/unit has the name of a folder of `src`, or is in `ROOMS_BESIDE`.
 
-    No folder has more modules than a reader can survey.
+    No folder of tests/unit has more modules than a reader can survey.
     """
     rooms = {path.parent.relative_to(ROOT / "src").as_posix() for path in modules("src")} - {"."}
     assert not rooms & ROOMS_BESIDE
@@ -78,12 +78,18 @@ def test_unit_tests_mirror_the_source():
 
 
 def words(name: str) -> list[str]:
-    """Return the words of a name in either style: `ObjectStorage` and `object_storage` have two words each."""
+    """Return the words of a name in either style.
+
+    `ObjectStorage` and `object_storage` both have two words.
+    """
     return [word.lower() for word in _WORD.findall(name)]
 
 
 def test_no_module_holds_more_than_one_thing():
-    """Modules of src, cli, simulator, mutation and local have at most 300 lines or are listed; `entry.py` under 100."""
+    """Modules of src, cli, simulator, mutation and local have at most 300 lines, or a reason in `LONGER_MODULES`.
+
+    `entry.py` has under 100 lines.
+    """
     files = [
         *modules("src", "cli", "simulator", "mutation"),
         *(path for path in tracked("") if named(path).startswith("local/")),
@@ -96,7 +102,7 @@ def test_no_module_holds_more_than_one_thing():
 
 
 def test_no_function_is_long():
-    """Functions of src, cli, simulator, mutation and local have at most 60 lines."""
+    """No function of src, cli, simulator, mutation and local has more than 60 lines."""
     long = {
         f"{named(path)}:{node.name}": size
         for path in modules("src", "cli", "simulator", "mutation", "local")
@@ -108,7 +114,7 @@ def test_no_function_is_long():
 
 
 def definitions(path: Path) -> Iterator[str]:
-    """Return the names that a module defines: its own, and those of its classes, functions and methods."""
+    """Return the module's own name, and the names of its classes, functions and methods."""
     yield path.stem
     for node in ast.walk(tree(path)):
         if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
@@ -116,7 +122,7 @@ def definitions(path: Path) -> Iterator[str]:
 
 
 def test_names_say_what_they_name():
-    """No module, class or function is called a helper, a manager, a util, or common."""
+    """No module, class or function has a word such as helper, manager, util or common in its name."""
     found = [
         f"{named(path)}: {name}"
         for path in modules("src", "cli", "simulator", "mutation", "local", "bench", "tests")
@@ -128,13 +134,13 @@ def test_names_say_what_they_name():
 
 @pytest.mark.parametrize("folder", ["src", "cli", "simulator", "mutation", "local", "bench", "tests"])
 def test_no_two_modules_differ_by_an_s(folder: str):
-    """If `call.py` stands beside `calls.py`, readers open the wrong one first."""
+    """No folder has two modules such as `call.py` and `calls.py`, of which readers open the wrong one first."""
     names = {(path.parent, path.stem) for path in modules(folder)}
     assert not [named(parent / stem) for parent, stem in names if (parent, f"{stem}s") in names]
 
 
 def unchecked(module: ast.Module) -> list[str]:
-    """Return the named tuples of a module with a `__post_init__`, which only a dataclass calls."""
+    """Return the named tuples of a module that have a `__post_init__`, which is never called."""
     return [
         node.name
         for node in ast.walk(module)
@@ -145,7 +151,7 @@ def unchecked(module: ast.Module) -> list[str]:
 
 
 def test_a_tuple_has_no_check_that_nobody_calls():
-    """A named tuple calls no `__post_init__`, so a type with checks must be a dataclass."""
+    """No named tuple has a `__post_init__`, which Python calls only for a dataclass."""
     written = "class Span({}):\n    end: int\n    def __post_init__(self) -> None:\n        assert self.end\n"
     assert [unchecked(ast.parse(written.format(base))) for base in ("NamedTuple", "typing.NamedTuple")] == [
         ["Span"]
@@ -156,9 +162,9 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 
 
 def strings(path: Path) -> Iterator[str]:
-    """Return the strings of a module without its docstrings.
+    """Return all strings of a module except its docstrings.
 
-    Of a formatted string, the result has the literal parts.
+    A formatted string gives its literal parts.
     """
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {
@@ -172,7 +178,10 @@ def strings(path: Path) -> Iterator[str]:
 
 
 def test_sql_stands_in_one_place():
-    """All statements for D1 are in src/store/sql. No other module has SQL, except for the coordinator's own SQLite."""
+    """All SQL statements for D1 are in src/store/sql.
+
+    Outside this folder only the coordinator's own SQLite has SQL.
+    """
     found = {
         named(path)
         for path in modules("src", "cli", "local")
@@ -184,7 +193,7 @@ def test_sql_stands_in_one_place():
 
 
 def test_no_file_knows_a_machine():
-    """No file contains a path of a developer's machine, and no lock file the address of a download."""
+    """No file contains a path of a developer's machine, and no lock file contains the address of a download."""
     texts = {
         named(path): path.read_text()
         for path in tracked(

@@ -1,4 +1,4 @@
-"""The tiers of the suite: which tests each runs, how the campaign continues, and that the documents agree."""
+"""The tiers of the test suite: which tests each tier runs, how a campaign continues, and what the documents say."""
 
 import json
 import re
@@ -16,9 +16,9 @@ MARKED = re.compile(r"pytest\.mark\.campaign\b")
 
 
 def test_each_claim_names_its_tier() -> None:
-    """A claim that needs neither a runtime nor the simulator is quick.
+    """A claim that needs neither the runtime nor the simulator is tested in the quick tier.
 
-    A claim of the campaign has a file with a test of the campaign.
+    A claim of the campaign tier names a file with a test of the campaign.
     """
     found = claims(ROOT)
     assert len(found) > 50
@@ -32,12 +32,15 @@ def test_each_claim_names_its_tier() -> None:
 
 
 def test_each_ablation_stands_beside_a_claim() -> None:
-    """Each claim names ablations that exist, and every ablation belongs to the claim that it would break."""
+    """Each claim names existing ablations, and each ablation belongs to a claim that fails without what it removes."""
     assert {name for claim in claims(ROOT) for name in claim.without} == set(BY_NAME)
 
 
 def test_the_figures_of_a_claim_are_in_its_runs() -> None:
-    """The table shows the last campaign; the file has the run with its commit, or that of the claim's schedules."""
+    """The figures in the table of claims are those of the last campaign.
+
+    The file of runs has this campaign's run, with its commit or that of the claim's schedules.
+    """
     records = json.loads((ROOT / CLAIMS).read_text("utf-8"))["claims"]
     commits = {run["commit"] for record in records for run in record["runs"] if "commit" in run}
     shown = {commit for record in records for commit in re.findall(r"\b[0-9a-f]{7}\b", record["latest"])}
@@ -46,21 +49,21 @@ def test_the_figures_of_a_claim_are_in_its_runs() -> None:
 
 
 def test_the_quick_folders_start_no_runtime() -> None:
-    """No module in these folders has the mark of a test that starts workerd."""
+    """No test module in the quick tier's folders has the mark of tests that start workerd."""
     modules = [path for folder in quick.FOLDERS for path in (ROOT / folder).rglob("test_*.py")]
     assert [path for path in modules if re.search(r"mark\.runtime\b", path.read_text("utf-8"))] == []
 
 
 @pytest.mark.parametrize("area", quick.areas())
 def test_an_area_has_tests(area: str) -> None:
-    """ONLY=area selects the area's own tests, and fewer than all."""
+    """ONLY=area selects at least the area's own tests, and not all tests."""
     found = list(quick.modules_of(area))
     assert found
     assert len(found) < sum(1 for folder in quick.FOLDERS for _ in (ROOT / folder).rglob("test_*.py"))
 
 
 def test_an_area_s_tests_are_in_its_room_or_import_it() -> None:
-    """A module of the queue's folder is selected, and so is a test elsewhere that imports the store."""
+    """ONLY=area selects the test modules in the area's folder, and those elsewhere that import the area."""
     assert all("queue" in path.parts or "queue" in path.read_text("utf-8") for path in quick.modules_of("queue"))
     assert Path("tests/property/test_store_model.py") in set(quick.modules_of("store"))
 
@@ -71,13 +74,13 @@ def part(code: str, name: str = "one") -> campaign.Part:
 
 @pytest.fixture
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a separate folder for the records of parts."""
+    """Make an empty folder for the campaign's records of passed parts."""
     monkeypatch.setattr(campaign, "RECORDS", tmp_path)
     return tmp_path
 
 
 def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A part that has passed runs again only if the files changed, or on request."""
+    """A part of the campaign that has passed is run again only if files have changed, or on request."""
     counted = part(f"open({str(records / 'count')!r}, 'a').write('x')")
     failing = part("raise SystemExit(3)", "two")
     for judged, again in (("a", False), ("a", False), ("b", False), ("b", True)):
@@ -92,13 +95,16 @@ def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.Cap
 
 
 def test_a_record_that_was_cut_off_is_none(records: Path) -> None:
-    """If a process died while it wrote a record, the record does not count."""
+    """A record of a passed part does not count if its process died while it wrote the record."""
     (records / "one.json").write_text('{"part": "one", "sta')
     assert campaign.known(part("pass")) is None
 
 
 def test_parts_are_chosen_by_name_and_group() -> None:
-    """Patterns match both. A pattern that matches no part is an error."""
+    """Patterns match both.
+
+    Parts of the campaign are chosen by name or group, and a pattern that matches none is an error.
+    """
     assert [found.name for found in campaign.chosen(["mutants", "sdk-*"])] == ["sdk-matrix", "sdk-chaos", "mutants"]
     assert {found.group for found in campaign.chosen(["schedules"])} == {"schedules"}
     with pytest.raises(ValueError, match="no part is called nothing"):
@@ -106,14 +112,14 @@ def test_parts_are_chosen_by_name_and_group() -> None:
 
 
 def test_the_campaign_s_schedules_are_all_of_them_once() -> None:
-    """The parts are 100,000 seeds without a gap."""
+    """The parts of the campaign together have the schedules of 100,000 seeds, each seed once."""
     firsts = [int(found.command.split()[3]) for found in campaign.chosen(["schedules"])]
     assert firsts == list(range(0, campaign.SCHEDULES, campaign.BLOCK))
     assert campaign.SCHEDULES == 100_000
 
 
 def test_documents_do_not_change_what_is_judged() -> None:
-    """The digest leaves out files that no part reads."""
+    """The digest of the files leaves out those that no part of the campaign reads, such as documents."""
     assert campaign.digest() == campaign.digest()
     assert not any(name.startswith("docs/") for name in campaign.judged_files())
     assert {"src/entry.py", "tests/campaign.py", "wrangler.toml"} <= set(campaign.judged_files())

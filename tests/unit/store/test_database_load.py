@@ -1,4 +1,4 @@
-"""Which requests may add to the load of a slow database, in plain numbers. Each call is timed."""
+"""Which requests may add to the load of a slow database, shown by the class that decides this. Each call is timed."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
@@ -22,12 +22,12 @@ BOUND, PROBE = limits.OVERLOAD_SECONDS, limits.OVERLOAD_PROBE_SECONDS
 
 
 def call(load: DatabaseLoad, began: float, ended: float, *, answered: bool = True) -> None:
-    """Make a call of the database."""
+    """Make a call to the database that takes this time."""
     load.ended(load.began(began), ended, answered=answered)
 
 
 def test_it_is_open_at_first_and_while_answers_come_in_time() -> None:
-    """An answer that takes exactly the limit is still in time."""
+    """New load is allowed at first, and while answers of the database take at most the limit, to the moment."""
     load = DatabaseLoad()
     assert load.admits(0)
     call(load, 0, BOUND)
@@ -47,7 +47,7 @@ def test_a_late_answer_closes_it_and_one_in_time_opens_it() -> None:
 
 
 def test_a_call_that_is_out_for_too_long_closes_it_already() -> None:
-    """A call is known to be late before it ends."""
+    """New load is refused as soon as a call is out for longer than the limit, before its answer."""
     load = DatabaseLoad()
     load.began(0)
     assert load.admits(BOUND)
@@ -55,7 +55,7 @@ def test_a_call_that_is_out_for_too_long_closes_it_already() -> None:
 
 
 def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
-    """A database that has served a later call keeps up, even when the lost call is finally given up."""
+    """If a later call was answered in time, an earlier call that is given up does not cause refusals."""
     load = DatabaseLoad()
     lost = load.began(0)
     call(load, 1, 1.1)
@@ -65,7 +65,10 @@ def test_a_lost_call_says_nothing_once_a_later_one_was_answered() -> None:
 
 
 def test_what_was_taken_back_in_time_says_nothing() -> None:
-    """A client that leaves early ends no refusals. A client that leaves late shows that the database is slow."""
+    """A call that a client takes back early does not end refusals.
+
+    A call that a client takes back after the limit shows that the database is slow.
+    """
     load = DatabaseLoad()
     call(load, 0, 10)
     call(load, 10, 11, answered=False)
@@ -77,9 +80,9 @@ def test_what_was_taken_back_in_time_says_nothing() -> None:
 
 
 def test_one_probe_at_a_time() -> None:
-    """After a while the isolate lets one probe through.
+    """While load is refused, the isolate lets one request through as a probe after a while.
 
-    If the probe's answer is late, refusals continue for another while; otherwise they end.
+    If the database's answer to the probe is late, refusals go on; if it comes in time, they end.
     """
     load = DatabaseLoad()
     call(load, 0, 6)
@@ -97,7 +100,10 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
-    """The probe's client may have left, or its invocation may have ended."""
+    """If nothing more is known of a probe, another one is let through after a while.
+
+    A probe's client may have left, or its invocation may have ended.
+    """
     load = DatabaseLoad()
     call(load, 0, 6)
     load.refuses(6)
@@ -108,7 +114,7 @@ def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
 
 
 def test_asking_whether_it_refuses_takes_no_probe() -> None:
-    """Only a request that is admitted makes a call."""
+    """Asking whether load is refused does not use up the probe; only a request that is let through does."""
     load = DatabaseLoad()
     call(load, 0, 6)
     assert load.refuses(6)
@@ -116,9 +122,9 @@ def test_asking_whether_it_refuses_takes_no_probe() -> None:
 
 
 def test_a_probe_that_made_no_call_is_given_back() -> None:
-    """The next request gets the unused probe at once.
+    """If a probe makes no call to the database, the next request may be the probe at once.
 
-    A probe whose call is out, or was answered late, is not given back.
+    A probe whose call is out, or was answered late, does not make room for another one.
     """
     load = DatabaseLoad()
     call(load, 0, 6)
@@ -139,7 +145,10 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 
 
 def test_who_was_refused_gives_no_probe_back() -> None:
-    """A refused request gives no probe back: another request's probe is under way, or the next probe is not yet due."""
+    """A request that was refused cannot give a probe back.
+
+    The probe belongs to another request, or the next one is not due yet.
+    """
     load = DatabaseLoad()
     call(load, 0, 6)
     assert not load.admits(6)
@@ -155,7 +164,7 @@ def test_who_was_refused_gives_no_probe_back() -> None:
 def test_calls_whose_callers_are_gone_are_forgotten() -> None:
     """The runtime may end an invocation silently.
 
-    The unanswered call of a dead invocation must not cause refusals for ever, nor take memory.
+    The unanswered call of an invocation that has ended neither causes refusals for ever nor takes memory.
     """
     load = DatabaseLoad()
     for second in range(100):
@@ -187,7 +196,7 @@ def loop() -> Iterator[Loop]:
     ],
 )
 def test_each_answer_is_timed(loop: Loop, seconds: float, error: str, behind: bool) -> None:
-    """Errors and missing answers are timed too, and so is a call that is still out."""
+    """The times of errors, of missing answers, and of calls that are still out count, too."""
     load, binding, timed = DatabaseLoad(), SqliteD1(), []
     batch: Callable[[list[D1Statement]], object] = binding.batch
 
@@ -215,7 +224,7 @@ def test_each_answer_is_timed(loop: Loop, seconds: float, error: str, behind: bo
 
 
 def test_a_call_that_is_taken_back_is_no_answer(loop: Loop) -> None:
-    """The client of a request left while the database stood still."""
+    """A call that is taken back when its client leaves does not count as an answer of the database."""
     load, binding = DatabaseLoad(), SqliteD1()
     call(load, -10, -1)
 
@@ -240,7 +249,7 @@ def test_a_call_that_is_taken_back_is_no_answer(loop: Loop) -> None:
 
 @pytest.mark.parametrize("part", ["the API", "a worker"])
 def test_all_of_an_isolate_time_their_calls(loop: Loop, part: str) -> None:
-    """Calls of requests and of workers count alike, for later requests."""
+    """D1 calls of requests and of workers in an isolate both decide whether later requests are refused."""
     binding, isolate = SqliteD1(), RequestMemory()
     batch = binding.batch
 

@@ -1,4 +1,4 @@
-"""A retry of gaps is a new task: what it copies, what it calls, and that the old one stays as it is."""
+"""A retry of gaps makes a new task: these tests say what it copies and calls, and that the old task stays."""
 
 import asyncio
 import json
@@ -24,14 +24,14 @@ LONG = "x" * 1_200
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A worker that makes one call at a time."""
+    """Make a worker that makes one call at a time."""
     made = WorkerBench(concurrency=1)
     yield made
     made.close()
 
 
 def complete_with_gaps(bench: WorkerBench, chunks: int, *gaps: int, reduce: Reduce = Reduce.CONCAT) -> Task:
-    """Run a task whose calls of these numbers are refused."""
+    """Run a task whose calls with these numbers are refused, so that their chunks become gaps."""
     bench.insert(chunks, reduce, structure=Structure(gaps=True))
     bench.model.act = lambda call, number: REFUSED if number in gaps else f"{number:03}{LONG}"
     assert bench.run() == Ended(Status.COMPLETED)
@@ -40,7 +40,7 @@ def complete_with_gaps(bench: WorkerBench, chunks: int, *gaps: int, reduce: Redu
 
 
 def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
-    """Retry the task's gaps as a task with this key."""
+    """Retry the old task's gaps as a new task with this key."""
     plan = bench.do(bench.store.plan_gap_retry(OLD))
     assert plan is not None
     write = bench.store.retry_gaps(plan, key, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
@@ -48,7 +48,7 @@ def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
 
 
 def finished(bench: WorkerBench, key: TaskKey = NEW) -> Task:
-    """Run the new task to its end."""
+    """Run the new task to its end, and read it."""
     assert bench.do(bench.worker().run(key, HOST)) == Ended(Status.COMPLETED)
     task = bench.do(bench.store.task(key))
     assert isinstance(task, Task)
@@ -56,13 +56,13 @@ def finished(bench: WorkerBench, key: TaskKey = NEW) -> Task:
 
 
 def rows(bench: WorkerBench, key: TaskKey) -> list[Any]:
-    """Everything that is stored of a task, without the time of the read."""
+    """Return all stored rows of a task."""
     tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "merges": "task_id", "failures": "task_id"}
     return [bench.database.rows(f"SELECT * FROM {table} WHERE {name} = ?", key) for table, name in tables.items()]  # noqa: S608
 
 
 def test_it_calls_the_gaps_alone_and_the_old_task_stays(bench: WorkerBench) -> None:
-    """Two of five chunks are called, and the result is whole."""
+    """A retry of two gaps among five chunks calls the model for these two, and the new task's result is complete."""
     old = complete_with_gaps(bench, 5, 2, 4)
     before = rows(bench, OLD)
     assert isinstance(retry(bench), Accepted)
@@ -79,7 +79,10 @@ def test_it_calls_the_gaps_alone_and_the_old_task_stays(bench: WorkerBench) -> N
 
 
 def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
-    """Eight chunks in four merges and two above them: the others keep their outputs and their places."""
+    """A retry of gaps repeats only the merges that depend on a gap, and copies the other merges' outputs.
+
+    In this test eight chunks have four merges, and two levels above them.
+    """
     old = complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
     plan = [json.loads(row["ends"]) for row in bench.database.rows("SELECT ends FROM merges ORDER BY level")]
     assert plan[0] == [2, 4, 6, 8]
@@ -95,7 +98,10 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
 
 
 def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> None:
-    """No second task is made, whether it runs or has ended; a write that is sent again changes nothing."""
+    """A repeated retry of gaps makes no second task, whether the first one's task is running or has ended.
+
+    A write that is sent again changes nothing.
+    """
     complete_with_gaps(bench, 3, 2)
     assert isinstance(retry(bench), Accepted)
     written = rows(bench, NEW)
@@ -109,7 +115,7 @@ def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> Non
 
 
 def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
-    """They can be retried in turn, from the new task."""
+    """If a retry of gaps has gaps again, these can be retried from the new task."""
     complete_with_gaps(bench, 4, 2, 3)
     assert isinstance(retry(bench), Accepted)
     bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
@@ -121,7 +127,7 @@ def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
 
 
 def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) -> None:
-    """A whole task, one that goes on and one that is not there have none."""
+    """A retry of gaps has no plan for a task without gaps, an unfinished task, or one that does not exist."""
     assert bench.do(bench.store.plan_gap_retry(OLD)) is None
     bench.insert(2, structure=Structure(gaps=True))
     assert bench.do(bench.store.plan_gap_retry(OLD)) is None
@@ -130,7 +136,7 @@ def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) 
 
 
 def test_it_counts_against_the_tasks_in_flight(bench: WorkerBench) -> None:
-    """At the limit nothing is written, and the key stays free."""
+    """At the tenant's limit a retry of gaps writes nothing, and leaves its idempotency key free."""
     complete_with_gaps(bench, 3, 2)
     full = ON._replace(tasks_in_flight_most=0)
     assert isinstance(retry(bench, on=full), LimitReached)
@@ -139,7 +145,7 @@ def test_it_counts_against_the_tasks_in_flight(bench: WorkerBench) -> None:
 
 
 def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBench) -> None:
-    """The plan was read before; the transaction finds no old task."""
+    """If the old task is erased after the plan was read, the transaction of a retry of gaps makes no new task."""
     complete_with_gaps(bench, 3, 2)
     plan = bench.do(bench.store.plan_gap_retry(OLD))
     bench.do(bench.store.erase(OLD))
@@ -149,7 +155,7 @@ def test_it_makes_nothing_of_a_task_that_was_erased_in_between(bench: WorkerBenc
 
 
 def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> None:
-    """Its copies are its own."""
+    """If the old task is erased, the new task of a retry of gaps keeps the outputs that it copied."""
     complete_with_gaps(bench, 3, 2)
     assert isinstance(retry(bench), Accepted)
     bench.do(bench.store.erase(OLD))
@@ -158,7 +164,7 @@ def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> N
 
 
 def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
-    """The copies are there for every claim."""
+    """If a worker of a retry of gaps dies, the next one also finds the copied outputs, and repeats only open calls."""
     complete_with_gaps(bench, 6, 2, 3, 4)
     assert isinstance(retry(bench), Accepted)
 

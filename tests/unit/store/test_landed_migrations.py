@@ -1,4 +1,4 @@
-"""A migration that has landed is never edited, and a new one only adds."""
+"""A migration that has landed is never edited, and a new migration only adds to the schema."""
 
 import hashlib
 import re
@@ -13,9 +13,9 @@ from tests.support.sqlite_d1 import SqliteD1
 
 FOLDER = ROOT / "migrations"
 MIGRATIONS = sorted(FOLDER.glob("*.sql"))
-# The migration that makes the schema: no code existed before it.
+# The migration that makes the whole schema, before which no code existed.
 FIRST = "0001_initial.sql"
-# Statements that remove something which code of the previous release may use.
+# SQL statements that remove something which code of the previous release may use.
 _TAKES_AWAY = re.compile(
     r"\b(?:DROP\s+(?:TABLE|COLUMN|VIEW)|RENAME|DELETE\s+FROM|ADD\s+COLUMN\s+\w+[^;,]*\bNOT\s+NULL\b(?![^;,]*\bDEFAULT\b))",
     re.IGNORECASE,
@@ -23,19 +23,22 @@ _TAKES_AWAY = re.compile(
 
 
 def landed() -> dict[str, str]:
-    """The digests of LANDED, by name."""
+    """Return the digests in the file LANDED, by the names of migrations."""
     lines = [line.split("  ") for line in (FOLDER / "LANDED").read_text().splitlines() if not line.startswith("#")]
     return {name: digest for digest, name in lines}
 
 
 def test_no_landed_migration_was_edited() -> None:
-    """Each landed migration has the digest that LANDED has, and none was removed."""
+    """Each migration in LANDED still exists and has the digest that LANDED states."""
     digests = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in MIGRATIONS}
     assert {name: digests.get(name) for name in landed()} == landed()
 
 
 def test_each_migration_has_landed() -> None:
-    """A migration without its line could be edited unnoticed. wrangler applies them in the order of names."""
+    """Each migration has a line in LANDED, in the order in which wrangler applies them.
+
+    A migration without a line in LANDED could be edited unnoticed.
+    """
     names = [path.name for path in MIGRATIONS]
     assert set(names) <= set(landed())
     assert [name for name in names if name in landed()] == list(landed())
@@ -48,8 +51,10 @@ def statements(path: Path) -> str:
 
 
 def test_a_new_migration_only_adds() -> None:
-    """Code of the previous release runs beside a migration: nothing is dropped or renamed, and no column must be
-    given."""
+    """A new migration drops and renames nothing, and adds no column that must be given.
+
+    During a deployment the code of the previous release uses the migrated database.
+    """
     assert [path.name for path in MIGRATIONS if path.name > FIRST and _TAKES_AWAY.search(statements(path))] == []
 
 
@@ -72,10 +77,10 @@ def test_what_takes_away_is_found(text: str) -> None:
 
 
 def test_later_migrations_leave_older_code_able_to_write() -> None:
-    """For minutes after a deployment objects may run older code: its writes must fit the new tables.
+    """After a deployment objects may run older code for minutes, and its writes must fit the new tables.
 
-    Each column that older code knows is unchanged. An INSERT may omit the new columns of an existing table. A new index
-    on such a table refuses no row, and no trigger changes anything.
+    A later migration changes no column that older code knows. An INSERT of older code may omit the new columns of a
+    table. A new index on an older table refuses no row, and no trigger changes a row.
     """
     database = SqliteD1(migrated=False)
     database.migrate(1)
@@ -104,7 +109,10 @@ def _columns(database: SqliteD1) -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def test_a_migration_is_applied_once() -> None:
-    """A second run of all migrations fails at the first, so only wrangler's record prevents it."""
+    """A migration cannot be applied twice: a second run of all migrations fails at the first.
+
+    Only wrangler's record prevents a second run.
+    """
     database = sqlite3.connect(":memory:")
     for path in MIGRATIONS:
         database.executescript(path.read_text("utf-8"))

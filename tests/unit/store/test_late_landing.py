@@ -1,4 +1,7 @@
-"""A write that was given up may land up to half a minute later, after its caller has moved on. It must do nothing."""
+"""What happens if a write that was given up lands up to half a minute later, when its caller has gone on.
+
+The late write must do nothing.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -47,14 +50,14 @@ def everything(bench: StoreBench) -> list[Any]:
 
 
 def lands(bench: StoreBench) -> bool:
-    """Return whether the write that was given up changes anything when it lands."""
+    """Return whether a given-up write changes anything when it lands now."""
     before = everything(bench)
     bench.run(bench.database.land())
     return everything(bench) != before
 
 
 def claimed(bench: StoreBench) -> Claim:
-    """Make a task of three chunks that a worker has begun."""
+    """Insert a task of three chunks and let a worker claim it."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     return bench.claim(TASK)
 
@@ -64,7 +67,10 @@ STEPS = [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RE
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(bench: StoreBench, step: Step):
-    """Bill, announcements, outputs and status stay those of the later write with the same fence."""
+    """If a worker's write lands after its next write, it changes nothing.
+
+    Bill, announcements, outputs and status stay those of the later write under the same claim.
+    """
     claim = claimed(bench)
     early = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=1, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -78,7 +84,10 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Step):
-    """The worker got no answer, and then found no space for the write, so its contents count as unwritten."""
+    """If a worker has given its task back without a write, this write changes nothing when it lands later.
+
+    The worker had no answer to this write, and then found no space for it.
+    """
     claim = claimed(bench)
     told = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -91,7 +100,10 @@ def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_not
 
 @pytest.mark.parametrize("landed", ["before the next one", "after the next one"])
 def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench, landed: str):
-    """The worker continued without an answer: its next write has another number, the same outputs and more."""
+    """A worker's write that was given up and lands before or after its next write adds no output twice.
+
+    The next write has another number, the same outputs and more.
+    """
     claim = claimed(bench)
     early = progress(claim, step=1, first_step=1, outputs=outputs(0), completed=1, calls_settled=1)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS)
@@ -108,7 +120,7 @@ def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench
 
 
 def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
-    """The answer to the second send is true, and the late landing of the first send adds nothing."""
+    """If a write is sent twice, the second send succeeds, and the first one changes nothing when it lands later."""
     claim = claimed(bench)
     bench.database.fail(NETWORK_LOST, "later")
     assert bench.step(claim, calls_settled=1, outputs=outputs(0), completed=1)
@@ -116,7 +128,10 @@ def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(
 
 
 def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: StoreBench):
-    """In this test the first send was answered, and a worker has begun."""
+    """A submission that lands again after a worker has begun the task changes nothing.
+
+    In this test the first send was answered.
+    """
     claim = claimed(bench)
     assert bench.step(claim, outputs=outputs(0), completed=1)
     before = everything(bench)
@@ -128,7 +143,10 @@ def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: Stor
 
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
-    """A host takes over from its earlier instance without waiting for the lease, and never from a later one."""
+    """If an object's claim lands after a later claim of the same object, it does not take the task over.
+
+    An object may take over from its earlier instance without waiting for the lease, but not from a later one.
+    """
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.claim(TASK, host="object/task")
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=answered)
@@ -141,7 +159,7 @@ def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(ben
 
 
 def test_only_a_take_over_from_itself_asks_twice(bench: StoreBench):
-    """A healthy claim is one call of D1, and a refused claim is one too."""
+    """A claim takes one D1 call, also if it is refused; only an object that takes over from itself makes two."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     asked = []
     for claim in (bench.claim, bench.claim, bench.claim):
@@ -162,7 +180,7 @@ def cancel(bench: StoreBench) -> Any:
 
 
 def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBench):
-    """A late cancellation names the generation before the retry, so it cancels nothing."""
+    """A cancellation that lands after a retry changes nothing, since it names the generation before the retry."""
     claimed(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -174,7 +192,7 @@ def test_a_cancellation_that_lands_after_a_retry_cancels_nothing(bench: StoreBen
 
 
 def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(bench: StoreBench):
-    """A late retry names the previous generation, so the retry puts nothing back."""
+    """A retry that lands after the task was retried and ended again changes nothing, since it names a generation."""
     claimed(bench)
     cancel(bench)
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
@@ -187,7 +205,7 @@ def test_a_retry_that_lands_after_the_task_has_ended_again_puts_nothing_back(ben
 
 
 def test_a_dead_letter_that_lands_after_another_claim_fails_nothing(bench: StoreBench):
-    """Since the retry a worker has worked on the task, which waits for its next run."""
+    """A dead letter that lands after another worker has claimed the task and given it back does not fail the task."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     bench.database.fail(NETWORK_LOST, "later", limits.STORE_SENDS, passing=1)
     with pytest.raises(StoreUnavailable):
@@ -213,7 +231,7 @@ def withdraw(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("end", [erase, withdraw])
 def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """A late submission restores neither an erased task nor one that its client believes refused."""
+    """A submission that lands late restores no erased task, and no task that its client believes refused."""
     submit_in_vain(bench)
     end(bench)
     assert not lands(bench)
@@ -221,7 +239,7 @@ def test_a_submission_that_lands_late_brings_nothing_back(bench: StoreBench, end
 
 
 def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
-    """All sendings have one key."""
+    """A submission that is sent again makes one task, since each time it has the same key."""
     bench.database.fail(NETWORK_LOST, "later")
     bench.run(bench.store.insert(NEW, LEASE_MS))
     assert not lands(bench)
@@ -230,9 +248,9 @@ def test_a_submission_that_was_sent_again_is_one_task(bench: StoreBench):
 
 @pytest.mark.parametrize("end", [erase, withdraw])
 def test_tombstones_are_removed_by_the_sweep(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """An hour after the task's end no row of it is left, its key included.
+    """An hour after a task was erased or withdrawn the sweep deletes the tombstone, the last row with its key.
 
-    Before the tombstone's time is over the sweep leaves the key.
+    Before the hour is over the sweep keeps the tombstone.
     """
     end(bench)
     bench.run(bench.store.due(10))
@@ -258,7 +276,7 @@ def unregister(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("end", [erase, withdraw, revoke, unregister])
 def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Callable[[StoreBench], None]):
-    """A write may land up to an hour after the deletion, and a sweep comes each minute."""
+    """A tombstone stays for its whole hour, although a sweep comes each minute, since a write may land until then."""
     end(bench)
     hour_ms = round(limits.LATE_SECONDS_MOST * 1000)
     for _ in range(hour_ms // 60_000 - 1):
@@ -274,9 +292,9 @@ def test_a_tombstone_outlasts_every_sweep_of_its_hour(bench: StoreBench, end: Ca
 
 
 def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
-    """The key's first task was shared with a repetition.
+    """A task that a repeated request was answered with is not withdrawn.
 
-    The key's next task, a day later, can be withdrawn as usual.
+    The next task under the same idempotency key, a day later, can be withdrawn.
     """
     on = Conditions(idempotency_key="key", digest="d")
     first, twin, second = (
@@ -286,7 +304,8 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
     bench.run(bench.store.insert(first, LEASE_MS, on))
     assert isinstance(bench.run(bench.store.insert(twin, LEASE_MS, on)), Replayed)
     bench.run(bench.store.withdraw(first, on))
-    assert bench.run(bench.store.is_there(first.task_key))  # a repeated request was answered with this task
+    # A repeated request was answered with this task, so it is kept.
+    assert bench.run(bench.store.is_there(first.task_key))
     bench.pass_ms(limits.IDEMPOTENCY_SECONDS * 1000)
     assert isinstance(bench.run(bench.store.insert(second, LEASE_MS, on)), Accepted)
     bench.run(bench.store.withdraw(second, on))
@@ -294,7 +313,7 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
 
 
 def test_a_revoked_key_does_not_come_back(bench: StoreBench):
-    """The first sending of the key's creation lands after its revocation."""
+    """If the first send of an API key's creation lands after the key was revoked, the key does not come back."""
     keys = KeyStore(Database(bench.database, Meter()))
     new = NewKey(id="0" * 16, tenant=LOCAL, digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
     bench.database.fail(NETWORK_LOST, "later")
@@ -305,7 +324,7 @@ def test_a_revoked_key_does_not_come_back(bench: StoreBench):
 
 
 def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
-    """If a tenant tries to revoke another tenant's key, nothing changes, and no trace is left."""
+    """If a tenant tries to revoke another tenant's key, the key stays, and no tombstone is written."""
     keys = KeyStore(Database(bench.database, Meter()))
     new = NewKey(id="1" * 16, tenant="one", digest="0" * 64, scopes=frozenset({Scope.READ}), label=None, valid_ms=None)
     bench.run(keys.insert(new))
@@ -315,7 +334,10 @@ def test_nobody_revokes_a_strangers_key_by_its_tombstone(bench: StoreBench):
 
 @pytest.mark.parametrize("seen", [True, False])
 def test_a_deleted_endpoint_does_not_come_back(bench: StoreBench, *, seen: bool):
-    """The first send of an endpoint's registration lands after the deletion, or after a missing answer."""
+    """If the first send of an endpoint's registration lands after its deletion, the endpoint does not come back.
+
+    The endpoint of a registration without an answer does not come back either.
+    """
     endpoints = WebhookStore(Database(bench.database, Meter()))
     new = NewEndpoint(endpoint_key_of(LOCAL, "we_1"), "one", "https://x.example/", tuple(Event))
     bench.database.fail(NETWORK_LOST, "later", 1 if seen else limits.STORE_SENDS)
@@ -340,9 +362,9 @@ class Silence(SqliteD1):
 
 @pytest.mark.parametrize("seconds", [limits.STORE_SECONDS, limits.STORE_SECONDS_OF_REQUEST])
 def test_a_call_that_is_never_answered_is_given_up(seconds: float):
-    """A call without an answer is given up after its time.
+    """A D1 call that is never answered is given up after a stated time.
 
-    Such a call is not sent again at once, since that would add to the load.
+    A D1 call that was given up is not sent again at once, which would add to the database's load.
     """
     loop = Loop()  # type: ignore[abstract]
     silent = Silence()

@@ -1,6 +1,6 @@
-"""What runs read and keep of tasks of thousands of chunks.
+"""What runs read and keep in memory for tasks of thousands of chunks.
 
-These tests take minutes, so they are in a file of their own.
+These tests take minutes, so they have a module of their own.
 """
 
 import random
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
-    """Make a worker with the free plan's allowance, over a database that counts its answers."""
+    """Make a worker on the free plan, over a database that counts the bytes of its answers."""
     monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free")
@@ -33,7 +33,7 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
 
 @pytest.mark.parametrize(("characters", "reduce"), [(370, Reduce.CONCAT), (100, Reduce.CONCAT), (370, Reduce.MERGE)])
 def test_the_input_is_read_once(free: WorkerBench, characters: int, reduce: Reduce):
-    """A task of 5,000 chunks on the free plan reads at most six times its own size from D1, over all its claims."""
+    """On the free plan all claims of a task of 5,000 chunks together read at most six times the task's size from D1."""
     text = ("w" * (characters - 1) + " ") * 5_000
     free.do(free.store.insert(task_of(text, characters, reduce=reduce), LEASE_MS))
     free.model.act = lambda call, number: "y" * 300
@@ -46,7 +46,7 @@ def test_the_input_is_read_once(free: WorkerBench, characters: int, reduce: Redu
 
 
 def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
-    """A merge of 20 MB of outputs uses little of Python's memory, in addition to 43 MB."""
+    """A merge of 20 MB of outputs uses little of Python's memory, beside the 43 MB of the imported Worker."""
     text = ("w" * 39 + " ") * 1_250
     free.settings = replace(free.settings, plan="paid")
     free.do(free.store.insert(replace(task_of(text, 40, reduce=Reduce.MERGE), merge_chars=40_000), LEASE_MS))
@@ -54,7 +54,8 @@ def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
 
     def act(call: Any, number: int) -> str:
-        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)  # this drops the texts of the calls
+        # The recorded calls would keep the texts in memory.
+        free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)
         return " ".join(rng.choices(words, k=1_780))
 
     free.model.act = act

@@ -1,4 +1,7 @@
-"""A database set back in time under live workers: no two workers' writes mix, and no two ends share an id."""
+"""A database that is set back in time while workers are at work.
+
+The writes of two workers of one task do not mix, and no two ends have the same id.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +17,7 @@ from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
-STEP = 1_000  # the first step of the worker that must change nothing: later than any write of the other
+STEP = 1_000  # the first step of the worker that must change nothing, later than any step of the other worker
 FORGOTTEN: dict[str, Any] = {
     "outputs": outputs(0, 1, tag="forgotten"),
     "calls_settled": 90,
@@ -38,13 +41,16 @@ def bench() -> Iterator[StoreBench]:
 
 
 def everything(bench: StoreBench) -> list[Any]:
-    """Return all stored rows of tasks."""
+    """Return all stored rows of all tasks."""
     tables = ("tasks", "texts", "segments", "failures", "merges")
     return [bench.database.rows(f"SELECT * FROM {table}") for table in tables]  # noqa: S608 - constants
 
 
 def twins(bench: StoreBench) -> tuple[Claim, Claim]:
-    """Make two live workers of one task with one fence: the database has forgotten the first one's claim."""
+    """Make two live workers of one task with the same fence.
+
+    The database was set back after the first one's claim, and has forgotten it.
+    """
     bench.insert()
     before = bench.database.snapshot()
     forgotten = bench.claim()
@@ -82,7 +88,7 @@ def is_cancelled(bench: StoreBench, claim: Claim) -> None:
 def test_a_worker_that_the_database_has_forgotten_changes_nothing(
     bench: StoreBench, name: str, meanwhile: Callable[[StoreBench, Claim], None]
 ):
-    """If the forgotten worker writes with the other's fence, nothing changes, whatever the other has done."""
+    """A worker whose claim the database has forgotten changes nothing, even if it has the other worker's fence."""
     forgotten, known = twins(bench)
     meanwhile(bench, known)
     before = everything(bench)
@@ -98,7 +104,7 @@ def test_a_worker_that_the_database_has_forgotten_changes_nothing(
 
 
 def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
-    """The present worker works on between the forgotten one's writes, with only its own bill and outputs."""
+    """The worker that the restored database knows goes on, and has only its own bill and outputs."""
     forgotten, known = twins(bench)
     assert not bench.run(bench.store.step(forgotten, progress(forgotten, **FORGOTTEN), Continue(LEASE_MS)))
     assert bench.run(bench.store.stands(known))
@@ -109,7 +115,7 @@ def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
 
 
 def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
-    """The name of the last claim stays with the task, so that repeated writes and settlements are recognised."""
+    """The task keeps its last claim's name after the claim, so that a repeated write or settlement is recognised."""
     bench.insert()
     claim = bench.claim()
     told = progress(claim)
@@ -123,7 +129,10 @@ def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
 
 
 def test_a_claim_asked_for_again_after_its_end_is_a_new_one(bench: StoreBench):
-    """The name that stays makes no worker the holder: a claim that lands late raises the fence as usual."""
+    """A claim that lands again after its end makes a new claim with a higher fence.
+
+    The name that the task keeps does not make the worker its holder.
+    """
     bench.insert()
     claim = bench.claim(holder="one")
     assert bench.step(claim, Release(0, 0))
@@ -132,7 +141,7 @@ def test_a_claim_asked_for_again_after_its_end_is_a_new_one(bench: StoreBench):
 
 @pytest.mark.parametrize("holder", [None, "the worker"])
 def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str | None):
-    """A worker that stood down leaves no name: a write by the fence alone still counts."""
+    """If a worker stood down and left no claim's name in the task's row, a write counts by its fence alone."""
     bench.insert()
     claim = bench.claim(holder="the worker")
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS)).changed
@@ -142,9 +151,9 @@ def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str |
 
 
 def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
-    """Receivers got a message of the first end, which the database forgot.
+    """If a database forgets a task's end, receivers have already got a message about it.
 
-    The second end may differ, so it has another id.
+    The task's second end may be another, so its message has another id.
     """
     columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
     bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
@@ -163,5 +172,6 @@ def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
         found += [one.key for one in bench.run(bench.store.deliveries(key))]
     assert [one.generation for one in found] == [0, 0]
     assert found[0].id != found[1].id
-    assert bench.run(bench.store.delivery(found[0])) is None  # the old delivery no longer exists, so no sweep sends it
+    # The old delivery is gone with the restore, so no sweep sends it.
+    assert bench.run(bench.store.delivery(found[0])) is None
     assert bench.run(bench.store.delivery(found[1])) is not None

@@ -1,4 +1,7 @@
-"""What the CHECKs of the schema allow and what they refuse: SQLite cannot alter them later (decision 0047)."""
+"""The CHECK constraints of the schema accept what the contract needs, and refuse what no task may have.
+
+SQLite cannot alter a CHECK constraint later (decision 0047).
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -49,20 +52,23 @@ def give(bench: StoreBench, **columns: Any) -> None:
     ],
 )
 def test_a_task_may_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
-    """A row of `tasks` may have the values that sections 11 to 14 of the contract need."""
+    """The schema accepts the values of a task that sections 11 to 14 of the contract need."""
     give(bench, **columns)
     assert columns.items() <= bench.row(TASK).items()
 
 
 def test_older_code_cannot_claim_a_structured_task(bench: StoreBench) -> None:
-    """It would ignore the schema and the gaps. What it does otherwise is allowed."""
+    """Older code cannot claim a task with a schema or gaps, because it would ignore them.
+
+    Older code may still end a task with a schema or gaps, or put it back.
+    """
     give(bench, structured="{}")
     claim = bench.claim()
     assert bench.row(TASK)["structured_fence"] == claim.fence
     with pytest.raises(sqlite3.IntegrityError):
-        give(bench, fence=claim.fence + 1, holder="older")  # a takeover
-    give(bench, status="failed", finished_at=1, lease_until=None, error_code="deadline_exceeded")  # its end
-    give(bench, status="pending", finished_at=None, fence=claim.fence + 1, error_code=None)  # a client's retry
+        give(bench, fence=claim.fence + 1, holder="older")  # the row of a takeover,
+    give(bench, status="failed", finished_at=1, lease_until=None, error_code="deadline_exceeded")  # of the task's end,
+    give(bench, status="pending", finished_at=None, fence=claim.fence + 1, error_code=None)  # and of a client's retry
     with pytest.raises(sqlite3.IntegrityError):
         give(bench, status="processing", fence=claim.fence + 2, lease_until=1)  # a claim
     with pytest.raises(sqlite3.IntegrityError):
@@ -72,7 +78,7 @@ def test_older_code_cannot_claim_a_structured_task(bench: StoreBench) -> None:
 
 
 def test_a_structured_task_is_left_to_the_sweep_by_dead_letters(bench: StoreBench) -> None:
-    """Its message may have failed because only older code got it."""
+    """A dead letter does not fail a structured task, whose message may have failed only because older code got it."""
     give(bench, structured="{}")
     bench.pass_ms(60_000)
     assert not bench.run(bench.store.dead_letter(TASK, FAILURE, RETENTION_MS))
@@ -94,13 +100,16 @@ def test_a_structured_task_is_left_to_the_sweep_by_dead_letters(bench: StoreBenc
     ],
 )
 def test_a_task_may_not_be_so(bench: StoreBench, columns: dict[str, Any]) -> None:
-    """The CHECKs refuse a row that no task may have."""
+    """The schema refuses these rows of `tasks`, which no task may have."""
     with pytest.raises(sqlite3.IntegrityError):
         give(bench, **columns)
 
 
 def test_outputs_of_another_task_lie_before_the_first_write(bench: StoreBench) -> None:
-    """A segment with fence 0 and step 0: a claim knows its outputs, and the first write adds to it."""
+    """Outputs that are copied from another task are in a segment with fence 0 and step 0.
+
+    The new task's claim knows these outputs, and its first write adds to the segment.
+    """
     donor = TaskKey("donor")
     bench.insert(donor, chunks=CHUNKS)
     assert bench.step(bench.claim(donor), outputs=outputs(0, 1), completed=2)
@@ -117,7 +126,7 @@ def test_outputs_of_another_task_lie_before_the_first_write(bench: StoreBench) -
 
 
 def test_a_line_that_was_never_called_may_have_failed(bench: StoreBench) -> None:
-    """The schema accepts a chunk that failed before any call, because the time of its batch was over."""
+    """The schema accepts a chunk that has failed without a call, because its batch's time was over."""
     bench.database.rows(
         "INSERT INTO failures (task_id, level, idx, attempts, calls, final, code, message, retryable) "
         "VALUES (?, 0, 0, 0, 0, 1, 'batch_expired', 'the window is over', 0)",
@@ -132,9 +141,9 @@ def test_a_line_that_was_never_called_may_have_failed(bench: StoreBench) -> None
     [('["read", "write", "admin", "operator"]', set(Scope)), ('["read", "of-later-code"]', {Scope.READ})],
 )
 def test_a_key_may_have_any_scopes(bench: StoreBench, scopes: str, known: set[Scope]) -> None:
-    """A key may have more than three scopes, also one that only later code knows, which then allows nothing.
+    """The schema accepts API keys with more than three scopes, and with a scope that only later code knows.
 
-    No scopes are refused.
+    Present code allows nothing for an unknown scope.
     """
     insert = "INSERT INTO api_keys (id, tenant, digest, scopes, created_at) VALUES (?, 'local', ?, ?, 1)"
     bench.database.rows(insert, "0" * 16, "0" * 64, scopes)

@@ -1,4 +1,4 @@
-"""The notes about triggers, the turns, and when a task is sent off again on a client's request."""
+"""The notes about triggers, the turns to sweep, and when a client's request sends a task off again."""
 
 import asyncio
 from dataclasses import replace
@@ -37,7 +37,10 @@ def seen(bench: StoreBench) -> dict[str, int]:
 
 
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
-    """The row is exact to five minutes plus the time that an isolate remembers, and costs one write in that time."""
+    """A claim notes the time of its trigger, with at most one write in the time for which an isolate remembers this.
+
+    The noted time is therefore exact to five minutes.
+    """
     times = []
     for second in range(0, 600, 10):
         bench.insert(f"task {second}")
@@ -51,7 +54,7 @@ def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
 
 
 def test_the_sweep_notes_itself_often_enough_for_those_who_look(bench: StoreBench):
-    """With cron once a minute no reader finds the last sweep older than two minutes, so no request sweeps."""
+    """With cron once a minute the last sweep's noted time is never older than two minutes, so no request sweeps."""
     for _ in range(20):
         bench.run(bench.store.due(1))
         bench.pass_ms(59_999)
@@ -60,7 +63,7 @@ def test_the_sweep_notes_itself_often_enough_for_those_who_look(bench: StoreBenc
 
 
 def test_an_isolate_does_not_repeat_itself():
-    """A statement goes along with a claim once in the time, for each kind, and not for the direct route."""
+    """An isolate notes each kind of trigger once in the stated time, and none for the direct route."""
     heartbeats = TriggerHeartbeats()
     assert heartbeats.due(Route.DIRECT, 0) is None
     assert heartbeats.due(Route.QUEUE, 0) is Seen.QUEUE
@@ -71,9 +74,9 @@ def test_an_isolate_does_not_repeat_itself():
 
 
 def test_a_run_notes_the_trigger_that_began_it():
-    """A note that failed is written by the next run.
+    """A run notes the trigger that began it, and if this write fails, the next run notes its own.
 
-    Only the writes of a run in place of a missing host record no trigger.
+    Only a run in place of a missing host notes no trigger.
     """
     bench = WorkerBench()
     heartbeats = TriggerHeartbeats()
@@ -98,9 +101,9 @@ def test_a_run_notes_the_trigger_that_began_it():
 
 
 def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
-    """If two isolates ask for a turn, one isolate gets the turn; the other isolate learns for how long no turn is free.
+    """Of two isolates that ask for a turn, one gets it, and the other learns how long no turn is free.
 
-    If a clock has jumped back, the turn is not blocked for ever.
+    A turn is not blocked for ever if the clock has gone back.
     """
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 30_000
@@ -113,7 +116,10 @@ def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
 
 
 def test_outlook_counts_what_goes_on(bench: StoreBench):
-    """The outlook covers all tenants, by status, with the age of the oldest pending task. Ended tasks are not read."""
+    """The backlog counts the unfinished tasks of all tenants by status, and has the age of the oldest pending one.
+
+    Ended tasks are not read.
+    """
     assert bench.run(bench.store.outlook()) == ({}, Backlog(0, 0, None))
     bench.insert("a:1")
     bench.pass_ms(5_000)
@@ -135,7 +141,7 @@ def flags(bench: StoreBench) -> tuple[bool, bool]:
 
 
 def nudge(bench: StoreBench) -> bool:
-    """Reserve a send, which must be granted exactly when the task counts as late."""
+    """Reserve a send for a poll, and check that it is granted exactly if the task is late."""
     late, _ = flags(bench)
     granted = bench.run(bench.store.nudge(KEY, LEASE_MS))
     assert granted == late
@@ -143,9 +149,9 @@ def nudge(bench: StoreBench) -> bool:
 
 
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
-    """A pending task is late a minute after it was due, and becomes late again once a minute.
+    """A pending task is late a minute after it was due, and late again a minute after each send.
 
-    The sweep checks the task again after a lease's time, and sends in vain do not postpone this any more.
+    The first such sends put the sweep's check off by a lease's time, and later ones in vain do not.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS - 1)
@@ -164,7 +170,7 @@ def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
 
 
 def test_what_the_sweep_sent_off_counts(bench: StoreBench):
-    """A minute after the sweep's sending a poll may send again, however far the sweep has put off its next check."""
+    """A poll may send a task off a minute after the sweep has sent it, however late the sweep's next check is."""
     bench.insert()
     bench.pass_ms(LEASE_MS)
     assert bench.run(bench.store.take_due(bench.run(bench.store.due(9)), LEASE_MS)) == [KEY]
@@ -175,7 +181,7 @@ def test_what_the_sweep_sent_off_counts(bench: StoreBench):
 
 
 def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
-    """A poll brings the sweep's check nearer, however far the sweep has put it off."""
+    """A poll that sends a task off brings the sweep's check forward if it was put off for long."""
     bench.insert()
     for times in range(limits.SENDS_IN_VAIN + 3):
         bench.pass_ms(LEASE_MS << (times + 1))
@@ -187,8 +193,11 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 
 
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
-    """For a minute, or a shorter lease, the sweep leaves alone a task that a poll has sent, unless it runs tasks
-    itself."""
+    """For a minute after a poll has sent a task off, the sweep does not send it.
+
+    If a lease is shorter than a minute, the sweep waits only as long as a lease. A sweep that runs tasks itself takes
+    the task.
+    """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN + 1):
@@ -212,7 +221,7 @@ def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
 
 
 def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBench):
-    """After a poll's sending the sweep leaves the task alone for a while, but not past its deadline."""
+    """After a poll has sent a task off, the sweep leaves the task alone for a while, but at most until its deadline."""
     bench.insert(deadline_ms=LEASE_MS + LATE_MS + 10)
     bench.pass_ms(LEASE_MS + LATE_MS)
     assert nudge(bench)
@@ -221,7 +230,7 @@ def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBenc
 
 
 def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
-    """Polls may send the task a minute later, not at once, however often it was sent off before."""
+    """If no route takes a task that a poll sends, the sweep finds it at once, and polls may send it a minute later."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -238,16 +247,16 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # the report is late, since a worker has claimed the task
+    bench.run(bench.store.unsent(KEY))  # this note comes late, since a worker has claimed the task
     assert bench.row(KEY) == before
     assert bench.step(claim)
 
 
 def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench):
-    """If the note of a send lands late, when a stand-in works on the task, the note has no effect.
+    """The note that no route took a task has no effect if it lands when a stand-in already works on the task.
 
-    The task does not count as unsent again, and does not become due. If the task has ended, its retention is not
-    shortened.
+    A late note neither takes a send back nor makes the task due. If the task has ended, the note does not shorten its
+    retention.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
@@ -266,7 +275,7 @@ def test_that_no_route_took_a_task_is_nothing_to_who_stands_in(bench: StoreBench
 
 
 def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
-    """Since no send happened, the minute after a send does not begin."""
+    """A task that a sweep made due again without a send may be sent by a poll at once."""
     bench.insert()
     for delay_ms in (LEASE_MS, 10 * LATE_MS):
         bench.pass_ms(delay_ms)
@@ -279,7 +288,7 @@ def test_what_was_given_back_may_be_sent_by_a_poll_at_once(bench: StoreBench):
 
 
 def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBench):
-    """A poll sends off no task with a live lease, a worker's delay, a passed deadline or an end."""
+    """A poll sends off no task that has a live lease, waits for its worker's delay, is overdue or has ended."""
     bench.insert()
     claim = bench.claim()
     bench.pass_ms(LEASE_MS - 1)
@@ -297,7 +306,7 @@ def test_a_task_that_is_held_or_waits_or_has_ended_is_left_alone(bench: StoreBen
 
 
 def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench):
-    """The end of the lease counts, not the time at which the task was due before the claim."""
+    """A task with a dead worker is late a minute after the lease's end, whenever it was due before the claim."""
     bench.insert()
     bench.pass_ms(LEASE_MS - 1)
     claim = bench.claim()
@@ -310,9 +319,9 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 
 
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
-    """A task is unanswered a minute after the second sending in vain.
+    """A task counts as unanswered a minute after its second send in vain.
 
-    A claim by a stand-in leaves the task unanswered, but a claim by a regular host does not.
+    After a stand-in's claim it still counts as unanswered, and after a regular host's claim it does not.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
@@ -328,16 +337,16 @@ def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
     assert isinstance(claim, Claim)
     assert flags(bench) == (False, False)
     assert bench.step(claim, Release(0, 0))
-    assert flags(bench)[1]  # the next poll continues at once
+    assert flags(bench)[1]  # the next poll may run the task at once
     claim = bench.claim()
     assert bench.step(claim, Release(0, 0))
     assert flags(bench) == (False, False)
 
 
 def test_a_nudge_that_lands_late_or_twice_does_no_harm(bench: StoreBench):
-    """If the reservation is sent again after a lost answer, it grants nothing.
+    """If a reservation of a send is repeated after a lost answer, it is not granted.
 
-    A reservation that lands after the task was claimed changes nothing.
+    A reservation that lands after a worker has claimed the task changes nothing.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)

@@ -1,4 +1,4 @@
-"""The store's transitions: which workers may make each, which are refused, and the effect of sending twice."""
+"""The store's transitions: which worker may make each, which are refused, and what sending a write twice does."""
 
 import re
 from collections.abc import Callable
@@ -54,7 +54,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # Without a claim of its own, the step uses a claim with the task's fence.
+        # If the test has no claim, it counts the step as refused.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -87,23 +87,23 @@ ACTS: dict[str, Act] = {
 
 
 def settle(bench: StoreBench, claim: Claim, told: Progress) -> Status | None:
-    """Settle the bill of a claim whose task others have ended."""
+    """Settle the bill of a claim whose task has been ended by others."""
     return bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS))
 
 
-# A claim that repeats its own write finds it done: the repeated write succeeds and changes nothing.
+# A claim that repeats its own write succeeds and changes nothing, since the write has already been made.
 RESENT = {("fail", Status.FAILED), ("finish", Status.COMPLETED)}
 
 
 @pytest.mark.parametrize("source", Status)
 @pytest.mark.parametrize("name", TRANSITIONS)
 def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
-    """Each transition's SQL is granted from exactly the statuses of its row, and leads where the row says."""
+    """Each transition's SQL accepts exactly the statuses in its row of the table, and leads to the row's target."""
     claim = bench.in_status(source)
     before = bench.row("task")
     granted = ACTS[name](bench, claim)
     after = bench.row("task")
-    # A take-over needs a task with a holder. On a pending task a take-over is a plain claim.
+    # A task that is taken over has a holder. A take-over of a pending task is a plain claim.
     sources = {*TRANSITIONS[name].sources, *({Status.PENDING} if name == "take_over" else ())}
     if source in sources:
         assert granted
@@ -121,7 +121,7 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
 
 
 def test_the_schema_lists_the_statuses():
-    """The CHECK constraint of the schema and the state machine name the same statuses."""
+    """The schema's CHECK constraint and the state machine have the same statuses."""
     text = (MIGRATIONS / "0001_initial.sql").read_text()
     listed = re.search(r"status TEXT NOT NULL CHECK \(status IN \(([^)]*)\)\)", text)
     assert listed is not None
@@ -129,9 +129,9 @@ def test_the_schema_lists_the_statuses():
 
 
 def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
-    """Under a live lease no other worker gets the task.
+    """While a lease lasts, no other worker can claim the task.
 
-    After the lease one worker gets the claim, with a higher fence.
+    After the lease's end one worker gets the task, with a higher fence.
     """
     bench.insert()
     first = bench.claim()
@@ -144,7 +144,7 @@ def test_a_live_lease_is_respected_and_a_dead_one_taken_over(bench: StoreBench):
 
 
 def test_progress_renews_the_lease(bench: StoreBench):
-    """Each write under a claim starts the lease anew."""
+    """Each write under a claim renews its lease."""
     bench.insert()
     claim = bench.claim()
     bench.pass_ms(LEASE_MS - 1)
@@ -157,7 +157,7 @@ def test_progress_renews_the_lease(bench: StoreBench):
     "step", [Continue(LEASE_MS), Release(0, LEASE_MS), Finish(RETENTION_MS), Fail(RETENTION_MS, FAILURE)], ids=repr
 )
 def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
-    """A worker whose expired lease was taken over changes nothing: no output, no failure, no total, no status."""
+    """A worker whose claim was taken over changes no output, no failure, no total and no status."""
     bench.insert()
     zombie = bench.claim()
     bench.pass_ms(LEASE_MS + 1)
@@ -176,7 +176,7 @@ def test_nothing_of_a_zombie_survives(bench: StoreBench, step):
 
 
 def test_an_output_is_accepted_once(bench: StoreBench):
-    """The first output of a chunk stays, even if the same claim sends another, and no other output replaces it."""
+    """A chunk's first output stays; a later one, even of the same claim, does not replace it."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0, tag="first"), completed=1)
@@ -187,7 +187,7 @@ def test_an_output_is_accepted_once(bench: StoreBench):
 
 
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
-    """The next claim finds final failures apart from those to be tried again, without any that have an output."""
+    """The next claim gets final failures and other failures separately, and neither for chunks that have an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
     failed = [FailedCall(CallKey(0, at), CallTries(2, 3), at != 1, FAILURE) for at in range(3)]
@@ -206,7 +206,7 @@ def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
 
 
 def test_only_the_last_output_finishes(bench: StoreBench):
-    """Finish is refused while a chunk has no output, whatever the worker says."""
+    """A task cannot be completed while a chunk has no output, whatever its worker says."""
     bench.insert()
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(1), completed=2)
@@ -215,7 +215,7 @@ def test_only_the_last_output_finishes(bench: StoreBench):
 
 
 def test_a_merge_needs_its_top(bench: StoreBench):
-    """A merge finishes only with the output of its top level, which is then the result."""
+    """A merge can be completed only with its top level's output, which is then the result."""
     bench.insert(reduce=Reduce.MERGE)
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS, 1), outputs=outputs(0, 1), completed=2, calls_minimum=3)
@@ -227,7 +227,7 @@ def test_a_merge_needs_its_top(bench: StoreBench):
 
 
 def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: StoreBench):
-    """A dead worker's announced calls show as in doubt, at once and after the take-over, and count once."""
+    """Once a worker's lease is over, its announced calls are in doubt, before and after a take-over, and count once."""
     bench.insert()
     claim = bench.claim()
     keys = [CallKey(0, 0), CallKey(0, 1)]
@@ -244,9 +244,9 @@ def test_announced_calls_become_doubted_when_the_claim_is_taken_over(bench: Stor
 
 
 def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
-    """A new task's claim announces as many calls as requested and needed.
+    """A new task's first claim announces as many calls as its worker asks for and the task needs.
 
-    A claim that is sent again announces no more calls, and later claims announce none.
+    If a first claim is sent again, it announces no more calls, and later claims announce none.
     """
     bench.insert()
 
@@ -266,7 +266,10 @@ def test_the_first_claim_announces_the_first_calls(bench: StoreBench):
 
 
 def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
-    """An evicted Durable Object takes its task up again under its live lease. Another host does not."""
+    """A Durable Object that was evicted can claim its task again although its own lease is live.
+
+    Another host cannot claim the task before the lease's end.
+    """
     bench.insert()
     bench.claim(host="object/task")
     assert isinstance(bench.try_claim(host="object/other"), Unclaimed)
@@ -275,7 +278,7 @@ def test_the_same_host_replaces_itself_at_once(bench: StoreBench):
 
 
 def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
-    """A delay is kept, except for the second by which a message may come early."""
+    """A task that was given back with a delay cannot be claimed more than a second before the delay is over."""
     bench.insert()
     assert bench.step(bench.claim(), Release(5000, 15000))
     assert bench.try_claim() == Unclaimed(ClaimRefusal.EARLY, 5000)
@@ -286,7 +289,7 @@ def test_a_released_task_is_not_taken_before_its_time(bench: StoreBench):
 
 
 def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(bench: StoreBench):
-    """The task is checked neither at the claim's next check nor at the deadline, if that is later."""
+    """The sweep checks a task that was given back for lack of space when its rest is over, or at its deadline."""
     bench.insert(deadline_ms=700_000)
     claim = bench.claim()
     assert bench.run(bench.store.stand_down(claim, progress(claim), Release(600_000, 660_000)))
@@ -296,9 +299,9 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
 
 @pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
 def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
-    """A worker that may announce no calls does not keep the space that it asked for.
+    """A worker whose announcement is refused also leaves none of the space that it reserved.
 
-    Calls that were announced earlier stay announced, and the reservation does not count as a call.
+    Calls that were announced before stay announced, and the reservation does not count as a call.
     """
     bench.insert(deadline_ms=LEASE_MS + 1)
     claim = bench.claim()
@@ -318,7 +321,10 @@ def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(
 
 @pytest.mark.parametrize(("max_calls", "enough"), [(3, False), (4, True)])
 def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max_calls: int, enough: bool):
-    """A worker died with two calls out, and the task was cancelled. The task needs two more calls, so four in all."""
+    """Calls that were out when a task ended count towards the budget of its retry.
+
+    In this test a worker died with two calls out, the task was cancelled and needs two more, so four in all.
+    """
     bench.insert()
     assert bench.step(bench.claim(), in_flight=[CallKey(0, 0), CallKey(0, 1)])
     assert bench.run(bench.store.cancel(TaskKey("task"), RETENTION_MS)).changed
@@ -327,7 +333,7 @@ def test_calls_that_were_out_at_the_end_are_on_the_budget(bench: StoreBench, max
 
 
 def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
-    """The worker gets the reason: the task does not exist, or it has ended."""
+    """A claim of a task that does not exist, or has ended, is refused with this reason."""
     bench.insert("other")
     assert bench.try_claim("nobody") == Unclaimed(ClaimRefusal.MISSING)
     bench.in_status(Status.COMPLETED)
@@ -347,15 +353,15 @@ def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: 
     assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
     assert bench.claim().outputs == {CallKey(0, 0)}
-    # The fence has risen, so the database refuses the old worker in this case too.
+    # the fence has risen, so the old worker is refused in this case too
     settle(bench, claim, progress(claim, calls_settled=50))
     assert bench.row("task")["calls_settled"] == 2
 
 
 def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(bench: StoreBench):
-    """In this test the worker's clock is ahead of the database's.
+    """In this test the worker's clock is ahead, so the worker settles its bill before the task's deadline.
 
-    The worker may die before its next write, so this write must be complete.
+    A settlement stores outputs and totals in one write, since the worker may die before its next write.
     """
     bench.insert(deadline_ms=DEADLINE_MS)
     claim = bench.claim()
@@ -370,7 +376,7 @@ def test_a_settlement_before_the_deadline_keeps_outputs_and_totals_together(benc
 
 
 def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: StoreBench):
-    """A live lease, a running delay, and an ended status each protect a task from its dead letter."""
+    """A task with a live lease, a running delay or an ended status is not failed by its dead letter."""
     bench.insert()
     claim = bench.claim()
     bury = lambda: bench.run(bench.store.dead_letter(TaskKey("task"), FAILURE, RETENTION_MS))  # noqa: E731
@@ -386,9 +392,9 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
-    """If the store sends a write again after a lost answer, the task ends as if it was sent once.
+    """If a write is sent again after a lost answer, the task ends as if the write had been sent once.
 
-    The test covers all writes except the first, which the submission handles.
+    The test repeats each write except the first one, which is the submission's.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 
@@ -426,7 +432,7 @@ def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.M
 
 
 def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
-    """A passing D1 error is StoreUnavailable after three sends, any other one a StoreError after one."""
+    """A passing D1 error raises StoreUnavailable after three sends, and any other one a StoreError after one."""
     bench.insert()
     sent = bench.database.batches
     bench.database.fail(OVERLOADED, times=3)
@@ -452,7 +458,7 @@ def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
     ],
 )
 def test_an_unknown_error_may_have_landed(bench: StoreBench, message: str):
-    """Any error that does not say that the statement was refused leaves its effect unknown, so it is sent again."""
+    """If an error does not say that the statement was refused, the write may have landed, so it is sent again."""
     bench.insert()
     sent = bench.database.batches
     bench.database.fail(f"D1_ERROR: {message}", "after", 1)
@@ -473,7 +479,7 @@ def test_an_unknown_error_may_have_landed(bench: StoreBench, message: str):
     ],
 )
 def test_what_an_allowance_refuses_is_not_sent_again(bench: StoreBench, message: str, expected: type[StoreError]):
-    """A used-up allowance is distinguished from an outage, and not tried again, since that would only cost more."""
+    """A write that is refused for a used-up allowance is not sent again, since that would only cost more."""
     sent = bench.database.batches
     bench.database.fail(message)
     with pytest.raises(expected) as caught:
@@ -493,7 +499,7 @@ def test_a_missing_schema_is_named():
 
 
 def test_big_outputs_are_split_over_statements(bench: StoreBench):
-    """Outputs that together exceed what one parameter may hold are written all the same."""
+    """Outputs that are too large for one parameter together are written with several statements."""
     bench.insert(chunks=6)
     claim = bench.claim()
     big = [item._replace(text="€" * 200_000) for item in outputs(*range(6))]
@@ -504,7 +510,7 @@ def test_big_outputs_are_split_over_statements(bench: StoreBench):
 
 
 def test_erase_leaves_nothing(bench: StoreBench):
-    """Erasing removes every row of the task, and no late write of a worker restores a row."""
+    """Erasing a task deletes all its rows, and no late write of a worker brings one back."""
     bench.insert()
     claim = bench.claim()
     failed = FailedCall(CallKey(0, 1), CallTries(1, 1), False, FAILURE)
@@ -555,20 +561,20 @@ def test_erase_leaves_nothing(bench: StoreBench):
     ],
 )
 def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundStatement):
-    """Claims, polls, lists, sweep pages and deliveries use an index, so their cost does not grow with the table."""
+    """Claims, polls, lists, sweep pages and deliveries use an index, so that large tables do not slow them down."""
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
-    # These reads are bounded: a subquery's result, a recursion over tenants, one row of constants.
+    # These scans are bounded: a subquery's result, a recursion over tenants, one row of constants.
     bounded = r"json_each|tenants|turns|found|seated|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
-    # A minimum without a useful index: a search without a bound, which reads up to the first row that fits.
+    # A minimum that no index serves is a search without a bound, which reads up to the first row that fits.
     assert not [detail for detail in details if re.fullmatch(r"SEARCH \w+ USING PRIMARY KEY", detail)], details
     assert any(re.match(r"SEARCH \w+ USING", detail) for detail in details), details
 
 
 def test_ended_tasks_cost_a_count_of_those_in_flight_nothing(bench: StoreBench):
-    """The scan reads only unfinished tasks, by the index, and not a tenant's thousands of ended ones."""
+    """A count of a tenant's tasks in flight reads only unfinished tasks, by an index, and none of its ended ones."""
     bound = admission.OUTCOME.bind(task_key="a:t", tenant="a", counted_most=101)
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     assert any("tasks_to_wake (tenant=?)" in str(row["detail"]) for row in plan), plan

@@ -1,4 +1,4 @@
-"""The sums over ended tasks: each end is in them once, whatever happens to the task, and they never fall."""
+"""The sums over ended tasks: each end is in them exactly once, whatever happens to the task, and they never fall."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,7 +37,7 @@ def sums(bench: StoreBench) -> TallyStore:
 
 
 def fold(bench: StoreBench, most: int = 100) -> bool:
-    """Add up the tasks that have ended, a millisecond later."""
+    """Add ended tasks to the sums, a millisecond later."""
     bench.pass_ms(1)
     found = bench.run(sums(bench).foldable(KINDS, most))
     bench.run(sums(bench).fold(found, most))
@@ -45,13 +45,13 @@ def fold(bench: StoreBench, most: int = 100) -> bool:
 
 
 def totals(bench: StoreBench) -> dict[str, int]:
-    """Return all sums since the beginning, over statuses and routes."""
+    """Return all sums since the beginning, added up over statuses and routes."""
     rows = bench.database.rows("SELECT * FROM tallies WHERE at = 0")
     return {name: sum(row[name] for row in rows) for name in MEASURES}
 
 
 def ended(bench: StoreBench) -> dict[str, int]:
-    """Return the number of ends, by status."""
+    """Return the number of ends of each status."""
     return {
         row["status"]: row["ended"]
         for row in bench.database.rows("SELECT status, sum(ended) AS ended FROM tallies WHERE at = 0 GROUP BY status")
@@ -59,7 +59,7 @@ def ended(bench: StoreBench) -> dict[str, int]:
 
 
 def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTION_MS, **changes: Any) -> Claim:
-    """Write a task of two chunks and complete it with two calls."""
+    """Write a task of two chunks, and complete it with two calls."""
     bench.insert(name)
     claim = bench.claim(name)
     facts = {"outputs": outputs(0, 1), "completed": 2, "calls_settled": 2, "input_tokens": 20, "output_tokens": 4}
@@ -68,15 +68,15 @@ def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTIO
 
 
 def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **changes: Any) -> None:
-    """Fail a pending task after a call."""
+    """Fail a pending task after one call."""
     facts = {"failed": 1, "calls_settled": 3, "calls_in_doubt": 1} | changes
     assert bench.step(bench.claim(name), Fail(RETENTION_MS, failure), **facts)
 
 
 def test_what_is_added_of_a_task(bench: StoreBench) -> None:
-    """The sums get a task's end, its bill, its wait and its duration.
+    """A task's end, bill, wait and duration are added to the sums since the beginning.
 
-    The sums of the task's five minutes get the same values.
+    The same values are added to the sums of the five minutes in which the task ended.
     """
     bench.insert()
     bench.pass_ms(1_500)
@@ -102,7 +102,10 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
 
 
 def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench) -> None:
-    """Two folds find the same end, and one of them lands again after a third fold. Each end is in the sums once."""
+    """In this test two folds find the same end, and one of them lands again after a third fold.
+
+    Each end is in the sums exactly once.
+    """
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100))
     for _ in range(2):
@@ -116,7 +119,7 @@ def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench)
 
 
 def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench) -> None:
-    """D1 reports a failure, another sweep folds, and then the first fold lands."""
+    """If a fold fails and lands only after another sweep's fold, no end is added twice."""
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100))
     bench.database.fail("D1_ERROR: Network connection lost.", "later", times=3)
@@ -130,7 +133,10 @@ def test_a_fold_that_failed_and_lands_later_adds_nothing_twice(bench: StoreBench
 
 
 def test_pages_lose_nothing_and_repeat_nothing(bench: StoreBench) -> None:
-    """Seven ends, two of them at the same millisecond, two a page."""
+    """Folds of a page at a time add each end exactly once.
+
+    In this test seven tasks ended, two of them in the same millisecond, and a page has two.
+    """
     for number in range(7):
         complete(bench, f"t{number}")
         bench.pass_ms(number != 3)
@@ -142,7 +148,7 @@ def test_pages_lose_nothing_and_repeat_nothing(bench: StoreBench) -> None:
 
 
 def test_ends_at_one_moment_go_together(bench: StoreBench) -> None:
-    """If more tasks than a page ended in one millisecond, as in a bulk cancellation, a fold takes them all."""
+    """If more tasks than a page ended in one millisecond, as after a bulk cancellation, one fold adds all of them."""
     for number in range(5):
         complete(bench, f"t{number}")
     while fold(bench, 2):
@@ -151,7 +157,7 @@ def test_ends_at_one_moment_go_together(bench: StoreBench) -> None:
 
 
 def test_no_task_ends_before_what_has_been_folded(bench: StoreBench) -> None:
-    """The database's clock jumps back by a minute: ends after that are still in the sums, once."""
+    """If the database's clock goes back by a minute, later ends are still added to the sums, once."""
     complete(bench, "a")
     fold(bench)
     bench.pass_ms(-60_000)
@@ -166,13 +172,13 @@ def test_no_task_ends_before_what_has_been_folded(bench: StoreBench) -> None:
 
 
 def test_each_retention_is_folded(bench: StoreBench) -> None:
-    """Tasks kept for an hour and for longer are folded, and those of a former retention setting."""
+    """Ends of tasks with different retentions are added, also those of a former retention setting."""
     complete(bench, "a")
     complete(bench, "b", SHORT_MS)
     fold(bench)
     assert ended(bench) == {"completed": 2}
     bench.pass_ms(1)
-    complete(bench, "c", 7_777_777)  # tasks of a worker with newer settings, which no sweep knows so far
+    complete(bench, "c", 7_777_777)  # tasks of a worker with newer settings, whose retention no sweep knows yet
     fold(bench)
     assert ended(bench) == {"completed": 2}
     found = bench.run(sums(bench).foldable([7_777_777], 100))
@@ -187,7 +193,10 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
-    """The fold may come before or after a deletion, the end of a retention, or early erasure: an end counts once."""
+    """An end counts once if its task is erased before or after a fold.
+
+    The erasure may be a deletion, the end of a retention, or an early erasure.
+    """
     for name in ("deleted", "expired", "cleared"):
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
         bench.pass_ms(1)
@@ -209,7 +218,7 @@ def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None
 
 
 def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBench) -> None:
-    """A task erased before its end counts with its bill, and calls that are out are in doubt."""
+    """An unfinished task that is erased counts as cancelled, with its bill; calls that are out count as in doubt."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, calls_settled=1, in_flight=[(0, 1)], outputs=outputs(0), completed=1)
@@ -220,7 +229,10 @@ def test_a_task_that_is_erased_before_its_end_counts_as_cancelled(bench: StoreBe
 
 @pytest.mark.parametrize("begun", [False, True])
 def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: StoreBench, begun: bool) -> None:
-    """The calls of a withdrawn task were paid for, so they count. A withdrawn task without a worker leaves no row."""
+    """A withdrawn task counts in the sums if a worker has made calls for it, since these were paid for.
+
+    A withdrawn task that no worker has claimed counts nowhere.
+    """
     bench.insert()
     if begun:
         claim = bench.claim()
@@ -233,7 +245,11 @@ def test_a_withdrawn_submission_counts_if_somebody_has_worked_on_it(bench: Store
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -> None:
-    """Failed after four calls, put back, completed after seven in all: two ends, one retry, seven calls."""
+    """After a retry only the new calls of the task are added.
+
+    In this test a task fails after four calls, is put back, and completes after seven in all: two ends, one retry,
+    seven calls.
+    """
     bench.insert()
     fail(bench)
     if folded:
@@ -251,11 +267,11 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
     assert ended(bench) == {"completed": 1, "failed": 1}
     figures = totals(bench)
     assert [figures[name] for name in ("calls", "in_doubt", "fruitless", "retries")] == [7, 1, 5, 1]
-    assert figures["took"] == figures["waited"] == 1  # the time between end and retry is no part of the latency
+    assert figures["took"] == figures["waited"] == 1  # the time between the end and the retry does not count as latency
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:
-    """Two of three failed tasks are put back before anything is folded: the sums have three ends, and then five."""
+    """Failed tasks that a bulk retry puts back before a fold are still in the sums as ended."""
     for name in ("a", "b", "c"):
         bench.insert(name)
         fail(bench, name)
@@ -274,7 +290,7 @@ def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> N
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
-    """A cancelled task's worker settles its calls later: they are added once, before the fold or after it."""
+    """Calls that a cancelled task's worker settles later are added once, whether a fold comes before or after."""
     bench.insert()
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)])
@@ -291,7 +307,7 @@ def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -
 
 
 def test_dead_letters(bench: StoreBench) -> None:
-    """A task that failed because its message's deliveries were used up also counts as a dead letter."""
+    """A task that fails because its message had no delivery left also counts as a dead letter."""
     bench.insert()
     assert bench.run(bench.store.dead_letter(TaskKey("task"), Failure(TaskCode.DEAD_LETTERED, "gone", True), 100_000))
     bench.pass_ms(1)
@@ -312,9 +328,9 @@ def test_each_failed_task_counts_for_its_code(bench: StoreBench, code: TaskCode)
 
 
 def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
-    """There is one sample in five minutes, however many sweeps come.
+    """One sample of the backlog is written in five minutes, however many sweeps come.
 
-    Samples and the sums of five minutes are erased after two days.
+    Samples and the sums of five minutes are deleted after two days.
     """
     bench.insert("a")
     bench.insert("b")
@@ -338,7 +354,7 @@ def test_samples_and_what_is_forgotten(bench: StoreBench) -> None:
 
 
 def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -> None:
-    """A task that came later, and one that has been worked on for longer, do not matter."""
+    """A sample has the age of the oldest pending task; later tasks and tasks at work do not count."""
     bench.insert("a")
     bench.claim("a")
     for name in ("b", "c"):
@@ -350,14 +366,14 @@ def test_a_sample_has_the_age_of_the_oldest_task_that_waits(bench: StoreBench) -
 
 
 def test_an_idle_sweep_writes_nothing(bench: StoreBench) -> None:
-    """After the sample of these five minutes, a sweep makes one read and no write until a task ends."""
+    """If no task has ended and the five minutes have a sample, a sweep's fold makes one read and no write."""
     fold(bench)
     found = bench.run(sums(bench).foldable(KINDS, 100))
     assert (found.folds, found.more, found.sampled) == ([], False, True)
 
 
 def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
-    """A fold writes sums and its position, but no row for a task."""
+    """A fold writes the sums and how far it got, but no row of a task."""
     for number in range(50):
         complete(bench, f"t{number}")
         bench.pass_ms(1)
@@ -375,9 +391,9 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
 
 
 def test_quantiles() -> None:
-    """Quantiles lie between the neighbouring bounds.
+    """A quantile lies between the bounds of the bucket in which it falls.
 
-    No quantile exists without tasks, and none beyond the last bound.
+    Without tasks, and beyond the last bound, there is no quantile.
     """
     nothing = dict.fromkeys(MEASURES, 0)
     assert quantile_ms(nothing, "took", 0.5) is None
@@ -388,8 +404,8 @@ def test_quantiles() -> None:
 
 
 def test_columns_are_the_measures(bench: StoreBench) -> None:
-    """The table has exactly a column for each measure, and its key."""
+    """The table of sums has one column for each measure, and the columns of its key."""
     columns = [row["name"] for row in bench.database.rows("SELECT name FROM pragma_table_info('tallies')")]
     assert columns[:3] == ["at", "status", "route"]
-    assert sorted(columns[3:]) == sorted(MEASURES)  # a later migration adds its columns at the end
+    assert sorted(columns[3:]) == sorted(MEASURES)  # a later migration adds columns at the end of the table
     assert sql.BUCKET_MS == 300_000

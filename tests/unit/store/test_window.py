@@ -1,4 +1,4 @@
-"""The reads of a run from D1: its text, once, and the outputs that it merges."""
+"""What a run reads from D1: its text, each part once, and the outputs that it merges."""
 
 import json
 import tracemalloc
@@ -28,7 +28,7 @@ TASK = TaskKey("task")
 
 
 class Counted(SqliteD1):
-    """A database that counts the bytes of D1's answers, as JSON, and of the largest one."""
+    """A database that counts the bytes of all answers of D1, as JSON, and those of the largest answer."""
 
     bytes_read = 0
     largest = 0
@@ -65,7 +65,10 @@ def bench():
 
 @pytest.mark.parametrize("text", ["ab", "abcd"])
 def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
-    """A text of another length would send calls for pieces that do not belong to the task."""
+    """A text whose length does not fit the cuts of its chunks is refused.
+
+    If the text were accepted, the model would be called for pieces that are not the task's.
+    """
     assert Window(0, 0, (1, 3), 0, "abc").text_of(1) == "bc"
     with pytest.raises(AssertionError, match="does not fit its cuts"):
         Window(0, 0, (1, 3), 0, text)
@@ -73,7 +76,7 @@ def test_a_text_that_does_not_fit_its_cuts_is_refused(text: str):
 
 @pytest.fixture
 def free(monkeypatch: pytest.MonkeyPatch):
-    """Make a worker with the free plan's allowance, over a database that counts its answers."""
+    """Make a worker on the free plan, over a database that counts the bytes of its answers."""
     monkeypatch.setattr("tests.support.worker_bench.SqliteD1", Counted)
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free")
@@ -82,7 +85,7 @@ def free(monkeypatch: pytest.MonkeyPatch):
 
 
 def to_the_end(bench: WorkerBench) -> int:
-    """Run until the task is completed. Returns the number of claims that were needed."""
+    """Run until the task is completed. Return how many claims this took."""
     claims = 1
     while (outcome := bench.run()) != Ended(Status.COMPLETED):
         assert isinstance(outcome, Released)
@@ -98,9 +101,9 @@ def to_the_end(bench: WorkerBench) -> int:
 def test_a_window_has_the_text_of_its_chunks(
     bench: StoreBench, monkeypatch: pytest.MonkeyPatch, overlap: int, most_chars: int
 ):
-    """A window may begin at any chunk.
+    """A window of the text may begin at any chunk.
 
-    Each chunk's text is the slice of the input between its offsets, which count code points.
+    In a window each chunk's text is the part of the input between the chunk's offsets in code points.
     """
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", most_chars)
     new = task_of("Ein Satz. 文字很多。\n\n𝒳𝒴 e\u0301 ok 👩‍👩‍👧 " * 6, 10, overlap)
@@ -118,7 +121,7 @@ def test_a_window_has_the_text_of_its_chunks(
 
 
 def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A claim's text begins after the existing outputs, and has the announced chunks, however long they are."""
+    """A claim has the text of the chunks after the existing outputs, and always that of the calls that it announces."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=9)
 
@@ -137,7 +140,7 @@ def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: py
 
 
 def test_nothing_is_read_behind_a_lost_claim(bench: StoreBench):
-    """A worker that has lost its claim gets no text: the task may be completed, and its text empty."""
+    """A worker that has lost its claim gets no text, since the task may be completed and its input deleted."""
     bench.insert()
     zombie = bench.claim()
     bench.pass_ms(LEASE_MS + 1)
@@ -149,19 +152,20 @@ def test_nothing_is_read_behind_a_lost_claim(bench: StoreBench):
 
 
 def test_a_small_task_is_read_with_its_claim(free: WorkerBench):
-    """The text of 20 chunks of 6,000 characters costs no D1 call besides the claim, on the free plan too."""
+    """A claim has the whole text of 20 chunks of 6,000 characters, so no further D1 call reads it."""
     free.do(free.store.insert(task_of("word " * 24_000, 6_000), LEASE_MS))
     before = free.database.batches
     assert to_the_end(free) == 1
     assert len(free.model.calls) == 20
-    assert free.database.batches - before == 1 + 4  # the calls are the claim, and a write for each six model calls
+    # The D1 calls are the claim, and a write for each group of up to six model calls.
+    assert free.database.batches - before == 1 + 4
 
 
 # --- merges ------------------------------------------------------------------------------------------------
 
 
 def merging(bench: WorkerBench, seconds: float = 0.5) -> None:
-    """Run until a level of merges has begun and is not done, in slices of one group of calls."""
+    """Run until a level of merges has begun and is not complete, in slices of one group of calls."""
     while True:
         assert isinstance(bench.run(Host(Route.QUEUE, seconds)), Released)
         if bench.database.rows("SELECT * FROM merges"):
@@ -176,7 +180,7 @@ def levels(bench: WorkerBench) -> list[list[int]]:
 
 @pytest.fixture
 def merge():
-    """Make a merge whose outputs are packed by three: 40, 13, 4, 1."""
+    """Make a merge in which three outputs fit into a call, so that the levels have 40, 13, 4 and 1 outputs."""
     made = WorkerBench()
     made.insert(40, Reduce.MERGE)
     made.model.act = lambda call, number: f"{number:03} " + "y" * 596
@@ -186,7 +190,7 @@ def merge():
 
 @pytest.fixture
 def long_merge():
-    """Make a merge whose outputs are packed by nine: 200, 22, 2, 1."""
+    """Make a merge in which nine outputs fit into a call, so that the levels have 200, 22, 2 and 1 outputs."""
     made = WorkerBench()
     made.insert(200, Reduce.MERGE)
     made.model.act = lambda call, number: f"{number:03} " + "y" * 196
@@ -195,7 +199,7 @@ def long_merge():
 
 
 def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """A worker that would pack outputs differently keeps a planned level, and plans only those above it."""
+    """A worker whose code would group outputs differently keeps a level's stored plan, and plans only higher levels."""
     merging(merge)
     begun = levels(merge)
     assert begun == [[*range(3, 39, 3), 40]]
@@ -207,7 +211,10 @@ def test_later_code_goes_on_with_the_plan_that_it_finds(merge: WorkerBench, monk
 
 
 def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
-    """Older code stored no plan: newer code makes the same plan again and stores it. No call is repeated."""
+    """If older code stored no plan for a level of merges, newer code makes the same plan again and stores it.
+
+    No call is repeated.
+    """
     merging(merge)
     before = levels(merge)
     merge.database.rows("DELETE FROM merges")
@@ -218,7 +225,7 @@ def test_a_merge_without_a_stored_plan_goes_on(merge: WorkerBench):
 
 
 def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """With memory for hardly one output, the same calls are made with the same texts."""
+    """A run that can keep hardly one output in memory makes the same merge calls, with the same texts."""
     other = WorkerBench()
     other.insert(40, Reduce.MERGE)
     other.model.act = merge.model.act
@@ -235,7 +242,10 @@ def test_a_merge_reads_what_it_has_not_kept(merge: WorkerBench, monkeypatch: pyt
 def test_a_merge_reads_no_more_at_once_than_it_may_keep(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch, chars: int, members: int
 ):
-    """A run that continues a level knows no sizes: it reads for only some calls, however many it may make."""
+    """A run that continues a level of merges reads no more outputs at once than it may keep.
+
+    A continuing run does not know the outputs' sizes, so it reads for a few calls, however many it may make.
+    """
     long_merge.model.act = lambda call, number: f"{number:03} " + "y" * (chars - 4)
     merging(long_merge)
     assert levels(long_merge)[0][0] == members
@@ -251,13 +261,13 @@ def test_a_merge_reads_no_more_at_once_than_it_may_keep(
     monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", most)
     assert long_merge.run() == Ended(Status.COMPLETED)
     assert max(size for _, size in reads) <= most
-    assert max(count for count, _ in reads) >= 2 * members  # one read takes the outputs of several calls, if they fit
+    assert max(count for count, _ in reads) >= 2 * members  # one read takes the outputs of several calls if these fit
 
 
 def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
     long_merge: WorkerBench, monkeypatch: pytest.MonkeyPatch
 ):
-    """A level's plan says that its outputs fit: a run that continues it makes no D1 call to measure them."""
+    """If the stored plan of a level shows that its outputs fit into memory, a run makes no D1 call to measure them."""
     merging(long_merge)
     read, measured = TaskStore.level_sizes, list[int]()
 
@@ -271,16 +281,16 @@ def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
 
 
 def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """The outputs of a single call are read, whatever their size."""
+    """The outputs of a single merge call are read whatever their size is."""
     merging(merge)
     monkeypatch.setattr(limits, "OUTPUTS_KEPT_CHARS", 100)
     assert merge.run() == Ended(Status.COMPLETED)
 
 
 def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBench):
-    """A segment of 32 kB may contain megabytes of similar text.
+    """A segment of 32 kB may hold megabytes of text if the text repeats itself.
 
-    A reader of one output keeps only the piece that contains it.
+    A reader of one output of a segment keeps only the piece with this output in memory.
     """
     bench.insert(chunks=100)
     claim, long = bench.claim(), "y" * 200_000
@@ -297,7 +307,7 @@ def test_of_a_segment_only_the_outputs_that_are_wanted_are_held(bench: StoreBenc
 
 
 def test_a_zombie_plans_nothing(bench: StoreBench):
-    """The fence and the step refuse a late plan, and the first one stays."""
+    """A worker that has lost its claim cannot store a plan for merges; the first plan stays."""
     bench.insert(chunks=4, reduce=Reduce.MERGE)
     zombie = bench.claim()
     late = progress(zombie, merges=[MergeLevel(1, (4,))])
@@ -314,7 +324,7 @@ def test_a_zombie_plans_nothing(bench: StoreBench):
 
 
 def test_sizes_are_those_of_the_first_outputs(bench: StoreBench):
-    """The sizes are in the order of the outputs, and end at the first missing one."""
+    """The sizes that a merge reads are in the order of the outputs, and end before the first missing one."""
     bench.insert(chunks=5)
     claim = bench.claim()
     told = [

@@ -1,4 +1,4 @@
-"""The chaos run's audit accepts a correct task, and names each kind of fault."""
+"""The audit of the chaos run accepts a correct task, and names each kind of fault."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ ORIGIN = Submission("t0001x0", 3, "concat")
 
 
 def calls(*more: int) -> list[Call]:
-    """Return the calls that the task needs, one a second, and those of these chunks once more."""
+    """Return the calls that a task needs, one in each second, and a second call for each of these chunks."""
     spans = chunks(cuts(ORIGIN.text, MAX_CHARS), 0)
     texts = [ORIGIN.text[span.start : span.end] for span in spans]
     return [
@@ -33,7 +33,7 @@ def calls(*more: int) -> list[Call]:
 
 
 def task(*, model_calls: int = 3, in_doubt: int = 0, **changes: Any) -> dict[str, Any]:
-    """Return the task as the API shows it."""
+    """Return the task as the API would show it."""
     usage = {"modelCalls": model_calls, "minimumCalls": 3, "inDoubt": in_doubt}
     return {
         "id": "a",
@@ -52,14 +52,17 @@ def violations(found: dict[str, Any], ledger: list[Call], *accepted: str) -> str
 
 
 def test_a_task_that_is_right_is_not_named():
-    """The outputs are right, and calls match the bill. A call that is in doubt may have been repeated."""
+    """The audit finds no fault in a task with the right outputs whose calls match its bill.
+
+    A call that is in doubt may have been repeated.
+    """
     assert violations(task(), calls()) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls(0)) == ""
     assert violations(task(model_calls=4, in_doubt=1), calls()) == ""
 
 
 def test_each_broken_promise_is_named():
-    """Loss, no end, failure, a wrong output, a wrong bill and a repeated call are each found."""
+    """The audit finds a lost task, one without an end, a failure, a wrong output, a wrong bill and a repeated call."""
     assert "b: accepted and gone" in violations(task(), calls(), "a", "b")
     assert "still processing" in violations(task(terminal=False, status="processing"), calls())
     assert "ended as failed" in violations(task(status="failed"), calls())
@@ -70,6 +73,6 @@ def test_each_broken_promise_is_named():
 
 
 def test_the_work_follows_from_its_seed():
-    """The same seed submits the same tasks, with all reductions."""
+    """With the same seed the chaos run submits the same tasks, with each kind of `reduce`."""
     assert list(submissions(1, 50)) == list(submissions(1, 50)) != list(submissions(2, 50))
     assert {reduce for _, reduce in submissions(1, 50)} == {"concat", "none", "merge"}

@@ -1,7 +1,4 @@
-"""The fault-injecting model server.
-
-Other tests rely on the model server's ledger, so the server has tests of its own.
-"""
+"""The fault-injecting model server, a stand-in for a model, on whose ledger other tests rely."""
 
 import asyncio
 import signal
@@ -40,7 +37,10 @@ def ask(server: ModelServer, user: str, *, timeout: float = 10.0, key: str | Non
 
 
 def test_an_answer_follows_from_the_text_and_stands_in_the_ledger(server: ModelServer) -> None:
-    """The same text gives the same output. The ledger has the request, the answer, and the counts sent."""
+    """The model server gives the same output for the same text.
+
+    The model server's ledger has the request, the answer, and the token counts that it sent.
+    """
     first, second = ask(server, "漢字", key="k").json(), ask(server, "漢字").json()
     assert first["choices"] == second["choices"]
     assert first["choices"][0]["message"]["content"] == output_for("漢字")
@@ -57,20 +57,20 @@ def test_an_answer_follows_from_the_text_and_stands_in_the_ledger(server: ModelS
 
 @pytest.mark.parametrize("chars", [1, 30, 50, 5_000])
 def test_outputs_can_have_a_length(chars: int) -> None:
-    """For merges with several levels, an output has exactly the requested length."""
+    """A test can set the exact length of the model server's outputs, for merges with several levels."""
     with ModelServer(output_chars=chars) as server:
         assert len(ask(server, "a").json()["choices"][0]["message"]["content"]) == chars
 
 
 def test_models_are_listed_and_do_not_count(server: ModelServer) -> None:
-    """Neither a probe nor a path that does not exist is a call."""
+    """The model server counts neither a probe nor a request for an unknown path as a call."""
     assert httpx.get(f"{server.base_url}/models", trust_env=False).json()["object"] == "list"
     assert httpx.get(f"{server.base_url}/nothing", trust_env=False).status_code == 404
     assert server.calls() == []
 
 
 def test_faults_come_to_order() -> None:
-    """Each kind of trouble appears on the wire as named, and the ledger names it."""
+    """The model server makes each fault that a test orders, and its ledger names the fault."""
     plan = Plan(
         by_number={
             1: model_plan.rate_limit(2),
@@ -114,7 +114,7 @@ def test_faults_come_to_order() -> None:
 
 
 def test_a_script_follows_a_text() -> None:
-    """The behaviours for a text are used up in order, whatever other calls come between."""
+    """The behaviours that a test lists for a text follow each other, whatever other calls come in between."""
     plan = Plan(by_text={"bad": [model_plan.status(500), model_plan.status(503)]})
     with ModelServer(plan=plan) as server:
         codes = [ask(server, text).status_code for text in ("a bad one", "good", "a bad one", "a bad one")]
@@ -122,13 +122,13 @@ def test_a_script_follows_a_text() -> None:
 
 
 def test_a_function_can_decide(server: ModelServer) -> None:
-    """`decide` sees the call and may leave it to the other rules."""
+    """The function `decide` may choose the server's answer to a call, or leave it to the other rules."""
     server.plan = Plan(decide=lambda call: model_plan.status(404) if call.number % 2 else None)
     assert [ask(server, "a").status_code for _ in range(3)] == [404, 200, 404]
 
 
 def test_chances_follow_the_seed() -> None:
-    """The same seed gives the same faults, another seed others."""
+    """With the same seed the model server makes the same random faults, and with another seed others."""
 
     def codes(seed: int) -> list[int]:
         plan = Plan(chances=[(0.3, model_plan.status(500)), (0.2, model_plan.rate_limit())], seed=seed)
@@ -142,14 +142,14 @@ def test_chances_follow_the_seed() -> None:
 
 
 def test_a_wrong_key_is_refused() -> None:
-    """With a key set, a call without it is a counted 401."""
+    """If the model server has a key, a call without it gets 401, and is counted."""
     with ModelServer(api_key="right") as server:
         assert [ask(server, "a", key=key).status_code for key in ("right", "wrong", None)] == [200, 401, 401]
         assert [call.answered for call in server.calls()] == ["ok", "status 401", "status 401"]
 
 
 def test_a_hanging_call_ends_when_the_client_goes() -> None:
-    """A hanging call is in flight until the client gives up, and not afterwards."""
+    """A call that hangs counts as in flight until its client gives it up."""
     with ModelServer(plan=Plan(by_number={1: model_plan.hang()})) as server:
         with pytest.raises(httpx.ReadTimeout):
             ask(server, "a", timeout=0.2)
@@ -159,7 +159,7 @@ def test_a_hanging_call_ends_when_the_client_goes() -> None:
 
 
 def test_closing_the_server_ends_hanging_calls() -> None:
-    """A test that forgets a hanging call does not hang itself."""
+    """Closing the model server ends calls that hang, so that a test does not hang itself."""
     with ThreadPoolExecutor() as threads, ModelServer(plan=Plan(by_number={1: model_plan.hang()})) as server:
         waiting = threads.submit(ask, server, "a")
         server.wait_for_in_flight(1)
@@ -168,7 +168,10 @@ def test_closing_the_server_ends_hanging_calls() -> None:
 
 
 def test_held_calls_wait_for_release(server: ModelServer) -> None:
-    """While held, calls pile up and can be awaited. After the release the server answers all of them."""
+    """While the model server holds its answers, a test can wait until a number of calls has arrived.
+
+    After the release the server answers all held calls.
+    """
     server.hold()
     with ThreadPoolExecutor() as threads:
         waiting = [threads.submit(ask, server, str(number)) for number in range(4)]
@@ -185,9 +188,9 @@ def test_held_calls_wait_for_release(server: ModelServer) -> None:
 
 
 def test_many_calls_at_once_are_out_together() -> None:
-    """24 calls at once, repeatedly, are all out together, on 24 connections, each for at least the latency.
+    """24 calls at once, several times, are all in flight together on 24 connections, each for at least the latency.
 
-    A call costs the server a few lines of Python, so the requested latency is the real one.
+    A call costs the model server a few lines of Python, so that its real latency is the requested one.
     """
 
     async def rounds(server: ModelServer) -> None:
@@ -217,7 +220,7 @@ def test_many_calls_at_once_are_out_together() -> None:
 
 
 def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
-    """The command prints its address, appends each event at once, and ends on SIGTERM."""
+    """As a process the model server prints its address, writes each event at once, and ends on SIGTERM."""
     ledger = tmp_path / "calls.jsonl"
     command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger), "--latency", "0"]
     command += ["--fault", "error=1.0"]
@@ -228,7 +231,7 @@ def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
         document = {"model": "m", "messages": [{"role": "user", "content": "a"}]}
         assert httpx.post(f"{url}/chat/completions", json=document, trust_env=False).status_code == 500
         with ledger.open("a") as file:
-            file.write('{"number": 2, "arriv')  # a kill in mid-write leaves such a part of a line
+            file.write('{"number": 2, "arriv')  # a process that is killed during a write leaves only a part of a line
         [call] = read_ledger(ledger)
         assert (call.user, call.answered, call.complete) == ("a", "status 500", True)
         assert len(ledger.read_text().splitlines()) == 3
@@ -240,7 +243,7 @@ def test_a_process_of_its_own_keeps_a_ledger(tmp_path: Path) -> None:
 
 
 def test_a_taken_port_is_an_error(server: ModelServer) -> None:
-    """A port in use is reported, and the command does not wait for it."""
+    """If its port is in use, the model server's command reports this and does not wait."""
     port = int(server.base_url.rsplit(":", 1)[1].split("/")[0])
     with pytest.raises(OSError, match="in use"), ModelServer(port=port):
         pass

@@ -1,4 +1,4 @@
-"""The D1 binding over SQLite on which other tests rely."""
+"""The stand-in for D1's binding over SQLite, on which other tests rely."""
 
 import asyncio
 from collections.abc import Iterator
@@ -19,12 +19,15 @@ def database() -> Iterator[SqliteD1]:
 
 
 def batch(database: SqliteD1, *statements: tuple[Any, ...]) -> list[Any]:
-    """Run statements, each given as SQL and values."""
+    """Run these statements as one batch; each is given as SQL and values."""
     return list(asyncio.run(database.batch([database.prepare(sql).bind(*values) for sql, *values in statements])))
 
 
 def test_batch_is_a_transaction(database: SqliteD1) -> None:
-    """Rows come back as D1 returns them. A failing statement undoes those before it."""
+    """The rows of a batch come back in the form that D1 gives them.
+
+    If a statement of a batch fails, the statements before it have no effect.
+    """
     results = batch(
         database, ("INSERT INTO t VALUES (?1, ?2) RETURNING a, b", 1, None), ("SELECT count(*) AS n FROM t",)
     )
@@ -38,7 +41,7 @@ def test_batch_is_a_transaction(database: SqliteD1) -> None:
 
 @pytest.mark.parametrize(("when", "kept"), [("before", 0), ("after", 1)])
 def test_faults(database: SqliteD1, when: When, kept: int) -> None:
-    """A fault comes before the batch or after its commit, as often as the test sets."""
+    """A fault that a test orders comes before a batch or after its commit, as often as ordered."""
     database.fail(NETWORK_LOST, when)
     with pytest.raises(RuntimeError, match="Network connection lost"):
         batch(database, ("INSERT INTO t VALUES (1, 'x')",))
@@ -47,7 +50,7 @@ def test_faults(database: SqliteD1, when: When, kept: int) -> None:
 
 
 def test_limits(database: SqliteD1) -> None:
-    """D1's limits apply to parameters, statements and values, and missing tables get D1's message."""
+    """The stand-in has D1's limits of parameters, statements and values, and D1's message for missing tables."""
     with pytest.raises(RuntimeError, match="too many SQL variables"):
         batch(database, ("SELECT " + ", ".join("?" * 101), *range(101)))
     with pytest.raises(RuntimeError, match="too big"):
@@ -59,6 +62,6 @@ def test_limits(database: SqliteD1) -> None:
 
 
 def test_clock(database: SqliteD1) -> None:
-    """The database shows the time that it was given."""
+    """SQL in the stand-in sees the time that the test has set."""
     (result,) = batch(database, ("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",))
     assert result["results"] == [{"now": 1_790_000_000_123}]

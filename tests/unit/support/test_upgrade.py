@@ -1,4 +1,4 @@
-"""Which commit `python -m tests.upgrade` upgrades from."""
+"""From which commit `python -m tests.upgrade` upgrades."""
 
 import subprocess
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.upgrade import FIRST, has_schema, release_before
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Make a repository with a chain of migrations that was squashed later, and a later commit of code."""
+    """Make a repository with many migrations that were later replaced by one, and with a later commit of code only."""
     git(tmp_path, "init", "--quiet")
     commit(tmp_path, "chain", **{"migrations/0001_tasks.sql": "CREATE TABLE tasks (id);\n" * 9})
     git(tmp_path, "mv", "migrations/0001_tasks.sql", FIRST)
@@ -39,25 +39,28 @@ def subject(root: Path, name: str) -> str:
 
 
 def test_the_first_version_is_that_of_the_first_migration(root: Path) -> None:
-    """No version comes before the first migration; that one may look like a renamed migration."""
+    """If there is only the first migration, the upgrade begins at the commit that added it.
+
+    Git may take this migration for a renamed one.
+    """
     assert subject(root, release_before(root)) == "squash"
 
 
 def test_later_it_is_the_one_before_the_newest_migration(root: Path) -> None:
-    """Later, the first version is the last commit that does not know the newest migration."""
+    """If there are several migrations, the upgrade begins at the last commit without the newest one."""
     commit(root, "second", **{"migrations/0002_second.sql": ""})
     commit(root, "more code", **{"src/more.py": ""})
     assert subject(root, release_before(root)) == "code"
 
 
 def test_what_has_another_schema_is_told_apart(root: Path) -> None:
-    """A commit from before the first migration has none that leads to the present schema."""
+    """A commit from before the first migration has a schema from which no migration leads to the present one."""
     assert has_schema("HEAD", root)
     assert not has_schema("HEAD~2", root)
 
 
 def test_it_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Such a commit is refused with status 2, before anything is served."""
+    """`python -m tests.upgrade` from a commit with another schema ends with status 2, before anything is served."""
     monkeypatch.setattr(upgrade, "has_schema", lambda commit: False)
     with pytest.raises(SystemExit) as left:
         upgrade.main(["--from", "abc"])

@@ -1,4 +1,4 @@
-"""The rule of failures, as a table: whether a failed call counts against its chunk, and what follows from it."""
+"""The rule that decides, as a table of cases, whether a failed call counts against its chunk, and what follows."""
 
 from typing import NamedTuple
 
@@ -14,13 +14,13 @@ STARTED = 990.0
 
 
 class Case(NamedTuple):
-    """One row: the results of other calls, `+` for success and `-` for failure, the latest first, and the verdict."""
+    """One row: results of other chunks' latest calls (`+` success, `-` failure, the latest first), and the verdict."""
 
     says: str
     calls: str
     own: bool
     success_at: float = 995.0
-    apart: float = 1.0  # the seconds between one of these calls and the one before
+    apart: float = 1.0  # the seconds between two consecutive calls of `calls`
 
 
 TABLE = [
@@ -45,9 +45,9 @@ TABLE = [
 
 @pytest.mark.parametrize("case", TABLE, ids=[case.says for case in TABLE])
 def test_what_counts(case: Case):
-    """A failure counts only if the model answers most other calls at the same time.
+    """A chunk's failure counts against it only if the model answers most calls of other chunks at that time.
 
-    The calls of the chunk itself are no evidence.
+    The chunk's own calls are no evidence.
     """
     calls = [LatestCall(at, NOW - case.apart * (at + 1), mark == "+") for at, mark in enumerate(case.calls)]
     own = [LatestCall(CHUNK, NOW - 0.5, succeeded=False)]
@@ -82,12 +82,15 @@ SERVICE = {
     ],
 )
 def test_what_follows(says: str, facts: dict[str, int], verdict: Verdict):
-    """Ten failures that count end a chunk. MAX_ATTEMPTS counts malformed replies; without patience, every failure."""
+    """Ten failures that count against a chunk end it.
+
+    MAX_ATTEMPTS limits malformed replies and, without patience, all failures.
+    """
     assert judge(**(SERVICE | facts)) == verdict, says  # type: ignore[arg-type]
 
 
 def test_the_pauses_between_counted_failures():
-    """The pauses are those of the contract, with a sixth of jitter, and all fit into a quarter of an hour."""
+    """The pauses after a chunk's counted failures are the contract's, with a sixth of jitter: under 15 min in all."""
     longest = [pause_seconds(counted, 1.0) for counted in range(1, limits.FAILURES_COUNTED_MOST)]
     shortest = [pause_seconds(counted, 0.0) for counted in range(1, limits.FAILURES_COUNTED_MOST)]
     assert longest == [4, 8, 16, 32, 64, 128, 160, 160, 160]
@@ -96,7 +99,7 @@ def test_the_pauses_between_counted_failures():
 
 
 def test_each_chunk_is_known_by_its_latest_call():
-    """A later call of a chunk replaces an earlier one, in whatever order they are reported."""
+    """Of each chunk only the latest call is kept, in whatever order the calls are reported."""
     calls = LatestCalls()
     assert calls.note(LatestCall(1, 10, succeeded=False))
     assert calls.note(LatestCall(1, 12, succeeded=True))
@@ -106,7 +109,10 @@ def test_each_chunk_is_known_by_its_latest_call():
 
 
 def test_so_many_chunks_are_kept_as_the_rule_reads():
-    """Ten other chunks are kept. With an eleventh chunk, the one whose last call is oldest is dropped."""
+    """The latest calls of eleven chunks are kept: a chunk's own, and those of ten others.
+
+    If a further chunk is called, the chunk whose last call is oldest is dropped.
+    """
     calls = LatestCalls()
     for chunk in range(15):
         calls.note(LatestCall(chunk, chunk, succeeded=True))

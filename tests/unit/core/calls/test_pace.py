@@ -1,4 +1,4 @@
-"""How fast a worker may act: the start window, the pauses, and the bucket of writes."""
+"""A worker's pace: the window in which calls may start, the pauses, and the bucket that limits writes."""
 
 import pytest
 
@@ -10,12 +10,12 @@ from src.core.calls.pace import Latency, WriteBucket, idle_seconds, start_pause_
     ("latency", "window"), [(0, 2), (0.01, 2), (0.5, 2), (0.51, 2.02), (2.2, 5.4), (9.5, 20), (9.6, 20), (300, 20)]
 )
 def test_the_start_window_follows_the_latency(latency: float, window: float):
-    """The window is twice the time of a write plus a second, from 2 to 20 s."""
+    """The start window of calls is twice the expected time of a write plus a second, between 2 and 20 s."""
     assert start_seconds(latency) == pytest.approx(window)
 
 
 def test_latency_rises_at_once_and_falls_by_halves():
-    """One slow write raises the expected latency, and one quick write does not prove that the trouble is over."""
+    """One slow write raises the expected latency at once; each quick write brings it only halfway down."""
     latency = Latency()
     assert latency.seconds(0) == 0
     latency.note(8, 10)
@@ -27,7 +27,7 @@ def test_latency_rises_at_once_and_falls_by_halves():
 
 
 def test_latency_is_forgotten():
-    """After a minute without calls an isolate knows nothing about its database."""
+    """After a minute without database calls an isolate has no expected latency."""
     latency = Latency()
     latency.note(8, 10)
     assert latency.seconds(10 + limits.LATENCY_SECONDS_KEPT) == 8
@@ -35,9 +35,9 @@ def test_latency_is_forgotten():
 
 
 def test_a_quick_no_does_not_make_the_database_fast():
-    """If D1 refuses a write at once, the expected latency does not fall.
+    """If D1 quickly refuses a write, the expected latency does not fall.
 
-    If a write is given up after half a minute, the expected latency rises.
+    If a write is given up after half a minute without an answer, the expected latency rises.
     """
     latency = Latency()
     latency.note(8, 10)
@@ -48,13 +48,19 @@ def test_a_quick_no_does_not_make_the_database_fast():
 
 
 def test_pauses_double_up_to_their_most():
-    """Pauses between announcements in vain, and between runs that start nothing, double up to a limit."""
+    """The pause after an announcement whose calls could not start doubles each time, up to a limit.
+
+    The rest after a run that started no call doubles each time, up to a limit.
+    """
     assert [start_pause_seconds(row) for row in (1, 2, 3, 5, 6, 99)] == [1, 2, 4, 16, 30, 30]
     assert [idle_seconds(runs) for runs in (0, 1, 2, 6, 7, 99)] == [5, 10, 20, 320, 600, 600]
 
 
 def test_a_bucket_gives_two_writes_a_minute():
-    """Once a run has spent its first writes, its next write is ready 30 s later. Asking does not change that."""
+    """Once a run has used its first writes, its next write is allowed 30 s later.
+
+    A question for the next time does not change this time.
+    """
     bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
     for _ in range(limits.WRITES_AT_FIRST):
         assert bucket.ready_at(0) == 0
@@ -63,7 +69,7 @@ def test_a_bucket_gives_two_writes_a_minute():
 
 
 def test_a_bucket_that_rests_holds_no_more_than_at_first():
-    """An hour without a write does not allow a storm of writes."""
+    """A run that has not written for an hour may not make more writes at once than at its start."""
     bucket = WriteBucket(0, 0)
     for _ in range(limits.WRITES_AT_FIRST):
         assert bucket.ready_at(3_600) == 3_600
@@ -72,7 +78,7 @@ def test_a_bucket_that_rests_holds_no_more_than_at_first():
 
 
 def test_a_call_that_has_ended_earns_two_writes():
-    """The writes that a call earns are available at once and stay until the run needs them, however many there are."""
+    """Each ended call allows two more writes, at once or later, however many such writes are left."""
     bucket = WriteBucket(0, 0)
     bucket.earn(6)
     for _ in range(12):
@@ -82,7 +88,10 @@ def test_a_call_that_has_ended_earns_two_writes():
 
 
 def test_a_write_that_could_not_wait_is_paid_for_later():
-    """A write beyond the allowance brings the bucket below zero. The bucket then fills up at the usual rate."""
+    """A write that cannot wait for its turn brings the bucket of writes below zero.
+
+    The bucket then fills up again at two writes a minute.
+    """
     bucket = WriteBucket(0, 0)
     bucket.spend(0)
     assert bucket.ready_at(0) == pytest.approx(60)

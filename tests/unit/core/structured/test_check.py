@@ -1,4 +1,4 @@
-"""The checker: what is wrong where, JSON's equality, and work that is linear and bounded."""
+"""The checker of values: what is wrong and where, equality as JSON has it, and work that is linear and bounded."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from .test_schema import closed
 
 
 def faults(schema: dict[str, Any], value: object, most: int = 10) -> list[Fault]:
-    """The faults of a value in the property `a`."""
+    """Return the faults of a value for a schema, with pointers into this value."""
     document = {"type": "object", "properties": {"a": schema}}
     return [
         Fault(fault.pointer.removeprefix("/a"), fault.expected)
@@ -51,7 +51,7 @@ def faults(schema: dict[str, Any], value: object, most: int = 10) -> list[Fault]
     ],
 )
 def test_a_fault_says_what_was_expected(schema: dict[str, Any], value: object, expected: str) -> None:
-    """Each keyword has its sentence, in plain words."""
+    """The fault of each keyword says in plain words what was expected."""
     assert faults(schema, value) == [Fault("", expected)]
 
 
@@ -80,7 +80,10 @@ def test_a_fault_says_what_was_expected(schema: dict[str, Any], value: object, e
     ],
 )
 def test_what_a_keyword_does_not_mean_is_no_fault(schema: dict[str, Any], value: object) -> None:
-    """A keyword speaks of its own type alone. Numbers are equal and divided as JSON writes them."""
+    """A keyword applies only to values of its own type, so `minLength` says nothing about a number.
+
+    Numbers are compared and divided as decimals, as JSON writes them.
+    """
     assert faults(schema, value) == []
 
 
@@ -105,12 +108,15 @@ def test_what_a_keyword_does_not_mean_is_no_fault(schema: dict[str, Any], value:
     ],
 )
 def test_values_that_only_python_takes_for_equal_differ(schema: dict[str, Any], value: object) -> None:
-    """true is not 1, and a float is the decimal that is written."""
+    """true is not equal to 1, although Python says so, and a float counts as the decimal that JSON writes."""
     assert len(faults(schema, value)) == 1
 
 
 def test_faults_have_their_places_those_near_the_root_first() -> None:
-    """A missing property has the pointer that it would have. Names are escaped."""
+    """Each fault has a pointer to its place, and faults near the root come first.
+
+    The pointer of a missing property leads to the place where the property should be. Names in pointers are escaped.
+    """
     person = closed(name={"type": "string", "minLength": 1}, kids={"type": "array", "items": {"$ref": "#/$defs/p"}})
     schema = parse_schema(closed(p={"$ref": "#/$defs/p"}) | {"$defs": {"p": person}}, strict=True)
     value = {"p": {"name": "", "kids": [{"name": "x", "kids": []}, {"name": 1, "a/~b": 0}]}, "q": 1}
@@ -124,7 +130,7 @@ def test_faults_have_their_places_those_near_the_root_first() -> None:
 
 
 def test_faults_are_few_and_short() -> None:
-    """Ten at most, whatever the output holds, and a name of any length is cut."""
+    """At most ten faults are reported, whatever the value holds, and long names in them are cut."""
     schema = {"type": "array", "items": closed(a={"type": "string"})}
     assert len(faults(schema, [{"b": 1}] * 1_000)) == 10
     assert len(faults(schema, [1] * 1_000, most=3)) == 3
@@ -137,7 +143,11 @@ def test_faults_are_few_and_short() -> None:
 
 
 def test_any_of_tells_the_faults_of_the_only_schema_that_is_possible() -> None:
-    """By type, or by a required property with another constant in each schema."""
+    """If only one schema of `anyOf` can fit, its faults are reported.
+
+    The only schema of `anyOf` that can fit is known by the value's type, or by a required property that has another
+    constant in each schema.
+    """
     circle = closed(kind={"const": "circle"}, radius={"type": "number", "minimum": 0})
     square = closed(kind={"enum": ["square", "box"]}, side={"type": "number"})
     union = {"anyOf": [circle, square, {"type": "null"}]}
@@ -151,7 +161,7 @@ def test_any_of_tells_the_faults_of_the_only_schema_that_is_possible() -> None:
 
 
 def test_a_constant_that_two_schemas_share_decides_nothing() -> None:
-    """Both are searched then. So they are where the property is optional in one of them."""
+    """If two schemas of `anyOf` share a constant, or if its property is optional in one, both are tried."""
     shared = [
         closed(kind={"enum": ["a", "b"]}, x={"type": "string"}),
         closed(kind={"enum": ["b", "c"]}, x={"type": "number", "minimum": 0}),
@@ -169,7 +179,7 @@ MODULES = (branches, check, equality, nodes, shallow)
 
 
 def steps_of(document: dict[str, Any], value: object, *, is_valid: bool) -> int:
-    """How many lines a check takes."""
+    """Return how many lines of Python a check of the value takes."""
     schema = parse_schema(document, strict=False)
     with counted(*MODULES) as steps:
         found = faults_of(schema, value)
@@ -193,7 +203,7 @@ TWINS = {
 
 
 def chain(length: int, leaf: object) -> object:
-    """A tree that is a chain: each node has the next one on the left."""
+    """Return a tree in which each node has only a left child."""
     value = leaf
     for _ in range(length):
         value = {"x": 1, "left": value, "right": None}
@@ -202,14 +212,17 @@ def chain(length: int, leaf: object) -> object:
 
 @pytest.mark.parametrize(("leaf", "is_valid"), [(None, True), ("wrong", False)])
 def test_any_of_takes_linear_time(leaf: object, is_valid: bool) -> None:
-    """Both schemas fit each node until the leaf. Without kept answers each node doubles the work."""
+    """A check of `anyOf` takes linear time although both schemas fit every node down to the leaf.
+
+    If answers were not kept, each node would double the work.
+    """
     short, long = (steps_of(TWINS, {"t": chain(size, leaf)}, is_valid=is_valid) for size in (200, 400))
     assert long < short * 2.1
     assert long < 400 * 300
 
 
 def test_a_search_without_an_end_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot be checked within the budget is not accepted, although it is valid."""
+    """A value whose check exceeds the budget of steps counts as invalid, even if it is valid."""
     monkeypatch.setattr(check, "BRANCH_STEPS_MOST", 1_000)
     schema = parse_schema(TWINS, strict=False)
     assert not faults_of(schema, {"t": chain(50, None)})
@@ -219,7 +232,10 @@ def test_a_search_without_an_end_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_many_schemas_of_any_of_are_bounded() -> None:
-    """A thousand schemas that all fit until the last property, for many objects: the budget ends it."""
+    """The budget of steps bounds the check of many objects against many schemas of `anyOf`.
+
+    In this test each of 200 schemas fits until the last item.
+    """
     options = [closed(a={"type": "array", "items": {"minimum": number}}) for number in range(200)]
     document = {"type": "object", "properties": {"l": {"type": "array", "items": {"anyOf": options}}}}
     value = {"l": [{"a": [-1, "x"]} for _ in range(2_000)]}
@@ -235,7 +251,7 @@ def test_many_schemas_of_any_of_are_bounded() -> None:
     ],
 )
 def test_a_check_is_linear(items: dict[str, Any]) -> None:
-    """Twice the output takes twice the lines, and not more."""
+    """A check of twice as many items takes at most about twice as many lines of Python."""
     document = {"type": "object", "properties": {"l": {"type": "array", "items": items}}}
     short, long = (
         steps_of(document, {"l": [{"name": "n", "tags": ["x"] * 4}] * size}, is_valid=True) for size in (500, 1_000)
@@ -245,7 +261,10 @@ def test_a_check_is_linear(items: dict[str, Any]) -> None:
 
 
 def test_nothing_recurses() -> None:
-    """A value of any depth is checked. Readers refuse it before, because parsers recurse."""
+    """The checker handles a value of any depth, since it does not recurse.
+
+    Readers of JSON refuse a deep value before the check, because parsers recurse.
+    """
     schema = parse_schema(closed(a={"$ref": "#/$defs/l"}) | {"$defs": {"l": {"anyOf": [
         {"type": "array", "items": {"$ref": "#/$defs/l"}}, {"type": "array", "items": {"type": "null"}},
         {"enum": [[[]]]},

@@ -1,4 +1,4 @@
-"""The nine formats, by examples at their edges."""
+"""Each of the nine string formats, with examples at the edge between valid and invalid."""
 
 import pytest
 
@@ -143,6 +143,6 @@ BAD = {
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_format_takes_what_its_standard_takes(name: str) -> None:
-    """The edges on both sides."""
+    """Each format accepts the last valid values, and refuses the first invalid ones, of its standard."""
     assert [text for text in GOOD[name] if not FORMATS[name](text)] == []
     assert [text for text in BAD[name] if FORMATS[name](text)] == []

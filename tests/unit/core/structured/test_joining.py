@@ -23,7 +23,7 @@ def joined(document: dict[str, Any], rules: dict[str, str], *values: dict[str, A
 
 
 def refusal(document: dict[str, Any], rules: dict[str, str] | None = None) -> tuple[str, str]:
-    """Why outputs of the schema cannot be joined, and where."""
+    """Return the pointer and the reason with which a join plan for this schema is refused."""
     with pytest.raises(NotJoinable) as refused:
         join_plan(parse_schema(document, strict=False), rules or {})
     assert refused.value.code == "not_joinable"
@@ -58,13 +58,16 @@ def refusal(document: dict[str, Any], rules: dict[str, str] | None = None) -> tu
     ],
 )  # fmt: skip
 def test_each_rule(schema: Any, rule: str | None, values: list[Any], expected: Any) -> None:
-    """Numbers are added as they are written, values are equal as in JSON, and every type is kept."""
+    """Each join rule adds decimals exactly, compares values as JSON does, and keeps their types."""
     found = joined(closed(a=schema), {"/a": rule} if rule else {}, *({"a": value} for value in values))["a"]
     assert (found, type(found)) == (expected, type(expected))
 
 
 def test_null_and_absent_values_say_nothing() -> None:
-    """The first value that says something counts. Null is left if nothing else was said, and nothing if nothing was."""
+    """In joining, null and absent values do not count if another output has a value.
+
+    The joined field is null if the outputs had only null, and absent if none had it.
+    """
     document: dict[str, Any] = {
         "type": "object",
         "properties": {
@@ -84,7 +87,7 @@ def test_null_and_absent_values_say_nothing() -> None:
 
 
 def test_objects_are_joined_field_by_field() -> None:
-    """Rules name fields by pointer, with `~1` for `/`. The order is the schema's."""
+    """Join rules name fields of objects by JSON pointers, with `~1` for `/`. The order is the schema's."""
     document = closed(**{"x/y": closed(n=NUMBER, deep=closed(l=STRINGS)), "s": STRING})
     values = ({"s": "a", "x/y": {"deep": {"l": ["p"]}, "n": 1}}, {"s": "b", "x/y": {"deep": {"l": ["q"]}, "n": 2}})
     found = joined(document, {"/x~1y/n": "sum", "/s": "last"}, *values)
@@ -93,7 +96,7 @@ def test_objects_are_joined_field_by_field() -> None:
 
 
 def test_a_fold_holds_the_values_once() -> None:
-    """Items are those of the outputs and no copies. Each joining begins anew."""
+    """Joined arrays contain the outputs' own items and no copies. Each joining begins anew."""
     plan = join_plan(parse_schema(closed(l={"type": "array"}), strict=False), {"/l": "union"})
     item = {"large": "x" * 1_000}
     for _ in range(2):
@@ -145,14 +148,17 @@ def test_a_fold_holds_the_values_once() -> None:
     ],
 )  # fmt: skip
 def test_what_cannot_be_joined_is_refused_with_its_place(document: Any, rules: Any, pointer: str, word: str) -> None:
-    """The pointer is the field's in the output, as a rule names it."""
+    """The refusal of a join plan has the pointer of the field in the output, as join rules name it."""
     found, reason = refusal(document, rules)
     assert found == pointer
     assert word in reason
 
 
 def test_definitions_that_multiply_are_bounded() -> None:
-    """Each definition has two fields of the next one: 2**40 fields in 3 KB."""
+    """A join plan is refused above 5,000 fields.
+
+    In this test each definition has two fields of the next one, so 3 KB of schema mean 2**40 fields.
+    """
     next_ones = {number: {"$ref": f"#/$defs/d{number + 1}"} for number in range(40)}
     definitions = {f"d{number}": closed(a=next_one, b=next_one) for number, next_one in next_ones.items()}
     pointer, reason = refusal(closed(r={"$ref": "#/$defs/d0"}) | {"$defs": {**definitions, "d40": STRINGS}})
@@ -161,14 +167,14 @@ def test_definitions_that_multiply_are_bounded() -> None:
 
 
 def test_definitions_that_are_deep_are_bounded() -> None:
-    """No output is deeper than 64 levels, and no plan."""
+    """A join plan is refused if a field lies deeper than 64 levels, which no output can reach."""
     definitions = {f"d{number}": closed(a={"$ref": f"#/$defs/d{number + 1}"}) for number in range(200)}
     document = closed(r={"$ref": "#/$defs/d0"}) | {"$defs": {**definitions, "d200": STRINGS}}
     assert refusal(document)[0] == "/r" + "/a" * (limits.VALUE_LEVELS_MOST - 1)
 
 
 def test_a_sum_that_is_no_double_is_refused_at_the_end() -> None:
-    """It cannot be known before."""
+    """A joined sum may exceed the largest double until the last output, and only the final sum is refused for it."""
     with pytest.raises(NotJoinable, match="largest double") as refused:
         joined(closed(n=NUMBER), {"/n": "sum"}, {"n": 1e308}, {"n": 1e308})
     assert refused.value.pointer == "/n"

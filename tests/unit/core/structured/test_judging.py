@@ -13,12 +13,12 @@ LONG = parse_schema(closed(l={"type": "array", "items": {"type": "number"}}), st
 
 @pytest.mark.parametrize("finish_reason", ["stop", None, "other"])
 def test_a_valid_object_is_accepted_as_it_stands(finish_reason: str | None) -> None:
-    """White space around and in the object is no disguise."""
+    """White space around and inside a valid object does not count as a repair."""
     assert judge(SCHEMA, '{ "n": 1 }' + "\n" * 1_000, finish_reason) == Judgement('{"n":1}', repaired=False)
 
 
 def test_an_output_is_repaired_and_checked() -> None:
-    """What is taken out of its disguise is held to the schema, too."""
+    """An object that was taken out of a fence is checked by the schema, too."""
     assert judge(SCHEMA, '```json\n{"n": 1,}\n```', "stop") == Judgement('{"n":1}', repaired=True)
     judged = judge(SCHEMA, '```json\n{"n": "1",}\n```', "stop")
     assert (judged.output, judged.repaired, judged.code) == (None, False, "invalid_output")
@@ -40,25 +40,31 @@ def test_an_output_is_repaired_and_checked() -> None:
     ],
 )
 def test_an_output_that_was_cut_off_is_never_accepted(text: str, finish_reason: str) -> None:
-    """A valid object is no exception: a cut output is a failure. It failed by being cut off, whatever else is wrong."""
+    """A cut-off output is never accepted, even if its text is a valid object.
+
+    The code of a cut-off output is always `output_truncated`, whatever else is wrong with the output.
+    """
     judged = judge(SCHEMA, text, finish_reason)
     assert (judged.output, judged.code, len(judged.faults)) == (None, "output_truncated", 1)
 
 
 def test_what_is_no_object_is_invalid() -> None:
-    """The fault is at the root."""
+    """An output that is no JSON object is invalid, and its fault has the pointer of the root."""
     judged = judge(SCHEMA, "I cannot do that.", "stop")
     assert (judged.code, judged.faults[0].pointer) == ("invalid_output", "")
 
 
 def test_faults_are_at_most_ten() -> None:
-    """A longer list helps no model."""
+    """At most ten faults are reported, since a longer list does not help a model."""
     judged = judge(SCHEMA, '{"n": 1, ' + ", ".join(f'"x{number}": 1' for number in range(50)) + "}", "stop")
     assert len(judged.faults) == 10
 
 
 def test_an_output_that_grows_too_long_is_invalid() -> None:
-    """1e15 becomes 1000000000000000.0: the compact text has the same limit as a model's."""
+    """An output is invalid if its compact text exceeds the limit of an output's length.
+
+    `1e15` in the model's text becomes `1000000000000000.0` in the compact text.
+    """
     text = '{"l": [' + ",".join(["1e15"] * 20_000) + "]}"
     assert len(text) < 200_000
     judged = judge(LONG, text, "stop")

@@ -1,4 +1,4 @@
-"""Reading outputs: what counts as JSON, each disguise, each refusal, and work that is linear."""
+"""Reading a model's output: what counts as JSON, which disguises are removed, what is refused, and linear work."""
 
 import pytest
 
@@ -11,7 +11,10 @@ from tests.support.steps import counted
     "text", ['{"a": [1, 2.5, "x", null]}', '  {"a":[1,2.5,"x",null]}\n', '{"a": [1, 25e-1, "\\u0078", null]}']
 )
 def test_json_is_read_as_it_stands(text: str) -> None:
-    """Blanks around it are JSON's. The compact text is the value's."""
+    """JSON with blanks around it is read without a repair.
+
+    The compact text has the same value without blanks.
+    """
     found = read_output(text)
     assert found.value == {"a": [1, 2.5, "x", None]}
     assert (found.compact, found.repaired, found.fault) == ('{"a":[1,2.5,"x",null]}', False, None)
@@ -34,14 +37,14 @@ def test_json_is_read_as_it_stands(text: str) -> None:
     ],
 )
 def test_each_disguise_is_taken_away(text: str) -> None:
-    """The value is the same, and the reading says that it was repaired."""
+    """An object is read in the same way with and without a disguise, and the reading says whether one was removed."""
     found = read_output(text)
     assert found.value == {"a": 1}
     assert found.repaired
 
 
 def test_trailing_commas_go_where_values_stand_before_them() -> None:
-    """In objects and arrays, at any depth. Commas in texts stay."""
+    """Trailing commas after a value are removed, in objects and arrays, at any depth. Commas in texts stay."""
     assert read_output('{"a": [1, {"b": ",}",}, [],], "c": {},}').value == {"a": [1, {"b": ",}"}, []], "c": {}}
 
 
@@ -98,7 +101,10 @@ def test_trailing_commas_go_where_values_stand_before_them() -> None:
     ],
 )  # fmt: skip
 def test_what_is_refused_says_why(text: str, word: str) -> None:
-    """A fault at the root. Nothing is closed, and no object is taken out of another value."""
+    """A text that is not exactly one object is refused with a reason, at the root.
+
+    No missing bracket is added, and no object is taken out of another value.
+    """
     found = read_output(text)
     assert found.value is None
     assert found.fault is not None
@@ -107,7 +113,11 @@ def test_what_is_refused_says_why(text: str, word: str) -> None:
 
 
 def test_values_at_the_limits_are_read() -> None:
-    """64 levels, the largest double, a long integer, escaped quotation marks and pairs of surrogates."""
+    """Values exactly at the limits are read.
+
+    The values in this test have 64 levels, the largest double, a long integer, escaped quotation marks, or pairs of
+    surrogates.
+    """
     deep = '{"a": ' + "[" * 63 + "]" * 63 + "}"
     assert read_output(deep).value is not None
     assert read_output('{"a": "[[[", "b": ' + "[" * 63 + '"]"' + "]" * 63 + "}").value is not None
@@ -126,7 +136,10 @@ def test_values_at_the_limits_are_read() -> None:
 )  # fmt: skip
 @pytest.mark.parametrize("frame", ["{}", "x {{{}", '{{"a": {}}}', '<think>{}</think>{{"a": 1}}', '{{"a": "{}"}}'])
 def test_hostile_texts_take_linear_time(unit: str, frame: str) -> None:
-    """Twice the text takes at most twice the lines. Characters that C code reads are measured by the benchmark."""
+    """Reading twice as long a hostile text takes at most twice as many lines of Python.
+
+    Work inside Python's C code has no lines; the benchmark measures its time.
+    """
     lines = []
     for size in (2_000, 4_000):
         with counted(disguises, reading) as steps:

@@ -1,4 +1,4 @@
-"""Output schemas: what is accepted, what is refused where, the strict rule, references and limits."""
+"""Output schemas: which are accepted, where others are refused, the strict rule, references and limits."""
 
 import json
 from typing import Any, Literal
@@ -15,7 +15,7 @@ STRINGS = {"type": "string"}
 
 
 def closed(**properties: Any) -> dict[str, Any]:
-    """A strict object with these properties."""
+    """Return a strict object schema with these properties, all of them required."""
     return {
         "type": "object",
         "properties": properties,
@@ -25,7 +25,7 @@ def closed(**properties: Any) -> dict[str, Any]:
 
 
 def refusal(document: object, *, strict: bool = False) -> tuple[str, str]:
-    """The pointer and the reason of a refusal."""
+    """Return the pointer and the reason with which the schema is refused."""
     with pytest.raises(SchemaRefused) as refused:
         parse_schema(document, strict=strict)
     assert refused.value.code == "unsupported_schema"
@@ -46,12 +46,15 @@ class People(BaseModel):
 
 @pytest.mark.parametrize("model", [Person, People])
 def test_what_openai_s_sdk_makes_of_a_model_is_accepted(model: type[BaseModel]) -> None:
-    """Strict schemas of pydantic models, one of which contains itself."""
+    """The strict schemas that OpenAI's SDK makes of pydantic models are accepted, even one that contains itself."""
     parse_schema(to_strict_json_schema(model), strict=True)
 
 
 def test_what_zod_writes_is_accepted() -> None:
-    """Formats have a pattern beside them, whole numbers have bounds, and the root has `$schema`."""
+    """A schema that zod writes is accepted.
+
+    A schema of zod's has a pattern beside each format, bounds of whole numbers, and `$schema` at the root.
+    """
     document = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         **closed(
@@ -66,11 +69,11 @@ def test_what_zod_writes_is_accepted() -> None:
     schema = parse_schema(document, strict=True)
     assert schema.document is document
     value = {"email": "aaaa!@example.org", "age": 3, "kind": "a", "maybe": None, "node": {"children": []}}
-    assert not faults_of(schema, value)  # the pattern is not looked at
+    assert not faults_of(schema, value)  # the schema's `pattern` is ignored
 
 
 def test_all_keywords_of_the_subset_are_accepted() -> None:
-    """Annotations pass wherever they are, `$schema` and `$id` at the root."""
+    """All keywords of the subset are accepted: annotations anywhere, `$schema` and `$id` at the root."""
     notes: dict[str, Any] = {"title": "t", "description": "d", "default": None, "examples": [{}]}
     document = {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -157,7 +160,7 @@ def test_all_keywords_of_the_subset_are_accepted() -> None:
     ],
 )
 def test_everything_else_is_refused_with_its_place(property_schema: Any, pointer: str, word: str) -> None:
-    """The pointer names the keyword or the value, and the reason says what to do."""
+    """Any other schema is refused with a pointer to the keyword or value, and a reason that says what to do."""
     found, reason = refusal({"type": "object", "properties": {"a": property_schema}})
     assert found == "/properties/a" + pointer
     assert word in reason
@@ -197,7 +200,7 @@ def test_the_root_is_an_object(document: object, pointer: str) -> None:
     ],
 )
 def test_strict_is_openai_s_rule(document: Any, pointer: str, word: str) -> None:
-    """Every property is required and no other is allowed; without `strict` the same schemas are accepted."""
+    """With `strict` every property must be required and no other allowed, which is OpenAI's rule."""
     found, reason = refusal(document, strict=True)
     assert found == pointer
     assert word in reason
@@ -205,7 +208,7 @@ def test_strict_is_openai_s_rule(document: Any, pointer: str, word: str) -> None
 
 
 def test_strict_needs_no_type_where_values_are_named() -> None:
-    """`enum`, `const`, `anyOf` and `$ref` say which values are allowed."""
+    """With `strict` a schema needs no `type` if `enum`, `const`, `anyOf` or `$ref` says which values it allows."""
     parse_schema(
         closed(a={"enum": [1]}, b={"const": {}}, c={"anyOf": [STRINGS]}, d={"$ref": "#"}),
         strict=True,
@@ -228,14 +231,17 @@ def test_strict_needs_no_type_where_values_are_named() -> None:
     ],
 )
 def test_a_cycle_without_progress_is_refused(definitions: Any, pointer: str) -> None:
-    """Such a schema would be asked about the same value forever."""
+    """A schema that refers to itself without going into a property or an item is refused.
+
+    A check would never end, since it would ask about the same value again and again.
+    """
     found, reason = refusal({"type": "object", "$defs": definitions})
     assert found == pointer
     assert "refers to itself" in reason
 
 
 def test_a_cycle_with_progress_is_a_schema() -> None:
-    """Recursion through a property or an item is OpenAI's way to describe trees."""
+    """A schema may contain itself in a property or an item, as OpenAI describes trees."""
     tree = closed(value=STRINGS, children={"type": "array", "items": {"$ref": "#"}})
     schema = parse_schema(tree, strict=True)
     value: dict[str, Any] = {"value": "leaf", "children": []}
@@ -246,7 +252,7 @@ def test_a_cycle_with_progress_is_a_schema() -> None:
 
 
 def test_references_are_fragments_of_addresses() -> None:
-    """A name with special characters is written as a pointer in a fragment: `~1` for `/`, `%20` for a blank."""
+    """A reference is a JSON pointer in a URL fragment, with `~1` for `/` and `%20` for a blank."""
     document = {
         "type": "object",
         "properties": {"a": {"$ref": "#/$defs/x~1%20y"}, "b": {"$ref": "#/$defs/u/anyOf/1"}},
@@ -261,7 +267,7 @@ def test_references_are_fragments_of_addresses() -> None:
 
 
 def nested(levels: int) -> dict[str, Any]:
-    """An object in an object, so many levels deep, with a scalar in the innermost."""
+    """Return a schema of objects nested this many levels deep, with an array in the innermost one."""
     document: dict[str, Any] = closed(leaf=STRINGS)
     for _ in range(levels - 1):
         document = closed(inner={"anyOf": [document, {"type": "null"}]})
@@ -269,7 +275,10 @@ def nested(levels: int) -> dict[str, Any]:
 
 
 def test_ten_levels_are_allowed() -> None:
-    """Objects and arrays count; scalars and `anyOf` do not, and a definition begins anew."""
+    """A schema may nest objects and arrays ten levels deep; scalars and `anyOf` do not count as levels.
+
+    The levels of a definition are counted from its own beginning.
+    """
     parse_schema(nested(10), strict=True)
     parse_schema(closed(a={"$ref": "#/$defs/d"}) | {"$defs": {"d": nested(10)}}, strict=True)
     pointer, reason = refusal(nested(11))
@@ -282,7 +291,10 @@ def test_ten_levels_are_allowed() -> None:
 
 
 def test_the_limits_of_size() -> None:
-    """1,000 values of `enum` and 32 KB are allowed, one more is not. 5,000 properties do not fit into 32 KB."""
+    """A schema may have 1,000 values of `enum` and 32 KB of text, and no more.
+
+    5,000 properties, the limit on their number, do not fit into 32 KB.
+    """
     values = {"type": "object", "properties": {"a": {"enum": list(range(500))}, "b": {"enum": list(range(500))}}}
     parse_schema(values, strict=False)
     values["properties"]["b"]["enum"].append(500)  # type: ignore[index]
@@ -296,7 +308,7 @@ def test_the_limits_of_size() -> None:
 
 
 def test_the_limit_of_properties(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All properties of the document count together."""
+    """The limit on a schema's properties counts those of all its objects together."""
     monkeypatch.setattr("src.core.structured.schema.SCHEMA_PROPERTIES_MOST", 3)
     parse_schema(closed(a=closed(b=STRINGS), c=STRINGS), strict=True)
     assert refusal(closed(a=closed(b=STRINGS, d=STRINGS), c=STRINGS))[0] == "/properties/a/properties"

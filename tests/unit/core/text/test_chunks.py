@@ -1,4 +1,4 @@
-"""Each rule of the splitter by example, and the cost of a megabyte."""
+"""Each rule of the splitter by example, and the cost of splitting a megabyte."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def parts(text: str, max_chars: int, overlap: int = 0) -> list[str]:
 
 
 def test_a_text_that_fits_is_one_chunk() -> None:
-    """A text that fits is not cut, whatever boundaries it has."""
+    """A text that fits into one chunk is not cut, whatever boundaries it has."""
     assert parts("# One\n\n# Two\n", 13) == ["# One\n\n# Two\n"]
     assert parts("x", 1) == ["x"]
 
@@ -31,7 +31,7 @@ def test_a_text_that_fits_is_one_chunk() -> None:
     ],
 )
 def test_a_heading_is_the_best_place_and_opens_its_chunk(text: str, max_chars: int, expected: list[str]) -> None:
-    """The cut is before the heading, although a blank line and later lines fit into the chunk too."""
+    """The splitter cuts before a heading, even if a blank line and later lines would fit into the chunk."""
     assert parts(text, max_chars) == expected
 
 
@@ -40,20 +40,23 @@ def test_a_heading_is_the_best_place_and_opens_its_chunk(text: str, max_chars: i
     ["#hashtag", "Part of the plan", "Book I read twice", "第三次握手", "第三回他们走了", "--", "Chapterhouse 3"],
 )
 def test_a_line_that_only_resembles_a_heading_is_none(line: str) -> None:
-    """The blank line wins, although it would lose against a heading further on."""
+    """A line that only resembles a heading is no boundary, so the splitter cuts at the blank line."""
     text = f"Some text.\n\nmore\n{line}\n"
     assert parts(text + "the rest of it", len(text))[0] == "Some text.\n\n"
 
 
 def test_a_blank_line_beats_later_lines_sentences_and_words() -> None:
-    """Paragraphs are kept whole where possible, in both languages. A blank line may contain blanks."""
+    """The splitter cuts at a blank line rather than at a later line, sentence or word, in both languages.
+
+    A line with only blanks counts as a blank line.
+    """
     assert parts("One two.\n \t\nThree. Four\nfive six", 26) == ["One two.\n \t\n", "Three. Four\nfive six"]
     assert parts("第一段。\r\n\r\n第二段。还有\n一行", 14) == ["第一段。\r\n\r\n", "第二段。还有\n一行"]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\u2028", "\u2029", "\x85"])
 def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
-    """A cut after any kind of line end wins over one after a later sentence."""
+    """The splitter cuts after any kind of line end rather than after a later sentence."""
     assert parts(f"first line{end}Second. Third fourth", 22)[0] == f"first line{end}"
 
 
@@ -70,25 +73,25 @@ def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
     ],
 )
 def test_a_sentence_ends_after_its_marks_and_what_closes_it(text: str, max_chars: int, first: str) -> None:
-    """In English a sentence ends only if white space follows the mark. Chinese does not."""
+    """An English sentence ends after its marks only if white space follows. A Chinese sentence needs no white space."""
     assert parts(text, max_chars)[0] == first
 
 
 def test_words_are_kept_whole_with_any_white_space_between() -> None:
-    """If no sentence ends in the window, the cut follows the last white space, Unicode's included."""
+    """Without a sentence's end in the window, the splitter cuts after the last white space, which may be Unicode's."""
     assert parts("alpha beta gamma", 12) == ["alpha beta ", "gamma"]
     assert parts("alpha\u3000beta\u2003gamma", 12) == ["alpha\u3000beta\u2003", "gamma"]
 
 
 def test_text_without_boundaries_is_cut_to_size() -> None:
-    """If no boundary exists, the text is cut between code points, and each chunk is full."""
+    """Text without any boundary is cut between code points, so that each chunk is full."""
     assert parts("abcdefghij", 4) == ["abcd", "efgh", "ij"]
     assert parts("天地玄黄宇宙洪荒", 3) == ["天地玄", "黄宇宙", "洪荒"]
 
 
 @pytest.mark.parametrize("unit", ["e\u0301", "👍🏽", "👩\u200d👩\u200d👧\u200d👦", "✈\ufe0f", "क्षि"])
 def test_the_last_resort_keeps_a_visible_character_whole(unit: str) -> None:
-    """Marks, skin tones, joined emoji and variation selectors stay with their base."""
+    """The splitter keeps marks, skin tones, joined emoji and variation selectors with their base."""
     text = "x" * 20 + unit * 3
     limit = 20 + len(unit) + 1
     first = parts(text, limit)[0]
@@ -96,14 +99,14 @@ def test_the_last_resort_keeps_a_visible_character_whole(unit: str) -> None:
 
 
 def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
-    """A mark of unlimited length is cut anyway, so the splitter always makes progress."""
+    """A character with more marks than fit into a chunk is cut, so that the splitter always makes progress."""
     assert parts("a" + "\u0301" * 50, 20) == ["a" + "\u0301" * 19, "\u0301" * 20, "\u0301" * 11]
 
 
 def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
-    """If a paragraph would leave less than a quarter of the window full, a later sentence's end wins.
+    """A sentence's end is preferred to an earlier paragraph that would leave less than a quarter of the window full.
 
-    At the quarter it wins.
+    A paragraph's end at exactly a quarter is preferred.
     """
     text = "Hi.\n\n" + "Word word word end. " + "tail " * 5
     assert parts(text, 26)[0] == "Hi.\n\nWord word word end. "
@@ -111,14 +114,14 @@ def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
 
 
 def test_the_best_kind_counts_anywhere_if_no_kind_reaches_the_quarter() -> None:
-    """A poor boundary is better than a cut through a word."""
+    """If no boundary lies beyond the first quarter of the window, the splitter takes the best one before it."""
     assert parts("a b\nc " + "x" * 60, 40)[0] == "a b\n"
     assert parts("a b c " + "x" * 60, 40)[0] == "a b c "
     assert parts("。" + "字" * 60, 40)[0] == "。"
 
 
 def test_overlap_repeats_the_end_of_the_chunk_before_within_the_size() -> None:
-    """Later chunks have at most `max_chars - overlap` new characters."""
+    """With overlap each later chunk has at most `max_chars - overlap` new characters."""
     assert parts("abcdefghij", 4, 2) == ["abcd", "cdef", "efgh", "ghij"]
     assert chunks((4, 6), 2) == (Chunk(0, 0, 4), Chunk(1, 2, 6))
     assert chunks((1, 6), 3) == (Chunk(0, 0, 1), Chunk(1, 0, 6))
@@ -128,16 +131,19 @@ def test_overlap_repeats_the_end_of_the_chunk_before_within_the_size() -> None:
     ("text", "size", "overlap"), [("", 5, 0), ("a", 0, 0), ("a", 3, 3), ("a", 3, -1), ("a", -1, 0)]
 )
 def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, overlap: int) -> None:
-    """The checks of a request exclude such sizes.
+    """Requests with sizes that make no sense are refused before they reach the splitter.
 
-    In the splitter these sizes give a ValueError, not an endless loop.
+    For sizes that make no sense the splitter itself raises a ValueError, and does not loop for ever.
     """
     with pytest.raises(ValueError, match="needs a text"):
         cuts(text, size, overlap)
 
 
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
-    """A division refuses a megabyte in chunks of one character before the splitter searches any boundary."""
+    """A text that needs too many chunks is refused before the splitter searches for a boundary.
+
+    A division shows that a megabyte in chunks of one character needs too many.
+    """
     with counted(splitter) as steps, pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
         cuts("\n" * _MEGABYTE, 1, most=2000)
     assert steps.lines < 50
@@ -482,9 +488,9 @@ _PINNED = (
     ],
 )
 def test_the_cuts_are_pinned(max_chars: int, overlap: int, expected: tuple[int, ...]) -> None:
-    """The same input and options always give the same chunks.
+    """The splitter always cuts the same text with the same options at the same places.
 
-    If this test gets a different cut, that promise is broken.
+    If this test finds another cut of a text, the promise to clients that cuts never change is broken.
     """
     assert cuts(_PINNED, max_chars, overlap) == expected
 
@@ -525,7 +531,7 @@ def _repeated(unit: str, size: int) -> str:
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
 @pytest.mark.parametrize(("max_chars", "overlap"), [(6000, 0), (6000, 3000), (20, 0)])
 def test_the_work_grows_with_the_text_alone(unit: str, max_chars: int, overlap: int) -> None:
-    """Any text, friendly or hostile, takes at most eight lines of Python a character."""
+    """For any text, friendly or hostile, the splitter runs at most eight lines of Python for each character."""
     text = _repeated(unit, 50_000)
     with counted(splitter) as steps:
         cuts(text, max_chars, overlap)
@@ -534,8 +540,8 @@ def test_the_work_grows_with_the_text_alone(unit: str, max_chars: int, overlap: 
 
 @pytest.mark.parametrize("unit", _MEGABYTES.values(), ids=_MEGABYTES.keys())
 def test_a_megabyte_is_split(unit: str) -> None:
-    """A regular expression that backtracks costs no lines, but would take hours.
+    """A backtracking regular expression runs no line of Python, but could take hours for a megabyte.
 
-    `python -m bench splitter` has times.
+    `python -m bench splitter` measures how long the splitter takes.
     """
     assert cuts(_repeated(unit, _MEGABYTE), 6000)[-1] == _MEGABYTE

@@ -1,4 +1,7 @@
-"""The form of keys, the isolate's memory of keys, the shared check of the model, and the statements' contracts."""
+"""The form of API keys, an isolate's memory of keys, and the store's statements about keys.
+
+The shared check of the model's state is tested here, too.
+"""
 
 import asyncio
 from collections.abc import Iterator
@@ -26,7 +29,7 @@ GOOD = "oo_" + "0" * 16 + "_" + "A" * 43
 
 @given(st.binary(min_size=40, max_size=40))
 def test_what_is_made_can_be_parsed(entropy: bytes) -> None:
-    """Any random bytes make a key of one length, from which the parts are parsed, underscores included."""
+    """A key made of any random bytes has one fixed length, and is parsed into id and secret, underscores included."""
     parts, text = make(entropy)
     assert parse(text) == parts
     assert is_key_id(parts.id)
@@ -35,7 +38,7 @@ def test_what_is_made_can_be_parsed(entropy: bytes) -> None:
 
 
 def test_underscores_and_dashes_belong_to_the_secret() -> None:
-    """A secret of only base64url's two odd characters is valid."""
+    """A key's secret may consist only of `_` and `-`, the two special characters of base64url."""
     assert parse("oo_" + "0" * 16 + "_" + "_-" * 21 + "_") == ("0" * 16, "_-" * 21 + "_")
 
 
@@ -59,13 +62,16 @@ def test_underscores_and_dashes_belong_to_the_secret() -> None:
     ],
 )
 def test_what_is_no_key(text: str) -> None:
-    """The parser of keys is strict about length, case and characters."""
+    """The parser refuses a key with another length, case or character."""
     assert parse(text) is None
 
 
 @given(st.text(max_size=80), st.text(max_size=80))
 def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
-    """A digest proves only its own secret, and without a stored digest no secret is proved."""
+    """A stored digest proves only the secret of which it was made.
+
+    Without a stored digest no secret is proved.
+    """
     secret, other = secret.encode("utf-8", "replace").decode(), other.encode("utf-8", "replace").decode()
     assert proves(secret, digest(secret))
     assert proves(other, digest(secret)) == (other == secret)
@@ -73,19 +79,19 @@ def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
 
 
 def test_nobody_proves_nothing() -> None:
-    """The digest that stands in for a malformed key proves no key."""
+    """The digest that stands in for a malformed key's proves no secret."""
     assert not proves(NOBODY.secret, None)
     assert not is_key_id(NOBODY.id)
 
 
 def test_digest_is_sha256() -> None:
-    """The stored form is the standard one, so other tools can make and check it."""
+    """The stored digest is SHA-256 of the secret in hexadecimal, so other tools can make and check it."""
     assert digest("abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert fingerprint("abc").hex() == digest("abc")
 
 
 def test_scopes_are_shown_in_one_order() -> None:
-    """The order of scopes does not depend on the order of a set."""
+    """A key's scopes are always shown in the same order, whatever the order of the set is."""
     assert ordered(frozenset(reversed(Scope))) == ["read", "write", "admin", "operator"]
 
 
@@ -93,13 +99,13 @@ def test_scopes_are_shown_in_one_order() -> None:
     ("value", "means"), [(None, True), ("", True), ("true", True), ("false", False), (True, True), (False, False)]
 )
 def test_keys_are_required_unless_a_variable_says_no(value: object, means: bool) -> None:
-    """REQUIRE_KEYS is true by default and accepts a bare boolean of wrangler.toml."""
+    """REQUIRE_KEYS is true by default, and may be a bare boolean in wrangler.toml."""
     assert load({"REQUIRE_KEYS": value}.get).require_keys is means
 
 
 @pytest.mark.parametrize("value", ["no", "0", "False", 0])
 def test_anything_else_is_refused(value: object) -> None:
-    """A misspelt value of REQUIRE_KEYS never opens the deployment."""
+    """An unknown value of REQUIRE_KEYS is refused, so that a misspelt one never opens the deployment."""
     with pytest.raises(ConfigurationError, match=r"^REQUIRE_KEYS must be one of true, false"):
         load({"REQUIRE_KEYS": value}.get)
 
@@ -113,9 +119,9 @@ def key(name: str = "a", expires_at: int | None = None) -> Key:
 
 
 def test_a_key_is_remembered_from_the_time_of_asking() -> None:
-    """A key is remembered for KEY_CACHE_SECONDS, no longer.
+    """An isolate remembers a key for KEY_CACHE_SECONDS after it asked D1, and no longer.
 
-    If the clock went back, the isolate does not find the key.
+    If the clock has gone back, the isolate does not use the remembered key.
     """
     cache = KeyCache()
     cache.remember(b"a", key(), asked_at=100, revision=0)
@@ -127,7 +133,7 @@ def test_a_key_is_remembered_from_the_time_of_asking() -> None:
 
 
 def test_a_remembered_key_expires_by_its_own_time() -> None:
-    """The isolate's own clock ends the key without asking D1."""
+    """A remembered key ends at its time of expiry, by the isolate's clock and without a D1 call."""
     cache = KeyCache()
     cache.remember(b"a", key(expires_at=50), asked_at=0, revision=0)
     assert cache.find(b"a", 1, 49) is not None
@@ -135,7 +141,10 @@ def test_a_remembered_key_expires_by_its_own_time() -> None:
 
 
 def test_the_memory_is_bounded() -> None:
-    """The oldest key is dropped first. A key that is remembered again becomes the youngest."""
+    """An isolate remembers a limited number of keys, and drops the oldest first.
+
+    A key that is looked up again becomes the youngest in the memory.
+    """
     cache = KeyCache()
     for number in range(limits.KEY_CACHE_MOST):
         cache.remember(b"%d" % number, key(str(number)), asked_at=0, revision=0)
@@ -147,7 +156,10 @@ def test_the_memory_is_bounded() -> None:
 
 
 def test_a_forgotten_key_stays_forgotten() -> None:
-    """If a key is removed while the isolate reads it, the isolate does not remember the value. Other keys stay."""
+    """If a key is removed from the memory during its look-up, the result of this look-up is not remembered.
+
+    Other keys stay.
+    """
     cache = KeyCache()
     cache.remember(b"a", key("a"), asked_at=0, revision=0)
     cache.remember(b"b", key("b"), asked_at=0, revision=0)
@@ -163,7 +175,7 @@ def test_a_forgotten_key_stays_forgotten() -> None:
 
 
 class Probed(DemoProvider):
-    """A provider that counts its probes. Each probe takes a while, fails or never ends."""
+    """A provider that counts the probes of its model. A probe takes a while, and may raise an error or never end."""
 
     def __init__(self) -> None:
         self.probes = 0
@@ -188,7 +200,7 @@ def loop() -> Iterator[Loop]:
 
 
 def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
-    """However many requests come at once, the Worker probes the provider once in MODEL_CHECK_SECONDS."""
+    """However many requests ask for the model's state, the Worker probes the provider once in MODEL_CHECK_SECONDS."""
     provider, check = Probed(), ModelCheck()
 
     async def ask() -> list[str]:
@@ -208,7 +220,10 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
 
 
 def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
-    """The Worker gives up a probe that never returns after MODEL_CHECK_SECONDS, and a probe that raises at once."""
+    """If a probe of the model never ends, a new one is made after MODEL_CHECK_SECONDS.
+
+    If a probe raises an error, the next request makes a new one at once.
+    """
     provider, check = Probed(), ModelCheck()
 
     async def story() -> None:
@@ -256,7 +271,7 @@ class Keys:
 
 @pytest.fixture
 def keys() -> Iterator[Keys]:
-    """A fresh one."""
+    """Make an empty memory of keys over a fresh database."""
     made = Keys()
     yield made
     made.database.close()
@@ -264,7 +279,10 @@ def keys() -> Iterator[Keys]:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
-    """Two sendings make one key. A repeated insertion finds its own key, even if that key is the hundredth."""
+    """An insertion that is sent twice makes one key.
+
+    The repeated send finds the key that it made before, even if this key is the last one that the limit allows.
+    """
     for name in range(limits.KEYS_MOST - 1):
         keys.insert(name)
     keys.database.fail(NETWORK_LOST, when)
@@ -277,7 +295,7 @@ def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
 
 
 def test_an_id_belongs_to_its_first_key(keys: Keys) -> None:
-    """A second key with the same id changes nothing, and does not count as the first."""
+    """A second key with an id that exists is not inserted, and does not pass for the first one."""
     first = keys.insert(1)
     again = NewKey(id=f"{1:016x}", tenant="u", digest=digest("x"), scopes=frozenset(Scope), label=None, valid_ms=None)
     assert asyncio.run(keys.store.insert(again)) is None
@@ -285,7 +303,7 @@ def test_an_id_belongs_to_its_first_key(keys: Keys) -> None:
 
 
 def test_finding(keys: Keys) -> None:
-    """One call with one statement returns the key, its digest, and whether any key exists."""
+    """A look-up returns, in one D1 call with one statement, the key, its digest, and whether any key exists."""
     assert asyncio.run(keys.store.find("0" * 16)) == (found := asyncio.run(keys.store.find("")))
     assert (found.key, found.digest, found.any_key) == (None, None, False)
     made = keys.insert(1, valid_ms=10)
@@ -299,7 +317,7 @@ def test_finding(keys: Keys) -> None:
 
 
 def test_deleting(keys: Keys) -> None:
-    """Only the tenant's own key is deleted. A second deletion finds no key."""
+    """A deletion deletes a key only within its own tenant. A second deletion of a key finds no key."""
     keys.insert(1)
     name = f"{1:016x}"
     assert not asyncio.run(keys.store.delete("other", name))
@@ -325,7 +343,7 @@ def test_deleting(keys: Keys) -> None:
     ],
 )
 def test_the_table_refuses_what_is_no_key(keys: Keys, column: str, value: str | int) -> None:
-    """The constraints apply even if the code above them fails."""
+    """The CHECK constraints of the table refuse an invalid key, even if the code does not."""
     row: dict[str, str | int | None] = {
         "id": "0" * 16,
         "tenant": "t",

@@ -1,4 +1,4 @@
-"""Reading JSON strictly: the cost of hostile bodies."""
+"""The JSON reader of request bodies is strict, and hostile bodies cost it little."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from src.http.base.bodies import TOKENS_MOST, parse_object
 from src.http.base.problems import Refusal
 from tests.support.steps import counted
 
-MOST_BYTES = 6_200_000  # the cap on a body at the default MAX_INPUT_BYTES
+MOST_BYTES = 6_200_000  # the largest body that is accepted with the default MAX_INPUT_BYTES
 
 
 @pytest.mark.parametrize(
@@ -15,9 +15,9 @@ MOST_BYTES = 6_200_000  # the cap on a body at the default MAX_INPUT_BYTES
 )
 @pytest.mark.parametrize("opening", [b"", b'{"a":"', b'{"a":['])
 def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
-    """A body of the largest size, whatever it repeats, is refused after a limited number of values, a few lines each.
+    """A hostile body of the largest size is refused after a limited number of values, at a few lines of Python each.
 
-    A regular expression that backtracks costs no lines, but would take hours.
+    A backtracking regular expression runs no line of Python, but could take hours.
     """
     body = opening + unit * (MOST_BYTES // len(unit))
     with counted(bodies) as steps, pytest.raises(Refusal):
@@ -26,7 +26,7 @@ def test_hostile_bodies_cost_little(opening: bytes, unit: bytes) -> None:
 
 
 def test_large_sound_body() -> None:
-    """The reader accepts a text full of quotes, brackets and escapes."""
+    """The JSON reader accepts a large text full of quotes, brackets and escapes."""
     text = '[{"a": 1}, "b"]\n' * 60_000
     raw = b'{"input": "' + text.replace('"', '\\"').replace("\n", "\\n").encode() + b'"}'
     assert parse_object(raw) == {"input": text}

@@ -1,4 +1,4 @@
-"""The poll hint and the pace of `?wait=`."""
+"""`Retry-After` of a polled task, and how often a request with `wait` reads."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ NOW_MS = 1_790_000_000_000
 
 
 def task(total: int = 60, completed: int = 0, pace_ms: int | None = None, silent: float = 0.0) -> Task:
-    """Make an unfinished task that has shown no progress for a while."""
+    """Make an unfinished task that has shown no progress for `silent` seconds."""
     return Task(
         task_key=TaskKey("local:x"),
         status=Status.PROCESSING,
@@ -40,35 +40,39 @@ def task(total: int = 60, completed: int = 0, pace_ms: int | None = None, silent
 
 
 def until(seconds: float) -> Wait:
-    """Make a wait that ends this many seconds from now."""
+    """Return a wait for an absent model that ends in this many seconds."""
     return Wait("model_away", NOW_MS + round(1000 * seconds))
 
 
 @pytest.mark.parametrize(
     ("facts", "wait", "expected"),
     [
-        ({}, None, 1),  # Without a pace, polling at once is worth it.
-        ({"silent": 3.2}, None, 4),  # Later the wait grows with the silence.
+        ({}, None, 1),  # No call has ended yet, so the client may poll at once.
+        ({"silent": 3.2}, None, 4),  # Later `Retry-After` is as long as the time without progress.
         ({"silent": 300}, None, 30),
-        # 30 chunks are left, at 3 a second: the poll comes after half of 10 s.
+        # 30 chunks are left, at 3 a second: the client polls after half of these 10 s.
         ({"completed": 30, "pace_ms": 333}, None, 5),
         ({"completed": 59, "pace_ms": 1_000}, None, 1),
-        ({"completed": 60, "pace_ms": 1_000}, None, 1),  # the chunks are done, the merge is not
+        ({"completed": 60, "pace_ms": 1_000}, None, 1),  # all chunks are done, and the merge is not
         ({"completed": 1, "pace_ms": 60_000}, None, 30),
-        # Six chunks at a time take 6 s each, so all is well.
+        # Six calls at a time, one ending each second, take 6 s each, so 12 s without progress are normal.
         ({"completed": 59, "pace_ms": 1_000, "silent": 12}, None, 1),
-        # The silence is more than twice that, so something hangs.
+        # 13 s without progress are more than twice a call's time, so the calls seem to hang.
         ({"completed": 59, "pace_ms": 1_000, "silent": 13}, None, 13),
-        ({"silent": 3}, until(7.5), 8),  # The poll comes no sooner than the wait's end.
+        ({"silent": 3}, until(7.5), 8),  # `Retry-After` is not before the wait's end.
         ({"silent": 20}, until(7.5), 20),
         ({"silent": 3}, until(600), 30),
         ({"silent": 9}, Wait("queued", None), 9),
-        ({"completed": 30, "pace_ms": 333, "silent": 2}, Wait("lease", None), 2),  # a waiting task has no pace
+        # the pace of a waiting task does not count
+        ({"completed": 30, "pace_ms": 333, "silent": 2}, Wait("lease", None), 2),
         ({"silent": -5}, None, 1),
     ],
 )
 def test_retry_after(facts: dict[str, Any], wait: Wait | None, expected: int) -> None:
-    """The hint follows from the remaining work and the pace, or grows with the time without progress."""
+    """`Retry-After` is half the estimated remaining time of a task that makes progress.
+
+    Without progress it is as long as the time since the last progress.
+    """
     assert retry_after_seconds(task(**facts), wait, concurrency=6) == expected
 
 
@@ -83,14 +87,17 @@ def test_retry_after(facts: dict[str, Any], wait: Wait | None, expected: int) ->
 def test_retry_after_is_bounded(
     total: int, share: float, pace_ms: int | None, silent: float, wait: Wait | None, concurrency: int
 ) -> None:
-    """For any task and clocks, the hint is a whole number of seconds from 1 to 30."""
+    """For any task and any clocks, `Retry-After` is a whole number of seconds from 1 to 30."""
     asked = task(total, int(total * share), pace_ms, silent)
     assert 1 <= retry_after_seconds(asked, wait, concurrency) <= 30
 
 
 @pytest.mark.parametrize("silent_from", [0.0, 0.9])
 def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float) -> None:
-    """Each `Retry-After` is as long as the time without progress, so the pauses double."""
+    """A client that obeys `Retry-After` polls a task without progress at most eight times in a minute.
+
+    Each `Retry-After` is as long as the time without progress, so the pauses double.
+    """
     polls, at = 0, silent_from
     while at < 60:
         polls += 1
@@ -104,15 +111,18 @@ def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float
         ({}, None, None),  # no pace yet
         ({"completed": 50, "pace_ms": 2_500}, None, "2026-09-21T14:13:45.000Z"),
         ({"completed": 50, "pace_ms": 2_500}, until(60), "2026-09-21T14:14:45.000Z"),
-        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # the end of the wait is unknown
+        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # the end of this wait is unknown
     ],
 )
 def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:
-    """The estimate is the remaining calls at the recent pace, counted from the end of a wait."""
+    """A task's estimated end is its remaining calls at the recent pace.
+
+    If a task waits, its end is estimated from the end of the wait.
+    """
     assert estimated_finish(task(**facts), wait) == expected
 
 
 @given(st.floats(0, limits.WAIT_SECONDS_MOST))
 def test_poll_is_never_faster_than_stated(waited: float) -> None:
-    """D1 is never asked more than twice a second."""
+    """A request with `wait` reads D1 at most twice a second."""
     assert limits.WAIT_POLL_SECONDS <= poll_seconds(waited) <= 1

@@ -1,4 +1,4 @@
-"""Calls that are out: order, time, silence, loss and an early end, with and without lanes."""
+"""A run's groups of calls, with and without lanes: their order, their times, silent and lost groups, an early end."""
 
 import asyncio
 import math
@@ -39,9 +39,10 @@ NEVER = 1e6
 
 
 class Model:
-    """A model whose calls take `seconds` by text, by default 1, and then do what `act` says.
+    """A model whose calls take `seconds` (by text, else 1 s) and then do what `act` says.
 
-    `started` and `ended` list the calls in order. A cancelled call takes `cancelled_seconds` more.
+    `started` and `ended` list the texts of its calls, in order. A cancelled call takes `cancelled_seconds` more until
+    it ends.
     """
 
     name = default_model = "model"
@@ -73,9 +74,9 @@ class Model:
 class Coordinator:
     """Makes each group's calls together. `groups` are their sizes.
 
-    The groups are late by `deaf_seconds`. `breaks` is the error of its RPC, `answers` replaces the calls' results,
-    `starts_by` is the time until which a lane may start them. `patience` is the last value that the coordinator
-    received.
+    This coordinator answers each group `deaf_seconds` late. `breaks` is the error of its RPC, `answers` replaces the
+    calls' results, and `starts_by` is the time until which a lane may start calls. `patience` is the time for a group's
+    answer that it was last given.
     """
 
     def __init__(self, model: Model) -> None:
@@ -85,9 +86,9 @@ class Coordinator:
         self.answers: list[Wire] | None = None
         self.starts_by = math.inf
         self.patience = 0.0
-        self.aborted: list[int] = []  # The fences that the lane was to end.
-        self.signs = 0  # The number of pings that the lane received.
-        self.unreachable: Exception | None = None  # The error that a ping raises; None: no error.
+        self.aborted: list[int] = []  # The fences of the claims whose calls were to be aborted.
+        self.signs = 0  # The number of pings that arrived.
+        self.unreachable: Exception | None = None  # The error that each ping raises, or None.
         self.hangs = False
         self.sign_seconds = 0.0
         self._model = model
@@ -117,11 +118,11 @@ class Coordinator:
             raise self.breaks
 
     async def close(self, fence: int) -> None:
-        """Do nothing, because this coordinator has no state."""
+        """Do nothing, since this coordinator stores nothing."""
 
 
 class CallBench:
-    """One model and its callers: the worker itself, six at a time, or three lanes of six."""
+    """A model and its caller, which is the worker itself with six calls at a time, or three lanes of six calls."""
 
     def __init__(self, *, laned: bool) -> None:
         self.loop = Loop()  # type: ignore[abstract]
@@ -152,13 +153,13 @@ class CallBench:
         self.do(asyncio.sleep(seconds))
 
     def call(self, count: int, starts_by: float | None = None) -> list[CallOutcome]:
-        """Return the results of a group of this many calls."""
+        """Make a group of this many calls, and return their results."""
         calls = [ModelCall("", str(position), "") for position in range(count)]
         return list(self.do(self.caller.call(calls, SECONDS, self.soon if starts_by is None else starts_by)))
 
     @property
     def soon(self) -> float:
-        """Return until when calls may start that are announced now, with a quick database."""
+        """Return the time until which calls that are announced now may start, with a quick database."""
         return self.loop.time() + limits.START_SECONDS
 
     @property
@@ -176,7 +177,7 @@ def local() -> Iterator[CallBench]:
 
 @pytest.fixture
 def laned() -> Iterator[CallBench]:
-    """Make a bench with three lanes of six calls each."""
+    """Make a bench whose worker has three lanes of six calls each."""
     bench = CallBench(laned=True)
     yield bench
     bench.loop.close()
@@ -202,7 +203,10 @@ def kinds(outcomes: list[CallOutcome]) -> list[type]:
 
 
 def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
-    """Seven calls cost a worker without lanes seven subrequests, and a worker with lanes two."""
+    """Without lanes each call is a group of its own; with lanes up to six calls make a group.
+
+    Seven calls are then two groups instead of seven.
+    """
     assert local.start(KEYS[:6]) == 6
     assert laned.start(KEYS[:7]) == 2
     assert (local.room, laned.room) == ((6, 0), (2, 6))
@@ -211,7 +215,7 @@ def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
 
 
 def test_calls_come_back_in_their_order_however_they_end(bench: CallBench):
-    """If calls end together, the last first, the run handles them in the order of their keys, each with its outcome."""
+    """Calls that end at about the same time come back in the order of their keys, each with its result."""
     bench.model.seconds = {str(position): 1.0 - position / 1000 for position in range(6)}
     bench.start(KEYS[5::-1])
     finished = bench.wait()
@@ -223,7 +227,7 @@ def test_calls_come_back_in_their_order_however_they_end(bench: CallBench):
 
 
 def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
-    """A lane's answer has each call's result: an output, a failure, a pause that the provider asks for."""
+    """A lane's answer has its calls' results in order: outputs, failures, and pauses that the provider asks for."""
     errors = {"1": ModelUnavailable("503"), "2": ModelRateLimited("429", 7.0)}
     laned.model.act = errors.get
     laned.model.seconds = {"0": 3.0, "1": 2.0}
@@ -235,7 +239,7 @@ def test_outcomes_stand_in_the_order_of_their_calls(laned: CallBench):
 
 
 def test_a_call_of_its_own_comes_back_alone(local: CallBench):
-    """The worker's own calls wait for calls that end within a fifth of their time, and for no later calls."""
+    """An ended call waits for calls that end within a fifth of its own time, and for none that end later."""
     local.model.seconds = {"0": 1.0, "1": 1.15, "2": 1.4, "3": 9.0}
     local.start(KEYS[:4])
     assert ended(local.wait()) == [0, 1]
@@ -246,7 +250,7 @@ def test_a_call_of_its_own_comes_back_alone(local: CallBench):
 
 
 def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
-    """Calls that end together are recorded at once."""
+    """Once all calls that are out have ended, they are recorded at once."""
     local.model.seconds = {"1": 1.01}
     local.start(KEYS[:2])
     assert (ended(local.wait()), local.loop.time()) == ([0, 1], 1.01)
@@ -264,7 +268,7 @@ def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
     ],
 )
 def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, last: bool, waits: float):
-    """A call waits a fifth of its time for others, or as long again if no other could start.
+    """An ended call waits a fifth of its time for others, or as long as its time if no other call could start.
 
     Quick calls are recorded soon.
     """
@@ -276,7 +280,7 @@ def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, las
 
 
 def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
-    """After a slow call the run expects slow ones, so quicker calls wait for as long as slow ones."""
+    """After one slow call, the run's quicker calls, too, wait for others as long as slow calls do."""
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start(KEYS[:1])
     local.wait()
@@ -286,9 +290,9 @@ def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
 
 
 def test_a_failure_is_not_held_for_company(local: CallBench):
-    """A failure is recorded at once, since its call may be due again.
+    """A failed call is recorded at once and does not wait for others, since it may be due again.
 
-    The run records outputs that waited until then with the failure.
+    Outputs that have waited until then are recorded together with the failure.
     """
     local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
     local.model.act = {"1": ModelUnavailable("503")}.get
@@ -298,7 +302,10 @@ def test_a_failure_is_not_held_for_company(local: CallBench):
 
 
 def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
-    """After its task's end the run waits for no further call, and it never waits beyond the deadline."""
+    """When a run gets notice of its task's end, its ended calls stop waiting for other calls.
+
+    Ended calls never wait for others beyond the task's deadline.
+    """
     local.model.seconds = {"0": 5.0, "1": 4.0, "2": NEVER}
     local.start([KEYS[0], KEYS[2]])
 
@@ -316,9 +323,9 @@ def test_a_hint_and_the_deadline_end_the_wait_for_company(local: CallBench):
 
 
 def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pytest.MonkeyPatch):
-    """An error in a provider's code ends the wait and is raised.
+    """An error in a provider's own code is raised out of the wait for calls.
 
-    In a lane, an unexpected error of a call loses the lane. Every error is retrieved.
+    In a lane an error in a provider's own code makes the whole group count as lost. Every error is retrieved.
     """
     bench.model.act = lambda text: ValueError("a mistake") if text in {"0", "1"} else None
     bench.start(KEYS[:3])
@@ -335,11 +342,11 @@ def test_an_error_that_is_no_models_surfaces(bench: CallBench, monkeypatch: pyte
 
 
 def test_a_call_ends_at_its_timeout(bench: CallBench):
-    """After AI_TIMEOUT_SECONDS a hanging call gets a timeout, which does not affect the others."""
+    """A call that hangs gets a timeout after AI_TIMEOUT_SECONDS, and the other calls are not affected."""
     bench.model.seconds = {"0": NEVER}
     bench.start(KEYS[:2])
     finished = bench.wait()
-    if len(finished) == 1:  # the worker's own calls come back one by one
+    if len(finished) == 1:  # without lanes the two calls come back one after the other
         finished = [*bench.wait(), *finished]
     assert kinds([call.result for call in finished]) == [ModelTimeout, ModelReply]
     assert str(finished[0].result) == "no reply from the model within 10 s"
@@ -348,7 +355,7 @@ def test_a_call_ends_at_its_timeout(bench: CallBench):
 
 
 def test_what_is_too_late_is_not_started(local: CallBench):
-    """At exactly the end of the start window no call starts, and the model gets none."""
+    """At the end of its start window, to the moment, a call is not started, and the model does not see it."""
     assert kinds(local.call(1, starts_by=0.0)) == [CallNotStarted]
     assert kinds(local.call(1, starts_by=0.1)) == [ModelReply]
     local.start(KEYS[1:2], starts_by=1.0)
@@ -357,7 +364,7 @@ def test_what_is_too_late_is_not_started(local: CallBench):
 
 
 def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
-    """A lane's calls start on arrival or not at all, whatever the sender's clock shows."""
+    """A lane decides on arrival whether its calls may still start, whatever the sender's clock shows."""
     assert kinds(laned.call(2, starts_by=0.0)) == [ModelReply, ModelReply]
     laned.coordinator.starts_by = 0.0
     assert kinds(laned.call(2)) == [CallNotStarted, CallNotStarted]
@@ -368,7 +375,10 @@ def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
 
 
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
-    """A lane with one call left uses up a whole lane: thirty single calls would be thirty waiting connections."""
+    """A lane stays occupied until the last call of its group has ended.
+
+    If thirty lanes had one call left each, thirty connections would wait.
+    """
     laned.model.seconds = {str(position): 2.0 for position in range(5)} | {"5": 8.0, "6": 4.0, "8": 5.0}
     assert laned.room == (0, 18)
     assert laned.start(KEYS[:8]) == 2
@@ -384,10 +394,10 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 
 
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
-    """A silent group's connection may still be used, so it counts as out.
+    """A silent group occupies its lane even after it was given up, since its connection may still be used.
 
-    If its calls go out again in another group and come back, the silent group still counts as out. All calls of the
-    group together count once, also when the late answer comes.
+    The silent group's lane stays occupied even if the group's calls are made again in another group and come back. The
+    silent group occupies one lane, and a late answer changes nothing.
     """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
@@ -406,12 +416,12 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
 
 
 def test_silence_leaves_the_calls_in_doubt():
-    """A silent group is a lost connection on the bill: it is unknown whether the calls were made."""
+    """The calls of a silent group are billed as those of a lost one, since it is unknown whether they were made."""
     assert issubclass(Silence, CallerLost)
 
 
 def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
-    """On a slow database a lane's calls may start late, so the run waits for the lane's answer longer by that time."""
+    """If a slow database lets a lane's calls start later, the run waits that much longer for the lane's answer."""
     laned.coordinator.deaf_seconds = NEVER
     laned.start(KEYS[:1], starts_by=laned.loop.time() + limits.START_SECONDS_MOST)
     laned.wait()
@@ -421,7 +431,7 @@ def test_a_lane_on_a_slow_database_has_more_time_to_answer(laned: CallBench):
 
 
 def test_when_all_lanes_are_silent_nothing_more_may_start(laned: CallBench):
-    """Each silent group occupies one of the connections, however few calls it had."""
+    """Each silent group occupies one lane, however few calls it had, so with all lanes silent no call can start."""
     laned.coordinator.deaf_seconds = NEVER
     laned.start(KEYS[:13])
     assert len(laned.wait()) == 13
@@ -429,7 +439,10 @@ def test_when_all_lanes_are_silent_nothing_more_may_start(laned: CallBench):
 
 
 def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
-    """A failed RPC has ended, and its connection with it: the calls may go out again at once."""
+    """If the RPC to a lane fails, each call of the group counts as lost.
+
+    The connection is gone, so the calls may be made again at once.
+    """
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     laned.start(KEYS[:8])
     assert kinds([call.result for call in laned.wait()]) == [CallerLost] * 8
@@ -442,7 +455,7 @@ def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
 
 @pytest.mark.parametrize("answers", [[{"output": "x", "inputTokens": 1, "outputTokens": 1}], [{}, {}]])
 def test_an_answer_that_does_not_fit_is_a_lost_lane(laned: CallBench, answers: list[Wire]):
-    """If a lane answers for fewer calls than it got, or unreadably, the answer counts as lost."""
+    """If a lane's answer is unreadable, or has too few results, all calls of the group count as lost."""
     laned.coordinator.answers = answers
     assert kinds(laned.call(2)) == [CallerLost] * 2
 
@@ -451,19 +464,23 @@ def test_an_answer_that_does_not_fit_is_a_lost_lane(laned: CallBench, answers: l
 
 
 def test_what_is_dropped_has_ended(local: CallBench):
-    """A worker that drops its calls sees each of them end: none continues in the background."""
+    """When a worker drops its calls, each of them has ended afterwards, and none goes on in the background."""
     local.model.seconds = dict.fromkeys("012", NEVER)
     local.start(KEYS[:4])
     local.sleep(2)
     assert local.model.ended == ["3"]
-    assert ended(local.do(local.calls.drop())) == [3]  # the run has not recorded the call yet, but the call is paid for
+    # The run has not recorded this call yet, but the call has ended and is paid for.
+    assert ended(local.do(local.calls.drop())) == [3]
     assert sorted(local.model.ended) == ["0", "1", "2", "3"]
     assert (local.room, local.loop.time()) == ((0, 6), 2.0)
     assert local.do(local.calls.drop()) == []
 
 
 def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
-    """A group is complete or still out. The rest of the group ends later, and then no call is out."""
+    """`ended` returns the calls of all groups that are complete, without waiting for the others.
+
+    `rest` waits until no group is out.
+    """
     laned.model.seconds = {"1": 9.0, "7": 3.0}
     laned.start(KEYS[:8])
     laned.start(KEYS[8:10])
@@ -477,7 +494,7 @@ def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
 
 
 def test_a_call_that_will_not_end_holds_up_nobody(local: CallBench):
-    """A provider that is slow to notice its cancellation is left behind after a second."""
+    """If a provider is slow to end a cancelled call, the worker goes on after a second."""
     local.model.cancelled_seconds = 50
     local.model.seconds = dict.fromkeys("01", NEVER)
     local.start(KEYS[:2])
@@ -487,7 +504,7 @@ def test_a_call_that_will_not_end_holds_up_nobody(local: CallBench):
 
 
 def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
-    """A lane without an abort makes its calls to the end, and the worker does not wait for it."""
+    """A lane whose group is dropped without an abort makes its calls to the end, and the worker does not wait."""
     laned.model.seconds = {"0": 5.0}
     laned.start(KEYS[:2])
     laned.sleep(2)
@@ -499,9 +516,9 @@ def test_an_rpc_that_is_dropped_goes_on(laned: CallBench):
 
 
 def test_lanes_are_told_to_abort(laned: CallBench):
-    """The notice to abort tells the coordinator which claim has ended.
+    """To abort lanes, the worker tells the coordinator the fence of the claim that has ended.
 
-    If the coordinator fails or has older code, the worker continues as before.
+    If the coordinator fails or has older code that knows no abort, the worker goes on.
     """
     laned.do(laned.caller.abort())
     laned.coordinator.breaks = AttributeError("abort")
@@ -514,7 +531,7 @@ def test_lanes_are_told_to_abort(laned: CallBench):
 
 
 def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
-    """The meter counts the ping, and later groups need none."""
+    """Groups that are sent together need one ping, which counts as a subrequest, and later groups need none."""
     laned.start(KEYS[:13])
     laned.wait()
     laned.start(KEYS[:6])
@@ -524,9 +541,9 @@ def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
 
 @pytest.mark.parametrize("hangs", [False, True])
 def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
-    """If no lane can be reached, the groups come back as not started, which costs no attempt.
+    """If the ping fails, the groups' calls count as not started, which costs no attempt.
 
-    After that the worker makes its own calls, as many at a time as a lane would.
+    From then on the worker makes the calls itself, as many at a time as one lane.
     """
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.coordinator.hangs = hangs
@@ -541,7 +558,7 @@ def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBenc
 
 
 def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
-    """A slow ping leaves the lane less spare time, so the claim need not last longer."""
+    """The time of the ping is part of the time for a lane's answer, so that the claim need not last longer."""
     laned.coordinator.sign_seconds = 3.0
     laned.coordinator.deaf_seconds = NEVER
     assert kinds(laned.call(1)) == [Silence]
@@ -549,7 +566,10 @@ def test_the_way_there_counts_towards_the_time_of_an_answer(laned: CallBench):
 
 
 def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
-    """If lanes cannot be reached in the middle of a run, only the calls that are out are lost."""
+    """After a lost group the next group needs a new ping.
+
+    If lanes cannot be reached any more, only the calls of the lost group are lost.
+    """
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     assert kinds(laned.call(6)) == [CallerLost] * 6
     laned.coordinator.unreachable = laned.coordinator.breaks
@@ -559,7 +579,10 @@ def test_after_a_lost_group_a_sign_of_life_is_asked_for_again(laned: CallBench):
 
 
 def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
-    """Dropped and aborted calls both close their connections. These calls have no lane to notify."""
+    """The worker's own calls close their connections if they are dropped, and also if they are aborted.
+
+    No lane is notified of the worker's own calls.
+    """
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.call(2)
     laned.model.seconds = {"0": NEVER, "1": NEVER}
@@ -576,9 +599,9 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 
 
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
-    """In this test one group was lost and the next ping failed.
+    """In this test one group is out, another was lost, and the ping after it failed, so lanes are no longer used.
 
-    The other group must still get notice that its task has ended.
+    An abort then still notifies the lanes of the group that is out.
     """
     laned.coordinator.deaf_seconds = 20
     laned.start(KEYS[:6])
@@ -597,9 +620,9 @@ def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned:
 
 
 def test_a_task_has_lanes_from_a_size_on():
-    """A single lane would be useless, so a task has two or more lanes or none.
+    """A task has at least two lanes or none, since a single lane would be useless.
 
-    Each further `LANE_CHUNKS` chunks add a lane, up to the limit.
+    Above LANES_FROM_CHUNKS each further LANE_CHUNKS chunks add a lane, up to LANES_MOST.
     """
     assert lanes_for(limits.LANES_FROM_CHUNKS - 1) == 1
     assert lanes_for(limits.LANES_FROM_CHUNKS) == 2
@@ -608,7 +631,7 @@ def test_a_task_has_lanes_from_a_size_on():
 
 
 def test_one_document_says_from_which_size_on():
-    """The figure equals the code's, and the other documents link to it."""
+    """Only docs/design/platform-limits.md says from how many chunks on a task has lanes, with the code's figure."""
     said = {
         str(document.relative_to(ROOT)): found
         for document in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]

@@ -1,4 +1,4 @@
-"""What a run keeps of its task: the texts that its calls still need, and the outputs that they merge."""
+"""What a run keeps in memory of its task: texts that its calls still need, and outputs that it is to merge."""
 
 import asyncio
 from collections.abc import Iterator
@@ -63,7 +63,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
 
 
 def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A run keeps the texts of calls without an output; it drops the other texts, even of a whole input."""
+    """A run keeps only the texts of chunks without an output, even if it has read the whole input."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=4)
     claim = bench.claim()
@@ -83,7 +83,7 @@ def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch
 
 
 def test_a_merge_whose_outputs_are_gone_has_lost_its_claim(bench: StoreBench):
-    """If its task was erased, the run merges nothing more, and does not read the outputs again."""
+    """If a task was erased, its run finds no outputs to merge, stops, and does not read them again."""
     bench.insert(chunks=4, reduce=Reduce.MERGE)
     done = [CallKey(0, place) for place in range(4)]
     assert bench.step(bench.claim(), outputs=outputs(0, 1, 2, 3), merges=[MergeLevel(1, (2, 4))], completed=4)

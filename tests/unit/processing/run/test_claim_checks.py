@@ -1,4 +1,7 @@
-"""A run that waits for slow calls notices its task's end, lets go, and checks its claim no more often than allowed."""
+"""A run that waits for slow calls checks whether its claim is still valid.
+
+By its checks a run notices its task's end and lets go of its host, and it checks no more often than allowed.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -23,8 +26,8 @@ from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import HOST, OneLaneEach, WorkerBench
 
 TASK = TaskKey("task")
-FOREVER = 100.0  # The seconds that a slow call takes; its timeout is longer.
-FREED_SECONDS_MOST = 15.0  # The time from a task's cancellation until the host that works on it is free.
+FOREVER = 100.0  # The seconds that a slow call takes, which are less than its timeout.
+FREED_SECONDS_MOST = 15.0  # The most seconds from a task's cancellation until its host is free.
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def cancel(bench: WorkerBench) -> Awaitable[Any]:
 
 
 def looks(bench: WorkerBench) -> list[float]:
-    """Record the times at which the database is asked whether the claim is still valid."""
+    """Record the times at which the run checks its claim in the database."""
     at: list[float] = []
     batch = bench.database.batch
 
@@ -58,7 +61,10 @@ def looks(bench: WorkerBench) -> list[float]:
 def freed(
     bench: WorkerBench, ended: Callable[[], Awaitable[Any]], after: float, host: Host = HOST
 ) -> tuple[float, RunOutcome]:
-    """Run the task, end it after a time, and return how long after that its host was free, and what it got."""
+    """Run the task, end it after a time, and return how long after that the run let go of its host.
+
+    The second value that `freed` returns is what the host got from the run.
+    """
 
     async def play() -> RunOutcome:
         run = asyncio.ensure_future(bench.worker().run(TASK, host))
@@ -79,7 +85,7 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 
 
 def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency: float = 0.0) -> list[float]:
-    """Return the times of this many checks after a write at 0, if a check takes no time."""
+    """Return the times of the next checks after a write at time 0, if a check takes no time."""
     found = []
     for _ in range(count):
         found.append(schedule.next_at(0.0, latency))
@@ -88,21 +94,21 @@ def times(schedule: CheckSchedule, count: int, *, answered: bool = True, latency
 
 
 def test_looks_start_late_and_double_and_never_come_too_late():
-    """A check comes 5 s after the last write, then 10 s after each check: an ended task is noticed within 10 s."""
+    """A run checks its claim 5 s after its last write, and then every 10 s, so it notices an ended task within 10 s."""
     assert times(CheckSchedule(100), 4) == [5.0, 15.0, 25.0, 35.0]
 
 
 def test_a_write_begins_them_anew():
-    """After a write the schedule of checks begins anew, because a write says as much as a check."""
+    """A write of the run shows as much as a check, so the next check comes 5 s after it."""
     schedule = CheckSchedule(100)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(17.0, 0.0) == 22.0
 
 
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
-    """Each check without an answer doubles the time to the next one, without limit.
+    """Each check without an answer doubles the time until the run's next check, without limit.
 
-    An answered check restores the usual time to the next check.
+    After a check with an answer the next one comes after the usual time again.
     """
     schedule = CheckSchedule(100)
     assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
@@ -111,12 +117,12 @@ def test_a_database_that_does_not_answer_is_asked_less_and_less():
 
 
 def test_a_slow_database_is_asked_in_proportion():
-    """With 3 s a write, half a minute passes between two checks: checks take a tenth of the time at most."""
+    """Checks of a run take at most a tenth of the time: if a write takes 3 s, half a minute lies between two checks."""
     assert times(CheckSchedule(100), 2, latency=3.0) == [30.0, 60.0]
 
 
 def test_looks_are_counted():
-    """After the last check that a run may make, no check is due."""
+    """A run makes only a limited number of checks, and after the last of these no further check is due."""
     schedule = CheckSchedule(2)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(100.0, 0.0) == float("inf")
@@ -127,7 +133,7 @@ def test_looks_are_counted():
 
 @pytest.mark.parametrize("after", [0.5, 4.9, 16.0, 40.0, 90.0])
 def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
-    """However long its calls are out, the run notices the cancellation and ends its calls, which are in doubt."""
+    """If a task is cancelled during long calls, its run notices this and ends the calls, which are in doubt."""
     seconds, outcome = freed(bench, lambda: cancel(bench), after)
     assert seconds < FREED_SECONDS_MOST
     assert outcome == Ended(Status.CANCELLED)
@@ -143,9 +149,9 @@ def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
 
 
 def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
-    """If another worker has claimed a task that was put back, the old worker writes nothing and ends its calls.
+    """If a task was put back and claimed by another worker, the old worker ends its calls and writes nothing.
 
-    The second claim's bill has the calls as in doubt.
+    The calls that an overtaken worker has ended are in doubt on the bill of the second claim.
     """
 
     async def put_back_and_claim() -> None:
@@ -162,7 +168,10 @@ def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
 
 
 def test_what_had_come_is_kept(bench: WorkerBench):
-    """One output is recorded before the cancellation. A retry makes only the other call."""
+    """In this test one of two outputs is recorded before the cancellation.
+
+    After a retry only the other call is made.
+    """
     bench.model.seconds = lambda number: FOREVER if number == 2 else 2.0
     assert freed(bench, lambda: cancel(bench), 7.5)[0] < FREED_SECONDS_MOST
     assert (bench.task().completed, bill(bench)) == (1, (2, 1))
@@ -173,7 +182,7 @@ def test_what_had_come_is_kept(bench: WorkerBench):
 
 
 def test_quick_calls_are_not_looked_at(bench: WorkerBench):
-    """A healthy task with calls of less than 5 s makes no further call to the database."""
+    """A run whose calls take less than 5 s makes no check of its claim."""
     bench.model.seconds = lambda number: 4.0
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -181,7 +190,7 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """The run's checks find that its claim is still valid. The calls end as usual, and each is made once."""
+    """While a run's claim stays valid, the checks change nothing. Slow calls end as usual, and each is made once."""
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
     assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]
@@ -189,7 +198,7 @@ def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
 
 
 def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
-    """On the free plan, a long wait uses only ten checks of the invocation's allowance."""
+    """On the free plan a run checks its claim at most ten times, however long it waits."""
     bench.settings = Settings(plan="free", concurrency=2, timeout_seconds=300, lease_seconds=400)
     bench.model.seconds = lambda number: 250.0
     at = looks(bench)
@@ -198,7 +207,7 @@ def test_a_run_on_the_free_plan_looks_ten_times(bench: WorkerBench):
 
 
 def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """If the calls need the whole allowance, no check is made, and the task completes as usual."""
+    """If a run's calls need its whole allowance, the run makes no check, and the task completes as usual."""
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 8)
     at = looks(bench)
     outcome = bench.run()
@@ -208,13 +217,16 @@ def test_looks_take_nothing_that_records_need(bench: WorkerBench, monkeypatch: p
 
 
 def test_a_run_with_looks_left_does_not_say_that_they_are_spent(bench: WorkerBench):
-    """A run logs `looks_spent` only if it has no check left: its host may then be kept as long as a call takes."""
+    """A run logs `looks_spent` only when it has no check left.
+
+    After its last check a run may keep its host as long as a call takes.
+    """
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.events("looks_spent") == []
 
 
 def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
-    """The database is away for half a minute: the calls are paid for, and the run continues to its end."""
+    """If a check fails because the database is away, the run goes on to its end with its paid calls."""
 
     async def away() -> None:
         bench.database.fail(NETWORK_LOST, times=1_000)
@@ -228,7 +240,7 @@ def test_a_look_that_fails_ends_nothing(bench: WorkerBench):
 
 
 def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
-    """If D1 never answers the check at 5 s, the call that ends at 6 s is still recorded soon after."""
+    """If D1 never answers a check at 5 s, an output that comes at 6 s is still recorded soon after."""
     batch = bench.database.batch
 
     async def silent(statements: Any) -> Any:
@@ -246,12 +258,15 @@ def test_a_look_that_is_not_answered_holds_up_no_output(bench: WorkerBench):
 
 
 def host(hint: Hint) -> Host:
-    """Make a host that can be notified."""
+    """Make a host that can be notified of its task's end."""
     return Host(Route.DURABLE_OBJECT, 600.0, "object/task", hint=hint)
 
 
 def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
-    """A notified run stops without asking the database, which is impossible while its calls use all connections."""
+    """A run that gets notice of its claim's end stops without asking the database.
+
+    A run's calls may use all connections, and then it could not ask the database.
+    """
     hint, at = Hint(), looks(bench)
 
     async def cancel_and_tell() -> None:
@@ -264,7 +279,7 @@ def test_a_run_that_is_told_lets_go_at_once(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench):
-    """The notice comes during an await that is no wait for calls, and is not lost."""
+    """A notice that comes while the run awaits a write is not lost: the run checks its claim after the write."""
     hint = Hint()
     hint.give()
     at = looks(bench)
@@ -274,7 +289,7 @@ def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench)
 
 
 def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
-    """The notice may be late and belong to an earlier claim with a lower fence, from before a retry."""
+    """A run ignores a notice with a lower fence than its own, which is a late one from before a retry."""
     hint = Hint()
 
     async def tell() -> None:
@@ -284,7 +299,7 @@ def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench):
-    """While no call is out, the run makes no check itself, but it gets the notice."""
+    """A run that waits without a call out makes no check, but it stops when it gets a notice."""
     hint = Hint()
 
     async def cancel_and_tell() -> None:
@@ -301,7 +316,7 @@ def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench)
 
 @pytest.fixture
 def laned() -> Iterator[WorkerBench]:
-    """Make two lanes of six calls, for a task of 18 chunks. The first lane's calls take very long, except for two."""
+    """Make a task of 18 chunks with two lanes of six calls. All calls of the first lane take very long, except two."""
     made = WorkerBench()
     made.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
     made.insert(18)
@@ -310,9 +325,9 @@ def laned() -> Iterator[WorkerBench]:
 
 
 def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
-    """Two of twelve calls have ended: they are paid for and recorded.
+    """When a task is cancelled, its lanes are aborted; the two calls of twelve that had ended are recorded and billed.
 
-    The other calls are in doubt, and none counts as a failure.
+    The ten calls that were aborted are in doubt, and none of them counts as a failure.
     """
     seconds, outcome = freed(laned, lambda: cancel(laned), 8.0, laned.laned_host())
     assert seconds < FREED_SECONDS_MOST
@@ -326,7 +341,10 @@ def test_lanes_are_aborted_and_what_they_had_is_kept(laned: WorkerBench):
 
 
 def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
-    """Lanes of a retried task are aborted: their outputs cannot be kept, and further calls would only cost money."""
+    """If a task was put back and claimed again, the lanes of its old worker are aborted.
+
+    Outputs of an old claim's lanes could not be kept, and further calls would only cost money.
+    """
     out = 0
     infer = laned.model.infer
 
@@ -348,7 +366,7 @@ def test_lanes_of_a_task_that_has_moved_on_are_aborted(laned: WorkerBench):
 
 @pytest.mark.parametrize("end", ["cancel", "erase"])
 def test_lanes_are_aborted_before_the_bill_is_written(laned: WorkerBench, monkeypatch: pytest.MonkeyPatch, end: str):
-    """A database that is slow or does not answer must not keep unwanted calls running."""
+    """A worker aborts its lanes before it writes the bill, since a slow database must not keep unwanted calls going."""
     did: list[str] = []
 
     def noted(kind: type[Any], name: str) -> None:
@@ -367,7 +385,7 @@ def test_lanes_are_aborted_before_the_bill_is_written(laned: WorkerBench, monkey
 
 
 def test_the_deadline_aborts_lanes():
-    """The task fails at its deadline, and its host is free then, not when the last lane's calls have ended."""
+    """At its deadline a task fails and its lanes are aborted, so its host does not wait for the last lane's calls."""
     with closing(WorkerBench()) as bench:
         bench.model.seconds = lambda number: 1.0 if number in {1, 2} else FOREVER
         bench.insert(18, deadline_ms=3_000)

@@ -1,4 +1,4 @@
-"""Paid outputs are kept if they come while a write is awaited, or if the task ends at that time."""
+"""Outputs that are paid for are kept, even if they come during a write, or after the task has ended."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -20,7 +20,7 @@ TASK = TaskKey("task")
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a worker with two calls at a time: the first takes a second, the second half a second more."""
+    """Make a worker with two calls at a time: the first takes 1 s, the second 1.5 s."""
     made = WorkerBench(concurrency=2)
     made.model.seconds = lambda number: 1.5 if number == 2 else 1.0
     yield made
@@ -28,7 +28,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def slowly(bench: WorkerBench, meanwhile: Callable[[], Awaitable[Any]] | None = None, *, which: int = 2) -> None:
-    """Make the transaction with the first output take a second. `meanwhile` comes first."""
+    """Make the write of the first output take a second. `meanwhile` comes first."""
     batch, number = bench.database.batch, 0
 
     async def slow(statements: Any) -> Any:
@@ -48,7 +48,7 @@ def cancel(bench: WorkerBench) -> Awaitable[Any]:
 
 
 def go_on(bench: WorkerBench, host: Host = HOST) -> None:
-    """Put the task back, and finish it."""
+    """Put the task back, and run it to its end."""
     assert bench.do(bench.store.retry(TASK, bench.settings.lease_ms)) is not None
     assert bench.run(host) == Ended(Status.COMPLETED)
 
@@ -59,9 +59,9 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
-    """A client cancels the task while the worker records the first output, and the second output arrives at that time.
+    """In this test a client cancels the task during the write of its first output, and the second output comes then.
 
-    The task keeps both outputs, and a retry makes only the third call.
+    The task keeps both outputs, and after a retry only the third call is made.
     """
     bench.insert(3)
     slowly(bench, lambda: cancel(bench))
@@ -72,7 +72,7 @@ def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: Worke
 
 
 def test_an_output_that_came_during_a_write_outlasts_the_deadline(bench: WorkerBench):
-    """The deadline passes while the worker records the first output."""
+    """In this test the task's deadline passes during the write of its first output."""
     bench.insert(3, deadline_ms=1_800)
     slowly(bench)
     assert bench.run() == Ended(Status.FAILED)
@@ -84,7 +84,7 @@ def test_an_output_that_came_during_a_write_outlasts_the_deadline(bench: WorkerB
 
 
 def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBench):
-    """Two calls end during a write, one of them by a bug in our own code: the other's output is kept."""
+    """If two calls end during a write, and one by a bug in the Worker's code, the other's output is kept."""
     bench.settings = Settings(plan="paid", concurrency=3)
     bench.insert(3)
     bench.model.seconds = lambda number: 1.0 if number == 1 else 1.5
@@ -98,7 +98,10 @@ def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBenc
 
 
 def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
-    """The call was perhaps sent: its connection is closed, and the provider may or may not have seen it."""
+    """A call whose connection is closed after a cancellation is in doubt.
+
+    The provider may have seen the call or not.
+    """
     bench.insert(3)
     bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0
     slowly(bench, lambda: cancel(bench))
@@ -107,7 +110,10 @@ def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
 
 
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
-    """If the task was put back and claimed again before the worker notices, both outputs are lost, and in doubt."""
+    """If a task was put back and claimed again, the old worker's outputs are not written.
+
+    The old worker's calls are in doubt.
+    """
 
     async def cancel_and_retry() -> None:
         await cancel(bench)
@@ -120,7 +126,7 @@ def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
 
 
 def test_the_last_write_is_insisted_on(bench: WorkerBench):
-    """If D1 goes away when a worker has learned of a cancellation, its paid outputs are written when D1 is back."""
+    """If D1 is away when a worker learns that its task was cancelled, it writes its paid outputs once D1 is back."""
     bench.insert(3)
     settle = type(bench.store).settle
     outages = [20]
@@ -142,15 +148,15 @@ def test_the_last_write_is_insisted_on(bench: WorkerBench):
 
 @pytest.fixture
 def laned(bench: WorkerBench) -> WorkerBench:
-    """Make two lanes of six calls, for a task of 18 chunks."""
+    """Make a task of 18 chunks with two lanes of six calls."""
     bench.settings = Settings(plan="paid")
     return bench
 
 
 def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerBench):
-    """A lane without a notice makes all its calls to their end.
+    """A lane that gets no notice of the cancellation makes all its calls to the end.
 
-    The run waits for the lane, keeps its outputs, and repeats none.
+    The run waits for this lane and keeps its outputs, so that a retry repeats none of its calls.
     """
     laned.insert(18)
     laned.model.seconds = lambda number: 9.0 if number == 7 else 1.0
@@ -163,7 +169,10 @@ def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerB
 
 
 def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
-    """The task fails at its deadline, not when the last lane has answered. Its outputs are still kept."""
+    """A task with lanes fails at its deadline, and not when the last lane has answered.
+
+    The outputs of its lanes are kept all the same.
+    """
     laned.insert(18, deadline_ms=3_000)
     laned.model.seconds = lambda number: 9.0
     run = laned.loop.create_task(laned.worker().run(TASK, laned.laned_host(deaf=True)))
@@ -175,7 +184,7 @@ def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBenc
 
 
 def test_lanes_of_an_erased_task_are_not_waited_for(laned: WorkerBench):
-    """Outputs of an erased task cannot be kept."""
+    """The run of an erased task does not wait for lanes, since their outputs cannot be kept."""
     laned.insert(18)
     laned.model.seconds = lambda number: 100.0 if number == 7 else 1.0
     slowly(laned, lambda: laned.store.erase(TASK), which=3)

@@ -15,7 +15,7 @@ from src.core.storage import MB, StorageUse
 from src.processing.outcomes import Ended, Released
 from tests.support.worker_bench import WorkerBench
 
-# An output that fits into no used page, compressed or not.
+# An output that fits into no page in use, compressed or not.
 LONG = b64encode(Random(1).randbytes(9_000)).decode()
 RESTS = Released(limits.STORAGE_REST_SECONDS)
 
@@ -28,9 +28,9 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def fill(bench: WorkerBench, *, told: bool = True, room_pages: int = 0) -> None:
-    """Let the database grow by at most this many pages.
+    """Let the database grow by at most this many pages from now on.
 
-    With `told`, the database's replies show a size at the platform's limit.
+    With `told`, replies of the database also report a size at the platform's limit.
     """
     cap = bench.database.cap
     cap.hold(cap.pages + room_pages)
@@ -44,7 +44,7 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 @pytest.mark.parametrize("knows", [True, False], ids=["known", "fresh isolate"])
 def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bool):
-    """The run gives the task back without a call on its bill and without an attempt, until there is space."""
+    """If the database is full, a run starts no call and gives its task back until there is space, at no attempt."""
     bench.insert(4)
     fill(bench)
     if knows:
@@ -61,7 +61,7 @@ def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bo
 
 
 def test_the_cause_is_in_the_log(bench: WorkerBench):
-    """The log names the size of the database as the reason why a task waits."""
+    """If a task waits because the database is full, the log has the event `storage_full` with the database's size."""
     bench.insert(1)
     fill(bench)
     bench.run()
@@ -70,7 +70,10 @@ def test_the_cause_is_in_the_log(bench: WorkerBench):
 
 
 def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(bench: WorkerBench):
-    """From STORAGE_MB_MOST on each announcement reserves space first. The same write gives the reservation back."""
+    """In a database above STORAGE_MB_MOST each announcement of calls reserves space for their outputs first.
+
+    The write that reserves space also frees it again.
+    """
     bench.insert(8)
     fill(bench, room_pages=1_000)
     before = bench.database.cap.pages
@@ -81,9 +84,9 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 
 
 def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
-    """In this test an earlier write found no space.
+    """In this test the isolate remembers a write that found no space.
 
-    The first announcement asks for space, and later ones, of any task, do not.
+    The next announcement reserves space; once this has succeeded, announcements of the isolate reserve none.
     """
     bench.storage.found_full(0.0)
     bench.insert(8)
@@ -93,7 +96,10 @@ def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: Worker
 
 
 def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: WorkerBench):
-    """The database fills up while calls are out: no other starts, and their outputs are stored 20 s later."""
+    """If the database fills up while calls are out, no further call starts, and the run keeps the outputs.
+
+    The run stores these outputs once there is space, in this test after 20 s.
+    """
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
@@ -113,7 +119,7 @@ def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: Worke
 
 
 def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_room(bench: WorkerBench):
-    """A run that was cut off for a while announces as if there were space, but the reply shows that there is none."""
+    """If the reply to an announcement shows that the database is full, the announced calls do not start."""
     bench.insert(12)
 
     def act(_call: Any, number: int) -> str:
@@ -131,9 +137,9 @@ def test_calls_do_not_start_when_their_own_announcement_tells_that_there_is_no_r
 
 
 def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
-    """An earlier try of the write may still land.
+    """The number of a write that found no space is not used again, since an earlier send of it may still land.
 
-    So the next write of the run gets another number, and the database accepts it.
+    The run's next write has another number, so the database accepts it.
     """
     bench.insert(12)
 
@@ -144,14 +150,15 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 
     bench.model.act = act
     assert bench.run() == RESTS
-    # The first write recorded six outputs. The second found no space. The third write gave the task back.
+    # The first write recorded six outputs; the second one found no space. The second found no space. The third write
+    # gave the task back.
     assert row(bench)["step"] == 3
 
 
 def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
-    """A run with few writes left tries again after doubling pauses, not after half a minute.
+    """A run whose write found no space tries again after doubling pauses, and does not wait half a minute for a turn.
 
-    An invocation of the direct route would have ended by then.
+    After half a minute an invocation of the direct route would have ended.
     """
     bench.insert(1)
 
@@ -167,9 +174,9 @@ def test_writes_that_a_full_database_refuses_take_no_turn(bench: WorkerBench):
 
 
 def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt(bench: WorkerBench):
-    """After a lease the run gives the task back.
+    """If the database stays full for a lease, the run gives its task back.
 
-    The task's calls are in doubt, it has no stall, and it completes when there is space.
+    The calls whose outputs could not be stored are in doubt; the task has no stall, and completes once there is space.
     """
     bench.settings = _with(bench, lease_seconds=130)
     bench.insert(12)
@@ -196,7 +203,7 @@ def test_a_database_that_stays_full_costs_the_calls_that_were_out_and_no_attempt
 
 
 def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench):
-    """If not even the claim fits, nothing changes and nothing is counted."""
+    """If even a claim finds no space, the task stays as it was, and nothing is counted."""
     bench.insert(2)
     before = row(bench)
     bench.database.fail("D1_ERROR: Exceeded maximum DB size")
@@ -207,20 +214,23 @@ def test_a_claim_that_finds_no_room_leaves_the_task_as_it_was(bench: WorkerBench
 
 @pytest.mark.parametrize(("full", "size", "tight"), [(False, 99, False), (False, 100, True), (True, 1, True)])
 def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
-    """A database is tight by its size, or after a write that found no space, until a write finds some."""
+    """Announcements reserve space if the database's size has reached its bound, or after a write that found no space.
+
+    After a write that found no space, announcements reserve space until a write for outputs finds some.
+    """
     storage = StorageUse()
     storage.measured(size, 1.0)
     if full:
         storage.found_full(1.0)
     assert storage.is_tight(100) is tight
     storage.took_task()
-    assert storage.is_tight(100) is tight  # a new task needs less space than its outputs
+    assert storage.is_tight(100) is tight  # a new task needs less space than outputs do
     storage.found_room()
     assert storage.is_tight(100) is (size >= 100)
 
 
 def test_new_tasks_find_no_room_until_one_does_or_a_call():
-    """A later success of a task or a call ends the refusals."""
+    """After a write that found no space new tasks are refused until a task or a call's output finds space."""
     storage = StorageUse()
     for finds in (storage.took_task, storage.found_room):
         storage.found_full(1.0)

@@ -1,4 +1,4 @@
-"""Chunks that fail for good and leave a gap: which failures do, when the task fails all the same, and what remains."""
+"""Gaps of chunks that fail for good: which failures leave one, when the task fails all the same, what is kept."""
 
 import asyncio
 from collections.abc import Iterator
@@ -41,19 +41,19 @@ REFUSED = ModelRefused("the provider answered 400", of_call=True)
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A worker that makes one call at a time, so that its calls have an order."""
+    """Make a worker that makes one call at a time, so that its calls have an order."""
     made = WorkerBench(concurrency=1)
     yield made
     made.close()
 
 
 def failing(error: ModelError, *numbers: int) -> Any:
-    """A model whose calls of these numbers fail."""
+    """Return an act of the model in which the calls with these numbers fail with this error."""
     return lambda call, number: error if number in numbers else None
 
 
 def ended(bench: WorkerBench) -> Task:
-    """Run the task to its end, and read it."""
+    """Run the task until it has ended, and read it."""
     outcome = bench.run()
     while isinstance(outcome, Released):
         sleep(bench, outcome.delay_seconds + 1)
@@ -68,13 +68,16 @@ def sleep(bench: WorkerBench, seconds: float) -> None:
 
 
 def kept_input(bench: WorkerBench) -> str:
-    """The task's input as it is stored."""
+    """Return the task's stored input."""
     ((text,),) = [row.values() for row in bench.database.rows("SELECT input FROM texts")]
     return text
 
 
 def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -> None:
-    """The gap has its place and code, coverage is exact, and the input stays for a retry."""
+    """With `onChunkFailure: gap` a task completes without a chunk that the model refused.
+
+    The gap has its place and code, coverage is exact, and the input is kept for a retry.
+    """
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2)
     task = ended(bench)
@@ -87,14 +90,14 @@ def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -
 
 
 def test_without_a_gap_the_input_goes_as_ever(bench: WorkerBench) -> None:
-    """A task that may have gaps and has none ends like a plain one."""
+    """A task that may have gaps and has none has no coverage, and its input is deleted at its end."""
     bench.insert(2, **WITH_GAPS)
     task = ended(bench)
     assert (task.gaps, task.coverage, kept_input(bench)) == ((), None, "")
 
 
 def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
-    """A refusal is held until another chunk has succeeded."""
+    """If the first chunk is refused, it becomes a gap as soon as another chunk has succeeded."""
     bench.insert(3, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 1)
     task = ended(bench)
@@ -105,7 +108,7 @@ def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
     "error", [ModelRefused("the provider answered 401"), ModelQuotaExhausted("402")], ids=["credentials", "quota"]
 )
 def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelError) -> None:
-    """Refused credentials and a used-up quota leave no gap."""
+    """Refused credentials and a used-up quota fail the task and leave no gap."""
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(error, 2)
     task = ended(bench)
@@ -114,7 +117,7 @@ def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelE
 
 
 def test_the_end_of_the_patience_ends_the_task() -> None:
-    """A model that is away for too long is no chunk's own failure."""
+    """If the model is away for longer than the patience, the task fails without a gap, since no chunk is at fault."""
     bench = WorkerBench(concurrency=1, patience_seconds=60.0)
     bench.insert(3, **WITH_GAPS)
     bench.model.act = lambda call, number: ModelUnavailable("503") if number > 1 else None
@@ -125,7 +128,7 @@ def test_the_end_of_the_patience_ends_the_task() -> None:
 
 
 def test_a_chunk_whose_replies_are_malformed_leaves_a_gap(bench: WorkerBench) -> None:
-    """MAX_ATTEMPTS of them end it, as before."""
+    """A chunk becomes a gap after MAX_ATTEMPTS malformed replies."""
     bench.insert(3, **WITH_GAPS)
     bench.database.rows("UPDATE texts SET input = 'xyx'")
     bench.model.act = lambda call, number: ModelReplyMalformed("no text") if call.user == "y" else None
@@ -135,7 +138,7 @@ def test_a_chunk_whose_replies_are_malformed_leaves_a_gap(bench: WorkerBench) ->
 
 
 def test_a_poisoned_chunk_leaves_a_gap() -> None:
-    """A chunk that always gets 500 while the tenant's other chunks succeed is at fault once ten failures count."""
+    """A chunk that always gets 500 becomes a gap after ten such failures, if the other chunks succeed."""
     keys = [CallKey(0, place) for place in range(4)]
     structure = TaskOptions(structure=Structure(gaps=True))
     found = claim(total=4, characters=40, options=structure, tried={keys[3]: CallTries(0, 9, 9)})
@@ -152,7 +155,10 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
 
 
 def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: WorkerBench) -> None:
-    """Nothing but refusals: the task fails as it would without gaps, and `failed` says how many."""
+    """If every chunk is refused, the task fails with this cause, although it may have gaps.
+
+    A task that failed because every chunk was refused counts them in `failed`, and has no gaps.
+    """
     bench.insert(3, **(WITH_GAPS | {"structure": Structure(gaps=True, max_gap_share=1.0)}))
     bench.model.act = failing(REFUSED, 1, 2, 3)
     task = ended(bench)
@@ -162,7 +168,10 @@ def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: Worke
 
 
 def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBench) -> None:
-    """More than half of the characters are gone after three of five chunks."""
+    """A task fails with `too_many_gaps`, and makes no further call, once gaps exceed their share.
+
+    In this test three of five chunks are more than half of the characters.
+    """
     bench.insert(5, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 3, 4)
     task = ended(bench)
@@ -173,14 +182,14 @@ def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBe
 
 
 def test_exactly_the_share_may_be_gone(bench: WorkerBench) -> None:
-    """Half of the characters is not more than half."""
+    """A task completes if its gaps are exactly the allowed share of the characters."""
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 1, 3)
     assert ended(bench).status == "completed"
 
 
 def test_an_invalid_output_leaves_a_gap_that_keeps_it(bench: WorkerBench) -> None:
-    """A chunk shows what was rejected, and the task completes without it."""
+    """A chunk whose answers its schema rejects becomes a gap that shows the last rejected answer."""
     bench.insert(3, **(FORMED | {"structure": Structure(has_schema=True, gaps=True)}))
     bench.model.act = lambda call, number: BAD if number in {2, 3} else GOOD
     task = ended(bench)
@@ -191,7 +200,7 @@ def test_an_invalid_output_leaves_a_gap_that_keeps_it(bench: WorkerBench) -> Non
 
 
 def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> None:
-    """They are to do again, and coverage is that of the second time."""
+    """After the retry of a failed task its gaps are called again, and coverage counts only the new gaps."""
     bench.insert(5, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 3, 4)
     assert ended(bench).status == "failed"
@@ -201,7 +210,7 @@ def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> No
 
 
 def test_a_later_claim_knows_the_gaps(bench: WorkerBench) -> None:
-    """A worker that takes over makes no call for them, and counts them."""
+    """A worker that takes a task over makes no call for its gaps, and counts them."""
     bench.insert(4, **WITH_GAPS)
 
     def act(call: ModelCall, number: int) -> Any:
@@ -219,7 +228,7 @@ def test_a_later_claim_knows_the_gaps(bench: WorkerBench) -> None:
 
 
 def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
-    """Its message has the other outputs, and each call of the plan is made."""
+    """A merge call has the outputs beside a gap, and every planned call is made."""
     bench.insert(3, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number == 2 else f"out {number}"
     task = ended(bench)
@@ -229,7 +238,10 @@ def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
 
 
 def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
-    """Long outputs are merged two by two; the pair of gaps keeps its place without a call."""
+    """A merge call that would merge only gaps is not made, and its place stays empty.
+
+    In this test long outputs are merged two by two, and both outputs of one pair are gaps.
+    """
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number in {3, 4} else f"{number:03}" + "x" * 1200
     task = ended(bench)
@@ -242,7 +254,7 @@ def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
 
 
 def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
-    """A claim in the middle of a merge finds the calls that have nothing to merge by their missing outputs."""
+    """A claim in the middle of a merge knows calls without anything to merge, since all their outputs are missing."""
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
 
     def act(call: ModelCall, number: int) -> Any:

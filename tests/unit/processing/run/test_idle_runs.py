@@ -1,4 +1,4 @@
-"""Runs that end before any of their calls could start: after each, the task rests for longer."""
+"""Idle runs end before any of their calls could start; after each one in a row the task rests twice as long."""
 
 import asyncio
 
@@ -23,9 +23,10 @@ def bench():
 
 @pytest.mark.parametrize("seconds", [4.5, 6.0])
 def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, seconds: float):
-    """In this test a slice ends before its calls could start, or before its claim has landed.
+    """In this test the database is so slow that the slice ends before its calls could start.
 
-    The run did not make three announcements in vain, but the task still rests, twice as long each time.
+    A run on this database makes fewer than three announcements in vain, and still its task rests, twice as long after
+    each run.
     """
     bench.insert(12)
     bench.database.seconds = seconds
@@ -41,7 +42,7 @@ def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, se
 
 
 def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
-    """A slice that ends in the middle of a task has done something, so the next run need not wait."""
+    """If a slice ends after it has made calls, the task does not rest, and the next run follows at once."""
     bench.insert(12)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)
     assert len(bench.model.calls) == 6
@@ -49,9 +50,10 @@ def test_a_run_that_made_calls_is_continued_at_once(bench: WorkerBench):
 
 
 def test_a_merge_goes_on_after_an_idle_run(bench: WorkerBench):
-    """A run after an idle one may write twice: its claim, and one announcement.
+    """A run that follows an idle one may make two writes at first: its claim and one announcement.
 
-    The reads of a merge in between are no writes. Otherwise the run would only claim the task and give it back.
+    A merge's reads between the claim and the announcement do not count as writes. If a merge's reads counted as writes,
+    the run could only claim the task and give it back.
     """
     bench.insert(6, Reduce.MERGE)
     assert bench.run(Host(Route.QUEUE, 0.5)) == Released(0)

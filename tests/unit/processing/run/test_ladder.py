@@ -1,4 +1,4 @@
-"""Outputs that must fit a schema: each is checked, repaired, asked for again, or given up, and each call is billed."""
+"""The ladder of structured outputs: each is checked, repaired, asked for again or given up, and each call is billed."""
 
 import asyncio
 import json
@@ -36,24 +36,27 @@ class Dies(BaseException):
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """A worker that may ask again once."""
+    """Make a worker that asks a model again at most once."""
     made = WorkerBench()
     yield made
     made.close()
 
 
 def outputs(bench: WorkerBench) -> list[str | None]:
-    """The outputs of the task's chunks."""
+    """Return the outputs of the task's chunks."""
     return [chunk.output for chunk in bench.do(bench.store.chunks(TaskKey("task")))]
 
 
 def says(*answers: Any) -> Any:
-    """A model that gives these answers one after the other."""
+    """Return an act in which the model gives the answers of `answers` one after the other."""
     return lambda call, number: answers[number - 1]
 
 
 def test_an_output_that_fits_is_kept_as_compact_json(bench: WorkerBench) -> None:
-    """It costs what a plain task costs, and the call carries the schema."""
+    """An output that fits its schema is stored as compact JSON, without a further call.
+
+    The call carries the schema.
+    """
     bench.insert(1, **FORMED)
     bench.model.act = says(GOOD)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -67,7 +70,7 @@ def test_an_output_that_fits_is_kept_as_compact_json(bench: WorkerBench) -> None
 
 
 def test_a_repaired_output_costs_no_call(bench: WorkerBench) -> None:
-    """A fence and a trailing comma are removed."""
+    """An output with a fence and a trailing comma is repaired without a further call."""
     bench.insert(1, **FORMED)
     bench.model.act = says(FENCED)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -76,7 +79,10 @@ def test_a_repaired_output_costs_no_call(bench: WorkerBench) -> None:
 
 
 def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBench) -> None:
-    """The second call is on the bill with the tokens of the first, and costs no attempt."""
+    """If its answer does not fit, the model is asked again with this answer and the faults.
+
+    The call that asks a model again is on the bill, and costs no attempt.
+    """
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, GOOD)
     assert bench.run() == Ended(Status.COMPLETED)
@@ -97,7 +103,11 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBenc
 
 @pytest.mark.parametrize("reasks", [0, 1, 3])
 def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
-    """Then the task fails with `invalid_output`, and the chunk shows its last answer and what is wrong."""
+    """A model is asked again at most as often as AI_REASKS says.
+
+    If no answer fits after that, the task fails with `invalid_output`, and the chunk shows the last answer and its
+    faults.
+    """
     bench = WorkerBench(reasks=reasks)
     bench.insert(1, **FORMED)
     bench.model.act = lambda call, number: BAD
@@ -116,7 +126,7 @@ def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
 
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_an_output_that_was_cut_off_is_not_asked_for_again(bench: WorkerBench, reason: str) -> None:
-    """It is a failure, and never counts as truncated."""
+    """A cut-off output of a structured task fails its chunk without a further call, and is not counted as truncated."""
     bench.insert(1, **FORMED)
     bench.model.act = says(ModelReply('{"n": 1', 10, 5, reason))
     assert bench.run() == Ended(Status.FAILED)
@@ -127,7 +137,10 @@ def test_an_output_that_was_cut_off_is_not_asked_for_again(bench: WorkerBench, r
 
 
 def test_the_rung_outlasts_other_failures_of_the_call(bench: WorkerBench) -> None:
-    """A call that asks again and fails is made again as it was; only its answers count."""
+    """If a call that asks a model again fails, for example with 503, it is repeated with the same messages.
+
+    Only rejected answers count towards the limit.
+    """
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, ModelUnavailable("503"), BAD)
     assert bench.run() == Ended(Status.FAILED)
@@ -138,7 +151,10 @@ def test_the_rung_outlasts_other_failures_of_the_call(bench: WorkerBench) -> Non
 
 
 def test_a_crash_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
-    """A worker that takes the task over asks again with the stored answer, and gives up after the same number."""
+    """After a crash the next worker asks the model again with the stored answer.
+
+    Rejected answers from before the crash still count towards the limit.
+    """
     bench.insert(1, **FORMED)
 
     def act(call: ModelCall, number: int) -> Any:
@@ -162,7 +178,10 @@ def test_a_crash_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
 
 
 def test_merges_are_held_to_the_schema_and_end_the_task(bench: WorkerBench) -> None:
-    """A merge is asked again like a chunk. One that fails for good ends the task even if chunks may leave gaps."""
+    """If a merge's answer does not fit the schema, the model is asked again, as for a chunk.
+
+    A merge that fails for good fails the task, even if chunks may leave gaps.
+    """
     bench.insert(2, Reduce.MERGE, **(FORMED | {"structure": Structure(has_schema=True, gaps=True)}))
     bench.model.act = says(GOOD, GOOD, BAD, BAD)
     assert bench.run() == Ended(Status.FAILED)
@@ -174,7 +193,7 @@ def test_merges_are_held_to_the_schema_and_end_the_task(bench: WorkerBench) -> N
 
 
 def test_a_merge_that_is_asked_again_gives_the_result(bench: WorkerBench) -> None:
-    """The result is the second answer of the merge."""
+    """If a merge's second answer fits the schema, it is the task's result."""
     bench.insert(2, Reduce.MERGE, **FORMED)
     bench.model.act = says(GOOD, GOOD, BAD, '{"n": 7}')
     assert bench.run() == Ended(Status.COMPLETED)
@@ -182,7 +201,7 @@ def test_a_merge_that_is_asked_again_gives_the_result(bench: WorkerBench) -> Non
 
 
 def test_an_ask_again_keeps_to_the_budget(bench: WorkerBench) -> None:
-    """It is a call like any other: without one left the task fails with `budget_exhausted`."""
+    """Asking a model again needs a call of the budget; without one left the task fails with `budget_exhausted`."""
     bench.insert(1, max_calls=1, **FORMED)
     bench.model.act = lambda call, number: BAD
     assert bench.run() == Ended(Status.FAILED)
@@ -193,7 +212,10 @@ def test_an_ask_again_keeps_to_the_budget(bench: WorkerBench) -> None:
 
 
 def test_a_retry_begins_the_ladder_anew(bench: WorkerBench) -> None:
-    """The answers of before are forgotten, and stay on the bill."""
+    """After a client's retry a chunk's first call does not repeat the answer that was rejected before the retry.
+
+    The calls from before the retry stay on the bill.
+    """
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, BAD, BAD, GOOD)
     assert bench.run() == Ended(Status.FAILED)
@@ -206,7 +228,7 @@ def test_a_retry_begins_the_ladder_anew(bench: WorkerBench) -> None:
 
 
 def test_a_long_rejected_answer_is_cut(bench: WorkerBench) -> None:
-    """The chunk keeps its beginning, and the model gets the same."""
+    """A chunk stores only the first 8,000 characters of a rejected answer, and the model gets the same."""
     bench.insert(1, **FORMED)
     bench.model.act = lambda call, number: "x" * 9_000
     assert bench.run() == Ended(Status.FAILED)
@@ -220,7 +242,7 @@ def test_a_long_rejected_answer_is_cut(bench: WorkerBench) -> None:
 
 
 def test_lanes_carry_the_form_and_their_worker_judges(bench: WorkerBench) -> None:
-    """Calls of lanes are checked by the task's own worker."""
+    """Lanes make calls with the schema, and the task's own worker checks the outputs."""
     bench.insert(12, **FORMED)
     bench.model.act = lambda call, number: BAD if call.form is None or number <= 3 else GOOD
     assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)
@@ -228,7 +250,7 @@ def test_lanes_carry_the_form_and_their_worker_judges(bench: WorkerBench) -> Non
 
 
 def test_a_plain_task_writes_nothing_of_it(bench: WorkerBench) -> None:
-    """Whatever its outputs are, they are taken as they are."""
+    """A task without a schema keeps its outputs as they are, and writes none of the columns for structured output."""
     bench.insert(2)
     bench.model.act = lambda call, number: BAD
     assert bench.run() == Ended(Status.COMPLETED)

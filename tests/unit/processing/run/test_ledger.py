@@ -1,4 +1,4 @@
-"""The ledger of one claim's calls: attempts, waits, pauses and the bill."""
+"""The ledger of one claim's calls: their attempts, waits and pauses, and the bill."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ def started(ledger: Ledger, *keys: CallKey) -> None:
 
 
 def test_outputs_that_are_there_are_not_asked_for_again():
-    """A claim of a half-done task starts only the missing calls."""
+    """The claim of a half-done task starts only calls whose outputs are missing."""
     ledger = Ledger(claim(outputs=frozenset({FIRST, THIRD})), 3)
     ledger.add([FIRST, SECOND, THIRD])
     assert ledger.startable(0, 9) == [SECOND]
@@ -66,9 +66,9 @@ def test_outputs_that_are_there_are_not_asked_for_again():
 
 @pytest.mark.parametrize("unanswered", [ModelConnectionLost("gone"), ModelTimeout("no reply")])
 def test_every_call_is_on_the_bill_once(unanswered: ModelError):
-    """Calls with an answer are settled, whether they succeeded or not; a call without an answer is in doubt.
+    """A call with an answer is settled, whether it succeeded or not, and a call without an answer is in doubt.
 
-    Together they are the bill.
+    Settled calls and calls in doubt together are the bill.
     """
     ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
     started(ledger, FIRST, SECOND, THIRD)
@@ -81,7 +81,10 @@ def test_every_call_is_on_the_bill_once(unanswered: ModelError):
 
 
 def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_used_up():
-    """MAX_ATTEMPTS failures of one chunk fail the task, with the last failure as the reason. Each wait is longer."""
+    """After MAX_ATTEMPTS transient failures of one chunk the task fails, with the last failure as the reason.
+
+    Each wait is longer.
+    """
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, waits = 0.0, []
@@ -103,7 +106,7 @@ def test_a_transient_failure_waits_and_then_ends_the_task_when_its_attempts_are_
 
 
 def test_attempts_of_an_earlier_claim_count():
-    """A crash or a release does not restore a chunk's attempts."""
+    """After a crash or a release a chunk has only the attempts that were left."""
     ledger = Ledger(claim(tried={FIRST: CallTries(2, 2)}), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelUnavailable("500"), 0, 0)
@@ -111,7 +114,10 @@ def test_attempts_of_an_earlier_claim_count():
 
 
 def test_a_failure_for_good_of_an_earlier_claim_stands():
-    """A claim that finds such a failure starts nothing, takes over the failure's reason, and counts its chunks."""
+    """A claim that finds a chunk's final failure starts no call and fails the task with this reason.
+
+    The claim's progress counts the failed chunks.
+    """
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
     ledger = Ledger(claim(refused={SECOND: refused, THIRD: later, CallKey(1, 0): later}), 3)
@@ -123,7 +129,7 @@ def test_a_failure_for_good_of_an_earlier_claim_stands():
 
 
 def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
-    """After a permanent failure no waiting or ready call starts, and the first reason stays."""
+    """After a permanent failure no waiting or ready call starts, and this first failure stays the task's reason."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -136,7 +142,10 @@ def test_a_refusal_ends_the_task_at_once_and_starts_nothing_more():
 
 
 def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
-    """After a 429 with a delay nothing starts before it is over. A burst of 429s is one wait, and costs no attempt."""
+    """After a 429 that asks for a delay, no call of the task starts until the delay is over.
+
+    Several 429s at about the same time count as one wait, and cost no attempt.
+    """
     ledger = Ledger(claim(), 1)
     started(ledger, FIRST, SECOND)
     ledger.add([THIRD])
@@ -152,7 +161,7 @@ def test_a_rate_limit_pauses_all_starts_and_costs_no_attempt():
 
 @pytest.mark.parametrize(("now", "waits"), [(11.999, True), (12.0, False), (12.001, False)])
 def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: float, waits: bool):
-    """The task's reason for standing still is a current pause, never an ended one."""
+    """The ledger names a pause as the task's reason for waiting only while the pause lasts."""
     ledger = Ledger(claim(), 1)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 2), 10, 0)
@@ -162,9 +171,9 @@ def test_a_pause_is_told_of_for_as_long_as_it_keeps_calls_from_starting(now: flo
 
 
 def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
-    """The pace does not depend on how many calls have finished.
+    """A task's pace is the time between two finished calls, however many calls have finished before.
 
-    The pace is measured anew from the first success after a failure.
+    After a failure the pace is measured anew from the next success on.
     """
     ledger, paces = Ledger(claim(total=6), 3), []
     keys = [CallKey(0, place) for place in range(6)]
@@ -180,7 +189,7 @@ def test_the_pace_is_the_time_from_one_finished_call_to_the_next():
 
 
 def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
-    """The call waits for the pause of all starts, and has no further wait."""
+    """A call that got a 429 waits only for the pause of all starts, and not longer than other calls."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", 0), 10, 0)
@@ -188,7 +197,7 @@ def test_a_call_that_was_refused_waits_no_longer_than_the_pause():
 
 
 def test_a_rate_limit_without_end_ends_the_task():
-    """A provider that always refuses fails the task after a stated number of waits."""
+    """A task fails after a stated number of waits for a provider that always answers 429."""
     ledger = Ledger(claim(rate_waits=limits.RATE_LIMIT_WAITS_MOST), 3)
     started(ledger, FIRST)
     ledger.failed(FIRST, ModelRateLimited("slow down", None), 10, 0)
@@ -197,7 +206,7 @@ def test_a_rate_limit_without_end_ends_the_task():
 
 
 def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
-    """If a provider refuses again and again without a time, a task makes a hundred calls over hours, then fails."""
+    """If a provider always answers 429 without a delay, a task fails after a hundred calls over some hours."""
     ledger = Ledger(claim(), 3)
     ledger.add([FIRST])
     now, calls = 0.0, 0
@@ -211,7 +220,7 @@ def test_a_rate_limit_of_no_time_is_waited_out_for_hours():
 
 
 def test_an_output_ends_a_row_of_stalls_and_waits():
-    """Progress resets the counts of crashes and of rate-limit waits in a row."""
+    """An output sets the number of stalls and of rate-limit waits in a row back to zero."""
     ledger = Ledger(claim(stalls=2, rate_waits=9), 3)
     started(ledger, FIRST)
     assert (ledger.progress([], 3).stalls, ledger.progress([], 3).rate_waits) == (2, 9)
@@ -220,7 +229,10 @@ def test_an_output_ends_a_row_of_stalls_and_waits():
 
 
 def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
-    """A chunk whose call a crash left in doubt shows both calls. The crash used no attempt."""
+    """A call that a crash left in doubt counts among its chunk's calls, but not among its attempts.
+
+    The crash used no attempt.
+    """
     ledger = Ledger(claim(doubted=frozenset({FIRST})), 1)
     started(ledger, FIRST)
     ledger.succeeded(FIRST, REPLY)
@@ -228,7 +240,10 @@ def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
 
 
 def test_what_was_saved_is_not_told_again():
-    """After a write only new values are written, and the announced calls are those in flight and starting."""
+    """After a write the next one has only what is new.
+
+    Each write of a run announces the calls that are in flight and those that are to start.
+    """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)
@@ -240,9 +255,9 @@ def test_what_was_saved_is_not_told_again():
 
 
 def test_a_write_that_is_tried_again_says_what_each_try_told():
-    """A repeated write has its outputs in the same order as before, whatever is added later.
+    """A write that is tried again has the same outputs in the same order as before, followed by newer ones.
 
-    A saved write ends this.
+    After a saved write the next one has only new outputs.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND, THIRD)
@@ -260,9 +275,9 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
 
 
 def test_a_write_that_was_given_up_keeps_its_number():
-    """A write that was given up keeps its number, since it may still land.
+    """The number of a write that was given up is not used again, since the write may still land.
 
-    So the next write has another number, and records the number under which its outputs were first sent.
+    The next write has another number, and names the number under which its outputs were first sent.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
@@ -278,7 +293,10 @@ def test_a_write_that_was_given_up_keeps_its_number():
 
 
 def test_calls_that_nobody_waits_for_are_in_doubt():
-    """The provider may or may not have counted the calls of a cancelled task, and of a worker that failed."""
+    """Calls of a cancelled task, or of a worker that failed, are in doubt.
+
+    The provider may or may not have counted these calls.
+    """
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
         ledger = Ledger(claim(), 3)
         started(ledger, FIRST, SECOND)
@@ -300,9 +318,9 @@ def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
 
 
 def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
-    """The pauses double from 1 to 30 s after announcements in a row without a started call.
+    """After announcements in a row without a started call, the pause of all starts doubles from 1 to 30 s.
 
-    Calls that did not start together count once, other calls wait as well, and no attempt and no call is booked.
+    Calls of one announcement that did not start count once, and cost neither an attempt nor a call.
     """
     ledger = Ledger(claim(), 1)
     ledger.add([FIRST, SECOND, THIRD])
@@ -317,7 +335,7 @@ def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
 
 
 def test_a_call_that_was_made_ends_the_row():
-    """An answer or a failure shows that calls do start, so the next pause is the first one again."""
+    """An answer or a failure shows that calls do start, so the next such pause is 1 s again."""
     for fails in (False, True):
         ledger = Ledger(claim(idle_runs=4), 3)
         ledger.add([FIRST, SECOND])
@@ -335,7 +353,7 @@ def test_a_call_that_was_made_ends_the_row():
 
 
 def test_what_a_busy_lane_did_not_start_goes_out_again_at_once():
-    """If a lane made one call of two, that is no sign of a slow database."""
+    """If a lane made one of its two calls, the other is sent again without a pause, since the database is not slow."""
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
     ledger.succeeded(FIRST, REPLY)
@@ -344,16 +362,16 @@ def test_what_a_busy_lane_did_not_start_goes_out_again_at_once():
 
 
 def test_a_run_that_started_nothing_is_counted():
-    """The next run reads `idle_runs`."""
+    """A run that started no call raises `idle_runs`, which the next run reads."""
     ledger = Ledger(claim(idle_runs=2), 3)
     ledger.idled()
     assert ledger.progress([], 3).idle_runs == 3
 
 
 def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
-    """Three calls at a time that take six seconds make one output each two seconds.
+    """A task's pace is the mean time between outputs, which is 2 s for three calls at a time of 6 s each.
 
-    The time before the first output after trouble does not count.
+    The time from a failure to the next output does not count.
     """
     ledger, keys = Ledger(claim(total=5), 3), [CallKey(0, position) for position in range(5)]
     ledger.add(keys)

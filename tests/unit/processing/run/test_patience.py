@@ -1,4 +1,4 @@
-"""Patience with a model that is away: whose trouble a failure is, which call asks when, and when patience ends."""
+"""Patience with a model that is away: which failures are the model's, which call asks when, and when patience ends."""
 
 import asyncio
 import math
@@ -33,14 +33,14 @@ TENANT, MODEL = "", "m"
 
 
 def away(news: News | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0) -> Patience:
-    """Return the patience of a task whose call has just failed."""
+    """Return the patience of a task of which a call has just failed."""
     patience = Patience(news or News(), seconds, now=now)
     patience.failed(CHUNK, now - 1, now, None, chance)
     return patience
 
 
 def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | None = None) -> float:
-    """Make a call that fails a second later. Returns when."""
+    """Make a call that fails a second later, and return the time of this failure."""
     patience.started(now)
     patience.failed(CHUNK, now, now + 1, asked, chance)
     return now + 1
@@ -48,9 +48,9 @@ def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | No
 
 @given(st.lists(st.floats(0, 1), min_size=50, max_size=50))
 def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
-    """The pauses double from a second to five minutes, and half of each is random.
+    """While its model is away, a task's pauses double from a second to five minutes, and half of each is random.
 
-    Few calls fit into an hour, whatever the random part is.
+    At most 32 calls fit into an hour, whatever the random parts are.
     """
     patience, now, times = away(seconds=10 * HOUR), 0.0, []
     for chance in chances:
@@ -63,9 +63,9 @@ def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
 
 
 def test_one_call_at_a_time_asks():
-    """While a call that started after the trouble began is out, no other starts.
+    """While a model is away and a call that started after the failure is out, no other call starts.
 
-    A success of a call that started before the failure does not count.
+    A call that started before the failure does not stop others from starting.
     """
     patience = away(now=10)
     assert patience.narrow(10)
@@ -74,7 +74,7 @@ def test_one_call_at_a_time_asks():
 
 
 def test_calls_that_were_out_together_are_one_trouble():
-    """Six failures of a burst make one pause, not six doublings."""
+    """Failures of calls that were out together make one pause, and do not double it."""
     patience = away(now=10)
     for at in (10.1, 10.2, 10.3):
         patience.failed(CHUNK, 9, at, None, 0.0)
@@ -82,26 +82,27 @@ def test_calls_that_were_out_together_are_one_trouble():
 
 
 def test_a_pause_that_the_provider_asks_for_is_obeyed():
-    """After `Retry-After` of any failure, no call asks before it is over, even if it is longer than the patience."""
+    """After a failure with `Retry-After` no call starts before this time is over, even beyond the patience."""
     patience = away(seconds=60)
     probe(patience, 1, asked=90)
     assert patience.opens_at(2, None) == 92
 
 
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
-    """The other tasks of the isolate know of one task's success.
+    """A success of one task ends the wait for the model for the isolate's other tasks.
 
-    A task whose own failure is later ignores the success.
+    A task whose own call has failed after that success goes on waiting.
     """
     news = News()
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
     assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
-    assert (one.away_since, other.away_since) == (None, 0.0)  # all calls of `other` failed: its chunk counts from 0
+    # All failures of `other` may be its own chunk's, so its count begins at time 0.
+    assert (one.away_since, other.away_since) == (None, 0.0)
 
 
 def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
-    """Tasks of one isolate take turns: together they call every half minute at most, after the first pauses."""
+    """While a model is away, an isolate's tasks together call it at most every half minute, after the first pauses."""
     news, tasks, now, probes = News(), [], 0.0, 0
     tasks = [away(news) for _ in range(1_000)]
     while now < HOUR:
@@ -113,7 +114,10 @@ def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
 
 
 def test_tasks_that_come_while_a_model_is_away_take_turns():
-    """A task without a failure of its own calls within 5 s after the last other call: a thousand call in turn."""
+    """While a model is away, a task without a failure of its own calls it within 5 s of the last other call.
+
+    A thousand tasks that wait for the same model take turns.
+    """
     news = News()
     away(news)
     tasks, now, probes = [Patience(news, HOUR, now=0.0) for _ in range(1_000)], 0.0, 0
@@ -126,7 +130,7 @@ def test_tasks_that_come_while_a_model_is_away_take_turns():
 
 
 def test_patience_ends():
-    """After MODEL_PATIENCE_SECONDS one more call may ask, and then patience ends."""
+    """After MODEL_PATIENCE_SECONDS one more call is made, and its failure ends the patience."""
     patience, now = away(seconds=600), 0.0
     while not patience.over(now):
         now = max(now, patience.opens_at(now, None))
@@ -138,9 +142,9 @@ def test_patience_ends():
 
 
 def test_the_next_claim_goes_on_where_the_last_one_was():
-    """A claim gets the time for which the model has been away and how often it was called.
+    """A claim learns for how long the model has been away, and how often the task has called it since.
 
-    Without patience it knows nothing.
+    A claim of a task without patience knows neither.
     """
     patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
@@ -150,7 +154,10 @@ def test_the_next_claim_goes_on_where_the_last_one_was():
 
 
 def test_an_isolate_remembers_so_many_models():
-    """The model that was called longest ago is dropped. After a while the isolate ignores what it knows of a model."""
+    """An isolate remembers the state of a limited number of models, and drops the one that was called longest ago.
+
+    After a while it no longer uses what it knows of a model.
+    """
     news = ModelNews()
     news.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
     assert news.of(TENANT, MODEL).is_away(1 + limits.AWAY_SECONDS_KEPT)
@@ -164,14 +171,14 @@ def test_an_isolate_remembers_so_many_models():
 
 
 def patient(max_attempts: int = 3) -> Ledger:
-    """Return the ledger of a new task with a patience and many chunks."""
+    """Return the ledger of a new task with patience and 99 chunks."""
     ledger = Ledger(claim(total=99), max_attempts, Patience(News(), HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(99))
     return ledger
 
 
 def test_a_chunk_that_alone_fails_ends_after_ten_failures():
-    """While other chunks succeed, one chunk's tenth failure ends the task, whatever MAX_ATTEMPTS."""
+    """If one chunk fails while others succeed, its tenth counted failure fails the task, whatever MAX_ATTEMPTS says."""
     ledger, now, failures = patient(max_attempts=1), 0.0, []
     while ledger.failure is None:
         keys = ledger.startable(now, 3)
@@ -186,20 +193,20 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
                 ledger.succeeded(key, REPLY, now=now)
         ledger.settle(now)
         now = max(now, now if ledger.ready else ledger.next_at(now) or now)
-        if ledger.ready < 3:  # other chunks must exist until the end
+        if ledger.ready < 3:  # other chunks must remain until the end of the test
             ledger.add(CallKey(1, position) for position in range(round(now * 1_000), round(now * 1_000) + 9))
     assert ledger.failure.code == "model_unavailable"
     pauses = [round(later - before - 0.5) for before, later in pairwise(failures)]
-    assert pauses.pop(0) == 1  # with too few calls of other chunks, the failure is not yet this chunk's fault
+    assert pauses.pop(0) == 1  # with too few calls of other chunks the first failure does not count
     assert pauses == [4, 8, 16, 32, 64, 128, 160, 160, 160]
     told = ledger.progress([], 99, now)
     assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, CallTries(0, 11, 10), True)]
 
 
 def test_a_failure_counts_once_another_call_succeeds_after_it():
-    """The run did not judge the failure at first, since no call had succeeded after it.
+    """A failure counts against its chunk only after another call, started after the failed one, has succeeded.
 
-    The chunk of the failed call then waits for its pause, counted from the failure.
+    The chunk whose failure counts waits for its pause, which begins at the failure.
     """
     ledger = patient()
     keys = ledger.startable(0, 4)
@@ -215,7 +222,10 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 
 
 def test_calls_that_fail_together_are_the_models_trouble():
-    """If calls fail together, none counts, and no later success changes that: most of the others have failed."""
+    """If all calls fail together, none of the failures counts against its chunk.
+
+    A success after these failures does not make them count.
+    """
     ledger = patient(max_attempts=1)
     now = 0.0
     for _ in range(5):
@@ -234,7 +244,7 @@ def test_calls_that_fail_together_are_the_models_trouble():
 
 
 def test_who_asks_next_is_another_call():
-    """A call of a chunk that always fails does not block the other calls."""
+    """While a model is away, each call that asks is for another chunk, so a chunk that always fails blocks no other."""
     ledger, asked, now = patient(), [], 0.0
     for _ in range(4):
         (key,) = ledger.startable(now, 1)
@@ -247,7 +257,10 @@ def test_who_asks_next_is_another_call():
 
 @pytest.mark.parametrize("error", [ModelReplyMalformed("{"), ModelRateLimited("429", 0.0)], ids=["200", "429"])
 def test_a_model_that_answers_is_not_away(error: ModelError):
-    """If a model answers, whatever it says, no task of the isolate waits for it, and no failure counts for that."""
+    """A model that answers anything, even a malformed reply or a 429, is not away.
+
+    No task of the isolate waits for this model, and its errors make no other chunk's failure count.
+    """
     news = News()
     ledger = Ledger(claim(total=9), 3, Patience(news, HOUR, now=0.0))
     ledger.add(CallKey(0, position) for position in range(9))
@@ -265,7 +278,7 @@ def test_a_model_that_answers_is_not_away(error: ModelError):
 
 
 def test_a_lane_that_is_lost_says_nothing_of_the_model():
-    """A lost lane brings no answer, so the model still counts as away."""
+    """A lost lane is no answer of the model, so the model still counts as away."""
     ledger = patient()
     ledger.start([FIRST], 0)
     ledger.failed(FIRST, ModelUnavailable("503"), 1, 0.0)
@@ -278,7 +291,10 @@ def test_a_lane_that_is_lost_says_nothing_of_the_model():
 @pytest.mark.parametrize("error", [ModelUnavailable("503", 40), ModelReplyMalformed("{", 40)], ids=["503", "200"])
 @pytest.mark.parametrize("seconds", [0.0, HOUR])
 def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
-    """A pause that the provider asks for stops all starts, for any status, with patience and without."""
+    """After a failure with `Retry-After`, of any status, no call of the task starts until then.
+
+    `Retry-After` of a failed call is obeyed with patience and without.
+    """
     ledger = Ledger(claim(), 3, Patience(News(), seconds, now=0.0))
     ledger.add([FIRST, SECOND])
     ledger.start([FIRST], 0)
@@ -292,7 +308,10 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 
 
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
-    """The run has made no call itself, so it writes nothing else. A poll between two runs shows the reason."""
+    """A run that waits for a model that other tasks have found away writes the reason for its wait.
+
+    A poll during this wait shows the reason `model_away`.
+    """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
     news.of(TENANT, bench.model.default_model).failed(CHUNK, 0, 0, 3.0, 0.0)
@@ -313,9 +332,9 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 
 @pytest.mark.parametrize(("seconds", "outcome"), [(1.5, Ended(Status.COMPLETED)), (3.0, Released(3.0))])
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
-    """A run on the queue waits for two seconds at most.
+    """A run on the queue's route waits at most two seconds for a model that is away, and then gives its task back.
 
-    The task's row says what the task waits for, and the next run calls the model.
+    The task shows `model_away`, and its next run calls the model.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
@@ -330,7 +349,10 @@ def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: f
 
 
 def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
-    """A task that never gets its turn costs a message and a claim each time, so it comes back rarely."""
+    """A task on the queue's route that never gets its turn to call comes back after longer and longer delays.
+
+    Each return of the task costs a message and a claim.
+    """
     bench, news, delays = WorkerBench(), ModelNews(), list[float]()
     bench.insert(2)
     for _ in range(8):
@@ -345,7 +367,7 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
-    """If patience is over and other tasks have just asked, the task fails with its error, without another call."""
+    """If a task's patience is over and others have just called in vain, it fails without another call of its own."""
     bench, news = WorkerBench(patience_seconds=60), ModelNews()
     bench.insert(2)
     bench.model.act = lambda call, number: ModelUnavailable("503")
@@ -362,6 +384,6 @@ def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
 
 
 def test_no_time_makes_room_beyond_all_places():
-    """If a run that lost lanes has more calls out than places, it waits for a call to end, not for a time."""
+    """If a run that lost lanes has more calls out than places, it waits until a call ends, not for a point in time."""
     assert News().widens_at(6, 6, 100.0) == math.inf
     assert News().widens_at(7, 6, 100.0) == math.inf

@@ -1,4 +1,4 @@
-"""The task actor on a slow or absent database: it makes progress where it can, without more writes."""
+"""Runs on a slow or absent database continue where they can, and make no additional writes."""
 
 import asyncio
 from typing import Any
@@ -37,7 +37,7 @@ def row(bench: WorkerBench) -> dict[str, Any]:
 
 
 def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
-    """Record how long after its announcement each call starts, by the database's clock, and the stored window."""
+    """Record how late after its announcement each call starts, by the database's clock, and the stored start window."""
     noted: list[tuple[int, int]] = []
     infer = bench.model.infer
 
@@ -55,9 +55,10 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 
 @pytest.mark.parametrize("seconds", [2.2, 5.0, 9.0, 18.0])
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
-    """The first announcement fails, since the worker does not know yet that the database is slow.
+    """A worker that does not know yet that the database is slow announces its first calls in vain.
 
-    After that announcement the calls start, each once. The task makes only one more write than on a quick database.
+    After the second announcement the calls start, each once. The task makes only one write more than on a quick
+    database.
     """
     bench = make()
     bench.insert(12)
@@ -65,13 +66,13 @@ def test_a_task_on_a_slow_database_ends(make, seconds: float):
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert len(bench.model.calls) == 12 == bench.task().usage.model_calls
-    # The claim and the announcement take one call each, and the two groups end with one each.
+    # The claim and the announcement take one D1 call each, and so do the two groups of calls when they end.
     assert bench.database.batches - before - 1 == 1 + 1 + 2
     assert (row(bench)["attempts"], row(bench)["stalls"]) == (1, 0)
 
 
 def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
-    """The isolate's next worker gives its first calls the time that they need, and stores that time."""
+    """If an isolate knows that its database is slow, its next worker stores a longer start window at once."""
     bench = make()
     bench.insert(12)
     noted = note_windows(bench)
@@ -83,7 +84,7 @@ def test_what_an_isolate_knows_spares_the_next_task_the_try(make):
 
 
 def test_calls_start_within_the_window_that_is_stored(make):
-    """On a database that gets slower and quicker, the worker keeps to the window that a cancellation reads."""
+    """If the database becomes slower or quicker, each call still starts within the window that a cancellation reads."""
     bench = make()
     bench.insert(90)
     noted = note_windows(bench)
@@ -95,9 +96,10 @@ def test_calls_start_within_the_window_that_is_stored(make):
 
 
 def test_lanes_keep_the_longest_window(make):
-    """A lane reads the window when it starts its calls, and counts from then.
+    """With lanes the stored start window does not become shorter.
 
-    So the stored window stays the longer one; otherwise a cancellation would wait too briefly.
+    A lane reads the window when it starts its calls, so a cancellation must wait for the longest window that a lane may
+    have read.
     """
     bench = make()
     bench.insert(60)
@@ -109,7 +111,7 @@ def test_lanes_keep_the_longest_window(make):
 
 
 def test_lanes_keep_the_window_of_the_run_before(make):
-    """The previous run's lanes may still be at work."""
+    """A run with lanes keeps the longer start window of the previous run, whose lanes may still be at work."""
     bench = make()
     bench.insert(60)
     bench.database.rows("UPDATE tasks SET start_ms = 9000")
@@ -119,7 +121,7 @@ def test_lanes_keep_the_window_of_the_run_before(make):
 
 
 def test_a_write_without_an_answer_was_slow(make):
-    """After half a minute without an answer, the database is expected to be slow."""
+    """After half a minute without an answer to a write, the isolate expects a slow database."""
     bench = make()
     bench.insert(12)
 
@@ -134,7 +136,7 @@ def test_a_write_without_an_answer_was_slow(make):
 
 
 def test_a_claim_without_an_answer_was_slow(make):
-    """The isolate's next worker knows that the database was slow."""
+    """After a claim without an answer the isolate's next worker expects a slow database."""
     bench = make()
     bench.insert(1)
     bench.database.seconds = 70.0
@@ -145,7 +147,7 @@ def test_a_claim_without_an_answer_was_slow(make):
 
 @pytest.mark.parametrize("known", [True, False])
 def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool):
-    """A claim must outlast a call that uses up its window and its timeout, announced with the claim or later."""
+    """A lease outlasts a call that uses up its start window and its timeout, announced with the claim or later."""
     bench = make(timeout_seconds=10, lease_seconds=11)
     bench.insert(1)
     bench.database.seconds = 5.0
@@ -158,7 +160,10 @@ def test_the_lease_lasts_as_long_as_a_call_that_starts_late(make, *, known: bool
 
 
 def test_no_window_reaches_beyond_the_end_of_the_slice(make):
-    """A call that started after this end would still be out when the platform ends the invocation."""
+    """No call may start after the end of its slice.
+
+    A call that started after its slice's end would still be out when the platform ends the invocation.
+    """
     bench = make()
     bench.insert(1)
     bench.latency.note(8.0, 0.0)
@@ -172,7 +177,7 @@ def test_no_window_reaches_beyond_the_end_of_the_slice(make):
 
 @pytest.mark.parametrize(("start_ms", "made"), [(2_000, False), (17_000, True)])
 def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made: bool):
-    """A lane on a slow database starts calls as late as their announcement allows, and no later."""
+    """On a slow database a lane starts calls as late as the stored window allows, and no later."""
     bench = make()
     bench.insert(1)
     task_key = bench.task().task_key
@@ -186,9 +191,10 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
 
 
 def test_a_run_that_starts_nothing_gives_its_task_back(make):
-    """After three announcements in vain the task is left alone, each time for longer, without an attempt.
+    """After three announcements in vain a run gives its task back, each time for longer, without an attempt.
 
-    In this test the database takes longer than any window. A run that follows such a run announces once.
+    In this test the database takes longer than any start window. A run that follows a run without a started call
+    announces calls only once.
     """
     bench = make()
     bench.insert(3)
@@ -212,7 +218,7 @@ def test_a_run_that_starts_nothing_gives_its_task_back(make):
 
 
 def test_a_client_that_retries_begins_anew(make):
-    """A run after a client's retry counts as a first run."""
+    """After a client's retry the number of idle runs is 0 again."""
     bench = make()
     bench.insert(1)
     bench.database.seconds = 25.0
@@ -229,7 +235,10 @@ def test_a_client_that_retries_begins_anew(make):
 
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 def test_an_outage_makes_no_storm(make, message: str):
-    """If every write fails for a whole lease, a worker sends two a minute, plus those that its calls have earned."""
+    """If every write fails for a whole lease, a worker sends only a limited number of writes.
+
+    A worker may make two writes a minute, a few at first, and those that its ended calls have earned.
+    """
     bench = make()
     bench.insert(2)
     bench.model.act = lambda call, number: bench.database.fail(message, times=10_000) if number == 1 else None
@@ -242,39 +251,40 @@ def test_an_outage_makes_no_storm(make, message: str):
 
 
 def test_paid_outputs_wait_for_their_turn(make):
-    """Without a write left, paid outputs are kept until there is one.
+    """If a run may not write yet, it keeps its paid outputs until it may.
 
-    The next write takes later outputs along, and no call is paid twice.
+    The run's next write also contains outputs that came later, and no call is paid for twice.
     """
     bench = make()
     bench.insert(6)
-    # The run may make two writes at first: the claim, and the announcement.
+    # With one idle run before, the run may make two writes at first: the claim and the announcement.
     bench.database.rows("UPDATE tasks SET idle_runs = 1")
     bench.model.seconds = float
     bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=3) if number == 1 else None
     before = bench.database.batches
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.loop.time() > 29
-    # The calls are the claim, three in vain, the first call's, and one for all others.
+    # The D1 calls are the claim, three sends in vain, the write of the first call, and one write for all others.
     assert bench.database.batches - before == 1 + 3 + 1 + 1
     assert len(bench.model.calls) == 6 == bench.task().usage.model_calls
 
 
 @pytest.mark.parametrize(("seconds", "announced_at"), [(10.0, 10), (100.0, 30)])
 def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: float, announced_at: float):
-    """Without a write for an announcement, nothing starts until a call ends and earns some, or a turn comes."""
+    """A run that may not write an announcement waits until a call ends, which earns writes, or until its turn comes."""
     bench = make(concurrency=2)
     bench.insert(3)
     bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")  # the claim announces nothing
     bench.model.act = lambda call, number: CallNotStarted("late") if number in {3, 4} else None
     bench.model.seconds = lambda number: seconds if number == 2 else 1.0
     assert bench.run() == Ended(Status.COMPLETED)
-    # The third waits as long as the first one's linger, the fourth for the third's, a pause and the linger again.
+    # The third call waits until the first one is recorded. The fourth waits until the third is recorded, and for a
+    # pause. The fifth waits until the second has ended or the turn comes.
     assert [at for at, _ in bench.model.calls] == pytest.approx([0, 0, 1.2, 3.4, announced_at], abs=0.2)
 
 
 def test_a_short_lease_does_not_run_out_over_a_turn(make):
-    """If the lease is shorter than the wait for a turn, the write waits only for half the lease, so the claim stays."""
+    """A run waits for its turn to write at most half its lease, so that it does not lose its claim."""
     bench = make(timeout_seconds=1, lease_seconds=4)
     bench.insert(1)
     bench.database.rows("UPDATE tasks SET idle_runs = 1, started_at = created_at")

@@ -1,4 +1,4 @@
-"""The writes of a 20-chunk task whose calls differ in length: calls wait for one another, but not for long."""
+"""The writes of a task of 20 chunks whose calls take different times: ended calls wait for others, but not long."""
 
 from random import Random
 from statistics import mean
@@ -18,7 +18,7 @@ SUBMISSION_ROWS, SUBMISSION_CALLS = 2, 1
 
 
 class Spent(NamedTuple):
-    """Rows written and D1 calls, including the submission's and without checks, and the seconds from claim to end."""
+    """Rows written and D1 calls, the submission's included and checks of the claim not; and the seconds of the run."""
 
     rows: int
     calls: int
@@ -27,7 +27,10 @@ class Spent(NamedTuple):
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
-    """The checks of all runs. The budget omits checks, because slow calls need them in any case."""
+    """Record the checks of their claims that all runs make.
+
+    The bounds on writes leave out these checks, because slow calls need them in any case.
+    """
     made: list[Claim] = []
     stands = TaskStore.stands
 
@@ -40,7 +43,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
 
 
 def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
-    """Run 20 chunks with calls whose lengths the seed draws."""
+    """Run a task of 20 chunks whose calls' lengths the seed draws, and return what it spent."""
     bench, dice = WorkerBench(), Random(seed)
     bench.insert(20)
     bench.model.seconds = lambda number: dice.uniform(least, most)
@@ -60,9 +63,10 @@ def spent(seed: int, least: float, most: float, looks: list[Claim]) -> Spent:
 def test_uneven_calls_write_few_rows(
     looks: list[Claim], monkeypatch: pytest.MonkeyPatch, least: float, most: float, rows: int, calls: int
 ):
-    """Rows and calls stay within a bound for each of ten seeds; if calls differ by a tenth, within the even budget.
+    """For each of ten seeds the rows written and the D1 calls stay within a bound.
 
-    On average the task takes at most an eighth longer than if no call waited for another.
+    If calls differ by a tenth, the bound is that of even calls. On average the task takes at most an eighth longer than
+    if no ended call waited for others.
     """
     waiting = [spent(seed, least, most, looks) for seed in SEEDS]
     assert max(one.rows for one in waiting) <= rows

@@ -1,4 +1,4 @@
-"""Early erasure frees space before the database is full: which ended tasks go, in which order, at which cost."""
+"""Early erasure frees space before the database is full: which ended tasks it erases, in which order, at which cost."""
 
 import asyncio
 import json
@@ -15,7 +15,7 @@ from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
 DAY_MS = 86_400_000
-BYTES = 2_000 + 4 * 500  # the bytes that the database counts for one of the tasks below
+BYTES = 2_000 + 4 * 500  # the bytes that a count adds for one of the tasks below, without its input
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def hold(bench: WorkerBench, size: int) -> None:
-    """Make every reply report this size of the database."""
+    """Make every reply of the database report this size."""
     bench.database.cap.reported = size
 
 
 def fill(
     bench: WorkerBench, tenant: str, tasks: int, *, days: float = 2, status: str = "completed", first: int = 0
 ) -> None:
-    """Write tasks one after the other that ended this many days ago, or that have not ended.
+    """Write tasks that ended this many days ago, or have not ended, with ascending ids.
 
     `first` is the number of the first task.
     """
@@ -65,7 +65,7 @@ def clear(bench: WorkerBench) -> int:
     made = EarlyErasure(worker, SweepAllowance(worker.settings, worker.meter, None))
 
     async def look_and_clear() -> int:
-        await worker.store.ready()  # the sweep's own read reports the size, as each reply does
+        await worker.store.ready()  # the sweep's own read reports the size, like every reply of the database
         return await made.run()
 
     return int(bench.do(look_and_clear()))
@@ -79,7 +79,7 @@ def left(bench: WorkerBench, tenant: str) -> list[str]:
 def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
     """The small tenant keeps everything.
 
-    Early erasure removes a page of the large tenant's oldest tasks, with all their parts.
+    Early erasure erases a page of the oldest tasks of the tenant that stores most, with all their parts.
     """
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 100)
@@ -91,7 +91,10 @@ def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
 
 
 def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerBench):
-    """Long texts of tasks cancelled at once have no counted tokens, but other tenants do not pay for them."""
+    """Long texts of tasks that were cancelled at once count for their tenant, although they have no counted tokens.
+
+    If such texts did not count, other tenants' tasks would be erased instead.
+    """
     fill(bench, "sly", 50, status="cancelled")
     bench.database.rows("UPDATE tasks SET total = 20, calls_minimum = 20, chunk_chars = 10000")
     fill(bench, "honest", 200)
@@ -114,7 +117,10 @@ def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerB
     ],
 )
 def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: bool, facts: str, its_input: int):
-    """A task counts with its input while it is kept: by its calls' tokens, or by its chunks' greatest size, if more."""
+    """A task counts with its outputs, and with its input while the input is kept.
+
+    The input counts by its calls' tokens or by its chunks' sizes, whichever is more.
+    """
     fill(bench, "tenant", 1, status=status)
     bench.database.rows(f"UPDATE tasks SET {facts}")  # noqa: S608 - constants
     bench.do(bench.worker().store.count_storage(keep_input=keep_input))
@@ -122,9 +128,9 @@ def test_what_a_task_counts_for(bench: WorkerBench, status: str, keep_input: boo
 
 
 def test_only_those_that_store_most_are_counted(bench: WorkerBench):
-    """A count writes a row for each of the fifty tenants that store most.
+    """A count of storage writes a row for each of the fifty tenants that store most.
 
-    Other tenants lose nothing before the next count.
+    Early erasure erases no task of other tenants before the next count.
     """
     for number in range(60):
         fill(bench, f"tenant-{number:02}", 1 + number)
@@ -134,7 +140,7 @@ def test_only_those_that_store_most_are_counted(bench: WorkerBench):
 
 
 def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
-    """The count of a tenant falls by what was erased, so no tenant is emptied before the others are as small."""
+    """A tenant's count falls with each erased task, so tenants that store as much lose as many tasks."""
     fill(bench, "first", 300)
     fill(bench, "second", 300)
     assert clear(bench) == 400  # a sweep on the paid plan erases ten pages
@@ -147,7 +153,7 @@ def test_tenants_that_store_alike_lose_alike(bench: WorkerBench):
     ("days", "status"), [(0.99, "completed"), (2, "pending")], ids=["ended within a day", "goes on"]
 )
 def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
-    """A task is kept for a day after its end, and while it is unfinished, however full the database is."""
+    """However full the database is, early erasure keeps unfinished tasks, and ended ones for a day."""
     fill(bench, "large", 50, days=days, status=status)
     fill(bench, "small", 10)
     assert clear(bench) == 0
@@ -156,7 +162,7 @@ def test_what_may_not_go_stays(bench: WorkerBench, days: float, status: str):
 
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
-    """Sixty ended tasks come after five hundred old unfinished ones, and still go within one sweep."""
+    """Early erasure finds sixty ended tasks within one sweep, although five hundred older ones are unfinished."""
     bench.settings = replace(bench.settings, plan=plan)
     fill(bench, "large", 500, status="pending")
     fill(bench, "large", 60, first=500)
@@ -166,7 +172,10 @@ def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
 
 
 def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
-    """However many tasks must stay, each sweep checks a thousand others, and those that may go are found in turn."""
+    """Each sweep's early erasure scans the next thousand tasks, where the scan before ended.
+
+    Tasks that may be erased are found in turn, however many others must stay.
+    """
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 2_500, status="pending")
     fill(bench, "large", 60, first=2_500)
@@ -177,7 +186,7 @@ def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
 
 
 def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
-    """If a task has ended after the scan passed it, the next round finds it."""
+    """If a task ends after early erasure's scan has passed it, the next round of the scan finds it."""
     bench.settings = replace(bench.settings, plan="free")
     fill(bench, "large", 1_200, status="pending")
     assert clear(bench) == 0
@@ -188,7 +197,7 @@ def test_a_walk_begins_anew_at_its_end(bench: WorkerBench):
 
 
 def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
-    """A scan continues after the last moment, or after the last task if all its tasks have the same moment."""
+    """A scan continues after its last task's moment, or after this task if all scanned tasks have the same moment."""
     fill(bench, "large", 60, first=1_500)
     bench.database.rows("UPDATE tasks SET id = 'large:01a0c450-8370-7' || substr(id, 7)")
     fill(bench, "large", 1_500, status="pending")
@@ -198,7 +207,7 @@ def test_tasks_of_one_millisecond_pin_no_walk(bench: WorkerBench):
 
 
 def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
-    """The erasure checks the task again in its own transaction."""
+    """If a task is put back after early erasure has found it, the erasing transaction checks it again and keeps it."""
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     bench.database.rows("UPDATE tasks SET status = 'pending', finished_at = NULL WHERE id = 'large:000000'")
@@ -207,13 +216,16 @@ def test_a_task_that_was_put_back_after_the_look_stays(bench: WorkerBench):
 
 
 def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
-    """All statements of the erasure use the moment of the read, so none of them erases only parts of a task."""
+    """If a task is put back and ends anew after early erasure has found it, it stays with all its parts.
+
+    All statements of the erasure use the moment of the search.
+    """
     fill(bench, "large", 2)
     found = bench.do(_counted(bench))
     day_ago = START_MS - DAY_MS
     assert found.ended_by == day_ago
     bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
-    bench.do(asyncio.sleep(1))  # by the clock, the task now seems to have ended a day ago
+    bench.do(asyncio.sleep(1))  # by the clock, the task seems to have ended a day ago now
     assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
     assert left(bench, "large") == ["000000"]
     assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]
@@ -229,16 +241,16 @@ async def _counted(bench: WorkerBench) -> Old:
 
 
 def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):
-    """If the database has space, early erasure costs the sweep no call."""
+    """Below nine tenths of the database's limit, early erasure costs the sweep no D1 call."""
     fill(bench, "large", 50)
     hold(bench, 8_999_999)
     before = bench.database.batches
     assert clear(bench) == 0
-    assert bench.database.batches == before + 1  # the read that reported the size
+    assert bench.database.batches == before + 1  # this call is the read that reported the size
 
 
 def test_the_count_is_made_four_times_a_day(bench: WorkerBench):
-    """The count reads a row for each task, so it is used for six hours."""
+    """A count of storage reads a row for each task, so early erasure uses each count for six hours."""
     fill(bench, "large", 1, days=0)
     calls = []
     for hours in (0, 1, 5, 7):
@@ -250,7 +262,7 @@ def test_the_count_is_made_four_times_a_day(bench: WorkerBench):
 
 
 def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
-    """The failure is logged, and the next run continues."""
+    """If early erasure fails, the failure is logged, and the next sweep tries again."""
     fill(bench, "large", 50)
     bench.database.fail(NETWORK_LOST, "before", 3, passing=1)
     assert clear(bench) == 0
@@ -259,7 +271,10 @@ def test_a_failure_costs_the_sweep_nothing(bench: WorkerBench):
 
 
 def test_a_full_database_lets_itself_be_cleared(bench: WorkerBench):
-    """Early erasure needs no free space, not even for the first count, which uses the space that it has freed."""
+    """Early erasure works on a full database.
+
+    Even the first count of early erasure needs only space that the erasure before it has freed.
+    """
     fill(bench, "large", 400)
     bench.database.cap.hold(bench.database.cap.pages)
     assert clear(bench) == 400

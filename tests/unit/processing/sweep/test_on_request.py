@@ -1,4 +1,4 @@
-"""Sweeps that requests begin: which tasks each runs itself, which ones it leaves, and when it runs none."""
+"""Sweeps that requests start: which tasks such a sweep runs itself, which ones it leaves, and when none is started."""
 
 import asyncio
 from collections.abc import Awaitable, Iterator
@@ -22,7 +22,7 @@ LONG_SECONDS = 40 * LEASE_SECONDS
 
 
 class Takes:
-    """A route that accepts or refuses each task, and never delivers one."""
+    """A route that accepts each task, or refuses it, and never delivers one."""
 
     route = Route.QUEUE
 
@@ -51,7 +51,7 @@ def insert(bench: WorkerBench, *names: str) -> None:
 
 
 def in_vain(bench: WorkerBench, *names: str) -> None:
-    """Write tasks, send them off as often as needed without success, and make them due again."""
+    """Write tasks that count as sent off in vain often enough, and that are due again."""
     insert(bench, *names)
     for _ in range(limits.SENDS_IN_VAIN):
         bench.do(asyncio.sleep(LONG_SECONDS))
@@ -66,9 +66,10 @@ def status(bench: WorkerBench, name: str) -> Status:
 
 
 def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: WorkerBench):
-    """The sweep first sends off the tasks that it does not run itself.
+    """A requested sweep first sends off the tasks that it does not run itself.
 
-    Then the sweep runs these tasks one after the other, with each call made once.
+    After its sends a requested sweep runs the tasks that were sent off in vain, one after the other, and makes each
+    call once.
     """
     in_vain(bench, "a", "b")
     insert(bench, "c")
@@ -82,7 +83,7 @@ def test_a_sweep_that_was_asked_for_works_on_what_was_sent_off_in_vain(bench: Wo
 
 
 def test_crons_sweep_goes_on_sending(bench: WorkerBench):
-    """Cron's sweep cannot tell a dead queue from a backlog, and no client waits for it."""
+    """A sweep by cron only sends tasks off, since it cannot tell a dead queue from a backlog and no client waits."""
     in_vain(bench, "a")
     route = Takes()
     assert bench.do(Sweep(bench.worker(), [route]).run()) == SweepCounts(dispatched=1)
@@ -90,7 +91,10 @@ def test_crons_sweep_goes_on_sending(bench: WorkerBench):
 
 
 def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
-    """Calls of a sweep may start only for a number of seconds. The next sweep continues where this one had to stop."""
+    """A requested sweep may start calls for a limited number of seconds.
+
+    The next sweep continues with the tasks that the requested sweep did not reach.
+    """
     in_vain(bench, "a", "b")
     bench.model.seconds = lambda number: 30.0
     sweeps = [Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True) for _ in range(2)]
@@ -101,7 +105,7 @@ def test_what_a_sweep_does_not_get_to_stays_due(bench: WorkerBench):
 
 
 def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
-    """A failed run is logged, and the next task gets its turn."""
+    """If the run of one task in a requested sweep fails, this is logged, and the next task is run."""
     in_vain(bench, "a", "b")
     bench.database.fail("D1_ERROR: string or blob too big: SQLITE_TOOBIG", passing=1)
     assert bench.do(Sweep(bench.worker(), [Takes()], seconds=25.0, stands_in=True).run()) == SweepCounts(worked=2)
@@ -110,7 +114,7 @@ def test_one_tasks_trouble_is_not_the_others(bench: WorkerBench):
 
 
 def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
-    """If the routes refuse as well, the sweep makes no call, and the tasks are due again at once."""
+    """A requested sweep without time for calls makes none; if routes refuse, the tasks are due again at once."""
     insert(bench, "a", "b", "c")
     bench.do(asyncio.sleep(LEASE_SECONDS))
     assert bench.do(Sweep(bench.worker(), [Takes(refuses=True)], seconds=0.0).run()) == SweepCounts()
@@ -123,9 +127,9 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 
 @pytest.mark.parametrize("seconds", [0.0, 25.0])
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
-    """A request's sweep ends 30 s after the answer.
+    """A sweep that a request has started ends 30 s after the answer.
 
-    When its time is over the sweep must not hold a task that it has not sent.
+    When its time is over, the tasks that it has not sent are due again.
     """
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))
@@ -182,7 +186,7 @@ def seen(bench: WorkerBench) -> list[str]:
 
 
 def test_a_request_that_has_spent_its_allowance_takes_no_turn(bench: WorkerBench):
-    """A request without allowance left begins no sweep, so that another request can begin it."""
+    """A request without allowance left starts no sweep, so that another request can take the turn."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - limits.RUN_LEAST + 1)
     Requests(bench, worker).look()
@@ -192,7 +196,7 @@ def test_a_request_that_has_spent_its_allowance_takes_no_turn(bench: WorkerBench
 
 
 def test_where_no_sweep_could_do_anything_nobody_looks(bench: WorkerBench):
-    """Without routes, and without time for a call after the answer, the database is not asked."""
+    """If a sweep could neither send nor run a task, requests do not ask the database whether one is needed."""
     batches = bench.database.batches
     requests = Requests(bench, bench.worker(), after_answer=None)
     requests.look()
@@ -200,7 +204,7 @@ def test_where_no_sweep_could_do_anything_nobody_looks(bench: WorkerBench):
 
 
 def test_an_asked_sweep_goes_on_when_its_client_leaves(bench: WorkerBench):
-    """If the request is cancelled, the sweep ends its task in `waitUntil`."""
+    """If a client leaves during its requested sweep, the sweep goes on in `waitUntil` until its task has ended."""
     in_vain(bench, "a")
     requests = Requests(bench, bench.worker())
 

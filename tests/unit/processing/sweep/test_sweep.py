@@ -1,4 +1,4 @@
-"""The sweep: which tasks it sends off, when, and what it erases."""
+"""The sweep: which tasks it sends off and when, and which ones it erases."""
 
 import json
 from collections import Counter
@@ -31,7 +31,7 @@ def bench():
     made.database.close()
 
 
-SENT_MOST = 40  # the tasks that a run on the free plan sends: a send each, and five D1 calls, within 45 subrequests
+SENT_MOST = 40  # how many tasks a sweep on the free plan sends: a send each and five D1 calls, within 45 subrequests
 
 
 class Recorder:
@@ -47,7 +47,7 @@ class Recorder:
 
 
 def run_sweep(bench: StoreBench, *senders: Recorder) -> str:
-    """Run the whole sweep once, and return the last line of its first read."""
+    """Run the whole sweep once, and return the last line of the first read's result."""
     lines: list[str] = []
     meter = Meter()
     worker = Worker(
@@ -69,7 +69,7 @@ def swept(bench: StoreBench, most: int = 100) -> tuple[list[TaskKey], int]:
 
 
 def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: StoreBench):
-    """An unclaimed task is dispatched after a lease's time, then after twice as long, and so on up to a limit."""
+    """If no worker takes a task, the sweep sends it off after a lease's time, then twice as late, up to a limit."""
     bench.insert()
     gaps: list[int] = []
     last = bench.time_ms
@@ -83,7 +83,10 @@ def test_a_task_that_nobody_took_is_dispatched_again_later_and_later(bench: Stor
 
 
 def test_a_dead_workers_task_is_dispatched_when_its_lease_is_over(bench: StoreBench):
-    """A live lease is left alone and checked again when it ends. Then the task is dispatched."""
+    """The sweep does not send off a task with a live lease, and checks it again when the lease ends.
+
+    After the lease's end the sweep sends the task off.
+    """
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
     bench.claim()
@@ -96,7 +99,7 @@ def test_a_dead_workers_task_is_dispatched_when_its_lease_is_over(bench: StoreBe
 
 
 def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
-    """Even after long spacing between dispatches, a claim whose worker dies is noticed within its lease."""
+    """A claim brings the sweep's next check of a task forward, so a worker's death is noticed when its lease ends."""
     bench.insert()
     for _ in range(40):
         bench.pass_ms(LEASE_MS)
@@ -108,7 +111,7 @@ def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
 
 
 def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
-    """When the last of so many workers has died, and the task has rested, the sweep fails it, but not before."""
+    """A task whose workers all die fails when the last allowed one has died and the rest after it is over."""
     bench.insert()
 
     def sweep() -> list[TaskKey]:
@@ -132,7 +135,7 @@ def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
 
 
 def test_a_delayed_task_is_not_dispatched_before_its_time(bench: StoreBench):
-    """A task that waits for a rate limit has its own continuation, so the sweep checks it only a lease later."""
+    """The sweep checks a task that waits for a rate limit a lease after its time, in case its own message is lost."""
     bench.insert()
     bench.step(bench.claim(), Release(3 * LEASE_MS, 4 * LEASE_MS))
     bench.pass_ms(3 * LEASE_MS)
@@ -142,7 +145,7 @@ def test_a_delayed_task_is_not_dispatched_before_its_time(bench: StoreBench):
 
 
 def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
-    """If two sweeps saw the same tasks, only one of them dispatches the tasks."""
+    """If two sweeps have found the same tasks, only one of them sends the tasks off."""
     bench.insert()
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
@@ -152,7 +155,10 @@ def test_two_sweeps_at_once_dispatch_once(bench: StoreBench):
 
 
 def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBench):
-    """A page has at most so many tasks, oldest first. The rest is still due."""
+    """A page of the sweep has a limited number of tasks, those that are due for longest first.
+
+    The other tasks stay due.
+    """
     for number in range(5):
         bench.insert(f"task-{number}")
         bench.pass_ms(1)
@@ -163,7 +169,10 @@ def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBenc
 
 @pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
 def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status: Status):
-    """After the retention nothing of the task is left. Before its end everything is."""
+    """After its retention an ended task is erased without a trace.
+
+    Before the retention's end everything of the task exists.
+    """
     bench.in_status(status)
     bench.pass_ms(RETENTION_MS - 1)
     assert swept(bench) == ([], 0)
@@ -175,7 +184,7 @@ def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status
 
 @pytest.mark.parametrize("due_at_once", [False, True])
 def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due_at_once: bool):
-    """A retry between the sweep's read and its erasure saves the task, with its text, even if it is due at once."""
+    """If a task is put back after the sweep has found it for erasure, it is kept, even if it is due at once."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
@@ -188,7 +197,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due
 
 
 def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
-    """If a task is put back and ends again between the sweep's read and its erasure, it is kept for the new time."""
+    """If a task is put back and ends again after the sweep has found it for erasure, its new retention holds."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
@@ -203,7 +212,7 @@ def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench
 
 
 def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: StoreBench):
-    """A page has places for each kind, however many of the other kind there are and however long they have waited."""
+    """A page of the sweep has places for tasks to send and for tasks to erase, however many of one kind wait."""
     for number in range(20):
         bench.in_status(Status.COMPLETED, f"old{number:02}")
     bench.pass_ms(RETENTION_MS)
@@ -215,7 +224,10 @@ def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: Sto
 
 
 def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """Tasks are erased together up to a number of chunks, and a larger one alone. In the end all are."""
+    """The sweep erases tasks together up to a number of chunks, and a task with more chunks alone.
+
+    After enough sweeps all these tasks are erased.
+    """
     for name in ("a", "b", "c"):
         bench.in_status(Status.COMPLETED, name)
     total = int(str(bench.row("a")["total"]))
@@ -229,7 +241,7 @@ def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, 
 
 
 def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
-    """If D1 cannot erase a task, the sweep still sends off all other tasks, in this run and in later ones."""
+    """If D1 cannot erase a task, this sweep and later ones still send off all other tasks."""
     bench.in_status(Status.COMPLETED, "old")
     bench.pass_ms(RETENTION_MS)
     bench.insert("new")
@@ -244,7 +256,7 @@ def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
 
 
 def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
-    """Give a tenant due tasks. Write only the tasks' rows, since the sweep reads nothing else."""
+    """Give a tenant due tasks. Write rows of `tasks` only, since the sweep's search reads no other table."""
     bench.insert(f"{tenant}:template")
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     copied = ", ".join("printf('%s:%05d', ?2, value)" if name == "id" else f"tasks.{name}" for name in columns)
@@ -261,7 +273,7 @@ def tenants_of(ids: list[TaskKey]) -> list[str]:
 
 
 def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
-    """With 10,000 overdue tasks of one tenant, another tenant's last one is in the next page, and the page is full."""
+    """If one tenant has 10,000 due tasks, another tenant's newest due task is in the sweep's next page all the same."""
     backlog(bench, "many", 10_000)
     bench.pass_ms(LEASE_MS)
     backlog(bench, "one", 1)
@@ -272,9 +284,9 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 
 
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
-    """The page is divided evenly, and what one tenant does not need goes to the others.
+    """A page of the sweep is divided evenly among tenants, and what one does not need goes to the others.
 
-    Each one's oldest come first.
+    Each tenant's oldest tasks come first.
     """
     for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
         backlog(bench, tenant, tasks)
@@ -287,9 +299,9 @@ def test_tenants_take_turns_within_a_page(bench: StoreBench):
 
 @pytest.mark.parametrize(("tenants", "page"), [(12, 5), (10, 5), (7, 3), (5, 5)])
 def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBench, tenants: int, page: int):
-    """However large and old the others' backlogs are, a tenant waits at most for one round of the tenants.
+    """If more tenants have due tasks than a page has places, each tenant waits for at most one round of the others.
 
-    A run in this test is a minute, as with the cron trigger.
+    In this test a sweep runs each minute, as with the cron trigger.
     """
     for number in range(tenants):
         backlog(bench, f"t{number:02}", 30 if number % 3 else 1)
@@ -308,9 +320,9 @@ def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBen
 @pytest.mark.parametrize("turns", [1, limits.SWEEP_TURNS])
 @pytest.mark.parametrize("tenants", [2, 3, 8, 10])
 def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int, turns: int):
-    """On the direct route, or if the others refuse, a run may end after one task.
+    """If a sweep reaches only one task, because only the direct route takes it, tenants take turns too.
 
-    Each tenant has its turn to be first.
+    Each tenant is the first in some sweep.
     """
     for number in range(tenants):
         backlog(bench, f"t{number}", 30)
@@ -334,7 +346,7 @@ def is_due(bench: StoreBench, tenant: str) -> bool:
 
 
 def test_overdue_tasks_fail(bench: StoreBench):
-    """The sweep fails a task at its deadline, pending or at work, even under a live lease."""
+    """The sweep fails a task whose deadline has passed, pending or at work, even under a live lease."""
     bench.insert("pending", deadline_ms=LEASE_MS // 2)
     bench.insert("working", deadline_ms=LEASE_MS // 2)
     bench.insert("later", deadline_ms=LEASE_MS // 2 + 1)
@@ -356,7 +368,7 @@ def test_overdue_tasks_fail(bench: StoreBench):
 
 
 def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):
-    """In one run the sweep fails overdue tasks without dispatching them, and dispatches idle ones."""
+    """One sweep fails the tasks past their deadline without sending them, and sends off the idle ones."""
     bench.insert("a:late", deadline_ms=LEASE_MS)
     bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
@@ -367,9 +379,9 @@ def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: Sto
 
 
 def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
-    """The rest of a tenant's page goes to objects, and the other tenant's tasks go to the queue as usual.
+    """A tenant's tasks beyond its share of a sweep's page go to objects; another tenant's still go to the queue.
 
-    Without objects all do.
+    Without objects all tasks go to the queue.
     """
     backlog(bench, "many", 100)
     backlog(bench, "few", 5)
@@ -385,7 +397,7 @@ def test_a_tenant_adds_only_so_many_to_the_queue_in_a_run(bench: StoreBench):
 
 
 def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBench):
-    """However long the sweep has postponed a task's check, it checks the task at its deadline."""
+    """However far the sweep has put off its check of a task, it checks the task at the task's deadline."""
     bench.insert(deadline_ms=5 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
     swept(bench)
@@ -395,7 +407,7 @@ def test_a_repeated_dispatch_does_not_sleep_through_the_deadline(bench: StoreBen
 
 
 def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench):
-    """A live task is checked again when its lease ends, or at its deadline if that comes before."""
+    """The sweep checks a task with a live lease again at the lease's end, or at the deadline if that is earlier."""
     bench.insert("soon", deadline_ms=LEASE_MS + 10)
     bench.insert("late", deadline_ms=3 * LEASE_MS)
     bench.pass_ms(LEASE_MS // 2)
@@ -413,7 +425,10 @@ def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench)
 
 @pytest.mark.parametrize("ends", ["completes", "is given up"])
 def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends: str):
-    """If the worker finished or its lease ran out between the sweep's read and write, the time to check stays."""
+    """The sweep does not put off its check of a task whose lease is over by the time of the sweep's write.
+
+    The sweep's check of a task is not put off either if the task's worker has finished by then.
+    """
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)
     claim = bench.claim()
@@ -430,7 +445,7 @@ def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends
 
 
 def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBench):
-    """After a worker claimed a task and gave it back, the task is not sent off before its wait is over."""
+    """If a worker takes a task and gives it back after the sweep has found it, the task is not sent off too early."""
     bench.insert()
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
@@ -442,7 +457,10 @@ def test_a_task_that_is_given_back_after_the_look_keeps_its_time(bench: StoreBen
 
 
 def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: StoreBench):
-    """No worker can claim the task any more. The task stays due, and the next run fails it."""
+    """If a task's deadline passes after the sweep has found it, it is not sent off, since no worker can claim it.
+
+    A task whose deadline passes after the sweep's search stays due, and the next sweep fails it.
+    """
     bench.insert(deadline_ms=LEASE_MS + 1)
     bench.pass_ms(LEASE_MS)
     due = bench.run(bench.store.due(10))
@@ -453,9 +471,9 @@ def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: Stor
 
 
 def test_a_page_is_split():
-    """The first part has all tasks that are not idle, and a number of idle ones.
+    """A page of the sweep is split: its first part has all tasks that are not idle, and a number of idle ones.
 
-    Each part has the stalls of its own tasks.
+    Each part of the page has the numbers of stalls of its own tasks.
     """
     due = Due(7)
     due.add(TaskKey("live"), Status.PROCESSING, live=True, overdue=False, stalls=2)

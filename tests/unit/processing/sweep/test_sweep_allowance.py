@@ -1,4 +1,4 @@
-"""A run of the sweep with little left of its invocation's allowance."""
+"""A sweep that has little left of its invocation's allowance."""
 
 import asyncio
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from tests.support.worker_bench import WorkerBench
 
 
 class Road:
-    """A route that takes tasks; each send takes the given seconds."""
+    """A route that takes each task; a send takes the given seconds."""
 
     route = Route.QUEUE
 
@@ -40,7 +40,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def invocation(bench: WorkerBench, *, calls_left: int, statements_left: int) -> Worker:
-    """Begin an invocation that has spent all but a given rest."""
+    """Begin an invocation that has only this many calls and statements left."""
     worker = bench.worker()
     worker.meter.spend(bench.settings.subrequests - calls_left)
     worker.meter.statements = bench.settings.statements - statements_left
@@ -56,7 +56,10 @@ def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
 
 
 def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """In this test the calls for hundreds of sends are left. The remaining tasks are still due in the next run."""
+    """A sweep reads no further page for which it has too few statements left, even if it could make hundreds of sends.
+
+    The tasks that it did not reach are still due in the next sweep.
+    """
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 5)
     keys, road = submit(bench, 100), Road()
     worker = invocation(bench, calls_left=800, statements_left=limits.RUN_LEAST)
@@ -73,7 +76,7 @@ def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBenc
 def test_a_run_adds_up_what_has_ended_with_what_is_left(
     bench: WorkerBench, calls_left: int, statements_left: int, folds: bool
 ):
-    """A fold makes a read and a write, with no more statements than were left."""
+    """A sweep adds up ended tasks only if it has enough calls and statements left for the read and the write."""
     bench.insert(1)
     bench.run()
     bench.do(asyncio.sleep(1))
@@ -85,7 +88,10 @@ def test_a_run_adds_up_what_has_ended_with_what_is_left(
 
 
 def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
-    """If a task only waits for a place, the check whether the sweep may run it also needs allowance."""
+    """A sweep runs a task only if its allowance suffices for the run.
+
+    If tasks may wait for object slots, the check whether this one may be run needs allowance, too.
+    """
     bench.settings = replace(bench.settings, objects_at_work_most=1)
     had_room, run = list[bool](), Worker.run
 
@@ -106,9 +112,9 @@ def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench,
 
 @pytest.mark.parametrize(("seconds", "sends"), [(0.9, 2), (1.0, 2), (1.1, 3)])
 def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seconds: float, sends: int):
-    """No send starts at the end of the time for sends or later.
+    """A sweep starts no send once its time for sends is over.
 
-    The remaining tasks are due, and the run did not take them on.
+    The tasks that were not sent are still due, as before the sweep.
     """
     keys, road = submit(bench, 5), Road(seconds=0.5)
     bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())

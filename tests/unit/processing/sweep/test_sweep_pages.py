@@ -1,4 +1,4 @@
-"""How far a run of the sweep gets, page after page, whatever tasks it finds, and how much it erases."""
+"""How far a sweep gets, page after page, whatever tasks it finds, and how many tasks it erases."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ class Road:
 
 
 class Cron:
-    """A deployment on a plan. A test fires its cron trigger."""
+    """A deployment on this plan, whose cron trigger a test fires."""
 
     def __init__(self, plan: str) -> None:
         self.bench = WorkerBench()
@@ -46,7 +46,7 @@ class Cron:
         self.road = Road()
 
     def fill(self, tenant: str, tasks: int, state: str = "") -> None:
-        """Write due tasks, each of one chunk with its parts, and give them a state."""
+        """Write due tasks of one chunk each, and set columns of theirs."""
         insert = self.bench.database.rows
         numbers = json.dumps(list(range(tasks)))
         insert(
@@ -66,7 +66,7 @@ class Cron:
         )
 
     def lengthen(self, tenant: str, chunks: int) -> None:
-        """Give ended tasks this many chunks, their outputs in a segment of a kilobyte, and every fifth a webhook."""
+        """Give ended tasks this many chunks and a segment of a kilobyte, and every fifth a webhook delivery."""
         insert = self.bench.database.rows
         insert("UPDATE tasks SET total = ?2, completed = ?2, calls_minimum = ?2 WHERE tenant = ?1", tenant, chunks)
         places = ",".join(map(str, range(chunks)))
@@ -84,7 +84,7 @@ class Cron:
         )
 
     def left(self, tenant: str) -> dict[str, int]:
-        """Count the rows of the tenant's tasks, by table."""
+        """Count the rows of the tenant's tasks in each table."""
         tables = {"tasks": "id", "texts": "task_id", "segments": "task_id", "webhook_deliveries": "task_id"}
         return {
             table: self.bench.database.rows(f"SELECT count(*) AS n FROM {table} WHERE {key} LIKE '{tenant}:%'")[0]["n"]  # noqa: S608
@@ -92,7 +92,7 @@ class Cron:
         }
 
     def fire(self) -> None:
-        """Run the sweep once, a minute later, within the platform's limits."""
+        """Run the sweep once, a minute later, and check that it keeps to the platform's limits."""
         self.bench.do(asyncio.sleep(60))
         worker = self.bench.worker()
         self.bench.do(Sweep(worker, [self.road]).run())
@@ -100,7 +100,7 @@ class Cron:
         assert worker.meter.statements <= worker.settings.statements
 
     def count(self, condition: str) -> int:
-        """Count the tasks of a kind."""
+        """Count the tasks for which this SQL condition holds."""
         (row,) = self.bench.database.rows(f"SELECT count(*) AS found FROM tasks WHERE {condition}")  # noqa: S608
         return int(row["found"])
 
@@ -121,9 +121,9 @@ def cron():
 @pytest.mark.slow
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cron], plan: str):
-    """A lost task is sent off within two runs, and the live ones are left alone.
+    """Within two sweeps a lost task is sent off, and tasks with a live lease are left alone.
 
-    600 live tasks of its tenant are checked before it, and 100,000 ended ones are due for erasure.
+    In this test 600 live tasks of its tenant come before it, and 100,000 ended tasks are due for erasure.
     """
     made = cron(plan)
     made.fill("t", 600, LIVE)
@@ -141,7 +141,7 @@ def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cr
 
 
 def test_a_run_goes_on_page_after_page(cron: Callable[[str], Cron]):
-    """On the paid plan a run sends off as many tasks as its allowance has sends for, not just a page."""
+    """On the paid plan a sweep sends off as many tasks as its allowance has sends, over several pages."""
     made = cron("paid")
     made.fill("t", 2_000)
     made.fire()
@@ -152,7 +152,7 @@ def test_a_run_goes_on_page_after_page(cron: Callable[[str], Cron]):
 
 
 def test_erasure_keeps_up(cron: Callable[[str], Cron]):
-    """On the paid plan, with a run a minute, more than 200,000 tasks a day are erased, while as many are sent."""
+    """On the paid plan sweeps erase more than 200,000 tasks a day, while they send off as many."""
     made = cron("paid")
     made.fill("t", 3_000)
     made.fill("u", 3_000, ENDED)
@@ -168,10 +168,11 @@ def test_erasure_keeps_up(cron: Callable[[str], Cron]):
 
 @pytest.mark.parametrize(("chunks", "of_a_page"), [(20, 200), (100, 50), (5_000, 1)])
 def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron], chunks: int, of_a_page: int):
-    """Tasks with segments and deliveries are erased fast enough, with everything that belongs to them.
+    """Tasks with segments and webhook deliveries are erased with all their rows, and fast enough.
 
-    A run erases as many tasks of 20 chunks as of one chunk. Of tasks of 100 chunks it erases as many as have 5,000
-    chunks together, which is over 200,000 a day too. Tasks of 5,000 chunks are erased one at a time.
+    A sweep erases as many tasks of 20 chunks as tasks of one chunk. A transaction erases 50 tasks of 100 chunks, which
+    have 5,000 chunks together, and sweeps still erase over 200,000 such tasks a day. Tasks of 5,000 chunks are erased
+    one in a transaction.
     """
     made = cron("paid")
     made.fill("u", 1_100, ENDED)
@@ -180,14 +181,14 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
     made.fire()
     erased = of_a_page * limits.ERASE_PAGES_MOST["paid"]
     assert of_a_page == min(limits.ERASE_TASKS_MOST["paid"], limits.ERASE_OUTPUTS_MOST // chunks)
-    left = 1_100 - erased  # every fifth task that is left has webhooks
+    left = 1_100 - erased  # every fifth of these tasks has a webhook delivery
     assert made.left("u") == {"tasks": left, "texts": left, "segments": left, "webhook_deliveries": left // 5}
     if chunks <= 100:
         assert erased * RUNS_A_DAY >= ERASED_A_DAY
 
 
 def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
-    """The task that ended first is erased first, whatever tenant it belongs to."""
+    """After their retention the tasks that ended first are erased first, whatever their tenants are."""
     made = cron("free")
     for tenant in ("b", "a"):
         made.fill(tenant, 100, ENDED)
@@ -198,7 +199,7 @@ def test_what_ended_first_is_erased_first(cron: Callable[[str], Cron]):
 
 
 def _steps(made: Cron, statement: BoundStatement) -> int:
-    """Count SQLite's instructions, as a measure of the rows that are read."""
+    """Count the instructions that SQLite executes for a statement, as a measure of the rows that it reads."""
     connection: Any = made.bench.database._connection
     steps = 0
 
@@ -213,7 +214,7 @@ def _steps(made: Cron, statement: BoundStatement) -> int:
 
 
 def test_idle_tenants_cost_nothing(cron: Callable[[str], Cron]):
-    """A read costs the same beside a thousand tenants that have only ended tasks, whose retention is not over."""
+    """The sweep's reads cost no more if a thousand tenants have only ended tasks that are still kept."""
     found = []
     for idle in (1, 1_000):
         made = cron("free")

@@ -1,4 +1,4 @@
-"""A run of the sweep on a full database: if its other writes find no space, it still erases, which frees some."""
+"""A sweep on a full database: if its other writes find no space, it still erases tasks, which frees some."""
 
 import asyncio
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ NEARLY_FULL, FULL_SIZE = 9_500_000, 10_000_000
 
 
 class Road:
-    """A route that takes tasks, and records which ended ones still existed then."""
+    """A route that takes tasks, and notes at each send which ended tasks still exist."""
 
     route = Route.QUEUE
 
@@ -36,7 +36,10 @@ class Road:
 
 @pytest.fixture
 def bench() -> Iterator[WorkerBench]:
-    """Make a deployment on the free plan with one task past its retention, and one that ended two days ago."""
+    """Make a deployment on the free plan with two ended tasks.
+
+    One of the two tasks is past its retention, and the other ended two days ago.
+    """
     made = WorkerBench()
     made.settings = replace(made.settings, plan="free", storage_mb_most=10)
     for name, wake_at in (("expired", START_MS), ("old", START_MS + 10 * DAY_MS)):
@@ -66,7 +69,7 @@ def submit(bench: WorkerBench, tasks: int, chunks: int = 1) -> None:
 
 
 def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
-    """Run the sweep once, a minute later."""
+    """Run the sweep once, a minute later, and check that it keeps to its limits."""
     bench.do(asyncio.sleep(60))
     worker = bench.worker()
     swept: SweepCounts = bench.do(Sweep(worker, roads, **terms).run())
@@ -77,7 +80,10 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
 
 @pytest.mark.parametrize("passing", [0, 1, 2], ids=["places", "look", "dispatch"])
 def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
-    """Whichever write of the run is refused, it still makes both erasures, and the unfinished tasks are still due."""
+    """Whichever write of a sweep finds no space, the sweep still erases tasks past their retention, and early ones.
+
+    The unfinished tasks stay due for the next sweep.
+    """
     bench.settings = replace(bench.settings, objects_at_work_most=5)
     submit(bench, 3)
     bench.database.cap.reported = NEARLY_FULL
@@ -89,9 +95,10 @@ def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
 
 
 def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: WorkerBench):
-    """On a full database tasks past their retention go first, since the rest may need the space.
+    """On a full database a sweep erases tasks past their retention before it sends any task off.
 
-    Otherwise they go last.
+    A sweep's other writes may need the space that this erasure frees. If the database has enough space, the sweep
+    erases these tasks last.
     """
     submit(bench, 1)
     bench.database.cap.reported = NEARLY_FULL - 1_000_000
@@ -108,22 +115,25 @@ def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: Worker
 
 
 def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
-    """The database is full, so the erasure went first, and the write after it is refused."""
+    """A sweep does not repeat an erasure if a later write finds no space.
+
+    In this test the database is full, so the erasure came first.
+    """
     submit(bench, 1)
     bench.database.cap.reported = FULL_SIZE
     bench.do(bench.worker().store.ready())
     bench.database.fail(FULL, passing=2)
     before = bench.database.batches
     assert fire(bench, Road(bench)).erased == 2
-    # The read, the erasure, and the refused write; early erasure's read, count, read and erasure; the sums' read and
-    # write.
+    # The D1 calls are the read, the erasure and the refused write; then early erasure's read, count, read and erasure;
+    # then the sums' read and write.
     assert bench.database.batches - before == 9
 
 
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
-    """The sweep reserves early erasure's part of the free plan's allowance.
+    """However many tasks are due, a sweep on the free plan keeps enough of its allowance for early erasure.
 
-    The tasks that were not erased are still due.
+    The due tasks that it did not reach are still due.
     """
     submit(bench, 100)
     bench.database.cap.reported = NEARLY_FULL
@@ -136,10 +146,10 @@ def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
 def test_a_task_that_runs_in_the_sweep_leaves_room_to_be_made(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, *, stands_in: bool
 ):
-    """A task that runs in the sweep uses the rest of the allowance, so early erasure comes before it.
+    """Early erasure comes before a task that runs in the sweep, since the run uses the rest of the allowance.
 
     After both erasures and a count, 17 of the free plan's 45 statements are left. A run of a task needs three more, so
-    the next sweep makes it. This one has three more.
+    it would come in the next sweep. In this test the sweep has 48 statements.
     """
     monkeypatch.setitem(limits.STATEMENTS, "free", 48)
     submit(bench, 1, chunks=40)

@@ -1,4 +1,4 @@
-"""The sweep when routes refuse: which task runs, what it costs, and what happens to the remaining tasks."""
+"""The sweep when routes refuse tasks: which task the sweep runs itself, at what cost, and what the others do."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -24,13 +24,13 @@ from tests.support.store_bench import START_MS, new_task
 from tests.support.stored_outputs import stored_outputs
 from tests.support.worker_bench import WorkerBench
 
-PLATFORM = 50  # the subrequests, and the statements, of an invocation on the free plan
+PLATFORM = 50  # the subrequests, and also the statements, that the platform allows an invocation on the free plan
 
 
 class Road:
-    """A route that takes tasks, or refuses all tasks from one send on.
+    """A route that takes tasks, and refuses all of them from one send on.
 
-    If `takes` is a number, the route takes this many.
+    `takes` is how many tasks the route takes before it refuses.
     """
 
     def __init__(self, route: Route, takes: float = float("inf")) -> None:
@@ -39,14 +39,17 @@ class Road:
         self._takes = takes
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Keep the task's key, or refuse it."""
+        """Keep the task's key, or refuse the task."""
         if len(self.sent) >= self._takes:
             raise RuntimeError("Exceeded allowed duration in Durable Objects free tier.")
         self.sent.append(task_key)
 
 
 class Cron:
-    """A deployment on the free plan with a number of due tasks. A test fires its cron trigger."""
+    """A deployment on the free plan with this many due tasks, whose cron trigger a test fires.
+
+    A test fires its cron trigger.
+    """
 
     def __init__(self, tasks: int, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
@@ -68,7 +71,7 @@ class Cron:
         self.bench.model.infer = counted  # type: ignore[method-assign]
 
     def fire(self, *roads: Road) -> None:
-        """Run the sweep once, a minute later, and check it against the platform's limits and the database's records."""
+        """Run the sweep once, a minute later, and check it against the platform's limits and the stored outputs."""
         self.bench.do(asyncio.sleep(60))
         worker = self.bench.worker()
         self.meter = worker.meter
@@ -79,7 +82,7 @@ class Cron:
         assert len(stored_outputs(self.bench.database)) == len(self.bench.model.calls)
 
     def due(self) -> set[str]:
-        """Return the tasks that the next run of the sweep finds and that no run has counted as dispatched."""
+        """Return the pending tasks that the next sweep finds due and that no sweep has counted as sent."""
         rows = self.bench.database.rows(
             "SELECT id FROM tasks WHERE status = 'pending' AND dispatches = 0 AND wake_at <= ?",
             START_MS + round(self.bench.loop.time() * 1000),
@@ -111,9 +114,9 @@ def refusing() -> tuple[Road, Road]:
 
 
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
-    """With 60 tasks, and a queue and objects that refuse, six calls run at a time within the invocation's allowance.
+    """If queue and objects refuse 60 tasks, the sweep runs one task at a time, six calls each, within its allowance.
 
-    All their outputs are kept. Tasks that the run does not reach are due as before.
+    All outputs of these runs are kept. The tasks that it does not reach are due as before.
     """
     made = cron(60, 10)
     made.fire(*refusing())
@@ -126,7 +129,7 @@ def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cro
 
 
 def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]):
-    """No part of the task is lost or made twice, and the task is not put off."""
+    """A task that is too long for one sweep goes on in the next; no call of it is lost or made twice."""
     made = cron(2, 50)
     for _ in range(5):
         made.fire(*refusing())
@@ -135,9 +138,9 @@ def test_a_task_too_long_for_a_run_goes_on_in_the_next(cron: Callable[..., Cron]
 
 @pytest.mark.parametrize("taken", [1, 2, 9])
 def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callable[..., Cron], taken: int):
-    """The queue takes some tasks of a page and then no more.
+    """In this test the queue takes some tasks of the sweep's page, and then refuses.
 
-    The tasks that the queue refuses are due at the next run, which runs them itself.
+    The refused tasks are still due in the next sweep, which runs them itself.
     """
     made = cron(40, 2)
     queue = Road(Route.QUEUE, taken)
@@ -151,7 +154,10 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 
 @pytest.mark.parametrize("taken", [0, 1, 5])
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
-    """A task that the queue refuses needs a second send, to its object. Without a send left such a task stays due."""
+    """A task that the queue refuses needs a second send, to its object.
+
+    If the sweep has no send left for this, the task stays due.
+    """
     made = cron(60, 2)
     queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
     made.fire(queue, objects)
@@ -163,7 +169,10 @@ def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callab
 
 
 def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Callable[..., Cron]):
-    """Rows written are a daily allowance, so a run does not take on, and give back, a task that it cannot send."""
+    """A sweep writes no row for a task that it cannot send.
+
+    A sweep neither takes on nor gives back a task that it cannot send, since rows written are limited by the day.
+    """
     made = cron(60, 2)
     made.fire(*refusing())
     made.fire(Road(Route.QUEUE, 0), Road(Route.DURABLE_OBJECT))
@@ -171,7 +180,10 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 
 
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
-    """A page of 40 costs its sends, one read, and two writes. The run's other two calls are those of the sums."""
+    """If routes work, a page of 40 tasks costs the sweep 40 sends, one read and two writes.
+
+    Two more calls add up the sums over ended tasks.
+    """
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
     made.fire(queue)
@@ -179,7 +191,10 @@ def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Calla
 
 
 def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron]):
-    """Calls of 590 s, where settings allow 600, end before the platform ends the run at 900 s."""
+    """Calls that run in a sweep end before the platform ends the cron trigger at 900 s.
+
+    In this test each call takes 590 s, and the settings allow 600 s.
+    """
     made = cron(3, 12, timeout_seconds=600.0, lease_seconds=700.0)
     made.bench.model.seconds = lambda number: 590.0
     for runs in range(1, 7):
@@ -204,7 +219,10 @@ def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron])
     ],
 )
 def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: tuple[float, ...]):
-    """Slice, call and margin fit within the platform's limit, whatever AI_TIMEOUT_SECONDS is. `demo` needs no time."""
+    """A slice, its longest call and a margin fit into the platform's time limit, whatever AI_TIMEOUT_SECONDS is.
+
+    A call of `demo` needs no time.
+    """
     assert seconds == (
         slice_seconds(settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS),
         slice_seconds(settings, limits.QUEUE_SLICE_SECONDS, limits.QUEUE_WALL_SECONDS),
@@ -215,9 +233,9 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 
 
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
-    """If a call may outlast the invocation, one statement makes the task due at once, without a claim or a call.
+    """If a call could outlast its invocation, the direct route makes the task due at once, without a claim or a call.
 
-    The statement has its effect once, however often it is sent.
+    The statement that does this has its effect once, however often it is sent.
     """
     bench = WorkerBench()
     bench.insert(2)
@@ -228,7 +246,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
         sender = DirectSender(worker, lambda: -95.0, runs.append)
         for _ in range(2):
             await sender.send(TaskKey("task"), 0)
-        await sender.send(TaskKey("task"), 10)  # a delayed task already belongs to the sweep
+        await sender.send(TaskKey("task"), 10)  # a delayed task is already left to the sweep
         for run in runs:
             await run()
 
@@ -241,7 +259,10 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 
 
 def test_only_what_nobody_works_on_is_hastened():
-    """A live lease keeps its time and an ended task its retention. A repeated write finds nothing to do."""
+    """Making tasks due at once leaves tasks with a live lease, and the retention of ended ones, unchanged.
+
+    If the write that makes tasks due is repeated, it changes nothing.
+    """
     bench = WorkerBench()
     keys = [TaskKey("local:idle"), TaskKey("local:live"), TaskKey("local:over")]
     for key in keys:
@@ -257,7 +278,8 @@ def test_only_what_nobody_works_on_is_hastened():
         bench.do(bench.store.make_due(keys))
     rows = bench.database.rows("SELECT wake_at, dispatches FROM tasks ORDER BY id")
     assert [row["wake_at"] - START_MS for row in rows] == [541_000, 4_000_000, 1_000_000]
-    assert [row["dispatches"] for row in rows] == [1, 0, 0]  # the run gave back the last of the tasks
+    # Making the idle task due has taken back the last of its two dispatches.
+    assert [row["dispatches"] for row in rows] == [1, 0, 0]
     bench.loop.close()
     bench.database.close()
 
@@ -281,7 +303,7 @@ class Message:
 
 
 class Refusing:
-    """A queue and a namespace of objects that accept no task."""
+    """A queue and a namespace of objects that refuse every task."""
 
     async def send(self, *_: object) -> None:
         """Refuse."""
@@ -297,9 +319,9 @@ class Refusing:
 
 
 def test_a_continuation_that_no_route_takes_is_the_next_sweeps():
-    """A consumer without an allowance begins no second run: the task is due at once.
+    """If a consumer has used up its allowance and no route takes its task, the task is due at once.
 
-    The platform's limits are kept.
+    The consumer itself begins no second run of the task.
     """
     bench = WorkerBench()
     key = task_key_of(LOCAL, new_task_id(START_MS, b"0123456789"))

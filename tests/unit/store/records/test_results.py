@@ -1,4 +1,4 @@
-"""The result of a structured task: joined, merged or listed, as a value and as text, with gaps in their places."""
+"""The result of a structured task: joined, merged or listed, as value and as text, with gaps in their places."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ SOURCE = Source("do", 0, 4, SCHEMA, {"/count": "sum", "/people": "union"})
 
 
 def outputs(*found: tuple[int, Any]) -> list[Output]:
-    """Outputs of these chunks: a text, or a value as JSON."""
+    """Return outputs of these chunks, each given as a text or as a value."""
     return [Output(CallKey(0, at), one if isinstance(one, str) else json.dumps(one), 1) for at, one in found]
 
 
@@ -36,21 +36,21 @@ FIRST, LAST = {"people": ["Anna", "Bo"], "count": 2}, {"people": ["Bo", "Åsa"],
 
 
 def test_concat_joins_the_values_and_shows_them_as_compact_json() -> None:
-    """Arrays are joined, other fields by their rules; a gap adds nothing."""
+    """With `concat` arrays are joined and other fields follow their rules, and a gap adds nothing."""
     text, value = result_of(asked(Reduce.CONCAT), 3, outputs((0, FIRST), (2, LAST)), SOURCE)
     assert value == {"people": ["Anna", "Bo", "Åsa"], "count": 7}
     assert text == '{"people":["Anna","Bo","Åsa"],"count":7}'
 
 
 def test_none_lists_values_and_nulls() -> None:
-    """A gap has None in its place, in the texts and in the values."""
+    """With `none` a gap has None in its place, in the list of texts and in that of values."""
     text, value = result_of(asked(Reduce.NONE), 3, outputs((0, FIRST), (2, LAST)), SOURCE)
     assert value == [FIRST, None, LAST]
     assert text == (json.dumps(FIRST), None, json.dumps(LAST))
 
 
 def test_a_merge_is_the_one_output() -> None:
-    """Its text is what the ladder accepted."""
+    """With `merge` the result is the accepted output of the last merge, as text and as value."""
     text, value = result_of(asked(Reduce.MERGE), 3, outputs((0, FIRST)), SOURCE)
     assert (text, value) == (json.dumps(FIRST), FIRST)
 
@@ -59,13 +59,13 @@ def test_a_merge_is_the_one_output() -> None:
     ("reduce", "text"), [(Reduce.CONCAT, "a\n\nc"), (Reduce.NONE, ("a", None, "c", None)), (Reduce.MERGE, "a\n\nc")]
 )
 def test_without_a_schema_there_is_no_value(reduce: Reduce, text: object) -> None:
-    """Texts are joined as ever, and a list says where the gaps are."""
+    """Without a schema texts are joined, or listed with None for each gap, and there is no value."""
     plain = Source("do", 0, 4)
     assert result_of(asked(reduce, Structure(gaps=True)), 4, outputs((0, "a"), (2, "c")), plain) == (text, None)
 
 
 def test_a_fold_takes_output_after_output() -> None:
-    """A large result is made page by page."""
+    """A large result can be made output by output, without all outputs in memory."""
     fold = ResultFold(asked(Reduce.CONCAT), 4, SOURCE)
     for at, one in enumerate((FIRST, LAST, FIRST)):
         fold.add(at, json.dumps(one))
@@ -73,7 +73,7 @@ def test_a_fold_takes_output_after_output() -> None:
 
 
 def test_a_sum_that_is_no_double_has_no_result() -> None:
-    """The task is shown without one, and reading it does not fail."""
+    """If a joined sum exceeds the largest double, the task has no result, and reading it raises no error."""
     schema = SCHEMA | {"properties": {"n": {"type": "number"}}, "required": ["n"]}
     source = Source("do", 0, 4, schema, {"/n": "sum"})
     assert result_of(asked(Reduce.CONCAT), 2, outputs((0, {"n": 1e308}), (1, {"n": 1e308})), source) == (None, None)

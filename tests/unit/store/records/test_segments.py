@@ -1,4 +1,4 @@
-"""Outputs in segments: which worker may add to a segment, and that each output is added once."""
+"""Outputs in segments: which worker may add to a segment, and how each output is added exactly once."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ BEGUN = 1_800_000_000_001
 
 @pytest.fixture
 def bench():
-    """Make a task of four chunks over one database."""
+    """Make a store with a task of four chunks."""
     made = StoreBench()
     made.insert(chunks=4)
     yield made
@@ -41,7 +41,7 @@ def segments(bench: StoreBench) -> list[tuple[int, str]]:
 
 
 def texts(bench: StoreBench) -> list[str | None]:
-    """Return the chunks' outputs, as a client sees them."""
+    """Return the chunks' outputs as a client sees them."""
     return [chunk.output for chunk in bench.run(bench.store.chunks(TASK)) or []]
 
 
@@ -50,7 +50,10 @@ def settle(bench: StoreBench, claim: Claim, told: Progress) -> None:
 
 
 def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A write adds to the last segment of its level. No output is added to a full segment."""
+    """A write adds its outputs to the last segment of their level.
+
+    Once a segment is full, outputs go into a new one.
+    """
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(2), completed=1)
     assert bench.step(claim, outputs=outputs(0), completed=2)
@@ -63,7 +66,7 @@ def test_writes_share_a_segment_until_it_is_full(bench: StoreBench, monkeypatch:
 
 
 def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A repeated write adds nothing to its segment, and makes no new segment if it has filled its own."""
+    """A write that is sent again adds no output twice, and makes no new segment, even if it has just filled one."""
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     claim = bench.claim()
     told = progress(claim, outputs=outputs(0, 1), completed=2)
@@ -73,9 +76,9 @@ def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch:
 
 
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
-    """If a write landed unnoticed, the next try has one output more: all are stored, each once.
+    """If a write landed unnoticed and its next try has one output more, each output is stored once.
 
-    Later the first try lands again, and changes nothing.
+    If the first try then lands a second time, it changes nothing.
     """
     claim = bench.claim()
     first = progress(claim, outputs=outputs(0, 1), completed=2)
@@ -89,11 +92,12 @@ def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
 
 
 def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
-    """The outputs of a write may land without its number.
+    """A write's outputs may be stored although its number is not.
 
-    The next claim's write with the same number still adds its outputs.
+    A write of the next claim with the same number still adds its own outputs.
 
-    A worker's write meets a cancellation: its outputs are kept, its totals refused, and it dies. The client retries.
+    In this test a cancellation comes before a write, whose outputs are kept and whose totals are refused; then its
+    worker dies. The client retries.
     """
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
@@ -109,7 +113,10 @@ def test_the_steps_of_another_claim_are_other_writes(bench: StoreBench):
 
 
 def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreBench):
-    """The write continues the segment that the previous claim has begun, whose write had a higher number."""
+    """A write of the next claim that is sent again adds nothing to the segment that it continues.
+
+    In this test the previous claim began the segment, with a write of a higher number.
+    """
     claim = bench.claim()
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
     told = progress(claim, step=5, outputs=outputs(0), completed=1)
@@ -123,9 +130,9 @@ def test_a_write_of_the_next_claim_that_is_sent_again_adds_nothing(bench: StoreB
 
 
 def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
-    """Outputs of a refused write that are kept count as cut off once, also if the write lands twice.
+    """Cut-off outputs of a write whose totals were refused count once, even if the write lands twice.
 
-    The write meets a cancellation: its outputs are kept, its totals refused, and its worker dies.
+    In this test a cancellation comes before the write, and its worker dies afterwards.
     """
     claim = bench.claim()
     (cut,) = outputs(0)
@@ -140,7 +147,7 @@ def test_what_was_cut_off_counts_with_its_record(bench: StoreBench):
 
 
 def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBench):
-    """A zombie's outputs are refused, before its successor has written anything and afterwards."""
+    """Outputs of a worker whose claim was taken over are refused, whether its successor has written or not."""
     zombie = bench.claim()
     assert bench.step(zombie, outputs=outputs(0, tag="zombie's first"), completed=1)
     bench.pass_ms(LEASE_MS + 1)
@@ -155,7 +162,7 @@ def test_two_workers_over_the_same_chunks_leave_one_output_each(bench: StoreBenc
 
 
 def test_a_merges_result_is_its_top_level(bench: StoreBench):
-    """The result of a merge is its top level; the levels below keep their outputs."""
+    """A merge's result is the output of its top level, and the levels below keep their outputs."""
     bench.insert("merged", chunks=2, reduce=Reduce.MERGE)
     claim = bench.claim("merged")
     assert bench.step(claim, outputs=outputs(0, 1, tag="below"), completed=2)
@@ -168,7 +175,10 @@ def test_a_merges_result_is_its_top_level(bench: StoreBench):
 
 
 def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
-    """Another task in this test has one level more."""
+    """A merged task's result is the output of the top level among the levels of this task.
+
+    In this test another task has one level more.
+    """
     for name, levels in (("lower", 1), ("higher", 2)):
         bench.insert(name, chunks=2, reduce=Reduce.MERGE)
         claim = bench.claim(name)
@@ -180,7 +190,7 @@ def test_a_result_is_the_top_of_the_tasks_own_merge(bench: StoreBench):
 
 
 def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
-    """A chunk with an output in a segment is shown once, as finished."""
+    """A chunk that has both an output and a final failure is shown once, as finished."""
     claim = bench.claim()
     assert bench.step(claim, outputs=outputs(0), completed=1)
     bench.database.rows(
@@ -191,7 +201,7 @@ def test_a_failure_for_good_is_not_shown_beside_an_output(bench: StoreBench):
 
 
 def test_a_claim_reads_neighbours_as_one_row(bench: StoreBench):
-    """For thousands of finished chunks a claim reads a few rows: one for each row of neighbours."""
+    """A claim reads finished chunks that are neighbours as one row, so thousands of them take a few rows."""
     bench.insert("long", chunks=1_000)
     claim = bench.claim("long")
     done = [*range(400), *range(401, 1_000)]
@@ -210,7 +220,7 @@ def test_a_claim_reads_neighbours_as_one_row(bench: StoreBench):
 
 @pytest.mark.parametrize("more", [(), (2,), (None, BEGUN - 7_000), (2, BEGUN - 7_000)])
 def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int | None, ...]):
-    """A segment stores the text, calls, finish reason, start, end and lane of an output, and its first call's start."""
+    """A segment keeps an output's text, number of calls, finish reason, times and lane, and its first call's start."""
     told = Output(CallKey(0, 2), "漢\0字", 3, "length", BEGUN, BEGUN + 2_000, *more)
     assert bench.step(bench.claim(), outputs=[told], completed=1)
     (row,) = bench.database.rows("SELECT hex(body) AS body FROM segments")
@@ -223,7 +233,7 @@ def test_an_output_keeps_its_calls_and_times(bench: StoreBench, more: tuple[int 
 
 @pytest.mark.parametrize("members", [6, 7, 8, 9])
 def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
-    """Members missing at the end of an entry are unknown, and additional ones are skipped."""
+    """In a segment's entry, missing members at the end count as unknown, and additional ones are ignored."""
     entry = [2, "said", 1, "stop", BEGUN, BEGUN + 1, 3, BEGUN - 9, "later"][:members]
     (read,) = unpack(0, zlib.compress(json.dumps([entry]).encode()).hex())
     assert read[1:6] == ("said", 1, "stop", BEGUN, BEGUN + 1)
@@ -231,16 +241,16 @@ def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
 
 
 def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
-    """The entry of such an output has neither member, so a task of short chunks does not grow."""
+    """A segment stores only the six values of older code for an output of a single call without a lane."""
     (piece,) = pieces([Output(CallKey(0, 0), "said", 1, "stop", BEGUN, BEGUN + 1)])
     assert json.loads(zlib.decompress(bytes.fromhex(piece.body))) == [[0, "said", 1, "stop", BEGUN, BEGUN + 1]]
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
-    """The statement that ends a task also empties its input, unless the input is kept.
+    """The statement that completes a task also deletes its input, unless the input is to be kept.
 
-    The places of the chunks in the input are kept.
+    The chunks' places in the input are kept.
     """
     claim = bench.claim()
     end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
@@ -253,14 +263,17 @@ def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bo
 
 
 def test_the_input_of_another_task_stays(bench: StoreBench):
-    """The other task continues, and its input will be read."""
+    """The end of a task does not delete the input of another task."""
     bench.insert("other", chunks=3)
     assert bench.step(bench.claim(), Finish(RETENTION_MS), outputs=outputs(0, 1, 2, 3), completed=4)
     assert bench.run(bench.store.input(TaskKey("other"))) == "xxx"
 
 
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
-    """A refused end empties nothing: too few outputs, an earlier cancellation, a deadline that has passed."""
+    """If a task's end is refused, its input stays.
+
+    The causes are missing outputs, an earlier cancellation, and a passed deadline.
+    """
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
     assert bench.run(bench.store.cancel(TASK, RETENTION_MS))[0]
@@ -276,7 +289,7 @@ def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
-    """KEEP_INPUT applies at the end of a task."""
+    """A worker deletes its task's input at the end, unless KEEP_INPUT is true."""
     worker = WorkerBench(keep_input=keep)
     worker.insert(2)
     assert worker.run() == Ended(Status.COMPLETED)
@@ -287,7 +300,7 @@ def test_a_worker_empties_the_input_unless_it_is_to_be_kept(*, keep: bool):
 
 @pytest.mark.parametrize(("value", "means"), [(None, False), ("true", True), (True, True), ("false", False)])
 def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
-    """KEEP_INPUT is false by default and accepts a bare boolean of wrangler.toml."""
+    """KEEP_INPUT is false by default, and may be a bare boolean in wrangler.toml."""
     assert load({"KEEP_INPUT": value}.get).keep_input is means
 
 
@@ -298,7 +311,10 @@ def test_anything_else_than_a_boolean_is_refused():
 
 
 def test_a_worker_says_when_each_call_started_and_ended():
-    """The times are the database's: two calls at a time, of a second each, from the claim on."""
+    """An output's start and end are times of the database's clock.
+
+    In this test a run makes two calls at a time, of a second each, from its claim on.
+    """
     worker = WorkerBench(concurrency=2)
     worker.do(asyncio.sleep(7))
     worker.insert(4)
@@ -311,15 +327,16 @@ def test_a_worker_says_when_each_call_started_and_ended():
 
 
 def recorded(worker: WorkerBench) -> list[Output]:
-    """The segments' data of the chunks' outputs, in the chunks' order."""
+    """Return what the segments keep of the chunks' outputs, in the order of the chunks."""
     rows = worker.database.rows("SELECT hex(body) AS body FROM segments")
     return sorted(output for row in rows for output in unpack(0, row["body"]))
 
 
 def test_a_worker_says_when_the_first_of_several_calls_started():
-    """A chunk's first call may start before the one with its output.
+    """If a chunk had several calls, its output has the start of the first one, too.
 
-    The first call failed, and the chunk waited. A chunk with only one call has no separate time of the first call.
+    In this test the chunk's first call failed, and the chunk waited before the next. A chunk with a single call has no
+    separate start of the first call.
     """
     worker = WorkerBench(concurrency=2)
     worker.insert(2)
@@ -334,9 +351,9 @@ def test_a_worker_says_when_the_first_of_several_calls_started():
 
 
 def test_the_first_call_of_an_earlier_worker_has_no_time():
-    """The number of calls of the chunk shows that an earlier call was made.
+    """If an earlier worker made a chunk's first call, the number of calls shows this, but the start is unknown.
 
-    Only the earlier worker knew when it made the first call.
+    Only that worker knew when the first call had started.
     """
     worker = WorkerBench()
     worker.insert(2)
@@ -350,7 +367,10 @@ def test_the_first_call_of_an_earlier_worker_has_no_time():
 
 
 def test_an_output_says_which_lane_made_its_call():
-    """Each group of six has a lane of its own. A call that the worker makes itself has no lane."""
+    """An output names the lane that made its call; each group of six calls has its own lane.
+
+    An output of a call that the worker made itself names no lane.
+    """
     worker = WorkerBench()
     worker.insert(14)
     assert worker.run(worker.laned_host()) == Ended(Status.COMPLETED)

@@ -1,4 +1,4 @@
-"""Statements: named parameters become numbers, and exactly a statement's own parameters can be set."""
+"""SQL statements: named parameters become numbered ones, and a call must set exactly the statement's own parameters."""
 
 import re
 import sqlite3
@@ -17,7 +17,7 @@ PARAMETERS_MOST = 100  # platform: D1, of one statement
 
 
 def test_names_become_numbers_in_the_order_of_their_first_use():
-    """A name that is used twice keeps its number, and its value is sent once."""
+    """A parameter that a statement uses twice has one number, and its value is sent once."""
     made = statement("UPDATE t SET a = :worth, b = :other WHERE c = :worth AND d = :key_2")
     assert made.sql == "UPDATE t SET a = ?1, b = ?2 WHERE c = ?1 AND d = ?3"
     assert made.parameters == ("worth", "other", "key_2")
@@ -25,7 +25,7 @@ def test_names_become_numbers_in_the_order_of_their_first_use():
 
 
 def test_a_longer_name_is_not_taken_for_a_shorter_one():
-    """`:fence` is not taken for the beginning of `:fence_most`, nor the reverse."""
+    """The parameters `:fence` and `:fence_most` of a statement are told apart."""
     assert statement("SELECT :fence_most, :fence, :fence_most").sql == "SELECT ?1, ?2, ?1"
 
 
@@ -46,13 +46,13 @@ def test_a_longer_name_is_not_taken_for_a_shorter_one():
     ],
 )
 def test_what_only_looks_like_a_parameter_stays(text: str):
-    """Colons in text, JSON paths, names and comments, and pairs of colons, are no parameters."""
+    """Colons in SQL text, JSON paths, quoted names and comments, and pairs of colons, are not taken for parameters."""
     made = statement(text)
     assert (made.sql, made.parameters, made.bind().values) == (text, (), ())
 
 
 def test_parameters_are_found_around_what_looks_like_one():
-    """Text and comments end at their proper ends."""
+    """Parameters directly before and after a quoted text or a comment are found."""
     made = statement("SELECT ':a', :a /* :b */, ':b', :b, a::c, -- :c\n:c, 'it''s', :d")
     assert made.sql == "SELECT ':a', ?1 /* :b */, ':b', ?2, a::c, -- :c\n?3, 'it''s', ?4"
     assert made.parameters == ("a", "b", "c", "d")
@@ -62,7 +62,7 @@ def test_parameters_are_found_around_what_looks_like_one():
     "text", ["SELECT ?", "SELECT ?1", "SELECT @a", "SELECT $a", "SELECT :A", "SELECT :1", "SELECT :"]
 )
 def test_other_forms_of_parameters_are_refused(text: str):
-    """SQLite would accept some of these forms, as numbers without a name."""
+    """A statement with another form of parameter is refused, although SQLite accepts some of these forms."""
     with pytest.raises(AssertionError, match="a parameter without a name"):
         statement(text)
 
@@ -77,7 +77,7 @@ def test_other_forms_of_parameters_are_refused(text: str):
     ],
 )
 def test_all_parameters_are_set_and_no_others(values: dict[str, str | int], says: str):
-    """The error message names missing and unknown parameters, and the statement."""
+    """If parameters are missing or unknown, the error names them and the statement."""
     made = statement("SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence")
     with pytest.raises(AssertionError, match=re.escape(says)) as caught:
         made.bind(**values)
@@ -88,7 +88,7 @@ def test_all_parameters_are_set_and_no_others(values: dict[str, str | int], says
     st.dictionaries(st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True), st.integers(0, 9) | st.text(), min_size=1)
 )
 def test_sqlite_reads_the_values_where_the_names_stand(values: dict[str, int | str]):
-    """At each place SQLite finds the value of the name that stood there, in whatever order they were given."""
+    """SQLite sees each value where the statement has its name, in whatever order the values are given."""
     names = [*values, *reversed(values)]
     made = statement(f"SELECT {', '.join(f':{name}' for name in names)}")
     bound = made.bind(**dict(reversed(values.items())))
@@ -105,7 +105,7 @@ def _all() -> Iterator[Statement]:
 
 
 def test_each_statement_keeps_to_the_limits_of_d1():
-    """The platform allows a hundred parameters, and 100 KB of text."""
+    """Each statement has at most 100 parameters and 100 KB of text, which are D1's limits."""
     made = list(_all())
     assert len(made) > 60
     assert max(len(one.parameters) for one in made) <= PARAMETERS_MOST
@@ -113,7 +113,7 @@ def test_each_statement_keeps_to_the_limits_of_d1():
 
 
 def test_no_two_subjects_have_statements_of_one_name():
-    """A name identifies its statement, wherever the statement is used."""
+    """No two modules of src/store/sql have statements of the same name."""
     names = [
         name
         for module in (admission, bulk, deliveries, ending, keys, sweep, views, webhooks, work)
@@ -124,7 +124,7 @@ def test_no_two_subjects_have_statements_of_one_name():
 
 
 def test_every_part_of_a_task_is_deleted():
-    """Each table with a column of tasks' keys is on the list of what is deleted with a task."""
+    """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes."""
     database = SqliteD1()
     found = database.rows(
         "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c ON c.name = 'task_id'"
@@ -135,5 +135,5 @@ def test_every_part_of_a_task_is_deleted():
 
 
 def test_json_is_short_and_keeps_its_letters():
-    """JSON has no spaces after commas, and Chinese stays unescaped."""
+    """JSON for the database has no spaces between its parts, and Chinese in it is not escaped."""
     assert as_json([["漢", 1], ("a", None)]) == '[["漢",1],["a",null]]'
