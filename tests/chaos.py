@@ -83,7 +83,7 @@ def model_process(ledger: Path, seed: int) -> Iterator[str]:
 
 
 class Stream:
-    """A client that submits tasks one after another, and that submits a task again after a request without an answer."""
+    """A client that submits tasks one after another, and submits a task again if its request got no answer."""
 
     def __init__(self, plan: Plan, pause_seconds: float) -> None:
         self.accepted: list[str] = []
