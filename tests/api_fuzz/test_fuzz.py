@@ -1,4 +1,4 @@
-"""schemathesis tests the real runtime: the API does what /openapi.json says, and nothing breaks."""
+"""Lets schemathesis test the real runtime, whose API must do what /openapi.json says, without a server error."""
 
 import itertools
 import json
@@ -23,7 +23,8 @@ pytestmark = pytest.mark.runtime
 
 HOOKS = "tests.api_fuzz.checks"
 SEED = 20_261_124
-# The description fixes the cases of the coverage phase; the others are drawn, for each operation and in chains.
+# The coverage phase derives its cases from /openapi.json. The fuzzing phase draws cases for each operation, and the
+# stateful phase draws chains of calls.
 LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 6, 30), campaign=(5_000, 100, 200))
 
 CONFIG = f"""
@@ -40,13 +41,13 @@ expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429,
 
 
 def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[int, str]:
-    """Run all phases and checks with an API key and a receiver of webhooks: return the exit status and the output."""
+    """Run all phases and checks of schemathesis, and return its exit status and its output."""
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [
         *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
         *("--config-file", str(config), "run", f"{url}/openapi.json"),
-        # HOOKS replaces these two checks by its own.
+        # The module in SCHEMATHESIS_HOOKS replaces these two checks.
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance,use_after_free"),
         *("--seed", str(seed), "--generation-database", "none", "--workers", "2"),
         *("--continue-on-failure", "--no-color"),
@@ -67,14 +68,14 @@ def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[in
 
 
 def cases(output: str) -> int:
-    """Count the cases of a run."""
+    """Return the number of cases of a run, from its output."""
     found = re.search(r"^  ([0-9,]+) generated", output, re.MULTILINE)
     assert found, output
     return int(found[1].replace(",", ""))
 
 
 def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """Each answered call: its method, its path without the id, and its status."""
+    """Yield the method, the path without its id, and the status of each answered call."""
     for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
         request, response = entry["request"], entry["response"]
         path = re.sub(
@@ -90,7 +91,8 @@ def mistakes(lines: Sequence[str]) -> list[str]:
     ]
 
 
-# Answers that only an existing task can give: one of each group must have come, or the links lead nowhere.
+# Only existing tasks and endpoints can cause these answers. If no answer of a group has come, the links between
+# operations do not work.
 REACHED = (
     {("GET", "/api/tasks/{id}", 200)},
     {("GET", "/api/tasks/{id}/chunks", 200)},
@@ -112,7 +114,7 @@ REACHED = (
 
 @pytest.mark.timeout(sized(quick=300, test=300, campaign=1_800))
 def test_api_is_as_described(tmp_path: Path):
-    """Generated and linked calls, valid and not: no 5xx, no undescribed answer, header or field, no surprise."""
+    """Valid and invalid calls, single and in chains, get only the answers that /openapi.json describes."""
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     with Receiver() as receiver, DevServer(tmp_path / "state", *variables(values)) as server:
         key = make_key(tmp_path / "state")

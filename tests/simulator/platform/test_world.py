@@ -184,7 +184,7 @@ def test_the_model_keeps_books():
     ],
 )
 def test_the_model_fails_as_providers_do(fault: str, error: type[Exception], reached: int):
-    """Each fault of the model raises its error of `core.errors`, and the ledger has the calls that reached the model."""
+    """Each fault of the model raises its error of `core.errors`, and the ledger has the call if the model got it."""
 
     async def fetch(env, request, ctx) -> str:
         with pytest.raises(error):
