@@ -1,7 +1,7 @@
 """`make dev`: serve the Worker on the real runtime until Ctrl-C.
 
-host.mjs does the work under Node.js. Its standard input is a pipe from this process. However this process ends, the
-pipe closes and the host stops.
+host.mjs does the work under Node.js. The standard input of host.mjs is a pipe from this process. However this process
+ends, the pipe closes and the host stops.
 """
 
 import json

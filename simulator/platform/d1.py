@@ -43,7 +43,7 @@ class DatabaseServer:
         self.observers: list[Callable[[], None]] = []  # These functions are called after each call that writes.
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
-        self.line: Line | None = None  # None if there is no queue, so that calls are served at once.
+        self.line: Line | None = None  # The queue of calls, or None if calls are served at once.
         self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms

@@ -146,7 +146,7 @@ def of_handler(server: DevServer, handler: str, start: int = 0) -> list[Json]:
 
 
 def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int, str]:
-    """Run a task of 20 chunks while nothing else runs. Returns how many rows it wrote, and its id."""
+    """Run a task of 20 chunks while nothing else runs, and return the number of its written rows and its id."""
     start = len(server.lines)
     task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     eventually(lambda: of_handler(server, free_plan.SLICES[route], start))

@@ -11,7 +11,7 @@ from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
-LEASE_SECONDS = 600  # So long that no test waits for a lease's end.
+LEASE_SECONDS = 600  # The lease is so long that no test waits for its end.
 
 
 @pytest.mark.parametrize("route", ["queue", "durable-object"])

@@ -267,7 +267,10 @@ class ApiBench:
         return reply
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """Send a request with JSON, or with the given bytes. Its id is `bench` unless the test gives another."""
+        """Send a request with JSON, or with the given bytes.
+
+        The request's id is `bench` unless the test gives another id.
+        """
         headers = {"x-request-id": "bench"} | dict(headers or {})
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))

@@ -17,7 +17,7 @@ REDUCTIONS = ("concat", "none", "merge")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One submission. Its tag is in each chunk and in the instructions, so that every model call shows its task."""
+    """One submission, with a tag in each chunk and in the instructions by which every model call shows its task."""
 
     tag: str
     parts: int

@@ -16,7 +16,7 @@ from src.store.sql import work
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
-WRITES_PER_DEATH = 2  # One for the claim that takes over from a dead worker, one for its announcements.
+WRITES_PER_DEATH = 2  # The write of the claim that takes over from a dead worker, and the write of its announcements.
 WRITES_SPARE = 16  # The writes that neither calls nor time must account for: those of claims and of their ends.
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 

@@ -24,12 +24,14 @@ from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
-# The most seconds from the last fault until every task has ended. A task may rest for ten minutes of this time.
+# The longest time, in seconds, from the last fault until every task has ended. A task may rest for ten minutes of this
+# time.
 TERMINAL_SECONDS_MOST = 1_500
 TASKS_AT_ONCE = 40  # A run of 80 tasks gets twice `TERMINAL_SECONDS_MOST`: its tasks wait for each other.
-# The most seconds from a task's deadline, or from the last fault if that is later, until the sweep has failed the task.
+# The longest time, in seconds, from a task's deadline, or from the last fault if that is later, until the sweep has
+# failed the task.
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS
-# The most seconds from the end of all tasks until nothing runs, waits or is stored in an object.
+# The longest time, in seconds, from the end of all tasks until nothing runs, waits or is stored in an object.
 QUIET_SECONDS_MOST = 1_500
 LOOK_SECONDS = CRON_SECONDS - 1  # Checks at cron's own interval might meet a sweep each time.
 

@@ -71,7 +71,6 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
     assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * CHUNKS, 0)
     assert len(sendings.by_anyone) == TASKS
     for times in sendings.by_anyone.values():
-        # There is one sending at the submission, and later one a minute, those of the sweep included. Each sending
         # A task is sent at its submission, and later at most once a minute, by a poll or by the sweep. A sending may be
         # up to a second later than the read of the database on which it depends, because of the network.
         assert all(later - earlier >= limits.LATE_TASK_SECONDS - 1 for earlier, later in pairwise(times)), times
