@@ -212,7 +212,7 @@ class Instance:
             start()
 
     def replace(self) -> None:
-        """Stop being the object's instance, without notice to the instance's code, and lose writes that are not flushed."""
+        """Stop being the object's instance, without notice to its code, and lose the writes that are not flushed."""
         self.current = False
         self._discard()
         if self.cell.instance is self:

@@ -36,7 +36,7 @@ class Column:
     name: str
     definition: str
     default: str
-    elsewhere: frozenset[str] = frozenset()  # The other tables that have a column of this name.
+    elsewhere: frozenset[str] = frozenset()  # The names of the other tables that have a column of this name.
 
     def is_in(self, words: frozenset[str]) -> bool:
         """Whether a statement with these words uses this column.
