@@ -1,6 +1,7 @@
 """`make bench`: measures, prints a table, and writes the same figures to .build/bench.json.
 
-Counters are exact. Times depend on this machine at this moment; only their ratios within one run say much.
+The measured counters are exact. The measured times depend on this machine and its load; only the ratios of times
+within one run are comparable.
 """
 
 import argparse
@@ -33,11 +34,11 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "tasks": tasks.measure,
     "free-plan": free_plan.measure,
 }
-REFERENCES = "references"  # this part has a table and flags of its own
+REFERENCES = "references"  # the part `references` has a table and flags of its own
 
 
 def main(arguments: list[str]) -> int:
-    """Run the requested parts. The exit status is 1 if a figure is over its bound."""
+    """Run the requested parts. Return the exit status, 1 if a figure exceeds its bound."""
     parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS, REFERENCES], help="default: all")
     parser.add_argument("--report", type=Path, default=ROOT / ".build" / "bench.json")
@@ -81,7 +82,7 @@ def _figures(parts: list[str]) -> list[Figure]:
 
 
 def _references(options: argparse.Namespace) -> tuple[dict[str, object], bool]:
-    """Measure onceover beside the references. Returns the record, and whether all systems did the same work."""
+    """Measure onceover and the references. Return the record, and whether all systems did the same work."""
     print(f"{REFERENCES} …", flush=True)
     chosen = measuring.Options(options.runs, options.quick, options.works, options.systems, options.chars)
     outcomes = measuring.measure(chosen)
@@ -108,7 +109,7 @@ def _commit() -> str:
 def _machine() -> dict[str, object]:
     node = subprocess.run([find_node(), "--version"], capture_output=True, text=True, check=False).stdout.strip()
     versions = {name: _version(name) for name in ("miniflare", "workerd", "pyodide")}
-    load = round(os.getloadavg()[0], 2)  # before the measurements
+    load = round(os.getloadavg()[0], 2)  # the machine's load before the measurements
     return {"python": platform.python_version(), "node": node, **versions, "cores": os.cpu_count(), "load": load}
 
 

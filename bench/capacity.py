@@ -1,11 +1,12 @@
-"""How many tasks a second the local runtime carries before they take twice as long: `python -m bench.capacity`.
+"""`python -m bench.capacity` finds the rate of tasks at which the local runtime takes twice as long for a task.
 
-Tasks of four chunks of 200 ms arrive evenly, however long the earlier ones take. Each rate lasts for some seconds. A
-task's time is from its creation to its end, by the times that the measured system gives. The next rate starts once the
-last task of the previous one has ended. The measurement ends with the rate whose median is twice that of the first.
+Each task has four chunks, whose model calls take 200 ms. Tasks are submitted at even intervals, even if earlier tasks
+are still running. The program keeps each rate up for some seconds. A task's time is from its creation to its end, by
+the times that the measured system reports. The program starts the next rate once all tasks of the previous rate have
+ended. The measurement ends with the first rate at which the median time of a task is twice that of the lowest rate.
 
-The result is the local runtime's capacity, with Worker, database and queue in one thread of one machine. What one
-database carries is another question, which `python -m simulator.capacity` answers
+The result is the local runtime's capacity, with Worker, database and queue in one thread of one machine. The program
+`python -m simulator.capacity` computes how many tasks one database carries
 (docs/decisions/0037-beyond-one-database.md).
 """
 
@@ -32,7 +33,7 @@ from tests.support.processor_time import cpu_seconds
 
 RATES = (2, 5, 10, 15, 20, 25, 30, 35, 40, 50, 60, 80)
 SECONDS = 10
-SENDERS = 16  # the most submissions that are under way at once
+SENDERS = 16  # the largest number of submissions that are under way at once
 TASK = Work(
     "capacity", "4 chunks × 200 ms", "elapsed", tasks=1, chunks=4, delay_ms=200, systems=(), goals=(), repeats=1
 )
@@ -40,7 +41,7 @@ TASK = Work(
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """One rate, requested and reached, in tasks a second; the seconds of each task; how many cores were busy."""
+    """The requested and the reached rate in tasks a second, the seconds of each task, and how many cores were busy."""
 
     asked: float
     reached: float
@@ -49,12 +50,12 @@ class Rate:
 
     @property
     def median(self) -> float:
-        """The median seconds of a task."""
+        """The median time of a task in seconds."""
         return statistics.median(self.seconds)
 
     @property
     def slowest(self) -> float:
-        """The seconds that 19 of 20 tasks stay below."""
+        """The time in seconds within which 19 of 20 tasks end."""
         return sorted(self.seconds)[int(0.95 * len(self.seconds))]
 
 
@@ -79,7 +80,7 @@ def keep_up(server: DevServer, client: Client, rate: float, seconds: float) -> R
 
 
 def measure(system: str, rates: Sequence[float], seconds: float) -> Iterator[Rate]:
-    """Raise the rate until tasks take twice as long as at the first rate."""
+    """Measure one rate after the other until tasks take twice as long as at the first rate."""
     with (
         tempfile.TemporaryDirectory() as folder,
         Model() as model,
@@ -87,7 +88,7 @@ def measure(system: str, rates: Sequence[float], seconds: float) -> Iterator[Rat
     ):
         client = client_of(server.url)
         model.plan(delay_ms=TASK.delay_ms, output_chars=CHARS)
-        keep_up(server, client, 20, 2)  # to warm it up
+        keep_up(server, client, 20, 2)  # warm up the server
         first = None
         for rate in rates:
             found = keep_up(server, client, rate, seconds)

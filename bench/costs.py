@@ -1,10 +1,11 @@
 """Computes what a day of 20-chunk tasks uses of each plan, what it costs, and which allowance runs out first.
 
-Writes docs/costs.md.
+The program writes docs/costs.md.
 
     python -m bench.costs [--check]
 
-It multiplies the use of one task (`bench/measured.py`) by Cloudflare's limits and prices. It measures nothing.
+The program computes the page from the use of one task (`bench/measured.py`) and Cloudflare's limits and prices. It
+measures nothing.
 """
 
 import argparse
@@ -20,18 +21,19 @@ from src.core import limits
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "costs.md"
 CHINESE_PAGE = PAGE.with_name("costs.zh-CN.md")
-TASKS = 1_000_000  # The tasks of a day.
-DAYS = 30  # The days of a month.
+TASKS = 1_000_000  # The number of tasks a day.
+DAYS = 30  # The number of days in a month.
 DAY_SECONDS = 86_400
 MB = 1_000_000
 
-# Platform (Workers, D1, Queues, Durable Objects, Workers AI: pricing and limits, November 2026).
-NEURONS_A_DAY = 10_000  # The neurons a day that are free on either plan.
-# The neurons of a million tokens in, and of a million out, of @cf/qwen/qwen3-30b-a3b-fp8.
+# The following limits and prices are from Cloudflare's pages for Workers, D1, Queues, Durable Objects and Workers AI,
+# as of November 2026.
+NEURONS_A_DAY = 10_000  # The number of neurons a day that are free on both plans.
+# The neurons that @cf/qwen/qwen3-30b-a3b-fp8 takes for a million input tokens and for a million output tokens.
 NEURONS_A_MILLION_TOKENS = (4_636, 30_909)
-MODEL_CALLS_A_MINUTE = 300  # The limit of Workers AI for text generation.
-CONSUMERS_MOST = 250  # The limit for one queue at a time.
-# On the paid plan: how much a month includes, and the dollars for a million more.
+MODEL_CALLS_A_MINUTE = 300  # Workers AI's limit for text generation.
+CONSUMERS_MOST = 250  # The largest number of consumers that one queue runs at a time.
+# For each counter of the paid plan: the amount that a month includes, and the dollars for a million more.
 PAID_MONTH = {
     "requests": (10_000_000, 0.30),
     "cpuMs": (30_000_000, 0.02),
@@ -59,7 +61,7 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One allowance that may run out: how much of it a task uses, as shown, and how many tasks a day it carries."""
+    """One allowance: its name, how much of the allowance a task uses, and how many tasks a day it allows."""
 
     what: str
     taken: str
@@ -67,22 +69,22 @@ class Line:
 
 
 def first(lines: Iterable[Line]) -> Line:
-    """Return what runs out first."""
+    """Return the line of the allowance that runs out first."""
     return min(lines, key=lambda line: line.tasks)
 
 
 def stored(size_mb: int, task_bytes: int, days: float) -> float:
-    """How many tasks a day a database of this size can store if each is kept for so many days."""
+    """Return how many tasks a day a database of this size can store if each task is kept for this number of days."""
     return size_mb * MB / task_bytes / days
 
 
 def neurons(tokens: tuple[int, int]) -> float:
-    """How much of Workers AI's allowance a task uses, for so many tokens in and out."""
+    """Return the neurons that a task uses on Workers AI for its input tokens and its output tokens."""
     return sum(count * price / MB for count, price in zip(tokens, NEURONS_A_MILLION_TOKENS, strict=True))
 
 
 def storage_lines(plan: str) -> list[Line]:
-    """Return the database's lines, in both languages: with the default retention, and with the shortest one."""
+    """Return the lines of the database's size for both languages, with the default and the shortest retention."""
     size = limits.STORAGE_MB_MOST[plan]
     return [
         Line(f"storage, {language}, {words}", f"{task_bytes:,} bytes", stored(size, task_bytes, days))
@@ -92,7 +94,7 @@ def storage_lines(plan: str) -> list[Line]:
 
 
 def model_lines() -> list[Line]:
-    """Return the lines of the model's own allowance, in both languages, with the default model of `workers-ai`."""
+    """Return the lines of Workers AI's free neurons for both languages, with the default model of `workers-ai`."""
     return [
         Line(f"free neurons, {language}", f"{neurons(tokens):,.0f}", NEURONS_A_DAY / neurons(tokens))
         for language, tokens in measured.TOKENS.items()
@@ -100,7 +102,7 @@ def model_lines() -> list[Line]:
 
 
 def free_lines(route: str) -> list[Line]:
-    """Return how many tasks a day each other allowance of the free plan carries on one route."""
+    """Return how many tasks a day each counted allowance of the free plan allows on one route."""
     task, cron = measured.TASK[route], measured.CRON[route]
     lines = []
     for name, a_day in limits.FREE_PLAN_DAY.items():
@@ -111,13 +113,13 @@ def free_lines(route: str) -> list[Line]:
 
 
 def uneven_rows() -> list[float]:
-    """Return how many tasks a day the free plan's written rows carry if calls take 2 to 10 s."""
+    """Return how many tasks a day the free plan's allowance of written rows allows if model calls take 2 to 10 s."""
     left = limits.FREE_PLAN_DAY["rowsWritten"] - 1_440 * measured.CRON["queue"]["rowsWritten"]
     return [left / (rows + measured.ROWS["erasure"]) for rows in measured.ROWS_UNEVEN]
 
 
 def paid_lines() -> list[Line]:
-    """Return what limits a queue on the paid plan at any price, with calls of five seconds."""
+    """Return the limits of the queue route on the paid plan that no price raises, with model calls of five seconds."""
     chunks, run_seconds, sqlite_ms = measured.CHUNKS, measured.RUN_SECONDS, measured.SQLITE_MS
     retention = _erased(limits.ERASE_PAGES_MOST, limits.ERASE_TASKS_MOST["paid"])
     early = _erased(limits.CLEAR_PAGES_MOST, limits.CLEAR_TASKS_MOST)
@@ -136,7 +138,10 @@ def _erased(pages: dict[str, int], tasks: int) -> float:
 
 
 def dollars(tasks: int = TASKS) -> list[tuple[str, float, float]]:
-    """Return what a month of so many tasks a day costs on the paid plan, on the queue: item, amount, dollars."""
+    """Return the cost of a month with this number of tasks a day on the paid plan and the queue route.
+
+    Each item of the list is a name, an amount, and the dollars for the amount.
+    """
     month = []
     for name, (included, price) in PAID_MONTH.items():
         amount = DAYS * (tasks * measured.TASK["queue"][name] + 1_440 * measured.CRON["queue"][name])
@@ -150,7 +155,7 @@ def dollars(tasks: int = TASKS) -> list[tuple[str, float, float]]:
 
 
 def page() -> str:
-    """The whole document."""
+    """Return the whole document."""
     free = {route: [*free_lines(route), *storage_lines("free"), *model_lines()] for route in measured.TASK}
     names = dict.fromkeys(line.what for lines in free.values() for line in lines)
     paid = paid_lines()
@@ -170,12 +175,12 @@ def page() -> str:
 
 
 def _others(lines: Sequence[Line]) -> list[Line]:
-    """Return which limits remain with another provider's model, or with early erasure of ended tasks."""
+    """Return the limits that remain with the model of another provider and with early erasure of ended tasks."""
     return [line for line in lines if not any(word in line.what for word in ("neurons", "Workers AI", "30 days"))]
 
 
 def of_language(language: str, lines: Sequence[Line]) -> list[Line]:
-    """Return the figures of tasks in one language."""
+    """Return the lines for tasks in one language, without the lines that name another language."""
     others = [other for other in measured.BYTES if other != language]
     return [line for line in lines if not any(other in line.what for other in others)]
 
@@ -206,7 +211,7 @@ def _amount(amount: float) -> str:
 
 
 def count(line: Line) -> str:
-    """Write a number of tasks for people, and nothing if there is no limit."""
+    """Format the line's number of tasks a day for people, as an empty text if there is no limit."""
     if math.isinf(line.tasks):
         return ""
     return f"{line.tasks:,.0f}" if line.tasks >= 10 else f"{line.tasks:.1f}"
@@ -270,7 +275,7 @@ The model costs more than everything else together.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or say whether it is current. The exit status is 1 if the page is not current."""
+    """Write the page, or with `--check` only compare. Return the exit status, 1 if the page is not current."""
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
     options = parser.parse_args(arguments)

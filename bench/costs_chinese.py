@@ -1,11 +1,12 @@
-"""The page of costs in Chinese: the same page with translated sentences and row names.
+"""Makes the Chinese page of costs from the English page, by translating its sentences and the names of its rows.
 
 The figures are copied from the English page unchanged. An English sentence without a Chinese translation is an error.
 """
 
 import re
 
-# Whole paragraphs of the English page, without their line breaks. `{}` marks a part that is copied unchanged.
+# This table maps whole English paragraphs, without their line breaks, to Chinese ones. `{}` marks a part that is copied
+# unchanged.
 _PARAGRAPHS = {
     "# What a day carries, and what it costs": "# 一天能处理多少，要花多少钱\n\nEnglish: [costs.md](costs.md)。",
     "中文版：[costs.zh-CN.md](costs.zh-CN.md).": "",
@@ -51,7 +52,7 @@ _PARAGRAPHS = {
         "- 下表的写入行数同样取自开销最小的运行。调用耗时不一时，这一行的费用最多翻倍。"
     ),
 }
-# Parts of rows and of verdicts, the longer ones first.
+# This table maps parts of rows and of verdicts to Chinese. The longer parts come first.
 _WORDS = {
     "a task, queue": "单个任务，队列",
     "a task, objects": "单个任务，对象",
@@ -96,7 +97,7 @@ _ENGLISH = re.compile(r"[A-Za-z']+(?: [A-Za-z']+){2,}")
 
 
 def translated(page: str) -> str:
-    """Return the page in Chinese. Raises `ValueError` for a line with an unknown part."""
+    """Return the page in Chinese. Raise `ValueError` for a line with an unknown part."""
     done = []
     for paragraph in re.split(r"\n\n", page.strip()):
         lines = paragraph.split("\n")

@@ -1,6 +1,7 @@
-"""The dashboard with 10,000 tasks and one of 5,000 chunks, and what an open page costs: `python -m bench.dashboard`.
+"""`python -m bench.dashboard` measures the dashboard with 10,000 small tasks and one of 5,000 chunks.
 
-The measurement takes a few minutes, because the built-in model really processes the long task. The figures depend on
+The program also measures what an open page costs while nothing happens. The measurement takes a few minutes, because
+the built-in model really processes the long task. The figures depend on
 this machine and its load, so the load average is printed with them.
 """
 
@@ -24,18 +25,18 @@ from tests.support.dev_server import DevServer
 TASKS = 10_000
 CHUNKS = 5_000
 CHUNK_CHARS = 200
-CHUNKS_A_PAGE = 250  # the chunks of one page, as public/app/views/chunks.js loads them
+CHUNKS_A_PAGE = 250  # the number of chunks that public/app/views/chunks.js loads in one request
 LOADS = 7
 SCROLLS = 120
 IDLE_MINUTES = 10
-REQUESTS_A_MINUTE, ROWS_A_MINUTE = 4, 200  # the most that an open page may cost while nothing happens
+REQUESTS_A_MINUTE, ROWS_A_MINUTE = 4, 200  # the bounds of an open page's cost while nothing happens
 
 _WATCH_LONG_TASKS = """
 window.long = [];
 new PerformanceObserver((list) => window.long.push(...list.getEntries().map(({ duration }) => duration)))
   .observe({ type: "longtask", buffered: true });
 """
-# Records when an element first exists and its frame has been drawn, in milliseconds of the page.
+# This script records when an element first exists and its frame has been drawn, in milliseconds of the page's clock.
 _WATCH_FIRST_VIEW = """window.firstView = new Promise((seen) => {
   const observer = new MutationObserver(() => {
     if (!document.querySelector(SELECTOR)) return;
@@ -49,7 +50,7 @@ _WATCH_FIRST_VIEW = """window.firstView = new Promise((seen) => {
   observer.observe(document, { childList: true, subtree: true });
 })"""
 _PAGES_OF_CHUNKS = """performance.getEntriesByType("resource").filter(({ name }) => name.includes("/chunks?")).length"""
-# Scrolls an element step by step, and reports how long each frame took.
+# This script scrolls an element step by step, and reports how long each frame took.
 _SCROLL = """async ([selector, steps]) => {
   const box = selector ? document.querySelector(selector) : document.scrollingElement;
   const way = box.scrollHeight - box.clientHeight;
@@ -65,7 +66,7 @@ _SCROLL = """async ([selector, steps]) => {
 
 
 def seed(state: Path) -> tuple[str, str]:
-    """Make the long task, and many copies of a small one. Returns two ids: the long one's, and a small one's."""
+    """Make the long task, and many copies of a small task. Return the ids of the long task and of a small task."""
     with DevServer(state, "--env", "free") as server, Client(server.url) as client:
         small = client.submit("A short text.")["id"]
         client.finished(small)
@@ -75,7 +76,7 @@ def seed(state: Path) -> tuple[str, str]:
         print(f"made a task of {long['progress']['total']} chunks, waiting for its end …", file=sys.stderr)
         client.finished(long["id"], 900)
     with closing(sqlite3.connect(d1_file(state))) as database, database:
-        hidden = {1, 2, 3}  # codes of generated columns
+        hidden = {1, 2, 3}  # the codes by which SQLite marks generated columns
         columns = [name for _, name, *_, kind in database.execute("PRAGMA table_xinfo(tasks)") if kind not in hidden]
         others = ", ".join(
             "printf('local:01a0%04x-0000-7000-8000-%012x', n / 7, n)" if c == "id" else c for c in columns
@@ -85,7 +86,8 @@ def seed(state: Path) -> tuple[str, str]:
             f"INSERT INTO tasks ({', '.join(columns)}) SELECT {others} FROM up, (SELECT * FROM tasks WHERE id = ?)",
             (f"local:{small}",),
         )
-        # Write the sums that cron would write within a minute: readers use the sums instead of each task.
+        # Write the sums of the tasks, which cron would write within a minute: the dashboard reads the sums instead of
+        # each task.
         database.execute(
             "INSERT INTO folds SELECT wake_at - finished_at, max(finished_at) FROM tasks WHERE true GROUP BY 1"
             " ON CONFLICT DO UPDATE SET until = excluded.until"
@@ -94,7 +96,7 @@ def seed(state: Path) -> tuple[str, str]:
 
 
 def first_view(browser: Browser, url: str, fragment: str, selector: str) -> float:
-    """Milliseconds from the start of the navigation, with an empty cache, to the frame that shows an element."""
+    """Return the milliseconds from the start of the navigation, with an empty cache, until an element is drawn."""
     tab = Watched(browser, url)
     tab.page.add_init_script(_WATCH_FIRST_VIEW.replace("SELECTOR", json.dumps(selector)))
     tab.open(fragment)
@@ -104,7 +106,7 @@ def first_view(browser: Browser, url: str, fragment: str, selector: str) -> floa
 
 
 def memory(page: Page) -> tuple[float, int]:
-    """Megabytes of JavaScript's heap after garbage collection, and the number of the page's nodes."""
+    """Return the megabytes of JavaScript's heap after garbage collection, and the number of the page's nodes."""
     session = page.context.new_cdp_session(page)
     session.send("HeapProfiler.collectGarbage")
     session.send("Performance.enable")
@@ -113,7 +115,7 @@ def memory(page: Page) -> tuple[float, int]:
 
 
 def measure(browser: Browser, url: str, fragment: str, ready: str, scrolled: str) -> str:
-    """Load a view several times, scroll through it, and report how long that took."""
+    """Load a view several times, scroll through it, and report how long the loads and the frames took."""
     views = [first_view(browser, url, fragment, ready) for _ in range(LOADS)]
     tab = Watched(browser, url)
     tab.page.add_init_script(_WATCH_LONG_TASKS)
@@ -138,14 +140,14 @@ def measure(browser: Browser, url: str, fragment: str, ready: str, scrolled: str
 
 
 def told(durations: list[float]) -> str:
-    """Say how many tasks of the main thread took 50 ms or more, and how long they were."""
+    """Describe how many tasks of the page's main thread took 50 ms or more, and how long they took."""
     if not durations:
         return "none"
     return f"{len(durations)}, {statistics.median(durations):.0f} ms at the median, {max(durations):.0f} ms at most"
 
 
 def idle(browser: Browser, url: str, fragment: str) -> str:
-    """Keep a view open for minutes of the browser's clock, and return its cost for each minute."""
+    """Keep a view open for some minutes of the browser's clock, and describe its cost for each minute."""
     rows = lambda: httpx.get(f"{url}/api/async-status?verbose=1").json()["usage"]["rowsRead"]["used"]  # noqa: E731
     tab = Watched(browser, url)
     tab.page.clock.install()
@@ -165,7 +167,7 @@ def idle(browser: Browser, url: str, fragment: str) -> str:
 
 
 def main() -> None:
-    """Print one line for each view."""
+    """Measure the views, and print one line for each."""
     with tempfile.TemporaryDirectory() as folder:
         long, small = seed(Path(folder))
         flags = ("--env", "free", "--limits", "paid", "--cron-every", "3600")

@@ -1,4 +1,4 @@
-"""Measures how long the demo's analysis takes. The analysis must not hide the Worker's own cost."""
+"""Measures how long the demo's analysis takes, so that the analysis does not hide the Worker's own cost."""
 
 import time
 from pathlib import Path
@@ -11,7 +11,7 @@ CHUNK_CHARS, LONG_CHARS = 6_000, 500_000
 
 
 def measure() -> list[Figure]:
-    """Analyse a chunk of the default size, and a long text. The best of three counts."""
+    """Analyse a chunk of the default size and a long text, and return the shortest of three times."""
     figures = []
     for name in ("English", "Chinese"):
         text = (EXAMPLES / f"{name.lower()}.txt").read_text()

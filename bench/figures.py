@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A value with its unit. `most` is the bound that the design sets; None means no bound."""
+    """A measured value with its unit. `most` is the bound that the design sets; None means that there is no bound."""
 
     name: str
     value: float
@@ -19,14 +19,14 @@ class Figure:
 
     @property
     def shown(self) -> str:
-        """The value for people."""
+        """The value and its unit as text for people."""
         return f"{self.value:,.3g} {self.unit}" if self.value < 100 else f"{self.value:,.0f} {self.unit}"
 
     @property
     def bound_shown(self) -> str:
-        """The bound for people."""
+        """The bound as text for people, an empty text if there is no bound."""
         return "" if self.most is None else f"≤ {self.most:,g}"
 
     def record(self) -> dict[str, object]:
-        """The figure for programs."""
+        """The figure as JSON for programs."""
         return {"name": self.name, "value": self.value, "unit": self.unit, "most": self.most}

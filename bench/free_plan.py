@@ -1,11 +1,11 @@
-"""What a day on the free plan carries, and the CPU time of an invocation, metered on the local runtime.
+"""Measures how many tasks a day the free plan allows, and the CPU time of an invocation, on the local runtime.
 
     python -m bench.free_plan [RUNS]
 
-Each run is a task of 20 chunks of 6,000 characters, in English, with outputs of 1,000. The task is submitted, polled
-until it is done, and erased once cron has added it to the sums. The counters are those of `make dev ARGS="--limits
-free"`. docs/design/platform-limits.md says how the table follows from them. `bench.costs` computes which other
-allowances run out, on both plans.
+Each run is one English task of 20 chunks of 6,000 characters, with outputs of 1,000 characters. The task is submitted,
+polled until it is done, and erased once cron has added it to the sums. The counters come from the meter of
+`make dev ARGS="--limits free"`. docs/design/platform-limits.md explains how the table is computed from the counters.
+`bench.costs` computes which other allowances run out, on both plans.
 """
 
 import math
@@ -34,13 +34,13 @@ from tests.support.model_server import ModelServer
 
 RUNS = 200
 CHUNKS, LONG = 20, 200
-WAVES = math.ceil(CHUNKS / 6)  # A run makes six calls at a time.
-LATENCY_SECONDS = 0.2  # The latency that makes calls which start together also count as ending together.
-CALL_SECONDS = 5.0  # The length of a model call in the table, which decides only the objects' GB-s.
-POLLS = 3  # The polls of each task in the table.
-CRON_RUNS = 1_440  # The cron runs of a day, one a minute.
+WAVES = math.ceil(CHUNKS / 6)  # A task makes six model calls at a time.
+LATENCY_SECONDS = 0.2  # With this latency, model calls that start together also count as ending together.
+CALL_SECONDS = 5.0  # The length of a model call in the table. It affects only the objects' GB-seconds.
+POLLS = 3  # The number of polls of each task in the table.
+CRON_RUNS = 1_440  # The number of cron runs a day, one a minute.
 TASKS_LEAST = 1_000
-CPU_MS_MOST = 10  # a free Worker's CPU time an invocation, as the platform sets it
+CPU_MS_MOST = 10  # the platform's limit of an invocation's CPU time on the free plan
 FINISHED_TASKS = 1_000
 ROUTES = {"queue": (), "durable-object": ("--env", "free")}
 SLICES = {"queue": "queue", "durable-object": "AIProcessor.alarm"}
@@ -48,20 +48,20 @@ SLICES = {"queue": "queue", "durable-object": "AIProcessor.alarm"}
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One route: a task's use of each daily allowance, cron's use, and how many tasks fit into the rest."""
+    """The figures of one route: a task's and a cron run's use of each daily allowance."""
 
     route: str
     task: dict[str, float]
     cron: dict[str, float]
 
     def tasks(self, allowance: str) -> float:
-        """How many tasks a day the allowance carries."""
+        """Return how many tasks a day the allowance allows, after the day's cron runs have used their part."""
         left = FREE_PLAN_DAY[allowance] - CRON_RUNS * self.cron[allowance]
         return left / self.task[allowance] if self.task[allowance] else math.inf
 
     @property
     def first(self) -> str:
-        """The allowance that runs out first."""
+        """Return the name of the allowance that runs out first."""
         return min(FREE_PLAN_DAY, key=self.tasks)
 
 
@@ -84,7 +84,7 @@ def measure(runs: int = RUNS) -> list[Figure]:
 
 
 def compared() -> float:
-    """Run a long task on each route, one after the other, and compare the best of three by the server's times."""
+    """Run a long task three times on each route, and compare the shortest times, as the server reports them."""
     seconds = {}
     for route, flags in ROUTES.items():
         with (
@@ -104,7 +104,7 @@ def _long_task(client: Client) -> Json:
 
 
 def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
-    """Run tasks one after the other. Returns the resulting day and the meter's lines."""
+    """Run tasks one after the other. Return the figures of the route, and the meter's lines."""
     with (
         tempfile.TemporaryDirectory() as state,
         ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS, plan=Plan(decide=said)) as model,
@@ -113,7 +113,7 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
         ) as server,
         Client(server.url) as client,
     ):
-        erase(client, server, [run(client) for _ in range(10)])  # until the interpreter is warm
+        erase(client, server, [run(client) for _ in range(10)])  # warm up the interpreter
         start = len(server.lines)
         before = _slices(server, route, start)
         done = [run(client) for _ in range(runs)]
@@ -124,14 +124,17 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
     cron = [line for line in lines if line["handler"] == "scheduled"]
     rest = [line for line in lines if line["handler"] != "scheduled"]
     task = {name: value / runs for name, value in use(rest).items()}
-    # A busy machine spreads the calls of a wave apart. The cheapest slice shows the cost of even calls.
+    # On a busy machine, the model calls of a wave end at different times, which costs more writes. The cheapest slice
+    # has the cost of calls that end together.
     slices = [line for line in rest if line["handler"] == SLICES[route]]
     for name, counter in (("rowsRead", "rows_read"), ("rowsWritten", "rows_written")):
         task[name] += min(line[counter] for line in slices) - statistics.mean(line[counter] for line in slices)
-    # Longer calls keep the object busy longer, and more polls may come.
+    # The measured calls are shorter than those of the table, and the measured client polls only once. The next lines
+    # add the difference.
     if route == "durable-object":
         task["objectGbSeconds"] += 0.128 * WAVES * (CALL_SECONDS - LATENCY_SECONDS)
-    task["requests"] += POLLS - 1 - 1  # the bench's client polls once, and its erasure is not a request in the table
+    # The client of this bench polls once, and its request for erasure does not belong to the table.
+    task["requests"] += POLLS - 1 - 1
     polls = [line["rows_read"] for line in rest if line.get("request", "").startswith("GET /api/tasks/")]
     task["rowsRead"] += (POLLS - 1) * max(polls)
     a_cron_run = {name: value / len(cron) for name, value in use(cron).items()} | {"rowsWritten": cron_rows()}
@@ -139,14 +142,17 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
 
 
 def run(client: Client) -> str:
-    """Run a task. Returns its id."""
+    """Run a task. Return its id."""
     task = client.finished(client.submit(text_of(english, Random(CHUNKS), CHUNKS))["id"])  # noqa: S311
     assert (task["status"], task["progress"]["total"]) == ("completed", CHUNKS)
     return str(task["id"])
 
 
 def erase(client: Client, server: DevServer, ids: list[str]) -> None:
-    """Erase tasks, which costs what the end of their retention costs, after two cron runs since the last task ended."""
+    """Erase tasks two cron runs after the last task has ended.
+
+    The erasure costs as much as the erasure at the end of a task's retention.
+    """
     runs = _crons(server)
     eventually(lambda: _crons(server) >= runs + 2)
     for task_id in ids:
@@ -162,7 +168,7 @@ def _slices(server: DevServer, route: str, start: int) -> int:
 
 
 def use(lines: Iterable[Json]) -> dict[str, float]:
-    """Add up lines as `local/runtime/usage.mjs` does."""
+    """Add up the meter's lines in the same way as `local/runtime/usage.mjs`."""
     spent: dict[str, float] = dict.fromkeys(FREE_PLAN_DAY, 0)
     for line in lines:
         if "object_ms" in line:
@@ -178,7 +184,7 @@ def use(lines: Iterable[Json]) -> dict[str, float]:
 
 
 def cpu(route: str, lines: list[Json]) -> dict[str, list[int]]:
-    """CPU milliseconds of each submission, poll and slice."""
+    """Return the CPU milliseconds of each submission, poll and slice."""
 
     def of(handler: str, request: str = "") -> list[int]:
         return [
@@ -195,14 +201,14 @@ def cpu(route: str, lines: list[Json]) -> dict[str, list[int]]:
 
 
 def percentile(values: list[int], part: float) -> float:
-    """The value below which this share of all values lies."""
+    """Return the value below which this share of all values lies."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
 def left_behind(count: int) -> int:
-    """Finish this number of small tasks on the object route.
+    """Finish this number of small tasks on the object route, and return what the objects still store.
 
-    Returns the rows, alarms included, that the objects still store.
+    The result is the number of rows, in which each alarm counts as a row.
     """
     with (
         tempfile.TemporaryDirectory() as state,
@@ -217,7 +223,7 @@ def left_behind(count: int) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Measure and print the tables. The exit status is 1 if a route carries less than it must."""
+    """Measure and print the tables. Return the exit status, 1 if a route allows fewer tasks than required."""
     runs = int(arguments[0]) if arguments else RUNS
     quotas = Table(
         "a 20-chunk task takes", *ROUTES, "a day's allowance", *(f"{route}: tasks a day" for route in ROUTES)

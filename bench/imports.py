@@ -1,8 +1,8 @@
-"""Measures what an upload and a start cost, compared with a Worker that imports only pydantic and the SDK.
+"""Measures the processor time of an upload and of a start, for the Worker and for a minimal Worker.
 
-An upload imports the Worker and takes a snapshot of the interpreter's memory. A start loads it. The figure is the
-processor time of workerd, all threads, as Linux counts it in /proc. The Workers take turns; the lowest value of each
-Worker counts.
+The minimal Worker imports only pydantic and the SDK. An upload imports the Worker and takes a snapshot of the
+interpreter's memory. A start loads the snapshot. The figure is the processor time of all threads of workerd, as Linux
+counts it in /proc. The two Workers are measured in turns, and the lowest value of each Worker is reported.
 """
 
 import os
@@ -43,7 +43,7 @@ class BatchCoordinator(DurableObject):
 
 
 class Start(NamedTuple):
-    """One upload and one start: processor time of workerd, seconds until ready, and its memory at rest."""
+    """One upload and one start: workerd's processor time, the seconds until it is ready, and its memory at rest."""
 
     upload_cpu_seconds: float
     start_cpu_seconds: float
@@ -74,11 +74,11 @@ class Watch:
 
     def _look_on(self) -> None:
         while not self._ended.wait(0.02):
-            with suppress(AssertionError):  # it is not started yet
+            with suppress(AssertionError):  # the server may not be started yet
                 self.look()
 
     def look(self) -> None:
-        """Record the processor time of each workerd of the server so far."""
+        """Record the processor time that each workerd process of the server has used so far."""
         for process in self._server.group_members():
             with suppress(OSError):
                 command = Path(f"/proc/{process}/cmdline").read_bytes()
@@ -90,7 +90,7 @@ class Watch:
 
 
 def measure() -> list[Figure]:
-    """Upload and start both Workers, in turns."""
+    """Upload and start both Workers in turns, and return the figures."""
     with tempfile.TemporaryDirectory() as folder:
         ours, least = (_project(Path(folder) / name, entry) for name, entry in (("ours", None), ("least", LEAST)))
         starts = [(_start(ours, number), _start(least, number)) for number in range(STARTS)]
@@ -116,7 +116,7 @@ def measure() -> list[Figure]:
 
 
 def _project(folder: Path, entry: str | None) -> Path:
-    """Make a copy of the Worker, or a Worker with the same bindings and another entry."""
+    """Make a copy of the Worker in a folder, with another entry module if `entry` is given."""
     copy_worker(folder)
     if entry is not None:
         (folder / "src" / "entry.py").write_text(entry)
@@ -124,7 +124,7 @@ def _project(folder: Path, entry: str | None) -> Path:
 
 
 def _start(project: Path, number: int) -> Start:
-    """Upload a new source, then start it again from its snapshot."""
+    """Upload a changed source, then start the Worker again from the source's snapshot."""
     entry = project / "src" / "entry.py"
     entry.write_text(f"{entry.read_text()}\n# {project.parent.name}, number {number}\n")
     first = DevServer(project / f"state-{number}", "--limits", "off", project=project)

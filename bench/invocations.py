@@ -1,9 +1,9 @@
 """Measures each kind of invocation's CPU time against a free account's 10 ms: `python -m bench.invocations [RUNS]`.
 
 The Worker runs on Cloudflare's own glue, from a snapshot, with the moving clock and the meter. One client sends each
-kind of request many times. A fresh isolate gets each kind once. The meter counts the time in which Python runs. The
-processor time is that of the whole workerd process. The processor time includes the database and the objects, which run
-elsewhere on the platform, and the runs of the submitted tasks.
+kind of request many times. A fresh isolate also gets each kind once, as its first request. The meter counts the time in
+which Python runs. The program also measures the processor time of the whole workerd process. Workerd's processor time
+includes the database and the objects, which run elsewhere on the platform, and the runs of the submitted tasks.
 """
 
 import os
@@ -39,7 +39,7 @@ type Ask = Callable[[Client], httpx.Response]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of request: the beginning of its line in the meter's output, and a function that sends it."""
+    """A kind of request: its name, the beginning of its `request` in the meter's lines, and how to send it."""
 
     name: str
     request: str
@@ -48,7 +48,10 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What a kind took, in ms: CPU of the repeated and of the first requests, and workerd's processor time for one."""
+    """The figures of one kind of request, in ms.
+
+    `warm` is the CPU time of the repeated requests, and `first` the CPU time of the first requests of fresh isolates.
+    """
 
     warm: list[int]
     first: list[int]
@@ -56,7 +59,7 @@ class Sample:
 
 
 def kinds(task_id: str, response_id: str, key: str) -> list[Kind]:
-    """Every kind of request that is measured. When this returns, the task and the response have ended."""
+    """Return every kind of request that is measured, once the task and the response have ended."""
     header = {"authorization": f"Bearer {key}"}
 
     def submission(chunks: int) -> Ask:
@@ -79,7 +82,7 @@ def kinds(task_id: str, response_id: str, key: str) -> list[Kind]:
 
 
 def cpu_of(server: DevServer, client: Client, kind: Kind) -> int:
-    """Send the request once. Returns the CPU of the invocation in milliseconds."""
+    """Send the request once, and return the CPU time of the invocation in milliseconds."""
     start = len(server.lines)
     answer = kind.ask(client)
     assert answer.is_success, (kind.name, answer.text)
@@ -118,19 +121,19 @@ def measure_route(route: str, runs: int) -> dict[str, Sample]:
 
 
 def repeated(server: DevServer, client: Client, kind: Kind, runs: int) -> tuple[list[int], float]:
-    """Send the request repeatedly.
+    """Send the request repeatedly, and return its CPU times and workerd's processor time.
 
-    Returns the CPU time of each request, and workerd's processor time for one, in milliseconds.
+    The result is the CPU time of each request, and workerd's mean processor time of a request, all in milliseconds.
     """
     for _ in range(5):
-        cpu_of(server, client, kind)  # until the interpreter is warm
+        cpu_of(server, client, kind)  # warm up the interpreter
     started = cpu_seconds(server.process.pid)
     times = [cpu_of(server, client, kind) for _ in range(runs)]
     return times, (cpu_seconds(server.process.pid) - started) / runs * 1000
 
 
 def main(arguments: list[str]) -> int:
-    """Measure both routes and print a table of each."""
+    """Measure both routes, and print a table for each."""
     runs = int(arguments[0]) if arguments else RUNS
     os.environ["ONCEOVER_LOCAL_CLOCK"] = "moving"  # a clock that stands still within a turn cannot measure CPU time
     for route in ROUTES:

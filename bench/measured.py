@@ -1,20 +1,21 @@
-"""The measured use of a task of 20 chunks: 6,000 characters a chunk, outputs of 1,000. `bench.costs` multiplies it.
+"""The measured use of a task of 20 chunks of 6,000 characters with outputs of 1,000, as `bench.costs` needs it.
 
 `python -m bench.free_plan` prints the values of TASK and CRON, `python -m bench storage` those of BYTES and SQLITE_MS.
-Tests measure ROWS, the rows that a cron run writes, and BYTES again.
+Tests measure ROWS, BYTES and the rows that a cron run writes again.
 """
 
 COMMIT = "b91ea6b"
 CHUNKS = 20
 RUN_SECONDS = 20.0  # a run takes four waves of calls of five seconds
 
-# Rows written, index entries included: by a task whose calls end in waves, from submission to completion; by its
-# erasure; and by a cron run that adds ended tasks to the sums.
+# The written rows, index entries included. `task` counts from submission to completion, with calls that end in waves;
+# `erasure` counts the task's erasure, and `sums` a cron run that adds ended tasks to the sums.
 ROWS = {"task": 14, "erasure": 4, "sums": 3}
-# Rows written by a task whose calls take 2 to 10 s: the average of many runs, and one run of `make bench` on the queue.
+# The rows that a task writes if its calls take 2 to 10 s: the average of many runs, and one run of `make bench` on the
+# queue route.
 ROWS_UNEVEN = (27, 30)
-# Milliseconds of an invocation, median and 95 %: with chunks of 6,000 characters, 40 tasks on each route, on a machine
-# without other work. Medians of five runs.
+# The CPU milliseconds of an invocation, median and 95th percentile, with chunks of 6,000 characters. Each run had 40
+# tasks on each route, on a machine without other work. The values are medians of five runs.
 CPU_MS: dict[str, dict[str, tuple[float, float]]] = {
     "queue": {"submission": (13, 21), "poll": (6.5, 11), "slice": (29.5, 40)},
     "durable-object": {"submission": (14, 23), "poll": (3, 6), "slice": (30, 47)},
@@ -26,9 +27,9 @@ def _cpu_ms(route: str) -> float:
     return round(sum(count * CPU_MS[route][what][0] for what, count in _OF_A_TASK.items()))
 
 
-# The use of the cheapest of 40 tasks on each route, with three polls. One of the polls waits, so it is a call to the
-# task's object. The figures include the erasure at the end of the retention. `objectGbSeconds` are of the average task,
-# with calls of 5 s.
+# The use of the cheapest of 40 tasks on each route, with three polls. One of the polls waits for the task's end, and
+# therefore calls the task's object. The figures include the erasure at the end of the retention. `objectGbSeconds` is
+# the value of the average task, with calls of 5 s.
 TASK: dict[str, dict[str, float]] = {
     "queue": {
         "requests": 5,
@@ -51,8 +52,8 @@ TASK: dict[str, dict[str, float]] = {
         "cpuMs": _cpu_ms("durable-object"),
     },
 }
-# The use of a cron run on a day on which a task ends each minute. The run only adds up sums, every second time, and
-# writes a sample, every fifth time; each new row pushes out an old one (`bench.sweeps`).
+# The use of a cron run on a day on which a task ends each minute. Every second run adds ended tasks to the sums, and
+# every fifth run writes a sample. Each new row makes a later run delete an old one (`bench.sweeps`).
 CRON: dict[str, dict[str, float]] = {
     route: {
         "requests": 1,
@@ -66,9 +67,10 @@ CRON: dict[str, dict[str, float]] = {
     }
     for route in TASK
 }
-# The bytes that a completed task leaves in D1, with 200 tasks in one file.
+# The bytes that a completed task leaves in D1, measured with 200 tasks in one database file.
 BYTES = {"English": 13_353, "Chinese": 31_355}
-# Tokens in and out, instructions included: estimated as `dryRun` does, plus 750 tokens a call for the model's thinking.
+# The input tokens, instructions included, and the output tokens. They are estimated as for `dryRun`, plus 750 tokens a
+# call for the model's thinking.
 TOKENS = {"English": (30_200, 20_000), "Chinese": (120_200, 35_000)}
 # The processor time that SQLite takes for a task and three polls, in Chinese.
 SQLITE_MS = 3.4

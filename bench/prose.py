@@ -1,9 +1,9 @@
-"""Texts and outputs for benchmarks: pieces of prose in English and Chinese, drawn from a seed.
+"""Makes texts and outputs for benchmarks: pieces of English and Chinese prose, drawn from a seed.
 
-The English text comes from this project's documents. The Chinese text is made of words with frequencies by Zipf's law,
-since no Chinese text here is long enough for 20 outputs that share nothing. Six outputs of 1,000 characters together
-compress to 1,430 bytes each, one alone to 1,660. A book of Chinese essays of 1.5 million characters, cut in the same
-way, takes 1,410 and 1,600.
+The English text comes from this project's documents. The Chinese text is made of words whose frequencies follow Zipf's
+law, because no Chinese text in this project is long enough for 20 outputs without common parts. If six outputs of 1,000
+characters are compressed together, each takes 1,430 bytes; an output that is compressed alone takes 1,660 bytes. Pieces
+of a book of Chinese essays of 1.5 million characters, cut in the same way, take 1,410 and 1,600 bytes.
 """
 
 from collections.abc import Callable
@@ -20,14 +20,14 @@ type Prose = Callable[[Random, int], str]
 
 
 def english(rng: Random, length: int) -> str:
-    """Return a piece of the project's own documents."""
+    """Return a random piece of the project's own documents."""
     text = _documents()
     first = rng.randrange(len(text) - length)
     return text[first : first + length]
 
 
 def chinese(rng: Random, length: int) -> str:
-    """Return words of one to three characters, with a mark after each fifth."""
+    """Return random words of one to three characters, with a comma after each fifth word."""
     words, weights = _chinese_words()
     drawn = rng.choices(words, weights, k=length)
     return "".join(word + ("，" if at % 5 == 4 else "") for at, word in enumerate(drawn))[:length]
@@ -37,7 +37,7 @@ LANGUAGES: dict[str, Prose] = {"English": english, "Chinese": chinese}
 
 
 def text_of(prose: Prose, rng: Random, chunks: int) -> str:
-    """Return a text that is cut into this number of chunks of 6,000 characters: each chunk is one paragraph."""
+    """Return a text that the Worker cuts into this number of chunks of 6,000 characters; each chunk is a paragraph."""
     most = CHUNK_CHARS - 2
     parts = (prose(rng, most).replace("\n", " ").strip() for _ in range(chunks))
     return "".join(part.ljust(most, ".") + "\n\n" for part in parts)

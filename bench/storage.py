@@ -1,6 +1,6 @@
 """Measures what a completed task leaves in D1, in bytes and rows: 20 chunks of 6,000 characters, outputs of 1,000.
 
-Tasks go through the store over SQLite with D1's page size.
+The tasks are stored through the Worker's store in SQLite, with D1's page size.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ TASKS = 200
 CHUNKS = 20
 START_MS = 1_800_000_000_000
 RETENTION_MS = 2_592_000_000
-# How many outputs a write has: six if calls end six at a time, one if calls end one by one.
+# The number of outputs that one write stores: six if six calls end together, one if calls end one by one.
 TOGETHER = (6, 1)
 BYTES_MOST = {"English": 20_000, "Chinese": 40_000}
 
 
 def measure() -> list[Figure]:
-    """Measure both languages, with outputs that are recorded together and one by one."""
+    """Measure tasks in both languages, with outputs that are stored together and one by one."""
     figures: list[Figure] = []
     for name, prose in LANGUAGES.items():
         for together in TOGETHER:
@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
 
 
 def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, float]:
-    """Complete so many tasks. Returns the bytes of used pages that each task leaves, and the rows that it wrote."""
+    """Complete this number of tasks, and return the bytes of used pages and the written rows for each task."""
     database = SqliteD1(now_ms=lambda: START_MS)
     meter = Meter()
     store = TaskStore(Database(database, meter))
@@ -55,7 +55,7 @@ def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, f
 
 
 def database_ms(prose: Prose, tasks: int = TASKS) -> float:
-    """The processor time, in ms, that the database takes for a task: submission, claim, writes, three polls.
+    """Return the processor time, in ms, that the database takes for a task's submission, claim, writes and three polls.
 
     The time includes the fake of D1's binding around SQLite.
     """
@@ -73,10 +73,10 @@ def database_ms(prose: Prose, tasks: int = TASKS) -> float:
 
 
 class _Timed(SqliteD1):
-    spent = 0.0  # processor seconds
+    spent = 0.0  # the seconds of processor time so far
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
-        """Run the statements, and add up their time."""
+        """Run the statements, and add their processor time to `spent`."""
         started = time.process_time()
         try:
             return await super().batch(statements)
@@ -85,7 +85,7 @@ class _Timed(SqliteD1):
 
 
 def used_bytes(database: SqliteD1) -> int:
-    """The bytes of all pages in use."""
+    """Return the bytes of all pages in use."""
     pragmas = ("page_size", "page_count", "freelist_count")
     size, count, free = (database.rows(f"PRAGMA {name}")[0][name] for name in pragmas)
     assert size == 4_096, "the page size of D1"

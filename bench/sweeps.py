@@ -1,7 +1,7 @@
-"""Measures what a cron run writes on a day on which a task ends each minute: `python -m bench.sweeps`.
+"""`python -m bench.sweeps` measures how many rows a cron run writes on a day on which a task ends each minute.
 
-The runs go through the store over SQLite, in virtual time. `bench.free_plan` runs cron every two seconds, so writes
-that depend on the clock are too rare there.
+The cron runs use the Worker's store over SQLite, in virtual time. `bench.free_plan` runs cron every two seconds, and
+therefore has too few of the writes that depend on the clock.
 """
 
 import asyncio
@@ -21,9 +21,10 @@ END = (
 
 
 def cron_rows(minutes: int = MINUTES) -> float:
-    """Average the rows that a cron run writes over so many minutes, two days after a period with the same ends.
+    """Return how many rows a cron run writes on average over some minutes, two days after an equal period.
 
-    After two days, each new sample and each new five-minute sum pushes out an old one.
+    In the equal period, tasks ended at the same times. After two days, each new sample and each new five-minute sum
+    makes the cron run delete an old one.
     """
     bench = WorkerBench(storage_mb_most=450)
     try:

@@ -1,7 +1,7 @@
-"""Measures what a claim, a poll, a list and a sweep page cost with a thousand and with a million tasks stored.
+"""Measures the cost of a claim, a poll, a list and a sweep page with a thousand and with a million stored tasks.
 
-SQLite's own steps (instructions of its virtual machine) are counted instead of rows read: the count is exact, and it
-grows with every row read.
+The cost is the number of SQLite's steps, the instructions of its virtual machine. This count is exact, and it grows
+with every row that SQLite reads.
 """
 
 import sqlite3
@@ -21,7 +21,8 @@ from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
-# Every tenth task is unfinished, and one is due. The tasks that have ended are all kept for different times.
+# This SQL makes the tasks. Every tenth task is unfinished, and one of these is due. The ended tasks are kept for
+# different times.
 FILL = f"""
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :size)
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, merge_chars, calls_minimum, created_at,
@@ -31,12 +32,12 @@ SELECT printf('local:%08x-0000-7000-8000-000000000000', i), iif(i % 10, 'complet
   :now + iif(i % 10 = 0 AND i % 1000 = 0 AND i < 1000, -i, 1000 + i), iif(i % 10, :now, NULL)
 FROM n
 """  # noqa: S608
-# An endpoint has received every end of a task, so no delivery waits.
+# This SQL records that an endpoint has received the end of every ended task, so no delivery waits.
 HEARD = """
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at, outcome)
 SELECT 0, id, 0, 'other:we_0', 'task.completed', 0, 0, 0, 'delivered' FROM tasks WHERE finished_at IS NOT NULL
 """
-# The store has already counted what the tenant stores, as early erasure needs it.
+# This SQL records that the tenant's stored bytes are counted already, because early erasure needs the count.
 COUNTED = "INSERT INTO tenant_storage (tenant, bytes, counted_at) VALUES ('local', 1, ?)"
 ENDED = "local:00000001-0000-7000-8000-000000000000"
 KEY = "local:00000000-0000-7000-8000-000000000000"
@@ -83,7 +84,7 @@ ACTS: dict[str, BoundStatement] = {
 
 
 def measure() -> list[Figure]:
-    """Count the steps of each statement on a small and on a large table. Returns the ratio."""
+    """Count the steps of each act on a small and on a large table, and return the ratios."""
     small, large = steps(1_000), steps(1_000_000)
     return [
         Figure(f"{name}: steps with 1,000,000 tasks ÷ with 1,000", large[name] / small[name], "×", 1.0) for name in ACTS
@@ -95,7 +96,7 @@ def _run(connection: sqlite3.Connection, act: BoundStatement) -> None:
 
 
 def steps(size: int) -> dict[str, int]:
-    """Count the steps of each act over so many tasks."""
+    """Count the steps of each act in a database with this number of tasks."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.create_function("unixepoch", -1, lambda *_: NOW_MS / 1000)
     for path in sorted(MIGRATIONS.glob("*.sql")):

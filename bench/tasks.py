@@ -1,7 +1,7 @@
-"""Measures what a task costs and how long it takes on each route of the local runtime.
+"""Measures how long a task takes and what it costs on each route of the local runtime.
 
-Chunks have 6,000 characters, outputs 1,000. The pace is measured in English; the costs are measured in both languages,
-and with calls of uneven length.
+Chunks have 6,000 characters, and outputs have 1,000. The time is measured with English tasks. The costs are measured
+with tasks in both languages, and with model calls of different lengths.
 """
 
 import json
@@ -20,18 +20,18 @@ from tests.support.model_server import ModelServer
 
 ROUTES = {"queue": (), "durable-object": ("--env", "free"), "direct": ("--env", "direct")}
 IDEAL_MS = 800
-# Ranges of call times in seconds, drawn for each call by its text; each with the rows that a task of 20 chunks may
-# write.
+# Each key is a range of call times in seconds, in which the time of each call is drawn by the call's text. Each value
+# is how many rows a task of 20 chunks may write with such calls.
 SPREADS = {(4.5, 5.5): 20, (2.0, 10.0): 32}
 
 
 class Lengths:
-    """The lengths of calls: as the model server sets them, or drawn for each call from the range `spread`."""
+    """Sets the times of model calls: a time drawn from the range `spread`, or the model server's own if it is None."""
 
     spread: tuple[float, float] | None = None
 
     def decide(self, call: Call) -> Behaviour:
-        """Answer with prose."""
+        """Answer a call with prose, after a time drawn from `spread` if it is set."""
         answer = said(call)
         if self.spread is None:
             return answer
@@ -39,7 +39,7 @@ class Lengths:
 
 
 def measure() -> list[Figure]:
-    """Run the same tasks on each route against a model that takes 200 ms a call."""
+    """Run the same tasks on each route, with a model server that takes 200 ms for a call."""
     figures: list[Figure] = []
     lengths = Lengths()
     for route, flags in ROUTES.items():
@@ -50,14 +50,15 @@ def measure() -> list[Figure]:
             Client(server.url) as client,
         ):
             figures += _route(route, server, client)
-            # A task of another route continues in the next cron run, whose cost would be measured too.
+            # After a submission on any other route, the task continues in the next cron run, whose cost would be
+            # measured too.
             if route != "direct":
                 figures += _uneven(route, server, client, lengths)
     return figures
 
 
 def said(call: Call) -> Behaviour:
-    """Return prose in the language of the call, different for each call."""
+    """Return prose in the language of the call's text, different for each text."""
     prose = LANGUAGES["Chinese" if max(call.user) >= "\u4e00" else "English"]
     return ok(prose(Random(call.user), OUTPUT_CHARS))  # noqa: S311
 
@@ -112,6 +113,6 @@ def _costs(server: DevServer, task_id: str, route: str) -> tuple[int, int]:
         return spent if is_whole else []
 
     spent = eventually(found)
-    if route == "direct":  # the task took one invocation, so only the meter's last line belongs to it
+    if route == "direct":  # the task took one invocation, so only the meter's last line belongs to the task
         spent = spent[-1:]
     return sum(line["rows_written"] for line in spent), sum(line["database_calls"] for line in spent)

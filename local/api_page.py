@@ -1,4 +1,4 @@
-"""The text of `docs/api.md`, made from the API's own description. `local.docs` writes it to the file."""
+"""Makes the text of `docs/api.md` from the API's own description. `local.docs` writes the text to the file."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -9,7 +9,8 @@ from src.http.catalogue import document
 METHODS = ("post", "get", "delete")
 # A code that at least this share of the calls lists is a common error: the page explains it once.
 COMMON_SHARE = 0.6
-# Shown before the calls. A test runs the commands against its own server. In the answers `…` marks omissions.
+# The page's first section. A test runs its commands against its own server. In the answers `…` stands for omitted
+# values.
 EXAMPLE = r"""## An example
 
 Submit a text of two chunks, and wait for its end. You can paste the commands against `make dev`; a deployment also
@@ -43,7 +44,7 @@ A refusal is a problem. If the text is a number, the answer has the status 422:
 
 
 def page() -> str:
-    """Return the whole page, in Markdown."""
+    """Return the whole text of `docs/api.md`, in Markdown."""
     described: Any = document()
     return "\n".join(_lines(described)) + "\n"
 
@@ -91,13 +92,13 @@ def _with_cors(header: Any) -> str:
 
 
 def _codes(response: Any) -> dict[str, str]:
-    """Return the codes that a response's description lists, each with its meaning; none where it is another text."""
+    """Return the error codes that a response's description lists, with their meanings; none if it lists no codes."""
     parts = str(response["description"]).split("; ")
     return {part.split("`")[1]: part for part in parts} if all(part.startswith("`") for part in parts) else {}
 
 
 def shared_errors(operations: list[Any]) -> dict[str, dict[str, str]]:
-    """Return by status the codes that most operations list, each with its meaning."""
+    """Return, by status, the error codes that most operations list, each with its meaning."""
     listed = Counter(
         (status, code, text)
         for operation in operations
@@ -120,7 +121,7 @@ def _shared(operation: Any, common: dict[str, dict[str, str]]) -> list[str]:
 
 
 def _own_headers(response: Any) -> list[str]:
-    """Return the headers that a response has beside those of every answer."""
+    """Return the headers of a response that not every answer has."""
     return [f"`{name}`" for name, header in response["headers"].items() if "$ref" not in header]
 
 
@@ -169,9 +170,9 @@ def _call(method: str, path: str, operation: Any, common: dict[str, dict[str, st
 
 
 def _answer(status: str, response: Any, common: dict[str, dict[str, str]]) -> str | None:
-    """Return what a row says of a response: its own codes, or its text and type.
+    """Return what a row of the page says of a response: its own codes, or its text and type.
 
-    Return None where all codes are common.
+    Returns None if all codes of the response are common ones.
     """
     codes = _codes(response)
     if codes:

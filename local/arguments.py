@@ -1,4 +1,4 @@
-"""The command line of `make dev`: parsing, and one-line errors that say what to do instead."""
+"""Parses the command line of `make dev`, with errors of one line that say what to do instead."""
 
 import argparse
 import difflib
@@ -15,19 +15,20 @@ from typing import NoReturn
 DEFAULT_PORT = 8787
 DEFAULT_STATE = ".wrangler/state"
 CLOCKS = ("moving", "standing")
-CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # the variable that the tests set in place of the flag for the clock
+CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # The tests set this variable in place of the flag `--clock`.
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class UsageError(Exception):
-    """The command cannot run with these arguments. The message is one line for the user."""
+    """Raised when a command cannot run with its arguments. The message is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class DevOptions:
     """The options of `make dev`.
 
-    `env` None is the top level; `cron_every_seconds` None is the schedule; `limits` None is the environment's default.
+    If `env` is None, the top level runs. If `cron_every_seconds` is None, cron fires by its schedule. If `limits` is
+    None, the environment's default applies.
     """
 
     project: Path
@@ -41,7 +42,7 @@ class DevOptions:
 
 
 class Parser(argparse.ArgumentParser):
-    """Argparse with our own kind of error."""
+    """An argument parser that raises `UsageError`."""
 
     def error(self, message: str) -> NoReturn:
         """Raise `UsageError` instead of printing the usage and exiting."""
@@ -132,13 +133,13 @@ def _parser() -> Parser:
         default=_default_clock(),
         help="moving (the default), or standing: it stands still while code runs, as Cloudflare's clock does",
     )
-    # For the tests of the runtime: another folder with wrangler.toml, src/ and migrations/.
+    # The tests of the runtime use this flag for another folder with wrangler.toml, src/ and migrations/.
     parser.add_argument("--project", type=Path, help=argparse.SUPPRESS)
     return parser
 
 
 def environments(wrangler_toml: Path) -> list[str]:
-    """The named environments of a wrangler.toml."""
+    """Return the names of the environments in a wrangler.toml."""
     try:
         return sorted(tomllib.loads(wrangler_toml.read_text("utf-8")).get("env", {}))
     except FileNotFoundError:
@@ -157,7 +158,7 @@ def check_environment(env: str | None, project: Path) -> None:
 
 
 def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> None:
-    """Raise `UsageError` for the first unknown word, naming the closest flag."""
+    """Raise `UsageError` for the first unknown word of a command line; the message names the closest flag."""
     known = [flag for action in parser._actions for flag in action.option_strings if flag != "--project"]  # noqa: SLF001 - argparse has no public list
     for word in unknown:
         flag = word.partition("=")[0]
@@ -168,7 +169,7 @@ def refuse_unknown(parser: argparse.ArgumentParser, unknown: Sequence[str]) -> N
 
 
 def parse(arguments: Sequence[str], root: Path) -> DevOptions:
-    """Read the command line. Raises `UsageError`. Exits on `--help`."""
+    """Return the options in a command line of `make dev`. Raises `UsageError`. Exits on `--help`."""
     parser = _parser()
     found, unknown = parser.parse_known_args(arguments)
     refuse_unknown(parser, unknown)
@@ -187,12 +188,12 @@ def parse(arguments: Sequence[str], root: Path) -> DevOptions:
 
 
 def stopped() -> int:
-    """Say that Ctrl-C or Ctrl-D ended the command, and how to continue. Returns the exit status."""
+    """Print that Ctrl-C or Ctrl-D ended the command, and how to continue. Returns the exit status."""
     print("\nStopped. Run the same command again to continue.", file=sys.stderr)
     return 130
 
 
 def fail(message: str) -> NoReturn:
-    """Print one line and exit with status 2."""
+    """Print an error of one line, and exit with status 2."""
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(2)

@@ -1,4 +1,4 @@
-"""The table of `docs/verification.md`, made from `docs/verification/claims.json`. `local.docs` writes it."""
+"""Makes the table of `docs/verification.md` from `docs/verification/claims.json`. `local.docs` writes the table."""
 
 import json
 from collections.abc import Iterator
@@ -11,28 +11,28 @@ END = "<!-- End of the table. -->"
 
 
 class TableMissing(Exception):
-    """The document has no place for the table, or more than one; the message is one line for the user."""
+    """Raised when a document has no place for the table, or several. The message is one line for the user."""
 
 
 class TestedClaim(NamedTuple):
-    """A claim and how it is tested. The runs of past campaigns are in the file alone."""
+    """A claim about onceover, and how it is tested. Only the JSON file has the runs of past campaigns."""
 
     claim: str
     cases: str
     tests: list[str]
     tier: str
     without: list[str]  # The ablations that the tests notice.
-    latest: str  # The figures of this claim's own last campaign; empty for a claim without figures.
+    latest: str  # The figures of the claim's last campaign; empty if there are none.
 
 
 def claims(root: Path) -> list[TestedClaim]:
-    """Return the claims of the file below `root`, in its order."""
+    """Return the claims in `docs/verification/claims.json` below `root`, in the file's order."""
     found = json.loads((root / CLAIMS).read_text(encoding="utf-8"))["claims"]
     return [TestedClaim(*(claim[field] for field in TestedClaim._fields)) for claim in found]
 
 
 def with_table(text: str, root: Path) -> str:
-    """Return the document with the table between its two marks. Raises `TableMissing`."""
+    """Return a document with the table of claims between its two marks. Raises `TableMissing`."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end) or BEGIN in after:

@@ -1,8 +1,8 @@
 """Puts `onceover` into the clone's .venv, so that it always runs the clone's own `cli/`.
 
-`install.py` runs this with the interpreter of that .venv. The command line is an editable installation without a build.
-For a build, pip would fetch a build backend whose digest no requirements file has. The requirements of `cli/` are in
-requirements/dev.txt.
+`install.py` runs this module with the interpreter of the .venv. The command line is installed as an editable package
+without a build, because for a build pip would fetch a build backend whose digest no requirements file has. The
+requirements of `cli/` are in requirements/dev.txt.
 """
 
 import shlex
@@ -11,8 +11,8 @@ import sysconfig
 from pathlib import Path
 
 CLI = Path(__file__).resolve().parent.parent / "cli"
-# A shell starts it, since the first line may not contain a path with spaces. -P prevents imports from the user's
-# folder.
+# The launcher is a shell script, because a script's first line may not contain a path with spaces. The flag -P prevents
+# imports from the user's current folder.
 _LAUNCHER = """#!/bin/sh
 exec {python} -P -m onceover_cli "$@"
 """

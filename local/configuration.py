@@ -1,7 +1,7 @@
-"""The lines about variables that `make dev` prints before it is ready: faults, warnings, and what will run.
+"""Finds what `make dev` prints about variables before it is ready: faults, warnings, and what will run.
 
-The host (settings.mjs) starts this in the project's folder, at each start and each reload, and sends what it has read.
-The Worker's own parser judges the values, so there is only one list of variables and allowed values.
+The host (settings.mjs) runs this module in the project's folder, at each start and each reload, and sends it the
+configuration. The Worker's own parser judges the values, so there is only one list of variables and allowed values.
 """
 
 import difflib
@@ -20,7 +20,7 @@ from src.inference import openai
 
 from .dev_vars import SecretsFile, find
 
-# wrangler and Node.js read these from .env themselves.
+# The beginnings of variables that wrangler and Node.js read from .env themselves.
 _OF_TOOLS = ("CLOUDFLARE_", "CF_", "WRANGLER_", "NODE_", "npm_")
 _NO_WORKERS_AI = "openai or demo under `make dev`: workers-ai needs an account and the network"
 _CLOSE = 0.7
@@ -29,9 +29,9 @@ _VERY_CLOSE = 0.85
 
 @dataclass(frozen=True, slots=True)
 class LocalConfiguration:
-    """The configuration that the host has read: the Worker's variables, those of --var, bindings, and where state lies.
+    """The configuration that the host has read: variables, the flags `--var`, bindings, and the state's folder.
 
-    `unreadable` says why the file of secrets could not be read, if so.
+    If the file of secrets could not be read, `unreadable` says why.
     """
 
     variables: Mapping[str, object]
@@ -44,7 +44,7 @@ class LocalConfiguration:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """Lines for the terminal. With a fault the Worker must not start."""
+    """The lines for the terminal: faults, warnings and banner. If there is a fault, the Worker must not start."""
 
     faults: list[str]
     warnings: list[str]
@@ -52,10 +52,10 @@ class Findings:
 
 
 def examine(host: LocalConfiguration, file: SecretsFile | None) -> Findings:
-    """Judge all variables at once."""
+    """Judge all variables, and return all findings at once."""
     reading = Reading(host.variables.get)
     banner = []
-    with suppress(ConfigurationFaults):  # `reading` has the faults
+    with suppress(ConfigurationFaults):  # `reading` keeps the faults.
         banner = _banner(load(reading), host)
     if host.variables.get("AI_PROVIDER") == "workers-ai" and "AI" not in host.bindings:
         reading.refuse("AI_PROVIDER", _NO_WORKERS_AI)
@@ -68,7 +68,7 @@ def examine(host: LocalConfiguration, file: SecretsFile | None) -> Findings:
 
 
 def _source(name: str, host: LocalConfiguration, file: SecretsFile | None) -> str:
-    """Say where a variable's value comes from. The result is empty if the variable is not set."""
+    """Return where a variable's value comes from, in brackets, or an empty text if the variable is not set."""
     if name in host.flags:
         return " (--var)"
     if file is not None and name in file.names:
@@ -77,7 +77,7 @@ def _source(name: str, host: LocalConfiguration, file: SecretsFile | None) -> st
 
 
 def _warnings(known: set[str], host: LocalConfiguration, file: SecretsFile | None) -> Iterator[str]:
-    """Name variables that are set but never read."""
+    """Yield a warning for each variable that is set but that nothing reads."""
     for name in host.variables:
         if name in known or name.startswith(_OF_TOOLS):
             continue
@@ -97,7 +97,7 @@ def _warnings(known: set[str], host: LocalConfiguration, file: SecretsFile | Non
 
 
 def _banner(settings: Settings, host: LocalConfiguration) -> list[str]:
-    """Say what will run: one line for each setting that people often get wrong."""
+    """Return the banner, which has one line for each setting that people often get wrong."""
     keys = (
         "on, each request needs one: `make key`"
         if settings.require_keys
@@ -131,14 +131,14 @@ def _provider(settings: Settings) -> str:
 
 
 def _route(bindings: Sequence[str]) -> Route:
-    """The route of a new task, as `composition` chooses it."""
+    """Return the route that `composition` chooses for a new task with these bindings."""
     if "AI_QUEUE" in bindings:
         return Route.QUEUE
     return Route.DURABLE_OBJECT if "AI_PROCESSOR" in bindings else Route.DIRECT
 
 
 def main() -> int:
-    """Read what the host sends, and answer with the findings."""
+    """Read the configuration that the host sends, and answer with the findings."""
     told: dict[str, Any] = json.load(sys.stdin)
     env = told.pop("env")
     found = examine(LocalConfiguration(**told), find(Path(), env))

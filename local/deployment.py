@@ -1,4 +1,4 @@
-"""`make bundle`, `make deploy`, `make secrets`, and for the deployment workflow `version` and `rollback`."""
+"""The commands `make bundle`, `make deploy` and `make secrets`, and `version` and `rollback` for the workflow."""
 
 import os
 import re
@@ -19,7 +19,7 @@ _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false"}
 
 
 def bundle(env: str, arguments: Sequence[str]) -> int:
-    """Build exactly what a deployment uploads into .build/, and print its gzipped size."""
+    """Build into .build/ exactly what a deployment uploads, and print the gzipped size."""
     refuse_unknown(Parser(prog="make bundle"), arguments)
     folder = ROOT / ".build" / f"bundle-{env or 'top'}"
     command = wrangler("deploy", "--dry-run", "--outdir", str(folder), needs(ROOT, env).flag)
@@ -45,7 +45,7 @@ def bundle(env: str, arguments: Sequence[str]) -> int:
 
 
 def deploy_command(env: str, arguments: Sequence[str]) -> int:
-    """Create what is missing, migrate, deploy, verify."""
+    """Create what the account lacks, apply the migrations, deploy the Worker, and check the deployment."""
     parser = Parser(
         prog="make deploy",
         usage='make deploy [ENV=free|direct] [ARGS="--dry-run --replace"]',
@@ -77,14 +77,14 @@ def secrets_command(env: str, arguments: Sequence[str]) -> int:
 
 
 def version(env: str, arguments: Sequence[str]) -> int:
-    """Print the id of the version that runs, or nothing."""
+    """Print the id of the deployed version that runs, or an empty line if there is none."""
     refuse_unknown(Parser(prog="version"), arguments)
     print(live_version(run, needs(ROOT, env)) or "")
     return 0
 
 
 def rollback(env: str, arguments: Sequence[str]) -> int:
-    """Go back to a version if another one runs. Does nothing without a version."""
+    """Deploy an earlier version again if another one runs. Does nothing if no version is named."""
     wanted = needs(ROOT, env)
     if not arguments or not arguments[0]:
         print("There is no earlier version: this was the first deployment.")
@@ -108,7 +108,7 @@ _COMMANDS = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run `COMMAND [--env NAME] [flags]`; the environment may stand alone, too."""
+    """Run `COMMAND [--env NAME] [flags]`. The environment's name may also stand without `--env`."""
     name, *rest = arguments
     env = ""
     if rest and not rest[0].startswith("-"):

@@ -1,7 +1,7 @@
 """`make dev`: serve the Worker on the real runtime until Ctrl-C.
 
-host.mjs does the work under Node.js. The server's standard input is a pipe from this process, which stays open as long
-as the server is wanted. However this process ends, the pipe closes and the host stops.
+host.mjs does the work under Node.js. The standard input of host.mjs is a pipe from this process. However this process
+ends, the pipe closes and the host stops.
 """
 
 import json
@@ -25,7 +25,7 @@ _STOP_SECONDS = 5
 
 
 def _check_port(port: int) -> None:
-    """Refuse a port in use before anything is started. The host checks again when it listens."""
+    """Raise `UsageError` if another program uses the port. The host checks the port again when it listens."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -52,12 +52,12 @@ def _request(options: DevOptions) -> bytes:
 
 
 def serve(options: DevOptions, lock: int) -> int:
-    """Run the host until it ends or a signal stops it. It inherits `lock`. Returns the exit status."""
+    """Run the host until it ends or a signal stops it. The host inherits `lock`. Returns the exit status."""
     command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "runtime" / "host.mjs")]
-    clear_residue(options.persist_to)  # the last runtime left the residue if it was killed
+    clear_residue(options.persist_to)  # If the last runtime was killed, it left residue.
     adopt_orphans()
     reading, writing = os.pipe()
-    # The compile cache saves a fifth of Node.js's start.
+    # Node.js's compile cache saves a fifth of its start-up time.
     compiled = {"NODE_COMPILE_CACHE": str(ROOT / ".build" / "node")}
     host = subprocess.Popen(
         command, stdin=reading, cwd=options.project, pass_fds=(lock,), env={**compiled, **os.environ}
@@ -90,7 +90,7 @@ def serve(options: DevOptions, lock: int) -> int:
 
 
 def _say_stopped(options: DevOptions) -> None:
-    """Print the last line. If the reader of the output is gone, that is no error."""
+    """Print the last line, which says where the state stays. It is no error if the output's reader is gone."""
     try:
         where = options.persist_to.relative_to(options.project)
     except ValueError:
@@ -100,7 +100,7 @@ def _say_stopped(options: DevOptions) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parse, check, serve."""
+    """Parse the command line, check the port and the state folder, and serve. Returns the exit status."""
     try:
         options = parse(arguments, ROOT)
         with sole_use(options.persist_to) as lock:
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
             return serve(options, lock)
     except (UsageError, NodeMissing) as error:
         fail(str(error))
-    except KeyboardInterrupt:  # the interrupt came before serve() had set its handler
+    except KeyboardInterrupt:  # The interrupt came before `serve` had set its handler.
         return 0
 
 

@@ -1,14 +1,14 @@
-"""The file of local variables: which one wrangler reads, and which lines wrangler silently ignores.
+"""Finds the file of local variables that wrangler reads, and the lines in it that wrangler silently ignores.
 
-wrangler reads the values, with dotenv. This module reads the same lines with dotenv's own expression. Only `make
-secrets` uses the values.
+wrangler reads the file with dotenv. This module reads the same lines with dotenv's own regular expression. Of the
+commands only `make secrets` uses the values that this module reads.
 """
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
-# dotenv 16, lib/main.js.
+# The regular expression is that of dotenv 16, lib/main.js.
 _LINE = re.compile(
     r"""
     ^ \s* (?:export\s+)? (?P<name>[\w.-]+) (?: \s*=\s*? | :\s+? )
@@ -22,7 +22,7 @@ _TAKES = "must be NAME=value, empty, or a comment that begins with #"
 
 @dataclass(frozen=True, slots=True)
 class SecretsFile:
-    """The text of a `.dev.vars` or `.env`. `is_shared` says that the file may also have variables of other programs."""
+    """A `.dev.vars` or `.env` file. `is_shared` says that other programs may also use the file's variables."""
 
     name: str
     text: str
@@ -30,11 +30,14 @@ class SecretsFile:
 
     @property
     def names(self) -> set[str]:
-        """The variables that the file sets."""
+        """Return the names of the variables that the file sets."""
         return {match["name"] for match in _LINE.finditer(self.text)}
 
     def faults(self) -> list[str]:
-        """Name the lines that look like assignments but set no variable. Values are never repeated."""
+        """Return a fault for each line that looks like an assignment but sets no variable.
+
+        No fault contains a value.
+        """
         faults: list[tuple[int, str]] = []
         rest = self.text
         for match in _LINE.finditer(self.text):
@@ -53,7 +56,7 @@ class SecretsFile:
 
 
 def assignments(text: str) -> dict[str, str]:
-    """Return names and values as dotenv reads them. If a name stands twice, its last value counts."""
+    """Return names and values as dotenv reads them. If a text sets a name twice, the last value counts."""
     found = {}
     for match in _LINE.finditer(text):
         value = (match["value"] or "").strip()
@@ -68,7 +71,8 @@ def assignments(text: str) -> dict[str, str]:
 def find(project: Path, env: str | None) -> SecretsFile | None:
     """Read the file that wrangler reads for this environment. Returns None if the file is missing or cannot be read.
 
-    The host says why it cannot be read. If several files could replace `.dev.vars`, the first one is returned.
+    The host reports why the file cannot be read. The first existing file of `.dev.vars.ENV`, `.dev.vars` and `.env`
+    counts.
     """
     own = [f".dev.vars.{env}"] if env else []
     for name in (*own, ".dev.vars", ".env"):

@@ -1,7 +1,7 @@
-"""`make docs`: regenerate the generated parts of `docs/`. With `--check`, only say whether they are current.
+"""`make docs`: writes the generated parts of `docs/` anew; with `--check`, only says whether they are current.
 
-The code makes the page of the HTTP API and the diagram of the state machine. A file of claims makes the table of
-`docs/verification.md`.
+The page of the HTTP API and the diagram of the state machine are made from the code. The table of
+`docs/verification.md` is made from a file of claims.
 """
 
 import argparse
@@ -23,7 +23,7 @@ _MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 
 
 class DiagramMissing(Exception):
-    """A document does not have exactly one place for its diagram. The message is one line for the user."""
+    """Raised when a document has no place for its diagram, or several. The message is one line for the user."""
 
 
 def with_diagram(text: str) -> str:
@@ -35,7 +35,7 @@ def with_diagram(text: str) -> str:
 
 
 def generated(root: Path) -> dict[Path, str]:
-    """Return the text that each document must have, by path. Raises `DiagramMissing`, `TableMissing`."""
+    """Return the text that each generated document must have, by path. Raises `DiagramMissing`, `TableMissing`."""
     return {
         API: api_page.page(),
         STATE_MACHINE: with_diagram((root / STATE_MACHINE).read_text(encoding="utf-8")),
@@ -53,7 +53,10 @@ def _read(path: Path) -> str | None:
 
 
 def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
-    """Write the documents that are not current, or list them. The exit status is 1 if `--check` found one."""
+    """Write the documents that are not current, or with `--check` only list them.
+
+    The exit status is 1 if `--check` found a document that is not current.
+    """
     parser = argparse.ArgumentParser(prog="python -m local.docs", description="Regenerate the generated documents.")
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a document is not current")
     options = parser.parse_args(arguments)

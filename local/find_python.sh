@@ -1,6 +1,6 @@
 #!/bin/sh
-# Prints the first Python that is new enough and can make virtual environments. With an argument, only that one is
-# tried. Each candidate is run, because a version manager's shim may exist and not work.
+# Prints the first Python that is new enough and can make virtual environments. With an argument, only the Python that
+# it names is tried. Each candidate is run, because the shim of a version manager may exist without working.
 set -u
 
 test='

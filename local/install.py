@@ -1,10 +1,10 @@
 """Installs what the other commands need: .venv, node_modules, python_modules and the Pyodide bundle for workerd.
 
-`RUN` is what serving and deploying need. `DEV`, with `--dev`, adds what tests and checks need. A folder that has all of
-`DEV` also serves for `RUN` and is left unchanged.
+`RUN` has the parts that serving and deploying need. `DEV`, installed with `--dev`, adds what tests and checks need. A
+folder with all of `DEV` is also good for `RUN` and is left unchanged.
 
-The program runs before anything is installed, so it imports only the standard library. Each part is keyed on the digest
-of its lock file: if the digest is unchanged and the folder is there, nothing is done.
+The program runs before anything is installed, so it imports only the standard library. A part is not installed again if
+its folder exists and the digest of its lock file is unchanged.
 """
 
 import hashlib
@@ -23,9 +23,9 @@ from .node import ROOT, NodeMissing
 STAMPS = ROOT / ".build" / "installed"
 VENV = ROOT / ".venv"
 _SAID_MOST = 4_000
-_QUIET_REPORT_SECONDS = 5  # the time between progress lines where no terminal can redraw them
+_QUIET_REPORT_SECONDS = 5  # How often a progress line is printed if there is no terminal to redraw it.
 
-# What the hosted interpreter accepts: CPython 3.14 in WebAssembly (Pyodide 314).
+# The platform of the hosted interpreter, for pip: CPython 3.14 in WebAssembly (Pyodide 314).
 _WORKER_PLATFORM = (
     *("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.14"),
     *("--abi", "cp314", "--abi", "none"),
@@ -34,19 +34,19 @@ _WORKER_PLATFORM = (
 
 
 class InstallError(Exception):
-    """A part cannot be installed. The message is for the user."""
+    """Raised when a part cannot be installed. The message is for the user."""
 
 
 class Interrupted(Exception):
-    """Ctrl-C while a part was being installed. The message is the part's label."""
+    """Raised by Ctrl-C while a part is being installed. The message is the part's label."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One folder or file, the lock file that decides its contents, and the commands that fill it.
+    """One part of the installation: a folder or file, the lock file for its contents, and the commands that fill it.
 
-    `whole` is set on a part with only what running needs: it is the lock file of everything that the folder may have.
-    `holds` is set on the other part of the same folder: it is the smaller part, whose packages it includes.
+    Two parts can have the same folder. `whole`, on the smaller part, is the lock file of the larger one. `holds`, on
+    the larger part, is the smaller part, whose packages it includes.
     """
 
     folder: Path
@@ -75,7 +75,7 @@ def _node_commands(*flags: str) -> list[list[str]]:
     npm = shutil.which("npm")
     if npm is None:
         raise InstallError("npm is needed (it comes with Node.js) and is not on PATH")
-    # No package needs its install script: the binaries come as packages of their own.
+    # No package needs its install script, because packages of their own bring the binaries.
     quiet = ("--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
     return [[npm, "ci", *quiet, *flags]]
 
@@ -139,7 +139,7 @@ def _digest(lock: Path) -> str:
 
 
 def _mark(part: Part) -> str:
-    """Return the line with which a stamp says that the part is installed."""
+    """Return the line that a part's stamp has when the part is installed."""
     return f"{_digest(part.lock)} run" if part.whole else _digest(part.lock)
 
 
@@ -148,8 +148,8 @@ def _stamp(part: Part) -> Path:
 
 
 def is_current(part: Part) -> bool:
-    """Whether a part is installed as its lock file says, alone or within all that its folder may have."""
-    # A .venv links to the Python that made it. The environment's Python may be gone, or missing in a container.
+    """Whether a part is installed as its lock file says, by itself or as a part of a larger installation."""
+    # A .venv links to the Python that made it, which may be gone, or missing in a container.
     proof = VENV / "bin" / "python" if part.folder == VENV else part.folder
     if not proof.exists() or not _stamp(part).is_file():
         return False
@@ -158,9 +158,10 @@ def is_current(part: Part) -> bool:
 
 
 def _show_progress(label: str, done: threading.Event) -> None:
-    """Show what is being done and for how long: redrawn on a terminal, elsewhere a line from time to time.
+    """Show which part is being installed and for how long: in one redrawn line on a terminal, otherwise in lines.
 
-    The progress goes to standard error, since some commands' output is their result: `KEY=$(make -s key)`.
+    The progress goes to standard error, because the standard output of some commands is their result, as in
+    `KEY=$(make -s key)`.
     """
     started = time.monotonic()
     if not sys.stderr.isatty():
@@ -171,7 +172,7 @@ def _show_progress(label: str, done: threading.Event) -> None:
     for spinner in itertools.cycle("|/-\\"):
         _say(f"\r{spinner} Installing {label}, {time.monotonic() - started:.0f} s ", end="")
         if done.wait(0.2):
-            _say("\r\033[K", end="")  # the caller reports the result
+            _say("\r\033[K", end="")  # The caller prints the result.
             return
 
 
@@ -181,7 +182,7 @@ def _say(text: str, end: str = "\n") -> None:
 
 def _install(part: Part) -> None:
     stamp = _stamp(part)
-    stamp.unlink(missing_ok=True)  # from here on the part counts as missing until all is done
+    stamp.unlink(missing_ok=True)  # Without its stamp the part counts as missing until it is complete.
     commands = part.commands()
     started = time.monotonic()
     done = threading.Event()
@@ -206,12 +207,12 @@ def _install(part: Part) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install what the commands need, and with `--dev` what tests and checks need. Returns the exit status."""
+    """Install the parts that commands need, and with `--dev` those of tests and checks. Returns the exit status."""
     return fill(DEV if "--dev" in arguments else RUN)
 
 
 def fill(parts: Sequence[Part]) -> int:
-    """Install what is missing or out of date. Returns the exit status and reports errors."""
+    """Install the parts that are missing or out of date, and print errors. Returns the exit status."""
     try:
         for part in parts:
             if not is_current(part):

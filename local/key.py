@@ -1,7 +1,8 @@
-"""`make key`: make an API key, write its digest into D1, show the key once.
+"""`make key`: makes an API key, writes its digest into D1, and shows the key once.
 
-wrangler does the writing. Locally it writes the files that `make dev` uses, even while that runs (SQLite locks them).
-For a deployment wrangler uses the account's API. The key itself leaves this process only on standard output.
+wrangler writes the digest. Locally it writes the files that `make dev` uses, even while `make dev` runs, because SQLite
+locks them. For a deployment wrangler uses the account's API. The key itself leaves this process only on standard
+output.
 """
 
 import json
@@ -27,7 +28,7 @@ from .remote.former_state import refuse_former_state
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1"}
 _SAID_MOST = 2_000
-# How often wrangler is tried while a running server writes at the same moment. Each try takes seconds, because wrangler
+# How many times wrangler is run if a running server writes at the same moment. Each run takes seconds, because wrangler
 # starts slowly.
 _BUSY_TRIES_MOST = 5
 _BUSY = "SQLITE_BUSY"
@@ -36,7 +37,7 @@ _PARAMETER = re.compile(r"\?([0-9]+)")
 
 
 def literal(value: str | int | float | None) -> str:
-    """Write a value as SQL. Text becomes hexadecimal, which has no character with a meaning in SQL."""
+    """Return a value as SQL. Text is written in hexadecimal, which has no character with a meaning in SQL."""
     match value:
         case None:
             return "NULL"
@@ -47,14 +48,14 @@ def literal(value: str | int | float | None) -> str:
 
 
 def with_values(bound: BoundStatement) -> str:
-    """Put a statement's values into its text: `wrangler d1 execute` takes no parameters."""
+    """Return a statement's text with its values in it, because `wrangler d1 execute` takes no parameters."""
     return _PARAMETER.sub(lambda found: literal(bound.values[int(found[1]) - 1]), bound.sql)
 
 
 def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
-    """Write the statements that insert a key.
+    """Return the SQL that inserts a key.
 
-    The last statement returns the key's row, or none if the tenant has too many keys.
+    The last statement returns the key's row, or no row if the tenant has too many keys.
     """
     statements = (
         DELETE_EXPIRED_KEYS.bind(tenant=options.tenant),
@@ -74,9 +75,9 @@ def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
 
 
 def _run(options: KeyOptions, *command: str) -> str:
-    """Run `wrangler d1 …` on the database. Returns its output. Raises `UsageError` if it fails.
+    """Run `wrangler d1 …` on the database, and return its output. Raises `UsageError` if it fails.
 
-    The command must be safe to run twice: it is repeated if a local server had locked the database.
+    The command must be safe to run twice, because it is repeated if a local server had locked the database.
     """
     place = ["--remote"] if options.persist_to is None else ["--local", "--persist-to", str(options.persist_to)]
     said = ""
@@ -107,7 +108,7 @@ def _run(options: KeyOptions, *command: str) -> str:
 
 
 def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
-    """Write a key. A local database gets its migrations first. Raises `UsageError`."""
+    """Write a key into the database. Migrations are applied to a local database first. Raises `UsageError`."""
     if options.persist_to is not None:
         refuse_former_state(options.persist_to)
         _run(options, "migrations", "apply", "DB")
@@ -123,7 +124,7 @@ def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
 
 
 def show(options: KeyOptions, key_id: str, text: str) -> None:
-    """Print only the key on standard output, and facts about it on standard error."""
+    """Print the key on standard output, and facts about it on standard error."""
     place = (
         "the deployed Worker's database" if options.persist_to is None else f"the local database, {options.persist_to}"
     )
@@ -144,7 +145,7 @@ def show(options: KeyOptions, key_id: str, text: str) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Parse the command line, make the key, write and show it."""
+    """Parse the command line, make a key, write its digest, and show the key. Returns the exit status."""
     try:
         options = parse(arguments, ROOT)
         parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))

@@ -1,4 +1,4 @@
-"""The command line of `make key`."""
+"""Parses the command line of `make key`."""
 
 import argparse
 import math
@@ -17,7 +17,10 @@ _DAYS_MOST = limits.KEY_SECONDS_MOST // 86_400
 
 @dataclass(frozen=True, slots=True)
 class KeyOptions:
-    """The options of `make key`. `valid_ms` None never expires; `persist_to` None is the account's database."""
+    """The options of `make key`.
+
+    `valid_ms` is None for a key without expiry, `persist_to` for a deployment's database.
+    """
 
     tenant: str
     scopes: frozenset[Scope]
@@ -98,7 +101,7 @@ def _parser() -> Parser:
 
 
 def parse(arguments: Sequence[str], root: Path) -> KeyOptions:
-    """Read the command line. Raises `UsageError`. Exits on `--help`."""
+    """Return the options in a command line of `make key`. Raises `UsageError`. Exits on `--help`."""
     parser = _parser()
     found, unknown = parser.parse_known_args(arguments)
     refuse_unknown(parser, unknown)

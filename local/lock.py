@@ -1,10 +1,10 @@
 """Allows only one server for each state directory.
 
-There are two locks, each released whenever its process ends. The command has the first. Node.js inherits the second and
-may outlive a killed command for a moment, so the next server waits for it.
+There are two locked files, and a lock ends with its process. The command has the first lock. Node.js inherits the
+second lock and may outlive a killed command for a moment, so the next server waits for the second lock.
 
-The first file contains the command's process id, the second the URL once it is served. The message to a refused command
-contains both.
+The first file contains the command's process id, and the second file contains the URL once the server is ready. The
+message of a refused command contains both.
 """
 
 import fcntl
@@ -24,9 +24,9 @@ _PAUSE_SECONDS = 0.05
 
 @contextmanager
 def sole_use(persist_to: Path) -> Iterator[int]:
-    """Lock the state directory, made if need be. Yields the descriptor that the runtime inherits.
+    """Make the state directory if it is missing, and lock it. Yields the descriptor that the runtime inherits.
 
-    Raises `UsageError` if another server has it, or if it cannot be a folder.
+    Raises `UsageError` if another server has the lock, or if the directory cannot be made.
     """
     try:
         persist_to.mkdir(parents=True, exist_ok=True)
@@ -50,9 +50,9 @@ def sole_use(persist_to: Path) -> Iterator[int]:
 
 
 def _take(descriptor: int, seconds: float = 0.0) -> bool:
-    """Lock the file for this process and for those that inherit the descriptor.
+    """Lock a file for this process and for those that inherit the descriptor.
 
-    Returns False if another process still has it by then.
+    Returns False if another process still has the lock after `seconds`.
     """
     deadline = time.monotonic() + seconds
     while True:

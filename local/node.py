@@ -6,11 +6,11 @@ import subprocess
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MINIMUM_MAJOR = 22  # wrangler and Miniflare require it
+MINIMUM_MAJOR = 22  # The oldest major version of Node.js that wrangler and Miniflare accept.
 
 
 class NodeMissing(Exception):
-    """There is no Node.js that is new enough. The message is one line for the user."""
+    """Raised when there is no Node.js that is new enough. The message is one line for the user."""
 
 
 def _version(node: Path) -> str | None:
@@ -36,6 +36,6 @@ def find_node() -> Path:
 
 
 def wrangler(*arguments: str) -> list[str]:
-    """The command that runs wrangler. Raises `NodeMissing`."""
+    """Return the command that runs wrangler with these arguments. Raises `NodeMissing`."""
     script = ROOT / "node_modules" / "wrangler" / "bin" / "wrangler.js"
     return [str(find_node()), "--disable-warning=ExperimentalWarning", str(script), *arguments]

@@ -1,13 +1,13 @@
 """Builds the Pyodide bundle that workerd would download, from the files of npm's `pyodide`.
 
 A bundle is a Cap'n Proto message (`workerd::jsg::Bundle`, src/workerd/jsg/modules.capnp in cloudflare/workerd) with
-three modules: Emscripten's JavaScript, the interpreter and the standard library. workerd replaces some text in the
-first, so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl). The standard library and the
-interpreter are npm's own bytes.
+three modules: Emscripten's JavaScript, the interpreter and the standard library. In its own build workerd replaces some
+text in Emscripten's JavaScript, so that the interpreter uses functions of the glue (src/pyodide/helpers.bzl); this
+module makes the same replacements. The standard library and the interpreter are npm's own bytes.
 
-workerd checks the digest of a released bundle, and Cloudflare's is not on npm. The flag `python_workers_development`
-makes it load a bundle named `dev` unchecked, so npm's binary stays unchanged:
-docs/decisions/0039-cloudflares-own-glue.md.
+workerd checks the digest of a released bundle, and Cloudflare's is not on npm. With the flag
+`python_workers_development` workerd loads a bundle named `dev` without this check, so npm's binary of workerd stays
+unchanged (docs/decisions/0039-cloudflares-own-glue.md).
 """
 
 import hashlib
@@ -19,11 +19,11 @@ from pathlib import Path
 from .node import ROOT
 
 FOLDER = ROOT / ".build" / "pyodide"
-NAME = "pyodide_dev.capnp.bin"  # the name that workerd seeks in the folder of its bundles
+NAME = "pyodide_dev.capnp.bin"  # The file that workerd looks for in its folder of bundles.
 MOVING, STANDING = "moving", "standing"
 
-# The digests of the bundles built from pyodide 314.0.6. For another version, compare the replacements with workerd's
-# sources.
+# The digests of the bundles that are built from pyodide 314.0.6. With another version of pyodide, compare the
+# replacements with workerd's sources.
 DIGESTS = {
     MOVING: "5882b5aa83b0c9ca6f4d11a93e72e4dc69e7f3495fca01affd85771d1f3a17e4",
     STANDING: "5b34cbcbcf7acecde14453a8cbf964290e4bbc8c1cf16682253e09ba9e8beb4c",
@@ -41,8 +41,9 @@ _NO_EVAL = '(() => { throw new Error("Emscripten called eval, which workerd refu
 _CLOSURE_ALLOC = "function ffi_closure_alloc_js(size,code){var closure=_malloc(size);var index=getEmptyTableSlot();"
 _CLOSURE_FREE = "function ffi_closure_free_js(closure){var index=HEAPU32[(closure>>2)+0>>>0];"
 
-# (npm's text, workerd's text, how often it occurs). The two about closures are not in the published sources of workerd.
-# `pyodide-internal:snapshot` of 1.20261117.1 defines what they call, for ctypes in snapshots.
+# Each entry is (npm's text, workerd's text, how often npm's text occurs). The two entries about closures are not in the
+# published sources of workerd. `pyodide-internal:snapshot` of 1.20261117.1 defines the functions that they call, for
+# ctypes in snapshots.
 _REPLACEMENTS = (
     ("new WebAssembly.Module", "newWasmModule", 4),
     ("WebAssembly.instantiate", "wasmInstantiate", 3),
@@ -71,7 +72,7 @@ _REPLACEMENTS = (
 
 
 class BundleError(Exception):
-    """The files are not the ones that this module knows. The message is for the user."""
+    """Raised when the files are not those that this module knows. The message is for the user."""
 
 
 def adapted(source: str, *, standing: bool) -> str:
@@ -85,9 +86,9 @@ def adapted(source: str, *, standing: bool) -> str:
 
 # --- Cap'n Proto (capnproto.org/encoding.html): words of 8 bytes, and pointers that count from their own end ---
 
-_SOURCE, _WASM, _DATA = 0, 1, 2  # The members of Module's union, in the order of the ordinals @1, @4, @5.
-_INTERNAL = 2  # The value of ModuleType.
-# The words are `type` and the union's tag; the pointers are name, content, tsDeclaration, compileCache.
+_SOURCE, _WASM, _DATA = 0, 1, 2  # The tags of the union in `Module`, in the order of the ordinals @1, @4, @5.
+_INTERNAL = 2  # The value of `ModuleType` for internal modules.
+# The word of a module has `type` and the union's tag. Its pointers are name, content, tsDeclaration and compileCache.
 _MODULE_WORDS, _MODULE_POINTERS = 1, 4
 _BYTES = 2  # The size code of a list of bytes.
 _STRUCTS = 7
@@ -106,9 +107,10 @@ def _words(size: int) -> int:
 
 
 def message(modules: Sequence[tuple[str, int, bytes]]) -> bytes:
-    """Encode the bundle: each module as (name, kind, content)."""
+    """Return the bundle of these modules, each given as (name, kind, content)."""
     each = _MODULE_WORDS + _MODULE_POINTERS
-    # The bundle's struct and its one pointer, the list's tag, the modules, and after them the data of their pointers.
+    # The message has the bundle's struct with its one pointer, the list's tag, the modules, and the data of their
+    # pointers.
     head = [_struct_pointer(0, 0, 1), _list_pointer(0, _STRUCTS, len(modules) * each)]
     head.append(_struct_pointer(len(modules), _MODULE_WORDS, _MODULE_POINTERS))
     position, free, tail = len(head), len(head) + len(modules) * each, []
@@ -125,7 +127,7 @@ def message(modules: Sequence[tuple[str, int, bytes]]) -> bytes:
 
 
 def build(package: Path, clock: str) -> bytes:
-    """Build the bundle from the files of npm's package. Raises BundleError."""
+    """Return the bundle for a clock, made from the files of npm's package. Raises BundleError."""
     glue = adapted((package / "pyodide.asm.mjs").read_text("utf-8"), standing=clock == STANDING)
     bundle = message(
         (

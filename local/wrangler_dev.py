@@ -21,13 +21,13 @@ from .node import ROOT, NodeMissing, wrangler
 from .remote.account import Needs, needs
 from .remote.deploy_check import get, status_fault
 
-# The first start downloads the bundle and imports the Worker without a snapshot.
+# The first start is slow, because it downloads the bundle and imports the Worker without a snapshot.
 READY_SECONDS_MOST = 300.0
 TASK_SECONDS_MOST = 300.0
 _PAUSE_SECONDS = 0.5
 _END_SECONDS = 15.0
 TEXT = "examples/english.txt"
-# The commands of docs/deploy.md. `--local` is used because the binding of Workers AI would require a login.
+# The commands are those of docs/deploy.md, with `--local`, because the binding of Workers AI would require a login.
 MIGRATE = ("d1", "migrations", "apply", "DB", "--local")
 SERVE = ("dev", "--local", "--var", "AI_PROVIDER:demo", "--var", "REQUIRE_KEYS:false")
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "CI": "1"}
@@ -36,7 +36,7 @@ type Wrangler = Callable[..., list[str]]
 
 
 class NotDone(Exception):
-    """The clone did no task. The message says at which step the test stopped."""
+    """Raised when the clone does no task. The message says at which step the test stopped."""
 
 
 def free_port() -> int:
@@ -48,7 +48,7 @@ def free_port() -> int:
 
 @contextmanager
 def served(wanted: Needs, state: Path, port: int, program: Wrangler) -> Iterator[subprocess.Popen[bytes]]:
-    """Apply the migrations and run `wrangler dev`, in a process group that ends with the block. Raises `NotDone`."""
+    """Apply the migrations and run `wrangler dev` until the `with` block ends. Raises `NotDone`."""
     where = ("--persist-to", str(state), wanted.flag)
     environ = {**os.environ, **_ENVIRONMENT}
     applied = subprocess.run(program(*MIGRATE, *where), cwd=ROOT, env=environ, stdin=subprocess.DEVNULL, check=False)
@@ -68,7 +68,7 @@ def served(wanted: Needs, state: Path, port: int, program: Wrangler) -> Iterator
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the group: first gently, so that wrangler ends its workerd, then by force."""
+    """End the process group of `wrangler dev`: by SIGINT, so that wrangler ends its workerd, and then by SIGKILL."""
     for number in (signal.SIGINT, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
@@ -81,7 +81,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], url: str, wanted: Needs) -> float:
-    """Return the seconds until the server answered as its environment should. Raises `NotDone`."""
+    """Wait until the server answers as its environment should, and return how many seconds it took.
+
+    Raises `NotDone`.
+    """
     began = time.monotonic()
     while True:
         fault = status_fault(get(f"{url}/api/async-status"), wanted)
@@ -95,7 +98,7 @@ def wait_until_ready(process: subprocess.Popen[bytes], url: str, wanted: Needs) 
 
 
 def do_task(url: str) -> None:
-    """Submit a text and follow its task to the end. Raises `NotDone`."""
+    """Run the command line `onceover run` on an example text. Raises `NotDone` if its task does not complete."""
     command = [sys.executable, "-m", "onceover_cli", "run", TEXT, "--url", url]
     try:
         done = subprocess.run(
@@ -108,7 +111,7 @@ def do_task(url: str) -> None:
 
 
 def try_out(env: str, program: Wrangler = wrangler) -> None:
-    """Start an environment of `wrangler dev` from nothing, and do a task in it.
+    """Start `wrangler dev` with an environment and an empty state, and do a task in it.
 
     Raises `NotDone`, `NodeMissing`, `UsageError`.
     """
@@ -126,7 +129,7 @@ def try_out(env: str, program: Wrangler = wrangler) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Try the named environments, by default all three."""
+    """Try the named environments, by default all three. Returns the exit status."""
     parser = Parser(prog="python -m local.wrangler_dev", description=__doc__, allow_abbrev=False)
     parser.add_argument("env", nargs=argparse.ZERO_OR_MORE, metavar="top|free|direct", help="all three unless named")
     try:

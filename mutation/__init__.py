@@ -1,1 +1,1 @@
-"""Mutation testing puts small mistakes into copies of the Worker, and counts how many the tests notice."""
+"""Mutation testing: puts small mistakes into copies of the Worker, and counts how many mistakes the tests notice."""

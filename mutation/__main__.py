@@ -1,4 +1,4 @@
-"""`python -m mutation`: draw mutants, judge them, report."""
+"""`python -m mutation` draws mutants, judges them, and reports the results."""
 
 import argparse
 import os
@@ -33,7 +33,7 @@ LINE_SECONDS = 30.0
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line, and return the exit status.
 
     The exit status is 1 if fewer mutants were killed than required, and 2 if no mutant could be judged.
     """
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _named(asked: argparse.Namespace, mutants: list[Mutant]) -> int:
-    """Show the named mutants, leave a copy of the tree with each, and judge them if asked."""
+    """Show the named mutants, and leave a copy of the tree with each; with the option for it, judge them too."""
     named = [mutant for mutant in mutants if mutant.id in asked.mutant]
     chosen = viable(ROOT, named, len(named))
     missing = set(asked.mutant) - {found.mutant.id for found in chosen}
@@ -70,7 +70,7 @@ def _named(asked: argparse.Namespace, mutants: list[Mutant]) -> int:
 
 
 def _judge(asked: argparse.Namespace, chosen: list[Found]) -> int:
-    """Judge mutants, and report."""
+    """Judge mutants, and print the results."""
     started = time.monotonic()
     journal = Journal(STATE / "outcomes.jsonl")
     if asked.fresh:
@@ -105,7 +105,7 @@ def _has_survived(outcome: Outcome | None) -> bool:
 
 
 def _baseline(copies: list[Workspace], *, deep: bool) -> Baseline:
-    """Measure the checks, and print those that fail without a mutant: they cannot judge."""
+    """Measure the checks, and print those that fail without a mutant, since these cannot judge mutants."""
     checks = all_checks(ROOT, deep=deep)
     with _bar("checks without a mutant", len(checks)) as advance:
 
@@ -133,7 +133,7 @@ def _run(judge: Judge, chosen: list[Found], suite: Suite) -> None:
 
 @contextmanager
 def _bar(what: str, total: int) -> Iterator[Callable[[str], Any]]:
-    """Show a progress bar, and how long the rest may take. `advance` takes further text to show."""
+    """Show a progress bar and an estimate of the time left, and yield a function that advances the bar."""
     if not CONSOLE.is_terminal:
         yield _lines(what, total)
         return
@@ -152,7 +152,7 @@ def _bar(what: str, total: int) -> Iterator[Callable[[str], Any]]:
 
 
 def _lines(what: str, total: int) -> Callable[[str], None]:
-    """Print the progress in lines, for a file or a pipe: one every half a minute, and a last one."""
+    """Return a function that prints the progress for a file or a pipe: one line each half minute, and a last one."""
     started = said = time.monotonic()
     done = 0
 

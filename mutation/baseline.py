@@ -1,4 +1,4 @@
-"""Runs the checks without a mutant: whether they pass, what they cost, and what they reach of the Worker."""
+"""Runs the checks without a mutant, to find whether they pass, how long they take, and what Worker code they run."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -14,12 +14,12 @@ from mutation.mutants import Mutant
 from mutation.trial import Verdict, run
 from mutation.workspace import Workspace
 
-# No check takes longer, in seconds of the processor.
+# The bound of a check without a mutant, in seconds of processor time. No check takes so long.
 CHECK_SECONDS_MOST = 600.0
 
 
 class Baseline:
-    """The checks of a project, each with what it reaches, and with its key (see `Check.key`)."""
+    """The checks of a project, each with its `Reach` and its key (see `Check.key`)."""
 
     def __init__(self, reaches: dict[Check, Reach], keys: dict[Check, str]) -> None:
         self.failing = {check: reach.failure for check, reach in reaches.items() if reach.failure is not None}
@@ -27,12 +27,10 @@ class Baseline:
         self.keys = keys
 
     def reaching(self, mutant: Mutant, changed: frozenset[str]) -> list[tuple[Check, Reach]]:
-        """Return the checks that run the code or the statement that a mutant changes.
+        """Return the checks that run the code or the SQL statement that a mutant changes.
 
-        `changed` are the texts of the changed statements.
-
-        Code outside functions and code that makes statements runs when its module is imported. A check that sets
-        parameters for none of the changed statements does not notice the change.
+        `changed` has the texts of the changed statements. Code outside functions and code that makes statements runs
+        when its module is imported. A check notices a changed statement only if it sets parameters for the statement.
         """
         if changed:
             digests = {child.statement_digest(text) for text in changed}
@@ -44,9 +42,9 @@ class Baseline:
 
 
 class Known:
-    """The results of checks in earlier runs, on disk, by the checks' keys.
+    """Keeps the results of the checks of earlier runs on disk, by the checks' keys.
 
-    Failures are not kept, so failed checks run again.
+    Failures are not kept, so that failed checks run again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,7 +53,7 @@ class Known:
         self._facts: dict[str, list[Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
 
     def get(self, key: str) -> Reach | None:
-        """Return what a check is known to reach, or None."""
+        """Return the stored result of the check with this key, or None if there is none."""
         facts = self._facts.get(key)
         if facts is None:
             return None
@@ -63,7 +61,7 @@ class Known:
         return Reach(seconds, frozenset(functions), frozenset(modules), frozenset(statements))
 
     def add(self, key: str, reach: Reach) -> None:
-        """Store what a check did. Threads may call this together."""
+        """Store the result of a check that passed. Several threads may call this function at the same time."""
         if reach.failure is not None:
             return
         with self._lock:
@@ -77,7 +75,7 @@ class Known:
 def measure(
     checks: Iterable[Check], copies: list[Workspace], tree: str, known: Known, progress: Callable[[Check], None]
 ) -> Baseline:
-    """Run each check without a known result by itself in one of the copies. `progress` hears of each."""
+    """Run each check without a known result by itself in one of the copies, and call `progress` for each check."""
     keys = {check: check.key(copies[0].root, tree) for check in checks}
     free: SimpleQueue[Workspace] = SimpleQueue()
     for copy in copies:

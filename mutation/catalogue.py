@@ -1,4 +1,4 @@
-"""Lists all mutants of the project, and draws some by a seed."""
+"""Lists all mutants of the project, and orders them by a seed."""
 
 import hashlib
 from collections.abc import Iterator
@@ -13,16 +13,17 @@ from mutation.source import Edit, Source
 from mutation.sql_operators import sql_edits
 from mutation.sql_text import sql_strings
 
-# The folders that get mistakes in Python, and those that get mistakes in SQL.
+# The folders that get mistakes in their Python, and the folders that get mistakes in their SQL.
 PYTHON = ("src/processing", "src/objects", "src/queue")
 SQL = ("src/store", *PYTHON)
 STATEMENTS = "src/store/sql"
-# The log changes no behaviour. The compiler of statements has patterns, not statements.
+# These files get no mistakes: the log changes no behaviour, and the compiler of statements has patterns instead of
+# statements.
 LEFT_OUT = ("src/processing/log.py", "src/store/d1/statement.py")
 
 
 def all_mutants(root: Path) -> list[Mutant]:
-    """Find every mutant below the root, by file and place."""
+    """Find every mutant of the project, in the order of files and of places in a file."""
     defaults = defaults_of(Source(path.read_text("utf-8")).tree for path in sorted((root / "src").rglob("*.py")))
     paths = sorted({path for folder in SQL for path in (root / folder).rglob("*.py")})
     names = [path.relative_to(root).as_posix() for path in paths]
@@ -40,10 +41,10 @@ def _of_file(root: Path, name: str, defaults: Defaults) -> Iterator[Mutant]:
 
 
 def drawn(mutants: list[Mutant], seed: int, only: list[str] | None = None) -> list[Mutant]:
-    """Return the mutants in the order that a seed draws. `only` contains file names or patterns of names.
+    """Return the mutants in the order that a seed draws, restricted to the files that match `only`.
 
-    The order of two mutants depends only on the seed and on these two, so other changes of the project leave it as it
-    is.
+    `only` has file names or patterns of file names. The order of two mutants depends only on the seed and on these two
+    mutants, so other changes of the project do not affect it.
     """
     wanted = [mutant for mutant in mutants if only is None or any(fnmatch(mutant.path, one) for one in only)]
     return sorted(wanted, key=lambda mutant: hashlib.sha256(f"{seed}/{mutant.id}".encode()).digest())

@@ -1,16 +1,17 @@
-"""Lists the checks that a mutant must pass to survive, quick and deep: files of tests, and parts of the simulation."""
+"""Lists the quick and the deep checks by which a mutant is judged: files of tests, and parts of the simulation."""
 
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# The folders whose tests belong to the quick suite, and those whose tests belong only to the deep one.
+# The folders whose tests belong to the quick suite, and the folders whose tests belong only to the deep suite.
 QUICK_FOLDERS = ("tests/unit", "tests/property", "tests/api")
 DEEP_FOLDERS = ("tests/simulator", "tests/conformance")
-# The quick suite of one mutant takes no more than this, in seconds of the processor.
+# The bound of the quick suite of one mutant, in seconds of processor time.
 QUICK_SECONDS_MOST = 60.0
-# These tests check texts, files or commands, not behaviour, or they repeat parts of the simulation.
+# These tests do not judge mutants: they check texts, files or commands instead of the Worker's behaviour, or they
+# repeat parts of the simulation.
 NOT_RUN = {
     "tests/conformance/test_conformance.py": "starts the real workerd",
     "tests/simulator/campaign/test_campaign.py": "the parts of the simulation do the same, and more",
@@ -31,14 +32,17 @@ DEEP_PARTS = ("simulate more seeds", "simulate pairs of crashes", "simulate race
 class Check:
     """A file of tests, or a part of the simulation (`mutation.simulation`).
 
-    `is_quick` says that the check belongs to the quick suite.
+    `is_quick` says whether the check belongs to the quick suite.
     """
 
     name: str
     is_quick: bool
 
     def key(self, root: Path, tree: str) -> str:
-        """Name what the outcome depends on: the check's own file, and `tree`, the digest of all shared files."""
+        """Return a digest of the check's own file and of `tree`, the digest of all shared files.
+
+        The outcome of the check depends only on these files.
+        """
         own = b"" if self.is_part else (root / self.name).read_bytes()
         return hashlib.sha256(f"{tree}/{self.name}/{self.is_quick}/".encode() + own).hexdigest()[:12]
 
@@ -50,11 +54,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a check did without a mutant: its cost, and the parts of the Worker that it executed.
+    """What a check did without a mutant: its time, and the parts of the Worker that it executed.
 
-    `seconds` are of the processor. `functions` are the functions that the check called, `module.py::Class.method`;
-    `modules` the paths that it imported; `statements` the digests of the statements whose parameters it set. `failure`
-    is set if the check failed without a mutant and so cannot judge.
+    `seconds` is processor time. `functions` has the names of the called functions, such as `module.py::Class.method`.
+    `modules` has the paths of the imported modules. `statements` has the digests of the SQL statements whose parameters
+    the check set. `failure` is set if the check failed without a mutant and therefore cannot judge mutants.
     """
 
     seconds: float
@@ -65,7 +69,7 @@ class Reach:
 
 
 def all_checks(root: Path, *, deep: bool) -> list[Check]:
-    """List the checks of a project."""
+    """List the checks of a project, the deep ones only with `deep`."""
     checks = [Check(name, is_quick=True) for name in QUICK_PARTS]
     checks += [Check(name, is_quick=False) for name in (DEEP_PARTS if deep else ())]
     for folder in (*QUICK_FOLDERS, *(DEEP_FOLDERS if deep else ())):
@@ -77,10 +81,10 @@ def all_checks(root: Path, *, deep: bool) -> list[Check]:
 
 
 def chosen(checks: Iterable[tuple[Check, Reach]]) -> tuple[list[Check], list[Check]]:
-    """Choose a mutant's quick suite and its deep one from the checks that reach it, the cheapest first.
+    """Return a mutant's quick suite and its deep suite, chosen from the checks that reach it, the cheapest first.
 
-    The cost of a check is the time until the check reports. Quick checks that exceed the time limit go to the deep
-    suite.
+    The cost of a check is its time until it reports. Quick checks that do not fit into the time limit of the quick
+    suite go to the deep suite.
     """
     in_order = sorted(checks, key=lambda one: (one[1].seconds, one[0].name))
     quick: list[Check] = []

@@ -1,4 +1,4 @@
-"""Runs in the processes that check a mutant: limits each process, and reports what failed and what was reached."""
+"""Code for the processes that check a mutant: limits the process, and reports what failed and what was executed."""
 
 import hashlib
 import importlib
@@ -15,20 +15,21 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import Any
 
-# The environment variables through which the parent speaks to its children.
+# The parent process sets these environment variables for its child processes.
 REPORT = "MUTATION_REPORT"  # The path of the report file.
 PROCESSOR_SECONDS = "MUTATION_PROCESSOR_SECONDS"
-TRACE = "MUTATION_TRACE"  # If this is set, the child notes which code a test reaches.
+TRACE = "MUTATION_TRACE"  # If this is set, the child records which code the checks execute.
 QUICK = "MUTATION_QUICK"  # If this is set, the tests draw fewer examples.
 MEMORY_BYTES_MOST = 4 * 2**30
-# Examples of the longest property test in the quick suite: with its normal number the test takes half a minute.
+# The number of examples of the longest property test in the quick suite. With its normal number of examples, the test
+# takes half a minute.
 RUNS_QUICK = 100
 MESSAGE_CHARS_MOST = 300
 
 
 @dataclass(slots=True)
 class Report:
-    """The report of a process: the first failure with its name and message, and what was reached."""
+    """The report of a process: the name and the message of its first failure, and the code that it executed."""
 
     failed: str = ""
     message: str = ""
@@ -36,7 +37,7 @@ class Report:
     statements: set[str] = field(default_factory=set)
 
     def fail(self, name: str, message: str) -> None:
-        """Record a failure if it is the first."""
+        """Record a failure if it is the first failure of the process."""
         if not self.failed:
             self.failed, self.message = name, " ".join(message.split())[:MESSAGE_CHARS_MOST]
 
@@ -55,7 +56,7 @@ class Report:
 
 @contextmanager
 def reporting() -> Iterator[Report]:
-    """Limit this process, and write its report when it ends."""
+    """Limit this process within the block, and write its report at the end of the block."""
     report = Report()
     limit_process()
     if os.environ.get(TRACE):
@@ -80,19 +81,19 @@ def _limit(which: int, value: int) -> None:
 
 
 def statement_digest(text: str) -> str:
-    """Name a statement by its text."""
+    """Return a short digest of a statement's text."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _path(module: ModuleType) -> str:
-    """Return the path of a module of the Worker, '' for any other module."""
+    """Return the path of a module of the Worker, or '' for any other module."""
     name = getattr(module, "__name__", "")
     file = getattr(module, "__file__", None)
     return f"{name.replace('.', '/')}.py" if file and name.startswith("src.") else ""
 
 
 def trace(report: Report) -> None:
-    """From this call on, record which functions of the Worker are called and which statements get parameters."""
+    """Start to record which functions of the Worker are called, and which SQL statements get parameters."""
     here = f"{Path.cwd() / 'src'}{os.sep}"
     monitoring = sys.monitoring
     monitoring.use_tool_id(monitoring.COVERAGE_ID, "mutation")
@@ -101,7 +102,7 @@ def trace(report: Report) -> None:
         if code.co_filename.startswith(here):
             path = Path(code.co_filename).relative_to(Path.cwd()).as_posix()
             report.functions.add(f"{path}::{code.co_qualname.partition('.<locals>')[0]}")
-        return monitoring.DISABLE  # once is enough
+        return monitoring.DISABLE  # the first call of a function is enough
 
     monitoring.register_callback(monitoring.COVERAGE_ID, monitoring.events.PY_START, started)
     monitoring.set_events(monitoring.COVERAGE_ID, monitoring.events.PY_START)
@@ -116,10 +117,10 @@ def trace(report: Report) -> None:
 
 
 def spare_ablations() -> None:
-    """Let ablations of changed statements do nothing, instead of failing when the ablations are made.
+    """Let ablations of changed statements have no effect, instead of failing when they are made.
 
-    Importing the package of ablations makes them. So this function puts a placeholder in the package's place until it
-    has replaced `swapped`.
+    An ablation swaps parts of a statement's text, and the import of the package of ablations makes all ablations. For
+    this reason, this function replaces `swapped` while a placeholder stands for the package in `sys.modules`.
     """
     package = "simulator.campaign.ablations"
     campaign = importlib.import_module("simulator.campaign")
@@ -136,6 +137,6 @@ def spare_ablations() -> None:
         try:
             return made(name, old, new)
         except AssertionError:
-            return substitutes, "swapped", swapped  # its present value
+            return substitutes, "swapped", swapped  # replace `swapped` by its present value, which changes nothing
 
     setattr(substitutes, "swapped", swapped)  # noqa: B010 - the module's type knows no such attribute

@@ -1,4 +1,4 @@
-"""Finds which parameters of the Worker's functions and classes may be left out, by the callable's name."""
+"""Finds which parameters of the Worker's functions and classes may be left out of a call, by the callable's name."""
 
 import ast
 from collections import defaultdict
@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 from mutation.python_operators import Defaults
 from mutation.source import FUNCTIONS
 
-# Callables of the standard library that the Worker uses.
+# Callables of the standard library that the Worker uses, with their parameters that may be left out.
 _STANDARD = {"wait": {"timeout", "return_when"}, "sorted": {"key"}}
 
 
 def defaults_of(trees: Iterable[ast.Module]) -> Defaults:
-    """Collect the parameters that have a default in every callable of that name."""
+    """Return for each name of a callable the parameters that have a default in every callable of this name."""
     found: dict[str, set[str]] = defaultdict(set)
     needed: dict[str, set[str]] = defaultdict(set)
     for tree in trees:
@@ -24,7 +24,7 @@ def defaults_of(trees: Iterable[ast.Module]) -> Defaults:
 
 
 def _parameters(tree: ast.Module) -> Iterator[tuple[str, str, bool]]:
-    """Yield callables, their parameters, and whether each may be left out."""
+    """Yield the name of a callable, the name of a parameter, and whether the parameter may be left out."""
     for node in ast.walk(tree):
         if isinstance(node, FUNCTIONS):
             yield from _of_function(node.name, node.args)

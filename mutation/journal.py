@@ -1,11 +1,11 @@
-"""Keeps the outcomes of mutants on disk: a run that was killed continues where it stopped."""
+"""Keeps the outcomes of mutants on disk, so that a run that was killed can continue where it stopped."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from threading import Lock
 
-# How a mutant can end. A mutant that timed out counts as killed.
+# The verdicts on a mutant. A mutant that timed out counts as killed.
 KILLED = "killed"
 TIMED_OUT = "timed out"
 SURVIVED = "survived"
@@ -13,10 +13,10 @@ SURVIVED = "survived"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a mutant in a suite, `quick` or `deep`. Seconds are of the processor.
+    """The outcome of a mutant in a suite, `quick` or `deep`. Its seconds are processor time.
 
-    `key` is a digest of what the outcome depends on: the code, the mutant, and the checks of the suite. If one of these
-    changes, the old outcome is ignored.
+    `key` is a digest of the code, of the mutant, and of the checks of the suite. If one of these changes, the journal
+    ignores the old outcome.
     """
 
     id: str
@@ -29,7 +29,7 @@ class Outcome:
 
 
 class Journal:
-    """Outcomes, a line each."""
+    """The outcomes of mutants, each in one line of a file."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,18 +39,18 @@ class Journal:
         for line in path.read_text("utf-8").splitlines() if path.exists() else ():
             try:
                 outcome = Outcome(**json.loads(line))
-            except (ValueError, TypeError):  # skip the line that the killed run wrote only in part
+            except (ValueError, TypeError):  # a killed run may have written only a part of a line
                 continue
             self._outcomes[outcome.id, outcome.key] = outcome
 
     def add(self, outcome: Outcome) -> None:
-        """Write an outcome to disk at once. Threads may call this together."""
+        """Write an outcome to disk at once. Several threads may call this function at the same time."""
         with self._lock, self._path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(outcome)) + "\n")
             self._outcomes[outcome.id, outcome.key] = outcome
 
     def get(self, mutant_id: str, key: str) -> Outcome | None:
-        """Return the outcome of a mutant under these conditions, if one is known."""
+        """Return the stored outcome of a mutant for this key, or None if there is none."""
         return self._outcomes.get((mutant_id, key))
 
     def forget(self) -> None:

@@ -1,6 +1,6 @@
-"""Finds code that only the log uses: calls of the log, and values computed only for them.
+"""Finds code that serves only the log: calls of the log, and values that are computed only for these calls.
 
-Mistakes there change no behaviour.
+Mistakes in this code change no behaviour of the Worker.
 """
 
 import ast
@@ -21,7 +21,7 @@ def logged_nodes(tree: ast.Module) -> set[ast.AST]:
 
 
 def _is_log(called: ast.expr) -> bool:
-    """Whether `called` is a log, `self._log`, or an attribute of a log, `log.failure`."""
+    """Whether `called` is a log, such as `self._log`, or an attribute of a log, such as `log.failure`."""
     match called:
         case ast.Name(id=name) | ast.Attribute(attr=name) if name in _LOGS:
             return True
@@ -32,7 +32,7 @@ def _is_log(called: ast.expr) -> bool:
 
 
 def _read_there_alone(function: ast.AST, found: set[ast.AST]) -> Iterator[ast.AST]:
-    """Yield the nodes of a function's assignments to names that only calls of the log read."""
+    """Yield the nodes of those assignments of a function whose names only calls of the log read."""
     read = [node for node in ast.walk(function) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
     logged = {node.id for node in read if node in found} - {node.id for node in read if node not in found}
     for statement in ast.walk(function):
@@ -44,7 +44,7 @@ def _read_there_alone(function: ast.AST, found: set[ast.AST]) -> Iterator[ast.AS
 
 
 def _does_nothing(value: ast.expr) -> bool:
-    """Whether computing a value seems to have no effect: a method call may have one, a function call has none."""
+    """Whether the computation of a value seems to have no effect; only calls of methods may have an effect."""
     return not any(
         isinstance(node, ast.Await) or (isinstance(node, ast.Call) and not isinstance(node.func, ast.Name))
         for node in ast.walk(value)

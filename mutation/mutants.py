@@ -1,4 +1,4 @@
-"""Defines mutants: their content, their names, and how each is put into a text."""
+"""Defines mutants: their content, their names, and how a mutant is put into the text of a module."""
 
 import difflib
 import hashlib
@@ -11,10 +11,11 @@ from mutation.source import Edit, Source, Span
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A mistake in one file. `id` depends on the change itself, not on the line number.
+    """A mistake in one file.
 
-    `path` is relative to the root of the project. `span` is in characters. `scope` names the function that contains the
-    mutant, or the constant. `expression`: see `Edit`.
+    `id` is a digest of the change, and does not depend on the line number. `path` is relative to the root of the
+    project. `span` is in characters. `scope` names the function or the constant that contains the mutant. `Edit`
+    explains `expression`.
     """
 
     id: str
@@ -34,7 +35,7 @@ class Mutant:
 
     @property
     def where(self) -> str:
-        """The place of the mistake, in the form that editors understand."""
+        """The place of the mistake as `path:line`, which editors understand."""
         return f"{self.path}:{self.line}"
 
     @property
@@ -44,17 +45,17 @@ class Mutant:
         return f"{self.operator}: {before or '(nothing)'} → {after or '(nothing)'}"
 
     def put_into(self, text: str) -> str:
-        """Return the text of the mutant's file, with the mutant's mistake in the text."""
+        """Return the text of the mutant's file with the mistake in it."""
         assert text[slice(*self.span)] == self.before, f"{self.path} has changed since mutant {self.id} was found"
         return text[: self.span.start] + self.replacement + text[self.span.end :]
 
     def with_replacement(self, replacement: str) -> "Mutant":
-        """Return the same mistake with another replacement text. It keeps its id."""
+        """Return the mutant with another replacement text and the same id."""
         return replace(self, replacement=replacement)
 
 
 def named(path: str, source: Source, edits: Iterable[Edit]) -> Iterator[Mutant]:
-    """Make mutants of a file's edits, in the order of the text. Equal edits make one mutant."""
+    """Yield a mutant for each different edit of a file, in the order of the text."""
     seen: Counter[tuple[str, ...]] = Counter()
     unlike = {(edit.span, edit.replacement): edit for edit in edits}
     for edit in sorted(unlike.values(), key=lambda one: (one.span, one.replacement)):
@@ -79,7 +80,7 @@ def named(path: str, source: Source, edits: Iterable[Edit]) -> Iterator[Mutant]:
 
 
 def constant_of(source: Source, offset: int) -> str:
-    """Return the target of the module's statement that contains a character, '' if the statement assigns to nothing."""
+    """Return the name to which the module's statement at this character assigns, '' if it assigns to none."""
     for statement in source.tree.body:
         span = source.span(statement)
         if span.start <= offset < span.end:

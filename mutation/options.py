@@ -15,14 +15,14 @@ examples:
 
 
 def positive(text: str) -> int:
-    """Read a whole number of at least 1."""
+    """Convert the text of a whole number of at least 1."""
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
 
 
 def read(arguments: list[str] | None = None) -> argparse.Namespace:
-    """Read the command line."""
+    """Return the options of the command line."""
     parser = argparse.ArgumentParser(
         prog="python -m mutation",
         description="Puts small mistakes into copies of the Worker, one at a time, and counts those that tests notice.",

@@ -11,7 +11,7 @@ from mutation import child
 
 @pytest.hookimpl(wrapper=True)
 def pytest_cmdline_main(config: pytest.Config) -> Generator[None, int, int]:
-    """Report what the session finds."""
+    """Limit the process, and write its report after the session."""
     with child.reporting() as report:
         config.stash[REPORT] = report
         return (yield)
@@ -21,18 +21,18 @@ REPORT = pytest.StashKey[child.Report]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prevent leftovers that would affect the next mutant, and failures only because a text has changed."""
+    """Prevent failures whose only cause is a changed text of an ablation."""
     child.spare_ablations()
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Let property tests draw the same examples for each mutant."""
+    """Let property tests draw the same examples for each mutant, and store no examples."""
     settings.register_profile("mutation", settings(), database=None, derandomize=True)
     settings.load_profile("mutation")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Try fewer examples in modules that set a number for them."""
+    """Let the modules that set a number of examples in `RUNS` try fewer examples in the quick suite."""
     if os.environ.get(child.QUICK):
         for module in {item.getparent(pytest.Module) for item in items}:
             if module is not None and hasattr(module.obj, "RUNS"):
@@ -41,7 +41,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Note a test that fails."""
+    """Record a failure of a test in the report."""
     report = yield
     _note(item.config, report)
     return report
@@ -51,7 +51,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def pytest_make_collect_report(
     collector: pytest.Collector,
 ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
-    """Note a module that cannot be imported."""
+    """Record in the report that a module of tests cannot be imported."""
     report = yield
     _note(collector.config, report)
     return report

@@ -1,7 +1,7 @@
-"""Lists the mistakes in Python: which kinds exist, and where in a module each can be made.
+"""Makes the mistakes in Python: defines their kinds, and finds where in a module each kind can be made.
 
-Some places get no mistake, because it could not change behaviour or could not survive: the log, assertions,
-annotations, texts, decorators, and assignments whose absence is an AttributeError at the first use.
+Some places get no mistake, because a mistake there could not change behaviour, or could not survive. These are the log,
+assertions, annotations, texts, decorators, and assignments without which the first use raises AttributeError.
 """
 
 import ast
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from mutation.logged import logged_nodes
 from mutation.source import Edit, Source, Span, enclosing_function
 
-# The names of callables, each with its parameters that may be left out.
+# Maps names of callables to their parameters that may be left out.
 type Defaults = Mapping[str, frozenset[str]]
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[str, tuple[str, ...]]] = {
@@ -38,7 +38,7 @@ _ARITHMETIC: dict[type[ast.operator], tuple[str, str]] = {
     ast.RShift: (">>", "<<"),
 }
 _TWINS = {"min": "max", "max": "min", "any": "all", "all": "any", "floor": "ceil", "ceil": "floor"}
-_LOOSE = ast.BoolOp | ast.IfExp | ast.Lambda | ast.NamedExpr  # these need parentheses next to `and` and `or`
+_LOOSE = ast.BoolOp | ast.IfExp | ast.Lambda | ast.NamedExpr  # operands of `and` and `or` that need parentheses
 
 
 def python_edits(source: Source, defaults: Defaults) -> Iterator[Edit]:
@@ -64,7 +64,7 @@ def _walk(node: ast.AST, logged: set[ast.AST]) -> Iterator[ast.AST]:
 
 
 def _is_inert(node: ast.AST) -> bool:
-    """Whether nothing in a node can change what the module does. Assertions only find our own mistakes."""
+    """Whether no mistake in a node can change what the module does. Assertions count as such nodes."""
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return True
     return isinstance(node, ast.Assert | ast.Import | ast.ImportFrom | ast.JoinedStr | ast.TypeAlias)
@@ -88,7 +88,7 @@ def _statements(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _may_be_left_out(source: Source, target: ast.expr) -> bool:
-    """Whether the assigned name seems to have a value before the assignment."""
+    """Whether the assigned name seems to have a value before the assignment, so that the code can run without it."""
     function = enclosing_function(source, target)
     if function is None:
         return False
@@ -117,7 +117,7 @@ def _conditions(source: Source, node: ast.AST) -> Iterator[Edit]:
         case _:
             pass
     for test in tests:
-        if not (isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)):  # its `not` is dropped elsewhere
+        if not (isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not)):  # another rule drops this `not`
             yield Edit(source.span(test), f"(not ({source.segment(test)}))", "condition negated")
 
 
@@ -153,7 +153,7 @@ def _connectives(source: Source, node: ast.AST) -> Iterator[Edit]:
         yield Edit(source.span(node), f"({f' {own} '.join(left)})", "operand dropped")
 
 
-# --- figures ------------------------------------------------------------------------------------------------
+# --- numbers ------------------------------------------------------------------------------------------------
 
 
 def _constants(source: Source, node: ast.AST) -> Iterator[Edit]:
@@ -189,7 +189,7 @@ def _arithmetic(source: Source, node: ast.AST) -> Iterator[Edit]:
 
 
 def _keywords(source: Source, call: ast.Call, defaults: Defaults) -> Iterator[Edit]:
-    """Yield edits that leave out an argument with a default."""
+    """Yield edits that leave out a keyword argument whose parameter has a default."""
     match call.func:
         case ast.Name(id=name) | ast.Attribute(attr=name):
             known = defaults.get(name, frozenset())

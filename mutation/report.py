@@ -1,4 +1,4 @@
-"""The results of a run: a table for people, the same in JSON, and the reasons for accepted survivors."""
+"""Reports the results of a run: as a table for people and as JSON, with the reasons for accepted survivors."""
 
 import json
 import tomllib
@@ -19,9 +19,9 @@ REASONS = Path(__file__).parent / "reasons.toml"
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """A mutant, and the outcomes that are known of it.
+    """A mutant, and its known outcomes in the quick and in the deep suite.
 
-    `last` is the outcome of the last suite that tried the mutant.
+    `last` is the outcome in the last suite that tried the mutant.
     """
 
     mutant: Mutant
@@ -30,23 +30,23 @@ class Judged:
 
     @property
     def last(self) -> Outcome | None:
-        """Return the outcome of a mutant that counts once all suites have run."""
+        """The outcome in the last suite that tried the mutant, which counts after all suites have run."""
         return self.deep or self.quick
 
 
 def reasons(path: Path = REASONS) -> dict[str, str]:
-    """Read why some surviving mutants need not be killed, by the mutants' ids."""
+    """Read the reasons why some surviving mutants need not be killed, by the mutants' ids."""
     return {name: entry["reason"] for name, entry in tomllib.loads(path.read_text("utf-8")).items()}
 
 
 def rate(outcomes: Sequence[Outcome | None]) -> float:
-    """Return which share of the judged mutants was killed, from 0 to 1."""
+    """Return the share of the judged mutants that were killed, from 0 to 1."""
     verdicts = [outcome.verdict for outcome in outcomes if outcome is not None]
     return sum(verdict in {KILLED, TIMED_OUT} for verdict in verdicts) / max(1, len(verdicts))
 
 
 def facts(found: Sequence[Judged], why: dict[str, str], about: dict[str, Any]) -> dict[str, Any]:
-    """Return all figures for JSON. `about` describes the run."""
+    """Return all figures of the run for JSON, together with `about`, the description of the run."""
     quick, last = [one.quick for one in found], [one.last for one in found]
     return about | {
         "drawn": len(found),
@@ -72,7 +72,7 @@ def _is_killed(outcome: Outcome | None) -> bool:
 
 
 def _check(outcome: Outcome | None) -> str:
-    """Name the file or part that contains a killer."""
+    """Return the name of the check that killed a mutant: a file of tests, or a part of the simulation."""
     assert outcome is not None
     return outcome.killer.partition("::")[0]
 

@@ -1,4 +1,4 @@
-"""A run draws mutants and judges each by the quick suite; if asked, it judges the survivors by the deep suite."""
+"""Judges mutants in copies of the project by the quick suite, and by the deep suite if the run asks for it."""
 
 import hashlib
 import tempfile
@@ -24,13 +24,13 @@ type Suite = Literal["quick", "deep"]
 
 @contextmanager
 def workspaces(root: Path, count: int) -> Iterator[list[Workspace]]:
-    """Provide some copies of the project within the block."""
+    """Make this number of copies of the project, which exist within the block."""
     with tempfile.TemporaryDirectory(prefix="mutation-", ignore_cleanup_errors=True) as folder:
         yield [Workspace(root, Path(folder).resolve() / f"copy-{number}") for number in range(count)]
 
 
 def viable(root: Path, mutants: Sequence[Mutant], most: int) -> list[Found]:
-    """Take up to so many mutants, in their order, that leave code which can run."""
+    """Return the first mutants, up to a number, with which the code can run."""
     found: list[Found] = []
     with closing(Statements(root)) as statements:
         for mutant in mutants:
@@ -52,7 +52,7 @@ class Judge:
     copies: list[Workspace]
 
     def judge(self, found: Sequence[Found], suite: Suite, progress: Callable[[Outcome], None]) -> None:
-        """Judge mutants by a suite, except those that are known. `progress` hears of each."""
+        """Judge mutants by a suite, except those with a known outcome, and call `progress` with each outcome."""
         free: SimpleQueue[Workspace] = SimpleQueue()
         for copy in self.copies:
             free.put(copy)
@@ -78,7 +78,7 @@ class Judge:
                 raise
 
     def known(self, found: Found, suite: Suite) -> Outcome | None:
-        """Return a mutant's known outcome in a suite, if nothing that the outcome depends on has changed."""
+        """Return a mutant's stored outcome in a suite, or None if something that decides the outcome has changed."""
         return self.journal.get(found.mutant.id, self._key(found, suite))
 
     def checks(self, found: Found, suite: Suite) -> list[tuple[Check, Reach]]:

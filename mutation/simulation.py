@@ -1,7 +1,7 @@
-"""`python -m mutation.simulation PART…` runs parts of the simulation until the first schedule breaks something.
+"""`python -m mutation.simulation PART…` runs parts of the simulation until the first schedule that breaks a check.
 
-`crafted` runs the workloads that reveal a missing safeguard, with all safeguards on. Ablations are never applied: an
-ablation whose text a mutant has changed would always fail.
+The part `crafted` runs the workloads that reveal missing safeguards, but without removing a safeguard. The program
+applies no ablation, because an ablation would always fail if a mutant had changed its text.
 """
 
 import sys
@@ -17,18 +17,18 @@ from simulator.campaign.runs.exhaustive import FLOWS, all_singles  # noqa: E402
 from simulator.campaign.runs.regressions import REGRESSIONS  # noqa: E402
 from simulator.campaign.runs.run import Result, run_seed  # noqa: E402
 
-# How many seeds each part of the simulation runs. The deep parts begin after the seeds of the quick ones.
+# The seeds that the parts of the simulation run. The deep parts continue after the seeds of the quick parts.
 SEEDS = range(250)
 MORE_SEEDS = range(250, 2_500)
 CRAFTED = range(8)
 MORE_CRAFTED = range(8, 40)
 PAIRS = 500
 
-type Failures = Iterator[tuple[str, str | None]]  # a failure names the part that was run, and what broke in it
+type Failures = Iterator[tuple[str, str | None]]  # each item has the name of what was run, and what broke, or None
 
 
 def crafted(seeds: range) -> Failures:
-    """Run the ablations' workloads and the regressions, seed by seed, so that each workload starts early."""
+    """Run the regressions, then the workloads of the ablations, one seed of all workloads after the other."""
     for regression in REGRESSIONS:
         yield f"regression {regression.name}", regression.run().failure
     for seed in seeds:
@@ -37,27 +37,27 @@ def crafted(seeds: range) -> Failures:
 
 
 def plain(seeds: range) -> Failures:
-    """Run seeds, each with the workload that it draws."""
+    """Run seeds, each with the workload that the seed draws."""
     for seed in seeds:
         result: Result = run_seed(seed)
         yield f"seed {seed} ({result.profile})", result.failure
 
 
 def crashes() -> Failures:
-    """Crash at every suspension point of every flow."""
+    """Run every flow with a crash at each of its suspension points."""
     for flow in FLOWS:
         all_singles(flow)
         yield flow.name, None
 
 
 def pairs() -> Failures:
-    """Crash twice."""
+    """Run the flows with pairs of crashes."""
     sections.pairs_of_crashes(PAIRS)
     yield "pairs of crashes", None
 
 
 def races() -> Failures:
-    """Run two workers on one task, in every order."""
+    """Run two workers on one task, in every order of their steps."""
     sections.races()
     yield "races", None
 
@@ -74,9 +74,9 @@ PARTS: dict[str, Callable[[], Failures]] = {
 
 
 def first_failure(part: str) -> str | None:
-    """Run a part up to the first schedule that breaks something.
+    """Run a part up to the first schedule that breaks a check.
 
-    Returns the schedule and what it broke; None if no schedule breaks anything.
+    The result describes the schedule and what it broke. The result is None if no schedule breaks a check.
     """
     what = part
     try:
@@ -89,7 +89,7 @@ def first_failure(part: str) -> str | None:
 
 
 def main(parts: list[str]) -> int:
-    """Run the parts. The exit status is 1 at the first failure."""
+    """Run the parts up to the first failure. Return the exit status, 1 after a failure."""
     with child.reporting() as report:
         for part in parts:
             if failure := first_failure(part):

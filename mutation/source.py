@@ -1,4 +1,4 @@
-"""A module as text and as a tree: where each node stands, and in which function or constant."""
+"""A module as text and as a syntax tree, with the place of each node in the text."""
 
 import ast
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ type Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 class Span(NamedTuple):
-    """A stretch of a text, in characters."""
+    """A part of a text, from one character up to another."""
 
     start: int
     end: int
@@ -17,10 +17,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """A mistake that can be put into a module: new text that replaces a span.
+    """A mistake that can be put into a module: a new text that replaces a span.
 
-    `expression` says that the new text is an expression of SQL. The edit may wrap the new expression so that it keeps
-    the parameters of the old one.
+    If `expression` is set, the new text is an SQL expression. A further edit may wrap this expression in another one
+    that keeps the parameters of the old text.
     """
 
     span: Span
@@ -30,7 +30,7 @@ class Edit:
 
 
 class Source:
-    """A module's text, its tree, and the mapping between them. Raises SyntaxError."""
+    """A module's text and its syntax tree, and conversions between their places. Raises SyntaxError."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -42,28 +42,29 @@ class Source:
         self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
 
     def offset(self, line: int, column: int) -> int:
-        """Return the offset in the text of a position in the tree, whose columns are bytes of UTF-8."""
+        """Return the offset in the text of a position of the tree, whose columns count bytes of UTF-8."""
         return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column].decode())
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> Span:
-        """Return where a node stands."""
+        """Return the span of a node in the text."""
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         start = self.offset(node.lineno, node.col_offset)
         return Span(start, self.offset(node.end_lineno, node.end_col_offset))
 
     def segment(self, node: ast.expr | ast.stmt | ast.keyword) -> str:
-        """Return a node's text."""
+        """Return the text of a node."""
         return self.text[slice(*self.span(node))]
 
     def line_of(self, offset: int) -> int:
-        """Return the number, from 1, of the line with a character."""
+        """Return the number, from 1, of the line that contains a character."""
         return self.text.count("\n", 0, offset) + 1
 
     def scope_of(self, offset: int) -> str:
-        """Name the outermost function that contains a character, `Class.method`; '' outside of functions.
+        """Return the name of the outermost function that contains a character, or '' outside of functions.
 
-        Inner functions belong to the outermost one: they run only if it has run.
+        The name of a method is `Class.method`. Inner functions are not named, because they run only if the outermost
+        function has run.
         """
         names: list[str] = []
         body: list[ast.stmt] = self.tree.body

@@ -1,4 +1,4 @@
-"""Makes mistakes in whole clauses of SQL, namely CASE, ON CONFLICT, ORDER BY and LEFT JOIN."""
+"""Makes mistakes in whole parts of SQL statements, namely CASE, ON CONFLICT, ORDER BY and LEFT JOIN."""
 
 from collections.abc import Iterator
 
@@ -15,7 +15,7 @@ def clause_edits(text: str, group: Group) -> Iterator[Edit]:
 
 
 def _cases(text: str, case: Group) -> Iterator[Edit]:
-    """Leave out a branch. If a CASE has one branch and an ELSE, swap the two."""
+    """Yield edits that leave out a branch of a CASE, or that swap the one branch and the ELSE."""
     parts = case.parts
     whens = [place for place, part in enumerate(parts) if part.word == "WHEN"]
     ends = [place for place, part in enumerate(parts) if part.word in {"WHEN", "ELSE", "END"}]
@@ -34,7 +34,7 @@ def _cases(text: str, case: Group) -> Iterator[Edit]:
 
 
 def _conflicts(text: str, parts: tuple[Part, ...]) -> Iterator[Edit]:
-    """Turn an ON CONFLICT's update into nothing, its nothing into an overwrite, and either into a failure."""
+    """Yield edits that turn DO UPDATE into DO NOTHING, DO NOTHING into an overwrite, and both into a failure."""
     words = [part.word for part in parts]
     for place in range(len(parts) - 3):
         if words[place : place + 3] != ["ON", "CONFLICT", "DO"]:

@@ -1,6 +1,6 @@
-"""Mistakes in SQL: which kinds exist, and where in a statement or a piece of one each can be made.
+"""Makes the mistakes in SQL: defines their kinds, and finds where in a statement or a piece of a statement each fits.
 
-No mistake is put into schemas, into what a read returns, or into the 1 of `SELECT 1`.
+Schemas, the columns that a read returns, and the 1 of `SELECT 1` get no mistake.
 """
 
 from collections.abc import Callable, Iterator
@@ -60,7 +60,7 @@ def _covered(text: str, parts: tuple[Part, ...]) -> tuple[Span, str]:
 
 
 def _expression(span: Span, old: str, new: str, operator: str) -> Edit:
-    """Make an edit that replaces an expression. Nameless parameters that the edit would lose are kept at once."""
+    """Make an edit that replaces an expression, and that keeps the nameless parameters of the old expression."""
     lost = old.count("?") - new.count("?")
     if lost > 0:
         new = keeping(new, ["?"] * lost)
@@ -68,7 +68,7 @@ def _expression(span: Span, old: str, new: str, operator: str) -> Edit:
 
 
 def keeping(expression: str, parameters: list[str]) -> str:
-    """Return an expression of the same value that uses the parameters: the store demands that all are used."""
+    """Return an expression with the same value that also uses the parameters, as the store demands."""
     for parameter in parameters:
         expression = f"iif({parameter} IS NULL, {expression}, {expression})"
     return expression
@@ -92,7 +92,7 @@ def _comparisons(text: str, parts: tuple[Part, ...], place: int, clauses: list[s
 
 
 def _is_assignment(parts: tuple[Part, ...], place: int, clauses: list[str]) -> bool:
-    """Whether the `=` at this place sets a column."""
+    """Whether the `=` at this place assigns a value to a column."""
     if clauses[place] != "SET" or place == 0 or not isinstance(parts[place - 1], Token):
         return False
     return parts[place - 1].word.isidentifier() and (place == 1 or parts[place - 2].word in {"SET", ","})
@@ -118,7 +118,7 @@ def _connectives(text: str, parts: tuple[Part, ...], place: int, clauses: list[s
 
 
 def _operand(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return the parts that form one operand of AND or OR, or one expression, from this place on."""
+    """Return the parts of the operand of AND or OR, or of the expression, that begins at this place."""
     end = start
     while end < len(parts) and parts[end].word not in BOUNDARIES | _CONNECTIVES.keys():
         end += 1
@@ -133,7 +133,7 @@ def _operand_before(parts: tuple[Part, ...], end: int) -> tuple[Part, ...]:
 
 
 def _statuses(text: str, parts: tuple[Part, ...], place: int, clauses: list[str]) -> Iterator[Edit]:
-    """Replace a status by another one, and leave it out of a list."""
+    """Yield edits that replace a status by another status, or leave a status out of a list."""
     part = parts[place]
     if not isinstance(part, Token) or part.text.strip("'") not in STATUSES or part.kind != "text":
         return
@@ -158,7 +158,7 @@ def _statuses(text: str, parts: tuple[Part, ...], place: int, clauses: list[str]
 
 
 def _assignments(text: str, parts: tuple[Part, ...], place: int, clauses: list[str]) -> Iterator[Edit]:
-    """Leave a column's value unchanged."""
+    """Yield an edit that leaves a column's value unchanged."""
     if parts[place].word == "=" and _is_assignment(parts, place, clauses):
         column, value = parts[place - 1], _value(parts, place + 1)
         assert isinstance(column, Token)
@@ -168,7 +168,7 @@ def _assignments(text: str, parts: tuple[Part, ...], place: int, clauses: list[s
 
 
 def _value(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return the parts of a value that is assigned, including its AND and OR."""
+    """Return the parts of an assigned value, including operands of AND and OR."""
     end = start
     while end < len(parts) and parts[end].word not in BOUNDARIES:
         end += 1
@@ -180,7 +180,7 @@ def _numbers(text: str, parts: tuple[Part, ...], place: int, clauses: list[str])
     if not isinstance(part, Token) or part.kind != "number" or before == "SELECT":
         return
     value = int(part.text)
-    # 2 is as true as 1. If 1 may mean true, the mistake is 0.
+    # If 1 may mean true, the mistake is 0, because 2 would mean true as well.
     other = 0 if value == 1 and before not in {"+", "-", "->>"} else value + 1
     yield Edit(part.span, str(other), "SQL: constant off by one")
 
@@ -203,7 +203,7 @@ def _arithmetic(text: str, parts: tuple[Part, ...], place: int, clauses: list[st
 
 
 def _primary(parts: tuple[Part, ...], start: int) -> tuple[Part, ...]:
-    """Return the parts of a name, a number, a bracket or a function call."""
+    """Return the parts of the name, number, bracket or function call that begins at this place."""
     is_call = start + 1 < len(parts) and _is_function(parts[start]) and isinstance(parts[start + 1], Group)
     return parts[start : start + 2] if is_call else parts[start : start + 1]
 
@@ -214,12 +214,15 @@ def _primary_before(parts: tuple[Part, ...], end: int) -> tuple[Part, ...]:
 
 
 def _is_function(part: Part) -> bool:
-    """Whether a part is a function's name. In our SQL, functions are in lower case and keywords in upper case."""
+    """Whether a part is a function's name.
+
+    The project writes SQL functions in lower case, and keywords in upper case.
+    """
     return isinstance(part, Token) and part.kind == "word" and (part.text.islower() or part.text == "CAST")
 
 
 def _functions(text: str, parts: tuple[Part, ...], place: int, clauses: list[str]) -> Iterator[Edit]:
-    """Use only one of coalesce's arguments; swap min and max."""
+    """Yield edits that use only one of coalesce's arguments, and that swap min and max."""
     name = parts[place].word.lower()
     if place + 1 == len(parts) or not isinstance(arguments := parts[place + 1], Group):
         return

@@ -1,6 +1,6 @@
-"""Finds the SQL inside a module: which strings are SQL, and the parts of each string that mistakes need.
+"""Finds the strings of SQL in a module, and splits each string into the parts in which mistakes can be made.
 
-The module is no parser of SQL. The module recognizes brackets, CASE … END, and the words that begin a clause.
+This is no full parser of SQL. It only recognizes brackets, CASE … END, and the words that begin a clause.
 """
 
 import ast
@@ -33,7 +33,10 @@ BOUNDARIES = frozenset(_BOUNDARIES.split())
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A word, a number, a sign … A placeholder of a formatted string, `{NOW}`, is one token of kind `piece`."""
+    """A token of SQL, such as a word, a number or a sign.
+
+    A placeholder of a formatted string, such as `{NOW}`, is one token of kind `piece`.
+    """
 
     kind: str
     text: str
@@ -41,13 +44,13 @@ class Token:
 
     @property
     def word(self) -> str:
-        """The word or sign in capitals; '' if the token cannot be a keyword."""
+        """The word or sign in capitals, or '' if the token cannot be a keyword."""
         return self.text.upper() if self.kind in {"word", "sign"} else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A bracket, CASE … END, or a whole string."""
+    """The parts inside brackets, of a CASE … END, or of a whole string."""
 
     kind: str  # The kind is "brackets", "case" or "whole".
     parts: "tuple[Token | Group, ...]"  # The parts exclude the brackets, but include CASE and END.
@@ -68,7 +71,7 @@ def groups(group: Group) -> Iterator[Group]:
 
 
 def sql_strings(source: Source, *, all_of_them: bool) -> Iterator[Group]:
-    """Yield the module's strings of SQL: all strings except docstrings, or only those that begin with a verb of SQL."""
+    """Yield the strings of SQL: all strings except docstrings, or only those that begin with a verb of SQL."""
     documents = {
         statement.value
         for statement in ast.walk(source.tree)
@@ -84,7 +87,7 @@ def sql_strings(source: Source, *, all_of_them: bool) -> Iterator[Group]:
 
 
 def _strings(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
-    """Yield the strings of a tree. Strings in a placeholder of a formatted string count separately."""
+    """Yield the strings of a tree, and separately the strings in the placeholders of formatted strings."""
     if isinstance(node, ast.Constant):
         if isinstance(node.value, str):
             yield node
@@ -98,9 +101,9 @@ def _strings(node: ast.AST) -> Iterator[ast.Constant | ast.JoinedStr]:
 
 
 def _inner(source: Source, node: ast.Constant | ast.JoinedStr) -> Span | None:
-    """Return where a string's text is in the module.
+    """Return the span of a string's text, without its quotes, in the module.
 
-    Returns None if the string is made of several strings, or has escapes.
+    The result is None if the string is made of several strings, or has escapes.
     """
     span = source.span(node)
     text = source.text[slice(*span)]
@@ -141,7 +144,7 @@ def _placeholder_end(text: str, start: int) -> int:
 
 
 def _nested(tokens: Iterator[Token]) -> tuple[Part, ...]:
-    """Put brackets with their contents, and CASE … END, into groups."""
+    """Combine the contents of brackets, and CASE … END, into groups."""
     open_groups: list[list[Part]] = [[]]
     opening: list[Token] = []
     for token in tokens:
@@ -156,5 +159,5 @@ def _nested(tokens: Iterator[Token]) -> tuple[Part, ...]:
             open_groups[-1].append(Group(kind, tuple(parts), Span(start.span.start, token.span.end)))
         else:
             open_groups[-1].append(token)
-    # A piece of SQL may leave brackets open, so the open groups are closed at its end. Then they group nothing.
+    # A piece of SQL may leave brackets open. The parts of open groups are returned without a group.
     return tuple(part for parts in open_groups for part in parts)

@@ -1,4 +1,4 @@
-"""Tries the store's statements with a mutant: whether SQLite accepts them, and which statements differ."""
+"""Tries the store's statements with a mutant, to find whether SQLite accepts them and which statements differ."""
 
 import importlib
 import sqlite3
@@ -26,14 +26,14 @@ class Text(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is found out about a mutant: the form in which it can be tried, and the statements that it changes."""
+    """A mutant in a form in which it can be tried, with the texts of the statements that it changes."""
 
     mutant: Mutant
     changed: frozenset[str]
 
 
 class Statements:
-    """All statements of a project's store, without mutants, and a database to try them on."""
+    """All statements of a project's store without mutants, and a database on which changed statements are tried."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -47,11 +47,11 @@ class Statements:
         self._database.close()
 
     def viable(self, mutant: Mutant) -> Found | None:
-        """Return the mutant in a form in which it can be tried. Returns None if no code could run with the mutant.
+        """Return the mutant in a form in which it can be tried, or None if no code could run with the mutant.
 
-        The store demands that each parameter of a statement is set, and no other. So a mutant that drops parameters
-        keeps them in an expression without effect: only the dropped parameters, or else the whole replaced text. If
-        neither expression can be written, any use of the statement would reveal the mutant.
+        The store demands that exactly the parameters of a statement are set. If a mutant drops parameters, this
+        function keeps them in an expression without effect: first it tries only the dropped parameters, then the whole
+        replaced text. If neither expression is possible, any use of the statement would reveal the mutant.
         """
         text = (self._root / mutant.path).read_text("utf-8")
         found = self._tried(mutant, text)
@@ -63,7 +63,7 @@ class Statements:
         return found if isinstance(found, Found) else None
 
     def _tried(self, mutant: Mutant, text: str) -> Found | list[str] | None:
-        """Return the result for a mutant, or the names of the parameters that a statement lacks or must not have."""
+        """Return the result for a mutant, or the names of parameters that a statement lacks or has in excess."""
         try:
             loaded = load(self._root, {self._root / mutant.path: mutant.put_into(text)})
         except (SyntaxError, AssertionError, TypeError, NameError):
@@ -87,7 +87,7 @@ class Statements:
 
 
 def load(root: Path, instead: Mapping[Path, str]) -> dict[str, Text]:
-    """Import the modules of statements again, some of them with another text. Returns their statements by name."""
+    """Import the modules of statements again, some with another text, and return their statements by name."""
     found: dict[str, Text] = {}
     with _apart(root, instead):
         for path in sorted((root / STATEMENTS).glob("*.py")):
@@ -106,7 +106,7 @@ def _of_module(module: ModuleType) -> Iterator[tuple[str, Text]]:
 
 @contextmanager
 def _apart(root: Path, instead: Mapping[Path, str]) -> Iterator[None]:
-    """Import modules from another root, and restore the interpreter's modules at the end."""
+    """Let imports within the block use another root, and restore the interpreter's modules at its end."""
     before = {name: module for name, module in sys.modules.items() if name == "src" or name.startswith("src.")}
     finder = _Finder(root, instead)
     for name in before:
@@ -122,14 +122,14 @@ def _apart(root: Path, instead: Mapping[Path, str]) -> Iterator[None]:
 
 
 class _Finder(MetaPathFinder):
-    """Finds the modules of one project's `src`, whatever `sys.path` contains."""
+    """An import finder for the modules of one project's `src`, independent of `sys.path`."""
 
     def __init__(self, root: Path, instead: Mapping[Path, str]) -> None:
         self._root = root
         self._instead = instead
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Find a module or a folder of modules. Returns None for a module of another project."""
+        """Find a module or a package of `src`. Return None for any other name."""
         if name != "src" and not name.startswith("src."):
             return None
         place = self._root / name.replace(".", "/")
@@ -143,13 +143,13 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(SourceFileLoader):
-    """Loads a module from its file or from another text, but never from a compiled file."""
+    """Loads a module from its file or from a given text, but never from a compiled file."""
 
     def __init__(self, name: str, path: str, text: str | None) -> None:
         super().__init__(name, path)
         self._text = text
 
     def get_code(self, fullname: str) -> object:  # type: ignore[override]
-        """Compile the module."""
+        """Compile the module's text."""
         text = Path(self.path).read_text("utf-8") if self._text is None else self._text
         return self.source_to_code(text, self.path)

@@ -1,4 +1,4 @@
-"""Runs checks in a copy of the project: each group runs in a process of limited time."""
+"""Runs checks in a copy of the project, in groups, each in a process of limited time."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from typing import Any
 from mutation import child
 from mutation.checks import Check
 
-# A process may use this multiple of the processor time that its checks took without a mutant, plus some seconds.
+# A process may use SLOWER_MOST times the processor time that its checks took without a mutant, plus SLACK_SECONDS.
 SLOWER_MOST = 2.5
 SLACK_SECONDS = 5.0
-# The bound of real time is this multiple of the bound of processor time: the machine may be busy, and a mutant may wait
-# for ever.
+# The bound of real time is this multiple of the bound of processor time. Real time has a bound because a mutant may
+# wait for ever, and a larger one because the machine may be busy.
 WALL_FACTOR = 4.0
-# Cheap checks share a process up to this cost, so that their failures are reported soon.
+# Cheap checks share a process as long as their total time is at most this, so that their failures are reported soon.
 GROUP_SECONDS = 6.0
 
 
@@ -28,7 +28,7 @@ GROUP_SECONDS = 6.0
 class Verdict:
     """The verdict of checks on a copy of the project.
 
-    `killer` is the failed check, '' if none failed; `seconds` are seconds of the processor.
+    `killer` is the failed check, or '' if none failed. `seconds` is processor time.
     """
 
     killer: str = ""
@@ -44,7 +44,7 @@ class Verdict:
 
 
 def run_groups(path: Path, checks: Iterable[tuple[Check, float]], *, quick: bool) -> Verdict:
-    """Run checks, in their order, up to the first failure.
+    """Run checks in their order, up to the first failure, and return the verdict.
 
     Each check is given with the seconds that it takes without a mutant.
     """
@@ -59,7 +59,7 @@ def run_groups(path: Path, checks: Iterable[tuple[Check, float]], *, quick: bool
 
 
 def grouped(checks: Iterable[tuple[Check, float]]) -> list[list[tuple[Check, float]]]:
-    """Put consecutive checks of one kind into one process, up to a certain cost."""
+    """Put consecutive checks of one kind into groups, each of which costs at most GROUP_SECONDS."""
     found: list[list[tuple[Check, float]]] = []
     for _, neighbours in groupby(checks, key=lambda one: one[0].is_part):
         group: list[tuple[Check, float]] = []
@@ -74,7 +74,7 @@ def grouped(checks: Iterable[tuple[Check, float]]) -> list[list[tuple[Check, flo
 
 
 def run(path: Path, checks: Sequence[Check], processor_seconds: float, *, quick: bool, trace: bool = False) -> Verdict:
-    """Run checks of one kind in one process."""
+    """Run checks of one kind in one process, and return the verdict."""
     report = path / ".mutation-report.json"
     report.unlink(missing_ok=True)
     environment = os.environ | {
@@ -97,14 +97,14 @@ def run(path: Path, checks: Sequence[Check], processor_seconds: float, *, quick:
     try:
         told, _ = process.communicate(timeout=WALL_FACTOR * processor_seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # kill this process and those that it started
+        os.killpg(process.pid, signal.SIGKILL)  # kill the process, and the processes that it started
         process.communicate()
         return Verdict(checks[0].name, "no end in sight", timed_out=True, seconds=processor_seconds)
     return _verdict(process.returncode, report, told, checks, processor_seconds)
 
 
 def command(checks: Sequence[Check]) -> list[str]:
-    """Return the command that runs checks of one kind."""
+    """Return the command line that runs checks of one kind."""
     if checks[0].is_part:
         return [
             sys.executable,

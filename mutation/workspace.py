@@ -1,4 +1,4 @@
-"""A copy of the project in which one file at a time has a mutant."""
+"""Makes copies of the project, in which one file at a time has a mutant."""
 
 import hashlib
 import shutil
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from mutation.mutants import Mutant
 
-# These folders are installed once, large, and without our code, so copies share them.
+# These folders are large and do not have the project's code, so copies of the project share them.
 SHARED = ("node_modules", "python_modules", ".venv", ".build")
 _NOT_COPIED = {"__pycache__", ".git", ".hypothesis", *SHARED}
-# The outcome of every check depends on these files. A file of tests decides only its own outcome.
+# The outcome of every check depends on these files. A file of tests only affects its own outcome.
 _DECISIVE = (
     "src",
     "simulator",
@@ -46,9 +46,9 @@ class Workspace:
 
     @contextmanager
     def holding(self, mutant: Mutant) -> Iterator[None]:
-        """Put a mutant into the copy, and take it out when the block ends.
+        """Put a mutant into the copy for the time of the block.
 
-        Later changes of the project do not reach the copy.
+        Changes of the project after the making of the copy do not affect the copy.
         """
         text = (self.path / mutant.path).read_text("utf-8")
         self.put(mutant)
@@ -58,7 +58,10 @@ class Workspace:
             self._write(mutant.path, text)
 
     def _write(self, name: str, text: str) -> None:
-        """Write a module and delete its compiled file: Python compares times by the second, and mutants are faster."""
+        """Write a module, and delete its compiled file.
+
+        Python compares the times of the two files by the second, and several mutants may be written within a second.
+        """
         path = self.path / name
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*.pyc"):
             compiled.unlink()
@@ -66,7 +69,7 @@ class Workspace:
 
 
 def digest(root: Path) -> str:
-    """Return a digest of everything that every check's outcome depends on: the code, and what tests use."""
+    """Return a digest of the files on which every check's outcome depends: the code, and what tests use."""
     files = [
         path
         for name in _DECISIVE

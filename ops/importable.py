@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-# Bytes of a piece. A piece becomes at most four times longer as SQL, and a statement may have about 100,000 bytes.
+# The size of a piece, in characters or bytes. As SQL a piece is at most four times longer, and a statement may have
+# about 100,000 bytes.
 PIECE = 20_000
 
 
@@ -33,7 +34,7 @@ def _literal(value: object) -> str:
 
 
 def _row(table: str, names: list[str], key: list[str], row: tuple[object, ...]) -> Iterator[str]:
-    """Write a row: one statement with the first pieces, then one statement for each further piece of a long value."""
+    """Yield the statements of a row: one with each value's first piece, and one for each further piece of a value."""
     first = [value[:PIECE] if isinstance(value, str | bytes) else value for value in row]
     columns = ",".join(map(_quoted, names))
     yield f"INSERT INTO {_quoted(table)} ({columns}) VALUES({','.join(map(_literal, first))});"
@@ -59,7 +60,8 @@ def importable(export: str) -> Iterator[str]:
             if kind != "table":
                 continue
             yield f"{sql};"
-            columns = database.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()  # without generated columns
+            # Generated columns are not in this list.
+            columns = database.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()
             names = [column[1] for column in columns]
             key = [column[1] for column in columns if column[5]]
             wanted = ",".join(map(_quoted, names))
@@ -69,7 +71,7 @@ def importable(export: str) -> Iterator[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Read the named file and print its statements. Returns the exit status."""
+    """Read the named export and print the statements for the import. Returns the exit status."""
     if len(arguments) != 1:
         sys.stderr.write("usage: python3 ops/importable.py EXPORT.sql > IMPORT.sql\n")
         return 2

@@ -16,7 +16,7 @@ from typing import Any
 
 URL = "https://api.cloudflare.com/client/v4/graphql"
 WINDOW = timedelta(hours=1)
-# Cloudflare's analytics may not have younger invocations yet.
+# The window ends this long ago, because Cloudflare's analytics may not have younger invocations yet.
 DELAY = timedelta(minutes=5)
 METRIC = "onceover_platform_invocations"
 QUERY = """
@@ -29,17 +29,18 @@ query ($account: string!, $worker: string!, $from: Time!, $to: Time!) {
   } }
 }
 """
-# Printed with 0 if the hour had none, so that an alert can tell a count of 0 from missing figures.
+# Statuses that are printed with 0 if no invocation had them, so that an alert can tell a count of 0 from missing
+# figures.
 _ALWAYS = ("success", "exceededResources")
 _SECONDS_MOST = 30.0
 
 
 class NoFigures(Exception):
-    """Cloudflare gave no figures. The message says why."""
+    """Raised when Cloudflare gives no figures. The message says why."""
 
 
 def ask(account: str, worker: str, token: str, now: datetime, url: str = URL) -> Any:
-    """Return the analytics of a time window. Raises `NoFigures`."""
+    """Return Cloudflare's analytics for the last hour before `DELAY`. Raises `NoFigures`."""
     end = now - DELAY
     variables = {"account": account, "worker": worker, "from": _time(end - WINDOW), "to": _time(end)}
     request = urllib.request.Request(  # noqa: S310 - Cloudflare's address
@@ -61,7 +62,7 @@ def _time(moment: datetime) -> str:
 
 
 def counted(answer: Any) -> dict[str, int]:
-    """Return the invocations by status. Raises `NoFigures` for an answer without figures."""
+    """Return the number of invocations by status. Raises `NoFigures` if an answer has no figures."""
     try:
         if answer.get("errors"):
             raise NoFigures(f"Cloudflare refused: {answer['errors'][0]['message']}")
@@ -76,7 +77,7 @@ def counted(answer: Any) -> dict[str, int]:
 
 
 def exposition(found: Mapping[str, int], worker: str) -> str:
-    """Write the figures in Prometheus' format."""
+    """Return the figures as text in Prometheus's format."""
     lines = [
         f"# HELP {METRIC} Invocations of the last hour by the status that Cloudflare gives them, estimated.",
         f"# TYPE {METRIC} gauge",
@@ -91,7 +92,7 @@ def _escaped(text: str) -> str:
 
 
 def main(arguments: Sequence[str], environ: Mapping[str, str] = os.environ, url: str = URL) -> int:
-    """Print the figures of the named Worker, by default `onceover`."""
+    """Print the figures of the named Worker, by default `onceover`. Returns the exit status."""
     worker = arguments[0] if arguments else "onceover"
     account, token = environ.get("CLOUDFLARE_ACCOUNT_ID", ""), environ.get("CLOUDFLARE_API_TOKEN", "")
     if not account or not token:

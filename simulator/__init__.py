@@ -1,1 +1,1 @@
-"""A simulated Workers platform: seeded schedules, virtual time, and bindings that fail like the real ones."""
+"""The simulator: a Workers platform with seeded schedules, virtual time, and bindings that fail like real ones."""

@@ -26,7 +26,7 @@ EXPLAINED_MOST = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run what the command line requests. The exit status is 1 if an invariant was broken."""
+    """Run what the command line requests. The exit status is 1 if an invariant broke or a check judged too little."""
     options = _parser().parse_args(arguments)
     if options.seed is not None:
         return _replay(options.seed, _Kind(options.faults, options.terms, options.crowd))
@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _faults() -> str:
-    """List the kinds of faults, by number."""
+    """Return a text that lists the kinds of faults in the order of their numbers."""
     lines = (f"{kind.number:4}  {kind.name}: {kind.meaning}" for kind in _kinds())
     return "\n".join(("faults, which schedules draw:", *lines))
 
@@ -100,7 +100,7 @@ def _seeds(options: argparse.Namespace) -> tuple[CampaignTally, float, float]:
 
 
 def summary(tally: CampaignTally, seconds: float, processor: float, workers: int) -> Table:
-    """Return one table with the injected faults, the runs and the verdict."""
+    """Return a table with the injected faults, the figures of the runs, and the verdict."""
     table = Table(title="Faults injected", title_justify="left", show_footer=False)
     table.add_column("no.", justify="right")
     table.add_column("fault")
@@ -134,7 +134,7 @@ def summary(tally: CampaignTally, seconds: float, processor: float, workers: int
 
 
 class _Kind(NamedTuple):
-    """The options that choose the kind of schedule for a seed."""
+    """The command line's options that choose the kind of schedule for a seed."""
 
     profile: str | None
     terms: bool
@@ -142,7 +142,7 @@ class _Kind(NamedTuple):
 
     @property
     def options(self) -> str:
-        """Return these options in the command line's form."""
+        """Return the options as they are written on the command line."""
         faults = f" --faults {self.profile}" if self.profile else ""
         return faults + (" --terms" if self.terms else "") + (" --crowd" if self.crowd else "")
 

@@ -15,11 +15,11 @@ from simulator.campaign.load.overload import ROUTES
 from simulator.options import positive
 
 CONSOLE = Console(highlight=False, width=120)
-IDLE = 0.02  # the database's busy share at the first rate is about this
+IDLE = 0.02  # At the first rate the database is busy for about this share of the time.
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Measure the rates that the command line names. Returns the exit status."""
+    """Measure the capacity for each service time that the command line names. Returns the exit status 0."""
     options = _parser().parse_args(arguments)
     table = Table(title="Tasks a second that one database carries", title_justify="left")
     for name in ("ms a call", "tasks/s", "tasks", "submit s", "task s", "database busy", "calls of a task", "refused"):

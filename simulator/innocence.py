@@ -9,7 +9,7 @@ from simulator.options import positive
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run rows of kills. The exit status is 1 if a task failed because of the kills, or if an invariant was broken."""
+    """Make runs with twenty kills each. The exit status is 1 if a task failed or an invariant was broken."""
     parser = argparse.ArgumentParser(prog="python -m simulator.innocence", description=__doc__)
     parser.add_argument("--runs", type=positive, default=1_000, help="how many (default 1000)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")

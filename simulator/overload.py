@@ -20,7 +20,7 @@ CONSOLE = Console(highlight=False, width=120)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the loads that the command line names. The exit status is 1 if a load misses a demand."""
+    """Run the loads that the command line names. The exit status is 1 if a load misses one of the three demands."""
     options = _parser().parse_args(arguments)
     table = _table()
     outcomes: list[LoadResult] = []

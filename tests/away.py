@@ -1,8 +1,8 @@
-"""`python -m tests.away`: a model that is away in the middle of many tasks on the real runtime.
+"""`python -m tests.away` takes the model away in the middle of many tasks on the real runtime.
 
-For each absence the program submits tasks, waits until their calls are out, makes the model answer 500 for a set time,
-and then waits for the tasks. All tasks must complete, and make few calls during the absence. An absence of half an hour
-takes half an hour.
+For each absence, the program submits tasks, waits until their model calls are under way, makes the model answer 500 for
+a set time, and then waits for the tasks. All tasks must complete, and they must make few calls during the absence. The
+absences last in real time.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
 
 PROBES_AN_HOUR_MOST = 32
-CALLS_OUT_MOST = 6  # the calls of a task that are in flight when the model goes away
+CALLS_OUT_MOST = 6  # the largest number of a task's calls that are under way when the model goes away
 SUBMITTED_AT_ONCE = 8
 SETTLE_SECONDS = 1_200
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of an absence."""
+    """What happened during and after an absence of the model."""
 
     away_seconds: float
     tasks: int
@@ -43,7 +43,7 @@ class Outcome:
 
     @property
     def is_as_it_should_be(self) -> bool:
-        """Return whether no task failed, no chunk was called twice, and no task called too often."""
+        """Return whether all tasks completed, no chunk was called twice, and the tasks did not call too often."""
         probes_most = CALLS_OUT_MOST + 1 + PROBES_AN_HOUR_MOST * max(self.away_seconds / 3_600, 0.25)
         return (
             self.completed == self.tasks
@@ -53,7 +53,7 @@ class Outcome:
 
 
 def submitted(client: Client, tasks: int, chunks: int) -> list[Json]:
-    """Submit tasks that differ by their instructions."""
+    """Submit a number of tasks that differ by their instructions."""
 
     def submit(at: int) -> Json:
         return client.submit(paragraphs(chunks), chunk={"maxChars": 40}, instructions=f"task {at:04}")
@@ -63,13 +63,13 @@ def submitted(client: Client, tasks: int, chunks: int) -> list[Json]:
 
 
 def be_away(client: Client, port: int, seconds: float, tasks: int, chunks: int) -> Outcome:
-    """Keep the model away for a set time, and wait for the tasks' ends."""
+    """Keep the model away for a set time in the middle of tasks, and wait until the tasks have ended."""
     with ModelServer(api_key="test-key", latency_seconds=2, port=port) as model:
         made = submitted(client, tasks, chunks)
         model.wait_for_calls(min(30, tasks * chunks // 2), 300)
         model.plan = Plan(decide=lambda _: status(500))
         before = len(model.calls())
-        time.sleep(seconds)  # this pause is the fault itself, not a wait for a state
+        time.sleep(seconds)  # this pause is the absence itself
         asked = [call for call in model.calls()[before:] if call.answered == "status 500"]
         model.plan = Plan()
         back = time.monotonic()
@@ -87,7 +87,7 @@ def be_away(client: Client, port: int, seconds: float, tasks: int, chunks: int) 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and report. Returns 0 if every task ended as expected."""
+    """Try each absence, and print the results. Return the exit status, 0 if every task ended as expected."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.away")
     parser.add_argument("--route", choices=sorted(ENVIRONMENTS), default="queue")
     parser.add_argument("--seconds", type=float, nargs="+", default=[30, 300], help="of each absence (default 30 300)")

@@ -1,8 +1,8 @@
-"""`make campaign` runs everything that takes too long for each commit, in parts that continue after a stop.
+"""`make campaign` runs all tests that take too long for each commit, in parts.
 
-A part is one command. `.build/campaign` keeps the outcome of each part, with the digest of the files that it judged,
-and its log. The program skips a part that passed until one of the part's files changes. Ctrl-C ends the running part
-and keeps the outcomes of the others. The exit status is 1 if a part failed, and 130 after Ctrl-C.
+A part is one command. `.build/campaign` keeps the log and the outcome of each part, with a digest of the judged files.
+The program skips a part that has passed, until a judged file changes. Ctrl-C ends the running part, but keeps the
+outcomes of the others. The exit status is 1 if a part failed, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -26,10 +26,10 @@ from tests.support import tiers
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORDS = ROOT / ".build" / "campaign"
-# Files that no part judges.
+# No part judges these files.
 _ASIDE = ("docs/*", "*.md", "ops/*", "examples/*", "LICENSE")
 SCHEDULES, BLOCK = 100_000, 5_000
-# Tests that draw many more cases in the campaign.
+# These tests draw many more cases in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
     "tests/property/test_schema_oracle.py",
@@ -43,7 +43,7 @@ _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Python command, with variables of its own. A nightly job runs the parts of one `group`."""
+    """One Python command, with its own environment variables. A nightly job runs the parts of one `group`."""
 
     group: str
     name: str
@@ -53,7 +53,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """How a part ended, when it began, in seconds since 1970, and the digest of what it judged."""
+    """How a part ended, when it began in seconds since 1970, and the digest of the files that it judged."""
 
     part: str
     command: str
@@ -64,12 +64,12 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """The path of its record."""
+        """The path of the file with this record."""
         return RECORDS / f"{self.part}.json"
 
 
 def parts() -> list[Part]:
-    """List all parts in their order: those that find most in the least time come first."""
+    """List all parts in the order in which they run; the parts that find most faults in the least time come first."""
     return [
         Part("tests", "long-tests", f"{_PYTEST} -m campaign tests", ((tiers.VARIABLE, "campaign"),)),
         Part("tests", "long-draws", f"-m pytest {' '.join(LONG_DRAWS)}", ((tiers.VARIABLE, "campaign"),)),
@@ -93,7 +93,7 @@ def parts() -> list[Part]:
 
 
 def judged_files() -> list[str]:
-    """List all files that git knows or would add, except those that no part judges."""
+    """List the files that git has or would add, except the files that no part judges."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -106,7 +106,7 @@ def judged_files() -> list[str]:
 
 
 def digest() -> str:
-    """Return a digest of the files that parts judge."""
+    """Return a digest of all judged files."""
     found = sha256()
     for name in judged_files():
         if (path := ROOT / name).is_file():
@@ -115,7 +115,7 @@ def digest() -> str:
 
 
 def known(part: Part) -> Record | None:
-    """Return the record of the part's last run."""
+    """Return the record of the part's last run, or None if there is none."""
     try:
         return Record(**json.loads((RECORDS / f"{part.name}.json").read_text()))
     except (OSError, ValueError, TypeError):
@@ -123,7 +123,7 @@ def known(part: Part) -> Record | None:
 
 
 def run(part: Part, judged: str) -> Record:
-    """Run a part, with its output in its log file."""
+    """Run a part with its output in a log file, and write its record."""
     RECORDS.mkdir(parents=True, exist_ok=True)
     began = time.time()
     with (RECORDS / f"{part.name}.log").open("w") as log:
@@ -148,9 +148,9 @@ def run(part: Part, judged: str) -> Record:
 
 
 def chosen(patterns: Sequence[str]) -> list[Part]:
-    """Return the parts whose name or group matches a pattern, and all parts if there is no pattern.
+    """Return the parts whose name or group matches a pattern, or all parts if there is no pattern.
 
-    Raises ValueError if none matches.
+    Raises ValueError if no part matches.
     """
     if not patterns:
         return parts()
@@ -165,7 +165,7 @@ def chosen(patterns: Sequence[str]) -> list[Part]:
 
 
 def show(selected: Sequence[Part], judged: str) -> int:
-    """Print a row for each part. Returns how many failed."""
+    """Print a table with a row for each part, and return how many parts failed."""
     table = Table("part", "command", "what became of it", "minutes")
     failed = 0
     for part in selected:
@@ -181,7 +181,7 @@ def show(selected: Sequence[Part], judged: str) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the parts that have not yet passed on these files."""
+    """Run the parts that have not yet passed on the present files, and return the exit status."""
     parser = argparse.ArgumentParser(prog="make campaign", description=__doc__)
     parser.add_argument("parts", nargs="*", help="names of parts or groups, * for any characters; default: all")
     parser.add_argument("--list", action="store_true", help="show what is known of the parts, and run nothing")
@@ -202,7 +202,7 @@ def main(arguments: list[str]) -> int:
 
 
 def go(selected: Sequence[Part], judged: str, *, again: bool) -> None:
-    """Run the parts one after the other, and print the progress."""
+    """Run the parts one after the other, except those that have passed, and print the progress."""
     for number, part in enumerate(selected, 1):
         before = known(part)
         head = f"{number} of {len(selected)}: {part.name}"

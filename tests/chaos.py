@@ -1,8 +1,8 @@
-"""`make chaos KILLS=20`: SIGKILLs the real runtime at random moments under a stream of tasks, then audits every task.
+"""`make chaos KILLS=20` kills the real runtime at random moments under a stream of tasks, then audits every task.
 
-The model is a separate server, with faults and a ledger of its calls. Clients repeat requests that got no answer.
-Between kills the environment changes, but the stored state stays. Every random choice comes from `--seed`, but the
-machine's timing does not. So a seed gives the same plan, but not the same run.
+The program kills the runtime with SIGKILL. The model is a separate server, with faults and a ledger of its calls.
+Clients repeat requests that got no answer. After each kill, the runtime may continue the same stored state in another
+environment of wrangler.toml. Every random choice comes from `--seed`, but the machine's timing may differ.
 """
 
 import argparse
@@ -38,7 +38,7 @@ VARIABLES = {"AI_TIMEOUT_SECONDS": 2, "LEASE_SECONDS": 4, "MAX_ATTEMPTS": 20, "P
 
 @dataclass(slots=True)
 class Plan:
-    """What a run does. `settle_seconds` is how long the tasks may take to end after the last kill."""
+    """The plan of a run. `settle_seconds` is the time that the tasks may take to end after the last kill."""
 
     kills: int
     tasks: int
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Report:
-    """What a run did."""
+    """The results of a run."""
 
     plan: Plan
     seconds: float = 0.0
@@ -58,7 +58,8 @@ class Report:
     changes: int = 0
     submitted: int = 0
     resubmitted: int = 0
-    tags: Counter[str] = field(default_factory=Counter)  # the audit of all tasks at the end
+    # `tags` counts the tasks by their tag, and `audit` is the audit of all tasks at the end.
+    tags: Counter[str] = field(default_factory=Counter)
     audit: Audit = field(default_factory=Audit)
 
 
@@ -69,7 +70,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def model_process(ledger: Path, seed: int) -> Iterator[str]:
-    """Serve the model from a separate process group, which no kill reaches. Returns its URL."""
+    """Serve the model from a process group that no kill reaches, and yield its URL."""
     command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
     command += ["--latency", str(LATENCY_SECONDS), "--seed", str(seed)]
     command += [part for fault in FAULTS for part in ("--fault", fault)]
@@ -82,7 +83,7 @@ def model_process(ledger: Path, seed: int) -> Iterator[str]:
 
 
 class Stream:
-    """A client that submits tasks one after another. A request without an answer is sent again as a new submission."""
+    """A client that submits tasks one after another, and submits a task again if its request got no answer."""
 
     def __init__(self, plan: Plan, pause_seconds: float) -> None:
         self.accepted: list[str] = []
@@ -96,21 +97,21 @@ class Stream:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin. Nothing is sent before `connect`."""
+        """Start to submit tasks. The client sends nothing before `connect`."""
         self._thread.start()
 
     def connect(self, url: str) -> None:
-        """Set the server's address. Empty while there is none."""
+        """Set the server's address; an empty text means that no server runs."""
         with self._news:
             self._url = url
             self._news.notify_all()
 
     def done(self) -> bool:
-        """Whether every task was accepted."""
+        """Whether the client has ended, because every task was accepted or because of `stop`."""
         return not self._thread.is_alive()
 
     def stop(self) -> None:
-        """Give up on the rest."""
+        """End the client, without submitting the remaining tasks."""
         self._ended.set()
         self.connect("nowhere")
         self._thread.join()
@@ -146,24 +147,24 @@ class Client(Protocol):
     resubmitted: int
 
     def start(self) -> None:
-        """Begin. Nothing is sent before `connect`."""
+        """Start to submit tasks. The client sends nothing before `connect`."""
         ...
 
     def connect(self, url: str) -> None:
-        """Set the server's address. Empty while there is none."""
+        """Set the server's address; an empty text means that no server runs."""
         ...
 
     def done(self) -> bool:
-        """Whether every task was accepted."""
+        """Whether the client has ended, because every task was accepted or because of `stop`."""
         ...
 
     def stop(self) -> None:
-        """Give up on the rest."""
+        """End the client, without submitting the remaining tasks."""
         ...
 
 
 def run(plan: Plan, folder: Path, make_client: Callable[[Plan, float], Client] = Stream) -> Report:
-    """Run the plan in an empty folder. `Client` gets the mean pause between two of its submissions."""
+    """Run the plan in an empty folder. `make_client` gets the mean pause in seconds between two submissions."""
     report = Report(plan)
     started = time.monotonic()
     random = Random(f"{plan.seed}/kills")
@@ -217,7 +218,7 @@ def _kill_over_and_over(report: Report, random: Random, stream: Client, state: P
 
 
 def _let_finish(report: Report, stream: Client, state: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
-    """Let the runtime run undisturbed until every task has ended or the time is up. Returns all tasks."""
+    """Run the runtime without kills until every task has ended or the time is up, and return all tasks."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)
@@ -253,7 +254,7 @@ def _list(client: httpx.Client, status: str | None = None) -> list[dict[str, Any
 
 
 def table(report: Report) -> str:
-    """The report for a reader."""
+    """Return the report as text for people."""
     found = report.audit
     lines = [
         ("seed", report.plan.seed),
@@ -276,7 +277,7 @@ def table(report: Report) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and report. Returns 0 if nothing was violated."""
+    """Run the plan and print the report. Return the exit status, 0 if the audit found no violation."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.chaos")
     parser.add_argument("--kills", type=positive, default=20, help="how many SIGKILLs (default 20)")
     parser.add_argument("--tasks", type=positive, default=200, help="how many tasks (default 200)")

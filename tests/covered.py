@@ -1,9 +1,10 @@
-"""How much of the Worker the quick tests execute, by folder of `src`: a report without a required value.
+"""Measures how much of the Worker the quick tests execute, by folder of `src`, without requiring a value.
 
     python -m tests.covered [ARGUMENTS OF PYTEST]
 
-A line that no test executes may be wrong without notice. A line that a test executes may be wrong too: mutants show
-which mistakes the tests notice (docs/mutation.md). In a GitHub job the table is also written into the summary.
+If no test executes a line, no test can notice a mistake in it. If a test executes the line, the test may still not
+notice a mistake; mutation testing shows which mistakes the tests notice (docs/mutation.md). In a GitHub job, the
+program also writes the table into the job's summary.
 """
 
 import os
@@ -21,11 +22,11 @@ from tests.support import tiers
 from tests.support.dev_server import ROOT
 
 DATA = ROOT / ".build" / "coverage"
-LEAST_SHOWN = 5  # the number of modules with the most missed lines that the report shows
+LEAST_SHOWN = 5  # how many modules with many missed statements the report shows
 
 
 class Module(NamedTuple):
-    """A module of the Worker: the number of its statements, and how many of them ran."""
+    """A module of the Worker, with the number of its statements and the number of its executed statements."""
 
     path: str
     statements: int
@@ -33,12 +34,12 @@ class Module(NamedTuple):
 
     @property
     def room(self) -> str:
-        """Return the topmost folder in `src` that contains the module, or the module's own name outside a folder."""
+        """Return the folder directly in `src` that contains the module, or the name of a module directly in `src`."""
         return self.path.split("/", maxsplit=1)[0]
 
 
 def measure(arguments: Sequence[str]) -> int:
-    """Run the quick tests in one process, and return their exit status."""
+    """Run the quick tests under coverage in one process, and return their exit status."""
     DATA.parent.mkdir(exist_ok=True)
     run = [sys.executable, "-m", "coverage", "run", f"--data-file={DATA}", f"--source={ROOT / 'src'}"]
     command = [*run, "-m", "pytest", "-q", "-m", quick.CHOSEN, *(arguments or quick.FOLDERS)]
@@ -46,7 +47,7 @@ def measure(arguments: Sequence[str]) -> int:
 
 
 def modules() -> list[Module]:
-    """Read the measurement of each module, also of modules that no test imported."""
+    """Return the measured figures of each module, also of modules that no test imported."""
     coverage = Coverage(data_file=DATA, config_file=False)
     coverage.load()
     found = []
@@ -58,7 +59,7 @@ def modules() -> list[Module]:
 
 
 def table(found: Sequence[Module]) -> str:
-    """Write the folders as a table of Markdown, with the least covered modules below it."""
+    """Return a Markdown table of the folders, followed by the modules with the most missed statements."""
     statements, executed = Counter[str](), Counter[str]()
     for module in found:
         for room in (module.room, "all"):
@@ -77,7 +78,7 @@ def _row(room: str, statements: Mapping[str, int], executed: Mapping[str, int]) 
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure and print the table. Another job reports failing tests; this one only says that some tests failed."""
+    """Measure the coverage and print the table, with a note if tests failed, which another job reports."""
     status = measure(arguments)
     shown = table(modules())
     if status != 0:

@@ -1,6 +1,7 @@
-"""`make quick` is the first check of a change: tests without the real runtime, and a few hundred simulated schedules.
+"""`make quick` runs the tests that need no real runtime, and a few hundred simulated schedules.
 
-`ONLY=area` runs only what a change in that area affects: the tests of its folder, and each test that imports it.
+With `ONLY=area`, the program runs only what a change in the area affects: the tests in the area's folders, and the test
+modules that import the area.
 """
 
 import argparse
@@ -18,19 +19,19 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tests/unit", "tests/property", "tests/api")
 CHOSEN = "not slow and not campaign"
 SCHEDULES = 200
-# The areas whose changes can change simulated schedules.
+# A change in one of these areas can affect simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
 PACKAGES = ("simulator", "local", "cli", "bench")
 
 
 def areas() -> list[str]:
-    """List the folders of `src` and the packages beside it."""
+    """List the areas: the folders of `src`, and the packages beside `src`."""
     rooms = (path.name for path in (ROOT / "src").iterdir() if path.is_dir() and not path.name.startswith("_"))
     return sorted({*rooms, *PACKAGES})
 
 
 def modules_of(area: str) -> Iterator[Path]:
-    """List the test modules of an area: those in its folders, and those that import it."""
+    """Yield the test modules in an area's folders, and the test modules that import the area."""
     name = {"cli": "onceover_cli"}.get(area, area if area in PACKAGES else rf"src\.{area}")
     imported = re.compile(rf"^\s*(from|import) {name}\b", re.MULTILINE)
     for folder in FOLDERS:
@@ -41,7 +42,7 @@ def modules_of(area: str) -> Iterator[Path]:
 
 
 def main(arguments: list[str]) -> int:
-    """Run the tests, then the schedules. Prints how long it took."""
+    """Run the tests, then the schedules, and print the total time. Return the exit status."""
     parser = argparse.ArgumentParser(prog="make quick ONLY=…", description=__doc__)
     parser.add_argument("area", nargs="?", choices=areas(), help="default: all")
     area = parser.parse_args(arguments).area

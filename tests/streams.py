@@ -1,8 +1,8 @@
-"""`python -m tests.streams --streams 200` lets this many clients follow one task at once on the real runtime.
+"""`python -m tests.streams --streams 200` lets 200 clients follow the events of one task on the real runtime.
 
 The program prints how long after the task's end the last client received the end. A run takes half a minute on a busy
-machine. With `--idle 60` the clients follow a quiet task for this many seconds, and the program prints the processor
-time that one stream costs an hour.
+machine. With `--idle 60` the clients follow a task to which nothing happens for 60 seconds, and the program prints the
+processor time that one stream would cost in an hour.
 """
 
 import argparse
@@ -27,20 +27,20 @@ WANTED = ["status", "status", *["chunk"] * CHUNKS, "status", "end"]
 
 
 async def follow(http: httpx.AsyncClient, path: str) -> tuple[list[str], float]:
-    """Follow the task in one connection. Returns the names of the events, and the time of the end."""
+    """Follow the task in one connection. Return the names of the events, and the time at which the stream ended."""
     async with http.stream("GET", path) as answer:
         lines = [line async for line in answer.aiter_lines()]
     return [each.name for each in events_of(lines) if isinstance(each, Received)], time.monotonic()
 
 
 async def follow_all(url: str, path: str, streams: int) -> list[tuple[list[str], float]]:
-    """Follow the task from this many clients at once."""
+    """Follow the task in this number of connections at once."""
     async with httpx.AsyncClient(base_url=url, timeout=300, limits=httpx.Limits(max_connections=streams)) as http:
         return await asyncio.gather(*(follow(http, path) for _ in range(streams)))
 
 
 async def hold(url: str, path: str, streams: int, seconds: float) -> None:
-    """Keep this many streams of the task open for a while, then leave."""
+    """Keep this number of streams of the task open for some seconds, then close them."""
     async with httpx.AsyncClient(
         base_url=url, timeout=seconds + 30, limits=httpx.Limits(max_connections=streams)
     ) as http:
@@ -52,7 +52,7 @@ async def hold(url: str, path: str, streams: int, seconds: float) -> None:
 
 
 def idle(streams: int, seconds: float, plan: str) -> int:
-    """Measure the cost of streams of a task whose only call hangs. Returns the exit status."""
+    """Measure the cost of streams of a task whose only model call hangs. Return the exit status."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(3_600.0))) as model,
@@ -62,7 +62,7 @@ def idle(streams: int, seconds: float, plan: str) -> int:
         Client(server.url) as client,
     ):
         task = client.submit(paragraphs(1), chunk={"maxChars": 40})
-        time.sleep(30)  # after this time the streams read as rarely as they ever do
+        time.sleep(30)  # after this time, the streams read at their longest interval
         marks = [cpu_seconds(server.process.pid)]
         time.sleep(seconds)
         marks.append(cpu_seconds(server.process.pid))
@@ -75,7 +75,7 @@ def idle(streams: int, seconds: float, plan: str) -> int:
 
 
 def main() -> int:
-    """Run it. Returns the exit status."""
+    """Run the command line, and return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--streams", type=int, default=200)
     parser.add_argument("--idle", type=float, help="seconds for which they follow a task to which nothing happens")
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def busy(streams: int) -> int:
-    """Let the clients follow a task of 24 chunks to its end. Returns the exit status."""
+    """Let the clients follow a task of 24 chunks to its end. Return the exit status."""
     with (
         tempfile.TemporaryDirectory() as folder,
         ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(2.0))) as model,

@@ -1,11 +1,12 @@
-"""`python -m tests.upgrade --from COMMIT` upgrades the real runtime and goes back, under load, with SIGKILLs.
+"""`python -m tests.upgrade --from COMMIT` upgrades and downgrades the real runtime under load, with SIGKILLs.
 
 Version N is `src` and `migrations` of an older commit; version N+1 is this tree's code. The two versions serve the same
 state in turns, while clients submit and the model sometimes fails, as in `make chaos`. Each turn ends with a SIGKILL at
 a random moment, or with Ctrl-C. The migrations of version N+1 stay when version N comes back, as after a rollback. At
 the end every task must have ended with the right output, and the model server's ledger must agree with the bill.
 
-The first version N is the commit that made `migrations/0001_initial.sql`: older code has another schema.
+The oldest possible version N is the commit that added `migrations/0001_initial.sql`, because older code has another
+schema.
 """
 
 import argparse
@@ -38,9 +39,9 @@ from tests.support.worker_copy import copy_worker
 
 PARTS = ("src", "migrations")
 FIRST = "migrations/0001_initial.sql"
-# Runs on the queue and on objects: in both, the two versions put their messages and alarms into the same state.
+# The turns use the queue and the objects, because there the messages and alarms of one version reach the other version.
 ENVIRONMENTS = ("", "free")
-GENTLE = 0.25  # the share of turns that end with Ctrl-C, as the runtime ends an isolate that it replaces
+GENTLE = 0.25  # the probability that a turn ends with Ctrl-C instead of a SIGKILL
 
 
 def _git(root: Path, *arguments: str) -> str:
@@ -48,9 +49,9 @@ def _git(root: Path, *arguments: str) -> str:
 
 
 def release_before(root: Path = ROOT) -> str:
-    """Return the commit before the newest migration: the last commit whose code does not know this migration.
+    """Return the commit before the newest migration, the last commit whose code does not have this migration.
 
-    If the first migration is the newest, return the commit that made it.
+    If the first migration is the newest, return the commit that added it.
     """
     came = ("log", "-1", "--format=%H", "--diff-filter=A", "--no-renames", "--")
     newest, first = _git(root, *came, "migrations/*.sql"), _git(root, *came, FIRST)
@@ -58,17 +59,14 @@ def release_before(root: Path = ROOT) -> str:
 
 
 def has_schema(commit: str, root: Path = ROOT) -> bool:
-    """Whether a commit has the first migration.
-
-    A database of a commit without the first migration cannot be upgraded.
-    """
+    """Whether a commit has the first migration, without which its database cannot be upgraded."""
     return bool(_git(root, "ls-tree", "--name-only", commit, FIRST))
 
 
 def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
-    """Return two folders to serve from: the older code, and this tree's.
+    """Make two folders to serve from, one with the older code and one with this tree's code, and return their paths.
 
-    Both folders have this tree's configuration, since it decides where the local database lies.
+    Both folders have this tree's configuration, because the configuration decides where the local database is stored.
     """
     old, new = folder / "old", folder / "new"
     packed = subprocess.run(["git", "archive", commit, *PARTS], cwd=ROOT, capture_output=True, check=True).stdout
@@ -86,7 +84,7 @@ def _server(project: Path, state: Path, env: str, flags: Sequence[str]) -> DevSe
 def _take_turns(
     report: Report, turns: Counter[str], stream: Stream, state: Path, projects: Sequence[Path], flags: Sequence[str]
 ) -> None:
-    """Serve with the older and the newer code in turns; each turn lasts a random time."""
+    """Serve with the older and the newer code in turns, each for a random time."""
     plan, random = report.plan, Random(f"{report.plan.seed}/turns")
     for turn in range(plan.kills):
         project, env = projects[turn % 2], random.choice(ENVIRONMENTS)
@@ -113,7 +111,7 @@ def _take_turns(
 def _let_finish(
     report: Report, stream: Stream, project: Path, state: Path, flags: Sequence[str]
 ) -> list[dict[str, Any]]:
-    """Run one version undisturbed until every task has ended or the time is up. Returns all tasks."""
+    """Run one version without kills until every task has ended or the time is up, and return all tasks."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(project, state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)
@@ -126,7 +124,7 @@ def _let_finish(
 
 
 def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Report, Counter[str]]:
-    """Run the plan in an empty folder. `ends_old` gives the older code the last turn, as after a rollback."""
+    """Run the plan in an empty folder; with `ends_old`, the older code has the last turn, as after a rollback."""
     report, turns, started = Report(plan), Counter[str](), time.monotonic()
     projects = lay_out(folder, commit)
     ledger = folder / "ledger.jsonl"
@@ -147,7 +145,7 @@ def run(plan: Plan, folder: Path, commit: str, *, ends_old: bool) -> tuple[Repor
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and report. Returns 0 if nothing was violated."""
+    """Run the plan and print the report. Return the exit status, 0 if the audit found no violation."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.upgrade")
     parser.add_argument(
         "--from", dest="commit", help="version N; default: the commit before the newest migration, or that of the first"

@@ -1,7 +1,7 @@
 """`python -m tests.wrangler_trial` lets the real wrangler deploy all environments to a stand-in for Cloudflare's API.
 
-The tests of `make deploy` use a stand-in for wrangler. This trial shows that wrangler itself accepts the commands,
-finds the database by its name, and prints what the stand-in prints. The trial deploys all environments to one account.
+The tests of `make deploy` replace wrangler by a stand-in. This trial shows that the real wrangler accepts the commands,
+finds the database by its name, and prints the same as the stand-in. The trial deploys all environments to one account.
 """
 
 import os
@@ -22,16 +22,16 @@ from local.remote.deploy_check import DeploymentReply, Web
 from tests.support.cloudflare_api import ACCOUNT, ApiError, CloudflareApi
 from tests.support.deployed import BINDINGS, QUEUES
 
-WAY = ("", "", "free", "direct", "")  # first deployments, repetitions, every change
+WAY = ("", "", "free", "direct", "")  # the environments in the order of their deployments, with repetitions
 
 
 def environment(api: CloudflareApi, home: Path) -> dict[str, str]:
-    """Return variables that point wrangler to the stand-in, with a token and without the user's own settings."""
+    """Return the environment that points wrangler to the stand-in, with a token and without the user's settings."""
     return {"CLOUDFLARE_API_BASE_URL": api.url, "CLOUDFLARE_API_TOKEN": "token", "XDG_CONFIG_HOME": str(home)}
 
 
 def web(api: CloudflareApi) -> Web:
-    """Answer like the last uploaded Worker."""
+    """Return a stand-in for the web that answers like the last uploaded Worker."""
 
     def get(url: str) -> DeploymentReply:
         assert url.startswith("https://onceover.example.workers.dev/api/"), url
@@ -49,7 +49,7 @@ def web(api: CloudflareApi) -> Web:
 
 
 def wrong(api: CloudflareApi, env: str) -> list[str]:
-    """Name what is wrong after this environment was deployed."""
+    """Return descriptions of what is wrong after a deployment of this environment."""
     kinds = {"d1": "d1 onceover", "queue": "queue ", "durable_object_namespace": "object "}
     bound = sorted(
         kinds[one["type"]] + ("" if one["type"] == "d1" else one["name"])
@@ -70,13 +70,13 @@ def wrong(api: CloudflareApi, env: str) -> list[str]:
 
 
 def deploy_once(api: CloudflareApi, env: str, said: list[str] | None = None) -> list[str]:
-    """Deploy an environment. Returns what is wrong afterwards. Raises `Failed`."""
+    """Deploy an environment, and return what is wrong afterwards. Raise `Failed` if the deployment fails."""
     deploy(run, web(api), needs(ROOT, env), Shape(), (said if said is not None else []).append)
     return wrong(api, env)
 
 
 def refused(api: CloudflareApi, part: str, error: ApiError) -> str | None:
-    """Deploy the top level while requests with this part are refused. Returns the id of the fix."""
+    """Deploy the top level while the API refuses requests whose path has this part, and return the id of the fix."""
     api.refuse = {part: error}
     try:
         deploy(run, web(api), needs(ROOT, ""), Shape(), lambda _: None)
@@ -100,9 +100,9 @@ REFUSALS: tuple[tuple[str, ApiError, str], ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try refusals first, then all deployments in order, a key, secrets, and the way back.
+    """Try refusals of the API, then all deployments, then the commands for a key, for secrets and for a rollback.
 
-    Returns 0 if nothing was wrong.
+    The exit status is 0 if nothing was wrong.
     """
     assert not arguments, "no arguments are taken"
     faults: list[Any] = []

@@ -1,6 +1,7 @@
-"""Compares onceover with what users would write instead, in one run: `make bench ARGS="references"`.
+"""`make bench ARGS="references"` compares onceover with programs that users would write instead, called references.
 
-The references are written in JavaScript: seed.mjs is the design from which onceover grew, workflows.mjs uses Cloudflare
-Workflows. All systems run on one Miniflare version, against one model, for the whole measurement. Each work is run on
-one system after the other. docs/performance.md has the figures.
+The references are written in JavaScript: seed.mjs is the design from which onceover grew, and workflows.mjs uses
+Cloudflare Workflows. All systems run on one Miniflare version and call one model server for the whole measurement. A
+work is a number of tasks with set properties. The program runs each work on one system after the other.
+docs/performance.md has the figures.
 """

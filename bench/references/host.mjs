@@ -1,5 +1,5 @@
-// Serves one reference as local/runtime/host.mjs serves onceover: the same Miniflare, queue broker and storage location.
-// Arguments: the reference's name, the folder for its state, the model's base URL.
+// Serves one reference as local/runtime/host.mjs serves onceover: the same Miniflare, queue broker and storage
+// location. Arguments: the reference's name, the folder for its state, the model's base URL.
 import fs from "node:fs";
 import path from "node:path";
 import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
@@ -48,7 +48,7 @@ const options = {
     path: path.join(here, file),
     contents: fs.readFileSync(path.join(here, file), "utf8"),
   })),
-  compatibilityDate: "2026-09-08", // as in wrangler.toml
+  compatibilityDate: "2026-09-08", // the date of wrangler.toml
   bindings: { AI_BASE_URL: baseUrl, AI_API_KEY: "test-key", AI_MODEL: "test-model" },
   ...BINDINGS[name],
 };

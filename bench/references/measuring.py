@@ -1,4 +1,4 @@
-"""Runs the works on the systems: all systems are up, and one at a time gets a work."""
+"""Runs the works on the systems: all systems are started, and one system at a time gets a work."""
 
 import signal
 import tempfile
@@ -17,8 +17,8 @@ from bench.references.works import ALL, CHARS, WORKS, Work, quick
 from tests.support.client import Client
 from tests.support.dev_server import DevServer
 
-START_SECONDS = 10.0  # A guess of the start's seconds, for the estimate of the time left.
-# A system does these first, so that no work meets a cold interpreter, and no long work cold lanes.
+START_SECONDS = 10.0  # A guess how many seconds the start takes, for the estimate of the time left.
+# Each system runs these works first, so that the interpreter and the lanes of long works are warm at the measurement.
 WARM_UPS = (
     Work("warm", "warm-up", "elapsed", 6, 4, 0, ALL, ()),
     Work("warm-long", "long warm-up", "elapsed", 1, 120, 0, ALL, ()),
@@ -27,7 +27,7 @@ WARM_UPS = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options: works and systems by name (empty: all), number of runs, and characters of a chunk."""
+    """The options of a measurement; no names of works or of systems select all of them."""
 
     runs: int = 3
     quick: bool = False
@@ -36,7 +36,7 @@ class Options:
     chars: int = CHARS
 
     def chosen(self) -> list[Work]:
-        """Return the requested works, in the requested size, with the requested systems."""
+        """Return the requested works, in the requested size, each with those of its systems that are requested."""
         fitted = [self._fitted(work) for work in WORKS if not self.works or work.key in self.works]
         return [work for work in fitted if work.systems]
 
@@ -57,9 +57,10 @@ class _Step:
 
 
 def measure(options: Options) -> list[Outcome]:
-    """Measure. Prints progress and an estimate of the time left. Ctrl-C ends it.
+    """Measure the works, and print the progress and an estimate of the time left.
 
-    Of each work, a run counts only if all systems were measured in it and none failed.
+    Ctrl-C ends the measurement. For each work, a run counts only if all systems were measured in that run and none
+    failed.
     """
     chosen = options.chosen()
     names = list(dict.fromkeys(name for work in chosen for name in work.systems))
@@ -95,9 +96,9 @@ def measure(options: Options) -> list[Outcome]:
 
 
 def _steps(chosen: Sequence[Work], runs: int) -> Iterator[_Step]:
-    """Yield the steps: each work visits all systems before the next one.
+    """Yield the steps of the measurement: each work runs on all systems before the next work begins.
 
-    Each work starts with another system than the work before it.
+    Each work begins with another system than the previous work.
     """
     for run in range(runs):
         for work in chosen:
@@ -126,9 +127,9 @@ def _timed(left: Remaining, what: str) -> Iterator[None]:
 
 @contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM act like Ctrl-C.
+    """Let SIGTERM act like Ctrl-C within the block.
 
-    Otherwise the servers would keep running, since they have process groups of their own.
+    Otherwise the servers would keep running after a SIGTERM, because they have process groups of their own.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

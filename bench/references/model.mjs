@@ -1,8 +1,8 @@
-// The model of the bench: OpenAI's shape over HTTP, with a delay to set and a count of its calls. It is a process of
-// its own, so that it shares no interpreter with the client that measures.
+// The model server of the benchmark: it has OpenAI's API, an adjustable delay, and a count of its calls. It runs in its
+// own process, so that it shares no interpreter with the measuring client.
 //   POST /v1/chat/completions   an output of `outputChars` characters, `delayMs` after the request was read
 //   PUT  /plan                  {delayMs, outputChars}; forgets the counts
-//   GET  /counts                {calls, distinct, chars, mostInFlight} since then, of user messages
+//   GET  /counts                {calls, distinct, chars, mostInFlight} of user messages since the last PUT
 import http from "node:http";
 
 let plan = { delayMs: 0, outputChars: 40 };
@@ -25,7 +25,7 @@ function count(text) {
   counts.mostInFlight = Math.max(counts.mostInFlight, inFlight);
 }
 
-/** The same text each time for the same input, and a different one for any other. */
+/** Returns a text that is the same each time for the same input, and differs between inputs. */
 function outputOf(text) {
   const line = `analysis of ${text.slice(0, 24).trim()} (${text.length} chars). `;
   return line.repeat(Math.ceil(plan.outputChars / line.length)).slice(0, plan.outputChars);
@@ -75,5 +75,5 @@ const server = http.createServer((request, response) => {
   });
 });
 begin({});
-server.keepAliveTimeout = 0; // a connection that closes while a request is on its way would put the call in doubt
+server.keepAliveTimeout = 0; // connections stay open, because a call on a closing connection would be in doubt
 server.listen(0, "127.0.0.1", () => console.log(`Ready on http://127.0.0.1:${server.address().port}`));

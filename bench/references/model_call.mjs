@@ -1,11 +1,11 @@
-// The code that both references share: cutting a text, and sending a chunk to the model.
+// The code that both references share: it cuts a text into chunks, and sends a chunk to the model.
 
-/** Cuts into pieces of so many characters. onceover looks for paragraphs; the bench's texts give the same cuts. */
+/** Cuts a text into pieces of a length. The benchmark's texts are such that onceover cuts them at the same places. */
 export function split(text, maxChars) {
   return Array.from({ length: Math.ceil(text.length / maxChars) }, (_, at) => text.slice(at * maxChars, (at + 1) * maxChars));
 }
 
-/** Asks an OpenAI-compatible model once. Throws if it gives no output; the caller decides what follows. */
+/** Calls an OpenAI-compatible model once, and returns the output. Throws if there is none. */
 export async function complete(env, text) {
   const response = await fetch(`${env.AI_BASE_URL}/chat/completions`, {
     method: "POST",

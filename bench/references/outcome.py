@@ -9,7 +9,7 @@ from bench.references.works import Goal, Work
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A median with the least and the greatest of its values."""
+    """The median, the least and the greatest of some values."""
 
     median: float
     least: float
@@ -21,15 +21,16 @@ class Spread:
 
 
 def spread(values: list[float]) -> Spread:
-    """Summarize values, at least one."""
+    """Summarize one or more values."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """A goal and its measurement.
+    """A goal and the measured value for it.
 
-    Each `ratio` divides the medians of two systems within one run; the median of all ratios decides.
+    A ratio divides the medians of two systems within one run. `ratio` summarizes the ratios of all runs, and its median
+    decides whether the goal is met.
     """
 
     goal: Goal
@@ -45,13 +46,13 @@ class Verdict:
 
 @dataclass(slots=True)
 class Outcome:
-    """All samples of a work: for each system, a list for each run."""
+    """All samples of a work. `samples` has for each system a list of runs, and each run is a list of samples."""
 
     work: Work
     samples: dict[str, list[list[Sample]]] = field(default_factory=dict)
 
     def add(self, system: str, run: int, sample: Sample) -> None:
-        """Add a sample to those of its run."""
+        """Add a sample to the samples of a run."""
         runs = self.samples.setdefault(system, [])
         while len(runs) <= run:
             runs.append([])
@@ -59,11 +60,11 @@ class Outcome:
 
     @property
     def runs(self) -> int:
-        """Return the number of runs in which a system was measured."""
+        """Return the number of runs in which at least one system was measured."""
         return max(map(len, self.samples.values()), default=0)
 
     def keep_whole(self) -> None:
-        """Drop a run, for all systems, if one system has fewer samples in it than required."""
+        """Drop each run in which any system has fewer samples than required, for all systems."""
         measured = [self.samples.get(system, []) for system in self.work.systems]
         whole = [
             number
@@ -74,14 +75,14 @@ class Outcome:
         self.samples = kept if whole else {}
 
     def medians(self, system: str, *, seen: bool = False) -> list[float]:
-        """The median of each run; with `seen`, times as the client saw them."""
+        """Return the median of each run; with `seen`, of the times as the client saw them."""
         return [
             statistics.median(value for sample in run for value in self.values(sample, seen=seen))
             for run in self.samples[system]
         ]
 
     def values(self, sample: Sample, *, seen: bool = False) -> list[float]:
-        """The values of a sample: one for each submission, or a single one."""
+        """Return the values of a sample: one value for each submission, or a single value for other measures."""
         seconds = sample.seen if seen else sample.elapsed
         match self.work.measure:
             case "submit":
@@ -92,12 +93,12 @@ class Outcome:
                 return [self.work.tasks * self.work.chunks / seconds]
 
     def cpu_ms(self, system: str) -> Spread:
-        """The CPU time of the server's processes for each chunk, including the chunk's share of the task's own cost."""
+        """Return the CPU time of the server's processes for a chunk, including the chunk's share of its task's cost."""
         chunks = self.work.tasks * self.work.chunks
         return spread([sample.cpu / chunks * 1000 for run in self.samples[system] for sample in run])
 
     def calls_differ(self, system: str) -> list[dict[str, int]]:
-        """The counts of samples in which the model did not serve each chunk exactly once."""
+        """Return the model's counts of those samples in which the model did not serve each chunk exactly once."""
         due = self.work.tasks * self.work.chunks
         counts = [sample.counts for run in self.samples[system] for sample in run]
         return [count for count in counts if (count["calls"], count["distinct"]) != (due, due)]
@@ -142,7 +143,10 @@ class Outcome:
 
 
 def verdict(work: Work, goal: Goal, values: list[float], others: list[float] | None) -> Verdict:
-    """Judge one goal by the runs' medians, each divided by the other system's of the same run if there is one."""
+    """Judge one goal by the medians of the runs.
+
+    If `others` is given, each median is divided by the other system's median of the same run.
+    """
 
     def is_met(ratio: float) -> bool:
         return ratio >= goal.bound if work.measure == "throughput" else ratio <= goal.bound

@@ -1,13 +1,13 @@
-"""Shows how far a measurement is, and estimates how long it will still take."""
+"""Shows how many steps of a measurement are done, and estimates how long the others will take."""
 
 from collections.abc import Hashable, Sequence
 
 
 class Remaining:
-    """Knows the steps to come.
+    """Estimates the time of the steps that are not yet done.
 
-    The estimate for a step like a measured one is the time of that step. The guess for any other step is scaled by the
-    error of the guesses for measured steps.
+    If a step of the same kind has been measured, its time is the estimate. Otherwise the estimate is the guess for the
+    step, scaled by the error of the guesses for the measured steps.
     """
 
     def __init__(self, steps: Sequence[tuple[Hashable, float]]) -> None:
@@ -18,7 +18,7 @@ class Remaining:
         self._spent = 0.0
 
     def finished(self, seconds: float) -> None:
-        """Record that the next step is done, and how long it took."""
+        """Record that the next step is done, and how many seconds the step took."""
         kind, guess = self._steps[self._done]
         self._took.setdefault(kind, []).append(seconds)
         self._guessed += guess
@@ -27,7 +27,7 @@ class Remaining:
 
     @property
     def seconds(self) -> float:
-        """The seconds left."""
+        """The estimated number of seconds until all steps are done."""
         correction = self._spent / self._guessed if self._guessed else 1.0
         return sum(self._estimate(kind, guess * correction) for kind, guess in self._steps[self._done :])
 
@@ -37,7 +37,7 @@ class Remaining:
 
     @property
     def shown(self) -> str:
-        """For people: `12 of 95, about 3 min left`."""
+        """The progress as text for people, such as `12 of 95, about 3 min left`."""
         seconds = self.seconds
         time = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
         return f"{self._done} of {len(self._steps)}, about {time} left"

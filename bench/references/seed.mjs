@@ -1,14 +1,16 @@
-// Reference 1: the design from which onceover grew, written by hand in JavaScript. A Worker puts a row into D1 and a
-// message into a queue. The consumer takes the task's lock and sends the chunks to the model one after the other.
-// AIProcessor does the same if the queue takes no message. BatchCoordinator keeps the lock.
+// Reference 1: the design from which onceover grew, written by hand in JavaScript. A Worker writes a row into D1 and
+// sends a message to a queue. The consumer takes the task's lock and sends the chunks to the model one after the other.
+// If the queue refuses the message, the object AIProcessor does the consumer's work. The object BatchCoordinator keeps
+// the lock.
 //
-// What it lacks: a fence, so a consumer that outlives its lock writes beside the next one; a bill of lost calls; any
-// backoff but the queue's; retries of a single call, since a failed call fails the delivery; a sweep for a task whose
-// message is lost; deadlines, cancellation, idempotency, keys and limits. A task must be done within one invocation.
+// The design lacks a fence, so that a consumer that outlives its lock writes at the same time as the next consumer. It
+// does not count lost calls, and it has no backoff except the queue's. It cannot retry a single call, because a failed
+// call fails the delivery. It has no sweep for a task whose message is lost, and no deadlines, cancellation,
+// idempotency, keys or limits. A task must be done within one invocation.
 import { DurableObject } from "cloudflare:workers";
 import { complete, split } from "./model_call.mjs";
 
-const LOCK_MS = 15 * 60_000; // a consumer lives no longer than this
+const LOCK_MS = 15 * 60_000; // the longest time for which the platform lets a consumer run
 
 export class BatchCoordinator extends DurableObject {
   async acquire() {
@@ -45,7 +47,7 @@ async function processChunks(env, id) {
   const chunks = split(task.input, task.max_chars);
   const start = "UPDATE tasks SET status = 'processing', total = ? WHERE id = ?";
   await db.prepare(start).bind(chunks.length, id).run();
-  // A repeated delivery continues where the last one stopped.
+  // A repeated delivery continues where the previous delivery stopped.
   for (let position = task.done; position < chunks.length; position++) {
     const output = await complete(env, chunks[position]);
     await db.batch([

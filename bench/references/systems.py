@@ -1,4 +1,4 @@
-"""The compared systems: how each is started, and how a client waits for its tasks."""
+"""Starts the compared systems, and runs works on them."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.dev_server import ROOT, DevServer
 from tests.support.processor_time import cpu_seconds
 from tests.support.worker_copy import copy_worker
 
-POLL_SECONDS = 0.05  # seconds between two polls of a reference, which has no `?wait=`
+POLL_SECONDS = 0.05  # the seconds between two polls of a reference, which does not support `?wait=`
 FINISHED_SECONDS = 300.0
 READY_SECONDS = 300.0  # a reference is ready after four seconds on a machine without other work
 QUIET_SECONDS = 3.0
@@ -36,12 +36,12 @@ _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One measured work, in seconds except for `submits_ms`.
+    """The measurements of one work, in seconds except for `submits_ms`.
 
-    `elapsed` is the time from the first task's creation to the last one's end, by the times that the system gives.
+    `elapsed` is the time from the first task's creation to the last task's end, by the times that the system reports.
     `seen` is the time from the client's first request until the client has read the last result. `cpu` is the CPU time
-    of all processes of the server (0 without /proc). `counts` are the calls, repeats and characters that the model has
-    counted. `load` is the machine's load over the last minute.
+    of all processes of the server (0 without /proc). `counts` are the calls, the repeats and the characters that the
+    model server has counted. `load` is the machine's load over the last minute.
     """
 
     submits_ms: list[float]
@@ -53,7 +53,7 @@ class Sample:
 
 
 class NodeServer(DevServer):
-    """A script of this folder, in a process group of its own."""
+    """Runs a script of this folder in a process group of its own."""
 
     def __init__(self, script: str, *arguments: str) -> None:
         super().__init__(Path(), ready_seconds=READY_SECONDS)
@@ -61,22 +61,22 @@ class NodeServer(DevServer):
 
 
 class Model(NodeServer):
-    """The model that all systems call."""
+    """The model server that all systems call."""
 
     def __init__(self) -> None:
         super().__init__("model.mjs")
 
     def plan(self, *, delay_ms: int, output_chars: int) -> None:
-        """Set how the model answers, and reset its counts."""
+        """Set how the model server answers, and reset its counts."""
         plan = {"delayMs": delay_ms, "outputChars": output_chars}
         httpx.put(f"{self.url}/plan", content=json.dumps(plan)).raise_for_status()
 
     def counts(self) -> dict[str, int]:
-        """Return the calls since then."""
+        """Return what the model server has counted since the last `plan`."""
         return httpx.get(f"{self.url}/counts").raise_for_status().json()
 
     def wait_until_quiet(self) -> None:
-        """Wait until calls of a failed work have stopped: the model gets no new call for some seconds."""
+        """Wait until a failed work makes no more calls: until the model server got no new call for some seconds."""
         pause = threading.Event()
         before = None
         while (now := self.counts()) != before or now["inFlight"]:
@@ -85,7 +85,7 @@ class Model(NodeServer):
 
 
 def client_of(url: str) -> Client:
-    """Make a client that opens a connection for each request, since workerd sometimes drops a reused one."""
+    """Make a client that opens a connection for each request, because workerd sometimes drops reused connections."""
     client = Client(url)
     client.http.close()
     client.http = httpx.Client(base_url=url, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
@@ -93,7 +93,7 @@ def client_of(url: str) -> Client:
 
 
 def server_of(system: str, folder: Path, model_url: str) -> DevServer:
-    """Make the server of a system, with the system's state in `folder`. It is not started yet."""
+    """Make the server of a system, with the system's state in `folder`, but do not start the server."""
     if system in {works.SEED, works.WORKFLOWS}:
         return NodeServer("host.mjs", system, str(folder), f"{model_url}/v1")
     plan, flags = _ONCEOVER[system]
@@ -104,7 +104,7 @@ def server_of(system: str, folder: Path, model_url: str) -> DevServer:
 
 
 def _without_objects(project: Path) -> Path:
-    """Copy the project, with a wrangler.toml whose top level binds no Durable Objects."""
+    """Make a copy of the Worker whose wrangler.toml binds no Durable Objects at its top level."""
     copy_worker(project)
     text, count = _BINDINGS.subn("", (ROOT / "wrangler.toml").read_text())
     assert count == 3, "wrangler.toml binds its objects in another way"
@@ -113,7 +113,7 @@ def _without_objects(project: Path) -> Path:
 
 
 def measured(server: DevServer, client: Client, model: Model, work: Work, chars: int) -> Sample:
-    """Run a work: submit its tasks in a row, then wait for each. Raises AssertionError if one fails."""
+    """Run a work: submit its tasks one after the other, then wait for each. Raise AssertionError if a task fails."""
     model.plan(delay_ms=work.delay_ms, output_chars=max(40, chars // 6))
     inputs = texts(work, chars)
     submits = []
@@ -134,7 +134,7 @@ def measured(server: DevServer, client: Client, model: Model, work: Work, chars:
 
 
 def finished(client: Client, task_id: str) -> Json:
-    """Wait for a task's end. Raises AssertionError after FINISHED_SECONDS."""
+    """Wait for a task's end, and return the task. Raise AssertionError after FINISHED_SECONDS."""
     deadline = time.monotonic() + FINISHED_SECONDS
     pause = threading.Event()
     while time.monotonic() < deadline:
@@ -148,5 +148,5 @@ def finished(client: Client, task_id: str) -> Json:
 
 
 def moment(text: Any) -> float:
-    """Read a time from the API's answer, in seconds since the epoch."""
+    """Convert a time of the API's answers to seconds since the epoch."""
     return datetime.fromisoformat(text).timestamp()

@@ -1,4 +1,4 @@
-"""The figures for people."""
+"""Prints the figures as tables for people."""
 
 from rich.console import Console
 from rich.table import Table
@@ -8,7 +8,7 @@ from bench.references.works import Work
 
 
 def show(outcomes: list[Outcome], console: Console) -> None:
-    """Print the measurements, the goals, and the samples in which the model did not serve each chunk exactly once."""
+    """Print the measurements and the goals, and samples in which the model did not serve each chunk exactly once."""
     names = list(dict.fromkeys(name for outcome in outcomes for name in outcome.samples))
     table = Table("work", "", *names, title="Medians of runs (least to most)")
     goals = Table("goal", "measured (least to most)", "runs", "", title="Goals: ratios of medians within a run")
@@ -41,7 +41,7 @@ def show(outcomes: list[Outcome], console: Console) -> None:
 
 
 def goal_shown(work: Work, verdict: Verdict) -> str:
-    """Write a goal as a line of the report: `240 chunks × 200 ms: queue ≤ 2 s`."""
+    """Describe a goal in one line, such as `240 chunks × 200 ms: queue ≤ 2 s`."""
     goal = verdict.goal
     sign = "≥" if work.measure == "throughput" else "≤"
     bound = f"{goal.bound:g} {work.unit}" if goal.of is None else f"{goal.bound:g} × {goal.of}"

@@ -1,13 +1,14 @@
-// Reference 2: the same with Cloudflare Workflows. A task is an instance, a chunk is a step, and six steps run at a
-// time.
+// Reference 2: the same function with Cloudflare Workflows. A task is an instance of a workflow, a chunk is a step, and
+// six steps run at a time.
 //
-// What it lacks: an interrupted step is repeated, and the calls that this pays for twice are not counted; a window of
-// six waits for its slowest call; no progress while it runs; no cancellation of calls that are out, no idempotency,
-// keys or limits. The input may have 1 MiB, and the outputs together are the instance's output.
+// An interrupted step is repeated, and the model calls that are paid twice because of this are not counted. Each group
+// of six steps waits for its slowest call. A running task shows no progress, and calls that are under way cannot be
+// cancelled. There is no idempotency, and there are no keys or limits. The input may have 1 MiB, and the outputs
+// together are the output of the instance.
 import { WorkflowEntrypoint } from "cloudflare:workers";
 import { complete, split } from "./model_call.mjs";
 
-const AT_A_TIME = 6; // connections that an invocation may have open
+const AT_A_TIME = 6; // the number of connections that an invocation may have open
 const RETRIES = { retries: { limit: 3, delay: "1 second", backoff: "exponential" } };
 
 export class TaskWorkflow extends WorkflowEntrypoint {

@@ -1,4 +1,4 @@
-"""Lists the works of each system, what is measured of them, and onceover's goals."""
+"""Lists the works, the systems that run each work, what is measured of each, and onceover's goals."""
 
 from dataclasses import dataclass, replace
 from random import Random
@@ -11,8 +11,8 @@ QUEUE, OBJECTS = "queue", "objects"
 QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE = "queue-free", "objects-free", "queue-alone-free"
 ALL = (SEED, WORKFLOWS, QUEUE, OBJECTS)
 FREE = (QUEUE_FREE, OBJECTS_FREE, QUEUE_ALONE_FREE)
-CHARS_MOST = 4_000  # The longest task must fit into a workflow's parameters, 1 MiB.
-CHARS = 40  # The default size of a chunk: the bench measures the system, not the transport of texts.
+CHARS_MOST = 4_000  # The task with the most chunks must fit into a workflow's parameters, which may have 1 MiB.
+CHARS = 40  # The default size of a chunk is small, so that the bench does not measure the transport of texts.
 
 Measure = Literal["submit", "elapsed", "throughput"]
 UNITS: dict[Measure, str] = {"submit": "ms", "elapsed": "s", "throughput": "chunks/s"}
@@ -20,7 +20,10 @@ UNITS: dict[Measure, str] = {"submit": "ms", "elapsed": "s", "throughput": "chun
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A system's value is at most (a throughput: at least) `bound` times that of another, or `bound` itself."""
+    """A bound for a system's value: `bound` times the value of the system `of`, or `bound` itself without `of`.
+
+    The bound is a minimum for throughput, and a maximum for every other measure.
+    """
 
     system: str
     bound: float
@@ -29,9 +32,9 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A number of tasks with a number of chunks; each chunk is a model call of `delay_ms`.
+    """A number of tasks with a number of chunks each; the model call of a chunk takes `delay_ms`.
 
-    `repeats` is how often a run measures this work.
+    A run measures the work `repeats` times.
     """
 
     key: str
@@ -46,11 +49,11 @@ class Work:
 
     @property
     def unit(self) -> str:
-        """The unit of the values."""
+        """The unit of the work's measured values."""
         return UNITS[self.measure]
 
     def expected_seconds(self, system: str) -> float:
-        """Guess how long a work takes, for an estimate of the time left until the work has been measured."""
+        """Guess how many seconds the work takes on a system, for the estimate of the time left."""
         in_a_row = self.chunks * -(-self.tasks // 10) if system == SEED else -(-self.chunks // 6)
         return in_a_row * self.delay_ms / 1000 + self.tasks * (0.02 + self.chunks * 0.003) + 0.3
 
@@ -83,12 +86,12 @@ WORKS = (
 
 
 def quick(work: Work) -> Work:
-    """Make the smallest form of a work. The smallest form shows that everything runs, and measures nothing."""
+    """Return the smallest form of a work, which shows that everything runs, but whose figures mean nothing."""
     return replace(work, tasks=min(work.tasks, 2), chunks=min(work.chunks, 7), delay_ms=work.delay_ms // 20, repeats=1)
 
 
 def texts(work: Work, chars: int) -> list[str]:
-    """Write the inputs of a work's tasks. Each chunk is a paragraph of its own, and all chunks differ."""
+    """Return the inputs of a work's tasks, in which each chunk is a paragraph and all chunks differ."""
     rng = Random(work.key)  # noqa: S311
     return ["".join(_chunk(rng, f"{task}-{at} ", chars) for at in range(work.chunks)) for task in range(work.tasks)]
 

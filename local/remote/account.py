@@ -27,12 +27,12 @@ class Needs:
 
     @property
     def flag(self) -> str:
-        """The flag that names the environment. wrangler asks for it if there are several."""
+        """The flag that names the environment. Without this flag wrangler warns if there are several environments."""
         return f"--env={self.env}"
 
     @property
     def queue_check(self) -> dict[str, bool]:
-        """The answer of `GET /api/async-status` about bindings, if the deployment has those of wrangler.toml."""
+        """The `queueCheck` that `GET /api/async-status` answers if the deployment has wrangler.toml's bindings."""
         return {
             "hasAIQueue": "AI_QUEUE" in self.bindings,
             "hasAIDLQ": "AI_DLQ" in self.bindings,
@@ -44,7 +44,7 @@ class Needs:
 class AccountState:
     """The queues, databases and secrets that the account has.
 
-    `version` is the running version, None without a Worker.
+    `version` is the id of the running version, or None if the account has no such Worker.
     """
 
     account: str
@@ -54,7 +54,7 @@ class AccountState:
 
 
 def needs(root: Path, env: str) -> Needs:
-    """Read an environment. Raises `UsageError` if it does not exist."""
+    """Return the needs of an environment of wrangler.toml. Raises `UsageError` if there is no such environment."""
     known = environments(root / "wrangler.toml")
     if env and env not in known:
         raise UsageError(f"unknown ENV={env}; there are {', '.join(known)} (leave it out for the top level)")
@@ -77,7 +77,7 @@ def needs(root: Path, env: str) -> Needs:
 
 
 def look(cloud: Cloud, wanted: Needs) -> AccountState:
-    """Read from the account which of these parts it has. Changes nothing. Raises `StepFailed`."""
+    """Return which of the needed parts the account has. Changes nothing. Raises `StepFailed`."""
     account = _account(cloud, wanted)
     databases = parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
     version = live_version(cloud, wanted)
@@ -103,14 +103,14 @@ def _has_queue(cloud: Cloud, name: str, wanted: Needs) -> bool:
 
 
 def _is_log_public() -> bool:
-    """Whether others may read what is printed. By default an account's name is its owner's e-mail address."""
+    """Whether others may read the log, so that it must not show an account's name (often an e-mail address)."""
     return bool(os.environ.get("GITHUB_ACTIONS") or os.environ.get("CI"))
 
 
 def _account(cloud: Cloud, wanted: Needs) -> str:
-    """Return the name and id of the account; in a workflow the id alone. Raises `StepFailed`.
+    """Return the name and id of the account; in a workflow only the id. Raises `StepFailed`.
 
-    A token may allow deployments but not the listing of accounts. If an account is named, that is no error.
+    A token may allow deployments but not the listing of accounts, which is no error if a variable names the account.
     """
     answer = cloud("whoami", "--json")
     if answer.status != 0:

@@ -1,4 +1,4 @@
-"""Runs wrangler against the account, and finds the fix in its output when it fails."""
+"""Runs wrangler on the account, and finds the fix for a failure in wrangler's output."""
 
 import os
 import re
@@ -12,10 +12,10 @@ from .fixes import Fix, fix_for
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1", "FORCE_COLOR": "0"}
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-# Useless parts of wrangler's errors: its banner, its log file, offers that do not fit a deployment.
+# Matches useless lines of wrangler's errors: its banner, its log file, offers that do not fit a deployment.
 _NOISE = re.compile(r"^(?: ⛅️ wrangler|─+$|🪵|Resource location:|\s*To continue without logging in)", re.ASCII)
-# While wrangler runs, two of its tables are hidden, too: the 325 modules of the upload, and all migrations after each
-# one. A table with one column is still printed, and so is the row of a failed migration.
+# Matches lines that are not printed while wrangler runs: useless lines and two tables (of the upload's 325 modules, and
+# of all migrations after each one). A table with one column is printed, and so is the row of a failed migration.
 _UNSEEN = re.compile(rf"{_NOISE.pattern}|^[┌├└]|^🌀 (?:Executing|To execute)|^│(?!.*❌).*│.*│$")
 _SAID_MOST = 2_000
 
@@ -30,14 +30,17 @@ class CommandResult:
 
 
 class Cloud(Protocol):
-    """Runs wrangler. Tests use a stand-in for this class, which keeps an account's state."""
+    """The function that runs wrangler. Tests use a stand-in, which keeps an account's state."""
 
     def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
-        """Run one command. `told` goes to its standard input; `is_shown` prints its output while it runs."""
+        """Run one command of wrangler.
+
+        `told` is its standard input. With `is_shown` its output is printed as it runs.
+        """
 
 
 class StepFailed(Exception):
-    """A step cannot be done. `fix` says what the user can do."""
+    """Raised when a step cannot be done. `fix` says what the user can do."""
 
     def __init__(self, what: str, fix: Fix) -> None:
         super().__init__(what)
@@ -47,7 +50,7 @@ class StepFailed(Exception):
 def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
     """Run the wrangler that npm installed.
 
-    In this way wrangler never runs interactively, so it asks nothing and rewrites no file.
+    wrangler never runs interactively here, so it asks nothing and rewrites no file.
 
     Raises `NodeMissing`.
     """
@@ -75,18 +78,18 @@ def run(*arguments: str, told: str | None = None, is_shown: bool = False) -> Com
 
 
 def plain(text: str) -> str:
-    """Remove the colours. wrangler's errors have them in spite of all settings."""
+    """Return a text without the colours that wrangler's errors have in spite of all settings."""
     return _COLOUR.sub("", text)
 
 
 def told_by(said: str) -> str:
-    """Return the text of an error without wrangler's additions."""
+    """Return the text of wrangler's error without useless lines."""
     lines = [line.rstrip() for line in said.splitlines() if not _NOISE.match(line)]
     return re.sub(r"\n{2,}", "\n", "\n".join(lines)).strip()[-_SAID_MOST:]
 
 
 def need(answer: CommandResult, doing: str) -> CommandResult:
-    """Return the answer of a successful call. Raises `StepFailed`, with the fix, for one that failed."""
+    """Return the result of a wrangler call that succeeded. Raises `StepFailed`, with the fix, if it failed."""
     if answer.status == 0:
         return answer
     raise StepFailed(f"{doing} failed. wrangler said:\n{told_by(answer.said)}", fix_for(answer.said))

@@ -1,6 +1,7 @@
 """`make deploy`: creates what the account lacks, applies the migrations, deploys the Worker and tries it.
 
-Each step checks first, or may be done twice. So a run that stopped anywhere can simply be repeated.
+Each step checks whether it is needed, or may be done twice. For this reason a run that stopped anywhere can simply be
+repeated.
 """
 
 import re
@@ -21,9 +22,9 @@ _THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A command for wrangler, and what it does.
+    """One step of a deployment: a command of wrangler, and a label that says what it does.
 
-    `creates` says that it is fine if another user has created the thing before.
+    With `creates` it is no failure if the thing that the step creates exists already.
     """
 
     label: str
@@ -33,7 +34,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The flags of the command. `replace`: treat a Worker without its database as ours."""
+    """The flags of `make deploy`. With `replace`, a Worker without its database may be replaced."""
 
     dry_run: bool = False
     replace: bool = False
@@ -44,7 +45,7 @@ def _say(line: str) -> None:
 
 
 def steps(wanted: Needs, found: AccountState) -> Iterator[Step]:
-    """Plan the steps in order. The Worker comes last, when everything that it needs is there."""
+    """Yield the needed steps in order. The Worker is deployed last, when everything that it needs exists."""
     if not found.has_database:
         yield Step(
             f"Creating the database {wanted.database}", ("d1", "create", wanted.database, wanted.flag), creates=True
@@ -56,12 +57,12 @@ def steps(wanted: Needs, found: AccountState) -> Iterator[Step]:
 
 
 def shown(command: tuple[str, ...]) -> str:
-    """Write a wrangler command as a user would type it."""
+    """Return a wrangler command as a user would type it."""
     return shlex.join(("npx", "wrangler", *command))
 
 
 def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[str], None] = _say) -> str | None:
-    """Do all steps. Returns the deployment's URL; None if it has none or if nothing was done.
+    """Do all steps. Returns the deployment's URL, or None if it has no URL or if nothing was done.
 
     Raises `StepFailed`, and `UsageError` for a database from before the first migration.
     """
@@ -105,7 +106,7 @@ def _describe(wanted: Needs, found: AccountState, say: Callable[[str], None]) ->
 
 
 def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
-    """Build the upload. The build needs no account, so a dry run finds its faults."""
+    """Build the upload in a dry run, which needs no account and finds faults of the build."""
     need(cloud("deploy", "--dry-run", wanted.flag), "Building the upload")
     say("The upload can be built. Nothing was changed: this was a dry run.")
 

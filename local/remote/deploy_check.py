@@ -18,12 +18,12 @@ from .account import Needs
 # A new workers.dev name gets its certificate after about a minute. A new version is everywhere within seconds.
 SECONDS_MOST = 150.0
 _PAUSE_SECONDS = 3.0
-# The check needs so many good answers in a row, with pauses. A single good answer may come from the old version, whose
-# bindings are the same.
+# How many good answers in a row the check needs. A single good answer may come from the old version, whose bindings are
+# the same.
 GOOD_IN_A_ROW = 5
 _ANSWER_SECONDS = 20.0
-# Cloudflare refuses an upload whose import takes more CPU time than this. Cloudflare's machines differ, so a figure
-# close to the limit may pass today and be refused tomorrow.
+# Cloudflare refuses an upload whose import takes more milliseconds of CPU time than this. Because Cloudflare's machines
+# differ, an upload close to the limit may be accepted today and refused tomorrow.
 STARTUP_MS_MOST = 1_000
 STARTUP_MS_WARNED = 700
 _STARTUP = re.compile(r"^Worker Startup Time: (\d+) ms", re.MULTILINE)
@@ -31,7 +31,7 @@ _STARTUP = re.compile(r"^Worker Startup Time: (\d+) ms", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class DeploymentReply:
-    """The result of a request: status 0 if no answer came; `body` if it is a JSON object."""
+    """The answer to a request. `status` is 0 if no answer came, and `body` is empty unless it is a JSON object."""
 
     status: int
     body: Mapping[str, Any]
@@ -40,7 +40,7 @@ class DeploymentReply:
 
 @dataclass(frozen=True, slots=True)
 class Web:
-    """Access to the web. Tests use an object with functions of their own."""
+    """The functions for access to the web, which tests replace."""
 
     get: Callable[[str], DeploymentReply]
     now: Callable[[], float]
@@ -83,9 +83,9 @@ def status_fault(reply: DeploymentReply, wanted: Needs) -> str | None:
 
 
 def _settled(web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int) -> str | None:
-    """Send requests until this many answers in a row are good.
+    """Send requests until `good_in_a_row` answers in a row are good.
 
-    Returns the fault if this does not happen in time.
+    Returns the last fault if this does not happen in time, otherwise None.
     """
     end, good = web.now() + SECONDS_MOST, 0
     told: str | None = None
@@ -107,7 +107,7 @@ def verify(
 ) -> str | None:
     """Send requests until the deployed Worker answers as it should.
 
-    Returns the fault if this does not happen in time.
+    Returns the fault if this does not happen in time, otherwise None.
     """
     fault = _settled(web, url, wanted, say, good_in_a_row)
     if fault is not None:
@@ -124,7 +124,7 @@ def verify(
 
 
 def startup(said: str) -> list[str]:
-    """Return what to print about the start-up time that `wrangler deploy` reported. Empty if it reported none."""
+    """Return the lines to print about the start-up time that `wrangler deploy` reported, if it reported one."""
     found = _STARTUP.search(said)
     if found is None:
         return []
@@ -139,7 +139,7 @@ def startup(said: str) -> list[str]:
 
 
 def has_key() -> bool:
-    """Whether ONCEOVER_KEY has a key. Without one no task can be submitted."""
+    """Whether ONCEOVER_KEY has a key, without which no task can be submitted."""
     return bool(os.environ.get("ONCEOVER_KEY", "").strip())
 
 
@@ -154,7 +154,7 @@ def doctor_command(url: str, env: str) -> str:
 
 
 def trial_offer(url: str, env: str) -> list[str]:
-    """Return what to print if no task was run: the command that runs one, and its cost."""
+    """Return the lines to print if no task was run: the command that runs a task, and the task's cost."""
     if has_key():
         return []
     return [
@@ -167,8 +167,8 @@ def trial_offer(url: str, env: str) -> list[str]:
 def doctor(url: str, env: str) -> int | None:
     """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None.
 
-    Only what a deployment can break counts as a fault. The task of `--task` costs a model call and needs a key, so it
-    runs only if a key was given.
+    Only faults that a deployment can cause count. The task of the flag `--task` costs a model call and needs a key, so
+    it is run only if there is a key.
     """
     program, *arguments = _trial(url, env)
     if not (ROOT / program).exists():

@@ -1,4 +1,4 @@
-"""Finds the fix for a failure from wrangler's output. The table is fixes.toml."""
+"""Finds the fix for a failure in wrangler's output, by the table in fixes.toml."""
 
 import re
 import tomllib
@@ -10,7 +10,10 @@ RUN_AGAIN = "Then run the same command again: it continues where it stopped."
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """One kind of failure. `id` is stable; `pattern` is None if our own code detects the failure."""
+    """One kind of failure and its fix.
+
+    `id` never changes. `pattern` is None if the project's code finds the failure.
+    """
 
     id: str
     pattern: re.Pattern[str] | None
@@ -30,9 +33,10 @@ FIXES = _read()
 
 
 def fix_for(said: str) -> Fix:
-    """Return the fix for wrangler's output, or that of `unknown`.
+    """Return the fix that fits wrangler's output, or the fix `unknown`.
 
-    Warnings stand before the error and are not its cause: in ENV=direct wrangler always warns about wrangler.toml.
+    Warnings before the error are left out, because they are not its cause: with ENV=direct wrangler always warns about
+    wrangler.toml.
     """
     _, mark, error = said.partition("[ERROR]")
     said = error if mark else said

@@ -1,6 +1,6 @@
-"""Refuses a database from before all migrations were squashed into one: no migration updates such a database.
+"""Refuses a database that was made before all migrations were squashed into one, because no migration updates it.
 
-No release had that schema, so only developers have such databases.
+No release had the old schema, so only developers have such databases.
 """
 
 import sqlite3
@@ -11,19 +11,19 @@ from ..arguments import UsageError
 from .account import Needs, parsed
 from .cloud import Cloud, need
 
-# An old database records the old first migration. Now the first migration has another name.
+# The query finds the name of the old first migration in the records of a database; the first migration's name is new.
 _FOUND = Path(__file__).with_suffix(".sql").read_text("utf-8").strip()
 _NO_RECORD = "no such table: d1_migrations"  # The error of a database without any migration.
-FILES = "v3/d1/*/*.sqlite"  # The place where Miniflare keeps databases, below the folder of the state.
+FILES = "v3/d1/*/*.sqlite"  # Where Miniflare keeps databases, below the state folder.
 
 
 def sentence(database: str, instead: str) -> str:
-    """Say that a database cannot be used, and what to do instead."""
+    """Return a sentence that says that a database cannot be used, and what to do instead."""
     return f"{database} is from before migrations/0001_initial.sql and cannot be upgraded: {instead}"
 
 
 def refuse_former_state(persist_to: Path) -> None:
-    """Check the databases of a local state. Raises `UsageError` for a database with the old schema."""
+    """Check the databases of a local state folder. Raises `UsageError` for a database with the old schema."""
     for path in persist_to.glob(FILES):
         if _is_former(path):
             raise UsageError(
@@ -32,7 +32,7 @@ def refuse_former_state(persist_to: Path) -> None:
 
 
 def refuse_former_database(cloud: Cloud, wanted: Needs) -> None:
-    """Check the database of the account. Raises `UsageError` for one with the old schema, and `StepFailed`."""
+    """Check the database of the account. Raises `UsageError` if it has the old schema, and `StepFailed`."""
     answer = cloud("d1", "execute", "DB", "--remote", "--json", "--command", _FOUND, wanted.flag)
     if answer.status != 0 and _NO_RECORD in answer.said:
         return
@@ -47,9 +47,9 @@ def refuse_former_database(cloud: Cloud, wanted: Needs) -> None:
 
 
 def _is_former(path: Path) -> bool:
-    """Whether a file is such a database.
+    """Whether a file is a database with the old schema.
 
-    A file that is no database, or that a server has locked, is left to other checks.
+    The result is False for a file that is no database, or that a server has locked.
     """
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:

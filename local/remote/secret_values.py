@@ -21,13 +21,13 @@ from .account import Needs
 from .cloud import Cloud, StepFailed, need
 from .fixes import fix_for
 
-# Variables of the Worker that no file may contain. Other names belong in `vars` of wrangler.toml.
+# The variables of the Worker that are secrets, each with its meaning. Other variables belong in `vars` of
+# wrangler.toml.
 SECRETS = {
     "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",
     "WEBHOOK_KEY": "the key from which webhooks' signing secrets are derived; at least 32 random characters",
 }
-# Secrets of this deployment alone, for which a new value can be made up. The other secrets belong to the servers that
-# they open.
+# Secrets of a deployment itself, for which a new value can be made up. The other secrets belong to other servers.
 OWN = ("WEBHOOK_KEY",)
 _GENERATED_BYTES = 32
 _ROTATED = """\
@@ -38,7 +38,7 @@ _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def options(arguments: Sequence[str]) -> argparse.Namespace:
-    """Read the command line. Raises `UsageError`. Exits on `--help`."""
+    """Return the options in a command line of `make secrets`. Raises `UsageError`. Exits on `--help`."""
     parser = Parser(
         prog="make secrets",
         usage='make secrets [ENV=free|direct] [ARGS="--file .dev.vars | --generate NAME | --rotate NAME"]',
@@ -61,7 +61,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def refused(values: Mapping[str, str]) -> list[str]:
-    """Name the variables whose values the Worker would refuse, by its own rules. No value is repeated."""
+    """Return a message for each variable whose value the Worker would refuse. No message contains a value."""
     reading = Reading(values.get)
     try:
         load(reading)
@@ -71,7 +71,10 @@ def refused(values: Mapping[str, str]) -> list[str]:
 
 
 def from_file(name: str) -> dict[str, str]:
-    """Return the secrets that a file of variables sets. Raises `UsageError`. Prints which lines are no secrets."""
+    """Return the secrets that a file of variables sets, and print which variables are no secrets.
+
+    Raises `UsageError` if the file cannot be read.
+    """
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -86,7 +89,7 @@ def from_file(name: str) -> dict[str, str]:
 
 
 def from_terminal(present: set[str]) -> dict[str, str]:
-    """Ask for each secret on the terminal. The typed text is not shown."""
+    """Ask for each secret on the terminal, which does not show what is typed, and return the values."""
     found = {}
     for name, meaning in SECRETS.items():
         state = "set; empty keeps it" if name in present else "not set; empty leaves it so"
@@ -96,15 +99,15 @@ def from_terminal(present: set[str]) -> dict[str, str]:
 
 
 def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
-    """Set secrets, one call each. Raises `StepFailed`.
+    """Set secrets, with one call of wrangler for each. Raises `StepFailed`.
 
-    Repeating this is safe, because the same name gets the same value.
+    The calls can be repeated safely, because the same name gets the same value.
     """
     for number, (name, value) in enumerate(values.items(), 1):
         print(f"[{number}/{len(values)}] Setting {name}: npx wrangler secret put {name} {wanted.flag}", flush=True)
         answer = cloud("secret", "put", name, wanted.flag, told=value)
         if answer.status != 0:
-            # wrangler never repeats a value, but its output is cleaned of it all the same.
+            # wrangler's output should not contain the value, but any value in it is removed.
             raise StepFailed(
                 f"Setting {name} failed. wrangler said:\n{answer.said.replace(value, '…').strip()}",
                 fix_for(answer.said),
@@ -112,7 +115,7 @@ def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
 
 
 def set_secrets(cloud: Cloud, wanted: Needs, arguments: Sequence[str]) -> int:
-    """Check which secrets exist, get values, set them. Raises `StepFailed`, `UsageError`."""
+    """Find which secrets exist, get values, and set them. Raises `StepFailed`, `UsageError`."""
     asked = options(arguments)
     if not (asked.file or asked.generate or asked.rotate or sys.stdin.isatty()):
         raise UsageError('there is no terminal to ask; pass `ARGS="--file FILE"`, or `--file -` for standard input')

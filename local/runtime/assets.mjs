@@ -1,9 +1,9 @@
 // Serves the folder of static assets as Cloudflare does (workers-shared, asset-worker), for the host's side of
 // front.mjs. Files are read on each request, so that a change shows when the page is reloaded.
 //
-// Only the parts that `public/` needs exist. Of `html_handling`: `/` is index.html, and the names of that file redirect
-// there. Of `_headers`: rules that set headers for a path that is exact or ends in `*`. Any other line is refused, not
-// ignored.
+// The module has only the parts that `public/` needs. Of `html_handling`, it serves index.html at `/`, and redirects
+// the other names of this file to `/`. Of `_headers`, it knows rules that set headers for an exact path or a path that
+// ends in `*`. Any other line of `_headers` is an error.
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
@@ -23,7 +23,7 @@ const TYPES = {
   ".txt": "text/plain; charset=utf-8",
 };
 
-/** The answer to a request for the file of this path in `folder`, or an answer that there is none. */
+/** Returns the answer to a request for a file of `folder`, which is a 404 if the file does not exist. */
 export function serve(folder, request) {
   const { pathname, search } = new URL(request.url);
   const alias = ALIASES.includes(pathname);
@@ -40,15 +40,15 @@ export function serve(folder, request) {
   return new Response(request.method === "HEAD" ? null : bytes, { headers });
 }
 
-/** The bytes of a file of a known kind, undefined if there is none. Only names from the folder's listing are opened. */
+/** Returns the bytes of a file of a known kind, or undefined. Only names from the folder's listing are opened. */
 function read(folder, name) {
   const known = fs.readdirSync(folder, { recursive: true }).map((found) => `/${found.split(path.sep).join("/")}`);
   return known.includes(name) && path.extname(name) in TYPES ? fs.readFileSync(path.join(folder, name)) : undefined;
 }
 
 /**
- * The headers that `_headers` sets for a path, as [name, value]. If several rules set one header, the values are
- * joined.
+ * Returns the headers that `_headers` sets for a path, as [name, value]. If several rules set one header, their values
+ * are joined.
  */
 function headersOf(folder, pathname) {
   const found = new Map();
@@ -61,7 +61,7 @@ function headersOf(folder, pathname) {
   return found;
 }
 
-/** The rules of a `_headers` file. Throws for a line that this parser does not know. */
+/** Returns the rules of a `_headers` file. Throws for a line that this parser does not know. */
 export function rules(file) {
   const found = [];
   for (const [index, line] of fs.readFileSync(file, "utf8").split("\n").entries()) {

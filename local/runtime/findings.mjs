@@ -1,5 +1,5 @@
-// What is wrong with the variables, which of them nothing reads, and what will run. configuration.py finds it, in
-// Python, with the Worker's own parser.
+// Finds which variables are wrong, which variables nothing reads, and what will run. configuration.py finds these facts
+// in Python, with the Worker's own parser.
 import { execFile } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
@@ -7,7 +7,7 @@ import { promisify } from "node:util";
 
 const PARSER = "src/core/settings.py";
 
-/** Whether the Worker is ours, and not one that a test has made. */
+/** Returns whether the project is this one, and not one that a test has made. */
 export const isOurs = (project) => fs.existsSync(path.join(project, PARSER));
 
 /** Returns { faults, warnings, banner }, each a list of lines. All are empty for a project without our parser. */

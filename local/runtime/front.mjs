@@ -1,10 +1,10 @@
-// The small Worker before the project's Worker, in the local runtime only. This front refuses foreign hosts and serves
-// static assets. For the host it does what only a Worker can do: it applies migrations, ends the leases of dead
-// workers, and fires cron triggers.
+// The small Worker that stands before the project's Worker in the local runtime. It refuses foreign hosts and serves
+// static assets. For the host, it applies migrations, ends the leases of dead workers, and fires cron triggers, because
+// only a Worker can do this.
 //
-// The host asks over HTTP. Miniflare's own ways to a binding or to a Worker (`getD1Database`, `getWorker`) block
-// Node.js until workerd answers, while workerd may wait for Node.js to read its output. Then both would wait for each
-// other for ever.
+// The host sends its requests over HTTP. Miniflare's functions for a binding or a Worker (`getD1Database`, `getWorker`)
+// block Node.js until workerd answers. If workerd waited at this time for Node.js to read its output, both would wait
+// for ever.
 import { refusal } from "./front_access.mjs";
 import { asset } from "./front_assets.mjs";
 import { expireLeases, migrate } from "./front_database.mjs";
@@ -22,7 +22,7 @@ export default {
   },
 };
 
-/** The Worker's answer; if the Worker throws, what Cloudflare gives the client. workerd prints the exception. */
+/** Returns the Worker's answer, or Cloudflare's error page if the Worker throws. workerd prints the exception. */
 async function answer(request, env) {
   try {
     return await env.WORKER.fetch(request);

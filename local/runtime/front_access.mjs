@@ -1,20 +1,20 @@
-// Decides who may use the local server. By default it needs no key, and every page in a browser can send requests to
-// the loopback address: through a name of its own that leads there (DNS rebinding), or across origins. So a request
-// must name this server as its host, and a page must come from this server or be listed in CORS_ORIGINS.
+// Decides who may use the local server. By default, the server needs no key. Every page in a browser can send requests
+// to the loopback address, across origins or through a host name that leads there (DNS rebinding). For this reason, a
+// request must name this server as its host, and a page must come from this server or be listed in CORS_ORIGINS.
 
 const NAMES = ["127.0.0.1", "localhost", "[::1]"];
 
 let own; // the hosts that this server accepts, once its port is known
 
 /**
- * Returns once the host has reported the port, which it does after the migrations. An open page asks as soon as a
- * server listens, and starting Python for it would delay the migrations.
+ * Returns once the host has reported the port, which the host does after the migrations. A page that is open in a
+ * browser sends requests as soon as a server listens, and the start of Python for them would delay the migrations.
  */
 export async function opened(env) {
   own ??= hosts(await (await env.LOCAL_HOST.fetch("http://host.local/port")).json());
 }
 
-/** The answer that refuses a request; undefined for one that may pass. */
+/** Returns the answer that refuses a request, or undefined if the request may pass. */
 export async function refusal(request, env) {
   await opened(env);
   if (!own.includes(request.headers.get("host")?.toLowerCase())) {
@@ -33,13 +33,13 @@ const listed = (env) =>
     .split(",")
     .map((part) => part.trim());
 
-// Every answer and every problem has the request's id: the caller's own, if the Worker accepts it, or a fresh one.
+// Every answer has the request's id: the caller's own id if the Worker accepts it, or else a new one.
 const named = (own) => (/^[!-~]{1,128}$/.test(own) ? own : crypto.randomUUID());
 
 function forbidden(request, code, detail) {
   const requestId = named(request.headers.get("x-request-id") ?? "");
   if (/^\/v1(\/|$)/.test(new URL(request.url).pathname)) {
-    // OpenAI's shape, as in the Worker.
+    // The error has OpenAI's format, as in the Worker.
     const error = { message: detail, type: "permission_error", param: null, code };
     return Response.json({ error }, { status: 403, headers: { "x-request-id": requestId } });
   }

@@ -1,10 +1,11 @@
-// Static assets inside workerd: asks the host for a file unless the Worker runs first, as Cloudflare's router does.
+// Serves static assets inside workerd: asks the host for a file unless the Worker runs first, like Cloudflare's router.
 
 const HOST = "LOCAL_HOST";
-const WORKER_FIRST = "LOCAL_ASSETS"; // paths, or beginnings that end in `*`; absent without assets
+// The variable with the paths, or prefixes with `*`, at which the Worker runs first.
+const WORKER_FIRST = "LOCAL_ASSETS";
 const NO_ASSET_HEADER = "x-local-no-asset";
 
-/** The answer with the asset that the request names; undefined if the Worker must answer. */
+/** Returns the answer with the asset that the request names, or undefined if the Worker must answer. */
 export async function asset(request, env) {
   const first = env[WORKER_FIRST];
   if (!first) return;

@@ -1,4 +1,4 @@
-// The host's way to the front Worker: plain requests, which block nothing.
+// Lets the host use the front Worker through HTTP requests, which do not block Node.js.
 
 export class FrontClient {
   #url;
@@ -9,19 +9,19 @@ export class FrontClient {
     this.#token = token;
   }
 
-  /** Applies migrations, { name, statements } each. Returns the names of the new ones. Throws if one fails. */
+  /** Applies migrations, each { name, statements }. Returns the names of those applied now. Throws if one fails. */
   async migrate(migrations) {
     const { applied } = await this.#ask("migrate", { migrations });
     return applied;
   }
 
-  /** Ends the leases of workers that last wrote before `begunAt`, by the statement. Returns their number. */
+  /** Ends the leases of workers that last wrote before `begunAt`, with the given statement. Returns their number. */
   async expireLeases(statement, begunAt) {
     const { ended } = await this.#ask("leases", { statement, begunAt });
     return ended;
   }
 
-  /** Fires a cron trigger, and returns when its run has ended. The Worker prints what goes wrong. */
+  /** Fires a cron trigger, and returns when its run has ended. The Worker prints the errors of the run. */
   async scheduled(cron) {
     await this.#ask("scheduled", { cron }).catch(() => {});
   }

@@ -1,5 +1,5 @@
-// What the front Worker does for the host through the D1 binding. Migrations are recorded where `wrangler d1
-// migrations` records them, so that the two tools can be used in turn.
+// Does the front Worker's work for the host through the D1 binding. Migrations are recorded in the same table as by
+// `wrangler d1 migrations`, so that the two tools can be used in turn.
 
 const CREATE_RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations(
   id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -8,8 +8,8 @@ const CREATE_RECORD = `CREATE TABLE IF NOT EXISTS d1_migrations(
 )`;
 
 /**
- * Applies the migrations that are not recorded yet, each file in one transaction. `migrations` are { name, statements
- * }, in order. Returns the names applied. Throws if one fails.
+ * Applies the migrations that are not recorded yet, each file in one transaction. `migrations` is a list of
+ * { name, statements } in order. Returns the names of the applied migrations. Throws if one fails.
  */
 export async function migrate(database, migrations) {
   if (migrations.length === 0) return [];

@@ -1,6 +1,5 @@
-// Runs the Worker on the real workerd, for as long as standard input stays open. The first line of the input contains
-// the options that dev.py has made of the command line. When dev.py ends in any way, the input closes, and this process
-// ends too.
+// Runs the Worker on the real workerd as long as standard input is open. The first line of the input has the options
+// that dev.py has made from the command line. When dev.py ends for any reason, the input closes, and this process ends.
 import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
@@ -18,27 +17,27 @@ import { DayUse } from "./usage.mjs";
 import { watch } from "./watch.mjs";
 
 const EXPIRE_LEASES = fs.readFileSync(path.join(import.meta.dirname, "expire_leases.sql"), "utf8");
-const RUNTIME_LOCK = "runtime.lock"; // the name in lock.py, which tells others the URL
-const BAD_CONFIGURATION = 2; // this process then ends with this status
+const RUNTIME_LOCK = "runtime.lock"; // the file of lock.py from which other programs learn the URL
+const BAD_CONFIGURATION = 2; // the exit status for a configuration with faults
 
 let miniflare;
 let stopSchedule = () => {};
 
 async function stop(status) {
   stopSchedule();
-  // workerd is killed without warning: accepted tasks must survive that anyway.
+  // workerd is killed without warning, because accepted tasks must survive its sudden end anyway.
   await Promise.race([miniflare?.dispose(), new Promise((done) => setTimeout(done, 2000))]).catch(() => {});
   process.exit(status);
 }
 
-const listening = Promise.withResolvers(); // the port, once requests may come in
+const listening = Promise.withResolvers(); // resolves to the port once requests may pass
 
-/** What the Workers ask of this process. */
+/** The functions of this process that the Workers call. */
 const services = { dayUse: undefined, port: listening.promise };
 
 const shared = {
   cf: false,
-  log: new Log(LogLevel.NONE), // errors are thrown, or are in the structured log
+  log: new Log(LogLevel.NONE), // Miniflare throws its errors, and workerd writes a structured log
   handleStructuredLogs(entry) {
     printRuntimeOutput(entry);
     services.dayUse.observe(entry.message, (line) => say(logged(line, Date.now())));
@@ -47,7 +46,9 @@ const shared = {
   verbose: true,
 };
 
-/** All of Miniflare's options. Imports the Worker if that has not been done, and throws its import errors. */
+/**
+ * Returns all options of Miniflare. Imports the Worker to make its snapshot if there is none, and throws its errors.
+ */
 async function optionsFor(request, settings, port) {
   const worker = workerOptions(settings, services);
   const snapshot = await snapshotOf(request, worker, shared);
@@ -55,7 +56,7 @@ async function optionsFor(request, settings, port) {
     ...shared,
     host: "127.0.0.1",
     port,
-    // wrangler's own --persist-to adds the same "v3".
+    // wrangler adds the same "v3" to its --persist-to.
     resourcePersistencePath: path.join(request.persistTo, "v3"),
     unsafeRuntimeEnv: runtimeEnvironment(request.root, request.clock, snapshot),
     workers: [frontOptions(settings, services), worker],
@@ -63,7 +64,8 @@ async function optionsFor(request, settings, port) {
 }
 
 async function begin(request) {
-  const onChange = watch(request.project, watched(request.project)); // early, so that no change is missed
+  // The watch begins before the import, so that no change is missed.
+  const onChange = watch(request.project, watched(request.project));
   let settings = readSettings(request);
   let banner = await approved(request, settings);
   if (!banner) return stop(BAD_CONFIGURATION);
@@ -75,7 +77,7 @@ async function begin(request) {
   const port = Number(url.port || 80); // a URL omits the default port
   const front = new FrontClient(url, TOKEN);
   await prepare(front, request, settings, begunAt);
-  listening.resolve(port); // earlier requests have waited for it: see front_access.mjs
+  listening.resolve(port); // earlier requests have waited for the port in front_access.mjs
 
   const schedule = () => {
     stopSchedule();
@@ -116,7 +118,9 @@ const runtimeLine = (clock) =>
   `runtime   workerd ${versions.workerd}, Cloudflare's own Python glue, Pyodide ${versions.pyodide}` +
   (clock === "moving" ? "" : `, the clock ${clock} within a turn, as hosted`);
 
-/** What will run, as lines. If it must not run, prints each fault and returns undefined. */
+/**
+ * Returns lines that describe what will run. If the configuration is faulty, prints the faults and returns undefined.
+ */
 async function approved(request, settings) {
   const { faults, warnings, banner } = await examine(request, settings);
   for (const warning of warnings) say(`warning: ${warning}`);
@@ -127,7 +131,7 @@ async function approved(request, settings) {
 const watched = (project) =>
   ["src", "migrations", "wrangler.toml", ".dev.vars"].map((name) => path.join(project, name));
 
-/** Migrates the database, and ends the leases of killed workers: no other runtime uses the state. */
+/** Migrates the database, and ends the leases of killed workers, since no other runtime uses the state. */
 async function prepare(front, request, settings, begunAt) {
   if (!settings.database) return;
   for (const name of await front.migrate(readMigrations(settings.migrations))) say(`Applied migration ${name}`);
@@ -135,7 +139,7 @@ async function prepare(front, request, settings, begunAt) {
 }
 
 deliverInParallel();
-process.on("SIGINT", () => {}); // a terminal sends it to the whole group; dev.py decides
+process.on("SIGINT", () => {}); // Ctrl-C in a terminal reaches all processes of the group, and dev.py handles it
 process.on("SIGTERM", () => stop(0));
 
 const input = readline.createInterface({ input: process.stdin });

@@ -1,30 +1,32 @@
-// Counts what each invocation of the Worker spends, and refuses what the platform would refuse. With --limits on,
+// Counts what each invocation of the Worker spends, and refuses what the platform would refuse. If limits are on,
 // meter.py evaluates this expression in workerd, and wraps the Worker's bindings, storage and `fetch` with the
-// functions that it returns.
+// functions in the result.
 //
-// One interpreter serves many invocations at once, and objects keep their bindings from one to the next. So a wrapper
-// cannot belong to an invocation. Instead Python keeps the number of the running invocation in a context variable,
-// which each task inherits from the task that made it, and a wrapper reads it at each call.
+// One interpreter serves many invocations at once, and an object uses the same bindings in all its invocations, so that
+// a wrapper cannot belong to one invocation. Python keeps the number of the running invocation in a context variable,
+// which each task inherits from the task that made it. A wrapper reads this number at each call.
 //
-// `python` has current(), the number of the invocation whose Python code runs; takeSeconds(number), how long that code
-// has run; and heapMegabytes(). WebAssembly's memory never shrinks, and all invocations of an isolate share it.
+// `python` has three functions: current() returns the number of the invocation whose Python code runs,
+// takeSeconds(number) returns how long that code has run, and heapMegabytes() returns the memory. WebAssembly's memory
+// never shrinks, and all invocations of an isolate share it.
 (python) => {
-// Cloudflare's limits pages for Workers (subrequests) and D1 (queries). Each statement of a batch counts as one. Every
-// subrequest counts, those to Cloudflare's own services too, although the platform allows a free Worker more of these.
+// These limits are from Cloudflare's pages for Workers (subrequests) and D1 (queries). Each statement of a batch counts
+// as one query. Subrequests to Cloudflare's own services count too, although the platform allows a free Worker more of
+// these.
 const PLANS = {
   free: { subrequests: 50, statements: 50 },
   paid: { subrequests: 10000, statements: 1000 },
 };
-const CONNECTIONS = 6; // may wait for response headers at once; further ones queue
+const CONNECTIONS = 6; // the number of connections that may wait for response headers at once, while others queue
 const QUEUE_OPERATION_BYTES = 64 * 1024;
 
 const meters = new Map();
 let opened = 0;
 
-/** The meter of the invocation whose Python code runs now; undefined if none runs. */
+/** Returns the meter of the invocation whose Python code runs now, or undefined if none runs. */
 const running = () => meters.get(python.current());
 
-/** One invocation's use. `open` begins it. It ends when all holders have released it, and prints its line. */
+/** Counts one invocation's use. `open` makes a meter, which prints its line when all its holders have released it. */
 class Meter {
   constructor(plan, { queue_operations = 0, ...facts }, activity) {
     this.number = ++opened;
@@ -68,7 +70,7 @@ class Meter {
     const now = Date.now();
     const cpuMilliseconds = Math.round(python.takeSeconds(this.number) * 1e3);
     const times = { cpu_ms: cpuMilliseconds, ms: now - this.startedAt, heap_mb: python.heapMegabytes() };
-    // An object is billed for the time in which any invocation is under way, and once for overlapping ones.
+    // An object is billed for the time in which at least one invocation is under way.
     if (this.activity) times.object_ms = --this.activity.invocations === 0 ? now - this.activity.since : 0;
     console.log(JSON.stringify({ event: "metered", ...this.facts, ...this.spent, ...times }));
   }
@@ -78,7 +80,7 @@ class Meter {
     throw new Error(message);
   }
 
-  /** Books a subrequest and makes it, at once if a connection is free. */
+  /** Counts a subrequest and makes it, once a connection is free. */
   async connect(call) {
     if (++this.spent.subrequests > this.plan.subrequests) {
       this.refuse("subrequests", "Too many subrequests by single Worker invocation.");
@@ -94,7 +96,7 @@ class Meter {
     }
   }
 
-  /** Books statements, sends them to D1, and books the rows that D1 reports. */
+  /** Counts statements, sends them to D1, and counts the rows that D1 reports. */
   async query(statements, call) {
     this.spent.d1_statements += statements;
     if (this.spent.d1_statements > this.plan.statements) {
@@ -110,8 +112,8 @@ class Meter {
 }
 
 /**
- * Begins an invocation. `facts` and the cost of its event go on its line. `activity` is its object's, undefined for the
- * Worker itself.
+ * Begins an invocation, whose line gets `facts` and the cost of its event. `activity` is that of the invocation's
+ * object, and undefined for the Worker itself.
  */
 const open = (plan, facts, activity) => new Meter(plan, JSON.parse(facts), activity);
 
@@ -119,7 +121,7 @@ const open = (plan, facts, activity) => new Meter(plan, JSON.parse(facts), activ
 
 const originals = new WeakMap();
 
-/** A stand-in for `target` whose methods of these names are replaced. A replacement gets (meter, method, arguments). */
+/** Returns a proxy of `target` in which some methods are replaced. A replacement gets (meter, method, arguments). */
 function replacing(target, replacements, otherwise) {
   const proxy = new Proxy(target, {
     get(_, name) {
@@ -155,7 +157,7 @@ const database = (target) =>
     exec: one,
   });
 
-/** Sends and the operations that they cost: one for each message and 64 KB of it. */
+/** Returns how many operations sends of messages cost: one for each 64 KB of each message. */
 function sending(bodies) {
   return (meter, method, values) => {
     if (!meter) return method(...values);
@@ -180,16 +182,16 @@ const namespace = (target) => replacing(target, { get: stubs, getByName: stubs }
 
 const WRAPPERS = { D1Database: database, WorkerQueue: queue, DurableObjectNamespace: namespace };
 
-/** The meter's own bindings, which the Worker does not see. */
+/** The names of the meter's own bindings, which the Worker does not see. */
 const OWN = new Set(["LOCAL_LIMITS", "LOCAL_LIMITS_SOURCE", "UNSAFE_EVAL"]);
 
-/** The Worker's bindings, wrapped. */
+/** Returns the Worker's bindings, wrapped. */
 function meteredBindings(bindings) {
   const wrap = ([name, binding]) => [name, (WRAPPERS[binding?.constructor?.name] ?? ((same) => same))(binding)];
   return Object.fromEntries(Object.entries(bindings).filter(([name]) => !OWN.has(name)).map(wrap));
 }
 
-/** `fetch`, wrapped. */
+/** Returns `fetch`, wrapped. */
 function meteredFetch(fetch) {
   return (...values) => {
     const meter = running();
@@ -197,7 +199,7 @@ function meteredFetch(fetch) {
   };
 }
 
-/** Storage operations of an object, as rows: one for each key, and for each time the alarm is set or cleared. */
+/** Returns how many rows an object's storage operation writes: one for each key, and one for a change of the alarm. */
 const rows = (field, count) => (meter, method, values) => {
   if (meter) meter.spent[field] += count(values[0]);
   return method(...values);
@@ -209,7 +211,7 @@ function sql(target) {
   return replacing(target, {
     exec(meter, method, values) {
       const cursor = method(...values);
-      meter?.cursors.push(cursor); // counts on while its rows are read
+      meter?.cursors.push(cursor); // the cursor's count grows while its rows are read
       return cursor;
     },
   });
@@ -226,7 +228,7 @@ const STORAGE = {
   deleteAll: rows("object_rows_written", single),
 };
 
-/** The context of an object, with wrapped storage. */
+/** Returns the context of an object, with wrapped storage. */
 function meteredContext(context) {
   const { storage } = context;
   const wrappedSql = sql(storage.sql);
@@ -236,7 +238,7 @@ function meteredContext(context) {
   return new Proxy(context, { get: (_, name) => (name === "storage" ? wrapped : state[name]) });
 }
 
-/** What all invocations of an object share: how many there are, and since when without a break. */
+/** Makes the shared record of an object's invocations: how many are under way, and since when without a break. */
 const activity = () => ({ invocations: 0, since: 0 });
 
 globalThis.fetch = meteredFetch(globalThis.fetch);

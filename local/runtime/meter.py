@@ -1,7 +1,7 @@
-"""The main module of a metered Worker, in workerd: it wraps each handler of `entry` and exports its classes.
+"""The main module of a metered Worker in workerd, which wraps each handler of `entry` and exports its classes.
 
-`limits.js` counts the use of bindings, because these are JavaScript's. This module tells `limits.js` which invocation
-runs, and for how long. The glue finds the classes here by their names, as it would in `entry`.
+`limits.js` counts the use of bindings, because bindings are objects of JavaScript. This module tells `limits.js` which
+invocation runs, and for how long. Cloudflare's glue finds the classes in this module by their names, as in `entry`.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import entry  # type: ignore[import-not-found]  # the Worker's main module, whic
 
 _number: ContextVar[int] = ContextVar("invocation", default=0)
 _seconds: dict[int, float] = {}
-_loaded: list[Any] = []  # the result of limits.js, from the first invocation on
+_loaded: list[Any] = []  # The result of limits.js, from the first invocation on.
 
 
 def _time_handles() -> None:
@@ -60,7 +60,7 @@ def _load(env: Any) -> Any:
 
 
 class _Context:
-    """The context of an invocation of the Worker. The context's `waitUntil` keeps the meter open."""
+    """The context of an invocation of the Worker, whose `waitUntil` keeps the invocation's meter open."""
 
     def __init__(self, context: Any) -> None:
         self._context = context
@@ -72,7 +72,7 @@ class _Context:
         self._context.waitUntil(_retained(awaitable))
 
 
-_meters: dict[int, Any] = {}  # the open ones, by number
+_meters: dict[int, Any] = {}  # The open meters, by the number of the invocation.
 
 
 async def _counted(number: int, awaitable: Awaitable[object]) -> object:
@@ -105,7 +105,7 @@ def _facts(cls: type, name: str, values: tuple[Any, ...]) -> dict[str, object]:
     if name == "fetch":
         path = "/" + values[0].url.partition("://")[2].partition("/")[2].partition("?")[0]
         return {"handler": name, "request": f"{values[0].method} {path}"}
-    # Each delivery counts a read and a deletion. A message that is retried is not deleted, so this count is at most too
+    # Each delivered message counts as a read and a deletion. A retried message is not deleted, so the count may be too
     # high.
     return {"handler": name, **({"queue_operations": 2 * len(values[0].messages)} if name == "queue" else {})}
 
@@ -126,7 +126,7 @@ def _metered(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., 
 
 
 def _meter(cls: type) -> None:
-    """Wrap the class's public methods and the arguments of its constructor."""
+    """Wrap the public methods of a class and the arguments of its constructor, so that their use is counted."""
     construct: Any = cls.__init__  # type: ignore[misc]
     is_object = issubclass(cls, workers.DurableObject)
 

@@ -3,7 +3,7 @@ import fs from "node:fs";
 import path from "node:path";
 import wrangler from "wrangler";
 
-/** The migrations of a folder as { name, statements }, in order. */
+/** Returns the migrations of a folder as { name, statements }, in order. */
 export function readMigrations(directory) {
   const names = fs.existsSync(directory) ? fs.readdirSync(directory).filter((name) => name.endsWith(".sql")) : [];
   return names.sort().map((name) => {

@@ -1,15 +1,15 @@
-// The modules that workerd runs: the Worker's own files and its packages, as an upload has them. A test compares them
+// Finds the modules that workerd runs: the Worker's files and packages, the same as in an upload. A test compares them
 // with the output of `make bundle`.
 import fs from "node:fs";
 import path from "node:path";
 
-// What wrangler uploads from the main module's folder: wrangler uploads Python, and its default rules add text and
+// The kinds of files that wrangler uploads from the main module's folder: Python, and by its default rules text and
 // data.
 const TYPES = { ".py": "PythonModule", ".txt": "Text", ".html": "Text", ".sql": "Text", ".bin": "Data" };
 const NEVER = new Set(["__pycache__", "node_modules", ".git"]);
 const PACKAGES = "python_modules";
 
-/** Miniflare's definitions of all modules, the main one first. Their paths are in the folder of the main module. */
+/** Returns Miniflare's definitions of all modules, the main one first, with paths in the main module's folder. */
 export function workerModules(settings) {
   const root = path.dirname(settings.main);
   const main = path.basename(settings.main);

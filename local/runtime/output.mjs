@@ -1,15 +1,15 @@
-// The lines that reach the terminal: the Worker's own, without a log's decoration. On a terminal each event is one
-// readable line. A pipe or a file gets the JSON that the Worker wrote.
+// Prints the Worker's output without the decoration of a log. On a terminal, each event of the Worker's log is printed
+// as one readable line. A pipe or a file gets the JSON that the Worker wrote.
 
 const HOME = /\/session\/metadata\/(?!python_modules\/)/g;
 const VENDORED = /\/session\/metadata\/(?=python_modules\/)/g;
 
-/** Prints a line of the host's own. */
+/** Prints a line of the host. */
 export function say(line) {
   process.stdout.write(`${line}\n`);
 }
 
-/** Turns paths inside the interpreter into paths of the project, which terminals can open. */
+/** Replaces paths inside the interpreter by paths of the project, which terminals can open. */
 function localize(text) {
   return text.replace(VENDORED, "").replace(HOME, "src/");
 }
@@ -21,8 +21,8 @@ function stamped(line, milliseconds) {
   return line.replace(/^\{"event":"[^"]*"/, (event) => `${event},"at":"${new Date(milliseconds).toISOString()}"`);
 }
 
-const NAME_CHARS = 18; // most event names are no longer, so the facts line up
-const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g; // moves the cursor or breaks the line
+const NAME_CHARS = 18; // the width of the column for names of events, enough for most of them
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]/g; // characters that would move the cursor or break the line
 const escaped = (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
 
 function fact(value) {
@@ -30,14 +30,14 @@ function fact(value) {
   return JSON.stringify(value).replace(CONTROL, escaped);
 }
 
-// Facts that a terminal does not show: which request it was, and what it spent. The lines of the meter exist to show
-// these facts.
+// A terminal does not show these facts: which request caused an event, and what the request spent. Only lines of the
+// meter show them.
 const NOT_SHOWN = new Set(["request", "subrequests", "database_calls", "statements", "rows_read", "rows_written"]);
 const METER = new Set(["metered", "day_use"]);
 const isShown = (event, name, value) =>
   METER.has(event) || !(NOT_SHOWN.has(name) || (name === "tenant" && value === "local"));
 
-/** An event for a reader: local time, name, facts. Other lines stay unchanged. */
+/** Returns an event as a readable line with local time, name and facts. Other lines stay unchanged. */
 function readable(line, milliseconds) {
   if (!line.startsWith('{"event":"')) return line;
   let facts;
@@ -55,22 +55,22 @@ function readable(line, milliseconds) {
   return [dim(time), event.padEnd(NAME_CHARS), ...shownFacts].join(" ").trimEnd();
 }
 
-/** A line of the log as `stream` shows it. */
+/** Returns a line of the log in the form for `stream`. */
 export function logged(line, milliseconds, stream = process.stdout) {
   return stream.isTTY ? readable(line, milliseconds) : stamped(line, milliseconds);
 }
 
-// How a verbose workerd reports what a handler threw: once where it was thrown, with JavaScript frames, and again at
-// each layer that it passes. A Worker that cannot be imported is an error of its service.
+// A verbose workerd reports the exception of a handler several times: once where it was thrown, with JavaScript frames,
+// and again at each layer that it passes. A Worker that cannot be imported is reported as an error of its service.
 const THROWN = "uncaught exception; ";
 const THROWN_AGAIN = "uncaught exception; exception = ";
 const NOT_IMPORTED = /^service core:user:\S+ Uncaught (Error: )?/;
 const PYTHON = /^PythonError: /;
 const FRAMES = /\n+ +at [^]*$/;
-// A client closed its stream before the end, as `onceover run FILE | head -1` does.
+// workerd writes this if a client closes its stream before the end, as `onceover run FILE | head -1` does.
 const CLIENT_LEFT = /^exception = workerd\/api\/streams\/\S+ disconnected: (pump|reader) canceled\n/;
 
-/** The text of an entry to show, an exception as its traceback. Undefined for a repetition and for a client that left. */
+/** Returns the text to print of an entry, or undefined for a repetition and for a client that left. */
 function shown(message) {
   if (CLIENT_LEFT.test(message)) return undefined;
   if (NOT_IMPORTED.test(message)) return message.replace(NOT_IMPORTED, "").replace(PYTHON, "").replace(FRAMES, "");
@@ -80,7 +80,7 @@ function shown(message) {
   return PYTHON.test(stack) ? stack.replace(PYTHON, "").replace(FRAMES, "") : stack;
 }
 
-/** One entry of workerd's structured log: a console call of the Worker, or a message of the runtime itself. */
+/** Prints one entry of workerd's structured log: a console call of the Worker, or a message of the runtime itself. */
 export function printRuntimeOutput({ level, message, timestamp }) {
   const text = shown(message);
   if (text === undefined) return;

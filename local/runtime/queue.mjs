@@ -1,12 +1,13 @@
-// Makes Miniflare's queue broker deliver to several consumers at a time, as the platform does. Miniflare's own broker
-// waits for the end of each delivery before the next, so that one slow model call delays every other task. Batches,
-// retries, delays and dead letters remain the broker's: decision 0022.
+// Makes Miniflare's queue broker deliver to several consumers at a time, as the platform does. Miniflare's unchanged
+// broker waits for the end of each delivery before the next, so that one slow model call would delay every other task.
+// The broker's batches, retries, delays and dead letters stay as they are (decision 0022).
 import { QUEUES_PLUGIN } from "miniflare";
 
-const CONSUMERS = 10; // the platform grows to 250; here one interpreter serves all
+const CONSUMERS = 10; // the platform allows 250 consumers, but here one interpreter serves all of them
 
-// The broker's text, which occurs once, and its replacement. The broker has one pending delivery and forgets it when
-// the delivery ends. Under `make dev` the Worker's side forgets the delivery when it begins, and counts.
+// Each entry is a text that occurs once in the broker's code, and its replacement. The original broker has one pending
+// delivery, which it forgets when the delivery ends. The changed broker forgets it when the delivery begins, and counts
+// the deliveries.
 const CHANGES = [
   ["#pendingFlush;", "#pendingFlush; #deliveries = 0;"],
   [
@@ -20,7 +21,7 @@ const CHANGES = [
   ["#ensurePendingFlush() {", `$& if (this.#deliveries >= ${CONSUMERS}) return;`],
 ];
 
-/** Changes the brokers of every Miniflare started from now on. */
+/** Changes the brokers of every Miniflare that is started after this call. */
 export function deliverInParallel() {
   const { getServices } = QUEUES_PLUGIN;
   QUEUES_PLUGIN.getServices = async (options) => {

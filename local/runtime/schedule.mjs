@@ -1,8 +1,8 @@
-// Fires the cron triggers: on their schedule, or at a fixed interval. A trigger does not fire while its last run still
-// works.
+// Fires the cron triggers on their schedule or at a fixed interval. A trigger does not fire while its last run is not
+// finished.
 import { Cron } from "croner";
 
-/** Starts firing `fire(cron)`. Returns a function that stops it. */
+/** Starts to call `fire(cron)` for each trigger. Returns a function that stops these calls. */
 export function startSchedule(crons, everySeconds, fire) {
   const busy = new Set();
   const once = async (cron) => {

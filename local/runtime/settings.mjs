@@ -11,27 +11,27 @@ import { withOwnBundle } from "./runtime.mjs";
 
 const here = import.meta.dirname;
 
-process.env.WRANGLER_LOG ??= "error"; // wrangler's advice about deployments is noise here
+process.env.WRANGLER_LOG ??= "error"; // wrangler prints no advice about deployments then
 process.env.WRANGLER_SEND_METRICS = "false";
 const wrangler = await import("wrangler").then((module) => module.default ?? module);
 
 /**
- * Under `make dev` the provider is the built-in one and no key is needed, whatever a deployment has, unless .dev.vars
- * or --var says otherwise: only this machine reaches it.
+ * Under `make dev`, the provider is the built-in one and no API key is needed, whatever wrangler.toml says, because
+ * only this machine can reach the server. .dev.vars and --var can change these values.
  */
 const LOCAL_DEFAULTS = { AI_PROVIDER: "demo", REQUIRE_KEYS: "false" };
 
-const FRONT = "local-front"; // the name of the Worker in front
+const FRONT = "local-front"; // the name of the front Worker
 
-/** The names by which the front Worker reaches the host. */
+/** The secret by which the front Worker recognizes the host's requests. */
 export const TOKEN = randomUUID();
 
-/** Everything that the host needs to know, read afresh. `request` is what dev.py sent. */
+/** Reads and returns all settings of the host. `request` has the options that dev.py sent. */
 export function readSettings(request) {
   const configPath = path.join(request.project, "wrangler.toml");
   const env = request.env ?? undefined;
   const config = wrangler.unstable_readConfig({ config: configPath, env }, { hideWarnings: true });
-  // Variables are read below, where an unreadable file does not stop the host.
+  // wrangler reads no file of variables here. The next call reads them, and an unreadable file does not stop the host.
   const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env, { envFiles: [os.devNull] });
   const { variables, unreadable } = readVariables(configPath, config, env, request.variables);
   return {
@@ -43,7 +43,7 @@ export function readSettings(request) {
     database: config.d1_databases[0]?.binding,
     crons: config.triggers.crons ?? [],
     assets: config.assets?.directory && path.resolve(request.project, config.assets.directory),
-    // Where the Worker runs first, even if a file has that path.
+    // At these paths the Worker runs first, even if an asset has the path.
     workerFirst: config.assets?.run_worker_first ?? [],
     variables,
     unreadable,
@@ -52,10 +52,10 @@ export function readSettings(request) {
   };
 }
 
-/** The limits without --limits: those of the free environment's plan, and none in other environments. */
+/** Returns the limits that apply without --limits: the free plan's in the environment `free`, and none in others. */
 const defaultLimits = (env, variables) => (env === "free" ? (variables.PLAN ?? "free") : "off");
 
-/** `unreadable` says why the file of secrets could not be read, if it exists. */
+/** Returns the variables, and as `unreadable` why the file of secrets could not be read, if it exists. */
 function readVariables(configPath, config, env, overrides) {
   const defaults = { ...config.vars, ...LOCAL_DEFAULTS };
   try {
@@ -68,16 +68,16 @@ function readVariables(configPath, config, env, overrides) {
   }
 }
 
-/** Miniflare's options for the Worker and its bindings. */
+/** Returns Miniflare's options for the Worker and its bindings. */
 export function workerOptions(settings, { dayUse }) {
-  // The AI binding needs the network, so it is left out and the Worker reports it as missing. The front Worker serves
-  // the assets, after it has refused foreign hosts. Miniflare's own asset service would stand before the Worker, and
-  // add five services.
+  // The AI binding needs the network, so it is left out, and the Worker reports it as missing. The front Worker serves
+  // the assets, after it has refused foreign hosts. Miniflare's asset service is not used, because it would answer
+  // before the front Worker, and would add five services.
   const { ai: _ai, assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const isMetered = settings.limits !== "off";
   const worker = {
     ...options,
-    // All environments have one name, so that they share their objects' storage.
+    // All environments have the same name here, so that they share the storage of their objects.
     name: settings.name,
     bindings: settings.variables,
     serviceBindings: {
@@ -92,13 +92,13 @@ export function workerOptions(settings, { dayUse }) {
   return isMetered ? metered(worker, settings.limits) : worker;
 }
 
-/** Miniflare's options for the Worker in front, which every request meets first. */
+/** Returns Miniflare's options for the front Worker, which gets every request first. */
 export function frontOptions(settings, { port }) {
   const names = ["front", "front_access", "front_assets", "front_database"];
   return {
     name: FRONT,
     compatibilityDate: settings.workerOptions.compatibilityDate,
-    compatibilityFlags: ["service_binding_extra_handlers"], // `scheduled` of a service binding
+    compatibilityFlags: ["service_binding_extra_handlers"], // lets the front call `scheduled` of the Worker
     bindings: {
       LOCAL_TOKEN: TOKEN,
       CORS_ORIGINS: String(settings.variables.CORS_ORIGINS ?? ""),
@@ -115,14 +115,16 @@ export function frontOptions(settings, { port }) {
 }
 
 /**
- * Where webhooks may go: never to a private address, whatever its name; to this machine if WEBHOOK_LOOPBACK allows it.
+ * Returns the addresses to which the Worker may connect: public ones, and this machine's if WEBHOOK_LOOPBACK allows it.
  */
 function webhookNetwork(variables) {
   const allow = String(variables.WEBHOOK_LOOPBACK).trim() === "true" ? ["public", "local"] : ["public"];
   return { allow, tlsOptions: { trustBrowserCas: true } };
 }
 
-/** What the front Worker asks of this process: the port, once it is known, and the files of the dashboard. */
+/**
+ * Answers the front Worker's requests to this process: for the port, once it is known, and for the dashboard's files.
+ */
 function hostBinding(settings, port) {
   return async (request) => {
     const { hostname } = new URL(request.url);

@@ -1,10 +1,9 @@
-// Snapshots of the interpreter's memory after the Worker's import. Cloudflare makes one at each upload. A start from
-// one takes a tenth of the processor time.
+// Makes and keeps snapshots of the interpreter's memory after the Worker's import. Cloudflare makes a snapshot at each
+// upload. A start from a snapshot takes a tenth of the processor time of a start without one.
 //
-// A snapshot belongs to one state of all modules, so it is never used across a change of source. Making one imports the
-// Worker under the rules of an upload: randomness at import is refused, and so are JavaScript objects in globals. The
-// import happens in a separate runtime without storage, so code that cannot be deployed or started replaces nothing that
-// runs.
+// A snapshot belongs to one state of all modules, so it is never used after a change of source. To make a snapshot, the
+// Worker is imported under the rules of an upload, which refuse randomness at import and JavaScript objects in globals.
+// The import happens in a separate runtime without storage. If the import fails, the present Worker continues to run.
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
@@ -12,13 +11,14 @@ import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { say } from "./output.mjs";
 import { interpreter, runtimeEnvironment } from "./runtime.mjs";
 
-const FILE = "snapshot.bin"; // workerd's own name for it
-const KEPT = 6; // of some 45 MB each
+const FILE = "snapshot.bin"; // the name that workerd gives to the snapshot's file
+const KEPT = 6; // the number of snapshots that are kept, each of some 45 MB
 const RECENT_MS = 120_000;
 
 /**
- * The snapshot of a Worker as { folder, flag } for `runtimeEnvironment`, made if it is not there yet. Throws workerd's
- * error if the Worker cannot be imported. `worker` are options of Miniflare: modules, compatibility date and flags.
+ * Returns the snapshot of a Worker as { folder, flag } for `runtimeEnvironment`, and makes it if there is none yet.
+ * Throws workerd's error if the Worker cannot be imported. `worker` has options of Miniflare: modules, compatibility
+ * date, flags.
  */
 export async function snapshotOf(request, worker, report) {
   const folder = path.join(request.root, ".build", "snapshots", digest(request, worker));
@@ -64,7 +64,7 @@ async function make(request, worker, folder, report) {
   }
 }
 
-/** Moves the new snapshot to its place. Another process may have made the same one, and may be loading it. */
+/** Moves the new snapshot to its place, unless another process has already put the same snapshot there. */
 function place(making, folder) {
   try {
     fs.renameSync(making, folder);
@@ -73,7 +73,7 @@ function place(making, folder) {
   }
 }
 
-/** Keeps the snapshots that were used last, and those that another process may be about to load. */
+/** Deletes old snapshots, except those that were used last and those that another process may be about to load. */
 function forget(parent) {
   const used = new Map(fs.readdirSync(parent).map((name) => [name, lastUse(path.join(parent, name))]));
   const names = [...used.keys()].sort((a, b) => used.get(b) - used.get(a));

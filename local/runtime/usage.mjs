@@ -1,13 +1,13 @@
-// The day's use of the free plan's daily quotas: what the metered invocations of all environments have spent since
-// midnight UTC. The figure is stored beside the local state. The Worker reads it through a binding that only exists
-// locally.
+// Counts the day's use of the free plan's daily quotas: what the metered invocations of all environments have spent
+// since midnight UTC. The counts are stored beside the local state. The Worker reads them through a binding that exists
+// only locally.
 import fs from "node:fs";
 import path from "node:path";
 import { Response } from "miniflare";
 
 const SAVE_MILLISECONDS = 1000;
 const REPORT_MILLISECONDS = 60_000;
-const MEGABYTES_OF_AN_OBJECT = 128; // what Cloudflare bills for each active object, whatever it uses
+const MEGABYTES_OF_AN_OBJECT = 128; // the memory that Cloudflare bills for each active object, whatever it uses
 
 const nothing = (day) => ({
   day,
@@ -33,7 +33,9 @@ export class DayUse {
     this.#use = read(this.#file);
   }
 
-  /** Adds the figures of a line of the Worker's output, if it is a meter's. `print` gets a report from time to time. */
+  /**
+   * Adds the figures of a line of the Worker's output, if the meter wrote it. `print` gets a report from time to time.
+   */
   observe(line, print) {
     if (!line.startsWith('{"event":"metered"')) return;
     const spent = JSON.parse(line);
@@ -42,7 +44,7 @@ export class DayUse {
       use.objectRequests += 1;
       use.objectGbSeconds += (spent.object_ms / 1000) * (MEGABYTES_OF_AN_OBJECT / 1000);
     } else {
-      use.requests += 1; // cron and queue invocations too
+      use.requests += 1; // invocations by cron and by queues count too
     }
     use.rowsRead += spent.rows_read;
     use.rowsWritten += spent.rows_written;
@@ -55,13 +57,13 @@ export class DayUse {
     }
   }
 
-  /** The day's use. A new day begins at nothing. */
+  /** Returns the day's use, which is 0 at the beginning of a day. */
   current() {
     if (this.#use.day !== today()) this.#use = nothing(today());
     return this.#use;
   }
 
-  /** What the Worker's binding answers. */
+  /** Returns the answer to the Worker's binding. */
   answer = () => Response.json(this.current());
 
   #save() {
@@ -75,6 +77,7 @@ function read(file) {
   try {
     return { ...nothing(today()), ...JSON.parse(fs.readFileSync(file, "utf8")) };
   } catch {
-    return nothing(today()); // missing at first, or unreadable: it is an estimate anyway
+    // If the file is missing or unreadable, the count begins at 0, since it is only an estimate.
+    return nothing(today());
   }
 }

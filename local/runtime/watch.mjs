@@ -1,5 +1,6 @@
-// Detects changes of files by reading their states at intervals. A few dozen files cost a millisecond, and no change is
-// missed: editors replace files instead of writing them, and file system events differ from one system to the next.
+// Detects changes of files by reading their states at intervals, which takes a millisecond for a few dozen files.
+// Events of the file system are not used, because they differ between systems, and editors replace files instead of
+// writing them.
 import fs from "node:fs";
 import path from "node:path";
 
@@ -7,8 +8,8 @@ const INTERVAL_MILLISECONDS = 250;
 const RELEVANT = /\.(py|txt|html|sql|bin|toml)$|\.dev\.vars$/;
 
 /**
- * Notes the present state of the files. The function that it returns starts to look for changes since then, and calls
- * `changed(name)`, one call at a time, once the files have stayed the same for one interval.
+ * Records the present state of the files, and returns a function that starts to look for changes since then. After a
+ * change, once the files have stayed the same for an interval, it calls `changed(name)`, one call at a time.
  */
 export function watch(root, paths) {
   let settled = look(root, paths);
@@ -29,7 +30,7 @@ export function watch(root, paths) {
   return (changed) => setInterval(check, INTERVAL_MILLISECONDS, changed).unref();
 }
 
-/** The state of each file, by its name seen from `root`. */
+/** Returns the state of each file, by its path relative to `root`. */
 function look(root, paths) {
   const found = new Map();
   const visit = (target) => {
@@ -45,7 +46,7 @@ function look(root, paths) {
   return found;
 }
 
-/** The name of a file that is in only one of them, or not the same in both. */
+/** Returns the name of a file that exists in only one of two states, or that differs between them. */
 function difference(before, after) {
   for (const [name, state] of after) if (before.get(name) !== state) return name;
   for (const name of before.keys()) if (!after.has(name)) return name;

@@ -1,7 +1,8 @@
 #!/bin/sh
-# The program that MINIFLARE_WORKERD_PATH names: npm's workerd, with the Python flags for which Miniflare has no option.
-# runtime.mjs sets the variables: LOCAL_WORKERD (the binary), LOCAL_BUNDLE (the folder of the Pyodide bundle), and for a
-# snapshot of the interpreter's memory LOCAL_SNAPSHOT (its folder) and LOCAL_SNAPSHOT_FLAG (save it there, or load it).
+# MINIFLARE_WORKERD_PATH names this program. It runs npm's workerd with the Python flags for which Miniflare has no
+# option. runtime.mjs sets the variables: LOCAL_WORKERD (the binary), LOCAL_BUNDLE (the folder of the Pyodide bundle),
+# and for a snapshot of the interpreter's memory LOCAL_SNAPSHOT (its folder) and LOCAL_SNAPSHOT_FLAG (save it there, or
+# load it).
 if [ "$1" = serve ]; then
     shift
     exec "$LOCAL_WORKERD" serve --pyodide-bundle-disk-cache-dir="$LOCAL_BUNDLE" \

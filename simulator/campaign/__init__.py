@@ -1,1 +1,1 @@
-"""The Worker on the simulated platform: workloads, invariants, ablations, and the runs that combine them."""
+"""Runs the Worker on the simulated platform: workloads, invariants, ablations, and the runs that combine them."""

@@ -1,4 +1,4 @@
-"""The campaign's parts besides seeds: every crash, pairs of crashes, races, ablations, replays, as plain figures."""
+"""Runs the campaign's parts other than seeds (crashes, races, restores, ablations, replays) and returns figures."""
 
 import time
 from collections import Counter
@@ -34,12 +34,12 @@ RACES_OF_CAMPAIGN: tuple[tuple[Kind, int, int], ...] = (
 
 
 def single_crashes() -> Counter[str]:
-    """Run every single crash of every flow. Count them by flow. Raises InvariantBroken."""
+    """Run every single crash of every flow. Return the number of crashes by flow. Raises InvariantBroken."""
     return Counter({flow.name: all_singles(flow).total() for flow in FLOWS})
 
 
 def pairs_of_crashes(most: int | None = None) -> Counter[str]:
-    """Run pairs of crashes of the flows that are short enough: all, or `most` of them spread over the flows."""
+    """Run pairs of crashes of the flows that are short enough: all pairs, or about `most`, spread over the flows."""
     counts: Counter[str] = Counter()
     short = [flow for flow in FLOWS if len(flow.run({})) <= POINTS_MOST_FOR_PAIRS]
     each = None if most is None else -(-most // len(short))
@@ -54,13 +54,16 @@ def pairs_of_crashes(most: int | None = None) -> Counter[str]:
 
 
 def _stride(flow: Any, each: int) -> int:
-    """Step through a flow's pairs so that `each` of them are spread from its first point to its last."""
+    """Return a step through a flow's pairs of crashes that spreads `each` pairs from its first point to its last."""
     points = len(flow.run({}))
     return max(1, 2 * points * (points - 1) // each)
 
 
 def races(kinds: tuple[tuple[Kind, int, int], ...] = RACES) -> dict[str, dict[str, int]]:
-    """Run every schedule of two workers up to these depths. Count the outcomes. Raises InvariantBroken."""
+    """Run each schedule of two workers up to the given numbers of deviations, and count how the races ended.
+
+    Raises InvariantBroken.
+    """
     found: dict[str, dict[str, int]] = {}
     for kind, chunks, deviations in kinds:
         outcomes = Counter(str(outcome) for outcome in all_races(kind, chunks, deviations))
@@ -82,7 +85,7 @@ def restores(schedules: int) -> dict[str, dict[str, int]]:
 
 
 def catch(ablation: Ablation, seeds_most: int) -> tuple[int, str] | None:
-    """Run seeds until one shows that the ablation is noticed. Return that seed and what broke."""
+    """Run seeds under an ablation until a check fails. Return the failing seed and what broke, or None."""
     for seed in range(seeds_most):
         result = ablation.run(seed)
         if result.failure is not None:
@@ -91,7 +94,7 @@ def catch(ablation: Ablation, seeds_most: int) -> tuple[int, str] | None:
 
 
 def ablations(seeds_most: int, controls: int, say: Say = lambda line: None) -> dict[str, dict[str, Any]]:
-    """Find a seed that notices each ablation, and run the same seeds with the safeguard on."""
+    """Find for each ablation a seed in which a check fails, and run control seeds with the safeguard on."""
     table: dict[str, dict[str, Any]] = {}
     for ablation in ABLATIONS:
         caught = catch(ablation, seeds_most)
@@ -109,7 +112,7 @@ def ablations(seeds_most: int, controls: int, say: Say = lambda line: None) -> d
 
 
 def replays(seeds: int, times: int) -> dict[str, int]:
-    """Find failing seeds and run each again. The digests must agree. Only seeds under ablations fail."""
+    """Find seeds that fail under ablations, run each failing seed again, and count the runs whose digests differ."""
     found = disagreements = seed = 0
     while found < seeds:
         ablation = ABLATIONS[seed % len(ABLATIONS)]
@@ -124,7 +127,7 @@ def replays(seeds: int, times: int) -> dict[str, int]:
 
 
 def throughput(count: int = 300, first: int = 5_000_000) -> float:
-    """Measure schedules a second of processor time on one core."""
+    """Measure how many schedules one core runs per second of processor time."""
     for seed in range(first, first + 20):
         run_seed(seed)
     started = time.process_time()

@@ -1,1 +1,1 @@
-"""A seeded event loop in virtual time, the faults that a seed draws, and a tool that shrinks failing runs."""
+"""The simulator's engine: a seeded event loop in virtual time, faults drawn from a seed, and shrinking of failures."""

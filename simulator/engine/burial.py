@@ -1,18 +1,18 @@
-"""Ends the leftover coroutines of a run, so that none runs on and none warns."""
+"""Closes the coroutines that a run leaves behind, so that none of them runs on or causes a warning."""
 
 import sys
 from collections.abc import Callable
 from typing import Any
 
 _BURIALS_MOST = 100
-_undead: list[Any] = []  # coroutines that refuse to end: dropping a coroutine would only resume it
+_undead: list[Any] = []  # Coroutines that refuse to end are kept, because dropping one would resume it.
 
 
 def bury(coroutine: Any) -> None:
-    """Close a coroutine that will never be resumed, whatever its `finally` blocks try.
+    """Close a coroutine that will never be resumed, whatever its `finally` blocks do.
 
-    Inner coroutines are closed first, since closing an outer one drops an inner one that refused. Closing is repeated,
-    since each `await` in a `finally` ignores it once.
+    The innermost coroutine that it awaits is closed first, because closing an outer coroutine drops an inner one that
+    refuses to end. Closing is repeated, because each `await` in a `finally` block ignores one attempt.
     """
     for _ in range(_BURIALS_MOST):
         innermost = coroutine

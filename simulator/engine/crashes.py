@@ -1,7 +1,8 @@
-"""Exhaustive crashes: die at each suspension point of a run, before and after its effect, once or twice.
+"""Runs a program with every single crash and pair of crashes: before and after the effect of a suspension point.
 
-`run(crash_at)` makes a world without latency and random faults under `FaultPlan(rng, crash_at=crash_at)`, keeps
-`point_labels`, runs the world, checks its promises, and returns the labels of the points that it passed.
+The callers' function `run(crash_at)` makes a world without latency and without random faults, under
+`FaultPlan(rng, crash_at=crash_at)` with `point_labels`. It runs the world, checks its promises, and returns the labels
+of the suspension points that the run passed.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ _WHENS: tuple[When, ...] = ("before", "after")
 
 
 def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
-    """Run every single crash. After each run, yield the crash and the label of its point."""
+    """Run a program with every single crash. After each run, yield the label of the crash's point, and the crash."""
     labels = run({})
     for point, label in enumerate(labels, 1):
         for when in _WHENS:
@@ -24,9 +25,10 @@ def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
 
 
 def pairs_of_crashes(run: Run, *, points_most: int = 40) -> Iterator[Crashes]:
-    """Yield every pair of crashes within the first points. The caller may choose, because there are many.
+    """Yield every pair of crashes at the first `points_most` suspension points. No pair is run here.
 
-    The second crash of a pair lies in the run that follows the first crash. This function runs no pair.
+    The second crash of a pair is at a later point of the same run, after the first crash. The caller may run only some
+    of the pairs, because there are many.
     """
     for first in range(1, min(len(run({})), points_most) + 1):
         for when in _WHENS:

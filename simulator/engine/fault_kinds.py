@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FaultKind:
-    """One kind. `rate` is the usual probability that the fault strikes at each offer, under `FaultPlan.everything`."""
+    """One kind of fault. `rate` is the usual probability that the fault strikes when it is offered."""
 
     number: int
     name: str
@@ -91,21 +91,21 @@ _ALL = (
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
 DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
-# The rates of the faults that a review found are drawn from a separate random stream.
+# A review found the faults with these numbers. A run draws their rates from a separate random stream.
 FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21, 22})
 STORAGE = "d1_full"
-# The rate of this fault has a separate random stream, too.
+# The rate of `model_away` is drawn from a separate random stream.
 MODEL_AWAY = "model_away"
-# The rates of brown-outs and of poisoned texts have separate random streams, too.
+# The rates of brown-outs and of poisoned texts are drawn from separate random streams.
 BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
-# The rate of this fault has a separate random stream, too.
+# The rate of `d1_answers_late` is drawn from a separate random stream.
 LATE_ANSWER = "d1_answers_late"
-# A stream can be cut only where clients follow tasks, which few runs have. In these runs the fault always has its usual
-# rate.
+# A stream can be cut only in the few runs in which clients follow tasks. In these runs the fault `stream_cut` always
+# has its usual rate.
 STREAM_CUT = "stream_cut"
-# The hosted runtime always behaves like this, so the faults of the clock never stop, and they do not disturb sound
-# code. Their draws come from a separate random stream.
+# Cloudflare's runtime always behaves as the faults in `HOSTED` say, so these faults do not stop when other faults stop,
+# and they do not disturb sound code. Their draws come from a separate random stream.
 HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
-# Receivers can fail only where a tenant has an endpoint.
+# Faults of receivers can strike only in runs in which a tenant has a webhook endpoint.
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

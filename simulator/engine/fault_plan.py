@@ -1,8 +1,8 @@
-"""The fault plan: seeded decisions, counted by kind. After a certain moment no fault strikes.
+"""The fault plan decides from a seed which faults strike, counts them by kind, and can be stopped.
 
-Each place where a fault can strike *offers* it by name, and the plan decides whether it *fires*. Besides the random
-faults there is the crash plan of exhaustive tests: die at the k-th suspension point of the run, before or after that
-point's effect.
+Each place where a fault can strike *offers* the fault by name, and the plan decides whether the fault *fires*.
+Exhaustive tests use a crash plan besides: the isolate dies at the k-th suspension point of the run, before or after the
+effect of that point.
 """
 
 import math
@@ -28,10 +28,11 @@ type When = Literal["before", "after"]
 
 
 def hosted_rates(rng: Random) -> dict[str, float]:
-    """Draw how the platform takes turns. In half of the schedules the clocks of all isolates stand still within a turn.
+    """Draw the rates of the faults that imitate Cloudflare's runtime.
 
-    In the other half, an unrelated event may run between an event and the code that waited for it, as Python's own loop
-    allows. An object's context accepts only promises in all schedules.
+    In half of the schedules the clocks of all isolates stand still within a turn. In the other half, unrelated code may
+    run between an event and the code that waited for it, as on Python's own loop. In all schedules an object's context
+    accepts only promises.
     """
     if rng.random() < 0.5:
         return {"promises_alone": 1.0}
@@ -47,7 +48,7 @@ def hosted_rates(rng: Random) -> dict[str, float]:
 class FaultCount:
     """How often one kind of fault was offered, and how often it struck.
 
-    `last_at` is when it last struck, by the plan's clock.
+    `last_at` is when the fault last struck, by the plan's clock.
     """
 
     __slots__ = ("fired", "last_at", "offered", "rate")
@@ -62,8 +63,8 @@ class FaultCount:
 class FaultPlan:
     """Decides which faults strike. The same seed and the same offers give the same decisions.
 
-    `muted` contains the ordinals of faults to leave out: shrinking replays a seed with more and more of them muted.
-    `crash_at` maps the ordinal of a suspension point, from 1, to before or after its effect.
+    `muted` has the ordinals of faults to leave out: shrinking replays a seed with more and more muted faults.
+    `crash_at` maps the ordinal of a suspension point, from 1, to "before" or "after" the point's effect.
     """
 
     def __init__(
@@ -92,24 +93,24 @@ class FaultPlan:
 
     @classmethod
     def everything(cls, rng: Random, *, scale: float = 1.0, keep_timeline: bool = False) -> "FaultPlan":
-        """Give every kind its default rate, times `scale`."""
+        """Make a plan in which every kind of fault has its usual rate, times `scale`."""
         rates = {kind.name: min(1.0, kind.rate * scale) for kind in KINDS.values()}
         return cls(rng, rates, keep_timeline=keep_timeline)
 
     @classmethod
     def swarm(cls, rng: Random, *, keep_timeline: bool = False) -> "FaultPlan":
-        """Let the seed make each kind absent, rare, usual or frequent: varied runs find more bugs than similar runs.
+        """Make a plan in which the seed makes each kind of fault absent, rare, usual or frequent.
 
-        Groce et al., "Swarm Testing", ISSTA 2012.
+        Varied runs find more bugs than similar runs: Groce et al., "Swarm Testing", ISSTA 2012.
         """
-        # The limiter's rates are always the usual ones, so older seeds give the same runs.
+        # The faults of the rate limiter always have their usual rates, so that older seeds give the same runs.
         rates = {name: KINDS[name].rate for name in RATE_LIMITER}
         apart = {*RATE_LIMITER, *DEAD_TRIGGERS, "d1_shared", STORAGE, MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED}
         apart |= {BROWN_OUT, POISONED, LATE_ANSWER}
         others = [kind for kind in KINDS.values() if kind.name not in apart]
         rates |= {kind.name: min(0.5, kind.rate * rng.choice((0, 0.3, 1, 3))) for kind in others}
-        # A shared database slows the whole run. The rate has a separate random stream, so that older seeds give the
-        # same runs.
+        # A shared database slows the whole run. The rate of `d1_shared` comes from a separate random stream, so that
+        # older seeds give the same runs.
         rates["d1_shared"] = KINDS["d1_shared"].rate * Random(f"{sorted(rates.items())}").choice((0, 0, 0, 3))
         rates[STORAGE] = KINDS[STORAGE].rate * Random(f"{sorted(rates.items())}/{STORAGE}").choice((0, 0, 0, 1))
         rates |= {name: KINDS[name].rate for name in (*DEAD_TRIGGERS, *RECEIVER)}
@@ -123,9 +124,9 @@ class FaultPlan:
         return cls(rng, rates, keep_timeline=keep_timeline)
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
-        """Offer fault `name`.
+        """Offer the fault `name`, and return whether it strikes.
 
-        True if it strikes now. `scale` makes the fault rarer where it is rarer on the platform.
+        A `scale` below 1 makes the fault rarer at a place where it is rarer on the real platform.
         """
         tally = self.tallies[name]
         tally.offered += 1
@@ -134,7 +135,10 @@ class FaultPlan:
         return self.strike(name, actor)
 
     def strike(self, name: str, actor: str = "") -> bool:
-        """Count the fault `name` as struck, for a caller that decided by itself. False if it is muted."""
+        """Let the fault `name` strike and count it, for a caller that has decided this.
+
+        The result is False if the fault is muted.
+        """
         self.fired_in_order.append(name)
         if len(self.fired_in_order) in self._muted:
             return False
@@ -146,19 +150,19 @@ class FaultPlan:
         return True
 
     def keep(self, names: Collection[str], rates: Mapping[str, float]) -> None:
-        """Let only faults of these names strike. `rates` adds further faults with their rates."""
+        """From now on let only faults of these names strike. `rates` adds further faults with their rates."""
         for name, tally in self.tallies.items():
             tally.rate = rates.get(name, tally.rate if name in names else 0.0)
 
     def stop(self) -> None:
-        """From now on no fault strikes, so the world must become quiet."""
+        """Stop the faults, so that none strikes from now on and the world must become quiet."""
         self.active = False
         self.record("platform", "faults stop", "")
 
     def point(self, label: str, scope: object = None) -> When | None:
-        """Pass a suspension point. Returns whether the isolate dies at this point under the crash plan.
+        """Count a suspension point. Returns whether and when the isolate dies at this point under the crash plan.
 
-        If `point_labels` is a list, each point is noted in it as `handler:call`.
+        If `point_labels` is a list, the point is added to the list as `handler:call`.
         """
         self.points += 1
         if self.point_labels is not None:
@@ -166,30 +170,33 @@ class FaultPlan:
         return self._crash_at.get(self.points)
 
     def between(self, low: float, high: float) -> float:
-        """Draw a number for the size of a fault."""
+        """Draw a number between `low` and `high` for the size of a fault."""
         return low + (high - low) * self._random()
 
     def record(self, actor: str, event: str, detail: object) -> None:
-        """Add a line to the timeline of a failure report. The method does nothing unless the timeline is kept."""
+        """Add a line to the timeline of a failure report, if the timeline is kept."""
         if self.timeline is not None:
             self.timeline.append((self.clock(), actor, event, detail))
 
     def fired_by_number(self) -> dict[int, int]:
-        """Fired faults by their number in the design's list."""
+        """Return how often faults struck, by the faults' numbers in the design's list of faults."""
         counts = dict.fromkeys(sorted({kind.number for kind in KINDS.values()}), 0)
         for name, tally in self.tallies.items():
             counts[KINDS[name].number] += tally.fired
         return counts
 
     def report(self) -> str:
-        """The timeline, one line an event: seconds, actor, event, detail."""
+        """Return the timeline with one line for each event: seconds, actor, event, detail."""
         return "\n".join(
             f"{at:12.6f}  {actor:<28} {event:<18} {detail}" for at, actor, event, detail in self.timeline or ()
         )
 
 
 class PersistentFault:
-    """A fault plan in which one fault strikes at every offer, even after faults have stopped."""
+    """A fault plan in which one fault strikes at every offer, even after faults have stopped.
+
+    All other faults strike as the underlying plan decides.
+    """
 
     active = True
 
@@ -198,11 +205,11 @@ class PersistentFault:
         self._fault = fault
 
     def fires(self, name: str, actor: str = "", scale: float = 1.0) -> bool:
-        """Let the plan's one fault strike at each offer, and no other fault."""
+        """Let the persistent fault strike at each offer, and other faults as the underlying plan decides."""
         return self._plan.strike(name, actor) if name == self._fault else self._plan.fires(name, actor, scale)
 
     def between(self, low: float, high: float) -> float:
-        """Return the least number."""
+        """Return the lower limit of a fault's size."""
         return low
 
     def __getattr__(self, name: str) -> Any:

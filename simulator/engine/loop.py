@@ -1,13 +1,13 @@
-"""A seeded asyncio event loop under virtual time: the schedule is a function of the seed and nothing else.
+"""A seeded asyncio event loop under virtual time: only the seed decides the schedule.
 
-There is no selector, no thread and no real sleeping. When nothing is ready, the clock jumps to the next timer. When
-several callbacks are ready, a policy (see `policies`) chooses the next one. Every choice goes into a trace, whose
-digest is the same for the same seed in any process.
+The loop has no selector and no threads, and never really sleeps. When nothing is ready, the clock jumps to the next
+timer. When several callbacks are ready, a policy (see `policies`) chooses the next one. Every choice goes into a trace,
+whose digest is the same for the same seed in any process.
 
 Handles belong to a *scope* (an invocation of a simulated isolate) through a context variable, which every task and
-callback inherits. A handle of a dead scope is dropped and never run. So a process that died stays dead, and its
-`finally` blocks do not run. A handle that brings an event from outside waits while the scope's gate is closed: that is
-the input gate of a Durable Object.
+callback inherits. A handle of a dead scope is dropped and never run, so the `finally` blocks of an isolate that died
+do not run. A handle that brings an event from outside waits while the scope's gate is closed, which imitates the input
+gate of a Durable Object.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from simulator.engine.turns import HANDLES_MOST, SUSPECTS, StandingClock, Standi
 
 
 class Loop(asyncio.AbstractEventLoop):
-    """The loop. `run(coroutine)` drives the loop until that coroutine ends, then `close` ends all other coroutines."""
+    """The event loop. `run(coroutine)` drives it until the coroutine ends; `close` then ends all other coroutines."""
 
     def __init__(self, *, policy: Policy = choose_first, max_steps: int = 1_000_000) -> None:
         self.trace = Trace()
@@ -35,7 +35,7 @@ class Loop(asyncio.AbstractEventLoop):
         self.max_steps = max_steps
         self.unhandled: list[dict[str, Any]] = []
         self.outside = Context()  # The context of the platform's callbacks, which belong to no isolate.
-        self.turns: Turns | None = None  # The turns of isolates with a clock of their own.
+        self.turns: Turns | None = None  # How isolates with their own clocks take turns.
         self._choose = policy
         self._now_seconds = 0.0
         self._seq = 0
@@ -51,11 +51,11 @@ class Loop(asyncio.AbstractEventLoop):
     # -- scheduling ------------------------------------------------------------------------------------
 
     def now(self) -> float:
-        """The virtual seconds since the loop was made, the same for every caller."""
+        """Return the virtual seconds since the loop was made, the same for every caller."""
         return self._now_seconds
 
     def time(self) -> float:
-        """The time as the caller sees it: an isolate may have a clock of its own; every other caller has `now`."""
+        """Return the time as the caller sees it: by its isolate's own clock if it has one, otherwise `now`."""
         scope = SCOPE.get()
         clock = None if scope is None else scope.gate.clock
         return self._now_seconds if clock is None else clock.seconds()
@@ -83,7 +83,7 @@ class Loop(asyncio.AbstractEventLoop):
     def _set_timer(
         self, when: float, delay: float, callback: Callable[..., object], args: tuple[Any, ...], context: Context | None
     ) -> Handle:
-        """Set a timer. If an isolate has its own clock, its timer acts as JavaScript's `setTimeout` by that clock."""
+        """Set a timer. The timer of an isolate with its own clock acts as JavaScript's `setTimeout` by that clock."""
         if context is None:
             context = copy_context()
         scope = context.get(SCOPE)
@@ -97,7 +97,7 @@ class Loop(asyncio.AbstractEventLoop):
         return self._push(due_ms / 1000, timer)
 
     def call_event(self, delay: float, callback: Callable[..., object], *args: Any, context: Context) -> Handle:
-        """Bring an event from outside into `context` after `delay` virtual seconds; 0 is ready at once."""
+        """Bring an event from outside into `context` after `delay` virtual seconds: with 0 it is ready at once."""
         if delay > 0:
             return self._push(self._now_seconds + delay, Handle(callback, args, context, self._next(), True))
         handle = self.call_soon(callback, *args, context=context)
@@ -114,11 +114,11 @@ class Loop(asyncio.AbstractEventLoop):
         return handle
 
     def close_gate(self, gate: Gate) -> None:
-        """Hold back the events of every scope behind `gate` until each `close_gate` has had its `open_gate`."""
+        """Hold back the events of every scope behind `gate` until `open_gate` was called as often as `close_gate`."""
         gate.closed += 1
 
     def open_gate(self, gate: Gate) -> None:
-        """Undo one `close_gate`. When the last one opens, the waiting events become ready."""
+        """Undo one `close_gate`. When the last one is undone, the waiting events become ready."""
         gate.closed -= 1
         if gate.closed == 0 and gate.waiting:
             self._ready.extend(gate.waiting)
@@ -135,7 +135,7 @@ class Loop(asyncio.AbstractEventLoop):
         context: Context | None = None,
         **_options: Any,
     ) -> asyncio.Task[Any]:
-        """Create a task as asyncio does, but keep it alive to the end: collecting it would run its `finally` blocks."""
+        """Create a task as asyncio does, but keep it until it is done: collecting it would run its `finally` blocks."""
         self._seq += 1
         task = asyncio.Task(coro, loop=self, name=name or f"task-{self._seq}", context=context)
         tasks = self._tasks
@@ -151,7 +151,7 @@ class Loop(asyncio.AbstractEventLoop):
         """Run until `future` (a coroutine or future) is done, and return its result.
 
         Raises the coroutine's own error, `Deadlock`, `StepsExceeded`, or the error of a platform callback. An exception
-        from a plain callback is a broken invariant and stops the run where it happened.
+        of a plain callback stops the run where it happened.
         """
         previous = events._get_running_loop()
         assert previous is None, "a loop runs already"
@@ -233,13 +233,13 @@ class Loop(asyncio.AbstractEventLoop):
             raise StepsExceeded(f"{self.max_steps} steps by {self._now_seconds:.3f} s: {self._pending()}")
 
     def _run_continuation(self, start: int) -> None:
-        """Run the code that an event made ready at once: an event and the code that waited for it share one turn."""
+        """Run the handles that an event made ready: an event and the code that waited for it share one turn."""
         ready = self._ready
         handles = ready[start:]
         del ready[start:]
         for handle in handles:
             scope = handle.context.get(SCOPE)
-            if handle.event:  # a gate that opened in this turn had delayed the handle, so it runs as a separate event
+            if handle.event:  # A gate held the handle's event back, so it is an event of its own.
                 ready.append(handle)
             elif not handle.cancelled_ and not (scope is not None and scope.dead):
                 self._count(1)
@@ -264,7 +264,7 @@ class Loop(asyncio.AbstractEventLoop):
         return f"{len(names)} tasks waiting: {', '.join(names[:20])}"
 
     def close(self) -> None:
-        """Close all remaining coroutines in order. Bindings refuse effects to dead scopes, and warnings are off."""
+        """Close all remaining coroutines, oldest first. Bindings refuse what these coroutines request while closing."""
         if self._closed:
             return
         assert not self._running, "close a loop after it has run"
@@ -292,8 +292,8 @@ class Loop(asyncio.AbstractEventLoop):
         return False
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
-        """Collect what asyncio reports (a task's exception that no code retrieved) into `unhandled`."""
+        """Add to `unhandled` what asyncio reports, for example a task's exception that no code retrieved."""
         self.unhandled.append(context)
 
     async def shutdown_asyncgens(self) -> None:
-        """Nothing to do: `close` drops them."""
+        """Do nothing, because `close` drops all async generators."""

@@ -1,7 +1,7 @@
 """Scheduling policies, which choose one of several ready handles.
 
-A policy is called with the ready handles, oldest first, only when there are at least two, and returns an index. A
-policy may depend only on its own state and that list.
+A policy is called with the list of ready handles, oldest first, and returns the index of the handle that runs next. It
+is called only if at least two handles are ready. A policy may depend only on its own state and on the list.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,12 +13,12 @@ type Policy = Callable[[list[Handle]], int]
 
 
 def choose_first(ready: list[Handle]) -> int:
-    """First in, first out, as asyncio itself does."""
+    """Choose the oldest handle, as asyncio itself does."""
     return 0
 
 
 def choose_at_random(rng: Random) -> Policy:
-    """Every ready handle is equally likely."""
+    """Return a policy that chooses each ready handle with the same probability."""
     random = rng.random
     return lambda ready: int(random() * len(ready))
 
@@ -26,8 +26,8 @@ def choose_at_random(rng: Random) -> Policy:
 class Priorities:
     """PCT (Burckhardt et al., ASPLOS 2010): the ready invocation with the highest random priority runs.
 
-    At `depth` random steps, the one that is about to run drops below all others. Such drops find orderings in which one
-    side must be far ahead, which uniform choice hardly ever produces.
+    At `depth` random steps the priority of the invocation that is about to run drops below all others. These drops find
+    orders in which one invocation must be far ahead of another, which uniform choice hardly ever produces.
     """
 
     def __init__(self, rng: Random, *, depth: int = 3, horizon_steps: int = 2_000) -> None:
@@ -56,7 +56,10 @@ class Priorities:
 
 
 class Scripted:
-    """Replays a list of choices, then always takes the first handle. Records how many choices there were."""
+    """Replays a list of choices, then always takes the oldest handle.
+
+    `taken` records the choices, and `widths` how many handles were ready at each choice.
+    """
 
     def __init__(self, script: list[int]) -> None:
         self._script = script
@@ -65,7 +68,7 @@ class Scripted:
         self._over = False
 
     def end(self) -> None:
-        """From now on run events first in, first out: the exploration does not vary later choices."""
+        """From now on take the oldest handle and record nothing, so that `explore` does not vary later choices."""
         self._over = True
 
     def __call__(self, ready: list[Handle]) -> int:
@@ -81,9 +84,9 @@ class Scripted:
 def explore[T](run: Callable[[Scripted], T], *, deviations_most: int | None = None) -> Iterator[tuple[list[int], T]]:
     """Run `run` once for every schedule, depth first. Yields the choices taken and the result of `run`.
 
-    With `deviations_most`, only the schedules that differ from first-in-first-out in at most that many choices are run:
-    all preemptions up to a bound (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build its
-    world anew each time and without latency, so that only the choices differ.
+    With `deviations_most`, only the schedules are run that differ from first in, first out in at most that many choices
+    (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build its world anew each time and
+    without latency, so that runs differ only in the choices.
     """
     script: list[int] | None = []
     while script is not None:

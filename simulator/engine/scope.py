@@ -1,4 +1,4 @@
-"""The loop's knowledge of running code: handles, the scope that they belong to, and the gate before it."""
+"""What the event loop knows of running code: its handles, the scope of a handle, and the gate before a scope."""
 
 from collections.abc import Callable
 from contextvars import Context, ContextVar
@@ -9,13 +9,12 @@ if TYPE_CHECKING:
 
 
 class Gate:
-    """Counts reasons to hold events back, and keeps the events that wait for it to open.
+    """A gate holds events from outside back while it is closed, and keeps the events that wait.
 
     Behind a `strict` gate, an event and the code that waited for it run in one turn, as in JavaScript, so that no other
     code runs between them. Without a strict gate the code runs in some later turn, as in Python's own loop.
 
-    All scopes of an isolate share one gate. So the gate is also the place of the isolate's `clock`, if the isolate has
-    one of its own.
+    All scopes of an isolate share one gate, so the gate also holds the isolate's own `clock`, if the isolate has one.
     """
 
     __slots__ = ("clock", "closed", "strict", "waiting")
@@ -28,7 +27,7 @@ class Gate:
 
 
 class InvocationScope:
-    """The loop's knowledge of an invocation: whether the invocation is dead, and the gate before it."""
+    """What the loop knows of an invocation: whether it is dead, its gate, and its priority for the policy PCT."""
 
     __slots__ = ("dead", "gate", "priority")
 
@@ -42,7 +41,7 @@ SCOPE: ContextVar[InvocationScope | None] = ContextVar("scope", default=None)
 
 
 class Handle:
-    """A callback waiting for its turn. `event` marks handles that come from outside: timers and binding replies."""
+    """A callback that waits to be run. `event` marks a handle that comes from outside: a timer or a binding's reply."""
 
     __slots__ = ("args", "callback", "cancelled_", "context", "event", "seq", "when_seconds")
 

@@ -1,13 +1,14 @@
-"""Makes a failing run readable: removes more and more faults, as long as the run still fails."""
+"""Shrinks a failing run: removes more and more of its faults as long as the run still fails."""
 
 from collections.abc import Callable
 
 
 def shrink(fails: Callable[[frozenset[int]], bool], fired: int, *, runs_most: int = 300) -> frozenset[int]:
-    """Find faults to mute, of the `fired` ones by ordinal from 1, such that the run still fails without them.
+    """Return the ordinals, from 1 to `fired`, of faults without which the run still fails.
 
-    `fails(muted)` runs the seed with `FaultPlan(muted=muted)`. Halves are tried first, then smaller and smaller blocks,
-    as in delta debugging. The remaining set need not be the smallest.
+    `fails(muted)` runs the seed with `FaultPlan(muted=muted)` and returns whether the run fails. Halves of the faults
+    are tried first, then smaller and smaller blocks, as in delta debugging. The faults that remain need not be the
+    smallest possible set.
     """
     muted: frozenset[int] = frozenset()
     block = max(1, fired // 2)

@@ -1,4 +1,7 @@
-"""The rolling trace of a run: which handle ran when, and what the platform did. Equal digests mean equal runs."""
+"""Records a run as a trace: which handle ran when, and what the database changed.
+
+Runs whose traces have the same digest are the same.
+"""
 
 from array import array
 from hashlib import blake2b
@@ -7,7 +10,7 @@ _FLUSH_AT = 1 << 16
 
 
 class Trace:
-    """Numbers in, one digest out. `steps` is a plain list so that the loop can append to it cheaply."""
+    """Turns a run's numbers into one digest. `steps` is a plain list, so that the loop can append to it cheaply."""
 
     __slots__ = ("_hash", "steps")
 
@@ -16,13 +19,13 @@ class Trace:
         self._hash = blake2b(digest_size=16)
 
     def advance(self, now_seconds: float) -> None:
-        """Record that the clock moved. If many numbers have collected, fold them into the hash."""
+        """Record that the clock moved. If `steps` has become long, fold its numbers into the hash."""
         self.steps.append(-int(now_seconds * 1e9))
         if len(self.steps) > _FLUSH_AT:
             self._fold()
 
     def digest(self) -> str:
-        """Return the hexadecimal digest of everything recorded so far."""
+        """Return the hexadecimal digest of all numbers that were recorded so far."""
         self._fold()
         return self._hash.hexdigest()
 

@@ -1,9 +1,9 @@
-"""Turns as the hosted runtime takes them: an event and its microtasks, under a clock that stands still.
+"""Imitates the turns of Cloudflare's runtime: an event and its microtasks, under a clock that stands still.
 
 Cloudflare's clock moves when an event arrives. In a timer's callback the clock shows exactly the millisecond for which
 the timer was set. `call_soon` and a delay of 0 are microtasks: they run before the next event, so they do not move the
-clock. On Pyodide's own loop a delay of up to 2 ms is a microtask, too. Code that waits "until the clock says T" in such
-steps never ends.
+clock. On Pyodide's own loop a delay of up to 2 ms is a microtask, too. Code that waits in microtasks until
+the clock shows a later time never ends.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from typing import Any
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.scope import Handle
 
-SHORT_SECONDS = 0.002  # Pyodide's own loop uses no timer for delays up to this.
-HANDLES_MOST = 10_000  # The limit of handles in one turn; of 400 sound schedules the longest turn has 14.
-SUSPECTS = 100  # The number of handles that the report names when a turn does not end.
-_ROUNDING = 1e-6  # This part of a millisecond makes a double just below a whole number count as that number.
+SHORT_SECONDS = 0.002  # For delays of up to this many seconds Pyodide's own loop uses no timer.
+HANDLES_MOST = 10_000  # The most handles in one turn; in 400 sound schedules the longest turn has 14.
+SUSPECTS = 100  # How many of the last handles a livelock's message considers.
+_ROUNDING = 1e-6  # In milliseconds: a double that is less than this below a whole number counts as the number.
 
 
 class StandingTimer(Handle):
-    """A timer set by an isolate with a standing clock. The timer's callback finds the clock at `due_ms`."""
+    """A timer of an isolate whose clock stands still. In the timer's callback the clock shows `due_ms`."""
 
     __slots__ = ("due_ms",)
 
@@ -31,26 +31,29 @@ class StandingTimer(Handle):
 
 
 class StandingClock:
-    """The clock of one isolate. This clock moves when a turn begins, and stands still until the next turn.
+    """The clock of one isolate, which moves when a turn begins, and stands still until the next turn.
 
-    Like `performance.now()` on Workers it counts whole milliseconds from the epoch. On the way to Python these
-    milliseconds become nanoseconds and then seconds, rounded each time. So after a timer the clock may be 0.24
-    microseconds short of the moment for which the timer was set.
+    The clock counts whole milliseconds since the epoch, as `performance.now()` does on Workers. On the way to Python
+    these milliseconds become nanoseconds and then seconds, rounded each time. For this reason the clock may show 0.24
+    microseconds less in a timer's callback than the time for which the timer was set.
 
-    Timers last whole milliseconds. The Worker's loop rounds delays up. Pyodide's own loop (`stock`) leaves the delay to
-    JavaScript, which cuts off the fraction.
+    Timers last whole milliseconds. The Worker's own loop rounds a delay up. Pyodide's loop (`stock`) leaves the delay
+    to JavaScript, which cuts off the fraction of a millisecond.
     """
 
     __slots__ = ("_epoch_ms", "_gained", "_read_ms", "_stock", "ms")
 
     def __init__(self, epoch_ms: int, now_seconds: float, *, stock: bool) -> None:
-        self.ms = int(now_seconds * 1000)  # since the loop began
+        self.ms = int(now_seconds * 1000)  # The milliseconds since the loop began.
         self._epoch_ms = epoch_ms
         self._stock = stock
         self._read_ms = self._gained = 0
 
     def begin_turn(self, first: Handle, now_seconds: float) -> None:
-        """Set the clock for a turn that begins with this handle. A late timer does not show how late it is."""
+        """Set the clock for a turn that begins with the handle `first`.
+
+        If the handle is a late timer, the clock shows when the timer was due, and not how late it is.
+        """
         at = first.due_ms if type(first) is StandingTimer else int(now_seconds * 1000 + _ROUNDING)
         self.ms = max(self.ms, at)
 
@@ -59,9 +62,10 @@ class StandingClock:
         return float((self._epoch_ms + self.ms) * 1_000_000) / 1e9
 
     def date_ms(self, skew_ms: float) -> int:
-        """Return the value of Python's `time.time()`: it gains a millisecond at each further read within a moment.
+        """Return the time of Python's `time.time()` in milliseconds: one more at each further read in a moment.
 
-        The method imitates `monotonicDateNow` of Cloudflare's glue. The next moment removes the gain.
+        The method imitates `monotonicDateNow` of Cloudflare's glue code. The additional milliseconds are dropped when
+        the clock moves.
         """
         now = int(self._epoch_ms + self.ms + skew_ms)
         if now == self._read_ms:
@@ -71,18 +75,20 @@ class StandingClock:
         return now + self._gained
 
     def due_ms(self, delay: float) -> int | None:
-        """Return when a timer of this many seconds is due. Returns None if the delay is no timer but a microtask."""
+        """Return when a timer of `delay` seconds is due.
+
+        Returns None if the delay is a microtask instead of a timer.
+        """
         if delay <= (SHORT_SECONDS if self._stock else 0):
             return None
         return self.ms + (int(delay * 1000) if self._stock else math.ceil(delay * 1000))
 
 
 class Turns:
-    """The behaviour of the hosted runtime in one world, by its fault plan.
+    """How code takes turns in one world: by the faults of the fault plan that imitate Cloudflare's runtime.
 
-    The draws of the hosted runtime's faults come from a separate random stream.
-
-    The behaviour does not stop when faults stop, since the platform always behaves like this.
+    The draws of these faults come from a separate random stream. These faults do not stop when other faults stop,
+    because Cloudflare's runtime always behaves like this.
     """
 
     def __init__(self, faults: FaultPlan, rng: Random) -> None:
@@ -90,7 +96,7 @@ class Turns:
         self._random = rng.random
 
     def has(self, name: str, actor: str = "") -> bool:
-        """Offer a fault of the hosted runtime; True when it strikes."""
+        """Offer a fault that imitates Cloudflare's runtime, and return whether it strikes."""
         tally = self._faults.tallies[name]
         tally.offered += 1
         if tally.rate == 0.0 or (tally.rate < 1.0 and self._random() >= tally.rate):
@@ -107,21 +113,21 @@ class Turns:
         return StandingClock(epoch_ms, now_seconds, stock=self.has("stock_loop", name))
 
     def choose(self, count: int) -> int:
-        """Choose among this many microtasks of a turn, oldest first."""
+        """Choose the index of the next of `count` microtasks of a turn: mostly 0, the oldest."""
         if count > 1 and self.has("handle_overtaken"):
             return 1 + int(self._random() * (count - 1))
         return 0
 
 
 def named(handles: Iterable[Handle]) -> str:
-    """Name the tasks to which these handles belong, each with the coroutine in which it waits."""
+    """Return the names of up to five tasks to which these handles belong, each with the coroutine where it waits."""
     owners = dict.fromkeys(getattr(handle.callback, "__self__", None) for handle in handles)
     tasks = [owner for owner in owners if isinstance(owner, asyncio.Task)]
     return "; ".join(f"{task.get_name()} in {_place(task.get_coro())}" for task in tasks[:5]) or "no task"
 
 
 def _place(coroutine: Any) -> str:
-    """Name a coroutine and those that it awaits, and the innermost line outside asyncio."""
+    """Return the names of a coroutine and of the coroutines that it awaits, and the innermost line outside asyncio."""
     names, where = [], ""
     while coroutine is not None:
         for kind in ("cr", "ag", "gi"):

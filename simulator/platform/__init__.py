@@ -1,1 +1,1 @@
-"""The simulated Workers platform: isolates, D1, queues, Durable Objects, and the network between them."""
+"""Simulates the Workers platform: isolates, D1, queues, Durable Objects, and the network between them."""

@@ -1,9 +1,9 @@
-"""A Durable Object's alarm: it fires at least once, and is sometimes late or repeated.
+"""Simulates the alarm of a Durable Object, which fires at least once, and is sometimes late or repeated.
 
-An alarm handler that raises is called again after 2, 4, 8, … seconds, six times; then the alarm is dropped. A handler
-that dies with its isolate is called again, too, without counting against the six. A handler that returns after its
-instance was replaced is called again, too, since its last writes may be lost. An alarm that is set while the handler
-runs replaces any retry.
+An alarm handler that raises is called again after 2, 4, 8, … seconds, six times; after that the alarm is dropped. A
+handler that dies with its isolate is also called again, and does not count against the six times. A handler that
+returns after its instance was replaced is also called again, because its last writes may be lost. An alarm that is set
+while the handler runs replaces any retry.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -33,11 +33,11 @@ class Alarm:
         self.dropped = 0
 
     def is_idle(self) -> bool:
-        """Whether no alarm is set and none is running."""
+        """Whether no alarm is set and no alarm handler is running."""
         return self.running == 0 and self._timer is None and self._cell.data.alarm_ms is None
 
     def reschedule(self) -> None:
-        """After a commit, set the timer to the stored alarm time."""
+        """After a commit of the object's storage, set the timer to the stored alarm time."""
         due = self._cell.data.alarm_ms
         if due == self._due_ms:
             return
@@ -69,7 +69,7 @@ class Alarm:
             return
         due = self._due_ms
         self._due_ms = None
-        if cell.data.dirty:  # the fire time is platform state, not part of the object's open transaction
+        if cell.data.dirty:  # The alarm's firing is no part of the object's open transaction.
             instance = cell.instance
             assert instance is not None
             instance._flush()
@@ -105,7 +105,7 @@ class Alarm:
     def _after(self, outcome: InvocationEnd) -> None:
         cell, faults = self._cell, self._cell.network.faults
         if cell.data.alarm_ms is not None:
-            return  # the handler or other code has set the alarm anew, and the commit has scheduled it
+            return  # The alarm was set anew, and the commit has scheduled it.
         if outcome.kind == "returned":
             self._failures = self._deaths = 0
             if faults.fires("alarm_repeated", cell.name):

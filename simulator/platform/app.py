@@ -1,16 +1,17 @@
-"""The interface between `src/` and this platform: what a simulated Worker must provide, and what it receives.
+"""The interface between a Worker and the simulated platform: what the Worker must provide, and what it receives.
 
 An adapter implements `DeployedWorker`. The world calls `make_isolate(env)` once for each isolate and keeps the
 handlers. The world calls `make_object(class_name, ctx, env)` for each instance of a Durable Object, which has its own
-isolate and `env`. Two `env`s may share no object that the adapter builds, because each belongs to a different process.
+isolate and `env`. Objects that the adapter builds must not be shared by two `env`s, because each `env` belongs to
+another process.
 
-`env` has the bindings of the present deployment under their names (`DB`; `AI_QUEUE`, `AI_DLQ`; `AI_PROCESSOR`,
+`env` has the deployment's bindings under their names (`DB`; `AI_QUEUE`, `AI_DLQ`; `AI_PROCESSOR`,
 `BATCH_COORDINATOR`; `RATE_LIMITER`), the variables as strings, and `env.platform`: clock, randomness and model for the
-adapter's runtime. A binding that is not bound raises AttributeError, so use `getattr(env, name, None)` or
+adapter's runtime. To read a name that is not bound raises AttributeError, so use `getattr(env, name, None)` or
 `env.has(name)`.
 
 Binding calls take effect when they are called, not when they are awaited, and raise `JsError`. Code in an isolate may
-use all of asyncio. Such code may await only its bindings, `platform.sleep` and its own tasks.
+use all of asyncio, but it may await only its bindings, `platform.sleep` and its own tasks.
 """
 
 import asyncio
@@ -32,17 +33,17 @@ class Platform:
         self.isolate = isolate
         self.random = rng
         self.provider = provider
-        self.now_ms = isolate.now_ms  # The wall clock in ms, skewed and jumping.
-        self.monotonic = isolate.monotonic  # The steady clock in seconds, for measuring.
+        self.now_ms = isolate.now_ms  # The wall clock in ms, which may be wrong and may jump.
+        self.monotonic = isolate.monotonic  # The steady clock in seconds, for durations.
         self.sleep = asyncio.sleep
         self.logs: list[str] = []
 
     def entropy(self, count: int) -> bytes:
-        """Random bytes, for ids."""
+        """Return random bytes, for ids."""
         return self.random.randbytes(count)
 
     def log(self, line: str) -> None:
-        """Take a log line. The last few are kept for failure reports."""
+        """Keep a log line. At most the last 200 lines are kept, for failure reports."""
         self.logs.append(line)
         if len(self.logs) > 200:
             del self.logs[:100]
@@ -67,7 +68,7 @@ class Env:
 
 
 class WorkerContext:
-    """`ctx` of a Worker's invocation."""
+    """The `ctx` of a Worker's invocation."""
 
     def waitUntil(self, awaitable: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
         """Continue `awaitable` after the handler has returned, for 30 s at most."""
@@ -88,28 +89,28 @@ class Handlers(Protocol):
     """The Worker's handlers in one isolate."""
 
     async def fetch(self, request: Any, ctx: WorkerContext) -> Any:
-        """Answer a request. The adapter and its clients agree on the types of both."""
+        """Answer a request. The adapter and its clients choose the types of requests and answers."""
         ...
 
     async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:
-        """Consume a batch of either queue. `batch.queue` says which."""
+        """Consume a batch of messages of the main queue or the dead-letter queue: `batch.queue` is the queue's name."""
         ...
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:
-        """Run the cron trigger."""
+        """Handle a cron trigger."""
         ...
 
 
 class DeployedWorker(Protocol):
-    """The Worker."""
+    """A Worker that can be simulated."""
 
     def make_isolate(self, env: Env) -> Handlers:
         """Return the handlers of a new isolate."""
         ...
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
-        """Make an instance of a Durable Object class.
+        """Return an instance of a Durable Object class.
 
-        Stubs can call the methods of the instance, `alarm(info)` included.
+        Stubs can call the instance's methods, and the platform calls `alarm(info)`.
         """
         ...

@@ -1,7 +1,7 @@
-"""The only way out of an isolate: every binding call goes through its port.
+"""The port through which every binding call leaves its isolate.
 
-A call leaves, arrives and takes effect outside, and its reply comes back as an event. The isolate may die before the
-call leaves, or while its reply is on the way. The request itself takes effect even if its sender has died.
+A call leaves the isolate, takes effect outside, and its reply comes back as an event. The isolate may die before the
+call leaves, or while the reply is on its way. A call that has left takes effect even if its sender has died.
 """
 
 import asyncio
@@ -22,9 +22,9 @@ type Reply = Callable[[Any, BaseException | None], None]
 
 
 class JsError(Exception):
-    """The error that a binding raises.
+    """The error that a binding raises, in place of `pyodide.ffi.JsException`.
 
-    In the Worker this is `pyodide.ffi.JsException`: `name`, `message`, and their text.
+    The error has `name` and `message`, and its text has both.
     """
 
     def __init__(self, message: str, name: str = "Error") -> None:
@@ -34,22 +34,22 @@ class JsError(Exception):
 
 
 def entry_failure() -> JsError:
-    """Make the error of an event that failed before any code of the Worker ran."""
+    """Return the error of an event that failed before any code of the Worker ran."""
     return JsError("Attempted to use PyProxy when Python GIL not held", "NoGilError")
 
 
 class CpuExceeded(BaseException):
-    """The CPU limit. This error is not an `Exception`, so ordinary handlers do not swallow it."""
+    """Raised when the CPU limit is exceeded. This is no `Exception`, so ordinary handlers do not swallow it."""
 
 
 class IsolateGone(BaseException):
-    """Synchronous calls of a dead isolate raise this error. Only coroutines that are being closed see the error."""
+    """Raised by synchronous calls in a dead isolate. Only coroutines that are being closed see this error."""
 
 
 class Pending(Coroutine[Any, Any, Any]):
     """The coroutine that a binding call returns.
 
-    The coroutine may be dropped without a warning, since the call is already under way.
+    If the coroutine is never awaited, Python gives no warning, because the call is already under way.
     """
 
     __slots__ = ("_args", "_function", "_started")
@@ -79,25 +79,25 @@ class Pending(Coroutine[Any, Any, Any]):
 
     @property
     def cr_frame(self) -> Any:
-        """None once there is nothing to close."""
+        """None if the coroutine has not begun or has ended, so that there is nothing to close."""
         return None if self._started is None else getattr(self._started, "cr_frame", None)
 
 
 class Network:
-    """The network between isolates and bindings: latencies from the seed, in virtual seconds."""
+    """The network between isolates and bindings, which draws latencies in virtual seconds from the seed."""
 
     def __init__(self, loop: Loop, faults: FaultPlan, rng: Random, *, scale_seconds: float = 0.008) -> None:
         self.loop = loop
         self.faults = faults
         self.scale_seconds = scale_seconds
         self.limits: InvocationLimits | None = None
-        self.never_awaited: list[str] = []  # values that objects passed to `ctx.waitUntil` and that are no promises
+        self.never_awaited: list[str] = []  # What objects gave to `ctx.waitUntil` and is no promise.
         self._random = rng.random
 
     def latency_seconds(self) -> float:
-        """Draw the latency of one way: often zero, mostly milliseconds, sometimes tens of them.
+        """Draw the latency of one way: often zero, mostly some milliseconds, sometimes tens of milliseconds.
 
-        Always 0 at scale 0.
+        The latency is always 0 if `scale_seconds` is 0.
         """
         if self.scale_seconds == 0.0:
             return 0.0
@@ -106,7 +106,7 @@ class Network:
 
 
 class Port:
-    """An isolate's way to the outside."""
+    """The port of one isolate."""
 
     __slots__ = ("faults", "isolate", "loop", "network")
 
@@ -117,7 +117,7 @@ class Port:
         self.faults = network.faults
 
     def is_closed(self) -> bool:
-        """Whether calls no longer leave the isolate."""
+        """Whether calls can no longer leave the isolate, because it is dead."""
         return self.isolate.dead
 
     def call(
@@ -131,9 +131,9 @@ class Port:
     ) -> "Pending":
         """Send a request at once, as a JavaScript binding does, and return a coroutine that awaits the reply.
 
-        `take_effect(reply)` runs outside when the request arrives, and calls `reply(value, error)` then or later.
-        `shape` is applied to the value when it is awaited. `sends` marks the send to a queue after a D1 write, at which
-        a crash is a separate kind of fault. `statements` is how many D1 statements the call has.
+        `take_effect(reply)` runs outside the isolate when the request arrives, and calls `reply(value, error)` at once
+        or later. `shape` is applied to the value when the reply is awaited. `sends` marks sends to a queue or an
+        object, at which a crash is a separate kind of fault. `statements` is how many D1 statements the call has.
         """
         loop, isolate, faults = self.loop, self.isolate, self.faults
         future = loop.create_future()
@@ -171,7 +171,7 @@ class Port:
 
 
 class DirectPort:
-    """A port without a network, a loop or faults: a call takes effect and is answered at once."""
+    """A port without a network, a loop or faults, whose calls take effect and are answered at once."""
 
     def call(
         self,
@@ -182,7 +182,7 @@ class DirectPort:
         sends: bool = False,
         statements: int = 0,
     ) -> "Pending":
-        """Carry out the call now. The coroutine never waits, so `coroutine.send(None)` ends it."""
+        """Carry out the call now. The returned coroutine never waits, so `coroutine.send(None)` ends it."""
         replies: list[tuple[Any, BaseException | None]] = []
         take_effect(lambda value, error: replies.append((value, error)))
         assert replies, f"{label} has no immediate answer"
@@ -196,7 +196,7 @@ async def _given(value: Any, error: BaseException | None, shape: Callable[[Any],
 
 
 class _Request:
-    """A call under way."""
+    """A binding call that is under way."""
 
     __slots__ = ("context", "dies_after", "future", "label", "port", "replied")
 
@@ -233,7 +233,7 @@ class _Request:
         port.loop.call_event(delay, self._deliver, value, error, context=self.context)
 
     def _condemn(self, delay: float) -> None:
-        """Kill the isolate after a moment, in which handlers of the exception can still use bindings."""
+        """Kill the isolate within 50 ms after the reply. Until then code that handles the error can use bindings."""
         port = self.port
         port.loop.call_later(delay + port.faults.between(0, 0.05), port.isolate.kill, context=port.loop.outside)
 

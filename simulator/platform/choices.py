@@ -1,4 +1,4 @@
-"""The choices for a world: deployments, fault plans and scheduling policies by name."""
+"""What a world can be made with, by name: deployments, fault plans and scheduling policies."""
 
 from dataclasses import dataclass
 from random import Random
@@ -13,7 +13,7 @@ type Scheduling = Literal["fifo", "random", "priorities"] | Policy
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The bindings of a deployment, besides D1."""
+    """A deployment: whether it binds queues and Durable Objects. D1 is always bound."""
 
     name: str
     queue: bool
@@ -26,7 +26,7 @@ DIRECT = Deployment("direct", queue=False, objects=False)
 
 
 def make_plan(faults: Faults, rng: Random, *, keep_timeline: bool) -> FaultPlan:
-    """Make a fault plan from the argument of a world."""
+    """Return the fault plan for a world's argument `faults`."""
     if isinstance(faults, FaultPlan):
         return faults
     if isinstance(faults, dict):
@@ -39,7 +39,7 @@ def make_plan(faults: Faults, rng: Random, *, keep_timeline: bool) -> FaultPlan:
 
 
 def make_policy(scheduling: Scheduling, rng: Random) -> Policy:
-    """Make a scheduling policy from the argument of a world."""
+    """Return the scheduling policy for a world's argument `scheduling`."""
     if scheduling == "fifo":
         return choose_first
     if scheduling == "random":

@@ -1,8 +1,8 @@
-"""A D1 database on real SQLite, with the methods that the Python SDK gives a Worker.
+"""Simulates a D1 database on real SQLite, with the methods that the Python SDK gives a Worker.
 
-A statement outside a batch is a transaction. A batch is one transaction, all or nothing. The platform retries failed
-reads, so the Worker sees a tenth of the errors on reads that it sees on writes. The platform does not retry writes:
-after "Network connection lost" a write may have landed.
+A statement outside a batch is a transaction of its own, and a batch is one transaction. The platform retries failed
+reads, so the simulated Worker sees a tenth of the errors on reads that it sees on writes. The platform does not retry
+writes: after "Network connection lost" a write may have landed.
 """
 
 import re
@@ -25,14 +25,14 @@ from simulator.platform.storage_cap import Cap
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
-LATE_ANSWER_SECONDS = (0.5, 25.0)  # the platform was observed to lose an answer so late, after the effect
+LATE_ANSWER_SECONDS = (0.5, 25.0)  # After how many seconds D1 was seen to lose an answer, after the effect.
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
 _BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
 NO_STATEMENT = "D1_ERROR: No SQL statements detected."
 
 
 class DatabaseServer:
-    """The database itself, at the other end of the network. `now_ms` is its own clock, by which leases are judged."""
+    """The database at the other end of the network. `now_ms` is the database's clock, which decides about leases."""
 
     def __init__(self, template: Template, faults: FaultPlan, platform_now_ms: Callable[[], int]) -> None:
         self.connection: Connection = template.acquire()
@@ -40,24 +40,24 @@ class DatabaseServer:
         self.faults = faults
         self.offset_ms = 0.0
         self.calls = self.rows_read = self.rows_written = self.statements = 0
-        self.observers: list[Callable[[], None]] = []  # the observers are called after each call that changed something
+        self.observers: list[Callable[[], None]] = []  # These functions are called after each call that writes.
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
-        self.line: Line | None = None  # None: there are no other callers, so all calls are served at once
+        self.line: Line | None = None  # The queue of calls, or None if calls are served at once.
         self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms
 
     def now_ms(self) -> int:
-        """The database's clock: virtual time plus its jumps."""
+        """Return the database's time: the virtual time plus the jumps of the database's clock."""
         return int(self._platform_now_ms() + self.offset_ms)
 
     def close(self) -> None:
-        """Give the connection back for the next run."""
+        """Give the SQLite connection back to the template, for the next run."""
         self._template.release(self.connection)
 
     def serve(self, statements: "Sequence[PreparedStatement]", reply: Reply, latency: Callable[..., object]) -> None:
-        """Carry out one call, with D1's faults. `latency` runs a function later."""
+        """Carry out one call, with D1's faults. `latency(seconds, function, ...)` runs a function later."""
         faults = self.faults
         if faults.fires("clock_jumped", "d1", 0.3):
             self.offset_ms += faults.between(-5_000, 240_000)
@@ -117,14 +117,14 @@ class DatabaseServer:
             reply(results, None)
 
     def _land(self, statements: "Sequence[PreparedStatement]") -> None:
-        """Carry out a call whose caller gets no answer."""
+        """Carry out a call whose caller does not get the answer."""
         with suppress(JsError):
             self.execute(statements)
             for observe in self.observers:
                 observe()
 
     def analysis(self, statement: "PreparedStatement") -> Analysis:
-        """Return the costs of a statement, computed once for each text and template."""
+        """Return the costs of a statement, which are computed once for each SQL text and template."""
         known: Analysis | None = self._template.analyses.get(statement.sql)
         if known is None:
             if len(statement.sql.encode()) > 100_000:
@@ -148,7 +148,7 @@ class DatabaseServer:
         return known
 
     def execute(self, statements: "Sequence[PreparedStatement]") -> list[dict[str, Any]]:
-        """Run the statements as one transaction and return their results. On `JsError` nothing was done."""
+        """Run the statements as one transaction and return their results. If it raises `JsError`, nothing was done."""
         connection = self.connection
         self.calls += 1
         if not statements:
@@ -209,7 +209,7 @@ class DatabaseServer:
         }
 
     def _entries(self, analysis: Analysis) -> list[int]:
-        """Count entries of partial indexes, if costs are measured."""
+        """Return how many entries each partial index of the analysis has, or nothing if costs are not measured."""
         if not self.meter_reads:
             return []
         return [self.connection.execute(query).fetchone()[0] for query, _ in analysis.entries]
@@ -222,7 +222,7 @@ class DatabaseServer:
 
 
 class PreparedStatement:
-    """A prepared statement in the Worker. `bind` returns a new one."""
+    """A prepared statement in the Worker."""
 
     __slots__ = ("_database", "sql", "values")
 
@@ -232,21 +232,21 @@ class PreparedStatement:
         self.values = values
 
     def bind(self, *values: Any) -> "PreparedStatement":
-        """Bind parameters. None is NULL. Raises `JsError` for a type that D1 refuses."""
+        """Return a new statement with these parameters. None is NULL. Raises `JsError` for a type that D1 refuses."""
         return PreparedStatement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:
-        """Send it. The reply has `results`, `meta` and `success`."""
+        """Send the statement. The reply has `results`, `meta` and `success`."""
         return self._database.send("d1.run", [self], _first_result)
 
     all = run
 
     def first(self, column: str | None = None) -> Pending:
-        """Return the first row, or its `column`. None without rows."""
+        """Send the statement. The reply is the first row, or the row's `column`: None if there is no row."""
         return self._database.send("d1.first", [self], lambda results: _first_row(results, column))
 
     def raw(self, options: dict[str, Any] | None = None) -> Pending:
-        """Rows as lists, preceded by the column names with `{"columnNames": True}`."""
+        """Send the statement. The reply has rows as lists; with `{"columnNames": True}` the column names come first."""
         named = bool((options or {}).get("columnNames"))
         return self._database.send("d1.raw", [self], lambda results: sql_values.raw_rows(results, named=named))
 
@@ -259,11 +259,11 @@ class D1Binding:
         self._port = port
 
     def prepare(self, sql: str) -> PreparedStatement:
-        """Prepare one statement. Nothing is sent yet."""
+        """Return a prepared statement. Nothing is sent yet."""
         return PreparedStatement(self, sql)
 
     def batch(self, statements: Sequence[PreparedStatement]) -> Pending:
-        """Run the statements as one transaction: all or nothing."""
+        """Send the statements as one transaction: all of them take effect, or none."""
         return self.send("d1.batch", list(statements), lambda results: [_result(one) for one in results])
 
     def send(self, label: str, statements: list[PreparedStatement], shape: Callable[[Any], Any]) -> Pending:

@@ -1,8 +1,8 @@
-"""The limits of one invocation on each plan. A call beyond these limits is refused with the platform's error.
+"""The limits of one invocation on each plan, beyond which a call is refused with the platform's error.
 
 The figures are those of `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement of a
-batch counts. On Cloudflare, a seventh connection waits until one of six others has its answer. Here such a connection
-only counts in `most_waiting`.
+batch counts. On Cloudflare, a seventh connection waits until one of six others has its answer. Here a seventh
+connection does not wait; `most.waiting` shows how many there were at once.
 """
 
 from dataclasses import dataclass, field
@@ -12,15 +12,15 @@ type Plan = Literal["free", "paid"]
 
 _SUBREQUESTS = {"free": 50, "paid": 1_000}
 _STATEMENTS = {"free": 50, "paid": 1_000}
-HANDLER_SECONDS_MOST = 900  # The longest run of a queue, cron or alarm handler.
-WAIT_UNTIL_SECONDS_MOST = 30  # The longest time of work after a response.
+HANDLER_SECONDS_MOST = 900  # The longest run of a queue, cron or alarm handler, in seconds.
+WAIT_UNTIL_SECONDS_MOST = 30  # How many seconds an invocation may work after its response.
 TOO_MANY_SUBREQUESTS = "Too many subrequests by single Worker invocation."
 TOO_MANY_STATEMENTS = "D1_ERROR: Too many API requests by single Worker invocation."
 
 
 @dataclass(slots=True)
 class Use:
-    """The use that one invocation has made of its limits."""
+    """What one invocation has used: subrequests, D1 statements, and calls that wait for their answers now."""
 
     subrequests: int = 0
     statements: int = 0
@@ -29,14 +29,14 @@ class Use:
 
 @dataclass(slots=True)
 class InvocationLimits:
-    """Books each call of an invocation, refuses calls beyond the plan, and keeps the most that any invocation used."""
+    """Counts each invocation's calls and refuses calls beyond the plan. `most` is the most that any invocation used."""
 
     plan: Plan
     refused: list[str] = field(default_factory=list)
     most: Use = field(default_factory=Use)
 
     def spend(self, use: Use, label: str, statements: int) -> str | None:
-        """Book a call that is about to leave the isolate.
+        """Count a call that is about to leave the isolate.
 
         Returns the platform's error message if the call is refused.
         """

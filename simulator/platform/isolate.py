@@ -1,8 +1,8 @@
-"""Isolates run invocations, and when an isolate dies all its state is lost.
+"""Simulates isolates, which run invocations; when an isolate dies, all its state is lost.
 
-A dead isolate's coroutines are never resumed, so no `except` or `finally` of theirs runs. While the run is being
-closed, the port of a dead isolate refuses all its calls. Killing one invocation does the same to the coroutines of that
-invocation only.
+The coroutines of a dead isolate are never resumed, so none of their `except` and `finally` blocks runs. When the
+coroutines are closed at the end of the run, the dead isolate's port refuses all calls. If only one invocation is
+killed, the same is true of the coroutines of this invocation.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ class InvocationEnd:
 
 
 class Invocation(InvocationScope):
-    """One call of a handler in an isolate, with the work that it gave to `waitUntil`."""
+    """One call of a handler in an isolate, together with the work that the handler gave to `waitUntil`."""
 
     __slots__ = ("calls", "context", "isolate", "label", "outcome", "task", "use", "waiting")
 
@@ -44,7 +44,7 @@ class Invocation(InvocationScope):
         self.use = Use()
 
     def kill(self) -> None:
-        """Stop this invocation for good, together with the work that it gave to `waitUntil`."""
+        """Stop the invocation for good, together with the work that its handler gave to `waitUntil`."""
         self.dead = True
         self._resolve(InvocationEnd("died"))
         self.isolate.forget(self)
@@ -58,7 +58,7 @@ class Invocation(InvocationScope):
         task.add_done_callback(self._waited, context=self.isolate.loop.outside)
 
     def ended(self) -> bool:
-        """Whether no code of the invocation runs any more, `waitUntil` included."""
+        """Whether the handler and all work that it gave to `waitUntil` have ended, or the invocation is dead."""
         return self.dead or (self.outcome.done() and all(task.done() for task in self.waiting))
 
     def _begin(self, function: Callable[..., Awaitable[Any]], args: tuple[Any, ...]) -> None:
@@ -68,7 +68,7 @@ class Invocation(InvocationScope):
 
     def _waited(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
-            task.exception()  # the platform logs the error and continues
+            task.exception()  # The platform only logs the error.
         self._settle()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -94,8 +94,9 @@ class Invocation(InvocationScope):
 class Isolate:
     """One process with the Worker's code. `skew_ms` is the error of its wall clock.
 
-    Without its own `clock` the isolate uses the world's. A task that no code awaits stops when its invocation has
-    ended, as on the platform. In an object (`keeps_strays`) such a task runs on for as long as the object is in memory.
+    An isolate without its own `clock` uses the world's clock. An asyncio task that no code awaits stops when its
+    invocation has ended, as on the platform. In an object (`keeps_strays`) the task runs on for as long as the object
+    is in memory.
     """
 
     def __init__(
@@ -116,13 +117,13 @@ class Isolate:
         self.invocations: dict[Invocation, None] = {}
         self._ended: list[Invocation] = []
         self.on_death: list[Callable[[], None]] = []
-        self.before_output: Callable[[], None] | None = None  # an object's output gate
+        self.before_output: Callable[[], None] | None = None  # Called before a call leaves: an object's output gate.
         self.skew_ms = skew_ms
         self._epoch_ms = epoch_ms
         self._born_seconds = loop.now()
 
     def start(self, label: str, function: Callable[..., Awaitable[Any]], *args: Any) -> Invocation:
-        """Call a handler. The platform keeps the invocation's `outcome`, which resolves in every case."""
+        """Call a handler in a new invocation. The invocation's `outcome` resolves even if the isolate dies."""
         invocation = Invocation(self, label)
         if self.dead:
             invocation.kill()
@@ -132,7 +133,7 @@ class Isolate:
         return invocation
 
     def forget(self, invocation: Invocation) -> None:
-        """Drop an invocation that has ended, and the tasks that it left behind."""
+        """Remove an invocation that has ended. The asyncio tasks that it left behind stop, except in an object."""
         self.invocations.pop(invocation, None)
         if self.keeps_strays and not invocation.dead:
             self._ended.append(invocation)
@@ -140,7 +141,7 @@ class Isolate:
             invocation.dead = True
 
     def kill(self) -> None:
-        """Kill the isolate: none of its coroutines is ever resumed, and its memory is lost."""
+        """Kill the isolate, so that its memory is lost and none of its coroutines is ever resumed."""
         if self.dead:
             return
         self.dead = True
@@ -151,26 +152,26 @@ class Isolate:
             tell()
 
     def freeze(self, seconds: float) -> None:
-        """Stand still: no event reaches this isolate for this long.
+        """Let the isolate stand still: no event reaches it for this many seconds.
 
-        Afterwards the isolate continues as if nothing had happened.
+        After that time the isolate continues as if nothing had happened.
         """
         self.loop.close_gate(self.gate)
         self.loop.call_later(seconds, self.loop.open_gate, self.gate, context=self.loop.outside)
 
     def now_ms(self) -> int:
-        """The isolate's wall clock, as Python's `time.time()` shows it."""
+        """Return the isolate's wall clock in milliseconds, as Python's `time.time()` shows it."""
         if self.gate.clock is not None:
             return self.gate.clock.date_ms(self.skew_ms)
         return int(self._epoch_ms + self.loop.now() * 1000 + self.skew_ms)
 
     def behind_seconds(self) -> float:
-        """Return how many seconds the isolate's steady clock lags in this turn: a late timer hides its delay."""
+        """Return by how many seconds the isolate's steady clock lags, as it does in the turn of a late timer."""
         clock = self.gate.clock
         return 0.0 if clock is None else max(0.0, self.loop.now() - clock.ms / 1000)
 
     def monotonic(self) -> float:
-        """Seconds since the isolate was made. Never jumps."""
+        """Return the seconds since the isolate was made, by a clock that never jumps."""
         return self.loop.now() - self._born_seconds
 
 

@@ -1,4 +1,4 @@
-"""A model that misbehaves and keeps exact records of its own: every call that reached it, from any sender."""
+"""Simulates a model that misbehaves, and that records every call that reaches it."""
 
 import asyncio
 import math
@@ -24,7 +24,7 @@ from src.inference.protocol import Health, ModelCall, ModelReply
 
 @dataclass(frozen=True, slots=True)
 class CallRecord:
-    """A call that reached the model: virtual seconds, the isolate that sent it, the call, and how it was answered."""
+    """A call that reached the model: when (virtual seconds), from which isolate, the call, and how it was answered."""
 
     at_seconds: float
     sender: str
@@ -33,9 +33,9 @@ class CallRecord:
 
 
 AWAY_SECONDS = (1.0, 30.0, 300.0, 1_800.0)
-# The seconds from one absence to the next, so that every waiting task has asked again by then.
+# The least seconds from the end of one absence to the next, so that every waiting task calls the model in between.
 AWAY_REST_SECONDS = 600.0
-# How calls fail while the model is away: with an error status, refused before the model sees them, or unanswered.
+# How calls fail while the model is away: with an error status, with a refused connection, or without an answer.
 type Absence = Literal["5xx", "unreachable", "hang"]
 BROWN_OUT_SECONDS = (10.0, 60.0, 600.0)
 BROWN_OUT_SHARES = (0.1, 0.3, 0.5, 0.8)
@@ -43,7 +43,7 @@ ABSENCES: tuple[Absence, ...] = ("5xx", "5xx", "unreachable", "hang")
 
 
 def output_of(call: ModelCall) -> str:
-    """Return the model's answer, which depends only on the call."""
+    """Return the model's output for a call, which depends only on the call."""
     digest = blake2b(f"{call.model}\0{call.system}\0{call.user}".encode("utf-8", "replace"), digest_size=6)
     return f"seen {digest.hexdigest()}"
 
@@ -51,8 +51,8 @@ def output_of(call: ModelCall) -> str:
 class ModelServer:
     """The model, shared by all isolates.
 
-    `refuses` selects calls that the model rejects for good, and `cuts_off` those whose output it cuts off. `slow`
-    returns the duration of calls that take longer than others.
+    `refuses` selects the calls that the model rejects for good, and `cuts_off` the calls whose output it cuts off.
+    `slow` returns how many seconds longer a call takes.
     """
 
     def __init__(
@@ -68,25 +68,25 @@ class ModelServer:
         self.records: list[CallRecord] = []
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
-        # Hears of a call that leaves an isolate.
+        # Called when a call leaves an isolate.
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None
-        # Hears of an output that arrives in an isolate.
+        # Called when an output arrives in an isolate.
         self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None
-        # Hears of a call that has failed in an isolate.
+        # Called when a call has failed in an isolate.
         self.failed: Callable[[ModelCall, ModelError], None] = lambda _call, _error: None
         self.away_since = self.away_until = -AWAY_REST_SECONDS
         self._absence: Absence = "5xx"
         self.brown_until = -math.inf
         self.brown_share = 0.0
-        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # True for calls that always get a 500.
-        self._poisoned: dict[str, bool] = {}  # By text: whether the fault has struck it.
+        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # Selects calls that always get a 500.
+        self._poisoned: dict[str, bool] = {}  # By text: whether the fault `model_poisoned` struck it.
 
     def brown_out(self, seconds: float, share: float) -> None:
-        """From now on, fail this share of the calls of all callers."""
+        """For this many seconds from now, let this share of all callers' calls fail."""
         self.brown_until, self.brown_share = self.network.loop.now() + seconds, share
 
     def go_away(self, seconds: float, absence: Absence) -> None:
-        """From now on, be away for all callers."""
+        """For this many seconds from now, be away for all callers."""
         self.away_since = self.network.loop.now()
         self.away_until, self._absence = self.away_since + seconds, absence
 
@@ -106,7 +106,7 @@ class ModelServer:
         return self.calls_by_text[text]
 
     def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:
-        """Receive one call and answer it after a while."""
+        """Receive one call, and answer it after some seconds."""
         faults = self.faults
         away = self._is_away(sender)
         if (away and self._absence == "unreachable") or (not away and faults.fires("model_unreachable", sender)):
@@ -126,9 +126,9 @@ class ModelServer:
         return "5xx", ModelUnavailable("503"), self.faults.between(*self.seconds)
 
     def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
-        """Return the failure of a brown-out or of a text that always fails.
+        """Return the failure of a call in a brown-out, or of a call for a text that always fails.
 
-        Returns None if neither a brown-out nor such a text affects this call.
+        Returns None if the call has neither failure.
         """
         faults, now = self.faults, self.network.loop.now()
         if self.is_poison(call) or self._is_struck(call, sender):
@@ -141,9 +141,9 @@ class ModelServer:
         return None
 
     def _is_struck(self, call: ModelCall, sender: str) -> bool:
-        """Return whether the fault has struck this text.
+        """Whether the fault `model_poisoned` has struck the call's text.
 
-        The fault strikes at the text's first call or never, and ends with all faults.
+        The fault strikes a text at its first call or never, and stops when all faults stop.
         """
         if not self.faults.active or not self.faults.tallies[POISONED].rate:
             return False
@@ -180,7 +180,7 @@ class ModelServer:
 
 
 class ModelProvider:
-    """The provider in one isolate (`inference.protocol.Provider`)."""
+    """The model's `inference.protocol.Provider` in one isolate."""
 
     name = "simulated"
     default_model = "simulated-1"
@@ -190,7 +190,7 @@ class ModelProvider:
         self._port = port
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once. Raises a `ModelError`."""
+        """Send a call to the model once. Raises a `ModelError` if the call fails."""
         sender = self._port.isolate.name
         if not self._port.is_closed():
             self._server.starting(call, sender)

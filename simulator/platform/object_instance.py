@@ -1,4 +1,4 @@
-"""One instance of a Durable Object in memory: its gates, its storage operations, its calls, and how it ends."""
+"""Simulates one instance of a Durable Object in memory: its gates, storage operations and calls, and its end."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
@@ -18,14 +18,14 @@ REPLACED = "Durable Object storage is no longer accessible: another instance of 
 
 
 class ObjectId:
-    """The id of an object. `name` is None if the id was made from a string."""
+    """The id of a Durable Object. `name` is None if the id was made from its text."""
 
     def __init__(self, class_name: str, name: str | None, text: str | None = None) -> None:
         self.name = name
         self._text = text or blake2b(f"{class_name}\0{name}".encode(), digest_size=32).hexdigest()
 
     def toString(self) -> str:  # noqa: N802 - the platform's name
-        """Return 64 hexadecimal digits."""
+        """Return the id's text of 64 hexadecimal digits."""
         return self._text
 
     def equals(self, other: "ObjectId") -> bool:
@@ -34,7 +34,7 @@ class ObjectId:
 
 
 class ObjectContext:
-    """`ctx` of an object: `id`, `storage`, `waitUntil`, `blockConcurrencyWhile`, `abort`."""
+    """The `ctx` of an object: `id`, `storage`, `waitUntil`, `blockConcurrencyWhile`, `abort`."""
 
     def __init__(self, instance: "Instance") -> None:
         self.id = instance.cell.id
@@ -44,9 +44,9 @@ class ObjectContext:
     def waitUntil(self, promise: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
         """Accept a promise, without effect: an object stays in memory anyway while it has events.
 
-        The SDK changes the context of a Worker, but an object's context is JavaScript's own. Here a future counts as a
-        promise. With the fault, a coroutine is dropped as on the platform: without an error, and with Python's warning
-        that it was never awaited. Without the fault, the coroutine is refused.
+        The SDK wraps the context of a Worker, but an object's context is JavaScript's own. In the simulator a future
+        counts as a promise. With the fault `promises_alone`, a coroutine is dropped as on the platform: without an
+        error, and with Python's warning that it was never awaited. Without the fault, a coroutine is refused.
         """
         network, name = self._instance.cell.network, self._instance.isolate.name
         assert network.loop.turns is not None
@@ -62,17 +62,17 @@ class ObjectContext:
     def blockConcurrencyWhile(  # noqa: N802 - the platform's name
         self, function: Callable[[], Awaitable[Any]]
     ) -> asyncio.Task[Any]:
-        """Run `function` and let no other event in. If the function raises, the object is reset."""
+        """Run `function` while calls of the object wait. If the function raises, the object is reset."""
         return self._instance.block(function)
 
     def abort(self, reason: str | None = None) -> None:
-        """Reset the object at once."""
+        """Kill the object's instance at once."""
         self._instance.isolate.kill()
         raise IsolateGone(reason or "aborted")
 
 
 class Instance:
-    """One instance of an object in memory. The instance may have been replaced without knowing (`current` is False)."""
+    """One instance of an object in memory. `current` is False once another instance has replaced it unnoticed."""
 
     def __init__(self, cell: "Cell", isolate: Isolate) -> None:
         self.cell = cell
@@ -93,7 +93,7 @@ class Instance:
     # -- storage ---------------------------------------------------------------------------------------
 
     def _touch(self) -> None:
-        """Prepare synchronous storage use: refuse dead and replaced instances, open the implicit transaction."""
+        """Prepare a synchronous use of storage: refuse dead or replaced instances, open the implicit transaction."""
         if self.isolate.dead:
             raise IsolateGone(self.isolate.name)
         if not self.current:
@@ -171,7 +171,7 @@ class Instance:
     # -- life ------------------------------------------------------------------------------------------
 
     def block(self, function: Callable[[], Awaitable[Any]]) -> asyncio.Task[Any]:
-        """Run `function` while calls queue up."""
+        """Run `function` while calls of the object wait in the backlog."""
         self.blocked += 1
 
         async def section() -> Any:
@@ -192,7 +192,7 @@ class Instance:
     def call(self, label: str, method: str, args: tuple[Any, ...], done: Callable[[InvocationEnd], None]) -> None:
         """Call a method of the object in an invocation of its own.
 
-        `done` is called with how the call ended, in every case.
+        `done` is called with how the call ended, even if the instance dies.
         """
         self.busy += 1
 
@@ -212,7 +212,7 @@ class Instance:
             start()
 
     def replace(self) -> None:
-        """Stop being the object's instance, without knowing. Unflushed writes are lost."""
+        """Stop being the object's instance, without notice to its code, and lose the writes that are not flushed."""
         self.current = False
         self._discard()
         if self.cell.instance is self:
@@ -237,14 +237,14 @@ class Instance:
         self.replace()
         backlog, self.backlog = self.backlog, []
         for start in backlog:
-            start()  # the call starts in a dead isolate, so it ends as a call of a dead isolate
+            start()  # In the dead isolate the call ends as "died".
 
 
 class _Operation:
-    """A storage operation that is waiting.
+    """A storage operation that is under way, for which the isolate's gate is closed.
 
-    The operation's gate opens when its caller continues. Without a caller or a strict gate, the gate opens when the
-    operation is done.
+    With a strict gate, the gate opens when the code that awaits the operation continues. If no code awaits the
+    operation, or if the gate is not strict, it opens when the operation is done.
     """
 
     __slots__ = ("_future", "_instance", "_open", "error", "value")

@@ -1,8 +1,8 @@
-"""A Durable Object's storage: key-value, SQL and the alarm, in one transaction between awaits.
+"""Simulates a Durable Object's storage: key-value, SQL and the alarm, in one transaction between awaits.
 
-Writes with no await between them commit together, at the end of the turn or before anything leaves the object (its
-output gate). If the object dies first, all these writes are lost. While an asynchronous operation waits, the object's
-input gate is closed: no event from outside reaches the object, but its own coroutines run on.
+Writes with no await between them commit together: at the end of the turn, or before a call leaves the object (the
+output gate). If the object dies before the commit, all these writes are lost. While an asynchronous operation waits,
+the object's input gate is closed: no event from outside reaches the object, but its own coroutines run on.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ _MISSING = object()
 
 
 class ObjectData:
-    """The data of an object on disk. `on_commit` is called after each commit that wrote something."""
+    """The data of an object on disk. `on_commit` is called after each commit."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.values: dict[str, Any] = {}
@@ -41,12 +41,12 @@ class ObjectData:
         return self._sql
 
     def is_empty(self) -> bool:
-        """Whether no value is stored and no alarm is set."""
+        """Whether the object has no value, no table and no alarm stored."""
         tables = [] if self._sql is None else _tables(self._sql)
         return not self.values and not tables and self.alarm_ms is None
 
     def begin(self) -> None:
-        """Open the implicit transaction, unless it is open."""
+        """Open the implicit transaction, unless it is open already."""
         if not self.dirty:
             self.dirty = True
             self._alarm_before = self.alarm_ms
@@ -54,7 +54,7 @@ class ObjectData:
                 self._sql.execute("BEGIN")
 
     def write(self, key: str, value: Any) -> None:
-        """Set a key within the transaction, or with `_MISSING` delete it."""
+        """Set a key within the transaction. The value `_MISSING` deletes the key."""
         self.begin()
         self._undo.setdefault(key, self.values.get(key, _MISSING))
         if value is _MISSING:
@@ -63,7 +63,7 @@ class ObjectData:
             self.values[key] = value
 
     def commit(self) -> None:
-        """Make everything since `begin` permanent."""
+        """Make all changes since `begin` permanent."""
         if self.dirty:
             self.dirty = False
             self._undo.clear()
@@ -72,7 +72,7 @@ class ObjectData:
             self.on_commit()
 
     def rollback(self) -> None:
-        """Undo everything since `begin`."""
+        """Undo all changes since `begin`."""
         if self.dirty:
             self.dirty = False
             for key, value in self._undo.items():
@@ -86,7 +86,7 @@ class ObjectData:
                 self._sql.execute("ROLLBACK")
 
     def clear(self) -> None:
-        """Delete everything: keys, tables, alarm."""
+        """Delete all keys, tables and views, and the alarm."""
         self.begin()
         for key in list(self.values):
             self.write(key, _MISSING)
@@ -103,7 +103,7 @@ def _tables(connection: sqlite3.Connection) -> list[tuple[str, str]]:
 
 
 class SqlCursor:
-    """The rows of `sql.exec`, all of them read already."""
+    """The cursor that `sql.exec` returns; all of its rows are read already."""
 
     def __init__(self, columns: list[str], rows: list[tuple[Any, ...]], written: int) -> None:
         self.columnNames = columns
@@ -116,11 +116,11 @@ class SqlCursor:
             yield dict(zip(self.columnNames, self._rows.pop(0), strict=True))
 
     def toArray(self) -> list[dict[str, Any]]:  # noqa: N802 - the platform's name
-        """The rows that are not read yet, as dicts."""
+        """Return the rows that were not taken from the cursor yet, as dicts."""
         return list(self)
 
     def raw(self) -> list[list[Any]]:
-        """The rows that are not read yet, as lists."""
+        """Return the rows that were not taken from the cursor yet, as lists."""
         rows, self._rows = self._rows, []
         return [list(row) for row in rows]
 
@@ -133,14 +133,14 @@ class SqlCursor:
 
 
 class SqlStorage:
-    """`ctx.storage.sql`: synchronous."""
+    """The synchronous `ctx.storage.sql` of an object."""
 
     def __init__(self, data: ObjectData, touch: Callable[[], None]) -> None:
         self._data = data
         self._touch = touch
 
     def exec(self, query: str, *parameters: Any) -> SqlCursor:
-        """Run one or more statements. The parameters belong to the last one. Raises `JsError`."""
+        """Run one or more statements. The parameters belong to the last statement. Raises `JsError`."""
         self._touch()
         connection = self._data.sql
         before = connection.total_changes
@@ -174,7 +174,7 @@ def _statements(query: str) -> list[str]:
 
 
 class InstanceStorage:
-    """`ctx.storage` in one instance. `operate(label, writes, effect)` runs an effect with the gates and faults."""
+    """The `ctx.storage` of one instance. `operate(label, writes, effect)` runs an effect with gates and faults."""
 
     def __init__(
         self,
@@ -217,7 +217,7 @@ class InstanceStorage:
         return self._operate("delete", True, effect)
 
     def list(self, options: dict[str, Any] | None = None) -> Coroutine[Any, Any, dict[str, Any]]:
-        """Keys and values in order of the keys: `prefix`, `start`, `startAfter`, `end`, `reverse`, `limit`."""
+        """Return keys and values, sorted by key. The options are those of the platform, for example `prefix`."""
         chosen = options or {}
 
         def effect() -> dict[str, Any]:
@@ -228,18 +228,18 @@ class InstanceStorage:
         return self._operate("list", False, effect)
 
     def deleteAll(self) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Delete everything, the alarm included (from compatibility date 2026-02-24 on)."""
+        """Delete all stored data and the alarm (on the platform, the alarm from compatibility date 2026-02-24 on)."""
         return self._operate("deleteAll", True, self._data.clear)
 
     def getAlarm(self) -> Coroutine[Any, Any, int | None]:  # noqa: N802 - the platform's name
         """Return when the alarm is due, in milliseconds since the epoch.
 
-        Returns None while the alarm runs, or if none is set.
+        Returns None while the alarm's handler runs, or if no alarm is set.
         """
         return self._operate("getAlarm", False, lambda: self._data.alarm_ms)
 
     def setAlarm(self, time_ms: float) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Set the one alarm, which replaces the previous one. An alarm with a time in the past is due at once."""
+        """Set the object's only alarm, which replaces the previous one. A time in the past is due at once."""
 
         def effect() -> None:
             self._data.begin()
@@ -248,7 +248,7 @@ class InstanceStorage:
         return self._operate("setAlarm", True, effect)
 
     def deleteAlarm(self) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Delete the alarm. A handler that already runs continues."""
+        """Delete the alarm. An alarm handler that already runs continues."""
 
         def effect() -> None:
             self._data.begin()
@@ -261,9 +261,9 @@ class InstanceStorage:
         return self._operate("sync", True, lambda: None)
 
     def transactionSync[T](self, function: Callable[[], T]) -> T:  # noqa: N802 - the platform's name
-        """Run `function` all or nothing: if it raises, its SQL is undone.
+        """Run `function` in a savepoint: if the function raises, its SQL is undone.
 
-        The function must not write key-value pairs.
+        The function must not write key-value pairs, because they would not be undone.
         """
         self._touch()
         connection = self._data.sql

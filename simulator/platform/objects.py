@@ -1,4 +1,4 @@
-"""Durable Objects: one instance a name, remote calls that fail halfway, and the bindings that reach them."""
+"""Simulates Durable Objects: one instance for each name, remote calls that may fail halfway, and bindings."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from simulator.platform.structured_clone import clone
 
 
 class ObjectHost(Protocol):
-    """The interface to what starts objects: the world."""
+    """The functions of the world that objects use."""
 
     def has_objects(self) -> bool:
         """Whether the present deployment binds Durable Objects."""
@@ -23,12 +23,12 @@ class ObjectHost(Protocol):
         ...
 
     def make_object(self, class_name: str, ctx: ObjectContext, isolate: Isolate) -> Any:
-        """Make the Worker's own object in that isolate."""
+        """Return the Worker's own object for an instance, in the instance's isolate."""
         ...
 
 
 class Cell:
-    """An object as the platform knows it: its data, its alarm, and its instance if there is one."""
+    """An object as the platform knows it: its data, its alarm, and its instance in memory if there is one."""
 
     def __init__(self, namespace: "ObjectNamespace", name: str) -> None:
         self.namespace = namespace
@@ -66,27 +66,27 @@ class ObjectNamespace:
         self.cells: dict[str, Cell] = {}
 
     def cell(self, object_id: ObjectId) -> Cell:
-        """Return the object of that id, made on first use."""
+        """Return the object with this id, which is made on first use."""
         key = object_id.toString()
         if key not in self.cells:
             self.cells[key] = Cell(self, object_id.name or key)
         return self.cells[key]
 
     def reset(self) -> None:
-        """Reset all objects for new code or a restart: each instance dies, and stored data stays."""
+        """Kill the instance of each object, for new code or a restart. Stored data stays."""
         for cell in list(self.cells.values()):
             if cell.instance is not None:
                 cell.instance.isolate.kill()
 
     def is_quiet(self) -> bool:
-        """Whether no call runs and no alarm is set or running."""
+        """Whether no object of the class has a running call, a set alarm or a running alarm."""
         return all(
             cell.alarm.is_idle() and (cell.instance is None or cell.instance.busy == 0) for cell in self.cells.values()
         )
 
 
 class NamespaceBinding:
-    """`env.AI_PROCESSOR` in one isolate."""
+    """The binding of one class of objects in one isolate, for example `env.AI_PROCESSOR`."""
 
     def __init__(self, namespace: ObjectNamespace, port: Port) -> None:
         self._namespace = namespace
@@ -97,20 +97,20 @@ class NamespaceBinding:
         return ObjectId(self._namespace.class_name, name)
 
     def idFromString(self, text: str) -> ObjectId:  # noqa: N802 - the platform's name
-        """Return the id from which `toString` made this text."""
+        """Return the id whose `toString` gives this text."""
         return ObjectId(self._namespace.class_name, None, text)
 
     def get(self, object_id: ObjectId) -> "InstanceStub":
-        """A stub. Nothing is sent yet."""
+        """Return a stub of the object with this id. Nothing is sent yet."""
         return InstanceStub(self._namespace.cell(object_id), self._port)
 
     def getByName(self, name: str) -> "InstanceStub":  # noqa: N802 - the platform's name
-        """Return a stub of the object of that name."""
+        """Return a stub of the object with this name. Nothing is sent yet."""
         return self.get(self.idFromName(name))
 
 
 class InstanceStub:
-    """A stub of an object, on which any attribute is a remote method."""
+    """A stub of an object. Each attribute whose name begins without an underscore is a remote method."""
 
     def __init__(self, cell: Cell, port: Port) -> None:
         self._cell = cell

@@ -1,4 +1,4 @@
-"""The producer's side of a queue: which messages a binding accepts, which it refuses, and how a send can fail."""
+"""Simulates the producer's side of a queue: which messages a binding accepts or refuses, and how sends fail."""
 
 from collections.abc import Coroutine
 from typing import Any
@@ -15,23 +15,23 @@ _NAMES = {"queue.send": "Queue send", "queue.sendBatch": "Queue sendBatch"}
 
 
 class QueueBinding:
-    """A producer binding in one isolate."""
+    """The producer binding of a queue in one isolate."""
 
     def __init__(self, server: QueueServer, port: Port) -> None:
         self._server = server
         self._port = port
 
     def send(self, body: Any, options: dict[str, Any] | None = None) -> Coroutine[Any, Any, None]:
-        """Send one message. The promise resolves when the queue has stored it.
+        """Send one message. The call returns when the queue has stored the message.
 
-        `options`: `delaySeconds`, `contentType`.
+        Of the platform's `options`, only `delaySeconds` has an effect.
         """
         return self._send("queue.send", [(to_json(body), _delay(options or {}))])
 
     def sendBatch(  # noqa: N802 - the platform's name
         self, messages: list[dict[str, Any]], options: dict[str, Any] | None = None
     ) -> Coroutine[Any, Any, None]:
-        """Send several messages, all or none. Each message is a dict of `body` and perhaps `delaySeconds`."""
+        """Send several messages, all or none. A message is a dict with `body`, and with `delaySeconds` if it waits."""
         default = _delay(options or {})
         sent = [(to_json(one["body"]), _delay(one) or default) for one in messages]
         return self._send("queue.sendBatch", sent)

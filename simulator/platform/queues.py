@@ -1,8 +1,9 @@
-"""Queues: messages come at least once, in any order, late, twice, and sometimes not at all.
+"""Simulates queues, whose messages come in any order, sometimes late, twice or not at all.
 
-A message is delivered `max_retries + 1` times. After the last delivery the message goes to the dead-letter queue or is
-deleted. In production mode an explicit ack survives an exception of its handler. In local mode, as in workerd's
-simulator, an exception retries every message of the batch, and a restart loses what is in the queue.
+A message that is not acked is delivered up to `max_retries + 1` times. After the last delivery it goes to the
+dead-letter queue or is deleted. In production mode an explicit ack counts even if the handler then raises. In local
+mode, as in workerd's simulator, an exception retries every message of the batch. A restart may lose the messages in the
+queue.
 """
 
 import json
@@ -25,14 +26,14 @@ class Stored:
     sent_ms: int
     attempts: int = 0
     doomed: bool = False
-    twin: bool = False  # a duplicate, which is not duplicated again
+    twin: bool = False  # True for a duplicate, which is not duplicated again.
 
 
 @dataclass(slots=True, eq=False)
 class DeliveredMessage:
     """One delivery of a message, as the consumer sees it.
 
-    Of several acks and retries of a message, only the first one counts.
+    If the consumer acks and retries the message several times, only the first of these calls counts.
     """
 
     id: str
@@ -48,7 +49,7 @@ class DeliveredMessage:
             self.fate = "ack"
 
     def retry(self, options: dict[str, Any] | None = None) -> None:
-        """Ask for another delivery, which counts as an attempt."""
+        """Ask for another delivery of the message, which counts as an attempt."""
         if self.fate is None:
             self.fate = "retry"
             self.delay_seconds = float((options or {}).get("delaySeconds") or 0)
@@ -56,7 +57,7 @@ class DeliveredMessage:
 
 @dataclass(slots=True, eq=False)
 class DeliveredBatch:
-    """The argument with which a consumer is called."""
+    """The batch of messages with which a consumer is called."""
 
     queue: str
     messages: list[DeliveredMessage]
@@ -79,15 +80,15 @@ class QueueSettings:
     max_batch_size: int = 1
     max_retries: int = 2
     max_concurrency: int = 4
-    max_batch_seconds: float = 0.0  # how long a batch that is not full waits for more messages
+    max_batch_seconds: float = 0.0  # How many seconds a batch that is not full waits for messages.
     mode: Literal["production", "local"] = "production"
 
 
 @dataclass(slots=True)
 class QueueCounts:
-    """Counts of what happened to messages.
+    """How many messages of a queue were sent, delivered, acked, retried, dead-lettered and lost.
 
-    `operations` are the operations that the free plan counts: writes, reads, deletes.
+    `operations` is the number of operations that the free plan counts: writes, reads and deletes of messages.
     """
 
     sent: int = 0
@@ -107,7 +108,7 @@ class _Flight:
 
 
 class QueueServer:
-    """One queue and its delivery. `deliver` starts the consumer, or returns None while there is none."""
+    """One queue and its delivery. `deliver` starts the consumer, or returns None if the deployment has no consumer."""
 
     def __init__(
         self, name: str, network: Network, now_ms: Callable[[], int], settings: QueueSettings | None = None
@@ -128,11 +129,11 @@ class QueueServer:
         self._generation = 0
 
     def is_empty(self) -> bool:
-        """Whether no message is waiting, on its way or being worked on."""
+        """Whether no message is waiting, delayed, or being worked on by a consumer."""
         return not self.ready and self.delayed == 0 and self.in_flight == 0
 
     def accept(self, body: str, delay_seconds: float = 0.0, *, honest: bool = False) -> None:
-        """Store a message. `honest` spares it the faults (for messages of the platform itself)."""
+        """Store a message. With `honest`, for messages of the platform itself, no fault strikes the message."""
         self._ids += 1
         self.counts.sent += 1
         self.counts.operations += 1
@@ -150,7 +151,7 @@ class QueueServer:
         self._put(stored, delay_seconds)
 
     def lose_everything(self) -> None:
-        """Restart the local simulator, which keeps messages only in its memory."""
+        """Lose all messages, as a restart of workerd's simulator does, which keeps messages only in its memory."""
         self.counts.lost += len(self.ready) + self.delayed
         self._generation += 1
         self.ready.clear()
@@ -158,7 +159,7 @@ class QueueServer:
         self.in_flight = 0
 
     def pump(self) -> None:
-        """Deliver ready messages, if there is a consumer and its concurrency allows."""
+        """Deliver ready messages, as long as there is a consumer and its concurrency allows it."""
         settings = self.settings
         while self.ready and self.in_flight < settings.max_concurrency:
             stored = [self._take() for _ in range(min(len(self.ready), settings.max_batch_size))]

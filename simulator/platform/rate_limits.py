@@ -1,7 +1,8 @@
-"""Cloudflare's rate-limiting binding: it counts by key and location, and isolates see these counts late.
+"""Simulates Cloudflare's rate-limiting binding: it counts by key and location, and isolates see these counts late.
 
-The platform calls it "permissive, eventually consistent": counters are cached on the machine that asks, and updated in
-the background within one location. So more requests may pass than the limit says, never fewer. Source:
+Cloudflare calls the binding "permissive, eventually consistent": counters are cached on the machine that asks, and
+updated in the background within one location. For this reason more requests than the limit may pass, but never fewer.
+Source:
 developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). Cloudflare does not
 describe the windows in which requests are counted. Here the windows are fixed, like the local runtime's, and begin at a
 different moment in each location.
@@ -20,7 +21,7 @@ SLOW_SECONDS = (0.2, 5.0)
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """The binding's settings, the number of locations in which isolates run, and how far their counts may lag."""
+    """The binding's settings, in how many locations isolates run, and how many seconds an isolate's counts may lag."""
 
     limit: int
     period_seconds: float = 60.0
@@ -29,7 +30,7 @@ class RateLimit:
 
 
 class RateLimitServer:
-    """The limiter of one Worker in all its locations. From `rng` only the location of an isolate is drawn."""
+    """The limiter of one Worker in all its locations. `rng` draws the locations' windows and isolates' locations."""
 
     def __init__(self, settings: RateLimit, network: Network, rng: Random) -> None:
         self.settings = settings
@@ -40,13 +41,13 @@ class RateLimitServer:
         ]
 
     def bind(self, port: Port) -> "RateLimitBinding":
-        """Make the binding of a new isolate, in some location."""
+        """Return the binding of a new isolate, which is in a location drawn at random."""
         return RateLimitBinding(
             self, port, _Cache(self.settings, self._rng.choice(self._locations), self._network.loop)
         )
 
     def serve(self, cache: "_Cache", key: str, sender: str, reply: Reply) -> None:
-        """Count a request and answer it. By a fault the answer fails, never comes, comes late or breaks the limit."""
+        """Count a request and answer it. A fault can make the answer fail, come late or never, or allow too much."""
         faults, loop = self._network.faults, self._network.loop
         allowed = cache.count(key) <= self.settings.limit
         if faults.fires("rate_limiter_failed", sender):
@@ -60,7 +61,7 @@ class RateLimitServer:
 
 
 class RateLimitBinding:
-    """The binding in one isolate."""
+    """The binding of the limiter in one isolate."""
 
     def __init__(self, server: RateLimitServer, port: Port, cache: "_Cache") -> None:
         self._server = server
@@ -68,7 +69,10 @@ class RateLimitBinding:
         self._cache = cache
 
     def limit(self, options: Mapping[str, str]) -> Pending:
-        """Count a request under `key`. The reply's `success` says whether it is within the limit."""
+        """Count a request under the option `key`.
+
+        The reply's `success` says whether the request is within the limit.
+        """
         key, sender = options["key"], self._port.isolate.name
         return self._port.call("ratelimit.limit", lambda reply: self._server.serve(self._cache, key, sender, reply))
 
@@ -83,7 +87,10 @@ class _Location:
 
 @dataclass(slots=True)
 class _Count:
-    """A count as one isolate sees it: its total, the part that the location does not know yet, and since when."""
+    """The count of a key as one isolate sees it: `believed` in total, `untold` of them not yet told to its location.
+
+    `heard_at` is when the isolate last exchanged the count with its location (virtual seconds).
+    """
 
     window: int
     heard_at: float
@@ -92,7 +99,7 @@ class _Count:
 
 
 class _Cache:
-    """The counts by which an isolate decides."""
+    """The counts by which the limiter decides about an isolate's requests."""
 
     def __init__(self, settings: RateLimit, location: _Location, loop: Loop) -> None:
         self._settings = settings

@@ -1,11 +1,11 @@
-"""Stand-ins for modules that exist only inside the Workers runtime, so that `src.platform` and `src.entry` run here.
+"""Stand-ins for modules of the Workers runtime, so that `src.platform` and `src.entry` can run in the simulator.
 
-Importing this module registers `workers`, `js` and `pyodide.ffi` for the process. Import it before `src.platform` or
-`src.entry`. The stand-ins have only the names that those two import. Nothing else can provide these modules outside the
-runtime.
+Importing this module registers `workers`, `js` and `pyodide.ffi` for the process. Import it before `src.platform` and
+`src.entry`. The stand-ins have only the names that `src.platform` and `src.entry` import. The real modules exist only
+inside the Workers runtime.
 
-`src.platform` gets its bindings, and its isolate's runtime with its clock and randomness (`Surroundings`), as
-arguments. So the only object of JavaScript that it needs is an arriving request.
+`src.platform` gets its bindings and its isolate's `Surroundings` (runtime, clock, randomness) as arguments, so most
+objects of JavaScript need no stand-in.
 """
 
 import asyncio
@@ -22,10 +22,7 @@ STATUSES_WITHOUT_BODY = (204, 304)
 
 
 class Entrypoint:
-    """The base of `WorkerEntrypoint` and `DurableObject`.
-
-    Arguments of the handlers of such a class need no wrappers of the SDK.
-    """
+    """The base of `WorkerEntrypoint` and `DurableObject`, without the SDK's wrappers around handlers' arguments."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx
@@ -33,15 +30,15 @@ class Entrypoint:
 
 
 class WorkerEntrypoint(Entrypoint):
-    """The base class of the Worker."""
+    """A stand-in for the base class of a Worker."""
 
 
 class DurableObject(Entrypoint):
-    """The base class of objects."""
+    """A stand-in for the base class of Durable Objects."""
 
 
 class StreamPart:
-    """The result of a read of a stream, which is also its own `value`."""
+    """The result of reading a stream once. The object is also its own `value`."""
 
     def __init__(self, piece: bytes | None) -> None:
         self.done = piece is None
@@ -49,49 +46,49 @@ class StreamPart:
         self._piece = piece
 
     def to_bytes(self) -> bytes:
-        """Copy the bytes."""
+        """Return the bytes that were read."""
         assert self._piece is not None, "read after the end"
         return self._piece
 
 
 class BodyStream:
-    """A body that arrives in pieces, and its reader. Each piece is made when it is read."""
+    """A request's body that arrives in pieces, and the body's reader. Each piece is made when it is read."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
 
     def getReader(self) -> "BodyStream":  # noqa: N802 - the platform's name
-        """Return the reader."""
+        """Return the reader of the body."""
         return self
 
     async def read(self) -> StreamPart:
-        """Return the next piece, or the end."""
+        """Return the next piece of the body, or the end."""
         return StreamPart(next(self._pieces, None))
 
     async def cancel(self) -> None:
-        """Stop reading."""
+        """Stop reading the body."""
         self._pieces = iter(())
 
     async def whole(self) -> bytes:
-        """Read the whole body."""
+        """Return the whole body."""
         return b"".join(self._pieces)
 
 
 class Object:
-    """JavaScript's `Object`. In this stand-in an object of JavaScript is a dictionary."""
+    """A stand-in for JavaScript's `Object`, in which an object of JavaScript is a dictionary."""
 
     fromEntries = dict  # noqa: N815 - the platform's name
 
 
 class JSON:
-    """JavaScript's `JSON`."""
+    """A stand-in for JavaScript's `JSON`."""
 
     stringify = staticmethod(json.dumps)
     parse = staticmethod(json.loads)
 
 
 class JsRequest:
-    """JavaScript's `Request`. `pieces` is None for a request without a body."""
+    """A stand-in for JavaScript's `Request`. `pieces` is None for a request without a body."""
 
     def __init__(self, method: str, url: str, headers: Mapping[str, str], pieces: Iterator[bytes] | None) -> None:
         self.method = method
@@ -100,19 +97,19 @@ class JsRequest:
         self.body = None if pieces is None else BodyStream(pieces)
 
     async def arrayBuffer(self) -> StreamPart:  # noqa: N802 - the platform's name
-        """Read the whole body."""
+        """Return the whole body of the request."""
         return StreamPart(b"" if self.body is None else await self.body.whole())
 
 
 class SdkRequest:
-    """The SDK's request, around JavaScript's."""
+    """A stand-in for the SDK's request, which wraps JavaScript's `Request`."""
 
     def __init__(self, js_object: JsRequest) -> None:
         self.js_object = js_object
 
 
 class Resolvers:
-    """A promise, and the function that fulfils it."""
+    """A promise, and the method that fulfils the promise."""
 
     def __init__(self) -> None:
         self.promise: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -124,13 +121,13 @@ class Resolvers:
 
 
 class Promise:
-    """JavaScript's `Promise`."""
+    """A stand-in for JavaScript's `Promise`."""
 
     withResolvers = Resolvers  # noqa: N815 - the platform's name
 
 
 class Response:
-    """JavaScript's `Response`. A body is refused where HTTP allows none, as on the platform."""
+    """A stand-in for JavaScript's `Response`. Like the platform it refuses a body with a status that allows none."""
 
     def __init__(self, body: str | IdentityTransformStream | None, status: int, headers: dict[str, str]) -> None:
         if body is not None and status in STATUSES_WITHOUT_BODY:
@@ -141,11 +138,11 @@ class Response:
 
     @staticmethod
     def new(body: str | IdentityTransformStream | None, options: dict[str, Any]) -> "Response":
-        """Make one."""
+        """Make a response, as `new Response` does in JavaScript."""
         return Response(body, **options)
 
     async def text(self) -> str:
-        """Read the body."""
+        """Return the body as text."""
         assert not isinstance(self.body, IdentityTransformStream), "its client reads it"
         return self.body or ""
 

@@ -1,4 +1,4 @@
-"""The servers of one account, which outlive every isolate: D1, the model, two queues, Durable Objects, a limiter."""
+"""The servers of one simulated account, which outlive every isolate: database, model, queues, objects, limiter."""
 
 from collections.abc import Callable, Iterator
 from random import Random
@@ -23,7 +23,7 @@ class Servers:
     """All servers of a world, and the bindings through which an isolate reaches them.
 
     `model_seconds` are the shortest and the longest time that the model takes. The limiter draws each isolate's
-    location from `limiter_rng`. `strict_gates`: see `World`.
+    location from `limiter_rng`. `World` explains `strict_gates`.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Servers:
             namespace.strict_gates = strict_gates
 
     def bindings(self, deployment: Deployment, port: Port) -> dict[str, Any]:
-        """Return the bindings of a deployment, for the isolate of that port."""
+        """Return the bindings of a deployment for one isolate, whose port is `port`."""
         bindings: dict[str, Any] = {"DB": D1Binding(self.database, port)}
         if deployment.queue:
             bindings |= {"AI_QUEUE": QueueBinding(self.queue, port), "AI_DLQ": QueueBinding(self.dlq, port)}
@@ -68,13 +68,13 @@ class Servers:
         return bindings
 
     def consume_with(self, deliver: Callable[[DeliveredBatch], Invocation | None]) -> None:
-        """Set the function that delivers batches of both queues."""
+        """Set the function that delivers the batches of the main queue and of the dead-letter queue."""
         self.queue.deliver = self.dlq.deliver = deliver
 
     def redeploy(self, *, lose_queue: bool) -> None:
-        """Restart every object with its stored data and deliver waiting messages.
+        """Restart every object with its stored data, and deliver waiting messages.
 
-        With `lose_queue` the messages are lost.
+        With `lose_queue` the messages are lost instead.
         """
         for namespace in self.namespaces.values():
             namespace.reset()
@@ -85,14 +85,14 @@ class Servers:
         self.dlq.pump()
 
     def is_quiet(self, deployment: Deployment) -> bool:
-        """Whether no message waits and no object works or has an alarm.
+        """Whether no message waits, and no object works or has an alarm.
 
-        Of the servers, only those count that the deployment has.
+        Queues and objects that the deployment does not bind are not considered.
         """
         queues = not deployment.queue or (self.queue.is_empty() and self.dlq.is_empty())
         return queues and (not deployment.objects or all(one.is_quiet() for one in self.namespaces.values()))
 
     def object_cells(self) -> Iterator[Cell]:
-        """All objects that any code has ever named."""
+        """Yield all objects that code has ever named."""
         for namespace in self.namespaces.values():
             yield from namespace.cells.values()

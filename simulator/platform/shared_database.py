@@ -1,7 +1,7 @@
-"""A database that many callers share: it serves one call at a time, in the order in which the calls came.
+"""Simulates the queue of a database that many callers share, which serves one call at a time, in order of arrival.
 
-A call's latency is the number of callers before it times the service time. If a caller gives up, its call stays in the
-queue: it is still served, and its writes land.
+A call waits for the service time of each call before it. If a caller gives up, its call stays in the queue: the
+database still serves the call, and its writes land.
 """
 
 from collections.abc import Callable
@@ -18,9 +18,10 @@ _OTHERS = (0, 0, 0, 20, 60, 120, 240)
 class Sharing:
     """How busy a shared database is.
 
-    `others` are callers of other Workers, who call again as soon as they are served: while faults last, this many calls
-    come before each of ours. `stall_seconds` is the range of a stall's length. The rate of the fault `d1_shared` says
-    how often a stall begins, at each call.
+    `service_seconds` is how long the database takes for one call. `others` is the number of callers of other Workers,
+    who call again as soon as they are served: while faults last, this many calls come before each call of the Worker.
+    `stall_seconds` is the range of a stall's length. The rate of the fault `d1_shared` is the probability that a stall
+    begins at a call.
     """
 
     service_seconds: float = 0.01
@@ -29,12 +30,12 @@ class Sharing:
 
     @classmethod
     def drawn(cls, rng: Random) -> "Sharing":
-        """Draw how a database is shared: from an idle one to one that takes 5 s a call."""
+        """Draw how busy a shared database is: from an idle one to one that takes 5 s for a call."""
         return cls(rng.choice(SERVICE_SECONDS), rng.choice(_OTHERS))
 
 
 class Line:
-    """The queue before one database, stored as the moment at which all waiting calls are served."""
+    """The queue of calls at one database, stored as the time at which all waiting calls will have been served."""
 
     def __init__(self, sharing: Sharing, faults: FaultPlan, now: Callable[[], float]) -> None:
         self.sharing = sharing
@@ -43,7 +44,7 @@ class Line:
         self._free_at = 0.0
 
     def join(self) -> float:
-        """Add one call to the queue. Returns the seconds until the call is served."""
+        """Add one call to the queue. Returns the seconds until the call has been served."""
         now, sharing = self._now(), self.sharing
         others = sharing.others if self._faults.active else 0
         if self._faults.fires("d1_shared", "d1"):
@@ -52,5 +53,5 @@ class Line:
         return self._free_at - now
 
     def stall(self, seconds: float) -> None:
-        """Serve no call for this long. Calls that already wait in the queue are served first."""
+        """Serve no call for this many seconds, after the calls that already wait in the queue."""
         self._free_at = max(self._now(), self._free_at) + seconds

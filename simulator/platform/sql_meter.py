@@ -1,16 +1,16 @@
-"""Counts the rows that a statement costs as D1 does, as closely as stock SQLite allows.
+"""Counts the rows that a statement reads and writes as D1 does, as closely as stock SQLite allows.
 
-Rows written: each changed row counts once for the table and once for each of its index entries that changes. A table
-with rowids and a text key has an index for the key; a WITHOUT ROWID table is its own key. An UPDATE touches the indexes
-that have one of its columns in their key. A partial index whose WHERE names one of its columns gets an entry if the
-condition becomes true for a row. So the entries of such indexes are counted before and after, and for an INSERT those
-of all partial indexes. If the number stays the same, entries with changed keys count as written anew. This count is
-approximate: all other partial indexes of a table count as one, as if exactly one of their conditions were always true;
-and an upsert counts as an insert.
+Rows written: each changed row counts once for the table and once for each of the row's index entries that changes. A
+table with rowids and a text key has an index for the key; a WITHOUT ROWID table has none. An UPDATE touches the indexes
+whose key has an updated column. A partial index whose WHERE names an updated column gets an entry if the condition
+becomes true for a row. For this reason the entries of these partial indexes are counted before and after an UPDATE, and
+the entries of all partial indexes before and after an INSERT. If the number stays the same, entries with changed keys
+count as written anew. The count of rows written is approximate: all other partial indexes of a table count as one, as
+if exactly one of their conditions were always true; and an upsert counts as an insert.
 
-Rows read: the rows that came back or changed, or, if that is more, the tables that the query plan scans; none for a
-statement that reads no table. workerd counts more exactly: it also counts the reads of uniqueness checks and
-subqueries.
+Rows read: the number of rows that were returned or changed, or the number of rows in tables that the query plan scans,
+if that number is higher. A statement that reads no table counts no rows read. workerd counts more exactly: it also
+counts the reads of uniqueness checks and subqueries.
 """
 
 import re
@@ -26,10 +26,10 @@ _WRITES = {
 
 @dataclass(frozen=True, slots=True)
 class Analysis:
-    """Costs: `rows_per_change` are written per changed row; `scans` are the tables that the plan reads in full.
+    """The costs of a statement: `rows_per_change` rows are written for each changed row.
 
-    `reads` says whether the plan reads any table. `entries` are queries that count the entries of partial indexes that
-    may grow, each with whether keys change, too.
+    `scans` are the tables that the query plan reads in full, and `reads` says whether it reads any table. `entries` are
+    queries that count the entries of partial indexes that may grow, each with whether the index's keys may change.
     """
 
     writes: bool
@@ -40,7 +40,7 @@ class Analysis:
 
 
 def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analysis:
-    """Compile `sql` without running it and return its costs. Raises what SQLite raises for a bad statement."""
+    """Compile a statement without running it, and return its costs. Raises SQLite's error for a bad statement."""
     seen: list[tuple[str, str, str]] = []
 
     def note(action: int, first: str | None, second: str | None, _database: object, source: str | None) -> int:
@@ -72,7 +72,7 @@ def _rows_per_change(
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
     count, partial_counted = 1, False
     if action == "delete":
-        return count  # workerd counts the row and none of its index entries
+        return count  # workerd counts a deleted row, but not its index entries.
     indexes = connection.execute("SELECT name, origin, partial FROM pragma_index_list(?)", (table,)).fetchall()
     for name, origin, partial in indexes:
         if (origin == "pk" and without_rowid) or (partial and (partial_counted or action == "insert")):
@@ -89,9 +89,9 @@ def _rows_per_change(
 def _entries(
     connection: sqlite3.Connection, table: str, action: str, seen: list[tuple[str, str, str]]
 ) -> list[tuple[str, bool]]:
-    """Return queries that count the entries of partial indexes.
+    """Return queries that count the entries of a table's partial indexes.
 
-    For an insert these are all such indexes; for an update, those whose WHERE names one of its columns.
+    For an insert these are all partial indexes of the table; for an update, those whose WHERE names an updated column.
     """
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
     queries = []

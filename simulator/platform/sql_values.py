@@ -1,4 +1,4 @@
-"""Values on their way into and out of SQLite as workerd converts them: every number is a double, a blob a list."""
+"""Converts values for SQLite and back as workerd does: every number is a double, and a blob becomes a list."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from typing import Any
 from simulator.platform.binding_port import JsError
 from simulator.platform.structured_clone import NUMBER_MOST, SAFE_INTEGER
 
-# workerd's wording in place of SQLite's (util/sqlite.c++), up to the point where it turns into advice.
+# workerd's error message (util/sqlite.c++) for statements of transactions, without the advice at its end.
 TRANSACTION = re.compile(r"\s*(BEGIN|COMMIT|ROLLBACK|SAVEPOINT|RELEASE|END)\b", re.IGNORECASE)
 NO_TRANSACTIONS = (
     "To execute a transaction, please use the state.storage.transaction() or state.storage.transactionSync() APIs"
@@ -19,10 +19,10 @@ _PLAIN = (str, type(None))
 
 
 def bound(values: Sequence[Any]) -> tuple[Any, ...]:
-    """Convert parameters as D1 and object storage do: a JavaScript number binds as REAL, a bool as 0 or 1.
+    """Convert parameters as D1 and object storage do: a number binds as REAL, a bool as 0.0 or 1.0.
 
-    So `typeof(?)` of 5 is 'real', and a TEXT column without STRICT stores '5.0', on Workers as here. Raises `JsError`
-    for values that the bindings refuse.
+    On Workers as in the simulator, `typeof(?)` of 5 is 'real', and a TEXT column without STRICT stores '5.0'. Raises
+    `JsError` for values that the bindings refuse.
     """
     return tuple([_bound(value) for value in values])
 
@@ -49,13 +49,13 @@ def _text(value: str) -> str:
     plain = str.__str__(value)
     try:
         plain.encode()
-    except UnicodeEncodeError:  # JavaScript writes U+FFFD for a lone surrogate
+    except UnicodeEncodeError:  # JavaScript replaces lone surrogates with U+FFFD.
         return plain.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return plain
 
 
 def read_rows(cursor: sqlite3.Cursor, *, blob: type = list) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Return the column names and rows of a cursor, each value as it arrives in Python: 5.0 as 5, a blob as `blob`."""
+    """Return a cursor's column names and rows, with values as a Worker gets them: 5.0 as 5, a blob as `blob`."""
     if cursor.description is None:
         return [], []
     rows = cursor.fetchall()
@@ -79,9 +79,9 @@ def _read(value: Any, blob: type) -> Any:
 
 
 def sqlite_message(error: sqlite3.Error) -> str:
-    """Return the text of an SQLite error in workerd's words, followed by the error's code."""
+    """Return the text that workerd gives an SQLite error, followed by the error's code."""
     extended = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-    if extended == "unknown":  # Python's sqlite3 module has no error name for a value that a STRICT column refuses
+    if extended == "unknown":  # Python's sqlite3 has no name for a STRICT column's refusal.
         extended = "SQLITE_CONSTRAINT_DATATYPE" if error.sqlite_errorcode == 3091 else "SQLITE_ERROR"
     message = str(error)
     if message.startswith("Expression tree is too large"):
@@ -93,13 +93,13 @@ def sqlite_message(error: sqlite3.Error) -> str:
 
 
 def binding_message(error: sqlite3.Error) -> str:
-    """Return D1's message about parameters that do not fit their statement."""
+    """Return D1's message for a statement whose parameters do not fit, or for several statements in one."""
     if "one statement at a time" in str(error):
         return "D1_ERROR: A prepared SQL statement must contain only one statement."
     return "D1_ERROR: Wrong number of parameter bindings for SQL query."
 
 
 def raw_rows(results: list[dict[str, Any]], *, named: bool) -> list[list[Any]]:
-    """Return the first result as rows that are lists. With `named`, the column names come first."""
+    """Return the rows of the first result as lists. With `named`, a list of the column names comes first."""
     rows = [list(row) for row in results[0]["results"]]
     return [list(results[0]["columns"]), *rows] if named else rows

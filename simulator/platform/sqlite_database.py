@@ -1,14 +1,15 @@
-"""SQLite databases as the platform opens them: its limits, a clock of its own, and templates for quick starts."""
+"""Opens SQLite databases as the platform does, with its limits and a simulated clock; templates make it quick."""
 
 import sqlite3
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-# workerd, src/workerd/util/sqlite.c++, SqliteDatabase::setupSecurity; sizes from the D1 limits page.
+# The limits are those of workerd (src/workerd/util/sqlite.c++, SqliteDatabase::setupSecurity), with the sizes of the D1
+# limits page.
 LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 2_000_000,
-    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_100,  # D1 checks the limit of 100,000; the rest is for "EXPLAIN QUERY PLAN"
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_100,  # D1's own limit is 100,000; 100 more for "EXPLAIN QUERY PLAN".
     sqlite3.SQLITE_LIMIT_COLUMN: 100,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
     sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 5,
@@ -25,16 +26,16 @@ _SUBSECOND = ("subsec", "subsecond")
 
 
 class SettableClock:
-    """The database's clock, in milliseconds since the epoch. The clock can be replaced while a connection is in use."""
+    """The clock of a database, in milliseconds since the epoch. `now_ms` can be set while a connection is in use."""
 
     def __init__(self) -> None:
         self.now_ms: Callable[[], int] = int
 
 
 class Connection(sqlite3.Connection):
-    """An in-memory database whose SQL functions read `clock`.
+    """An in-memory database whose SQL date functions read `clock`.
 
-    The last reference to the connection closes it, on any thread.
+    The connection is closed when it is collected as garbage, on any thread.
     """
 
     clock: SettableClock
@@ -47,7 +48,7 @@ class Connection(sqlite3.Connection):
 
 def open_database() -> Connection:
     """Open an empty in-memory database with the platform's limits and date functions, in autocommit."""
-    # A world is a reference cycle. The collector may free it on another thread of the test process.
+    # A world is a reference cycle, so the garbage collector may free its connection on another thread.
     connection = sqlite3.connect(
         ":memory:", isolation_level=None, cached_statements=512, check_same_thread=False, factory=Connection
     )
@@ -78,7 +79,7 @@ _plain = sqlite3.connect(":memory:", check_same_thread=False, factory=Connection
 
 
 def _dated(name: str, clock: SettableClock) -> Callable[..., Any]:
-    """Return SQLite's function `name` with the clock's time in place of 'now' and of a missing time."""
+    """Return SQLite's date function `name`, with the clock's time in place of 'now' and of a missing time."""
     at = 1 if name == "strftime" else 0
 
     def function(*args: Any) -> Any:
@@ -97,9 +98,10 @@ def _dated(name: str, clock: SettableClock) -> Callable[..., Any]:
 
 
 class Template:
-    """A database with the migrations applied. Simulations get copies of this database, and reuse connections.
+    """A database with the migrations applied, of which simulations get copies.
 
-    A reused connection keeps its prepared statements. Preparing statements takes most of a simulation's time.
+    Connections are reused. A reused connection keeps its prepared statements, and preparing statements would take most
+    of a simulation's time.
     """
 
     def __init__(self, scripts: Iterable[str]) -> None:
@@ -113,11 +115,11 @@ class Template:
 
     @classmethod
     def of_migrations(cls, folder: Path) -> "Template":
-        """Make the template of all `*.sql` files in a folder, in the order of their names."""
+        """Make a template from all `*.sql` files in a folder, in the order of their names."""
         return cls(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.sql")))
 
     def acquire(self) -> Connection:
-        """Return a database that equals the template."""
+        """Return a connection to a database that equals the template."""
         if self._idle:
             return self._idle.pop()
         connection = open_database()
@@ -134,7 +136,7 @@ class Template:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Take a database back. Empty it for the next user, or close it if its schema was changed."""
+        """Take a connection back. Reset its database for the next user, or close it if its schema was changed."""
         connection.clock.now_ms = int
         if connection.in_transaction:
             connection.execute("ROLLBACK")

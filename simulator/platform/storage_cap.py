@@ -1,8 +1,8 @@
-"""The size of a database, and what happens when it may not grow.
+"""Simulates the size of a database, and a database that may not grow.
 
-Reports of full databases (`D1_ERROR: Exceeded maximum DB size`, at a `size_after` of 9,999,998,976) say that the file
-may not grow. Freed pages are used again, so a row that fits is still written, and deleting makes space. workerd reports
-the size in use, without free pages.
+Reports of full D1 databases (`D1_ERROR: Exceeded maximum DB size`, at a `size_after` of 9,999,998,976) say that the
+database's file may not grow. Freed pages are used again, so a row that fits into free pages is still written, and
+deleting rows makes space. workerd reports the size in use, without free pages.
 """
 
 import math
@@ -14,49 +14,50 @@ from simulator.platform.binding_port import JsError
 
 FULL = "D1_ERROR: Exceeded maximum DB size"
 PAGE_BYTES = 4_096
-LARGEST_BYTES = 10_000_000_000  # platform: the size of a database on the paid plan; the free plan's is smaller
+LARGEST_BYTES = 10_000_000_000  # The platform's largest database on the paid plan.
 HOLD_SECONDS = (2, 10, 25, 120, 900)
 _APART_MS = 60_000
 _PAGES = "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)"
 
 
 class Cap:
-    """Limits how many pages of a database may be in use. Without a cap the database may grow.
+    """Limits how many pages of a database may be in use, while it holds.
 
-    The cap counts the pages in use, not the pages of the file: connections are reused, and free pages that an earlier
-    run left in the file must not change this run. The times and sizes of the fault come from a stream of their own.
+    The cap counts the pages in use and not the pages of the file: connections are reused, and free pages that an
+    earlier run left in the file must not change this run. The times and sizes of the fault `d1_full` come from a
+    separate random stream.
     """
 
     def __init__(self, connection: sqlite3.Connection, faults: FaultPlan) -> None:
         self._connection = connection
         self._faults = faults
-        # The cap has its own random stream, from the plan's seed.
+        # The separate random stream depends on the fault plan's seed.
         self._rng = Random(f"{faults.rng.getstate()[1][:8]}/storage")
         self._until_ms: float = 0
         self.since_ms = 0
-        # The times when the cap was on; caps that follow each other closely make one span.
+        # When the fault capped the database, as (begin, end) in ms; caps within a minute of each other make one span.
         self.spans: list[tuple[int, int]] = []
         self.told = False
-        self.reported: int | None = None  # the size that each reply reports, if a test sets it
+        self.reported: int | None = None  # The size that each reply reports, if a test sets it.
         self._most: int | None = None
-        self.refused = 0  # writes
+        self.refused = 0  # The number of refused writes.
 
     @property
     def holds(self) -> bool:
-        """Whether the database may not grow now."""
+        """Whether the cap is on, so that the database may not grow now."""
         return self._most is not None
 
     @property
     def pages(self) -> int:
-        """How many pages are in use."""
+        """The number of the database's pages that are in use."""
         return int(self._connection.execute(_PAGES).fetchone()[0])
 
     @property
     def size(self) -> int:
-        """Return the bytes that replies report as `size_after`.
+        """The bytes that replies report as `size_after`.
 
-        A database that is held at its cap reports the platform's largest size, less what it may still grow. If another
-        limit stops the database, such as the account's, the reported size does not show it.
+        With `told`, a capped database reports the platform's largest size, less the bytes by which it may still grow.
+        Without `told` it reports the size in use, as if another limit stopped it, for example the account's.
         """
         if self.reported is not None:
             return self.reported
@@ -64,24 +65,24 @@ class Cap:
 
     @property
     def room_bytes(self) -> int:
-        """Return by how many bytes a capped database may still grow."""
+        """The number of bytes by which a capped database may still grow."""
         return max(0, (self._most or 0) - self.pages) * PAGE_BYTES
 
     def longest_ms(self, since_ms: float, until_ms: float) -> float:
-        """Return the longest uninterrupted time for which the fault capped the database within that span."""
+        """Return the longest time in ms for which the fault capped the database without a break between two times."""
         return max((min(end, until_ms) - max(began, since_ms) for began, end in self.spans), default=0)
 
     def hold(self, pages: int, until_ms: float = math.inf) -> None:
-        """Allow the database no more than this many pages in use, until the given time."""
+        """Allow the database at most this many pages in use until the time `until_ms`."""
         self._most = pages
         self._until_ms = until_ms
 
     def lift(self) -> None:
-        """Let it grow."""
+        """Let the database grow again."""
         self._most = None
 
     def offer(self, now_ms: int) -> None:
-        """Offer the fault at a write: if it strikes, the database may not grow for a while."""
+        """Offer the fault `d1_full` at a write: if it strikes, the database may not grow for a while."""
         faults = self._faults
         rate = faults.tallies["d1_full"].rate
         if self.holds and (not faults.active or now_ms >= self._until_ms):
@@ -97,7 +98,7 @@ class Cap:
             self.told = self._rng.random() < 0.7
 
     def check(self) -> None:
-        """Refuse the effect of a statement if it made the database larger than its cap."""
+        """Raise the error of a full database if a statement has made the database larger than its cap."""
         if self._most is not None and self.pages > self._most:
             self.refused += 1
             raise JsError(FULL)

@@ -1,6 +1,6 @@
-"""JavaScript's `IdentityTransformStream`, through which an answer that is sent in parts reaches its client.
+"""A stand-in for JavaScript's `IdentityTransformStream`, through which an answer reaches its client in parts.
 
-A write is done when the reader has taken its piece, as in workerd. Once the reader has left, a write raises.
+A write returns when the reader has taken its piece, as in workerd. A write after the reader has left raises `JsError`.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from simulator.platform.binding_port import CONNECTION_LOST, JsError
 
 
 class IdentityTransformStream:
-    """The stream, its two ends, their reader and their writer, all in one object."""
+    """A stream, its two ends, and their reader and writer, all in one object."""
 
     def __init__(self) -> None:
         self.readable = self
@@ -28,11 +28,11 @@ class IdentityTransformStream:
         return cls()
 
     def getWriter(self) -> "IdentityTransformStream":  # noqa: N802 - the platform's name
-        """Return the writing end."""
+        """Return the writer of the stream."""
         return self
 
     async def write(self, piece: bytes) -> None:
-        """Pass a piece on, and wait until the reader has taken it."""
+        """Pass a piece on, and wait until the reader has taken the piece."""
         if self._left:
             raise JsError(CONNECTION_LOST)
         self._piece = piece
@@ -46,7 +46,7 @@ class IdentityTransformStream:
         self._tell()
 
     async def abort(self, _reason: str) -> None:
-        """Break it off."""
+        """Break the stream off."""
         self._broken = True
         self._tell()
 
@@ -55,9 +55,10 @@ class IdentityTransformStream:
             self._news.set_result(None)
 
     async def pieces(self, silent_seconds: float) -> AsyncGenerator[bytes]:
-        """Yield the pieces.
+        """Yield the pieces of the stream.
 
-        Raises JsError if the stream is broken off, or if no piece comes for this long because its isolate has died.
+        Raises JsError if the stream is broken off, or if no piece comes for `silent_seconds`, as when its isolate has
+        died.
         """
         while True:
             if self._piece is not None:
@@ -76,7 +77,7 @@ class IdentityTransformStream:
                     raise JsError(CONNECTION_LOST)
 
     def leave(self) -> None:
-        """Stop reading."""
+        """Stop reading the stream, so that a write that waits raises `JsError`."""
         self._left = True
         if self._taken is not None and not self._taken.done():
             self._taken.set_exception(JsError(CONNECTION_LOST))

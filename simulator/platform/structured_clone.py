@@ -1,4 +1,4 @@
-"""Passes values through JavaScript's structured clone: messages, arguments, results and stored values."""
+"""Copies values as JavaScript's structured clone does: messages, arguments, results and stored values."""
 
 import json
 from datetime import datetime
@@ -6,14 +6,14 @@ from typing import Any
 
 from simulator.platform.binding_port import JsError
 
-SAFE_INTEGER = 2**53 - 1  # A larger integer comes back as a double.
-NUMBER_MOST = 2**53 - 2  # Pyodide makes a BigInt of any larger number, Number.MAX_SAFE_INTEGER included.
+SAFE_INTEGER = 2**53 - 1  # JavaScript's largest exact integer: larger ones come back as doubles.
+NUMBER_MOST = 2**53 - 2  # Pyodide turns any larger number into a BigInt.
 
 
 def clone(value: Any) -> Any:
-    """Copy `value` as the SDK's conversion to JavaScript and back does.
+    """Return a copy of `value` as the SDK's conversion to JavaScript and back makes it.
 
-    5.0 arrives as 5. Raises TypeError for values that cannot be cloned: tuples, bytearrays, sets, objects.
+    For example 5.0 arrives as 5. Raises TypeError for tuples, bytearrays, sets and objects, which cannot be cloned.
     """
     kind = type(value)
     if kind is str or value is None or kind is bool or kind is bytes or kind is datetime:
@@ -34,7 +34,7 @@ def _key(key: Any) -> str:
 
 
 def to_json(value: Any) -> str:
-    """The JSON text of a queue message. Raises TypeError for values that cannot be cloned, `JsError` for a BigInt."""
+    """Return a queue message as JSON. Raises TypeError for a value that cannot be cloned, `JsError` for a BigInt."""
     copy = clone(value)
     if _holds_bigint(copy):
         raise JsError("Do not know how to serialize a BigInt", "TypeError")

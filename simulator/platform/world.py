@@ -1,11 +1,11 @@
-"""The world: one simulated account with a Worker in it, from one seed.
+"""The world: one simulated account with a Worker in it, whose whole course depends on one seed.
 
     world = World(seed, app, template, faults="swarm")
     result = world.run(scenario)      # scenario: async (world) -> anything
     world.trace_digest                # equal for equal seeds
 
-A scenario lives outside the Worker: it sends requests with `world.fetch`, changes deployments, kills things,
-and reads the database and the model's ledger directly. A scenario has no faults of its own.
+A scenario runs outside the Worker: it sends requests with `world.fetch`, changes deployments, kills isolates, and reads
+the database and the model's records directly. No fault strikes the scenario's own code.
 """
 
 import asyncio
@@ -35,10 +35,10 @@ EPOCH_MS = 1_790_000_000_000
 
 
 class ClientError(Exception):
-    """A client got no reply. The client cannot know whether its request was carried out."""
+    """Raised when a client gets no reply. The client cannot know whether its request was carried out."""
 
 
-# These events fail at entry, before any code of the Worker runs (cloudflare/workerd 6624). HTTP requests do not fail.
+# Events other than HTTP requests can fail at entry, before any code of the Worker runs (cloudflare/workerd 6624).
 _DEAD = {"queue": "queue_dead", "scheduled": "cron_dead"}
 
 
@@ -47,7 +47,7 @@ async def _fails_at_entry(*_arguments: object) -> None:
 
 
 class NotQuiet(SimulationError):
-    """Work continues although faults have stopped and the time is up."""
+    """Raised when work continues although faults have stopped and the time for it is over."""
 
 
 @dataclass(slots=True)
@@ -58,14 +58,14 @@ class _Slot:
 
 
 class World:
-    """A whole simulated account, deterministic in `seed`.
+    """A whole simulated account, whose course depends only on `seed` and the other arguments.
 
-    `faults` is "none", "everything", "swarm", a dict of rates by kind, or a plan of your own. `latency_seconds` scales
-    the network; 0 leaves all order to the scheduler. `slots` is how many isolates take requests. `strict_gates=False`
-    lets events run between a storage operation and the code that awaited it. Such gates are less strict than the
-    documentation, but may happen to Python, whose loop takes turns of its own. `limits` applies the limits of a plan to
-    each invocation; `network.limits` then says what they spent and what was refused. `rate_limit` binds the limiter of
-    requests. `sharing` says how others share the database: drawn from the seed if the fault `d1_shared` may strike.
+    `faults` is "none", "everything", "swarm", a dict of rates by kind, or a fault plan. `latency_seconds` scales the
+    network's latencies; with 0 only the scheduler decides the order of events. `slots` is how many isolates take
+    requests at a time. With `strict_gates=False` events may run between a storage operation and the code that awaited
+    it: the documentation says otherwise, but this may happen on Python's own event loop. `limits` applies the limits of
+    a plan to each invocation; `network.limits` then has what they spent and what was refused. `rate_limit` binds the
+    limiter of requests. `sharing` is drawn from the seed if it is None and the fault `d1_shared` may strike.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class World:
         self._pick = self._rng("isolates").random
         self._births = 0
         self._cron_every: float | None = None
-        self.deployed_at = -math.inf  # the time of the last deployment or restart
+        self.deployed_at = -math.inf  # When the last deployment or restart was (virtual seconds).
         self._closed = False
 
     # -- running ---------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ class World:
         return result
 
     def close(self) -> None:
-        """Kill everything, end its coroutines and give the database back."""
+        """Kill all isolates, close all coroutines, and give the database back."""
         if self._closed:
             return
         self._closed = True
@@ -155,11 +155,11 @@ class World:
 
     @property
     def trace_digest(self) -> str:
-        """The digest of all choices, times and database changes so far."""
+        """The digest of all scheduling choices, times and database changes so far."""
         return self.loop.trace.digest()
 
     def now_ms(self) -> int:
-        """The true time, in milliseconds since the epoch. Isolates and the database may have another time."""
+        """Return the true time in milliseconds since the epoch. The clocks of isolates and the database may differ."""
         return EPOCH_MS + int(self.loop.now() * 1000)
 
     def _rng(self, stream: str) -> Random:
@@ -168,7 +168,7 @@ class World:
     # -- clients, cron, operators ----------------------------------------------------------------------
 
     async def fetch(self, request: Any) -> Any:
-        """Send a request to some isolate and return its response. Raises ClientError if none came."""
+        """Send a request to an isolate chosen at random, and return the response. Raises ClientError if none comes."""
         faults = self.faults
         if faults.fires("client_repeated", "client"):
             self._start("fetch", lambda handlers, ctx: handlers.fetch(request, ctx))
@@ -196,10 +196,10 @@ class World:
             self.loop.call_later(self._cron_every, self._cron, context=self.loop.outside)
 
     def deploy(self, deployment: Deployment, *, lose_queue: bool = False, kill: bool = False) -> None:
-        """Put another deployment in place. Running invocations finish on the old one, unless they are killed.
+        """Put another deployment in place. Running invocations end on the old deployment, unless `kill` kills them.
 
-        Objects restart with the new code. A queue without a consumer keeps its messages; the local simulator loses them
-        (`lose_queue`).
+        Objects restart with the new code. Messages stay in their queue, except with `lose_queue`, which imitates the
+        local runtime's simulator of queues.
         """
         self.faults.record("operator", "deploys", deployment.name or "top level")
         self.deployment, self.deployed_at = deployment, self.loop.now()
@@ -210,7 +210,7 @@ class World:
         self.servers.redeploy(lose_queue=lose_queue)
 
     def restart(self, *, lose_queue: bool = True) -> None:
-        """SIGKILL the whole local runtime and start it again with the same stored data."""
+        """Kill all isolates, as a SIGKILL of the local runtime does, and start again with the same stored data."""
         self.faults.record("operator", "kills all", "")
         for isolate in list(self.isolates):
             isolate.kill()
@@ -225,7 +225,7 @@ class World:
         return not running and self.servers.is_quiet(self.deployment)
 
     async def quiet(self, within_seconds: float, *, look_every: float = 5.0) -> None:
-        """Wait until the world is quiet. Raises NotQuiet when the time is up."""
+        """Wait until the world is quiet. Raises NotQuiet if it is not quiet within this many seconds."""
         deadline = self.loop.now() + within_seconds
         while not self.is_quiet():
             if self.loop.now() > deadline:
@@ -291,7 +291,7 @@ class World:
         return self._isolate(name)
 
     def make_object(self, class_name: str, ctx: ObjectContext, isolate: Isolate) -> Any:
-        """Make the Worker's own object in that isolate."""
+        """Return the Worker's own object for an instance, in the instance's isolate."""
         return self.app.make_object(class_name, ctx, self._env(isolate))
 
 

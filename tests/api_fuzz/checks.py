@@ -1,4 +1,4 @@
-"""schemathesis loads the hooks of this module beside its own checks, by `SCHEMATHESIS_HOOKS=tests.api_fuzz.checks`."""
+"""The hooks and checks that schemathesis loads through `SCHEMATHESIS_HOOKS=tests.api_fuzz.checks`."""
 
 import os
 import re
@@ -7,9 +7,8 @@ import schemathesis
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, use_after_free
 
-# Rules of a request that JSON Schema cannot state: one field against another, sizes in bytes, text at any depth, which
-# characters are printable, how a splitter cuts a text. Each rule is given by its field and the beginning of its
-# message.
+# Rules that JSON Schema cannot state, such as a comparison of two fields, a size in bytes, or the characters that are
+# printable. Each rule is given by its field and the beginning of its message.
 UNSAYABLE = (
     ("chunk.overlapChars", "must be less than maxChars"),
     ("chunk.maxChars", "is too small: the input would need more than"),
@@ -30,7 +29,7 @@ UNSAYABLE = (
     ("after, Last-Event-ID", "is not the id of an event of this task"),
     ("after, Last-Event-ID", "must be the id of an event of this task"),
 )
-# The rules of the fields for `/v1`, by parameter and a part of the message; `/v1` answers 400.
+# The same rules for `/v1`, which answers 400. Each rule is given by its parameter and a part of its message.
 UNSAYABLE_COMPATIBLE = (
     ("input", "input"),
     ("onceover", ""),
@@ -47,8 +46,8 @@ UNSAYABLE_COMPATIBLE = (
     ("url", "must not have a host name that"),
 )
 
-# Paths on which HEAD may be refused for a rule that no schema can state: which events a task has had, what is in a
-# list, and that some cursors are only valid with all tenants.
+# These paths may refuse valid queries, because no schema can state which events a task has had, which elements a list
+# has, or that some cursors are valid only with all tenants.
 UNSAYABLE_OF_HEAD = frozenset(
     {
         "/api/tasks",
@@ -64,7 +63,7 @@ UNSAYABLE_OF_HEAD = frozenset(
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, object]) -> None:
-    """Give each generated webhook endpoint a real receiver's URL, since the test of an invented host would be 502."""
+    """Replace the host of generated endpoints by a real receiver, because a test message to any other host fails."""
     if case.operation.label == "POST /v1/webhook_endpoints" and _is_valid(case) and isinstance(case.body, dict):
         case.body["url"] = os.environ["FUZZ_RECEIVER"]
 
@@ -80,14 +79,14 @@ def sayable_data_acceptance(
 ) -> bool | None:
     """`positive_data_acceptance`, which also allows a 422 whose errors all come from rules that no schema can state."""
     if case.method.upper() == "HEAD" and case.path in UNSAYABLE_OF_HEAD and response.status_code in {400, 422}:
-        return None  # an answer to HEAD does not say which rule was broken
+        return None  # an answer to HEAD does not name the broken rule
     if response.status_code == 400 and response.content and case.path.startswith("/v1/"):
         if _is_unsayable_compatible(response.json()["error"]):
             return None
     elif response.status_code == 422 and response.content:
         problem = response.json()
         problem = problem.get("error", problem)
-        # Whether an idempotency key was used for another request does not depend on the request's form.
+        # `idempotency_mismatch` depends on earlier requests, not on the form of this request.
         if problem["code"] == "idempotency_mismatch" or all(map(_is_unsayable, problem.get("errors", [{}]))):
             return None
     return positive_data_acceptance(ctx, response, case)
@@ -97,7 +96,7 @@ def sayable_data_acceptance(
 def use_of_erased_task(
     ctx: schemathesis.CheckContext, response: schemathesis.Response, case: schemathesis.Case
 ) -> bool | None:
-    """`use_after_free`, but not for OPTIONS, which lists a path's methods for anyone, without the database."""
+    """`use_after_free`, except for OPTIONS, which lists the methods of a path without reading the task."""
     return None if case.method.upper() == "OPTIONS" else use_after_free(ctx, response, case)
 
 

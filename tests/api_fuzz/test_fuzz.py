@@ -1,4 +1,4 @@
-"""schemathesis tests the API on the real runtime: it does what `/openapi.json` says, and no request breaks it."""
+"""Lets schemathesis test the real runtime, whose API must do what /openapi.json says, without a server error."""
 
 import itertools
 import json
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.runtime
 
 HOOKS = "tests.api_fuzz.checks"
 SEED = 20_261_124
-# `/openapi.json` determines the requests of the coverage phase; the others are drawn at random, for each operation and
-# in chains.
+# The coverage phase derives its cases from /openapi.json. The fuzzing phase draws cases for each operation, and the
+# stateful phase draws chains of calls.
 LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 6, 30), campaign=(5_000, 100, 200))
 
 CONFIG = f"""
@@ -41,13 +41,13 @@ expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429,
 
 
 def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[int, str]:
-    """Run all phases and checks of schemathesis with an API key and a receiver of webhooks."""
+    """Run all phases and checks of schemathesis, and return its exit status and its output."""
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [
         *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
         *("--config-file", str(config), "run", f"{url}/openapi.json"),
-        # the module HOOKS has its own versions of these two checks
+        # The module in SCHEMATHESIS_HOOKS replaces these two checks.
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance,use_after_free"),
         *("--seed", str(seed), "--generation-database", "none", "--workers", "2"),
         *("--continue-on-failure", "--no-color"),
@@ -68,14 +68,14 @@ def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[in
 
 
 def cases(output: str) -> int:
-    """Count the test cases of a run of schemathesis."""
+    """Return the number of cases of a run, from its output."""
     found = re.search(r"^  ([0-9,]+) generated", output, re.MULTILINE)
     assert found, output
     return int(found[1].replace(",", ""))
 
 
 def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
-    """Return, for each answered call, its method, its path without the id, and its status."""
+    """Yield the method, the path without its id, and the status of each answered call."""
     for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
         request, response = entry["request"], entry["response"]
         path = re.sub(
@@ -91,8 +91,8 @@ def mistakes(lines: Sequence[str]) -> list[str]:
     ]
 
 
-# Answers that only an existing task or endpoint can give: a run must get one answer of each group, or its calls are not
-# linked.
+# Only existing tasks and endpoints can cause these answers. If no answer of a group has come, the links between
+# operations do not work.
 REACHED = (
     {("GET", "/api/tasks/{id}", 200)},
     {("GET", "/api/tasks/{id}/chunks", 200)},
@@ -114,10 +114,7 @@ REACHED = (
 
 @pytest.mark.timeout(sized(quick=300, test=300, campaign=1_800))
 def test_api_is_as_described(tmp_path: Path):
-    """Generated and linked calls, valid and invalid, get no 5xx.
-
-    No answer, header or field is one that `/openapi.json` does not describe.
-    """
+    """Valid and invalid calls, single and in chains, get only the answers that /openapi.json describes."""
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     with Receiver() as receiver, DevServer(tmp_path / "state", *variables(values)) as server:
         key = make_key(tmp_path / "state")

@@ -1,4 +1,4 @@
-"""One server, one model, one receiver of webhooks and one browser for all tests of the dashboard."""
+"""Fixtures for the tests of the dashboard: a server, a model, a receiver of webhooks, and a browser."""
 
 import secrets
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ expect.set_options(timeout=20_000)
 
 
 def behave(call: Call) -> Behaviour | None:
-    """Fail the texts that a test wants to fail, cut off one part, and return hostile texts unchanged."""
+    """Return what the model does with a call, depending on words in its text; None means a usual answer."""
     if "doom" in call.user:
         return Behaviour("status", status_code=400, text="<svg onload=alert(3)> no")
     if "lingers" in call.user:
@@ -34,23 +34,23 @@ def behave(call: Call) -> Behaviour | None:
 
 @pytest.fixture(scope="session")
 def model() -> Iterator[ModelServer]:
-    """Serve a model whose calls a test can hold back."""
+    """Serve a model whose answers a test can hold back."""
     with ModelServer(api_key="test-key", plan=Plan(decide=behave)) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def receiver() -> Iterator[Receiver]:
-    """A receiver of webhooks."""
+    """Run a receiver of webhooks."""
     with Receiver() as made:
         yield made
 
 
 @pytest.fixture(scope="session")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker, which requires keys and sends webhooks to this machine.
+    """Serve the Worker, which requires keys and may send webhooks to this machine.
 
-    The server has the same port at each start.
+    The server uses the same port at each start.
     """
     port = free_port()
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
@@ -61,13 +61,13 @@ def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="session")
 def key(server: DevServer) -> str:
-    """A key with all scopes."""
+    """Make an API key with all scopes."""
     return insert_key(server.persist_to)
 
 
 @pytest.fixture(scope="session")
 def client(server: DevServer, key: str) -> Iterator[Client]:
-    """A client of the API."""
+    """Make a client of the API with the key."""
     with Client(server.url) as made:
         made.http.headers["Authorization"] = f"Bearer {key}"
         yield made
@@ -75,14 +75,14 @@ def client(server: DevServer, key: str) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, for one module at a time: while it is open, Playwright runs an event loop in this thread."""
+    """Run Chromium for one module of tests, because Playwright runs an event loop in this thread meanwhile."""
     with chromium() as started:
         yield started
 
 
 @pytest.fixture
 def tab(browser: Browser, server: DevServer) -> Iterator[Watched]:
-    """Open a page in which no script may fail, and which may contact no other host."""
+    """Open a tab in which a test fails if a script fails or if the page contacts another host."""
     watched = Watched(browser, server.url)
     yield watched
     watched.close()
@@ -92,7 +92,7 @@ def tab(browser: Browser, server: DevServer) -> Iterator[Watched]:
 
 @pytest.fixture
 def stage(browser: Browser) -> Iterator[Stage]:
-    """The page alone: the test says what the API answers. No script may fail in it either."""
+    """Open the page without a server: the test sets the answers of the API."""
     made = Stage(browser)
     yield made
     made.close()

@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, against the local runtime: what users do with it, and what must never happen."""
+"""Tests the dashboard in a real browser with the local runtime: what users do, and what must never happen."""
 
 import re
 
@@ -18,9 +18,9 @@ CHUNKS = {"maxChars": 40}
 def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str) -> None:
     """A user goes from a wrong key to a result.
 
-    A page without a key asks for one, and says that a wrong one was refused. The user plans a text, which costs
-    nothing, and submits it. The task's chunks arrive one by one in the waterfall, with their outputs. The text is not
-    kept.
+    A page without a key asks for a key, and says if the key was refused. The user asks for the plan of a text, which
+    makes no model call, and submits the text. The task's chunks appear one by one in the waterfall, with their outputs.
+    The page does not keep the text of the task.
     """
     page = tab.open("#/tasks")
     dialog = page.get_by_role("dialog")
@@ -46,7 +46,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
     expect(page.locator(".cut").nth(4)).to_contain_text("part 004")
     assert tab.serious() == []
     assert model.calls() == []
-    page.reload()  # the draft survives it
+    page.reload()  # the page keeps the draft after a reload
     page.get_by_role("button", name="Show the plan").click()
 
     model.hold()
@@ -59,7 +59,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
     expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
     expect(page.locator(".fall .call.is-done")).to_have_count(8)
     expect(page.locator(".fall .call.is-cut")).to_have_count(1)
-    assert page.locator(".fall-note").all_inner_texts().count("") == 0  # each has its true duration
+    assert page.locator(".fall-note").all_inner_texts().count("") == 0  # each chunk shows its duration
     rows.nth(2).click()
     expect(page.get_by_text("This output is cut off")).to_be_visible()
     expect(page.get_by_role("group", name="Output")).to_contain_text("analysis of")
@@ -75,10 +75,10 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 
 
 def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """A user cancels a running task and puts it back, and then does so with many at once.
+    """A user cancels and retries a running task, and then cancels and retries many tasks at once.
 
-    A filter in the address finds failed tasks. Before a bulk retry the page names the numbers of tasks and calls, and
-    the API then puts the same numbers back.
+    A filter in the address finds failed tasks. Before a bulk retry, the page shows the numbers of tasks and calls, and
+    the API then retries the same numbers.
     """
     failed = [client.finished(client.submit(f"doom\n\n{paragraphs(2)}", chunk=CHUNKS)["id"])["id"] for _ in range(2)]
     model.hold()
@@ -124,9 +124,9 @@ def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: 
 
 
 def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client, key: str) -> None:
-    """A call that the provider put off is shown as waiting, with its reason and time.
+    """A call that the provider asked to delay is shown as waiting, with the reason and the time.
 
-    Before a bulk cancellation the page names the number of tasks, and then cancels exactly these.
+    Before a bulk cancellation, the page shows the number of tasks, and then it cancels exactly these tasks.
     """
     tasks = [client.submit("This is throttled.")["id"] for _ in range(2)]
     page = tab.open(f"#/task/{tasks[0]}", key)
@@ -145,9 +145,9 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
 
 
 def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str) -> None:
-    """Hostile input is shown as text: scripts in all fields, direction marks, and a line of 200 KB.
+    """Hostile content, such as scripts, direction marks and a line of 200 KB, is shown as text.
 
-    The scripts are in a text, its outputs, its metadata and a model's error message.
+    The scripts are in a task's text, outputs and metadata, and in an error message of the model.
     """
     line, chunk = "x" * 200_000, {"maxChars": 100_000}
     named = {"metadata": {"name": HOSTILE}, "instructions": HOSTILE}
@@ -171,7 +171,10 @@ def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str
 def test_lanes_and_failed_calls_are_drawn(
     browser: Browser, server: DevServer, client: Client, key: str, language: str, lane: str
 ) -> None:
-    """A row names the lane of its call, and has a bar from the first call to the last if both starts are stored."""
+    """A row of the waterfall names the lane of its call, and has a bar from the first call to the last call.
+
+    The bar needs the stored starts of both calls.
+    """
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
     def answer(route: Route) -> None:
@@ -193,7 +196,7 @@ def test_lanes_and_failed_calls_are_drawn(
     assert start is not None
     assert call is not None
     assert start["x"] + start["width"] == pytest.approx(call["x"], abs=1)
-    # Such an output has no other call, or the start of its first call is not stored.
+    # These outputs have only one call, or the start of the first call is not stored.
     for index in (0, 2):
         expect(rows.nth(index).locator(".again")).to_have_count(0)
     assert page.locator(".fall-note").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)") == []
@@ -204,7 +207,7 @@ def test_lanes_and_failed_calls_are_drawn(
 
 
 def test_a_call_in_doubt_is_hatched(tab: Watched, client: Client, key: str) -> None:
-    """A chunk whose call is in doubt differs from waiting chunks by its pattern and its name."""
+    """A chunk whose call is in doubt has another pattern and another name than a waiting chunk."""
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
     def doubt(route: Route) -> None:
@@ -229,11 +232,11 @@ def test_a_call_in_doubt_is_hatched(tab: Watched, client: Client, key: str) -> N
 def test_a_restart_of_the_server_is_survived(
     tab: Watched, client: Client, model: ModelServer, server: DevServer, key: str
 ) -> None:
-    """The page survives a restart of the server.
+    """The page continues to work after a restart of the server.
 
-    While a task runs, the text stands beside its outputs. While the server is away the page keeps what it shows and
-    says that it is out of date. A view that was not read before says that it cannot be read. Everything continues by
-    itself when the server is back, which now keeps texts.
+    While a task runs, the page shows its text beside its outputs. While the server is away, the page keeps its content
+    and says that it is out of date. A view that the page has not loaded before says that it cannot be loaded. When the
+    server is back, the page continues without a reload.
     """
     task = client.submit(f"{paragraphs(2)}\n\nThis part lingers on.", chunk=CHUNKS)["id"]
     page = tab.open(f"#/task/{task}", key)

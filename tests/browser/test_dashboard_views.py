@@ -1,4 +1,4 @@
-"""The dashboard's other views in a real browser, its appearance, and the cost of an open page."""
+"""Tests the dashboard's other views in a real browser, its appearance, and the cost of an open page."""
 
 import re
 import sqlite3
@@ -25,9 +25,9 @@ FIVE_MINUTES_MS = 300_000
 
 
 def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """A user makes a key; the page shows it once, and it works until it expires.
+    """A user makes a key, which the page shows once and which works until it expires.
 
-    After that the page says that the key has expired, whatever the page showed before.
+    After the expiry, the page says that the key has expired, whatever the page showed before.
     """
     page = tab.open("#/access", key)
     page.get_by_label("Purpose").fill(HOSTILE[:60])
@@ -65,10 +65,10 @@ def test_keys_and_health(tab: Watched, client: Client, key: str, server: DevServ
 
 
 def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: DevServer) -> None:
-    """An operator chooses a tenant from the list of tenants with tasks, which shows their figures.
+    """An operator chooses a tenant from the list of tenants with tasks, which shows the tenants' figures.
 
-    After the choice every call about tasks names the tenant, and no other call does. A key without the scope gets a
-    message.
+    After the choice, every request about tasks names the tenant, and no other request does. A key without the scope for
+    operators gets a message.
     """
     theirs = {"Authorization": f"Bearer {insert_key(server.persist_to, 'acme')}"}
     made = httpx.post(
@@ -104,8 +104,8 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
 def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
     """A bulk change stops when another tenant is chosen.
 
-    The dialog of the change may be closed while the change runs. The rest of the change is not made for the next
-    tenant.
+    A user may close the dialog of the change while the change runs. The remaining requests of the change are not sent
+    for the new tenant.
     """
     tab = Watched(browser, server.url)
     asked: list[str] = []
@@ -140,7 +140,7 @@ def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, ser
 
 
 def past(server: DevServer, *steps: range) -> None:
-    """Write the backlog and the ends of this many past five-minute steps into the database."""
+    """Write the backlog and the ended tasks of these past steps of five minutes into the database."""
     now = round(time.time() * 1000) // FIVE_MINUTES_MS * FIVE_MINUTES_MS
     times = [now - step * FIVE_MINUTES_MS for part in steps for step in part]
     counts = {"ended": 5, "retries": 1, "dead_letters": 1, "in_doubt": 2, "took": 5, "took_ms": 5 * BOUNDS_MS[-1]}
@@ -155,9 +155,9 @@ def past(server: DevServer, *steps: range) -> None:
 
 
 def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """The history is plotted in steps of five minutes.
+    """The page plots the history in steps of five minutes.
 
-    Hours without samples are gaps, and tasks that ended just now are in the last column.
+    Hours without samples are shown as gaps, and the last column has the tasks that ended just now.
     """
     past(server, range(12, 18), range(24, 40))
     client.finished(client.submit("some text")["id"])
@@ -195,11 +195,10 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
 
 
 def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receiver: Receiver) -> None:
-    """A user makes an endpoint, tests it, gives it another secret and deletes it.
+    """A user makes an endpoint, tests the endpoint, gives it another secret, and deletes it.
 
-    The page shows each secret once, and the secret signs the messages.
-
-    The page lists a failed delivery with its attempt, and sends it again.
+    The page shows each secret once, and the secret signs the messages. The page lists a failed delivery with its
+    attempts, and lets the user send it again.
     """
     page = tab.open("#/access", key)
     webhooks = page.get_by_role("region", name="Webhooks")
@@ -262,9 +261,9 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
 def test_it_is_itself_in_either_language_theme_and_width(
     browser: Browser, server: DevServer, key: str, name: str, language: str, scheme: str, width: int
 ) -> None:
-    """The page works in Chinese or English, light or dark as the system is, wide or narrow.
+    """The page works in Chinese and in English, in a light and in a dark system, and in wide and narrow windows.
 
-    Nothing overflows, axe-core finds nothing, and the switches work and survive a reload.
+    Nothing overflows, axe-core finds no fault, and the choices of theme and language stay after a reload.
     """
     viewport: ViewportSize = {"width": width, "height": 800}
     tab = Watched(browser, server.url, locale=language, color_scheme=scheme, viewport=viewport)
@@ -292,7 +291,7 @@ def test_it_is_itself_in_either_language_theme_and_width(
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     theme = page.get_by_role("button", name=re.compile("Theme|主题"))
     theme.click()
-    theme.click()  # auto, light, dark
+    theme.click()  # the button goes from "auto" to "light" to "dark"
     page.reload()
     assert (page.evaluate("getComputedStyle(document.body).backgroundColor") == dark) == (scheme == "dark")
     page.locator(".tools button").last.click()
@@ -302,10 +301,10 @@ def test_it_is_itself_in_either_language_theme_and_width(
 
 
 def _has_begun(tab: Watched) -> None:
-    """Wait until the view has loaded what it needs at first.
+    """Wait until the view has made its first requests.
 
-    Some of these requests follow a drawing of the page. With the clock of the test, the browser draws as this clock
-    runs. So the view has begun after a second of it without a request.
+    Some of these requests come after the page was drawn, and the browser draws only while the test's clock runs. The
+    function waits until a second of this clock has passed without a request.
     """
     tab.settle()
     seen = -1
@@ -317,11 +316,11 @@ def _has_begun(tab: Watched) -> None:
 
 @pytest.mark.parametrize("view", ["#/tasks", "#/tasks?status=pending", "#/health"])
 def test_an_open_page_costs_little_and_a_hidden_one_nothing(tab: Watched, key: str, view: str) -> None:
-    """A quiet page makes at most 4 requests in each of ten minutes, and a hidden page makes none.
+    """An open page makes at most 4 requests a minute while nothing happens, and a hidden page makes none.
 
-    The requests are counted by the browser's clock, which the test runs ahead. The page of one status counts as 1,500
-    rows, so it is requested every seven and a half minutes at most. When a hidden page is shown again, the page makes
-    one request.
+    The test advances the browser's clock by ten minutes. A list with one status counts as 1,500 rows, so the page
+    requests such a list at most every seven and a half minutes. When a hidden page is shown again, it makes one
+    request.
     """
     page = tab.page
     page.clock.install()

@@ -1,4 +1,4 @@
-"""What a person does with tasks in the page: with several at once, again with changes, and with a key that may not."""
+"""Tests acts on tasks in the page: on several tasks at once, again with changes, and with a key that may not write."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ TEXT = "A text that is not submitted yet."
 
 
 def several(stage: Stage) -> list[str]:
-    """Answer as a list of four tasks: two failed, one that goes on, one completed. Gives their ids."""
+    """Let the API answer with two failed tasks, an unfinished task and a completed task, and return their ids."""
     ids = [f"{TASK_ID[:-1]}{number}" for number in range(4)]
     failed = task(status="failed", progress=PARTLY, error=FAILURE)
     shown = [failed, failed, task(status="pending", terminal=False, finishedAt=None), task()]
@@ -27,7 +27,7 @@ def several(stage: Stage) -> list[str]:
 
 @pytest.mark.parametrize(("locale", "width"), [("en-GB", 1280), ("zh-CN", 375)])
 def test_rows_are_chosen_and_retried(browser: Browser, locale: str, width: int) -> None:
-    """The question names how many of the chosen tasks can be retried, and the least number of calls. Then each is."""
+    """Before a retry of chosen tasks, the dialog names the number of tasks that can be retried and the least calls."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800})
     english = locale == "en-GB"
     ids = several(stage)
@@ -54,7 +54,7 @@ def test_rows_are_chosen_and_retried(browser: Browser, locale: str, width: int) 
 
 
 def test_chosen_rows_are_cancelled_and_deleted(stage: Stage) -> None:
-    """A task that has ended meanwhile is no error. A refusal ends the rest, and is shown with what was done."""
+    """A cancellation skips a task that has ended meanwhile, and a refusal ends the deletion of the remaining tasks."""
     ids = several(stage)
     stage.answers[f"POST /api/tasks/{ids[2]}/cancel"] = lambda route: refuse(route, 409, "already_terminal")
     page = stage.open("#/tasks")
@@ -77,7 +77,7 @@ def test_chosen_rows_are_cancelled_and_deleted(stage: Stage) -> None:
 
 
 def test_a_task_is_run_again_with_changes(stage: Stage) -> None:
-    """The form gets the task's text and options, but never replaces a text in it without a question."""
+    """The form gets the text and the options of a task, but asks before it replaces a text that is already there."""
     asked = {"model": "gpt-5", "instructions": "Sum up.", "reduce": "merge", "maxOutputTokens": 90, "temperature": 0}
     asked |= {"chunk": {"maxChars": 30, "overlapChars": 5}, "modelOptions": {"top_p": 1}, "inputCharacters": 8}
     stage.answers |= {PATH: task(request=asked, maxModelCalls=7, input="Old text"), "/api/tasks": {"tasks": []}}
@@ -103,9 +103,9 @@ def test_a_task_is_run_again_with_changes(stage: Stage) -> None:
 
 
 def test_a_text_is_submitted_in_one_step_with_its_plan_beside_it(stage: Stage) -> None:
-    """The plan comes by itself when its author pauses. An answer for an older text is not shown.
+    """The page requests the plan of a text when the user stops typing, and ignores an answer for an older text.
 
-    The button submits without waiting for it. Enter in a field asks for the plan and spends nothing.
+    The button submits without waiting for the plan. Enter in a field requests the plan, which makes no model call.
     """
     held: list[Route] = []
 
@@ -138,7 +138,7 @@ def test_a_text_is_submitted_in_one_step_with_its_plan_beside_it(stage: Stage) -
 
 
 def test_a_key_that_may_only_read_sees_no_button_that_changes_tasks(stage: Stage) -> None:
-    """The page learns it once a key by a dry run, which stores nothing. Refused lists of keys have no forms either."""
+    """The page tries once for each key by a dry run whether the key may write, and hides buttons and forms if not."""
     several(stage)
     stage.answers["POST /api/tasks"] = lambda route: refuse(route, 403, "forbidden")
     stage.answers["/api/keys"] = lambda route: refuse(route, 403, "forbidden")

@@ -1,4 +1,4 @@
-"""Nothing is cut off: on a phone, on a narrower one, and at 200 % of a screen of 1280 pixels. All of it by keyboard."""
+"""Tests that nothing is cut off on phones and at 200 % of a screen of 1280 pixels, and that the keyboard is enough."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -8,7 +8,8 @@ from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, chunk, task
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
 NAME = "Minutes of the meeting on the " + "unbreakable" * 9
-# Elements whose text is wider than they are, without a way to scroll to it, except texts for screen readers alone.
+# This script finds elements whose text is wider than the element and cannot be scrolled to, except texts that are only
+# for screen readers.
 _CLIPPED = """[...document.querySelectorAll("body *")].filter((one) => {
   const { overflowX } = getComputedStyle(one);
   const hides = ["hidden", "clip"].includes(overflowX) || one.matches("nav");
@@ -17,7 +18,7 @@ _CLIPPED = """[...document.querySelectorAll("body *")].filter((one) => {
 
 
 def everything(stage: Stage) -> None:
-    """Answer for all views, with long names."""
+    """Set answers of the API for all views, with long names."""
     failure = {"code": "model_timeout", "message": "no answer " * 20, "retryable": True}
     plan = {"chunks": [{"index": 0, "start": 0, "end": 8}], "request": task()["request"], "characters": 8}
     whole = task(name=NAME, status="failed", error=failure, metadata={"name": NAME})
@@ -42,7 +43,7 @@ def fits(page: Page, stage: Stage, width: int, what: str) -> None:
 
 @pytest.mark.parametrize(("width", "locale"), [(640, "en-GB"), (375, "en-GB"), (375, "zh-CN"), (320, "en-GB")])
 def test_nothing_is_cut_off(browser: Browser, width: int, locale: str) -> None:
-    """Each view and each dialog fits, whatever the length of names."""
+    """Each view and each dialog fits into the window with long names."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 700})
     everything(stage)
     page = stage.open("#/tasks", "oo_key")
@@ -74,7 +75,7 @@ def test_nothing_is_cut_off(browser: Browser, width: int, locale: str) -> None:
 
 
 def test_a_walk_by_keyboard_alone(stage: Stage) -> None:
-    """Tab, Enter, space and arrows alone: search, open a task, choose a chunk, begin to delete it, and think better."""
+    """With the keyboard alone, a user searches, opens a task, chooses a chunk, and begins and cancels a deletion."""
     everything(stage)
     page = stage.open("#/tasks")
     expect(page.locator(".list-row")).to_have_count(3)

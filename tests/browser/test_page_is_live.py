@@ -1,4 +1,4 @@
-"""A task's page follows the stream of events, says so, and polls where it cannot."""
+"""Tests that a task's page follows the stream of events, says so, and polls if it gets no stream."""
 
 import json
 import re
@@ -18,7 +18,7 @@ NONE_YET = {"total": 3, "completed": 0, "failed": 0, "truncated": 0}
 
 
 def running(completed: int = 0) -> dict[str, Any]:
-    """A task of three chunks that a worker has."""
+    """Return a task of three chunks that is being processed."""
     return task(status="processing", terminal=False, finishedAt=None, progress=NONE_YET | {"completed": completed})
 
 
@@ -27,9 +27,9 @@ def event(name: str, data: object, event_id: str = "") -> str:
 
 
 def test_a_running_task_is_live(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """While a task runs its page is live: chunks arrive by the stream, without a request for chunks.
+    """While a task runs, its page gets the chunks by the stream, without requests for chunks.
 
-    The key is in no address, as in each test of this fixture.
+    The API key is in no address, as the fixture checks in each test.
     """
     model.hold()
     held = client.submit(paragraphs(2), chunk={"maxChars": 40})["id"]
@@ -45,7 +45,7 @@ def test_a_running_task_is_live(tab: Watched, client: Client, model: ModelServer
 
 
 def test_a_stream_that_ends_early_is_opened_behind_its_last_event(stage: Stage) -> None:
-    """The page names the last event in a header, also where an event comes in pieces with a comment before it."""
+    """After an early end of the stream, the page opens the stream again, with the last event's id in a header."""
     behind: list[str | None] = []
     bodies = [
         ":\n\n" + event("status", {"status": "processing"}, "0-1") + event("chunk", chunk(0), "0-4") + "retry: 1\n\n",
@@ -65,7 +65,7 @@ def test_a_stream_that_ends_early_is_opened_behind_its_last_event(stage: Stage) 
 
 
 def test_without_a_stream_the_page_polls(stage: Stage) -> None:
-    """A refused stream changes nothing: the page says that it polls, and shows what polls find."""
+    """If the stream is refused, the page says that it polls, and shows what the polls return."""
     stage.answers |= {PATH: running(), f"{PATH}/events": lambda route: refuse(route, 503, "overloaded")}
     stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(0)], "nextCursor": None}
     page = stage.open(f"#/task/{TASK_ID}")
@@ -77,7 +77,7 @@ def test_without_a_stream_the_page_polls(stage: Stage) -> None:
 
 
 def test_events_are_cut_wherever_the_pieces_end(stage: Stage) -> None:
-    """The events are the same for every division of the text into two pieces."""
+    """The page reads the same events for every division of a stream's text into two pieces."""
     page = stage.open("#/submit")
     text = ":\n\n" + event("chunk", {"output": "a: b\u2028"}, "0-4") + "retry: 500\n\n" + event("progress", {})
     found = page.evaluate(

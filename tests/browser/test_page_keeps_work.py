@@ -1,4 +1,4 @@
-"""The page loses no work: a secret that is shown once, a text that is not sent yet, and the place of the focus."""
+"""Tests that the page loses no secret that it shows once, no text that is not submitted, and not the focus."""
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -11,9 +11,9 @@ TEXT = "A text that took an hour to write."
 
 
 def test_esc_does_not_close_a_secret(stage: Stage) -> None:
-    """Esc leaves a key that is shown once where it is, however often it is pressed. Its button closes it.
+    """Esc does not close the dialog with a new key, however often it is pressed; only the dialog's button closes it.
 
-    The focus then returns to the button that made the key.
+    After the dialog, the focus is on the button that made the key.
     """
     stage.answers |= {"/api/keys": {"keys": [KEY]}, "POST /api/keys": {"key": "oo_once"}}
     page = stage.open("#/access", "oo_key")
@@ -27,9 +27,9 @@ def test_esc_does_not_close_a_secret(stage: Stage) -> None:
 
 
 def test_a_text_survives_leaving_and_not_its_submission(stage: Stage) -> None:
-    """The text of a new task is there after another view and after a reload. A submission erases it.
+    """The form keeps the text of a new task after another view and after a reload, until the text is submitted.
 
-    It is in the storage of the tab alone.
+    The text is stored only in the storage of the tab.
     """
     stage.answers |= {"/api/tasks": {"tasks": [], "nextCursor": None}}
     page = stage.open("#/submit")
@@ -56,7 +56,10 @@ def test_a_text_survives_leaving_and_not_its_submission(stage: Stage) -> None:
     [("en-GB", "Cancel", "Keep running", "Cancel the task"), ("zh-CN", "取消", "继续运行", "取消任务")],
 )
 def test_the_question_of_cancel_cannot_be_misread(browser: Browser, locale: str, verb: str, keep: str, go: str) -> None:
-    """Each button says what becomes of the task. The focus returns to the opener, or to the content once it is gone."""
+    """Each button of the dialog says what happens to the task.
+
+    After the dialog, the focus is on the button that opened it, or on the content if that button is gone.
+    """
     stage = Stage(browser, locale=locale)
     running = task(status="processing", terminal=False, finishedAt=None)
     path = f"/api/tasks/{TASK_ID}"

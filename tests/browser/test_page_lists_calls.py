@@ -1,4 +1,4 @@
-"""The log of a task's calls: what is shown of each, how a person gets to what failed, and what it costs until then."""
+"""Tests the log of a task's calls: what it shows, how a user finds failed calls, and when the page requests it."""
 
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,7 +16,7 @@ FAILURE = {"code": "model_unavailable", "message": HOSTILE, "retryable": True}
 
 
 def attempt(index: int, **changed: Any) -> dict[str, Any]:
-    """A call that succeeded, as the API shows it."""
+    """Return a call that succeeded, in the form of the API."""
     one = {"level": 0, "index": index, "number": 1, "outcome": "succeeded", "answered": True, "model": "m"}
     one |= {"route": "queue", "lane": None, "announcedAt": None, "startedAt": BEGAN, "finishedAt": ENDED}
     return one | {"milliseconds": 10_000, "code": None, "message": None} | changed
@@ -29,7 +29,7 @@ MERGE = attempt(0, level=2)
 
 
 def log(stage: Stage) -> None:
-    """Answer as a task with all kinds of calls, in pages."""
+    """Let the API answer with a task with all kinds of calls, in pages."""
 
     def answer(route: Route) -> None:
         query = parse_qs(urlsplit(route.request.url).query)
@@ -45,9 +45,9 @@ def log(stage: Stage) -> None:
 
 
 def test_one_jumps_to_what_failed(stage: Stage) -> None:
-    """A button opens the log at the failed calls, with the focus. Until then the log is not read.
+    """A button opens the log with the failed calls and moves the focus to it; the page does not load the log before.
 
-    Each call has its chunk, which the page then shows, and texts of the provider stay texts.
+    Each call has a link to its chunk, and texts of the provider are shown as text.
     """
     log(stage)
     page = stage.open(f"#/task/{TASK_ID}")
@@ -71,7 +71,7 @@ def test_one_jumps_to_what_failed(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("locale", "width"), [("en-GB", 1280), ("zh-CN", 375)])
 def test_all_calls_are_listed_page_by_page(browser: Browser, locale: str, width: int) -> None:
-    """The log shows counts, calls in doubt from their announcement, merges, and the number of calls without a row."""
+    """The log shows the counts, calls in doubt with the time of their announcement, merges, and calls without a row."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800})
     log(stage)
     page = stage.open(f"#/task/{TASK_ID}")

@@ -1,4 +1,4 @@
-"""The plots of the last hours: axes, the keyboard, the same values as tables, and failures by code."""
+"""Tests the plots of the last hours: their axes, the keyboard, the same values as tables, and failures by code."""
 
 import re
 from typing import Any
@@ -14,7 +14,7 @@ FIELDS = ("failed", "cancelled", "retries", "deadLetters", "inDoubt", "truncated
 
 
 def bucket(at: str, **changed: Any) -> dict[str, Any]:
-    """Five minutes of the history in which one task ended after 70 s."""
+    """Return five minutes of the history, in which one task ended after 70 s."""
     took = {"count": 1, "sumMs": 70_000, "upTo": [int(bound >= 70_000) for bound in BOUNDS_MS]}
     took |= {"p50Ms": 180_000, "p95Ms": 288_000}
     one = dict.fromkeys(FIELDS, 0) | {"at": at, "completed": 10, "modelCalls": 40, "fruitlessCalls": 4}
@@ -23,7 +23,7 @@ def bucket(at: str, **changed: Any) -> dict[str, Any]:
 
 
 def history(stage: Stage) -> None:
-    """Answer as a deployment whose hour has two times with tasks."""
+    """Let the API answer with an hour of history that has tasks at two times."""
     stage.page.clock.set_fixed_time("2026-11-28T12:00:00Z")
     codes = ("model_refused", "model_timeout", "worker_crashed", "dead_lettered", "invalid_output")
     by_code = [{"code": code, "tasks": tasks} for code, tasks in zip(codes, (3, 3, 2, 1, 1), strict=True)]
@@ -37,9 +37,9 @@ def history(stage: Stage) -> None:
 
 
 def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
-    """Arrow keys, Home and End choose a time, whose values are read out and shown.
+    """The arrow keys, Home and End choose a time, whose values are shown and read by screen readers.
 
-    The axes name the most, and three times.
+    The axes show the largest value and three times.
     """
     history(stage)
     page = stage.open("#/health?hours=1")
@@ -60,9 +60,9 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
 
 @pytest.mark.parametrize(("locale", "width"), [("en-GB", 1280), ("zh-CN", 375)])
 def test_the_plots_are_tables_as_well(browser: Browser, locale: str, width: int) -> None:
-    """Each plot is a table on demand, newest first, with the times at which anything happened. So are failures by code.
+    """Each plot can be shown as a table of the times at which something happened, the newest first.
 
-    Failures are counted when somebody asks, since that reads the tasks.
+    The failures by code are a table, too. The page requests them only on demand, because their count reads the tasks.
     """
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800})
     english = locale == "en-GB"

@@ -1,4 +1,4 @@
-"""The list is searched: filters, counts and times in the address, and what is copied from it."""
+"""Tests the search in the list of tasks: filters, counts and times in the address, and what can be copied."""
 
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -16,18 +16,18 @@ COUNTS = {"pending": 0, "processing": 1, "completed": 80, "failed": 2, "cancelle
 
 
 def answer(route: Route) -> None:
-    """Answer a list, with counts where they are asked for."""
+    """Answer with a list, and with counts if the request asks for them."""
     route.fulfill(json=LIST | ({"counts": COUNTS} if "counts=true" in route.request.url else {}))
 
 
 def asked(stage: Stage) -> dict[str, str]:
-    """The parameters of the latest request for a list without counts."""
+    """Return the parameters of the latest request for a list without counts."""
     paths = [path for method, path, _ in stage.asked if method == "GET" and "counts" not in path]
     return dict(parse_qsl(urlsplit(paths[-1]).query))
 
 
 def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
-    """Each filter is in the address and in the request, and both survive a reload. A task has its name, as text."""
+    """Each filter is in the page's address and in the request, also after a reload."""
     stage.answers["/api/tasks"] = answer
     page = stage.open("#/tasks")
     expect(page.locator(".list-row bdi")).to_have_text(HOSTILE)
@@ -51,7 +51,10 @@ def test_the_list_is_searched_by_what_a_person_knows(stage: Stage) -> None:
 
 
 def test_statuses_are_counted_when_somebody_asks(stage: Stage) -> None:
-    """A plain list is not counted by itself, since that reads 500 rows. A search is counted once. Counts are links."""
+    """The page requests the counts of a search once, but the counts of a plain list only on demand.
+
+    The counts of a plain list read 500 rows. Each count is a link.
+    """
     stage.answers["/api/tasks"] = answer
     page = stage.open("#/tasks")
     expect(page.get_by_role("button", name="Count by status")).to_be_visible()
@@ -67,9 +70,9 @@ def test_statuses_are_counted_when_somebody_asks(stage: Stage) -> None:
 
 
 def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
-    """A time that was chosen in Tokyo is the same moment in New York.
+    """An address with a time that was chosen in Tokyo shows the same moment in New York.
 
-    "The last hour" goes on with the clock. A copied link has its moments instead.
+    "The last hour" stays relative to the present time, but a copied link has fixed times instead.
     """
     addresses: list[str] = []
     for zone, shown in (("Asia/Tokyo", "2026-11-28T19:00"), ("America/New_York", "2026-11-28T05:00")):
@@ -100,7 +103,7 @@ def test_times_in_an_address_are_the_same_everywhere(browser: Browser) -> None:
 
 
 def test_a_link_an_id_and_a_command_are_copied_without_the_key(browser: Browser) -> None:
-    """A task's page copies its link, its id, and a command that has a variable in place of the key."""
+    """A task's page can copy its link, its id, and a command with a variable instead of the API key."""
     stage = Stage(browser, permissions=["clipboard-read", "clipboard-write"])
     stage.answers[f"/api/tasks/{TASK_ID}"] = task()
     page = stage.open(f"#/task/{TASK_ID}?chunk=1", "oo_key")

@@ -1,4 +1,4 @@
-"""What the page shows is so: calls of an ended task, times, what a key may still do, and figures under the cursor."""
+"""Tests that the page is right about the calls of an ended task, about times, about keys, and about plotted values."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ STEP_SECONDS = 300
 
 
 def test_a_cancelled_task_s_calls_are_followed_until_they_are_settled(stage: Stage) -> None:
-    """A call that was out when its task was cancelled is drawn, first as out and then as in doubt."""
+    """A call that was under way at the cancellation of its task is shown as under way, and later as in doubt."""
     answers: list[dict[str, Any]] = [
         {"out": [{"level": 0, "index": 1}], "inDoubt": []},
         {"out": [], "inDoubt": [{"level": 0, "index": 1}]},
@@ -32,15 +32,15 @@ def test_a_cancelled_task_s_calls_are_followed_until_they_are_settled(stage: Sta
     expect(page.locator(".fall .call.is-doubt")).to_have_count(1)
     box = page.locator(".fall .call.is-doubt").bounding_box()
     assert box is not None
-    assert box["width"] > 20  # from its announcement to the end, not a mark
+    assert box["width"] > 20  # the bar reaches from the announcement to the end
     asked = len(stage.asked)
     page.clock.install()
     page.clock.run_for(60_000)
-    assert len(stage.asked) == asked  # and the page asks no more
+    assert len(stage.asked) == asked  # the page makes no more requests
 
 
 def test_calls_that_a_lane_timed_together_show_at_most_that_time(stage: Stage) -> None:
-    """Chunks with the lane and the times of others do not claim the time of the group as their own. One alone does."""
+    """If chunks of a lane have the same times, the page shows the time as the group's; otherwise it is the chunk's."""
     laned = [chunk(index, lane=2) for index in range(2)]
     alone = chunk(2, lane=3, finishedAt="2026-11-28T10:00:02.000Z")
     stage.answers |= {PATH: task(), f"{PATH}/chunks": {"chunks": [*laned, alone], "nextCursor": None}}
@@ -53,7 +53,7 @@ def test_calls_that_a_lane_timed_together_show_at_most_that_time(stage: Stage) -
 
 @pytest.mark.parametrize("status", [403, 401])
 def test_a_refused_list_does_not_claim_to_be_reading(stage: Stage, status: int) -> None:
-    """A list that was refused says so, beside the reason. A refused key is no longer called set."""
+    """If the list is refused, the page shows the reason, and no longer says that a refused key is set."""
     code = {401: "unauthenticated", 403: "forbidden"}[status]
     stage.answers["/api/tasks"] = lambda route: refuse(route, status, code)
     page = stage.open("#/tasks", "oo_old")
@@ -70,7 +70,7 @@ def test_a_refused_list_does_not_claim_to_be_reading(stage: Stage, status: int) 
 
 
 def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> None:
-    """Tasks that a bulk change has cancelled are cancelled in the list before its dialog is closed."""
+    """The list shows the tasks of a bulk cancellation as cancelled before the dialog is closed."""
     quiet = task(status="pending", terminal=False, finishedAt=None)
     stage.answers["/api/tasks"] = {"tasks": [quiet], "nextCursor": None}
 
@@ -88,7 +88,7 @@ def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> Non
     page.clock.pause_at("2026-11-28T12:01:00Z")
     for name in ("Cancel many", "Cancel 1 task"):
         page.get_by_role("button", name=name).click()
-        for _ in range(5):  # less time than the list's own timer takes
+        for _ in range(5):  # in total, less time than the interval of the list's timer
             page.clock.run_for(100)
             stage.settle()
     expect(page.get_by_role("dialog")).to_contain_text("1 task cancelled.")
@@ -97,7 +97,7 @@ def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> Non
 
 
 def history(at: str, took: list[int]) -> dict[str, Any]:
-    """One hour whose buckets have backlogs 0, 1, 2 and so on. Tasks with these times ended in the first one."""
+    """Return an hour of history with the backlogs 0, 1, 2 and so on, and with tasks of these durations at first."""
     upto = [sum(one <= bound for one in took) for bound in BOUNDS_MS]
     duration = {"count": len(took), "sumMs": sum(took), "upTo": upto, "p50Ms": 102_000, "p95Ms": 192_000}
     names = ("failed", "cancelled", "retries", "deadLetters", "modelCalls", "inDoubt", "inputTokens", "outputTokens")
@@ -113,13 +113,14 @@ def history(at: str, took: list[int]) -> dict[str, Any]:
 
 
 def test_no_quantile_lies_above_every_task_s_time(stage: Stage) -> None:
-    """The range of p95 ends at the time of the one task, though the API's estimate lies above it."""
+    """The page shows no quantile above the longest possible time of a task, even if the API's estimate is above."""
     page = stage.open("#/submit")
     cases = [
         ([70_000], [60_000, 70_000]),
         ([70_000, 80_000], [60_000, 90_000]),
         ([400] * 19 + [70_000], [0, 500]),
-        ([400] * 18 + [70_000] * 2, [60_000, 73_600]),  # others took 400 ms each, which the counts do not say
+        # The counts do not tell that the other tasks took 400 ms each.
+        ([400] * 18 + [70_000] * 2, [60_000, 73_600]),
         ([9_000_000], [7_200_000, 9_000_000]),
         ([], None),
     ]
@@ -133,7 +134,7 @@ def test_no_quantile_lies_above_every_task_s_time(stage: Stage) -> None:
 
 
 def test_the_cursor_of_a_plot_reads_the_value_beneath_it(stage: Stage) -> None:
-    """Near the left edge the first value is read, at the place where it is drawn, and beside it the next."""
+    """The cursor over a plot shows the value that is drawn nearest to it."""
     stage.answers |= HEALTH
     page = stage.page
     page.clock.set_fixed_time("2026-11-28T12:00:00Z")
@@ -143,7 +144,7 @@ def test_the_cursor_of_a_plot_reads_the_value_beneath_it(stage: Stage) -> None:
     box = plot.locator("svg").bounding_box()
     assert box is not None
     inside, drawn = box["width"] * 588 / 600, box["width"] * 6 / 600
-    for step, value in ((0, "–"), (1, "7"), (2, "–")):  # of the 12 values from 11:05 on
+    for step, value in ((0, "–"), (1, "7"), (2, "–")):  # the first three of 12 values, which begin at 11:05
         for aside in (-0.45, 0, 0.45):
             page.mouse.move(box["x"] + drawn + inside * max(0, step + aside) / 11, box["y"] + 20)
             expect(plot.locator(".plot-read")).to_contain_text(f"Pending {value}")

@@ -1,4 +1,4 @@
-"""The page's search, log of calls and rights against the API itself."""
+"""Tests the page's search, its log of calls, and the rights of keys with the real API."""
 
 import pytest
 from playwright.sync_api import expect
@@ -13,7 +13,7 @@ CHUNKS = {"maxChars": 40}
 
 
 def test_a_failed_task_is_found_and_its_calls_are_read(tab: Watched, client: Client, key: str) -> None:
-    """A person searches by a name and a code, sees the counts, opens the task, and jumps to the call that failed."""
+    """A user searches by a name and a code, sees the counts, opens the task, and goes to the failed call."""
     named = {"metadata": {"name": f"Minutes {HOSTILE}"}}
     failed = client.finished(client.submit(f"doom\n\n{paragraphs(2)}", chunk=CHUNKS, **named)["id"])
     done = client.finished(client.submit(paragraphs(2), chunk=CHUNKS, metadata={"title": "Minutes, done"})["id"])
@@ -40,7 +40,7 @@ def test_a_failed_task_is_found_and_its_calls_are_read(tab: Watched, client: Cli
 
 
 def test_a_key_without_write_is_offered_nothing_to_change(tab: Watched, client: Client, server: DevServer) -> None:
-    """The API refuses the dry run of such a key, and the page offers no change. With another key it does."""
+    """The page offers no changes to a key without the scope `write`, whose dry run the API refuses."""
     task = client.finished(client.submit("some text")["id"])["id"]
     reader = client.http.post("/api/keys", json={"scopes": ["read"]}).json()["key"]
     page = tab.open(f"#/task/{task}", reader)

@@ -1,1 +1,1 @@
-"""Unmodified clients of OpenAI's API use onceover's API: they change only the base URL and the API key."""
+"""Tests onceover's API with unmodified clients of OpenAI's API, which get only another base URL and API key."""

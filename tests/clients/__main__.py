@@ -1,8 +1,8 @@
-"""`python -m tests.clients` tries every supported version of OpenAI's SDKs, and another maker's client.
+"""`python -m tests.clients` tries every supported version of OpenAI's SDKs, and the client `autobatcher`.
 
-Each client has a Worker of its own, and uses each call, streams and webhooks. `openai` 3 for Python and 7 and 6 for
-JavaScript are installed already. `openai` 2 for Python and `autobatcher`, which sends background responses and polls
-them, are installed into a temporary folder from pip's configured index.
+Each client uses its own Worker. The SDKs try each call, streams and webhooks; `autobatcher` sends background responses
+and polls them. `openai` 3 for Python and `openai` 7 and 6 for JavaScript are installed already. The program installs
+`openai` 2 for Python and `autobatcher` into a temporary folder, from the index that pip is configured to use.
 """
 
 import json
@@ -32,7 +32,7 @@ TYPE = "response.completed"
 
 
 def python_with(package: str, folder: Path) -> Path:
-    """Make an environment with a package, and return its Python."""
+    """Make a virtual environment with a package, and return the path of its Python."""
     venv.create(folder, with_pip=True)
     python = folder / "bin" / "python"
     subprocess.run([python, "-m", "pip", "install", "--quiet", package], check=True)
@@ -40,7 +40,7 @@ def python_with(package: str, folder: Path) -> Path:
 
 
 def signed() -> tuple[str, dict[str, str], list[str]]:
-    """Return a message signed with two secrets, as during a rotation, these secrets, and a third one."""
+    """Return the body, the headers and the secrets of a webhook that is signed with the first two of three secrets."""
     endpoint, task = EndpointKey("local:we_" + "0a" * 12), TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
     old, new, other = (webhooks.secret("k" * 32, endpoint, generation) for generation in range(3))
     now = int(time.time())
@@ -50,7 +50,7 @@ def signed() -> tuple[str, dict[str, str], list[str]]:
 
 
 def check_unwrap(command: Sequence[str | Path]) -> str:
-    """Check that both secrets of the message are accepted, and that the third one is refused."""
+    """Check that the SDK accepts a webhook with each secret that signed it, and refuses it with another secret."""
     body, headers, secrets = signed()
     *taken, refused = unwrapped(command, body, headers, secrets)
     event = json.loads(body)
@@ -60,14 +60,14 @@ def check_unwrap(command: Sequence[str | Path]) -> str:
 
 
 def check_stream(command: Sequence[str | Path]) -> str:
-    """Check that a stream is complete, and that it is still complete if the client continues after any event."""
+    """Check that a stream is complete, also for a client that continues after any event."""
     seen = run(command)
     assert seen == EXPECTED_OF_STREAM, seen
     return "streams"
 
 
 def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[], str]]]:
-    """List each client with its checks, which need its server."""
+    """Yield the name of each client with a function that checks the client."""
     older, batcher = python_with(OLDER, folder / "older"), python_with(BATCHER, folder / "batcher")
     javascript: Sequence[tuple[str, Sequence[str | Path], str]] = [
         (f"npm's {package}", [find_node()], package) for package in ("openai", "openai6")
@@ -94,7 +94,7 @@ def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[],
 
 
 def main() -> int:
-    """Run all, one line each. Returns the exit status."""
+    """Run the checks of all clients, and print a line for each. Return the exit status."""
     failed = 0
     slowly = Plan(decide=lambda _: slow(0.2))
     with tempfile.TemporaryDirectory() as name, ModelServer(api_key="test-key", plan=slowly) as model:

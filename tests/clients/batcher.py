@@ -1,7 +1,7 @@
 """A program that uses `autobatcher` with onceover's API: `python batcher.py URL KEY`.
 
-`autobatcher` is a client of another maker: it takes calls that look like foreground calls, sends each as a background
-response, and polls it. The program imports only this package, and prints the results as JSON.
+`autobatcher` is a client by other authors than OpenAI. It offers the calls of OpenAI's SDK, but sends each call as a
+background response, and polls the response. The program prints its results as JSON.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ TEXTS = 20
 
 
 def batcher(url: str, key: str, **arguments: Any) -> Any:
-    """Make a client."""
+    """Make a client with a short interval between polls."""
     return autobatcher.BatchOpenAI(base_url=f"{url}/v1", api_key=key, poll_interval_seconds=0.2, **arguments)
 
 
 async def chat(client: Any) -> list[object]:
-    """Make chat completions, which the client turns into background responses and back."""
+    """Make a chat completion, for which the client sends a background response."""
     messages = [{"role": "system", "content": "Say it."}, {"role": "user", "content": "A short text."}]
     done = await client.chat.completions.create(model="demo-1", messages=messages)
     (choice,) = done.choices
@@ -31,14 +31,14 @@ async def chat(client: Any) -> list[object]:
 
 
 async def long(client: Any) -> list[object]:
-    """Send a text of 20 chunks, with onceover's own fields."""
+    """Send a text of 20 chunks, with a field that only onceover has."""
     ours = {"onceover": {"chunk": {"maxChars": 80}}}
     done = await client.responses.create(model="demo-1", input=LONG, extra_body=ours)
     return [done.status, done.onceover["progress"]["total"], len(done.output), done.service_tier]
 
 
 async def at_once(client: Any) -> list[object]:
-    """Send many texts in parallel: each gets its own answer and its own task."""
+    """Send many texts in parallel, each of which must get its own answer and its own task."""
     calls = (client.responses.create(model="demo-1", input=f"Text {at:03} alone.") for at in range(TEXTS))
     done = await asyncio.gather(*calls)
     right = [f"Text {at:03} alone." in one.output_text for at, one in enumerate(done)]
@@ -46,7 +46,7 @@ async def at_once(client: Any) -> list[object]:
 
 
 async def cancelled(url: str, key: str) -> list[object]:
-    """Give up a call after its acceptance: the client cancels the response."""
+    """Cancel a call after its acceptance, so that the client cancels the response."""
     accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def look(answer: Any) -> None:
@@ -65,7 +65,7 @@ async def cancelled(url: str, key: str) -> list[object]:
 
 
 async def refused(client: Any) -> list[object]:
-    """Send fields that onceover does not support: each is refused by name, through the client too."""
+    """Send fields that onceover does not support, and return the errors of the client."""
     try:
         await client.responses.create(model="demo-1", input="x", tools=[{"type": "web_search"}])
     except openai.BadRequestError as error:
@@ -74,7 +74,7 @@ async def refused(client: Any) -> list[object]:
 
 
 async def walk(url: str, key: str) -> dict[str, object]:
-    """Use it in each way."""
+    """Use the client in each way, and return the results."""
     async with batcher(url, key) as client:
         return {
             "version": f"{importlib.metadata.version('autobatcher')} with openai {openai.__version__}",

@@ -1,9 +1,9 @@
-"""`python -m tests.clients.chaos` runs the unmodified SDK through SIGKILLs and a proxy that loses answers.
+"""`python -m tests.clients.chaos` uses OpenAI's unmodified SDK under SIGKILLs and through a proxy that loses answers.
 
-The run is the one of `make chaos`, with long texts and another client. The proxy loses one answer in ten. Each text is
-submitted once and polled to its end; the SDK itself makes all repetitions. With `--stripped` the proxy removes the
-SDK's repetition count, so the Worker cannot join repeated requests. Then some texts have two tasks, which joining
-prevents.
+The run is that of `make chaos`, with long texts and another client. The proxy loses one answer in ten. The program
+submits each text once and polls it to its end; only the SDK repeats requests. The Worker joins a repeated request to
+the first one by the SDK's repetition count. With `--stripped` the proxy removes this count, and some texts get two
+tasks.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from tests.clients.losing_proxy import LosingProxy
 from tests.support.chaos_work import MAX_CHARS, Submission
 
 AT_ONCE = 4
-RETRIES = 30  # The SDK's retries: a killed runtime stays away longer than the SDK's two default retries last.
-LIFE_SECONDS = 16.0  # The longest life of the runtime: the SDK waits for up to eight seconds before it sends again.
+RETRIES = 30  # The SDK's default of two retries would end before a killed runtime is back.
+LIFE_SECONDS = 16.0  # The longest life of the runtime, because the SDK may wait for eight seconds before a repetition.
 POLL_SECONDS = 2.0
 PARTS = (3, 5, 8, 13, 21)
 
 
 class SdkStream:
-    """Runs programs that submit one text after another with the SDK, and then poll all of them to their ends."""
+    """Clients in several threads, each of which submits texts with the SDK, and then polls them to their ends."""
 
     def __init__(self, plan: Plan, pause_seconds: float, *, stripped: bool) -> None:
         self.accepted: list[str] = []
@@ -42,21 +42,21 @@ class SdkStream:
         self._threads = [threading.Thread(target=self._run, args=(at,), daemon=True) for at in range(AT_ONCE)]
 
     def start(self) -> None:
-        """Begin."""
+        """Start the clients."""
         for thread in self._threads:
             thread.start()
 
     def connect(self, url: str) -> None:
-        """Set the server's address. Empty while there is none."""
+        """Set the server's address; an empty text means that no server runs."""
         self.proxy.target = url
 
     def done(self) -> bool:
-        """Whether every text was accepted."""
+        """Whether all clients have ended."""
         self.resubmitted = self.proxy.repeated
         return not any(thread.is_alive() for thread in self._threads)
 
     def stop(self) -> None:
-        """Give up on the rest."""
+        """End the clients, without submitting the remaining texts."""
         self._ended.set()
         self.proxy.shutdown()
 
@@ -74,7 +74,7 @@ class SdkStream:
         self.read.extend(self._polled(client, response_id) for response_id in mine)
 
     def _polled(self, client: openai.OpenAI, response_id: str) -> str:
-        """Poll as OpenAI's guide does. Returns the last status."""
+        """Poll a response as OpenAI's guide does, and return the last status."""
         while (status := client.responses.retrieve(response_id).status) in {"queued", "in_progress"}:
             if self._ended.wait(POLL_SECONDS):
                 break
@@ -82,7 +82,7 @@ class SdkStream:
 
 
 def _submit(client: openai.OpenAI, submission: Submission) -> str:
-    """Submit once. Returns the response's id."""
+    """Submit a text once, and return the id of the response."""
     body = submission.body()
     response = client.responses.create(
         input=body["input"],
@@ -95,7 +95,7 @@ def _submit(client: openai.OpenAI, submission: Submission) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run and report. Returns 0 if nothing was violated."""
+    """Run the plan and print the report. Return the exit status, 0 if the audit found no violation."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.clients.chaos")
     parser.add_argument("--kills", type=positive, default=20, help="how many SIGKILLs (default 20)")
     parser.add_argument("--tasks", type=positive, default=100, help="how many texts (default 100)")

@@ -11,11 +11,10 @@ COUNTS = "x-stainless-retry-count"
 
 
 class LosingProxy(ThreadingHTTPServer):
-    """Forwards to `target`.
+    """Forwards requests to `target`, and loses some of the answers.
 
-    If the answer is lost, or if the server is gone, the proxy closes the connection without an answer.
-
-    `losses` is the share of answers that the proxy loses. With `strips` the proxy removes the SDK's repetition count
+    If an answer is lost, or if no server runs at `target`, the proxy closes the client's connection without an answer.
+    `losses` is the share of answers that the proxy loses. With `strips`, the proxy removes the SDK's repetition count
     from requests.
     """
 
@@ -26,8 +25,8 @@ class LosingProxy(ThreadingHTTPServer):
         self.target = ""
         self.strips = strips
         self.lost = 0
-        self.strange = 0  # The number of answers that are not the Worker's.
-        self.repeated = 0  # The number of requests that say that they are repetitions.
+        self.strange = 0  # The number of answers that do not come from the Worker.
+        self.repeated = 0  # The number of requests whose header says that they are repetitions.
         self._losses = losses
         self._random = Random(f"{seed}/wire")
         self._lock = threading.Lock()
@@ -39,14 +38,14 @@ class LosingProxy(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def loses(self) -> bool:
-        """Decide whether an answer is lost."""
+        """Draw whether an answer is lost."""
         with self._lock:
             lost = self._random.random() < self._losses
             self.lost += lost
             return lost
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Print nothing: the tests cut connections off on purpose."""
+        """Print no errors, because broken connections are a part of the tests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -68,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         except httpx.HTTPError:
             return
         if "x-request-id" not in answer.headers:
-            self.server.strange += 1  # the Worker puts an id on every answer, so this is from a killed runtime
+            self.server.strange += 1  # the Worker puts an id on every answer, so a killed runtime sent this one
             return
         if self.server.loses():
             return

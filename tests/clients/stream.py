@@ -1,6 +1,6 @@
 """A program that uses `openai` for Python to read streams of background responses: `python stream.py URL KEY`.
 
-The program imports only the package, and prints the results as JSON.
+The program prints its results as JSON.
 """
 
 import importlib
@@ -17,19 +17,19 @@ TERMINAL = {"response.completed", "response.incomplete", "response.failed"}
 
 
 def submit(client: openai.OpenAI, **ours: object) -> Any:
-    """Submit and follow at once."""
+    """Submit a response, and follow its events from the beginning."""
     return client.responses.create(
         model="demo-1", input=LONG, background=True, stream=True, extra_body={"onceover": {**CHUNKS, **ours}}
     )
 
 
 def read_on(client: openai.OpenAI, response_id: str, after: int) -> Any:
-    """Follow a response from a given event on."""
+    """Follow the events of a response after a given event."""
     return client.responses.retrieve(response_id, stream=True, starting_after=after)
 
 
 def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
-    """Follow a response to its end, and once more from after each of its events."""
+    """Follow a response to its end, and then follow it again after each of its events."""
     events = list(submit(client, **ours))
     response = events[-1].response
     deltas = "".join(event.delta for event in events if event.type == "response.output_text.delta")
@@ -44,9 +44,11 @@ def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
 
 
 def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = openai.APIError) -> dict[str, object]:
-    """Follow a response across breaks. If `leave` is not 0, the client leaves after this many events each time.
+    """Follow a response to its end, also if connections break.
 
-    If a connection breaks, the HTTP client raises an error, which the SDK passes on unchanged: `broken_by`.
+    If `cut` is not 0, each stream is left after `cut` events.
+
+    `broken_by` is the error of the HTTP client for a broken connection, which the SDK does not convert.
     """
     stream = submit(client, reduce="concat")
     events: list[Any] = []
@@ -74,7 +76,7 @@ def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = op
 
 
 def again(client: openai.OpenAI, response_id: str, after: int) -> Any:
-    """Continue to read once the server is back."""
+    """Continue to follow a response after an event, once the server is back."""
     for _ in range(100):
         try:
             return read_on(client, response_id, after)
@@ -84,7 +86,7 @@ def again(client: openai.OpenAI, response_id: str, after: int) -> Any:
 
 
 def cancelled(client: openai.OpenAI) -> list[str]:
-    """Cancel a response while it is followed."""
+    """Cancel a response while its events are followed."""
     event: Any = None
     for event in submit(client):
         if event.type == "response.created":
@@ -93,16 +95,17 @@ def cancelled(client: openai.OpenAI) -> list[str]:
 
 
 def transport_error() -> type[Exception]:
-    """The error class of the HTTP client that this version of the SDK uses."""
+    """Return the error class of the HTTP client that this version of the SDK uses."""
     name = next(base.__module__.partition(".")[0] for base in openai.DefaultHttpxClient.__mro__[1:])
     found: type[Exception] = importlib.import_module(name).TransportError
     return found
 
 
 def main(url: str, key: str, early: str) -> dict[str, object]:
-    """Follow responses in every way. With `early`, the deployment ends its streams early.
+    """Follow responses in the way that `early` names, and return the results.
 
-    With `outlives`, the deployment's server is killed and comes back.
+    With "early", the deployment ends its streams early. With "outlives", the deployment's server is killed and started
+    again.
     """
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, _strict_response_validation=True)
     if early == "early":

@@ -1,7 +1,7 @@
-"""A receiver that uses `openai` for Python to check a webhook: `python unwrap.py`.
+"""`python unwrap.py` is a program that uses `openai` for Python to check a webhook.
 
-Standard input contains {"body", "headers", "secrets"}. For each secret the program prints the result, or the error's
-name.
+Standard input contains {"body", "headers", "secrets"}. For each secret, the program prints the parsed event, or the
+name of the error.
 """
 
 import json
@@ -12,7 +12,7 @@ import openai
 
 
 def unwrapped(body: str, headers: dict[str, str], secret: str) -> list[str]:
-    """Verify and parse a message."""
+    """Verify and parse a webhook with one secret."""
     try:
         event: Any = openai.OpenAI(api_key="any").webhooks.unwrap(body, headers, secret=secret)
     except openai.InvalidWebhookSignatureError as error:

@@ -1,6 +1,6 @@
 """A program that uses `openai` for Python to send and read background responses: `python walk.py URL KEY`.
 
-The program imports only the package, so it runs with any version of it, and prints the results as JSON.
+The program imports only `openai`, so that it runs with any version of it. The program prints its results as JSON.
 """
 
 import json
@@ -15,7 +15,7 @@ OURS = {"onceover": {"chunk": {"maxChars": 80}}}
 
 
 def ended(client: openai.OpenAI, response: openai.types.responses.Response) -> openai.types.responses.Response:
-    """Poll as OpenAI's own guide does."""
+    """Poll a response as OpenAI's guide does, and return the ended response."""
     until = time.monotonic() + 60
     while response.status in {"queued", "in_progress"}:
         assert time.monotonic() < until, response
@@ -25,7 +25,7 @@ def ended(client: openai.OpenAI, response: openai.types.responses.Response) -> o
 
 
 def error(client: openai.OpenAI, **fields: object) -> list[object]:
-    """Submit something that is refused."""
+    """Submit a response that is refused, and return facts of the error."""
     try:
         client.responses.create(**{"model": "demo-1", "input": "x", "background": True, **fields})  # type: ignore[call-overload]
     except openai.APIStatusError as refused:
@@ -34,7 +34,7 @@ def error(client: openai.OpenAI, **fields: object) -> list[object]:
 
 
 def walk(url: str, key: str) -> dict[str, object]:
-    """Use each call once, with strict validation of every answer."""
+    """Use each call of the SDK once, with strict validation of every answer, and return the results."""
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, _strict_response_validation=True)
     seen: dict[str, object] = {"version": openai.__version__}
     made = client.responses.create(

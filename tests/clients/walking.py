@@ -1,4 +1,4 @@
-"""Runs programs that use a client, each in its own process, and compares their output with the expected one."""
+"""Runs programs that use a client, each in its own process, and compares their output with the expected output."""
 
 import json
 import subprocess
@@ -9,10 +9,10 @@ from typing import Any
 HERE = Path(__file__).parent
 WALK_SECONDS = 120
 
-# The deployment's variables for `walk`. The deployment keeps the input, because a task may have ended before its items
-# are listed.
+# The variables of the deployment for `walk`. The deployment keeps inputs, because a task may have ended before the
+# program lists its input items.
 WALKED = {"REQUIRE_KEYS": "true", "KEEP_INPUT": "true"}
-# For every language and version.
+# The expected output of `walk.py` and `walk.mjs`, for every version of the SDKs.
 EXPECTED: dict[str, Any] = {
     "queued": ["queued", "response", {"a": "b"}, "Say it.", True],
     "done": ["completed", True, True, None],
@@ -26,7 +26,7 @@ EXPECTED: dict[str, Any] = {
     "temperature": ["BadRequestError", 400, "invalid_fields", "temperature"],
     "stranger": ["AuthenticationError", 401, "unauthenticated", None],
 }
-# What `batcher.py` must see.
+# The expected output of `batcher.py`.
 EXPECTED_OF_BATCHER: dict[str, Any] = {
     "chat": ["chat.completion", "stop", True, True],
     "long": ["completed", 20, 1, "default"],
@@ -51,7 +51,7 @@ EXPECTED_OF_STREAM: dict[str, Any] = {
 
 
 def run(command: Sequence[str | Path], told: str = "") -> Any:
-    """Run a program and return its output. Raises AssertionError with its complaint."""
+    """Run a program and return its output, parsed from JSON. Raise AssertionError with the error output if it fails."""
     done = subprocess.run(
         [str(part) for part in command],
         cwd=HERE,
@@ -66,7 +66,7 @@ def run(command: Sequence[str | Path], told: str = "") -> Any:
 
 
 def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:
-    """Run a walk and return the client's version. Raises AssertionError with every difference."""
+    """Run a walk and return the version of the client. Raise AssertionError if the output is not the expected one."""
     seen = run(command)
     version: str = seen.pop("version")
     assert seen == expected, {name: value for name, value in seen.items() if value != expected.get(name)}
@@ -74,5 +74,5 @@ def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) 
 
 
 def unwrapped(command: Sequence[str | Path], body: str, headers: Mapping[str, str], secrets: Sequence[str]) -> Any:
-    """Return the results of `webhooks.unwrap` for a message, one for each secret: see `unwrap.py` and `unwrap.mjs`."""
+    """Return the output of `unwrap.py` or `unwrap.mjs` for a webhook, which has one result for each secret."""
     return run(command, json.dumps({"body": body, "headers": dict(headers), "secrets": list(secrets)}))

@@ -1,4 +1,4 @@
-"""Starts the conformance Worker once for all cases."""
+"""Fixtures that start the conformance Worker once for all cases."""
 
 from collections.abc import Callable, Iterator
 
@@ -14,7 +14,7 @@ type Run = Callable[[str], str]
 
 @pytest.fixture(scope="module")
 def in_workerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
-    """Runs one case inside workerd."""
+    """Return a function that runs one case inside workerd."""
     folder = tmp_path_factory.mktemp("conformance")
     with (
         DevServer(folder / "state", project=write_project(folder / "project")) as server,
@@ -25,5 +25,5 @@ def in_workerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    """The database of the fakes."""
+    """Return the template of the database for the fakes."""
     return make_template()

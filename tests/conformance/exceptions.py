@@ -1,6 +1,6 @@
 """Lists the differences between the local workerd and the fakes, each with its reason.
 
-If a listed difference no longer exists, a test fails.
+A test fails if a listed difference no longer exists.
 """
 
 from dataclasses import dataclass
@@ -9,16 +9,18 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A case whose results differ. `because` says what the fake imitates: documented production, or our own choice."""
+    """Why a case has different results.
+
+    `because` says whether the fake imitates documented production, or deviates by choice.
+    """
 
     because: Literal["production", "choice"]
     reason: str
     source: str
 
 
-# Stories that set an indexed key to its present value. If the value of an indexed key does not change, SQLite 3.54 in
-# workerd writes no index entry, but the fake's meter counts one. So the fake may count more rows written there, and
-# never fewer.
+# These stories set an indexed key to its present value. SQLite 3.54 in workerd then writes no index entry, but the
+# fake's meter counts one. For these stories the fake may count more written rows than workerd, but not fewer.
 UNCHANGED_KEYS = (
     "a_late_task_is_sent_off_once_a_minute",
     "what_the_sweep_does",

@@ -120,7 +120,7 @@ class Default(WorkerEntrypoint):
 def write_project(folder: Path) -> Path:
     """Write the Worker into `folder`, with the store and the cases under their usual module names.
 
-    Returns the folder.
+    The function returns `folder`.
     """
     source = folder / "src"
     for part in ("src/core", "src/store", "tests/conformance/cases"):
@@ -134,12 +134,12 @@ def write_project(folder: Path) -> Path:
 
 
 def make_template() -> Template:
-    """Make the database of the simulated Worker."""
+    """Make the template of the database for the simulated Worker."""
     return Template([*(path.read_text() for path in sorted((ROOT / "migrations").glob("*.sql"))), SCHEMA])
 
 
 class Conformance:
-    """The conformance Worker in the form that the simulated platform needs."""
+    """The conformance Worker as an app for the simulated platform."""
 
     def make_isolate(self, env: Env) -> "_Handlers":
         return _Handlers(env)
@@ -163,7 +163,7 @@ class _Handlers:
 
 
 def run_on_fakes(name: str, template: Template, *, seed: int = 1, **options: Any) -> str:
-    """Run one case on the simulated platform, configured like workerd's local simulator."""
+    """Run one case on the simulated platform, configured like Cloudflare's local simulator, and return the result."""
     settings = QueueSettings(max_batch_size=BATCH_SIZE, max_batch_seconds=BATCH_SECONDS, max_retries=2, mode="local")
     defaults: dict[str, Any] = {
         "deployment": TOP,

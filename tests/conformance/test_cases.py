@@ -1,4 +1,4 @@
-"""The suite of cases: its size, its coverage, and that its cases can fail."""
+"""Tests the suite of cases: its size, the statements that it runs, and whether its cases can fail."""
 
 import json
 import re
@@ -16,18 +16,18 @@ from tests.conformance.exceptions import DIFFERENCES
 from tests.conformance.project import ROOT, make_template, run_on_fakes
 
 SQL = ROOT / "src" / "store" / "sql"
-PIECES = {SQL / "statement.py", SQL / "fragments.py", SQL / "failed_calls.py"}  # the parts of statements
+PIECES = {SQL / "statement.py", SQL / "fragments.py", SQL / "failed_calls.py"}  # modules without whole statements
 GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read", "write")]
 
 
 @pytest.fixture(scope="module")
 def template() -> Template:
-    """The database of the fakes."""
+    """Return the template of the database for the fakes."""
     return make_template()
 
 
 def test_there_are_cases_for_each_binding():
-    """There are at least sixty cases, with some for D1, queues and objects each."""
+    """There are at least sixty cases, among them cases for D1, for queues and for objects."""
     counts = {
         module.__name__.rpartition(".")[2]: sum(case.__module__ == module.__name__ for case in WORKER_CASES.values())
         for module in worker.MODULES
@@ -40,13 +40,13 @@ def test_there_are_cases_for_each_binding():
 
 
 def test_differences_name_cases_and_give_their_source():
-    """Each entry of the table of differences belongs to a case and gives a reason and a source."""
+    """Each listed difference belongs to a case, and has a reason and a source."""
     assert set(DIFFERENCES) <= set(WORKER_CASES)
     assert all(len(one.reason) > 20 and one.source for one in DIFFERENCES.values())
 
 
 def test_the_stories_run_every_statement_of_the_store(template: Template):
-    """The stories run every statement of `src/store/sql`, including those of sequences."""
+    """The stories run every statement of `src/store/sql`, including the statements in tuples."""
     names = set(statement_names().values())
     assert {"CLAIM", "OUTCOME", "LIST_FILTERED", "FIND_KEY", "ERASE[0]", "WITHDRAW_PARTS[3]"} <= names
     ran: set[str] = set()
@@ -57,7 +57,7 @@ def test_the_stories_run_every_statement_of_the_store(template: Template):
 
 
 def test_statements_stand_in_the_modules_that_the_stories_know():
-    """The names of statements come from every module of statements."""
+    """The stories know every module of `src/store/sql` with statements."""
     assert {Path(str(module.__file__)) for module in STATEMENT_MODULES} == set(SQL.glob("*.py")) - PIECES
 
 
@@ -71,9 +71,9 @@ def _strings(value: Any) -> Iterator[str]:
 
 @pytest.mark.parametrize("name", GATES)
 def test_the_cases_about_gates_can_tell(name: str, template: Template):
-    """If gates let events in before the caller continues, the case notices it.
+    """Without strict gates, the cases about gates see an event between a storage operation and its caller.
 
-    With strict gates the case never sees such an event.
+    With strict gates, the cases never see such an event.
     """
     seeds = range(8)
 
@@ -87,13 +87,13 @@ def test_the_cases_about_gates_can_tell(name: str, template: Template):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_cases_do_not_depend_on_the_schedule(seed: int, template: Template):
-    """Each case gives the same result in every order of events that the simulation chooses."""
+    """Each case gives the same result with random orders of events as with the usual order."""
     for name in WORKER_CASES:
         assert run_on_fakes(name, template, seed=seed, scheduling="random") == run_on_fakes(name, template), name
 
 
 def test_cases_know_of_neither_side():
-    """The code that goes into the Worker imports nothing that only workerd or only the fakes have."""
+    """The modules of cases import nothing that exists only under workerd or only on the fakes."""
     for path in Path(worker.__file__).parent.joinpath("cases").glob("*.py"):
         roots = re.findall(r"^(?:from|import) ([\w.]+)", path.read_text(), re.MULTILINE)
         assert all(re.match(r"src\.|tests\.conformance\.cases|\w+(\.abc)?$", root) for root in roots), (path, roots)

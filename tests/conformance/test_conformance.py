@@ -1,4 +1,4 @@
-"""The fakes of the simulation behave like workerd: each case has the same result on both, errors included."""
+"""Tests that the fakes of the simulation behave like workerd: each case must have the same result on both."""
 
 import json
 from typing import Any
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.mark.parametrize("name", [name for name in WORKER_CASES if name not in DIFFERENCES])
 def test_fakes_and_workerd_agree(name: str, in_workerd: Run, template: Template):
-    """One program sees the same values, counts and classes of errors on the fakes and inside workerd."""
+    """A case has the same values, counts and classes of errors on the fakes and inside workerd."""
     seen = json.loads(run_on_fakes(name, template))
     assert not isinstance(seen, dict) or "case raised" not in seen, seen
     if name in UNCHANGED_KEYS:
@@ -30,12 +30,12 @@ def test_fakes_and_workerd_agree(name: str, in_workerd: Run, template: Template)
 
 @pytest.mark.parametrize("name", DIFFERENCES)
 def test_a_listed_difference_is_still_there(name: str, in_workerd: Run, template: Template):
-    """A listed difference that no longer exists must be removed from the table."""
+    """Each listed difference still exists."""
     assert _typed(json.loads(run_on_fakes(name, template))) != _typed(json.loads(in_workerd(name)))
 
 
 def _typed(value: Any) -> Any:
-    """Return the value with its numbers' types, since 5 == 5.0 and True == 1 in Python."""
+    """Return the value together with the types of its numbers, because 5 == 5.0 and True == 1 in Python."""
     if isinstance(value, dict):
         return {key: _typed(item) for key, item in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Runs cases by name, both in the conformance Worker and on the fakes. It depends on neither."""
+"""Runs cases by name, both in the conformance Worker and on the fakes, without depending on either."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which mutants exist, what their names are, and which ones a seed draws."""
+"""Tests which mutants exist, what their names are, and in which order a seed draws them."""
 
 import shutil
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ PYTHON = """
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Make a project of one module of statements and one module of Python."""
+    """Make a project with one module of SQL statements and one module of Python."""
     for name, text in {"src/store/sql/work.py": SQL, "src/processing/run.py": PYTHON}.items():
         path = tmp_path / name
         path.parent.mkdir(parents=True)
@@ -55,7 +55,7 @@ def statements(project: Path) -> Iterator[Statements]:
 
 
 def one(project: Path, before: str, after: str, scope: str = "") -> Mutant:
-    """Return the one mutant of a project that replaces one text by the other."""
+    """Return the only mutant of a project that replaces one text by another text."""
     (found,) = [
         mutant
         for mutant in all_mutants(project)
@@ -65,7 +65,7 @@ def one(project: Path, before: str, after: str, scope: str = "") -> Mutant:
 
 
 def test_a_seed_draws_the_same_mutants_again(project: Path):
-    """The order depends only on the seed; another seed orders the same mutants differently."""
+    """The same seed gives the same order of mutants, and another seed gives another order."""
     first, again, other = (drawn(all_mutants(project), seed) for seed in (1, 1, 2))
     assert first == again
     assert first != other
@@ -73,7 +73,7 @@ def test_a_seed_draws_the_same_mutants_again(project: Path):
 
 
 def test_a_change_elsewhere_leaves_the_draw_as_it_was(project: Path):
-    """New lines and new code change neither the names of the other mutants nor their order."""
+    """New lines and new code in a file change neither the names of the other mutants nor their order."""
     before = [mutant.id for mutant in drawn(all_mutants(project), 1)]
     path = project / "src/processing/run.py"
     path.write_text("# A comment.\n\n\ndef less(count):\n    return count - 1\n\n\n" + path.read_text())
@@ -82,14 +82,14 @@ def test_a_change_elsewhere_leaves_the_draw_as_it_was(project: Path):
 
 
 def test_equal_changes_have_names_of_their_own(project: Path):
-    """All mutants of the project have different ids, and so have those of the Worker."""
+    """All mutants of a project have different ids."""
     for root in (project, ROOT):
         mutants = all_mutants(root)
         assert len({mutant.id for mutant in mutants}) == len(mutants)
 
 
 def test_the_worker_has_mutants_of_every_kind_in_every_place():
-    """The store's statements, the actor, the queue, the objects and their SQL have mutants; the log has none."""
+    """The Worker has mutants of every kind, in all folders that should have mutants, but not in the log."""
     mutants = all_mutants(ROOT)
     assert len(mutants) > 1_000
     assert len({mutant.operator for mutant in mutants}) > 25
@@ -108,7 +108,7 @@ def test_the_worker_has_mutants_of_every_kind_in_every_place():
 
 
 def test_only_some_files_are_drawn_from(project: Path):
-    """The files to draw from are chosen by name or by a pattern."""
+    """A draw can be restricted to files by their names or by patterns."""
     mutants = all_mutants(project)
     for only in (["src/processing/run.py"], ["*run.py"]):
         assert {mutant.path for mutant in drawn(mutants, 1, only)} == {"src/processing/run.py"}
@@ -116,7 +116,7 @@ def test_only_some_files_are_drawn_from(project: Path):
 
 
 def test_a_mutant_is_shown_as_a_diff(project: Path):
-    """The diff has the file's name, and the lines around the change."""
+    """A mutant's diff has the name of the file and the lines around the change."""
     mutant = one(project, "<", "<=")
     text = (project / mutant.path).read_text()
     assert mutant.where == "src/processing/run.py:3"
@@ -126,13 +126,13 @@ def test_a_mutant_is_shown_as_a_diff(project: Path):
 
 
 def test_a_mutant_of_another_text_is_refused(project: Path):
-    """A file that has changed since the draw gets no mutant: the places in it may mean something else."""
+    """A mutant cannot be put into a file that has changed since the draw."""
     with pytest.raises(AssertionError, match="has changed since"):
         one(project, "<", "<=").put_into("# something else\n" * 9)
 
 
 def test_a_mutant_of_a_piece_changes_each_statement_that_has_it(project: Path, statements: Statements):
-    """The mutant's checks are those that set the parameters of one of these statements."""
+    """A mutant in a piece of SQL changes every statement that contains the piece."""
     found = statements.viable(one(project, "AND", "OR"))
     assert found is not None
     assert {text.split()[0] for text in found.changed} == {"UPDATE", "SELECT"}
@@ -140,7 +140,7 @@ def test_a_mutant_of_a_piece_changes_each_statement_that_has_it(project: Path, s
 
 
 def test_parameters_that_are_lost_are_kept_without_a_meaning(project: Path, statements: Statements):
-    """A mutant keeps the parameters that it drops: without them every use of the statement would fail."""
+    """If a mutant drops a condition, the condition's parameters stay in an expression without effect."""
     found = statements.viable(one(project, "id = :task_key", "1", "OTHER"))
     assert found is not None
     assert found.mutant.replacement == "iif(:task_key IS NULL, 1, 1)"
@@ -148,7 +148,7 @@ def test_parameters_that_are_lost_are_kept_without_a_meaning(project: Path, stat
 
 
 def test_parameters_are_not_asked_of_statements_that_had_none(project: Path, statements: Statements):
-    """If a mutant drops a piece from one of two statements, the other statement gets no new parameter."""
+    """A mutant that drops a piece adds no parameter to statements that did not have the parameter."""
     found = statements.viable(one(project, "id = :task_key", "1", "_MINE"))
     assert found is not None
     assert found.mutant.replacement == "iif(:task_key IS NULL, 1, 1)"
@@ -156,7 +156,7 @@ def test_parameters_are_not_asked_of_statements_that_had_none(project: Path, sta
 
 
 def test_what_sqlite_refuses_is_not_drawn(project: Path, statements: Statements):
-    """SQL that SQLite refuses makes no mutant, because any use of the statement would notice it."""
+    """A mutant whose SQL SQLite refuses is left out, because any use of the statement would reveal it."""
     mutant = one(project, "AND", "OR")
     assert statements.viable(mutant.with_replacement("AND AND")) is None
     assert statements.viable(mutant.with_replacement('" + nothing + "')) is None
@@ -164,7 +164,7 @@ def test_what_sqlite_refuses_is_not_drawn(project: Path, statements: Statements)
 
 
 def test_trying_a_statement_leaves_the_interpreter_as_it_was(project: Path):
-    """The modules of statements that tests have imported are not replaced."""
+    """The trial of a statement does not replace modules that tests have imported."""
     before = src.store.sql.work
     texts = load(project, {})
     assert {name.rpartition(".")[2] for name in texts} == {"PROGRESS[0]", "FENCE[0]", "OTHER[0]"}
@@ -174,7 +174,7 @@ def test_trying_a_statement_leaves_the_interpreter_as_it_was(project: Path):
 
 
 def test_nearly_all_mutants_of_the_store_can_be_tried():
-    """Hardly any mutant is lost because its statement could not run."""
+    """Of 60 mutants of the store, at least 58 can be tried."""
     some = drawn(all_mutants(ROOT), 1, ["src/store/sql/*"])[:60]
     assert len(viable(ROOT, some, 60)) >= 58
     assert len(viable(ROOT, some, 10)) == 10

@@ -1,4 +1,4 @@
-"""Mistakes in Python: each kind is made in every place that it fits, and none where it would change nothing."""
+"""Tests the mistakes in Python: in which places each kind is made, and which places get no mistake."""
 
 import ast
 from textwrap import dedent
@@ -11,7 +11,7 @@ from mutation.source import Source
 
 
 def mutated(text: str, operator: str) -> list[str]:
-    """Return each text that a module becomes by one kind of mistake; each text is still Python."""
+    """Return the texts of a module with one mistake of a kind, and check that each text is Python."""
     source = Source(dedent(text))
     found = []
     for edit in python_edits(source, defaults_of([source.tree])):
@@ -23,7 +23,7 @@ def mutated(text: str, operator: str) -> list[str]:
 
 
 def lines(text: str, operator: str) -> set[str]:
-    """Return the new lines that one kind of mistake makes."""
+    """Return the lines that are new in the texts with one mistake of a kind."""
     before = {line.strip() for line in dedent(text).splitlines()}
     return {line.strip() for after in mutated(text, operator) for line in after.splitlines()} - before
 
@@ -47,7 +47,7 @@ def test_statements_are_dropped():
 
 
 def test_what_has_no_value_before_is_not_dropped():
-    """Without its first assignment, a name or attribute is an error at the first use, which any test notices."""
+    """The first assignment to a name or an attribute is not dropped, because its first use would raise an error."""
     text = """
         class A:
             def __init__(self, size):
@@ -59,14 +59,14 @@ def test_what_has_no_value_before_is_not_dropped():
 
 
 def test_awaited_calls_are_dropped():
-    """An awaited call becomes `pass`, so its effect does not happen."""
+    """A statement that awaits a call becomes `pass`."""
     text = "async def f(store):\n    await store.write()\n    return await store.read()"
     assert lines(text, "awaited call dropped") == {"pass"}
     assert len(mutated(text, "awaited call dropped")) == 1
 
 
 def test_early_returns_are_dropped():
-    """A return inside of a condition is dropped; the last return of a function stays."""
+    """A return within a condition is dropped, but the last return of a function stays."""
     text = """
         def f(x):
             if x:
@@ -79,7 +79,7 @@ def test_early_returns_are_dropped():
 
 
 def test_conditions_are_negated():
-    """The condition of an if, while, conditional expression, comprehension or case is negated. A `not` is removed."""
+    """Conditions of if, while, conditional expressions, comprehensions and cases are negated, or lose their `not`."""
     text = """
         def f(x, y):
             if x: pass
@@ -118,18 +118,18 @@ def test_conditions_are_negated():
     ],
 )
 def test_comparisons_are_swapped(before: str, after: set[str]):
-    """Each comparison is swapped for its neighbour and for its opposite."""
+    """Each comparison is replaced by its neighbour, such as `<=` for `<`, and by its opposite."""
     assert set(mutated(before, "comparison swapped")) == after
 
 
 def test_boolean_operators_are_changed():
-    """`and` becomes `or` with the same grouping, and each operand is left out once."""
+    """`and` becomes `or` and `or` becomes `and`, with the same grouping, and each operand is left out once."""
     assert mutated("a and (b or c)", "boolean operator changed") == ["(a or (b or c))", "a and ((b and c))"]
     assert set(mutated("a and (b or c)", "operand dropped")) == {"((b or c))", "(a)", "a and ((c))", "a and ((b))"}
 
 
 def test_constants_are_off_by_one():
-    """Numbers go one up, and one down unless that is below zero; True and False are swapped."""
+    """Numbers are increased by one, and decreased by one unless the result is negative, and True becomes False."""
     ups = ["f(1, 1, 2.5)", "f(0, 2, 2.5)", "f(0, 1, 3.5)"]
     downs = ["f(0, 0, 2.5)", "f(0, 1, 1.5)"]
     assert sorted(mutated("f(0, 1, 2.5)", "constant off by one")) == sorted(ups + downs)
@@ -137,14 +137,14 @@ def test_constants_are_off_by_one():
 
 
 def test_arithmetic_is_swapped():
-    """Signs are swapped in expressions and in assignments, and functions for their opposites."""
+    """Arithmetic signs are swapped in expressions and assignments, and functions are replaced by their opposites."""
     assert set(mutated("a = b + c * -d", "arithmetic swapped")) == {"a = b - c * -d", "a = b + c / -d"}
     assert mutated("a -= b", "arithmetic swapped") == ["a += b"]
     assert set(mutated("min(math.ceil(a), b)", "function swapped")) == {"max(math.ceil(a), b)", "min(math.floor(a), b)"}
 
 
 def test_arguments_with_defaults_are_dropped():
-    """An argument is dropped if every function of that name has a default for it.
+    """An argument is dropped if every function with the called name has a default for the parameter.
 
     Without a default, the call would fail at once.
     """
@@ -168,7 +168,7 @@ def test_arguments_with_defaults_are_dropped():
 
 
 def test_the_log_is_left_alone():
-    """Code that only serves the log gets no mistake: calls of the log, and values that only these calls read."""
+    """Calls of the log, and values that only these calls read, get no mistake."""
     text = """
         def f(self, x):
             log = self._log.bind(a=1 + x)
@@ -184,7 +184,7 @@ def test_the_log_is_left_alone():
 
 
 def test_values_that_have_an_effect_are_not_the_logs():
-    """A value that only the log reads gets mistakes all the same, if computing it has an effect."""
+    """A value that only the log reads gets mistakes if its computation has an effect."""
     text = """
         async def f(self, x):
             count = await self.store.erase(x + 1)
@@ -212,5 +212,5 @@ def test_what_cannot_change_behaviour_is_left_alone():
 
 
 def test_places_are_characters():
-    """Python's syntax tree counts in bytes of UTF-8, but mutants count in characters."""
+    """A mutant is put in the right place in a text with characters of several bytes."""
     assert mutated('a = "…ä漢" if b < c else d', "comparison swapped")[0] == 'a = "…ä漢" if b <= c else d'

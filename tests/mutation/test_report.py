@@ -1,4 +1,4 @@
-"""The report of a run: figures, survivors and their reasons."""
+"""Tests the report of a run: its figures, the survivors, and their reasons."""
 
 import json
 from pathlib import Path
@@ -33,9 +33,9 @@ FOUND = [
 
 
 def test_the_figures():
-    """The report counts mutants killed by the quick suite, and by all suites; a time-out counts as killed.
+    """The report counts the mutants that the quick suite killed, and those that all suites together killed.
 
-    Everything is JSON.
+    A time-out counts as killed. All figures can be written as JSON.
     """
     told = json.loads(json.dumps(report.facts(FOUND, {"00000004": "nobody can tell"}, {"seed": 7, "deep": True})))
     assert (told["seed"], told["drawn"], told["judged"]) == (7, 4, 4)
@@ -49,7 +49,7 @@ def test_the_figures():
 
 
 def test_the_table(capsys: pytest.CaptureFixture[str]):
-    """Each file and each kind has a line; each survivor has its reason, or the command that shows it."""
+    """The table has a line for each file and each kind, and for each survivor a reason or a command that shows it."""
     report.show(Console(width=120), report.facts(FOUND, {}, {"deep": True}))
     told = capsys.readouterr().out
     assert "all, quick suite" in told
@@ -60,13 +60,13 @@ def test_the_table(capsys: pytest.CaptureFixture[str]):
 
 
 def test_nothing_judged_is_no_rate_of_anything():
-    """A run that has judged nothing has killed nothing."""
+    """The kill rate of a run that has judged no mutant is 0."""
     assert report.rate([]) == 0
     assert report.rate([None]) == 0
 
 
 def test_the_reasons_are_reasons(tmp_path: Path):
-    """Each entry names the mutant for the reader, and the reason why it may survive."""
+    """Each entry of mutation/reasons.toml has a reason of more than a few words."""
     assert all(len(reason) > 20 for reason in report.reasons().values())
     path = tmp_path / "reasons.toml"
     path.write_text('["1234abcd"]\nmutant = "a"\nreason = "b"\n')
@@ -74,7 +74,7 @@ def test_the_reasons_are_reasons(tmp_path: Path):
 
 
 def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str]):
-    """The command chooses mutants by seed, number and file, and lists the same ones each time."""
+    """With `--list`, the command lists the mutants that a seed draws, the same ones each time."""
     arguments = ["--list", "--mutants", "5", "--seed", "3", "--only", "src/processing/run/ledger.py"]
     assert command.main(arguments) == 0
     first = capsys.readouterr().out
@@ -87,7 +87,7 @@ def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str
 def test_the_command_shows_a_mutant(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """The command prints a diff, and leaves a copy of the tree with the mutant."""
+    """With a mutant's id, the command prints the diff, and leaves a copy of the tree with the mutant."""
     monkeypatch.setattr(command, "STATE", tmp_path)
     command.main(["--list", "--mutants", "1", "--only", "src/processing/run/ledger.py"])
     name = capsys.readouterr().out.splitlines()[1].split()[0]
@@ -100,7 +100,7 @@ def test_the_command_shows_a_mutant(
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]):
-    """The help lists each option and examples; a number of mutants below one is refused."""
+    """The help lists each option and examples, and the command refuses a number of mutants below one."""
     with pytest.raises(SystemExit):
         command.main(["--help"])
     told = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Mistakes in SQL: each kind is made in every place that it fits, in statements and in pieces of them."""
+"""Tests the mistakes in SQL: in which places each kind is made, in statements and in pieces of statements."""
 
 import sqlite3
 from contextlib import closing
@@ -13,7 +13,7 @@ from mutation.sql_text import groups, sql_strings
 
 
 def mutated(sql: str, operator: str) -> list[str]:
-    """Return each text that a string of SQL becomes by one kind of mistake, with single blanks."""
+    """Return the texts of a string of SQL with one mistake of a kind, with single blanks."""
     source = Source(f'f"""{sql}"""')
     whole = next(one for one in sql_strings(source, all_of_them=True) if one.span.start == 4)
     found = []
@@ -25,7 +25,7 @@ def mutated(sql: str, operator: str) -> list[str]:
 
 
 def test_comparisons_are_swapped_and_assignments_are_not():
-    """`=` sets a column in a SET clause, and compares in a condition."""
+    """Comparisons in conditions are swapped, but a `=` that assigns a value in a SET clause is not."""
     assert mutated("UPDATE t SET a = b WHERE c = 1 AND d < 2", "comparison swapped") == [
         "UPDATE t SET a = b WHERE c <> 1 AND d < 2",
         "UPDATE t SET a = b WHERE c = 1 AND d <= 2",
@@ -37,7 +37,7 @@ def test_comparisons_are_swapped_and_assignments_are_not():
 
 
 def test_conditions_are_negated():
-    """IN, EXISTS and IS get a NOT, or lose the one that they have."""
+    """IN, EXISTS and IS get a NOT, or lose their NOT."""
     sql = "SELECT a FROM t WHERE a IN (1) AND EXISTS (b) AND c IS NULL AND d IS NOT NULL AND NOT {E}"
     assert mutated(sql, "condition negated") == [
         sql.replace("a IN", "a NOT IN"),
@@ -48,9 +48,9 @@ def test_conditions_are_negated():
 
 
 def test_each_condition_is_dropped():
-    """Each condition of an AND becomes true and each one of an OR false.
+    """Each operand of an AND is replaced by true, and each operand of an OR by false.
 
-    A condition without AND or OR is dropped, too.
+    A condition without AND or OR is replaced by true.
     """
     assert mutated("DELETE FROM t WHERE a = :a AND (b OR c = {D}) AND {E} RETURNING a", "condition dropped") == [
         "DELETE FROM t WHERE 1 AND (b OR c = {D}) AND {E} RETURNING a",
@@ -70,7 +70,7 @@ def test_connectives_are_swapped():
 
 
 def test_statuses_are_swapped_and_left_out():
-    """A status becomes the next status that the statement does not name; each status of a list is left out once."""
+    """A status is replaced by the next status that the statement does not name, or is left out of a list."""
     sql = "UPDATE tasks SET status = 'failed' WHERE status IN ('pending', 'processing', 'cancelled')"
     assert mutated(sql, "status swapped") == [
         sql.replace("'failed'", "'cancelled'"),
@@ -86,7 +86,7 @@ def test_statuses_are_swapped_and_left_out():
 
 
 def test_assignments_are_dropped():
-    """Without its assignment a column keeps its value; a piece of SQL may be a list of assignments."""
+    """Each assignment is replaced by one that keeps the column's value, also in a piece of SQL with assignments."""
     assert mutated("UPDATE t SET a = a + 1, b = CASE WHEN c THEN 1 ELSE 2 END WHERE d", "assignment dropped") == [
         "UPDATE t SET a = a, b = CASE WHEN c THEN 1 ELSE 2 END WHERE d",
         "UPDATE t SET a = a + 1, b = b WHERE d",
@@ -98,7 +98,7 @@ def test_assignments_are_dropped():
 
 
 def test_values_are_changed():
-    """Summands, numbers, limits, defaults, min and max are changed."""
+    """Mistakes are made in sums, numbers, limits, defaults, `min` and `max`."""
     assert mutated("a = b + (c IS NULL), d = 0", "summand dropped") == ["a = b, d = 0"]
     assert mutated("a = b + (c IS NULL), d = 0", "arithmetic swapped") == ["a = b - (c IS NULL), d = 0"]
     assert mutated("SELECT 1, 2 FROM t LIMIT :most", "constant off by one") == [
@@ -111,7 +111,7 @@ def test_values_are_changed():
 
 
 def test_clauses_are_changed():
-    """CASE, ON CONFLICT, ORDER BY and LEFT JOIN are changed."""
+    """Mistakes are made in CASE, ON CONFLICT, ORDER BY and LEFT JOIN."""
     assert mutated("CASE WHEN a THEN b + 1 ELSE 0 END", "branches swapped") == ["CASE WHEN a THEN 0 ELSE b + 1 END"]
     assert mutated("CASE WHEN a THEN b WHEN c THEN d ELSE e END", "branch dropped") == [
         "CASE WHEN c THEN d ELSE e END",
@@ -148,12 +148,12 @@ def test_parameters_are_kept_without_a_meaning(parameters: list[str]):
 
 
 def test_nameless_parameters_are_kept_at_once():
-    """An object's own statements have nameless parameters; a mutant must take the same number of them."""
+    """If a mistake drops nameless parameters, the mutant keeps them, so that it has the same number of parameters."""
     assert mutated("DELETE FROM t WHERE a = ?", "condition dropped") == ["DELETE FROM t WHERE iif(? IS NULL, 1, 1)"]
 
 
 def test_sql_is_found_in_a_module():
-    """SQL is found by its verb, or all strings but docstrings count; a placeholder's string counts separately."""
+    """Strings of SQL are found by their first word, or all strings except docstrings count as SQL."""
     text = dedent('''
         """SELECT nothing."""
         A = "SELECT a FROM t"
@@ -172,7 +172,7 @@ def test_sql_is_found_in_a_module():
 
 
 def test_brackets_and_cases_are_groups():
-    """Groups nest. A bracket that stays open groups nothing, since a piece of SQL may leave one open."""
+    """Brackets and CASE … END become nested groups, but a bracket that stays open makes no group."""
     source = Source('X = "a(b, CASE c WHEN (d) THEN e END) AND ("')
     (whole,) = sql_strings(source, all_of_them=True)
     assert [(group.kind, len(group.parts)) for group in groups(whole)] == [
@@ -184,7 +184,7 @@ def test_brackets_and_cases_are_groups():
 
 
 def test_every_module_of_statements_has_mistakes_to_make():
-    """The pieces of a statement are found, whatever way it is composed."""
+    """Every module of statements has places for mistakes, in whatever way its statements are composed."""
     folder = Path(__file__).parents[2] / "src" / "store" / "sql"
     counts = {}
     for path in folder.glob("*.py"):

@@ -1,4 +1,4 @@
-"""The checks of mutants: which ones run, in what order, for how long, and what they report."""
+"""Tests how mutants are judged: which checks run, in which order, for how long, and what is reported."""
 
 import signal
 import sys
@@ -44,7 +44,7 @@ TESTS = """
     def test_other():
         assert more(4, 3) == 4
 """
-# Replaces the Worker's own code, with the parts that the plugin needs.
+# These files replace the Worker's code that the plugin needs.
 SURROUNDINGS = {
     "src/store/d1/statement.py": "class Statement:\n    def bind(self, **values): ...\n",
     "simulator/campaign/ablations/__init__.py": "",
@@ -57,7 +57,7 @@ SURROUNDINGS = {
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small project with one module and its tests."""
+    """Make a small project with one module and its tests."""
     root = tmp_path_factory.mktemp("project")
     files = SURROUNDINGS | {"src/processing/run.py": WORKER, "tests/unit/test_run.py": TESTS}
     for name, text in files.items():
@@ -102,7 +102,7 @@ def judged(judge: Judge, found: Found) -> Outcome:
 
 
 def test_a_mutant_that_a_test_notices_is_killed(project: Path, judge: Judge):
-    """The outcome names the test and its message; afterwards the copy is as it was before."""
+    """The outcome of a killed mutant names the test and its message, and the copy has no mutant afterwards."""
     outcome = judged(judge, one(project, "<", "<="))
     assert (outcome.verdict, outcome.killer) == (KILLED, "tests/unit/test_run.py::test_more")
     assert "assert 4 == 3" in outcome.message
@@ -111,25 +111,25 @@ def test_a_mutant_that_a_test_notices_is_killed(project: Path, judge: Judge):
 
 
 def test_a_mutant_that_nobody_notices_survives(project: Path, judge: Judge):
-    """No test checks the constant, although tests import its module."""
+    """A mutant of a constant that no test checks survives, although tests import its module."""
     assert judged(judge, constant(project)).verdict == SURVIVED
 
 
 def constant(project: Path) -> Found:
-    """Return a mutant that is outside of functions."""
+    """Return a mutant of a constant, which is outside of functions."""
     (mutant,) = [one for one in all_mutants(project) if one.scope == "START" and one.replacement == "2"]
     return Found(mutant, frozenset())
 
 
 def test_a_mutant_that_never_ends_is_killed_by_the_time(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
-    """A mutant that uses up its processor time gets another verdict than a mutant that a test noticed."""
+    """A mutant that uses up its processor time gets the verdict TIMED_OUT."""
     monkeypatch.setattr(trial, "SLACK_SECONDS", 0.5)
     (drop,) = [one for one in all_mutants(project) if one.before == "count += 1"]
     assert judged(judge, Found(drop, frozenset())).verdict == TIMED_OUT
 
 
 def test_a_mutant_that_cannot_be_imported_is_killed(project: Path, judge: Judge):
-    """The verdict names the module whose import failed."""
+    """A mutant whose module cannot be imported is killed, and the outcome names the module of tests."""
     found = one(project, "<", "<=")
     outcome = judged(judge, Found(found.mutant.with_replacement("< 1 / 0 <"), frozenset()))
     assert outcome.verdict == KILLED
@@ -138,7 +138,7 @@ def test_a_mutant_that_cannot_be_imported_is_killed(project: Path, judge: Judge)
 
 
 def test_what_is_known_is_not_tried_again(project: Path, judge: Judge, monkeypatch: pytest.MonkeyPatch):
-    """A run that was killed continues, even after a half-written line; another replacement is tried anew."""
+    """A known outcome is used again, also after an incomplete line, but not for another replacement of the mutant."""
     found = one(project, "<", "<=")
     first = judged(judge, found)
     path = judge.journal._path
@@ -155,7 +155,7 @@ def test_what_is_known_is_not_tried_again(project: Path, judge: Judge, monkeypat
 
 
 def test_only_checks_that_reach_a_function_judge_its_mutants(project: Path, baseline: Baseline):
-    """Checks that call a function judge its mutants. Checks that import a module judge mutants outside of functions."""
+    """A mutant in a function is judged by the checks that call it, any other mutant by those that import its module."""
     assert baseline.failing == {}
     (check,) = [check for check, _ in baseline.reaching(one(project, "<", "<=").mutant, frozenset())]
     assert check.name == "tests/unit/test_run.py"
@@ -168,9 +168,9 @@ def mutant(scope: str = "A.f") -> Mutant:
 
 
 def test_statements_are_judged_by_checks_that_use_them():
-    """The statements that a mutant changes are known before the trial, by their texts.
+    """A mutant of SQL is judged by the checks that use one of the statements that the mutant changes.
 
-    Checks that use one of the changed statements judge the mutant.
+    The texts of the changed statements are known before the trial.
     """
     reaches = {
         Check("one", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 1")})),
@@ -181,7 +181,7 @@ def test_statements_are_judged_by_checks_that_use_them():
 
 
 def test_a_check_that_fails_without_a_mutant_judges_nobody():
-    """A check that fails without a mutant judges none, because it would kill every mutant."""
+    """A check that fails without a mutant judges no mutants, because it would kill every mutant."""
     failing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset(), "test: message")
     passing = Reach(1, frozenset({"src/a.py::A.f"}), frozenset(), frozenset())
     baseline = Baseline({Check("one", is_quick=True): failing, Check("two", is_quick=True): passing}, {})
@@ -190,7 +190,7 @@ def test_a_check_that_fails_without_a_mutant_judges_nobody():
 
 
 def test_the_quick_suite_is_what_there_is_time_for():
-    """The quick suite takes the cheapest checks first, up to a minute; the other checks belong to the deep suite."""
+    """The quick suite has the cheapest checks, up to a minute in total, and the deep suite has the other checks."""
 
     def reach(seconds: float) -> Reach:
         return Reach(seconds, frozenset(), frozenset(), frozenset())
@@ -207,7 +207,7 @@ def test_the_quick_suite_is_what_there_is_time_for():
 
 
 def test_the_checks_are_files_and_parts():
-    """No check runs the real runtime, and none checks texts rather than behaviour; each excluded file exists."""
+    """The checks are files of tests and parts of the simulation, without the excluded files, all of which exist."""
     quick, deep = all_checks(ROOT, deep=False), all_checks(ROOT, deep=True)
     names = {check.name for check in deep}
     assert {check for check in quick if not check.is_part} < {check for check in deep if not check.is_part}
@@ -222,7 +222,7 @@ def test_the_checks_are_files_and_parts():
 
 
 def test_checks_are_measured_once(project: Path, copies: list[Workspace], tmp_path: Path):
-    """Another run reuses the measured results, until the check's file or the code changes."""
+    """The measured results of a check are used again until the check's file or the code changes."""
     check = Check("tests/unit/test_elsewhere.py", is_quick=True)
     key = check.key(project, "tree")
     reach = Reach(1.5, frozenset({"a"}), frozenset({"b"}), frozenset({"c"}))
@@ -237,7 +237,7 @@ def test_checks_are_measured_once(project: Path, copies: list[Workspace], tmp_pa
 
 
 def test_neighbours_share_a_process():
-    """Cheap files of tests share a process, parts of the simulation are apart from them, and the order stays."""
+    """Cheap files of tests share a process, but not with parts of the simulation, and the order stays the same."""
     names = ("tests/a", "tests/b", "tests/c", "simulate x", "simulate y", "tests/d")
     costs = (1.0, trial.GROUP_SECONDS, 1.0, 1.0, 1.0, 1.0)
     checks = [(Check(name, is_quick=True), cost) for name, cost in zip(names, costs, strict=True)]
@@ -252,14 +252,14 @@ def test_neighbours_share_a_process():
 def test_a_wait_without_end_is_ended(
     project: Path, copies: list[Workspace], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    """A process that waits without using the processor is ended by a bound of real time."""
+    """A process that waits for ever without using the processor is ended by the bound of real time."""
     monkeypatch.setattr(trial, "command", lambda checks: [sys.executable, "-c", "import signal; signal.pause()"])
     verdict = trial.run(copies[0].path, [Check("tests/a", is_quick=True)], 0.1, quick=True)
     assert (verdict.timed_out, verdict.killer) == (True, "tests/a")
 
 
 def test_a_process_that_was_killed_has_timed_out(copies: list[Workspace], monkeypatch: pytest.MonkeyPatch):
-    """The kernel kills a process that exceeds its processor time, and this counts as a time-out."""
+    """If the kernel kills a process because of its processor time, the verdict is a time-out."""
     kill = f"import os, signal; os.kill(os.getpid(), {int(signal.SIGXCPU)})"
     monkeypatch.setattr(trial, "command", lambda checks: [sys.executable, "-c", kill])
     assert trial.run(copies[0].path, [Check("tests/a", is_quick=True)], 9, quick=True).timed_out
@@ -276,9 +276,9 @@ def worker() -> Iterator[Workspace]:
 
 @pytest.mark.campaign
 def test_the_tree_without_a_mutant_passes(worker: Workspace):
-    """A copy contains all files that the checks need: tests, and parts of the simulation.
+    """In a copy without a mutant, tests and parts of the simulation pass.
 
-    The run without a mutant finds out which parts of the Worker each check reaches.
+    The traced run reports which parts of the Worker a check executed.
     """
     verdict = trial.run(
         worker.path, [Check("tests/unit/processing/run/test_ledger.py", is_quick=True)], 60, quick=True, trace=True
@@ -293,7 +293,10 @@ def test_the_tree_without_a_mutant_passes(worker: Workspace):
 
 
 def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: Workspace):
-    """Without fence and step two workers write: an invariant reports this, not an ablation that misses its text."""
+    """If a mutant removes the check of fence and step, an invariant of the simulation reports it.
+
+    The failure does not come from an ablation whose text the mutant has changed.
+    """
     (fenceless,) = [
         mutant
         for mutant in all_mutants(ROOT)

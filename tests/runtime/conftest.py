@@ -1,4 +1,4 @@
-"""Servers that the tests of a module share, since each takes seconds to start."""
+"""Servers that the tests of a module share, because each server takes seconds to start."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,14 +20,14 @@ def route(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """An OpenAI-compatible server with a ledger."""
+    """An OpenAI-compatible model server with a ledger of its calls."""
     with ModelServer(api_key="test-key") as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The Worker on one route, its model calls going to `model`."""
+    """A local server with the Worker on one route, whose model calls go to `model`."""
     state: Path = tmp_path_factory.mktemp("state")
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, PLAN="paid", MODEL_PATIENCE_SECONDS=0)
     with DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "1") as server:
@@ -36,6 +36,6 @@ def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def client(dev: DevServer) -> Iterator[Client]:
-    """A client of `dev`."""
+    """A client of the local server `dev`."""
     with Client(dev.url) as made:
         yield made

@@ -18,14 +18,14 @@ CANARY = "canary-7b1e"
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """The Worker with a small MAX_INPUT_BYTES."""
+    """A client of the Worker with a small MAX_INPUT_BYTES."""
     flags = variables({"MAX_INPUT_BYTES": 1000})
     with DevServer(tmp_path_factory.mktemp("state"), *flags) as server, Client(server.url) as client:
         yield client
 
 
 def stored(client: Client) -> int:
-    """Count the stored tasks over a new connection, since a connection with an unread body ends with its answer."""
+    """Return how many tasks are stored, over a new connection: one with an unread body ends with its answer."""
     with Client(str(client.http.base_url)) as own:
         return len(own.http.get("/api/tasks", params={"limit": 100}).json()["tasks"])
 
@@ -38,7 +38,7 @@ BROKEN = {
 
 @pytest.mark.parametrize("rest", BROKEN.values(), ids=BROKEN.keys())
 def test_a_broken_body_is_the_clients_mistake(small: Client, rest: bytes) -> None:
-    """A broken body gets 400 and not 500. Nothing is stored."""
+    """A request with a broken body is answered with 400 and not 500, and no task is stored."""
     before, url = stored(small), small.http.base_url
     assert url.port
     with socket.create_connection((url.host, url.port), timeout=20) as connection:
@@ -74,9 +74,9 @@ HOSTILE = {
 
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
-    """Each bad body gets the contract's status as problem details.
+    """Each bad body gets the contract's status with problem details.
 
-    The Worker stores nothing, and continues to serve.
+    After a bad body the Worker has stored no task, and continues to serve.
     """
     body, expected = HOSTILE[case]
     answer = small.http.post("/api/tasks", content=body, headers={"content-type": "application/json"})
@@ -88,7 +88,7 @@ def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
 
 
 def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
-    """A chunked upload that never names its length ends in 413 before all of it was read."""
+    """A chunked upload without a length is answered with 413 before all of it was read."""
 
     def endless() -> Iterator[bytes]:
         yield b'{"input": "'
@@ -98,7 +98,7 @@ def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
     try:
         answer = small.http.post("/api/tasks", content=endless(), headers={"content-type": "application/json"})
     except httpx.WriteError:
-        pass  # the server closed while the test was still writing, which is a refusal too
+        pass  # The server closed early, which is a refusal too.
     else:
         assert answer.status_code == 413
     assert stored(small) == 0
@@ -118,7 +118,7 @@ def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
     ],
 )
 def test_wrong_paths_and_methods(small: Client, method: str, path: str, expected: int):
-    """Unknown path 404, wrong method 405 with Allow, unknown query 422, each as problem details."""
+    """An unknown path gets 404, a wrong method 405 with Allow, and an unknown query 422, with problem details."""
     answer = small.http.request(method, path)
     assert answer.status_code == expected
     assert answer.headers["content-type"] == "application/problem+json"
@@ -126,7 +126,7 @@ def test_wrong_paths_and_methods(small: Client, method: str, path: str, expected
 
 
 def test_head_options_and_the_description(small: Client):
-    """HEAD and OPTIONS answer, and /openapi.json is an OpenAPI 3.1 document of the API's paths."""
+    """HEAD and OPTIONS are answered, and /openapi.json is an OpenAPI 3.1 document with the API's paths."""
     assert small.http.head("/api/async-status").status_code == 200
     assert "POST" in small.http.options("/api/tasks").headers["allow"]
     document = small.http.get("/openapi.json").json()
@@ -134,8 +134,8 @@ def test_head_options_and_the_description(small: Client):
     assert "/api/tasks/{id}/cancel" in document["paths"]
 
 
-# `make dev` refuses to start with bad variables. So the Worker of this test gets its bad variables after the start, as
-# a deployment would.
+# The Worker of this test gets bad variables after its start, as in a deployment, because `make dev` refuses to start
+# with bad variables.
 BAD_VARIABLES = """
 
 from src.platform import surroundings as _surroundings
@@ -149,7 +149,7 @@ _surroundings.variable = lambda env, name: _bad.get(name) or _read(env, name)
 def test_a_deployment_names_its_bad_variables(tmp_path):
     """Every answer of a misconfigured deployment names each bad variable and its allowed values.
 
-    A misconfigured deployment answers HEAD without a body, too.
+    A misconfigured deployment answers HEAD requests, too, without a body.
     """
     project = write_wired_worker(tmp_path / "project")
     with (project / "src" / "entry.py").open("a") as entry:

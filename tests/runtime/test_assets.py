@@ -1,6 +1,6 @@
-"""The dashboard's files are served as Cloudflare serves them, under a strict policy.
+"""Tests that the dashboard's files are served as Cloudflare serves them, under a strict content security policy.
 
-The files do not change the API.
+The dashboard's files do not change the API's answers.
 """
 
 import json
@@ -20,12 +20,12 @@ from tests.support.dev_server import ROOT, DevServer
 pytestmark = pytest.mark.runtime
 PUBLIC = ROOT / "public"
 BYTES_MOST = 250_000
-FIRST_VIEW_BYTES_MOST = 95_000  # of the list, before compression
+FIRST_VIEW_BYTES_MOST = 95_000  # The files that the view of the task list needs, before compression.
 EARLY_MODULES_MOST = 15
 
 FILES = sorted(f"/{path.relative_to(PUBLIC).as_posix()}" for path in PUBLIC.rglob("*") if path.is_file())
 ASSETS = [name for name in FILES if name not in {"/_headers", "/index.html"}]
-# Headers that depend on the transport and not on the file.
+# Headers of an answer that depend on the transport and not on the file.
 TRANSPORT = {"date", "connection", "keep-alive", "transfer-encoding", "content-length", "content-encoding", "vary"}
 OWN = {"etag", "cf-cache-status"}
 
@@ -54,7 +54,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture(scope="module")
 def cloudflare() -> dict[str, Any]:
-    """The answers of Cloudflare's asset worker to REQUESTS, and each environment's configuration of assets."""
+    """Return the answers of Cloudflare's asset worker to REQUESTS, and each environment's configuration of assets."""
     told = json.dumps({"project": str(ROOT), "requests": REQUESTS})
     command = [str(find_node()), str(ROOT / "tests" / "support" / "assets.mjs")]
     done = subprocess.run(command, input=told, capture_output=True, text=True, check=True, timeout=120)
@@ -67,14 +67,15 @@ def shown(status: int, headers: dict[str, str], body: str) -> dict[str, object]:
 
 
 def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflare: dict[str, Any]) -> None:
-    """Status, headers and bytes match Cloudflare's for each file, the page's names, other methods and missing files.
+    """The local server answers requests for files with the same status, headers and bytes as Cloudflare.
 
-    The ETag of a file differs from Cloudflare's, but leads to 304 on both.
+    The requests ask for each file, for the page's names and for missing files, and use other methods. The ETag of a
+    file differs from Cloudflare's, but both servers answer 304 to their own ETag.
     """
     for (method, path, headers), theirs in zip(REQUESTS, cloudflare["answers"], strict=True):
         answer = httpx.request(method, server.url + path, headers=headers)
         if theirs is None:
-            assert "x-request-id" in answer.headers, path  # the Worker's own answer
+            assert "x-request-id" in answer.headers, path  # The Worker answered.
             continue
         ours = shown(answer.status_code, dict(answer.headers), answer.text)
         assert ours == shown(theirs["status"], theirs["headers"], theirs["body"]), path
@@ -84,7 +85,7 @@ def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflar
 
 
 def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> None:
-    """The assets are configured once and inherited: all environments have the dashboard, none a binding for it."""
+    """All environments inherit the one configuration of assets, so all have the dashboard, and no binding for it."""
     top, free, direct = (cloudflare["environments"][name] for name in ("", "free", "direct"))
     assert top == free == direct
     assert Path(top["directory"]) == PUBLIC
@@ -93,9 +94,9 @@ def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> No
 
 
 def test_the_policy_is_strict(server: DevServer) -> None:
-    """The policy allows scripts and styles of the page's own origin only, and no markup made from text.
+    """The content security policy allows only scripts and styles of the page's origin, and no markup made from text.
 
-    The page has no inline code that would need an exception.
+    The page has no inline code that would need an exception from the policy.
     """
     page = httpx.get(server.url)
     rules = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))
@@ -110,7 +111,7 @@ def test_the_policy_is_strict(server: DevServer) -> None:
 
 
 def test_the_api_is_untouched(server: DevServer) -> None:
-    """Unknown paths get the API's 404 problem with its headers, both below the API's paths and elsewhere."""
+    """Unknown paths get the API's 404 problem with the API's headers, below the API's paths and elsewhere."""
     for path in ("/api/x", "/api/", "/nothing", "/app/none.js"):
         answer = httpx.get(server.url + path)
         assert (answer.status_code, answer.json()["status"]) == (404, 404), path
@@ -122,7 +123,7 @@ def test_the_api_is_untouched(server: DevServer) -> None:
 
 
 def test_the_page_names_what_each_view_needs(server: DevServer) -> None:
-    """The browser requests at once everything that each view needs, and nothing that only some views need."""
+    """The page preloads exactly the modules that every view needs."""
     named = re.findall(
         r'(?:rel="modulepreload" href|type="module"(?: async)? src)="([^"]+)"', httpx.get(server.url).text
     )
@@ -139,15 +140,15 @@ def test_the_page_names_what_each_view_needs(server: DevServer) -> None:
 
 
 def test_a_foreign_host_gets_no_file(server: DevServer) -> None:
-    """A request for a foreign host is refused first, even for a file."""
+    """A request with a foreign host name is refused, even if it asks for a file."""
     answer = httpx.get(server.url, headers={"host": "rebound.example"})
     assert (answer.status_code, answer.json()["code"]) == (403, "foreign_host")
 
 
 def test_it_is_small_and_adds_nothing_to_the_worker() -> None:
-    """All files of the dashboard together are small, and so are those of its first view.
+    """All files of the dashboard together are small, and so are the files of its first view.
 
-    The Worker's own folder does not mention these files.
+    The Worker's own folder does not mention the dashboard's files.
     """
     assert sum((PUBLIC / name[1:]).stat().st_size for name in FILES) < BYTES_MOST
     named = re.findall(r'(?:href|src)="([^"#]+)"', (PUBLIC / "index.html").read_text())

@@ -1,4 +1,4 @@
-"""Runs docs/backup.md as written: export, rewrite, import into a new database, with the real wrangler, locally."""
+"""Runs the commands of docs/backup.md (export, rewrite, import) with the real wrangler on local databases."""
 
 import re
 import shutil
@@ -20,13 +20,13 @@ STATEMENT_BYTES_MOST = 100_000  # D1's limit
 
 
 def written(beginning: str) -> str:
-    """Return the one command of the page that stands in a block with this beginning."""
+    """Return the only command of docs/backup.md that has this beginning."""
     (command,) = re.findall(rf"^ *({re.escape(beginning)}.*)$", PAGE, re.MULTILINE)
     return command
 
 
 def run(command: str, folder: Path) -> str:
-    """Run a command of the page, on the local database instead of the account's. Returns its output."""
+    """Run a command of docs/backup.md on the local database instead of the account's. Returns its output."""
     assert "--remote" in command or "wrangler" not in command
     words = command.replace("--remote", "--local").replace("npx wrangler ", "")
     if words != command:
@@ -39,7 +39,7 @@ def run(command: str, folder: Path) -> str:
 
 @pytest.mark.runtime
 def test_an_export_comes_back_whole(tmp_path: Path) -> None:
-    """An import gives back three texts byte by byte, one of them far longer than a statement may be."""
+    """After export and import, three texts are the same byte by byte; one is far longer than a statement may be."""
     english = (ROOT / "examples" / "english.txt").read_text("utf-8")
     texts = [english, (ROOT / "examples" / "chinese.txt").read_text("utf-8"), (english * 31)[:900_000]]
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
@@ -76,9 +76,9 @@ def test_an_export_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_a_long_value_is_written_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """An import gives back text of any characters, bytes of any value, quotes, nulls and numbers.
+    """After export and import, texts of any characters, bytes, quotes, nulls and numbers are the same.
 
-    No statement is too long.
+    No statement of the import is too long for D1.
     """
     text, body = "'中𠀀\n" * 40_000, bytes(range(256)) * 500
     export = tmp_path / "export.sql"
@@ -105,7 +105,7 @@ def test_a_long_value_is_written_in_pieces(tmp_path: Path, capsys: pytest.Captur
 def test_what_is_no_export_is_one_line(
     content: str | None, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing file, or one with other contents, gives one line of error."""
+    """For a missing file, or a file that is no export, `importable.py` prints one line of error."""
     file = tmp_path / "x.sql"
     if content is not None:
         file.write_text(content)

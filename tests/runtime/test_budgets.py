@@ -1,4 +1,4 @@
-"""What a task costs on the real runtime, by D1's own counters, and how fast it is."""
+"""Tests what a task costs on the real runtime, by D1's own counters, and that no wave of calls is wasted."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -18,14 +18,14 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def slow_model() -> Iterator[ModelServer]:
-    """A model that takes 200 ms a call."""
+    """A model server that takes 200 ms for each call."""
     with ModelServer(api_key="test-key", latency_seconds=0.2) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def server(route: str, slow_model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker on one route, with the free plan's allowance, requiring keys."""
+    """A local server with the Worker on one route, with the free plan's allowance, which requires keys."""
     state: Path = tmp_path_factory.mktemp("state")
     options = (*ENVIRONMENTS[route], *openai(slow_model.base_url, REQUIRE_KEYS="true"), "--cron-every", "1")
     with DevServer(state, *options) as made:
@@ -41,9 +41,9 @@ def client(server: DevServer) -> Iterator[Client]:
 
 
 def events(server: DevServer, task_id: str) -> list[Json]:
-    """Return the log's events of one task.
+    """Return the log events of one task, once the event of its last run is there.
 
-    Waits for the event of the last run, which the Worker writes after the answer.
+    The Worker writes this event only after the answer.
     """
 
     def found() -> list[Json]:
@@ -55,8 +55,8 @@ def events(server: DevServer, task_id: str) -> list[Json]:
 
 
 def waves(calls: Sequence[Call]) -> int:
-    """Return the length of the longest row of calls in which each call arrived after the previous one had ended."""
-    depths: list[tuple[float, int]] = []  # for each call: its end, and the length of the row up to it
+    """Return the length of the longest sequence of calls in which each call arrived after the previous one's end."""
+    depths: list[tuple[float, int]] = []  # By call: its end, and the longest sequence up to it.
     for call in sorted(calls, key=lambda call: call.arrived_at):
         assert call.ended_at is not None
         before = [depth for ended_at, depth in depths if ended_at <= call.arrived_at]
@@ -67,9 +67,9 @@ def waves(calls: Sequence[Call]) -> int:
 def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, slow_model: ModelServer):
     """A task of 20 chunks writes at most 20 D1 rows and makes 8 D1 calls, with authentication and an Idempotency-Key.
 
-    Index entries count as rows. The calls take a second, so that calls which start together also count as ending
-    together on a busy machine. Another task runs before this one, because every 150 seconds a claim writes one more row
-    to note its trigger.
+    Index entries count as rows. Each model call takes a second, so that calls that start together also end together on
+    a busy machine. Another task runs first, because every 150 seconds a claim writes one more row to record its
+    trigger.
     """
     client.finished(client.submit("before")["id"])
     slow_model.latency_seconds = 1.0
@@ -80,8 +80,8 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
         del client.http.headers["Idempotency-Key"]
         slow_model.latency_seconds = 0.2
     assert task["usage"]["modelCalls"] == 20
-    # The Worker logs `accepted` after the dispatch. A direct run shares the invocation, and its last line has the
-    # meter.
+    # The Worker logs `accepted` after the dispatch. A direct run shares the submission's invocation, so its last log
+    # line has the counts of both.
     found = events(server, task["id"])
     spent = [line for line in found if line["event"] in {"accepted", "run_ended"}]
     if task["route"] == "direct":
@@ -97,15 +97,15 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
 def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
     server: DevServer, client: Client, slow_model: ModelServer
 ):
-    """24 chunks, six calls at a time, waste no wave of calls and no round trip to D1.
+    """A task of 24 chunks, with six calls at a time, takes four waves of calls and five D1 calls.
 
     `make bench` checks the design's bound of 1.1 times the ideal time, on a machine without other work. A test run
-    shares the machine with another one, so this test counts calls instead: 24 calls take four waves at least. The calls
-    take a second, so that calls which start together also count as ending together. A busy machine may still split a
-    wave in two, so the best of several tasks counts.
+    shares its machine with other work, so this test counts waves instead of time. Each call takes a second, so that
+    calls that start together also end together. A busy machine may still split a wave in two, so the best of up to ten
+    tasks counts.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
-    found: list[tuple[int, int]] = []  # for each task: its waves of model calls, and its D1 calls
+    found: list[tuple[int, int]] = []  # By task: its waves of model calls, and its D1 calls.
     slow_model.latency_seconds = 1.0
     try:
         while len(found) < 10 and (4, 5) not in found:
@@ -115,7 +115,7 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
             assert len(calls) == 24
             assert max(call.in_flight for call in calls) <= 6
             (run,) = (line for line in events(server, task["id"]) if line["event"] == "run_ended")
-            # A direct run shares its invocation, and its meter, with the submission's one call.
+            # A direct run's count includes the one D1 call of the submission, which has the same invocation.
             found.append((waves(calls), run["database_calls"] - (task["route"] == "direct")))
     finally:
         slow_model.latency_seconds = 0.2

@@ -1,4 +1,4 @@
-"""One request puts many tasks back or cancels them, in the real workerd, under the free plan's limits."""
+"""Tests requests that retry or cancel many tasks at once, in the real workerd, under the free plan's limits."""
 
 from collections.abc import Iterator
 
@@ -11,25 +11,25 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-TASKS = 55  # more tasks than an invocation on the free plan may send off
+TASKS = 55  # More tasks than one invocation on the free plan may send off.
 
 
 @pytest.fixture(scope="module")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker on the queue, with each invocation metered as on the free plan."""
+    """A local server with the Worker on the queue, which enforces the free plan's limits for each invocation."""
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=10, LEASE_SECONDS=20)
     with DevServer(tmp_path_factory.mktemp("state"), *flags, "--limits", "free", "--cron-every", "1") as made:
         yield made
 
 
 def post(client: Client, path: str, **fields: object) -> tuple[int, Json]:
-    """Send a request for many tasks."""
+    """Send a request for many tasks, and return its status and body."""
     answer = client.http.post(f"/api/tasks/{path}", json=fields)
     return answer.status_code, answer.json()
 
 
 def test_many_tasks_go_on_and_end_in_one_request_each(server: DevServer, model: ModelServer) -> None:
-    """55 failed tasks are counted, put back within one invocation's limits, and complete. Then two are cancelled."""
+    """One request counts 55 failed tasks, another retries them all, and they complete; later two are cancelled."""
     with Client(server.url) as client:
         model.plan = Plan(decide=lambda call: status(401))
         tasks = [client.submit(paragraphs(1))["id"] for _ in range(TASKS)]

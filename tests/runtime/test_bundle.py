@@ -1,4 +1,4 @@
-"""`make bundle` shows what a deployment would upload, for each environment, built by wrangler without an account."""
+"""Tests that `make bundle` builds and shows what a deployment of each environment uploads, without an account."""
 
 import re
 import subprocess
@@ -12,7 +12,7 @@ from tests.support.dev_server import ROOT
 
 pytestmark = pytest.mark.runtime
 
-LIMIT_KIB = 2457  # 2.4 MiB gzipped; the free plan allows 3 MiB
+LIMIT_KIB = 2457  # 2.4 MiB gzipped; the free plan's limit is 3 MiB.
 EVERYWHERE = {"DB (onceover)", "AI", 'AI_PROVIDER ("workers-ai")'}
 OBJECTS = {"AI_PROCESSOR (AIProcessor)", "BATCH_COORDINATOR (BatchCoordinator)"}
 QUEUES = {"AI_QUEUE (ai-processing-queue)", "AI_DLQ (ai-processing-dlq)"}
@@ -25,7 +25,7 @@ BINDINGS = {
 
 @dataclass(frozen=True)
 class Bundle:
-    """The command's output, and the files that it built."""
+    """The output of `make bundle`, and the files that it built."""
 
     output: str
     files: frozenset[str]
@@ -43,7 +43,7 @@ def build(env: str) -> Bundle:
 
 @pytest.mark.parametrize("env", BINDINGS)
 def test_the_upload_holds_the_worker_and_its_packages(env: str) -> None:
-    """The upload has the Worker's modules, pydantic with its WebAssembly, and the SDK, but no tests or host code."""
+    """The bundle has the Worker's modules, pydantic with its WebAssembly, and the SDK, but no tests."""
     files = build(env).files
     ours = {str(path.relative_to(ROOT / "src")) for path in (ROOT / "src").rglob("*.py")}
     assert "entry.py" in files
@@ -56,7 +56,7 @@ def test_the_upload_holds_the_worker_and_its_packages(env: str) -> None:
 
 @pytest.mark.parametrize("env", BINDINGS)
 def test_the_upload_is_within_its_limit(env: str) -> None:
-    """The line `gzip: N KiB`, which scripts read, agrees with wrangler's own figure and is within 2.4 MiB."""
+    """The size in the line `gzip: N KiB`, which scripts read, is wrangler's own figure and at most 2.4 MiB."""
     output = build(env).output
     (size,) = re.findall(r"^gzip: (\d+) KiB$", output, re.MULTILINE)
     (exact,) = re.findall(r"Total Upload: .*gzip: ([\d.]+) KiB", output)
@@ -66,7 +66,7 @@ def test_the_upload_is_within_its_limit(env: str) -> None:
 
 @pytest.mark.parametrize(("env", "expected"), BINDINGS.items())
 def test_the_bindings_are_those_of_the_environment(env: str, expected: set[str]) -> None:
-    """The top level has Queues and objects, `free` only objects, `direct` neither. wrangler warns about `direct`."""
+    """The top level binds queues and objects, `free` only objects, `direct` neither; wrangler warns for `direct`."""
     output = build(env).output
     assert set(re.findall(r"^env\.(.+?)  +\S", output, re.MULTILINE)) == expected
     missed = {"direct": ["AI_PROCESSOR", "BATCH_COORDINATOR"]}
@@ -75,7 +75,7 @@ def test_the_bindings_are_those_of_the_environment(env: str, expected: set[str])
 
 
 def test_an_unknown_environment_is_refused() -> None:
-    """A misspelt ENV ends with status 2 and the existing names."""
+    """With a misspelt ENV, `make bundle` ends with status 2 and names the existing environments."""
     command = [sys.executable, "-m", "local.deployment", "bundle", "fre"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2

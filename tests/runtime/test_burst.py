@@ -1,4 +1,4 @@
-"""Many requests submit tasks at once, while cron fires: Node.js and workerd must not wait for each other."""
+"""Tests that Node.js and workerd do not wait for each other while many requests submit tasks and cron fires."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,10 +17,9 @@ CHUNKS = 3
 
 
 def test_a_burst_beside_cron_hangs_nothing(tmp_path: Path):
-    """250 submissions over 24 connections on objects, with cron every second, all complete, and the bill is right.
+    """250 tasks on objects, submitted over 24 connections while cron fires each second, all complete with a right bill.
 
-    In a former bug Node.js asked workerd for its Worker by a blocking call, and workerd blocked in a write that Node.js
-    had to read.
+    In an earlier bug Node.js waited in a blocking call to workerd, while workerd waited for Node.js to read its output.
     """
     with (
         ModelServer(api_key="test-key") as model,

@@ -1,4 +1,4 @@
-"""The chaos run, short enough for each commit. `make chaos` is the long version of this test."""
+"""Makes a short chaos run with kills, for each commit. `make chaos` makes a long one."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.runtime
 
 
 def test_three_kills_lose_nothing_and_the_bill_is_right(tmp_path: Path):
-    """A stream of tasks survives three SIGKILLs: all end with the right outputs, and the bill matches the ledger."""
+    """Twelve tasks survive three SIGKILLs: all end with the right outputs, and the bills agree with the ledger."""
     report = run(Plan(kills=3, tasks=12, seed=3, settle_seconds=90, life_seconds=3), tmp_path)
     print(table(report))
     assert report.audit.violations == []

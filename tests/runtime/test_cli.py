@@ -1,4 +1,4 @@
-"""`onceover` against the real Worker: submit, watch, every exit status, Ctrl-C, a server that stops and returns."""
+"""Tests the command line `onceover` with the real Worker: its commands, exit statuses, Ctrl-C, a killed server."""
 
 import json
 import os
@@ -17,13 +17,13 @@ from tests.support.terminal import Terminal
 
 pytestmark = pytest.mark.runtime
 PROGRAM = ROOT / ".venv" / "bin" / "onceover"
-LARGE = "祝福。" * 22_300  # 200 KB of UTF-8
+LARGE = "祝福。" * 22_300  # A text of 200 KB in UTF-8.
 SMALL = ("--chunk-chars", "40")
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model that refuses, cuts off or writes long outputs if the text says so."""
+    """A model server that refuses, cuts off its output or writes a long output if the text asks for this."""
     plan = Plan(
         by_text={"refuse this": (status(400),), "cut this": (ended("length"),), "write at length": (ok(LARGE),)}
     )
@@ -33,13 +33,13 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's state, which outlives the server."""
+    """The server's state folder, which outlives the server."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def flags(model: ModelServer) -> list[str]:
-    """The flags of the server."""
+    """The command line flags of the server."""
     return [*openai(model.base_url, LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid"), "--cron-every", "1"]
 
 
@@ -52,13 +52,13 @@ def server(state: Path, flags: list[str]) -> Iterator[DevServer]:
 
 @pytest.fixture
 def variables(server: DevServer) -> Mapping[str, str]:
-    """The variables of a user's shell."""
+    """The environment variables of a user's shell."""
     return {**os.environ, "ONCEOVER_URL": server.url, "TERM": "xterm-256color"}
 
 
 @pytest.fixture
 def text(tmp_path: Path) -> str:
-    """A text of eight parts."""
+    """The path of a file with a text of eight chunks."""
     path = tmp_path / "text.txt"
     path.write_text(paragraphs(8), "utf-8")
     return str(path)
@@ -67,7 +67,7 @@ def text(tmp_path: Path) -> str:
 def onceover(
     variables: Mapping[str, str], *arguments: str, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command line with pipes."""
+    """Run `onceover` with these arguments, with pipes instead of a terminal."""
     return subprocess.run(
         [PROGRAM, *arguments],
         env=dict(variables),
@@ -80,7 +80,7 @@ def onceover(
 
 
 def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], server: DevServer, text: str):
-    """With pipes the result goes to standard output, byte by byte, and the summary to standard error."""
+    """With pipes, `onceover run` writes only the result to standard output, and the summary to standard error."""
     done = onceover(variables, "run", text, *SMALL)
     assert done.returncode == 0, done.stderr
     task_id = re.findall(r"^Submitted (\S+):", done.stderr)[0]
@@ -91,7 +91,7 @@ def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], se
 
 
 def test_submit_then_watch(variables: Mapping[str, str], text: str):
-    """`watch` takes the id that `submit` printed, and the same idempotency key gives the same task."""
+    """`onceover watch` takes the id that `submit` printed, and a repeated idempotency key gives the same task."""
     first, second = (onceover(variables, "submit", text, "--idempotency-key", "twice") for _ in range(2))
     assert (first.returncode, first.stdout) == (second.returncode, second.stdout)
     watched = onceover(variables, "watch", first.stdout.strip(), "-o", "json")
@@ -112,7 +112,7 @@ def test_submit_then_watch(variables: Mapping[str, str], text: str):
     ],
 )
 def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequence[str], expected: int):
-    """The model refuses, the model cuts off, an output has 200 KB, a request is refused: each has its exit status."""
+    """`onceover run` has the right exit status for a refusing model, a cut-off, a large output and a bad request."""
     done = onceover(variables, "run", "-", *options, given=given)
     assert done.returncode == expected, done.stderr
     if given == "write at length":
@@ -124,9 +124,9 @@ def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequen
 def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
     variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """While the model gives no answer, the statuses are 4 for a deadline and 5 for a cancellation.
+    """The exit status is 4 for a task that misses its deadline, and 5 for a cancelled task.
 
-    A cancelled task continues after a retry.
+    The cancelled task continues after a retry.
     """
     model.hold()
     try:
@@ -152,7 +152,7 @@ def test_a_deadline_and_a_cancellation_have_statuses_of_their_own(
 
 @pytest.mark.parametrize("presses", [1, 2])
 def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: ModelServer, text: str, presses: int):
-    """Under a terminal Ctrl-C ends with status 130 and says how to watch the task, which completes."""
+    """On a terminal, Ctrl-C ends `onceover run` with status 130 and says how to watch the task, which completes."""
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:
@@ -166,7 +166,7 @@ def test_ctrl_c_leaves_the_task_running(variables: Mapping[str, str], model: Mod
 
 
 def test_a_terminal_and_a_pipe_get_the_same_text(variables: Mapping[str, str], text: str):
-    """A terminal shows the result beside the bar, and it equals the text of a pipe."""
+    """On a terminal `onceover run` shows the progress bar and the same result as in a pipe."""
     with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:
         assert terminal.wait() == 0
     task_id = re.findall(r"Submitted (\S+):", terminal.text)[0]
@@ -176,7 +176,7 @@ def test_a_terminal_and_a_pipe_get_the_same_text(variables: Mapping[str, str], t
 
 
 def test_a_pipe_that_closes_is_no_error(variables: Mapping[str, str], text: str):
-    """`onceover run … | head -1` gives no error, in a shell that would report one."""
+    """`onceover run … | head -1` gives no error, in a shell with `pipefail`, which would report one."""
     line = f"set -o pipefail; '{PROGRAM}' run '{text}' --chunk-chars 40 | head -1"
     done = subprocess.run(
         ["bash", "-c", line], env=dict(variables), capture_output=True, text=True, timeout=60, check=False
@@ -187,7 +187,7 @@ def test_a_pipe_that_closes_is_no_error(variables: Mapping[str, str], text: str)
 
 
 def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
-    """A sound `make dev` has no fault and no warning, except for the tasks that this module made fail."""
+    """`onceover doctor` finds no fault and no warning in a sound server, except for the tasks that failed here."""
     done = onceover(variables, "doctor", "--env", "", "--task", "--json")
     assert done.returncode == 0, done.stdout
     checks = json.loads(done.stdout)["checks"]
@@ -198,7 +198,7 @@ def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
 
 
 def test_keys_and_lists(variables: Mapping[str, str]):
-    """The command line makes, lists and revokes a key. The command line lists tasks by status, as the documents say."""
+    """`onceover keys` makes, lists and revokes a key, and `onceover list` and `top` show tasks by status."""
     made = json.loads(onceover(variables, "keys", "make", "--label", "nightly", "-o", "json").stdout)
     assert made["id"] in onceover(variables, "keys", "list").stdout
     assert onceover(variables, "keys", "revoke", made["id"]).returncode == 0
@@ -210,10 +210,7 @@ def test_keys_and_lists(variables: Mapping[str, str]):
 def test_a_server_that_goes_away_and_comes_back(
     server: DevServer, flags: list[str], variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """The server is killed during a task and restarted on the same port.
-
-    The watcher waits for the server and then reports the task's end.
-    """
+    """After the server is killed during a task and restarted, `onceover run` goes on and reports the task's end."""
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:

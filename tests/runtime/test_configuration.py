@@ -1,4 +1,4 @@
-"""The lines that `make dev` prints about its variables before it is ready."""
+"""Tests the lines that `make dev` prints about its variables before it is ready."""
 
 import shutil
 from pathlib import Path
@@ -30,7 +30,7 @@ LIMITS = (
     "9 tasks in flight a tenant, invocations as on the free plan"
 )
 
-# Each case: --var flags, .dev.vars, and every fault that the command must name.
+# By case: variables for `--var`, the content of `.dev.vars`, and every fault that `make dev` must name.
 BROKEN: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "unknown provider": ({"AI_PROVIDER": "gpt"}, "", ["AI_PROVIDER must be one of workers-ai, openai, demo (--var)"]),
     "workers-ai without an account": ({"AI_PROVIDER": "workers-ai"}, "", [f"{NO_WORKERS_AI} (--var)"]),
@@ -100,7 +100,7 @@ BROKEN: dict[str, tuple[dict[str, str], str, list[str]]] = {
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """This project, in a folder where the test may write its own `.dev.vars`."""
+    """A copy of this project in which a test may write `.dev.vars`."""
     folder = tmp_path / "project"
     folder.mkdir()
     shutil.copy(ROOT / "wrangler.toml", folder)
@@ -110,7 +110,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def flags_of(variables: dict[str, str]) -> list[str]:
-    """Write variables as flags."""
+    """Return the `--var` flags for these variables."""
     return [part for name, value in variables.items() for part in ("--var", f"{name}:{value}")]
 
 
@@ -118,7 +118,7 @@ def flags_of(variables: dict[str, str]) -> list[str]:
 def test_every_fault_is_named_at_once(
     project: Path, tmp_path: Path, flags: dict[str, str], file: str, faults: list[str]
 ) -> None:
-    """With a bad configuration, the command ends with status 2 and a line for each fault, and starts nothing."""
+    """With a bad configuration, `make dev` ends with status 2 and a line for each fault, and starts nothing."""
     (project / ".dev.vars").write_text(file)
     state = tmp_path / "state"
     status, lines = run_dev("--port", "0", "--persist-to", str(state), *flags_of(flags), project=project)
@@ -128,7 +128,7 @@ def test_every_fault_is_named_at_once(
 
 
 def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tmp_path: Path) -> None:
-    """If `.dev.vars` is a folder, the command names this fault together with the others."""
+    """If `.dev.vars` is a folder, `make dev` names this fault together with the other faults."""
     (project / ".dev.vars").mkdir()
     arguments = ("--port", "0", "--persist-to", str(tmp_path / "state"), "--var", "PLAN:none")
     status, lines = run_dev(*arguments, project=project)
@@ -139,10 +139,10 @@ def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tm
 
 
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:
-    """The banner names provider, model, base URL, route, keys, state, limits and runtime.
+    """Before it is ready, `make dev` prints provider, model, base URL, route, keys, state, limits and runtime.
 
-    The command warns of a name that nothing reads, with the name that was probably meant, and of a server that the
-    provider does not use. A reload names changes.
+    It warns of a variable that nothing reads, with the name that was probably meant, and of an AI_BASE_URL that the
+    provider does not use. A reload names changed variables.
     """
     (project / ".dev.vars").write_text("AI_MODLE=llama3.2\nHOME_PAGE=x\nAI_PROVIDER=openai\nMAX_TASKS_IN_FLIGHT=9\n")
     state = tmp_path / "state"

@@ -1,4 +1,4 @@
-"""Headers on the real runtime: CORS, HEAD and OPTIONS as a client receives them over a socket."""
+"""Tests headers on the real runtime: CORS, HEAD and OPTIONS as a client receives them over a socket."""
 
 from collections.abc import Iterator
 
@@ -13,16 +13,16 @@ LISTED = "https://app.example.com"
 
 @pytest.fixture(scope="module")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """The Worker with one origin listed."""
+    """A client of the Worker, whose CORS_ORIGINS lists one origin."""
     flags = variables({"CORS_ORIGINS": LISTED})
     with DevServer(tmp_path_factory.mktemp("state"), *flags) as server, Client(server.url) as made:
         yield made
 
 
 def test_a_preflight_and_the_request_after_it(client: Client):
-    """The front refuses requests of other origins before they reach the Worker, see `test_front.py`.
+    """A listed origin gets an answer to its preflight, and may read the answers to its requests.
 
-    Requests of other origins do not reach the Worker, see `test_front.py`.
+    `test_front.py` tests that requests of other origins do not reach the Worker.
     """
     asked = {"origin": LISTED, "access-control-request-method": "POST"}
     preflight = client.http.options("/api/tasks", headers=asked)
@@ -45,7 +45,7 @@ def test_a_preflight_and_the_request_after_it(client: Client):
 def test_head_is_get_without_its_body(client: Client, path: str):
     """HEAD has the same headers as GET, except for the length.
 
-    The runtime leaves the length out, as RFC 9110 (9.3.2) allows.
+    The runtime's answer to HEAD has no length, as RFC 9110 (9.3.2) allows.
     """
     plain = {"accept-encoding": "identity", "x-request-id": "one"}
     get, head = client.http.get(path, headers=plain), client.http.head(path, headers=plain)

@@ -1,4 +1,4 @@
-"""SIGKILL ends everything during a task: no work is lost, and few calls are paid twice."""
+"""Tests a SIGKILL of the whole runtime during a task: no work is lost, and few calls are paid twice."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ CHUNKS = 40
 
 @pytest.mark.parametrize(("first", "then"), [*((route, route) for route in ENVIRONMENTS), ("durable-object", "queue")])
 def test_a_killed_task_completes_after_the_restart(tmp_path: Path, first: str, then: str):
-    """A task killed with calls in flight completes after a restart, in the same environment or another one.
+    """A task whose runtime is killed with calls in flight completes after a restart, also in another environment.
 
-    The model server gets at most 40 calls plus those in flight at the kill, and the bill shows the same number.
+    The model server gets at most 40 calls plus the calls in flight at the kill, and the bill has the same number.
     """
     with ModelServer(api_key="test-key", latency_seconds=0.05) as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=4, LEASE_SECONDS=5, PLAN="paid"), "--cron-every", "0.5"]

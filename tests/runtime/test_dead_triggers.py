@@ -1,5 +1,4 @@
-"""Queue, cron, alarms and RPC raise an error at entry, on real workerd: With dead triggers, HTTP requests still move a
-task."""
+"""Tests on real workerd that HTTP requests move a task even if queue, cron, alarms or RPC always fail at entry."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,18 +17,18 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
 SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
-# A direct run makes no call that may outlast the answer. With calls of 40 s only cron could begin the task, and cron is
-# dead.
+# A direct run makes no call that may outlast its invocation's time after the answer. With calls of up to 40 s only cron
+# could begin a task of the direct route, and cron is dead.
 LONG = {"LEASE_SECONDS": 60, "AI_TIMEOUT_SECONDS": 40}
 SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
     "top": ((), SHORT),
     "free": (("--env", "free"), SHORT),
     "direct": (("--env", "direct"), LONG),
 }
-# Server, dead triggers, the routes that then work on a polled task, and the routes whose failures the server must
-# record.
+# Each case: server, dead triggers, the routes that may work on a polled task, and the routes whose failures the server
+# must record.
 CASES = [
-    ("top", "queue", "durable-object direct", "queue"),  # cron's sweeps send the task to the queue in vain
+    ("top", "queue", "durable-object direct", "queue"),  # Cron's sweeps send the task to the dead queue.
     ("top", "cron", "queue", "cron"),
     ("top", "alarm", "queue", ""),
     ("top", "rpc", "queue", ""),
@@ -45,7 +44,7 @@ CASES = [
 
 @pytest.fixture(scope="module")
 def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, DevServer]]:
-    """One server for each set of routes, all started at once. Cron fires every second."""
+    """One local server for each set of routes, all started at the same time. Cron fires every second."""
     project = write_wired_worker(tmp_path_factory.mktemp("project"), DEAD_TRIGGERS)
     made = {
         name: DevServer(
@@ -65,7 +64,7 @@ def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def server(servers: Mapping[str, DevServer], name: str, dead: str, model: ModelServer) -> DevServer:
-    """Return the server of that name, with these triggers dead and an empty ledger."""
+    """Return the server with this name, with these triggers dead and the model's ledger empty."""
     model.wait_until_idle()
     model.reset()
     kill(servers[name], dead)
@@ -80,12 +79,12 @@ def client(server: DevServer) -> Iterator[Client]:
 
 
 def kill(server: DevServer, dead: str) -> None:
-    """Make these triggers fail at entry, and no others."""
+    """Let these triggers of a server fail at entry from now on, and no other triggers."""
     assert httpx.post(f"{server.url}/_test/dead", content=dead).text == "done"
 
 
 def status(client: Client) -> Json:
-    """Read the verbose status."""
+    """Return the verbose status of the Worker."""
     shown: Json = client.http.get("/api/async-status", params={"verbose": 1}).json()
     return shown
 
@@ -103,9 +102,9 @@ def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
     [("top", "queue,cron,alarm,rpc", "lastQueueAt"), ("free", "cron,alarm,rpc", "lastAlarmAt")],
 )
 def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
-    """While all triggers are dead, the status shows only the sweep that a request made.
+    """While all triggers are dead, the status shows only the time of the sweep that a request made.
 
-    Once the triggers fire again, the status shows the host, and cron's sweeps.
+    Once the triggers fire again, the status shows times of the task's host and of cron's sweeps.
     """
     client.http.post("/api/sweep")
     shown = status(client)
@@ -122,7 +121,7 @@ def test_status_shows_which_triggers_come(server: DevServer, client: Client, see
 
 @pytest.mark.parametrize(("name", "dead", "route", "failed"), CASES)
 def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer, route: str, failed: str) -> None:
-    """A client that polls with `?wait=` gets its result even if one trigger is dead, or all of them."""
+    """A client that polls with `?wait=` gets its task's result even if one kind of trigger is dead, or all kinds."""
     before = len(server.lines)
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
 
@@ -141,13 +140,13 @@ def test_polls_end_a_task(server: DevServer, client: Client, model: ModelServer,
     ("name", "dead"), [("top", "queue,cron,alarm,rpc"), ("free", "cron,alarm"), ("direct", "cron")]
 )
 def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer, name: str) -> None:
-    """Without polls, a monitor's `POST /api/sweep` works on the task and says so.
+    """If no client polls, a monitor's `POST /api/sweep` works on a task and reports this in its answer.
 
-    A sweep that is requested too soon is refused.
+    A sweep that is requested too soon after another one is refused.
     """
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     worked: list[Json] = []
-    # Without another route the sweep begins the run itself, without sending the task in vain first.
+    # On the direct route the sweep begins the run itself; on other routes it first sends the task in vain.
     done, dispatched = ("dispatched", 1) if name == "direct" else ("worked", 2)
 
     def swept() -> bool:

@@ -1,4 +1,4 @@
-"""The local queue delivers to several consumers at a time, and a broken delivery delays no other."""
+"""Tests that the local queue delivers to several consumers at a time, so that a slow delivery delays no other."""
 
 import json
 from datetime import UTC, datetime
@@ -16,9 +16,9 @@ TASKS = 8
 
 
 def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Path) -> None:
-    """The model gets the calls of all eight tasks at the same time.
+    """The model gets the calls of eight tasks at the same time.
 
-    After a kill and a restart, the runtime ends all eight tasks.
+    After a kill and a restart of the runtime, all eight tasks complete.
     """
     with ModelServer(api_key="test-key") as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=20, LEASE_SECONDS=22), "--cron-every", "0.5"]
@@ -39,9 +39,9 @@ def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Pat
 
 
 def test_a_task_ends_while_another_ones_call_hangs(tmp_path: Path) -> None:
-    """The second task ends although the first task's call is never answered.
+    """A second task ends although the first task's model call is never answered.
 
-    Each event in the log has the time at which it happened.
+    Each log event has the time at which it happened.
     """
     with ModelServer(api_key="test-key", plan=Plan(by_text={"first": [hang()]})) as model:
         before = datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""The command line of `make dev`: its errors, its start and its end."""
+"""Tests the command line of `make dev`: its errors, its start and its end."""
 
 import os
 import re
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Make a tiny Worker for these tests."""
+    """The folder of a tiny Worker for these tests."""
     write_tiny_worker(tmp_path / "project")
     return tmp_path / "project"
 
@@ -51,7 +51,7 @@ def taken_port() -> Iterator[int]:
     ],
 )
 def test_bad_arguments_are_refused_in_one_line(arguments: list[str], says: str) -> None:
-    """A command line that cannot work ends with status 2 and one line that says what to change."""
+    """With arguments that cannot work, `make dev` ends with status 2 and one line that says what to change."""
     status, lines = run_dev(*arguments)
     assert status == 2
     assert len(lines) == 1
@@ -60,7 +60,7 @@ def test_bad_arguments_are_refused_in_one_line(arguments: list[str], says: str) 
 
 
 def test_help_names_every_flag_of_the_contract() -> None:
-    """`--help` describes the five flags, `--limits` and `--clock`, but not the flag that is only for tests."""
+    """`make dev --help` describes the contract's five flags, `--limits` and `--clock`, but no flag for tests."""
     status, lines = run_dev("--help")
     assert status == 0
     flags = set(re.findall(r"^ +(--[a-z-]+)", "\n".join(lines), re.MULTILINE))
@@ -68,7 +68,7 @@ def test_help_names_every_flag_of_the_contract() -> None:
 
 
 def test_a_taken_port_is_an_error(taken_port: int) -> None:
-    """If another program uses the port, the command ends before it starts anything."""
+    """If another program uses the port, `make dev` ends before it starts anything."""
     status, lines = run_dev("--port", str(taken_port))
     assert status == 2
     assert lines == [f"error: port {taken_port} is taken; choose another with --port"]
@@ -82,7 +82,7 @@ def test_a_taken_port_is_an_error(taken_port: int) -> None:
     ],
 )
 def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, source: str, says: list[str]) -> None:
-    """Code that cannot start ends the command: its error is printed with file and line, the status is not 0."""
+    """If the Worker's code cannot start, `make dev` prints the error with file and line and ends with status 1."""
     (project / "src" / "greeting.py").write_text(source)
     status, lines = run_dev("--port", "0", "--persist-to", str(tmp_path / "state"), project=project)
     assert status == 1
@@ -92,7 +92,7 @@ def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, 
 
 
 def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> None:
-    """The command names a failing migration, applies nothing of it, and tries it again at the next start."""
+    """`make dev` names a migration that fails, applies nothing of it, and tries it again at the next start."""
     broken = project / "migrations" / "0002_more.sql"
     broken.write_text("CREATE TABLE more (a INTEGER) STRICT; CREATE TABLE notes (b INTEGER) STRICT;")
     state = tmp_path / "state"
@@ -106,7 +106,7 @@ def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> N
 
 
 def test_only_the_loopback_address_answers(project: Path, tmp_path: Path) -> None:
-    """Other machines on the network cannot reach a server that has no key."""
+    """`make dev` listens only on the loopback address, so other machines cannot reach it."""
     with DevServer(tmp_path / "state", project=project) as server:
         port = httpx.URL(server.url).port or 0
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -115,9 +115,9 @@ def test_only_the_loopback_address_answers(project: Path, tmp_path: Path) -> Non
 
 
 def test_ctrl_c_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
-    """SIGINT to the process group, as a terminal sends it, ends all processes with status 0 and one line."""
+    """SIGINT to the process group, as by Ctrl-C, ends all processes of `make dev` with status 0 and one line."""
     with DevServer(tmp_path / "state", project=project) as server:
-        assert len(server.group_members()) >= 3  # Python, Node.js, workerd
+        assert len(server.group_members()) >= 3  # Python, Node.js and workerd.
         printed = len(server.lines)
         assert server.stop() == 0
         assert server.group_members() == []
@@ -127,7 +127,7 @@ def test_ctrl_c_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_while_starting_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
-    """SIGINT before the server is ready ends all processes too."""
+    """SIGINT before `make dev` is ready also ends all its processes with status 0."""
     server = DevServer(tmp_path / "state", project=project)
     server.launch()
     try:
@@ -139,14 +139,14 @@ def test_ctrl_c_while_starting_leaves_no_process_behind(project: Path, tmp_path:
 
 
 def test_the_death_of_the_command_ends_the_runtime(project: Path, tmp_path: Path) -> None:
-    """If only the Python process is killed, Node.js and workerd notice and end."""
+    """If only the Python process of `make dev` is killed, Node.js and workerd notice this and end."""
     with DevServer(tmp_path / "state", project=project) as server:
         server.process.kill()
         assert eventually(lambda: server.group_members() == [])
 
 
 def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path: Path) -> None:
-    """If only Node.js is killed, the command says so, ends workerd and exits with a status of its own."""
+    """If only Node.js is killed, `make dev` reports this, ends workerd and exits with the signal's number as status."""
     with DevServer(tmp_path / "state", project=project) as server:
         (node,) = (pid for pid in server.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
         os.kill(node, signal.SIGKILL)
@@ -156,9 +156,9 @@ def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path:
 
 
 def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path) -> None:
-    """A second server ends with status 2 and names the first one's URL. The first one runs on.
+    """A second `make dev` on the same state ends with status 2 and names the URL of the first, which runs on.
 
-    If the first server is killed with SIGKILL, a new server waits until the old runtime has ended, and then starts.
+    If the first one is killed with SIGKILL, a new `make dev` waits until the old runtime has ended before it starts.
     """
     state = tmp_path / "state"
     with DevServer(state, project=project) as first:
@@ -168,7 +168,7 @@ def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path
         assert status == 2
         assert httpx.get(f"{first.url}/note").json()["notes"] == 1
         (node,) = (pid for pid in first.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(node, signal.SIGSTOP)  # the runtime must outlive the command
+        os.kill(node, signal.SIGSTOP)  # The runtime must outlive `make dev`.
         first.process.kill()
         first.process.wait(60)
         second = DevServer(state, project=project)
@@ -183,7 +183,7 @@ def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path
 
 
 def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
-    """The command names the fault if a file is in the place of the state's folder."""
+    """If there is a file in the place of the state folder, `make dev` ends with status 2 and names this fault."""
     state = tmp_path / "state"
     state.write_text("")
     status, lines = run_dev("--port", "0", "--persist-to", str(state))
@@ -191,7 +191,7 @@ def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: Path) -> None:
-    """If the client whose call began the start leaves, the start continues and other clients are answered."""
+    """If clients that connect while `make dev` starts leave at once, it still becomes ready and answers others."""
     port = free_port()
     server = DevServer(tmp_path / "state", port=port, project=project)
     server.launch()
@@ -205,7 +205,7 @@ def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: 
 
 
 def reset_after_asking(port: int) -> bool:
-    """Send a request and reset the connection at once. False while no server listens."""
+    """Send a request and reset the connection at once. Returns False if no server listens yet."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -216,7 +216,7 @@ def reset_after_asking(port: int) -> bool:
 
 
 def test_state_survives_sigkill_and_is_shared_by_the_environments(project: Path, tmp_path: Path) -> None:
-    """After SIGKILL of the process group, another environment finds the D1 rows and objects of the killed one."""
+    """After a SIGKILL of `make dev`, another environment finds the D1 rows and the objects of the killed one."""
     state = tmp_path / "state"
     with DevServer(state, "--env", "objects", project=project) as server:
         assert httpx.get(f"{server.url}/note").json() == {"notes": 1, "total": 1, "built": 1}
@@ -231,7 +231,7 @@ def test_state_survives_sigkill_and_is_shared_by_the_environments(project: Path,
 
 
 def test_wrangler_sees_the_same_migrations(project: Path, tmp_path: Path) -> None:
-    """The local runtime records migrations as wrangler does, in the place where wrangler looks for them."""
+    """The local runtime records applied migrations where and how wrangler does, so wrangler lists none to apply."""
     from local.node import wrangler
 
     with DevServer(tmp_path / "state", project=project) as server:
@@ -242,7 +242,7 @@ def test_wrangler_sees_the_same_migrations(project: Path, tmp_path: Path) -> Non
 
 
 def test_a_server_that_ends_is_reported_with_its_output(project: Path, tmp_path: Path) -> None:
-    """The test helper itself: if a test waits for a line of a server that has ended, it raises and shows the output."""
+    """If a test waits for a line of a server that has ended, `DevServer` raises `ServerEnded` with the output."""
     (project / "src" / "entry.py").write_text("raise LookupError('no')\n")
     with pytest.raises(ServerEnded, match="LookupError: no"), DevServer(tmp_path / "state", project=project):
         pass

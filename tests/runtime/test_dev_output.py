@@ -1,4 +1,4 @@
-"""The Worker's log as `make dev` prints it: readable lines on a terminal, JSON in a pipe; and the command's end."""
+"""Tests how `make dev` prints the Worker's log: as readable lines on a terminal, and as JSON in a pipe."""
 
 import json
 import os
@@ -30,7 +30,7 @@ EVENT = {
 
 
 def shown(lines: list[object], *, terminal: bool, **environment: str) -> list[str]:
-    """Return how lines of the log are printed."""
+    """Return these lines of the log as `make dev` prints them."""
     script = (
         f'import {{ logged }} from "{MODULE}";'
         f"for (const line of {json.dumps([json.dumps(one, separators=(',', ':')) for one in lines])})"
@@ -47,15 +47,15 @@ def shown(lines: list[object], *, terminal: bool, **environment: str) -> list[st
 
 
 def test_a_pipe_gets_the_json_of_the_worker_with_its_time() -> None:
-    """A pipe gets the complete JSON, which programs can still read."""
+    """In a pipe, `make dev` prints each log event as complete JSON with its time."""
     (line,) = shown([EVENT], terminal=False)
     assert json.loads(line) == {**EVENT, "at": "1970-01-01T00:00:00.000Z"}
 
 
 def test_a_terminal_gets_a_line_for_a_reader() -> None:
-    """A line on a terminal has time, name and facts.
+    """On a terminal, `make dev` prints a log event as a line with time, name and facts.
 
-    The line leaves facts for machines out, and lets no control character through.
+    The line leaves out facts that only machines need, and escapes control characters.
     """
     (line,) = shown([EVENT], terminal=True, NO_COLOR="1")
     assert line == '00:00:00 claimed            task=01a2 attempt=1 done=[0,2] error="said \\"no\\"\\u001b[31m\\u009b"'
@@ -64,19 +64,19 @@ def test_a_terminal_gets_a_line_for_a_reader() -> None:
 
 
 def test_lines_of_the_meter_are_shown_whole() -> None:
-    """The meter's lines are printed whole, since `--limits` asks for them."""
+    """The meter's events are printed with all facts, because `--limits` asks for them."""
     (line,) = shown([{"event": "metered", "request": "r1", "rows_read": 7}], terminal=True, NO_COLOR="1")
     assert line == "00:00:00 metered            request=r1 rows_read=7"
 
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_other_lines_stay_as_they_are(*, terminal: bool) -> None:
-    """Text, and JSON that is no event, are printed unchanged."""
+    """Lines of text, and JSON that is no event, are printed unchanged."""
     assert shown(["text", {"a": 1}], terminal=terminal) == ['"text"', '{"a":1}']
 
 
 def test_a_client_that_left_is_no_exception() -> None:
-    """workerd reports a stream that its client closed. The line says nothing about the Worker, so it is not shown."""
+    """`make dev` does not print workerd's report of a stream that its client closed: it concerns no fault here."""
     left = [
         f"exception = workerd/api/streams/{where}: disconnected: {what} canceled\nstack: workerd@6b04330"
         for where, what in (("internal.c++:531", "pump"), ("identity-transform-stream.c++:296", "reader"))
@@ -93,7 +93,7 @@ def test_a_client_that_left_is_no_exception() -> None:
 
 
 def test_a_server_that_is_not_ready_yet_is_named_without_a_url(tmp_path: Path) -> None:
-    """If a server is not ready yet, the output does not name the URL of an earlier server on the same state."""
+    """The refusal of a second server does not name the URL of an earlier server while the first one is not ready."""
     (tmp_path / "runtime.lock").write_text("http://127.0.0.1:1")
     with sole_use(tmp_path), pytest.raises(UsageError) as refused, sole_use(tmp_path):
         pass
@@ -104,7 +104,7 @@ def test_a_server_that_is_not_ready_yet_is_named_without_a_url(tmp_path: Path) -
 
 @pytest.mark.runtime
 def test_make_dev_on_a_terminal(tmp_path: Path) -> None:
-    """The real command shows a real task's event as a readable line, and its last line says what is kept."""
+    """On a terminal, `make dev` shows a task's event as a readable line, and its last line says what is kept."""
     command = [sys.executable, "-m", "local.dev", "--port", "0", "--persist-to", str(tmp_path)]
     with Terminal(command, {**os.environ, "NO_COLOR": "1"}, columns=200) as terminal:
         terminal.wait_for("Ready on http://", 100)

@@ -1,4 +1,4 @@
-"""An erased task leaves no row, no line and no message, and no byte in a file once the local runtime has ended."""
+"""Tests that an erased task leaves no row, no log line, no message, and after the runtime's end no byte in a file."""
 
 import json
 from collections.abc import Iterator
@@ -22,12 +22,13 @@ from tests.support.wired_worker import write_wired_worker
 pytestmark = pytest.mark.runtime
 
 LONG = limits.LANES_FROM_CHUNKS + 20
-# Tasks of routes with lanes have enough chunks for lanes.
+# By route: the chunks of a task, enough for lanes where the route has lanes.
 CHUNKS = {"queue": LONG, "durable-object": LONG, "direct": 20}
 KEPT_SECONDS = 4
 RETENTION = variables({"RETENTION_DAYS": f"{KEPT_SECONDS / 86_400:.8f}"})
 
-# Prints each delivered message: the local queue keeps messages only in memory, which a test cannot read.
+# This code prints each delivered message, because the local queue keeps messages only in memory, which no test can
+# read.
 WITNESS = """
 
 import js as _js
@@ -46,7 +47,7 @@ Default.queue = _witnessed
 
 
 def echo(call: Call) -> Behaviour:
-    """Repeat everything that the model got, in the output or, if the text asks for it, in the refusal."""
+    """Answer a call with everything that the model got: in the output or, if the text says `refuse`, in a refusal."""
     repeated = f"You said {call.user} and {call.system}"
     if "refuse" in call.user:
         return Behaviour("status", status_code=400, text=repeated)
@@ -55,14 +56,14 @@ def echo(call: Call) -> Behaviour:
 
 @pytest.fixture
 def model() -> Iterator[ModelServer]:
-    """Serve a model that repeats the canaries."""
+    """A model server that repeats the canaries that it gets."""
     with ModelServer(api_key="test-key", plan=Plan(decide=echo)) as server:
         yield server
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """Make the Worker with a door for tests and a witness of its messages."""
+    """A copy of the Worker with a door for tests, which prints its messages."""
     (tmp_path / "project").mkdir()
     folder = write_wired_worker(tmp_path / "project")
     entry = folder / "src" / "entry.py"
@@ -77,20 +78,20 @@ def messages(server: DevServer) -> list[tuple[str, object]]:
 
 
 def submit(client: Client, paragraphs: int, mark: str = "", *, formed: bool = True, **fields: object) -> str:
-    """Submit a task with all canaries, without `formed` those of a schema left out, and return its id."""
+    """Submit a task with all canaries (without `formed`, those of a schema are left out), and return its id."""
     body = loaded(paragraphs, mark, formed=formed)
     return client.submit(body.pop("input"), **body | fields)["id"]
 
 
 def delete(client: Client, *task_ids: str) -> None:
-    """Delete tasks that exist."""
+    """Erase tasks that exist, and check that they are gone."""
     for task_id in task_ids:
         assert client.http.delete(f"/api/tasks/{task_id}").status_code == 204
         assert client.http.get(f"/api/tasks/{task_id}").status_code == 404
 
 
 def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, cancelled: bool) -> str:
-    """Delete a task while its worker waits for the model, and wait until this worker notices."""
+    """Erase a task while its worker waits for the model, and wait until the worker notices the erasure."""
     model.hold()
     task_id = submit(client, 8)
     model.wait_for_in_flight(6)
@@ -104,9 +105,9 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
 
 @pytest.mark.parametrize("route", ENVIRONMENTS)
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
-    """After a task was deleted in any state, no row, output or message has a canary, on each route.
+    """On each route, after tasks in any state were erased, no row, log line or message has a canary.
 
-    Before the deletion, rows and files had each of the canaries. After the end of the runtime, no file has a canary.
+    Before the erasure, rows and files had each of the canaries. After the end of the runtime, no file has a canary.
     """
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), "--cron-every", "1")
@@ -116,7 +117,7 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
         coordinators = [path for path in object_files(state) if path.parent.name.endswith("BatchCoordinator")]
         assert len(coordinators) == (route != "direct")
         assert canaries.words_in(done["result"]["output"].encode()) == canaries.WORDS_SENT
-        # A refusal that quotes a schema would be taken for one of the schema.
+        # This task has no schema: a refusal that quotes a schema would count as a refusal of the schema.
         failed = client.finished(submit(client, 2, "refuse ", formed=False))
         assert failed["error"]["code"] == "model_refused"
         assert client.http.post("/api/tasks", json=loaded(1) | {"reduce": "melt"}).status_code == 422
@@ -148,8 +149,8 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         model.hold()
         done = submit(client, 6)
         busy = [submit(client, 1) for _ in range(9)]
-        model.wait_for_in_flight(15)  # ten tasks keep the local queue's consumers busy, so the others stay in it
-        cancelled, dead = submit(client, 6), submit(client, 6, formed=False)  # dead letters leave a schema's task alone
+        model.wait_for_in_flight(15)  # Ten tasks keep all consumers of the local queue busy.
+        cancelled, dead = submit(client, 6), submit(client, 6, formed=False)  # A task with a schema would be spared.
         assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
         letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key_of(LOCAL, dead)}]}
         assert client.http.post("/_test/messages", json=letter).text == "sent"
@@ -167,7 +168,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
             body in [{"taskId": task_key_of(LOCAL, task_id)} for task_id in told] for _, body in messages(server)
         )
         assert canaries.in_output(server) == set()
-        # SQLite's free space still has the words: see the design.
+        # The free space in SQLite's files still has the canaries, as the design says.
         assert set().union(*canaries.in_files(state).values()) == WORDS
         server.kill()
     with DevServer(state, *flags, project=project):
@@ -175,7 +176,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
 
 
 def test_the_demo_leaves_nothing(tmp_path: Path):
-    """The built-in provider's outputs quote the text. A deleted task leaves nothing, while another task is kept."""
+    """A task of the built-in provider, whose outputs quote the text, leaves nothing; another task is kept."""
     with DevServer(tmp_path, *RETENTION, "--cron-every", "1") as server, Client(server.url) as client:
         quoted = client.finished(submit(client, 3, chunk={"maxChars": 6000}))
         assert canaries.words_in(quoted["result"]["output"].encode())

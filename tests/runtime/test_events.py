@@ -1,4 +1,4 @@
-"""Streams of events on the real runtime: each event comes once, in order, even if a stream is cut."""
+"""Tests streams of events on the real runtime: each event comes once, in order, even if streams are cut off."""
 
 import json
 import subprocess
@@ -26,7 +26,7 @@ SMALL = {"maxChars": 40}
 
 
 def check(follower: Follower, client: Client, task_id: str) -> None:
-    """Compare the received events with the API's task."""
+    """Check that the events that a client received agree with the task that the API shows."""
     task = client.task(task_id)
     assert follower.end == task
     assert follower.chunks == client.chunks(task_id)
@@ -36,9 +36,9 @@ def check(follower: Follower, client: Client, task_id: str) -> None:
 
 
 def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, model: ModelServer):
-    """On each route, three clients receive all of a task.
+    """On each route, three clients receive all events of a task.
 
-    The first client stays, the second leaves after each event, and the third comes at the end.
+    The first client stays connected, the second reconnects after each event, and the third comes after the task's end.
     """
     model.plan = Plan(decide=lambda _: slow(0.6))
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL, metadata={"client": "live"})
@@ -57,7 +57,7 @@ def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, mode
     assert live.connections == late.connections == 1
     assert cut.connections == len(cut.came) + 1
     assert live.progress > 1, "nothing came before the end"
-    for at in range(len(live.came)):  # after the end, resume from each event
+    for at in range(len(live.came)):  # A client can resume after each event.
         again = Follower(client.http, path, came=live.came[: at + 1])
         again.follow()
         assert (again.came, again.end) == (live.came, live.end)
@@ -65,7 +65,7 @@ def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, mode
 
 
 def test_the_end_after_a_retry(client: Client, model: ModelServer):
-    """After a failed end and a retry, a client gets the new generation and the chunks that it lacks."""
+    """A client that has seen a task fail gets, after a retry, the new status events and the chunks that it lacks."""
     model.plan = Plan(decide=lambda call: status(404) if "004" in call.user else ok())
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     follower = Follower(client.http, task["links"]["events"])
@@ -81,13 +81,13 @@ def test_the_end_after_a_retry(client: Client, model: ModelServer):
     assert follower.chunks == client.chunks(task["id"])
 
 
-# A stream, its numbers and the programs of the documents are the same on each route.
+# These tests run only on the queue, because streams are the same on each route.
 ON_THE_QUEUE = pytest.mark.parametrize("route", ["queue"], indirect=True, scope="module")
 
 
 @ON_THE_QUEUE
 def test_a_client_that_leaves_frees_the_invocation(dev: DevServer, client: Client, model: ModelServer):
-    """On a quiet task, the next comment cannot reach the client that left, so the stream stops reading."""
+    """When a client has left a quiet task's stream, the next comment cannot be sent, and the stream ends."""
     model.plan = Plan(decide=lambda _: slow(1.9))
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     so_far = len(dev.lines)
@@ -107,14 +107,14 @@ def followed(server: DevServer, language: str, early: str = "") -> dict[str, Any
 @ON_THE_QUEUE
 @pytest.mark.parametrize("language", ["Python", "JavaScript"])
 def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: ModelServer, language: str):
-    """Each event number comes once, the deltas add up to the text, and each resumption has the same events."""
+    """With OpenAI's SDKs each event comes once, deltas add up to the text, and a stream can resume at any event."""
     model.plan = Plan(decide=lambda _: slow(0.2))
     assert followed(dev, language) == EXPECTED_OF_STREAM
     model.plan = Plan()
 
 
 def example(language: str) -> str:
-    """Return the program in the given language from `docs/clients.md`."""
+    """Return the program in this language from `docs/clients.md`."""
     text = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
     found = text.partition(f"```{language}\n")[2].partition("```")[0]
     assert "follow(" in found
@@ -123,7 +123,7 @@ def example(language: str) -> str:
 
 @ON_THE_QUEUE
 def test_the_programs_of_the_documents_follow(dev: DevServer, client: Client, model: ModelServer, tmp_path: Path):
-    """The documents' clients, in Python and for a browser, receive every event and stop at the end."""
+    """The programs of `docs/clients.md`, in Python and for a browser, receive every event and stop at the end."""
     model.plan = Plan(decide=lambda _: slow(0.3))
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     names: dict[str, Any] = {}
@@ -141,9 +141,9 @@ def test_the_programs_of_the_documents_follow(dev: DevServer, client: Client, mo
 
 
 def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
-    """On the free plan a stream ends after six reads, although its response has not ended.
+    """If a stream on the free plan ends before its response, OpenAI's SDKs raise an error and can continue.
 
-    Each SDK raises its own error and continues after the last event.
+    On the free plan a stream ends after six reads.
     """
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.8))) as model:
         flags = openai(model.base_url, AI_TIMEOUT_SECONDS=5, LEASE_SECONDS=10, AI_CONCURRENCY=1)
@@ -155,7 +155,7 @@ def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
 
 
 def cut_off(server: DevServer) -> str:
-    """Stream a response that outlasts its stream. Return the events that came before the connection broke off."""
+    """Stream a response that takes longer than its stream. Returns the events that came before the stream ended."""
     text = "\n\n".join(["word " * 1_100] * 14)
     asked = {"model": "m", "input": text, "background": True, "stream": True}
     came = bytearray()
@@ -171,7 +171,7 @@ def cut_off(server: DevServer) -> str:
 
 
 class Abroad:
-    """Runs a program that follows responses through an unmodified SDK while the server dies."""
+    """Runs a program that follows a response through an unmodified SDK of OpenAI while the server is killed."""
 
     def __init__(self, url: str, language: str) -> None:
         program = [sys.executable, "stream.py"] if language == "Python" else [find_node(), "stream.mjs", "openai"]
@@ -186,13 +186,13 @@ class Abroad:
         assert self._process.stdout.readline() == "ready\n"
 
     def go(self) -> None:
-        """Let it submit."""
+        """Let the program submit its response."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
 
     def seen(self) -> dict[str, Any]:
-        """Wait for its end. Returns what it saw."""
+        """Wait for the end of the program. Returns what it has seen."""
         out, told = self._process.communicate(timeout=120)
         assert self._process.returncode == 0, told
         found: dict[str, Any] = json.loads(out)
@@ -200,17 +200,17 @@ class Abroad:
 
 
 def followed_while_open(server: DevServer, follower: Follower, events: int, thread: threading.Thread) -> None:
-    """Wait until a client has received this many events on a stream that stays open."""
+    """Wait until a client has received this many events on a stream that is still open."""
     eventually(lambda: len(follower.came) >= events or not thread.is_alive(), 60)
     assert thread.is_alive(), "it has ended before the server was killed"
 
 
 @pytest.mark.parametrize("env", [(), ("--env", "free"), ("--env", "direct")], ids=["queue", "object", "direct"])
 def test_a_stream_outlives_the_server(tmp_path: Path, env: tuple[str, ...]):
-    """After SIGKILL of everything, each reader of an open stream sees an error and continues after its last event.
+    """After a SIGKILL of the runtime, each client of an open stream gets an error and continues after its last event.
 
-    On the queue this happens twice, and OpenAI's SDKs read too. The SDKs do not mistake the broken stream for a
-    complete one.
+    On the queue the runtime is killed twice, and OpenAI's SDKs are among the clients. The SDKs do not take the broken
+    stream for a complete one.
     """
     languages, kills = ((), (4,)) if env else (("Python", "JavaScript"), (4, 7))
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:

@@ -1,4 +1,4 @@
-"""One tenant has 10,000 waiting tasks and another tenant one, on the real runtime: decision 0010."""
+"""Tests on the real runtime that a tenant's 10,000 waiting tasks do not delay another tenant (decision 0010)."""
 
 import json
 import sqlite3
@@ -17,14 +17,14 @@ from tests.support.make_key import make_key
 pytestmark = pytest.mark.runtime
 
 MANY = 10_000
-# The submission time of the tasks, long ago: each task has waited for its dispatch since then.
+# The tasks were submitted long ago, at this time, and have waited for their dispatch since then.
 START_MS = 1_700_000_000_000
-RUNS = 25  # The sweep's runs while the other tenant's task is made, dispatched and done.
-# The number of tasks that the sweep may send off first: one page.
+RUNS = 25  # The most runs of the sweep until the other tenant's task is done.
+# By route: the most tasks that the sweep may send off before the other tenant's task.
 FIRST = {"queue": 40, "durable-object": 40, "direct": 2}
 TEXT = "The only sentence of this text."
 
-# Accepted tasks without messages: the state of a database after a queue has lost its messages.
+# The statement writes accepted tasks for which there is no message, as after a queue has lost its messages.
 TASK = """
 INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, wake_at, created_at)
 VALUES (?1, 'pending', 'queue', 'concat', '{}', 1, 6000, 1, ?2, ?2)
@@ -33,7 +33,7 @@ TEXT_OF_TASK = "INSERT INTO texts (task_id, input, instructions, cuts, overlap) 
 
 
 def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
-    """Write due tasks, one for each millisecond, into the database of a stopped runtime."""
+    """Write due tasks, a millisecond apart, into the database of a stopped runtime, and return their ids."""
     made = [(new_task_id(START_MS + number, number.to_bytes(10)), START_MS + number) for number in range(first, behind)]
     with closing(sqlite3.connect(d1_file(state))) as connection, connection:
         connection.executemany(TASK, [(task_key_of(tenant, id_), due_ms) for id_, due_ms in made])
@@ -43,34 +43,34 @@ def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
 
 
 def waiting(state: Path, tenant: str) -> int:
-    """Count a tenant's tasks that have not begun."""
+    """Return how many tasks of a tenant have not begun."""
     with opened(d1_file(state)) as database:
         query = "SELECT count(*) FROM tasks WHERE tenant = ? AND status = 'pending'"
         return database.execute(query, (tenant,)).fetchone()[0]
 
 
 def swept(state: Path) -> bool:
-    """Whether a sweep has recorded itself."""
+    """Whether a sweep has recorded its time in the database."""
     with opened(d1_file(state)) as database:
         return database.execute("SELECT 1 FROM seen WHERE what = 'sweep'").fetchone() is not None
 
 
 def dispatched(server: DevServer) -> list[Json]:
-    """Return the log's lines about tasks that were sent off, in order."""
+    """Return the log events of tasks that were sent off, in order."""
     return [json.loads(line) for line in server.lines if line.startswith('{"event":"dispatched"')]
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("route", ENVIRONMENTS)
 def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -> None:
-    """The sweep's first run sends off the other tenant's task, the last one due; the direct route's second run does.
+    """The sweep's first run (on the direct route the second) sends off the other tenant's task, which is due last.
 
-    A task that this tenant submits afterwards is done while nine in ten of the first tenant's tasks still wait.
+    A task that the other tenant submits later is done while nine in ten of the first tenant's tasks still wait.
     """
     flags = (*ENVIRONMENTS[route], "--var", "REQUIRE_KEYS:true")
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server:
         secrets = {tenant: make_key(tmp_path, "--tenant", tenant) for tenant in ("many", "one")}
-        # Otherwise the next server's first request finds the sweep missed, and begins one that handles a single task.
+        # Without a recorded sweep, the next server's first request would begin a sweep that handles a single task.
         eventually(lambda: swept(tmp_path))
         assert server.stop() == 0
     fill(tmp_path, "many", 0, MANY)
@@ -79,8 +79,8 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server, Client(server.url) as client:
         client.http.headers["Authorization"] = f"Bearer {secrets['one']}"
         fresh = client.submit(TEXT)
-        # A request about a late task would make the Worker send the task off. So the test makes no such request before
-        # the sweep has sent the task off.
+        # The test reads the late task only after the sweep has sent it off, because a request that reads a late task
+        # makes the Worker send it off.
         server.wait_for_line(f'"dispatched".*"{lost}"', 60)
         for id_ in (lost, fresh["id"]):
             assert client.finished(id_)["status"] == "completed"

@@ -1,4 +1,4 @@
-"""The free plan on the real runtime, metered: long tasks, the day's use, enforced limits, and no leftovers."""
+"""Tests the free plan on the real runtime with its meter: long tasks, the day's use, enforced limits, clean storage."""
 
 import json
 from collections.abc import Iterator
@@ -19,19 +19,19 @@ pytestmark = pytest.mark.runtime
 LONG = 200
 WIDTH = limits.LANES_MOST * limits.LANE_CALLS
 SMALL_TASKS = 60
-OURS = 45  # the Worker's own limit; the platform's limit is 50
+OURS = 45  # The Worker's own limit for an invocation; the platform's is 50.
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model that takes 200 ms a call."""
+    """A model server that takes 200 ms for each call."""
     with ModelServer(api_key="test-key", latency_seconds=0.2) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def free(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Only Durable Objects, with the free plan's limits."""
+    """A local server with the Worker on Durable Objects only, with the free plan's limits."""
     state = tmp_path_factory.mktemp("free")
     with DevServer(state, "--env", "free", "--limits", "free", *openai(model.base_url), "--cron-every", "5") as server:
         yield server
@@ -39,7 +39,7 @@ def free(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 @pytest.fixture(scope="module")
 def queues(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Queues and objects, with the free plan's limits."""
+    """A local server with the Worker on queues and objects, with the free plan's limits."""
     state = tmp_path_factory.mktemp("queues")
     with DevServer(state, "--limits", "free", *openai(model.base_url), "--cron-every", "5") as server:
         yield server
@@ -62,7 +62,7 @@ def long_task(server: DevServer, model: ModelServer) -> Json:
 
 
 def check_limits(server: DevServer) -> None:
-    """Check every invocation so far against the limit that the Worker sets itself."""
+    """Check that every invocation so far kept within the limits that the Worker sets itself."""
     lines = metered.lines(server)
     assert not [line for line in lines if "passed" in line]
     assert max(line["subrequests"] for line in lines) <= OURS
@@ -73,11 +73,11 @@ def check_limits(server: DevServer) -> None:
 def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
     free: DevServer, queues: DevServer, model: ModelServer
 ):
-    """A waiting client learns of its task's end from the task's object or from a mark of the queue's consumer.
+    """A request with `?wait=` reads its task only twice: when the wait begins and when the task has ended.
 
-    The object keeps one call open for the waiting request; the consumer leaves its marks in the isolate. On either
-    route the waiting request does not read the task while it waits. Each read of a task is three statements. Earlier
-    code made up to five reads, and answered up to four times as late after the end.
+    The request learns of the end from the task's object, which keeps one call of the request open, or from a mark that
+    the queue's consumer leaves in the isolate. Each read of a task is three statements. Earlier code made up to five
+    reads, and its answer came up to four times as late after the end.
     """
     model.latency_seconds = 2.0
     try:
@@ -93,18 +93,18 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 
 
 def spent(server: DevServer, request: str) -> Json:
-    """Return what a request has spent, once the request has ended. Before that, nothing."""
+    """Return what a request has spent by the meter's line, which is empty until the request has ended."""
     return next((line for line in metered.lines(server) if line.get("request") == request), {})
 
 
 def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queues: DevServer, model: ModelServer):
-    """On each route 30 calls are out at once, each call is made once, and the limits are kept.
+    """A task of 200 chunks has 30 calls in flight at once on objects and on the queue, within the free plan's limits.
 
-    `bench.free_plan` measures how long each route takes.
+    `bench.free_plan` measures how long the task takes on each route.
     """
     on_queue, on_objects = long_task(queues, model), long_task(free, model)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
-    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # the close call comes after the task's end
+    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # This call comes after the task's end.
     for server in (free, queues):
         check_limits(server)
     assert {line["handler"] for line in metered.lines(free)} >= {
@@ -124,7 +124,7 @@ def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queu
 
 
 def test_the_meter_and_the_worker_count_the_same(queues: DevServer):
-    """A run's own count of subrequests, statements and rows equals the count of the meter, which is independent."""
+    """A run's own count of subrequests, statements and rows is the same as the independent count of the meter."""
     with Client(queues.url) as client:
         task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     start = next(at for at, line in enumerate(queues.lines) if "claimed" in line and task["id"] in line)
@@ -146,7 +146,7 @@ def of_handler(server: DevServer, handler: str, start: int = 0) -> list[Json]:
 
 
 def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int, str]:
-    """Run a task while nothing else runs. Returns the rows that the task wrote, and its id."""
+    """Run a task of 20 chunks while nothing else runs, and return the number of its written rows and its id."""
     start = len(server.lines)
     task = client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
     eventually(lambda: of_handler(server, free_plan.SLICES[route], start))
@@ -155,7 +155,7 @@ def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int
 
 
 def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
-    """Erase a task after two cron runs, one of which added the task to the sums. Returns the rows written."""
+    """Erase a task after two runs of cron, one of which added it to the sums. Returns how many rows were written."""
     crons = len(of_handler(server, "scheduled"))
     eventually(lambda: len(of_handler(server, "scheduled")) >= crons + 2)
     start = len(server.lines)
@@ -166,10 +166,10 @@ def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
 
 @pytest.mark.parametrize("route", free_plan.ROUTES)
 def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevServer, model: ModelServer, route: str):
-    """20 chunks with calls in waves, their erasure, and the cron run that sums them match `bench/measured.py`.
+    """A task of 20 chunks, its erasure, and the cron run that sums it up write the rows of `bench/measured.py`.
 
-    Calls that end within a fifth of their time are written together. In this test a call takes a second, so that a busy
-    machine rarely splits a wave. If a wave is split, the next task counts.
+    Calls that end within a fifth of their time are written together. In this test a model call takes a second, so that
+    a busy machine rarely splits a wave of calls. If a wave is split, the test tries another task.
     """
     server = {"queue": queues, "durable-object": free}[route]
     found: list[tuple[int, str]] = []
@@ -184,7 +184,7 @@ def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevSer
 
 
 def test_finished_tasks_leave_no_storage_and_no_alarm(tmp_path: Path):
-    """After many tasks have ended, no object has a row or an alarm. `bench.free_plan` does 1,000."""
+    """After 60 tasks have ended, no object has a row or an alarm. `bench.free_plan` checks 1,000 tasks."""
     with DevServer(tmp_path, "--env", "free", "--limits", "free", "--cron-every", "5") as server:
         with Client(server.url) as client, ThreadPoolExecutor(8) as pool:
             ids = list(pool.map(lambda number: client.submit(f"Text {number}. It is short.")["id"], range(SMALL_TASKS)))
@@ -197,7 +197,7 @@ def test_finished_tasks_leave_no_storage_and_no_alarm(tmp_path: Path):
 
 
 def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
-    """`?verbose=1` shows what the metered invocations have spent, after a SIGKILL too. Without it nothing changes."""
+    """The status with `?verbose=1` shows the day's use, also after a SIGKILL; without `verbose` it does not."""
     flags = ("--env", "free", "--cron-every", "60")
     with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
         client.finished(client.submit("A text. Another sentence.")["id"])
@@ -205,7 +205,7 @@ def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
         def usage() -> Json:
             return client.http.get("/api/async-status?verbose=1").json()["usage"]
 
-        # The meter writes the line of the object's call and of its alarm after the task's end.
+        # The meter prints the lines of the object's call and of its alarm only after the task's end.
         eventually(lambda: of_handler(server, "AIProcessor.alarm"))
         assert eventually(lambda: (found := usage())["objectRequests"]["used"] >= 2 and found)
         written = sum(line["rows_written"] for line in metered.lines(server))
@@ -268,7 +268,7 @@ GREEDY = """
 
 
 def test_limits_bite(tmp_path: Path):
-    """Each invocation, also of an object, is refused what the platform would refuse, with the platform's words."""
+    """With `--limits`, an invocation beyond a limit gets the platform's error, also in an object."""
     source = write_tiny_worker(tmp_path / "project")
     lines = GREEDY.split("\n")
     (source / "entry.py").write_text("\n".join(line.removeprefix("    ") for line in lines))
@@ -280,11 +280,11 @@ def test_limits_bite(tmp_path: Path):
         def ask(path: str) -> Json:
             return client.http.get(path).json()
 
-        with ThreadPoolExecutor(4) as pool:  # at the same time in one interpreter, and yet counted separately
+        with ThreadPoolExecutor(4) as pool:  # Four at a time: each has its own count.
             assert list(pool.map(ask, ["/statements/50"] * 4)) == [{"done": None}] * 4
         assert "Too many API requests by single Worker invocation" in ask("/statements/51")["error"]
         assert ask("/subrequests/50") == {"done": None}
         assert "Too many subrequests" in ask("/subrequests/51")["error"]
-        assert ask("/objects/3") == {"done": [40, 40, 40]}  # 120 statements, 40 in each of three invocations
+        assert ask("/objects/3") == {"done": [40, 40, 40]}  # 40 statements in each invocation.
         passed = [line["passed"] for line in metered.lines(server) if "passed" in line]
         assert passed == ["d1_statements", "subrequests"]

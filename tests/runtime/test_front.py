@@ -1,4 +1,4 @@
-"""Who may use the local server: requests with its own host name, and pages of its own or of listed origins."""
+"""Tests who may use the local server: requests with its own host name, and pages of its own or of listed origins."""
 
 import httpx
 import pytest
@@ -12,7 +12,7 @@ LISTED = ("https://app.example.com", "http://localhost:5173")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory):
-    """A tiny Worker, with two listed origins."""
+    """A local server with a tiny Worker, whose CORS_ORIGINS lists two origins."""
     project = tmp_path_factory.mktemp("project")
     write_tiny_worker(project)
     flags = ("--var", f"CORS_ORIGINS:{', '.join(LISTED)}")
@@ -27,7 +27,7 @@ def served(server: DevServer) -> int:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:{port}", "localhost:{port}", "LocalHost:{port}", "[::1]:{port}"])
 def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
-    """Every name of the loopback address is answered."""
+    """A request is answered if its host is any name of the loopback address."""
     port = httpx.URL(server.url).port
     answer = httpx.get(f"{server.url}/status", headers={"host": host.format(port=port)})
     assert (answer.status_code, answer.json()) == (200, {"greeting": "hello"})
@@ -41,8 +41,8 @@ def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
 def test_another_host_is_refused_before_anything_else(server: DevServer, host: str, extra: dict[str, str]) -> None:
     """Requests with a foreign host name do not reach the Worker (DNS rebinding).
 
-    The name of an attacker's page may lead to the loopback address, so its requests count as of the same origin. A
-    header that the runtime understands does not change the host.
+    An attacker can let the name of a page's host lead to the loopback address, and the page's requests then count as of
+    the same origin. No other header changes the host that counts.
     """
     before = served(server)
     port = httpx.URL(server.url).port
@@ -56,7 +56,7 @@ def test_another_host_is_refused_before_anything_else(server: DevServer, host: s
 
 @pytest.mark.parametrize(("path", "ours"), [("/v1/responses", False), ("/v1", False), ("/v10", True)])
 def test_below_v1_a_refusal_has_the_shape_of_openai(server: DevServer, path: str, ours: bool) -> None:
-    """Below /v1 a refusal has code and message where OpenAI's SDKs read them."""
+    """A refusal of a request below /v1 has OpenAI's form, in which OpenAI's SDKs find code and message."""
     answer = httpx.get(f"{server.url}{path}", headers={"host": "rebound.example", "x-request-id": "mine"})
     assert (answer.status_code, answer.headers["x-request-id"]) == (403, "mine")
     if ours:
@@ -72,7 +72,7 @@ def test_below_v1_a_refusal_has_the_shape_of_openai(server: DevServer, path: str
     "origin", ["http://127.0.0.1:{port}", "http://localhost:{port}", "http://[::1]:{port}", *LISTED]
 )
 def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServer, origin: str) -> None:
-    """The allowed origins are those that CORS_ORIGINS names, as for the Worker."""
+    """Requests of the server's own pages, and of pages whose origins CORS_ORIGINS lists, are answered."""
     port = httpx.URL(server.url).port
     answer = httpx.get(f"{server.url}/status", headers={"origin": origin.format(port=port)})
     assert answer.status_code == 200
@@ -84,9 +84,9 @@ def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServe
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, method: str) -> None:
-    """A foreign page's request does not reach the Worker, with or without preflight.
+    """A request of a page with another origin does not reach the Worker, with or without a preflight.
 
-    Such a request does harm even if the page cannot read the answer.
+    Without this refusal the request could do harm even if the page cannot read the answer.
     """
     before = served(server)
     headers = {"origin": origin.format(port=httpx.URL(server.url).port)}
@@ -98,7 +98,7 @@ def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, meth
 
 @pytest.mark.parametrize("refused", [{"host": "rebound.example"}, {"origin": "https://evil.example"}], ids=list)
 def test_a_refusal_has_the_name_of_its_request(server: DevServer, refused: dict[str, str]) -> None:
-    """A refusal has a request id, also in its problem: the caller's own id, if it is valid, or a new one."""
+    """A refusal's header and problem have a request id: the caller's id if it is valid, otherwise a new one."""
 
     def name(own: str) -> str:
         answer = httpx.get(f"{server.url}/status", headers={"x-request-id": own, **refused})

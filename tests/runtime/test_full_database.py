@@ -1,4 +1,4 @@
-"""A database that is really full, under load on real workerd: SQLite refuses what does not fit, and later has space."""
+"""Tests a really full database under load on workerd: SQLite refuses what does not fit, and later has space again."""
 
 import json
 from base64 import b64encode
@@ -17,11 +17,11 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 ROUTES = {"queue": (), "objects": ("--env", "free")}
-PAGES = 430  # 1.8 MB; the empty tables take a tenth of a megabyte
+PAGES = 430  # 1.8 MB, of which the empty tables take a tenth of a megabyte.
 CHUNKS = 8
 CHUNK_CHARS = 6_000
 REFUSALS = 5
-# A task that found no space waits for three seconds instead of ten minutes.
+# With this code a task that found no space waits for three seconds instead of ten minutes.
 SHORT_RESTS = """
 
 from src.core import limits as _limits
@@ -31,7 +31,7 @@ _limits.STORAGE_REST_SECONDS = 3.0
 
 
 def output_of(user: str) -> str:
-    """The model's output for a text: 8,000 characters that compress to no less than 6,000 bytes."""
+    """Return the model's output for a text: 8,000 characters that do not compress to less than 6,000 bytes."""
     return b64encode(Random(user).randbytes(6_000)).decode()
 
 
@@ -41,7 +41,7 @@ def text_of(number: int) -> str:
 
 
 def fill(client: Client, model: ModelServer) -> str:
-    """Fill a megabyte with a cancelled task, which keeps its input. Returns its id."""
+    """Fill a megabyte of the database with a cancelled task, which keeps its input. Returns the task's id."""
     model.hold()
     ballast = client.submit("x" * 1_000_000, chunk={"maxChars": 1_000_000})["id"]
     assert client.http.post(f"/api/tasks/{ballast}/cancel").status_code == 200
@@ -52,7 +52,7 @@ def fill(client: Client, model: ModelServer) -> str:
 
 
 def load(client: Client) -> list[str]:
-    """Submit tasks until the database has refused some. Returns the ids of the accepted tasks."""
+    """Submit tasks until some are refused because the database is full. Returns the ids of the accepted tasks."""
     accepted: list[str] = []
     refused = 0
     while refused < REFUSALS:
@@ -69,17 +69,17 @@ def load(client: Client) -> list[str]:
 
 
 def refusals(server: DevServer) -> list[Json]:
-    """Return the events of runs without space for the outputs of future calls, or for outputs that they have."""
+    """Return the log events of runs that found no space: for the outputs of future calls, or for ready outputs."""
     lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event":"st')]
     runs = [line for line in lines if "fence" in line]
     return [line for line in runs if "storage_full" in (line["event"], line.get("error"))]
 
 
 def task_of(client: Client, task_id: str) -> Json:
-    """Read a task. A read that fails with a full database is repeated once.
+    """Read a task. If the read is answered with 507, it is repeated once.
 
-    Such a failure was seen once, and its cause is unknown. Perhaps the local workerd fails all current calls when a
-    commit finds no space.
+    A 507 answer to a read was seen once, and its cause is unknown. Perhaps the local workerd fails all current calls
+    when a commit finds no space.
     """
     answer = client.http.get(f"/api/tasks/{task_id}")
     if answer.status_code == 507:
@@ -93,10 +93,10 @@ def task_of(client: Client, task_id: str) -> Json:
 def test_a_full_database_costs_no_call_and_no_task(
     environment: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tasks are submitted until the file may not grow any more. Then a deletion frees space.
+    """Tasks fill a database of at most 430 pages; after a deletion has freed space, every accepted task completes.
 
-    Every accepted task ends, with one call for each chunk, and with each output exactly as the model returned it. While
-    the database is full, new tasks get 507, and accepted ones can be read. The file itself is capped, at 430 pages.
+    Each task has made one call for each chunk, and has each output exactly as the model returned it. While the database
+    is full, submissions are answered with 507, and accepted tasks can be read.
     """
     cap_d1(monkeypatch, tmp_path, PAGES)
 

@@ -1,4 +1,4 @@
-"""The local runtime is Cloudflare's own: its glue, the modules of an upload, and its clock."""
+"""Tests that the local runtime is like Cloudflare's: its glue code, the modules of an upload, and its clock."""
 
 import json
 import subprocess
@@ -17,9 +17,9 @@ from tests.support.tiny_worker import write_tiny_worker
 
 pytestmark = pytest.mark.runtime
 
-CLOSE_SECONDS = 120  # The clock of a new isolate does not start in 1970.
-# Flags of a release besides our own. The compatibility date of wrangler.toml implies these flags, and one of them
-# enables the snapshot.
+CLOSE_SECONDS = 120  # The most seconds by which an isolate's first time may differ from the true time.
+# The flags that the local runtime sets for its own Pyodide bundle; `python_dedicated_snapshot` enables the memory
+# snapshot. The compatibility date of wrangler.toml implies the flags in `FLAGS_AS_HOSTED`.
 FLAGS_OF_OUR_BUNDLE = {"python_workers_development", "python_dedicated_snapshot"}
 FLAGS_AS_HOSTED = {
     *("enable_python_external_sdk", "python_check_rng_state", "python_no_global_handlers", "python_process_pth_files"),
@@ -30,7 +30,7 @@ FLAGS_AS_HOSTED = {
 
 @pytest.fixture(scope="module", params=["moving", "standing"])
 def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A tiny Worker, with each of the clocks."""
+    """A local server with a tiny Worker, on each of the two clocks in turn."""
     folder = tmp_path_factory.mktemp(request.param)
     write_tiny_worker(folder / "project")
     arguments = ("--clock", request.param, "--cron-every", "600")
@@ -39,9 +39,9 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_glue_is_cloudflares(tiny: DevServer):
-    """The interpreter has modules that only the hosted glue mounts.
+    """The interpreter has the modules that only Cloudflare's hosted glue code mounts, and its compatibility flags.
 
-    The compatibility flags are those of the release, except for the flags of our bundle.
+    Beside the hosted flags there are only the flags of the local runtime's own bundle.
     """
     seen = httpx.get(f"{tiny.url}/glue", timeout=20).json()
     assert any(name.startswith("_cloudflare.introspection_") for name in seen["modules"]), seen
@@ -56,17 +56,17 @@ def test_the_glue_is_cloudflares(tiny: DevServer):
 
 
 def is_exact(seen: Json) -> bool:
-    """Return whether each timer showed exactly the millisecond for which it was set."""
+    """Return whether each timer's callback saw exactly the time for which the timer was set."""
     return all(asked == passed for asked, passed in seen["timers"])
 
 
 def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: DevServer):
-    """On the standing clock many additions take no time, and after a timer of n ms the clock shows n ms.
+    """On the standing clock a long computation takes no time, and after a timer of n ms exactly n ms have passed.
 
-    The moving clock does neither.
+    Neither is true on the moving clock.
 
-    The standing clock moves if a turn or a timer is late by more than 250 ms. A busy machine delays both timers, so the
-    test repeats until both were quick.
+    The standing clock also moves if a turn or a timer is late by more than 250 ms. A busy machine delays them, so the
+    test is repeated until both were quick.
     """
 
     def ask() -> Json:
@@ -85,9 +85,9 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
 
 
 def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevServer):
-    """The timers of each request are late by as much as the request's first read of the clock.
+    """The clock of forty requests in a row is late by less than a second, because lateness does not add up.
 
-    The lateness of forty requests does not add up.
+    The timers of each request are late by as much as the request's first read of the clock.
     """
     late = []
     with httpx.Client(timeout=60) as client:
@@ -120,9 +120,9 @@ def test_what_runs_is_what_is_uploaded():
 
 
 def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):
-    """A second start of the same source uses the first start's snapshot and imports nothing.
+    """A second start of the same source uses the memory snapshot of the first start, and imports nothing.
 
-    A changed source is imported and runs.
+    A changed source is imported again.
     """
     source = write_tiny_worker(tmp_path / "project")
     unique = f"# {tmp_path}\n"

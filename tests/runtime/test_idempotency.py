@@ -1,4 +1,4 @@
-"""Idempotency-Key on the real runtime: equal requests at once, and SIGKILL between the write and the reply."""
+"""Tests Idempotency-Key on the real runtime: equal requests at once, and a SIGKILL between write and answer."""
 
 import threading
 from collections import Counter
@@ -20,8 +20,8 @@ TWINS = 50
 BODY = {"input": paragraphs(3), "chunk": {"maxChars": 40}}
 HEADERS = {"Idempotency-Key": "one-and-only"}
 
-# Delays a submission before the Worker sends it to its host, or before the Worker answers it. At that moment the task
-# is already in D1.
+# This code delays a submission before the Worker sends its task to a host, or before the Worker answers. At both
+# moments the task is already in D1.
 HOLD = """
 
 import asyncio as _asyncio
@@ -51,7 +51,7 @@ Default.fetch = _held_fetch
 
 
 def rows(state: Path) -> list[tuple[str, str]]:
-    """Read the tasks from D1's file, without the runtime: key and status."""
+    """Return the key and the status of each task, read from D1's file without the runtime."""
     for path in state.glob("v3/d1/**/*.sqlite"):
         with opened(path) as database:
             if "tasks" in tables(database):
@@ -86,9 +86,9 @@ def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["send", "reply"])
 def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
-    """After SIGKILL with the row in D1, the repeated request is answered with the same task, which completes.
+    """If the runtime is killed once a task is in D1, a repeated request gets the same task, which completes.
 
-    The kill comes before the answer is sent, or after the answer but before the task is sent off.
+    The kill comes before the answer, or after the answer but before the task is sent off.
     """
     (tmp_path / "project").mkdir()
     project, state = write_wired_worker(tmp_path / "project"), tmp_path / "state"

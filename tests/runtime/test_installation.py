@@ -1,4 +1,4 @@
-"""`make` before anything is installed: which Python, npm and Node.js it uses, and what it prints."""
+"""Tests `make` before anything is installed: which Python, npm and Node.js it uses, and what it prints."""
 
 import os
 import pty
@@ -20,7 +20,7 @@ type Program = Callable[[str, str], Path]
 
 @pytest.fixture
 def program(tmp_path: Path) -> Program:
-    """Return a function that makes a shell script of a given name and body, each in a folder of its own."""
+    """A function that writes a shell script with a name and a body into a new folder, and returns its path."""
 
     def write(name: str, body: str) -> Path:
         folder = tmp_path / f"bin{len(list(tmp_path.iterdir()))}"
@@ -34,7 +34,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the search in a folder without .venv and with only this PATH."""
+    """Run the search for Python in a folder without .venv, with only this PATH."""
     return subprocess.run(
         ["/bin/sh", str(FIND_PYTHON), *arguments],
         cwd=folder,
@@ -46,7 +46,7 @@ def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.C
 
 
 def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: Program) -> None:
-    """The search skips failing shims and versions that are too old, wherever they are on PATH."""
+    """The search for Python skips programs that fail and versions that are too old, wherever they are on PATH."""
     shim = program("python3.13", "echo 'not installed' >&2; exit 127")
     old = program("python3", "exit 1")
     good = program("python3", f'exec {sys.executable} "$@"')
@@ -57,7 +57,7 @@ def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: P
 
 
 def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_path: Path, program: Program) -> None:
-    """The message says which version is needed and which ones were found."""
+    """If no Python is new enough, the error says which version is needed and which ones were found."""
     shim = program("python3.12", "exit 127")
     old = program("python3", 'case "$2" in *lacks*) echo 3.11.7;; *) exit 1;; esac')
     found = find_python(tmp_path, [shim, old])
@@ -69,7 +69,7 @@ def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_p
 
 
 def test_python_can_be_named(tmp_path: Path, program: Program) -> None:
-    """With PYTHON= the search tries only that one."""
+    """With `PYTHON=` the search tries only the named Python."""
     good = program("mine", f'exec {sys.executable} "$@"')
     assert find_python(tmp_path, [good], str(good)).stdout.strip() == sys.executable
     absent = find_python(tmp_path, [good], "no-such-python")
@@ -78,7 +78,7 @@ def test_python_can_be_named(tmp_path: Path, program: Program) -> None:
 
 
 def test_a_missing_npm_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without npm on PATH the installation reports this, and installs nothing."""
+    """Without npm on PATH, the installation ends with an error that says so."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(install.InstallError, match="npm is needed"):
         install._node_commands()
@@ -90,7 +90,7 @@ def test_a_missing_npm_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_a_node_that_is_too_old_is_an_error(
     version: str | None, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """Without npm's own Node.js, the error names Node.js 22."""
+    """If there is no Node.js from npm, and none or an old one on PATH, the error says that Node.js 22 is needed."""
     path = program("node", f"echo {version}").parent if version else tmp_path
     monkeypatch.setenv("PATH", str(path))
     monkeypatch.setattr(node, "ROOT", tmp_path)
@@ -101,7 +101,7 @@ def test_a_node_that_is_too_old_is_an_error(
 def test_a_node_that_is_new_enough_is_taken_from_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """Without npm's own Node.js, the user's Node.js is used."""
+    """If there is no Node.js from npm, a Node.js on PATH that is new enough is used."""
     own = program("node", "echo v24.1.0")
     monkeypatch.setenv("PATH", str(own.parent))
     monkeypatch.setattr(node, "ROOT", tmp_path)
@@ -109,7 +109,7 @@ def test_a_node_that_is_new_enough_is_taken_from_path(
 
 
 def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A part is installed only if its folder is missing or its lock file has changed."""
+    """A part of the installation is installed only if its folder is missing or its lock file has changed."""
     lock, folder, ran = tmp_path / "lock", tmp_path / "folder", tmp_path / "ran"
     lock.write_text("one")
     script = f"import pathlib; pathlib.Path({str(folder)!r}).mkdir(exist_ok=True); open({str(ran)!r}, 'a').write('x')"
@@ -129,7 +129,7 @@ def test_an_installation_is_done_once(monkeypatch: pytest.MonkeyPatch, tmp_path:
 def test_a_failed_installation_is_shown_and_tried_again(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """If a tool fails, its output is printed, the status is 1, and no stamp is left."""
+    """If an installing command fails, its output is printed, the status is 1, and the part counts as not installed."""
     (tmp_path / "lock").write_text("one")
     command = [sys.executable, "-c", "import sys; sys.exit('registry out of reach')"]
     part = install.Part(tmp_path / "folder", tmp_path / "lock", "a part", lambda: [command])
@@ -140,8 +140,8 @@ def test_a_failed_installation_is_shown_and_tried_again(
     assert not install.is_current(part)
 
 
-# An installation of two parts: the first is quick, the second prints and then takes the given time. Ctrl-C ends this
-# script as on a terminal. (These tests may be a shell's background command, which ignores Ctrl-C.)
+# This script installs two parts: the first is quick, the second prints and then takes the given time. The script sets
+# the default reaction to Ctrl-C, because the tests may run as a shell's background command, which ignores Ctrl-C.
 TWO_PARTS = """
 import pathlib, signal, sys
 from local import install
@@ -158,9 +158,9 @@ sys.exit(install.main([]))
 
 
 def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subprocess.Popen[bytes]:
-    """Start the installation in a process group of its own.
+    """Start the installation of two parts in its own process group.
 
-    The installation's standard error is a terminal's descriptor or a pipe.
+    `error`, for its standard error, is a terminal's descriptor or a pipe.
     """
     out = subprocess.PIPE if error == subprocess.PIPE else subprocess.DEVNULL
     (folder / "lock").write_text("one")
@@ -169,18 +169,18 @@ def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subp
 
 
 def read_all(descriptor: int) -> str:
-    """Return what processes wrote to a terminal that no process has open any more."""
+    """Return what was written to a terminal that no process has open any more."""
     found = b""
-    with suppress(OSError):  # Linux reports EIO at the end
+    with suppress(OSError):  # On Linux the end is an EIO error.
         while part := os.read(descriptor, 4096):
             found += part
     return found.decode()
 
 
 def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    """After Ctrl-C in the second part, on a terminal, no line says that this part was installed.
+    """After Ctrl-C during the second part, no line on the terminal says that the second part was installed.
 
-    The next run installs only that part, and keeps its standard output free.
+    The next run installs only the second part, and writes nothing to standard output.
     """
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 600, 0, error)
@@ -203,7 +203,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
 
 
 def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
-    """A failed part is not reported as installed.
+    """A part that fails on a terminal is not reported as installed.
 
     The message says what to do, and that the other parts stay installed.
     """
@@ -220,7 +220,7 @@ def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> N
 
 
 def test_make_without_a_target_lists_the_commands_of_the_contract() -> None:
-    """`make` alone prints help, and needs no installation."""
+    """`make` without a target lists the targets, and needs no installation."""
     shown = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("dev", "key", "test", "check", "bench", "bundle", "deploy"):
         assert f"make {target} " in shown

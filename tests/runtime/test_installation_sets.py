@@ -1,4 +1,4 @@
-"""The two installations, for running and for tests; and a home folder in which nothing can be stored."""
+"""Tests the two sets of packages (for running, and for tests), and commands without a usable home folder."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from local import install
 from tests.support.dev_server import ROOT
 from tests.support.shell_blocks import OF_THE_OUTER_MAKE
 
-# Each part writes the name of its set into its folder.
+# This script stands for an installation: it writes the name of its set into the folder.
 SCRIPT = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[1])
@@ -21,7 +21,7 @@ folder.mkdir(exist_ok=True)
 
 
 class Clone:
-    """A folder whose two sets are installed by scripts."""
+    """A clone of the project in which scripts stand for the installation of the two sets."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder / "venv"
@@ -43,7 +43,7 @@ class Clone:
         return write
 
     def make(self, *arguments: str) -> list[str]:
-        """Install. Returns which sets this installed."""
+        """Run the installation. Returns the names of the sets that it installed."""
         self.log.clear()
         assert install.main(arguments) == 0
         return list(self.log)
@@ -55,9 +55,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
 
 
 def test_make_install_installs_what_running_needs(clone: Clone) -> None:
-    """`make install` replaces the smaller installation by the larger one.
+    """`make install` replaces the set for running by the set for tests, which includes it.
 
-    The smaller command leaves the larger installation unchanged.
+    A command that needs only the set for running leaves the set for tests unchanged.
     """
     assert [clone.make(), clone.make()] == [["run"], []]
     assert [clone.make("--dev"), clone.make("--dev"), clone.make()] == [["dev"], [], []]
@@ -65,10 +65,7 @@ def test_make_install_installs_what_running_needs(clone: Clone) -> None:
 
 
 def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Clone) -> None:
-    """If only dev.txt has changed, running the Worker needs no installation.
-
-    `make test` then installs the newer tool.
-    """
+    """If only the lock file dev.txt has changed, running the Worker needs no new installation; `make test` does."""
     clone.make("--dev")
     clone.dev_lock.write_text("dev 2")
     assert [clone.make(), clone.make("--dev")] == [[], ["dev"]]
@@ -78,7 +75,7 @@ def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Cl
 
 
 def test_an_installation_of_before_the_two_sets_is_kept(clone: Clone) -> None:
-    """An older stamp has only the digest of the larger lock file; its installation is kept."""
+    """An installation is kept whose stamp is of an older version, with only the digest of the lock file dev.txt."""
     clone.make("--dev")
     (stamp,) = install.STAMPS.iterdir()
     stamp.write_text(stamp.read_text().splitlines()[0])
@@ -86,7 +83,7 @@ def test_an_installation_of_before_the_two_sets_is_kept(clone: Clone) -> None:
 
 
 def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A .venv is replaced after an update of Python, or in a container that mounts its host's folder."""
+    """A .venv whose Python no longer exists, as after an update or in a container, is replaced."""
     monkeypatch.setattr(install, "VENV", clone.folder)
     python = clone.folder / "bin" / "python"
     python.parent.mkdir(parents=True)
@@ -98,7 +95,7 @@ def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pyt
 
 
 def home_under_make(**environment: str) -> str:
-    """Return the home folder that a recipe of make gets."""
+    """Return the HOME that a recipe of the Makefile gets in this environment."""
     without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE and name != "HOME"}
     done = subprocess.run(
         ["make", "-s", "--eval", "show: ; @echo $$HOME", "show"],
@@ -113,7 +110,7 @@ def home_under_make(**environment: str) -> str:
 
 @pytest.mark.parametrize("home", ["/dev/null", "{tmp}/absent", "{tmp}/file", ""])
 def test_without_a_usable_home_the_commands_have_one_in_the_clone(home: str, tmp_path: Path) -> None:
-    """The commands get a home folder in the clone, since npm and wrangler fail without a home that they can use."""
+    """Without a usable HOME, make's commands get a home folder in the clone, because npm and wrangler need one."""
     (tmp_path / "file").write_text("")
     assert home_under_make(HOME=home.format(tmp=tmp_path)) == str(ROOT / ".build" / "home")
     assert home_under_make() == str(ROOT / ".build" / "home")
@@ -122,7 +119,7 @@ def test_without_a_usable_home_the_commands_have_one_in_the_clone(home: str, tmp
 
 @pytest.mark.parametrize(("target", "flag"), [("dev", "--help"), ("model", "--help"), ("dev", "-h")])
 def test_the_help_of_a_command_installs_nothing(target: str, flag: str, tmp_path: Path) -> None:
-    """In a clone without installation and without npm, help prints the flags and leaves no file behind."""
+    """In a clone without an installation and without npm, a command's help prints the flags and writes no file."""
     listed = subprocess.run(
         ["git", "ls-files", "Makefile", "local", "wrangler.toml"], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -1,4 +1,4 @@
-"""Keys on the real runtime: the first one comes from `make key` while the server runs. Secrets are stored nowhere."""
+"""Tests API keys on the real runtime, of which `make key` makes the first, and that secrets are stored nowhere."""
 
 import time
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's state."""
+    """The server's state folder."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(state: Path) -> Iterator[DevServer]:
-    """The Worker, requiring keys."""
+    """A local server with the Worker, which requires keys."""
     with DevServer(state, "--var", "REQUIRE_KEYS:true") as started:
         yield started
 
@@ -37,12 +37,10 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 
 
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
-    """All requests get 503 until `make key` has run beside the server.
+    """Requests get 503 until `make key` has made a key beside the server; the new key works at once.
 
-    Once keys are required, the new key works at once, and other keys get 401.
-
-    A request without a key gets 401 a little later. The new key makes another key, and a revocation of that one works
-    at once. No file of the state and no line of the log contains a secret.
+    After that, other keys get 401, and a request without a key gets 401 a little later. The first key makes another
+    key, whose revocation works at once. No file of the state and no line of the log contains a secret.
     """
     assert get(server, "/api/async-status").status_code == 200
     unconfigured = get(server, "/api/tasks", "Bearer oo_x")
@@ -50,7 +48,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
 
     admin = make_key(state, "--label", "first key's", "--expires-days", "30")
     assert get(server, "/api/tasks", f"Bearer {admin}").status_code == 200
-    # The isolate remembers for this time that it refused an invalid key, and why.
+    # The isolate remembers for `REFUSED_CACHE_SECONDS` that it refused a request, and why.
     eventually(lambda: get(server, "/api/tasks").status_code == 401, limits.REFUSED_CACHE_SECONDS + 10)
     refused = get(server, "/api/tasks")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
@@ -73,7 +71,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
         assert client.http.delete(f"/api/keys/{made['id']}").status_code == 204
         assert get(server, "/api/tasks", reader).status_code == 401
 
-    # The last characters are left out, because some requests used a key that was cut short.
+    # The secrets' last characters are left out, because some requests sent a key that was cut short.
     secrets = [key.split("_", 2)[2][:-2] for key in (admin, made["key"])]
     assert b"first key's" in everything(state)
     assert not [secret for secret in secrets if secret.encode() in everything(state)]
@@ -83,14 +81,14 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
 
 
 def everything(state: Path) -> bytes:
-    """The bytes of all files of the state, joined."""
+    """Return the bytes of all files of a state folder, joined."""
     return b"\n".join(path.read_bytes() for path in sorted(state.rglob("*")) if path.is_file())
 
 
 def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
-    """A revocation takes effect at once in its own isolate, and in another one when the memory of keys there expires.
+    """A revoked key is refused at once by the isolate that revoked it, and by another one when its memory expires.
 
-    Two runtimes share one database. In this test an isolate remembers keys for a few seconds instead of 60.
+    In this test two runtimes share one database, and an isolate remembers keys for a few seconds instead of 60.
     """
     seconds = 5.0
     (tmp_path / "project").mkdir()
@@ -101,7 +99,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         bounds.read_text().replace(f"KEY_CACHE_SECONDS = {limits.KEY_CACHE_SECONDS}", f"KEY_CACHE_SECONDS = {seconds}")
     )
     admin, flags = f"Bearer {make_key(shared)}", ("--var", "REQUIRE_KEYS:true")
-    # A state folder has one server. So the second server has its own state folder, and shares only the database.
+    # The second server has its own state folder, because a state folder has only one server. It shares the database.
     database = d1_file(shared).parent.relative_to(shared)
     (other := tmp_path / "other" / database).parent.mkdir(parents=True)
     other.symlink_to(shared / database, target_is_directory=True)
@@ -117,28 +115,28 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         revoked = httpx.delete(f"{here.url}/api/keys/{made['id']}", headers={"Authorization": admin}, timeout=20)
         assert revoked.status_code == 204
         assert get(here, "/api/tasks", reader).status_code == 401
-        taken: list[float] = []  # seconds from the revocation to each request that the second server still accepts
+        taken: list[float] = []  # When the second server accepted the key after its revocation.
         sent_at = time.monotonic()
         while (answer := get(there, "/api/tasks", reader)).status_code == 200:
             taken.append(sent_at - known_at)
             sent_at = time.monotonic()
             assert taken[-1] < seconds + 0.1
         assert answer.status_code == 401
-        # The second server accepted at least one request from memory. Otherwise this test would show nothing.
+        # The second server must have accepted at least one request from memory; otherwise the test would prove nothing.
         assert taken
 
 
 def test_a_key_for_another_tenant(server: DevServer, state: Path) -> None:
-    """`--tenant` and `--scopes` define the key: the admin of one tenant does not see another tenant's keys."""
+    """`make key` with `--tenant` and `--scopes` makes a key of another tenant, which sees only its tenant's keys."""
     key = make_key(state, "--tenant", "team-7", "--scopes", "admin")
     assert [item["scopes"] for item in get(server, "/api/keys", f"Bearer {key}").json()["keys"]] == [["admin"]]
     assert get(server, "/api/tasks", f"Bearer {key}").status_code == 403
 
 
 def test_a_key_made_before_the_server_ever_ran(tmp_path: Path) -> None:
-    """`make key` creates the database with its tables.
+    """`make key` before the first start creates the database with its tables and the key.
 
-    `make dev` finds the key there, and requires no key by default.
+    `make dev` then accepts the key. By default `make dev` requires no key.
     """
     key = make_key(tmp_path)
     with DevServer(tmp_path, "--env", "direct", "--var", "REQUIRE_KEYS:true") as server:

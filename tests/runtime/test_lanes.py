@@ -1,4 +1,4 @@
-"""A long task on the queue and on objects: its lanes, what their death loses, their cost, and what is left."""
+"""Tests the lanes of a long task on the queue and on objects: what their death loses, their cost, what is left."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -31,13 +31,13 @@ def flags(route: str, model: ModelServer, **settings: object) -> list[str]:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: ModelServer, tmp_path: Path):
-    """72 chunks get three lanes: more than six calls are in flight, each call is made once, and all is cleaned up."""
+    """A task of 72 chunks has three lanes: more than six calls are in flight, each is made once, all is cleaned up."""
     with DevServer(tmp_path, *flags(route, model)) as dev, Client(dev.url) as client:
         text = paragraphs(CHUNKS)
         model.hold()
         submitted = client.submit(text, chunk={"maxChars": 40})
         model.wait_for_in_flight(IN_FLIGHT)
-        # At the claim, but not later, the task's object (if any) and its coordinator store what they need.
+        # The task's object (if any) and its coordinator store something only at the claim, and no more later.
         held = metered.object_rows(tmp_path)
         assert (held.get("_cf_KV", 0), held["version"]) == (int(route == "durable-object"), 1)
         model.release()
@@ -50,14 +50,13 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
         assert task["usage"]["inDoubt"] == 0
         chunks = client.http.get(f"{task['links']['self']}/chunks").json()["chunks"]
         assert {chunk["lane"] for chunk in chunks} == {1, 2, 3}
-        # The host closes the lanes after the task has ended. Then the storage of the host and of the coordinator is
-        # empty.
+        # After the task has ended, its host closes the lanes, and the storage of host and coordinator becomes empty.
         eventually(lambda: not metered.object_rows(tmp_path))
 
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, model: ModelServer, tmp_path: Path):
-    """After SIGKILL with three lanes at work and a restart, the task completes, and each repeated call was in doubt."""
+    """After a SIGKILL of three working lanes and a restart, the task completes; each repeated call was in doubt."""
     settings = flags(route, model, AI_TIMEOUT_SECONDS=4, LEASE_SECONDS=5)
     with DevServer(tmp_path, *settings) as dev, Client(dev.url) as client:
         task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
@@ -77,10 +76,10 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 
 
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
-    """A long task costs objects a ping, two requests and two rows for each six calls, nine rows, and a close call.
+    """A long task on the queue costs a ping, two object requests and two rows for each six calls, nine rows, a close.
 
-    The nine rows are those of the coordinator's tables. A short task costs no object anything. Only the task's consumer
-    writes to D1, and its lanes write nothing.
+    The nine rows are those of the coordinator's tables. A short task costs no object request. Only the task's consumer
+    writes to D1; its lanes write nothing.
     """
     with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:
         client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
@@ -104,5 +103,5 @@ def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path)
 
 
 def of_objects(dev: DevServer) -> Counter[str]:
-    """Return how often an object got each kind of request."""
+    """Return how many requests of each kind objects got."""
     return Counter(line["handler"] for line in metered.lines(dev) if "." in line["handler"])

@@ -1,4 +1,4 @@
-"""Large outputs on the real runtime: read in parts, merged, and how much memory WebAssembly then has."""
+"""Tests large outputs on the real runtime: reading and merging them, within a limit of WebAssembly's memory."""
 
 import random
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from tests.support.model_server import ModelServer
 pytestmark = pytest.mark.runtime
 
 CHARS = 190_000
-CHUNKS = 215  # The chunks' outputs have 40.8 MB.
-HEAP_MB_MOST = 100  # A Worker has 128 MB, and needs more than CPython's memory.
+CHUNKS = 215  # The outputs of all chunks have 40.8 MB.
+HEAP_MB_MOST = 100  # Less than a Worker's 128 MB, which has more than CPython's memory.
 
 
 @pytest.fixture(scope="module", name="large")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker, metered, with a model whose outputs are as long as allowed."""
+    """A local server with the Worker and a meter, whose model's outputs are as long as allowed."""
     rng = random.Random(1)
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
     texts = [" ".join(rng.choices(words, k=CHARS // 9)) for _ in range(16)]
@@ -34,7 +34,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 
 @pytest.fixture
 def client(large: DevServer) -> Iterator[Client]:
-    """A client of it."""
+    """A client of the Worker with the large outputs."""
     with Client(large.url) as client:
         yield client
 
@@ -51,14 +51,14 @@ def completed(client: Client, chunks: int, **request: object) -> str:
 
 
 def heap_mb(server: DevServer) -> int:
-    """Return the peak size of WebAssembly's memory."""
+    """Return the peak size of WebAssembly's memory in MB, by the meter."""
     return max(int(line["heap_mb"]) for line in metered.lines(server))
 
 
 def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
-    """Clients read more than 40 MB of outputs as one list, as chunks in one answer, and by pages, within 100 MB.
+    """Clients read more than 40 MB of outputs in three ways, with at most 100 MB of memory in the Worker.
 
-    The three ways of reading give the same texts.
+    The ways are the task's list of outputs, all chunks in one answer, and pages of chunks; they give the same texts.
     """
     path = completed(client, CHUNKS, reduce="none")
     whole = client.http.get(path, timeout=120)
@@ -82,7 +82,7 @@ def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
 
 
 def test_20_mb_are_merged(large: DevServer, client: Client):
-    """Outputs of 20 MB are merged into one answer by further calls, within 100 MB."""
+    """Further calls merge outputs of 20 MB into one result, with at most 100 MB of memory in the Worker."""
     path = completed(client, 106, reduce="merge")
     task: Json = client.http.get(path, timeout=60).json()
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] > 106

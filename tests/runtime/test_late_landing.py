@@ -1,4 +1,4 @@
-"""D1 loses answers, lands writes late and leaves calls unanswered, on real workerd: the bill stays right."""
+"""Tests on real workerd that bills stay right while D1 loses answers, lands writes late and leaves calls unanswered."""
 
 import threading
 from collections.abc import Sequence
@@ -20,17 +20,17 @@ from tests.support.wired_worker import SHORT_LIMITS, write_wired_worker
 pytestmark = pytest.mark.runtime
 TASKS = 12
 SEED = 7
-# The deck for twenty calls that write, and the deck for twenty that only read. Half of the writes without an answer
-# have landed.
+# What happens to twenty calls that write, and to twenty that only read, in shuffled order. Half of the writes without
+# an answer have taken effect.
 WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
 READS = ("silent",) + ("served",) * 19
 LANDS_MS = (1_000, 5_000)
-# With these settings no trouble of this test fails a task.
+# With these settings no trouble of this test makes a task fail.
 SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
 
 
 class Trouble:
-    """Decides what happens to each call to D1 while it is switched on."""
+    """Decides what happens to each call to D1; all calls are served while `on` is False."""
 
     def __init__(self) -> None:
         self.on = False
@@ -38,7 +38,7 @@ class Trouble:
         self._decks: dict[bool, list[str]] = {True: [], False: []}
 
     def __call__(self, writes: bool) -> Fate:
-        """Draw what happens to a call from a deck of cards, so that each kind comes in time."""
+        """Draw what happens to a call as from a shuffled deck of cards, so that each kind soon comes."""
         if not self.on:
             return SERVED
         deck = self._decks[writes]
@@ -54,15 +54,15 @@ class Trouble:
 
 
 def tag(number: int) -> str:
-    """Return the name under which the model's ledger counts a submission."""
+    """Return the tag by which the model's ledger identifies a submission."""
     return f"t{number:04}"
 
 
 def submit(client: Client, number: int, parts: int, reduce: str, refused: set[str]) -> str:
-    """Send a submission with its key until it is accepted, as a client does after a lost answer or a 503.
+    """Send a submission with its idempotency key until it is accepted, as a client does after a 503.
 
-    A refused submission is withdrawn. The task of such a key may have made calls whose bill was withdrawn too, so the
-    tag is recorded.
+    The task of a refused submission is withdrawn together with its bill, although it may have made calls. For this
+    reason the tag of a refused submission is added to `refused`.
     """
     body = Submission(tag(number), parts, reduce).body()
     while True:
@@ -77,7 +77,7 @@ def submit(client: Client, number: int, parts: int, reduce: str, refused: set[st
 
 
 def left(client: Client) -> int | None:
-    """Count the tasks that have not ended. None if the answer fails."""
+    """Return how many tasks have not ended, or None if the Worker answers 503."""
     answers = [client.http.get(f"/api/tasks?status={status}&limit=100") for status in ("pending", "processing")]
     if any(answer.status_code == httpx.codes.SERVICE_UNAVAILABLE for answer in answers):
         return None
@@ -85,7 +85,7 @@ def left(client: Client) -> int | None:
 
 
 def live_through_it(environment: Sequence[str], folder: Path) -> None:
-    """Submit tasks to a database in constant trouble, and audit them when they have ended."""
+    """Submit tasks while the database is in constant trouble, and audit the tasks when they have ended."""
     trouble = Trouble()
     with (
         SharedD1() as database,
@@ -106,7 +106,7 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
         work = list(submissions(SEED, TASKS))
         refused: set[str] = set()
         accepted = [submit(client, number, *one, refused) for number, one in enumerate(work)]
-        # Submit the same tasks again, like a client that lost the answers.
+        # The client sends all submissions again, as if it had lost the answers.
         assert [submit(client, number, *one, set()) for number, one in enumerate(work)] == accepted
         eventually(lambda: left(client) == 0, seconds=240, pause=0.5)
         trouble.on = False
@@ -117,12 +117,12 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
         print(environment, found, database.fates, refused)
         assert [what for what in found.violations if not any(f"({one})" in what for one in refused)] == []
         assert len(refused) < TASKS / 2
-        assert found.statuses == {"completed": TASKS}  # no task twice
+        assert found.statuses == {"completed": TASKS}  # No task was made twice.
         assert found.model_calls >= found.minimum_calls > TASKS
         assert database.fates["lost"] >= 10
         assert database.fates["silent"] >= 5
 
 
 def test_writes_that_land_late_and_calls_without_an_answer(tmp_path: Path) -> None:
-    """All tasks complete, none is accepted twice, and each bill is the model's count, except for calls in doubt."""
+    """All tasks complete, none is made twice, and each bill is the model's count, apart from calls in doubt."""
     on_each_route(tmp_path, live_through_it)

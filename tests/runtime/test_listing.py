@@ -1,4 +1,4 @@
-"""A list of 100,000 tasks in the real local D1: it has each task once while others come and go, at a constant price."""
+"""Tests a list of 100,000 tasks in the local D1: each task is in it once, and a page costs the same number of rows."""
 
 import sqlite3
 import threading
@@ -21,17 +21,17 @@ pytestmark = pytest.mark.runtime
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
-START_MS = 1_700_000_000_000  # The tasks are from long ago, so that added tasks come first.
-EVERY = 20  # Every EVERY-th task has failed, the others have completed.
+START_MS = 1_700_000_000_000  # The tasks' time is long ago, so that tasks added later come first.
+EVERY = 20  # One in 20 tasks has failed, and the others have completed.
 
 
 def ids(first: int, behind: int) -> list[str]:
-    """Ids of tasks made a millisecond apart."""
+    """Return the ids of tasks that were made a millisecond apart."""
     return [new_task_id(START_MS + number, number.to_bytes(10)) for number in range(first, behind)]
 
 
 def fill(state: Path, first: int, behind: int) -> None:
-    """Write tasks like the existing one into the database of a stopped runtime."""
+    """Write copies of the newest task into the database of a stopped runtime."""
     with closing(sqlite3.connect(d1_file(state))) as connection, connection:
         names = [name for _, name, *_ in connection.execute("PRAGMA table_info(tasks)")]
         chosen = f"SELECT {', '.join(names)} FROM tasks ORDER BY id DESC LIMIT 1"  # noqa: S608
@@ -48,7 +48,7 @@ def fill(state: Path, first: int, behind: int) -> None:
 
 
 def pages(client: Client, **query: str | int) -> Iterator[Json]:
-    """Follow `nextCursor` to the end."""
+    """Yield the pages of the list, following `nextCursor` to the end."""
     cursor = ""
     while cursor is not None:
         answer = client.http.get("/api/tasks", params=query | {"limit": PAGE, "cursor": cursor})
@@ -58,10 +58,10 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 
 
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
-    """Return the most rows that D1 read for one of the first `count` pages. Every page makes one call.
+    """Return the most rows that D1 read for one of the first `count` pages, each of which makes one call.
 
-    Once a minute an invocation does more work after its answer, to check whether cron has come. After such an
-    invocation the test reads the pages again.
+    Once a minute an invocation does more work after its answer, to check whether cron has come. If one of the pages'
+    invocations did, the pages are read again.
     """
     found = metered_pages(server, client, count, query)
     if {line["d1_statements"] for line in found} != {1}:
@@ -71,12 +71,12 @@ def dearest(server: DevServer, client: Client, count: int, **query: str | int) -
 
 
 def metered_pages(server: DevServer, client: Client, count: int, query: dict[str, str | int]) -> list[Json]:
-    """Return the meter's figures of the first `count` pages, or of all pages if there are fewer."""
+    """Return the meter's lines for reading the first `count` pages, or all pages if there are fewer."""
     before = len(server.lines)
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:
             break
-    done = number  # a page has fewer tasks if there are no more
+    done = number  # The number of pages that were read.
 
     def lines() -> list[Json]:
         found = [line for line in metered.lines(server, before) if line.get("request") == "GET /api/tasks"]
@@ -96,7 +96,7 @@ QUERIES: dict[str, dict[str, str | int]] = {
 
 
 class Others(threading.Thread):
-    """Adds tasks and deletes originals, one after another, until it is stopped."""
+    """A thread that adds tasks and erases original ones, in turn, until `enough` is set."""
 
     def __init__(self, url: str, originals: list[str]) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class Others(threading.Thread):
         self.deleted: list[str] = []
 
     def run(self) -> None:
-        """Add and delete tasks over the whole length of the list."""
+        """Add tasks, and erase original tasks all over the list."""
         with Client(self._url) as client:
             while not self.enough.is_set():
                 self.added.append(client.submit("one more")["id"])
@@ -116,7 +116,7 @@ class Others(threading.Thread):
 
 
 def scraped(client: Client) -> tuple[float, float]:
-    """Return the rows that a scrape reads and writes when all ended tasks are in the sums: the least of several."""
+    """Return the rows that a scrape of the metrics reads and writes at least, when all ended tasks are in the sums."""
     found = []
     for _ in range(5):
         text = client.http.get("/api/metrics").raise_for_status().text
@@ -127,7 +127,7 @@ def scraped(client: Client) -> tuple[float, float]:
 
 
 def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> None:
-    """By D1's own count: a walk of 500 and its end, 500 more for counts, next to none for an id, among 1,500 tasks."""
+    """A page of a search among 1,500 tasks reads at most about 1,000 rows by D1's count, and very few for an id."""
     with DevServer(tmp_path) as server, Client(server.url) as client:
         client.finished(client.submit("the template")["id"])
         server.stop()
@@ -145,7 +145,7 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
     with DevServer(tmp_path, "--limits", "paid") as server, Client(server.url) as client:
         for query, most in searches:
             found = metered_pages(server, client, 1, query)
-            # An invocation may continue after its answer, to check whether cron has come.
+            # One invocation may read more rows after its answer, to check whether cron has come.
             assert min(line["rows_read"] for line in found) <= most + 10, (query, found)
             assert sum(line["rows_written"] for line in found) == 0, query
         whole = [task["id"] for page in pages(client, q=ids(7, 8)[0]) for task in page["tasks"]]
@@ -156,9 +156,10 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
 
 @pytest.mark.campaign
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
-    """With 100,000 tasks a page, or a scrape of the metrics, reads no more rows than with 1,000, whatever the filters.
+    """A page of the list, or a scrape of the metrics, reads no more rows with 100,000 tasks than with 1,000.
 
-    While tasks are added and deleted, the pages together have each remaining task exactly once, newest first.
+    This is so with all filters. While tasks are added and erased, the pages together have each remaining task exactly
+    once, newest first.
     """
     with DevServer(tmp_path) as server, Client(server.url) as client:
         template = client.finished(client.submit("the template")["id"])["id"]

@@ -1,4 +1,4 @@
-"""The local runtime treats a Worker as production does, and shows everything in the terminal."""
+"""Tests that the local runtime treats a Worker as production does, and shows all output in the terminal."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve one tiny Worker for all tests that change none of its files."""
+    """A local server with a tiny Worker, for all tests that do not change its files."""
     folder = tmp_path_factory.mktemp("tiny")
     write_tiny_worker(folder / "project")
     (folder / "project" / ".dev.vars").write_text("FROM_SECRETS=secrets\nFROM_FLAG=secrets\n")
@@ -29,7 +29,7 @@ def get(server: DevServer, path: str) -> httpx.Response:
 
 
 def traceback_of(server: DevServer, error: str) -> list[str]:
-    """The lines from the last "Traceback" before the error up to the error itself."""
+    """Return the server's lines of an error's traceback, up to the line of the error itself."""
     server.wait_for_line(f"^{re.escape(error)}$")
     end = server.lines.index(error)
     start = max(i for i in range(end) if server.lines[i].startswith("Traceback"))
@@ -46,17 +46,17 @@ def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer)
 
 
 def test_bindings_are_those_of_wrangler_toml(server: DevServer) -> None:
-    """The Worker sees the bindings of wrangler.toml, and none of the local runtime.
+    """The Worker has the bindings of wrangler.toml, and no binding of the local runtime.
 
-    Workers AI is left out, because it needs the network.
+    The binding of Workers AI is left out, because it needs the network.
     """
     assert get(server, "facts").json()["bindings"] == ["DB", "JOBS", "COUNTER"]
 
 
 def test_variables_come_from_three_places_in_order(server: DevServer) -> None:
-    """Variables come from wrangler.toml, then from .dev.vars, then from --var.
+    """A variable from `.dev.vars` overrides one from wrangler.toml, and one from `--var` overrides both.
 
-    AI_PROVIDER is `demo` unless one of the last two sets it.
+    AI_PROVIDER is `demo` unless `.dev.vars` or `--var` sets it.
     """
     assert get(server, "facts").json()["variables"] == {
         "AI_PROVIDER": "demo",
@@ -77,7 +77,7 @@ def test_prints_and_logs_are_plain_lines(server: DevServer) -> None:
 
 
 def test_an_exception_in_fetch_shows_its_traceback_and_is_a_500(server: DevServer) -> None:
-    """The client sees only the status. The terminal shows the error's file, line and message, once."""
+    """If `fetch` raises, the client gets only a 500, and the terminal shows the error's file, line and message once."""
     response = get(server, "fail")
     assert response.status_code == 500
     assert "fetch broke" not in response.text
@@ -87,7 +87,7 @@ def test_an_exception_in_fetch_shows_its_traceback_and_is_a_500(server: DevServe
 
 
 def test_an_exception_in_queue_is_shown_and_the_message_comes_again(server: DevServer) -> None:
-    """`max_retries` of wrangler.toml applies: with 2, a message that always fails is delivered three times."""
+    """A message whose consumer always raises is delivered three times, as wrangler.toml has `max_retries` of 2."""
     get(server, "send")
     for attempt in (1, 2, 3):
         server.wait_for_line(f"^delivery {attempt} 1$")
@@ -96,36 +96,36 @@ def test_an_exception_in_queue_is_shown_and_the_message_comes_again(server: DevS
 
 
 def test_an_exception_in_an_alarm_is_shown_and_it_rings_again(server: DevServer) -> None:
-    """The runtime repeats an alarm that raises, in the same object."""
+    """If an alarm's handler raises, the terminal shows the traceback, and the alarm fires again in the same object."""
     get(server, "wake")
     assert any("in alarm" in line for line in traceback_of(server, "RuntimeError: alarm broke"))
     eventually(lambda: server.lines.count("alarm rang") == 2)
 
 
 def test_an_exception_in_an_object_reaches_its_caller(server: DevServer) -> None:
-    """An RPC that raises shows the object's own traceback, and the caller gets an exception too."""
+    """If a method of an object raises, the terminal shows the object's traceback, and the caller gets an exception."""
     assert get(server, "explode").status_code == 500
     assert any("in explode" in line for line in traceback_of(server, "KeyError: 'object broke'"))
 
 
 def test_background_work_goes_on_after_the_reply(server: DevServer) -> None:
-    """A coroutine given to `waitUntil` outlives its call, and an exception in it is printed."""
+    """A coroutine that is given to `waitUntil` goes on after the answer, and an exception in it is printed."""
     assert get(server, "background").status_code == 200
     server.wait_for_line("^background went on$")
     traceback_of(server, "LookupError: background broke")
 
 
 def test_cron_fires_at_the_interval_and_never_over_itself(server: DevServer) -> None:
-    """With `--cron-every 0.1` and runs of 0.3 s, each run begins only when the previous one has ended."""
+    """With `--cron-every 0.1` and cron runs that take 0.3 s, a run begins only when the previous one has ended."""
     eventually(lambda: server.lines.count("cron done") >= 3)
     runs = [line for line in list(server.lines) if line.startswith("cron")]
     assert runs[:6] == ["cron * * * * *", "cron done"] * 3
 
 
 def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
-    """State survives a reload.
+    """Changed code is reloaded and keeps the state; if it cannot start, the error is printed and the old code runs on.
 
-    If changed code cannot start, the error is printed and the old code runs on. A fix is picked up.
+    A correction of the code is reloaded, too.
     """
     source = write_tiny_worker(tmp_path / "project")
     greeting = source / "greeting.py"
@@ -145,7 +145,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
             assert re.search(r'File "src/greeting\.py", line 1', "\n".join(server.lines[seen:]))
             assert error in "\n".join(server.lines[seen:])
             assert get(server, "status").json() == {"greeting": "changed"}
-        # One interpreter answered all three requests.
+        # The same interpreter answered all three requests.
         assert get(server, "facts").json()["served"] == served + 3
 
         seen = len(server.lines)

@@ -1,4 +1,4 @@
-"""The main job on the real runtime, with the built-in analysis: submit, wait, read, on each route."""
+"""Tests submitting, waiting and reading on the real runtime, on each route, with the built-in provider."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,7 +37,7 @@ STATUS = {
 
 @pytest.fixture(scope="module")
 def demo(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """The Worker as `make dev` starts it, on one route."""
+    """A client of the Worker as `make dev` starts it, on one route."""
     server = DevServer(tmp_path_factory.mktemp("state"), *ENVIRONMENTS[route])
     with server, Client(server.url) as client:
         yield client
@@ -45,7 +45,7 @@ def demo(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clien
 
 @pytest.mark.parametrize("name", ["english.txt", "chinese.txt"])
 def test_an_example_is_analysed(demo: Client, route: str, name: str):
-    """Each example text yields an analysis of itself: all chunks in order, with quoted sentences."""
+    """A task with an example text gives an analysis of the text, with all chunks in order and quoted sentences."""
     text = (EXAMPLES / name).read_text()
     accepted = demo.submit(text, metadata={"name": name})
     assert accepted["status"] == "pending"
@@ -65,7 +65,7 @@ def test_an_example_is_analysed(demo: Client, route: str, name: str):
 
 @pytest.mark.parametrize("reduce", ["merge", "none"])
 def test_the_other_ways_to_reduce(demo: Client, reduce: str):
-    """`none` returns the list of the chunks' outputs. `merge` returns one text, after exactly the announced calls."""
+    """With `reduce` `none` a result is a list of outputs; with `merge` it is one text, after `minimumCalls` calls."""
     text = (EXAMPLES / "english.txt").read_text()
     task = demo.finished(demo.submit(text, reduce=reduce, chunk={"maxChars": 1500})["id"])
     total = task["progress"]["total"]
@@ -80,17 +80,16 @@ def test_the_other_ways_to_reduce(demo: Client, reduce: str):
 
 
 def test_async_status_to_the_letter(demo: Client, route: str):
-    """`/api/async-status` answers exactly what the contract says for this environment."""
+    """The answer of `/api/async-status` is exactly what the contract says for each environment."""
     answer = demo.http.get("/api/async-status")
     assert answer.status_code == 200
     assert answer.json() == STATUS[route]
 
 
 def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
-    """Prometheus accepts the scrape.
+    """The metrics have Prometheus's format, and metrics and history contain tasks that have just ended.
 
-    The metrics and the history contain tasks that have just ended. The version of the schema is the one that wrangler
-    reports.
+    The reported version of the schema is the one that wrangler reports.
     """
     demo.finished(demo.submit("a task for the metrics")["id"])
 
@@ -109,13 +108,13 @@ def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
 
 
 def test_ai_status(demo: Client):
-    """The built-in provider reports that it is healthy, and its name."""
+    """`/api/ai-status` reports the built-in provider as healthy, with its name."""
     answer = demo.http.get("/api/ai-status").json()
     assert (answer["status"], answer["provider"], answer["model"]) == ("healthy", "demo", "demo-1")
 
 
 def test_polling_shows_hints(demo: Client):
-    """Until a task ends, its answers have Retry-After. The 202 also has its location."""
+    """Answers about a task have `Retry-After` until it has ended, and the 202 also has the task's location."""
     answer = demo.http.post("/api/tasks", json={"input": "One short text."})
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/api/tasks/{answer.json()['id']}"

@@ -1,4 +1,4 @@
-"""Messages on the real queue: duplicates, unreadable ones, dead letters, and a queue that refuses."""
+"""Tests messages on the real queue: duplicates, unreadable messages, dead letters, and a queue that refuses."""
 
 import json
 from collections.abc import Iterator
@@ -17,58 +17,59 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-CONSUMERS = 10  # of the local queue, see local/runtime/queue.mjs: if they are all busy, the next messages stay in it
+# How many consumers the local queue has (local/runtime/queue.mjs). If all are busy, messages stay in the queue.
+CONSUMERS = 10
 
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make the Worker with its door for tests."""
+    """A copy of the Worker with a door for tests."""
     return write_wired_worker(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
 def wired(project: Path, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker with the door, with queues and objects, and the model server."""
+    """A local server with this copy, with queues and objects, whose model calls go to `model`."""
     with DevServer(tmp_path_factory.mktemp("state"), *openai(model.base_url), project=project) as server:
         yield server
 
 
 @pytest.fixture(scope="module")
 def through_door(wired: DevServer) -> Iterator[Client]:
-    """A client of that Worker."""
+    """A client of the Worker with the door for tests."""
     with Client(wired.url) as client:
         yield client
 
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ModelServer):
-    """Start each test with an empty ledger."""
+    """Begin each test with an empty ledger of the model."""
     model.release()
     model.wait_until_idle()
     model.reset()
 
 
 def put(client: Client, queue: str, *bodies: object) -> None:
-    """Send raw messages."""
+    """Send messages with these bodies to a queue."""
     answer = client.http.post("/_test/messages", json={"queue": queue, "bodies": bodies})
     assert answer.text == "sent"
 
 
 def deliver(server: DevServer, task_id: str) -> str:
-    """Let the Worker consume a message of a task in a separate invocation. Returns its outcome."""
+    """Let the Worker consume a message of a task in a separate invocation. Returns what it did with the message."""
     with Client(server.url) as client:
         bodies = [{"taskId": task_key_of(LOCAL, task_id)}]
         return client.http.post("/_test/messages", json={"queue": None, "bodies": bodies}).text
 
 
 def events(server: DevServer, name: str) -> list[dict]:
-    """Return the log's events of one name."""
+    """Return the log events with one name."""
     lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event"')]
     return [line for line in lines if line["event"] == name]
 
 
 def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
-    """Each of three running tasks gets ten more deliveries, all at once: the live leases stop every delivery."""
+    """Ten more deliveries of each of three running tasks, all at once, make no call, because their leases are live."""
     model.hold()
     tasks = [through_door.submit(paragraphs(8, f"text {number}"), chunk=SMALL)["id"] for number in range(3)]
     with ThreadPoolExecutor(33) as pool:
@@ -86,7 +87,7 @@ def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door:
 
 
 def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through_door: Client, model: ModelServer):
-    """Ten deliveries compete for an unclaimed task: one gets the task, and each chunk has one call."""
+    """Of ten deliveries of an unclaimed task at once, one gets the task, and each chunk has one call."""
     model.hold()
     blockers = [through_door.submit(paragraphs(1, "blocker"), chunk=SMALL)["id"] for _ in range(CONSUMERS)]
     model.wait_for_in_flight(CONSUMERS)
@@ -115,7 +116,7 @@ def test_duplicates_after_a_task_make_no_call(wired: DevServer, through_door: Cl
 
 
 def test_unreadable_messages_are_acknowledged_and_reported(wired: DevServer, through_door: Client):
-    """A message that names no task is logged once and does not come back."""
+    """A message that names no task is acknowledged and logged once, and does not come again."""
     before = len(events(wired, "unreadable_message"))
     put(through_door, "AI_QUEUE", "junk", {"taskId": 7}, {"taskId": "../tasks"}, {"other": "x"}, None, [])
     eventually(lambda: len(events(wired, "unreadable_message")) == before + 6)
@@ -125,7 +126,7 @@ def test_unreadable_messages_are_acknowledged_and_reported(wired: DevServer, thr
 
 
 def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through_door: Client, model: ModelServer):
-    """A message in the dead-letter queue does not fail a task under a live lease, nor an ended one."""
+    """A message in the dead-letter queue fails neither a task with a live lease nor a task that has ended."""
     model.hold()
     task_id = through_door.submit(paragraphs(2), chunk=SMALL)["id"]
     model.wait_for_in_flight(2)
@@ -137,9 +138,9 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 
 
 def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
-    """If the queue refuses a message, the task goes to its object.
+    """If the queue refuses a task's message, the task goes to its object.
 
-    The answer is 202, and is sent before the task reaches its object.
+    The submission is answered with 202 before the task reaches its object.
     """
     flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
     with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
@@ -151,9 +152,9 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 
 
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
-    """A task whose every run raises is retried, and then fails with a reason.
+    """A task whose runs all raise is tried again, and at last fails with a reason.
 
-    Its rests are short here. The simulation tests the same with the real ten minutes.
+    In this test the task's rests are short. The simulation tests the real ten minutes.
     """
     folder = tmp_path / "project"
     folder.mkdir()

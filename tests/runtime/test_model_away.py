@@ -1,4 +1,4 @@
-"""A model server is away for seconds during a task, on real workerd: the task waits, and its answers say so."""
+"""Tests on real workerd a model server that is away for seconds: the task waits, and answers say so."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +22,13 @@ BROWN_OUT_TASKS = sized(quick=5, test=5, campaign=30)
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """Find a port on which model servers can start and stop."""
+    """A port on which model servers can be started and stopped."""
     return free_port()
 
 
 @pytest.fixture(scope="module")
 def patient(route: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Make a client of the Worker on one route, with the model at that port and a deployment's patience."""
+    """A client of the Worker on one route, whose model has this port, with a deployment's default patience."""
     settings = openai(f"http://127.0.0.1:{port}/v1", AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=5, PLAN="paid")
     state: Path = tmp_path_factory.mktemp("state")
     with (
@@ -39,19 +39,19 @@ def patient(route: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def serve(port: int) -> ModelServer:
-    """Serve the model."""
+    """Start a model server on the port."""
     return ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS, port=port)
 
 
 def begin(client: Client, model: ModelServer) -> Json:
-    """Start a task and wait until its calls are under way."""
+    """Submit a task, wait until eight of its calls have arrived, and return it."""
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     model.wait_for_calls(8, 30)
     return task
 
 
 def wait_for_words(client: Client, task: Json, code: str) -> Json:
-    """Wait until the task says what it waits for, which is after some failed calls. Returns it."""
+    """Wait until the API says that the task waits for its model and shows four failed calls. Returns the task."""
     seen: list[Json] = []
 
     def waits() -> bool:
@@ -69,7 +69,7 @@ def wait_for_words(client: Client, task: Json, code: str) -> Json:
 
 
 def assert_whole(client: Client, task: Json) -> None:
-    """Check that the task completed and that no part of it failed."""
+    """Check that the task completes with all chunks."""
     done = client.finished(task["id"], 120)
     assert done["status"] == "completed", done
     assert done["progress"] == {"total": CHUNKS, "completed": CHUNKS, "failed": 0, "truncated": 0}
@@ -77,7 +77,7 @@ def assert_whole(client: Client, task: Json) -> None:
 
 
 def test_a_server_that_is_down(patient: Client, port: int):
-    """While the model's port is closed for seconds, no task fails, and tasks make few calls."""
+    """A task waits while the model's port is closed for seconds, and completes without a repeated output."""
     with serve(port) as model:
         task = begin(patient, model)
     shown = wait_for_words(patient, task, "model_connection_lost")
@@ -88,13 +88,13 @@ def test_a_server_that_is_down(patient: Client, port: int):
 
 
 def test_a_server_that_answers_500(patient: Client, port: int):
-    """While the model answers all calls with 500 for seconds, the task makes few calls, and keeps its outputs."""
+    """While the model answers all calls with 500, a task makes few calls and keeps its outputs; later it completes."""
     with serve(port) as model:
         task = begin(patient, model)
         model.plan = Plan(decide=lambda call: status(500))
         wait_for_words(patient, task, "model_unavailable")
         refused = [call for call in model.calls() if call.answered == "status 500"]
-        assert len(refused) <= 6 + 8  # the calls that were in flight are refused, and later one probe at a time
+        assert len(refused) <= 6 + 8  # Six calls in flight, and later single probes.
         model.plan = Plan()
         assert_whole(patient, task)
         served = [call for call in model.calls() if call.answered == "ok"]
@@ -104,7 +104,7 @@ def test_a_server_that_answers_500(patient: Client, port: int):
 @pytest.mark.campaign
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_share_of_the_calls_fails(patient: Client, port: int, share: float):
-    """The model answers a share of calls with 503 while tasks come one by one, thirty in a campaign: no task fails."""
+    """While the model answers a share of the calls with 503, tasks that come one by one all complete."""
     with serve(port) as model:
         chance = Random(f"brown-out of {share}")
         tasks = [patient.submit(paragraphs(CHUNKS), chunk=SMALL)]

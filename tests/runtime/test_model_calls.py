@@ -1,4 +1,4 @@
-"""The requests that the Worker sends to an OpenAI-compatible server, and how it handles that server's trouble."""
+"""Tests the requests that the Worker sends to an OpenAI-compatible server, and how it handles the server's trouble."""
 
 import itertools
 import json
@@ -15,10 +15,11 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The local clock may be late, unlike Cloudflare's: a timer may show a time that is LATE_MS old, and that time may stand
-# for LOST_MS (local/runtime/standing_clock.js). So events at set times may come early by this much.
+# The most seconds by which something may come too early. Unlike Cloudflare's clock, the local standing clock may be
+# late: a timer may show a time that is LATE_MS old, and this time may stand still for LOST_MS
+# (local/runtime/standing_clock.js).
 LATE_CLOCK_SECONDS = 0.5 if os.environ["ONCEOVER_LOCAL_CLOCK"] == "standing" else 0.0
-# Lines that CPython, Pyodide and workerd print about a task or promise that was never awaited.
+# Matches the lines that CPython, Pyodide and workerd print about a task or a promise that was never awaited.
 LEFTOVER = re.compile(
     r"was destroyed but it is pending|never retrieved|never awaited|Exception in callback|Exception ignored"
     r"|[Uu]ncaught|[Uu]nhandled|different request"
@@ -27,7 +28,7 @@ LEFTOVER = re.compile(
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ModelServer):
-    """Start each test with an empty ledger and a server that works."""
+    """Begin each test with an empty ledger and a model server that answers all calls."""
     model.plan = Plan()
     model.output_chars = None
     model.wait_until_idle()
@@ -35,7 +36,7 @@ def _fresh(model: ModelServer):
 
 
 def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelServer):
-    """Each chunk is one call: its unchanged text is the user message, the instructions are the system message."""
+    """Twelve chunks make twelve calls, with the chunk's text as user message and the instructions as system message."""
     text = paragraphs(12)
     task = client.finished(client.submit(text, instructions="Count the words.", chunk=SMALL, model="m-1")["id"])
     assert task["status"] == "completed"
@@ -49,21 +50,20 @@ def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelSer
 
 
 def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
-    """`merge` adds only the calls of its levels, and each level is smaller than the one below."""
+    """A merge of 12 outputs makes only the calls of its levels: six, three, and one."""
     model.output_chars = 900
     task = client.finished(client.submit(paragraphs(12), reduce="merge", chunk=SMALL)["id"])
     assert task["status"] == "completed"
-    # 12 outputs of 900 code points, two to a call of 2,000: first 6 calls, then 3, then one takes three shortened
-    # outputs.
+    # Two of the outputs of 900 characters fit into a merge call of 2,000. The last call takes three shortened outputs.
     assert len(model.calls()) == 12 + 6 + 3 + 1
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] == 22
     assert task["usage"]["inputTokens"] == model.usage()[0]
 
 
 def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: ModelServer):
-    """After a 429 no call arrives for the two seconds of its Retry-After.
+    """After a 429 no call arrives for the two seconds of its `Retry-After`.
 
-    All chunks finish, although some need more calls than MAX_ATTEMPTS.
+    The task completes, although its chunk needs more calls than MAX_ATTEMPTS.
     """
     model.plan = Plan(decide=lambda call: rate_limit(2) if call.number <= 4 else None)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
@@ -75,9 +75,9 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 
 @pytest.mark.parametrize("trouble", [status(500), status(503), garbage(), empty(), drop()], ids=lambda item: item.label)
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
-    """Each kind of passing trouble is retried with backoff. A finished chunk gets no further call.
+    """A call that fails with passing trouble is repeated after a pause, and no finished chunk is called for again.
 
-    The first backoff is at least half a second, which a late clock can hide. The second is at least a second.
+    The first pause is at least half a second, which a late clock can hide; the second is at least a second.
     """
     text = paragraphs(3)
     second = text.split("\n\n")[1]
@@ -95,9 +95,10 @@ def test_transient_trouble_is_retried(client: Client, model: ModelServer, troubl
 
 
 def test_each_call_is_in_the_log(client: Client, model: ModelServer):
-    """The log has each call that the server had, with its end, and one more row in the database for the failed ones.
+    """The task's log has each call that the model server got, and how it ended.
 
-    A client finds the task by its name until it has completed: then its text is gone, and the name with it.
+    The failed calls need only one more row in the database. A search finds the task by its name until it has completed
+    and its text is gone.
     """
     text = paragraphs(3)
     second = text.split("\n\n")[1]
@@ -141,10 +142,10 @@ def test_each_call_is_in_the_log(client: Client, model: ModelServer):
 def test_timeouts_are_retried_until_the_attempts_are_used_up(
     dev: DevServer, client: Client, model: ModelServer, trouble
 ):
-    """A server that never answers, or never finishes, costs MAX_ATTEMPTS calls. The failed task says why.
+    """If the model server never answers, or never ends its answer, the task fails after MAX_ATTEMPTS calls.
 
-    Each call's connection is closed before the next call, and no warning about it appears later. `test_worker` tests
-    when a call's time is up, under a virtual clock.
+    Each call's connection is closed before the next call, and no warning about it is printed later. `test_worker`
+    tests, under a virtual clock, when a call times out.
     """
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)
@@ -162,7 +163,7 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404])
 def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
-    """A permanent refusal fails the task at the first answer, with the cause and without a retry."""
+    """If the model refuses a call for good, the task fails at once, with the cause and without another call."""
     model.plan = Plan(decide=lambda call: status(code))
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
     assert task["status"] == "failed"
@@ -172,7 +173,7 @@ def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
 
 
 def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
-    """Chunks finished before a refusal stay readable, and a retry calls only for the rest."""
+    """Chunks that were finished before the model refused another one stay, and a retry calls only for the rest."""
     text = paragraphs(8)
     last = text.split("\n\n")[-1]
     model.plan = Plan(decide=lambda call: status(401) if last in call.user else None)
@@ -187,7 +188,7 @@ def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
 
 
 def test_cancel_stops_spending(client: Client, model: ModelServer):
-    """After a cancellation is answered no call starts, and the bill equals the server's count."""
+    """After the answer to a cancellation no call starts, and the bill is the model server's count of calls."""
     model.hold()
     task = client.submit(paragraphs(30), chunk=SMALL)
     model.wait_for_in_flight(6)
@@ -205,7 +206,7 @@ def test_cancel_stops_spending(client: Client, model: ModelServer):
 
 
 def test_many_tasks_at_once_make_no_extra_call(client: Client, model: ModelServer):
-    """Twelve tasks submitted from twelve threads each complete, with one call a chunk."""
+    """Twelve tasks that twelve threads submit at once all complete, with one call for each chunk."""
     ids: list[str] = []
 
     def submit(number: int) -> None:
@@ -223,7 +224,7 @@ def test_many_tasks_at_once_make_no_extra_call(client: Client, model: ModelServe
 
 
 def test_outputs_that_were_cut_off_are_marked(client: Client, dev: DevServer, model: ModelServer):
-    """The chunks, the task, the list and the log report `length` and `content_filter`."""
+    """Outputs that end with `length` or `content_filter` are marked in the chunks, the task, the list and the log."""
     text = paragraphs(3)
     reasons = dict(zip(text.split("\n\n"), ["length", "stop", "content_filter"], strict=True))
     model.plan = Plan(decide=lambda call: ended(reasons[call.user.strip()]))

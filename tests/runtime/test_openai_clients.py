@@ -1,4 +1,4 @@
-"""Unmodified `openai` for Python and JavaScript on the real runtime: only base URL and API key are changed."""
+"""Tests OpenAI's unmodified SDKs for Python and JavaScript on the real runtime, with another base URL and key."""
 
 import os
 import subprocess
@@ -26,17 +26,17 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 
 
 def test_openai_for_python(deployment: tuple[str, str]):
-    """`openai` for Python uses each call once, strictly validated: create, poll, list, cancel, delete, and errors."""
+    """A program with `openai` for Python makes each call (create, poll, list, cancel, delete) and each error once."""
     assert walk([sys.executable, HERE / "walk.py", *deployment]).startswith("3.")
 
 
 def test_openai_for_javascript(deployment: tuple[str, str]):
-    """`openai` for JavaScript uses each call once, on the Node.js of the local runtime."""
+    """A program with `openai` for JavaScript makes each call once, on the Node.js of the local runtime."""
     assert walk([find_node(), HERE / "walk.mjs", "openai", *deployment]).startswith("7.")
 
 
 def test_the_programs_of_the_documents(deployment: tuple[str, str]):
-    """The programs in docs/openai.md run unchanged and print what the page says."""
+    """The programs in docs/openai.md run unchanged, and print what the page says."""
     page = ROOT / "docs" / "openai.md"
     (python,), (javascript,), printed = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")[-1]
     url, key = deployment

@@ -1,7 +1,4 @@
-"""An operator handles another tenant's task on the real runtime.
-
-A key without the operator's scope cannot act on other tenants.
-"""
+"""Tests on the real runtime that an operator's key can act on another tenant's task, and that other keys cannot."""
 
 import json
 from collections.abc import Iterator
@@ -21,13 +18,13 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's state."""
+    """The server's state folder."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(model: ModelServer, state: Path) -> Iterator[DevServer]:
-    """The Worker, requiring keys."""
+    """A local server with the Worker, which requires keys."""
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=20, LEASE_SECONDS=40)
     with DevServer(state, *flags, "--var", "REQUIRE_KEYS:true", "--cron-every", "2") as started:
         yield started
@@ -36,8 +33,8 @@ def server(model: ModelServer, state: Path) -> Iterator[DevServer]:
 def test_an_operator_looks_after_anothers_task(server: DevServer, state: Path, model: ModelServer) -> None:
     """With a key from `make key` an operator lists, reads, cancels, retries and follows another tenant's task.
 
-    Each act of the operator is in the log with both tenants. A plain key of a third tenant is refused, with and without
-    naming the tenant.
+    Each act of the operator is in the log with both tenants. A key of a third tenant without the operator's scope is
+    refused, whether or not its request names the tenant.
     """
     operator = make_key(state, "--scopes", "read,write,operator")
     acme, plain = insert_key(state, "acme"), insert_key(state, "other")

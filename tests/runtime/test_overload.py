@@ -1,6 +1,6 @@
-"""A slow database, and a machine that stands still, under load on real workerd: all work is done, and paid for once.
+"""Tests load on real workerd with a slow database, and with a runtime that stands still: all work is done.
 
-Both routes run each story at the same time, each on a server of its own.
+The queue and objects are tested at the same time, each on its own server.
 """
 
 import os
@@ -24,17 +24,18 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 TASKS = 20
 SMALL = {"maxChars": 40}
-AT_WORK = 40  # the least number of calls that the model has of each of seven tasks when the database stalls
+AT_WORK = 40  # How many model calls must be in flight when the database stalls.
 SERVICE_SECONDS = 0.1
-OTHERS = 25  # callers before each call: an answer takes 2.6 s or more; earlier code gave calls only 2 s to start
+# The callers before each call, so that an answer takes at least 2.6 s. Earlier code gave model calls only 2 s to start.
+OTHERS = 25
 
 
-# A rare request must not use a connection that the server is about to close, after 15 s without one.
+# A rare request opens its own connection, because the server closes a connection after 15 s without a request.
 ALONE = {"Connection": "close"}
 
 
 class AskingAgain(Client):
-    """A client that reads again after a lost answer: a runtime that stood still can drop a connection."""
+    """A client that repeats a read after a lost answer, because a runtime that stood still can drop a connection."""
 
     def task(self, task_id: str, **query: str | float) -> Json:
         for _ in range(5):
@@ -44,13 +45,13 @@ class AskingAgain(Client):
 
 
 def refused(client: Client) -> httpx.Response | None:
-    """Ask what a submission would do. Returns the answer if the database is too slow to answer in time."""
+    """Make a dry run of a submission. Returns the answer if it is a 503, because the database is too slow."""
     answer = client.http.post("/api/tasks?dryRun=true", json={"input": "Would you take this?"}, headers=ALONE)
     return answer if answer.status_code == 503 else None
 
 
 def taken(client: Client) -> str | None:
-    """Submit a task. Return its id, or None if the database is still too slow."""
+    """Submit a task. Returns the task's id, or None if the submission is refused as overloaded."""
     answer = client.http.post("/api/tasks", json={"input": paragraphs(CHUNKS), "chunk": SMALL}, headers=ALONE)
     if answer.status_code == 202:
         return str(answer.json()["id"])
@@ -59,14 +60,14 @@ def taken(client: Client) -> str | None:
 
 
 def completed(client: Client) -> int:
-    """Count the tasks that have completed."""
+    """Return how many tasks have completed."""
     answer = client.http.get("/api/tasks?status=completed&limit=100", headers=ALONE)
     assert answer.status_code == 200, answer.text
     return len(answer.json()["tasks"])
 
 
 def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
-    """Compare the writes for each task with its calls, the time, and the writes that a run may make at first."""
+    """Check that the workers wrote to each task no more than its calls, the time and a run's first writes allow."""
     for task_id in tasks:
         (account,) = [one for key, one in database.accounts.items() if key.endswith(task_id)]
         of_calls = limits.WRITES_A_CALL * CHUNKS
@@ -75,7 +76,7 @@ def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
 
 
 def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None:
-    """Check that all tasks complete, with one call for each chunk by the tasks' own counts and the model's."""
+    """Check that all tasks complete with one call for each chunk, by their bills and by the model's count."""
     ended = [client.finished(task_id, seconds=240) for task_id in tasks]
     assert [task["status"] for task in ended] == ["completed"] * len(tasks)
     assert [(task["usage"]["modelCalls"], task["usage"]["inDoubt"]) for task in ended] == [(CHUNKS, 0)] * len(tasks)
@@ -83,7 +84,7 @@ def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None
 
 
 def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
-    """Twenty tasks share a database that stalls, refuses new tasks during the stall, and stays slow."""
+    """Let twenty tasks share a database that stalls and stays slow, and check refusals, bills and writes."""
     with (
         SharedD1() as database,
         ModelServer(api_key="test-key") as model,
@@ -111,21 +112,21 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
         newcomer = eventually(lambda: taken(client), seconds=60, pause=0.5)
         assert newcomer is not None
         eventually(lambda: completed(client) == TASKS + 1, seconds=240, pause=0.5)
-        database.service_seconds, database.others = 0.0, 0  # only reads are left
+        database.service_seconds, database.others = 0.0, 0  # Only reads are left.
         check_bill(client, model, [*tasks, newcomer])
         check_writes(database, [*tasks, newcomer])
 
 
 def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
-    """All tasks complete with one call a chunk, and at most two writes a call and two a minute.
+    """Twenty tasks on a slow database that stalls all complete, with one call for each chunk and few writes.
 
-    New tasks are refused at first, and accepted later.
+    New tasks are refused during the stall, and accepted later.
     """
     on_each_route(tmp_path, work_through_a_stall)
 
 
 def stand_still(environment: Sequence[str], folder: Path) -> None:
-    """Stop the whole runtime four times while twenty tasks run."""
+    """Stop the whole runtime for three seconds, four times, while twenty tasks run, and check the bills."""
     with (
         ModelServer(api_key="test-key", latency_seconds=0.3) as model,
         DevServer(
@@ -138,7 +139,7 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
             members = server.group_members()
             for pid in members:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(3)  # the sleep is the fault itself, not a wait for a state
+            time.sleep(3)  # The time for which the runtime stands still.
             for pid in members:
                 os.kill(pid, signal.SIGCONT)
             client.task(tasks[-1]["id"])
@@ -150,8 +151,8 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_a_runtime_that_stands_still_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """Each stop lasts longer than a call may take to start.
+    """Tasks complete although the runtime stops four times, each time for longer than a call may take to start.
 
-    All tasks complete, and each call that was paid twice was in doubt.
+    Each call that was paid twice was in doubt.
     """
     on_each_route(tmp_path, stand_still)

@@ -1,4 +1,4 @@
-"""The limit of requests on the real runtime, configured as wrangler.toml explains."""
+"""Tests the limit of requests on the real runtime, configured as wrangler.toml explains."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ LIMIT = 3
 
 
 def with_limiter(folder: Path) -> Path:
-    """Copy the project with the limiter's block uncommented and a small limit."""
+    """Copy the Worker with a wrangler.toml in which the limiter's block is uncommented and its limit is small."""
     copy_worker(folder)
     text = (ROOT / "wrangler.toml").read_text()
     before, header, after = text.partition("# [[ratelimits]]\n")
@@ -24,9 +24,9 @@ def with_limiter(folder: Path) -> Path:
 
 
 def test_requests_beyond_the_limit(tmp_path: Path):
-    """Of eight requests, at most as many as two minutes allow are answered; the others get 429.
+    """Of eight requests, at most as many as two minutes allow are answered, and the others get 429.
 
-    The status stays readable.
+    The status can still be read.
     """
     project = with_limiter(tmp_path / "project")
     with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:
@@ -34,7 +34,7 @@ def test_requests_beyond_the_limit(tmp_path: Path):
         accepted = [answer for answer in answers if answer.status_code == 200]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert len(accepted) + len(refused) == 8
-        assert LIMIT <= len(accepted) <= 2 * LIMIT  # a new minute may have begun during the requests
+        assert LIMIT <= len(accepted) <= 2 * LIMIT  # A new minute may have begun in between.
         problem = refused[0].json()
         assert (problem["code"], problem["limit"]) == ("limit_reached", "requests")
         assert refused[0].headers["retry-after"] == "60"

@@ -1,4 +1,4 @@
-"""The commands of the documents run as written, and the README shows the real output."""
+"""Tests that the commands of the documents run as written, and that the README shows the real output."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ ALL = {str(path.relative_to(ROOT)): path for path in documents()}
 
 
 class MakeDev(DevServer):
-    """A server that `make` starts as the documents say."""
+    """A local server that `make dev` starts, as the documents say."""
 
     def __init__(self, persist_to: Path, *arguments: str) -> None:
         super().__init__(persist_to, *arguments)
@@ -34,19 +34,19 @@ class MakeDev(DevServer):
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the state of this module's server."""
+    """The state folder of this module's server."""
     return tmp_path_factory.mktemp("state")
 
 
 @pytest.fixture(scope="module")
 def server(state: Path) -> Iterator[DevServer]:
-    """Serve what a bare `make dev` serves, except for the port and the folder."""
+    """A server like that of `make dev` without arguments, except for the port and the state folder."""
     with MakeDev(state) as server:
         yield server
 
 
 def test_the_first_two_commands_and_their_output(server: DevServer):
-    """The commands that submit and read a text work unchanged, for both examples, with the outputs shown."""
+    """The README's commands that submit and read a text give the outputs that it shows, for both example texts."""
     assert blocks(README)[0] == "make dev\n"
     block = blocks(README)[1]
     (shown_task,) = blocks(README, "json")
@@ -65,7 +65,7 @@ def test_the_first_two_commands_and_their_output(server: DevServer):
 
 
 def _appear_in_order(shown: str, output: str) -> None:
-    """Check that each part of the shown text is in the output, in this order, the first part at its beginning."""
+    """Check that the output begins with the shown text's first part and has the other parts in this order."""
     first, *others = shown.rstrip().split("\n…\n")
     assert output.startswith(first)
     place = len(first)
@@ -74,7 +74,7 @@ def _appear_in_order(shown: str, output: str) -> None:
 
 
 def _agree(shown: Any, real: Any) -> None:
-    """Check that the shown text equals the output, except for the id; `…` replaces omitted text."""
+    """Check that a shown JSON value equals the real one, except for ids; `…` stands for omitted values."""
     if shown == "…":
         return
     if isinstance(shown, dict):
@@ -91,7 +91,7 @@ def _agree(shown: Any, real: Any) -> None:
 
 
 def test_the_example_of_the_api_page(server: DevServer):
-    """The page's commands return the task that it shows, and a number as text returns the problem that it shows."""
+    """The commands of docs/api.md return the task that the page shows, and a number as input the shown problem."""
     task, problem = (json.loads(shown) for shown in blocks(ALL["docs/api.md"], "json"))
     done = shell_blocks.run(blocks(ALL["docs/api.md"])[0].replace(LOCAL_URL, server.url))
     assert done.returncode == 0, done.stderr
@@ -100,16 +100,16 @@ def test_the_example_of_the_api_page(server: DevServer):
         _agree(problem, client.http.post("/api/tasks", json={"input": 1}).json())
 
 
-# Its commands are simulations.
+# The commands of this document are long simulations.
 LONG = "simulator/README.md"
 WITH_COMMANDS = [name for name, path in ALL.items() if blocks(path) and name != LONG]
 
 
 @pytest.mark.parametrize("name", [*WITH_COMMANDS, pytest.param(LONG, marks=pytest.mark.campaign)])
 def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Path, tmp_path: Path):
-    """The test runs every command of every block, block by block, unless `NOT_RUN` names it with a reason.
+    """Each command in a document's blocks runs without an error, unless `NOT_RUN` excludes it with a reason.
 
-    A `make dev` with arguments starts a server, which the blocks after it use.
+    A `make dev` with arguments starts a server, which the following blocks use.
     """
     with contextlib.ExitStack() as stack:
         url = server.url
@@ -136,7 +136,7 @@ def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevSer
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
 def test_the_commands_of_the_table_run(command: str, server: DevServer, state: Path):
-    """Each command in the README's table is run, or a shorter form if it takes minutes, or is a listed exception."""
+    """Each command in the README's table runs (in a shorter form if it takes minutes), except for `NOT_RUN`."""
     if shell_blocks.not_run(command) is None:
         done = shell_blocks.run(shell_blocks.trial(command, server.url, state))
         assert done.returncode == 0, done.stdout + done.stderr

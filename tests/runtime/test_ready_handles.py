@@ -1,4 +1,4 @@
-"""Ready handles of the event loop run in the order in which they became ready, however many there are."""
+"""Tests that the event loop runs any number of ready handles in the order in which they became ready."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 HANDLES = 3_000
-# Each of many handles adds another one, and the added ones run after all of the first. The handle that JavaScript adds
-# after the first handle has run also comes after all of the first ones. The Worker has answered a request before, so
-# its event loop has read the settings.
+# With this door each of many handles adds another handle; the added handles must run after all of the first ones. The
+# handle that JavaScript adds once the first handle has run must also come after all of the first ones. The test makes
+# another request first, so that the Worker's event loop has read its settings.
 DOOR = """
 import asyncio as _asyncio
 import json as _json
@@ -45,7 +45,7 @@ class Default(Default):
 
 
 def test_more_than_a_thousand_ready_handles_keep_their_order(tmp_path: Path):
-    """With more than a thousand handles, earlier code ran some of them through timers, and newer ones overtook them."""
+    """3,000 ready handles run in order. Earlier code ran some of them through timers, and newer ones overtook them."""
     project = write_wired_worker(tmp_path / "project", DOOR)
     with DevServer(tmp_path / "state", project=project) as server:
         httpx.get(f"{server.url}/api/async-status", timeout=20)

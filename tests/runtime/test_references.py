@@ -1,4 +1,4 @@
-"""The comparison with the references runs, and writes a complete report."""
+"""Tests that the benchmark that compares onceover with reference systems runs, and writes a complete report."""
 
 import json
 import subprocess
@@ -14,7 +14,7 @@ SYSTEMS = ("seed", "workflows", "queue")
 
 
 def test_the_references_are_measured_beside_onceover(tmp_path: Path):
-    """In its quick form each system does the same work, and the report is complete."""
+    """In the quick form of the comparison each system does the same work, and the report is complete."""
     report = tmp_path / "bench.json"
     command = [sys.executable, "-m", "bench", "references", "--quick", "--runs", "1", "--report", str(report)]
     done = subprocess.run(
@@ -49,7 +49,7 @@ def test_the_references_are_measured_beside_onceover(tmp_path: Path):
 
 
 def test_capacity_is_measured_rate_by_rate():
-    """With two rates of a second each, all tasks end and each rate has its row."""
+    """`bench.capacity` with two rates, for a second each, ends with status 0 and prints a row for each rate."""
     command = [sys.executable, "-m", "bench.capacity", "--systems", "queue", "--rates", "2", "4", "--seconds", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""A restart of `make dev` during tasks: the old workers are dead, so their leases end."""
+"""Tests a restart of `make dev` during tasks, which ends the leases of the old workers, because they are dead."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
-LEASE_SECONDS = 600  # no test waits for the lease's end
+LEASE_SECONDS = 600  # The lease is so long that no test waits for its end.
 
 
 @pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_a_task_goes_on_after_ctrl_c_and_a_restart(route: str, tmp_path: Path):
-    """A task that was stopped during a call completes within a minute, whatever its lease.
+    """A task whose `make dev` is stopped during a call completes soon after a restart, although its lease is long.
 
-    The call that was out at the stop is in doubt.
+    The call that was in flight at the stop is in doubt.
     """
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(30))) as model:
         flags = (*ENVIRONMENTS[route], *openai(model.base_url, LEASE_SECONDS=LEASE_SECONDS), "--cron-every", "2")

@@ -1,4 +1,4 @@
-"""Runs the runbook's steps as written: commands in blocks and in sentences, on a server that requires keys."""
+"""Runs the steps of the runbook as written (commands in blocks and in sentences) on a server that requires keys."""
 
 import os
 import re
@@ -32,7 +32,7 @@ NOT_RUN = {
 
 @dataclass
 class World:
-    """A deployment for the runbook: a task that has ended, its delivery, an endpoint, and a key to revoke."""
+    """A local server for the runbook, with a task that has ended, its delivery, an endpoint, and a key to revoke."""
 
     server: DevServer
     key: str
@@ -41,19 +41,19 @@ class World:
     ids: dict[str, str]
 
     def path(self, written: str) -> str:
-        """A path of the runbook with an id in place of `{id}`."""
+        """Return a path of the runbook with a real id in place of `{id}`."""
         kind = written.split("/")[2]
         return written.replace("{id}", self.ids.get(kind, ""))
 
     def command(self, written: str) -> str:
-        """A command of the runbook with values in place of its words in capitals."""
+        """Return a command of the runbook with real values in place of its words in capitals."""
         named = {"ID": self.ids["endpoint"], "NAME": "another", "URL": f"{self.receiver.url}/another"}
         if not written.startswith("onceover "):
             return written
         return re.sub(r"(?<= )(ID|NAME|URL)\b", lambda found: named[found[1]], written)
 
     def run(self, script: str) -> subprocess.CompletedProcess[str]:
-        """Run a command in a shell with the runbook's variables: `URL` and `KEY`."""
+        """Run a command in a shell in which the runbook's variables `URL` and `KEY` are set."""
         without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE}
         environment = {
             **without,
@@ -98,7 +98,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_nothing_is_overlooked() -> None:
-    """The runbook has steps of each kind, and each exception is one of them."""
+    """The tests find steps of each kind in the runbook, and each exception in `NOT_RUN` is one of the steps."""
     assert len(REQUESTS) >= 10
     assert {program.split()[0] for program in PROGRAMS} == {"curl", "onceover", "make"}
     assert set(NOT_RUN) <= set(REQUESTS)
@@ -106,7 +106,7 @@ def test_nothing_is_overlooked() -> None:
 
 @pytest.mark.parametrize("block", blocks(RUNBOOK))
 def test_a_block_runs_with_a_key(block: str, world: World) -> None:
-    """With `URL` and `KEY` set as the page says, no block prints an error."""
+    """Each block of the runbook runs without an error, with `URL` and `KEY` set as the page says."""
     if block.startswith("npx wrangler tail"):
         return  # test_wrangler_commands.py
     done = world.run(block.replace("curl -s ", "curl -s --fail-with-body "))
@@ -115,7 +115,7 @@ def test_a_block_runs_with_a_key(block: str, world: World) -> None:
 
 @pytest.mark.parametrize("request_line", [line for line in REQUESTS if line not in NOT_RUN])
 def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) -> None:
-    """A request in a sentence is sent with the operator's key and an id of the thing in the sentence."""
+    """Each request that a sentence of the runbook names succeeds, with a key and a real id."""
     method, path = request_line.split(" ")
     answer = httpx.request(
         method, world.server.url + world.path(path), headers={"Authorization": f"Bearer {world.key}"}, timeout=60
@@ -125,7 +125,7 @@ def test_a_request_of_a_sentence_is_answered(request_line: str, world: World) ->
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_command_of_a_sentence_runs(program: str, world: World) -> None:
-    """Commands of make that use an account are only looked up. The flags of these commands have tests of their own."""
+    """Each command that a sentence of the runbook names runs; commands of make are only looked up with `make -n`."""
     command = world.command(program)
     if command.startswith("make "):
         command = command.replace("make ", "make -n ", 1)

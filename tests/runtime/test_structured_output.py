@@ -1,4 +1,4 @@
-"""Structured output and gaps on the real runtime: natively, and by OpenAI's own SDK, which parses every output."""
+"""Tests structured output and gaps on the real runtime, with the native API and with OpenAI's own SDK."""
 
 import json
 import os
@@ -24,11 +24,11 @@ pytestmark = pytest.mark.runtime
 
 TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"
 PARTS = TEXT.split("\n\n")
-SMALL = {"chunk": {"maxChars": 10}}  # each paragraph is a chunk
+SMALL = {"chunk": {"maxChars": 10}}  # Each paragraph is a chunk.
 
 
 class Said(BaseModel):
-    """The output's form."""
+    """The schema of an output."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -36,13 +36,16 @@ class Said(BaseModel):
 
 
 def answer(call: Call) -> Behaviour:
-    """Say the text by the schema."""
+    """Answer a call with its text in the form of the schema."""
     return ok(json.dumps({"said": [call.user.strip()]}))
 
 
 @pytest.fixture
 def model() -> Iterator[ModelServer]:
-    """A model that breaks the schema once, and again when it is asked again: a task has a gap, its retry none."""
+    """A model server that breaks the schema for one chunk, also when asked again, so that a task has a gap.
+
+    Later calls for the chunk fit the schema, so a retry of the gap succeeds.
+    """
     refusals = {"second": [ok("no")], "does not fit the JSON Schema": [ok("no")]}
     with ModelServer(api_key="test-key", plan=Plan(by_text=refusals, decide=answer)) as server:
         yield server
@@ -50,13 +53,13 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture
 def url(tmp_path: Path, model: ModelServer) -> Iterator[str]:
-    """The Worker with that model."""
+    """The URL of a Worker whose calls go to `model`."""
     with DevServer(tmp_path, *served_by(model.base_url)) as server:
         yield server.url
 
 
 def test_a_gap_and_its_retry(url: str, model: ModelServer):
-    """A task completes without a chunk and says so. A new task makes the gap alone, and the old one stays as it is."""
+    """A task completes with a gap; a retry of the gap is a new task with one call, and the old task does not change."""
     with Client(url) as client:
         fields = {"outputSchema": Said.model_json_schema(), "onChunkFailure": "gap", **SMALL}
         old = client.finished(client.submit(TEXT, **fields)["id"])
@@ -87,7 +90,7 @@ def test_a_gap_and_its_retry(url: str, model: ModelServer):
 
 
 def test_a_schema_is_refused_before_anything_is_stored(url: str):
-    """422 with the pointer, and 400 in OpenAI's shape."""
+    """A schema that is not supported gets 422 with the pointer to the fault, or 400 in OpenAI's form, and no task."""
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(a+)+"}}}
     with Client(url) as client:
         refused = client.http.post("/api/tasks", json={"input": "x", "outputSchema": schema, "strict": False})
@@ -100,9 +103,9 @@ def test_a_schema_is_refused_before_anything_is_stored(url: str):
 
 
 def test_openais_sdk_parses_what_it_gets(url: str):
-    """A stream of the SDK parses the output of a completed response by the client's own model.
+    """OpenAI's SDK parses the output of a completed response in a stream with the client's own pydantic model.
 
-    One with a gap is incomplete, and its text fits too.
+    A response with a gap is incomplete, and its text also fits the model.
     """
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="any")
     named: Any = {"format": {"type": "json_schema", "name": "Said", "schema": Said.model_json_schema(), "strict": True}}

@@ -1,6 +1,6 @@
-"""The test imports the Worker under the rules of an upload, with Cloudflare's own glue, which takes a memory snapshot.
+"""Tests the rules for code that runs at the import of an upload, with Cloudflare's glue, which takes a memory snapshot.
 
-All other tests of the runtime start from such a snapshot of the whole Worker.
+The local servers of all other tests start from a memory snapshot of the whole Worker.
 """
 
 import random
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[[str], Path]:
-    """Make a copy of the Worker with an addition to one module."""
+    """A function that makes a copy of the Worker with an addition to one module."""
 
     def make(addition: str) -> Path:
         copy_worker(tmp_path)
@@ -50,7 +50,7 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_local_runtime_refuses_what_an_upload_refuses(
     project: Callable[[str], Path], tmp_path: Path, addition: str, complaint: str
 ):
-    """`make dev` ends with the reason instead of running code that cannot be deployed."""
+    """`make dev` ends with the reason if the code could not be deployed."""
     server = DevServer(tmp_path / "state", project=project(addition))
     with pytest.raises(ServerEnded, match=complaint), server:
         pass
@@ -58,7 +58,7 @@ def test_the_local_runtime_refuses_what_an_upload_refuses(
 
 
 def test_what_needs_no_randomness_at_import_is_let_through(project: Callable[[str], Path], tmp_path: Path):
-    """An upload allows a seeded generator, global names, and a function of `random` that only requests call."""
+    """At import, a seeded generator, imported names, and functions of `random` that are called later are allowed."""
     root = project(
         "import random\nfrom random import random as chance\nimport js\nfrom js import AbortController, fetch\n"
         "SEEDED = random.Random(7).random()\n"

@@ -1,4 +1,4 @@
-"""Waits on the real runtime that end at odd moments, on either clock: an isolate that loops stops answering."""
+"""Tests waits that end at fractions of a millisecond, on both clocks of the real runtime: none may loop for ever."""
 
 import random
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-# `?wait=` of the request, and the number of the task's chunks.
+# By case: the value of `?wait=` in seconds, and the number of the task's chunks.
 WAITS = [(1.2342, 9), (0.7777, 7), (1, 12), (2.0501, 20), (2, 9)]
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """Serve a model that takes an odd time for each call."""
+    """A model server that takes a random time for each call."""
     odd = random.Random(5)
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(odd.uniform(0.05, 1.1)))) as made:
         yield made
@@ -29,7 +29,7 @@ def model() -> Iterator[ModelServer]:
 
 @contextmanager
 def serving(state: Path, route: str, model: ModelServer, **more: str) -> Iterator[tuple[DevServer, Client]]:
-    """The Worker on one route, and a client of it."""
+    """A local server with the Worker on one route, and a client of it."""
     flags = openai(model.base_url, AI_CONCURRENCY=6, **more)
     with DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "600") as server, Client(server.url) as made:
         yield server, made
@@ -37,13 +37,13 @@ def serving(state: Path, route: str, model: ModelServer, **more: str) -> Iterato
 
 @pytest.fixture(scope="module")
 def client(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """Make a client of the Worker on one route."""
+    """A client of the Worker on one route."""
     with serving(tmp_path_factory.mktemp("state"), route, model) as (_, made):
         yield made
 
 
 def wait_for_each(client: Client) -> None:
-    """Send requests with `?wait=`. Each request is answered, and its task completes."""
+    """Check for tasks that a request with `?wait=` is answered and that the task completes."""
     for seconds, count in WAITS:
         task = client.submit(paragraphs(count), chunk={"maxChars": 40})
         client.task(task["id"], wait=seconds)
@@ -51,17 +51,14 @@ def wait_for_each(client: Client) -> None:
 
 
 def test_waits_of_odd_times_end(client: Client):
-    """On a clock that stands still within a turn, all waits end.
-
-    The first of these waits once made the isolate hang.
-    """
+    """All waits end on a clock that stands still within a turn; the first of them once made the isolate hang."""
     wait_for_each(client)
 
 
 def test_waits_end_on_pyodides_own_loop(model: ModelServer, tmp_path: Path):
-    """EVENT_LOOP selects Pyodide's own event loop, and a log line says so.
+    """All waits end on Pyodide's own event loop, which uses no timer for 2 ms or less.
 
-    Pyodide's loop uses no timer for 2 ms or less, and no request hangs.
+    The variable EVENT_LOOP selects this loop, and a log line says so.
     """
     with serving(tmp_path, "durable-object", model, EVENT_LOOP="pyodide") as (server, client):
         wait_for_each(client)
@@ -69,7 +66,7 @@ def test_waits_end_on_pyodides_own_loop(model: ModelServer, tmp_path: Path):
 
 
 def test_a_stream_of_odd_times_ends(client: Client):
-    """A client that follows a task gets the task's last event."""
+    """A client that follows a task gets the task's last event, although the task ends at an odd time."""
     task = client.submit(paragraphs(9), chunk={"maxChars": 40})
     lines = client.http.get(task["links"]["events"]).text
     assert '"status":"completed"' in lines.replace(" ", ""), lines

@@ -1,4 +1,4 @@
-"""On every route the worker that writes a task's end also sends the task's message at once, without a sweep."""
+"""Tests on every route that the worker that ends a task sends the task's webhook message at once, without a sweep."""
 
 import secrets
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def server(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker on one route. Its cron does not fire during these tests."""
+    """A local server with the Worker on one route, whose cron does not fire during these tests."""
     values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     state = tmp_path_factory.mktemp("state")
     with DevServer(state, *ENVIRONMENTS[route], *variables(values), "--cron-every", "600") as made:
@@ -23,7 +23,7 @@ def server(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev
 
 
 def test_an_end_is_told_without_cron(server: DevServer, route: str):
-    """A task completes, no further request comes, and its message arrives."""
+    """After a task has completed, its webhook message arrives without a further request and without cron."""
     with Receiver() as receiver, Client(server.url) as client:
         endpoint = {"name": "one", "url": f"{receiver.url}/one", "event_types": ["task.completed"]}
         answer = client.http.post("/v1/webhook_endpoints", json=endpoint)

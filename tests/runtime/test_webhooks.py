@@ -1,4 +1,7 @@
-"""Webhooks on the real runtime: the official SDK registers endpoints, and a receiver on this machine gets messages."""
+"""Tests webhooks on the real runtime:
+
+OpenAI's SDK registers endpoints, and a receiver on this machine gets messages.
+"""
 
 import json
 import os
@@ -39,7 +42,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """Serve the Worker with a key for webhooks; it may send them to this machine."""
+    """A local server with WEBHOOK_KEY, which requires API keys and may send webhooks to this machine."""
     values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true", "REQUIRE_KEYS": "true"}
     with DevServer(tmp_path_factory.mktemp("state"), *variables(values), "--cron-every", "1") as made:
         yield made
@@ -68,7 +71,7 @@ def sdk(server: DevServer, key: str) -> Iterator[OpenAI]:
 
 @pytest.fixture
 def endpoint(sdk: OpenAI, receiver: Receiver, request: pytest.FixtureRequest) -> Iterator[Any]:
-    """Make an endpoint for this test alone, by the SDK."""
+    """A webhook endpoint for one test, which the SDK makes and deletes."""
     path = f"/{request.function.__name__}"
     made = sdk.webhooks.create(name="one", url=receiver.url + path, event_types=ENDS)  # type: ignore[arg-type]
     yield made
@@ -76,18 +79,18 @@ def endpoint(sdk: OpenAI, receiver: Receiver, request: pytest.FixtureRequest) ->
 
 
 def awaited(receiver: Receiver, endpoint: Any, count: int = 1) -> list[Received]:
-    """Wait for so many messages."""
+    """Wait until the endpoint has received this many messages, and return its messages."""
     path = httpx.URL(endpoint.url).path
     return eventually(lambda: receiver.at(path) if len(receiver.at(path)) >= count else [], 60)
 
 
 def ended(client: Client) -> str:
-    """Submit a task and let it end."""
+    """Submit a task, wait for its end, and return its id."""
     return str(client.finished(client.submit("some text")["id"])["id"])
 
 
 def deliveries(client: Client, task_id: str) -> list[Json]:
-    """Read a task's deliveries."""
+    """Return a task's deliveries as the API shows them."""
     answer = client.http.get(f"/api/tasks/{task_id}/deliveries")
     assert answer.status_code == 200, answer.text
     found: list[Json] = answer.json()["deliveries"]
@@ -95,7 +98,7 @@ def deliveries(client: Client, task_id: str) -> list[Json]:
 
 
 def settled(client: Client, task_id: str, status: str) -> Json:
-    """Wait until the task's only delivery has this status."""
+    """Wait until the task's only delivery has this status, and return the delivery."""
 
     def found() -> Json:
         (one,) = deliveries(client, task_id)
@@ -105,9 +108,9 @@ def settled(client: Client, task_id: str, status: str) -> Json:
 
 
 def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """The reference implementation and the SDK's `unwrap` accept the message of a task's end.
+    """The reference implementation of webhooks and the SDK's `unwrap` both accept the message of a task's end.
 
-    The delivery is listed with its one attempt. No file of the database has the secret.
+    The API lists the delivery with its one attempt.
     """
     task_id = ended(client)
     (message,) = awaited(receiver, endpoint)
@@ -120,9 +123,9 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 
 
 def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer):
-    """Endpoints are listed and read without their secrets.
+    """The SDK lists and reads endpoints, without their secrets, and sends a test message.
 
-    The answer to a test call says what the endpoint answered.
+    The answer to the test says what the endpoint answered. No file of the state has the secret.
     """
     assert [one.id for one in sdk.webhooks.list()] == [endpoint.id]
     found = sdk.webhooks.retrieve(endpoint.id)
@@ -136,9 +139,9 @@ def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer
 
 
 def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """After a rotation that asks for it, both secrets sign messages for a day.
+    """After a rotation with `keep_old_secret_active_for_24_hours`, both secrets sign messages.
 
-    Without this request the old secret ends at once.
+    After a rotation without this option the old secret signs no message.
     """
     rotated = sdk.webhooks.rotate_secret(endpoint.id, keep_old_secret_active_for_24_hours=True)
     ended(client)
@@ -158,7 +161,7 @@ def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenA
 def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, package: str):
     """npm's `openai` accepts a message with the endpoint's secret, and refuses another secret and a changed body.
 
-    During a rotation `openai` accepts both secrets, and after the rotation only the new one.
+    While both secrets sign, `openai` accepts either of them, and after the next rotation only the new one.
     """
     made = sdk.webhooks.create(name="one", url=f"{receiver.url}/{package}", event_types=ENDS)  # type: ignore[arg-type]
     old, other = made.signing_secret, f"whsec_{'A' * 43}="
@@ -166,7 +169,7 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
     no = ["InvalidWebhookSignatureError"]
 
     def told(count: int) -> tuple[Received, list[str]]:
-        """Return the message of a task's end, and its expected content."""
+        """Return the message of a new task's end, and the content that it must have."""
         task_id = ended(client)
         *_, message = awaited(receiver, made, count)
         return message, [message.headers["webhook-id"], "task.completed", task_id]
@@ -187,8 +190,8 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
 def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI, key: str, tmp_path: Path):
     """The programs of docs/webhooks.md run unchanged, except for ports and the key.
 
-    An endpoint is registered. The receiver of 20 lines accepts the test message and a task's, prints what the page
-    says, and refuses a forged one.
+    The page's receiver of at most 20 lines accepts the test message and the message of a task, prints what the page
+    says, and refuses a forged message.
     """
     page = ROOT / "docs" / "webhooks.md"
     register, receive, test = blocks(page, "python")
@@ -197,7 +200,7 @@ def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI
     port = free_port()
 
     def here(program: str) -> list[str]:
-        """Return the command that runs one of the page's programs against this server."""
+        """Return the command that runs a program of the page against this module's server."""
         changed = program.replace(LOCAL_URL, server.url).replace('api_key="none"', f'api_key="{key}"')
         return [sys.executable, "-c", changed.replace("8000", str(port))]
 
@@ -228,7 +231,7 @@ def _without_ids(line: str) -> str:
 
 
 def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
-    """`update` is refused with a message, as an error of the SDK's own, and the endpoint is unchanged."""
+    """The SDK's `update` of an endpoint raises the SDK's own error with a message, and the endpoint is unchanged."""
     with pytest.raises(openai.APIStatusError) as refused:
         sdk.webhooks.update(endpoint.id, name="another")
     assert (refused.value.status_code, refused.value.code) == (405, "method_not_allowed")
@@ -237,9 +240,9 @@ def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
 
 
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):
-    """A failed delivery arrives later: after a closed connection, the sweep's try gets 503, and a redelivery 200.
+    """A delivery fails by a closed connection and by a 503 to the sweep's attempt, and succeeds when it is redelivered.
 
-    All three messages have the same id, and the list of attempts has each answer.
+    All messages have the same id, and the API lists each attempt with its failure.
     """
     receiver.answers[httpx.URL(endpoint.url).path] = ["close", 503, 200]
     task_id = ended(client)
@@ -254,7 +257,7 @@ def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, 
 
 
 def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint: Any):
-    """A redirect counts as a failure, and its target gets no message."""
+    """A receiver's redirect counts as a failure of the delivery, and the redirect's target gets no message."""
     receiver.answers[httpx.URL(endpoint.url).path] = [307]
     task_id = ended(client)
     awaited(receiver, endpoint)
@@ -264,10 +267,7 @@ def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint
 
 
 def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """The answer 410 ends the delivery and disables the endpoint.
-
-    After the 410 no message can be sent to the endpoint.
-    """
+    """If a receiver answers 410, the delivery ends and the endpoint is disabled, so it gets no further message."""
     receiver.answers[httpx.URL(endpoint.url).path] = [410]
     one = settled(client, ended(client), "gone")
     assert sdk.webhooks.retrieve(endpoint.id).model_extra == {"status": "disabled"}
@@ -278,15 +278,15 @@ def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiv
 
 
 def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk: OpenAI, receiver: Receiver):
-    """An endpoint costs two rows by workerd's count, from the claim to the record. Other tenants pay nothing."""
+    """A webhook endpoint costs each task two rows by workerd's count, and tasks of other tenants none."""
 
     def rows(event: str, seen: int) -> int:
-        """Return the row count in the first log line of this event after those already seen."""
+        """Return the written rows in the first log event of this name after the first `seen` lines, or 0."""
         lines = [json.loads(line) for line in list(server.lines)[seen:] if f'"event":"{event}"' in line]
         return int(lines[0]["rows_written"]) if lines else 0
 
     seen = len(server.lines)
-    ended(client)  # this notes the trigger
+    ended(client)  # The first task records its trigger.
     eventually(lambda: rows("run_ended", seen), 30)
     seen = len(server.lines)
     ended(client)

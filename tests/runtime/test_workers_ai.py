@@ -1,4 +1,4 @@
-"""A call of Workers AI in the real workerd: its abort signal passes through the SDK and ends the call."""
+"""Tests in workerd that the abort signal of a Workers AI call passes through the SDK and ends the call."""
 
 import threading
 from pathlib import Path
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.runtime
 
 
 def test_a_call_whose_time_is_up_ends_at_once(model: ModelServer, tmp_path: Path) -> None:
-    """The model's server sees the connection close during the invocation. An answered call is unharmed."""
+    """When a call of Workers AI times out, its connection closes at once; a call that is answered succeeds."""
     project = write_wired_worker(tmp_path / "project", WORKERS_AI)
     url = f"{model.base_url}/chat/completions"
     with DevServer(tmp_path / "state", project=project) as server:
@@ -33,6 +33,6 @@ def test_a_call_whose_time_is_up_ends_at_once(model: ModelServer, tmp_path: Path
         waiting.start()
         model.wait_for_in_flight(1)
         model.wait_until_idle(8)
-        assert said == []  # the invocation has not ended, so the signal closed the connection
+        assert said == []  # The invocation goes on, so the signal closed it.
         waiting.join()
         assert said == ["model_timeout"]

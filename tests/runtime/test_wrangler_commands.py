@@ -1,6 +1,6 @@
-"""Every `npx wrangler …` in the documents is a command of the pinned wrangler, with flags that it knows.
+"""Tests that every `npx wrangler …` in the documents is a command of the pinned wrangler, with flags that it has.
 
-The test needs no account: it reads wrangler's own help.
+The tests need no account, because they read wrangler's own help.
 """
 
 import os
@@ -15,9 +15,9 @@ import pytest
 from local.node import ROOT, wrangler
 
 SOURCES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "local" / "remote" / "fixes.toml"]
-# Replaces an omitted word of a command.
+# Stands for an omitted word of a command in the documents.
 LEFT_OUT = "…"
-# Arguments, which are not words of a command: our own names, and words in capitals.
+# Matches words that are a command's arguments: the project's own names, and words in capitals.
 _ARGUMENT = re.compile(r"onceover.*|ai-processing-.*|.*[A-Z…].*")
 
 
@@ -34,9 +34,9 @@ COMMANDS = sorted({command for path in SOURCES for command in _commands(path)})
 
 @cache
 def _help(words: tuple[str, ...]) -> str:
-    """Return wrangler's help for the command that these words begin.
+    """Return wrangler's help for the command with which these words begin.
 
-    The words that follow are arguments of the command.
+    Further words count as arguments of the command.
     """
     done = subprocess.run(
         wrangler(*words, "--help"),
@@ -58,7 +58,7 @@ def _help(words: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrangler_has_the_command(command: str) -> None:
-    """The words form a command, with the number of arguments that it takes. Each flag belongs to it."""
+    """The words are a command of wrangler with enough arguments, and the command has each of the flags."""
     words = shlex.split(command)[2:]
     plain = [word for word in words if not word.startswith("-")]
     said = _help(tuple(word for word in plain if not _ARGUMENT.fullmatch(word)))
@@ -70,14 +70,14 @@ def test_wrangler_has_the_command(command: str) -> None:
     flags = {word.partition("=")[0] for word in words if word.startswith("--")}
     known = set(re.findall(r"(?<=\s)--[a-z][a-z-]*", said))
     assert flags <= known, f"wrangler {signature[1]} has no {flags - known}"
-    # A flag's value after a space looks like an argument, so only too few arguments are a fault.
+    # A flag's value looks like an argument, so too many arguments are no fault.
     if len(words) > len(path) and LEFT_OUT not in plain:
         required = [argument for argument in arguments if argument.startswith("<")]
         assert len(plain) - len(path) >= len(required), f"wrangler {signature[1]} wants {required}"
 
 
 def test_the_commands_of_the_pages_for_operators_are_among_them() -> None:
-    """The search for commands finds all of these."""
+    """The commands that the tests find in the documents include these four."""
     for command in (
         "npx wrangler d1 export onceover --remote --output=.build/backup.sql --env=",
         "npx wrangler d1 time-travel restore onceover --timestamp=2026-11-25T12:00:00Z",

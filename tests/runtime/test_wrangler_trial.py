@@ -1,6 +1,6 @@
-"""The real wrangler deploys to a stand-in for Cloudflare's API.
+"""Tests a deployment by the real wrangler to a stand-in for Cloudflare's API.
 
-`python -m tests.wrangler_trial` runs the full trial.
+`python -m tests.wrangler_trial` makes all such deployments.
 """
 
 from pathlib import Path
@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.runtime, pytest.mark.campaign]
 def test_wrangler_itself_takes_the_three_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In an empty account, missing things are created once, and the key is stored in the database.
+    """In an empty account a deployment creates the database and the queues once, and stores the key.
 
-    The stand-in for wrangler that other tests use prints the same words for the same commands.
+    The stand-in for wrangler that other tests use prints the same text for the same commands.
     """
     monkeypatch.delenv("CLOUDFLARE_ACCOUNT_ID", raising=False)
     with CloudflareApi() as api:

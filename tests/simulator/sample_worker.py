@@ -1,6 +1,6 @@
-"""A small Worker that tests the simulator itself: its jobs count a visit to each of their parts, by any route.
+"""A small Worker for tests of the simulator: its jobs count a visit to each of their parts, on any route.
 
-`python -m tests.simulator.sample_worker SEED COUNT` runs seeds and prints a digest of all their traces.
+`python -m tests.simulator.sample_worker SEED COUNT` runs COUNT seeds from SEED on, and prints a digest of all traces.
 """
 
 import asyncio
@@ -31,13 +31,13 @@ D1_SECONDS = 30
 
 
 async def answered(call: Awaitable[Any]) -> Any:
-    """Wait for an answer of D1 that may never come."""
+    """Wait for an answer of D1, but no longer than D1_SECONDS."""
     async with asyncio.timeout(D1_SECONDS):
         return await call
 
 
 class Worker:
-    """Handlers of one isolate. This Worker is no good example: it has no fence."""
+    """The handlers of one isolate, which are no example for a real Worker, because they use no fence."""
 
     def __init__(self, env: Env) -> None:
         self.env = env
@@ -97,7 +97,7 @@ class Worker:
 
 
 class Processor:
-    """The object works from its alarm until the job is done."""
+    """An object that works on a job in its alarm until the job is done."""
 
     def __init__(self, ctx: ObjectContext, env: Env) -> None:
         self.ctx = ctx
@@ -120,7 +120,7 @@ class Processor:
 
 
 class SampleApp:
-    """The app."""
+    """The app that the simulator runs: it makes the Worker and the object."""
 
     def make_isolate(self, env: Env) -> Worker:
         return Worker(env)
@@ -130,7 +130,7 @@ class SampleApp:
 
 
 async def scenario(world: World) -> int:
-    """Run some jobs, a restart and two changes of deployment, then wait for quiet: every accepted job is done."""
+    """Run jobs, a restart and two changes of deployment, and check that every accepted job is done in the end."""
     world.start_cron(30)
     accepted = []
 
@@ -148,7 +148,7 @@ async def scenario(world: World) -> int:
     await asyncio.sleep(100)
     world.deploy(TOP)
     world.faults.stop()
-    await asyncio.sleep(2_400)  # two faults go on after all others stop: an absent model, and a full database
+    await asyncio.sleep(2_400)  # an absence of the model and a full database may last longer than other faults
     await world.quiet(2000)
     states = dict(world.database.connection.execute("SELECT id, state FROM jobs").fetchall())
     assert all(states[job] == "done" for job in accepted), states
@@ -156,14 +156,14 @@ async def scenario(world: World) -> int:
 
 
 def run_seed(seed: int, template: Template, **options: Any) -> World:
-    """Run the scenario under every fault. Returns the closed world."""
+    """Run the scenario under a random choice of faults, and return the closed world."""
     world = World(seed, SampleApp(), template, **{"faults": "swarm", **options})
     world.run(scenario)
     return world
 
 
 def main(first: int, count: int) -> str:
-    """Print a digest of the traces of `count` seeds."""
+    """Return a digest of the traces of `count` seeds."""
     template = Template([SCHEMA])
     digests = [run_seed(seed, template).trace_digest for seed in range(first, first + count)]
     return blake2b("".join(digests).encode(), digest_size=16).hexdigest()

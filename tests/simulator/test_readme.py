@@ -1,4 +1,4 @@
-"""The simulator's README: its examples run, its quotes match the code, and its map is complete."""
+"""Checks the simulator's README: its examples run, its quotes match the code, and its map is complete."""
 
 import re
 from textwrap import dedent
@@ -11,12 +11,12 @@ README = ROOT / "simulator" / "README.md"
 _PYTHON = blocks(README, "python")
 QUOTES = [block for block in _PYTHON if block.startswith("# simulator/")]
 EXAMPLES = [block for block in _PYTHON if block not in QUOTES]
-# Each recipe for contributors, with its number of examples.
+# The number of examples in each recipe for contributors.
 RECIPES = {"Replay a seed": 1, "Write a fault": 3, "Write an invariant": 1, "Write an ablation": 1, "Add a workload": 1}
 
 
 def test_each_recipe_shows_code():
-    """The README has each of the recipes, and each recipe has code."""
+    """The README has each of the recipes, with the expected number of examples."""
     sections = re.split(r"^## ", README.read_text("utf-8"), flags=re.MULTILINE)
     found = {section.partition("\n")[0]: section.count("```python\n") for section in sections}
     assert {name: found.get(name) for name in RECIPES} == RECIPES
@@ -24,12 +24,12 @@ def test_each_recipe_shows_code():
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str):
-    """Each example runs unchanged, in a namespace of its own.
+    """Each example runs unchanged, in its own namespace, and has an assertion.
 
-    The example's statements about its outcome are assertions.
+    An assertion states the outcome of the example.
     """
     assert "assert " in example
-    # The number of lines before the example makes a traceback show the right line.
+    # With as many empty lines before the example as in the README, a traceback shows the right line.
     before = README.read_text("utf-8").partition(example)[0].count("\n")
     exec(compile("\n" * before + example, str(README), "exec"), {"__name__": "example"})  # noqa: S102 - our own document
 
@@ -42,7 +42,7 @@ def test_a_quote_stands_in_the_code(quote: str):
 
 
 def test_the_map_names_every_module_once():
-    """The map has every module of the simulator once, and no other."""
+    """The README's map lists every module of the simulator once, and no other module."""
     table = README.read_text("utf-8").partition("\n## Map\n")[2]
     named = re.findall(r"`([a-z0-9_/]+\.py)`", table)
     files = (ROOT / "simulator").rglob("*.py")

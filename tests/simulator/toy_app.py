@@ -1,4 +1,4 @@
-"""A toy app for the simulator's own tests, made of plain functions; one call runs it."""
+"""A toy app for the simulator's own tests, made of plain functions."""
 
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -13,7 +13,10 @@ TEMPLATE = Template(["CREATE TABLE marks (who TEXT, what TEXT)"])
 
 
 class ToyApp:
-    """`fetch`, `queue` and `scheduled` get `(env, argument, ctx)`; `objects` maps class names to classes."""
+    """An app whose handlers are the given functions, each called with `(env, argument, ctx)`.
+
+    `objects` maps the names of object classes to the classes.
+    """
 
     def __init__(
         self,
@@ -37,7 +40,7 @@ class ToyApp:
 
 
 def play[T](app: ToyApp, scenario: Callable[[World], Awaitable[T]], *, seed: int = 1, **options: Any) -> T:
-    """Run a scenario in a fresh simulated world."""
+    """Run a scenario in a fresh simulated world, and return its result."""
     return World(seed, app, TEMPLATE, **options).run(scenario)
 
 

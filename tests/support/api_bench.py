@@ -1,7 +1,7 @@
-"""Tests the HTTP layer with a real store over SQLite, in virtual time, and checks each answer.
+"""A bench that runs the HTTP layer with a real store over SQLite, in virtual time.
 
-Every answer is checked against `/openapi.json`. A status, problem, header or field that is not described there fails
-the test that saw it.
+Every answer is checked against `/openapi.json`. A status, problem, header or field that the description does not have
+fails the test.
 """
 
 import asyncio
@@ -75,7 +75,7 @@ QUEUES = BoundRoutes(queue=True, dead_letter_queue=True, objects=True)
 
 @dataclass(slots=True)
 class BenchRequest:
-    """A request whose body arrives in pieces. `read_bytes` counts the bytes of it that were read."""
+    """A request whose body arrives in pieces. `read_bytes` is how many bytes of the body were read."""
 
     method: str
     url: str
@@ -96,7 +96,7 @@ class BenchRequest:
 
 
 class BenchSender:
-    """A route that records the tasks that it gets, or refuses them."""
+    """A sender of one route that records the tasks that it gets, or refuses them."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -112,10 +112,10 @@ class BenchSender:
 
 
 class ApiBench:
-    """One deployment of the API. The methods are synchronous, and time passes only while something waits.
+    """One deployment of the API in virtual time, which passes only while code waits. The methods are synchronous.
 
-    Requests need no keys, as under `make dev`, unless `keys` are required. With `looks`, requests check whether a sweep
-    was missed.
+    Requests need no keys, as under `make dev`, unless `keys` are required. With `looks`, requests check whether cron's
+    sweep is missing.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class ApiBench:
             settings or Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), require_keys=keys
         )
         isolate = RequestMemory()
-        self.meter = Meter()  # the database as the API sees it
+        self.meter = Meter()  # Counts the API's use of the database.
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
@@ -146,10 +146,10 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
-        self.audience: Audience | None = None  # The audience at the task's object, if a test provides one.
-        self.asked: list[tuple[TaskKey, Mark]] = []  # Tasks whose objects were asked to report, and after which mark.
-        self.told: list[tuple[TaskKey, int]] = []  # Tasks whose objects heard of their end, and under which fence.
-        self._behind: list[asyncio.Future[None]] = []  # Work that continues after an answer.
+        self.audience: Audience | None = None  # Stands for the audience at a task's object, if a test sets it.
+        self.asked: list[tuple[TaskKey, Mark]] = []  # Tasks whose objects were asked to report changes, and the mark.
+        self.told: list[tuple[TaskKey, int]] = []  # Tasks whose objects were told of the task's end, and the fence.
+        self._behind: list[asyncio.Future[None]] = []  # Work that goes on after answers.
         self.courier = FakeCourier()
         self.deliverer = Deliverer(
             store=self.store,
@@ -219,7 +219,7 @@ class ApiBench:
         self.told.append((task_key, fence))
 
     def limit(self, **settings: Any) -> None:
-        """Change the deployment's settings."""
+        """Change settings of the deployment, for example limits."""
         self.settings = replace(self.settings, **settings)
         submission = replace(self.api.submission, settings=self.settings)
         deliverer = replace(self.api.deliverer, settings=self.settings)
@@ -229,7 +229,7 @@ class ApiBench:
         self._behind.append(asyncio.ensure_future(work))
 
     def settle(self) -> None:
-        """Wait for work that continues after the answers."""
+        """Wait until the work that goes on after answers has ended."""
         behind, self._behind = self._behind, []
         if behind:
             self.run(asyncio.wait(behind))
@@ -241,7 +241,7 @@ class ApiBench:
         self.database.close()
 
     def now_ms(self) -> int:
-        """Return the one time of this bench: isolate and database have the same clock."""
+        """Return the bench's time in milliseconds, which the isolate and the database share."""
         return START_MS + round(self.loop.time() * 1000)
 
     def _entropy(self, size: int) -> bytes:
@@ -257,17 +257,20 @@ class ApiBench:
         return self.loop.run_until_complete(coroutine)
 
     def pass_seconds(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let this many seconds of virtual time pass."""
         self.run(asyncio.sleep(seconds))
 
     def send(self, request: BenchRequest) -> Reply:
-        """Answer a request, and check the answer against the API's description."""
+        """Send a request to the API, and check the answer against the API's description."""
         reply: Reply = self.run(_whole(request, self.api))
         check_documented(request.method, request.url, reply)
         return reply
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """Send JSON, or the given bytes, to a path. The request id is always the same unless the test gives one."""
+        """Send a request with JSON, or with the given bytes.
+
+        The request's id is `bench` unless the test gives another id.
+        """
         headers = {"x-request-id": "bench"} | dict(headers or {})
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))
@@ -287,7 +290,7 @@ class ApiBench:
         return text
 
     def restart(self) -> None:
-        """Continue in a new isolate, with the same database."""
+        """Let a new isolate serve the next requests, with the same database."""
         self.api = replace(self.api, isolate=RequestMemory())
 
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
@@ -299,7 +302,7 @@ class ApiBench:
         return task
 
     def count_rows(self) -> int:
-        """Count the rows of each kind in the database."""
+        """Return the number of all rows in the tables of tasks and keys."""
         tables = ("tasks", "texts", "segments", "failures", "api_keys")
         return sum(len(self.database.rows(f"SELECT 1 FROM {table}")) for table in tables)  # noqa: S608 - constants
 
@@ -314,7 +317,7 @@ class ApiBench:
     def work(
         self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None, **said: Any
     ) -> None:
-        """Write outputs of chunks and end or continue the claim. With `failed`, the next chunk fails for good.
+        """Write outputs of chunks under a claim and make a step. With `failed`, the next chunk fails for good.
 
         `said` has further values of `Progress` for the worker to write, and the `finish_reason` of the outputs.
         """
@@ -339,38 +342,38 @@ class ApiBench:
         assert self.run(self.store.step(claim, progress, step))
 
     def begin(self, task_id: str, done: int) -> None:
-        """Let a worker finish the first `done` chunks and continue."""
+        """Let a worker claim a task, finish its first `done` chunks and keep its claim."""
         self.work(self.claim(task_id), {index: f"output {index}" for index in range(done)}, Continue(180_000))
 
     def complete(self, task_id: str) -> None:
-        """Let a worker finish the task."""
+        """Let a worker claim a task and complete it."""
         claim = self.claim(task_id)
         outputs = {index: f"output {index}" for index in range(claim.total)}
         self.work(claim, outputs, Finish(self.settings.retention_ms))
 
     def end_with(self, task_id: str, finish_reason: str) -> None:
-        """Let a worker finish the task of one chunk with an output that ends for this reason."""
+        """Let a worker complete a task of one chunk with an output that has this finish reason."""
         told: dict[str, Any] = {"finish_reason": finish_reason, "truncated": int(is_truncated(finish_reason))}
         self.work(self.claim(task_id), {0: "output 0"}, Finish(self.settings.retention_ms), **told)
 
     def fail(self, task_id: str) -> None:
-        """Let a worker finish one chunk and give up on the next."""
+        """Let a worker finish one chunk of a task and fail the task with the next chunk."""
         failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
         self.work(self.claim(task_id), {0: "output 0"}, Fail(self.settings.retention_ms, failure), failed=failure)
 
 
 def key(task_id: str) -> TaskKey:
-    """Return the key of the tenant's task."""
+    """Return the key of a task of the tenant `local`."""
     return task_key_of(LOCAL, task_id)
 
 
 def bearer(secret: str) -> dict[str, str]:
-    """Return the header that sends a key."""
+    """Return the header that sends an API key."""
     return {"authorization": f"Bearer {secret}"}
 
 
 async def _whole(request: BenchRequest, api: Api) -> Reply:
-    """Answer a request. Join an answer that is sent in parts, up to the place where it is cut off."""
+    """Let the API answer a request. The parts of a streamed answer are joined, up to where it is cut off."""
     reply = await handle(request, api)
     if reply.parts is None:
         return reply
@@ -383,7 +386,7 @@ async def _whole(request: BenchRequest, api: Api) -> Reply:
 
 
 def data(reply: Reply) -> Any:
-    """Parse an answer's body."""
+    """Return an answer's body, parsed from JSON."""
     return json.loads(reply.body)
 
 
@@ -423,12 +426,12 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
     return None
 
 
-# Models that extend another model by a field.
+# By view: the one field that it has beyond the view that it extends.
 FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"}
 
 
 def _check_body(body: str, schema: Mapping[str, Any]) -> None:
-    """Check a body: its model accepts it and returns it unchanged, with the fields in the same order."""
+    """Check that the model of a body accepts the body and gives it back unchanged, with fields in the same order."""
     if "allOf" in schema:
         narrowed, said = schema["allOf"][1]["properties"], json.loads(body)
         if "error" in narrowed:  # below /v1

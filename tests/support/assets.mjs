@@ -1,6 +1,6 @@
 // Asks Miniflare's own asset worker, which is Cloudflare's, for its answers with this project's folder of assets.
-// Standard input: {project, requests: [[method, path, headers], …]}. Standard output: {environments, answers}; an
-// answer is null if Miniflare passed the request on to the Worker.
+// Standard input has {project, requests: [[method, path, headers], …]}, and standard output gets {environments, answers}.
+// An answer is null if Miniflare passed the request on to the Worker.
 import { createRequire } from "node:module";
 import path from "node:path";
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";

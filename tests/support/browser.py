@@ -1,4 +1,4 @@
-"""Runs Debian's Chromium under Playwright; its pages record errors and other forbidden events."""
+"""Runs Chromium under Playwright, and records the errors of pages and their other forbidden events."""
 
 import os
 import re
@@ -19,15 +19,15 @@ FLAGS = (
 )
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / ".build" / "screenshots"
-# Texts that must be shown as plain text everywhere: markup, scripts, direction marks.
+# A text with markup, scripts and direction marks, which the page must show as plain text everywhere.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe\u2066 & \"'"
-# A turn of the page's event loop, triggered by a message, since the page's timers may stand still.
+# Waits for one turn of the page's event loop by sending a message, because a test may stop the page's timers.
 _A_TURN = """new Promise((done) => {
   const channel = new MessageChannel();
   channel.port1.onmessage = done;
   channel.port2.postMessage(0);
 })"""
-# The lines that a browser logs for answers of 4xx or 5xx and for a dead server, even if the page handles them well.
+# Matches the lines that a browser logs for 4xx or 5xx answers and for a dead server, even if the page handles these.
 _DEAD_SERVER = "net::ERR_(?:CONNECTION|INCOMPLETE_CHUNKED_ENCODING)"
 _FAILED_LOAD = re.compile(rf"Failed to load resource: .* status of (\d+)|Failed to load resource: {_DEAD_SERVER}")
 
@@ -40,7 +40,7 @@ def chromium_path() -> Path | None:
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A browser. Without Chromium the tests are skipped, except in CI, where they fail."""
+    """Yield a browser. Without Chromium the tests are skipped; in CI they fail."""
     path = chromium_path()
     if path is None:
         missing = "there is no Chromium: `apt-get install chromium` brings one"
@@ -54,9 +54,9 @@ def chromium() -> Iterator[Browser]:
 
 
 class Watched:
-    """A page in a context of its own, with the faults that the page has shown so far.
+    """A page in its own browser context, and the faults that it has shown so far.
 
-    `refused` are the statuses of 4xx and 5xx answers. A test may expect some.
+    `refused` are the statuses of the 4xx and 5xx answers that the page got; a test may expect some of them.
     """
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
@@ -107,21 +107,20 @@ class Watched:
         raise AssertionError(f"requests without an answer: {self.requests[-3:]}")
 
     def open(self, fragment: str, key: str = "") -> Page:
-        """Open a view. If a key is given, the tab has it."""
+        """Open a view of the page. A given key is stored in the tab's session first."""
         if key:
             self.context.add_init_script(f"sessionStorage['onceover.key'] ??= '{key}'")
         self.page.goto(f"{self.url}/{fragment}")
         return self.page
 
     def close(self) -> None:
-        """Close the page. A handler of a route that still waits for the server's answer is no error."""
+        """Close the page. A route's handler that still waits for the server's answer does not count as an error."""
         self.page.unroute_all(behavior="ignoreErrors")
         self.context.close()
 
     def serious(self) -> list[str]:
-        """Return what axe-core rates serious or critical in the current page."""
-        # The page's own policy forbids scripts from elsewhere. The policy does not forbid an evaluation by the
-        # debugger.
+        """Return the violations in the current page that axe-core rates serious or critical."""
+        # The page's policy forbids scripts from elsewhere, but it does not forbid what the debugger evaluates.
         self.page.evaluate(AXE.read_text() + "; 0")
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
@@ -132,6 +131,6 @@ class Watched:
         ]
 
     def picture(self, name: str) -> None:
-        """Write a screenshot for a person into an ignored folder."""
+        """Write a screenshot, for people to look at, into a folder that git ignores."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

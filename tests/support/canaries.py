@@ -1,4 +1,4 @@
-"""Puts words that occur nowhere else into a task, and searches for them wherever the local runtime stores data."""
+"""Puts canaries (words that occur nowhere else) into a task, and searches for them wherever data is stored."""
 
 import json
 import re
@@ -11,10 +11,10 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-SENT = ("input", "instructions", "outputSchema", "join")  # fields that a model gets: a rule names a field of the schema
-KEPT = ("metadata", "modelOptions")  # The other fields with a client's text.
-# Long enough that a provider's refusal is searched for them (see inference/replies.py). Short enough that in a text
-# which repeats them, some are complete on one page of the database.
+SENT = ("input", "instructions", "outputSchema", "join")  # Fields whose canaries the model gets.
+KEPT = ("metadata", "modelOptions")  # The fields with a client's text that the model does not get.
+# The canaries are long enough that a provider's refusal is searched for them (see inference/replies.py), and so short
+# that in a text which repeats them some are complete on one page of the database.
 CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in (*SENT, *KEPT)}
 WORDS = frozenset(word for pair in CANARIES.values() for word in pair)
 WORDS_SENT = frozenset(word for place in SENT for word in CANARIES[place])
@@ -24,10 +24,10 @@ OF_SCHEMAS = ("outputSchema", "strict", "join")
 
 
 def loaded(paragraphs: int, mark: str = "", *, formed: bool = True) -> Json:
-    """Return the body of a submission with each canary in its place.
+    """Return the body of a submission that has each canary in the canary's own field.
 
-    Each paragraph of the input is a chunk and contains the input's canary. Without `formed` the task has no schema,
-    and so none of the schema's canaries.
+    Each paragraph of the input is a chunk and contains the input's canary. Without `formed` the submission has no
+    schema and none of the schema's canaries.
     """
     ascii_word, cjk_word = CANARIES["input"]
     texts, ruled = {"type": "array", "items": {"type": "string"}}, " and ".join(CANARIES["join"])
@@ -54,18 +54,18 @@ def loaded(paragraphs: int, mark: str = "", *, formed: bool = True) -> Json:
 
 def _forms(word: str) -> Iterator[bytes]:
     yield word.encode()
-    yield word.encode("utf-16-le")  # V8's serialisation, used by an object's key-value storage.
-    yield json.dumps(word)[1:-1].encode()  # The encoding in log lines.
+    yield word.encode("utf-16-le")  # The encoding of V8, which an object's key-value storage uses.
+    yield json.dumps(word)[1:-1].encode()  # The encoding of JSON in log lines.
 
 
 def words_in(content: bytes) -> set[str]:
-    """Return the canaries in some bytes, in any encoding in use, also in compressed data within the bytes."""
+    """Return the canaries that some bytes contain, in any used encoding, also in compressed data within the bytes."""
     readable = b"\n".join([content, *_inflated(content)])
     return {word for word in WORDS if any(form in readable for form in _forms(word))}
 
 
 def _inflated(content: bytes) -> Iterator[bytes]:
-    """Decompress zlib data at the start of some bytes, as far as possible: a page's border may cut the data."""
+    """Decompress all zlib data within some bytes, each as far as possible, because a page's end may cut it off."""
     for begins in re.finditer(re.escape(zlib.compress(b"")[:2]), content):
         stream, at, found = zlib.decompressobj(), begins.start(), b""
         with suppress(zlib.error):
@@ -76,7 +76,7 @@ def _inflated(content: bytes) -> Iterator[bytes]:
 
 
 def in_rows(state: Path) -> dict[str, set[str]]:
-    """Return the canaries in the rows of all databases, D1's and the objects', by file and table."""
+    """Return the canaries in the rows of all databases (D1's and the objects'), by file and table."""
     found = {}
     for path in state.rglob("*.sqlite"):
         for table, values in _rows(path):

@@ -1,7 +1,7 @@
-"""A local D1 that may not grow: SQLite itself refuses to use another page, as the hosted D1 does at its limit.
+"""Makes a local D1 that may not grow: SQLite refuses to use another page, as the hosted D1 does at its limit.
 
-SQLite's page limit applies to one connection and is not stored. So the process that opens the file must set the limit,
-through the one call that workerd has for tests.
+SQLite's page limit applies to one connection and is not stored. For this reason the process that opens the file must
+set the limit, through a call that workerd has for tests.
 """
 
 from pathlib import Path
@@ -12,6 +12,6 @@ from tests.support.miniflare_d1 import write_hook
 
 
 def cap_d1(monkeypatch: pytest.MonkeyPatch, folder: Path, pages: int) -> None:
-    """Limit the D1 of every server that starts from now on to this many pages of 4,096 bytes."""
+    """Limit the D1 of every local server that the test starts from now on to this many pages of 4,096 bytes."""
     cap = f"state.storage.sql.setMaxPageCountForTest({pages}), "
     monkeypatch.setenv("NODE_OPTIONS", write_hook(folder, "super(state, env), ", cap))

@@ -1,4 +1,4 @@
-"""Compares what the API says about each task with the model server's ledger."""
+"""Compares what the API says about each task of a chaos run with the model server's ledger of calls."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ Json = dict[str, Any]
 
 @dataclass(slots=True)
 class Audit:
-    """The findings. `violations` is empty if every promise was kept."""
+    """The findings of an audit. `violations` is empty if the Worker kept every promise."""
 
     statuses: Counter[str] = field(default_factory=Counter)
     routes: Counter[str] = field(default_factory=Counter)
@@ -27,7 +27,7 @@ class Audit:
 
 
 def audit(accepted: Iterable[str], tasks: list[Json], calls: list[Call]) -> Audit:
-    """Compare task by task.
+    """Compare the API's tasks, one by one, with the ledger's calls.
 
     `accepted` are the ids that clients got with a 202, `tasks` all tasks that the API lists.
     """
@@ -71,10 +71,10 @@ def _faults(task: Json, origin: Submission, calls: list[Call]) -> Iterable[str]:
 
 
 def _good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
-    """Return, for each distinct request, the good answers except the first.
+    """Return for each distinct model request how many good answers it got after the first one.
 
-    All good answers except the last must have been lost in a crash and be in doubt, since an accepted answer is never
-    requested again. Failed calls between good answers do not matter.
+    A request is never sent again once the Worker has its answer. Therefore all good answers except the last one must
+    have been lost in a crash, and their calls must be in doubt. Failed calls between good answers do not matter.
     """
     good = Counter((call.system, call.user) for call in calls if call.complete and call.answered == "ok")
     return Counter({request: count - 1 for request, count in good.items() if count > 1})

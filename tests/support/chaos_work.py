@@ -1,4 +1,4 @@
-"""The submissions of the chaos run: tasks that a seed draws, each recognisable in the model server's ledger."""
+"""Draws the submissions of the chaos run from a seed; the model server's ledger shows which task each call is of."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,10 +17,7 @@ REDUCTIONS = ("concat", "none", "merge")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One request.
-
-    A submission whose tag is in each chunk and in the instructions, so that every call shows its origin.
-    """
+    """One submission, with a tag in each chunk and in the instructions by which every model call shows its task."""
 
     tag: str
     parts: int
@@ -28,7 +25,7 @@ class Submission:
 
     @property
     def text(self) -> str:
-        """The input: one paragraph for each chunk."""
+        """The submission's input, which has one paragraph for each chunk."""
         return paragraphs(self.parts, self.tag)
 
     def body(self) -> dict[str, Any]:
@@ -42,12 +39,12 @@ class Submission:
         }
 
     def outputs(self) -> list[str]:
-        """The model's outputs for the chunks, in order."""
+        """Return the outputs that the model must give for the chunks, in order."""
         spans = chunks(cuts(self.text, MAX_CHARS), 0)
         return [output_for(self.text[span.start : span.end]) for span in spans]
 
     def result(self) -> str | list[str]:
-        """The result of the completed task."""
+        """Return the result that the completed task must have."""
         outputs = self.outputs()
         if self.reduce == "none":
             return outputs
@@ -59,12 +56,12 @@ class Submission:
 
     @classmethod
     def of_metadata(cls, metadata: dict[str, Any]) -> "Submission":
-        """Return the submission that made a listed task, without the facts that only its client knows."""
+        """Return the submission that a listed task comes from, by the task's metadata."""
         return cls(metadata["tag"], int(metadata["parts"]), metadata["reduce"])
 
 
 def submissions(seed: int, tasks: int) -> Iterator[tuple[int, str]]:
-    """Return the size and reduction of each task: mostly a few chunks, sometimes forty or more."""
+    """Draw each task's number of chunks (mostly a few, sometimes up to 60) and its kind of reduction."""
     random = Random(f"{seed}/work")
     for _ in range(tasks):
         size = random.choice((1, 2, 3, 5, 8, 13, random.randint(20, 60) if random.random() < 0.4 else 4))

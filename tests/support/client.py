@@ -42,7 +42,7 @@ class Client:
         return answer.json()["chunks"]
 
     def finished(self, task_id: str, seconds: float = 60) -> Json:
-        """Wait for a terminal status."""
+        """Wait until a task has ended, and return the task."""
         for _ in range(max(1, round(seconds / 5))):
             task = self.task(task_id, wait=5)
             if task["terminal"]:
@@ -51,15 +51,15 @@ class Client:
 
 
 def variables(values: Mapping[str, object]) -> list[str]:
-    """Write variables as command line flags."""
+    """Return the command line flags of `make dev` that set these variables."""
     return [part for name, value in values.items() for part in ("--var", f"{name}:{value}")]
 
 
 def openai(base_url: str, **more: object) -> list[str]:
-    """Write the flags that point the Worker at an OpenAI-compatible server."""
+    """Return the flags that make the Worker call an OpenAI-compatible server."""
     return variables({"AI_PROVIDER": "openai", "AI_BASE_URL": base_url, "AI_API_KEY": "test-key", **more})
 
 
 def paragraphs(count: int, tag: str = "part") -> str:
-    """Write a text of `count` paragraphs. With `chunk.maxChars` of 40, each paragraph is one chunk."""
+    """Return a text of `count` paragraphs, each of which is one chunk if `chunk.maxChars` is 40."""
     return "\n\n".join(f"{tag} {number:03} of a text for the test." for number in range(count))

@@ -1,4 +1,4 @@
-"""A network for webhooks that records the messages and answers as a test says."""
+"""A stand-in for the network of webhooks, which records messages and answers as a test says."""
 
 import asyncio
 import json
@@ -11,7 +11,7 @@ Receiver = Callable[["Message"], "int | tuple[int, dict[str, str]] | Exception"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it came."""
+    """One webhook message as it was sent."""
 
     url: str
     headers: Mapping[str, str]
@@ -19,17 +19,17 @@ class Message:
 
     @property
     def id(self) -> str:
-        """The message's webhook-id."""
+        """The `webhook-id` header of the message."""
         return self.headers["webhook-id"]
 
     @property
     def event(self) -> Any:
-        """The message's content."""
+        """The message's body, parsed from JSON."""
         return json.loads(self.body)
 
 
 class FakeCourier:
-    """Implements `processing.deliveries.Courier`. `receiver` returns a status, with or without headers, or an error."""
+    """A stand-in for `processing.deliveries.Courier`. `receiver` returns the status of each answer, or an error."""
 
     def __init__(self) -> None:
         self.messages: list[Message] = []
@@ -40,7 +40,7 @@ class FakeCourier:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Take a message, and answer it after a while."""
+        """Record a message, and answer it after a while as `receiver` says."""
         assert timeout_seconds == 15.0
         message = Message(url, dict(headers), body)
         self.messages.append(message)

@@ -1,8 +1,8 @@
-"""Reads the databases of a running local runtime, from copies.
+"""Reads copies of the databases of a running local runtime.
 
-A second process that opens the file of a database takes part in SQLite's locking. While an object clears its storage,
-workerd deletes and rebuilds the file. A reader is then refused ("attempt to write a readonly database"), or prevents
-the exclusive lock that workerd needs.
+Copies are needed because a second process that opens a database's file takes part in SQLite's locking. While an object
+clears its storage, workerd deletes and rebuilds the file. During this time a reader of the file itself is refused
+("attempt to write a readonly database"), or prevents the exclusive lock that workerd needs.
 """
 
 import sqlite3
@@ -18,7 +18,7 @@ type _Files = dict[str, bytes]
 
 @contextmanager
 def opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a copy of a database as of one moment, with its write-ahead log."""
+    """Open a copy of a database and its write-ahead log, taken at one moment."""
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
         files = eventually(lambda: _still(path))
@@ -30,18 +30,18 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def d1_file(state: Path) -> Path:
-    """The file of D1."""
+    """Return the file of the D1 database in a state folder."""
     (found,) = [path for path in state.glob("v3/d1/**/*.sqlite") if path.name != "metadata.sqlite"]
     return found
 
 
 def tables(connection: sqlite3.Connection) -> list[str]:
-    """The names of a database's tables."""
+    """Return the names of a database's tables."""
     return [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
 
 
 def _still(path: Path) -> _Files | None:
-    """Return the files of a database that did not change while they were copied.
+    """Return the contents of a database's files if they did not change while they were read.
 
     Returns None if the files changed or will change soon.
     """

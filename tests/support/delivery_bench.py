@@ -1,4 +1,4 @@
-"""Tests webhooks: workers whose invocations send deliveries to a fake network, in virtual time."""
+"""A bench for webhooks: workers whose invocations send deliveries to a fake network, in virtual time."""
 
 import asyncio
 import json
@@ -30,22 +30,22 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 
 
 def task_key(number: int, tenant: str = "local") -> TaskKey:
-    """Name a task."""
+    """Return the key of the task with this number."""
     return TaskKey(f"{tenant}:0197b2f0-0000-7000-8000-{number:012x}")
 
 
 class DeliveryBench(WorkerBench):
-    """A deployment with WEBHOOK_KEY. `do` awaits the work that an invocation gives to `waitUntil`."""
+    """A deployment with WEBHOOK_KEY. `settle` awaits the work that invocations gave to `waitUntil`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"webhook_key": KEY} | settings)
         self.courier = FakeCourier()
         self.endpoints = WebhookStore(Database(self.database, Meter()))
         self._behind: list[asyncio.Future[None]] = []
-        self.sends = True  # true if invocations live long enough to send their deliveries
+        self.sends = True  # True if invocations live long enough to send their deliveries.
 
     def worker(self) -> Worker:
-        """Make a worker in a separate invocation."""
+        """Return a worker with an invocation of its own."""
         worker = super().worker()
         fresh = Fresh()
         store = TaskStore(Database(self.database, worker.meter, storage=self.storage), fresh)
@@ -68,19 +68,19 @@ class DeliveryBench(WorkerBench):
             work.close()  # type: ignore[attr-defined]
 
     def settle(self) -> None:
-        """Wait for work that continues after invocations."""
+        """Wait until the work that goes on after invocations has ended."""
         while self._behind:
             behind, self._behind = self._behind, []
             self.do(asyncio.wait(behind))
 
     def add_endpoint(self, number: int = 1, *events: Event, tenant: str = "local", url: str = URL) -> EndpointKey:
-        """Register an endpoint."""
+        """Register a webhook endpoint, and return its key."""
         key = endpoint_key_of(tenant, f"we_{number:024x}")
         assert self.do(self.endpoints.insert(NewEndpoint(key, "one", url, events or ALL)))
         return key
 
     def submit(self, key: TaskKey = TASK, chunks: int = 1, *, response: bool = False, **terms: Any) -> TaskKey:
-        """Write a task; with `response`, a task of `/v1`."""
+        """Write a pending task; with `response`, a task that came through `/v1`."""
         self.do(self.store.insert(new_task(key, chunks, Reduce.CONCAT, START_MS, **terms), self.settings.lease_ms))
         if response:
             self.database.rows("UPDATE tasks SET response = '{}' WHERE id = ?", key)
@@ -89,7 +89,7 @@ class DeliveryBench(WorkerBench):
     def finish(self, key: TaskKey = TASK, *, sends: bool = True) -> None:
         """Let a worker run a task to its end.
 
-        If the worker's invocation lives long enough, the worker sends the deliveries.
+        With `sends`, its invocation also lives long enough to send the task's deliveries.
         """
         self.sends = sends
         self.do(self.worker().run(key, HOST))
@@ -97,7 +97,7 @@ class DeliveryBench(WorkerBench):
         self.sends = True
 
     def sweep(self, after_seconds: float = 60.0) -> None:
-        """Let some time pass, and run a sweep."""
+        """Let this many seconds of virtual time pass, and run a sweep."""
         self.do(asyncio.sleep(after_seconds))
         self.do(Sweep(self.worker(), []).run())
         self.settle()

@@ -1,4 +1,4 @@
-"""The contents that a stand-in account must have after a deployment, and a stand-in web where its Worker answers."""
+"""Says what a stand-in account must contain after a deployment, and stands for the web in which its Worker answers."""
 
 from collections import Counter
 from typing import Any
@@ -20,7 +20,7 @@ QUEUES = ("ai-processing-queue", "ai-processing-dlq")
 
 
 def wrong(state: dict[str, Any], env: str) -> list[str]:
-    """List the differences from the expected account after a deployment of this environment."""
+    """List how an account differs from the one expected after a deployment of this environment."""
     worker = state["workers"].get("onceover", {})
     faults = []
     if state["databases"].get("onceover") != MIGRATIONS:
@@ -42,7 +42,7 @@ def wrong(state: dict[str, Any], env: str) -> list[str]:
 
 
 class Internet:
-    """Serves the answers that the account's Worker would give. `first` are earlier replies."""
+    """Gives the answers of the account's Worker, after the replies in `first`."""
 
     def __init__(self, account: CloudAccount, first: list[DeploymentReply] | None = None) -> None:
         self.account = account
@@ -53,7 +53,7 @@ class Internet:
 
     @property
     def web(self) -> Web:
-        """Return the network access that the deployment command uses. Time passes only in pauses."""
+        """Return the network access for the deployment command, with a clock that moves only in pauses."""
         return Web(self._get, lambda: self.seconds, self._pause)
 
     def _pause(self, seconds: float) -> None:
@@ -76,7 +76,7 @@ class Internet:
 
 
 def ready(env: str, wanted: Needs) -> DeploymentReply:
-    """The answer of a Worker that lacks some of the bindings `wanted`: an older version that still serves."""
+    """Return the answer of an older version of the Worker, whose bindings are the opposite of those `wanted`."""
     return DeploymentReply(
         200, {"status": "healthy", "queueCheck": {name: not value for name, value in wanted.queue_check.items()}}, env
     )

@@ -1,4 +1,4 @@
-"""Starts `python -m local.dev` as a user would, and ends the server gently or by force."""
+"""Starts `python -m local.dev` as a user would, and ends it with Ctrl-C or SIGKILL."""
 
 import contextlib
 import os
@@ -19,15 +19,15 @@ READY = re.compile(r"^Ready on (http://127\.0\.0\.1:(\d+))$")
 
 
 class ServerEnded(Exception):
-    """The server ended, or printed nothing, while a test still expected something."""
+    """Raised if a server ends, or does not print in time, while a test waits for a line."""
 
 
 class DevServer:
     """A local runtime in a process group of its own, on any free port unless `port` names one.
 
     The server is used as a context manager: entering waits for "Ready on", leaving kills the rest of the group.
-    `environ` adds environment variables to those of this process. `lines` has every line that the server has printed,
-    standard error included.
+    `environ` are environment variables for the server beside those of this process. `lines` has every line that the
+    server has printed, standard error included.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class DevServer:
         return self
 
     def launch(self) -> None:
-        """Start the server without waiting for it. It may have run and ended before."""
+        """Start the server without waiting until it is ready. A server that has ended can be launched again."""
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
         self._process = subprocess.Popen(
@@ -91,17 +91,17 @@ class DevServer:
 
     @property
     def process(self) -> subprocess.Popen[str]:
-        """The Python process that leads the group."""
+        """The Python process, which leads the process group of the server."""
         assert self._process is not None, "not started"
         return self._process
 
     @property
     def output(self) -> str:
-        """Everything printed so far."""
+        """All lines that the server has printed so far, as one text."""
         return "\n".join(self.lines)
 
     def wait_for_line(self, pattern: str, seconds: float = 60, *, after: int = 0) -> str:
-        """Return the first line that matches the pattern, from index `after` on."""
+        """Return the server's first line from index `after` on that matches the pattern, as soon as it is printed."""
         deadline = time.monotonic() + seconds
         while True:
             ended = self._reader is not None and not self._reader.is_alive()
@@ -126,7 +126,7 @@ class DevServer:
         self.wait(60)
 
     def wait(self, seconds: float) -> int:
-        """Wait for the end of the process and of its output."""
+        """Wait for the end of the process and of its output. Returns the exit status."""
         status = self.process.wait(seconds)
         if self._reader is not None:
             self._reader.join(seconds)
@@ -137,7 +137,7 @@ class DevServer:
             os.killpg(self.process.pid, number)
 
     def group_members(self) -> list[int]:
-        """The remaining processes of the group, without zombies (Linux)."""
+        """Return the ids of the processes that are left in the group, without zombies (Linux only)."""
         found = []
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -168,7 +168,7 @@ class DevServer:
 
 
 def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 0.05) -> T:
-    """Call a function until its result is true. When the time is up, the last result decides."""
+    """Call a function until its result is true or the time is up, and return the last result."""
     deadline = time.monotonic() + seconds
     event = threading.Event()
     while not (result := attempt()) and time.monotonic() < deadline:
@@ -178,7 +178,7 @@ def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 
 
 
 def run_dev(*arguments: str, project: Path | None = None, seconds: float = 60) -> tuple[int, Sequence[str]]:
-    """Run a command line that should end by itself. Returns the command's status and its output."""
+    """Run `python -m local.dev` with arguments with which it ends by itself. Returns its status and its lines."""
     extra = ("--project", str(project)) if project else ()
     done = subprocess.run(
         [sys.executable, "-m", "local.dev", *extra, *arguments],

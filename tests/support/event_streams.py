@@ -11,7 +11,7 @@ import httpx
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One event: its name, its own `id` (None if absent), and its data."""
+    """One received event: its name, its id (None if it has none), and its data."""
 
     name: str
     id: str | None
@@ -19,12 +19,12 @@ class Received:
 
     @property
     def json(self) -> Any:
-        """Parse the data."""
+        """The event's data, parsed from JSON."""
         return json.loads(self.data)
 
 
 def events_of(lines: Iterable[str]) -> Iterator[Received | int]:
-    """Yield events from lines without line ends, and `retry` in milliseconds. An event that is cut off is dropped."""
+    """Yield the events of a stream's lines, and the values of `retry` in milliseconds. A cut-off event is dropped."""
     name, event_id, data = "message", None, list[str]()
     for line in lines:
         if not line:
@@ -48,23 +48,23 @@ def events_of(lines: Iterable[str]) -> Iterator[Received | int]:
 
 
 def read_events(text: str) -> list[Received]:
-    """Read the events of a whole stream."""
+    """Return the events in the text of a whole stream."""
     return [each for each in events_of(text.split("\n")) if isinstance(each, Received)]
 
 
 @dataclass(slots=True)
 class Follower:
-    """Follows one task over as many connections as needed; each continues after the last received event."""
+    """A client that follows one task over several connections; each one continues after the last received event."""
 
     http: httpx.Client
     path: str
-    came: list[Received] = field(default_factory=list)  # events with an id
+    came: list[Received] = field(default_factory=list)  # The received events that have an id.
     progress: int = 0
     connections: int = 0
     end: Any = None
 
     def connect(self, most: int | None = None) -> None:
-        """Open the stream and read it to its end, or until it has brought this many events with an id."""
+        """Open the stream, and read it to its end or until `most` events with an id have come."""
         self.connections += 1
         headers = {"Last-Event-ID": self.came[-1].id or ""} if self.came else {}
         with self.http.stream("GET", self.path, headers=headers, timeout=60) as answer:
@@ -90,9 +90,9 @@ class Follower:
     def follow(
         self, seconds: float = 60, *, cut_each: bool = False, meanwhile: Callable[[], object] | None = None
     ) -> Any:
-        """Reconnect until the stream has ended, and return the task in its last event.
+        """Reconnect until the `end` event comes, and return the task in this event.
 
-        With `cut_each`, leave after each event.
+        With `cut_each`, leave the stream after each event.
         """
         deadline = time.monotonic() + seconds
         while self.end is None:
@@ -107,10 +107,10 @@ class Follower:
 
     @property
     def chunks(self) -> list[Any]:
-        """The chunks that came."""
+        """The chunks in the received events."""
         return [event.json for event in self.came if event.name == "chunk"]
 
     @property
     def statuses(self) -> list[str]:
-        """The statuses that came."""
+        """The task's statuses in the received events."""
         return [event.json["status"] for event in self.came if event.name == "status"]

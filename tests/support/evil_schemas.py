@@ -1,4 +1,4 @@
-"""Hostile schemas: a corpus, and mutations of good ones. Each is a document as a parser makes it."""
+"""Makes hostile JSON schemas, a corpus and mutations of good ones, as documents that a JSON parser returns."""
 
 import copy
 import random
@@ -11,7 +11,7 @@ STRINGS = {"type": "string"}
 
 
 def deep(levels: int, keyword: str) -> Any:
-    """A schema within a schema within a schema, by one keyword."""
+    """Return a schema that is nested this many levels deep by one keyword."""
     schema: Any = STRINGS
     for _ in range(levels):
         inner = {"a": schema} if keyword in {"properties", "$defs"} else [schema] if keyword == "anyOf" else schema
@@ -20,7 +20,7 @@ def deep(levels: int, keyword: str) -> Any:
 
 
 def deep_value(levels: int) -> Any:
-    """A list in a list, so many levels deep."""
+    """Return a list that is nested this many levels deep."""
     value: Any = []
     for _ in range(levels):
         value = [value]
@@ -28,18 +28,18 @@ def deep_value(levels: int) -> Any:
 
 
 def root(**keywords: Any) -> dict[str, Any]:
-    """A root with these keywords. `ref` and `defs` stand for those with a dollar sign."""
+    """Return a root schema with these keywords. `ref` and `defs` stand for `$ref` and `$defs`."""
     names = {"ref": "$ref", "defs": "$defs"}
     return {"type": "object", **{names.get(name, name): value for name, value in keywords.items()}}
 
 
 def prop(schema: Any, **keywords: Any) -> dict[str, Any]:
-    """A root with one property."""
+    """Return a root schema with one property."""
     return root(properties={"a": schema}, **keywords)
 
 
 def corpus() -> Iterator[Any]:
-    """Schemas that are deep, wide, cyclic, huge, or no schemas at all."""
+    """Yield schemas that are deep, wide, cyclic or huge, and documents that are no schemas at all."""
     for levels in (9, 10, 11, 40, 99, 101, 1_000, 5_000):
         yield from _deep_ones(levels)
     for count in (1_000, 1_001, 3_000):
@@ -112,7 +112,7 @@ def _wide_ones(count: int) -> Iterator[Any]:
     yield root(required=[f"p{number}" for number in range(count)])
     yield prop({"enum": list(range(count))})
     yield prop({"enum": [[number] for number in range(count)]})
-    yield prop({"enum": [number * (2**61 - 1) for number in range(count)]})  # they have one hash
+    yield prop({"enum": [number * (2**61 - 1) for number in range(count)]})  # All of these numbers have the same hash.
     yield prop({"enum": ["x"] * count})
     yield prop({"anyOf": [STRINGS] * count})
     yield prop({"anyOf": [{"const": number} for number in range(count)]})
@@ -149,7 +149,7 @@ HOSTILE: tuple[Any, ...] = (
 
 
 def mutations(seed: int, count: int) -> Iterator[Any]:
-    """Good schemas with one to three values replaced by hostile ones."""
+    """Yield good schemas in which hostile values replace one to three values."""
     drawn = random.Random(seed)
     for number in range(count):
         document = SchemaDraws(f"{seed}/{number}").schema()
@@ -167,7 +167,7 @@ def _containers(value: Any) -> Iterator[Any]:
             yield from _containers(one)
 
 
-# Bodies that the reader of requests refuses before anything looks for a schema in them.
+# Bodies of requests that the Worker refuses while it reads the body, before it reads the schema.
 BODIES = tuple(
     f'{{"outputSchema": {{"type": "object", {inner}}}}}'
     for inner in (

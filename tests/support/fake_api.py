@@ -1,4 +1,4 @@
-"""An HTTP server that answers as a test says, in the API's shapes and without the Worker."""
+"""An HTTP server that stands for the API without the Worker, and answers as a test says."""
 
 import json
 import threading
@@ -12,12 +12,12 @@ from tests.support.loopback import Loopback, Quiet
 
 Json = dict[str, Any]
 TASK_ID = "01a213be-b263-762c-b9e4-99bccab77cf8"
-LOST = "lost"  # the sign for a missing answer: the server cuts the connection
+LOST = "lost"  # Stands for a missing answer: the server cuts the connection.
 
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that arrived."""
+    """A request that the server got."""
 
     method: str
     path: str
@@ -28,7 +28,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """A reply. `stream` is text in parts instead of `body`; the connection closes after it."""
+    """An answer of the server. `stream` is sent in parts instead of `body`, and the connection then closes."""
 
     status: int = 200
     body: Any = None
@@ -40,7 +40,7 @@ Reply = Answer | Json | str | Callable[[Asked], "Answer | Json | str"]
 
 
 class FakeApi(Loopback):
-    """Use as a context manager. `on` sets the answers; the last of several is repeated."""
+    """The server, used as a context manager. `on` sets a path's answers, of which the last one is repeated."""
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []
@@ -54,7 +54,7 @@ class FakeApi(Loopback):
         return self
 
     def requests(self, method: str, path: str) -> list[Asked]:
-        """The requests for a path."""
+        """Return the requests that the server got for a path."""
         return [asked for asked in self.asked if (asked.method, asked.path) == (method, path)]
 
     def _next(self, asked: Asked) -> Reply:
@@ -107,7 +107,7 @@ class FakeApi(Loopback):
 
 
 def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) -> Json:
-    """Return a task of two chunks, as the API shows it."""
+    """Return a task of two chunks in the API's form."""
     is_over = status in {"completed", "failed", "cancelled"}
     done = 2 if status == "completed" else 0
     made: Json = {
@@ -137,12 +137,12 @@ def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) 
 
 
 def failed(code: str) -> Json:
-    """A task that failed."""
+    """Return a task that failed with this code."""
     return task("failed", error={"code": code, "message": "it did not work", "retryable": True})
 
 
 def chunk(index: int, output: str) -> Json:
-    """A finished chunk."""
+    """Return a finished chunk in the API's form."""
     start = index * 10
     return {
         "index": index,
@@ -157,12 +157,12 @@ def chunk(index: int, output: str) -> Json:
 
 
 def problem(status: int, code: str, detail: str = "", **headers: str) -> Answer:
-    """A refusal."""
+    """Return an answer with problem details."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer(status, {"type": "about:blank", "status": status, "code": code, "detail": detail or code}, named)
 
 
 def event(name: str, data: Any, event_id: str | None = None) -> str:
-    """Write an event in a stream's format."""
+    """Return the text of an event as a stream has it."""
     named = "" if event_id is None else f"id: {event_id}\n"
     return f"event: {name}\n{named}data: {json.dumps(data, ensure_ascii=False)}\n\n"

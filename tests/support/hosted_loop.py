@@ -1,4 +1,4 @@
-"""Event loops under the hosted clock, in virtual time: it stands still while code runs, and only timers move it."""
+"""Event loops with a clock like Cloudflare's, which stands still while code runs and moves only with timers."""
 
 import math
 from collections.abc import Callable
@@ -8,15 +8,17 @@ from typing import Any
 from simulator.engine.loop import Loop
 from simulator.engine.scope import Handle
 
-HAIR_SECONDS = 2.4e-7  # the rounding error observed on the real runtime
+HAIR_SECONDS = 2.4e-7  # The rounding error that was observed on the real runtime.
 
 
 class HostedLoop(Loop):
-    """Code that loops without waiting soon exceeds `max_steps`. After a timer the clock is `hair_seconds` short.
+    """An event loop in virtual time; code that loops without waiting soon exceeds `max_steps`.
+
+    In a timer's callback the clock is `hair_seconds` short.
 
     `stock` chooses Pyodide's own loop, which uses no timer for 2 ms or less; JavaScript cuts off fractions of
-    milliseconds. Otherwise the loop is ours (`src.platform.timers`), which rounds delays up to at least one
-    millisecond.
+    milliseconds. Without `stock` the loop acts like the Worker's own (`src.platform.timers`), which rounds delays up to
+    at least one millisecond.
     """
 
     def __init__(self, *, stock: bool, hair_seconds: float = 0.0, max_steps: int = 20_000) -> None:

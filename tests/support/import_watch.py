@@ -1,4 +1,4 @@
-"""Watches an interpreter while it imports the Worker, and finds what a snapshot must not contain.
+"""Watches an interpreter while it imports the Worker, and finds what a memory snapshot must not contain.
 
 This module imports nothing of the project. `python -I tests/support/import_watch.py DIR` imports `entry` from DIR and
 prints its findings.
@@ -11,7 +11,7 @@ import sys
 from types import BuiltinFunctionType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
-# By module and name. Methods that are written in C have no module.
+# The watched functions by module and name. Methods that are written in C have no module.
 CLOCK = {
     *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
     *("time.gmtime", "time.localtime", ".datetime.now", ".datetime.utcnow", ".datetime.today", ".date.today"),
@@ -22,28 +22,28 @@ WATCHED = CLOCK | ENTROPY | THREADS
 
 
 class Seen(NamedTuple):
-    """An import or other observed call, and the module whose top level led to it."""
+    """A watched call, and the module whose top level led to the call."""
 
     what: str
     module: str
 
 
 class Watch:
-    """Sees each call of a watched function from `begin` to `end`."""
+    """Records each call of a watched function between `begin` and `end`."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
         self._streams: set[int] = set()
 
     def begin(self) -> None:
-        """Watch from here on."""
+        """Begin to record calls."""
         self._streams = {id(found) for found in open_streams()}
         sys.setprofile(self._profile)
 
     def end(self) -> dict[str, Any]:
-        """Stop watching, and return what was seen and what is left, in a form for JSON."""
+        """Stop recording, and return the calls and the objects that are left, in a form for JSON."""
         sys.setprofile(None)
-        gc.unfreeze()  # `entry` hides what it has imported from the collector
+        gc.unfreeze()  # `entry` freezes the imported objects, which hides them.
         return {
             "clock": self._of(CLOCK),
             "entropy": self._of(ENTROPY),
@@ -66,24 +66,24 @@ class Watch:
 
 
 def module_of(frame: FrameType | None) -> str:
-    """Return the name of the module that is being executed."""
+    """Return the name of the module whose top level a frame was called from, or an empty text."""
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
     return "" if frame is None else str(frame.f_globals.get("__name__"))
 
 
 def alive(*kinds: type) -> list[object]:
-    """Find the objects of these kinds that the garbage collector knows."""
+    """Return the objects of these types that the garbage collector knows."""
     return [found for found in gc.get_objects() if isinstance(found, kinds)]
 
 
 def open_streams() -> list[io.IOBase]:
-    """Find open files, the standard streams included."""
+    """Return all open files, including the standard streams."""
     return [found for found in alive(io.IOBase) if isinstance(found, io.IOBase) and not found.closed]
 
 
 def bound_to_a_loop() -> list[type]:
-    """Name the kinds of objects that belong to one event loop, if anything of asyncio is loaded."""
+    """Return the types whose objects belong to one event loop, as far as their modules are loaded."""
     names = {
         "asyncio": ("Lock", "Event", "Condition", "Semaphore", "Queue", "Future"),
         "socket": ("socket",),
@@ -98,12 +98,12 @@ def bound_to_a_loop() -> list[type]:
 
 
 def ours() -> dict[str, ModuleType]:
-    """Find the Worker's own modules."""
+    """Return the Worker's own modules by name."""
     return {name: module for name, module in sys.modules.items() if name == "entry" or name.split(".")[0] == "src"}
 
 
 def made() -> dict[str, int]:
-    """Count the classes of the Worker that take long to create, by kind."""
+    """Return how many classes that take long to create the Worker has, by kind."""
     classes = [
         value
         for name, module in ours().items()
@@ -118,7 +118,7 @@ def made() -> dict[str, int]:
 
 
 def proxies() -> list[str]:
-    """Find the globals of the Worker's modules that are objects of JavaScript."""
+    """Return the names of the globals of the Worker's modules that are objects of JavaScript."""
     if "pyodide.ffi" not in sys.modules or not hasattr(sys.modules["pyodide.ffi"], "JsProxy"):
         return []
     kind = sys.modules["pyodide.ffi"].JsProxy
@@ -131,7 +131,7 @@ def proxies() -> list[str]:
 
 
 def _stand_in() -> None:
-    """Register an SDK that consists of its two base classes, so that any other use at import fails."""
+    """Register a stand-in for the SDK that has only its two base classes, so that any other use at import fails."""
     sdk = ModuleType("workers")
     for name in ("WorkerEntrypoint", "DurableObject"):
         setattr(sdk, name, type(name, (), {}))

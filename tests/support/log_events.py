@@ -1,4 +1,4 @@
-"""Reads from the source every event that the Worker's code may log, with the facts that it names."""
+"""Reads from the Worker's source each event that the code may log, and the names of the event's facts."""
 
 import ast
 from pathlib import Path
@@ -8,7 +8,7 @@ _WRITERS = {"log", "_log", "failure", "_log_each"}
 
 
 def log_events() -> dict[str, set[str]]:
-    """Return the facts of each event by its name, except facts that were bound earlier or are passed as a whole."""
+    """Return the names of each event's facts, by event. Facts that the log call does not name are left out."""
     found: dict[str, set[str]] = {}
     for path in sorted(SOURCE.rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,4 +1,4 @@
-"""An HTTP server on this machine, as the base of receivers, fakes and stand-ins."""
+"""An HTTP server on this machine, the base class of the tests' receivers and stand-ins."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -7,14 +7,14 @@ from typing import Self
 
 
 class Quiet(BaseHTTPRequestHandler):
-    """A handler that prints nothing about the requests that it answers."""
+    """A request handler that logs nothing."""
 
     def log_message(self, *_arguments: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 class Loopback:
-    """Listens on a free port from the start, and answers in threads of its own within the context."""
+    """Listens on a free port once it is made, and answers requests, in its own threads, inside its `with` block."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

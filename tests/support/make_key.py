@@ -1,4 +1,4 @@
-"""Makes keys for a local server as an operator makes them."""
+"""Makes API keys for a local server, as an operator makes them."""
 
 import secrets
 import sqlite3
@@ -15,7 +15,7 @@ from tests.support.dev_server import ROOT
 
 
 def make_key(state: Path, *arguments: str) -> str:
-    """Run the program of `make key` beside the server with this state, and return the key."""
+    """Run the program of `make key` on a server's state folder, and return the key."""
     done = subprocess.run(
         [sys.executable, "-m", "local.key", "--persist-to", str(state), *arguments],
         cwd=ROOT,
@@ -31,9 +31,10 @@ def make_key(state: Path, *arguments: str) -> str:
 
 
 def insert_key(state: Path, tenant: str = "local", *, operator: bool = False) -> str:
-    """Write the row of a key, with all scopes of its tenant, into the database of an idle server.
+    """Write a key with all scopes of its tenant into the database of an idle server, and return the key.
 
-    The function avoids wrangler, whose start takes seconds. `operator` gives the key that scope, too.
+    The function does not use wrangler, whose start takes seconds. With `operator` the key also has the scope
+    `operator`.
     """
     parts, text = make(secrets.token_bytes(ID_BYTES + SECRET_BYTES))
     scopes = Scope if operator else OWN_SCOPES

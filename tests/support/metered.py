@@ -1,4 +1,4 @@
-"""Reads the counts of a server with `--limits`, and the storage of its Durable Objects."""
+"""Reads the meter's lines of a server with `--limits`, and the storage of its Durable Objects."""
 
 import json
 from collections.abc import Iterator
@@ -13,23 +13,23 @@ PREFIX = '{"event":"metered"'
 
 
 def lines(server: DevServer, after: int = 0) -> list[Json]:
-    """Return the meter's lines, from this line of the output on: one for each invocation that has ended."""
+    """Return the meter's lines from index `after` of the output on: one line for each invocation that has ended."""
     return [json.loads(line) for line in list(server.lines)[after:] if line.startswith(PREFIX)]
 
 
 def seconds(task: Json) -> float:
-    """Return how long a task took, from creation to end, by the server's own times."""
+    """Return how many seconds a task took from its creation to its end, by the times that the API shows."""
     created, finished = (datetime.fromisoformat(task[name]) for name in ("createdAt", "finishedAt"))
     return (finished - created).total_seconds()
 
 
 def object_files(state: Path) -> list[Path]:
-    """Return the databases of all objects that have ever stored anything."""
+    """Return the database files of all objects that have ever stored something."""
     return [path for path in state.glob("v3/do/**/*.sqlite") if path.name != "metadata.sqlite"]
 
 
 def object_rows(state: Path) -> dict[str, int]:
-    """Return the rows that objects store, alarms included, by table. Empty tables are left out."""
+    """Return how many rows objects store, by table, including alarms. Empty tables are left out."""
     found: dict[str, int] = {}
     for path in state.glob("v3/do/**/*.sqlite"):
         for table, rows in _counts(path):

@@ -1,6 +1,7 @@
 """Changes Miniflare's own D1 for servers that start with a hook of Node.js. No installed file is changed.
 
-Miniflare reads the code of its D1 from a file. The hook is loaded before everything else, and inserts a test's code.
+Miniflare reads the code of its D1 from a file. The hook is loaded before Miniflare, and inserts a test's code into what
+Miniflare reads.
 """
 
 import json
@@ -20,7 +21,7 @@ fs.readFileSync = function (file, ...rest) {
 
 
 def write_hook(folder: Path, place: str, more: str) -> str:
-    """Write a hook that inserts JavaScript after a text that occurs exactly once. Returns NODE_OPTIONS for it."""
+    """Write a hook that inserts JavaScript after a text that D1's code has exactly once. Returns its NODE_OPTIONS."""
     hook = folder / "miniflare_d1.cjs"
     hook.write_text(_HOOK % (json.dumps(place), json.dumps(more)))
     return f"--require {hook}"

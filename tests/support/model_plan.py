@@ -1,4 +1,4 @@
-"""The plan by which the test model server answers calls, and its records of the calls."""
+"""The plan by which the tests' model server answers calls, and its records of calls."""
 
 import argparse
 import hashlib
@@ -14,9 +14,9 @@ Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut", "stall
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """The server's behaviour at one call. `delay_seconds` None means the server's own latency.
+    """How the server behaves at one call. If `delay_seconds` is None, the server's own latency applies.
 
-    `text` is the answer's text, an output or a refusal's message. If `text` is None, the call determines the text.
+    `text` is the answer's text: an output, or a refusal's message. If it is None, the text follows from the call.
     """
 
     kind: Kind
@@ -29,39 +29,39 @@ class Behaviour:
 
     @property
     def label(self) -> str:
-        """The behaviour's name in the ledger, such as `ok` or `status 429`."""
+        """The behaviour's name in the ledger, for example `ok` or `status 429`."""
         return f"status {self.status_code}" if self.kind == "status" else self.kind
 
 
 def ok(text: str | None = None) -> Behaviour:
-    """Answer well, with `text` instead of the output that follows from the input."""
+    """Answer 200, with `text` instead of the output that follows from the input."""
     return Behaviour("ok", text=text)
 
 
 def ended(reason: str) -> Behaviour:
-    """Answer well, and say that the output ends for this reason."""
+    """Answer 200 with this finish reason."""
     return Behaviour("ok", finish_reason=reason)
 
 
 def slow(seconds: float) -> Behaviour:
-    """Answer well, after this long instead of the server's latency."""
+    """Answer 200 after this many seconds instead of the server's latency."""
     return Behaviour("ok", delay_seconds=seconds)
 
 
 def status(code: int, *, error_code: str | None = None, **headers: str) -> Behaviour:
-    """Refuse with this status and an error body such as OpenAI's; `retry_after="2"` becomes a header."""
+    """Refuse with this status and an error body like OpenAI's. Further arguments, as `retry_after`, become headers."""
     named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     return Behaviour("status", status_code=code, error_code=error_code, headers=named)
 
 
 def rate_limit(retry_after: float | str | None = 2) -> Behaviour:
-    """Answer 429, with `Retry-After` unless it is None."""
+    """Answer 429, with a `Retry-After` header unless `retry_after` is None."""
     headers = {} if retry_after is None else {"retry_after": str(retry_after)}
     return status(429, error_code="rate_limit_exceeded", **headers)
 
 
 def redirect(location: str) -> Behaviour:
-    """Answer 307 to another place."""
+    """Answer 307 with this location."""
     return status(307, location=location)
 
 
@@ -71,22 +71,22 @@ def hang() -> Behaviour:
 
 
 def drop() -> Behaviour:
-    """Do the work and close without a reply: the success is lost on its way."""
+    """Count the call as a success, but close the connection without an answer."""
     return Behaviour("drop")
 
 
 def cut() -> Behaviour:
-    """Close in the middle of the body."""
+    """Close the connection in the middle of the answer's body."""
     return Behaviour("cut")
 
 
 def stall() -> Behaviour:
-    """Answer half of the body, then nothing until the client leaves or the server closes."""
+    """Send half of the answer's body, and nothing more until the client leaves or the server closes."""
     return Behaviour("stall")
 
 
 def garbage() -> Behaviour:
-    """Answer 200 with something that is not JSON."""
+    """Answer 200 with a body that is not JSON."""
     return Behaviour("garbage")
 
 
@@ -97,7 +97,7 @@ def empty() -> Behaviour:
 
 @dataclass(slots=True)
 class Call:
-    """One call as the model server saw it. The times are those of the server's wall clock, in seconds."""
+    """One call as the model server saw it. Times are seconds of the server's wall clock."""
 
     number: int
     arrived_at: float
@@ -116,11 +116,11 @@ class Call:
 
 @dataclass(slots=True)
 class Plan:
-    """Decides the behaviour for a call: the first of number, text, `decide` and chance that applies, else `ok`.
+    """Decides how the server behaves at a call: by number, text, `decide` or chance, in this order; otherwise `ok`.
 
-    `by_text` maps a piece of the user message to the behaviours for the calls that contain the piece, in order. Once
-    these behaviours are used up, the later rules apply. `chances` are (probability, behaviour) pairs, drawn once a
-    call.
+    `by_text` maps a piece of the user message to the behaviours for the calls that contain the piece, in order. Once a
+    piece's behaviours are used up, the later rules apply. `chances` are (probability, behaviour) pairs; one number is
+    drawn for each call.
     """
 
     by_number: Mapping[int, Behaviour] = field(default_factory=dict)
@@ -135,7 +135,7 @@ class Plan:
         self._random = random.Random(self.seed)
 
     def choose(self, call: Call) -> Behaviour:
-        """Choose the behaviour for this call, and use up a scripted one."""
+        """Choose the behaviour for a call; a behaviour of `by_text` is used up."""
         if call.number in self.by_number:
             return self.by_number[call.number]
         for piece, script in self.by_text.items():
@@ -158,7 +158,7 @@ class Plan:
 
 
 def output_for(user: str, chars: int | None = None) -> str:
-    """Return the output for a text, which is always the same.
+    """Return the output for a user message, which is always the same.
 
     With `chars`, the output is repeated or cut to exactly that length.
     """
@@ -168,12 +168,12 @@ def output_for(user: str, chars: int | None = None) -> str:
 
 
 def tokens_for(text: str) -> int:
-    """Count tokens as the server does: a quarter of the characters, rounded up."""
+    """Return the number of tokens that the server counts for a text: a quarter of its characters, rounded up."""
     return -(-len(text) // 4)
 
 
 def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str, object]:
-    """Return the body of a good answer. Records the token counts of the answer in the call."""
+    """Return the body of a 200 answer, and record the answer's token counts in the call."""
     call.input_tokens = tokens_for(call.system) + tokens_for(call.user)
     call.output_tokens = tokens_for(output)
     message = {"role": "assistant", "content": output}
@@ -191,7 +191,7 @@ def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str
 
 
 def read_ledger(path: Path) -> list[Call]:
-    """Read the calls from a ledger file, in order of arrival. A last line that is cut short is left out."""
+    """Return the calls in a ledger file, in order of arrival. A cut-off last line is left out."""
     calls: dict[int, Call] = {}
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         call = Call(**json.loads(line))
@@ -212,7 +212,7 @@ _FAULTS: dict[str, Callable[[], Behaviour]] = {
 
 
 def chance_of(text: str) -> tuple[float, Behaviour]:
-    """Read `NAME=CHANCE` from a command line into an entry of `Plan.chances`."""
+    """Turn `NAME=CHANCE` of a command line into an entry of `Plan.chances`."""
     name, _, chance = text.partition("=")
     if name not in _FAULTS:
         raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_FAULTS)}")

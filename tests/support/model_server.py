@@ -25,10 +25,10 @@ from tests.support.model_wire import Connection, Request
 
 
 class ModelServer:
-    """The server and its ledger. All public methods may be called from any thread.
+    """The model server and its ledger of calls. Any thread may call the public methods.
 
-    `latency_seconds` applies to every reply whose behaviour names no delay of its own. With `api_key`, calls without
-    that bearer token get 401. `output_chars` sets the length of outputs, for merges with several levels.
+    `latency_seconds` applies to each reply whose behaviour has no delay of its own. With `api_key`, calls without
+    that bearer token get 401. `output_chars` returns the length of a text's output, for merges with several levels.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class ModelServer:
 
     @property
     def base_url(self) -> str:
-        """The value for AI_BASE_URL, `/v1` included."""
+        """The value for AI_BASE_URL, which ends with `/v1`."""
         return f"http://127.0.0.1:{self._port}/v1"
 
     def __enter__(self) -> Self:
@@ -87,7 +87,7 @@ class ModelServer:
         self.close()
 
     def close(self) -> None:
-        """Stop serving and cut all connections. The ledger stays. Closing again does nothing."""
+        """Stop serving and cut all connections; the ledger stays. Closing a closed server does nothing."""
         if self._thread is None:
             return
         assert self._loop is not None
@@ -106,12 +106,12 @@ class ModelServer:
         return [call for call in self.calls() if call.user == text]
 
     def usage(self) -> tuple[int, int]:
-        """Input and output tokens of the good answers that were sent whole, as the server counted them."""
+        """Return the input and output tokens of the 200 answers that were sent completely, by the server's count."""
         calls = [call for call in self.calls() if call.complete]
         return sum(call.input_tokens for call in calls), sum(call.output_tokens for call in calls)
 
     def in_flight(self) -> int:
-        """Return the calls that have arrived and have no reply yet."""
+        """Return how many calls have arrived and have no reply yet."""
         with self._changed:
             return self._in_flight
 
@@ -126,11 +126,11 @@ class ModelServer:
             self._calls.clear()
 
     def hold(self) -> None:
-        """Make every call that arrives from now on wait until `release`."""
+        """Let every call that arrives from now on wait for `release`."""
         self._held = True
 
     def release(self) -> None:
-        """Let all waiting calls continue."""
+        """Let all calls that wait after `hold` continue."""
         assert self._loop is not None
         self._held = False
         self._loop.call_soon_threadsafe(self._open_gate)
@@ -154,7 +154,7 @@ class ModelServer:
                     f"waited {timeout_seconds:g} s for {what}: {self._in_flight} in flight, {len(self._calls)} arrived"
                 )
 
-    # --- The methods below run in the server's loop -------------------------------------------------
+    # --- The methods below run in the server's event loop -------------------------------------------
 
     async def _serve(self, when_ready: Callable[[], object]) -> None:
         self._loop = asyncio.get_running_loop()
@@ -216,8 +216,8 @@ class ModelServer:
             self._changed.notify_all()
 
     def _record(self, call: Call) -> None:
-        # The file is opened for each line, so that the line is written before the call continues, even if the process
-        # dies then.
+        # The file is opened and closed for each line, so that the line is written before the call continues, even if
+        # the process dies right after.
         if self._ledger is not None:
             with self._ledger.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dataclasses.asdict(call)) + "\n")
@@ -293,7 +293,7 @@ def _json(document: object) -> bytes:
 
 
 def main() -> None:
-    """Serve until the process gets SIGTERM or Ctrl-C. The first line printed contains the URL."""
+    """Serve until the process gets SIGTERM or Ctrl-C. The first printed line contains the server's URL."""
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.support.model_server")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
     parser.add_argument("--ledger", type=Path, help="file to append one JSON line an event to")

@@ -1,4 +1,4 @@
-"""Speaks HTTP/1.1 with keep-alive over a bare asyncio protocol: only what a test server needs, and fast."""
+"""Speaks HTTP/1.1 with keep-alive over a bare asyncio protocol, as far as a fast test server needs it."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ class Request:
     def document(self) -> dict[str, Any]:
         """Return the body as a JSON object.
 
-        Any other body becomes an empty object, so that a bad call is still counted.
+        A body that is no JSON object becomes an empty object, so that a bad call is still counted.
         """
         try:
             document = json.loads(self.body)
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
             self._gone.set_result(None)
 
     def eof_received(self) -> bool:
-        return False  # the client has closed its side, so connection_lost follows
+        return False  # Close the connection after the client's side.
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def send(self, code: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, cut: bool = False) -> None:
-        """Write a reply, or half of its body. Does nothing if the client has left."""
+        """Write a reply, with `cut` only half of its body. Does nothing if the client has left."""
         if self._transport is None or self._transport.is_closing():
             return
         lines = [f"HTTP/1.1 {code} Test", "content-type: application/json", f"content-length: {len(body)}"]
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + (body[: len(body) // 2] if cut else body))
 
     async def unless_gone(self, work: Awaitable[None]) -> bool:
-        """Run an awaitable to its end, or stop when the client leaves. Returns which."""
+        """Run an awaitable until it ends or the client leaves. Returns whether it ended."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task, self._gone}, return_when=asyncio.FIRST_COMPLETED)

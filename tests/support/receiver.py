@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine; each path answers as a test says."""
+"""A receiver of webhooks on this machine, which answers on each path as a test says."""
 
 import socket
 import threading
@@ -11,7 +11,7 @@ from tests.support.loopback import Loopback, Quiet
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One message: path, headers in lower case, body."""
+    """One received message: path, headers with names in lower case, body."""
 
     path: str
     headers: Mapping[str, str]
@@ -19,7 +19,7 @@ class Received:
 
 
 class Receiver(Loopback):
-    """Listens on loopback. `answers` maps paths to their answers, statuses or "close"; other paths answer 204.
+    """The receiver. `answers` maps a path to its answers: statuses, or "close". Other paths answer 204.
 
     A message gets the first unused answer of its path. The last answer is repeated.
     """
@@ -51,7 +51,7 @@ class Receiver(Loopback):
         super().__init__(Handler)
 
     def at(self, path: str) -> list[Received]:
-        """Return what a path has received so far."""
+        """Return the messages that a path has received so far."""
         return [message for message in self.received if message.path == path]
 
 

@@ -1,15 +1,18 @@
-"""Runs one test story on a queue and on objects at once, since most of its time is spent waiting."""
+"""Runs the same test steps on the queue and on objects at the same time, because tests spend most time waiting."""
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-STARTS_SECONDS = 180  # for servers that start together
+STARTS_SECONDS = 180  # How many seconds servers that start together may take.
 ROUTES: Mapping[str, Sequence[str]] = {"queue": (), "objects": ("--env", "free")}
 
 
 def on_each_route(folder: Path, story: Callable[[Sequence[str], Path], None]) -> None:
-    """Run the story once on each route, with the route's flags and a folder of its own. The first failure is raised."""
+    """Run `story` at the same time on each route, with the route's flags and its own folder.
+
+    Raises a route's failure.
+    """
     folders = [folder / name for name in ROUTES]
     for made in folders:
         made.mkdir()

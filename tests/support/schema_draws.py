@@ -1,4 +1,4 @@
-"""Draws schemas of the supported subset, values that nearly fit them, and mutations of values. All from a seed."""
+"""Draws from a seed: schemas of the supported subset, values that mostly fit a schema, and mutations of values."""
 
 import copy
 import random
@@ -29,7 +29,7 @@ NUMBERS = (
     0.30000000000000004,
 )
 DIVISORS = (1, 2, 3, 0.1, 0.5, 0.25, 0.01, 1.0, 10, 1e-3)
-# Strings of each format, and strings that nearly are.
+# By format: strings of the format, and strings that nearly have it.
 FORMATTED: dict[str, tuple[str, ...]] = {
     "date-time": (
         *("2024-02-29T12:30:00Z", "2023-02-29T12:30:00Z", "2024-01-01T00:00:00.123+01:00", "2024-01-01 00:00:00Z"),
@@ -50,13 +50,13 @@ FORMATTED: dict[str, tuple[str, ...]] = {
 
 
 class SchemaDraws:
-    """Draws from one seed. A schema has up to three definitions, which may refer to each other and to the root."""
+    """Draws from one seed. A schema has up to three definitions, which may refer to one another and to the root."""
 
     def __init__(self, seed: object) -> None:
         self.random = random.Random(str(seed))
 
     def schema(self) -> dict[str, Any]:
-        """Draw a schema. It may still be refused: a cycle without progress is possible."""
+        """Draw a schema. The Worker may refuse it, because a cycle without progress is possible."""
         definitions = self.random.sample(("A", "B", "C"), self.random.randrange(4))
         self._refs = ["#", *(f"#/$defs/{name}" for name in definitions)]
         root = self._object(3)
@@ -143,9 +143,9 @@ class SchemaDraws:
         return {name: self.loose(deeper - 1) for name in self.random.sample(NAMES, self.random.randrange(3))}
 
     def value(self, schema: dict[str, Any], root: dict[str, Any], deeper: int = 6) -> Any:
-        """Draw a value that tends to fit a schema."""
+        """Draw a value that mostly fits a schema."""
         if deeper < -6:
-            return self.loose(0)  # a schema may demand values without an end
+            return self.loose(0)  # A recursive schema can demand infinite values.
         if "$ref" in schema:
             name = schema["$ref"].removeprefix("#/$defs/")
             return self.value(root if name == "#" else root["$defs"][name], root, deeper - 1)
@@ -209,7 +209,7 @@ class SchemaDraws:
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield where each value stands: what holds it, and the name or index in there."""
+    """Yield the place of each nested value: the dict or list that has it, and the name or index."""
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, member in members:
         yield value, key

@@ -9,9 +9,10 @@ type Said = str | ModelReply | Exception
 
 
 class ScriptedModel:
-    """A `Provider`. `says` has the answers for each call whose text contains a piece: the last one is repeated.
+    """A model provider. `says` has, by piece of text, the answers to calls that contain it; the last is repeated.
 
-    Any other call with a schema is answered with its text in the list `said`; without a schema, with its text.
+    Any other call is answered with its own text, and with a schema with an object that has this text in the list
+    `said`.
     """
 
     name = "demo"
@@ -37,5 +38,5 @@ class ScriptedModel:
         return ModelReply(text if call.form is None else json.dumps({"said": [text]}), 10, 1, "stop")
 
     async def probe(self) -> Health:
-        """Return healthy."""
+        """Report that the provider is healthy."""
         return Health("healthy", "answers as a test says")

@@ -1,8 +1,8 @@
-"""A local D1 that callers really share: all calls go through one lock, with a service time, stalls and faults.
+"""A local D1 whose callers wait for each other: all calls go through one lock, with a service time and faults.
 
-Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. So all
-invocations of the Worker wait in one queue, in the order in which their calls came. If a caller gives up, its call
-stays in the queue: it is served, and its writes land.
+Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. In this way the
+calls of all invocations of the Worker wait in one queue, in order of arrival. If a caller gives up, its call stays in
+the queue: the database still serves the call, and its writes land.
 """
 
 import json
@@ -23,7 +23,8 @@ from tests.support.loopback import Loopback, Quiet
 from tests.support.miniflare_d1 import write_hook
 
 _PLACE = "let queries = D1QueriesSchema.parse(await req.json());"
-# `lost` answers with an error at once, and lands later or never. `silent` lands at once or never, and never answers.
+# A `lost` call is answered with an error at once, and takes effect later or never. A `silent` call takes effect at once
+# or never, and is never answered.
 _ASK = """
     const asked = await fetch("%s", { method: "POST", body: JSON.stringify([queries].flat()) });
     const fate = await asked.json();
@@ -43,9 +44,9 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What happens to a call: it is served, its answer is lost, or no answer comes.
+    """What happens to a call: `served`, `lost` (an error instead of the answer), or `silent` (no answer).
 
-    `lands_ms` is None if the call never lands.
+    `lands_ms` is after how many milliseconds the call takes effect: None if never.
     """
 
     kind: str = "served"
@@ -57,7 +58,7 @@ SERVED = Fate()
 
 @dataclass(slots=True)
 class Account:
-    """The calls in which workers wrote to one task, and the seconds from the first of them to the last."""
+    """How many calls of workers wrote to one task, and the seconds from the first of these calls to the last."""
 
     writes: int = 0
     seconds: float = 0.0
@@ -71,10 +72,10 @@ class _Waiting:
 
 
 class SharedD1(Loopback):
-    """Serves one call at a time. `others` is the number of other Workers' calls before each of ours.
+    """Serves one call at a time. `others` is how many calls of other Workers come before each of the Worker's calls.
 
-    `decide` returns what happens to a call; its argument says whether the call writes. All three can be changed while
-    calls are under way.
+    `decide` returns what happens to a call; its argument says whether the call writes. `service_seconds`, `others` and
+    `decide` can be changed while calls are under way.
     """
 
     def __init__(self) -> None:
@@ -93,7 +94,7 @@ class SharedD1(Loopback):
         super().__init__(self._handler())
 
     def options(self, folder: Path) -> str:
-        """Return NODE_OPTIONS for a server that must use this D1."""
+        """Return the NODE_OPTIONS with which a local server uses this D1."""
         return write_hook(folder, _PLACE, _ASK % f"{self.url}/")
 
     def __enter__(self) -> Self:
@@ -118,7 +119,7 @@ class SharedD1(Loopback):
 
     @property
     def landing(self) -> bool:
-        """Return whether a write whose answer was lost may still land."""
+        """Return whether a write whose answer was lost may still take effect."""
         return time.monotonic() < self._lands_at
 
     @property
@@ -160,7 +161,7 @@ class SharedD1(Loopback):
         passed = self._passed
 
         class Handler(Quiet):
-            """Answers one call when its turn comes, and says what happens to it."""
+            """Answers Miniflare's question about one call when the call's turn comes, with what happens to the call."""
 
             protocol_version = "HTTP/1.1"
 

@@ -1,4 +1,4 @@
-"""The shell commands of the project's documents, as a reader would paste them, and the way a test tries each."""
+"""Finds the shell commands of the project's documents, as a reader would paste them, and runs them for tests."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOCAL_URL = "http://127.0.0.1:8787"
 
-# Commands that a test cannot run, by their beginnings, with the reason.
+# The beginnings of commands that a test cannot run, each with the reason.
 NOT_RUN = {
     "npx wrangler": "needs a Cloudflare account",
     "make deploy": "needs a Cloudflare account; tests/unit/local/test_deploy.py does it in a stand-in for one",
@@ -30,7 +30,7 @@ NOT_RUN = {
     "vllm serve": "needs vLLM and a model",
 }
 
-# Targets that a test only looks up (`make -n`), with the reason.
+# Targets of make that a test only looks up (`make -n`), each with the reason.
 _LOOKED_UP = {
     "install": "every other target runs it",
     "check": "takes as long as this whole module; each change passes it anyway",
@@ -39,7 +39,7 @@ _LOOKED_UP = {
     "bundle": "takes long; tests/runtime/test_bundle.py builds it",
 }
 
-# Shorter forms of commands that take minutes: the test checks their flags, but does not do their work.
+# By target: arguments with which a command that takes minutes checks its flags but does little work.
 _SHORT = {
     "simulate": "SEEDS=2 WORKERS=1",
     "chaos": "ARGS=--help",
@@ -52,7 +52,8 @@ _SHORT = {
     "coverage": "PYTEST_ARGS=tests/unit/core/calls/test_pace.py",
 }
 
-# Variables that `make test` sets and a reader's shell does not have. The make that a test starts would inherit them.
+# Variables that `make test` sets and a reader's shell does not have. A test removes them, because a make that it starts
+# would inherit them.
 OF_THE_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS", "PYTEST_ARGS", "PYTEST_PARALLEL")
 
 
@@ -71,7 +72,7 @@ def blocks(document: Path, language: str = "sh") -> list[str]:
 
 
 def commands(block: str) -> list[str]:
-    """Split a block into its commands: a line, or several that the shell reads as one."""
+    """Split a block into its commands. A command is one line, or several lines that the shell reads as one."""
     found: list[str] = []
     pending = ""
     for line in block.splitlines():
@@ -97,18 +98,18 @@ def listed_commands() -> list[str]:
 
 
 def not_run(command: str) -> str | None:
-    """Return the beginning in `NOT_RUN` that excludes a command, or None."""
+    """Return the entry of `NOT_RUN` with which a command begins, or None."""
     return next((start for start in NOT_RUN if command.startswith(start)), None)
 
 
 def target(command: str) -> str | None:
-    """Return the target of a `make` command, or None for any other command."""
+    """Return the target of a `make` command, or None for another command."""
     match = re.match(r"make(?: -s)? ([a-z]+)", command)
     return match[1] if match else None
 
 
 def dev_arguments(command: str) -> str | None:
-    """Return the ARGS of a `make dev` command, empty if there are none; None for any other command."""
+    """Return the ARGS of a `make dev` command, or an empty text without ARGS; None for another command."""
     if target(command) != "dev":
         return None
     match = re.fullmatch(r'make dev(?: ARGS="([^"]*)")?', command)
@@ -117,8 +118,8 @@ def dev_arguments(command: str) -> str | None:
 
 
 def trial(command: str, url: str, state: Path) -> str:
-    """Rewrite a command for a trial: within seconds, against the server at `url` with its state in `state`."""
-    if '"$URL/' in command:  # the command is an operator's; without REQUIRE_KEYS the server checks no key
+    """Rewrite a command so that it takes seconds and uses the server at `url` with the state folder `state`."""
+    if '"$URL/' in command:  # The server of the tests checks no key.
         command = command.replace('"$URL/', f'"{url}/').replace("Bearer $KEY", "Bearer none")
     command = command.replace(LOCAL_URL, url)
     if re.search(r"(^|[\s(|])onceover ", command):
@@ -136,13 +137,13 @@ def trial(command: str, url: str, state: Path) -> str:
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in the clone as a reader's shell would, but stop at the first failing command."""
+    """Run a script in the clone as in a reader's shell, but stop at the first command that fails."""
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,
         env={
             **{name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE},
-            # Docs/cli.md tells the reader at its beginning to set this path.
+            # The page docs/cli.md tells the reader to set this path.
             "PATH": f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
         },
         stdin=subprocess.DEVNULL,

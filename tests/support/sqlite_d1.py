@@ -1,4 +1,4 @@
-"""The D1 binding of tests that need no network: the simulator's database, with a clock and faults on request."""
+"""The D1 binding for tests without a network: the simulator's database, with a clock and faults that a test sets."""
 
 import asyncio
 import sqlite3
@@ -29,12 +29,12 @@ _TEMPLATES = {True: Template.of_migrations(MIGRATIONS), False: Template([])}
 
 
 class SqliteD1:
-    """One database. `batches` counts the calls that reached the database. `now_ms` is its clock.
+    """One database. `batches` counts the calls that reached the database, and `now_ms` is the database's clock.
 
     `fail(message, when, times)` makes the next batches raise an error. With "before", the failing batches are not
-    executed. With "after", they are committed, but the caller cannot know this. With "later", the statements are
-    executed at the next `land`. A batch that fails by itself changes nothing. A batch takes `seconds`, half of them
-    before its execution.
+    executed. With "after", they are committed, but the caller cannot know this. With "later", their statements are
+    executed at the next `land`. A batch that fails because of its own statements changes nothing. A batch takes
+    `seconds`, half of them before its execution.
     """
 
     def __init__(self, *, migrated: bool = True, now_ms: Callable[[], int] | None = None) -> None:
@@ -46,19 +46,19 @@ class SqliteD1:
         server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
         self._binding = D1Binding(server, DirectPort())
         self._connection = server.connection
-        self.cap = server.cap  # the largest allowed size of the database
+        self.cap = server.cap  # Limits the size of the database.
 
     def migrate(self, most: int | None = None, *, applied: int = 0) -> None:
-        """Apply the next migrations: all that are left, or a given number."""
+        """Apply migrations in order, without the first `applied`: all, or up to number `most`."""
         for path in sorted(MIGRATIONS.glob("*.sql"))[applied:most]:
             self._connection.executescript(path.read_text(encoding="utf-8"))
 
     def snapshot(self) -> bytes:
-        """Return a copy of the database as it is now."""
+        """Return a copy of the database's present content."""
         return self._connection.serialize()
 
     def restore(self, snapshot: bytes) -> None:
-        """Set the database back to a snapshot, as Time Travel does. Its clock runs on."""
+        """Set the database back to a snapshot, as Time Travel does. The database's clock is not set back."""
         taken = sqlite3.connect(":memory:")
         taken.deserialize(snapshot)
         taken.backup(self._connection)
@@ -69,20 +69,20 @@ class SqliteD1:
         self._connection.close()
 
     def fail(self, message: str, when: When = "before", times: int = 1, *, passing: int = 0) -> None:
-        """Make `times` batches raise an error with this message, after a number of batches that pass."""
+        """Make `times` batches raise an error with this message, after `passing` batches that succeed."""
         self._faults += [("", None)] * passing + [(message, when)] * times
 
     def heal(self) -> None:
-        """Cancel the requested failures that have not happened yet."""
+        """Cancel the failures that `fail` has requested and that have not happened yet."""
         self._faults.clear()
 
     async def land(self, most: int | None = None) -> None:
-        """Execute delayed batches in order: all, or the first `most`."""
+        """Execute the batches that failed with "later", in order: all of them, or the first `most`."""
         for _ in range(len(self._late) if most is None else most):
             await self._binding.batch(cast(list[PreparedStatement], self._late.pop(0)))
 
     def rows(self, sql: str, *values: str | int | float | None) -> list[dict[str, Any]]:
-        """Read the database directly, without the binding."""
+        """Run a query on the database itself, without the binding, and return the rows as dicts."""
         cursor = self._connection.execute(sql, values)
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor]

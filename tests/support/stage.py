@@ -1,4 +1,4 @@
-"""The page alone in a browser: its files come from the disk, and a test's own answers stand for the API."""
+"""Shows the dashboard's page in a browser without a server: a test sets the API's answers."""
 
 import json
 import mimetypes
@@ -12,7 +12,7 @@ from tests.support.browser import Watched
 from tests.support.dev_server import ROOT
 
 PUBLIC = ROOT / "public"
-URL = "http://localhost:9321"  # of this machine, so that the page is a secure context; no server listens there
+URL = "http://localhost:9321"  # A localhost page is a secure context. No server listens here.
 TASK_ID = "01a21072-0000-7000-8000-00000000000a"
 BEGAN, ENDED = "2026-11-28T10:00:00.000Z", "2026-11-28T10:00:10.000Z"
 type Answer = Callable[[Route], None] | Mapping[str, Any]
@@ -23,13 +23,13 @@ HEALTH: dict[str, Answer] = {"/api/async-status": _SERVICE | {"queueCheck": _QUE
 
 
 def headers() -> dict[str, str]:
-    """The page's own headers, as `public/_headers` sets them for each file."""
+    """Return the headers that `public/_headers` sets for each file of the page."""
     lines = (PUBLIC / "_headers").read_text().splitlines()
     return dict(line.strip().split(": ", 1) for line in lines if line.startswith("  "))
 
 
 def task(**changed: Any) -> dict[str, Any]:
-    """A task of three chunks as the API shows it, completed unless something else is said."""
+    """Return a task of three chunks in the API's form, completed except for the given changes."""
     progress = {"total": 3, "completed": 3, "failed": 0, "truncated": 0}
     usage = {"modelCalls": 3, "minimumCalls": 3, "inDoubt": 0, "inputTokens": 30, "outputTokens": 60}
     request = {"model": "m", "reduce": "concat", "inputCharacters": 90, "maxOutputTokens": None, "temperature": None}
@@ -51,16 +51,16 @@ def task(**changed: Any) -> dict[str, Any]:
 
 
 def chunk(index: int, **changed: Any) -> dict[str, Any]:
-    """A completed chunk as the API shows it."""
+    """Return a completed chunk in the API's form, except for the given changes."""
     whole = {"index": index, "start": index * 30, "end": index * 30 + 30, "status": "completed", "output": "out"}
     whole |= {"attempts": 1, "error": None, "finishReason": "stop", "lane": None, "firstStartedAt": BEGAN}
     return whole | {"startedAt": BEGAN, "finishedAt": ENDED} | changed
 
 
 class Stage(Watched):
-    """A page whose API answers what `answers` has for a path, or for a method and a path; else 404.
+    """A page whose API gives the answers in `answers`, by path or by method and path, and otherwise 404.
 
-    `asked` are the requests to the API: method, path with query, and body.
+    `asked` has the page's requests to the API: method, path with query, and body.
     """
 
     def __init__(self, browser: Browser, **options: Any) -> None:
@@ -95,6 +95,6 @@ class Stage(Watched):
 
 
 def refuse(route: Route, status: int, code: str) -> None:
-    """Answer with a problem."""
+    """Answer a request of the page with problem details."""
     problem = {"status": status, "code": code, "detail": "No."}
     route.fulfill(status=status, body=json.dumps(problem), headers={"Content-Type": "application/problem+json"})

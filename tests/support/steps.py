@@ -1,22 +1,22 @@
-"""Counts the lines of Python that some work executes: this measures its cost in the same way on every machine."""
+"""Counts the lines of Python that code executes, which measures the code's cost alike on every machine."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, ModuleType
 
-_TOOL = 4  # a tool id of `sys.monitoring` that no kind of tool has reserved
+_TOOL = 4  # A tool id of `sys.monitoring` that is not reserved for a kind of tool.
 
 
 class Steps:
-    """The number of lines executed so far."""
+    """The number of lines that were executed so far."""
 
     lines = 0
 
 
 @contextmanager
 def counted(*modules: ModuleType) -> Iterator[Steps]:
-    """Count each line that functions of these modules execute, each time that it runs. C code does not count."""
+    """Count how often lines in functions of these modules are executed. C code does not count."""
     steps = Steps()
     files = {module.__file__ for module in modules}
     monitoring = sys.monitoring
@@ -30,7 +30,7 @@ def counted(*modules: ModuleType) -> Iterator[Steps]:
     monitoring.use_tool_id(_TOOL, "steps")
     try:
         monitoring.register_callback(_TOOL, monitoring.events.LINE, executed)
-        monitoring.restart_events()  # undo what an earlier count has disabled
+        monitoring.restart_events()  # An earlier count has disabled events.
         monitoring.set_events(_TOOL, monitoring.events.LINE)
         yield steps
     finally:

@@ -1,4 +1,4 @@
-"""A store of tasks over SQLite with its own clock, and tasks in each status."""
+"""A bench with a store of tasks over SQLite, whose clock a test moves, and with tasks in each status."""
 
 import asyncio
 from collections.abc import Coroutine, Mapping
@@ -21,7 +21,7 @@ from tests.support.sqlite_d1 import SqliteD1
 START_MS = 1_800_000_000_000
 LEASE_MS = 10_000
 RETENTION_MS = 1_000_000
-DEADLINE_MS = 10_000_000  # the deadline of tasks that `in_status` writes
+DEADLINE_MS = 10_000_000  # The deadline of tasks that `in_status` writes.
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", True)
 FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", False)
 
@@ -41,18 +41,18 @@ class StoreBench:
         return self.time_ms
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run one store call."""
+        """Run one call of the store."""
         return asyncio.run(coroutine)
 
     def row(self, task_key: str) -> dict[str, Any]:
-        """Read the whole row of a task."""
+        """Return the whole row of a task."""
         (row,) = self.database.rows("SELECT * FROM tasks WHERE id = ?", task_key)
         return row
 
     def insert(
         self, task_key: str = "task", *, chunks: int = 2, reduce: Reduce = Reduce.CONCAT, **terms: Any
     ) -> TaskKey:
-        """Write a pending task with this many chunks of one letter."""
+        """Write a pending task with this many chunks, each of one letter, and return its key."""
         self.run(self.store.insert(new_task(task_key, chunks, reduce, self.time_ms, **terms), LEASE_MS))
         return TaskKey(task_key)
 
@@ -67,14 +67,17 @@ class StoreBench:
     def try_claim(
         self, task_key: str = "task", *, holder: str | None = None, host: str = "", rests: Rests = NO_RESTS
     ) -> Claim | Unclaimed:
-        """Ask for a claim. Each claim has a holder with a new name unless the test gives one."""
+        """Try to claim a task, and return the claim or the refusal.
+
+        The holder has a new name unless the test names it.
+        """
         self._named += 1
         name, key = holder or f"holder-{self._named}", TaskKey(task_key)
         claim = self.store.claim(key, holder=name, host=host, route=Route.QUEUE, lease_ms=LEASE_MS, rests=rests)
         return self.run(claim)
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
-        """Make a step of the claim, by default "continue"."""
+        """Make a step under a claim, by default `Continue`. Returns whether the store accepted it."""
         return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
 
     def in_status(self, status: Status, task_key: str = "task") -> Claim | None:
@@ -103,7 +106,7 @@ def new_task(
     join_rules: Mapping[str, str] = MappingProxyType({}),
     **terms: Any,
 ) -> NewTask:
-    """Make a task whose chunks are single letters."""
+    """Return a new task whose chunks are single letters."""
     return NewTask(
         task_key=TaskKey(task_key),
         route=Route.QUEUE,
@@ -120,5 +123,5 @@ def new_task(
 
 
 def outputs(*positions: int, tag: str = "output", level: int = 0) -> list[Output]:
-    """Make outputs of these chunks."""
+    """Return outputs for the chunks at these positions."""
     return [Output(CallKey(level, position), f"{tag} {position}", 1) for position in positions]

@@ -1,4 +1,4 @@
-"""What workers of the state machine know and write, and the rows of store and model in one form."""
+"""The workers of the property test that compares the store with its model, and a form to compare their rows in."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from tests.support.store_model import ModelTask
 
 @dataclass(slots=True)
 class Worker:
-    """A claim, and what the worker with this claim knows. The worker never learns that it has lost its claim."""
+    """A worker: its claim, and what it knows. The worker never learns that it has lost its claim."""
 
     claim: Claim
     holder: str
@@ -26,13 +26,13 @@ class Worker:
     def progress(
         self, done: set[int], failed: set[int], in_flight: set[int], *, final: bool, failure: Failure
     ) -> Progress:
-        """Report outputs, failures and announced calls. Once all chunks have outputs, a merge gets its one level.
+        """Return the progress that the worker writes. Once all chunks have outputs, a merge task gets one merge level.
 
-        The worker itself must not exceed the budget of calls.
+        The worker keeps to the budget of calls, because the store does not check it.
         """
         outputs = [CallKey(0, at) for at in sorted(done) if at < self.total][: self._room()]
         self.known |= set(outputs)
-        # Each claim has its own plan, in every write: the store does not read the plan's content.
+        # Each claim writes its own merge plan each time: the store does not read the plan's content.
         merges = [MergeLevel(1, (self.claim.fence,))] if self.merges else []
         if self.merges and self.total > 1 and sum(key.level == 0 for key in self.known) == self.total:
             outputs = [*outputs, CallKey(1, 0)][: self._room()]
@@ -72,7 +72,7 @@ class Worker:
 
 
 def failed_values(item: FailedCall) -> tuple[Any, ...]:
-    """Return the columns of a row of `failures` after its key."""
+    """Return the values of a row of `failures` that follow the row's key."""
     failure = item.failure
     return (
         *(item.tried.attempts, item.tried.calls, int(item.final)),
@@ -97,7 +97,7 @@ _CLAIMED = (
 
 
 def row_facts(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row of `tasks` as facts."""
+    """Return the facts of a row of `tasks` in which store and model are compared."""
     facts = {name: row[name] for name in _NAMES}
     error = (
         None if row["error_code"] is None else (row["error_code"], row["error_message"], bool(row["error_retryable"]))
@@ -106,7 +106,7 @@ def row_facts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def task_facts(task: ModelTask) -> dict[str, Any]:
-    """Return a task of the model as the facts of `row_facts`."""
+    """Return the facts of `row_facts` for a task of the model."""
     failure = task.failure
     error = None if failure is None else (failure.code, failure.message, failure.retryable)
     calls = ([list(key) for key in task.in_flight], [list(key) for key in task.doubted])
@@ -114,7 +114,7 @@ def task_facts(task: ModelTask) -> dict[str, Any]:
 
 
 def claim_seen(claim: Claim) -> dict[str, Any]:
-    """A granted claim as facts."""
+    """Return the facts of a claim that the store has granted."""
     return {name: getattr(claim, name) for name in _CLAIMED} | {
         "outputs": claim.outputs,
         "doubted": claim.doubted,
@@ -128,7 +128,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
 
 
 def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
-    """Return a claim that the model expects, as the facts of `claim_seen`."""
+    """Return the facts of `claim_seen` that the model expects."""
     return {name: getattr(task, name) for name in _CLAIMED} | {
         "outputs": frozenset(task.outputs),
         "doubted": frozenset(task.doubted),

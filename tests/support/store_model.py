@@ -1,7 +1,7 @@
-"""The store as a few dicts: the promises of `store.tasks` for each transition, in plain Python and without SQL.
+"""A model of the store in a few dicts: what `store.tasks` promises for each transition, in Python without SQL.
 
-Every method gets the time as `now`, because the database has a clock of its own, and returns the result of the store's
-method as plain values. The model is written from the contracts, so store and model can only agree if both are right.
+Every method gets the database's time as `now`, and returns the result of the store's method as plain values. The model
+is written from the store's contracts and not from its SQL.
 """
 
 from collections import Counter
@@ -35,7 +35,7 @@ DAY_MS = 86_400_000
 
 @dataclass(slots=True)
 class ModelTask:
-    """One task. The fields have the names of the columns; the options are one value."""
+    """One task. Its fields have the names of the columns of `tasks`, except that `options` has several columns."""
 
     options: TaskOptions
     total: int
@@ -93,16 +93,16 @@ class ModelTask:
         return self.options.max_calls
 
     def begin_time(self, now: int) -> None:
-        """Set the deadline, counted from now."""
+        """Set the task's deadline, counted from `now`."""
         self.deadline_at = None if self.deadline_ms is None else now + self.deadline_ms
 
     def window(self, places: range) -> tuple[range, str]:
-        """Return the places in this range that exist, with their text."""
+        """Return the places of this range that the task has, and their text."""
         there = range(places.start, max(places.start, min(places.stop, self.total)))
         return there, self.text[there.start : there.stop]
 
     def is_live(self, now: int) -> bool:
-        """Return whether a worker has a lease that has not run out."""
+        """Return whether the task's lease has not run out."""
         return self.lease_until is not None and self.lease_until > now
 
     def free_at(self) -> int:
@@ -126,7 +126,10 @@ class ModelTask:
         return self.stalls + (self.stalled_since is not None)
 
     def refusal(self, now: int, holder: str, host: str) -> tuple[ClaimRefusal, int] | None:
-        """Return why a claim is refused. The task's own host must wait for the rest but not for the lease."""
+        """Return why a claim is refused, or None.
+
+        A claim by the same host waits for the task's rest, not for the lease.
+        """
         if self.status.terminal:
             return ClaimRefusal.TERMINAL, 0
         if self.is_overdue(now):
@@ -140,7 +143,7 @@ class ModelTask:
         return (ClaimRefusal.HELD, self.free_at() - now) if self.is_held(now) else None
 
     def stall(self, now: int, rests: Rests) -> None:
-        """Begin a claim: count the previous one, and set how long the task rests if this one also finishes no call."""
+        """Count a stall if a claim replaces another one, and set until when the task rests if the new claim stalls."""
         if self.status is Status.PROCESSING:
             self.stalls = self.crashes()
         if self.stalls == 0 or self.stalled_since is None:
@@ -152,7 +155,7 @@ class ModelTask:
         self.rest_until = max(self.stalled_since + rest_ms, now + rest_ms // 2)
 
     def is_overdue(self, now: int) -> bool:
-        """Whether its deadline has passed."""
+        """Whether the task's deadline has passed."""
         return self.deadline_at is not None and self.deadline_at <= now
 
     def look_at(self, at: int) -> None:
@@ -160,26 +163,26 @@ class ModelTask:
         self.wake_at = at if self.deadline_at is None else min(at, self.deadline_at)
 
     def starting_ms(self, now: int) -> int:
-        """Return for how long announced calls may still start, once no more calls are announced."""
+        """Return for how many milliseconds announced calls may still start after the task was ended."""
         if self.status not in {Status.PENDING, Status.PROCESSING, Status.CANCELLED} and self.attempts <= 1:
             return 0
         return max(0, self.window_left_ms(now))
 
     def window_left_ms(self, now: int) -> int:
-        """Return for how long announced calls may still start: never longer than was granted."""
+        """Return for how many milliseconds announced calls may still start: at most `start_ms`."""
         return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
-        """End the task's lease. The name of the last claim stays."""
+        """End the task's lease. The name of the last claim's holder stays."""
         self.host = self.lease_until = None
 
     def doubt(self) -> None:
-        """Mark the announced calls as in doubt."""
+        """Put the announced calls in doubt."""
         self.calls_in_doubt += len(self.in_flight)
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """End the task. A second end keeps the time of the first one, and the end of the retention."""
+        """End the task. A task that has ended before keeps its first end's time and the end of its retention."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)
@@ -187,7 +190,7 @@ class ModelTask:
         self.failure = failure
 
     def take_totals(self, progress: Progress) -> None:
-        """Take over the worker's totals, which are absolute."""
+        """Set the task's totals to those of a worker's progress, which are no increments."""
         for name in ("calls_settled", "calls_in_doubt", "calls_minimum", "completed", "failed", "input_tokens"):
             setattr(self, name, getattr(progress, name))
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
@@ -197,11 +200,11 @@ class ModelTask:
             self.stalled_since, self.rest_until = None, 0
 
     def refused(self) -> dict[CallKey, FailedCall]:
-        """Return the calls that failed for good. An output that is recorded is accepted nevertheless."""
+        """Return the calls that failed for good and have no recorded output."""
         return {key: item for key, item in self.failures.items() if item.final and key not in self.outputs}
 
     def result(self) -> list[str] | None:
-        """Return the outputs that make the result."""
+        """Return the outputs of which a completed task's result consists, or None."""
         if self.status is not Status.COMPLETED:
             return None
         level = max(key.level for key in self.outputs) if self.reduce is Reduce.MERGE else 0
@@ -210,7 +213,7 @@ class ModelTask:
 
 @dataclass(slots=True)
 class Submission:
-    """The task of an idempotency key."""
+    """The entry of an idempotency key: its task, the digest of its request, and when it expires."""
 
     task_key: TaskKey
     digest: str
@@ -227,11 +230,11 @@ class StoreModel:
         self.daily_use: dict[str, tuple[int, int]] = {}
 
     def state(self) -> tuple[object, ...]:
-        """Return everything."""
+        """Return the whole state of the model."""
         return self.tasks, self.submissions, self.daily_use
 
     def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
-        """Write a pending task, once, if its key is free and the tenant's limits allow it."""
+        """Write a pending task if its idempotency key is free and the tenant's limits allow it; twice has no effect."""
         tenant = new.task_key.partition(":")[0]
         name = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
         holder = None if name is None else self._take_key(now, name, new.task_key, on.digest)
@@ -263,7 +266,7 @@ class StoreModel:
     def _take_key(self, now: int, name: str, task_key: TaskKey, digest: str) -> Submission:
         """Take an idempotency key that is free or has expired.
 
-        Otherwise record that another client was answered with the key's task.
+        If the key is taken, record that another client was answered with the key's task.
         """
         holder = self.submissions.get(name)
         if holder is None or (holder.expires_at <= now and holder.task_key != task_key):
@@ -312,7 +315,7 @@ class StoreModel:
         start_ms: int,
         rests: Rests,
     ) -> ModelTask | tuple[ClaimRefusal, int]:
-        """Claim a task that is due, or whose lease ran out, or that already is the worker's own.
+        """Claim a task that waits, whose lease has run out, or that the same host already works on.
 
         The task's first claim announces calls.
         """
@@ -355,14 +358,14 @@ class StoreModel:
         return task
 
     def window(self, task_key: TaskKey, fence: int, places: range) -> tuple[range, str] | None:
-        """Return the chunks at these places, a letter each, while the claim is valid: the first, and those that fit."""
+        """Return the chunks at these places while the claim is valid: at least one, at most as many as a window has."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
-        """Record the progress, then make the step. A worker without the latest fence changes nothing."""
+        """Record a worker's progress, and make its step. A worker without the latest fence changes nothing."""
         task = self._record(task_key, fence, progress)
         if task is None:
             return False
@@ -391,7 +394,7 @@ class StoreModel:
 
     @staticmethod
     def _takes(task: ModelTask, now: int, step: Step) -> bool:
-        """Return whether a task accepts this step: a worker has it in time, or the same step ended it before."""
+        """Return whether a task accepts a step: the task is processed and in time, or the same step has ended it."""
         if task.status is Status.PROCESSING:
             return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
         if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
@@ -401,9 +404,9 @@ class StoreModel:
     def settle(
         self, now: int, task_key: TaskKey, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
     ) -> Status | None:
-        """Take the last totals of a worker whose task was cancelled or is past its deadline.
+        """Set the last totals of a task that was cancelled or has failed by its deadline, as its worker reports them.
 
-        A task that continues takes the totals of the outputs that the same write records.
+        A task that goes on takes only the totals of outputs that the same write records.
         """
         if overdue is not None:
             self.expire(now, [task_key], overdue, retention_ms)
@@ -417,14 +420,17 @@ class StoreModel:
         return None if task.status is Status.PROCESSING else task.status
 
     def may_start(self, now: int, task_key: TaskKey, fence: int) -> int | None:
-        """Return the announcement's window, or the milliseconds until the deadline, while the claim is valid."""
+        """Return for how many ms announced calls may start, at most until the deadline; None if the claim is lost."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
         return task.start_ms if task.deadline_at is None else min(task.start_ms, task.deadline_at - now)
 
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
-        """Fail tasks past their deadline. Fence and announced calls stay, so that the worker can settle them."""
+        """Fail tasks whose deadline has passed.
+
+        Fence and announced calls stay, so that a worker can settle the calls.
+        """
         ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
         ended = {i for i in ended if not self.tasks[i].status.terminal}
         for task in self._those(sorted(ended)):
@@ -432,7 +438,7 @@ class StoreModel:
         return ended
 
     def dead_letter(self, now: int, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that no worker has and that does not wait for anything."""
+        """Fail a task that no worker has and that does not wait for a later time."""
         task = self.tasks.get(task_key)
         if task is None or not task.is_idle(now) or (task.status is Status.PENDING and task.not_before > now):
             return False
@@ -452,11 +458,10 @@ class StoreModel:
     def retry(
         self, now: int, task_key: TaskKey, unclaimed_ms: int, on: Conditions, *, resent: bool = False
     ) -> Accepted | None:
-        """Put a failed or cancelled task back, within the tenant's limit.
+        """Retry a failed or cancelled task, within the tenant's limit.
 
-        The task keeps its outputs; its deadline begins anew.
-
-        `resent` says that the answer to the first send was lost, so a task that is pending counts as put back.
+        The task keeps its outputs, and its deadline begins anew. With `resent` the answer to the first send was lost,
+        so a pending task counts as put back.
         """
         task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(tenant)
@@ -484,7 +489,7 @@ class StoreModel:
         return Accepted(crowded=crowded)
 
     def erase(self, now: int, task_key: TaskKey, *, resent: bool = False) -> tuple[bool, int]:
-        """Erase a task. After a lost answer, a missing task counts as erased."""
+        """Erase a task. With `resent` the answer to the first send was lost, so a missing task counts as erased."""
         task = self.tasks.get(task_key)
         if task is None:
             return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)
@@ -492,10 +497,10 @@ class StoreModel:
         return True, task.starting_ms(now)
 
     def due(self, now: int, most: int) -> Due:
-        """Return what the sweep must check: each tenant's longest overdue task, then each one's second, and so on.
+        """Return the tasks that the sweep must check: first the longest due task of each tenant, then the second, etc.
 
-        Each minute another tenant is first: `most` tenants further in the list of those with unfinished tasks. The
-        result has at most `most` of these tasks, and `most` to erase, those that have been due longest.
+        Each minute another tenant comes first: `most` tenants further in the list of tenants with unfinished tasks. The
+        result has at most `most` unfinished tasks, and the `most` ended tasks that have been due for erasure longest.
         """
         going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
         tenants = sorted({task_key.partition(":")[0] for task_key in going_on})
@@ -534,7 +539,7 @@ class StoreModel:
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
     def take_due(self, now: int, due: Due, delay_ms: int) -> set[TaskKey]:
-        """Postpone and return the tasks that are still as `due` found them."""
+        """Postpone the tasks that `due` found and that have not changed since, and return those that no worker has."""
         for task in self._those(due.live):
             if task.is_held(now):
                 task.look_at(task.free_at())
@@ -546,7 +551,7 @@ class StoreModel:
         return taken
 
     def erase_expired(self, due: Due) -> int:
-        """Erase tasks whose retention has ended, if they are unchanged."""
+        """Erase the tasks that `due` found with an ended retention, unless they have changed since."""
         over = [
             i
             for i in due.past_retention

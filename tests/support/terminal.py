@@ -16,20 +16,21 @@ from types import TracebackType
 from typing import Self
 
 ROWS = 24
-# Makes the terminal the session's own, so that Ctrl-C reaches the program, then runs the program in its place.
+# Makes the pseudo-terminal the session's controlling terminal, so that Ctrl-C reaches the program, and runs the
+# program.
 _OWN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class Terminal:
-    """Runs a program on a terminal of its own. The terminal is used as a context manager.
+    """A program on its own pseudo-terminal, used as a context manager.
 
-    As in a shell, the program's input and both streams are one terminal.
+    As in a shell, the program's input, output and error output are the same terminal.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 80) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-        # At Ctrl-C, Linux would drop output that was not read yet, even the program's reply to that Ctrl-C.
+        # Without this mode Linux drops unread output at Ctrl-C, even what the program prints after the Ctrl-C.
         modes = termios.tcgetattr(slave)
         modes[3] |= termios.NOFLSH
         termios.tcsetattr(slave, termios.TCSANOW, modes)
@@ -46,11 +47,11 @@ class Terminal:
 
     @property
     def text(self) -> str:
-        """Return everything shown so far, with escape sequences."""
+        """The text that the terminal has shown so far, with escape sequences."""
         return self._shown.decode("utf-8", errors="replace")
 
     def press(self, text: str) -> None:
-        """Press keys; \\x03 is Ctrl-C."""
+        """Type these characters; \\x03 is Ctrl-C."""
         os.write(self._master, text.encode())
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
@@ -58,26 +59,26 @@ class Terminal:
         self.wait_until(lambda: text in self.text, seconds)
 
     def wait_until(self, reached: Callable[[], bool], seconds: float = 60) -> None:
-        """Read the terminal until a condition is true."""
+        """Read from the terminal until a condition is true."""
         deadline = time.monotonic() + seconds
         while not reached():
             assert time.monotonic() < deadline, f"not so within {seconds} s; shown: …{self.text[-2_000:]!r}"
             self._read(0.05)
 
     def wait(self, seconds: float = 60) -> int:
-        """Wait for the end. Returns the exit status."""
+        """Wait for the end of the program. Returns its exit status."""
         self.wait_until(lambda: self._process.poll() is not None, seconds)
         while self._read(0):
             pass
         return self._process.returncode
 
     def _read(self, seconds: float) -> bool:
-        """Read what comes within this many seconds. Returns whether anything came."""
+        """Read what the terminal shows within this many seconds. Returns whether it showed something."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         try:
             some = os.read(self._master, 65_536)
-        except OSError:  # Linux raises this if no process has the other side open any more
+        except OSError:  # On Linux: no process has the other side open.
             return False
         self._shown += some
         return bool(some)

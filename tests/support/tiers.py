@@ -1,14 +1,17 @@
-"""The tiers of the suite: `make quick`, `make test`, `make campaign`. Each tier includes the one before it."""
+"""The tiers of the test suite:
+
+`make quick`, `make test` and `make campaign`, each of which includes the previous one.
+"""
 
 import os
 from typing import Literal
 
 type Tier = Literal["quick", "test", "campaign"]
-VARIABLE = "ONCEOVER_TIER"  # the tier that runs; by default the tier of `make test`
+VARIABLE = "ONCEOVER_TIER"  # Names the tier that runs: `test` by default.
 
 
 def tier() -> Tier:
-    """Return the tier of this run. Raises ValueError for an unknown name."""
+    """Return the tier of this test run. Raises ValueError for an unknown tier."""
     match os.environ.get(VARIABLE, "test"):
         case "quick" | "test" | "campaign" as name:
             return name
@@ -17,5 +20,5 @@ def tier() -> Tier:
 
 
 def sized[T](*, quick: T, test: T, campaign: T) -> T:
-    """Choose the number of a test's draws by the tier that runs."""
+    """Return the value for the tier that runs, for example a test's number of draws."""
     return {"quick": quick, "test": test, "campaign": campaign}[tier()]

@@ -1,4 +1,4 @@
-"""A Worker of one page, which tests the local runtime without the project's own Worker."""
+"""A tiny Worker with which tests run the local runtime instead of the project's own Worker."""
 
 from pathlib import Path
 from textwrap import dedent
@@ -227,7 +227,7 @@ GREETING = 'GREETING = "hello"\n'
 
 
 def write_tiny_worker(folder: Path) -> Path:
-    """Write the tiny Worker into `folder`, for `--project`. Returns its `src`."""
+    """Write the tiny Worker into `folder`, for the flag `--project`. Returns its folder `src`."""
     source = folder / "src"
     source.mkdir(parents=True)
     (folder / "migrations").mkdir()

@@ -1,6 +1,6 @@
-"""The project's own Worker with a door for tests: raw messages, immediate deliveries, a queue that refuses.
+"""Makes a copy of the Worker with a door for tests: raw messages, immediate deliveries, a queue that refuses.
 
-The door is code appended to a copy of `src/entry.py`. Everything else is the Worker's own code, unchanged.
+The door is code that is appended to the copy's `src/entry.py`. The rest of the copy is the Worker's own code.
 """
 
 from pathlib import Path
@@ -64,8 +64,9 @@ class Default(Default):  # the glue goes by the class's own name
 '''
 
 
-# Events that the last POST to /_test/dead named fail at entry, before any code of the Worker runs. Here all hosts share
-# one interpreter. A task is late after a second, and the time of each trigger is always recorded.
+# With this door the triggers that the last POST to /_test/dead named fail at entry, before any code of the Worker runs.
+# In the local runtime all hosts share one interpreter. The door also makes a task late after a second, and records the
+# time of each trigger every time.
 DEAD_TRIGGERS = """
 
 from src.core import limits as _limits
@@ -110,9 +111,9 @@ class AIProcessor(AIProcessor):
 
 """
 
-# A door for a call of Workers AI: The door is POST to /_test/ai, with an address and seconds. The binding is wrapped in
-# the same way as the SDK does it. The `run` of the binding fetches the address with the signal that it receives, as
-# workerd's does. If the call was given up, the door answers it ten seconds later.
+# This door lets a test make a call of Workers AI, by a POST to /_test/ai with an address and seconds. The binding is
+# wrapped as the SDK wraps it. Its `run` fetches the address with the abort signal that it gets, as workerd's `run`
+# does. If the Worker has given the call up, the door answers the test ten seconds later.
 WORKERS_AI = """
 
 import asyncio as _asyncio
@@ -159,7 +160,8 @@ class Default(Default):  # the glue goes by the class's own name
 
 """
 
-# The Worker gives up a silent database after three seconds, and after the same time replaces a worker that died of it.
+# With these limits the Worker gives up a silent database after three seconds, and after the same time it replaces a
+# worker that died because of it.
 SHORT_LIMITS = """
 
 from src.core import limits as _limits
@@ -173,7 +175,7 @@ _database.Database.__init__.__kwdefaults__["seconds"] = 3.0
 
 
 def write_wired_worker(folder: Path, door: str = DOOR) -> Path:
-    """Write the project with this door into a folder, for `DevServer(project=folder)`."""
+    """Write a copy of the Worker with this door into a folder, for `DevServer(project=folder)`."""
     entry = copy_worker(folder) / "src" / "entry.py"
     entry.write_text(entry.read_text() + door)
     return folder

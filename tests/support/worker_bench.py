@@ -1,4 +1,4 @@
-"""Tests the task actor with a scripted model, a database, workers and lanes, in virtual time."""
+"""A bench for the task actor: a scripted model, a database, workers and lanes, in virtual time."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ HOST = Host(Route.QUEUE, 600.0)
 
 
 class Script:
-    """A provider whose calls take a second each and do what `act` returns.
+    """A model provider whose calls take a second each and end as `act` says.
 
     The provider records when each call was made.
     """
@@ -71,10 +71,10 @@ class OneLaneEach:
         self._lanes = 0
 
     async def reach(self) -> None:
-        """Answer that it is alive."""
+        """Answer that the coordinator is alive."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Let a lane make the calls."""
+        """Let a new lane make the calls."""
         self._lanes += 1
         lane = self._lanes
         out = [asyncio.create_task(self._make(call)) for call in calls]
@@ -85,14 +85,14 @@ class OneLaneEach:
         return [wire.from_lane(aborted if made.cancelled() else made.result(), lane) for made in out]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Abort the calls that are out; or do nothing, like a lane whose RPC is lost."""
+        """Abort the calls in flight. A `deaf` coordinator raises instead, as if the RPC were lost."""
         if self._deaf:
             raise ConnectionError
         for made in self._out:
             made.cancel()
 
     async def close(self, fence: int) -> None:
-        """Do nothing, because this lane has no state."""
+        """Do nothing, because this coordinator has no state to clean up."""
 
     async def _make(self, call: Wire) -> Wire:
         try:
@@ -111,7 +111,7 @@ class WorkerBench:
         self.model = Script()
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
-        self.latency = Latency()  # all workers share one isolate
+        self.latency = Latency()  # All workers share one isolate.
         self.storage = StorageUse()
         self._nonces = 0
 
@@ -146,7 +146,10 @@ class WorkerBench:
         return self.do(self.store.task(TaskKey("task")))
 
     def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
-        """An object whose calls go to two lanes of six each. `deaf` lanes are not notified of the task's end."""
+        """Return an object's host whose calls go to two lanes of six calls.
+
+        `deaf` lanes never hear of the task's end.
+        """
         coordinator = OneLaneEach(self.model, deaf=deaf)
 
         def caller_for(claim: Claim) -> LanedCaller:

@@ -9,7 +9,7 @@ PARTS = ("src", "migrations", "public")
 
 
 def copy_worker(folder: Path) -> Path:
-    """Copy all files that a deployment needs into a folder, for `DevServer(project=folder)`. Returns the folder."""
+    """Copy the files that a deployment needs into a folder, for `DevServer(project=folder)`. Returns the folder."""
     for part in PARTS:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wrangler.toml", folder)

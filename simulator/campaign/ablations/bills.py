@@ -1,4 +1,4 @@
-"""Ablations of the bill: a call that was answered must be settled on the bill, and not be in doubt."""
+"""Ablations of the safeguards by which the bill counts an answered call as settled and not as in doubt."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ def _doubt_failure(self: Any, _error: ModelError) -> None:
     self.in_doubt += 1
 
 
-# The run with the safeguard on has calls without an answer, too, so doubt alone proves nothing.
+# The control runs, whose safeguard is on, have unanswered calls too, so a call in doubt alone proves nothing.
 ABLATIONS = (
     Ablation(
         "settled_outputs",

@@ -1,4 +1,4 @@
-"""Ablations of what keeps the bill and the outputs true: announced calls, doubts, and writes that happen twice."""
+"""Ablations of the safeguards that keep bills and outputs right when workers crash and writes are repeated."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import (

@@ -1,4 +1,4 @@
-"""The circumstances in which a missing safeguard shows: rates of faults, small workloads, and further patches."""
+"""The circumstances in which a missing safeguard is noticed: fault rates, small workloads, and further patches."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -29,25 +29,26 @@ from src.processing import worker
 from src.processing.run import claim_checks, write_pacer
 from src.store import tasks
 
-# Faults under which a worker outlives its claim.
+# The rates of the faults under which a worker goes on after it has lost its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
-# D1 answers no check of a task's state: in reality this is rare, because the platform repeats reads.
+# With this patch D1 answers no check whether a task exists. In reality this is rare: the platform repeats reads.
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
-# Workers do not check whether their task goes on: a worker that outlives its claim notices this only at its next write.
+# With this patch workers do not check their claims: a worker that has lost its claim notices only at its next write.
 BLIND: tuple[Patch, ...] = ((claim_checks.ClaimChecks, "next_at", without.never),)
-# The record of a call does not wait for those of other calls: so the last outputs and the task's end are two writes.
+# With this patch a call's record does not wait for other calls' records, so a task's last outputs and its end are two
+# writes.
 ALONE: tuple[Patch, ...] = ((limits, "LINGER_SECONDS_QUICK", 0.0), (limits, "LINGER_SECONDS_MOST", 0.0))
 LOST_REPLIES = {"d1_failed_after_commit": 0.2}
-# Isolates stand still for less than a call may take to start: 0.1 to 2 s.
+# With this patch a frozen isolate stands still for 0.1 to 2 s, which is less than a call may take to start.
 SHORT_FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_shortly),)
 
-# Isolates stand still for less than a call may take to start on a slow database: 1 to 15 s.
+# With this patch a frozen isolate stands still for 1 to 15 s: less than a call may take to start on a slow database.
 FREEZES: tuple[Patch, ...] = ((Isolate, "freeze", without.freeze_a_while),)
 
-# The database takes 2.4 or 4.8 s a call, since others share it.
+# With this patch other callers share the database, so each call to it takes 2.4 or 4.8 s.
 CROWDED: tuple[Patch, ...] = ((Sharing, "drawn", without.crowd),)
-# Workers give their calls the same time to start on a slow database as on a quick one.
+# With this patch workers give their model calls the same time to start on a slow database as on a quick one.
 STUBBORN: tuple[Patch, ...] = (
     (write_pacer, "start_seconds", without.shortest_window),
     (worker, "start_seconds", without.shortest_window),
@@ -55,23 +56,23 @@ STUBBORN: tuple[Patch, ...] = (
 
 
 def beside_trouble(rng: Random) -> Workload:
-    """Draw many tasks of one tenant, whose calls all fail, and tasks of another tenant that come during that time."""
+    """Draw twelve tasks of one tenant whose calls all fail, and six sound tasks of another tenant that come later."""
     poisoned = tuple(TaskSpec(rng.uniform(0, 5), 1, tenant=TENANTS[0], poisoned=True) for _ in range(12))
     sound = tuple(TaskSpec(rng.uniform(10, 60), rng.randint(1, 4), tenant=TENANTS[1]) for _ in range(6))
     return Workload(tasks=poisoned + sound, consumers=50, variables={PATIENCE: "3600"}, short_slices=False)
 
 
-# The database is full for less than half of a lease at a time.
+# With this patch the database stays full for 2 to 10 s at a time, which is less than half of a lease.
 HELD_BRIEFLY: tuple[Patch, ...] = ((storage_cap, "HOLD_SECONDS", (2, 10)),)
-# No output fits into a page in use: each output gets a segment of its own, of more than a page.
+# With these patches no output fits into a database page in use: each output gets its own segment, longer than a page.
 TIDY: tuple[Patch, ...] = ((model, "output_of", without.long_output), (end_checks, "output_of", without.long_output))
 
-# The model never answers a text that begins with an x.
+# With this patch each call for a text that begins with an x fails with 503.
 ONE_CHUNK_FAILS: tuple[Patch, ...] = ((model.ModelServer, "_decide", impatience.fail_one_chunk),)
 
 
 def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], Workload]:
-    """Draw three tasks of some chunks on one of the deployments."""
+    """Return a function that draws three tasks of 2, 4 or 6 chunks on one of the deployments."""
 
     def draw(rng: Random) -> Workload:
         first = rng.choice(deployments)
@@ -85,7 +86,7 @@ def some_tasks(*deployments: Deployment, **options: Any) -> Callable[[Random], W
 
 
 def long_trouble(rng: Random) -> Workload:
-    """Draw tasks on objects, and one more that comes late, so that faults continue for minutes."""
+    """Draw two early tasks on objects and a third one 150 s later, so that faults last for minutes."""
     specs = tuple(TaskSpec(at=rng.uniform(0, 5) + late, chunks=4) for late in (0, 0, 150))
     return Workload(tasks=specs, first=FREE, last=FREE)
 
@@ -103,7 +104,7 @@ def erasing(rng: Random) -> Workload:
 
 
 def merging(rng: Random) -> Workload:
-    """Draw short merges, which make their plan soon; some are erased."""
+    """Draw merge tasks of two chunks, which plan their merge soon. Clients erase all but the first task."""
     first = rng.choice((TOP, FREE))
     specs = tuple(
         TaskSpec(at=0, chunks=2, reduce="merge", actions=((rng.uniform(0, 6), "delete"),) if at else ())
@@ -113,14 +114,14 @@ def merging(rng: Random) -> Workload:
 
 
 def erasing_soon(rng: Random) -> Workload:
-    """Draw tasks that are erased while their submission may still land late."""
+    """Draw tasks that clients erase within 3 s, while the write of the submission may still land late."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=2, actions=((rng.uniform(0, 3), "delete"),)) for _ in range(6))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def putting_back(rng: Random) -> Workload:
-    """Draw tasks that are cancelled and put back twice."""
+    """Draw tasks that clients cancel and retry twice."""
     first = rng.choice(DEPLOYMENTS)
     actions: list[Action] = ["cancel", "retry", "cancel", "retry"]
     specs = tuple(
@@ -131,7 +132,7 @@ def putting_back(rng: Random) -> Workload:
 
 
 def cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1) -> Callable[[Random], Workload]:
-    """Draw tasks of many calls that are cancelled before they end."""
+    """Return a function that draws tasks with many calls, which clients cancel before the tasks end."""
     variables = {"AI_CONCURRENCY": str(concurrency)}
 
     def draw(rng: Random) -> Workload:
@@ -143,7 +144,7 @@ def cancelling_late(*deployments: Deployment, chunks: int, concurrency: int = 1)
 
 
 def holding_up(*deployments: Deployment, long: bool = False) -> Callable[[Random], Workload]:
-    """Draw tasks that are cancelled during their long first call; `long` tasks have lanes."""
+    """Return a function that draws tasks that clients cancel during the slow first call; `long` tasks have lanes."""
 
     def draw(rng: Random) -> Workload:
         first = rng.choice(deployments)
@@ -157,7 +158,7 @@ def holding_up(*deployments: Deployment, long: bool = False) -> Callable[[Random
 
 
 def hurried(rng: Random) -> Workload:
-    """Draw tasks that end at about their deadline."""
+    """Draw tasks whose deadline comes at about the time when they would complete."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(
         TaskSpec(at=0, chunks=chunks, deadline_seconds=rng.uniform(1, 2 + chunks)) for chunks in (1, 2, 3, 4, 6, 6)
@@ -173,21 +174,21 @@ def thrifty(rng: Random) -> Workload:
 
 
 def twins(rng: Random) -> Workload:
-    """Draw pairs of submissions under one key."""
+    """Draw five tasks, each submitted twice at the same time under one idempotency key."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 2), chunks=1, idempotent=True, twin=True) for _ in range(5))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def waiting_long(rng: Random, seconds: float = 300) -> Workload:
-    """Draw tasks whose clients poll again only after some minutes, so that faults last that long."""
+    """Draw tasks whose clients poll only after `seconds`, so that faults last for that time."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=0, chunks=6, actions=((seconds, "poll"),)) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def bearing_absence(rng: Random, seconds: float = 3_600) -> Workload:
-    """Draw tasks that wait this long for their model, with faults that last until the model is back."""
+    """Draw tasks that wait `seconds` for a model that is away, with faults that last until the model is back."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 5), chunks=6) for at in range(3))
     variables = {PATIENCE: str(seconds)}
@@ -195,21 +196,21 @@ def bearing_absence(rng: Random, seconds: float = 3_600) -> Workload:
 
 
 def one_fails(rng: Random) -> Workload:
-    """Draw a task whose first chunk fails, and others, one by one, which prove that the failures are its own."""
+    """Draw a task whose first chunk fails, and sound tasks every 20 s, whose calls prove that the model answers."""
     workload = bearing_absence(rng)
     specs = (TaskSpec(at=0, chunks=6, refused=True), *(TaskSpec(at=20 * number, chunks=2) for number in range(50)))
     return replace(workload, tasks=specs)
 
 
 def refused(rng: Random) -> Workload:
-    """Draw tasks whose first chunk the model refuses while other calls are out."""
+    """Draw tasks of six chunks whose first chunk the model refuses while calls for other chunks are in flight."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 5), chunks=6, refused=True) for _ in range(3))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def metered(rng: Random) -> Workload:
-    """Draw a tenant that sends more requests than its limit allows in a minute, and another one that sends few."""
+    """Draw one tenant that exceeds its limit of requests in a minute, and another tenant that sends few requests."""
     first = rng.choice(DEPLOYMENTS)
     asks: tuple[tuple[float, Action], ...] = tuple((rng.uniform(0, 5), "list") for _ in range(3))
     busy = [TaskSpec(at=rng.uniform(0, 5), chunks=1, tenant=TENANTS[0], actions=asks) for _ in range(3)]

@@ -1,4 +1,4 @@
-"""Ablations of what moves a task when no trigger comes, and of what keeps polling clients from causing a storm."""
+"""Ablations of the safeguards by which polls move a task that no trigger comes for, without a storm of sends."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,12 +17,12 @@ from src.store.sql.fragments import NOW
 
 ALL_DEAD = dict.fromkeys(DEAD_TRIGGERS, 1.0)
 ALARMS_DEAD = {"cron_dead": 1.0, "alarm_dead": 1.0}
-# The time is long after a poll has moved the task, and still soon enough to be noticed.
+# With this patch a polled task must end within 900 s: long enough with the safeguard, and a short wait without it.
 IMPATIENT: tuple[Patch, ...] = ((clients, "POLLED_SECONDS_MOST", 900),)
 
 
 def polling(draw: Callable[[Random], Workload]) -> Callable[[Random], Workload]:
-    """Draw the tasks as `draw` does, and poll them until they have ended."""
+    """Return a function that draws the tasks that `draw` draws, with clients that poll them until they end."""
     return lambda rng: polled(replace(draw(rng), short_slices=False), rng)
 
 

@@ -1,4 +1,4 @@
-"""An ablation is a safeguard of the Worker that is switched off for the length of a run.
+"""Defines an ablation: a run in which a safeguard of the Worker is switched off.
 
 Nothing in `src/` is edited: an ablation swaps a statement, a function or a limit in the running interpreter.
 """
@@ -24,10 +24,10 @@ class Ablation:
     patches: tuple[Patch, ...]
     rates: dict[str, float] = field(default_factory=dict)
     workload: Callable[[Random], Workload] | None = None
-    circumstances: tuple[Patch, ...] = ()  # the patches that the control run has, too
+    circumstances: tuple[Patch, ...] = ()  # patches that control runs have, too
 
     def run(self, seed: int, *, ablated: bool = True) -> Result:
-        """Run one seed with the safeguard off, or with the safeguard on as a control."""
+        """Run one seed with the safeguard off or, if not `ablated`, with the safeguard on as a control."""
         chosen = None if self.workload is None else self.workload(Random(f"{seed}/{self.name}"))
         with patched(self.circumstances), patched(self.patches if ablated else ()):
             return run_seed(seed, fault_rates=self.rates, workload=chosen)

@@ -1,4 +1,4 @@
-"""Ablations of what keeps a task going, or ends it when no host can run it: routes, dead letters, alarms, the sweep."""
+"""Ablations of the safeguards that keep a task going, or that fail a task which no host can run."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import long_trouble, some_tasks

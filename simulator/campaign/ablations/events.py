@@ -1,4 +1,4 @@
-"""Ablations of what keeps a stream of events complete when the stream is cut."""
+"""Ablations of the safeguards that keep a client's events complete when its stream is cut off."""
 
 from collections.abc import Iterator
 from random import Random
@@ -28,7 +28,7 @@ def _end_at_once(
 
 
 def _followed(rng: Random) -> Workload:
-    """Draw tasks of some chunks, each with two followers, and outputs in small segments."""
+    """Draw tasks of 3, 5 or 6 chunks, each with two clients that follow its events, and outputs in small segments."""
     deployment = rng.choice(DEPLOYMENTS)
     tasks = tuple(TaskSpec(rng.uniform(0, 5), rng.choice((3, 5, 6)), followed=2) for _ in range(3))
     return Workload(tasks, first=deployment, last=deployment, small_parts=True)

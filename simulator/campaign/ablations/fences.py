@@ -1,4 +1,4 @@
-"""Ablations of what gives a task to only one worker: fences, leases, and the clock by which leases are judged."""
+"""Ablations of the safeguards that let only one worker at a time write for a task: fences, leases and their clock."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import ALONE, BLIND, LOST_REPLIES, ZOMBIES, merging, some_tasks

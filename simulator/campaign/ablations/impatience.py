@@ -1,4 +1,4 @@
-"""The substitutes for the safeguards of patience while these are switched off."""
+"""Functions that replace the safeguards of `ablations/patience.py` while these are switched off."""
 
 from dataclasses import replace
 from typing import Any
@@ -49,5 +49,5 @@ _OF = ModelNews.of
 
 
 def one_for_all(news: ModelNews, _tenant: str, model: str) -> News:
-    """Keep one record of a model's failures for all tenants together."""
+    """Return the same record of a model's failures for all tenants."""
     return _OF(news, "all", model)

@@ -1,4 +1,4 @@
-"""Ablations of what makes a write harmless that lands after its caller has given it up."""
+"""Ablations of the safeguards that make a write harmless if it lands after its caller has given it up."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import erasing_soon, putting_back, some_tasks

@@ -1,4 +1,4 @@
-"""Ablations of what frees a host whose task ends while slow calls are out."""
+"""Ablations of the safeguards that free a host when its task ends while slow model calls are in flight."""
 
 from simulator.campaign.ablations.circumstances import BLIND, holding_up
 from simulator.campaign.ablations.definition import Ablation
@@ -7,11 +7,11 @@ from src.objects import ai_processor, lane
 
 
 async def _hear_nothing(_self: object, _fence: int) -> None:
-    """Let an object keep waiting although it was notified of its task's end."""
+    """Let an object keep waiting for its calls although it was notified that its task has ended."""
 
 
 def _abort_nothing(_self: object, _fence: int) -> None:
-    """Let a lane finish its calls instead of aborting them."""
+    """Let a lane finish its model calls instead of aborting them."""
 
 
 ABLATIONS = (

@@ -1,4 +1,4 @@
-"""Ablations of the limits that a deployment sets its tenants, and of what happens when a limit cannot be checked."""
+"""Ablations of a deployment's limits for its tenants, and of the safeguards for a limiter that fails or hangs."""
 
 from dataclasses import replace
 

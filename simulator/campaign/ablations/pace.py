@@ -1,4 +1,4 @@
-"""Ablations of what slows workers down when they make the database slow."""
+"""Ablations of the safeguards that slow workers down when the database is slow."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import CROWDED, STUBBORN, waiting_long

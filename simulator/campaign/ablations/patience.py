@@ -1,4 +1,4 @@
-"""Ablations of what lets a task wait while its model is away, and of what keeps it from asking too often."""
+"""Ablations of the safeguards that let a task wait for a model that is away, and that limit its calls to it."""
 
 from functools import partial
 

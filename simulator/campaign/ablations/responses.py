@@ -1,4 +1,4 @@
-"""Ablations of what clients of `/v1` rely on: one task a request, each event once, a mark on cut-off texts."""
+"""Ablations of promises to clients of `/v1`: one task per request, each event once, a mark on cut-off texts."""
 
 from dataclasses import replace
 from random import Random
@@ -17,7 +17,7 @@ def _from_the_beginning(_query: object) -> int:
 
 
 def _responses(rng: Random) -> Workload:
-    """Draw responses of some chunks, each with a client that follows it."""
+    """Draw responses of 1, 3 or 5 chunks, each with a client that follows its events."""
     deployment = rng.choice(DEPLOYMENTS)
     spec = TaskSpec(0, 1, response=True, followed=1)
     tasks = tuple(replace(spec, at=rng.uniform(0, 5), chunks=rng.choice((1, 3, 5))) for _ in range(4))
@@ -25,7 +25,7 @@ def _responses(rng: Random) -> Workload:
 
 
 def _cut_off(rng: Random) -> Workload:
-    """Draw responses that are delivered to endpoints; the model cuts off an output of each."""
+    """Draw responses of tenants with webhook endpoints; the model cuts off one output of each response."""
     workload = _responses(rng)
     return hooked(replace(workload, tasks=tuple(replace(spec, cut_off=True) for spec in workload.tasks)))
 

@@ -1,4 +1,4 @@
-"""Ablations of what prevents model calls while the database has no space for their outputs."""
+"""Ablations of the safeguards for a full database: no calls without space for outputs, no erasure within a day."""
 
 from functools import partial
 from typing import Any
@@ -28,7 +28,7 @@ async def _keep_the_claim(_store: Any, *_what: Any) -> bool:
 
 
 class _Never(StoreUnavailable):
-    """An error that no database raises."""
+    """An error that the simulated database never raises; it replaces `StoreFull`."""
 
 
 ABLATIONS = (

@@ -1,4 +1,4 @@
-"""Ablations of what makes one task of one request, even if the request is sent several times."""
+"""Ablations of the safeguards by which a request makes one task, even if it is sent several times."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import NO_LOOKS, some_tasks, twins

@@ -1,4 +1,4 @@
-"""The substitutes for a safeguard while it is switched off: statements and functions without the safeguard."""
+"""Statements and functions without a safeguard, which replace the Worker's own while the safeguard is off."""
 
 import math
 from collections.abc import Sequence
@@ -35,15 +35,15 @@ _STATEMENT_MODULES = (admission, deliveries, ending, joining, keys, seen, sums, 
 
 
 def swapped(name: str, old: str, new: str) -> Patch:
-    """Return a statement in which a part of the text is replaced; fail if the statement or the part no longer exists.
+    """Return a patch that replaces a part of a statement's text; fails if the statement or the part does not exist.
 
-    The statement must keep all its parameters, because the Worker still sets them.
+    The new text must have the same parameters as the old one, because the Worker still sets all of them.
     """
     return swapped_parts(name, {old: new})
 
 
 def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
-    """Replace several parts of a statement's text, because two safeguards in it have the same effect."""
+    """Return a patch that replaces several parts of a statement's text, for safeguards with the same effect."""
     modules = [module for module in _STATEMENT_MODULES if hasattr(module, name)]
     assert len(modules) == 1, f"{len(modules)} modules have a statement {name}"
     known = getattr(modules[0], name)
@@ -56,7 +56,8 @@ def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
     return modules[0], name, made
 
 
-# The claim's name refuses all that the fence refuses, and the step refuses most of it, so this removes all three.
+# The check of the holder refuses all that the check of the fence refuses, and the check of the step most of it. A patch
+# of `FENCED` to `UNFENCED` removes all three checks.
 FENCED = f"{UNDER_CLAIM} AND step <= :step"
 _UNCLAIMED = ":fence = :fence AND :holder = :holder"
 UNFENCED = f"{_UNCLAIMED} AND :step = :step"
@@ -126,7 +127,7 @@ def as_wide_as_ever(*_args: Any) -> float:
 
 
 async def help_nobody(self: object, task: object, wait_seconds: float) -> None:
-    """Make a poll do nothing for a late task."""
+    """Let a poll do nothing for a late task."""
 
 
 async def work_not(self: object, task_key: object, seconds: float) -> None:
@@ -254,7 +255,7 @@ async def withdraw_nothing(*_args: Any) -> None:
 
 
 def incremental() -> tuple[Patch, ...]:
-    """Write totals as increments on the values that the store was given before."""
+    """Return patches that write the number of settled calls as an increment instead of a total."""
 
     async def step(self: Any, claim: Claim, progress: Progress, step: Step, *, sends: int) -> bool:
         told = self.__dict__.setdefault("told", {})

@@ -1,4 +1,4 @@
-"""Ablations of what keeps the sums over ended tasks true."""
+"""Ablations of the safeguards that keep the sums over ended tasks right."""
 
 from random import Random
 
@@ -10,7 +10,7 @@ from src.store.sql.tallies import COUNTED
 
 
 def _for_minutes(rng: Random) -> Workload:
-    """Draw small tasks that come one after the other, so that sweeps add them up while faults go on."""
+    """Draw small tasks that arrive over 400 s, so that sweeps add them to the sums while faults last."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 400), chunks=rng.choice((1, 2))) for _ in range(12))
     return Workload(tasks=specs, first=first, last=first)

@@ -1,4 +1,4 @@
-"""Ablations of what keeps a task within its client's terms: its deadline and its budget."""
+"""Ablations of the safeguards that keep a task within its client's terms: its deadline and its budget."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import SHORT_FREEZES, hurried, thrifty

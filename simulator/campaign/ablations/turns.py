@@ -1,4 +1,4 @@
-"""Ablations of what ends waits while the clock stands still, and of how an object gets its promises."""
+"""Ablations of the safeguards for a clock that stands still within a turn, and for an object's `waitUntil`."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -14,30 +14,30 @@ from src.processing.run.call_groups import CallGroups
 
 _HEAR = CallGroups._hear
 HOSTED = {"clock_standing": 1.0, "stock_loop": 1.0}
-# CallGroups that end apart, so that some wait for others.
+# With some slow model calls, groups of calls end at different times, so that some wait for others.
 _UNEVEN = HOSTED | {"model_slow": 0.3}
 
 
 async def _hear_on(self: CallGroups, hint: asyncio.Future[None] | None, seconds: float) -> bool:
-    """Use the clock alone to decide whether the time is over."""
+    """Wait as the original does, but never report that the timer ended the wait: the clock alone decides."""
     await _HEAR(self, hint, seconds)
     return False
 
 
 def _raw(self: Background, work: Awaitable[None]) -> None:
-    """Give work to a context without wrapping it."""
+    """Pass work to the context's `waitUntil` without wrapping it in a promise."""
     self._context.waitUntil(work)  # type: ignore[arg-type]
 
 
 def _watched(rng: Random) -> Workload:
-    """Draw tasks of some chunks, each with two followers."""
+    """Draw tasks of 3, 5 or 6 chunks, each with two clients that follow its events."""
     deployment = rng.choice(DEPLOYMENTS)
     tasks = tuple(TaskSpec(rng.uniform(0, 5), rng.choice((3, 5, 6)), followed=2) for _ in range(3))
     return Workload(tasks, first=deployment, last=deployment)
 
 
 def _told_by_objects(rng: Random) -> Workload:
-    """Draw tasks on objects, for tenants with webhook endpoints."""
+    """Draw two tasks on objects, for tenants with webhook endpoints."""
     tasks = tuple(TaskSpec(rng.uniform(0, 5), rng.choice((1, 2, 3))) for _ in range(2))
     return hooked(Workload(tasks, first=FREE, last=FREE))
 

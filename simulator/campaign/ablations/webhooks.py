@@ -1,4 +1,4 @@
-"""Ablations of what delivers each end of a task: the outbox in the ending transaction, and the claim of a delivery."""
+"""Ablations of the safeguards of webhook deliveries: the outbox, the record of a delivery, and its claim."""
 
 from collections.abc import Sequence
 from random import Random
@@ -27,19 +27,19 @@ async def _outbox_apart(self: Database, *statements: BoundStatement, **options: 
 
 
 def _wrote_now(self: OutboxStore, found: Sequence[Any], asked_at: float) -> None:
-    """Count the minute from the answer on instead of from the write."""
+    """Count a sender's time for its deliveries from the database's answer instead of from the request."""
     _WROTE(self, found, self._now())
 
 
 def _told(rng: Random) -> Workload:
-    """Draw some tasks whose tenants have webhook endpoints."""
+    """Draw tasks whose tenants have webhook endpoints."""
     return hooked(draw(rng))
 
 
-# Faults: a sweep stands still while the next one works, deliveries are left to sweeps, and receivers fail.
+# Under these faults a sweep stands still while the next one works, sweeps send most deliveries, and receivers fail.
 _SLOW = {"worker_frozen": 0.3, "d1_slow": 0.2, "wait_until_cut": 0.5, "receiver_hung": 0.3, "receiver_failed": 0.3}
 
-# The queue forgets every message that it hands out.
+# This change makes the claim of a delivery delete the delivery's row instead of marking it as claimed.
 TAKEN_OFF = {
     "UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at =": "DELETE FROM webhook_deliveries WHERE 0 <",
     "\nWHERE state IN (1, 2) AND": "\nAND state IN (1, 2) AND",

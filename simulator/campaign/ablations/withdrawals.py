@@ -1,4 +1,4 @@
-"""Ablations of what a client may rely on after it cancels or erases a task: no further call, and no row left."""
+"""Ablations of the promises after a client cancels or erases a task: no further call, and no row left."""
 
 from simulator.campaign.ablations import substitutes as without
 from simulator.campaign.ablations.circumstances import (

@@ -1,1 +1,1 @@
-"""The checks of what must be true at each write, at each call, and at the end of a run."""
+"""The checks of a run: what must be true at each write, at each model call, and at the end of the run."""

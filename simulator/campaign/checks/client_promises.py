@@ -1,9 +1,9 @@
-"""Compares the answers that clients got with what happens.
+"""Checks that what happens to a task agrees with the answers that its client got.
 
 The module checks four promises: no call starts after a cancellation's 200, no accepted task is withdrawn, no call
-starts after a deadline, and no answer shows another tenant's task. The check sees calls when they leave an isolate, and
-answers when they leave a handler. The Worker would catch an exception there, so a broken promise is raised outside the
-isolate.
+starts after a deadline, and no answer shows another tenant's task. The module sees model calls when they leave an
+isolate, and answers when they leave a handler. The Worker would catch an exception in its isolate, so a broken promise
+is raised outside the isolate.
 """
 
 from __future__ import annotations
@@ -32,23 +32,26 @@ _SUBMISSIONS = ("/api/tasks", responses.PATH)
 
 
 class ClientPromises:
-    """The promises that the clients of one world got. `accepted` are the keys of tasks that some client knows."""
+    """The promises that the clients of one world got.
+
+    `accepted` has the keys of the tasks that were answered with 200 or 202.
+    """
 
     def __init__(self, world: World, invariants: Invariants) -> None:
         self.accepted: set[TaskKey] = set()
-        self.stopped: dict[TaskKey, str] = {}  # By task: the answer that promised that no call starts any more.
-        self.told: Counter[str] = Counter()  # The number of answers of each kind, which no row shows.
+        self.stopped: dict[TaskKey, str] = {}  # By task: the answer after which no call may start.
+        self.told: Counter[str] = Counter()  # The number of answers of each kind.
         self._world = world
         self._invariants = invariants
         self._arrivals: Counter[str] = Counter()  # Arrivals of requests by tag.
-        # By tag: the highest count of sendings, and the last arrival.
+        # By a request's tag: the highest retry count of its sends, and the time of its last arrival in virtual seconds.
         self._sendings: dict[str, tuple[int, float]] = {}
-        self.overtaken: set[str] = set()  # Tags with a sending that arrived together with a later one, or after it.
+        self.overtaken: set[str] = set()  # Tags of requests of which a send arrived with or after a later send.
         self._request_limit = RequestLimit(world, self._broken)
-        self._mismatched: set[str] = set()  # tags
+        self._mismatched: set[str] = set()  # Tags of requests answered with `idempotency_mismatch`.
         self._withdrawing: set[TaskKey] = set()
         self._taken_back: set[TaskKey] = set()
-        self._offsets: dict[TaskKey, float] = {}  # the lowest offset of the database's clock at a claim
+        self._offsets: dict[TaskKey, float] = {}  # The lowest offset of the database's clock at a task's claims.
         self._offset_ms = world.database.offset_ms
         self._jumped_at = -math.inf
         self._serve = world.database.serve
@@ -76,19 +79,19 @@ class ClientPromises:
         self._offset_ms = offset
 
     def born(self, task_key: TaskKey, tag: str) -> None:
-        """Check that a task that was just written may exist.
+        """Check that a task that was just written is allowed to exist.
 
-        The client of the task must not have got the answer that another request used the idempotency key. If the client
-        sent its request again, the task is allowed: the key may be free because its first task was erased.
+        The task is not allowed if its client was told that another request has the idempotency key. If the client sent
+        its request again, the task is allowed: the key may be free because the key's first task was erased.
         """
         if tag in self._mismatched and self._arrivals[tag] == 1:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
 
     def may_be_doubled(self, tag: str, submission: str | None) -> bool:
-        """Whether an isolate may have mistaken an earlier send for a later one, and so for another request.
+        """Whether an isolate may have taken two sends of one `/v1` request for two requests.
 
-        The isolate's clock may be wrong, or it got the send only later. An idempotency key prevents this. A submission
-        with an idempotency key has a name without a space.
+        An isolate may do so if its clock is wrong, or if an earlier send arrived late. An idempotency key prevents the
+        mistake: the `submission` of a request with a key has no space.
         """
         if submission is None or " " not in submission:
             return False
@@ -96,17 +99,20 @@ class ClientPromises:
         return tag in self.overtaken or any(tallies[name].fired for name in ("clock_skewed", "clock_jumped"))
 
     def taken_back(self, task_key: TaskKey) -> None:
-        """A task was deleted because its submission failed, not because a client asked."""
+        """Record that a task was withdrawn because its submission failed, not because a client erased it."""
         self._taken_back.add(task_key)
         if task_key in self.accepted:
             raise InvariantBroken(f"{task_key}: answered with 202, and taken back")
 
     def claimed(self, task_key: TaskKey) -> None:
-        """A worker has read how much time is left. The worker cannot know later jumps of the database's clock."""
+        """Record the database clock's offset at a claim, by which the worker computes how much time its task has left.
+
+        The worker cannot know of later jumps of the database's clock.
+        """
         self._offsets[task_key] = min(self._offsets.get(task_key, math.inf), self._offset_ms)
 
     def put_back(self, task_key: TaskKey) -> None:
-        """Record a client's retry: calls may start again, and their time begins anew."""
+        """Record a client's retry of a task: its calls may start again, and its deadline is a new one."""
         self.stopped.pop(task_key, None)
         self._offsets.pop(task_key, None)
 
@@ -116,17 +122,17 @@ class ClientPromises:
         self.look_at_clock()
         tag = tag_of(call)
         if self._invariants.is_doubled(tag):
-            return  # the call may belong to either of the two tasks
+            return  # With two tasks, the call's task is unknown.
         task_key = self._invariants.born[tag][-1]
         said = self.stopped.get(task_key)
-        # If the clock jumps between an announcement and the cancellation, the calls' time seems to be over.
+        # If the database's clock jumps after calls were announced, a cancellation finds that they can no longer start.
         if said is not None and self._world.loop.now() >= self._jumped_at + limits.START_SECONDS_MOST:
             self._broken(f"{task_key}: a call started on {sender} after {said}")
         row = self._invariants.rows.get(task_key)
         if row is not None and row.deadline_at is not None:
             now_ms = self._world.now_ms() + self._offsets.get(task_key, self._offset_ms)
-            # Within the millisecond of the deadline both answers are right: the database's clock counts whole
-            # milliseconds.
+            # The database's clock counts whole milliseconds, so a call that starts within the deadline's millisecond
+            # is allowed.
             if now_ms > row.deadline_at:
                 self._broken(
                     f"{task_key}: a call started on {sender} {now_ms - row.deadline_at:.0f} ms after its deadline"
@@ -135,12 +141,12 @@ class ClientPromises:
     # --- answers -----------------------------------------------------------------------------------------
 
     def arrived(self, arrival: Arrival) -> None:
-        """Record when the request came and how often its task was put back: later answers may be another retry's."""
+        """Record when a request came and how often its task had been retried, for the judgement of its answer."""
         arrival.came_at = self._world.loop.now()
         arrival.retries = self._invariants.retries[_task_key(arrival)]
 
     def read(self, arrival: Arrival) -> None:
-        """Count the arrivals of a submission, and record one that stood still until the next send arrived."""
+        """Count the arrivals of a submission, and record its tag if its sends arrive out of order or almost at once."""
         tag, count = _tag(arrival), responses.count_of(arrival.headers)
         self._arrivals[tag] += 1
         now, (before, at) = self._world.loop.now(), self._sendings.get(tag, (0, -math.inf))
@@ -149,11 +155,11 @@ class ClientPromises:
         self._sendings[tag] = max(count, before), now
 
     def counting(self, arrival: Arrival) -> None:
-        """Record that the limiter of requests is called."""
+        """Record that the Worker calls the limiter of requests."""
         self._request_limit.counting(arrival)
 
     def answered(self, arrival: Arrival, reply: Reply) -> None:
-        """Judge an answer."""
+        """Check an answer of the Worker against the promises."""
         if reply.status == 500:
             self._broken(f"{arrival.method} {arrival.url} was answered with {reply.body}")
         told = json.loads(reply.body) if reply.body else {}
@@ -189,15 +195,15 @@ class ClientPromises:
             if task_key in self._taken_back:
                 self._broken(f"{task_key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
-            return  # the task that exists may belong to the other arrival
+            return  # The task may belong to another arrival of the request.
         elif self._request_limit.refuses(told):
             if born:
                 self._broken(f"{born[-1]}: accepted, and refused by the limit of requests")
         elif "idempotency_mismatch" in {told.get("code"), (told.get("error") or {}).get("code")}:
             self.told["mismatch"] += 1
             self._mismatched.add(tag)
-            # A send of the submission may have landed late, once the key was free, and been withdrawn before the
-            # answer.
+            # The submission's write may have landed late, once the key was free, and its task may have been withdrawn
+            # before the answer.
             if born and born[-1] not in self._taken_back:
                 self._broken(f"{born[-1]}: accepted, and its client was told that the key is another request's")
         elif (
@@ -205,19 +211,19 @@ class ClientPromises:
             and born
             and born[-1] in self._invariants.rows
             and born[-1] not in self._withdrawing
-            # An isolate that stood still finds that its time is over when it continues, the withdrawal's time included.
+            # An isolate that stood still has no time left for the withdrawal when it continues.
             and self._world.faults.tallies["worker_frozen"].last_at < arrival.came_at
         ):
             self._broken(f"{born[-1]}: answered with 503, and nobody tried to take it back")
 
 
 def tag_of(call: ModelCall) -> str:
-    """Return the tag of the task to which a call belongs."""
+    """Return the tag of the task to which a model call belongs."""
     return call.system.rpartition("\n")[2]
 
 
 def _tag(arrival: Arrival) -> str:
-    """Return the tag of a request, empty if its body was not read."""
+    """Return the tag of a request (the `instructions` in its body), empty if the Worker has not read its body."""
     tag: str = arrival.body.get("instructions", "")
     return tag
 

@@ -1,17 +1,17 @@
-"""No output that was paid for is lost: every output that reached a run is in the database when the run ends.
+"""Checks that no output that was paid for is lost: the database has each output that reached a run when the run ends.
 
 An output has reached a run once the provider's answer, or a lane's, has reached the run's own code. A run may end
-without recording such an output only in four cases. The run's isolate died, or the database was away: then the run does
-not end by itself. The database was full for half of a lease: then the run may give the task back. Another worker
-claimed the task, or a client put it back: then the fence has risen. The task is erased. A lane's answer that comes
-after the run's patience belongs to no run any more.
+without recording an output that reached it only in four cases. The run's isolate died, or the database was away: the
+run does not end by itself in this case. The database was full for half of a lease: the run may give the task back in
+this case. Another worker claimed the task, or a client retried it: the fence has risen in this case. The task was
+erased. A lane's answer that comes after the run has stopped waiting for it belongs to no run.
 
-No answered call stays in doubt: if the run got an answer to a call, the call is settled on the bill. So a task's calls
-in doubt are those without an answer, and those that were out when their worker died.
+The module also checks that no answered call stays in doubt: if a run got an answer to a call, the call is settled on
+the bill. Only two kinds of calls stay in doubt: calls without an answer, and calls in flight when their worker died.
 
 The check learns of runs from the Worker's log lines. A run, its calls and its requests to lanes share one context that
-no other run has. An invocation alone could not tell runs apart: when a clock jumps, a sweep that a request triggered
-takes over a task on which the same invocation is still working.
+no other run has. The invocation alone does not identify a run: when a clock jumps, a sweep that a request triggered
+can take over a task on which the same invocation is still working.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
 @dataclass(slots=True)
 class _Run:
-    """A run of one claim, and the outputs that reached it. Calls are numbered, so all texts differ.
+    """A worker's run under one claim, and the outputs that reached it. The model numbers its outputs, so all differ.
 
-    `settled` is how many calls were on the bill when the run began. `answered` is how many further calls were answered,
-    with an output or an error. Of the calls that lanes made, only those with outputs count.
+    `settled` is how many calls were settled on the bill when the run began. `answered` is how many of the run's own
+    calls were answered, with an output or an error. Of the calls that lanes made, only those with outputs count.
     """
 
     task_key: TaskKey
@@ -71,13 +71,13 @@ class Custody:
         app.hears, app.lane_answered = self._hears, self._lane_answered
 
     def _hears(self, line: str) -> None:
-        """Take one line of the Worker's log."""
+        """Read one line of the Worker's log: note a claimed run, and check a run that has ended."""
         if _CLAIMED not in line and _ENDED not in line:
             return
         told = json.loads(line)
         if told["event"] == "claimed":
             task_key = task_key_of(told["tenant"], told["task"])
-            # The row is missing if the task was erased before the worker heard of its claim.
+            # The task's row is missing if the task was erased before the worker got the answer to its claim.
             row = self._invariants.rows.get(task_key)
             settled = 0 if row is None else row.settled
             _RUN.set(_Run(task_key, told["fence"], told["route"], self._world.now_ms(), settled))
@@ -88,21 +88,22 @@ class Custody:
         self._check(run)
 
     def _received(self, _call: ModelCall, reply: ModelReply) -> None:
-        """Record that an output has reached the run that requested it.
+        """Record that a model's output has reached the run that requested it.
 
-        A lane's call has no run in the lane's invocation; the sender of the call accounts for it.
+        A call that a lane makes has no run in the lane's invocation; `_lane_answered` counts it for the run that sent
+        it.
         """
         if (run := _RUN.get()) is not None:
             run.outputs.append(reply.output)
             run.answered += 1
 
     def _failed(self, _call: ModelCall, error: ModelError) -> None:
-        """Record that a call has failed in the run that made it."""
+        """Count a call that failed for the run that made it, if the provider answered the call."""
         if (run := _RUN.get()) is not None:
             run.answered += error.answered
 
     def _lane_answered(self, task_key: TaskKey, outputs: Sequence[str]) -> None:
-        """A lane has returned outputs in time."""
+        """Record outputs that a lane has returned to a run in time."""
         run = _RUN.get()
         assert run is not None
         assert run.task_key == task_key
@@ -131,7 +132,7 @@ class Custody:
             self._break(row, f"{run.answered} calls were answered, and {settled} of them are settled on the bill")
 
     def _break(self, row: Row, what: str) -> None:
-        """Report a broken promise from outside, since in the isolate the Worker would catch it."""
+        """Raise InvariantBroken outside the isolate, because the Worker would catch an error inside."""
         loop = self._world.loop
         broken = InvariantBroken(f"{row.task_key} ({row.status}, fence {row.fence}): {what}")
         loop.call_soon(_raise, broken, context=loop.outside)

@@ -1,11 +1,12 @@
-"""Says which faults disturb workers, which disturb the model, and which disturb neither.
+"""Lists the faults that disturb workers, those that disturb the model, and those that disturb neither.
 
-Which promises must be kept depends on these disturbances.
+The checks excuse some promises of the Worker after faults that disturb workers or the model.
 """
 
 from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MODEL_AWAY, POISONED
 
-# Without any disturbance, no call may end in doubt, and a task may fail only for a reason of the model's.
+# The faults in this set disturb workers. After one of them a call may end in doubt, and a task may fail without a
+# failure of the model.
 CRASHES = frozenset(
     {
         "crash_before_enqueue",
@@ -37,12 +38,13 @@ CRASHES = frozenset(
         "alarm_dead",
         "rpc_dead",
     }
-)  # after these faults it is unknown whether the model counted the call
+)
+# After the faults of the model in `DOUBTFUL` it is unknown whether the model counted the call.
 DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
 MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed", BROWN_OUT, POISONED}) | DOUBTFUL
-# The faults in this set disturb neither workers nor the model.
+# The faults in `HARMLESS` disturb neither workers nor the model.
 HARMLESS = frozenset(KINDS) - CRASHES - MODEL - {MODEL_AWAY, "user_raced"}
-# After the faults in this set an answer may arrive too late, and then counts as no answer.
+# After the faults in `LATE_TO_HEAR` a model's answer may arrive too late and count as no answer.
 LATE_TO_HEAR = frozenset(
     {"worker_frozen", "object_zombie", "clock_jumped", "rpc_failed_before", "rpc_failed_after", "rpc_dead"}
 )

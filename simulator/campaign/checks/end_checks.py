@@ -1,4 +1,4 @@
-"""Checks every task once faults have stopped and everything is quiet."""
+"""Checks every task of a run once faults have stopped and all tasks have ended."""
 
 import json
 from collections import Counter
@@ -20,7 +20,7 @@ from src.inference.protocol import ModelCall
 from src.store.records import rows
 from src.store.sql import views
 
-# The codes of failures of the service.
+# The error codes of failures of the model service.
 OF_SERVICE = frozenset({"model_unavailable", "model_timeout", "model_connection_lost"})
 FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 
@@ -28,7 +28,7 @@ FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 TASKS_JUDGED = "tasks that were to bear a model that was away"
 DOUBTS_JUDGED = "tasks that may have no call in doubt"
 DOUBTS_EXCUSED = f"{DOUBTS_JUDGED}, excused for a stream that its client left"
-_CHUNKS = ("part", "body")  # the columns
+_CHUNKS = ("part", "body")  # the columns of `views.CHUNKS`
 _FAILED_CHUNKS = ("idx", "calls", "code", "message", "retryable", "rung", "gap")
 
 type Require = Callable[[bool, str], None]
@@ -36,13 +36,15 @@ type Require = Callable[[bool, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
-    """The faults and interventions of a run on which the checks depend."""
+    """The faults of a run and the interventions of its clients and operators, on which the checks depend."""
 
     fired: frozenset[str]
-    operated: bool  # True if isolates died by deployments or restarts, or if a client interfered.
-    patience_seconds: float = 0.0  # The seconds that tasks wait for a model that is away.
-    # The tasks of which a client left a stream in its middle. A stream may make the calls of a task that no trigger
-    # comes for; the platform ends these calls soon after the client has left, and they are in doubt.
+    # True if isolates may have died by a deployment, a restart or a planned crash, or if a client cancelled, retried
+    # or erased a task.
+    operated: bool
+    patience_seconds: float = 0.0  # How many seconds tasks wait for a model that is away.
+    # The tasks of which a client left a stream before its end. The invocation of a stream may make the calls of a task
+    # that no trigger comes for. The platform ends these calls soon after the client has left, and they are in doubt.
     left: frozenset[TaskKey] = frozenset()
 
     @property
@@ -52,7 +54,7 @@ class Circumstances:
 
     @property
     def bears_it(self) -> bool:
-        """Whether tasks outlast each absence of the model."""
+        """Whether tasks wait for longer than any absence of the model lasts."""
         return self.patience_seconds > max(AWAY_SECONDS)
 
     @property
@@ -62,12 +64,12 @@ class Circumstances:
 
     @property
     def certain(self) -> bool:
-        """Whether the outcome of every call is known."""
+        """Whether the Worker knows the outcome of every model call."""
         return not self.crashed and not self.fired & (DOUBTFUL | {MODEL_AWAY})
 
     @property
     def smooth(self) -> bool:
-        """Whether no call can have failed."""
+        """Whether no model call can have failed."""
         return self.certain and not self.fired & MODEL
 
 
@@ -77,7 +79,7 @@ _LOST = """SELECT 1 FROM failures WHERE task_id = ? AND final = 1 AND code = 'mo
 
 
 def check_task(invariants: Invariants, world: World, row: Row, circumstances: Circumstances) -> None:
-    """Check one task against everything that was promised. Raises InvariantBroken."""
+    """Check one task against all promises of the Worker. Raises InvariantBroken."""
     tag = invariants.tags[row.task_key]
     reached = invariants.reached[tag]
 
@@ -88,8 +90,8 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     require(row.terminal, "lost: it has not ended")
     doubt = row.in_doubt + row.announced
     forfeited = invariants.forfeited[row.task_key]
-    # With an idempotency key, a request can become a second task after the first is gone. The model cannot tell these
-    # two tasks apart.
+    # A request with an idempotency key can become a second task after its first task is gone. The model's records do
+    # not tell these two tasks apart.
     others = invariants.sent(tag) - row.sent
     require(
         row.sent - doubt <= reached <= row.sent + others,
@@ -107,14 +109,15 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     if row.status == "failed":
         _check_failure(invariants, row, circumstances, require)
     ((kept,),) = world.database.connection.execute("SELECT input FROM texts WHERE task_id = ?", (row.task_key,))
-    whole = row.status == "completed" and not row.failed  # a task with gaps keeps its input for their retry
+    # A task with gaps keeps its input, so that the gaps can be retried.
+    whole = row.status == "completed" and not row.failed
     require(kept == ("" if whole else invariants.inputs[row.task_key]), "its input is not as it was")
     _check_chunks(world, row, require)
     _check_repetitions(invariants, row, tag, doubt + others, circumstances, require)
 
 
 def _check_result(invariants: Invariants, world: World, row: Row, require: Require) -> None:
-    """Check that each output is the model's answer to the right text, and that levels and minimum fit the input."""
+    """Check that each output answers the right text, and that the merge levels and `minimumCalls` fit the input."""
     instructions, cuts, overlap, model, merge_chars = world.database.connection.execute(
         "SELECT instructions, cuts, overlap, model, merge_chars FROM texts JOIN tasks ON id = task_id WHERE id = ?",
         (row.task_key,),
@@ -143,9 +146,10 @@ def _check_result(invariants: Invariants, world: World, row: Row, require: Requi
 
 
 def _check_chunks(world: World, row: Row, require: Require) -> None:
-    """Check that a client sees each chunk as finished or failed.
+    """Check that a client sees no chunk twice, as finished or failed.
 
-    In a completed task each chunk has an output or is a gap, and no other call has failed for good.
+    In a completed task each chunk must have an output or be a gap, and no call but those of gaps may have failed for
+    good.
     """
     execute = world.database.connection.execute
     done, failures = (
@@ -166,13 +170,14 @@ def _check_chunks(world: World, row: Row, require: Require) -> None:
 
 
 def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
-    """Check that a failure has a cause outside the Worker."""
+    """Check that a failed task has a cause outside the Worker."""
     answers: Counter[str] = Counter()
     for (_text, answer), count in invariants.answers[invariants.tags[row.task_key]].items():
         answers[answer] += count
     code = row.error_code
     if code == "deadline_exceeded":
-        require(row.deadline_at is not None, "failed by a deadline that it has not")  # its time: see `check_change`
+        # `check_change` checks when the task failed.
+        require(row.deadline_at is not None, "failed by a deadline that it has not")
     elif code == "budget_exhausted":
         require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
     elif code in {"dead_lettered", "worker_crashed"}:
@@ -198,11 +203,13 @@ def _lasted_seconds(invariants: Invariants, row: Row) -> float:
 
 
 def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
-    """Check that a task did not fail because the model was away: one call failed often enough while it was there.
+    """Check that a task did not fail because its model was away.
 
-    One of the failures that counted may be of a call that was out when the model came back. A call whose lane is lost,
-    or that outlasts the poll which makes it, counts as a failure as well, and is in doubt. A chunk of a poisoned text
-    fails at the end of the patience if no other chunk succeeds beside it.
+    One call of the task must have failed often enough while the model was there.
+
+    One of the failures that counted may belong to a call that was in flight when the model came back. A call also
+    counts as a failure, and is in doubt, if its lane is lost or if it outlasts the poll that makes it. A chunk of a
+    poisoned text fails at the end of the task's patience if no other chunk succeeds.
     """
     if POISONED in circumstances.fired and _lasted_seconds(invariants, row) >= circumstances.patience_seconds:
         return
@@ -219,9 +226,9 @@ def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circums
 def _check_repetitions(
     invariants: Invariants, row: Row, tag: str, spare: int, circumstances: Circumstances, require: Require
 ) -> None:
-    """Check the calls for one text: no more failures than attempts and at most one answer, except for calls in doubt.
+    """Check the calls for each text: no more failures than attempts, and one output, except for calls in doubt.
 
-    If tasks wait for a model that is away, failures need not count. `_check_own_failures` limits them.
+    If tasks wait for a model that is away, this function does not limit their failures; `_check_own_failures` does.
     """
     heard: Counter[str] = Counter()
     failed: Counter[str] = Counter()

@@ -1,7 +1,7 @@
-"""No call is made if a full database cannot store its output, once the Worker can know that the database is full.
+"""Checks that no model call starts while the database is full, once the Worker can know that it is full.
 
-Any reply that reports such a size shows this to the Worker. Calls that were announced before that reply may still be
-out.
+The Worker can know it from any reply of the database that reports its size. Calls that were announced before the first
+such reply may still start.
 """
 
 from simulator.campaign.subject.row_changes import InvariantBroken
@@ -10,18 +10,18 @@ from src.core import limits
 
 
 class Fullness:
-    """Watches the calls of one world."""
+    """Watches the model calls of one world."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def called(self, task: str) -> None:
-        """Record that a call has reached the model. Raises InvariantBroken."""
+        """Check a call that has reached the model. Raises InvariantBroken."""
         cap = self._world.database.cap
         if not cap.holds or not cap.told or cap.room_bytes >= limits.ROOM_BYTES_A_CALL:
             return
         seconds = (self._world.now_ms() - cap.since_ms) / 1000
-        # A call that was announced earlier leaves its isolate within this time.
+        # A call that was announced before the database became full leaves its isolate within this sum of seconds.
         if seconds > limits.STORE_SECONDS + limits.START_SECONDS_MOST + limits.LANE_SLACK_SECONDS:
             raise InvariantBroken(
                 f"{task}: a call was made {seconds:.0f} s after the database became full, with"

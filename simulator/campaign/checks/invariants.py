@@ -1,7 +1,7 @@
-"""Checks each write and each model call against its own accounts, which depend on neither database nor model.
+"""Checks each write and each model call of a world against accounts that this module keeps itself.
 
-Every transaction and every model call of a world is compared here with the state before it. A broken invariant raises
-at once, at the write or call that broke it.
+The module compares every transaction and every model call with the state before it. A broken invariant raises at once,
+at the write or call that broke it.
 """
 
 from collections import Counter, defaultdict
@@ -47,18 +47,18 @@ class Invariants:
         self.rows: dict[TaskKey, Row] = {}
         self.gone: dict[TaskKey, Row] = {}
         self.expired: set[TaskKey] = set()
-        # By tag: the tasks that one idempotency key named in turn.
+        # By a request's tag: the tasks that the request became, in order.
         self.born: dict[str, list[TaskKey]] = defaultdict(list)
         self.tags: dict[TaskKey, str] = {}
         self.inputs: dict[TaskKey, str] = {}
-        self.holders: dict[str, TaskKey] = {}  # Tasks by idempotency key with its tenant.
-        self.reached: Counter[str] = Counter()  # Calls that reached the model, by tag.
-        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # (text, answer) by tag.
-        self.forfeited: Counter[TaskKey] = Counter()  # Calls in flight when a client or a deadline ended their task.
+        self.holders: dict[str, TaskKey] = {}  # Tasks by `submission`: tenant and idempotency key.
+        self.reached: Counter[str] = Counter()  # The number of calls that reached the model, by tag.
+        self.answers: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)  # By tag: counts of (text, answer).
+        self.forfeited: Counter[TaskKey] = Counter()  # Calls in flight when a client or deadline ended the task.
         self.retries: Counter[TaskKey] = Counter()
         self.outputs: dict[OutputKey, str] = {}
-        self._offset_ms_most = 0.0  # The most by which the database's clock was ahead of true time.
-        self._refused: set[TaskKey] = set()  # Tasks with a recorded call that failed for good.
+        self._offset_ms_most = 0.0  # The most milliseconds by which the database's clock was ahead of true time.
+        self._refused: set[TaskKey] = set()  # Tasks with a call on record that failed for good.
         self.writes = 0
         self._recorded = Recorded(world.database.connection)
         self._max_attempts = max_attempts
@@ -69,8 +69,8 @@ class Invariants:
         self._withdraws = admission.WITHDRAW.sql
         self._nudges = Nudges(self._connection)
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
-        self.judged: Counter[str] = Counter()  # How often each check with exceptions has judged.
-        self.own_failures: Counter[tuple[str, str]] = Counter()  # Failures by tag and text, while the model is there.
+        self.judged: Counter[str] = Counter()  # How often each check that has exceptions has judged.
+        self.own_failures: Counter[tuple[str, str]] = Counter()  # Failures by tag and text while the model is not away.
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
         self.letting_go = LettingGo(world, self.judged, told=told)
@@ -87,7 +87,7 @@ class Invariants:
         world.model.serve = self._served  # type: ignore[method-assign]
 
     def new_tag(self) -> str:
-        """Make the name by which the model's ledger knows the next request."""
+        """Make the tag of the next request, by which the model's records identify it."""
         self._tags_given += 1
         return f"T{self._tags_given}"
 
@@ -122,7 +122,7 @@ class Invariants:
                 raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
 
     def _check_progress(self, statements: Sequence[PreparedStatement], results: Results) -> None:
-        """Count the call to D1 once for each task on which it worked."""
+        """Count one call to D1 for each task under whose claim it wrote."""
         for task_key, write in worked_on(statements, results).items():
             self.progress.wrote(task_key, self.world.loop.now(), write)
 
@@ -151,7 +151,7 @@ class Invariants:
             self.tenant_limits.grown(rows.values())
 
     def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
-        """Judge a change of a row. Returns whether the tenant has one more unfinished task."""
+        """Check a change of a task's row. Returns whether the tenant has one more unfinished task."""
         check_change(was, row, now_ms, self._max_attempts)
         self.progress.changed(was, row)
         self.tallied.changed(was, row)
@@ -182,7 +182,7 @@ class Invariants:
         self.promises.told["doubled"] += twice
         if twice and not self.promises.may_be_doubled(tag, key):
             raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
-        if key is not None:  # no run lasts for the day after which a key is free again
+        if key is not None:  # A key is free again after a day, and no run lasts that long.
             if self.holders.get(key, row.task_key) not in {row.task_key, *self.gone}:
                 raise InvariantBroken(f"{row.task_key}: accepted under a key that {self.holders[key]} has")
             self.holders[key] = row.task_key
@@ -209,7 +209,7 @@ class Invariants:
         self.check_orphans()
 
     def check_orphans(self) -> None:
-        """Check that no row is left of a task whose own row is gone."""
+        """Check that no other table has a row of a task whose row in `tasks` is gone."""
         for query in _ORPHANS:
             if (left := self._connection.execute(query).fetchone()) is not None:
                 raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
@@ -230,13 +230,13 @@ class Invariants:
 
     def _check_counts(self, found: dict[OutputKey, str], now_ms: int) -> None:
         counts = Counter(task_key for task_key, level, _ in found if level == "0")
-        # The clock may have been set back since a worker read how much time its task has left.
+        # The database's clock may have been set back since a worker read how much time its task has left.
         offset_ms = self.world.database.offset_ms
         self._offset_ms_most = max(self._offset_ms_most, offset_ms)
         workers_ms = now_ms - offset_ms + self._offset_ms_most
         for task_key, row in self.rows.items():
             count = counts[task_key]
-            # After its deadline a task's outputs are still recorded, but its totals only together with its end.
+            # After a task's deadline its outputs are still recorded, but its totals are written only with its end.
             overdue = row.deadline_at is not None and row.deadline_at <= workers_ms
             exact = not self.forfeited[task_key] and not row.ended_from_outside and not overdue
             if count < row.completed or (exact and count != row.completed):
@@ -252,7 +252,7 @@ class Invariants:
         if not self.is_doubled(tag):
             row = self.latest(tag)
             self.probes.called(row.task_key, self.retries[row.task_key], row.total)
-        if len(records) == before:  # the connection failed before the model got the call
+        if len(records) == before:  # The connection failed before the model got the call.
             return
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1
@@ -268,19 +268,19 @@ class Invariants:
             raise InvariantBroken(f"{task_key}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
 
     def is_doubled(self, tag: str) -> bool:
-        """Whether a tag has more than one task: see `ClientPromises.may_be_doubled`."""
+        """Whether the request of a tag has more than one task now: see `ClientPromises.may_be_doubled`."""
         return sum(task_key not in self.gone for task_key in self.born[tag]) > 1
 
     def _model_failures(self) -> int:
-        """Return how often the model has failed, or was slow, while it was not away."""
+        """Return how often the model has failed or was slow so far, apart from its absences."""
         tallies = self.world.faults.tallies
         return sum(tallies[name].fired for name in _OWN_FAILURES)
 
     def latest(self, tag: str) -> Row:
-        """Return the task of a tag, the newest if several had its key, in its last state if the task is gone."""
+        """Return the row of a tag's newest task; if the task is gone, return its last row."""
         task_key = self.born[tag][-1]
         return self.rows.get(task_key) or self.gone[task_key]
 
     def sent(self, tag: str) -> int:
-        """Return how many calls are on the bills of all tasks of a tag."""
+        """Return how many model calls are on the bills of all tasks of a tag."""
         return sum((self.rows.get(task_key) or self.gone[task_key]).sent for task_key in self.born[tag])

@@ -1,6 +1,6 @@
-"""A write that lands late must not undo what happened after it was requested.
+"""Checks that a write that lands late does not undo what happened after the write was requested.
 
-The database records when each of its calls was requested. A write that lands late keeps the time of its request.
+The module records when each call to the database was requested. A write that lands late keeps the time of its request.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Lateness:
-    """The times at which the writes of one world were requested, and the later changes. Times are virtual seconds."""
+    """When the writes of one world were requested, and when tasks were claimed and retried, in virtual seconds."""
 
     def __init__(self, world: World) -> None:
         self._loop = world.loop
-        # Calls by identity, while each call's object exists.
+        # By the `id` of a database call's statements: when the call was requested. The reference keeps the `id` unique.
         self._asked: dict[int, tuple[float, Sequence[PreparedStatement]]] = {}
         self._claimed_at: dict[TaskKey, float] = {}
         self._put_back_at: dict[TaskKey, float] = {}
@@ -35,11 +35,11 @@ class Lateness:
         self._serve(statements, reply, latency)
 
     def landed(self, statements: Sequence[PreparedStatement]) -> None:
-        """Forget a call, which does not land again."""
+        """Forget a database call that has landed, because it does not land again."""
         self._asked.pop(id(statements), None)
 
     def changed(self, was: Row, row: Row, now_ms: int, statements: Sequence[PreparedStatement]) -> None:
-        """Judge a change of a row by the call that made it. Raises InvariantBroken."""
+        """Check a change of a row by when the database call that made it was requested. Raises InvariantBroken."""
         asked_at, _ = self._asked.get(id(statements), (math.inf, None))
         task_key, time = row.task_key, self._loop.now()
         if row.status == "processing" and row.fence != was.fence:

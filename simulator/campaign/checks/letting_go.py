@@ -1,9 +1,10 @@
-"""A host becomes free soon after its task has ended, even while slow calls are out.
+"""Checks that a host becomes free soon after its task has ended, even while slow model calls are in flight.
 
-Runs are judged if no fault in their world stops a worker or cuts it off from the database or an object. A host that can
-be notified abandons its calls at once. A host without a call that is out (the model is away, or a call failed) notices
-after half a lease. A host whose invocation has no check of its claim left, as the Worker logs, notices when a call
-ends. The check counts such hosts separately if they ended later than other hosts may.
+The check judges the runs of a world in which no fault stops a worker or cuts it off from the database or an object. A
+host that can be notified abandons its calls at once. A host that has no call in flight (the model is away, or a call
+failed) notices the end after half a lease. A host whose invocation may check its claim no more, as the Worker logs,
+notices the end when a call ends. The check counts these hosts separately if they are free later than other hosts may
+be.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 FREED_SECONDS_MOST = 15.0
 TOLD_SECONDS_MOST = 4.0
-CALLS_TO_SETTLE = 3  # the calls that an end may take on a database that serves other callers first
+CALLS_TO_SETTLE = 3  # The number of database calls that a run may still need to end.
 RUNS_JUDGED = "runs whose task ended under them"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for what had struck their world"
 RUNS_UNLOOKING = f"{RUNS_JUDGED}, later than others may be for want of a look"
@@ -35,9 +36,9 @@ _CLAIMED, _ENDED, _SPENT = '"event":"claimed"', '"event":"run_ended"', '"event":
 
 @dataclass(slots=True)
 class _Run:
-    """A run that has not ended, and when its task ended (virtual seconds).
+    """A worker's run that has not ended; `ended_at` is when its task ended (virtual seconds), if it has.
 
-    `looks` says that the run can still check its claim.
+    `looks` is True as long as the run can still check its claim.
     """
 
     route: str
@@ -46,9 +47,9 @@ class _Run:
 
 
 class LettingGo:
-    """The runs of one world. With `told`, requests always reach an object that works on the task that they end.
+    """The runs of one world. `told` says that a request that ends a task always reaches the object working on it.
 
-    `judged` counts the runs that were judged, those that were excused, and those without a check left.
+    `judged` counts the runs that were judged, those that were excused, and late runs that could not check their claims.
     """
 
     def __init__(self, world: World, judged: Counter[str], *, told: bool) -> None:
@@ -68,18 +69,18 @@ class LettingGo:
         app.hears = hears
 
     def ended(self, task_key: TaskKey) -> None:
-        """Record that the task has just been cancelled or erased, or has failed by its deadline."""
+        """Record that a task has just been cancelled or erased, or has failed by its deadline."""
         for (_, of, _), run in self._runs.items():
             if of == task_key and run.ended_at is None:
                 run.ended_at = self._world.loop.now()
 
     def _hears(self, line: str) -> None:
-        """Take one line of the Worker's log."""
+        """Read one line of the Worker's log: note the begin and the end of runs, and spent checks of claims."""
         if not any(mark in line for mark in (_CLAIMED, _ENDED, _SPENT)):
             return
         told = json.loads(line)
-        # The fence is part of the key: when a clock has jumped, one invocation may take over a task on which it still
-        # works.
+        # The fence is part of a run's key, because after a jump of the clock one invocation may take over a task on
+        # which it still works.
         run_key = SCOPE.get(), task_key_of(told["tenant"], told["task"]), told["fence"]
         if told["event"] == "claimed":
             self._runs[run_key] = _Run(told["route"])
@@ -94,7 +95,10 @@ class LettingGo:
         self._judge(run_key[1], run)
 
     async def all_free(self) -> None:
-        """Wait until each host whose task has ended is free or dead. Raises InvariantBroken if this takes too long."""
+        """Wait until each host whose task has ended is free or dead.
+
+        Raises InvariantBroken if a host takes too long.
+        """
         while not self._excused() and (held := self._held()):
             for task_key, run in held:
                 self._judge(task_key, run)
@@ -114,16 +118,16 @@ class LettingGo:
         if (seconds := self._world.loop.now() - run.ended_at) > most:
             broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
             loop = self._world.loop
-            loop.call_soon(_raise, broken, context=loop.outside)  # inside the isolate the Worker would catch the error
+            loop.call_soon(_raise, broken, context=loop.outside)  # The Worker would catch an error inside.
 
     def _most(self, run: _Run) -> float:
-        """Return for how many seconds a host may keep the task if it can still check its claim."""
+        """Return for how many seconds a host that can still check its claim may keep a task that has ended."""
         most = FREED_SECONDS_MOST
         if self._told and run.route == Route.DURABLE_OBJECT:
             most = TOLD_SECONDS_MOST
         elif any(self._world.faults.tallies[name].fired for name in (*MODEL, MODEL_AWAY)):
             most += self._half_lease
-        # Wait for the write under way, and for the calls that settle.
+        # On a shared database the write under way and the calls that settle the bill wait for other callers.
         if (line := self._world.database.line) is not None:
             most += CALLS_TO_SETTLE * line.sharing.others * line.sharing.service_seconds
         return most

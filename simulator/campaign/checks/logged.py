@@ -1,8 +1,9 @@
-"""The log of a task's calls agrees with the bill and with the model's own books, once everything is quiet.
+"""Checks that the log of a task's calls agrees with the bill and with the simulated model's records, once all is quiet.
 
-The log is put together as the API does it. A call in it was made: the model has answered at least as many calls with
-this end. A call that the bill counts as answered is in the log, unless the log keeps no more for its output, a full
-database or an older isolate kept it from being written, or two tasks share the model's books.
+The module reads the log as the API does. The model must have answered at least as many calls with each kind of end as
+the log has. Each call that the bill counts as answered must be in the log, except in three cases: the log keeps no more
+calls for its output, a full database or an older isolate kept the call from being logged, or two tasks share the
+model's records.
 """
 
 from collections import Counter
@@ -20,7 +21,7 @@ from src.store.sql import attempts as sql
 
 LOGS_JUDGED: Final = "logs that agree with the model's books, with failed calls"
 LOGS_JUDGED_EXACTLY: Final = "logs that have each call of the bill, with failed calls"
-# What the model's books call the end of a call that has this code.
+# By a failed call's code: the name that the model's records give to this end of a call.
 _ENDS: Final = {
     "model_unavailable": "5xx",
     "model_rate_limited": "429",
@@ -31,9 +32,9 @@ _WHOLE: Final = {"level": 0, "idx": 0, "last_level": 1_000, "last_idx": 1_000_00
 
 
 def check_log(invariants: Invariants, world: World, row: Row, *, complete: bool) -> None:
-    """Check the log of one task. Raises InvariantBroken.
+    """Check the log of one task's calls. Raises InvariantBroken.
 
-    `complete`: no older isolate and no full database has kept a call from being logged.
+    `complete` says that no older isolate and no full database has kept a call from being logged.
     """
     index, log = read_log(world, row)
     failed = [one for one in log if one.outcome is AttemptOutcome.FAILED]
@@ -45,8 +46,8 @@ def check_log(invariants: Invariants, world: World, row: Row, *, complete: bool)
         times = one.started_ms, one.ended_ms
         _require(row, None in times or times[0] <= times[1], f"a call that ended before it began: {one}")  # type: ignore[operator]
     answered = len(index.sizes) + sum(one.answered is True for one in failed)
-    # A worker whose task has ended records what it got before it settles its bill. If it dies between, the bill still
-    # counts these calls as in doubt.
+    # A worker whose task has ended records the outputs that it got before it settles the bill. If it dies between the
+    # two writes, the bill still counts these calls as in doubt.
     doubt = row.in_doubt + row.announced
     _require(row, answered <= row.settled + doubt, f"{answered} answered calls in the log, {row.settled} on the bill")
     tag = invariants.tags[row.task_key]
@@ -65,7 +66,7 @@ def check_log(invariants: Invariants, world: World, row: Row, *, complete: bool)
 
 
 def read_log(world: World, row: Row) -> tuple[AttemptIndex, list[CallAttempt]]:
-    """Read all calls of a task, as the API shows them."""
+    """Read the log of all calls of a task, as the API shows them."""
     key = {"task_key": row.task_key}
     (task,), outputs, failures = (_rows(world, one.bind(**key)) for one in (sql.CALLS, sql.OUTPUTS, sql.FAILURES))
     index = attempts.index(task, outputs, failures, "simulated-1")

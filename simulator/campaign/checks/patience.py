@@ -1,8 +1,8 @@
-"""A model that is away gets few calls: each waiting task makes one call at a time, with pauses that double.
+"""Checks that a model that is away gets few calls: each waiting task makes one call at a time, with doubling pauses.
 
-The pauses alone give the number of calls, as long as nothing has disturbed the workers since the model went away, or
-shortly before. A worker that dies, or a slow database, costs further calls; a message that comes twice does not. The
-model itself disturbs nothing else: while it is away, none of its other faults strikes.
+The pauses determine how many calls a task may make, if nothing has disturbed the workers since shortly before the model
+went away. A worker that dies, or a slow database, costs further calls; a message that comes twice does not. While the
+model is away, none of its other faults strikes.
 """
 
 from collections import Counter
@@ -15,15 +15,16 @@ from src.core.calls.retry import away_seconds
 from src.core.ids import TaskKey
 from src.objects.laned_caller import lanes_for
 
-# The time without faults before the model went away, since a dead worker's task is taken over later.
+# The seconds before the model went away in which no worker may have been disturbed, because a dead worker's task is
+# taken over later.
 UNDISTURBED_SECONDS = 120.0
 CALLS_JUDGED = "calls to a model that was away"
 
 
 def probes_most(seconds: float) -> int:
-    """Return how many of the shortest possible pauses fit into so many seconds.
+    """Return how many calls a task may make in this many seconds of absence, with the shortest pauses between them.
 
-    The first part of the absence may be a brown-out.
+    The worker may take the first part of the absence for a brown-out, in which pauses are shorter.
     """
     waits, passed = 1, away_seconds(1, 0.0)
     while passed <= seconds:
@@ -35,20 +36,21 @@ def probes_most(seconds: float) -> int:
 
 
 class Probes:
-    """Watches the calls of one world that are made while its model is away, task by task. `judged` counts them."""
+    """Watches the calls that each task of one world makes while the model is away. `judged` counts these calls."""
 
     def __init__(self, world: World, judged: Counter[str]) -> None:
         self._world = world
         self._judged = judged
         self._patience = float(world.variables.get("MODEL_PATIENCE_SECONDS", "0"))
-        # Each lane's calls count: those already out or announced, and as many again once one of them succeeds.
+        # The most calls of one lane beside its probes: those in flight or announced when the model went away, and as
+        # many again once one of them succeeds.
         self._out_most = 4 * int(world.variables.get("AI_CONCURRENCY", "6"))
         self._away_since = 0.0
         self._began: dict[tuple[TaskKey, int], float] = {}
         self._calls: Counter[tuple[TaskKey, int]] = Counter()
 
     def called(self, task_key: TaskKey, retries: int, chunks: int) -> None:
-        """Record that a call has reached the model, or its host, for a task with this many chunks and retries.
+        """Check a call for a task with this many chunks and retries that has reached the model or the model's host.
 
         Raises InvariantBroken.
         """
@@ -74,7 +76,7 @@ class Probes:
             )
 
     def _is_disturbed(self) -> bool:
-        """Whether a worker may have died or stood still since the model went away, or shortly before."""
+        """Whether a worker may have died or stood still since shortly before the model went away."""
         since = self._world.model.away_since - UNDISTURBED_SECONDS
         tallies = self._world.faults.tallies
         return self._world.deployed_at >= since or any(tallies[name].last_at >= since for name in CRASHES)

@@ -1,7 +1,7 @@
-"""Progress limits writes: a task's workers may write only as much as their results and the passing time justify.
+"""Checks that a task's workers write only as much as their ended model calls and the passing time justify.
 
-A worker that writes without a result adds load in a circle: the slower the database, the more writes it gets. So a call
-that ended, or time, must account for each write under a task's claims.
+If workers wrote without results, a slow database would get more writes and become slower. Therefore each write under a
+task's claims must be accounted for by a model call that ended, or by time.
 """
 
 from collections import defaultdict
@@ -16,16 +16,16 @@ from src.store.sql import work
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
-WRITES_PER_DEATH = 2  # The writes of a claim that takes over from a dead worker, and of its renewed announcements.
-WRITES_SPARE = 16  # The writes of claims and their ends, in a run with all faults.
+WRITES_PER_DEATH = 2  # The write of the claim that takes over from a dead worker, and the write of its announcements.
+WRITES_SPARE = 16  # The writes that neither calls nor time must account for: those of claims and of their ends.
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 
 
 def worked_on(statements: Sequence[PreparedStatement], results: Sequence[dict[str, Any]]) -> dict[TaskKey, str]:
-    """Return the tasks on which a worker wrote with one call to D1, each with what identifies the write.
+    """Return the tasks under whose claims one call to D1 wrote, each with a text that identifies the write.
 
-    A claim is identified by its holder, and a write under it by fence and step. A twin is a repetition of a write: its
-    answer was lost and it was sent again, or it landed after that.
+    The write of a claim is identified by its holder, and a write under a claim by fence and step. A twin is a
+    repetition of a write: the worker sent the write again because its answer was lost, or the first send landed late.
     """
     parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
     found: dict[TaskKey, str] = {}
@@ -39,20 +39,20 @@ def worked_on(statements: Sequence[PreparedStatement], results: Sequence[dict[st
 @dataclass(slots=True)
 class _Account:
     at_seconds: float = 0.0
-    spare: float = 0.0  # The number of writes that neither calls nor time account for.
-    since_seconds: float = 0.0  # The time when all writes were accounted for.
-    writes: int = 0  # The number of writes since then.
+    spare: float = 0.0  # The number of writes so far that neither calls nor time account for.
+    since_seconds: float = 0.0  # When all writes were last accounted for (virtual seconds).
+    writes: int = 0  # The number of writes since `since_seconds`.
     calls: int = 0
-    known: dict[str, int] = field(default_factory=dict)  # how often each write has landed
+    known: dict[str, int] = field(default_factory=dict)  # By identity of a write: how often it has landed.
 
 
 class WriteBudget:
-    """Counts the writes under each task's claims, as D1 calls, against its calls that ended and the time.
+    """Counts the D1 calls that write under each task's claims, and compares them with ended model calls and time.
 
-    Over any period there may be at most `WRITES_PER_CALL` a call, `WRITES_PER_MINUTE` a minute, and `spare_most`. Each
-    worker that died on the task allows `WRITES_PER_DEATH` more, up to the number of deaths that ends the task. The
-    first twin of a write does not count, because the database lost an answer; later twins count. `spare` is the most
-    unaccounted writes that any task has had so far.
+    In any period a task may have at most `WRITES_PER_CALL` writes for each ended call, `WRITES_PER_MINUTE` writes for
+    each minute, and `spare_most` further writes. Each worker that died on the task allows `WRITES_PER_DEATH` more. The
+    first twin of a write does not count, because the database lost an answer; later twins count. `spare` is the highest
+    number of unaccounted writes that any task has had so far.
     """
 
     def __init__(self, spare_most: float = WRITES_SPARE) -> None:
@@ -62,13 +62,13 @@ class WriteBudget:
         self._accounts: dict[TaskKey, _Account] = defaultdict(_Account)
 
     def changed(self, was: Row, row: Row) -> None:
-        """Record the calls that a write records as ended, and a client's retry, which begins the task anew."""
+        """Record what a change of a row shows: calls that ended, a worker's death, or a client's retry of the task."""
         account = self._accounts[row.task_key]
         if was.terminal and not row.terminal:
             account.spare = 0.0
         if row.fence > was.fence and was.status == row.status == "processing":
             account.spare -= WRITES_PER_DEATH
-        elif row.fence == was.fence:  # a claim puts calls in doubt, and ends none
+        elif row.fence == was.fence:  # A claim ends no call: it only puts calls in doubt.
             ended = max(0, row.settled + row.in_doubt - was.settled - was.in_doubt)
             account.calls += ended
             account.spare -= WRITES_PER_CALL * ended
@@ -76,8 +76,7 @@ class WriteBudget:
     def wrote(self, task_key: TaskKey, now_seconds: float, write: str = "") -> None:
         """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken.
 
-        `write` identifies the write and its repetitions. If `write` is empty, the check does not recognise repetitions
-        of the write.
+        `write` identifies a write and its repetitions. If `write` is empty, a repetition counts as a write of its own.
         """
         account = self._accounts[task_key]
         if write:

@@ -1,4 +1,4 @@
-"""The outputs in a world's database."""
+"""Reads the outputs that a world's database holds."""
 
 import sqlite3
 from functools import lru_cache
@@ -7,20 +7,20 @@ from simulator.campaign.subject.row_changes import InvariantBroken
 from src.core.ids import TaskKey
 from src.store.records import segments
 
-type OutputKey = tuple[TaskKey, str, str]  # an output's task, and its level and index as text
+type OutputKey = tuple[TaskKey, str, str]  # An output's task, its level and its index.
 
 _SEGMENTS = "SELECT task_id, level, places, hex(body) FROM segments"
 
 
 class Recorded:
-    """Reads the outputs of one database after they have changed."""
+    """Reads the outputs of one database whenever they have changed."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._seen: list[tuple[str, ...]] = []
 
     def read(self) -> dict[OutputKey, str] | None:
-        """Return all outputs, or None if nothing has changed. Raises InvariantBroken for a call with two outputs."""
+        """Return all outputs, or None if no output has changed. Raises InvariantBroken if a call has two outputs."""
         rows = self._connection.execute(_SEGMENTS).fetchall()
         if rows == self._seen:
             return None

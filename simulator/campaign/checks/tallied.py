@@ -1,4 +1,4 @@
-"""Each end of a task is in the sums once, with its bill, and no sum ever falls."""
+"""Checks the sums over ended tasks: each end of a task is in them once, with its bill, and no sum ever falls."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ _CALLS = MEASURES.index("calls")
 
 
 class Tallied:
-    """The ends of one world, and its sums."""
+    """The ends of one world's tasks, and the sums over them in the database."""
 
     def __init__(self, world: World) -> None:
         self._connection = world.database.connection
         self._ends: Counter[str] = Counter()
-        self._taken_back: Counter[str] = Counter()  # ended tasks that were withdrawn before they began, by status
+        self._taken_back: Counter[str] = Counter()  # By status: ended tasks withdrawn before they began.
         self._sums: tuple[int, ...] = (0,) * len(MEASURES)
 
     def changed(self, was: Row, row: Row) -> None:
-        """Record an end."""
+        """Record the end of a task, if a change of its row shows one."""
         self._ends[row.status] += row.terminal and not was.terminal
 
     def erased(self, row: Row, *, withdrawn: bool) -> None:
-        """Record the erasure of a task, before its end or after it.
+        """Record the erasure of a task, before or after its end.
 
-        With this erasure a withdrawn task that had begun ends.
+        The erasure of an unfinished task counts as a cancellation, unless the task is withdrawn before it began.
         """
         unbegun = withdrawn and row.started_at is None
         self._ends["cancelled"] += not row.terminal and not unbegun
         self._taken_back[row.status] += row.terminal and unbegun
 
     def landed(self) -> None:
-        """Compare the sums with those of the write before, and with the ends that happened."""
+        """After a write, compare the sums with those before the write and with the number of tasks that have ended."""
         sums = self._connection.execute(_TOTALS).fetchone()
         if sums == self._sums:
             return
@@ -58,13 +58,13 @@ class Tallied:
                 raise InvariantBroken(f"{count} tasks are counted as {status}, and {self._ends[status]} were")
 
     def check(self, rows: Mapping[TaskKey, Row], gone: Mapping[TaskKey, Row]) -> None:
-        """Check that all ends, and the calls on their bills, are in the sums or will be after the next fold."""
+        """Check that each end of a task, with the calls on its bill, is in the sums or will be after the next fold."""
         counted = Counter(dict(self._connection.execute(_BY_STATUS).fetchall()))
         calls = self._sums[_CALLS]
         for task_key, status, before in self._connection.execute(_OPEN):
             counted[status] += 1
             calls += rows[task_key].settled + rows[task_key].in_doubt - (before or 0)
-        # A task that was withdrawn is in the sums only if a fold came between its end and the withdrawal.
+        # A withdrawn task that had not begun is in the sums only if a fold came between its end and its withdrawal.
         if not self._ends - self._taken_back <= counted <= self._ends:
             raise InvariantBroken(f"counted as ended are {dict(+counted)}, and there were {dict(+self._ends)}")
         billed = sum(row.settled + row.in_doubt for row in rows.values())

@@ -1,4 +1,4 @@
-"""Each tenant's unfinished tasks and accepted characters, checked against the limits of the deployment."""
+"""Checks each tenant's unfinished tasks and accepted characters against the limits of the deployment."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -10,16 +10,19 @@ TASKS, CHARACTERS = "MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY"
 
 
 class TenantLimits:
-    """The limits of one run. A limit without a variable is not checked. No run lasts into the next day."""
+    """The limits of one run for its tenants. A limit whose variable is not set is not checked.
+
+    A day's limit counts all tasks of a run, because no run lasts into the next day.
+    """
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._tasks_most = int(variables.get(TASKS, "0"))
         self._characters_most = int(variables.get(CHARACTERS, "0"))
-        self._characters: dict[TaskKey, int] = {}  # characters of tasks that were accepted and not withdrawn
+        self._characters: dict[TaskKey, int] = {}  # By task, accepted and not withdrawn: its characters.
         self.limited = bool(self._tasks_most or self._characters_most)
 
     def accepted(self, task_key: TaskKey, characters: int) -> None:
-        """A task was written."""
+        """Record that a task was written, and check the characters of each tenant against the day's limit."""
         self._characters[task_key] = characters
         sums: Counter[str] = Counter()
         for other, size in self._characters.items():
@@ -28,11 +31,11 @@ class TenantLimits:
             raise InvariantBroken(f"{task_key}: accepted beyond the day's {self._characters_most} characters: {sums}")
 
     def taken_back(self, task_key: TaskKey) -> None:
-        """A submission was undone."""
+        """Record that a task was withdrawn, so its characters no longer count."""
         self._characters.pop(task_key, None)
 
     def grown(self, rows: Iterable[Row]) -> None:
-        """Record that a task was written or put back, and check the number of unfinished tasks against the limit."""
+        """After a task was written or retried, check each tenant's number of unfinished tasks against the limit."""
         if not self._tasks_most:
             return
         counts = Counter(split_task_key(row.task_key)[0] for row in rows if not row.terminal)

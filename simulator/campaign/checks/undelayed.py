@@ -1,9 +1,9 @@
-"""No task waits for another tenant's trouble: while a run works on it, a call is always out, except for moments.
+"""Checks that no task waits for another tenant's trouble: a run always has a call in flight, except for moments.
 
-Runs beside trouble are judged: calls of another tenant failed recently, and none of the run's own tenant failed. How
-long a message waits for a consumer, or a task of the direct route for cron, depends on the platform's concurrency and
-is not judged. An object must begin soon, since it serves only one task. `campaign/load/neighbours.py` compares the
-total times.
+The check judges a run if calls of another tenant failed recently and no call of the run's own tenant failed. The check
+does not judge how long a message waits for a consumer, or a task of the direct route for cron, because both depend on
+the platform's concurrency. An object must begin its task soon, since it serves only one task.
+`campaign/load/neighbours.py` compares tasks' total times.
 """
 
 from __future__ import annotations
@@ -28,32 +28,36 @@ if TYPE_CHECKING:
     from simulator.campaign.checks.invariants import Invariants
     from simulator.platform.world import World
 
-LATE_SECONDS_MOST = 2.0  # in addition to one probe
+LATE_SECONDS_MOST = 2.0  # A run may be without a call for this time plus the longest time of a model call.
 RUNS_JUDGED = "runs beside another tenant's trouble"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for trouble of their own or of the platform"
 STARTS_JUDGED = "tasks that objects began beside another tenant's trouble"
 STARTS_EXCUSED = f"{STARTS_JUDGED}, or others did, excused for what they may have waited for"
-# Faults on a task's way to its host: messages, sends, alarms, triggers, and the clock by which an object sets its
-# alarm.
+# The faults that can delay a task on its way to its host: faults of messages, sends, alarms and triggers, and of the
+# clock by which an object sets its alarm.
 _ON_THE_WAY = frozenset(kind.name for kind in KINDS.values() if kind.number in {1, 2, 4, 5, 6, 11, 13, 24})
 _MARKS = ('"event":"accepted"', '"event":"claimed"', '"event":"run_ended"', '"delay_seconds"')
 
 
 @dataclass(slots=True)
 class _Run:
-    """A run that has not ended: how many of its calls are out, since when none is, and the longest such time so far."""
+    """A run that has not ended: how many of its calls are in flight, and its times without a call in flight.
+
+    `since` is when the last call ended (virtual seconds). `longest` is the longest time without a call so far
+    (seconds).
+    """
 
     since: float
     out: int = 0
     longest: float = 0.0
 
     def pause(self, now: float) -> float:
-        """Return for how long the run has had no call out."""
+        """Return for how many seconds the run has had no call in flight."""
         return 0.0 if self.out else now - self.since
 
 
 class Undelayed:
-    """The runs of one world, and when a call of each tenant last failed."""
+    """The runs of one world, and when a model call of each tenant last failed."""
 
     def __init__(self, world: World, invariants: Invariants) -> None:
         self._world = world
@@ -75,16 +79,16 @@ class Undelayed:
         app.hears = hears
 
     def _hears(self, told: dict[str, Any]) -> None:
-        """Take one line of the Worker's log."""
+        """Read one line of the Worker's log: note accepted tasks and claimed runs, and judge runs that end."""
         task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
         if told["event"] == "accepted":
             self._accepted[task_key] = now
-        elif told["event"] == "dispatched":  # a run gives back the task for this many seconds
+        elif told["event"] == "dispatched":  # The run gives its task back for a while.
             self._judge(task_key, told["delay_seconds"])
         elif told["event"] == "claimed":
             self._runs[task_key] = _Run(now)
             came_at = self._accepted.pop(task_key, None)
-            if came_at is not None and told["fence"] == 1:  # the task may begin before the log line of its acceptance
+            if came_at is not None and told["fence"] == 1:  # `came_at` is None if the claim is logged first.
                 self._judge_start(task_key, told["route"], now - came_at)
         elif told["event"] == "run_ended" and (run := self._runs.pop(task_key, None)) is not None:
             self._judge(task_key, max(run.longest, run.pause(now)))
@@ -107,7 +111,7 @@ class Undelayed:
         self._serve(call, sender, ended)
 
     def _judge(self, task_key: TaskKey, pause: float) -> None:
-        """Judge a run by its longest time without a call, or by the delay after which its task is sent again."""
+        """Judge a run by its longest time without a call, or by the delay after which its task is to be sent again."""
         if not self._is_beside_trouble(task_key):
             return
         excused = self._is_excused(task_key)
@@ -116,7 +120,7 @@ class Undelayed:
             self._break(f"{task_key}: made no call for {pause:.1f} s, beside another tenant's trouble")
 
     def _judge_start(self, task_key: TaskKey, route: str, waited: float) -> None:
-        """Judge how soon a task's first claim comes."""
+        """Judge how many seconds passed from a task's acceptance to its first claim."""
         if not self._is_beside_trouble(task_key):
             return
         waits = route != Route.DURABLE_OBJECT or "MAX_OBJECTS_AT_WORK" in self._world.variables
@@ -140,7 +144,7 @@ class Undelayed:
         return any(self._world.faults.tallies[name].fired for name in names)
 
     def _break(self, what: str) -> None:
-        """Report a broken promise from outside, since in the isolate the Worker would catch it."""
+        """Raise InvariantBroken outside the isolate, because the Worker would catch an error inside."""
         loop = self._world.loop
         loop.call_soon(_raise, InvariantBroken(what), context=loop.outside)
 

@@ -1,7 +1,7 @@
-"""Promises of webhooks: endpoints get each end that they subscribe to, and no end that did not happen.
+"""Checks webhooks: an endpoint gets each end of a task that it subscribes to, and no end that did not happen.
 
-The check has its own account of the ends. The check reads the tables after each write, and sees each message that
-reaches a receiver.
+The check keeps its own account of the ends. It reads the tables after each write, and sees each message that reaches a
+receiver.
 """
 
 import asyncio
@@ -23,8 +23,8 @@ from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, 
 
 SENDS_JUDGED = "messages whose sender had to be the only one"
 SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for a clock that jumped or a sender that could not see time pass"
-_BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by less.
-# All messages have been sent this long after the last fault: the longest pause plus the longest wait.
+_BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by less than this.
+# Within this many seconds after the last fault all deliveries must have ended.
 SENT_SECONDS_MOST = 3_600
 _ENDED = (
     "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated + failed > 0 FROM tasks "
@@ -39,9 +39,9 @@ _DELIVERIES = (
 
 
 class _End(NamedTuple):
-    """An end of a task, and when it happened (milliseconds since the epoch).
+    """An end of a task; `finished_at` is in milliseconds since the epoch.
 
-    `response` says that the task came through `/v1`.
+    `response` is 1 if the task came through `/v1`. `cut_off` is 1 if outputs were cut off or chunks failed.
     """
 
     task_key: TaskKey
@@ -53,14 +53,14 @@ class _End(NamedTuple):
 
     @property
     def event(self) -> str:
-        """The event that endpoints receive for this end."""
+        """The name of the event that endpoints receive for the task's end."""
         if not self.response:
             return f"task.{self.status}"
         return f"response.{'incomplete' if self.cut_off and self.status == 'completed' else self.status}"
 
     @property
     def told_id(self) -> str:
-        """The id under which endpoints know the task."""
+        """The task's id in the messages to endpoints."""
         _, task_id = split_task_key(self.task_key)
         return f"resp_{task_id}" if self.response else task_id
 
@@ -76,17 +76,17 @@ class Webhooks:
         self.receivers.arriving = self._arriving
         self._connection = world.database.connection
         self._ends: dict[tuple[TaskKey, int], _End] = {}
-        self._there_until: dict[str, float] = {}  # Endpoints by URL, and when each was last seen.
-        self._last: dict[str, ReceivedMessage] = {}  # The last judged message of each delivery, by id.
-        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # The fence and the time of each delivery.
-        self._owed: set[tuple[str, int, str]] = set()  # Deliveries that must stay on record as long as their task.
+        self._there_until: dict[str, float] = {}  # By URL of an endpoint: when it was last seen enabled.
+        self._last: dict[str, ReceivedMessage] = {}  # By message id: the last message that was judged.
+        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By delivery: fence and due time.
+        self._owed: set[tuple[str, int, str]] = set()  # The deliveries that are kept as long as their tasks.
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
         self.taken: set[str] = set()
         self.judged: Counter[str] = Counter()
         world.database.observers.append(self._look)
 
     def _install(self, tenant: str) -> list[EndpointKey]:
-        """Write one or two endpoints of a tenant. The second endpoint does not subscribe to all events."""
+        """Write one or two endpoints of a tenant. The second endpoint subscribes to only some of the events."""
         made = []
         for number in range(self._rng.choice((1, 1, 2))):
             key = endpoint_key_of(tenant, f"we_{number:024x}")
@@ -101,11 +101,11 @@ class Webhooks:
         return made
 
     async def meddle(self, *, keyed: bool) -> None:
-        """In some runs, let an operator delete an endpoint, trying until it succeeds."""
+        """In three tenths of the runs, let an operator try up to three times to delete an endpoint."""
         if self._rng.random() < 0.7:
             return
         await asyncio.sleep(self._rng.uniform(0, 30))
-        # Without keys every request belongs to the one tenant, `local`.
+        # If requests need no keys, every request belongs to the tenant `local`.
         key = self._rng.choice([one for one in self._keys if keyed or one.startswith(f"{LOCAL}:")])
         path = f"/v1/webhook_endpoints/{endpoint_id(key)}"
         headers = tenants.headers(key.partition(":")[0])
@@ -117,7 +117,7 @@ class Webhooks:
     # --- after each write -------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """Check that each end has its deliveries once it is in the database, and that no other delivery exists."""
+        """After a write, check that each new end of a task has its deliveries, and that no other delivery exists."""
         rows = self._connection.execute(_DELIVERIES).fetchall()
         known = {(task_key, generation, endpoint) for task_key, generation, endpoint, *_ in rows}
         endpoints = self._connection.execute(_ENDPOINTS).fetchall()
@@ -149,7 +149,7 @@ class Webhooks:
             self._owed.discard(key)
 
     def _look_at_claims(self, rows: list[tuple[Any, ...]]) -> None:
-        """Check that a delivery is not claimed before its time, nor while another sender has it or it waits."""
+        """Check that no sender claims a delivery before it is due or while another sender's claim on it lasts."""
         now_ms, before = self._world.database.now_ms(), self._held
         self._held = {tuple(row[:3]): row[6:8] for row in rows}
         for key, (fence, _) in self._held.items():
@@ -172,10 +172,10 @@ class Webhooks:
             self.taken.add(message.id)
 
     def _check_alone(self, message: ReceivedMessage) -> None:
-        """Check that nobody else was sending the message, and that its sender's claim was still valid.
+        """Check that no other sender was sending the message, and that its sender's claim was still valid.
 
-        A frozen sender that goes on in a late timer cannot see that its time is over: its clock shows the moment for
-        which the timer was set. The receiver knows the message by its id.
+        A frozen sender that goes on in a late timer is excused: it cannot see that its claim is over, because its clock
+        shows the time for which the timer was set. Messages of one delivery have one id.
         """
         if self._world.faults.tallies["clock_jumped"].fired or message.behind > _BEHIND_SECONDS_MOST:
             self.judged[SENDS_EXCUSED] += 1
@@ -188,7 +188,7 @@ class Webhooks:
         self._last[message.id] = message
 
     def _check_held(self, message_id: str) -> None:
-        """Check that a delivery's sender has claimed it, and that the claim is still valid."""
+        """Check that the delivery with this message id is not delivered yet, and that its claim is still valid."""
         now_ms = self._world.database.now_ms()
         for task_key, generation, endpoint, _, state, outcome, _, due_at, _, ended_at in self._connection.execute(
             _DELIVERIES
@@ -205,9 +205,9 @@ class Webhooks:
     # --- at the end -------------------------------------------------------------------------------------
 
     async def all_sent(self) -> None:
-        """Once faults have stopped, wait until no delivery is left to send.
+        """Once faults have stopped, wait until no delivery is left to send, and check how all have ended.
 
-        Raises InvariantBroken if this takes long.
+        Raises InvariantBroken if a delivery is left after `SENT_SECONDS_MOST`.
         """
         deadline = self._world.loop.now() + SENT_SECONDS_MOST
         while left := [row for row in self._connection.execute(_DELIVERIES).fetchall() if row[4] != 0]:
@@ -217,7 +217,7 @@ class Webhooks:
         self.check()
 
     def check(self) -> None:
-        """Check how each delivery ended: it was accepted, its endpoint is gone, or it failed for a day."""
+        """Check that each delivery's recorded outcome is true: accepted, endpoint gone, or failed for a day."""
         rows = self._connection.execute(_DELIVERIES).fetchall()
         self._look_for_lost({tuple(row[:3]) for row in rows})
         for task_key, generation, endpoint, _, _, outcome, _, _, begun_at, ended_at in rows:

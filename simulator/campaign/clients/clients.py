@@ -1,4 +1,4 @@
-"""The clients of a run: each submits its task, asks again if no answer comes, and does what its workload says."""
+"""The clients of a run: each submits its task, again if no answer comes, and then does what its `TaskSpec` says."""
 
 import asyncio
 import json
@@ -17,32 +17,32 @@ from simulator.platform.world import ClientError, World
 from src.core.ids import TaskKey, split_task_key
 from src.http.base.messages import Reply
 
-PATIENCE_SECONDS = 60  # how long a client waits for one request
+PATIENCE_SECONDS = 60  # how many seconds a client waits for the answer to one request
 SUBMITS_MOST = 3
 LONG_POLL_SECONDS = 25.0
-POLLED_SECONDS_MOST = 7_200  # The time within which a task that is polled all the time must end.
-# A function that makes the request from the number of its earlier sendings.
+POLLED_SECONDS_MOST = 7_200  # The seconds within which a task that is polled all the time must end.
+# A function that makes a client's request; its argument is how often the client has sent the request before.
 type Sendings = Callable[[int], ClientRequest]
-REFUSALS_MOST = 5  # The refusals of one request by the limiter, after which its client gives up.
+REFUSALS_MOST = 5  # After this many refusals of one request by the limiter, its client gives up.
 
 
 class Clients:
-    """All clients of one world. `new_tag` makes the name by which the model knows the next request."""
+    """All clients of one world. `new_tag` makes the tag by which the model's records identify a request."""
 
     def __init__(self, world: World, rng: Random, new_tag: Callable[[], str]) -> None:
-        self.answered: set[TaskKey] = set()  # Tasks for which a client got a 202.
-        self.responses: set[TaskKey] = set()  # Those of the `answered` tasks that came through `/v1`.
+        self.answered: set[TaskKey] = set()  # Tasks that a client knows by an answer with 200 or 202.
+        self.responses: set[TaskKey] = set()  # The `answered` tasks that came through `/v1`.
         self.gave_up = False  # True if some client gave up at the limit of requests.
-        self.interfered = False  # True if some client interfered with a task's work.
+        self.interfered = False  # True if some client cancelled, retried or erased a task.
         self.followers: list[StreamClient] = []
         self._world = world
         self._rng = rng
         self._new_tag = new_tag
 
     async def fetch(self, request: ClientRequest) -> Reply | None:
-        """Send a request, and send it again after a refusal by the limit of requests.
+        """Send a request, and send it again after each refusal by the limit of requests.
 
-        Returns None if there is no answer.
+        Returns None if no answer comes within a client's patience.
         """
         for _ in range(REFUSALS_MOST):
             reply = await self._fetch_once(request)
@@ -65,7 +65,7 @@ class Clients:
         return reply
 
     async def play(self, spec: TaskSpec) -> None:
-        """Submit the task, again if no answer comes. After the submission, do what `spec` says that the client does."""
+        """Submit the task of `spec`, again if no answer comes. After the submission, act as `spec` says."""
         await asyncio.sleep(spec.at)
         request = self._sendings(spec)
         twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
@@ -88,16 +88,16 @@ class Clients:
         await asyncio.gather(*following)
 
     async def _follow(self, kind: type[StreamClient], task_key: TaskKey) -> None:
-        """Follow a task by its events, for a while."""
+        """Let a client follow a task by its events for up to `FOLLOWED_SECONDS_MOST`."""
         follower = kind(self._world, self.fetch, task_key)
         self.followers.append(follower)
         await follower.follow(FOLLOWED_SECONDS_MOST)
 
     async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
-        """Poll until the task has ended or is gone. Raises InvariantBroken if this takes too long.
+        """Poll until the task has ended or is gone. Raises InvariantBroken after `POLLED_SECONDS_MOST`.
 
-        A client that has waited in vain for half of the time uses longer polls: if each database answer takes a second,
-        a poll of three seconds ends before it could start a merge call.
+        After half of this time the client uses longer polls: if each answer of the database takes a second, a poll of
+        three seconds ends before it can start a merge call.
         """
         tenant, task_id = split_task_key(task_key)
         began = self._world.loop.now()
@@ -114,7 +114,7 @@ class Clients:
             await asyncio.sleep(1 if reply is None else int(reply.headers.get("Retry-After", 1)))
 
     async def _submit(self, spec: TaskSpec, request: Sendings, attempts: int = SUBMITS_MOST) -> TaskKey | None:
-        """Submit until a final answer comes. Returns the task's key, or None if there is no task."""
+        """Submit a task until a final answer comes. Returns the task's key, or None if the client knows of no task."""
         for count in range(attempts):
             if count and spec.response:
                 await asyncio.sleep(responses.PAUSE_SECONDS)
@@ -131,7 +131,10 @@ class Clients:
         return None
 
     def _sendings(self, spec: TaskSpec) -> Sendings:
-        """Yield the client's requests: with a key all are the same, without a key each has its own tag."""
+        """Return a function that makes a client's sends.
+
+        Sends with an idempotency key are all the same. Each send to `/api/tasks` without a key has its own tag.
+        """
         if spec.response:
             return responses.sendings(spec, self._new_tag)
         headers = tenants.headers(spec.tenant)
@@ -145,13 +148,13 @@ class Clients:
         return lambda _count: keyed
 
     def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
-        """Make another request with the same key, different each time."""
+        """Make a request with the same idempotency key as another one, and with a different body at each send."""
         if spec.response:
             return ClientRequest("POST", responses.PATH, lambda: responses.body(spec, self._new_tag()), request.headers)
         return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), request.headers)
 
     async def act(self, action: str, task_key: TaskKey) -> Reply | None:
-        """Let a client do something to a task."""
+        """Let a client do one action with a task, for example cancel or poll it."""
         tenant, task_id = split_task_key(task_key)
         path, headers = f"/api/tasks/{task_id}", tenants.headers(tenant)
         if action == "intrude":
@@ -159,7 +162,7 @@ class Clients:
         own = responses.path_of(task_key) if task_key in self.responses else path
         if action in {"cancel", "retry"}:
             self.interfered = True
-            whose = own if action == "cancel" else path  # `/v1` has no retry
+            whose = own if action == "cancel" else path  # `/v1` has no retry of a task.
             return await self.fetch(ClientRequest("POST", f"{whose}/{action}", headers=headers))
         if action == "delete":
             self.interfered = True
@@ -170,7 +173,7 @@ class Clients:
         return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
 
     async def _intrude(self, tenant: str, path: str) -> Reply | None:
-        """Let another tenant try something on the task, which does not exist for that tenant."""
+        """Let another tenant read, cancel, retry or erase a task, and check that the task does not exist for it."""
         others = [other for other in tenants.TENANTS if other != tenant]
         method, path = self._rng.choice(
             (("GET", path), ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path))
@@ -182,6 +185,6 @@ class Clients:
 
 
 def look_at_error(future: asyncio.Future[Any]) -> None:
-    """Retrieve the error of a future that no code may await any more, so that asyncio does not report it."""
+    """Retrieve the error of a future that no code awaits any more, so that asyncio does not report the error."""
     if not future.cancelled():
         future.exception()

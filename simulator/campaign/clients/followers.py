@@ -1,7 +1,7 @@
-"""Clients that follow a task by its events, and return whenever their stream is cut off.
+"""Clients that follow a task by its events, and open a new stream whenever their stream is cut off.
 
-Whatever happens to task and stream, three things must be true. Chunks come in the order of the text, each exactly once.
-An id has one event. At the end, the events that came agree with the task that the API shows.
+Three things must be true whatever happens to the task and the stream. Chunks come in the order of the text, each
+exactly once. Each event has an id of its own. At the end, the events that came agree with the task that the API shows.
 """
 
 import asyncio
@@ -19,18 +19,19 @@ from simulator.platform.world import World
 from src.core.ids import TaskKey, split_task_key
 from src.http.base.messages import Reply
 
-FOLLOWED_SECONDS_MOST = 300.0  # The seconds that a client follows a task while faults last.
-ENDED_SECONDS_MOST = 600.0  # The seconds after the last fault that a client follows a task that has ended.
-SILENT_SECONDS = 20.0  # A comment comes every 15 s at most, unless the database stands still.
+FOLLOWED_SECONDS_MOST = 300.0  # How many seconds a client follows a task while faults last.
+# How many seconds a client waits for the end of an ended task's events once faults have stopped.
+ENDED_SECONDS_MOST = 600.0
+SILENT_SECONDS = 20.0  # A client leaves a stream after this many silent seconds: normally a comment comes every 15 s.
 PAUSE_SECONDS = 1.0
 
 Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
 
 
 class StreamClient:
-    """One client of one task.
+    """One client that follows one task.
 
-    `outputs` are the outputs of the chunks so far. `cuts` counts the streams that the client left in their middle.
+    `outputs` are the outputs of the chunks so far. `cuts` counts the streams that the client left before their end.
     """
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:
@@ -47,7 +48,7 @@ class StreamClient:
         self._ended = False
 
     async def follow(self, seconds: float) -> None:
-        """Follow the task until it has ended or is gone, or for a time."""
+        """Follow the task until its end event comes, the task is gone, or this many seconds have passed."""
         until = self._world.loop.now() + seconds
         self._ended = False
         while not (self._ended or self.gone) and self._world.loop.now() < until:
@@ -61,12 +62,12 @@ class StreamClient:
             await asyncio.sleep(PAUSE_SECONDS)
 
     def _request(self) -> ClientRequest:
-        """Make the request for the stream, which continues after the last event."""
+        """Make the request for a stream that continues after the last event that the client got."""
         headers = tenants.headers(self._tenant) | ({"last-event-id": self._last} if self._last else {})
         return ClientRequest("GET", f"{self._path}/events", headers=headers)
 
     async def _read(self, stream: IdentityTransformStream) -> None:
-        """Take events until the stream ends or is cut off."""
+        """Read events until the stream ends or is cut off."""
         text = ""
         try:
             async with aclosing(stream.pieces(SILENT_SECONDS)) as pieces:
@@ -104,7 +105,7 @@ class StreamClient:
             self.outputs.append(chunk["output"])
 
     async def see_the_end(self) -> None:
-        """Once all is quiet, check that the end comes and that all events agree with the task that the API shows."""
+        """Once all is quiet, check that the end event comes and that all events agree with what the API shows."""
         await self.follow(ENDED_SECONDS_MOST)
         if self.gone:
             return
@@ -112,12 +113,12 @@ class StreamClient:
             raise InvariantBroken(f"{self.task_key} has ended, and no stream says so")
         query = ClientRequest("GET", f"{self._path}/chunks", headers=tenants.headers(self._tenant))
         reply = await self._fetch(query)
-        if reply is None or reply.status != 200:  # an isolate stands still, or the task has been erased
+        if reply is None or reply.status != 200:  # An isolate stands still, or the task was erased.
             return
         shown = {chunk["index"]: chunk["output"] for chunk in json.loads(reply.body)["chunks"]}
         ready = next(index for index in range(len(shown) + 1) if shown.get(index) is None)
         wanted = [shown[index] for index in range(ready)]
-        # Outputs that a cancelled task's worker had paid for may be recorded after clients saw its end.
+        # A worker may record outputs that were paid for after clients have seen the end of its cancelled task.
         if self.outputs != wanted[: len(self.outputs)] or (not self._was_stopped and len(self.outputs) < ready):
             raise InvariantBroken(f"{self.task_key}: its stream told {self.outputs}, and its chunks are {wanted}")
 

@@ -1,4 +1,4 @@
-"""The operators of a run: the deployments of its workload, and trouble that only people make."""
+"""The operators of a run: they make the deployments of the workload, and the faults that only people cause."""
 
 import asyncio
 from random import Random
@@ -10,17 +10,17 @@ from simulator.platform.world import World
 
 
 class Operators:
-    """The operator who deploys in one world."""
+    """The operators of one world."""
 
     def __init__(self, world: World, workload: Workload, rng: Random, clients: Clients) -> None:
-        self.interfered = False  # by a change of deployment
+        self.interfered = False  # True once an operator has changed the deployment.
         self._world = world
         self._workload = workload
         self._rng = rng
         self._clients = clients
 
     async def change(self, change: Change) -> None:
-        """Put another deployment in place."""
+        """At the change's moment, deploy another deployment, or restart everything."""
         await asyncio.sleep(change.at)
         self.interfered = True
         self._world.variables = self._variables(change.concurrency)
@@ -31,7 +31,7 @@ class Operators:
             self._world.deploy(change.deployment, lose_queue=change.lose_queue, kill=change.kill)
 
     async def trouble(self) -> None:
-        """Offer the faults that only users and operators cause, from time to time while faults last."""
+        """While faults last, let operators deploy and clients act on tasks at random moments, by the fault rates."""
         world, rng, clients = self._world, self._rng, self._clients
         while world.faults.active:
             await asyncio.sleep(rng.uniform(0.5, 6))

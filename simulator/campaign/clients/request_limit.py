@@ -1,4 +1,4 @@
-"""Checks the limiter of requests: it refuses a tenant only for its own requests, and these have no effect."""
+"""Checks that the limiter of requests counts each tenant's requests apart, and that a refused request does nothing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,19 @@ if TYPE_CHECKING:
     from simulator.platform.world import World
 
 STATUS_PATHS = ("/api/async-status", "/api/ai-status")
-_WAY_SECONDS = 1.0  # a call takes less than this from an isolate to the limiter
+_WAY_SECONDS = 1.0  # A call takes fewer seconds than this from an isolate to the limiter.
 
 
 def is_refusal(reply: Reply) -> bool:
-    """Whether an answer is the refusal by the limit of requests."""
+    """Whether an answer is a refusal by the limit of requests."""
     return reply.status == 429 and _is_of_requests(json.loads(reply.body))
 
 
 def _is_of_requests(told: dict[str, Any]) -> bool:
-    """Whether the answer names the limit of requests. Below `/v1` the runs have no other limit."""
+    """Whether a 429 answer names the limit of requests.
+
+    A 429 answer of `/v1` names no limit: it counts as well, because clients of `/v1` have no other limit in the runs.
+    """
     return told.get("limit") == "requests" or _code(told.get("error") or {}) == LIMIT_REACHED.code
 
 
@@ -37,7 +40,7 @@ def _code(told: dict[str, Any]) -> object:
 
 
 class RequestLimit:
-    """Each tenant's requests, as its own API key counts them. `broken` takes violations."""
+    """The requests of each tenant, identified by its API key. `broken` is called with each violation."""
 
     def __init__(self, world: World, broken: Callable[[str], None]) -> None:
         self._world = world
@@ -47,16 +50,16 @@ class RequestLimit:
         self._passed: dict[str, list[float]] = defaultdict(list)
 
     def refuses(self, told: dict[str, Any]) -> bool:
-        """Whether an answer is the refusal by this limit, if there is one."""
+        """Whether an answer is a refusal by the limit of requests; without a limiter no answer of `/v1` is one."""
         return told.get("limit") == "requests" or (self._settings is not None and _is_of_requests(told))
 
     def counting(self, arrival: Arrival) -> None:
-        """Record that the limiter is called."""
+        """Record that the Worker calls the limiter for a request."""
         arrival.asked_at = self._world.loop.now()
         self._asked[tenant_of(arrival.headers)].append(arrival.asked_at)
 
     def answered(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> bool:
-        """Judge an answer. Returns whether the answer is a refusal by the limit."""
+        """Check an answer of the Worker. Returns whether the answer is a refusal by the limit of requests."""
         if self._settings is None:
             return False
         what = f"{arrival.method} {arrival.url}"
@@ -92,7 +95,7 @@ class RequestLimit:
             self._broken(f"{what} by {tenant} was refused: {own} requests of its own, {self._settings.limit} allowed")
 
     def _check_passage(self, arrival: Arrival, asked_at: float, what: str) -> None:
-        """If no count lags and the limiter has no faults, no more requests pass than two windows allow."""
+        """Check that no more requests pass than two windows allow, if no count lags and the limiter has no faults."""
         settings, tallies = self._settings, self._world.faults.tallies
         assert settings is not None
         if settings.lag_seconds or any(tallies[name].fired for name in RATE_LIMITER):

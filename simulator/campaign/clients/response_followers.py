@@ -1,8 +1,8 @@
 """Clients that follow a response of `/v1` by its events.
 
 A client whose stream is cut off opens a new stream that continues after the last event that it received. Three things
-must be true. The numbers follow each other, and each event comes exactly once. The pieces of text together are the
-final text and the text that the API shows. The stream reports the end once.
+must be true. The events' sequence numbers have no gap and no repetition. The pieces of text together are the text of
+the end event and the text that the API shows. The stream reports the end of the response once.
 """
 
 import json
@@ -19,11 +19,11 @@ _WITH_TEXT = _ENDS[:2]
 
 
 class ResponseFollower(StreamClient):
-    """One client of one response. `text` is the text that the client received."""
+    """One client that follows one response. `text` is the text that the client has received so far."""
 
     text = ""
-    _number = -1  # The number of the last event that came.
-    _end = ""  # The event that reported the end.
+    _number = -1  # The sequence number of the last event that came.
+    _end = ""  # The name of the event that reported the response's end.
 
     def _request(self) -> ClientRequest:
         behind = "" if self._number < 0 else f"&starting_after={self._number}"
@@ -32,7 +32,7 @@ class ResponseFollower(StreamClient):
 
     def _take(self, event: str) -> None:
         lines = dict(line.partition(": ")[::2] for line in event.split("\n"))
-        # The lines are a comment, or the stream announces its break.
+        # A comment has no event, and an `error` event announces that the stream breaks off.
         if "event" not in lines or lines["event"] == "error":
             return
         name, told = lines["event"], json.loads(lines["data"])
@@ -48,15 +48,16 @@ class ResponseFollower(StreamClient):
             self._check_text(told["response"])
 
     def _check_text(self, response: dict[str, object]) -> None:
-        """Compare the received text with a response that has its text."""
+        """Check that the received text is the text of `response`, unless the response failed."""
         shown = json.dumps(response["output"])
         if self._end in _WITH_TEXT and json.dumps(self.text) not in shown:
             raise InvariantBroken(f"{self.task_key}: its stream told {self.text!r}, and its end {shown}")
 
     async def see_the_end(self) -> None:
-        """Once all is quiet, check that the end has come and that all events agree with what the API shows.
+        """Once all is quiet, check that the end event has come and that all events agree with what the API shows.
 
-        A client that has seen the end reads no more: after a retry the task has another end under the same number.
+        A client that has seen the end event reads no more: after a retry the response has another end under the same
+        sequence number.
         """
         if not self._end:
             await self.follow(ENDED_SECONDS_MOST)

@@ -1,4 +1,4 @@
-"""Clients of `/v1/responses` that behave like OpenAI's SDKs: without an answer they send again, with a count."""
+"""Requests to `/v1/responses` as OpenAI's SDKs make them: a request without an answer is sent again, with a count."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,13 +9,13 @@ from simulator.campaign.subject.adapter import ClientRequest
 from src.core.ids import TaskKey, split_task_key, task_key_of
 
 PATH = "/v1/responses"
-PAUSE_SECONDS = 0.4  # the shortest time that the SDKs wait before they send again
+PAUSE_SECONDS = 0.4  # The shortest time for which the SDKs wait before they send a request again.
 _PREFIX = "resp_"
 _COUNT = "x-stainless-retry-count"
 
 
 def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
-    """Return the request for a task in OpenAI's form."""
+    """Return the body of a request for a task in OpenAI's form."""
     native = spec.body(tag)
     given = {name: native.pop(name) for name in ("input", "instructions")}
     own = native | {"reduce": "concat" if spec.reduce == "none" else spec.reduce}
@@ -23,10 +23,10 @@ def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
 
 
 def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], ClientRequest]:
-    """Return the request of each send, by how many came before it: all sends have one tag.
+    """Return a function that makes a client's sends of one request; its argument is how many sends came before.
 
-    With a key all sends are the same. Without a key each send has its count. If the network repeats a send with the
-    same count, the repeat counts as a separate request.
+    All sends have one tag. Sends with an idempotency key are all the same. A send without a key has its retry count. If
+    the network repeats a send without a key, the repeat is a separate request with a tag of its own.
     """
     wish, headers = body(spec, new_tag()), tenants.headers(spec.tenant)
     if spec.idempotent:
@@ -42,16 +42,16 @@ def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], Clie
 
 
 def count_of(headers: Mapping[str, str]) -> int:
-    """Return how often a request was sent before, according to its headers."""
+    """Return how often a request was sent before, according to the retry count in its headers."""
     return int(headers.get(_COUNT, 0))
 
 
 def path_of(task_key: TaskKey) -> str:
-    """The path of a response."""
+    """Return the path of the response that a task is under `/v1`."""
     _, task_id = split_task_key(task_key)
     return f"{PATH}/{_PREFIX}{task_id}"
 
 
 def key_of(tenant: str, told_id: str) -> TaskKey:
-    """Return the key of a task, from the id of either API."""
+    """Return the key of a task from its id in `/api/tasks` or in `/v1/responses`."""
     return task_key_of(tenant, told_id.removeprefix(_PREFIX))

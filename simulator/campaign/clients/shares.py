@@ -1,6 +1,6 @@
-"""The features that only a share of the schedules has: endpoints of webhooks, tasks from `/v1`, one tenant in trouble.
+"""Features of a workload that only a share of the schedules has: webhooks, tasks from `/v1`, one tenant in trouble.
 
-Each feature is drawn from a random stream of its own, so that schedules without it stay the same.
+Each of these features is drawn from a random stream of its own, so that schedules without the feature stay the same.
 """
 
 from dataclasses import replace
@@ -11,34 +11,35 @@ from simulator.campaign.clients.workload import PATIENCE, TaskSpec, Workload, dr
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
-CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with responses in which clocks agree.
-BESIDE_SHARE = 0.06  # The share of schedules that draw their profile in which another tenant is in trouble.
+CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in which clocks agree.
+# Of the schedules that draw their own profile, the share in which all calls of one tenant's tasks for a chunk fail.
+BESIDE_SHARE = 0.06
 CROWD_TASKS = 200
 CROWD_SECONDS = 60.0  # The seconds in which all tasks of a crowd arrive.
-# By profile: the share of schedules in which the model is away and nothing else disturbs the workers.
+# By profile: the share of schedules in which the model goes away and nothing else disturbs the workers.
 ALONE_SHARE = {"swarm": 0.05, "everything": 0.05, "away": 0.25}
 WEBHOOK_KEY = "simulated-key-of-32-characters-or-more"
 _LIMITS = ("MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY")
 
 
 def hooked(workload: Workload) -> Workload:
-    """Give each tenant endpoints for webhooks."""
+    """Return the workload with webhook endpoints for each tenant."""
     return replace(workload, webhooks=True, variables=workload.variables | {"WEBHOOK_KEY": WEBHOOK_KEY})
 
 
 def some_hooked(workload: Workload, rng: Random) -> Workload:
-    """Give tenants endpoints in some runs."""
+    """Give each tenant webhook endpoints in a share `HOOKED_SHARE` of the runs."""
     return hooked(workload) if rng.random() < HOOKED_SHARE else workload
 
 
 def undisturbed(workload: Workload) -> Workload:
-    """Make no deployments, let tasks wait for a model that is away, and let faults last until the model is back."""
+    """Return the workload without deployments, with tasks that wait for a model that is away until it is back."""
     variables = workload.variables | {PATIENCE: "3600"}
     return replace(workload, changes=(), last=workload.first, variables=variables, sits_out=True)
 
 
 def beside(workload: Workload, rng: Random) -> Workload:
-    """Give one tenant tasks with a chunk that always fails, and the other one sound tasks, which come later."""
+    """Give half of the tasks to one tenant, with a chunk that always fails, and the rest to another tenant, later."""
     half = -(-len(workload.tasks) // 2)
     tasks = [replace(spec, tenant=TENANTS[0], poisoned=True) for spec in workload.tasks[:half]]
     later = [(spec, rng.uniform(3, 60)) for spec in workload.tasks[half:]]
@@ -47,12 +48,12 @@ def beside(workload: Workload, rng: Random) -> Workload:
 
 
 def crowded(workload: Workload, rng: Random) -> Workload:
-    """Let 200 tasks of four tenants come within a minute.
+    """Return a workload in which 200 tasks of four tenants come within a minute.
 
-    Most tasks belong to one tenant, and some of these are poisoned.
+    Most tasks belong to one tenant, and three tenths of that tenant's tasks are poisoned.
 
-    Slices keep their usual length. With slices of five seconds, each pause of a poisoned chunk would end its run and
-    cost the writes of another run.
+    Slices keep their usual length, because with slices of five seconds each pause of a poisoned chunk would end its run
+    and cost the writes of another run.
     """
     drawn = [spec for _ in range(CROWD_TASKS // 2) for spec in draw(rng).tasks][:CROWD_TASKS]
     tasks = []
@@ -64,9 +65,9 @@ def crowded(workload: Workload, rng: Random) -> Workload:
 
 
 def responded(workload: Workload, rng: Random) -> Workload:
-    """In some runs, let clients submit tasks as OpenAI's SDKs do, and follow them.
+    """In a share `RESPONSES_SHARE` of the runs, let clients submit and follow most tasks through `/v1`.
 
-    A run with limits of tenants has no such clients: below `/v1` a refusal does not say which limit it was.
+    A run with limits of tenants has no tasks from `/v1`, because a refusal by `/v1` does not say which limit it was.
     """
     if rng.random() >= RESPONSES_SHARE or any(name in workload.variables for name in _LIMITS):
         return workload

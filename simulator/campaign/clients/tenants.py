@@ -1,4 +1,4 @@
-"""Tenants with an API key each, for runs in which requests need one: two, or four in a crowd."""
+"""The tenants of runs in which requests need API keys: two tenants, or four in a crowd, with one key each."""
 
 import sqlite3
 from random import Random
@@ -13,7 +13,7 @@ _TENANT_OF = {f"Bearer {text}": tenant for tenant, (_, text) in _MADE.items()}
 
 
 def install(connection: sqlite3.Connection, now_ms: int) -> None:
-    """Write the keys, as `make key` does."""
+    """Write the tenants' API keys into the database, as `make key` does."""
     scopes = ",".join(f'"{scope}"' for scope in ordered(frozenset(OWN_SCOPES)))
     connection.executemany(
         "INSERT INTO api_keys (id, tenant, digest, scopes, created_at) VALUES (?, ?, ?, ?, ?)",
@@ -22,11 +22,11 @@ def install(connection: sqlite3.Connection, now_ms: int) -> None:
 
 
 def headers(tenant: str) -> dict[str, str]:
-    """The headers that identify a tenant. Returns None for the tenant that needs no key."""
+    """Return the headers that identify a tenant. The tenant `local` needs no key and gets no headers."""
     return {} if tenant == LOCAL else {"authorization": f"Bearer {_MADE[tenant][1]}"}
 
 
 def tenant_of(headers: object) -> str:
-    """Return the tenant that these headers identify."""
+    """Return the tenant that a request's headers identify: `local` without a key."""
     assert isinstance(headers, dict)
     return _TENANT_OF.get(headers.get("authorization", ""), LOCAL)

@@ -1,4 +1,4 @@
-"""The actions of clients and operators in a run, drawn by a seed, or by hypothesis in the property tests."""
+"""Describes the workload of a run (what clients submit and do, what operators deploy), and draws it from a seed."""
 
 from dataclasses import dataclass, field, replace
 from random import Random
@@ -16,23 +16,23 @@ ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
 DEPLOYMENTS = (TOP, FREE, DIRECT)
 CHUNK_CHARS = 10
 PATIENCE = "MODEL_PATIENCE_SECONDS"
-# The retention is longer than an isolate may stand still, since what it sends again must find its task.
+# Longer than an isolate may stand still, because the task of a request that it sends again must still be there.
 SHORT_RETENTION_DAYS = 0.008
-LONG_CHUNKS = 13  # With the small limits this many chunks make two lanes.
-SLOW_CALL_SECONDS = 50.0  # A slow call ends within the timeout of workloads that have slow calls.
+LONG_CHUNKS = 13  # With `small_limits` a task of 13 chunks has two lanes.
+SLOW_CALL_SECONDS = 50.0  # A slow model call takes this long, which is less than the timeout in `SLOW_VARIABLES`.
 SLOW_VARIABLES = {"AI_TIMEOUT_SECONDS": "60", "LEASE_SECONDS": "80"}
 
 
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
-    """One submission: its time (seconds), its length, and what its client does afterwards, in seconds after the answer.
+    """One submission `at` a time (seconds), and what its client does after the answer (`actions`, in seconds after it).
 
-    The first chunk can be special: if `refused` the model rejects it for good, if `poisoned` the model answers 500 to
-    it while faults last, if `slow` it takes SLOW_CALL_SECONDS, and if `cut_off` its output is cut off. With `response`
-    the task comes through `/v1/responses`, without `reduce: none`. If `idempotent`, the client sends its request again
-    under one key until it is answered; a `twin` does the same at the same time, and `other` sends other requests under
-    the same key. With `polled`, the client finally polls until the task has ended, each time for a set number of
-    seconds. `followed` is the number of clients that follow the task by its events.
+    The first chunk can be special: if `refused` the model rejects it for good, if `poisoned` the model fails each call
+    for it while faults last, if `slow` a call for it takes SLOW_CALL_SECONDS longer, and if `cut_off` its output is cut
+    off. With `response` the task comes through `/v1/responses`, without `reduce: none`. If `idempotent`, the client's
+    request has an idempotency key. A `twin` submits the same request at the same time, and with `other` the client then
+    sends other requests under the same key. If `polled` is set, the client finally polls until the task has ended, and
+    each poll waits `polled` seconds. `followed` is the number of clients that follow the task by its events.
     """
 
     at: float
@@ -55,7 +55,7 @@ class TaskSpec:
     poisoned: bool = False
 
     def body(self, tag: str) -> dict[str, Any]:
-        """The request's body. All tasks have similar texts; `instructions` tells them apart."""
+        """Return the body of the request. All tasks have similar texts; only `instructions` tells them apart."""
         marks = (("p", self.poisoned), ("x", self.refused), ("z", self.slow), ("y", self.cut_off), ("w", True))
         first = next(letter for letter, holds in marks if holds)
         text = "".join(f"{'w' if at else first}{at:03d} abc. " for at in range(self.chunks))
@@ -67,7 +67,7 @@ class TaskSpec:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A deployment or, with `restart`, a SIGKILL of everything, at a given moment (seconds)."""
+    """A deployment or, with `restart`, a SIGKILL of everything, `at` a moment (seconds after the begin of the run)."""
 
     at: float
     deployment: Deployment
@@ -79,7 +79,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """All inputs of a run except its schedule and its faults."""
+    """All inputs of a run apart from its schedule and its faults."""
 
     tasks: tuple[TaskSpec, ...]
     changes: tuple[Change, ...] = ()
@@ -95,16 +95,16 @@ class Workload:
     small_windows: bool = False
     strict_gates: bool = True
     cron: bool = True
-    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # a fault of the queue that never stops
+    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # The queue's fault that never stops.
     variables: dict[str, str] = field(default_factory=dict)
-    sits_out: bool = False  # True if faults do not stop while the model is away.
-    rate_limit: RateLimit | None = None  # The limit of requests, if the limiter is bound.
-    webhooks: bool = False  # True if tenants have endpoints.
+    sits_out: bool = False  # True if faults last until the model is back.
+    rate_limit: RateLimit | None = None  # The limiter of requests, None if the Worker has none.
+    webhooks: bool = False  # True if tenants have webhook endpoints.
     older_isolates: float = 0.0  # The share of isolates whose code does not know the newest migration.
 
     @property
     def patience_seconds(self) -> float:
-        """How long tasks wait for a model that is away."""
+        """How many seconds tasks wait for a model that is away."""
         return float(self.variables.get(PATIENCE, "0"))
 
     @property
@@ -114,7 +114,7 @@ class Workload:
 
 
 def draw(rng: Random) -> Workload:
-    """Draw a workload."""
+    """Draw tasks with their clients' actions, deployments, and settings of the queue and the Worker."""
     long_one = rng.random() < 0.15
     count = rng.choice((2, 3, 4, 4, 4, 5, 6))
     tasks = tuple(_task(rng, long=long_one and at == 0) for at in range(count))
@@ -137,9 +137,9 @@ def draw(rng: Random) -> Workload:
 
 
 def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """Draw the clients' terms, cancellations and repeats, and whether there are tenants: nothing in half of the runs.
+    """In half of the runs, draw the clients' terms, cancellations and repeated sends, the tenants and their limits.
 
-    With `always` every run has a cancellation, a deadline and a budget.
+    With `always` every run has these, and at least one cancellation, one deadline and one budget.
     """
     if not always and rng.random() < 0.5:
         return workload
@@ -154,9 +154,9 @@ def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Work
 
 
 def patient(workload: Workload, rng: Random) -> Workload:
-    """In a tenth of the runs, let a call take longer than a run may take after an answer.
+    """In a tenth of the runs, set a call's timeout to more seconds than an invocation may go on after its answer.
 
-    In these runs no invocation of a request works on a task: the sweep begins each task.
+    In these runs no invocation of a request works on a task, so on the direct route the sweep begins each task.
     """
     if rng.random() < 0.9:
         return workload
@@ -164,7 +164,7 @@ def patient(workload: Workload, rng: Random) -> Workload:
 
 
 def slow(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """In some runs, make some calls much slower than others. Clients end most of the tasks with such calls."""
+    """In 6 % of the runs, make the first call of most tasks very slow. Clients cancel or erase most of these tasks."""
     if not always and rng.random() >= 0.06:
         return workload
     tasks = tuple(_slow(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)
@@ -179,21 +179,21 @@ def _slow(spec: TaskSpec, rng: Random) -> TaskSpec:
 
 
 def placed(workload: Workload, rng: Random) -> Workload:
-    """In some runs, let objects work on one or two tasks at a time."""
+    """In 6 % of the runs, let all objects together work on at most one or two tasks at a time."""
     if rng.random() >= 0.06:
         return workload
     return replace(workload, variables=workload.variables | {"MAX_OBJECTS_AT_WORK": str(rng.choice((1, 2)))})
 
 
 def bearing(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """Let tasks wait for a model that is away in half of the runs. With `always` faults last until it is back."""
+    """Let tasks wait for an absent model in half of the runs, or with `always` in all, with faults until it is back."""
     if not always and rng.random() < 0.5:
         return workload
     return replace(workload, variables=workload.variables | {PATIENCE: "3600"}, sits_out=always)
 
 
 def _limited(workload: Workload, rng: Random) -> Workload:
-    """In some runs, limit the tenants: the number of tasks at once, or the characters of two or three tasks a day."""
+    """In a fifth of the runs, limit each tenant's tasks in flight, or its characters in a day."""
     drawn = rng.random()
     if drawn < 0.1:
         return replace(workload, variables=workload.variables | {"MAX_TASKS_IN_FLIGHT": str(rng.choice((1, 2, 3)))})
@@ -203,19 +203,19 @@ def _limited(workload: Workload, rng: Random) -> Workload:
 
 
 def polled(workload: Workload, rng: Random) -> Workload:
-    """Make each client poll its task until it has ended."""
+    """Let each client poll its task until the task has ended."""
     return replace(workload, tasks=tuple(replace(spec, polled=rng.choice((0.5, 3.0, 25.0))) for spec in workload.tasks))
 
 
 def followed(workload: Workload, rng: Random) -> Workload:
-    """In some runs, let clients follow tasks by their events."""
+    """In a tenth of the runs, let clients follow tasks by their events."""
     if rng.random() >= 0.1:
         return workload
     return replace(workload, tasks=tuple(replace(spec, followed=rng.choice((0, 1, 1, 2))) for spec in workload.tasks))
 
 
 def metered(workload: Workload, rng: Random) -> Workload:
-    """In some runs, bind the limiter of requests, mostly with two tenants, and let clients send more requests."""
+    """In 7 % of the runs, bind the limiter of requests, mostly with two tenants, and let clients send more requests."""
     if rng.random() >= 0.07:
         return workload
     tenants = rng.choice(((LOCAL,), TENANTS, TENANTS, TENANTS))
@@ -254,19 +254,19 @@ def _with_terms(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, .
 
 
 def _cancelled(spec: TaskSpec, rng: Random) -> TaskSpec:
-    """Let the client cancel early, and perhaps retry."""
+    """Let the client cancel the task within 8 s, and in half of the cases retry it."""
     at = rng.uniform(0, 8)
     then: list[tuple[float, Action]] = [(at + rng.uniform(0, 6), "retry")] if rng.random() < 0.5 else []
     return replace(spec, actions=tuple(sorted((*spec.actions, (at, "cancel"), *then))))
 
 
 def _deadline(rng: Random) -> float:
-    """Draw a deadline from hardly enough for one call to always enough, in seconds."""
+    """Draw a deadline in seconds: from hardly enough for one call to always enough."""
     return rng.choice((1.0, rng.uniform(1, 5), rng.uniform(1, 15), rng.uniform(5, 60), 600.0))
 
 
 def _calls(spec: TaskSpec, rng: Random) -> int:
-    """Draw a budget from one call to many."""
+    """Draw a budget: from one call to ten times the task's chunks."""
     return rng.choice((1, rng.randint(1, spec.chunks), spec.chunks, spec.chunks + rng.randint(1, 3), 10 * spec.chunks))
 
 

@@ -1,1 +1,1 @@
-"""Many tasks at once: a database that is slow, a model that fails in part, a neighbour in trouble."""
+"""Runs with many tasks at once: on a slow database, with a model that fails in part, beside a tenant in trouble."""

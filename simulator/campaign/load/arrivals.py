@@ -1,7 +1,7 @@
-"""Tasks arrive steadily at one database that serves one call at a time. Measures how long they take.
+"""Measures how long tasks take that arrive steadily at one database, which serves one call at a time.
 
-Each task's client submits it and asks with `?wait=` until it has ended, as a program would. No fault strikes, so a task
-takes longer than alone only because of other tasks.
+Each task's client submits the task and polls with `?wait=` until it has ended, as a program would. No fault strikes, so
+a task takes longer than it would alone only because of other tasks.
 """
 
 import asyncio
@@ -19,19 +19,18 @@ from simulator.platform.queues import QueueSettings
 from simulator.platform.shared_database import Sharing
 from simulator.platform.world import World
 
-CONSUMERS = 250  # platform: the most that one queue runs at a time
+CONSUMERS = 250  # The platform's limit of consumers that one queue runs at a time.
 MODEL_SECONDS = (0.8, 1.2)
-WARM_UP = 0.25  # The part of the arrivals that is not counted.
-TASKS_LEAST = 12  # The least number of tasks that judge a rate, about.
-LATE_SECONDS = 600.0  # The seconds that the last tasks may take.
+WARM_UP = 0.25  # The share of the arrival time whose tasks are not counted.
+TASKS_LEAST = 12  # About how many tasks must arrive, at least, to judge a rate.
+LATE_SECONDS = 600.0  # How many seconds the run waits for tasks after the last arrival.
 
 
 @dataclass(frozen=True, slots=True)
 class ArrivalRate:
-    """A load:
+    """A load: `rate` tasks arrive per second, for `seconds` seconds.
 
-    `rate` tasks come each second for `seconds`, each of `chunks` chunks, on a database that takes `service_seconds` a
-    call.
+    Each task has `chunks` chunks, and the database takes `service_seconds` for each call.
     """
 
     rate: float
@@ -43,10 +42,11 @@ class ArrivalRate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """The result. The times are medians in seconds; `task` is from the first request until the client knows the end.
+    """The result of one load.
 
-    `busy` is the share of the time in which the database was at work. `calls` is the number of D1 calls of a task,
-    polls included.
+    `submit` and `task` are medians in seconds: the time until a submission is answered, and the time until the client
+    knows that its task has ended. `busy` is the share of the time in which the database was at work. `calls` is the
+    average number of D1 calls per task, including those of polls.
     """
 
     stream: ArrivalRate
@@ -60,7 +60,7 @@ class Figures:
 
 
 def play(stream: ArrivalRate, seed: int = 0) -> Figures:
-    """Run one stream of tasks."""
+    """Run one load of arriving tasks."""
     world = World(
         seed,
         Onceover(),
@@ -80,11 +80,11 @@ def play(stream: ArrivalRate, seed: int = 0) -> Figures:
 
 
 def carried(stream: ArrivalRate, seed: int, *, slower: float = 2.0, steps: int = 3) -> list[Figures]:
-    """Find the rate at which a task takes `slower` times as long as alone, or is refused.
+    """Find the highest rate at which no task is refused and tasks take at most `slower` times as long as alone.
 
-    The rate doubles, from one that leaves the database idle, until it is too high. After that, `steps` rates are tried,
-    each halfway between the highest good one and the lowest bad one. Returns the figures of a task alone, and those of
-    the best rate.
+    The search begins with a rate that leaves the database idle, and doubles the rate until it is too high. After that
+    it tries `steps` rates, each halfway between the highest good rate and the lowest bad rate. Returns the figures of
+    the first rate and those of the highest good rate.
     """
 
     def at(rate: float) -> Figures:
@@ -104,12 +104,12 @@ def carried(stream: ArrivalRate, seed: int, *, slower: float = 2.0, steps: int =
 
 
 def is_worse(figures: Figures, alone: Figures, slower: float) -> bool:
-    """Whether tasks are refused, do not end, or take too much longer."""
+    """Whether tasks are refused, do not end, or take more than `slower` times as long as alone."""
     return figures.refused > 0 or figures.unfinished > 0 or figures.task > slower * alone.task
 
 
 class Arrivals:
-    """One stream in one world."""
+    """One load of arriving tasks in one world."""
 
     def __init__(self, world: World, stream: ArrivalRate) -> None:
         self._world = world
@@ -120,7 +120,7 @@ class Arrivals:
         self._refused = 0
 
     async def run(self, world: World) -> Figures:
-        """Let the tasks arrive, and wait for the last one."""
+        """Let the tasks arrive, wait for them to end, and return the figures."""
         stream, loop = self._stream, world.loop
         world.start_cron(CRON_SECONDS)
         clients: set[asyncio.Task[None]] = set()

@@ -1,9 +1,7 @@
-"""A share of the calls fails for a while.
+"""Measures what a brown-out, in which a share of the model calls fails for a while, does to tasks.
 
-Measures whether tasks survive, how many calls they pay for, and how soon they recover.
-
-Tasks come one by one, before, during and after the brown-out, so that a task always has another one to be compared
-with.
+The figures are how many tasks survive, how many calls they pay for, and how soon they recover. Tasks come one by one,
+before, during and after the brown-out, so that other tasks' calls always show whether the model answers.
 """
 
 import asyncio
@@ -30,20 +28,20 @@ CALL_SECONDS = 1.0
 CONCURRENCY = 6
 BEGINS_AT_SECONDS = 20.0
 CRON_SECONDS = 60
-# The seconds from a brown-out's end until a task with a chunk that always fails has failed.
+# The most seconds from a brown-out's end until a task with a chunk that always fails has failed.
 POISONED_SECONDS_MOST = 900.0
-WIDE_SECONDS_MOST = 10.0  # The seconds from a brown-out's end until runs make as many calls at once as before.
-LONG_PAUSE_FAILURES = 3  # From the third counted failure in a row on, a chunk's own pause may be longer than that.
-COUNTING_SHARE_MOST = 0.3  # If more calls fail, failures hardly ever count, since too few of the other chunks succeed.
-CALLS_MOST = 1.5  # The factor to the number of calls that the share makes necessary.
-CONSUMERS = 250  # The platform's limit for a queue.
+WIDE_SECONDS_MOST = 10.0  # The most seconds until runs make as many calls at once as before a brown-out.
+LONG_PAUSE_FAILURES = 3  # After this many failures in a row a chunk's own pause may be longer than 10 s.
+COUNTING_SHARE_MOST = 0.3  # If a larger share of calls fails, failures hardly ever count against a chunk.
+CALLS_MOST = 1.5  # The most calls, as a multiple of the calls that the share of failures makes necessary.
+CONSUMERS = 250  # The platform's limit of consumers for one queue.
 
 
 @dataclass(frozen=True, slots=True)
 class BrownOut:
     """One experiment: a `share` of the calls fails for `seconds`. A task comes every `apart` seconds.
 
-    One in `poisoned_in` of the tasks that come before the brown-out's end has a chunk that always fails; 0: none.
+    Of the tasks that come before the brown-out's end, one in `poisoned_in` has a chunk that always fails; 0 means none.
     """
 
     share: float
@@ -54,17 +52,18 @@ class BrownOut:
 
     @property
     def late_most(self) -> float:
-        """Return how many seconds after the brown-out's end a poisoned task must have failed, its calls included."""
+        """The most seconds from the brown-out's end until a poisoned task has failed, with the time of ten calls."""
         return POISONED_SECONDS_MOST + 10 * CALL_SECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BrownOutResult:
-    """The result. `lost` are tasks that failed although they should complete, or completed although they should fail.
+    """The result of one experiment. `lost` are the tasks that did not end as they should, completed or failed.
 
-    `calls` counts the calls of sound chunks, and `needed` how many of them the share makes necessary for their outputs.
-    `late` is how many seconds after the end of the brown-out the last poisoned task failed. `wide` is how many seconds
-    passed until each run with work made as many calls at once as before: infinite if one never did.
+    `calls` counts the calls for sound chunks, and `needed` is how many calls their outputs need, given the share of
+    failures. `late` is how many seconds after the end of the brown-out the last poisoned task failed. `wide` is how
+    many seconds passed from that end until each run made as many calls at once as before: infinite if one run never
+    did.
     """
 
     brown_out: BrownOut
@@ -78,7 +77,7 @@ class BrownOutResult:
     reasons: dict[str, int] = field(default_factory=dict)
 
     def faults(self) -> list[str]:
-        """Name what is wrong."""
+        """Name what is wrong with the result."""
         wrong = []
         if self.lost:
             wrong.append(f"{len(self.lost)} tasks ended as they should not")
@@ -107,10 +106,10 @@ class BrownOutResult:
 
 
 def apart(route: str) -> float:
-    """Return how many seconds lie between two tasks. On the direct route a cron run works on one task at a time.
+    """Return how many seconds lie between the arrivals of two tasks: more on the direct route, where cron works.
 
-    Tasks must not come much more rarely. A failure counts only once another call has succeeded, so with one task a
-    minute each of the ten failures would take a minute at least.
+    On the direct route a cron run works on one task at a time. Tasks must not come much more rarely, because a failure
+    counts only once another call has succeeded: with one task a minute, each of the ten failures would take a minute.
     """
     return 30.0 if route == "direct" else 15.0
 
@@ -118,7 +117,7 @@ def apart(route: str) -> float:
 def brown_outs(
     shares: Sequence[float], minutes: Sequence[float], routes: Sequence[str], poisoned_in: Sequence[int]
 ) -> Iterator[BrownOut]:
-    """Yield each experiment."""
+    """Yield the experiments for all combinations of the arguments; `minutes` are the lengths of brown-outs."""
     for route in routes:
         for seconds in minutes:
             for share in shares:
@@ -162,26 +161,26 @@ def submission(number: int, *, poisoned: bool) -> ClientRequest:
 
 
 class BrownOutTrial:
-    """One brown-out in one world."""
+    """One experiment with a brown-out in one world."""
 
     def __init__(self, world: World, brown_out: BrownOut) -> None:
         self._world = world
         self._brown_out = brown_out
         self._poisoned: set[int] = set()
         self._submitted = 0
-        self._out: Counter[str] = Counter()  # Calls in flight, by task.
-        # The most calls that were in flight at once, since the end of the brown-out.
+        self._out: Counter[str] = Counter()  # The number of calls in flight, by task.
+        # By task: the most calls in flight at once since the end of the brown-out.
         self._most_out: Counter[str] = Counter()
-        self._failed: dict[str, Counter[str]] = {}  # Failures in a row of sound chunks, by task and text.
+        self._failed: dict[str, Counter[str]] = {}  # By task and text: the failed calls in a row.
         self._calls = 0  # Calls of sound chunks.
-        # Outputs of sound chunks, by whether they were called for during the brown-out.
+        # The number of outputs of sound chunks, by whether the call was made during the brown-out.
         self._outputs = Counter[bool]()
         self._serve = world.model.serve
         world.model.serve = self._served  # type: ignore[method-assign]
         world.model.is_poison = lambda call: call.user.startswith("p")
 
     async def run(self, world: World) -> BrownOutResult:
-        """Let tasks come for long enough, and record how each ended."""
+        """Run the experiment: let tasks come, make the brown-out, and return how the tasks ended."""
         brown_out, loop, model = self._brown_out, world.loop, world.model
         world.start_cron(CRON_SECONDS)
         ends_at = BEGINS_AT_SECONDS + brown_out.seconds
@@ -200,7 +199,7 @@ class BrownOutTrial:
         return self._outcome(ends_at, wide)
 
     async def _come(self, ends_at: float) -> None:
-        """Let tasks come for as long as poisoned ones may last, so that each has another one to be compared with."""
+        """Let tasks come for as long as poisoned tasks may last, so that other calls succeed beside their failures."""
         while self._world.loop.now() < ends_at + self._brown_out.late_most + 60:
             number = self._submitted
             self._submitted += 1
@@ -213,10 +212,11 @@ class BrownOutTrial:
             await asyncio.sleep(self._brown_out.apart)
 
     async def _widened(self, going: dict[str, int], ends_at: float) -> float:
-        """Wait until each task that had not ended had as many calls out as it had chunks left, or the full concurrency.
+        """Wait until each of the `going` tasks has had a call in flight for each chunk left, or the full concurrency.
 
-        A task that has ended since counts as recovered. Where failures may count, a chunk that failed three times in a
-        row is not waited for: the pause before its next call is the chunk's own.
+        A task that has ended since counts as recovered. A chunk that failed three times in a row is not waited for if
+        failures may count, because the pause before its next call is the chunk's own. Returns the seconds since
+        `ends_at`, the end of the brown-out.
         """
         loop = self._world.loop
         while loop.now() < ends_at + 10 * WIDE_SECONDS_MOST:
@@ -232,7 +232,7 @@ class BrownOutTrial:
         return math.inf
 
     def _left(self) -> dict[str, int]:
-        """Return how many sound chunks are left of each task that has begun and does not wait for cron."""
+        """Return how many sound chunks are left of each task that has begun, unless the task waits for cron."""
         rows = self._world.database.connection.execute(
             "SELECT instructions, total - completed FROM tasks JOIN texts ON task_id = id WHERE status = 'processing'"
             " OR (status = 'pending' AND started_at IS NOT NULL AND route <> 'direct')"
@@ -240,7 +240,7 @@ class BrownOutTrial:
         return {task: left - (int(task[1:]) in self._poisoned) for task, left in rows}
 
     def _pausing(self, task: str) -> int:
-        """How many sound chunks of a task may be in a long pause of their own."""
+        """Return how many sound chunks of a task may be in a long pause of their own."""
         if self._brown_out.share > COUNTING_SHARE_MOST:
             return 0
         return sum(failures >= LONG_PAUSE_FAILURES for failures in self._failed.get(task, Counter()).values())
@@ -294,6 +294,6 @@ class BrownOutTrial:
 
 
 def written(outcomes: list[BrownOutResult], path: Path) -> None:
-    """Write the figures as JSON."""
+    """Write the results' figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([outcome.facts() for outcome in outcomes], indent=2) + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""One tenant's texts always fail. Measures how late another tenant's tasks are beside tasks that always fail."""
+"""Measures how late one tenant's tasks are while calls for another tenant's tasks always fail."""
 
 import asyncio
 import json
@@ -16,16 +16,16 @@ from simulator.platform.world import World
 
 CALL_SECONDS = 1.0
 CONCURRENCY = 6
-LATE_SECONDS_MOST = 2.0 + CALL_SECONDS  # the contract's longest delay of a task beside another tenant's trouble
+LATE_SECONDS_MOST = 2.0 + CALL_SECONDS  # The most seconds by which another tenant's trouble may delay a task.
 WAITS_MOST = 1_800.0
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """One experiment: `poisoned` tasks of one tenant, each with one chunk that always fails.
+    """One experiment: one tenant has `poisoned` tasks, each with one chunk that always fails.
 
-    Another tenant's tasks have `chunks` chunks each. The other tenant's tasks come one by one, each `come_at` seconds
-    after the first tenant's last task.
+    Another tenant's sound tasks have `chunks` chunks each. These tasks come one by one, each as many seconds after
+    the first tenant's last submission as `come_at` says.
     """
 
     poisoned: int
@@ -37,7 +37,7 @@ class Neighbours:
 
 
 def lateness(neighbours: Neighbours, seed: int = 0) -> list[float]:
-    """Return by how many seconds each task of the other tenant is late: infinite if the task has not ended."""
+    """Return by how many seconds each sound task ends later than without poisoned tasks: infinite if it never ends."""
     calm = _play(replace(neighbours, poisoned=0), seed)
     return [troubled - quiet for troubled, quiet in zip(_play(neighbours, seed), calm, strict=True)]
 
@@ -69,7 +69,7 @@ def _play(neighbours: Neighbours, seed: int) -> list[float]:
     async def scenario(world: World) -> list[float]:
         world.start_cron(60)
         first, second = tenants.TENANTS
-        # The keys come one after the other, since an isolate looks up only a few unknown keys at once.
+        # Submissions come one after the other, because an isolate looks up only a few unknown API keys at once.
         for _ in range(neighbours.poisoned):
             await _submit(world, first, "p", 1)
         took, all_there_at = [], world.loop.now()
@@ -93,7 +93,7 @@ async def _submit(world: World, tenant: str, letter: str, chunks: int) -> str:
 
 
 async def _ended(world: World, task_key: str) -> float:
-    """Wait for a task, and return when it completed."""
+    """Wait until a task has ended, and return when (virtual seconds): infinite after `WAITS_MOST` seconds."""
     until = world.loop.now() + WAITS_MOST
     while world.loop.now() < until:
         query = "SELECT finished_at FROM tasks WHERE id = ?"

@@ -1,9 +1,7 @@
-"""Many workers on one database.
+"""Measures whether many workers finish their tasks on one slow database, on which each waits for all the others.
 
-Measures whether many workers finish their tasks although each waits for all the others.
-
-A database that stands still for seconds leaves a queue of waiting calls behind. Whether this queue ever gets shorter
-depends on what the callers do while they wait.
+A database that stands still for some seconds leaves a queue of waiting calls behind. Whether this queue ever gets
+shorter depends on what the callers do while they wait.
 """
 
 import asyncio
@@ -28,7 +26,7 @@ from src.core.ids import TaskKey
 from src.http.base.messages import Reply
 
 ROUTES = {"queue": Deployment("queue", queue=True, objects=False), "objects": FREE}
-ISOLATES = 8  # isolates of a queue's consumers; each object has its own isolate
+ISOLATES = 8  # The number of isolates of a queue's consumers. Each object has its own.
 CHUNKS = 8
 CONCURRENCY = 3
 CHUNK_CHARS = 10
@@ -36,12 +34,15 @@ STALLS_AT_SECONDS = 1.0
 CRON_SECONDS = 60
 LOOK_SECONDS = 0.1
 MAX_ATTEMPTS = 3
-SLOWER_MOST = 1.5  # the highest ratio of the time after a stall to the time without one
+SLOWER_MOST = 1.5  # The highest allowed ratio of the time after a stall to the time without a stall.
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """One experiment: a number of workers with a task each, and a stall of the database, 0 for none."""
+    """One experiment: `workers` workers with a task each, on a database that stalls for `stall_seconds` (0: never).
+
+    The database takes `service_seconds` for each call. Tasks may take `limit_seconds`.
+    """
 
     workers: int
     service_seconds: float
@@ -52,10 +53,11 @@ class Load:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadResult:
-    """The result. `seconds` is the time until the last task had ended, infinite if one did not end within the limit.
+    """The result of a load. `seconds` is when the last task ended: infinite if a task did not end within the limit.
 
-    `batches` are all calls to D1 that were served, `writes` those that wrote under a claim, `calls` those that reached
-    the model. `spare` is the most writes of any task, at any moment, that neither calls nor time account for.
+    `batches` is the number of D1 calls that were served, and `writes` the number of those that wrote under a claim.
+    `calls` is the number of calls that reached the model. `spare` is the highest number of writes of any task that
+    neither calls nor time account for.
     """
 
     load: Load
@@ -68,17 +70,17 @@ class LoadResult:
 
     @property
     def after_stall_seconds(self) -> float:
-        """Return how long the rest of the load took after the stall."""
+        """How many seconds the load still took after the end of the stall."""
         return self.seconds - (STALLS_AT_SECONDS + self.load.stall_seconds if self.load.stall_seconds else 0.0)
 
     @property
     def writes_allowed(self) -> float:
-        """Return how many writes the calls and the time account for, for all tasks together."""
+        """How many writes of all tasks together the calls and the time account for."""
         seconds = min(self.seconds, self.load.limit_seconds)
         return WRITES_PER_CALL * self.calls + WRITES_PER_MINUTE * self.load.workers * seconds / 60
 
     def faults(self, calm: "LoadResult") -> list[str]:
-        """Name the faults of a load, compared with the same load without a stall."""
+        """Name what is wrong with the result; `calm` is the result of the same load without a stall."""
         wrong = []
         if self.completed < self.load.workers:
             wrong.append("not ended")
@@ -111,7 +113,7 @@ class LoadResult:
 def loads(
     workers: list[int], service_ms: list[int], stalls: list[int], route: str, limit_seconds: float
 ) -> Iterator[tuple[Load, list[Load]]]:
-    """Yield each load without a stall, and then with each stall."""
+    """Yield each load without a stall, together with the same load with each of the stalls."""
     for count in workers:
         for milliseconds in service_ms:
             calm = Load(count, milliseconds / 1000, 0.0, route, limit_seconds)
@@ -148,7 +150,7 @@ def submission(tag: str, chunks: int) -> ClientRequest:
 
 
 class Bystander:
-    """A watcher that ignores requests and answers."""
+    """A watcher of a world's requests that checks nothing."""
 
     def arrived(self, arrival: Arrival) -> None:
         """Ignore it."""
@@ -164,7 +166,7 @@ class Bystander:
 
 
 class LoadTrial:
-    """One load in one world. A trial counts and judges nothing: with so many tasks, judging would take hours."""
+    """One load in one world. A trial only counts: with so many tasks, the checks of a run would take hours."""
 
     def __init__(self, world: World, load: Load) -> None:
         self._world = world
@@ -177,7 +179,7 @@ class LoadTrial:
         world.app.watcher = Bystander()  # type: ignore[attr-defined]
 
     async def run(self, world: World) -> LoadResult:
-        """Submit all tasks while the database is quick, then start all workers."""
+        """Submit all tasks while the database is quick, then make it slow, start all workers, and return the result."""
         load, line = self._load, world.database.line
         assert line is not None
         await asyncio.gather(*(self._submit(f"T{number}") for number in range(load.workers)))
@@ -203,7 +205,7 @@ class LoadTrial:
         )
 
     def _left(self) -> int:
-        """Count the tasks that have not ended."""
+        """Return how many tasks have not ended."""
         return self._load.workers - sum(row.terminal for row in self._rows.values())
 
     def _executed(self, statements: Sequence[PreparedStatement]) -> list[dict[str, Any]]:
@@ -222,6 +224,6 @@ class LoadTrial:
 
 
 def written(outcomes: list[LoadResult], path: Path) -> None:
-    """Write the figures as JSON."""
+    """Write the results' figures as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps([outcome.facts() for outcome in outcomes], indent=2) + "\n", "utf-8")

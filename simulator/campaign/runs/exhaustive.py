@@ -1,4 +1,4 @@
-"""Single crashes and pairs of crashes at every suspension point of short flows, for all handlers and routes."""
+"""Runs single crashes and pairs of crashes at the suspension points of short flows, for all handlers and routes."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,14 +17,17 @@ POINTS_MOST_FOR_PAIRS = 40
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A workload that passes its suspension points in the same order each time, until a crash changes what follows."""
+    """A workload whose runs pass the same suspension points in the same order until a planned crash."""
 
     name: str
     workload: Workload
     rates: tuple[tuple[str, float], ...] = ()
 
     def run(self, crashes: Crashes) -> list[str]:
-        """Run the flow with these crashes. Return the labels of the points passed. Raises InvariantBroken."""
+        """Run the flow with these crashes.
+
+        Return the labels of the suspension points passed. Raises InvariantBroken.
+        """
         plan = FaultPlan(Random("flow"), dict(self.rates), crash_at=crashes)
         plan.point_labels = []
         result = run_plan(Result(0, self.name), self.workload, plan, Random("flow"), latency_seconds=0, crashes=True)
@@ -92,14 +95,14 @@ FLOWS = (
 
 
 def all_singles(flow: Flow) -> Counter[str]:
-    """Crash before and after each point. Return the number of crashes for each label and side."""
+    """Run a flow with a crash before and after each of its suspension points. Return the crashes by label and side."""
     crashes = single_crashes(flow.run)
     return Counter(f"{label} {when}" for label, crash in crashes for when in crash.values())
 
 
 def pairs(flow: Flow) -> Iterator[Crashes]:
-    """Yield all pairs of crashes within the first points of a flow.
+    """Yield all pairs of crashes at the first `POINTS_MOST_FOR_PAIRS` suspension points of a flow.
 
-    The second crash lies in the run that follows the first.
+    The second crash of a pair is at a later point of the same run, after the first crash.
     """
     return pairs_of_crashes(flow.run, points_most=POINTS_MOST_FOR_PAIRS)

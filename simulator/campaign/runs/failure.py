@@ -1,4 +1,4 @@
-"""Makes a failing seed readable: shrinks it to the faults that matter, and shows the timeline."""
+"""Makes a failing seed readable: shrinks its run to the faults that matter, and shows the run's timeline."""
 
 import re
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ LINES_MOST = 120
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A failure with as few faults as shrinking could reach."""
+    """A failing run with as few faults as shrinking could reach."""
 
     result: Result
     faults_before: int
     muted: frozenset[int]
 
     def lines(self) -> list[str]:
-        """Return the end of the timeline, as far as it concerns the task that the failure names."""
+        """Return the last lines of the timeline that tell of faults or of the task that the failure names."""
         found = _ID.search(self.result.failure or "")
         task = found[0] if found else ""
         lines = self.result.timeline.splitlines()
@@ -29,9 +29,10 @@ class Explanation:
 
 
 def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd: bool = False) -> Explanation | None:
-    """Shrink a failing seed. The failure must stay of the same kind: its text without ids and figures.
+    """Shrink the faults of a failing seed, as long as its failure has the same text apart from ids and figures.
 
-    None: the seed does not fail in this process. Some seeds take another course when Python collects garbage elsewhere.
+    Returns None if the seed does not fail in this process: some seeds take another course if Python collects garbage at
+    other moments.
     """
     first = run_seed(seed, profile=profile, terms=terms, crowd=crowd)
     if first.failure is None:
@@ -42,7 +43,7 @@ def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
         again = run_seed(seed, profile=profile, terms=terms, crowd=crowd, muted=muted)
-        # Without one fault the run takes another course and may meet more faults, which makes the report no simpler.
+        # A run without a muted fault takes another course. The run is no simpler if it meets more faults than before.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
             return False
         fewest = again.fired.total()

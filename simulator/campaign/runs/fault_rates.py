@@ -1,6 +1,7 @@
-"""How often each fault strikes in a schedule: set by its profile, and drawn from its seed.
+"""Sets how often each fault strikes in a schedule, by the schedule's profile and its seed.
 
-Each fault that was added later draws from its own random stream, so that schedules without it stay the same.
+The rate of each fault that was added later comes from its own random stream, so that schedules without the fault stay
+the same.
 """
 
 from random import Random
@@ -21,7 +22,8 @@ from simulator.engine.fault_kinds import (
     STREAM_CUT,
 )
 
-# These rates are higher than in the platform's table: otherwise a short run has too few messages to meet these faults.
+# These rates are higher than those in `fault_kinds`, because a short run has too few messages to meet these faults
+# otherwise.
 _OFTENER = {
     "model_unreachable": 0.03,
     "retries_exhausted": 0.08,
@@ -32,7 +34,7 @@ _OFTENER = {
     "cron_dead": 0.05,
 }
 PROFILES = ("calm", "harmless", "model", "swarm", "everything")
-# Each of these profiles is for a special campaign. No seed draws them.
+# Each of the profiles from `late` to `webhooks` is for a special campaign. No seed draws them.
 LATE = "late"
 OVERLOAD = "overload"
 FULL = "full"
@@ -43,15 +45,15 @@ _TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 
 
 def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
-    """Return the faults' rates for a profile.
+    """Return the rates of faults for a profile.
 
-    `calm`: none. `harmless` has the faults that cost no call. `model`: the model's. `swarm` has any faults, rare or
-    frequent by the seed. `everything` has all faults at their usual rates. `late` is `swarm` with late writes at ten
-    times their usual rate. `overload` is `swarm` with a shared database that stalls. `full` is `swarm` with a database
-    that may not grow. `dead-triggers` is `swarm`, or a run without other faults, in which one, several or all kinds of
-    triggers always fail at entry. Half of the `swarm` runs have no shared database, and three quarters have none that
-    may not grow. The rates of the limiter of requests, and of faults that a review found, come from streams of their
-    own, so that seeds without them give the same runs.
+    `calm` has no faults. `harmless` has the faults that cost no call. `model` has the faults of the model. `swarm` has
+    any faults, rare or frequent by the seed. `everything` has all faults at their usual rates. `late` is `swarm` with
+    late writes at ten times their usual rate. `overload` is `swarm` with a shared database that often stalls. `full` is
+    `swarm` with a database that often may not grow. `dead-triggers` is `swarm`, or a run without other faults, in which
+    one, several or all kinds of triggers always fail at entry. At least half of the `swarm` runs have no shared
+    database, and in three quarters the database may always grow. The rates of the limiter's faults, and of faults that
+    a review found, come from random streams of their own, so that seeds without these faults give the same runs.
     """
     apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
@@ -84,7 +86,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
 
 
 def away_rate(profile: str, rng: Random) -> float:
-    """How often the model goes away for all callers: never in half of the runs, and ten times as often in `away`."""
+    """Return how often the model goes away for all callers: never in half of the runs, but always often in `away`."""
     usual = KINDS[MODEL_AWAY].rate
     if profile == AWAY:
         return 10 * usual
@@ -92,14 +94,14 @@ def away_rate(profile: str, rng: Random) -> float:
 
 
 def brown_rates(profile: str, rng: Random) -> dict[str, float]:
-    """How often a share of the calls fails for a while, and how many texts always fail: neither in half of the runs."""
+    """Return the rates of brown-outs and of texts whose calls always fail: each of the two is 0 in half of the runs."""
     if profile in {"calm", "harmless"}:
         return {}
     return {name: KINDS[name].rate * rng.choice((0, 0, 0, 1, 3, 3)) for name in (BROWN_OUT, POISONED)}
 
 
 def late_answer_rate(profile: str, rng: Random) -> float:
-    """Return how often D1 answers long after the effect: never in half of the runs."""
+    """Return how often D1 answers long after a call took effect: never in half of the runs, but often in `late`."""
     usual = KINDS[LATE_ANSWER].rate
     if profile == LATE:
         return 10 * usual
@@ -107,5 +109,5 @@ def late_answer_rate(profile: str, rng: Random) -> float:
 
 
 def receiver_rates(rng: Random) -> dict[str, float]:
-    """Return how often receivers of webhooks misbehave: each kind never, as usual, or often."""
+    """Return how often receivers of webhooks misbehave: each kind of fault never, at its usual rate, or often."""
     return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in RECEIVER}

@@ -1,4 +1,4 @@
-"""A dead worker is told apart from a task that kills its workers: twenty SIGKILLs in a row, and a poison task."""
+"""Checks that tasks survive twenty SIGKILLs in a row, while a task that kills each of its workers fails."""
 
 from dataclasses import dataclass
 from random import Random
@@ -15,14 +15,15 @@ from simulator.platform.world import World
 from src.inference.protocol import ModelCall
 
 KILLS = 20
-CRON_SECONDS = 60  # as deployed
+CRON_SECONDS = 60  # The interval of cron, as in a deployment.
 _PRODUCTION = {"LEASE_SECONDS": "180", "AI_TIMEOUT_SECONDS": "120", "AI_CONCURRENCY": "6"}
 _DIES_AFTER_SECONDS = 0.3
-_SLOW_CALL_SECONDS = (3, 14)  # calls are so slow that most kills find a claim without a finished call
+# The range of a model call's seconds: so slow that most kills find a claim without a finished call.
+_SLOW_CALL_SECONDS = (3, 14)
 
 
 class Slow(Scenario):
-    """Uses a model that is slow."""
+    """A scenario with a slow model."""
 
     def __init__(self, world: World, *args: Any, **options: Any) -> None:
         super().__init__(world, *args, **options)
@@ -30,7 +31,7 @@ class Slow(Scenario):
 
 
 def kills_in_a_row(seed: int) -> Result:
-    """Kill everything twenty times, at random moments, with some tasks under way. Then let the tasks end."""
+    """Kill all isolates twenty times, at random moments, while tasks are under way. Then let the tasks end."""
     rng = Random(f"{seed}/innocence")
     deployment = rng.choice(DEPLOYMENTS)
     pause = rng.choice((1, 4, 15))
@@ -58,18 +59,18 @@ def kills_in_a_row(seed: int) -> Result:
 
 @dataclass(slots=True)
 class Poisoned:
-    """The result of a poison task: its run, and the seconds from its acceptance to its failure."""
+    """The result of a task that kills its workers: its run, and the seconds from its acceptance to its failure."""
 
     result: Result
     seconds: float = 0.0
 
 
 def poison(deployment: Deployment, chunks: int) -> Poisoned:
-    """With production settings, run a task that kills everything each time it calls the model."""
+    """Run a task with production settings; all isolates are killed soon after each of its model calls."""
     poisoned = Poisoned(Result(0, "poison"))
 
     class Killed(Slow):
-        """A task whose calls kill, with a record of the time."""
+        """A scenario in which model calls kill all isolates, and which records how long its task took to fail."""
 
         def __init__(self, world: World, *args: Any, **options: Any) -> None:
             super().__init__(world, *args, **options)

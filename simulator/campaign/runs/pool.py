@@ -14,7 +14,7 @@ BLOCK = 50
 def run_block(
     first: int, count: int, profile: str | None, terms: bool = False, crowd: bool = False
 ) -> tuple[CampaignTally, float]:
-    """Run some seeds in a row. Returns the tally of these seeds and their processor time in seconds."""
+    """Run `count` seeds in a row. Returns the tally of these seeds and their processor time in seconds."""
     started = time.process_time()
     tally = CampaignTally()
     for seed in range(first, first + count):
@@ -32,7 +32,10 @@ def run_seeds(
     crowd: bool = False,
     progress: Callable[[CampaignTally, int], None] = lambda tally, done: None,
 ) -> tuple[CampaignTally, float]:
-    """Run seeds. Return the tally of all seeds and the processor seconds. `progress` is called after each block."""
+    """Run seeds in blocks. Return the tally of all seeds and their processor time in seconds.
+
+    `progress` is called after each block.
+    """
     total, seconds = CampaignTally(), 0.0
     for tally, spent in _blocks(first, count, workers, (profile, terms, crowd)):
         total.merge(tally)
@@ -49,7 +52,7 @@ def _blocks(
         for job in jobs:
             yield run_block(*job)
         return
-    # "spawn": a seed's run must not depend on what the parent has in memory.
+    # Processes are spawned, because a seed's run must not depend on what the parent process has in memory.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         futures = [pool.submit(run_block, *job) for job in jobs]
         for future in as_completed(futures):

@@ -1,4 +1,4 @@
-"""Two workers run on one task, in every interleaving with a limited number of deviations from first in, first out."""
+"""Runs two workers on one task in every order of their steps that deviates from first in, first out a few times."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ type Kind = Literal["duplicate", "take_over", "cancel"]
 
 @dataclass(frozen=True, slots=True)
 class RaceResult:
-    """The result of one schedule: the highest fence, the calls made, how the task ended."""
+    """The result of one schedule: the task's last fence, the number of its calls, and how the task ended."""
 
     fence: int
     calls: int
@@ -34,9 +34,9 @@ class RaceResult:
 def race(policy: Scripted, kind: Kind, chunks: int) -> RaceResult:
     """Run one schedule of two workers. Raises InvariantBroken.
 
-    `duplicate`: two deliveries at once. `take_over` means: the first worker's lease ends and the second comes at the
-    very moment when the first has its answers and writes them. `cancel` means: a client cancels and retries during the
-    work.
+    With `duplicate` the task's message is delivered twice at once. With `take_over` the first worker's lease ends, and
+    the second worker comes, at the moment when the first worker has its answers and writes them. With `cancel` a client
+    cancels and retries the task during the work.
     """
     spec = TaskSpec(at=0, chunks=chunks)
     plan = FaultPlan(Random("race"), {"message_lost": 1.0})
@@ -77,7 +77,7 @@ async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: K
     world.queue.accept(body)
     world.start_cron(CRON_SECONDS)
     await scenario.all_ended()
-    await asyncio.sleep(1.0)  # only calls take time here: by now both workers have ended, and only sweeps follow
+    await asyncio.sleep(1.0)  # Only model calls take time here, so by now both workers have ended.
     policy.end()
     await world.quiet(200)
     scenario.check()
@@ -89,6 +89,6 @@ async def _two_workers(world: World, scenario: Scenario, spec: TaskSpec, kind: K
 
 
 def all_races(kind: Kind, chunks: int, deviations_most: int) -> Iterator[RaceResult]:
-    """Run every schedule with at most this many deviations."""
+    """Run every schedule with at most `deviations_most` deviations from first in, first out."""
     for _, outcome in explore(lambda policy: race(policy, kind, chunks), deviations_most=deviations_most):
         yield outcome

@@ -1,4 +1,4 @@
-"""Bugs that the simulation found in the Worker, each with the seed that showed it."""
+"""Lists bugs that the simulation found in the Worker, each with the seed that showed the bug."""
 
 from dataclasses import dataclass
 from random import Random
@@ -20,11 +20,11 @@ class Regression:
     short_slices: bool = False
 
     def run(self) -> Result:
-        """Run the seed."""
+        """Run the seed that showed the bug."""
         return self.at(self.seed)
 
     def at(self, seed: int) -> Result:
-        """Run another seed under the same faults."""
+        """Run a seed with this regression's faults and workload."""
         moments = Random(f"{seed}/{self.name}")
         actions = tuple((moments.uniform(0, 2 * at), action) for at, action in self.task.actions)
         spec = TaskSpec(0, self.task.chunks, self.task.reduce, actions=actions)

@@ -1,11 +1,12 @@
-"""Two releases of the code on one database: some isolates do not know the newest migration yet.
+"""Simulates two releases of the code on one database: older isolates do not know the newest migration yet.
 
-Such code neither writes nor reads what that migration adds. Each added column and table has a shadow here, and the
-statements of an older isolate name the shadow instead. Each write sets the shadow back to its default. So a value that
-an older isolate writes there is lost, and its reads return the default. A row that an older isolate inserts has the
-default in the column itself, and a row that it updates keeps its value there.
+An older isolate neither writes nor reads the columns and tables that the newest migration adds. Each of these columns
+and tables has a shadow, and the statements of an older isolate name the shadow instead. After each write of an older
+isolate its shadows are set back to their defaults: a value that it writes to a shadow is lost, and its reads return the
+default. A row that an older isolate inserts has the default in the real column, and a row that it updates keeps its
+value there.
 
-The first migration adds nothing to older code: until a second one exists, all isolates are alike.
+As long as there is only one migration, all isolates run the same code.
 """
 
 import re
@@ -29,16 +30,19 @@ _TOKENS = re.compile(r"'(?:[^']|'')*'|\w+")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column that the newest migration adds; `definition` is its type, with NOT NULL if it has that."""
+    """A column that the newest migration adds; `definition` is its type, with NOT NULL if the column has it."""
 
     table: str
     name: str
     definition: str
     default: str
-    elsewhere: frozenset[str] = frozenset()  # the other tables that have a column of this name
+    elsewhere: frozenset[str] = frozenset()  # The names of the other tables that have a column of this name.
 
     def is_in(self, words: frozenset[str]) -> bool:
-        """Whether a statement with these words uses this column by its name. Fails where nobody could tell."""
+        """Whether a statement with these words uses this column.
+
+        Fails if the statement also names another table that has a column of this name.
+        """
         if not {self.table, self.name} <= words:
             return False
         others = self.elsewhere & words
@@ -50,13 +54,13 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """The columns that the newest migration adds to older tables, and the tables that it adds, with their SQL."""
+    """What the newest migration adds: columns of older tables, and tables as (name, SQL)."""
 
     columns: tuple[Column, ...] = ()
     tables: tuple[tuple[str, str], ...] = ()
 
     def shadows(self) -> str:
-        """Write the script that makes the shadows."""
+        """Return the SQL script that creates the shadows of the added columns and tables."""
         columns = [
             f"ALTER TABLE {one.table} ADD COLUMN {one.name}{_SHADOW} {one.definition} DEFAULT {one.default};"
             for one in self.columns
@@ -64,13 +68,13 @@ class Added:
         return "\n".join([*columns, *(f"{self.renamed(sql)};" for _, sql in self.tables)])
 
     def renamed(self, sql: str) -> str:
-        """Return a statement as an older isolate sends it: with shadows in place of what the isolate does not know."""
+        """Return a statement as an older isolate sends it: with shadows in place of added columns and tables."""
         words = frozenset(_TOKENS.findall(sql))
         unknown = {one.name for one in self.columns if one.is_in(words)} | {name for name, _ in self.tables}
         return _TOKENS.sub(lambda word: word[0] + _SHADOW if word[0] in unknown else word[0], sql)
 
     def resets(self) -> list[str]:
-        """Write the statements that set the shadows back."""
+        """Return the statements that set the shadows back to their defaults."""
         columns = [
             f"UPDATE {one.table} SET {one.name}{_SHADOW} = {one.default} "  # noqa: S608 - from the schema
             f"WHERE {one.name}{_SHADOW} IS NOT {one.default}"
@@ -80,7 +84,7 @@ class Added:
 
 
 def added(before: Sequence[str], newest: str) -> Added:
-    """Find what a migration adds to the schema of the migrations before it."""
+    """Return what the migration `newest` adds to the schema that the migrations `before` make."""
     with closing(open_database()) as then, closing(open_database()) as now:
         for script in before:
             then.executescript(script)
@@ -99,7 +103,7 @@ def added(before: Sequence[str], newest: str) -> Added:
 
 
 def column(connection: sqlite3.Connection, table: str, name: str) -> Column:
-    """Read a column from the schema."""
+    """Return a column's description from the database's schema."""
     kind, is_needed, default = connection.execute(
         'SELECT type, "notnull", dflt_value FROM pragma_table_xinfo(?) WHERE name = ?', (table, name)
     ).fetchone()
@@ -121,28 +125,28 @@ def _columns(connection: sqlite3.Connection, table: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Releases:
-    """The schema of the newest release, with shadows for the isolates of the previous one."""
+    """The schema of the newest release, with shadows for isolates of the previous release."""
 
     template: Template
     newest: Added
 
     @classmethod
     def of_migrations(cls, folder: Path) -> "Releases":
-        """Make the releases from all `*.sql` files of a folder, in the order of their names."""
+        """Make the schema from the `*.sql` files of a folder, in the order of their names; the last is the newest."""
         scripts = [path.read_text("utf-8") for path in sorted(folder.glob("*.sql"))]
         newest = added(scripts[:-1], scripts[-1]) if len(scripts) > 1 else Added()
         return cls(Template([*scripts, newest.shadows()]), newest)
 
 
 def mixed(workload: Workload, rng: Random) -> Workload:
-    """In every third run, let some or all isolates run the previous release."""
+    """In a third of the runs, let half or all of the isolates run the previous release."""
     return replace(workload, older_isolates=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5, 1.0)))
 
 
 def older_isolates(seed: int, share: float, newest: Added) -> list[Patch]:
-    """Hide the newest migration from this share of a run's isolates.
+    """Return the patches that hide the newest migration from this share of a run's isolates.
 
-    The seed alone decides which isolates these are.
+    The seed and an isolate's name decide whether the isolate is an older one.
     """
     if not share or newest == Added():
         return []

@@ -1,7 +1,8 @@
-"""The database is set back in time under live workers, as D1's Time Travel does: no two workers' writes mix.
+"""Checks that workers' writes do not mix if the database is set back in time under them, as by D1's Time Travel.
 
-What the database has forgotten is lost, so most promises of other schedules are not checked here. Two promises are
-checked: only one claim writes under each fence that the database remembers; and each task that it remembers completes.
+A restored database has lost its later writes, so most promises of other schedules are not checked here. Two promises
+are checked: only one claim writes under each fence that the database knows, and each task that the database knows
+completes.
 """
 
 import asyncio
@@ -47,15 +48,14 @@ FAULTS = {
     "d1_answers_late": 0.05,
 }
 
-type Claims = dict[tuple[TaskKey, int], str]  # by task and fence: the claim that has written under that fence
+type Claims = dict[tuple[TaskKey, int], str]  # By task and fence: the holder that has written under this fence.
 
 
 class Writers:
-    """Records which claim wrote under each fence, as the database remembers it.
+    """Records which claim wrote under each fence, as far as the database knows it after restores.
 
-    `twins` are claims with the fence of a forgotten one.
-
-    `refused` are writes of forgotten claims that changed nothing.
+    `twins` counts claims that got the fence of a claim that a restore removed. `refused` counts the writes of removed
+    claims that changed nothing.
     """
 
     def __init__(self, world: World) -> None:
@@ -68,11 +68,11 @@ class Writers:
         world.database.execute = self._executed  # type: ignore[method-assign]
 
     def snapshot(self) -> tuple[bytes, Claims]:
-        """Return the present state of the database, and the claims that have written in it."""
+        """Return the present content of the database, and the claims that have written to it."""
         return self._world.database.connection.serialize(), dict(self._known)
 
     def restore(self, snapshot: tuple[bytes, Claims]) -> None:
-        """Set the database back to a snapshot. Its clock runs on."""
+        """Set the database's content back to a snapshot. The database's clock is not set back."""
         content, known = snapshot
         self._forgotten |= {claim: holder for claim, holder in self._known.items() if known.get(claim) != holder}
         self._known = dict(known)
@@ -104,10 +104,10 @@ class Writers:
 
 
 def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: bool = False) -> Writers:
-    """Set the database back by up to a minute, twice, while tasks are worked on. Raises InvariantBroken.
+    """Set the database back twice, each time by up to a minute, while workers work on tasks. Raises InvariantBroken.
 
-    With `faults`, workers die and stand still, and the database loses answers. With these faults each task must end,
-    but need not complete.
+    With `faults`, workers die or stand still, and the database loses answers; each task must then end, but need not
+    complete.
     """
     rng, app = Random(f"restore/{seed}"), Onceover()
     app.watcher = watcher
@@ -129,18 +129,18 @@ def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: boo
     async def scenario(world: World) -> None:
         world.start_cron(CRON_SECONDS)
         for text in texts:
-            with suppress(ClientError):  # the answer is lost, but the task may exist
+            with suppress(ClientError):  # If the answer is lost, the task may exist.
                 await world.fetch(_submission(text))
         for after in (0.3, 20.0):
             await asyncio.sleep(rng.uniform(0.0, after))
             before = writers.snapshot()
             await asyncio.sleep(rng.uniform(5.0, 60.0))
             writers.restore(before)
-            world.tick()  # the tick makes tasks due whose lease has ended, or that were sent off long ago
+            world.tick()  # The sweep of this cron tick sends unfinished tasks off again.
         world.faults.stop()
         await _all_ended(world, "status IN ('pending', 'processing')" if faults else "status <> 'completed'")
 
-    # The patch silences tracebacks of errors that the Worker catches.
+    # With the logger disabled, errors that the Worker catches print no tracebacks.
     with patched([(logging.getLogger("onceover"), "disabled", True)]):
         world.run(scenario)
     return writers
@@ -151,7 +151,7 @@ def _submission(text: str) -> ClientRequest:
 
 
 async def _all_ended(world: World, going_on: str) -> None:
-    """Wait until no task is left in `going_on`."""
+    """Wait until no task fulfils the SQL condition `going_on`. Raises InvariantBroken after `END_SECONDS_MOST`."""
     deadline = world.loop.now() + END_SECONDS_MOST
     query = f"SELECT id, status FROM tasks WHERE {going_on}"  # noqa: S608 - constants
     while left := world.database.connection.execute(query).fetchall():

@@ -1,4 +1,4 @@
-"""One seed, one run: its workload, its faults, its schedule and its results."""
+"""Runs one seed: draws its workload, faults and schedule, plays the run, and returns its result."""
 
 from collections import Counter
 from dataclasses import dataclass, replace
@@ -63,7 +63,7 @@ _SCHEDULINGS: tuple[Scheduling, ...] = ("random", "random", "priorities", "fifo"
 
 @dataclass(slots=True)
 class Result(Totals):
-    """The result of a run. `failure` is None if no invariant was broken."""
+    """The result of one run. `failure` is None if the run broke no invariant."""
 
     seed: int
     profile: str
@@ -73,20 +73,23 @@ class Result(Totals):
 
 
 def is_alone(profile: str, rng: Random) -> bool:
-    """Whether the model is away while nothing else disturbs the run.
+    """Draw whether a run's only disturbance is a model that goes away.
 
-    In such runs the check can count the calls to the absent model.
+    In these runs the checks can judge how many calls the model gets while it is away.
     """
     return rng.random() < ALONE_SHARE.get(profile, 0.0)
 
 
 def _with_clocks(rng: Random) -> dict[str, float]:
-    """Make the isolates' clocks agree in most runs: clocks that differ may turn one request into two tasks."""
+    """Return the rates that make the isolates' clocks agree in most runs with tasks from `/v1`.
+
+    Clocks that differ may turn one request to `/v1` into two tasks.
+    """
     return dict.fromkeys(("clock_skewed", "clock_jumped"), 0.0) if rng.random() < CLOCKS_AGREE_SHARE else {}
 
 
 def _ordinary(seed: int, rng: Random, limiter_rng: Random, profile: str, *, terms: bool, crowd: bool) -> Workload:
-    """Draw the parts that schedules of all profiles have, each part from a random generator of its own."""
+    """Draw the parts of a workload that do not depend on the fault rates, each from a random generator of its own."""
     drawn = draw(rng)
     if crowd:
         drawn = crowded(drawn, Random(f"{seed}/crowd"))
@@ -113,9 +116,9 @@ def run_seed(
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
-    """Run one seed, which draws every argument that is not given.
+    """Run one seed. The seed draws the profile, the fault rates and the workload that are not given.
 
-    `terms`: see `workload.with_terms`. `crowd`: see `crowded`.
+    For `terms` see `workload.with_terms`, where it is `always`. For `crowd` see `shares.crowded`.
     """
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None
@@ -175,7 +178,7 @@ def run_plan(
     crashes: bool = False,
     scenario_class: type[Scenario] = Scenario,
 ) -> Result:
-    """Run a workload under a fault plan and fill in the result."""
+    """Run a workload under a fault plan, and fill in and return `result`."""
     with (
         small_limits(
             short_slices=workload.short_slices,

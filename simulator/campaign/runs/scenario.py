@@ -1,6 +1,6 @@
-"""Plays a workload against a world: clients, operators, cron.
+"""Plays a workload in a world, with clients, operators and cron.
 
-Then the faults stop, and everything must become quiet.
+After the workload the faults stop, and everything must become quiet.
 """
 
 import asyncio
@@ -24,19 +24,22 @@ from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
-# Every task has ended this long after the last fault; a rest may take ten minutes of the time.
+# The longest time, in seconds, from the last fault until every task has ended. A task may rest for ten minutes of this
+# time.
 TERMINAL_SECONDS_MOST = 1_500
-TASKS_AT_ONCE = 40  # With more tasks, tasks wait for each other: on the free plan a sweep works on two a run.
-# The time after the last fault from a deadline until the sweep has ended the task.
+TASKS_AT_ONCE = 40  # A run of 80 tasks gets twice `TERMINAL_SECONDS_MOST`: its tasks wait for each other.
+# The longest time, in seconds, from a task's deadline, or from the last fault if that is later, until the sweep has
+# failed the task.
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS
-QUIET_SECONDS_MOST = 1_500  # The further time until nothing runs, waits or is stored in an object.
-LOOK_SECONDS = CRON_SECONDS - 1  # Checks in step with cron might meet its run each time.
+# The longest time, in seconds, from the end of all tasks until nothing runs, waits or is stored in an object.
+QUIET_SECONDS_MOST = 1_500
+LOOK_SECONDS = CRON_SECONDS - 1  # Checks at cron's own interval might meet a sweep each time.
 
 
 class Scenario:
     """One run of a workload, and its checks.
 
-    With `crashes`, isolates also die at planned points, which the fault plan does not count.
+    With `crashes`, isolates also die by planned crashes, which the tallies of the fault plan do not count.
     """
 
     def __init__(self, world: World, workload: Workload, rng: Random, *, crashes: bool = False) -> None:
@@ -67,7 +70,10 @@ class Scenario:
         return self.world.faults.active and self.world.faults.strike(POISONED, "model")
 
     async def run(self, world: World) -> None:
-        """Play the whole scenario. Raises InvariantBroken or NotQuiet."""
+        """Play the workload, stop the faults, wait until everything is quiet, and check all.
+
+        Raises InvariantBroken or NotQuiet.
+        """
         if self.workload.cron:
             world.start_cron(CRON_SECONDS)
         parts = [self.clients.play(spec) for spec in self.workload.tasks]
@@ -90,15 +96,15 @@ class Scenario:
         await self.invariants.letting_go.all_free()
         for follower in self.clients.followers:
             await follower.see_the_end()
-        await self.all_ended()  # a request that had stood still may have brought another task
+        await self.all_ended()  # A request that had stood still may have made a task.
         self.check()
         if world.deployment is not TOP:
-            world.deploy(TOP)  # sleeping objects must clean up, too, after a deployment without objects
+            world.deploy(TOP)  # A deployment with objects lets sleeping objects clean up.
         while True:
             await world.quiet(QUIET_SECONDS_MOST, look_every=LOOK_SECONDS)
             if all(row.terminal for row in self.invariants.rows.values()):
                 break
-            await self.all_ended()  # a request that had stood still brought another task
+            await self.all_ended()  # A request that had stood still made a task.
         await self._all_sent()
         self.check()
         if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:
@@ -108,10 +114,10 @@ class Scenario:
         self._check_nothing_is_left()
 
     async def all_ended(self) -> None:
-        """Wait until every task has ended. Raises InvariantBroken if this takes too long."""
+        """Wait until every task has ended. Raises InvariantBroken if a task takes too long."""
         began = self.world.loop.now()
-        # If the queue never works again, only the sweep is left, which comes less and less often. If objects can take
-        # only a few tasks at once, tasks wait for each other.
+        # If the queue never works again, only the sweep moves a task, and it comes less and less often. If objects may
+        # work on only a few tasks at once, tasks wait for each other.
         slowly = self.workload.queue_fate or "MAX_OBJECTS_AT_WORK" in self.workload.variables
         patience = TERMINAL_SECONDS_MOST * (2 if slowly else 1) * max(1, len(self.workload.tasks) // TASKS_AT_ONCE)
         deadline = began + patience
@@ -127,7 +133,7 @@ class Scenario:
             await self.webhooks.all_sent()
 
     def _check_overdue(self, quiet_seconds: float) -> None:
-        """Check that a task ends soon after its deadline, unless all isolates that could end it stand still."""
+        """Check that a task ends soon after its deadline, unless isolates stood still in this run."""
         if not self.workload.cron or "worker_frozen" in self.circumstances().fired:
             return
         now_ms = self.world.database.now_ms()
@@ -140,14 +146,14 @@ class Scenario:
     # --- the checks -----------------------------------------------------------------------------------------------
 
     def circumstances(self) -> Circumstances:
-        """Return the faults and interventions so far."""
+        """Return the faults that have struck so far, and whether clients or operators have interfered."""
         fired = {name for name, tally in self.world.faults.tallies.items() if tally.fired} - HOSTED
         operated = self._interfered or self.clients.interfered or self.operators.interfered
         left = frozenset(follower.task_key for follower in self.clients.followers if follower.cuts)
         return Circumstances(frozenset(fired), operated, self.workload.patience_seconds, left)
 
     def check(self) -> None:
-        """Check every task, and all of them together, against all promises."""
+        """Check each task, and the counts of all tasks together, against all promises."""
         invariants = self.invariants
         circumstances = self.circumstances()
         complete = not self.workload.older_isolates and STORAGE not in circumstances.fired
@@ -175,7 +181,7 @@ class Scenario:
     def _check_nothing_is_left(self) -> None:
         self.invariants.check_orphans()
         for cell in self.world.servers.object_cells():
-            # Once the platform has dropped an object's alarm, no code of ours runs in it until it is called.
+            # An object whose alarm the platform has dropped cannot clean up: no code runs in it until it is called.
             if not cell.data.is_empty() and not cell.alarm.dropped:
                 raise InvariantBroken(f"{cell.namespace.class_name}/{cell.name} holds storage or an alarm")
         if dropped := self.world.network.never_awaited:

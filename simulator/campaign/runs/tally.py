@@ -1,4 +1,4 @@
-"""The results of many runs, added up."""
+"""Adds up the results of many runs."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,8 +12,8 @@ from simulator.campaign.runs.run import Result
 from simulator.campaign.runs.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
-# Checks that excuse runs, each with the name of its excused runs. A check must judge at least this share of the runs in
-# which it could apply. The rule applies to campaigns with at least this many such runs.
+# Checks that excuse runs: by the name of the judged runs, the name of the excused runs, and the least share of both
+# that must be judged. This is required of campaigns in which a check met at least `SHARES_OF_LEAST` runs.
 _SHARES_LEAST = {
     letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3),
     webhooks.SENDS_JUDGED: (webhooks.SENDS_EXCUSED, 3 / 4),
@@ -25,19 +25,20 @@ _MUST_JUDGE = {
     FULL: (RUNS_JUDGED_FULL,),
     WEBHOOKS: ("deliveries delivered",),
 }
-RULE_OF_THREE = 3  # 0 failures of N runs mean a rate of at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983)
+# If none of N runs fails, the rate of failure is at most 3/N, at 95 % (Hanley and Lippman-Hand, JAMA 1983).
+RULE_OF_THREE = 3
 
 
 @dataclass(slots=True)
 class CampaignTally(Totals):
-    """The results of some runs together. `failures` are (seed, what broke)."""
+    """The results of several runs together. `failures` has (seed, what broke) of each failed run."""
 
     schedules: int = 0
     profiles: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[int, str]] = field(default_factory=list)
 
     def count(self, result: Result) -> None:
-        """Add one run."""
+        """Add the result of one run."""
         self.add(result)
         self.schedules += 1
         self.profiles[result.profile] += 1
@@ -52,18 +53,18 @@ class CampaignTally(Totals):
         self.failures += other.failures
 
     def fired_by_number(self) -> dict[int, int]:
-        """Fired faults by their number in the design's list of faults to survive."""
+        """Return how often faults struck, by the faults' numbers in the design's list of faults to survive."""
         counts = dict.fromkeys(sorted({kind.number for kind in KINDS.values()}), 0)
         for name, count in self.fired.items():
             counts[KINDS[name].number] += count
         return counts
 
     def bound(self) -> float:
-        """The upper bound of the failure rate of a schedule, at 95 %, if no schedule failed."""
+        """Return the upper bound of the failure rate of a schedule, at 95 %, given that no schedule failed."""
         return min(1.0, RULE_OF_THREE / max(1, self.schedules))
 
     def verdict(self) -> str:
-        """One line: how many schedules failed, of how many, and what that shows."""
+        """Return one line that says how many schedules failed, of how many, and which failure rate this shows."""
         if self.failures:
             return f"{len(self.failures)} of {self.schedules:,} schedules broke an invariant"
         return (
@@ -71,7 +72,7 @@ class CampaignTally(Totals):
         )
 
     def idle(self, profile: str | None) -> tuple[str, ...]:
-        """Name the purposes of a special campaign that it never judged, and the checks that excused too many runs."""
+        """Name the checks that a special campaign must judge and never did, and those that excused too many runs."""
         return (
             *(name for name in _MUST_JUDGE.get(profile or "", ()) if not self.judged[name]),
             *(name for name, (excused, share) in _SHARES_LEAST.items() if self._judges_less(name, excused, share)),
@@ -82,7 +83,7 @@ class CampaignTally(Totals):
         return met >= SHARES_OF_LEAST and self.judged[name] < share * met
 
     def facts(self) -> dict[str, Any]:
-        """Return all figures, for a program."""
+        """Return all figures of the tally for JSON."""
         return {
             "schedules": self.schedules,
             "tasksAccepted": self.accepted,

@@ -1,4 +1,4 @@
-"""The results of runs as figures that can be added, for one run or for many."""
+"""Holds the results of one run, or of many runs, as figures that can be added."""
 
 from collections import Counter
 from dataclasses import dataclass, field, fields
@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, fields
 
 @dataclass(slots=True, kw_only=True)
 class Totals:
-    """Tasks by how they ended, why they failed and what clients saw; calls, writes, steps; faults that struck.
+    """The figures of one or more runs: tasks by how they ended, why they failed, and what clients were told.
 
-    `judged` is how often checks that excuse many runs have judged, `judging` in how many runs each has.
+    Other figures are model calls, writes, steps, and faults that struck. `judged` is how often each check that has
+    exceptions has judged, and `judging` in how many runs it has.
     """
 
     accepted: int = 0
@@ -25,7 +26,7 @@ class Totals:
     judging: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Totals") -> None:
-        """Add the figures of other runs."""
+        """Add the figures of other runs to these."""
         for name in _NAMES:
             mine, others = getattr(self, name), getattr(other, name)
             if isinstance(mine, Counter):

@@ -1,1 +1,1 @@
-"""The Worker in the simulation: connected to the platform, observed, and changed during a run."""
+"""The Worker in the simulation: how it is connected to the platform, observed, and changed during a run."""

@@ -27,7 +27,7 @@ from src.inference.wire import Wire
 from src.platform.surroundings import SURROUNDINGS, Surroundings
 from src.processing.deliveries import Courier
 
-# Events that carry the type of an error which only the Worker's last handler caught.
+# Log events that name the type of an error that only the Worker's last handler caught.
 MISTAKES = (
     '"event":"run_failed"',
     '"event":"slice_failed"',
@@ -35,13 +35,16 @@ MISTAKES = (
     '"event":"database_error"',
     '"event":"delivery_failed"',
 )
-# The Worker may log these errors, because the database or a binding causes them. With hundreds of tasks a full database
-# refuses claims, too.
+# The Worker may log errors of these types, because the database or a binding causes them. With hundreds of tasks a full
+# database refuses even claims.
 FORGIVEN = ("StoreUnavailable", "StoreSilent", "StoreFull", "JsError")
 
 
 class SimulatedRuntime:
-    """`composition.Runtime` over the simulated platform. The app gets each log line and collects mistakes."""
+    """The simulated platform as a `composition.Runtime`.
+
+    It passes the app each log line, and collects mistakes there.
+    """
 
     http: HttpClient
     courier: Courier
@@ -56,7 +59,7 @@ class SimulatedRuntime:
         self._app = app
 
     def write(self, line: str) -> None:
-        """Take one line of log."""
+        """Write one line of the Worker's log, and add it to the app's mistakes if only a bug explains its error."""
         self._log(line)
         self._app.hears(line)
         if any(mark in line for mark in MISTAKES) and json.loads(line)["error"] not in FORGIVEN:
@@ -64,7 +67,10 @@ class SimulatedRuntime:
 
 
 class ClientRequest:
-    """An HTTP request. `body` is called each time the request arrives, so that repeated requests can differ."""
+    """A client's HTTP request.
+
+    `body` is called at each arrival of the request, so that repeated requests can differ.
+    """
 
     def __init__(
         self,
@@ -81,17 +87,17 @@ class ClientRequest:
 
 @dataclass(frozen=True, slots=True)
 class StreamedReply(Reply):
-    """An answer that comes in parts. The client reads the answer from `stream`."""
+    """An answer that comes in parts, which the client reads from `stream`."""
 
     stream: IdentityTransformStream = field(default_factory=IdentityTransformStream)
 
 
 class Arrival:
-    """One arrival of a request, with the part of its body that was read.
+    """One arrival of a request. `body` is empty until the Worker has read the request's body.
 
-    `retries` and `came_at`: see `ClientPromises.arrived`. If the limiter of requests is bound, `asked_at` is when it
-    was called (seconds), `allowed` is what it answered in time, and `sent` is the D1 calls so far, as the statements of
-    each call.
+    `ClientPromises.arrived` sets `retries` and `came_at`. If the limiter of requests is bound, `asked_at` is when the
+    Worker called it (virtual seconds), `allowed` is what it answered in time, and `sent` has the statements of each D1
+    call so far.
     """
 
     retries = 0
@@ -108,46 +114,46 @@ class Arrival:
 
     @property
     def calls(self) -> int:
-        """The number of D1 calls that the invocation has made."""
+        """The number of calls to bindings that the invocation has made."""
         invocation = SCOPE.get()
         assert isinstance(invocation, Invocation)
         return invocation.calls
 
     def request(self) -> SdkRequest:
-        """The request that the Worker receives."""
+        """Return the request as the Worker receives it."""
         pieces = None if self._make_body is None else self._pieces(self._make_body)
         return SdkRequest(JsRequest(self.method, self.url, self.headers, pieces))
 
     def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
         raw = json.dumps(make_body()).encode()
-        yield raw  # the stream gives the body in one piece
-        # Code that reads on has not refused the body for its size.
+        yield raw  # The stream has the body in one piece.
+        # If the Worker reads on, it has not refused the body for its size.
         self.body = json.loads(raw)
         self._watcher.read(self)
 
 
 class Watcher(Protocol):
-    """Sees each request when it arrives, and each answer when the Worker gives it, even if the answer is lost later."""
+    """What watches requests as they arrive, and answers as the Worker gives them, even if an answer is lost later."""
 
     def arrived(self, arrival: Arrival) -> None:
-        """Record a request."""
+        """Record the arrival of a request."""
         ...
 
     def read(self, arrival: Arrival) -> None:
-        """Record that the body of a request was read."""
+        """Record that the Worker has read the body of a request."""
         ...
 
     def counting(self, arrival: Arrival) -> None:
-        """Record that the limiter of requests is called."""
+        """Record that the Worker calls the limiter of requests."""
         ...
 
     def answered(self, arrival: Arrival, reply: Reply) -> None:
-        """Judge an answer."""
+        """Judge an answer of the Worker."""
         ...
 
 
 class WatchedRateLimiter:
-    """The binding `RATE_LIMITER`, for one request."""
+    """The binding `RATE_LIMITER` for one request; it reports calls to the watcher."""
 
     def __init__(self, binding: Any, arrival: Arrival, watcher: Watcher) -> None:
         self._binding = binding
@@ -155,7 +161,7 @@ class WatchedRateLimiter:
         self._watcher = watcher
 
     async def limit(self, options: dict[str, str]) -> Mapping[str, bool]:
-        """Count the request."""
+        """Pass the call to the limiter, and note the call and its answer."""
         self._watcher.counting(self._arrival)
         outcome: Mapping[str, bool] = await self._binding.limit(options)
         self._arrival.allowed = outcome["success"]
@@ -163,20 +169,20 @@ class WatchedRateLimiter:
 
 
 class WatchedDatabase(D1Binding):
-    """The binding `DB`, for one request."""
+    """The binding `DB` for one request; it notes the statements of each call."""
 
     def __init__(self, database: D1Binding, arrival: Arrival) -> None:
         super().__init__(database._server, database._port)
         self._sent = arrival.sent
 
     def send(self, label: str, statements: list[PreparedStatement], shape: Callable[[Any], Any]) -> Pending:
-        """Send statements as one call."""
+        """Note the statements, and send them as one call."""
         self._sent.append([statement.sql for statement in statements])
         return super().send(label, statements, shape)
 
 
 class WatchedCoordinators:
-    """The binding `BATCH_COORDINATOR` for a task's host, and the stub of its coordinator."""
+    """The binding `BATCH_COORDINATOR` for a task's host, and the stub of the task's coordinator."""
 
     def __init__(self, coordinators: Any, app: "Onceover") -> None:
         self._coordinators = coordinators
@@ -191,7 +197,7 @@ class WatchedCoordinators:
         return await self._coordinators.reach()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> Any:
-        """Let a lane make calls."""
+        """Let lanes make calls, and report outputs to the app that come before the host stops waiting."""
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + seconds + limits.LANE_SLACK_SECONDS
         answers = await self._coordinators.infer(task_key, fence, lanes, calls, seconds)
@@ -200,7 +206,7 @@ class WatchedCoordinators:
         return answers
 
     async def abort(self, task_key: TaskKey, fence: int) -> Any:
-        """Make lanes end their calls."""
+        """Make the task's lanes abort their calls."""
         return await self._coordinators.abort(task_key, fence)
 
     async def close(self, fence: int) -> Any:
@@ -209,9 +215,9 @@ class WatchedCoordinators:
 
 
 class Onceover:
-    """The app. `mistakes` has the log lines of errors that only a bug explains. `hears` takes each log line.
+    """The Worker as the simulated platform's app. `mistakes` has the log lines of errors that only a bug explains.
 
-    `lane_answered` takes the outputs that lanes have made for a task and returned in time.
+    `hears` is called with each log line, and `lane_answered` with the outputs that lanes returned to a host in time.
     """
 
     watcher: Watcher
@@ -227,17 +233,17 @@ class Onceover:
         return WorkerIsolate(env, self)
 
     def make_object(self, class_name: str, ctx: ObjectContext, env: Env) -> Any:
-        """An instance of one of the two Durable Object classes, found in the same way as the runtime finds them."""
+        """Return an instance of a Durable Object class, found by its name in `src/entry.py` as on the platform."""
         SURROUNDINGS.set(self.surroundings(env))
         return getattr(entry, class_name)(ctx, _with_watched_lanes(env, self))
 
     def surroundings(self, env: Env) -> Surroundings:
-        """The services that one isolate provides to the Worker's code in it."""
+        """Return the services that one isolate provides to the Worker's code."""
         return Surroundings(runtime=SimulatedRuntime(env, self), memory=RequestMemory(), provider=env.platform.provider)
 
 
 class WorkerIsolate:
-    """The Worker's handlers in one isolate. As on the platform, each invocation has its own instance."""
+    """The Worker's handlers in one isolate. As on the platform, each invocation gets its own `entry.Default`."""
 
     def __init__(self, env: Env, app: Onceover) -> None:
         self._env = env
@@ -266,13 +272,13 @@ class WorkerIsolate:
         """Handle a cron trigger."""
         await self._worker(self._env, ctx).scheduled(controller)
 
-    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # stand-ins of the SDK do not have its types
+    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # Stand-ins for the SDK lack its types.
         SURROUNDINGS.set(self._surroundings)
         return entry.Default(ctx, env)
 
 
 def _with_watched_lanes(env: Env, app: Onceover) -> Env:
-    """The isolate's `env`, with watched lanes, for hosts of tasks with lanes: an object, or the queue's consumer."""
+    """Return an isolate's `env` with watched lanes, for an object or a queue's consumer that works on tasks."""
     if not env.has("BATCH_COORDINATOR"):
         return env
     seen = copy.copy(env)
@@ -281,7 +287,7 @@ def _with_watched_lanes(env: Env, app: Onceover) -> Env:
 
 
 def _watched(env: Env, arrival: Arrival, watcher: Watcher) -> Env:
-    """Return the isolate's `env` for one request. If there is a limiter, the limiter and the database are watched."""
+    """Return an isolate's `env` for one request: with watched limiter and database, if the limiter is bound."""
     if not env.has("RATE_LIMITER"):
         return env
     seen = copy.copy(env)

@@ -1,4 +1,4 @@
-"""Receivers of webhooks that misbehave, and record all messages that reach them, from any sender."""
+"""Simulated receivers of webhooks, which misbehave and record each message that reaches them."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from simulator.platform.world import World
 
 QUICK_SECONDS = (0.02, 2.0)
-PATIENCE_SECONDS = 15.0  # how long any sender waits
+PATIENCE_SECONDS = 15.0  # How many seconds a sender waits for the answer.
 
 
 @dataclass(slots=True)
 class ReceivedMessage:
-    """A message that reached a receiver: its time, id and URL, its subject, and whether it was accepted.
+    """A message that reached a receiver: its time (virtual seconds), id, URL and body, and whether it was accepted.
 
-    `until` is when the sender had the answer, or had given up. `behind` says by how many seconds the sender's own clock
-    lagged when the sender sent the message: after a freeze, a late timer shows the time for which it was set.
+    `until` is when the sender got the answer or gave up. `behind` is by how many seconds the sender's own clock lagged
+    when it sent the message: in a timer that is late after a freeze, the clock shows the time for which it was set.
     """
 
     at: float
@@ -34,7 +34,7 @@ class ReceivedMessage:
 
 
 class Receivers:
-    """All receivers of one world. `arriving` is called with each message before it is served."""
+    """All receivers of one world. `arriving` is called with each message before it is answered."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -43,7 +43,7 @@ class Receivers:
         self.arriving: Callable[[ReceivedMessage], None] = lambda _message: None
 
     def serve(self, url: str, message_id: str, body: str, sender: str, reply: Reply, behind: float) -> None:
-        """Receive one message and answer it after a while. The answer is a status and its headers."""
+        """Receive one message, and answer it after a while with a status and headers, or with an error."""
         loop, faults = self._world.loop, self._world.faults
         seconds = faults.between(*QUICK_SECONDS)
         if faults.fires("receiver_closed", sender):
@@ -78,7 +78,7 @@ class Receivers:
 
 
 class SimulatedCourier:
-    """`processing.deliveries.Courier` in one simulated isolate."""
+    """The `processing.deliveries.Courier` of one simulated isolate."""
 
     def __init__(self, env: "Env", receivers: Callable[[], Receivers | None]) -> None:
         self._env = env
@@ -87,7 +87,7 @@ class SimulatedCourier:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Send a message once."""
+        """Send a message once to the receiver at `url`, and return the answer's status and headers."""
         receivers = self._receivers()
         assert receivers is not None, "a message, and nobody has an endpoint"
         port: Any = self._env.DB._port

@@ -1,4 +1,4 @@
-"""A task's row as the invariants see it, and which changes of it are allowed."""
+"""Defines a task's row as the invariants see it, and which changes of the row are allowed."""
 
 import json
 from typing import NamedTuple
@@ -13,7 +13,7 @@ STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
 
 
 class InvariantBroken(AssertionError):
-    """Something forbidden happened. The message says what is broken, and for which task."""
+    """Raised when a check fails. The message says what is broken, and for which task."""
 
 
 class Row(NamedTuple):
@@ -45,12 +45,12 @@ class Row(NamedTuple):
 
     @property
     def announced(self) -> int:
-        """The number of calls that are announced and neither settled nor written off."""
+        """The number of calls that are announced and neither settled nor in doubt."""
         return 0 if self.in_flight == "[]" else len(json.loads(self.in_flight))
 
     @property
     def sent(self) -> int:
-        """`usage.modelCalls`: every call that was sent or is about to be sent."""
+        """The `usage.modelCalls` of the API: the number of calls that were sent or are about to be sent."""
         return self.settled + self.in_doubt + self.announced
 
     @property
@@ -74,7 +74,7 @@ COLUMNS = (
     "started_at, deadline_at, max_calls"
 )
 
-# The name of each transition, by source, target and rise of the fence. No other transition may happen.
+# The name of each transition of a row, by old status, new status and rise of the fence. No other transition may happen.
 _KEEP, _RISE = 0, 1
 _CHANGES = {
     ("pending", "processing", _RISE): "claim",
@@ -91,12 +91,13 @@ _CHANGES = {
     ("failed", "pending", _RISE): "retry",
     ("cancelled", "pending", _RISE): "retry",
 }
-# A repeated write, a postponed check of the sweep, a settled bill: status and fence stay.
+# In these states a row may change while its status and fence stay: a write is repeated, the sweep postpones its check,
+# or a bill is settled.
 _STAYS = {"pending", "completed", "failed", "cancelled"}
 
 
 def transition(before: Row, after: Row) -> str:
-    """Name the transition; 'again' if the row does not change.
+    """Return the name of a row's transition, or 'again' if its status and fence stay.
 
     Raises InvariantBroken if the transition is not allowed.
     """
@@ -114,7 +115,7 @@ def transition(before: Row, after: Row) -> str:
 
 
 def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
-    """Check one change of a row against the rules. Raises InvariantBroken."""
+    """Check one change of a task's row against the rules for transitions, bills and terms. Raises InvariantBroken."""
     name = transition(before, after)
     if name == "again" and after.status in {"completed", "failed"} and after.error_code != "deadline_exceeded":
         _require(after._replace(wake_at=0) == before._replace(wake_at=0), after, f"{after.status}, and changed still")
@@ -126,7 +127,7 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
     if name == "dead_letter" and before.status == "processing":
         _require(ran_out, after, "dead-lettered although its lease was live")
         _require(before.rest_until <= now_ms, after, "dead-lettered before it had rested")
-    # Announced calls that were too late to start come off the bill.
+    # Announced calls that were too late to start are taken off the bill.
     sound = before.sent - before.announced <= after.sent <= before.sent
     if name == "progress":
         _require(before.holder == after.holder, after, "two holders at one fence")
@@ -135,11 +136,11 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
         announces = after.in_flight not in {before.in_flight, "[]"}
         _require(not (announces and after.stalls >= max_attempts), after, "goes on after too many crashes in a row")
     elif name == "again" and (after.status == "cancelled" or after.error_code == "deadline_exceeded"):
-        # The last worker settles the bill.
+        # A task that was ended from outside: its last worker settles the bill.
         _require(sound, after, "settled wrongly")
     elif name in {"release", "finish", "fail"}:
         _require(sound, after, f"{name}: the bill went from {before.sent} to {after.sent} calls")
-    elif name != "claim" or before.started_at is not None:  # the first claim announces the task's first calls
+    elif name != "claim" or before.started_at is not None:  # The first claim announces calls.
         _require(after.sent == before.sent, after, f"{name}: the bill went from {before.sent} to {after.sent} calls")
     if name == "finish":
         _require(after.completed == after.total, after, "completed without all chunks")
@@ -153,9 +154,9 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
 
 
 def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
-    """Check a change against the client's terms.
+    """Check a change of a task's row against the client's terms.
 
-    `invariants` checks the calls that reach the model against these terms.
+    `checks/invariants.py` checks the calls that reach the model against the budget.
     """
     deadline = before.deadline_at
     in_time = deadline is None or now_ms < deadline
@@ -171,7 +172,7 @@ def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
 def _check_stalls(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
     """Check that a task whose workers die has fewer and fewer calls in flight.
 
-    Such a task fails after ten minutes at the earliest.
+    The task may fail by its crashes only when ten minutes have passed since the first of them began.
     """
     if after.status == "processing" and after.stalls:
         most = width(after.stalls, max_attempts, CONCURRENCY_MOST)

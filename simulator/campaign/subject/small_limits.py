@@ -1,4 +1,4 @@
-"""Small limits for the Worker, so that a short run reaches what otherwise takes hours or hundreds of chunks."""
+"""Sets small limits for the Worker, so that a short run reaches what otherwise takes hours or hundreds of chunks."""
 
 import logging
 from collections.abc import Iterator
@@ -16,11 +16,13 @@ MAX_ATTEMPTS = 3
 SMALL_LANE_CHUNKS = 6
 SMALL_LANE_CALLS = 3
 
-# Short slices cause continuations and releases. The longer slices are more than any task here takes.
+# Short slices make runs give their tasks back and continue them. Slices of the usual length are longer than any task
+# here.
 _SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
-# Pieces of one or two outputs, and segments of a few pieces.
+# These sizes make pieces of one or two outputs, and segments of a few pieces.
 _PARTS = {"PIECE_BYTES_MOST": 60, "SEGMENT_BYTES": 120}
-# Windows of about two chunks, and merges that keep one or two outputs: so runs read again between calls.
+# These sizes make windows of about two chunks, and merges that keep one or two outputs, so that runs read texts and
+# outputs again between calls.
 _WINDOWS = {"WINDOW_CHARS_MOST": 20, "OUTPUTS_KEPT_CHARS": 60, "MERGE_CALLS_READ": 2}
 _ALWAYS: dict[str, Any] = {
     "LANE_CHUNKS": SMALL_LANE_CHUNKS,
@@ -30,8 +32,8 @@ _ALWAYS: dict[str, Any] = {
     "SWEEP_BACKOFF_DOUBLINGS_MOST": 2,
     "SWEEP_SLICE_SECONDS": 30.0,
     "RATE_LIMIT_SECONDS_MOST": 240.0,
-    "STAND_IN_SECONDS": 5.0,  # A slow call must outlast a poll.
-    "STORE_SECONDS": 12.0,  # The store's seconds are well below the lease, as in production.
+    "STAND_IN_SECONDS": 5.0,  # A poll works for less time than a slow model call takes.
+    "STORE_SECONDS": 12.0,  # The store's time limit is well below the lease, as in production.
     "DELIVERY_WAITS_SECONDS": (5.0, 10.0, 30.0, 60.0),
     "BREAKER_SECONDS_MOST": 120.0,
 }
@@ -39,10 +41,10 @@ _ALWAYS: dict[str, Any] = {
 
 @contextmanager
 def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) -> Iterator[None]:
-    """Replace the Worker's limits by the small ones during one run.
+    """Replace the Worker's limits by small limits during one run.
 
-    Tracebacks of errors that the Worker catches are not shown: they would flood a campaign's output, and
-    `adapter.MISTAKES` selects those that matter.
+    The Worker's logger is disabled, because the tracebacks of errors that the Worker catches would flood a campaign's
+    output. `adapter.MISTAKES` selects the errors that matter.
     """
     chosen = (
         _ALWAYS
@@ -51,8 +53,10 @@ def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) 
         | (_WINDOWS if small_windows else {})
     )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
-    patches.append((merge, "MERGE_CHARS_LEAST", 70))  # A merge call takes three outputs, so merges have several levels.
-    patches.append((submission, "check_budget", lambda options, minimum: None))  # Older code accepted any budget.
+    # A merge call takes three outputs, so that merges have several levels.
+    patches.append((merge, "MERGE_CHARS_LEAST", 70))
+    # No budget is refused, as in older code.
+    patches.append((submission, "check_budget", lambda options, minimum: None))
     patches.append((logging.getLogger("onceover"), "disabled", True))
     with patched(patches):
         yield
@@ -61,7 +65,7 @@ def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) 
 def variables(
     *, plan: str = "paid", concurrency: int = 3, retention_days: float = 30, keyed: bool = False
 ) -> dict[str, str]:
-    """The deployment's variables."""
+    """Return the variables of a simulated deployment."""
     return {
         "LEASE_SECONDS": str(LEASE_SECONDS),
         "AI_TIMEOUT_SECONDS": str(TIMEOUT_SECONDS),
@@ -71,6 +75,6 @@ def variables(
         "CHUNK_MAX_CHARS": "10",
         "RETENTION_DAYS": str(retention_days),
         "PLAN": plan,
-        "AI_PROVIDER": "workers-ai",  # the Worker never calls it, since the world has its own model
+        "AI_PROVIDER": "workers-ai",  # The Worker never calls this provider, because the world has its own model.
         "REQUIRE_KEYS": str(keyed).lower(),
     }

@@ -12,11 +12,11 @@ assert storage  # importing this module registers its cases
 
 
 class Refused(Exception):
-    """An exception of our own."""
+    """An exception class that the Worker itself defines."""
 
 
 class Actor:
-    """The object of the conformance Worker. Stubs call its methods."""
+    """The object of the conformance Worker, whose methods the cases call through stubs."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx = ctx
@@ -25,42 +25,42 @@ class Actor:
         self.events = 0
 
     async def echo(self, value: Any) -> Any:
-        """Return the argument, and its type in this runtime."""
+        """Return the argument, and a description of what arrived."""
         return {"seen": show(value), "back": value}
 
     async def give(self, kind: str) -> Any:
-        """Return a value of this kind."""
+        """Return a value of the named kind."""
         return {"tuple": (1, 2), "none": None, "nested": {"a": [None, {"b": 1.0}]}, "text": "é", "set": {1}}[kind]
 
     def plain(self) -> int:
-        """Answer from a method that is no coroutine."""
+        """Return a number from a method that is no coroutine."""
         return 5
 
     async def fail(self, kind: str) -> None:
-        """Raise this kind of exception."""
+        """Raise an exception of the named kind."""
         if kind == "own":
             raise Refused("refused it")
         raise {"value": ValueError, "key": KeyError, "runtime": RuntimeError}[kind]("no such thing")
 
     async def note(self, word: str) -> list[str]:
-        """Record a word, and return all words so far."""
+        """Record a word in the object's memory, and return all recorded words."""
         self.log.append(word)
         return self.log
 
     async def slow(self, word: str) -> list[str]:
-        """Record a word before and after an await of something that is not storage."""
+        """Record a word before and after a sleep."""
         self.log.append(f"{word} begins")
         await asyncio.sleep(0.1)
         self.log.append(f"{word} ends")
         return self.log
 
     async def event(self) -> int:
-        """Count an event."""
+        """Count one more event."""
         self.events += 1
         return self.events
 
     async def watch(self, operation: str) -> list[bool]:
-        """Return whether events came between a storage operation and the return of its await, and whether any came."""
+        """Return whether events ran during an await of a storage operation, and whether any events ran at all."""
         started, between = self.events, False
         for _ in range(ROUNDS):
             for _ in range(5):
@@ -70,36 +70,36 @@ class Actor:
                 else:
                     await self.ctx.storage.put("key", before)
                 between = between or self.events != before
-            await asyncio.sleep(0.01)  # Pyodide lets no events in during a shorter sleep
+            await asyncio.sleep(0.01)  # under Pyodide no events run during a shorter sleep
         return [between, self.events > started]
 
     async def put_then_fail(self) -> None:
-        """Write and raise."""
+        """Write to storage, then raise."""
         await self.ctx.storage.put("kept", 1)
         self.ctx.storage.put("unawaited", 2)
         raise ValueError("after writing")
 
     async def put_then_abort(self) -> None:
-        """Write twice with no await in between, and abort the object."""
+        """Write twice to storage without an await in between, and abort the object."""
         self.ctx.storage.put("one", 1)
         self.ctx.storage.put("two", 2)
         self.ctx.abort("to order")
 
     async def read(self) -> dict[str, Any]:
-        """Return all keys."""
+        """Return all keys and values of the storage."""
         return dict(await self.ctx.storage.list())
 
     async def ring(self, delays: list[int], acts: list[str]) -> None:
-        """Set the alarm to this many milliseconds from now, and again at each ring.
+        """Set the alarm to each of these numbers of milliseconds from now, one after the other.
 
-        At each ring the object does the next of `acts`.
+        At each run of the alarm, the object does the next of `acts`.
         """
         await self.ctx.storage.put("acts", acts)
         for delay in delays:
             await self.ctx.storage.setAlarm(await now_ms(self.env) + delay)
 
     async def alarm(self, info: Any = None) -> None:
-        """Log the ring of the alarm and do the ring's act."""
+        """Record the run of the alarm, and do the next act."""
         storage = self.ctx.storage
         rings = await storage.get("rings") or []
         acts = await storage.get("acts") or []
@@ -115,11 +115,11 @@ class Actor:
             raise ValueError("the alarm was told to")
 
     async def rings(self) -> list[Any]:
-        """Return the log of the alarm."""
+        """Return the records of the alarm's runs."""
         return await self.ctx.storage.get("rings") or []
 
     async def run(self, name: str) -> str:
-        """Run a case of `storage` in this object."""
+        """Run a case of `storage` in this object, and return the result as JSON."""
         return json.dumps(await OBJECT_CASES[name](self.ctx))
 
 

@@ -1,4 +1,4 @@
-"""D1's counts in `meta`, from which Cloudflare computes a bill."""
+"""Cases about D1's counts in `meta`, from which Cloudflare computes a bill."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tests.conformance.cases.registry import worker_case
 
 
 async def _counts(env: Any, sql: str, *values: Any) -> list[Any]:
-    """Return the number of returned rows, then `changes` and `rows_written`."""
+    """Run a statement, and return the number of returned rows, `changes` and `rows_written`."""
     result = await env.DB.prepare(sql).bind(*values).run()
     meta = result["meta"]
     return [len(result["results"]), meta["changes"], meta["rows_written"]]

@@ -1,4 +1,4 @@
-"""D1's errors, its limits, and batches as transactions."""
+"""Cases about D1's errors, its limits, and batches as transactions."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How D1 changes values on their way in and out, and the shapes of its results."""
+"""Cases about how D1 converts values when it stores and returns them, and about the forms of its results."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from tests.conformance.cases.registry import attempt, attempt_now, describe, sho
 
 
 async def _typed(env: Any, *values: Any) -> Any:
-    """Return each value as SQLite sees it and as D1 returns it."""
+    """Return the type that SQLite gives to each value, and the value that D1 returns."""
     columns = ", ".join(f"typeof(?{at}) AS t{at}, ?{at} AS v{at}" for at in range(1, len(values) + 1))
     return await attempt(env.DB.prepare(f"SELECT {columns}").bind(*values).first())
 
@@ -80,7 +80,7 @@ async def infinite_numbers(env: Any) -> Any:
 @worker_case
 async def a_dict_is_refused_as_parameter(env: Any) -> Any:
     seen = await _refused(env, {"a": 1})
-    return {**seen, "text": None}  # workerd shows the value in its own notation
+    return {**seen, "text": None}  # the text is left out, because workerd writes the value in its own notation
 
 
 @worker_case

@@ -1,4 +1,4 @@
-"""A consumer that does what each message says and records its deliveries, and the functions that cases call."""
+"""The consumer of the conformance Worker, which does what each message says, and functions for the cases."""
 
 import asyncio
 import json
@@ -6,16 +6,16 @@ from typing import Any
 
 from tests.conformance.cases.registry import show
 
-# The acts that a message may ask of its consumer at an attempt. `raise` ends the handler there.
+# What a message may tell its consumer to do at an attempt. `raise` raises an error in the handler at this message.
 ACTS = ("ack", "retry", "retry later", "raise", "ack all", "retry all", "nothing")
 
 
 class ConsumerFailed(Exception):
-    """The error that a message asked for."""
+    """The error that the consumer raises if a message says `raise`."""
 
 
 async def consume(env: Any, batch: Any) -> None:
-    """Log the deliveries of a batch, then do what the messages say."""
+    """Record the deliveries of a batch in D1, then do what the messages say."""
     log = []
     runs = [_run(message) for message in batch.messages]
     for message, run in zip(batch.messages, runs, strict=True):
@@ -31,7 +31,7 @@ async def consume(env: Any, batch: Any) -> None:
         insert = env.DB.prepare("INSERT INTO deliveries (run, id, entry) VALUES (?, ?, ?)")
         log.append(insert.bind(run, message.id, json.dumps(entry)))
     await env.DB.batch(log)
-    for message in sorted(batch.messages, key=_number):  # a batch has any order
+    for message in sorted(batch.messages, key=_number):  # the order of a batch is not guaranteed
         _act(batch, message)
 
 
@@ -64,7 +64,7 @@ def _act(batch: Any, message: Any) -> None:
 
 
 async def send(env: Any, run: str, *scripts: list[list[str]], **more: Any) -> None:
-    """Send one message for each script. A script says what the consumer does at each attempt of its message."""
+    """Send one message for each script, which says what the consumer does at each attempt of its message."""
     if len(scripts) == 1:
         await env.AI_QUEUE.send({"run": run, "do": scripts[0], **more})
         return
@@ -73,14 +73,14 @@ async def send(env: Any, run: str, *scripts: list[list[str]], **more: Any) -> No
 
 
 async def deliveries(env: Any, run: str, expected: int, *, quiet_seconds: float = 1.0) -> list[dict[str, Any]]:
-    """Return the deliveries, after the expected number has come and there was time for more."""
+    """Wait for the expected number of deliveries and then for some time, and return all deliveries."""
     await _poll(env, run, expected)
     await asyncio.sleep(quiet_seconds)
     return await _deliveries(env, run)
 
 
 async def of_one_batch(env: Any, run: str, *scripts: list[list[str]], expected: int) -> list[list[Any]]:
-    """Send messages until they happen to arrive as one batch, which is never guaranteed. Returns the deliveries."""
+    """Send messages again and again until they arrive as one batch, and return the deliveries."""
     for number in range(20):
         await send(env, f"{run} {number}", *scripts)
         log = await deliveries(env, f"{run} {number}", expected)
@@ -102,10 +102,10 @@ async def _deliveries(env: Any, run: str) -> list[dict[str, Any]]:
 
 
 def full(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return everything of each delivery, except the size of its batch, which may include other cases' messages."""
+    """Return the deliveries without the sizes of their batches, which may include messages of other cases."""
     return [{name: value for name, value in entry.items() if name != "batch"} for entry in log]
 
 
 def brief(log: list[dict[str, Any]]) -> list[list[Any]]:
-    """Return queue, message number and attempt of each delivery, in an order that ignores the batches."""
+    """Return the queue, the message's number and the attempt of each delivery, sorted by these values."""
     return sorted([entry["queue"], entry["body"].get("n", 0), entry["attempts"]] for entry in log)

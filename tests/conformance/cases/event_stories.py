@@ -1,4 +1,4 @@
-"""The reads of event streams: at their opening, with changes and without."""
+"""Stories about the reads for event streams: at the opening of a stream, after changes, and without changes."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""API keys are found, written, listed, revoked, and expire."""
+"""Stories about API keys, which are found, written, listed and revoked, and which expire."""
 
 from typing import Any
 
@@ -39,8 +39,7 @@ def _found(found: KeyLookup) -> Any:
 
 
 async def _listed(story: Story, tenant: str = "local") -> Any:
-    # Keys of the same millisecond are ordered by their ids, other keys by age. In this story both orders give the same
-    # list.
+    # Keys are ordered by age, and keys of the same millisecond by their ids. In this story both orders are the same.
     return [_facts(key) for key in await story.keys.list(tenant)]
 
 
@@ -83,7 +82,7 @@ async def as_many_keys_as_a_tenant_may_have(env: Any) -> Any:
         for new in (_new(1), _new(2, valid_ms=VALID_MS), _new(3), _new(2, valid_ms=VALID_MS), _new(4, "other")):
             story.outcomes.append(_facts(await keys.insert(new)))
         await story.alter("UPDATE api_keys SET created_at = 1, expires_at = 2 WHERE id = ?1", _id(2))
-        story.outcomes.append(_facts(await keys.insert(_new(3))))  # the expired key no longer counts
+        story.outcomes.append(_facts(await keys.insert(_new(3))))  # the expired key does not count against the limit
         assert await keys.delete("local", _id(1))
         story.outcomes.append(_facts(await keys.insert(_new(5))))
     story.outcomes.append(await _listed(story))

@@ -1,4 +1,4 @@
-"""Many tasks at once are put back, cancelled, and erased early; and a claim reserves storage."""
+"""Stories in which many tasks are retried, cancelled or erased early at once, and a claim reserves storage."""
 
 from dataclasses import replace
 from typing import Any
@@ -28,7 +28,7 @@ STATES = "SELECT id, status, generation, failed FROM tasks ORDER BY id"
 
 
 async def _failed(story: Story, *numbers: int) -> None:
-    """Submit tasks that fail for good, each with an output."""
+    """Submit tasks that fail, each with an output."""
     for number in numbers:
         key = made_key(number)
         await story.insert(key)
@@ -44,9 +44,9 @@ async def failed_tasks_put_back_together(env: Any) -> Any:
     story.outcomes.append(await story.store.retry_cost(ALL, None, 3))
     found = await story.store.failed("local", ALL, None, 2, ON)
     story.outcomes.append(found)
-    assert await story.store.retry(made_key(1), LEASE_MS)  # another request came first
+    assert await story.store.retry(made_key(1), LEASE_MS)  # as if another request came first
     story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))
-    story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))  # landed twice
+    story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))  # a repetition
     full = Conditions(tasks_in_flight_most=2)
     rest = await story.store.failed("local", ALL, None, 9, full)
     story.outcomes.append(await story.store.retry_all("local", rest.generations, LEASE_MS, full))
@@ -76,7 +76,7 @@ async def tasks_cancelled_together(env: Any) -> Any:
 @worker_case
 async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
     story = Story(env)
-    story.outcomes.append(await story.store.oldest_of_largest(9))  # nothing has been counted
+    story.outcomes.append(await story.store.oldest_of_largest(9))  # the stored bytes have not been counted yet
     for number in (1, 2, 3):
         key = made_key(number)
         await story.insert(key)
@@ -97,10 +97,10 @@ async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
     await story.alter("UPDATE tasks SET finished_at = finished_at + ?1 WHERE id = ?2", day_ms, made_key(2))
     more = replace(found, task_keys=[*found.task_keys, made_key(3)])
     story.outcomes.append(await story.store.erase_early(more, keep_input=False))
-    story.outcomes.append(await story.store.erase_early(found, keep_input=False))  # landed twice
+    story.outcomes.append(await story.store.erase_early(found, keep_input=False))  # a repetition
     await story.note("SELECT tenant, bytes FROM tenant_storage ORDER BY tenant")
     await story.note(STATES)
-    with limited("CLEAR_WALK_MOST", 1):  # one scan passes over a task, and one reaches the end
+    with limited("CLEAR_WALK_MOST", 1):  # one call passes over a task, and another call reaches the end
         for _ in range(3):
             walk = await story.store.oldest_of_largest(9)
             assert walk is not None

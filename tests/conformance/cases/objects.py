@@ -1,4 +1,4 @@
-"""Durable Objects as their callers see them: calls, values and errors, names, interleaving, alarms."""
+"""Cases about Durable Objects as callers see them: calls, values, errors, names, interleaving and alarms."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ async def a_method_that_is_not_there(env: Any) -> Any:
 
 
 def describe_kind(seen: Any) -> Any:
-    """Return only where the error came from."""
+    """Return only the kind of the error, or the result if there was no error."""
     return seen["raised"]["kind"] if "raised" in seen else seen
 
 
@@ -138,7 +138,7 @@ async def _events_meanwhile(env: Any, operation: str) -> Any:
     async def events() -> None:
         while not watching.done():
             await asyncio.gather(*(stub.event() for _ in range(5)))
-            await asyncio.sleep(0.007)  # without this pause the object's timers would never run
+            await asyncio.sleep(0.007)  # without this pause, the timers of the object would never run
 
     await asyncio.gather(*(events() for _ in range(3)))
     between, meanwhile = await watching
@@ -212,6 +212,6 @@ def _in_an_object(name: str) -> None:
     worker_case(case)
 
 
-assert storage  # importing this module has registered its cases
+assert storage  # the import of this module has registered its cases
 for storage_case in OBJECT_CASES:
     _in_an_object(storage_case)

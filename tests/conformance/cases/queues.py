@@ -1,4 +1,4 @@
-"""Queues: whether ack or retry counts, which attempts are counted and redelivered, and what cannot be sent."""
+"""Cases about queues: acks and retries, the counts of attempts, redeliveries, and what cannot be sent."""
 
 from typing import Any
 
@@ -123,7 +123,7 @@ async def _send(env: Any, body: Any, options: dict[str, Any] | None = None) -> A
 
 
 async def _sent(call: Any) -> Any:
-    """Where a send was refused. The text of this error differs between production and the local simulator."""
+    """Return "sent", or the kind of the error of a send, whose text differs between production and `make dev`."""
     seen = await attempt_late(call)
     return seen["raised"]["kind"] if isinstance(seen, dict) and "raised" in seen else "sent"
 

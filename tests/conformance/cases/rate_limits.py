@@ -1,4 +1,4 @@
-"""The rate limiter: what it counts, what it answers, and which requests share a limit."""
+"""Cases about the rate limiter: what it counts, what it answers, and which requests share a limit."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ _TRIES = 3
 
 
 async def _in_one_window(env: Any, name: str, keys: list[str]) -> list[Any]:
-    """Ask once for each key, and again with other keys if the minute ended in between."""
+    """Ask the limiter once for each key; if a minute ended in between, ask again with other keys."""
     answers: list[Any] = []
     for at in range(_TRIES):
         before = await now_ms(env)

@@ -1,4 +1,4 @@
-"""The list of cases, and how a case records its results.
+"""Lists the cases, and has the functions with which a case records its results.
 
 This module also runs inside workerd, so it uses only the standard library.
 """
@@ -9,7 +9,7 @@ from typing import Any
 
 type Case = Callable[[Any], Awaitable[Any]]
 
-# By name: the cases with `env`, and the cases that run inside a Durable Object with its `ctx`.
+# The cases by name. WORKER_CASES are called with `env`, and OBJECT_CASES inside a Durable Object with its `ctx`.
 WORKER_CASES: dict[str, Case] = {}
 OBJECT_CASES: dict[str, Case] = {}
 
@@ -26,14 +26,14 @@ def worker_case(case: Case) -> Case:
 
 
 def object_case(case: Case) -> Case:
-    """Register a case that is called with an object's `ctx`. Each case has an object of its own."""
+    """Register a case that is called with the `ctx` of its own object."""
     assert case.__name__ not in OBJECT_CASES, case
     OBJECT_CASES[case.__name__] = case
     return case
 
 
 def describe(error: BaseException) -> dict[str, Any]:
-    """Return an error as its class: its origin, D1's prefix, SQLite's codes, and the first sentence of its text."""
+    """Return the comparable parts of an error: its kind, D1's prefix, SQLite's codes, and its first sentence."""
     name, text = type(error).__name__, str(error)
     prefix = _PREFIX.search(text)
     return {
@@ -53,7 +53,7 @@ async def attempt(awaitable: Awaitable[Any]) -> Any:
 
 
 async def attempt_late(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Like `attempt`, for a call that may raise before it returns an awaitable."""
+    """Return a call's awaited result, or the error that it raises, also before it returns an awaitable."""
     try:
         return show(await call())
     except Exception as error:  # noqa: BLE001 - which it is, is the result
@@ -75,7 +75,7 @@ async def now_ms(env: Any) -> int:
 
 
 def show(value: Any) -> Any:
-    """Return a value in JSON's types, with names for the types that JSON lacks."""
+    """Return a value as JSON, in which objects with a name stand for the types that JSON lacks."""
     if value is None or isinstance(value, bool | str | int):
         return int(str(value)) if type(value) not in {type(None), bool, str, int} else value  # Pyodide's JsBigInt
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""Stories of the isolate's notes about triggers, of turns, and of who sends off a late task."""
+"""Stories about the records of triggers, about turns, and about who sends a late task to its route again."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ async def triggers_are_noted_and_turns_taken(env: Any) -> Any:
     await story.alter("UPDATE seen SET at = at - ?1", HOUR_MS)
     for what in (Seen.ASKED, Seen.SWEEP):
         story.outcomes.append(await store.take_turn(what, 3600) > 0)
-    # The clock that wrote the row was an hour ahead.
+    # The row seems to come from a clock that was an hour ahead.
     await story.alter("UPDATE seen SET at = at + ?1 WHERE what = 'asked'", HOUR_MS)
     story.outcomes.append(await store.take_turn(Seen.ASKED, 3600) > 0)
     times, backlog = await store.outlook()

@@ -1,4 +1,4 @@
-"""A Durable Object's storage: keys, SQL and the alarm. Each case runs inside an object of its own."""
+"""Cases about a Durable Object's storage, with its keys, SQL and the alarm; each case runs in its own object."""
 
 from typing import Any
 

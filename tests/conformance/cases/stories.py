@@ -1,4 +1,4 @@
-"""Stories of a task's life under its workers, from the submission to the end."""
+"""Stories about a task under its workers, from the submission to the end."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -62,7 +62,7 @@ async def what_isolates_tell_each_other_of_a_model(env: Any) -> Any:
     claim = await story.claim("one")
     told = LatestCallsReport((LatestCall(2, 200, False), LatestCall(1, 100, True)), 200)
     later = LatestCallsReport((LatestCall(3, 300, True), LatestCall(2, 250, True), LatestCall(1, 50, False)), 190)
-    for each in (told, later, told):  # the last one lands late
+    for each in (told, later, told):  # the last report is the first one, repeated late
         assert await store.step(claim, progress(claim, told=each), Continue(LEASE_MS), model="m")
         story.outcomes.append(await store.told(TASK, "m"))
     story.outcomes.append(await store.told(TASK, "another"))
@@ -149,7 +149,7 @@ async def a_merge_and_its_levels(env: Any) -> Any:
 
 @worker_case
 async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
-    """Two workers, one after the other, add to the same segment."""
+    """Two workers, one after the other, write outputs into the same segment."""
     story = Story(env)
     store = story.store
     await story.insert(chunks=4)
@@ -176,9 +176,9 @@ async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
 
 @worker_case
 async def a_text_read_by_windows(env: Any) -> Any:
-    """The offsets of a window count code points, beyond the basic plane too, under workerd and on the fakes.
+    """The offsets of a window count code points, also for characters beyond the basic plane.
 
-    A lost claim reads nothing.
+    A worker that has lost its claim reads nothing.
     """
     story = Story(env)
     store = story.store

@@ -1,4 +1,4 @@
-"""A story: stores over `env.DB`, and a record of each statement's result, changes and cost."""
+"""The base of stories: stores over `env.DB` that record the result, changes and written rows of each statement."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,9 +44,9 @@ LEASE_MS = 60_000
 RETENTION_MS = 1_000_000
 FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
-# The numbers of writes; each number is higher than the previous one.
+# The numbers of a worker's writes; each is higher than the previous number.
 _STEPS = count(1)
-# Columns that differ between runs: times, and the numbers of writes.
+# These columns differ between runs: times, and the numbers of writes.
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
@@ -76,9 +76,9 @@ STATEMENT_MODULES = (
 
 
 def statement_names() -> dict[str, str]:
-    """Return the name of each of the store's statements, by the text that D1 gets.
+    """Return the names of the store's statements by their texts.
 
-    Tuples of statements are included.
+    The statements of tuples are included.
     """
     names: dict[str, str] = {}
     for module in STATEMENT_MODULES:
@@ -93,7 +93,7 @@ def statement_names() -> dict[str, str]:
 
 
 class Recorder:
-    """The D1 binding, which records what each statement did."""
+    """A D1 binding that records what each statement did."""
 
     def __init__(self, database: Any) -> None:
         self.database = database
@@ -102,11 +102,11 @@ class Recorder:
         self._names = statement_names()
 
     def prepare(self, sql: str) -> Any:
-        """Prepare one statement and remember its name."""
+        """Prepare one statement, together with its name."""
         return _Named(self._names[sql], self.database.prepare(sql))
 
     async def batch(self, prepared: Sequence[Any]) -> Any:
-        """Run the batch and record name, rows, changes and rows written of each statement."""
+        """Run a batch, and record the name, the rows, the changes and the written rows of each statement."""
         results = await self.database.batch([one.statement for one in prepared])
         for one, result in zip(prepared, results, strict=True):
             meta = result["meta"]
@@ -130,7 +130,7 @@ def _timeless(row: Mapping[str, Any]) -> Any:
 
 
 def made_key(at: int, tenant: str = "local") -> TaskKey:
-    """Make the key of a task. The keys of a tenant are ordered by `at`."""
+    """Make the key of a task; a higher `at` gives a later key of the tenant."""
     return task_key_of(tenant, new_task_id(at, bytes(10)))
 
 
@@ -138,7 +138,7 @@ TASK = made_key(1)  # for stories about one task
 
 
 def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, **terms: Any) -> NewTask:
-    """Return what a submission writes, with two characters a chunk."""
+    """Return a new task for a submission, with chunks of two characters."""
     return NewTask(
         task_key=key,
         route=Route.QUEUE,
@@ -153,7 +153,7 @@ def new_task(key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCA
 
 
 class Story:
-    """The stores of a story, and a record of what they did."""
+    """The stores of a story, and the record of their results and statements."""
 
     def __init__(self, env: Any) -> None:
         self.recorder = Recorder(env.DB)
@@ -167,7 +167,7 @@ class Story:
     async def insert(
         self, key: TaskKey = TASK, chunks: int = 3, reduce: Reduce = Reduce.CONCAT, unclaimed_ms: int = 1, **terms: Any
     ) -> None:
-        """Submit a task without conditions. It is due at once."""
+        """Submit a task without conditions, due at once."""
         await self.store.insert(new_task(key, chunks, reduce, **terms), unclaimed_ms)
 
     async def claim(
@@ -179,25 +179,25 @@ class Story:
         return made
 
     async def refused(self, holder: str, key: TaskKey = TASK, *, host: str = "") -> None:
-        """Ask for a claim that must not be granted."""
+        """Ask for a claim that must not be granted, and record the standing in the answer."""
         made = await self.store.claim(key, holder=holder, host=host, route=Route.QUEUE, lease_ms=LEASE_MS)
         assert not isinstance(made, Claim), made
         self.outcomes.append(made.standing)
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
-        """Cancel a task, whose calls may start for no longer than the stated time."""
+        """Cancel a task, and check the bound of the time in which its calls may still start."""
         changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def erase(self, key: TaskKey = TASK) -> bool:
-        """Erase a task, whose calls may start for no longer than the stated time."""
+        """Erase a task, and check the bound of the time in which its calls may still start."""
         changed, left_ms, _ = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def alter(self, sql: str, *values: Any) -> None:
-        """Change rows without the store, as if time had passed. The change must find rows, and it is not recorded."""
+        """Change rows without the store and without a record, for example as if time had passed."""
         result = await self._database.prepare(sql).bind(*values).run()
         assert result["meta"]["changes"], sql
 
@@ -206,17 +206,17 @@ class Story:
         await self.alter("UPDATE tasks SET deadline_at = 1, wake_at = min(wake_at, 1) WHERE id = ?1", key)
 
     async def note(self, sql: str) -> None:
-        """Add rows to the outcomes."""
+        """Run a read, and add its rows to the outcomes."""
         self.outcomes.append(show(list((await self._database.prepare(sql).run())["results"])))
 
     def told(self) -> Any:
-        """Everything for the comparison."""
+        """Return the whole record of the story, for the comparison of workerd and the fakes."""
         return [self.recorder.log, [str(one) for one in self.outcomes]]
 
 
 @contextmanager
 def limited(name: str, value: int) -> Iterator[None]:
-    """Lower a limit; otherwise the story would need too many rows."""
+    """Lower a limit within the block, so that a story needs fewer rows."""
     before = getattr(limits, name)
     setattr(limits, name, value)
     try:
@@ -226,7 +226,7 @@ def limited(name: str, value: int) -> Iterator[None]:
 
 
 def progress(claim: Claim, **changes: Any) -> Progress:
-    """Return a worker's report: what its claim found, with the changes."""
+    """Return a worker's report with the values of its claim, except for `changes`."""
     facts: dict[str, Any] = {
         "step": next(_STEPS),
         "calls_settled": claim.calls_settled,
@@ -243,10 +243,10 @@ def progress(claim: Claim, **changes: Any) -> Progress:
 
 
 def outputs(*positions: int, level: int = 0) -> list[Output]:
-    """Outputs of one call each."""
+    """Return outputs at these positions, each of one call."""
     return [Output(CallKey(level, position), f"output {position}", 1) for position in positions]
 
 
 def failures(*positions: int, final: bool = False) -> list[FailedCall]:
-    """Return chunks whose second call has failed. One failure of each counts."""
+    """Return failed calls for these chunks, with two calls each, of which one failure counts."""
     return [FailedCall(CallKey(0, position), CallTries(1, 2), final, FAILURE) for position in positions]

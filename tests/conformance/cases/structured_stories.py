@@ -1,4 +1,4 @@
-"""A structured task under its workers: rungs, gaps, the end with gaps, and what older code cannot do."""
+"""Stories about a structured task: rungs, gaps, the end with gaps, and what older code cannot do."""
 
 from dataclasses import replace
 from typing import Any
@@ -38,18 +38,18 @@ RUNG = Rung(1, Rejected("ü" * 5, (("/a", "a number"),)), "stop")
 
 
 def structured(chunks: int = 3, reduce: Reduce = Reduce.CONCAT) -> NewTask:
-    """What a submission of a structured task writes."""
+    """Return a new structured task for a submission."""
     new = new_task(chunks=chunks, reduce=reduce, structure=Structure(has_schema=True, gaps=True))
     return replace(new, output_schema=SCHEMA, join_rules={"/a": "sum"})
 
 
 def values(*positions: int) -> list[Output]:
-    """Outputs that fit the schema."""
+    """Return outputs at these positions that match the schema."""
     return [output._replace(text=f'{{"a":{output.key.position}}}') for output in outputs(*positions)]
 
 
 def rejected(position: int, *, final: bool = False) -> FailedCall:
-    """A chunk whose answer was rejected."""
+    """Return a failed call for a chunk whose answer did not match the schema."""
     return FailedCall(CallKey(0, position), CallTries(0, 1), final, INVALID, rung=RUNG, gap_chars=2)
 
 

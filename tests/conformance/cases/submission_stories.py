@@ -1,4 +1,4 @@
-"""Submissions with conditions: an idempotency key, a tenant's limits, and a task that is withdrawn."""
+"""Stories about submissions with conditions: idempotency keys, a tenant's limits, and withdrawn tasks."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ from tests.conformance.cases.storyteller import (
     progress,
 )
 
-# All unfinished tasks count, due or not, because being due depends on the machine's speed.
+# The conditions count all unfinished tasks, because the number of due tasks would depend on the machine's speed.
 THIS = Conditions(idempotency_key="key ü", digest="this")
 THAT = Conditions(idempotency_key="key ü", digest="that")
 SUBMISSIONS = "SELECT id, task_id, digest, replayed FROM submissions ORDER BY id"
@@ -30,7 +30,7 @@ SELECT (SELECT count(*) FROM tasks) AS tasks, (SELECT count(*) FROM texts) AS te
 
 
 class Submissions(Story):
-    """Tasks by number. Each submission's outcome is recorded."""
+    """A story that submits tasks by number, and records the outcome of each submission."""
 
     async def submit(self, at: int, on: Conditions, tenant: str = "local") -> Outcome:
         """Submit a task of six characters."""
@@ -63,7 +63,7 @@ async def an_idempotency_key_after_its_time(env: Any) -> Any:
     await story.submit(1, THIS)
     await story.submit(2, THIS)
     await story.alter("UPDATE submissions SET expires_at = 1")
-    await story.submit(1, THIS)  # the same request arrives late: the key still belongs to this task
+    await story.submit(1, THIS)  # the same request arrives again late, and the key still belongs to this task
     await story.submit(3, THAT)
     await story.note(SUBMISSIONS)
     assert await story.erase(made_key(1))
@@ -95,7 +95,7 @@ async def a_submission_withdrawn(env: Any) -> Any:
     await story.submit(2, on)
     await story.submit(3, on)
     assert await story.store.key_holder(made_key(3), on)
-    await story.store.withdraw(_task(2), on)  # the third request was answered with this task
+    await story.store.withdraw(_task(2), on)  # this task stays, because the third request was answered with it
     await story.store.withdraw(_task(3), on)
     await story.note(SUBMISSIONS)
     await story.note(CHARACTERS)
@@ -117,11 +117,11 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     await story.note(SUBMISSIONS)
     assert await story.store.key_holder(made_key(8), third)
     assert await story.store.key_holder(made_key(9), Conditions(joining=Joining("key other", 1, 1000))) is None
-    # The first key has expired, and this request lands late.
+    # The next request arrives late, after its key has expired.
     await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))
     await story.alter("UPDATE submissions SET expires_at = 1")
     await story.submit(10, Conditions(joining=Joining("key body", 4, 1_000_000)))
-    await story.store.withdraw(_task(1), first)  # others were answered with it
+    await story.store.withdraw(_task(1), first)  # this task stays, because other requests were answered with it
     assert await story.erase(made_key(2))
     await story.note(SUBMISSIONS)
     return story.told()
@@ -143,7 +143,7 @@ async def a_limit_of_tasks_in_flight(env: Any) -> Any:
     assert await story.cancel(made_key(2))
     story.outcomes.append(await story.store.retry(made_key(1), LEASE_MS, plain))
     await story.note(SUBMISSIONS)
-    # Without a limit, only the share of the queue is reported.
+    # Without a limit, the answer only says whether the tenant's share of the queue is used up.
     await story.submit(4, Conditions(queue_share=1))
     await story.submit(5, Conditions(queue_share=9))
     return story.told()

@@ -1,4 +1,4 @@
-"""The tasks that the sweep finds, what it does with them, and the order of its tenants."""
+"""Stories about the tasks that the sweep finds, what it does with them, and the order of the tenants."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ async def what_the_sweep_does(env: Any) -> Any:
     for _ in range(2):
         story.outcomes.append(await store.take_due(due, LEASE_MS))
         story.outcomes.append(await store.erase_expired(due))
-    for _ in range(2):  # the idle tasks that are given back are due again, but no others
+    for _ in range(2):  # only the idle tasks become due again
         await store.make_due(keys)
     again = await store.due(10)
     story.outcomes += [again.live, sorted(again.idle), again.past_retention]
@@ -74,7 +74,7 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
     story.outcomes.append((await store.due(10)).idle)
     assert await story.cancel(first)
     story.outcomes.append(await store.fill_places(2, 9))
-    for most in (2, 3):  # a repeated claim, or a claim beyond the bound, grants no task
+    for most in (2, 3):  # a repeated claim of places, and a claim beyond the bound, grant nothing
         story.outcomes.append(await store.give_places([third, made_key(4)], most))
     story.outcomes.append((await store.due(10)).idle)
     for key in (first, third):
@@ -92,7 +92,7 @@ async def tenants_take_turns_in_the_sweep(env: Any) -> Any:
     tenants = ("alpha", "alpha", "alpha", "alpha", "beta", "beta", "gamma", "gamma")
     for at, tenant in enumerate(tenants):
         await story.insert(made_key(at, tenant), unclaimed_ms=at - 10 if at < 7 else LEASE_MS)
-    # Each round serves all tenants, so the turns always begin with the first tenant.
+    # Each read serves all tenants, so the next read begins with the first tenant again.
     for most in (10, 5, 2):
         due = await story.store.due(most, served=len(TENANTS))
         story.outcomes.append(due.idle)
@@ -112,5 +112,5 @@ async def the_tenant_who_comes_first_moves_on_by_the_minute(env: Any) -> Any:
         assert [split_task_key(key)[0] for key in due.idle] == [*TENANTS[first:], *TENANTS[:first]]
         (alone,) = (await story.store.due(1, served=served)).idle
         assert split_task_key(alone)[0] in TENANTS
-    # The order of the rows depends on the time, so the story does not record it. It was checked above.
+    # The story does not record the rows, because their order depends on the time. The order was checked above.
     return [[name, len(rows), changes, written] for name, rows, changes, written in story.recorder.log]

@@ -1,4 +1,4 @@
-"""Each end is added to the sums once, whatever happens to the task; and the reads of metrics and plots."""
+"""Stories about the sums, to which each end of a task is added once, and about the reads of metrics and plots."""
 
 from typing import Any
 
@@ -21,12 +21,13 @@ from tests.conformance.cases.storyteller import (
 KINDS = (RETENTION_MS, 3_600_000)
 SUMS = """SELECT at > 0 AS recent, status, ended, retries, calls, in_doubt, fruitless, output_tokens, waited, took
   FROM tallies ORDER BY recent, status"""
-# The pause lets a moment pass: an end in the millisecond of a fold belongs to the next fold.
+# This SQL makes the ends of tasks some milliseconds older, because an end in the millisecond of a fold belongs to the
+# next fold.
 LATER = "UPDATE tasks SET finished_at = finished_at - 5, wake_at = wake_at - 5 WHERE finished_at IS NOT NULL"
 
 
 async def _end(story: Story, number: int, *, fails: bool = False, retention_ms: int = RETENTION_MS) -> None:
-    """Submit a task and end it after three calls, or four."""
+    """Submit a task, and end it after three calls, or after four calls with `fails`."""
     key = made_key(number)
     await story.insert(key)
     claim = await story.claim("one", key)
@@ -46,7 +47,7 @@ async def what_ends_is_added_up_once(env: Any) -> Any:
         await _end(story, number, fails=fails)
     await story.alter(LATER)
     first = await sums.foldable(KINDS, 100)
-    for _ in range(2):  # landed twice
+    for _ in range(2):  # the write is repeated
         await sums.fold(first, 100)
     await story.note(SUMS)
     found = await sums.foldable(KINDS, 1)

@@ -1,4 +1,4 @@
-"""Tenants: which ones have tasks, from a given one on, and how their tasks ended."""
+"""Stories about tenants: which tenants have tasks, from a given tenant on, and how their tasks ended."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Lists of tasks: pages, bounds, searches and counts; and the log of a task's calls."""
+"""Stories about lists of tasks, with pages, bounds, searches and counts, and about the log of a task's calls."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ ALL = span("local", before_id=None, from_ms=None, until_ms=None)
 
 
 async def _tasks(env: Any) -> Story:
-    """Make seven tasks a millisecond apart, the second and sixth cancelled, and a task of another tenant."""
+    """Make seven tasks, of which the second and the sixth are cancelled, and a task of another tenant."""
     story = Story(env)
     for at in range(1, 8):
         await story.insert(made_key(at))
@@ -122,7 +122,7 @@ async def the_log_of_a_tasks_calls(env: Any) -> Any:
         for number in range(1, 6):
             told = {"failures": [failed(number), failed(number, 2)][: 1 + number % 2], "calls_settled": number}
             made = progress(claim, step=number, **told)
-            for _ in range(2):  # a write that is sent again adds nothing
+            for _ in range(2):  # the repeated write adds nothing
                 await story.store.step(claim, made, Continue(10_000))
             page = await logged.attempts(key, tuple(AttemptOutcome), None, 9, "d")
             story.outcomes.append(page and [page.attempts, page.counts, page.after])
@@ -133,7 +133,7 @@ async def the_log_of_a_tasks_calls(env: Any) -> Any:
     for _ in range(9):
         page = await logged.attempts(key, tuple(AttemptOutcome), after, 2, "d")
         assert page is not None
-        # The announcement's time is the database's own.
+        # The time of the announcement comes from the database's clock, and is therefore left out.
         story.outcomes.append([[one._replace(announced_ms=None) for one in page.attempts], page.counts, page.after])
         after = page.after
         if after is None:

@@ -1,4 +1,4 @@
-"""Webhooks: endpoints from creation to deletion; deliveries written with an end, claimed, tried and ended."""
+"""Stories about webhooks: endpoints from creation to deletion, and deliveries from a task's end to their own end."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,7 +22,7 @@ from tests.conformance.cases.storyteller import (
 )
 
 ALL = tuple(Event)
-BEGAN_AT = 99_999_999_999_998  # after all pauses between attempts
+BEGAN_AT = 99_999_999_999_998  # a time after all pauses between attempts
 STATES = """SELECT state, task_id, generation, endpoint_id, event, fence, tries, outcome, attempts
   FROM webhook_deliveries ORDER BY state, task_id, generation, endpoint_id"""
 PAUSES = (
@@ -38,7 +38,8 @@ async def _endpoint(story: Story, number: int, *events: Event, tenant: str = "lo
     key = _key(number, tenant)
     made = await story.webhooks.insert(NewEndpoint(key, "ü", "https://example.com/x", events or ALL))
     assert made is not None
-    await story.alter("UPDATE webhook_endpoints SET created_at = 0 WHERE id = ?1", key)  # tasks are of the year 1970
+    # the tasks of stories were created in 1970
+    await story.alter("UPDATE webhook_endpoints SET created_at = 0 WHERE id = ?1", key)
     return key
 
 
@@ -50,9 +51,9 @@ async def _failed(story: Story, number: int = 1) -> None:
 
 
 async def _due(story: Story) -> list[DueDelivery]:
-    """Let a minute pass, and read the due deliveries as a sweep does.
+    """Make all deliveries due, and read the due deliveries as a sweep does.
 
-    The sweep puts stray deliveries away and returns them last.
+    If a delivery is astray, the sweep's treatment of stray deliveries runs too.
     """
     await story.alter("UPDATE webhook_deliveries SET due_at = 1")
     due = (await story.store.due(9)).deliveries
@@ -62,7 +63,7 @@ async def _due(story: Story) -> list[DueDelivery]:
 
 
 def _timeless(due: Sequence[DueDelivery]) -> list[DueDelivery]:
-    """Leave out the times of the tasks' ends, which differ between runs."""
+    """Return the deliveries without the times of the tasks' ends, which differ between runs."""
     return [one._replace(key=one.key._replace(ended_at=0)) for one in due]
 
 
@@ -78,7 +79,7 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
     await _endpoint(story, 3, tenant="local-2")
     found = await story.webhooks.find(key)
     assert found is not None
-    for keep_old in (True, True, False):  # the second call names an old generation
+    for keep_old in (True, True, False):  # the later calls name an old generation of the secret
         rotated = await story.webhooks.rotate(found, keep_old=keep_old)
         assert rotated is not None
         story.outcomes.append([rotated.secret_generation, rotated.old_secret_signs])
@@ -86,7 +87,8 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
     with limited("WEBHOOK_ENDPOINTS_MOST", 2):
         story.outcomes.append(await story.webhooks.insert(NewEndpoint(_key(4), "x", "https://example.com/", ALL)))
         story.outcomes.append(await story.webhooks.delete(key))
-        story.outcomes.append(await story.webhooks.insert(NewEndpoint(key, "x", "https://example.com/", ALL)))  # late
+        # a late repetition
+        story.outcomes.append(await story.webhooks.insert(NewEndpoint(key, "x", "https://example.com/", ALL)))
         story.outcomes.append(await story.webhooks.delete(key))
         await _endpoint(story, 4)
     story.outcomes.append([one.key for one in await story.webhooks.list("local")])
@@ -96,7 +98,7 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
 @worker_case
 async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     story = Story(env)
-    await _failed(story, 9)  # no endpoint wants it
+    await _failed(story, 9)  # no endpoint exists that wants this end
     await _endpoint(story, 1)
     await _endpoint(story, 2, Event.TASK_COMPLETED, Event.RESPONSE_CANCELLED)
     await _endpoint(story, 3, tenant="local-2")
@@ -105,7 +107,7 @@ async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     claim = await story.claim("two", made_key(2))
     *whole, cut = outputs(0, 1, 2)
     done = progress(claim, completed=3, outputs=[*whole, cut._replace(finish_reason="length")], truncated=1)
-    for _ in range(2):  # the second step is sent as if the answer to the first was lost
+    for _ in range(2):  # the step is repeated, as if the answer to the first one was lost
         assert await story.store.step(claim, done, Finish(RETENTION_MS))
     await story.insert(made_key(3))
     await story.alter("UPDATE tasks SET response = '{}' WHERE id = ?1", made_key(3))
@@ -128,20 +130,20 @@ async def a_delivery_that_fails_and_then_is_taken(env: Any) -> Any:
     await _failed(story)
     ((fresh, _),) = story.store.fresh.pop()
     await story.store.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])
-    await story.store.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])  # landed twice
+    await story.store.record([_tried(fresh, AttemptFailure.SERVER_ERROR)])  # the write is repeated
     await story.note(PAUSES)
     due = await _due(story)
     story.outcomes.append(_timeless(due))
-    taken = [await story.store.take(due) for _ in range(2)]  # two sweeps
+    taken = [await story.store.take(due) for _ in range(2)]  # two sweeps take the same deliveries
     story.outcomes.append([len(one) for one in taken])
-    await story.store.record([_tried(fresh, None, DeliveryOutcome.DELIVERED)])  # with the old fence
+    await story.store.record([_tried(fresh, None, DeliveryOutcome.DELIVERED)])  # a result with an old fence
     await story.store.record([_tried(taken[0][0], None, DeliveryOutcome.DELIVERED)])
     await story.note(STATES)
     await story.note(PAUSES)
     found = await story.store.delivery(fresh.key)
     assert found is not None
     again = await story.store.redeliver(found)
-    story.outcomes += [again is not None, await story.store.redeliver(found)]  # the second one landed late
+    story.outcomes += [again is not None, await story.store.redeliver(found)]  # the second call is a late repetition
     story.outcomes.append(await story.store.deliveries(TASK) == [await story.store.delivery(fresh.key)])
     return story.told()
 

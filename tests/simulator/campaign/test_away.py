@@ -1,4 +1,4 @@
-"""A model that is away for all tasks at once, with the whole Worker: tasks wait for it and make few calls."""
+"""Runs the whole Worker with a model that is away for all tasks at once: tasks must wait and make few calls."""
 
 import asyncio
 from collections import defaultdict
@@ -29,7 +29,7 @@ PROBES_AN_HOUR_MOST = 32
 WAITING_ROWS_WRITTEN = {"": 0, "free": 0, "direct": 0}
 WAITING_ROWS_READ = {"": 0, "free": 0, "direct": 0}
 QUEUE = Deployment("queue", queue=True, objects=False)
-AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the time of a turn's calls, and of a call that hangs
+AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the time of the calls of one turn, plus the time of a call that hangs
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",
@@ -40,10 +40,10 @@ OPTIONS = {
 
 
 class Seen:
-    """How the tasks ended, and when each task called the model and had an output, by the task's instructions.
+    """Records how the tasks ended, and when each task called the model and had an output, by the task's instructions.
 
-    `routes` are the routes of the tasks before each change or death, and at the end. `rows_while_away` are the rows
-    read and written in D1 while the model was away.
+    `routes` has the sets of the tasks' routes before each change or death, and at the end. `rows_while_away` has the
+    numbers of rows read and written in D1 while the model was away.
     """
 
     def __init__(self) -> None:
@@ -55,21 +55,21 @@ class Seen:
         self.back_at = 0.0
 
     def asked(self, task: str) -> list[float]:
-        """Return when the task called the model during the absence, without the calls that were already out."""
+        """Return the times at which the task called the model during the absence, except its earliest seconds."""
         return [at for at in self.calls[task] if AWAY_AT_SECONDS + 2.5 < at < self.back_at]
 
     def first_success(self, task: str) -> float:
-        """Return when the task had its first output after the model's return."""
+        """Return the time of the task's first output after the model's return."""
         return min(at for at in self.outputs[task] if at >= self.back_at)
 
     def width(self, task: str, since: float, until: float) -> int:
-        """Return how many of the task's calls were out at once, at most, among those begun in that time."""
+        """Return the largest number of the task's simultaneous calls, among the calls that began in this time."""
         began = [at for at in self.calls[task] if since <= at <= until]
         return max(sum(at - CALL_SECONDS < other <= at for other in began) for at in began)
 
 
 def rows_of(world: World) -> list[dict[str, Any]]:
-    """Read all tasks."""
+    """Return the rows of all tasks."""
     cursor = world.database.connection.execute("SELECT * FROM tasks")
     names = [column[0] for column in cursor.description]
     return [dict(zip(names, row, strict=True)) for row in cursor]
@@ -82,14 +82,14 @@ def submit(number: int, letter: str = "w") -> ClientRequest:
 
 
 async def come(world: World, numbers: Iterable[int]) -> None:
-    """Submit tasks one by one."""
+    """Submit tasks, one every 30 s."""
     for number in numbers:
         await asyncio.sleep(30)
         await world.fetch(submit(number, "v"))
 
 
 async def count_rows(world: World, seconds: float, seen: Seen) -> None:
-    """From now on, count the rows read and written."""
+    """Count the rows that are read and written during the next `seconds`."""
     read, written = world.database.rows_read, world.database.rows_written
     await asyncio.sleep(seconds)
     seen.rows_while_away = (world.database.rows_read - read, world.database.rows_written - written)
@@ -109,10 +109,11 @@ def work(
     broken: str = "",
     others: int = 0,
 ) -> Seen:
-    """Run tasks while the model stops and comes back. All isolates die at `kill_at`, and again later.
+    """Run tasks while the model goes away and comes back, and return what was recorded.
 
-    Other deployments replace the first one at `changes`. The model always answers 500 to chunks with the beginning
-    `broken`. `others` are tasks without such a chunk, which come one by one, 30 s apart.
+    All isolates die at the times `kill_at`. Other deployments replace the first one at the times in `changes`. The
+    model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks without such a
+    chunk, which are submitted one every 30 s.
     """
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
@@ -172,7 +173,7 @@ def work(
 
 
 def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: float) -> None:
-    """Check that no task failed, few calls were made, and soon after the return all calls are made at once again."""
+    """Check that no task failed, that few calls were made, and that tasks soon make as many calls at once as before."""
     assert [(row["status"], row["completed"]) for row in seen.rows] == [("completed", CHUNKS)] * tasks
     for number in range(tasks):
         task = f"t{number}"
@@ -188,7 +189,7 @@ def check_patience(seen: Seen, tasks: int, away_seconds: float, *, pause_most: f
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
 @pytest.mark.parametrize("deployment", [TOP, FREE], ids=["queue", "objects"])
 def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float, absence: Absence):
-    """The model stops during one task, which calls less and less often, and continues when the model is back."""
+    """When the model goes away during a task, the task calls less and less often, and continues after the return."""
     seen = work(deployment, 1, away_seconds, absence)
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25)
 
@@ -196,7 +197,7 @@ def test_a_task_waits_for_its_model(deployment: Deployment, away_seconds: float,
 @pytest.mark.parametrize("absence", ["5xx", "unreachable", "hang"])
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_what_an_hour_of_waiting_costs(deployment: Deployment, absence: Absence):
-    """The calls and rows of a task that waits for an hour are those in docs/limits.md."""
+    """A task that waits for an hour makes as many calls, and reads and writes as many rows, as docs/limits.md says."""
     seen, nobody = (work(deployment, tasks, 3_600, absence, patience=7_200) for tasks in (1, 0))
     read, written = (most - least for most, least in zip(seen.rows_while_away, nobody.rows_while_away, strict=True))
     assert 17 <= len(seen.asked("t0")) <= 22
@@ -209,13 +210,13 @@ LONG = [pytest.param(seconds, marks=pytest.mark.campaign) for seconds in (30, 30
 
 @pytest.mark.parametrize("away_seconds", [1, *LONG])
 def test_many_tasks_wait_for_their_model(away_seconds: float):
-    """Five hundred tasks of a tenant, most on objects: none fails, and each continues within a pause of the return."""
+    """None of 500 tasks of a tenant fails, and each task continues within one pause after the model's return."""
     seen = work(TOP, 500, away_seconds, "5xx")
     check_patience(seen, 500, away_seconds, pause_most=min(2 * away_seconds, 300) + AWAY_TURN)
 
 
 def test_waiting_tasks_share_their_questions():
-    """Tasks of one isolate take turns: five times as many make less than twice the calls, after the brown-out."""
+    """The waiting tasks of one isolate take turns, so that 100 tasks make less than twice as many calls as 20 tasks."""
     asked = []
     for tasks in (20, 100):  # the queue accepts no more tasks of one tenant
         seen = work(TOP, tasks, 1_800, "5xx", isolates=1)
@@ -227,13 +228,13 @@ def test_waiting_tasks_share_their_questions():
 
 @pytest.mark.parametrize("away_seconds", [1, 30, 300, 1_800])
 def test_the_direct_route_waits_for_the_sweep(away_seconds: float):
-    """The sweep continues a waiting task: its next call comes at most one cron run later than on other routes."""
+    """On the direct route, the sweep continues a waiting task at most one cron interval later than other routes do."""
     seen = work(DIRECT, 1, away_seconds, "5xx")
     check_patience(seen, 1, away_seconds, pause_most=min(2 * away_seconds, 300) + 25 + CRON_SECONDS)
 
 
 def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """If a task still makes one call at a time after the return, only the check of its concurrency fails."""
+    """If a task keeps making one call at a time after the model's return, only the check of its concurrency fails."""
     narrow, once = Patience.narrow, set[Patience]()
 
     def for_good(patience: Patience, now: float) -> bool:
@@ -248,7 +249,7 @@ def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_wait_goes_on_where_another_deployment_takes_over():
-    """When tasks move from the queue to objects and back, they still wait, and call as rarely as before."""
+    """Tasks that move from the queue to objects and back while they wait still call the model as rarely."""
     seen = work(QUEUE, 2, 1_800, "5xx", changes=((100, FREE), (900, QUEUE)))
     assert seen.routes == [{Route.QUEUE}, {Route.DURABLE_OBJECT}, {Route.QUEUE}]
     check_patience(seen, 2, 1_800, pause_most=325)
@@ -257,7 +258,7 @@ def test_a_wait_goes_on_where_another_deployment_takes_over():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
-    """All isolates die and the queue loses its messages, twice during the wait: no chunk is lost, no death counts."""
+    """If all isolates die twice during the wait and the queue loses its messages, tasks lose no chunk."""
     seen = work(deployment, 2, 1_800, "5xx", kill_at=(100, 900))
     assert [(row["status"], row["completed"], row["stalls"]) for row in seen.rows] == [("completed", CHUNKS, 0)] * 2
     for number in range(2):
@@ -266,7 +267,7 @@ def test_a_wait_survives_the_death_of_everything(deployment: Deployment):
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_patience_ends(deployment: Deployment):
-    """If a model is away longer than MODEL_PATIENCE_SECONDS, tasks fail with the cause and keep their chunks."""
+    """If a model is away longer than MODEL_PATIENCE_SECONDS, tasks fail with the cause and keep completed chunks."""
     late = CRON_SECONDS if deployment is DIRECT else 0
     seen = work(deployment, 2, 4_000, "5xx", patience=600)
     for row in seen.rows:
@@ -285,9 +286,9 @@ def test_without_patience_attempts_decide():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
 def test_a_chunk_that_alone_fails_ends_its_task(deployment: Deployment):
-    """Ten failures of one chunk end its task within a quarter of an hour, if other tasks' calls succeed.
+    """Ten failures of one chunk end its task within a quarter of an hour, if the calls of other tasks succeed.
 
-    The other tasks come one by one, and none of them fails.
+    The other tasks are submitted one by one, and none of them fails.
     """
     seen = work(deployment, 1, 0.001, "5xx", broken="w002", others=40)
     broken, *others = seen.rows

@@ -1,6 +1,6 @@
-"""A share of the calls fails for a while: tasks survive with few more calls, and one tenant's trouble delays no other.
+"""Lets a share of the model calls fail for a while, and checks that tasks survive and do not delay other tenants.
 
-`python -m simulator.brownouts` prints the whole table, for absences of up to an hour.
+`python -m simulator.brownouts` prints the whole table, for brown-outs of up to an hour.
 """
 
 import json
@@ -24,10 +24,10 @@ from src.store.work import WorkStore
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])
 def test_a_minute_of_it_fails_no_task(share: float, route: str):
-    """In a minute of failing calls, no task fails except those with a chunk that always fails.
+    """In a brown-out of a minute, a task fails only if it has a chunk that always fails.
 
-    Tasks make no more calls than the share of failures requires, and within 10 s runs again make as many at once as
-    before.
+    Tasks make no more calls than the share of failures requires. Within 10 s after the brown-out, runs make as many
+    calls at once as before.
     """
     outcome = play(BrownOut(share, 60, route, 20, apart(route)))
     assert outcome.poisoned > 0
@@ -36,7 +36,7 @@ def test_a_minute_of_it_fails_no_task(share: float, route: str):
 
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
 def test_ten_minutes_of_it_fail_no_task(route: str):
-    """In ten minutes with half of the calls failing, no sound task fails."""
+    """In a brown-out of ten minutes with half of the calls failing, a task fails only if a chunk of it always fails."""
     assert play(BrownOut(0.5, 600, route, 20, apart(route))).faults() == []
 
 
@@ -49,22 +49,22 @@ def test_pauses_of_the_direct_route_end_on_time():
     "neighbours",
     [
         Neighbours(400, come_at=(5.0,)),
-        Neighbours(400, come_at=(5.0, 60.0), consumers=10),  # as under `make dev`
+        Neighbours(400, come_at=(5.0, 60.0), consumers=10),  # ten consumers, as under `make dev`
         Neighbours(100, "objects", come_at=(5.0, 60.0)),
         Neighbours(100, "direct"),
     ],
 )
 def test_texts_that_always_fail_are_their_tenants_trouble(neighbours: Neighbours):
-    """However many tasks with such texts there are, another tenant's task loses at most two seconds and one call."""
+    """However many tasks of a tenant have texts that always fail, a task of another tenant is hardly delayed."""
     assert max(lateness(neighbours)) <= LATE_SECONDS_MOST
 
 
 def test_a_long_task_beside_them_is_as_wide_as_ever():
-    """A long task without failures of its own never waits because of another tenant's failures."""
+    """A long task without failures is hardly delayed by the failures of another tenant's tasks."""
     assert max(lateness(Neighbours(100, "queue", chunks=24, isolates=1, come_at=(5.0,)))) <= LATE_SECONDS_MOST
 
 
-# --- Each part is needed -----------------------------------------------------------------------------------------
+# --- Without one mechanism -----------------------------------------------------------------------------------------
 
 
 def wrong(brown_out: BrownOut) -> list[str]:
@@ -73,20 +73,20 @@ def wrong(brown_out: BrownOut) -> list[str]:
 
 @pytest.mark.campaign
 def test_without_the_others_share_a_brown_out_fails_tasks(monkeypatch: pytest.MonkeyPatch):
-    """If one success elsewhere made a failure count, as in earlier code, ten such failures would end sound chunks."""
+    """If a failure counted after a single success of another task, as in earlier code, sound chunks would fail."""
     monkeypatch.setattr(limits, "OTHERS_SHARE", 0.0)
     assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.8, 1_200)))
 
 
 def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytest.MonkeyPatch):
-    """Without pauses between failures that count, three failures come quickly and end sound chunks."""
+    """Without pauses between the failures that count, three failures follow each other quickly and end sound chunks."""
     monkeypatch.setattr(limits, "FAILURES_COUNTED_MOST", 3)
     monkeypatch.setattr(failures, "pause_seconds", lambda counted, chance: 0.5)
     assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.3, 600)))
 
 
 def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(monkeypatch: pytest.MonkeyPatch):
-    """If isolates share no results, a task's last chunk, alone in its isolate, has no other calls to compare with."""
+    """If isolates do not share results, a chunk that is alone in its isolate has no other calls for a comparison."""
 
     async def told(*_arguments: Any) -> None:
         return None
@@ -97,13 +97,13 @@ def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(mo
 
 
 def test_without_short_pauses_in_a_brown_out_runs_stay_narrow(monkeypatch: pytest.MonkeyPatch):
-    """Without short pauses, a task whose latest calls all failed waits for minutes, as for an absent model."""
+    """Without short pauses in a brown-out, a task whose latest calls all failed waits as for an absent model."""
     monkeypatch.setattr(limits, "BROWN_OUT_SECONDS", -1.0)
     assert "narrow after its end" in wrong(BrownOut(0.8, 600, "objects"))
 
 
 def test_without_width_that_follows_the_share_more_calls_are_out(monkeypatch: pytest.MonkeyPatch):
-    """If a run's width followed the share of failures, it would have one or two calls out while four in five fail."""
+    """While four in five calls fail, a run that followed the share of failures would make at most two calls at once."""
     usual = News.width
     news, now = News(), 100.0
     for chunk in range(10):
@@ -114,7 +114,7 @@ def test_without_width_that_follows_the_share_more_calls_are_out(monkeypatch: py
 
 
 def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.MonkeyPatch):
-    """If an isolate keeps one record of a model for all tenants, one tenant waits for another's trouble."""
+    """If an isolate keeps one record of a model for all tenants, a task waits because of another tenant's failures."""
     usual = ModelNews.of
     monkeypatch.setattr(ModelNews, "of", lambda news, tenant, model: usual(news, "", model))
     monkeypatch.setattr(core_news.Answers, "note", lambda answers, at: None)
@@ -122,7 +122,7 @@ def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.
 
 
 def test_patience_runs_on_while_others_succeed():
-    """A task that fails alone, with failures that do not count, ends: other tasks succeed, and it has had no answer."""
+    """A task whose failures do not count fails when its patience ends, if other tasks succeed and it has no answer."""
     news = News()
     patience = Patience(news, 600, now=0.0)
     for at in range(0, 700, 10):
@@ -132,11 +132,11 @@ def test_patience_runs_on_while_others_succeed():
     assert patience.over(700)
 
 
-# --- The demands -----------------------------------------------------------------------------------------------
+# --- The requirements -----------------------------------------------------------------------------------------------
 
 
 def test_what_is_asked_of_a_brown_out():
-    """The report names each fault: wrong ends, too many calls, unfinished poisoned tasks and too few calls at once."""
+    """The report names wrong ends, too many calls, unfinished poisoned tasks, and too few calls at once."""
     brown_out = BrownOut(0.5, 60)
     good = BrownOutResult(brown_out=brown_out, tasks=9, poisoned=1, lost=(), calls=150, needed=100, late=910, wide=10)
     assert good.faults() == []

@@ -1,4 +1,4 @@
-"""The Worker under all faults: seeds, crashes, races, ablations and replays, in a size for each commit.
+"""Runs small campaigns of the Worker under all faults: seeds, crashes, races, ablations and replays.
 
 `python -m simulator` runs larger campaigns of the same kind.
 """
@@ -90,7 +90,7 @@ def test_all_schedules_ran(seeds: CampaignTally):
 
 
 def test_every_kind_of_fault_fired(seeds: CampaignTally):
-    """Each of the faults 1 to 30, 32 and 33 of the design's list struck at least 50 times, and so did each kind."""
+    """Each numbered fault, 1 to 30, 32 and 33 of the design's list, struck at least 50 times, and so did each kind."""
     fired = seeds.fired_by_number()
     assert set(fired) == {*range(1, 31), 32, 33}
     assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
@@ -99,7 +99,7 @@ def test_every_kind_of_fault_fired(seeds: CampaignTally):
 
 
 def test_checks_that_excuse_much_have_judged(seeds: CampaignTally):
-    """Each check that faults may excuse judges at least a stated share of the schedules."""
+    """Each check that a fault may excuse has judged at least a stated number of schedules."""
     assert {name: seeds.judging[name] for name in JUDGED_LEAST if seeds.judging[name] < JUDGED_LEAST[name]} == {}
     assert seeds.idle(None) == ()
     assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
@@ -112,45 +112,45 @@ def test_responses_are_submitted_and_joined(seeds: CampaignTally):
 
 
 def test_the_schedules_reach_every_end(seeds: CampaignTally):
-    """Tasks end in every possible way, so each invariant is tried."""
+    """Tasks end in every possible way, so that each invariant is checked."""
     assert all(seeds.statuses[name] > 100 for name in ("completed", "failed", "cancelled", "erased"))
     assert seeds.in_doubt > 1_000
 
 
 def test_the_schedules_reach_the_limit_of_requests(seeds: CampaignTally):
-    """The limiter refuses requests often, and clients that obey are served nevertheless."""
+    """The limiter of requests refuses requests more than 300 times."""
     assert seeds.told["limited"] > 300
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
 def test_a_crash_at_any_point_breaks_nothing(flow: Flow):
-    """After a crash at each suspension point of the flow, before and after its effect, every invariant is true."""
+    """After a crash at any suspension point of the flow, before or after the effect, every invariant is true."""
     counts = all_singles(flow)
     assert counts.total() == 2 * len(flow.run({}))
 
 
 def test_crashes_were_tried_in_every_handler():
-    """The flows pass suspension points of every handler."""
+    """The flows have suspension points in every handler."""
     labels = {label.partition(":")[0] for flow in FLOWS for label in flow.run({})}
     assert labels == HANDLERS
 
 
 @pytest.mark.campaign
 def test_pairs_of_crashes_break_nothing():
-    """500 pairs of crashes, spread over all flows that are short enough, break no invariant."""
+    """No invariant breaks in 500 pairs of crashes, spread over all flows that are short enough."""
     assert sections.pairs_of_crashes(500).total() >= 500
 
 
 @pytest.mark.campaign
 def test_every_interleaving_of_two_workers_within_the_bound():
-    """Two workers run on one task, in all schedules up to a number of deviations from first in, first out.
+    """Two workers run on one task in all schedules with up to a number of deviations from first in, first out.
 
-    The second worker comes from a duplicate, an expired lease, or a cancellation and a retry. `sections.RACES` sets the
-    deviations.
+    The second worker starts because of a duplicate message, an expired lease, or a cancellation and a retry.
+    `sections.RACES` sets the numbers of deviations.
     """
     found = sections.races()
     assert sum(sum(outcomes.values()) for outcomes in found.values()) > 5_000
-    # If the lease ends at the moment of the last write, both workers may win, and the search saw both results.
+    # If the lease ends at the moment of the last write, either worker may win, and the search found both results.
     assert all(len(outcomes) == 2 for name, outcomes in found.items() if not name.startswith("duplicate"))
 
 
@@ -159,9 +159,9 @@ def test_every_interleaving_of_two_workers_within_the_bound():
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
-    """Without the safeguard one of the first 200 seeds breaks an invariant.
+    """Without the safeguard, one of the first seeds breaks an invariant.
 
-    With the safeguard, the same seeds break none.
+    With the safeguard, neither this seed nor some other seeds break an invariant.
     """
     caught = sections.catch(ablation, ABLATION_SEEDS_MOST)
     assert caught is not None
@@ -170,7 +170,7 @@ def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
 
 
 def test_an_ablation_leaves_no_trace():
-    """After a run without a safeguard, the Worker has the safeguard again."""
+    """After a run that removed a safeguard, the Worker has the safeguard again."""
     before = {name: getattr(sql, name) for name in dir(sql)}
     BY_NAME["fence_in_outputs"].run(1)
     assert {name: getattr(sql, name) for name in dir(sql)} == before
@@ -185,19 +185,19 @@ def test_an_ablation_leaves_no_trace():
     ],
 )
 def test_an_ablation_of_what_is_not_there_fails(name: str, old: str, new: str, says: str):
-    """A patch cannot be made if its statement was renamed, lacks the replaced part, or would lose a parameter."""
+    """A patch of a statement raises if the statement is missing, lacks the replaced part, or would lose a parameter."""
     with pytest.raises(AssertionError, match=says):
         substitutes.swapped(name, old, new)
 
 
 def test_failing_seeds_replay_exactly():
-    """Five failing seeds, ten times each, give the same trace and the same failure."""
+    """Each of five failing seeds, run ten times, gives the same trace and the same failure each time."""
     assert sections.replays(5, 10) == {"failingSeeds": 5, "times": 10, "disagreements": 0}
 
 
 @pytest.mark.campaign
 def test_seeds_are_the_same_in_other_processes():
-    """A block of seeds gives the same figures in this process and in others."""
+    """A block of seeds gives the same figures in one process and in two processes."""
     here, _ = run_seeds(300, 60, workers=1)
     there, _ = run_seeds(300, 60, workers=2)
     assert here.facts() == there.facts()
@@ -205,13 +205,13 @@ def test_seeds_are_the_same_in_other_processes():
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda regression: regression.name)
 def test_bugs_that_were_found_stay_away(regression: Regression):
-    """The seed that once showed the bug, and some neighbouring seeds, now break no invariant."""
+    """The seed that once revealed the bug, and the first ten seeds, break no invariant."""
     for seed in {regression.seed, *range(10)}:
         assert regression.at(seed).failure is None, regression.what
 
 
 def test_a_seed_that_does_not_fail_again_has_no_explanation():
-    """The command line then prints what the seed broke at first."""
+    """A seed that breaks no invariant when it is run again has no explanation."""
     assert explain(0) is None
 
 
@@ -228,7 +228,8 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "taken over although its lease was live" in (explanation.result.failure or "")
     told_faults = [line.split()[-1] for line in explanation.lines() if line.split()[2] == "fault"]
     assert Counter(told_faults) == explanation.result.fired
-    # The missing safeguard guards against a second message, from the queue or from a sender that saw an error.
+    # The missing safeguard guards against a second message, from the queue or from a sender that saw an error, so one
+    # of these faults remains.
     assert {"duplicate_delivery", "send_reply_lost"} & set(told_faults)
     assert main(["--seed", str(seed), "--faults", "harmless"]) == 1
     told = capsys.readouterr().out
@@ -237,7 +238,7 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
 
 
 def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]):
-    """`--help` names each kind of fault, with its number and its effect."""
+    """`--help` lists each kind of fault with its number and its effect."""
     with pytest.raises(SystemExit):
         main(["--help"])
     told = capsys.readouterr().out
@@ -245,9 +246,9 @@ def test_the_help_lists_every_fault(capsys: pytest.CaptureFixture[str]):
 
 
 def test_half_of_the_schedules_have_the_hosted_clock():
-    """With every profile, half of the schedules have the clock that stands still, with either event loop.
+    """In every profile, about half of the schedules have the clock that stands still, with either event loop.
 
-    All accept only promises.
+    In all schedules, an object's raw context accepts only promises.
     """
     drawn = [hosted_rates(Random(seed)) for seed in range(400)]
     standing = [one for one in drawn if one.get("clock_standing")]
@@ -258,15 +259,15 @@ def test_half_of_the_schedules_have_the_hosted_clock():
 
 
 def test_the_hosted_runtime_excuses_nothing(seeds: CampaignTally):
-    """No check treats the behaviour of the hosted runtime as a fault."""
+    """No check excuses a failure because of the hosted runtime's behaviour."""
     assert not HOSTED & (CRASHES | MODEL | LATE_TO_HEAR)
     assert all(seeds.fired[name] >= FIRED_LEAST for name in HOSTED)
 
 
 def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
-    """A run ends with the table of faults and a verdict with its bound.
+    """A run prints the table of faults and a verdict with a statistical bound.
 
-    Replaying a seed that broke nothing shows its timeline.
+    The replay of a seed that broke nothing prints the seed's timeline.
     """
     assert main(["--seeds", "30", "--workers", "1"]) == 0
     told = re.sub(r"\s+", " ", capsys.readouterr().out)
@@ -278,21 +279,21 @@ def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize("profile", [AWAY, FULL, WEBHOOKS])
 def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.MonkeyPatch):
-    """A campaign fails if its subject occurs in none of its schedules, because it has shown nothing."""
+    """A campaign with a subject fails if the subject occurs in none of its schedules."""
     monkeypatch.setattr(pool, "run_seed", lambda seed, **_options: Result(seed, profile))
     assert main(["--faults", profile, "--seeds", "3", "--workers", "1"]) == 1
     assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0
 
 
 def test_the_figures_are_json(seeds: CampaignTally):
-    """The campaign's figures survive JSON, and 0 failures have their statistical bound, since documents quote them."""
+    """The campaign's figures can be written as JSON, and include the statistical bound for 0 failures."""
     facts = json.loads(json.dumps(seeds.facts()))
     assert facts["failureRateBound95"] == pytest.approx(3 / SCHEDULES)
     assert "at 95 %" in seeds.verdict()
 
 
 def test_a_crowd_keeps_the_promises():
-    """200 tasks of four tenants, some poisoned, run in one schedule: no invariant breaks, and all tasks end."""
+    """In one schedule with 200 tasks of four tenants, some of them poisoned, no invariant breaks and all tasks end."""
     result = run_seed(0, crowd=True)
     assert result.failure is None
     assert result.accepted >= 150
@@ -300,12 +301,12 @@ def test_a_crowd_keeps_the_promises():
 
 @pytest.mark.parametrize(("profile", "name"), [(LATE, "d1_lands_later"), (OVERLOAD, "d1_shared")])
 def test_a_campaign_of_its_own_has_ten_times_its_fault(profile: str, name: str):
-    """A campaign's own fault strikes ten times as often as usual, whatever else the schedule draws."""
+    """In a campaign for one fault, the fault's rate is ten times the usual rate, whatever else the schedule draws."""
     drawn = [rates(profile, Random(seed), Random(seed), Random(seed))[name] for seed in range(20)]
     assert drawn == [10 * KINDS[name].rate] * 20
 
 
 def test_half_of_the_schedules_have_a_database_of_their_own():
-    """A shared database slows the whole run, so half of the schedules have their own database and test other things."""
+    """At least half of the schedules have no shared database, because a shared database slows the whole run."""
     drawn = [rates("swarm", Random(seed), Random(seed), Random(f"{seed}"))["d1_shared"] for seed in range(400)]
     assert 200 <= drawn.count(0.0) <= 300

@@ -1,4 +1,4 @@
-"""The measurement of how many tasks a second one database carries: what it counts, and that it ends."""
+"""Tests the program that measures how many tasks a second one database carries."""
 
 import pytest
 
@@ -8,18 +8,18 @@ from simulator.campaign.load.arrivals import ArrivalRate, Figures, carried, is_w
 
 @pytest.mark.parametrize("route", ["queue", "objects"])
 def test_a_stream_of_tasks_leaves_the_database_idle(route: str):
-    """With a task every three seconds none is refused, and each task costs the calls that the capacity plan states."""
+    """With a task every three seconds, no task is refused, and each task costs as many D1 calls as the plan states."""
     figures = play(ArrivalRate(0.3, 0.01, route=route, seconds=30))
     assert figures.tasks > 3
     assert (figures.refused, figures.unfinished) == (0, 0)
     assert 0 < figures.busy < 0.2
     assert 8 <= figures.calls <= 30
     assert 0 < figures.submit < 0.5
-    assert 4 <= figures.task < 8  # the task has 20 chunks of a second each, six at a time
+    assert 4 <= figures.task < 8  # a task has 20 chunks of a second each, six at a time
 
 
 def test_the_rate_is_found_at_which_a_task_takes_twice_as_long():
-    """The last figures are of a rate that the database carries. Twice that rate is not."""
+    """The program ends with the figures of a rate that the database carries."""
     alone, most = carried(ArrivalRate(0.2, 0.05, chunks=6, seconds=20), 0, steps=1)
     assert most.stream.rate > alone.stream.rate
     assert not is_worse(most, alone, 2.0)
@@ -32,7 +32,7 @@ def test_the_rate_is_found_at_which_a_task_takes_twice_as_long():
     [(0, 0, 2.0, False), (0, 0, 2.1, True), (1, 0, 1, True), (0, 1, 1, True)],
 )
 def test_what_counts_as_worse(refused: int, unfinished: int, task: float, worse: bool):
-    """A rate is too high if a submission is refused, a task does not end, or tasks take more than twice the time."""
+    """A rate is too high if a submission is refused, a task does not end, or tasks take more than twice as long."""
 
     def figures(refused: int, unfinished: int, task: float) -> Figures:
         stream = ArrivalRate(1, 0.01)

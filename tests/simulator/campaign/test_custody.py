@@ -1,4 +1,4 @@
-"""The invariants of custody and of client promises: what they report, and what they must allow."""
+"""Tests the invariants of custody and of client promises: what they report, and what they allow."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ CALL = ModelCall("\ntag", "", "")
 
 
 class Watched:
-    """A simulated world that does what a test says, with one task at a chosen fence."""
+    """A stand-in for the simulated world that does what a test says, with one task at a chosen fence."""
 
     def __init__(self) -> None:
         self.broken: list[str] = []
@@ -63,13 +63,13 @@ class Watched:
         return call()
 
     async def failure(self, error: ModelError) -> None:
-        """Return a call of the model that fails."""
+        """Make a call of the model that fails."""
         self.invariants.rows[KEY].settled += self.settles
         self.model.failed(CALL, error)
 
 
 async def run_of(world: Watched, fence: int, *, beside: Callable[[], Coroutine[Any, Any, None]] | None = None) -> None:
-    """Return a run of a claim: one call, perhaps another run while it is out, and the end."""
+    """Simulate a run of a claim: one call, another run during the call if `beside` is given, and the end of the run."""
     world.logs("claimed", fence)
     call = asyncio.create_task(world.output(f"of {fence}"))
     if beside is not None:
@@ -79,14 +79,14 @@ async def run_of(world: Watched, fence: int, *, beside: Callable[[], Coroutine[A
 
 
 def watched() -> Watched:
-    """Return a world with the invariant of custody."""
+    """Return a world in which the invariant of custody is checked."""
     world = Watched()
     Custody(world, world.invariants)  # type: ignore[arg-type]
     return world
 
 
 def test_an_output_that_is_not_on_record_is_noticed():
-    """If a run ends while the task is still its own, each of its outputs must be in the database."""
+    """The invariant breaks if a run ends with an output that is not stored, although the task still belongs to it."""
     world = watched()
     asyncio.run(run_of(world, 1))
     assert ["1 of 1 outputs that had come were thrown away" in broken for broken in world.broken] == [True]
@@ -98,7 +98,7 @@ def test_an_output_that_is_not_on_record_is_noticed():
 
 @pytest.mark.parametrize(("full_seconds", "noticed"), [(0, True), (19, True), (20, False)])
 def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int, noticed: bool):
-    """The database must be full for half of a lease of the run's own time.
+    """A run that loses an output is excused only if the database was full for half of a lease during the run.
 
     Times at which the database was full before or after the run do not count.
     """
@@ -116,9 +116,9 @@ def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int,
     "error", [None, ModelUnavailable("503"), ModelTimeout("no reply"), ModelConnectionLost("lost")]
 )
 def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError | None, settles: bool):
-    """A call that was answered with an output or an error may not be in doubt on the bill.
+    """The invariant breaks if a call that was answered with an output or an error is in doubt on the bill.
 
-    One without an answer may.
+    A call without an answer may be in doubt.
     """
     world = watched()
     world.settles = settles
@@ -137,7 +137,7 @@ def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError
 
 
 def test_an_output_belongs_to_the_run_that_asked_for_it():
-    """If two runs of a task share an invocation, neither is responsible for outputs that the other loses."""
+    """If two runs of a task share an invocation, no run is blamed for an output that the other run lost."""
     world = watched()
     world.invariants.rows[KEY].fence = 2
     world.invariants.outputs[KEY, "0", "0"] = "of 2"
@@ -150,7 +150,7 @@ def test_an_output_belongs_to_the_run_that_asked_for_it():
 
 @pytest.mark.parametrize("taken_back", [False, True])
 def test_a_task_whose_client_was_told_of_another_request_is_not_there(taken_back: bool):
-    """A late submission may be withdrawn before its client learns that the key is taken."""
+    """If a client is told that its key belongs to another request, its task must have been withdrawn."""
     world = Watched()
     promises = ClientPromises(world, world.invariants)  # type: ignore[arg-type]
     arrival = SimpleNamespace(

@@ -1,4 +1,4 @@
-"""Queue, cron, alarms and RPC fail at entry for a simulated day, alone and together, while clients poll."""
+"""Lets queue, cron, alarms and RPC fail at entry for a simulated day, alone and together, while clients poll."""
 
 import asyncio
 from collections import defaultdict
@@ -30,7 +30,7 @@ EACH_ALONE = [(name,) for name in DEAD_TRIGGERS]
 
 
 class Sendings:
-    """The times at which each task was sent off, and whether a poll sent it."""
+    """Records the times at which each task was sent to a route, and whether a poll sent the task."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.by_anyone: dict[TaskKey, list[float]] = defaultdict(list)
@@ -50,7 +50,7 @@ class Sendings:
 
 
 def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, chunks: int = CHUNKS) -> Result:
-    """Run a day in which a task comes every two hours and is polled until it has ended.
+    """Run a day in which a task is submitted every two hours and is polled until it has ended.
 
     The faults stop when the last task has ended.
     """
@@ -63,7 +63,7 @@ def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, ch
 @pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda one: one.name or "top")
 @pytest.mark.parametrize("dead", [*EACH_ALONE, DEAD_TRIGGERS], ids="+".join)
 def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, monkeypatch: pytest.MonkeyPatch):
-    """Every polled task ends during the day, each call is made and counted once, and polls cause no storm."""
+    """Every polled task ends, each call is made and counted once, and polls send a task at most once a minute."""
     sendings = Sendings(monkeypatch)
     result = a_day(dead, deployment, 25.0)
     assert result.failure is None
@@ -71,8 +71,8 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
     assert (result.statuses["completed"], result.calls, result.in_doubt) == (TASKS, TASKS * CHUNKS, 0)
     assert len(sendings.by_anyone) == TASKS
     for times in sendings.by_anyone.values():
-        # There is one sending at the submission, and later one a minute, those of the sweep included. Each sending
-        # comes later than the database's read, by the delay of the network.
+        # A task is sent at its submission, and later at most once a minute, by a poll or by the sweep. A sending may be
+        # up to a second later than the read of the database on which it depends, because of the network.
         assert all(later - earlier >= limits.LATE_TASK_SECONDS - 1 for earlier, later in pairwise(times)), times
         assert len(times) <= 1 + 2 * limits.SENDS_IN_VAIN
     if dead == DEAD_TRIGGERS and deployment is TOP:  # on other routes the direct route takes the task at its submission
@@ -81,7 +81,7 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
 
 @pytest.mark.parametrize("dead", [("rpc_dead",), DEAD_TRIGGERS], ids="+".join)
 def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
-    """The queue works without objects: long tasks then run without lanes.
+    """If only objects are dead, long tasks run on the queue without lanes.
 
     No call is sent to a missing lane, which would cost an attempt and leave the call in doubt.
     """
@@ -91,7 +91,7 @@ def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
 
 
 def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):
-    """With polls of half a second, calls continue after the answers, so even calls longer than a poll finish."""
+    """With polls that wait for half a second, tasks still end, because calls continue after the answers to polls."""
     sendings = Sendings(monkeypatch)
     result = a_day(DEAD_TRIGGERS, TOP, 0.5)
     assert result.failure is None
@@ -100,7 +100,7 @@ def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_no_schedule_with_dead_triggers_breaks_an_invariant():
-    """In 100 seeded schedules, half with all other faults, polled tasks end and no invariant breaks."""
+    """In 100 seeded schedules with dead triggers, half of them with all other faults, no invariant breaks."""
     tally = run_block(0, 100, DEAD)[0]
     assert tally.failures == []
     assert all(tally.fired[name] > 10 for name in DEAD_TRIGGERS)
@@ -110,7 +110,7 @@ def test_no_schedule_with_dead_triggers_breaks_an_invariant():
 
 
 class Counter:
-    """An object whose calls and alarms leave marks."""
+    """An object whose calls and alarms leave marks in D1."""
 
     def __init__(self, ctx: Any, env: Any) -> None:
         self.ctx, self.env = ctx, env
@@ -155,7 +155,7 @@ async def _scheduled(env: Any, controller: Any, ctx: Any) -> None:
     ],
 )
 def test_dead_triggers_run_no_code(dead: tuple[str, ...], came: set[str]):
-    """An event that fails at entry leaves no mark, but HTTP works.
+    """An event that fails at entry runs no code, but HTTP requests work.
 
     A send to a dead queue succeeds, but an RPC to a dead object fails.
     """

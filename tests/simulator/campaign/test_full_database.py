@@ -1,4 +1,4 @@
-"""The database may not grow for some seconds at a time, under load: every output that is paid for is stored."""
+"""Runs tasks while the database may not grow for some seconds at a time: every paid output must be stored."""
 
 from dataclasses import replace
 from random import Random
@@ -21,17 +21,17 @@ APART_MS = 30_000
 
 
 def loaded(rng: Random) -> Workload:
-    """Draw tasks that come within a minute, so that some arrive and some run while the database is full."""
+    """Draw tasks that are submitted within a minute, so that some arrive and some run while the database is full."""
     first = rng.choice(DEPLOYMENTS)
     specs = tuple(TaskSpec(at=rng.uniform(0, 60), chunks=CHUNKS) for _ in range(TASKS))
     return Workload(tasks=specs, first=first, last=first)
 
 
 def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every accepted task completes; each chunk has one call, and no call is in doubt.
+    """Every accepted task completes with one call for each chunk and no call in doubt.
 
-    The database is full for 2 or 10 s at a time, less than half of a lease, with half a minute between. The outputs are
-    long, so they fit into no page in use.
+    The database is full for 2 or 10 s at a time, which is less than half of a lease, with half a minute in between. The
+    outputs are long, so that they do not fit into pages in use.
     """
     offer, lifted_at = Cap.offer, dict[Cap, int]()
 
@@ -56,7 +56,7 @@ def test_a_full_database_that_is_freed_again_costs_no_call_and_no_task(monkeypat
 
 
 def test_outputs_are_held_where_it_is_full_for_long() -> None:
-    """If the database is full for more than half of a lease, only that part of a run is excused."""
+    """The invariants notice a Worker that does not hold its outputs, even if the database may be full for long."""
     ablation = BY_NAME["outputs_held_when_full"]
     held: Patch = (storage_cap, "HOLD_SECONDS", (25, 120, 900))
     for_long = replace(ablation, circumstances=(*TIDY, held))
@@ -65,9 +65,9 @@ def test_outputs_are_held_where_it_is_full_for_long() -> None:
 
 
 def test_for_how_long_at_a_stretch_it_was_full() -> None:
-    """Full times within a minute of each other count as one stretch.
+    """Times at which the database is full count as one stretch if less than a minute lies between them.
 
-    Of each stretch, the part within the given time counts.
+    Only the part of a stretch within the given time counts.
     """
     cap = Cap.__new__(Cap)
     cap.spans = [(10_000, 40_000), (100_000, 120_000)]

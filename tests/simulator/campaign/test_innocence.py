@@ -1,4 +1,4 @@
-"""The Worker tells a task whose worker died apart from a task that kills its workers.
+"""Checks that the Worker fails a task that kills its workers, but not a task whose worker was killed.
 
 `python -m simulator.innocence` tries more kills.
 """
@@ -27,7 +27,7 @@ def test_no_innocent_task_fails_for_kills_in_a_row(capsys: pytest.CaptureFixture
 
 
 def test_without_rests_kills_in_a_row_are_noticed():
-    """If a stalled task is taken over at once, the same kills end tasks as `worker_crashed`: the test can fail."""
+    """If stalled tasks are taken over without a rest, the same kills make tasks fail as `worker_crashed`."""
     with patched(((worker, "rests", lambda _max_attempts: Rests()),)):
         results = [kills_in_a_row(seed) for seed in range(RUNS)]
     assert any(result.failure is not None for result in results)
@@ -35,9 +35,9 @@ def test_without_rests_kills_in_a_row_are_noticed():
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 def test_a_poison_task_fails_in_time(deployment: Deployment):
-    """A task whose every model call kills everything fails after ten to fifteen minutes and 6 + 3 + 1 calls.
+    """A task whose model calls all kill every isolate fails after ten to fifteen minutes and 6 + 3 + 1 calls.
 
-    The task runs with production settings, and a sweep a minute.
+    The task runs with the settings of production, with one sweep a minute.
     """
     poisoned = poison(deployment, chunks=12)
     assert poisoned.result.failure is None
@@ -50,10 +50,10 @@ def test_a_poison_task_fails_in_time(deployment: Deployment):
 @pytest.mark.parametrize("deployment", [TOP, FREE], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize("lanes", [2, 4])
 def test_a_poison_task_with_lanes_fails_in_time(lanes: int, deployment: Deployment):
-    """A long poison task fails in the same time, on the queue and on objects.
+    """A long task whose calls kill every isolate fails in the same time, on the queue and on objects.
 
-    The lanes of its first worker make all their calls when all of them die, and the next worker has no lanes. So the
-    task costs these calls and 3 + 1 more, 16 with four lanes of three.
+    The lanes of the first worker all make their calls before they die, and the next workers have no lanes. With four
+    lanes of three calls, the task makes these 12 calls and 3 + 1 more.
     """
     poisoned = poison(deployment, chunks=LONG_CHUNKS if lanes == 2 else lanes * SMALL_LANE_CHUNKS)
     assert poisoned.result.failure is None

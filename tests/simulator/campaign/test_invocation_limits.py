@@ -1,4 +1,4 @@
-"""The free plan's limits in the simulation: the platform enforces them, and the Worker never reaches them."""
+"""Checks that the simulated platform enforces the free plan's limits, and that the Worker never exceeds them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -23,7 +23,7 @@ from simulator.platform.world import ClientError, World
 SEEDS = 300
 CONNECTIONS = 6
 CRASHING = ("swarm", "everything")
-OURS = 45  # the Worker's own limit; the platform's limit is 50
+OURS = 45  # the Worker's own limit of subrequests; the platform's limit is 50
 
 
 class Greedy:
@@ -64,7 +64,7 @@ class Greedy:
     ],
 )
 def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: int, refusal: str | None):
-    """The 51st statement of an invocation is refused with D1's error, in one batch or over many calls."""
+    """The platform refuses the 51st statement of an invocation with D1's error, in one batch or over many calls."""
     world = World(1, Greedy(Env({}, {}, None)), TEMPLATE, limits=plan)  # type: ignore[arg-type]
 
     async def scenario(world: World) -> None:
@@ -79,7 +79,7 @@ def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: in
 
 
 def test_subrequests_of_all_kinds_add_up():
-    """The 51st subrequest of any kind is refused. The refused subrequest does not wait."""
+    """The platform refuses the 51st subrequest of an invocation, whatever the kinds of the subrequests."""
     limits = InvocationLimits("free")
     use = Use()
     assert [limits.spend(use, "model.infer", 0) for _ in range(50)] == [None] * 50
@@ -88,7 +88,7 @@ def test_subrequests_of_all_kinds_add_up():
 
 
 def run(seed: int, workload: Workload, profile: str, rng: Random, **fault_rates: float) -> InvocationLimits:
-    """Play a workload on the free plan. Raises what breaks."""
+    """Run a workload on the free plan, and return the limits with what was used. Raises if an invariant breaks."""
     fault_rng = Random(f"{seed}/faults")
     with small_limits(short_slices=workload.short_slices, small_parts=workload.small_parts, small_windows=False):
         world = World(
@@ -108,7 +108,7 @@ def run(seed: int, workload: Workload, profile: str, rng: Random, **fault_rates:
 
 
 def seeds() -> Iterator[tuple[int, Random, Workload, str]]:
-    """The campaign's workloads, with a task in each that does not fit into one invocation."""
+    """Yield workloads of the campaign, each with a task that does not fit into one invocation."""
     for seed in range(SEEDS):
         rng = Random(f"{seed}/limits")
         drawn = draw(rng)
@@ -119,15 +119,14 @@ def seeds() -> Iterator[tuple[int, Random, Workload, str]]:
 
 @pytest.mark.campaign
 def test_objects_alone_stay_within_the_free_plan():
-    """With only Durable Objects and all faults, no promise breaks, and the platform refuses no subrequest."""
+    """With only Durable Objects and all faults, no invariant breaks, and the platform refuses no subrequest."""
     most = 0
     for seed, rng, drawn, profile in seeds():
         changes = tuple(replace(change, deployment=FREE) for change in drawn.changes)
-        # That fault brings other deployments.
+        # The rate of `upgraded` is 0, because that fault changes to other deployments.
         limits = run(seed, replace(drawn, first=FREE, last=FREE, changes=changes), profile, rng, upgraded=0)
         assert not limits.refused, f"seed {seed} ({profile})"
-        # An abandoned call may keep its connection until the other side dies. Then the next call waits for a
-        # connection.
+        # With crashes, an abandoned call may keep its connection until the other side dies, and the next call waits.
         assert profile in CRASHING or limits.most.waiting <= CONNECTIONS, f"seed {seed} ({profile})"
         most = max(most, limits.most.subrequests)
     assert 30 < most <= OURS  # the tasks are long enough to come near the limit
@@ -135,7 +134,7 @@ def test_objects_alone_stay_within_the_free_plan():
 
 @pytest.mark.campaign
 def test_routes_that_come_and_go_stay_within_the_free_plan():
-    """When queues and objects come and go under running tasks, the platform refuses no subrequest."""
+    """When deployments add and remove queues and objects under running tasks, the platform refuses no subrequest."""
     for seed, rng, drawn, profile in seeds():
         limits = run(seed, drawn, profile, rng)
         assert not limits.refused, f"seed {seed} ({profile})"

@@ -1,4 +1,4 @@
-"""How long a host keeps an ended task if its invocation may not check the claim again."""
+"""Tests the check of how long a host keeps an ended task, if its invocation cannot check the claim again."""
 
 import pytest
 
@@ -7,8 +7,8 @@ from simulator.campaign.clients.workload import SLOW_VARIABLES, TaskSpec, Worklo
 from simulator.campaign.runs.run import Result, run_seed
 from simulator.platform.choices import DIRECT
 
-# A run of the sweep works on both tasks. On the free plan the first task leaves one check of the claim, or none, to the
-# second one.
+# A run of the sweep works on both tasks. On the free plan, the first task uses so many subrequests that the second task
+# has at most one check of its claim left.
 WORKLOAD = Workload(
     tasks=(TaskSpec(0, 8, "none"), TaskSpec(0.1, 1, slow=True, actions=((42.0, "cancel"),))),
     first=DIRECT,
@@ -20,18 +20,18 @@ WORKLOAD = Workload(
 
 
 def play(seed: int) -> Result:
-    """Run it without any fault."""
+    """Run the workload without any fault."""
     return run_seed(seed, workload=WORKLOAD, fault_rates={})
 
 
 def test_a_host_without_a_look_to_spare_is_held_until_its_call_has_ended_and_counted():
-    """The host is excused only until its call has ended, and the figures say how often this happened."""
+    """A host that has no check left is excused only until its call has ended, and the tally counts such runs."""
     found = [play(seed) for seed in range(10)]
     assert [result.failure for result in found] == [None] * 10
     assert sum(result.judged[letting_go.RUNS_UNLOOKING] for result in found) > 0
 
 
 def test_it_is_held_no_longer_than_that(monkeypatch: pytest.MonkeyPatch):
-    """With a bound below the slow call's time the check fails, so it really judges these runs."""
+    """With a bound below the time of the slow call, the check fails, which shows that it judges these runs."""
     monkeypatch.setattr(letting_go, "FREED_SECONDS_MOST", -45.0)
     assert any("its host on direct is held" in (play(seed).failure or "") for seed in range(10))

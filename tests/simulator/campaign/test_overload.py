@@ -1,4 +1,4 @@
-"""Many workers use one database that stalls: all finish their tasks, and make few writes while they wait."""
+"""Lets many workers use one database that stalls: all must finish their tasks with few writes while they wait."""
 
 import json
 from dataclasses import replace
@@ -12,16 +12,16 @@ from simulator.overload import main
 from src.core import limits
 
 WORKERS = 60
-# Seconds of a call to D1: with all workers in line, the wait is longer than a call may usually take to start.
+# The seconds of a call to D1. If all workers wait in line, the wait is longer than a call may usually take to start.
 SLOW = 0.05
 
 
 @pytest.mark.parametrize("route", overload.ROUTES)
 def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
-    """All tasks of 60 workers end, with a stall of 5 or 30 s and without; their writes wait 3 s for each other.
+    """All tasks of 60 workers end in time, with a stall of the database of 5 or 30 s and without a stall.
 
-    After the stall, the time is within 1.5 times the time without a stall. There are at most two writes a call and two
-    a minute.
+    The writes of 60 workers wait up to 3 s for each other. `LoadResult.faults` compares the time and the writes with
+    their bounds.
     """
     calm = play(Load(WORKERS, SLOW, route=route))
     assert calm.faults(calm) == []
@@ -30,16 +30,17 @@ def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
 
 
 def test_250_workers_and_a_stall():
-    """Workers at 10 ms a call wait 2.5 s for each other, and then for a stall of 5 s. None once ended its task.
+    """The tasks of 250 workers end in time, although their calls of 10 ms wait 2.5 s for each other.
 
-    If calls had two seconds to start at any latency, tasks would write more than allowed even without the stall.
+    One of the loads has a stall of 5 s. If calls had two seconds to start at any latency, tasks would write more than
+    allowed even without the stall.
     """
     calm = play(Load(250, 0.01))
     assert [*calm.faults(calm), *play(Load(250, 0.01, 5.0)).faults(calm)] == []
 
 
 def test_a_database_that_is_quick_enough_costs_nothing():
-    """If the database answers quickly, workers write as if alone: at most once a call, besides a claim and its end."""
+    """If the database answers quickly, a worker writes at most once a call, besides its claim and the task's end."""
     outcome = play(Load(20, 0.01))
     assert outcome.completed == 20
     assert outcome.writes <= outcome.calls + 2 * 20
@@ -47,7 +48,7 @@ def test_a_database_that_is_quick_enough_costs_nothing():
 
 
 def test_what_is_asked_of_a_load():
-    """The report names each fault: unfinished tasks, a lasting queue, and too many writes, of all tasks or of one."""
+    """The report names unfinished tasks, a queue that stays, and too many writes, of all tasks or of one task."""
     load = Load(10, 0.01, 5.0)
     calm = overload.LoadResult(load=Load(10, 0.01), completed=10, seconds=10, batches=90, writes=90, calls=80, spare=1)
     good = overload.LoadResult(load=load, completed=10, seconds=21, batches=90, writes=90, calls=80, spare=1)
@@ -62,9 +63,9 @@ def test_what_is_asked_of_a_load():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The command prints a row for each load and writes the same as JSON.
+    """The command prints a row for each load, and writes the same figures as JSON.
 
-    A load that misses a demand makes the command fail.
+    The command fails if a load violates a requirement.
     """
     report = tmp_path / "overload.json"
     asked = ["--workers", "5", "--service-ms", "10", "--stalls", "5", "--report", str(report)]

@@ -1,4 +1,4 @@
-"""The invariant of progress: ended calls and elapsed time must account for the writes of a task's workers."""
+"""Tests the invariant of progress: the workers of a task may write only in proportion to ended calls and to time."""
 
 from typing import Any
 
@@ -13,14 +13,14 @@ SPARE = 5
 
 
 def row(**columns: Any) -> Row:
-    """A task at work. What is not named is 0."""
+    """Return the row of a task that is being processed; columns that are not given are 0."""
     zeros: dict[str, Any] = dict.fromkeys(Row._fields, 0)
     assert len(zeros) == len(COLUMNS.split(","))
     return Row(**zeros)._replace(task_key=KEY, status="processing", fence=1, in_flight="[]")._replace(**columns)
 
 
 def test_writes_without_calls_or_time_are_noticed():
-    """Some writes are always allowed, for a claim, its end and repeats. One write beyond these is too many."""
+    """A fixed number of writes is allowed without calls or time, and one write more breaks the invariant."""
     progress = WriteBudget(SPARE)
     for second in range(SPARE):
         progress.wrote(KEY, second / 4)
@@ -29,7 +29,7 @@ def test_writes_without_calls_or_time_are_noticed():
 
 
 def test_time_and_calls_account_for_writes():
-    """Two writes a minute are always allowed, and so are two a call. A little more is not."""
+    """Two writes for each minute and two writes for each ended call are allowed, but a few more are not."""
     calm, busy = WriteBudget(SPARE), WriteBudget(SPARE)
     for number in range(1, 100):
         calm.wrote(KEY, number * 60 / WRITES_PER_MINUTE)
@@ -45,7 +45,7 @@ def test_time_and_calls_account_for_writes():
 
 
 def test_what_was_done_long_ago_accounts_for_nothing():
-    """Many early calls or a long pause do not account for a storm of later writes."""
+    """Many early calls or a long pause do not allow many writes later."""
     progress = WriteBudget(SPARE)
     progress.changed(row(), row(settled=1_000))
     progress.wrote(KEY, 1)
@@ -57,7 +57,7 @@ def test_what_was_done_long_ago_accounts_for_nothing():
 
 
 def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
-    """A worker that took over has written off the previous worker's calls, so these account for no writes."""
+    """Calls that a claim has declared in doubt do not count as ended calls, and therefore allow no writes."""
     progress = WriteBudget()
     for fence in range(SPARE):
         progress.changed(
@@ -68,7 +68,7 @@ def test_calls_that_a_claim_casts_doubt_on_have_not_ended():
 
 
 def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
-    """A claim after a dead worker's, and one announcement, are always allowed, for each death that a task survives."""
+    """For each death of a worker, the next worker's claim and one announcement of calls are allowed."""
     progress = WriteBudget()
     for fence in range(10):
         progress.changed(row(fence=fence), row(fence=fence + 1))
@@ -78,7 +78,7 @@ def test_a_worker_that_took_over_from_a_dead_one_may_write_again():
 
 
 def test_a_client_that_puts_its_task_back_begins_anew():
-    """A retry comes from the client, so earlier writes do not count."""
+    """After a retry by the client, earlier writes of the task do not count."""
     progress = WriteBudget(SPARE)
     for number in range(4 * SPARE):
         if number % SPARE == 0:
@@ -87,7 +87,7 @@ def test_a_client_that_puts_its_task_back_begins_anew():
 
 
 def test_the_first_twin_of_a_write_is_left_out():
-    """The database lost the answer to a write, so the worker may repeat the write once. Further repeats count."""
+    """If the answer to a write was lost, one repetition of the write does not count, but further repetitions do."""
     progress = WriteBudget(SPARE)
     for step in range(SPARE):
         progress.wrote(KEY, 0, f"w/1/{step}")

@@ -1,4 +1,4 @@
-"""Isolates of the previous release: their code neither writes nor reads what the newest migration adds."""
+"""Tests simulated isolates of the previous release, which neither write nor read what the newest migration adds."""
 
 from collections import Counter
 from pathlib import Path
@@ -31,13 +31,13 @@ CREATE INDEX tasks_by_label ON tasks (label);
 
 
 class Isolate:
-    """An isolate as the simulated port knows it."""
+    """A stand-in for an isolate that has only a name."""
 
     name = "an isolate"
 
 
 class PlainPort(Port):
-    """A port that only names its isolate."""
+    """A port that only has an isolate."""
 
     def __init__(self) -> None:
         self.isolate: Any = Isolate()
@@ -45,19 +45,19 @@ class PlainPort(Port):
 
 @pytest.fixture
 def server() -> DatabaseServer:
-    """Return a database with both migrations, and shadows of the columns that the second one adds."""
+    """Return a database with both migrations, and with shadows of the columns that the second migration adds."""
     return DatabaseServer(Template([FIRST, SECOND, added([FIRST], SECOND).shadows()]), FaultPlan(Random(0)), int)
 
 
 def ask(server: DatabaseServer, sql: str, *values: Any, share: float = 1.0) -> list[dict[str, Any]]:
-    """Run a statement in an isolate of the previous release, or, if their share is 0, of the newest one."""
+    """Run a statement in an isolate of the previous release, or of the newest release if `share` is 0."""
     with patched(older_isolates(1, share, added([FIRST], SECOND))):
         (result,) = server.execute([PreparedStatement(D1Binding(server, PlainPort()), sql, values)])
     return [dict(zip(result["columns"], row, strict=True)) for row in result["results"]]
 
 
 def test_what_a_migration_adds_is_found() -> None:
-    """The search finds new columns of existing tables, and whole new tables without listing their columns."""
+    """`added` finds new columns of existing tables and whole new tables, without the columns of new tables."""
     found = added([FIRST], SECOND)
     assert [(one.table, one.name, one.definition, one.default) for one in found.columns] == [
         ("tasks", "label", "TEXT", "NULL"),
@@ -67,7 +67,7 @@ def test_what_a_migration_adds_is_found() -> None:
 
 
 def test_an_older_isolate_writes_nothing_of_it(server: DatabaseServer) -> None:
-    """A row that an older isolate inserts has the defaults, and a row that it updates keeps what newer code wrote."""
+    """A row that an older isolate inserts has the new columns' defaults, and an update by it keeps newer values."""
     insert = "INSERT INTO tasks (id, label, weight) VALUES (?, ?, ?)"
     ask(server, insert, "older", "mine", 1)
     ask(server, insert, "newer", "yours", 2, share=0.0)
@@ -79,7 +79,7 @@ def test_an_older_isolate_writes_nothing_of_it(server: DatabaseServer) -> None:
 
 
 def test_an_older_isolate_reads_nothing_of_it(server: DatabaseServer) -> None:
-    """An older isolate finds the defaults in new columns, whatever is stored there and whatever it wrote."""
+    """An older isolate reads the defaults of new columns, whatever is stored in them."""
     ask(server, "INSERT INTO tasks (id, label, weight) VALUES ('a', 'there', 2)", share=0.0)
     ask(server, "INSERT INTO labels (id) VALUES ('l')", share=0.0)
     assert ask(server, "UPDATE tasks SET label = 'mine' RETURNING id, name") == [{"id": "a", "name": None}]
@@ -88,9 +88,9 @@ def test_an_older_isolate_reads_nothing_of_it(server: DatabaseServer) -> None:
 
 
 def test_a_column_of_another_table_is_left_alone(server: DatabaseServer) -> None:
-    """A new column's name may also be a column of another table, or text in quotes.
+    """The name of a new column may also occur as a column of another table, or as text in quotes.
 
-    A statement that uses both tables is refused.
+    A statement that uses both tables raises an error.
     """
     ask(server, "INSERT INTO keys (id, label) VALUES ('k', 'label')")
     assert ask(server, "SELECT label, 'tasks' AS name FROM keys WHERE label = 'label'") == [
@@ -101,7 +101,7 @@ def test_a_column_of_another_table_is_left_alone(server: DatabaseServer) -> None
 
 
 def test_the_first_migration_is_no_addition(tmp_path: Path) -> None:
-    """With only the first migration there was no older code, so all isolates are alike."""
+    """With only the first migration, there was no older code, so no isolate is older."""
     (tmp_path / "0001_first.sql").write_text(FIRST)
     assert Releases.of_migrations(tmp_path).newest == Added()
     assert older_isolates(1, 1.0, Added()) == []
@@ -110,14 +110,14 @@ def test_the_first_migration_is_no_addition(tmp_path: Path) -> None:
 
 
 def test_every_third_run_has_older_isolates() -> None:
-    """In every third run isolates are older: in half of these runs all of them, in the others about half of them."""
+    """A third of the runs have older isolates; in half of these runs, all isolates are older."""
     drawn = Counter(mixed(Workload(()), Random(seed)).older_isolates for seed in range(600))
     assert drawn.keys() == {0.0, 0.5, 1.0}
     assert all(60 <= drawn[share] <= 140 for share in (0.5, 1.0))
 
 
 def as_if_newest(monkeypatch: pytest.MonkeyPatch, table: str, name: str) -> Counter[str]:
-    """Let the campaign treat an existing column as the newest migration's, and count what is renamed."""
+    """Let the campaign treat an existing column as new in the newest migration, and count the renamed statements."""
     scripts = [path.read_text("utf-8") for path in sorted(MIGRATIONS.glob("*.sql"))]
     connection = open_database()
     for script in scripts:
@@ -141,7 +141,7 @@ WORKLOAD = Workload((TaskSpec(0, 4), TaskSpec(1.5, 3, "merge"), TaskSpec(5, 2)),
 
 
 def test_isolates_of_two_releases_do_their_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If code can do without a new column, as it must, every invariant is kept under all faults."""
+    """If the code can do without a new column, no invariant breaks with isolates of two releases under all faults."""
     renamed = as_if_newest(monkeypatch, "tasks", "pace_ms")
     for seed in range(15):
         assert run_seed(seed, profile="swarm", workload=WORKLOAD).failure is None
@@ -149,7 +149,7 @@ def test_isolates_of_two_releases_do_their_tasks(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_column_that_older_code_must_not_ignore_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If half of the isolates kept no account of calls in doubt, some run would break an invariant."""
+    """If older isolates ignore the column of calls in doubt, some run breaks an invariant."""
     as_if_newest(monkeypatch, "tasks", "calls_in_doubt")
     failures = (run_seed(seed, profile="swarm", workload=WORKLOAD).failure for seed in range(15))
     assert any((failure or "").startswith("InvariantBroken") for failure in failures)

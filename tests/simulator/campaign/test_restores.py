@@ -1,4 +1,4 @@
-"""A database is set back in time under live workers, with the whole Worker: no two workers' writes mix."""
+"""Sets the database back in time under live workers of the whole Worker: writes of two workers must not mix."""
 
 import pytest
 
@@ -15,21 +15,21 @@ SCHEDULES = 12
 
 
 def schedules(deployment: Deployment, *, faults: bool = False) -> list[Writers]:
-    """Run some simulated schedules on one route."""
+    """Run some simulated schedules with a restored database on one route."""
     return [restored(seed, deployment, Nobody(), faults=faults) for seed in range(SCHEDULES)]
 
 
 @pytest.mark.parametrize("faults", [False, True], ids=["calm", "faults"])
 @ROUTES
 def test_no_two_workers_writes_mix(deployment: Deployment, faults: bool):
-    """In some schedules two live workers have the same fence, and the database refuses the forgotten one."""
+    """If two live workers have the same fence after a restore, the database refuses the writes of one of them."""
     seen = schedules(deployment, faults=faults)
     assert sum(one.twins for one in seen) > 0
     assert sum(one.refused for one in seen) > 0
 
 
 def test_without_the_claims_name_they_mix():
-    """If a write only checked the fence, and not the claim's name, two workers' writes would mix."""
+    """If writes checked only the fence, and not the name of the claim, the writes of two workers would mix."""
     known = fragments.UNDER_CLAIM
     unnamed = [
         (work, name, statement(getattr(work, name).text.replace(known, "fence = :fence AND :holder = :holder")))

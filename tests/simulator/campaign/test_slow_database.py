@@ -1,4 +1,4 @@
-"""One task on a slow database, with the whole Worker: on each route it ends, without additional writes."""
+"""Runs one task of the whole Worker on a slow database: it must end on each route, without additional writes."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ class Seen:
 
 
 def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
-    """Make each call to the database wait this long until it is carried out."""
+    """Delay each call to the database by a number of seconds."""
     carry_out = server.serve
 
     def serve(statements: Sequence[PreparedStatement], reply: Reply, latency: Callable[..., object]) -> None:
@@ -41,7 +41,7 @@ def slow_down(server: DatabaseServer, seconds: float, seen: Seen) -> None:
 
 
 def work(deployment: Deployment, chunks: int, seconds: float, minutes_most: float) -> Seen:
-    """Run a task without any fault, except that the database is slow from its submission on."""
+    """Run a task without faults on a database that is slow from the task's submission on."""
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
     world = World(1, app, TEMPLATE, deployment=deployment, variables=OPTIONS, model_seconds=(1.0, 1.0))
@@ -68,7 +68,10 @@ def work(deployment: Deployment, chunks: int, seconds: float, minutes_most: floa
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 @pytest.mark.parametrize(("chunks", "seconds"), [(12, 2.2), (12, 9.0), (100, 2.2)])
 def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, seconds: float):
-    """If the start window did not follow the latency, hundreds of batches in twenty minutes would lead to no call."""
+    """A task on a slow database completes with one call for each chunk.
+
+    If the time in which a call may start did not follow the latency of the database, the task would make no call.
+    """
     seen = work(deployment, chunks, seconds, minutes_most=20)
     assert (seen.row["status"], seen.calls) == ("completed", chunks)
     assert (seen.row["attempts"], seen.row["stalls"], seen.row["calls_in_doubt"]) == (1, 0, 0)
@@ -77,9 +80,9 @@ def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, sec
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)
 def test_a_database_that_is_too_slow_for_any_call_is_left_alone(deployment: Deployment):
-    """If each write takes longer than the longest window, workers try more and more rarely, within their bound.
+    """If each write takes longer than the longest time in which a call may start, workers try more and more rarely.
 
-    Earlier code made 600 writes in twenty minutes; the present code makes a handful.
+    Earlier code made 600 writes in twenty minutes.
     """
     seen = work(deployment, 6, 25.0, minutes_most=20)
     assert (seen.row["finished_at"], seen.calls, seen.row["stalls"]) == (None, 0, 0)

@@ -1,4 +1,4 @@
-"""The list of what a campaign must have judged before it may report that nothing broke."""
+"""Tests the list of what a campaign must have judged before it may report that nothing broke."""
 
 import pytest
 
@@ -12,12 +12,12 @@ from simulator.campaign.runs.tally import SHARES_OF_LEAST, CampaignTally
     [(33, 67, True), (34, 66, False), (0, SHARES_OF_LEAST, True), (0, SHARES_OF_LEAST - 1, False), (0, 0, False)],
 )
 def test_a_check_that_excuses_most_runs_is_named(judged: int, excused: int, idle: bool):
-    """A check must judge at least a third of the runs in which it could apply, once there are enough."""
+    """A check is reported as idle if it judged less than a third of the runs, once there are enough runs."""
     tally = CampaignTally()
     tally.judged.update({RUNS_JUDGED: judged, RUNS_EXCUSED: excused})
     assert (RUNS_JUDGED in tally.idle(None)) == idle
 
 
 def test_a_campaign_of_its_own_names_what_it_has_not_judged():
-    """A special campaign names its purpose if it never judged that, whatever else it judged."""
+    """A campaign for one subject reports the subject if it has judged nothing of it."""
     assert len(CampaignTally().idle(FULL)) == 1

@@ -1,4 +1,4 @@
-"""The text that a waiting task shows about itself, on each route and after deaths, with the whole Worker."""
+"""Tests what a waiting task shows in `waitingFor`, on each route and after deaths, with the whole Worker."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ Told = list[tuple[float, dict[str, Any]]]
 ROUTES = [TOP, FREE, DIRECT]
 each_route = pytest.mark.parametrize("deployment", ROUTES, ids=["queue", "objects", "direct"])
 LEASE_SECONDS, CRON_SECONDS = 60, 60
-SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # the time until a task with a lost message or worker continues
+SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # the longest time until a task without its worker continues
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",
@@ -36,7 +36,7 @@ OK = "ok", None, 1.0
 
 
 class Watched:
-    """A simulated world with some tasks; a client reads one of them every half second."""
+    """A simulated world with some tasks, in which a client reads one task every half second."""
 
     def __init__(self, deployment: Deployment, decide: Decide, *, consumers: int = 4, **variables: str) -> None:
         app = Onceover()
@@ -57,25 +57,25 @@ class Watched:
 
     @property
     def calls(self) -> list[float]:
-        """When calls reached the model."""
+        """The times at which calls reached the model."""
         return [record.at_seconds for record in self.world.model.records]
 
     async def submit(self, chunks: int) -> str:
-        """Submit a task. Returns its path."""
+        """Submit a task, and return its path."""
         body = {"input": "".join(f"w{at:03d} abc. " for at in range(chunks))}
         reply = await self.world.fetch(ClientRequest("POST", "/api/tasks", lambda: body))
         path: str = json.loads(reply.body)["links"]["self"]
         return path
 
     async def look(self, path: str) -> dict[str, Any]:
-        """Read a task."""
+        """Read and return a task, with the answer's `Retry-After`."""
         reply = await self.world.fetch(ClientRequest("GET", path))
         task: dict[str, Any] = json.loads(reply.body)
         self.last = task | {"retryAfter": int(reply.headers.get("Retry-After", 0))}
         return self.last
 
     def watch(self, chunks: int = 3, *, tasks: int = 1, kill_at: Sequence[float] = (), until: float = 900) -> Told:
-        """Run tasks, kill everything at `kill_at`, and read the last task until it ends."""
+        """Run tasks, kill all isolates at the times `kill_at`, and read the last task until it ends."""
 
         async def scenario(world: World) -> None:
             world.start_cron(CRON_SECONDS)
@@ -95,7 +95,7 @@ class Watched:
         return self.told
 
     def polls(self, chunks: int, until: float) -> int:
-        """Count the polls of a client that obeys `Retry-After`, without its submission."""
+        """Run a task, and return how many polls a client makes that obeys `Retry-After`."""
 
         async def scenario(world: World) -> int:
             world.start_cron(CRON_SECONDS)
@@ -110,7 +110,10 @@ class Watched:
 
 
 def waits(told: Told, reason: str) -> list[tuple[float, float | None]]:
-    """Return when a reason was shown, and the time that was shown as its end, in seconds of the world's clock."""
+    """Return the times at which a reason was shown, each with the time that was shown as the end of the wait.
+
+    Times are in seconds of the world's clock.
+    """
     found = [(at, task["waitingFor"]) for at, task in told]
     return [
         (at, None if wait["until"] is None else _seconds(wait["until"]))
@@ -124,7 +127,7 @@ def _seconds(time: str) -> float:
 
 
 def check_untils(shown: list[tuple[float, float | None]], acts: Sequence[float], late_most: float) -> None:
-    """Check that nothing happened before a time that was shown, and something did within `late_most` after it."""
+    """Check that the first act after each reading is not before the shown time, and at most `late_most` after it."""
     known = [(at, until) for at, until in shown if until is not None]
     assert known
     for at, until in known:
@@ -136,10 +139,10 @@ def check_untils(shown: list[tuple[float, float | None]], acts: Sequence[float],
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_model_that_is_away(deployment: Deployment, killed: bool):
-    """`model_away` is shown until the next call, also after everything died during the wait."""
+    """`model_away` is shown until the next call, also if all isolates died during the wait."""
     watched = Watched(deployment, lambda now: OK)
     watched.world.model.go_away(150, "5xx")
-    death = 6 if deployment is DIRECT else 60  # in a known wait
+    death = 6 if deployment is DIRECT else 60  # a time at which the task waits
     told = watched.watch(kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     check_untils(waits(told, "model_away"), watched.calls, late)
@@ -148,14 +151,14 @@ def test_a_model_that_is_away(deployment: Deployment, killed: bool):
     waiting = [task for _, task in told if (task["waitingFor"] or {}).get("reason") == "model_away"]
     assert {task["lastError"]["code"] for task in waiting} == {"model_unavailable"}
     assert max(task["lastError"]["calls"] for task in waiting) >= 4
-    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # no call has finished yet, so there is no pace
+    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # there is no estimate before a call has finished
     _, last = told[-1]
     assert (last["status"], last["waitingFor"], last["lastError"]) == ("completed", None, None)
 
 
 @pytest.mark.parametrize("deployment", [TOP, DIRECT], ids=["queue", "direct"])
 def test_a_model_that_is_away_to_others(deployment: Deployment):
-    """A task that had no failed call also shows `model_away`, once a worker has it and waits for its turn."""
+    """A task without a failed call also shows `model_away`, once its worker waits for its turn to call the model."""
     watched = Watched(deployment, lambda now: OK, consumers=40)
     watched.world.model.go_away(150, "5xx")
     reasons: list[str | None] = []
@@ -181,7 +184,7 @@ def test_a_model_that_is_away_to_others(deployment: Deployment):
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
-    """`rate_limited` is shown until the provider's pause is over."""
+    """`rate_limited` is shown until the pause that the provider asked for is over."""
     watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 70.0), 0.2) if now < 60 else OK)
     death = 20
     told = watched.watch(kill_at=(death,) if killed else ())
@@ -195,13 +198,13 @@ def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
-    """`backoff` is shown until the chunk's next try, if no other work is left; also after a death of everything.
+    """`backoff` is shown until the chunk's next call, if no other work is left, also if all isolates died.
 
-    An object that died resumes its task at once and forgets the pause, so its call may come before the time that was
-    shown.
+    After its death, an object resumes its task at once and forgets the pause, so the call may come before the shown
+    time.
     """
     watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
-    death = 5 if deployment is DIRECT else 8  # in a known wait
+    death = 5 if deployment is DIRECT else 8  # a time at which the task waits
     told = watched.watch(chunks=1, kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     shown = waits(told, "backoff")
@@ -217,13 +220,13 @@ def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
 
 @each_route
 def test_a_worker_that_died(deployment: Deployment):
-    """`lease` shows no time while calls may be out, and then the end of the lease or of the rest after it."""
+    """`lease` shows no time while calls may be under way, and later the end of the lease or of the task's rest."""
     watched = Watched(deployment, lambda now: ("ok", None, 15.0), MAX_ATTEMPTS="3")
-    # An object resumes its own task at once; after a second death it does so once the task has rested.
+    # An object resumes its own task at once after a first death, and after a rest of the task after a second death.
     deaths = (8, 12) if deployment is FREE else (8,)
     told = watched.watch(kill_at=deaths)
     shown = waits(told, "lease")
-    assert shown[0][0] < deaths[-1] + 20 + 10  # the sum is the timeout, and what the Worker may add to it
+    assert shown[0][0] < deaths[-1] + 20 + 10  # the timeout of a call, and the seconds that the Worker may add to it
     claims = [at for (at, task), (_, before) in pairwise(told[::-1]) if task["attempts"] > before["attempts"]]
     check_untils(shown, claims, 1 if deployment is FREE else SWEEP_SECONDS)
     assert told[-1][1]["status"] == "completed"
@@ -232,12 +235,12 @@ def test_a_worker_that_died(deployment: Deployment):
 @each_route
 @pytest.mark.parametrize("killed", [False, True])
 def test_a_task_behind_another(deployment: Deployment, killed: bool):
-    """`queued` is shown, and after a while the number of tasks before this one.
+    """`queued` is shown for a task that waits for another, and after a while also the number of tasks before it.
 
-    No time is shown, because the Worker does not know any.
+    No time is shown, because the Worker does not know when the wait will end.
     """
     variables = {"MAX_OBJECTS_AT_WORK": "1"} if deployment is FREE else {}
-    if deployment is DIRECT:  # no run fits after an answer here, so cron begins the run
+    if deployment is DIRECT:  # with this timeout, no run fits after an answer, so cron begins the run
         variables["AI_TIMEOUT_SECONDS"] = "28"
     watched = Watched(deployment, lambda now: ("ok", None, 10.0), consumers=1, **variables)
     told = watched.watch(chunks=13, tasks=2, kill_at=(4,) if killed else ())
@@ -251,7 +254,7 @@ def test_a_task_behind_another(deployment: Deployment, killed: bool):
 
 @each_route
 def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
-    """If a provider asks for a second each time, an obedient client makes at most 12 polls in 90 s."""
+    """If a provider asks for pauses of a second, a client that obeys `Retry-After` makes at most 12 polls in 90 s."""
     watched = Watched(deployment, lambda now: ("429", ModelRateLimited("429", 1.0), 0.2) if now < 90 else OK)
     assert watched.polls(12, until=90) <= 12
     assert len([at for at in watched.calls if at < 90]) >= 4
@@ -259,7 +262,7 @@ def test_who_obeys_a_limited_model_asks_little(deployment: Deployment):
 
 @each_route
 def test_who_obeys_a_hanging_model_asks_little(deployment: Deployment):
-    """If a model gives no answer for a minute, there are at most 8 polls, and then the task continues as before."""
+    """If a model gives no answer for a minute, a client that obeys `Retry-After` makes at most 8 polls."""
     timeout = "20" if deployment is DIRECT else "60"
     hang = "hang", ModelTimeout("hang"), float(timeout)
     watched = Watched(deployment, lambda now: hang if now < 10 else OK, AI_TIMEOUT_SECONDS=timeout, LEASE_SECONDS="180")

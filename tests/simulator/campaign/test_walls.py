@@ -1,4 +1,4 @@
-"""Slow calls and the platform's time limits: the platform ends an invocation in time, and no call is out then."""
+"""Tests slow calls with the platform's time limits: no call may be under way when the platform ends an invocation."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ CHUNKS = 13  # three waves of six calls
 
 
 class Nobody:
-    """Watches nothing."""
+    """A watcher of clients that does nothing."""
 
     def arrived(self, arrival: Arrival) -> None:
         """See `Watcher`."""
@@ -32,7 +32,10 @@ class Nobody:
 
 
 def usage(deployment: Deployment, call_seconds: float, **variables: str) -> tuple[dict[str, Any], float, int]:
-    """Run one task without any fault. Returns the run's usage, the seconds until its first call, and the calls made."""
+    """Run one task without faults.
+
+    The result is the task's usage, the seconds until its first call, and the number of calls that reached the model.
+    """
     app = Onceover()
     app.watcher = Nobody()
     options = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", **variables}
@@ -68,7 +71,7 @@ def usage(deployment: Deployment, call_seconds: float, **variables: str) -> tupl
 def test_without_faults_a_slow_model_is_asked_once_for_each_chunk(
     deployment: Deployment, call_seconds: float, variables: dict[str, str]
 ):
-    """A task makes exactly `minimumCalls` calls, none in doubt, on each route, up to the longest allowed calls."""
+    """A task makes exactly `minimumCalls` calls, none of them in doubt, on each route, even with the longest calls."""
     spent, _, calls = usage(deployment, call_seconds, **variables)
     assert calls == spent["modelCalls"] == spent["minimumCalls"] == CHUNKS
     assert spent["inDoubt"] == 0
@@ -76,9 +79,9 @@ def test_without_faults_a_slow_model_is_asked_once_for_each_chunk(
 
 @pytest.mark.parametrize(("timeout", "at_once"), [("20", True), ("120", False)])
 def test_a_direct_task_begins_at_once_or_at_the_next_cron_run(timeout: str, at_once: bool):
-    """Calls that fit into the time after the answer start in that time.
+    """If a call fits into the time that an invocation has after its answer, the task begins at once.
 
-    Other calls start a minute later, with no lease in between.
+    Otherwise the task begins at the next cron run, without waiting for the end of a lease.
     """
     _, first_at, _ = usage(DIRECT, 1.0, AI_TIMEOUT_SECONDS=timeout)
     assert first_at < 1 if at_once else 60 <= first_at < 61

@@ -1,7 +1,7 @@
-"""Webhooks under all faults: tenants have endpoints, and receivers misbehave in every way of fault 27.
+"""Runs webhooks under all faults: tenants have endpoints, and receivers misbehave in every way of fault 27.
 
-A share of all other schedules has webhooks, too: see test_campaign.py. `python -m simulator --faults webhooks` runs
-more schedules of the same kind.
+A part of the schedules of test_campaign.py also has webhooks. `python -m simulator --faults webhooks` runs more
+schedules of the same kind.
 """
 
 import pytest
@@ -21,9 +21,9 @@ def seeds() -> CampaignTally:
 
 
 def test_each_end_is_told_and_nothing_else(seeds: CampaignTally):
-    """No end is lost, no false end is sent, and no message goes to a deleted endpoint.
+    """Every end of a task is delivered, no false end is sent, and no message goes to a deleted endpoint.
 
-    No delivery is sent by two senders at once, or by a sender whose time for it is over.
+    No delivery is sent by two senders at once, or by a sender after its time for the delivery has ended.
     """
     assert seeds.failures == []
     assert seeds.schedules == SCHEDULES
@@ -31,11 +31,11 @@ def test_each_end_is_told_and_nothing_else(seeds: CampaignTally):
 
 
 def test_receivers_misbehave(seeds: CampaignTally):
-    """Receivers misbehave in each way; the rarest way occurs in some seed."""
+    """Receivers misbehave in each way, except that the rarest way may be missing."""
     assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
     assert sum(seeds.fired[name] for name in RECEIVER) >= SCHEDULES / 2
 
 
 def test_a_schedule_without_endpoints_offers_nothing():
-    """Seeds from before webhooks offer no such fault, and make no draw for one."""
+    """Schedules without endpoints have no faults of receivers."""
     assert not any(run_seed(seed).fired[name] for seed in range(5) for name in RECEIVER)

@@ -1,4 +1,4 @@
-"""The simulation runs the exports of `src/entry.py` themselves, not copies of them."""
+"""Checks that the simulation runs the classes that `src/entry.py` exports, not copies of them."""
 
 import ast
 import contextvars
@@ -29,7 +29,7 @@ def test_entry_exports_what_the_deployment_names():
 
 
 def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatch):
-    """Each class of `entry` is replaced by one that reports its creation: schedules make all three of them."""
+    """The simulation makes instances of all three classes that `entry` exports."""
     made: set[str] = set()
 
     def telling(name: str) -> type:
@@ -52,7 +52,7 @@ def test_the_simulation_runs_the_exported_classes(monkeypatch: pytest.MonkeyPatc
 
 
 def test_each_class_stands_once():
-    """Product and simulator together have only one class with the name of each exported class."""
+    """`src` and `simulator` together have only one class with the name of each exported class."""
     found = [
         (node.name, str(path.relative_to(ROOT)))
         for folder in ("src", "simulator")
@@ -68,7 +68,7 @@ def test_each_class_stands_once():
 
 
 def test_simulated_isolates_share_no_memory():
-    """Each simulated isolate has its own memory, and leaves the interpreter's, which production uses, alone."""
+    """Each simulated isolate has its own memory, and does not change the memory that production uses."""
     world = World(1, Onceover(), TEMPLATE, deployment=TOP, slots=2)
     ours = SURROUNDINGS.get()
 

@@ -1,4 +1,4 @@
-"""hypothesis draws workloads, seeds draw schedules and faults: clients' and operators' acts are searched, too."""
+"""Property tests in which hypothesis draws the acts of clients and operators, and seeds draw schedules and faults."""
 
 from dataclasses import replace
 from random import Random
@@ -57,20 +57,20 @@ MANY = settings(max_examples=150, deadline=None, database=None, suppress_health_
 @MANY
 @given(workload=WORKLOADS, seed=st.integers(0, 2**32), profile=st.sampled_from(PROFILES))
 def test_any_workload_keeps_the_promises(workload: Workload, seed: int, profile: str):
-    """Whatever clients and operators do, under any faults, no invariant breaks."""
+    """No invariant breaks, whatever clients and operators do and whatever faults strike."""
     assert run_seed(seed, profile=profile, workload=workload).failure is None
 
 
 @settings(MANY, max_examples=60)
 @given(workload=WORKLOADS, seed=st.integers(0, 2**32))
 def test_duplicates_alone_cost_no_call(workload: Workload, seed: int):
-    """If every message comes twice, and nothing else goes wrong, each completed task makes its minimum of calls."""
+    """If every message is delivered twice without other faults, each completed task makes its minimum of calls."""
     quiet = replace(workload, changes=(), last=workload.first)
     assert run_seed(seed, fault_rates={"duplicate_delivery": 1.0}, workload=quiet).failure is None
 
 
 def test_the_search_finds_what_is_broken():
-    """Without the check of leases the property fails: hypothesis's workloads reach the critical cases."""
+    """Without the check of leases, the property fails, which shows that the drawn workloads reach critical cases."""
     ablation = BY_NAME["lease_in_claim"]
     specs = (TaskSpec(0, 3), TaskSpec(1, 2))
     found = [
@@ -81,7 +81,7 @@ def test_the_search_finds_what_is_broken():
 
 
 def test_a_schema_upgrade_under_running_tasks():
-    """A newer version adds a column and an index under running tasks, which disturbs neither them nor old code."""
+    """A migration that adds a column and an index under running tasks disturbs neither the tasks nor older code."""
 
     class Upgrading(Scenario):
         async def run(self, world: World) -> None:

@@ -1,4 +1,4 @@
-"""The simulator's event loop: virtual time, seeded schedules, errors instead of hangs, dead code that stays dead."""
+"""Tests the simulator's event loop: virtual time, seeded schedules, errors instead of hangs, and no late steps."""
 
 import asyncio
 from random import Random
@@ -15,7 +15,7 @@ from tests.support.steps import counted
 
 
 def run(coroutine, policy: Policy = choose_first, **options):
-    """Run a coroutine to its end on a fresh loop. Returns the result and the loop."""
+    """Run a coroutine to its end on a fresh loop, and return its result and the loop."""
     loop = Loop(policy=policy, **options)  # type: ignore[abstract]
     try:
         return loop.run(coroutine), loop
@@ -34,7 +34,7 @@ async def both(log: list[str]) -> None:
 
 
 def test_time_passes_only_when_nothing_is_ready():
-    """A day of sleep takes a few steps, and the clock shows a day afterwards."""
+    """A sleep of a day takes few steps of the loop, and afterwards the clock shows a day more."""
 
     async def main() -> float:
         await asyncio.sleep(86_400)
@@ -46,7 +46,7 @@ def test_time_passes_only_when_nothing_is_ready():
 
 
 def test_asyncio_works_on_it():
-    """asyncio's timeouts, queues, events, locks, task groups, wait and cancellation behave as on any loop."""
+    """asyncio's timeouts, queues, events, locks, task groups, `wait` and cancellation work on the simulator's loop."""
 
     async def main() -> list[object]:
         seen: list[object] = []
@@ -74,7 +74,7 @@ def test_asyncio_works_on_it():
 
 @pytest.mark.parametrize("kind", [choose_at_random, Priorities])
 def test_a_seed_is_a_schedule(kind):
-    """The same seed gives the same order and trace. Among ten seeds, random choice gives several different orders."""
+    """The same seed gives the same order and trace each time, and ten seeds give several different orders."""
     orders, digests = [], []
     for seed in [*range(10), *range(10)]:
         log: list[str] = []
@@ -89,7 +89,7 @@ def test_a_seed_is_a_schedule(kind):
 
 
 def test_explore_visits_every_interleaving():
-    """Two tasks of two steps have six interleavings, and depth-first search visits exactly those."""
+    """Two tasks of two steps have six interleavings, and `explore` visits exactly these."""
 
     def once(policy: Scripted) -> tuple[str, ...]:
         log: list[str] = []
@@ -105,9 +105,9 @@ def test_explore_visits_every_interleaving():
 
 
 def test_explore_within_a_bound():
-    """If no deviation is allowed, there is one schedule.
+    """If no deviation is allowed, `explore` visits one schedule.
 
-    Each further deviation adds some schedules, up to all of them.
+    Each further allowed deviation adds schedules, until all schedules are visited.
     """
 
     def once(policy: Scripted) -> tuple[str, ...]:
@@ -123,7 +123,7 @@ def test_explore_within_a_bound():
 
 
 def test_explore_finds_a_lost_update():
-    """If two tasks read, await and write, some schedule loses an update, and replaying its choices loses it again."""
+    """If two tasks read, await and write, some schedule loses an update, and a replay of its choices loses it again."""
 
     def once(policy: Scripted) -> int:
         state = {"n": 0}
@@ -145,7 +145,7 @@ def test_explore_finds_a_lost_update():
 
 
 def test_a_deadlock_is_an_error():
-    """If a task waits for what cannot come, the error names the waiting tasks."""
+    """If no task can ever continue, `run` raises an error that names the waiting tasks."""
 
     async def main() -> None:
         await asyncio.Event().wait()
@@ -155,7 +155,7 @@ def test_a_deadlock_is_an_error():
 
 
 def test_spinning_is_an_error():
-    """If a loop never waits, the step limit stops it."""
+    """A task that never waits for time or for an event is stopped by the limit of steps."""
 
     async def main() -> None:
         for _ in range(2_000):
@@ -166,7 +166,7 @@ def test_spinning_is_an_error():
 
 
 def test_an_exception_in_a_platform_callback_stops_the_run():
-    """`run` raises a broken invariant where it was found, instead of logging it."""
+    """`run` raises the exception of a callback, such as a broken invariant, instead of logging it."""
 
     async def main() -> None:
         asyncio.get_running_loop().call_later(1, lambda: 1 / 0)
@@ -177,7 +177,7 @@ def test_an_exception_in_a_platform_callback_stops_the_run():
 
 
 def test_close_buries_what_is_left_without_a_word():
-    """Leftover coroutines are closed in order. A coroutine that refuses to close is ignored, and no warning appears."""
+    """`close` closes the remaining coroutines in order, ignores one that refuses to close, and causes no warning."""
     log: list[str] = []
 
     async def stubborn() -> None:
@@ -196,7 +196,7 @@ def test_close_buries_what_is_left_without_a_word():
 
 
 def test_a_step_costs_little():
-    """A step costs some 33 lines of Python with its choice and its trace: 500,000 steps a second on an idle machine."""
+    """A step of the loop executes about 33 lines of Python, so that an idle machine makes 500,000 steps a second."""
 
     async def main() -> None:
         await asyncio.gather(*(ticks() for _ in range(10)))

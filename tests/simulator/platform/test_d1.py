@@ -1,4 +1,4 @@
-"""The simulated D1: results, types, limits, transactions, the clock, the costs, and its faults."""
+"""Tests the simulated D1: results, types, limits, transactions, the clock, the counted rows, and the faults."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -55,7 +55,7 @@ def refusal(sql: str, *values: Any, rates: dict[str, float] | None = None) -> st
 
 
 def test_results_have_the_shape_of_the_sdk():
-    """`run`/`all` return results and meta, `first` a row, a column or None, `raw` lists."""
+    """`run` and `all` return results and meta, `first` returns a row, a column or None, and `raw` returns lists."""
 
     async def work(db: D1Binding) -> None:
         insert = db.prepare("INSERT INTO t VALUES (?, ?, ?) RETURNING id, note")
@@ -76,7 +76,7 @@ def test_results_have_the_shape_of_the_sdk():
 
 
 def test_numbers_bind_as_doubles():
-    """Numbers bind as JavaScript's: the type is real, a STRICT integer column accepts it, and 5.0 comes back as 5."""
+    """Numbers are bound as doubles, as in JavaScript, but a STRICT integer column stores 5.0 and returns 5."""
 
     async def work(db: D1Binding) -> None:
         row = (
@@ -91,7 +91,7 @@ def test_numbers_bind_as_doubles():
 
 
 def test_values_that_do_not_cross_are_refused():
-    """A big integer and an object raise D1_TYPE_ERROR at `bind`.
+    """`bind` raises D1_TYPE_ERROR for a big integer and for an object.
 
     A lone surrogate becomes U+FFFD, and a blob becomes a list.
     """
@@ -126,12 +126,12 @@ def test_values_that_do_not_cross_are_refused():
     ],
 )
 def test_errors_are_worded_like_d1(sql: str, values: tuple[Any, ...], message: str):
-    """Exceeded limits and bad statements give D1's errors, by class and code."""
+    """Exceeded limits and faulty statements raise errors with the messages of D1."""
     assert refusal(sql, *values) == message
 
 
 def test_a_batch_is_one_transaction():
-    """If a statement of a batch fails, none takes effect. If all succeed, all do."""
+    """If a statement of a batch fails, no statement of the batch takes effect; otherwise all take effect."""
 
     async def work(db: D1Binding) -> None:
         insert = db.prepare("INSERT INTO t VALUES (?, 1, NULL)")
@@ -145,7 +145,7 @@ def test_a_batch_is_one_transaction():
 
 
 def test_sql_sees_the_database_clock():
-    """Every way to read the time gives the virtual clock, to the millisecond. Fixed dates are untouched."""
+    """Every way to read the time in SQL gives the virtual time in milliseconds, and fixed dates stay as they are."""
 
     async def work(db: D1Binding) -> None:
         row = await db.prepare(
@@ -169,7 +169,7 @@ def test_sql_sees_the_database_clock():
 
 
 def test_rows_written_count_tables_and_indexes():
-    """A row counts once for the table and once for each index touched, but a deletion only once.
+    """A written row counts once for its table and once for each changed index, but a deleted row counts only once.
 
     A text key in a table with rowids counts as an index.
     """
@@ -189,7 +189,7 @@ def test_rows_written_count_tables_and_indexes():
 
 
 def test_rows_read_count_scans():
-    """A search counts the rows that it finds, a scan counts the whole table."""
+    """A search by an index counts the rows that it finds, and a scan counts all rows of the table."""
 
     async def work(db: D1Binding) -> None:
         for name in "abcdef":
@@ -204,7 +204,7 @@ def test_rows_read_count_scans():
 
 @pytest.mark.parametrize(("fault", "landed"), [("d1_failed_before_commit", 0), ("d1_failed_after_commit", 1)])
 def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
-    """After a lost connection the error is the same whether the write was done or not. The kind of fault decides."""
+    """After a lost connection, the error is the same whether the fault struck before or after the write."""
 
     async def work(db: D1Binding) -> int:
         with pytest.raises(JsError, match="Network connection lost"):
@@ -215,13 +215,13 @@ def test_a_lost_connection_leaves_the_write_in_doubt(fault: str, landed: int):
 
 
 def test_overload_is_refused_before_anything_is_done():
-    """An overloaded database refuses a call with a message of its own, and does nothing."""
+    """An overloaded database refuses a call with its own message, and does not carry out the call."""
     message = refusal("INSERT INTO t VALUES ('a', 1, NULL)", rates={"d1_overloaded": 1.0})
     assert message == "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 
 
 def test_a_used_database_comes_back_as_new():
-    """In the next simulation the rows are gone, the template's own rows are back, and the connection is the same."""
+    """The next simulation gets the same connection, without the added rows and with the template's own rows."""
 
     async def dirty(db: D1Binding) -> int:
         await db.prepare("INSERT INTO t VALUES ('a', 1, NULL)").run()
@@ -236,9 +236,9 @@ def test_a_used_database_comes_back_as_new():
 
 
 def test_an_answer_that_is_late_comes_after_its_effect():
-    """Although the answer is late, the database has the write at once.
+    """If an answer is late, the database has carried out the write at once.
 
-    The sender of the write gets its answer up to 25 s later.
+    The sender of the write gets the answer up to 25 s later.
     """
 
     async def fetch(env: Any, request: Any, ctx: Any) -> None:

@@ -1,4 +1,4 @@
-"""Simulated isolates: their death, crashes at every point, clocks, waitUntil, and faults of awaits."""
+"""Tests simulated isolates: their death, crashes at every point, clocks, `waitUntil`, and faults of awaits."""
 
 import asyncio
 from random import Random
@@ -13,7 +13,7 @@ from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, marks, play
 
 
 async def careful(env, request, ctx) -> str:
-    """Leave marks at each step of a handler, in `finally` too."""
+    """Leave a mark in D1 at each step of a handler, also in its `finally`."""
     await mark(env, request, "began")
     try:
         await asyncio.sleep(10)
@@ -27,7 +27,7 @@ async def careful(env, request, ctx) -> str:
 
 
 def test_a_dead_isolate_runs_no_finally():
-    """A handler killed in mid-sleep is never resumed: no line of it runs, at once or later."""
+    """If an isolate dies while a handler sleeps, no further line of the handler runs, not even its `finally`."""
     ran: list[str] = []
 
     async def handler(env, request, ctx) -> None:
@@ -53,7 +53,7 @@ def test_a_dead_isolate_runs_no_finally():
 
 
 def test_the_dead_reach_nothing():
-    """Code that runs on in the step in which its isolate died, and late `finally` blocks, cannot reach bindings."""
+    """Code of a dead isolate that still runs, such as the rest of a step or a late `finally`, cannot use bindings."""
     writes: list[str] = []
 
     async def handler(env, request, ctx) -> None:
@@ -79,7 +79,7 @@ def test_the_dead_reach_nothing():
 
 
 def test_a_live_isolate_runs_its_finally():
-    """An unharmed handler leaves all its marks, so the test of killed handlers can fail."""
+    """The handler of a live isolate leaves all its marks, also the mark in its `finally`."""
 
     async def scenario(world: World) -> list[str]:
         assert await world.fetch("a") == "answer"
@@ -89,9 +89,9 @@ def test_a_live_isolate_runs_its_finally():
 
 
 def test_tasks_of_a_dead_isolate_die_too():
-    """Tasks and timers that a handler started die with the handler's isolate.
+    """The tasks and timers of a handler end with the death of the handler's isolate.
 
-    Tasks and timers of another isolate live on.
+    The tasks and timers of another isolate continue.
     """
 
     async def spawn(env, request, ctx) -> str:
@@ -115,7 +115,7 @@ def test_tasks_of_a_dead_isolate_die_too():
 
 
 def test_a_task_left_behind_stops_with_its_invocation():
-    """Without waitUntil nothing continues after the reply, even if the isolate lives."""
+    """Without `waitUntil`, a task that a handler started stops after the reply, even if the isolate lives."""
 
     async def handler(env, request, ctx) -> str:
         async def later() -> None:
@@ -135,7 +135,7 @@ def test_a_task_left_behind_stops_with_its_invocation():
 
 
 def test_a_request_under_way_outlives_its_sender():
-    """D1 gets a write even if its sender died while it was on the network."""
+    """D1 carries out a write even if the sender died while the request was on the network."""
 
     async def handler(env, request, ctx) -> None:
         await mark(env, request, "sent")
@@ -177,9 +177,9 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
 
 
 def test_every_single_crash_is_before_or_after_its_effect():
-    """At each of six points, a crash before the effect leaves no mark, and a crash after the effect leaves one.
+    """`single_crashes` tries a crash before and a crash after the effect at each of six suspension points.
 
-    The other request is complete.
+    A crash before an effect leaves no mark, and a crash after it leaves one. The other request is complete.
     """
     seen: list[list[str]] = []
     crashes = [crash for _label, crash in single_crashes(lambda crash_at: crash_run(crash_at, seen))]
@@ -192,7 +192,7 @@ def test_every_single_crash_is_before_or_after_its_effect():
 
 
 def test_pairs_of_crashes_are_all_run():
-    """After a first crash, the second crash strikes each later point of the run that follows."""
+    """`pairs_of_crashes` combines each first crash with a second crash at each later point of the same run."""
     seen: list[list[str]] = []
     pairs = list(pairs_of_crashes(lambda crash_at: crash_run(crash_at, seen)))
     for pair in pairs:
@@ -201,7 +201,7 @@ def test_pairs_of_crashes_are_all_run():
 
 
 def test_a_killed_invocation_leaves_its_isolate_alive():
-    """A waitUntil that is cut short stops only its own invocation. The isolate serves on."""
+    """If the platform ends `waitUntil` work early, the isolate still serves further requests."""
 
     async def handler(env, request, ctx) -> str:
         async def tail() -> None:
@@ -244,7 +244,7 @@ def test_wait_until_lasts_thirty_seconds_after_a_response():
 
 @pytest.mark.parametrize(("fault", "error"), [("cpu_exceeded", CpuExceeded), ("cancelled", asyncio.CancelledError)])
 def test_base_exceptions_come_out_of_awaits(fault: str, error: type[BaseException]):
-    """Base exceptions of awaits pass `except Exception`, `finally` runs, and the isolate dies soon afterwards."""
+    """A base exception of an await is not caught by `except Exception`, `finally` runs, and the isolate soon dies."""
     caught: list[BaseException] = []
 
     async def handler(env, request, ctx) -> None:
@@ -268,7 +268,7 @@ def test_base_exceptions_come_out_of_awaits(fault: str, error: type[BaseExceptio
 
 
 def test_clocks_differ_and_stand_still():
-    """Isolates have different times, each clock stands still while code runs, and sleeping moves it."""
+    """Isolates have different times, and an isolate's clock stands still while code runs and moves during a sleep."""
 
     async def handler(env, request, ctx) -> tuple[int, int, int, float]:
         platform = env.platform
@@ -292,7 +292,7 @@ def test_clocks_differ_and_stand_still():
 
 
 def test_a_frozen_isolate_goes_on_later():
-    """A frozen isolate stands still for longer than a lease and then writes as if nothing had happened."""
+    """A frozen isolate does nothing for longer than a lease, and then continues to write."""
 
     async def handler(env, request, ctx) -> None:
         await mark(env, request, "one")

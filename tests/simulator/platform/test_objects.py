@@ -1,4 +1,4 @@
-"""Durable Objects: one instance, gates, coalesced writes, eviction, alarms, failing RPC, zombies."""
+"""Tests simulated Durable Objects: single instances, gates, writes, eviction, alarms, failing RPC, and zombies."""
 
 import asyncio
 from itertools import pairwise
@@ -23,7 +23,7 @@ class Base:
 
 
 def perform(cls: type, scenario: Any, **options: Any) -> Any:
-    """Run `scenario(world, call)`, in which `call(method, *args, name="x")` is a client's call to an object."""
+    """Run `scenario(world, call)`, where `call(method, *args, name="x")` lets a client call a method of an object."""
 
     async def fetch(env, request, ctx) -> Any:
         name, method, args = request
@@ -49,13 +49,13 @@ class Counter(Base):
         return self.calls
 
     async def safe(self) -> int:
-        """Read, await storage, write: the input gate makes this safe."""
+        """Read, await storage, and write, during which the input gate holds back other events."""
         n = await self.storage.get("n") or 0
         await self.storage.put("n", n + 1)
         return n + 1
 
     async def unsafe(self) -> int:
-        """Read, await something else, write: another event may run in between, so this is unsafe."""
+        """Read, await D1, and write, during which another event may run and its update may be lost."""
         n = await self.storage.get("n") or 0
         await mark(self.env, "x", "y")
         await self.storage.put("n", n + 1)
@@ -63,7 +63,7 @@ class Counter(Base):
 
 
 def test_one_instance_a_name():
-    """Concurrent calls to a name reach one instance. Another name has another one."""
+    """Concurrent calls to one name reach one instance, and another name has another instance."""
 
     async def scenario(world: World, call: Any) -> None:
         first = await asyncio.gather(*(call("bump") for _ in range(5)))
@@ -75,9 +75,9 @@ def test_one_instance_a_name():
 
 @pytest.mark.parametrize(("method", "loses"), [("safe", False), ("unsafe", True)])
 def test_input_gates_stand_around_storage_only(method: str, loses: bool):
-    """In 20 seeds, a read-modify-write across awaits of storage never loses an update.
+    """In 20 seeds, updates that read and write across an await of storage are never lost.
 
-    Across an await of D1 the object does lose an update.
+    In some seed, an update across an await of D1 is lost.
     """
 
     async def scenario(world: World, call: Any) -> int:
@@ -92,7 +92,7 @@ def test_input_gates_stand_around_storage_only(method: str, loses: bool):
 
 
 def test_own_coroutines_interleave_at_storage_awaits():
-    """The input gate delays events, not code of the same event: gather over storage can lose an update."""
+    """The input gate does not hold back code of the same event, so coroutines of one event can lose updates."""
 
     class Gathering(Base):
         async def go(self) -> int:
@@ -111,7 +111,7 @@ def test_own_coroutines_interleave_at_storage_awaits():
 
 class Writer(Base):
     async def together(self) -> None:
-        """Write twice without an await in between, then wait for something else."""
+        """Write to storage several times without an await in between, then wait for something else."""
         first, second = self.storage.put("a", 1), self.storage.put("b", 1)
         self.storage.sql.exec("CREATE TABLE t (v INTEGER)")
         self.storage.sql.exec("INSERT INTO t VALUES (?)", 1)
@@ -128,7 +128,7 @@ class Writer(Base):
 
 @pytest.mark.parametrize("moment", ["before the flush", "after it"])
 def test_writes_between_awaits_are_atomic(moment: str):
-    """After a crash, either all key-value, SQL and alarm writes of one turn are stored or none of them."""
+    """After a crash, either all writes of one turn (key-value, SQL and alarm) are stored, or none of them."""
 
     async def scenario(world: World, call: Any) -> list[Any]:
         if moment == "before the flush":
@@ -152,7 +152,7 @@ def test_writes_between_awaits_are_atomic(moment: str):
 
 
 def test_eviction_loses_memory_and_keeps_storage():
-    """After a kill, an object starts anew with what it had stored. An idle object is evicted after ten seconds."""
+    """An object that was killed, or evicted after ten idle seconds, has lost its memory and keeps its storage."""
 
     class Both(Base):
         async def bump(self) -> list[int]:
@@ -175,7 +175,7 @@ def test_eviction_loses_memory_and_keeps_storage():
 
 
 class Alarming(Base):
-    """An object that marks each alarm with its retry count. The alarm fails or dies as the object's storage says."""
+    """An object that marks each run of its alarm with the retry count, and fails or dies as its stored plan says."""
 
     async def arm(self, plan: dict[str, Any]) -> None:
         await self.storage.put({"plan": plan, "runs": 0})
@@ -210,12 +210,12 @@ def alarms(plan: dict[str, Any], *, wait: float = 2_000, **options: Any) -> tupl
 
 
 def test_an_alarm_fires_once_when_all_is_well():
-    """Without faults one alarm gives one run and no retry, and leaves no alarm behind."""
+    """Without faults, an alarm runs once, is not retried, and is no longer set afterwards."""
     assert alarms({}) == ([], ["retry 0"], 0)
 
 
 def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
-    """A failing alarm is retried after 2, 4, 8, … seconds. After six retries the platform drops the alarm for good."""
+    """A failing alarm is retried six times, after 2, 4, 8, … seconds, and then the platform drops the alarm."""
     gaps, retries, dropped = alarms({"fails": 100})
     assert gaps == pytest.approx([2, 4, 8, 16, 32, 64], abs=1)
     assert retries == [f"retry {n}" for n in range(7)]
@@ -223,21 +223,21 @@ def test_a_failing_alarm_is_retried_six_times_from_two_seconds():
 
 
 def test_death_does_not_count_against_the_six():
-    """An isolate that dies during an alarm gets the alarm again, even more than six times: at least once."""
+    """If isolates die during an alarm, the alarm runs again, even more than six times."""
     _gaps, retries, dropped = alarms({"dies": 9}, wait=20_000)
     assert len(retries) == 10
     assert dropped == 0
 
 
 def test_an_alarm_set_by_the_handler_replaces_the_retry():
-    """If the handler re-arms the alarm and then fails, the next run is at the new time, as a first try."""
+    """If the handler sets a new alarm and then fails, the next run is at the new time, with retry count 0."""
     gaps, retries, _dropped = alarms({"rearms": 1, "fails": 1})
     assert gaps == pytest.approx([100], abs=1)
     assert retries == ["retry 0", "retry 0"]
 
 
 def test_alarms_come_late_again_or_never():
-    """Each of the three faults of alarms has its effect."""
+    """The faults make alarms run twice, or drop alarms."""
     assert len(alarms({}, faults={"alarm_repeated": 0.7}, seed=3)[1]) > 1
     assert alarms({}, faults={"alarm_dropped": 1.0}) == ([], [], 1)
 
@@ -251,9 +251,9 @@ def test_alarms_come_late_again_or_never():
 
 @pytest.mark.parametrize(("fault", "done"), [("rpc_failed_before", 0), ("rpc_failed_after", 1)])
 def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
-    """The caller of a failed call sees a lost connection.
+    """The caller of a failed RPC gets the error of a lost connection.
 
-    The object has either done the work or never received the call.
+    The object has carried out the call under one fault, and has not received the call under the other.
     """
 
     async def fetch(env, request, ctx) -> str:
@@ -270,7 +270,10 @@ def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
 
 
 def test_errors_and_values_cross_as_javascript_has_them():
-    """An exception arrives as an error with its text, a tuple cannot be sent, and ids are stable."""
+    """An exception of an object reaches the caller as an error with its text, and a tuple cannot be sent.
+
+    The id of an object is the same each time.
+    """
 
     class Odd(Base):
         async def fail(self) -> None:
@@ -299,7 +302,7 @@ def test_errors_and_values_cross_as_javascript_has_them():
 
 
 def test_a_zombie_goes_on_beside_its_successor():
-    """The old instance runs on and reaches D1, but its own storage refuses its calls. The new one works."""
+    """A replaced instance continues and can write to D1, but cannot use its storage, while the new instance works."""
 
     class Slow(Base):
         async def work(self) -> None:
@@ -330,7 +333,7 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_block_concurrency_while_holds_calls_back():
-    """A constructor that loads state is done before the first call.
+    """The first call waits until a constructor has loaded its state in `blockConcurrencyWhile`.
 
     If an object's constructor fails, the platform resets the object.
     """
@@ -363,7 +366,7 @@ def test_block_concurrency_while_holds_calls_back():
 
 
 def test_sql_and_lists_and_delete_all():
-    """The synchronous cursor of SQL, its errors, `list` with options, and `deleteAll`, which deletes everything."""
+    """The object's SQL cursor and its errors, `list` with its options, and `deleteAll` work as on the platform."""
 
     class Store(Base):
         async def go(self) -> list[Any]:
@@ -399,7 +402,7 @@ def test_sql_and_lists_and_delete_all():
 
 
 def test_random_eviction_and_zombies_strike():
-    """With the faults on, calls sometimes fail, and stored data is never torn."""
+    """With faults of eviction and of zombies, some calls fail, and stored data stays consistent."""
 
     async def scenario(world: World, call: Any) -> int:
         failures = 0
@@ -415,7 +418,7 @@ def test_random_eviction_and_zombies_strike():
 
 
 def test_tasks_left_behind_go_on_until_eviction():
-    """Work that a call started and did not await continues in the object's memory, and dies with it."""
+    """Work that a call started without awaiting it continues after the call, and ends with the object's eviction."""
 
     ran: list[int] = []
 
@@ -439,7 +442,7 @@ def test_tasks_left_behind_go_on_until_eviction():
 
 
 def test_alarms_wait_for_a_deployment_with_objects():
-    """An alarm does not fire while the deployment lacks its class. The alarm fires when objects are deployed again."""
+    """An alarm does not fire while the deployment has no objects, but fires after objects are deployed again."""
 
     async def scenario(world: World, call: Any) -> list[str]:
         await call("arm", {})
@@ -454,7 +457,7 @@ def test_alarms_wait_for_a_deployment_with_objects():
 
 
 def test_an_alarm_of_a_replaced_instance_fires_again():
-    """Writes of a handler whose instance was replaced are lost, so its return does not end the alarm."""
+    """An alarm runs again if its object's instance was replaced during the alarm, even if the old handler returns."""
 
     class Cleaning(Base):
         async def set(self) -> None:

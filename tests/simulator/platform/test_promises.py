@@ -1,4 +1,4 @@
-"""An object may pass promises to its raw `ctx.waitUntil`, but no coroutine."""
+"""Tests that an object may pass promises to the `waitUntil` of its raw context, but no coroutines."""
 
 import asyncio
 import contextlib
@@ -14,12 +14,12 @@ ALONE = {"promises_alone": 1.0}
 
 
 async def work(env: Any) -> None:
-    """Work after the answer."""
+    """Leave a mark in D1."""
     await mark(env, "work", "done")
 
 
 def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[str, float]) -> tuple[list[str], World]:
-    """Let an object pass work to its context. Returns the marks that the work left, and the world."""
+    """Let an object pass work to its context, and return the marks that the work left, and the world."""
 
     class Leaving:
         def __init__(self, ctx, env) -> None:
@@ -40,7 +40,7 @@ def kept_alive(hand_over: Callable[[Any, Awaitable[None]], None], rates: dict[st
 
 
 def test_a_coroutine_never_runs():
-    """A raw context drops a coroutine without running it: Python warns, and the world notes which code passed it."""
+    """A raw context does not run a coroutine; Python warns about it, and the world records which code passed it."""
     with pytest.warns(RuntimeWarning, match="'work' was never awaited"):
         left, world = kept_alive(lambda ctx, awaitable: ctx.waitUntil(awaitable), ALONE)
     assert left == []
@@ -49,14 +49,14 @@ def test_a_coroutine_never_runs():
 
 
 def test_a_promise_is_taken():
-    """A future counts as a promise: its work runs to the end."""
+    """A raw context accepts a future as a promise, and the future's work runs to the end."""
     left, world = kept_alive(lambda ctx, awaitable: ctx.waitUntil(asyncio.ensure_future(awaitable)), ALONE)
     assert left == ["work done"]
     assert world.network.never_awaited == []
 
 
 def test_without_the_fault_a_coroutine_is_refused():
-    """Without the fault the context reports at once that it accepts only promises."""
+    """Without the fault, the raw context raises an error for a coroutine at once."""
 
     def hand_over(ctx: Any, coroutine: Any) -> None:
         with contextlib.closing(coroutine):
@@ -67,7 +67,7 @@ def test_without_the_fault_a_coroutine_is_refused():
 
 
 def test_the_context_of_the_worker_takes_coroutines():
-    """The SDK makes the context of a Worker's invocation accept coroutines."""
+    """The context of an invocation of the Worker accepts coroutines, because the SDK converts them."""
 
     async def fetch(env, request, ctx) -> None:
         ctx.waitUntil(work(env))

@@ -1,4 +1,4 @@
-"""Simulated queues: attempts, retries, dead letters, competing acks, exceptions, limits, and all their faults."""
+"""Tests simulated queues: attempts, retries, dead letters, acknowledgements, exceptions, limits, and faults."""
 
 import asyncio
 from typing import Any
@@ -15,9 +15,9 @@ type Seen = list[tuple[str, Any, int]]
 
 
 def deliver(consume: Any, bodies: list[Any], *, wait: float = 3_000, **options: Any) -> tuple[Seen, World]:
-    """Send bodies to a queue whose consumer is `consume(message, batch)`.
+    """Send bodies to a queue whose consumer is `consume(message, batch)`, and return the deliveries and the world.
 
-    Returns each delivery: queue, body, attempt.
+    A delivery is the name of the queue, the body, and the number of the attempt.
     """
     seen: Seen = []
     kept: list[World] = []
@@ -48,7 +48,7 @@ def fail(message, batch) -> None:
 
 
 def test_a_clean_return_acks():
-    """If the handler returns without an error, there was one delivery, with attempt 1, time and id.
+    """A message whose handler returns without an error is delivered once, with attempt 1, a time and an id.
 
     The body of the message is a copy that went through JSON.
     """
@@ -66,9 +66,9 @@ def test_a_clean_return_acks():
 
 
 def test_failures_lead_to_the_dead_letter_queue():
-    """If max_retries is 2, a message gets three deliveries.
+    """If max_retries is 2, a message that always fails is delivered three times.
 
-    After the last delivery the consumer of the dead-letter queue gets the message.
+    Then the consumer of the dead-letter queue gets the message.
     """
     seen, world = deliver(fail, ["a"])
     assert seen == [
@@ -82,7 +82,7 @@ def test_failures_lead_to_the_dead_letter_queue():
 
 
 def test_a_message_without_a_dead_letter_queue_is_deleted_in_the_end():
-    """The dead-letter queue itself gives up after three retries."""
+    """A message of the dead-letter queue, which has no dead-letter queue itself, is deleted after three retries."""
     seen, world = deliver(lambda message, batch: message.retry(), ["a"])
     assert len([one for one in seen if one[0] == "ai-processing-dlq"]) == 4
     assert world.dlq.is_empty()
@@ -90,7 +90,7 @@ def test_a_message_without_a_dead_letter_queue_is_deleted_in_the_end():
 
 @pytest.mark.parametrize(("first", "second", "deliveries"), [("ack", "retry", 1), ("retry", "ack", 3)])
 def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: int):
-    """The first of ack and retry decides: later calls, including `ackAll` and `retryAll`, change nothing."""
+    """The first call of `ack` or `retry` for a message counts; later calls, `ackAll` and `retryAll` change nothing."""
 
     def consume(message, batch) -> None:
         if batch.queue == "ai-processing-queue":
@@ -104,9 +104,9 @@ def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: 
 
 @pytest.mark.parametrize(("mode", "deliveries"), [("production", 1), ("local", 3)])
 def test_an_exception_after_an_ack(mode: Any, deliveries: int):
-    """In production the ack survives.
+    """If the handler raises after an ack, the message counts as acknowledged in production.
 
-    If the handler raises after an ack, the local simulator delivers the message again.
+    Cloudflare's local simulator delivers the message again.
     """
 
     def consume(message, batch) -> None:
@@ -118,7 +118,7 @@ def test_an_exception_after_an_ack(mode: Any, deliveries: int):
 
 
 def test_delays_are_kept():
-    """A message that is retried with a delay comes again after the delay."""
+    """A message that is retried with a delay is delivered again after the delay."""
     times: list[float] = []
 
     def consume(message, batch) -> None:
@@ -131,7 +131,7 @@ def test_delays_are_kept():
 
 
 def test_batches_hold_several_and_each_has_its_fate():
-    """If max_batch_size is 10, a single retried message comes again alone."""
+    """If one message of a batch is retried, only this message is delivered again."""
     batches: list[list[Any]] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -161,7 +161,7 @@ def test_batches_hold_several_and_each_has_its_fate():
     ],
 )
 def test_what_a_queue_refuses(body: Any, options: Any, error: str):
-    """Sizes and delays beyond the platform's limits are errors of the send."""
+    """A send raises an error if the size or the delay exceeds the platform's limit."""
 
     async def fetch(env, request, ctx) -> str:
         with pytest.raises(JsError) as caught:
@@ -178,7 +178,7 @@ def test_what_a_queue_refuses(body: Any, options: Any, error: str):
 
 @pytest.mark.parametrize(("fault", "deliveries"), [("send_failed", 0), ("send_reply_lost", 1)])
 def test_a_send_that_fails_may_have_been_accepted(fault: str, deliveries: int):
-    """A send is refused for quota, or accepted with a lost reply: the sender sees an error both times."""
+    """The sender gets an error if the queue refuses a message, and if the reply to an accepted message is lost."""
     seen: list[Any] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -197,7 +197,7 @@ def test_a_send_that_fails_may_have_been_accepted(fault: str, deliveries: int):
 
 
 def test_duplicates_may_overlap():
-    """In some seeds two deliveries of one message, with the same id, are worked on at the same time."""
+    """In some seeds, two deliveries of one message, with the same id, are handled at the same time."""
     overlaps = 0
     for seed in range(20):
         running: set[str] = set()
@@ -219,9 +219,9 @@ def test_duplicates_may_overlap():
 
 
 def test_order_is_not_kept():
-    """With the reordering fault, some seed delivers later messages first.
+    """With the fault that reorders messages, some seed delivers a later message before an earlier one.
 
-    Without the reordering fault no seed delivers later messages first, except for latency.
+    Without this fault, only latency can change the order.
     """
 
     def orders(**options: Any) -> set[tuple[Any, ...]]:
@@ -245,14 +245,14 @@ def test_order_is_not_kept():
 
 
 def test_messages_get_lost():
-    """A lost message was accepted, and its sender got a success."""
+    """With the fault that loses messages, a send succeeds, but the message is never delivered."""
     seen, world = deliver(lambda message, batch: None, ["a"], faults={"message_lost": 1.0})
     assert seen == []
     assert world.queue.counts.lost == 1
 
 
 def test_a_restart_loses_what_is_in_the_queue():
-    """The local simulator keeps messages only in memory. Without `lose_queue` they survive."""
+    """A restart with `lose_queue` loses the messages, as in Cloudflare's local simulator, and other restarts do not."""
 
     def received(*, lose: bool) -> list[Any]:
         seen: list[Any] = []
@@ -276,7 +276,7 @@ def test_a_restart_loses_what_is_in_the_queue():
 
 
 def test_a_consumer_that_dies_gets_the_message_again():
-    """If a consumer dies, the outcome of its message is unknown, acked or not."""
+    """If a consumer dies, its message is delivered again, even if the consumer has acknowledged it."""
     lives: list[int] = []
 
     async def fetch(env, request, ctx) -> None:
@@ -299,7 +299,7 @@ def test_a_consumer_that_dies_gets_the_message_again():
 
 
 def test_a_consumer_has_fifteen_minutes():
-    """After fifteen minutes the consumer's invocation is stopped and the message is delivered again."""
+    """The platform stops a consumer's invocation after fifteen minutes, and delivers the message again."""
     began: list[float] = []
 
     async def consume(message, batch) -> None:
@@ -312,7 +312,7 @@ def test_a_consumer_has_fifteen_minutes():
 
 
 def test_retries_used_up_and_poison_and_late_failures():
-    """Doomed messages go to the dead-letter queue, poison appears beside real ones, and a handler may fail late."""
+    """Tests the faults that use up a message's retries, that add poison messages, and that make a handler fail late."""
 
     async def work(message, batch) -> None:
         await asyncio.sleep(1 if batch.queue == "ai-processing-queue" else 0)
@@ -326,7 +326,7 @@ def test_retries_used_up_and_poison_and_late_failures():
 
 
 def test_no_more_at_once_than_configured():
-    """A queue calls no more consumers at once than its setting allows."""
+    """A queue runs at most as many consumers at once as its setting allows."""
     running = most = 0
 
     async def consume(message, batch) -> None:
@@ -341,7 +341,7 @@ def test_no_more_at_once_than_configured():
 
 
 def test_a_deployment_without_a_queue_leaves_messages_waiting():
-    """Messages wait while the deployment has no queue, and are delivered once it has one with a consumer again."""
+    """Messages wait while the deployment has no queue, and are delivered once a deployment has one again."""
     seen: list[Any] = []
 
     async def fetch(env, request, ctx) -> None:

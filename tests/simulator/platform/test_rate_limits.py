@@ -1,4 +1,4 @@
-"""The simulated limiter of requests: fixed windows by location, counts that lag, and its faults."""
+"""Tests the simulated limiter of requests: fixed windows in each location, counts that lag, and faults."""
 
 import asyncio
 from typing import Any
@@ -29,7 +29,7 @@ APP = ToyApp(fetch=_limit)
 
 
 def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str = "", **options: Any) -> list[Any]:
-    """A limiter's answers to a request for each key and, after a wait, to some more."""
+    """Return the limiter's answers to a request for each of `keys` and, after a wait, for each of `again`."""
 
     async def scenario(world: World) -> list[Any]:
         first = [await world.fetch(key) for key in keys]
@@ -41,7 +41,7 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
 
 
 def test_a_key_has_so_many_requests_in_a_window():
-    """If a key exceeds its limit, its requests are refused, but those of another key are not.
+    """If a key exceeds its limit, the limiter refuses its requests, but not the requests of another key.
 
     After a period the key may send the same number of requests again.
     """
@@ -50,7 +50,7 @@ def test_a_key_has_so_many_requests_in_a_window():
 
 
 def test_it_is_bound_where_it_is_set_up():
-    """Without a limiter the binding's name is not in `env`, as for any other binding."""
+    """`env` has the limiter's binding only if the deployment has a limiter."""
 
     async def bound(env: Env, _argument: Any, _ctx: Any) -> bool:
         return env.has("RATE_LIMITER")
@@ -63,25 +63,25 @@ def test_it_is_bound_where_it_is_set_up():
 
 
 def test_isolates_of_a_location_share_a_count_and_locations_do_not():
-    """In one location all isolates share one limit. With two locations, each location allows the full limit."""
+    """The isolates of one location share one limit, and each of two locations allows the full limit."""
 
     def passed(locations: int) -> list[int]:
         rate_limit = RateLimit(3, PERIOD, locations=locations)
         return [answers(rate_limit, "a" * 20, seed=seed, slots=6).count(True) for seed in range(20)]
 
-    assert passed(1).count(3) >= 18  # A window may begin between two requests.
-    assert passed(2).count(6) >= 15  # All isolates may be in one location.
+    assert passed(1).count(3) >= 18  # In the other seeds, a window may begin between two requests.
+    assert passed(2).count(6) >= 15  # In the other seeds, all isolates may be in one location.
 
 
 def test_a_count_that_lags_lets_more_through_and_never_less():
-    """Isolates that do not know each other's counts yet each use their own count."""
+    """If counts lag, isolates allow more requests than the limit together, but never fewer."""
     lagging = [answers(RateLimit(3, PERIOD, lag_seconds=9), "a" * 30, seed=seed, slots=3) for seed in range(20)]
     assert max(seen.count(True) for seen in lagging) > 6
     assert all(seen[:3] == [True] * 3 for seen in lagging)
     heard = RateLimit(4, PERIOD, lag_seconds=1)
     for seed in range(20):
         seen = answers(heard, "a" * 30, seed=seed, slots=3, wait=2, again="a" * 12)
-        assert seen[33:].count(True) <= 4, seed  # each isolate knows all counts by now; perhaps a new window has begun
+        assert seen[33:].count(True) <= 4, seed  # by now each isolate knows all counts, but a new window may have begun
 
 
 @pytest.mark.parametrize(
@@ -89,12 +89,12 @@ def test_a_count_that_lags_lets_more_through_and_never_less():
     [("rate_limiter_failed", JsError), ("rate_limiter_hung", TimeoutError), ("rate_limiter_loose", True)],
 )
 def test_faults(fault: str, answer: Any):
-    """The limiter fails, hangs, and lets through requests beyond the limit."""
+    """The faults make the limiter fail, hang, or allow requests beyond the limit."""
     assert answers(RateLimit(0, PERIOD), "aaa", faults={fault: 1.0}) == [answer] * 3
 
 
 def test_a_slow_answer_comes():
-    """A slow limiter answers within its seconds."""
+    """A slow limiter answers after some seconds."""
 
     async def scenario(world: World) -> float:
         assert await world.fetch("a") is True
@@ -105,12 +105,12 @@ def test_a_slow_answer_comes():
 
 
 def test_the_period_is_the_platforms():
-    """The limiter of the campaign counts by the minute, as `Retry-After` says."""
+    """The campaign's limiter has the period on which the Worker's `Retry-After` is based."""
     assert RateLimit(1).period_seconds == limits.REQUEST_PERIOD_SECONDS
 
 
 def test_clients_that_wait_get_through():
-    """Two tenants send more than allowed, and obey the answers: all their tasks are accepted."""
+    """If two tenants send more requests than allowed and obey `Retry-After`, all their tasks are accepted."""
     specs = tuple(TaskSpec(0, 1, tenant=tenant) for tenant in ("one", "two") for _ in range(4))
     for seed in range(10):
         workload = Workload(tasks=specs, rate_limit=RateLimit(2))

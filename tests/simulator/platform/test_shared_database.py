@@ -1,4 +1,4 @@
-"""A database that many callers share: the order in which it serves calls, and what happens to an abandoned call."""
+"""Tests a simulated database that many callers share: the order of its calls, its stalls, and abandoned calls."""
 
 import asyncio
 from typing import Any
@@ -26,7 +26,7 @@ APP = ToyApp(fetch=_mark)
 
 
 def waits(sharing: Sharing, callers: int, stall: float = 0.0, **options: Any) -> tuple[list[float], list[str]]:
-    """Return how long each of several simultaneous callers waited, in order, and the database after half a minute."""
+    """Return how long each of several simultaneous callers waited, and the database's marks after half a minute."""
 
     async def scenario(world: World) -> tuple[list[float], list[str]]:
         line = world.database.line
@@ -45,23 +45,23 @@ def waits(sharing: Sharing, callers: int, stall: float = 0.0, **options: Any) ->
 
 
 def test_a_call_waits_for_all_before_it():
-    """Callers are served in the order in which they came, and each call takes the service time."""
+    """The database serves callers in the order of their calls, and each call takes the service time."""
     seconds, there = waits(Sharing(0.1), 5)
     assert seconds == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5])
     assert there == [f"{number} came" for number in range(5)]
 
 
 def test_others_stand_before_each_call():
-    """Other Workers' calls come again once they are served, so each of our calls finds the same number.
+    """Each call of the Worker waits for a fixed number of calls of other Workers.
 
-    Ours still queue up too.
+    The calls of the Worker itself also wait for each other.
     """
     seconds, _ = waits(Sharing(0.01, others=50), 3)
     assert seconds == pytest.approx([0.51, 0.52, 0.53])
 
 
 def test_the_others_leave_with_the_faults():
-    """When faults stop, only our Worker uses the database, so it must become quiet."""
+    """When faults stop, the other Workers no longer use the database, so calls are quick."""
 
     async def scenario(world: World) -> float:
         world.faults.stop()
@@ -72,14 +72,14 @@ def test_the_others_leave_with_the_faults():
 
 
 def test_what_nobody_waits_for_lands_all_the_same():
-    """If a caller gives up during a stall, its write keeps its place in the queue and lands."""
+    """If a caller gives up during a stall, the database still carries out its write, in its turn."""
     seconds, there = waits(Sharing(0.1), 3, stall=10)
     assert seconds == pytest.approx([PATIENCE] * 3)
     assert there == ["0 came", "1 came", "2 came"]
 
 
 def test_stalls_come_as_a_fault():
-    """The fault makes a database shared, and stalls it. Without the fault the database is not shared."""
+    """A database is shared, and may stall, only if the fault for it strikes."""
 
     async def scenario(world: World) -> tuple[bool, float]:
         await world.fetch("me")

@@ -1,4 +1,4 @@
-"""Turns of the event loop as in the hosted runtime: a standing clock, short delays as microtasks, livelocks."""
+"""Tests the hosted runtime's turns of the event loop: the standing clock, short delays, and livelocks."""
 
 import asyncio
 from typing import Any
@@ -15,7 +15,7 @@ STOCK = STANDING | {"stock_loop": 1.0}
 
 
 def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any) -> Any:
-    """Let `handler(env, loop)` answer one request under these rates of faults."""
+    """Let `handler(env, loop)` answer one request under these rates of faults, and return the answer."""
 
     async def fetch(env, request, ctx) -> Any:
         return await handler(env, asyncio.get_running_loop())
@@ -27,13 +27,13 @@ def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any)
 
 
 def milliseconds(seconds: float) -> int:
-    """Return a reading of the standing clock, in whole milliseconds."""
+    """Return a reading of the standing clock as whole milliseconds since the start of the simulation."""
     assert seconds * 1000 == pytest.approx(round(seconds * 1000), rel=0, abs=1e-3)
     return round(seconds * 1000) - EPOCH_MS
 
 
 def test_the_clock_stands_still_within_a_turn():
-    """Code between two events always sees the same time, in whole milliseconds. The answer of D1 is another event."""
+    """The clock shows the same time, in whole milliseconds, until the next event, such as an answer of D1."""
 
     async def handler(env, loop) -> tuple[set[float], float]:
         await asyncio.sleep(0.0123)
@@ -51,7 +51,7 @@ def test_the_clock_stands_still_within_a_turn():
 
 
 def test_python_time_gains_a_millisecond_a_look_and_falls_back():
-    """`now_ms` gains a millisecond at each read within a turn, and the next turn takes the gain back."""
+    """Each call of `now_ms` within a turn returns a millisecond more, and the next turn begins at the true time."""
 
     async def handler(env, loop) -> tuple[list[int], int]:
         seen = [env.platform.now_ms() for _ in range(5)]
@@ -68,9 +68,9 @@ def test_python_time_gains_a_millisecond_a_look_and_falls_back():
     [(STANDING, 0.0123, 13), (STANDING, 0.0001, 1), (STANDING, 5, 5_000), (STOCK, 0.0123, 12), (STOCK, 0.0021, 2)],
 )
 def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], seconds: float, lasts: int):
-    """A timer lasts whole milliseconds, and its callback finds the clock exactly there.
+    """A timer lasts whole milliseconds, and its callback sees the clock at exactly the due time.
 
-    Our own timers are rounded up, and those of Pyodide's loop down.
+    The Worker's own loop rounds the time of a timer up, and Pyodide's loop rounds it down.
     """
 
     async def handler(env, loop) -> int:
@@ -82,7 +82,7 @@ def test_a_timer_says_the_millisecond_that_it_was_due(rates: dict[str, float], s
 
 
 def test_a_late_timer_does_not_say_how_late():
-    """In a timer's callback, an isolate that stood still sees the due time; at its next event it sees the true time."""
+    """The callback of a late timer sees the due time on the clock, and the next event sees the true time."""
     said: list[int] = []
 
     async def handler(env, request, ctx) -> None:
@@ -105,7 +105,7 @@ def test_a_late_timer_does_not_say_how_late():
 
 @pytest.mark.parametrize(("rates", "moves"), [(STOCK, 0), (STANDING, 10), ({}, 10)])
 def test_short_delays_do_not_move_the_clock(rates: dict[str, float], moves: int):
-    """Ten delays of a millisecond are microtasks of one turn on Pyodide's own loop, and ten timers on other loops."""
+    """Ten delays of a millisecond do not move the clock on Pyodide's loop, where they are microtasks of one turn."""
 
     async def handler(env, loop) -> float:
         began = loop.time()
@@ -117,14 +117,14 @@ def test_short_delays_do_not_move_the_clock(rates: dict[str, float], moves: int)
 
 
 async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for a moment of the clock in steps of a millisecond."""
+    """Wait until the clock shows a moment, in steps of a millisecond."""
     until = loop.time() + 0.0504
     while loop.time() < until:  # noqa: ASYNC110 - what is to be found
         await asyncio.sleep(0.001)
 
 
 def test_a_turn_that_never_ends_is_told_with_its_coroutine():
-    """A wait for the clock in short steps never ends if the steps are microtasks, and the report names the livelock.
+    """A wait for the clock in short steps never ends if the steps are microtasks, and `Livelock` names the coroutine.
 
     If the steps are timers, the wait ends.
     """
@@ -135,7 +135,7 @@ def test_a_turn_that_never_ends_is_told_with_its_coroutine():
 
 
 async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool:
-    """Wait for a moment of the clock in two parts. Returns whether the clock shows this moment or a later one."""
+    """Wait for a moment in two sleeps, and return whether the clock shows this moment or a later one."""
     until = loop.time() + seconds
     await asyncio.sleep(0.007)
     await asyncio.sleep(until - loop.time())
@@ -143,12 +143,12 @@ async def to_the_moment(loop: asyncio.AbstractEventLoop, seconds: float) -> bool
 
 
 async def waits(env: Any, loop: asyncio.AbstractEventLoop) -> set[bool]:
-    """Wait for many moments, for each in two parts."""
+    """Wait for many moments, and return the results of `to_the_moment`."""
     return {await to_the_moment(loop, 0.05 + count / 1000) for count in range(200)}
 
 
 async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
-    """Wait for many moments until the clock shows them."""
+    """Wait for many moments, each time until the clock shows the moment."""
     for count in range(200):
         until = loop.time() + 0.05 + count / 1000
         await asyncio.sleep(0.007)
@@ -157,9 +157,9 @@ async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 
 
 def test_after_a_timer_the_clock_may_lack_a_hair():
-    """After a timer the clock may be a tiny fraction short of its moment, because doubles are inexact.
+    """After a timer, the clock may be a tiny fraction of a second before the due moment, because doubles are inexact.
 
-    Code that waits for this fraction, with a delay that is a microtask, waits for ever.
+    Code that waits for this fraction with a delay that is a microtask never ends.
     """
     assert ask(waits, STANDING) == {True, False}
     with pytest.raises(Livelock, match="waits_on > sleep"):
@@ -168,7 +168,7 @@ def test_after_a_timer_the_clock_may_lack_a_hair():
 
 
 async def two_handles(env: Any, loop: asyncio.AbstractEventLoop) -> str:
-    """Make two handles ready, one after the other."""
+    """Make two handles of the loop ready, and return the order in which they ran."""
     ran: list[str] = []
     for name in "ab":
         loop.call_soon(ran.append, name)
@@ -177,14 +177,14 @@ async def two_handles(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_ready_handles_keep_their_order_or_are_overtaken():
-    """Handles of one turn run in the order in which they became ready, or in another order, as the seed draws."""
+    """Handles run in the order in which they became ready, except with the fault `handle_overtaken`."""
     assert {ask(two_handles, STANDING, seed=seed) for seed in range(20)} == {"ab"}
     overtaken = STANDING | {"handle_overtaken": 0.5}
     assert {ask(two_handles, overtaken, seed=seed) for seed in range(20)} == {"ab", "ba"}
 
 
 async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
-    """Set two timers of one millisecond, each with steps that follow."""
+    """Set two timers of one millisecond, each followed by steps, and return the order of the steps."""
     ran: list[str] = []
 
     async def steps(name: str) -> None:
@@ -198,9 +198,9 @@ async def two_timers(env: Any, loop: asyncio.AbstractEventLoop) -> str:
 
 
 def test_microtasks_come_before_the_next_event():
-    """All steps that follow from a timer are done before that isolate's next timer.
+    """With the standing clock, all steps that follow a timer run before the isolate's next timer.
 
-    With the world's own clock the steps of both timers mix.
+    With the world's own clock, the steps of both timers may mix.
     """
     assert {ask(two_timers, STANDING, seed=seed) for seed in range(20)} <= {"aaabbb", "bbbaaa"}
     assert len({ask(two_timers, {}, seed=seed) for seed in range(20)}) > 2
@@ -226,7 +226,7 @@ def test_the_dead_take_no_further_step_of_their_turn():
 
 
 def test_the_platform_stays_as_it_is_when_faults_stop():
-    """An isolate that starts after faults have stopped also has a standing clock, and each isolate is counted."""
+    """An isolate that starts after the end of faults also has a standing clock, and the fault counts each isolate."""
 
     async def handler(env, request, ctx) -> int:
         await asyncio.sleep(0.0001)
@@ -243,7 +243,7 @@ def test_the_platform_stays_as_it_is_when_faults_stop():
 
 
 def test_a_seed_is_a_schedule_of_turns():
-    """The same seed gives the same trace, including the draws of the hosted runtime."""
+    """With the hosted runtime's turns, the same seed gives the same trace."""
 
     async def fetch(env, request, ctx) -> None:
         loop = asyncio.get_running_loop()

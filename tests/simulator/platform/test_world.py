@@ -1,4 +1,4 @@
-"""The simulated world: one seed is one run in any process, every fault strikes, and failures shrink."""
+"""Tests the simulated world: seeds repeat in any process, every fault strikes, and failures are shrunk."""
 
 import asyncio
 import os
@@ -24,8 +24,8 @@ from tests.simulator import sample_worker
 from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, play
 
 JOBS = Template([sample_worker.SCHEMA])
-# Faults that the scenario causes, not the platform: uploads of new code, users' actions. Other faults here belong to a
-# limiter of requests, or to an object's work after an answer, which the sample lacks.
+# The platform does not cause these faults in the sample. Some are caused by a scenario, such as uploads of new code and
+# acts of users. The others need a limiter of requests, or work of an object after an answer, which the sample lacks.
 BY_SCENARIO = {
     "upgraded",
     "user_raced",
@@ -51,7 +51,7 @@ def test_a_seed_is_a_run_in_any_process():
 
 
 def test_seeds_differ_and_repeat():
-    """Twenty seeds give twenty traces. Each seed gives the same run again, whatever ran in between."""
+    """Twenty seeds give twenty different traces, and each seed gives the same trace again."""
     digests = [sample_worker.run_seed(seed, JOBS).trace_digest for seed in range(20)]
     assert len(set(digests)) == 20
     assert [sample_worker.run_seed(seed, JOBS).trace_digest for seed in reversed(range(20))] == digests[::-1]
@@ -59,13 +59,13 @@ def test_seeds_differ_and_repeat():
 
 @pytest.mark.parametrize("scheduling", ["fifo", "random", "priorities"])
 def test_each_way_of_scheduling_works(scheduling: Any):
-    """All of the sample's jobs end under each policy of scheduling, with all faults on until they stop."""
+    """All jobs of the sample Worker end under each policy of scheduling, with all faults up to a time."""
     for seed in range(5):
         sample_worker.run_seed(seed, JOBS, scheduling=scheduling, faults="everything")
 
 
 def test_every_fault_of_the_platform_strikes():
-    """Over 300 runs each kind of fault that the platform offers fires, so no rate or place is dead."""
+    """In 300 runs, each kind of fault that the platform can cause has struck."""
     fired: Counter[str] = Counter()
     for seed in range(300):
         world = sample_worker.run_seed(seed, JOBS)
@@ -75,7 +75,7 @@ def test_every_fault_of_the_platform_strikes():
 
 
 def test_no_fault_fires_after_the_stop():
-    """After `stop` nothing fires. After the stop no fault fires, and the counts of fired and offered faults remain."""
+    """After `stop`, no fault strikes, and the counts of faults that struck and were offered remain."""
     plan = FaultPlan(Random(1), dict.fromkeys(KINDS, 1.0))
     assert plan.fires("d1_slow")
     plan.stop()
@@ -86,7 +86,7 @@ def test_no_fault_fires_after_the_stop():
 
 
 def test_an_observer_stops_the_run_where_an_invariant_breaks():
-    """If an observer raises after a write, `run` raises the observer's error at that write."""
+    """If an observer of writes raises, `run` raises the observer's error at that write."""
 
     async def fetch(env, request, ctx) -> None:
         await mark(env, "a", "1")
@@ -105,9 +105,9 @@ def test_an_observer_stops_the_run_where_an_invariant_breaks():
 
 
 def test_bindings_follow_the_deployment():
-    """Each deployment has its bindings and no others.
+    """A request has exactly the bindings of the deployment under which it began.
 
-    A request that began under the old deployment finishes on the old deployment.
+    A request that began under an old deployment ends under the old deployment.
     """
 
     async def fetch(env, request, ctx) -> list[str]:
@@ -128,7 +128,7 @@ def test_bindings_follow_the_deployment():
 
 
 def test_cron_fires_and_quiet_is_noticed():
-    """The cron trigger fires at its interval. `quiet` returns when nothing runs, and raises if something never ends."""
+    """The cron trigger fires at its interval, and `quiet` raises if something never ends."""
     ticks: list[int] = []
 
     async def scheduled(env, controller, ctx) -> None:
@@ -156,7 +156,7 @@ def test_cron_fires_and_quiet_is_noticed():
 
 
 def test_the_model_keeps_books():
-    """The model's ledger has each call that reached it, with its answer.
+    """The model's ledger has each call that reached the model, with its answer.
 
     An output of the model depends only on the call.
     """
@@ -184,7 +184,7 @@ def test_the_model_keeps_books():
     ],
 )
 def test_the_model_fails_as_providers_do(fault: str, error: type[Exception], reached: int):
-    """Each failure of the model is the typed error of `core.errors`, and is in the ledger if the call arrived."""
+    """Each fault of the model raises its error of `core.errors`, and the ledger has the call if the model got it."""
 
     async def fetch(env, request, ctx) -> str:
         with pytest.raises(error):
@@ -201,7 +201,7 @@ def test_the_model_fails_as_providers_do(fault: str, error: type[Exception], rea
 
 
 def test_client_faults():
-    """A client loses a reply after the work was done, and a client repeats a request."""
+    """The faults of clients lose a reply after the work was done, or repeat a request."""
 
     async def fetch(env, request, ctx) -> None:
         await mark(env, "a", "b")
@@ -217,7 +217,7 @@ def test_client_faults():
 
 
 def test_a_failure_shrinks_to_the_faults_that_matter():
-    """If only one kind of fault breaks a job, shrinking removes all other kinds, of dozens that fired."""
+    """If only one kind of fault breaks a job, shrinking removes all other faults from the run."""
 
     def plan_for(seed: int, muted: frozenset[int]) -> FaultPlan:
         rates = {"d1_failed_after_commit": 0.2, "clock_skewed": 1.0, "message_delayed": 1.0, "model_slow": 0.5}
@@ -249,6 +249,6 @@ def test_a_failure_shrinks_to_the_faults_that_matter():
 
 
 def test_a_run_takes_few_steps():
-    """A whole run of the sample (four jobs, three deployments, all faults) takes some 1,300 steps."""
+    """A whole run of the sample Worker takes 1,300 steps of the loop on average, and less than 2,000."""
     steps = [sample_worker.run_seed(seed, JOBS).loop.steps for seed in range(50)]
     assert sum(steps) / len(steps) < 2_000
