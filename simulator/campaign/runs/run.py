@@ -145,9 +145,7 @@ def run_seed(
     has_neighbour = any_profile and neighbour_rng.random() < BESIDE_SHARE
     drawn = beside(drawn, neighbour_rng) if has_neighbour else drawn
     response_rng = Random(f"{seed}/responses")
-    if fault_rates is None:
-        drawn = responded(drawn, response_rng)
-    chosen = workload or drawn
+    chosen = workload or (responded(drawn, response_rng) if fault_rates is None else drawn)
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
