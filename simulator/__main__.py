@@ -29,11 +29,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run what the command line requests. The exit status is 1 if an invariant broke or a check judged too little."""
     options = _parser().parse_args(arguments)
     if options.seed is not None:
-        return _replay(options.seed, _Kind(options.faults, options.terms, options.crowd))
+        return _replay(options.seed, _kind(options))
     tally, seconds, processor = _seeds(options)
     CONSOLE.print(summary(tally, seconds, processor, options.workers))
     for seed, failure in sorted(tally.failures)[:EXPLAINED_MOST]:
-        _explain(seed, failure, _Kind(options.faults, options.terms, options.crowd))
+        _explain(seed, failure, _kind(options))
     for name in tally.idle(options.faults):
         CONSOLE.print(f"judged too little: {name}. Run more schedules, or excuse less.")
     facts: dict[str, Any] = {"seeds": tally.facts() | {"seconds": round(seconds, 1)}}
@@ -58,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--faults", choices=profiles, help="one fault profile for all seeds")
     parser.add_argument("--terms", action="store_true", help="cancellations, deadlines and budgets in every schedule")
     parser.add_argument("--crowd", action="store_true", help="200 tasks of four tenants in every schedule")
+    parser.add_argument("--forms", action="store_true", help="tasks with schemas and gaps in every schedule")
     parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")
     return parser
 
@@ -94,6 +95,7 @@ def _seeds(options: argparse.Namespace) -> tuple[CampaignTally, float, float]:
             profile=options.faults,
             terms=options.terms,
             crowd=options.crowd,
+            forms=options.forms,
             progress=progress,
         )
     return tally, time.perf_counter() - started, processor
@@ -139,12 +141,22 @@ class _Kind(NamedTuple):
     profile: str | None
     terms: bool
     crowd: bool
+    forms: bool
 
     @property
     def options(self) -> str:
         """Return the options as they are written on the command line."""
         faults = f" --faults {self.profile}" if self.profile else ""
-        return faults + (" --terms" if self.terms else "") + (" --crowd" if self.crowd else "")
+        return (
+            faults
+            + (" --terms" if self.terms else "")
+            + (" --crowd" if self.crowd else "")
+            + (" --forms" if self.forms else "")
+        )
+
+
+def _kind(options: argparse.Namespace) -> _Kind:
+    return _Kind(options.faults, options.terms, options.crowd, options.forms)
 
 
 def _replay(seed: int, kind: _Kind) -> int:

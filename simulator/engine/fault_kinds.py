@@ -87,6 +87,13 @@ _ALL = (
     FaultKind(32, "model_brown_out", 0.01, "a share of the calls fails with 503 for minutes"),
     FaultKind(32, "model_poisoned", 0.03, "a text is answered with 500, each time"),
     FaultKind(33, "d1_answers_late", 0.01, "D1 does what it was asked at once, and answers up to 25 s later"),
+    FaultKind(34, "output_unfit", 0.20, "an output that is JSON, and that its schema does not allow"),
+    FaultKind(34, "output_disguised", 0.25, "a valid output in a code fence, in prose, behind thoughts, with commas"),
+    FaultKind(34, "output_no_json", 0.12, "an output that is no JSON, or only half of it"),
+    FaultKind(
+        34, "output_cut", 0.10, "an output that ends at the limit of tokens or by a filter, perhaps as valid JSON"
+    ),
+    FaultKind(34, "call_refused", 0.04, "the model refuses what a call says, with 400"),
 )
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
@@ -99,6 +106,8 @@ MODEL_AWAY = "model_away"
 # The rates of brown-outs and of poisoned texts are drawn from separate random streams.
 BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
+# The model misforms outputs only in schedules that have tasks with schemas or gaps. Their rates have a separate stream.
+MISFORMED = tuple(kind.name for kind in _ALL if kind.number == 34)
 # The rate of `d1_answers_late` is drawn from a separate random stream.
 LATE_ANSWER = "d1_answers_late"
 # A stream can be cut only in the few runs in which clients follow tasks. In these runs the fault `stream_cut` always

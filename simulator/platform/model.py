@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
+from simulator.engine import answers
 from simulator.engine.fault_kinds import BROWN_OUT, MODEL_AWAY, POISONED
 from simulator.platform.binding_port import Network, Port, Reply
 from src.core.errors import (
@@ -68,6 +69,9 @@ class ModelServer:
         self.records: list[CallRecord] = []
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
+        self.answered: answers.WrittenJson | None = None  # The latest answer to a call that wants JSON.
+        self._values: set[str | None] = set()
+        self._worth: dict[str, str | None] = {}  # By the text of an answer to such a call: the value that it holds.
         # Called when a call leaves an isolate.
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None
         # Called when an output arrives in an isolate.
@@ -105,6 +109,14 @@ class ModelServer:
         """Return how many calls with exactly this `user` text reached the model."""
         return self.calls_by_text[text]
 
+    def worth(self, output: str) -> str | None:
+        """Return what may be accepted of an output: all of it, or if the call wanted JSON, the value that it holds."""
+        return self._worth.get(output, output)
+
+    def has_meant(self, value: str) -> bool:
+        """Whether an answer to a call that wants JSON held this value."""
+        return value in self._values
+
     def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:
         """Receive one call, and answer it after some seconds."""
         faults = self.faults
@@ -113,10 +125,10 @@ class ModelServer:
             reply(None, ModelConnectionLost("connection refused"))
             return
         answer, error, seconds = self._away() if away else self._troubled(call, sender) or self._decide(call, sender)
-        self.records.append(CallRecord(self.network.loop.now(), sender, call, answer))
         self.calls_by_text[call.user] += 1
+        answer, value = (answer, None) if error else self._reply(call, sender)
+        self.records.append(CallRecord(self.network.loop.now(), sender, call, answer))
         faults.record("model", answer, call.user[:40])
-        value = None if error else self._reply(call)
         loop = self.network.loop
         loop.call_event(seconds, reply, value, error, context=loop.outside)
 
@@ -158,6 +170,8 @@ class ModelServer:
         quick = faults.between(*self.seconds) + self.slow(call)
         if self.refuses(call):
             return "refused", ModelRefused("401"), quick
+        if fires("call_refused", sender):
+            return "refused", ModelRefused("400", of_call=True), quick
         if fires("model_rate_limited", sender):
             delay = None if faults.between(0, 1) < 0.3 else max(0.0, float(round(faults.between(-10, 90))))
             return "429", ModelRateLimited("429", delay), quick
@@ -171,12 +185,20 @@ class ModelServer:
                 return answer, error(answer), seconds
         return "ok", None, faults.between(quick, max(quick, timeout * 0.95)) if fires("model_slow", sender) else quick
 
-    def _reply(self, call: ModelCall) -> ModelReply:
-        output = output_of(call)
+    def _reply(self, call: ModelCall, sender: str) -> tuple[str, ModelReply]:
+        """Write an output. Returns what the ledger calls it, too."""
+        output, kind = output_of(call), "ok"
         if self.number_outputs:
             output += f" #{self.calls_by_text[call.user]}"
         reason = "length" if self.cuts_off(call) else None
-        return ModelReply(output, 1 + len(call.user) // 4, len(output) // 4, finish_reason=reason)
+        self.answered = None
+        if call.form is not None:
+            cut = reason is not None
+            said = self.answered = answers.answer(call.form.schema, output, self.faults, sender, is_cut=cut)
+            self._worth[said.text] = said.worth
+            self._values |= {said.worth} - {None}
+            output, kind, reason = said.text, said.kind, said.finish_reason
+        return kind, ModelReply(output, 1 + len(call.user) // 4, len(output) // 4, finish_reason=reason)
 
 
 class ModelProvider:

@@ -7,6 +7,7 @@ from simulator.campaign.ablations import (
     dispatch,
     events,
     fences,
+    forms,
     late_landing,
     letting_go,
     limits,
@@ -41,6 +42,7 @@ ABLATIONS = (
     *events.ABLATIONS,
     *webhooks.ABLATIONS,
     *responses.ABLATIONS,
+    *forms.ABLATIONS,
     *turns.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

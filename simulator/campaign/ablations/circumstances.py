@@ -7,7 +7,7 @@ from typing import Any
 
 from simulator.campaign.ablations import impatience
 from simulator.campaign.ablations import substitutes as without
-from simulator.campaign.checks import end_checks
+from simulator.campaign.checks import results
 from simulator.campaign.clients.tenants import TENANTS
 from simulator.campaign.clients.workload import (
     DEPLOYMENTS,
@@ -65,7 +65,7 @@ def beside_trouble(rng: Random) -> Workload:
 # With this patch the database stays full for 2 to 10 s at a time, which is less than half of a lease.
 HELD_BRIEFLY: tuple[Patch, ...] = ((storage_cap, "HOLD_SECONDS", (2, 10)),)
 # With these patches no output fits into a database page in use: each output gets its own segment, longer than a page.
-TIDY: tuple[Patch, ...] = ((model, "output_of", without.long_output), (end_checks, "output_of", without.long_output))
+TIDY: tuple[Patch, ...] = ((model, "output_of", without.long_output), (results, "output_of", without.long_output))
 
 # With this patch each call for a text that begins with an x fails with 503.
 ONE_CHUNK_FAILS: tuple[Patch, ...] = ((model.ModelServer, "_decide", impatience.fail_one_chunk),)

@@ -60,6 +60,12 @@ class _Run:
 _RUN: ContextVar[_Run | None] = ContextVar("run", default=None)
 
 
+def run_of_call() -> tuple[TaskKey, int] | None:
+    """Return the task and the fence of the run that makes the present call. None: a lane makes it."""
+    run = _RUN.get()
+    return None if run is None else (run.task_key, run.fence)
+
+
 class Custody:
     """The runs of one world."""
 
@@ -94,7 +100,7 @@ class Custody:
         it.
         """
         if (run := _RUN.get()) is not None:
-            run.outputs.append(reply.output)
+            run.outputs += self._usable([reply.output])
             run.answered += 1
 
     def _failed(self, _call: ModelCall, error: ModelError) -> None:
@@ -107,11 +113,15 @@ class Custody:
         run = _RUN.get()
         assert run is not None
         assert run.task_key == task_key
-        run.outputs += outputs
+        run.outputs += self._usable(outputs)
         run.answered += len(outputs)
         self._invariants.judged[GROUPS.format(route=run.route)] += 1
         if run.ended:
             self._check(run)
+
+    def _usable(self, outputs: Sequence[str]) -> list[str]:
+        """Return what must be on record of these outputs: the value that an output holds, nothing of an unfit one."""
+        return [worth for worth in map(self._world.model.worth, outputs) if worth is not None]
 
     def _check(self, run: _Run) -> None:
         task_key = run.task_key

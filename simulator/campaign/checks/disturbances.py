@@ -3,7 +3,7 @@
 The checks excuse some promises of the Worker after faults that disturb workers or the model.
 """
 
-from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MODEL_AWAY, POISONED
+from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MISFORMED, MODEL_AWAY, POISONED
 
 # The faults in this set disturb workers. After one of them a call may end in doubt, and a task may fail without a
 # failure of the model.
@@ -41,7 +41,7 @@ CRASHES = frozenset(
 )
 # After the faults of the model in `DOUBTFUL` it is unknown whether the model counted the call.
 DOUBTFUL = frozenset({"model_reply_lost", "model_unreachable", "model_hang", "model_slow"})
-MODEL = frozenset({"model_rate_limited", "model_unavailable", "model_malformed", BROWN_OUT, POISONED}) | DOUBTFUL
+MODEL = DOUBTFUL | {"model_rate_limited", "model_unavailable", "model_malformed", BROWN_OUT, POISONED, *MISFORMED}
 # The faults in `HARMLESS` disturb neither workers nor the model.
 HARMLESS = frozenset(KINDS) - CRASHES - MODEL - {MODEL_AWAY, "user_raced"}
 # After the faults in `LATE_TO_HEAR` a model's answer may arrive too late and count as no answer.

@@ -1,22 +1,19 @@
 """Checks every task of a run once faults have stopped and all tasks have ended."""
 
-import json
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from simulator.campaign.checks.disturbances import CRASHES, DOUBTFUL, LATE_TO_HEAR, MODEL
+from simulator.campaign.checks.formed import FORM_CODES, explains
 from simulator.campaign.checks.invariants import Invariants
+from simulator.campaign.checks.results import Require, check_result
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
 from simulator.engine.fault_kinds import MODEL_AWAY, POISONED, STORAGE
-from simulator.platform.model import AWAY_SECONDS, output_of
+from simulator.platform.model import AWAY_SECONDS
 from simulator.platform.world import World
 from src.core import limits
 from src.core.ids import TaskKey
-from src.core.text.chunks import chunks
-from src.core.text.merge import merge_groups, merge_system
-from src.inference.protocol import ModelCall
 from src.store.records import rows
 from src.store.sql import views
 
@@ -31,8 +28,6 @@ DOUBTS_EXCUSED = f"{DOUBTS_JUDGED}, excused for a stream that its client left"
 _CHUNKS = ("part", "body")  # the columns of `views.CHUNKS`
 _FAILED_CHUNKS = ("idx", "calls", "code", "message", "retryable", "rung", "gap")
 
-type Require = Callable[[bool, str], None]
-
 
 @dataclass(frozen=True, slots=True)
 class Circumstances:
@@ -46,6 +41,7 @@ class Circumstances:
     # The tasks of which a client left a stream before its end. The invocation of a stream may make the calls of a task
     # that no trigger comes for. The platform ends these calls soon after the client has left, and they are in doubt.
     left: frozenset[TaskKey] = frozenset()
+    killed: bool = False  # True if isolates died by deployments or restarts.
 
     @property
     def patient(self) -> bool:
@@ -103,7 +99,7 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     if certain:
         require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
     if row.status == "completed":
-        _check_result(invariants, world, row, require)
+        check_result(invariants, world, row, require)
         if certain and circumstances.smooth and not invariants.retries[row.task_key]:
             require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
     if row.status == "failed":
@@ -114,35 +110,6 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     require(kept == ("" if whole else invariants.inputs[row.task_key]), "its input is not as it was")
     _check_chunks(world, row, require)
     _check_repetitions(invariants, row, tag, doubt + others, circumstances, require)
-
-
-def _check_result(invariants: Invariants, world: World, row: Row, require: Require) -> None:
-    """Check that each output answers the right text, and that the merge levels and `minimumCalls` fit the input."""
-    instructions, cuts, overlap, model, merge_chars = world.database.connection.execute(
-        "SELECT instructions, cuts, overlap, model, merge_chars FROM texts JOIN tasks ON id = task_id WHERE id = ?",
-        (row.task_key,),
-    ).fetchone()
-    text = invariants.inputs[row.task_key]
-    ((cut_off,),) = world.database.connection.execute("SELECT truncated FROM tasks WHERE id = ?", (row.task_key,))
-    require(bool(cut_off) == text.startswith("y"), f"{cut_off} outputs count as cut off")
-    model = model or "simulated-1"
-    users = [text[chunk.start : chunk.end] for chunk in chunks(tuple(json.loads(cuts)), overlap)]
-    system, level, minimum = instructions, 0, 0
-    while True:
-        minimum += len(users)
-        outputs = []
-        for position, user in enumerate(users):
-            output = invariants.outputs.get((row.task_key, str(level), str(position)))
-            require(output is not None, f"completed without output ({level}, {position})")
-            wanted = output_of(ModelCall(system, user, model))
-            require(str(output).partition(" #")[0] == wanted, f"output ({level}, {position}) is of another text")
-            outputs.append(str(output))
-        if row.reduce != "merge" or len(outputs) == 1:
-            break
-        users, system, level = merge_groups(outputs, merge_chars), merge_system(instructions), level + 1
-    require(row.minimum == minimum, f"minimumCalls is {row.minimum}, should be {minimum}")
-    extra = [key for key in invariants.outputs if key[0] == row.task_key and int(key[1]) > level]
-    require(not extra, f"outputs above the top level: {extra}")
 
 
 def _check_chunks(world: World, row: Row, require: Require) -> None:
@@ -181,10 +148,14 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code == "budget_exhausted":
         require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
     elif code in {"dead_lettered", "worker_crashed"}:
+        may_have_died = circumstances.killed or bool(circumstances.fired & CRASHES)
+        require(code == "dead_lettered" or may_have_died, "failed by a crash, and clients alone interfered")
         full_only = not circumstances.operated and not circumstances.fired & (CRASHES - {STORAGE})
         require(circumstances.crashed and not full_only, "failed by a crash, and nothing crashed")
     elif code == "model_refused":
         require(answers["refused"] > 0, "refused by a model that refused nothing")
+    elif code in FORM_CODES:
+        require(explains(invariants, row, answers), f"{code} after {dict(answers)}")
     elif code == "model_rate_limited":
         require(answers["429"] > 100, "gave up waiting too early")
     else:

@@ -14,6 +14,7 @@ from simulator.campaign.checks.fullness import Fullness
 from simulator.campaign.checks.lateness import Lateness
 from simulator.campaign.checks.letting_go import LettingGo
 from simulator.campaign.checks.nudges import Nudges
+from simulator.campaign.checks.orphans import check_orphans
 from simulator.campaign.checks.patience import Probes
 from simulator.campaign.checks.progress import WriteBudget, worked_on
 from simulator.campaign.checks.recorded import OutputKey, Recorded
@@ -31,10 +32,6 @@ from src.store.sql import admission, ending, work
 Results = list[dict[str, Any]]
 _OWN_FAILURES = tuple(kind.name for kind in KINDS.values() if kind.number == 15 and kind.name != "model_rate_limited")
 _REFUSED = "SELECT DISTINCT task_id FROM failures WHERE final = 1 AND gap_chars IS NULL"  # a gap ends no task
-_ORPHANS = tuple(
-    f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
-    for table in ("texts", "segments", "merges", "failures", "submissions", "webhook_deliveries")
-)
 
 
 class Invariants:
@@ -177,8 +174,8 @@ class Invariants:
             "SELECT instructions, submission, input FROM texts WHERE task_id = ?", (row.task_key,)
         ).fetchone()
         self.inputs[row.task_key] = text
-        self.tenant_limits.accepted(row.task_key, len(text))
-        twice = tag in self.born and (key is None or self.born[tag][-1] not in self.gone)
+        self.tenant_limits.accepted(row.task_key, len(text) if row.retry_of is None else 0)
+        twice = row.retry_of is None and tag in self.born and (key is None or self.born[tag][-1] not in self.gone)
         self.promises.told["doubled"] += twice
         if twice and not self.promises.may_be_doubled(tag, key):
             raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
@@ -206,13 +203,7 @@ class Invariants:
             if not row.terminal or row.wake_at > now_ms:
                 raise InvariantBroken(f"{task_key} ({row.status}) was erased, and nobody asked for it")
             self.expired.add(task_key)
-        self.check_orphans()
-
-    def check_orphans(self) -> None:
-        """Check that no other table has a row of a task whose row in `tasks` is gone."""
-        for query in _ORPHANS:
-            if (left := self._connection.execute(query).fetchone()) is not None:
-                raise InvariantBroken(f"{left[0]} is erased, and not all of it: {query}")
+        check_orphans(self._connection)
 
     def _check_outputs(self, now_ms: int) -> None:
         found = self._recorded.read()
@@ -268,8 +259,9 @@ class Invariants:
             raise InvariantBroken(f"{task_key}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
 
     def is_doubled(self, tag: str) -> bool:
-        """Whether the request of a tag has more than one task now: see `ClientPromises.may_be_doubled`."""
-        return sum(task_key not in self.gone for task_key in self.born[tag]) > 1
+        """Whether a tag has more than one task, except for retries of gaps: see `ClientPromises.may_be_doubled`."""
+        there = [self.rows[task_key] for task_key in self.born[tag] if task_key in self.rows]
+        return sum(row.retry_of is None for row in there) > 1
 
     def _model_failures(self) -> int:
         """Return how often the model has failed or was slow so far, apart from its absences."""
@@ -277,10 +269,13 @@ class Invariants:
         return sum(tallies[name].fired for name in _OWN_FAILURES)
 
     def latest(self, tag: str) -> Row:
-        """Return the row of a tag's newest task; if the task is gone, return its last row."""
-        task_key = self.born[tag][-1]
-        return self.rows.get(task_key) or self.gone[task_key]
+        """Return the task of a tag, the newest if several had its key, in its last state if the task is gone."""
+        return self.tasks(tag)[-1]
+
+    def tasks(self, tag: str) -> list[Row]:
+        """Return all tasks of a tag, retries of gaps too, those that are gone in their last state."""
+        return [self.rows.get(task_key) or self.gone[task_key] for task_key in self.born[tag]]
 
     def sent(self, tag: str) -> int:
-        """Return how many model calls are on the bills of all tasks of a tag."""
-        return sum((self.rows.get(task_key) or self.gone[task_key]).sent for task_key in self.born[tag])
+        """Return how many calls are on the bills of all tasks of a tag."""
+        return sum(row.sent for row in self.tasks(tag))

@@ -27,6 +27,8 @@ _ENDS: Final = {
     "model_rate_limited": "429",
     "model_reply_malformed": "malformed",
     "model_refused": "refused",
+    "invalid_output": "unfit",
+    "output_truncated": "cut",
 }
 _WHOLE: Final = {"level": 0, "idx": 0, "last_level": 1_000, "last_idx": 1_000_000}
 

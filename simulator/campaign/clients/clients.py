@@ -6,8 +6,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
-from simulator.campaign.clients import responses, tenants
+from simulator.campaign.clients import forms, responses, tenants
 from simulator.campaign.clients.followers import FOLLOWED_SECONDS_MOST, StreamClient
+from simulator.campaign.clients.menders import mend
 from simulator.campaign.clients.request_limit import STATUS_PATHS, is_refusal
 from simulator.campaign.clients.response_followers import ResponseFollower
 from simulator.campaign.clients.workload import TaskSpec
@@ -34,6 +35,7 @@ class Clients:
         self.responses: set[TaskKey] = set()  # The `answered` tasks that came through `/v1`.
         self.gave_up = False  # True if some client gave up at the limit of requests.
         self.interfered = False  # True if some client cancelled, retried or erased a task.
+        self.mended: dict[TaskKey, TaskKey] = {}  # Tasks that make gaps of others, which clients were told of.
         self.followers: list[StreamClient] = []
         self._world = world
         self._rng = rng
@@ -139,9 +141,9 @@ class Clients:
             return responses.sendings(spec, self._new_tag)
         headers = tenants.headers(spec.tenant)
         if not spec.idempotent:
-            request = ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), headers)
+            request = ClientRequest("POST", "/api/tasks", lambda: forms.body(spec, self._new_tag()), headers)
             return lambda _count: request
-        body = spec.body(self._new_tag())
+        body = forms.body(spec, self._new_tag())
         keyed = ClientRequest(
             "POST", "/api/tasks", lambda: body, headers | {"idempotency-key": f"key-{body['instructions']}"}
         )
@@ -151,7 +153,7 @@ class Clients:
         """Make a request with the same idempotency key as another one, and with a different body at each send."""
         if spec.response:
             return ClientRequest("POST", responses.PATH, lambda: responses.body(spec, self._new_tag()), request.headers)
-        return ClientRequest("POST", "/api/tasks", lambda: spec.body(self._new_tag()), request.headers)
+        return ClientRequest("POST", "/api/tasks", lambda: forms.body(spec, self._new_tag()), request.headers)
 
     async def act(self, action: str, task_key: TaskKey) -> Reply | None:
         """Let a client do one action with a task, for example cancel or poll it."""
@@ -159,6 +161,8 @@ class Clients:
         path, headers = f"/api/tasks/{task_id}", tenants.headers(tenant)
         if action == "intrude":
             return await self._intrude(tenant, path)
+        if action == "mend":
+            return await mend(self, self._world, self._rng, task_key)
         own = responses.path_of(task_key) if task_key in self.responses else path
         if action in {"cancel", "retry"}:
             self.interfered = True

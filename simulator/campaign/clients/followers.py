@@ -1,7 +1,8 @@
 """Clients that follow a task by its events, and open a new stream whenever their stream is cut off.
 
 Three things must be true whatever happens to the task and the stream. Chunks come in the order of the text, each
-exactly once. Each event has an id of its own. At the end, the events that came agree with the task that the API shows.
+exactly once, and a gap in the place of its chunk. Each event has an id of its own. At the end, the events that came
+agree with the task that the API shows.
 """
 
 import asyncio
@@ -31,12 +32,13 @@ Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
 class StreamClient:
     """One client that follows one task.
 
-    `outputs` are the outputs of the chunks so far. `cuts` counts the streams that the client left before their end.
+    `outputs` are the outputs of the chunks so far, None for a gap. `cuts` counts the streams that the client left
+    before their end.
     """
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:
         self.task_key = task_key
-        self.outputs: list[str] = []
+        self.outputs: list[str | None] = []
         self.cuts = 0
         self.gone = False
         self._world = world
@@ -98,11 +100,12 @@ class StreamClient:
         if self._last and rank <= [int(part) for part in self._last.split("-")]:
             raise InvariantBroken(f"{self.task_key}: event {event_id} came behind {self._last}")
         self._seen[event_id], self._last = told, event_id
-        if name == "chunk":
-            chunk = json.loads(told)
-            if chunk["index"] != len(self.outputs):
-                raise InvariantBroken(f"{self.task_key}: chunk {chunk['index']} came in place of {len(self.outputs)}")
-            self.outputs.append(chunk["output"])
+        if name in {"chunk", "gap"}:
+            event = json.loads(told)
+            index = event["index" if name == "chunk" else "chunk"]
+            if index != len(self.outputs):
+                raise InvariantBroken(f"{self.task_key}: {name} {index} came in place of {len(self.outputs)}")
+            self.outputs.append(event["output"] if name == "chunk" else None)
 
     async def see_the_end(self) -> None:
         """Once all is quiet, check that the end event comes and that all events agree with what the API shows."""
@@ -115,12 +118,20 @@ class StreamClient:
         reply = await self._fetch(query)
         if reply is None or reply.status != 200:  # An isolate stands still, or the task was erased.
             return
-        shown = {chunk["index"]: chunk["output"] for chunk in json.loads(reply.body)["chunks"]}
-        ready = next(index for index in range(len(shown) + 1) if shown.get(index) is None)
-        wanted = [shown[index] for index in range(ready)]
+        chunks = json.loads(reply.body)["chunks"]
+        shown = {chunk["index"]: chunk["output"] for chunk in chunks if chunk["status"] != "failed"}
+        ready = next(index for index in range(len(shown) + 1) if index not in shown)
         # A worker may record outputs that were paid for after clients have seen the end of its cancelled task.
-        if self.outputs != wanted[: len(self.outputs)] or (not self._was_stopped and len(self.outputs) < ready):
-            raise InvariantBroken(f"{self.task_key}: its stream told {self.outputs}, and its chunks are {wanted}")
+        if not self._fits(shown) or (not self._was_stopped and len(self.outputs) < ready):
+            raise InvariantBroken(f"{self.task_key}: its stream told {self.outputs}, and its chunks are {shown}")
+
+    def _fits(self, shown: dict[int, str | None]) -> bool:
+        """Whether the stream told what the API shows. A retry opens a gap again, and its place has been told."""
+        is_retried = not self._last.startswith("0-")
+        return all(
+            (index in shown and shown[index] == output) or (output is None and is_retried)
+            for index, output in enumerate(self.outputs)
+        )
 
     @property
     def _was_stopped(self) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from simulator.campaign.clients import tenants
+from simulator.campaign.clients import forms, tenants
 from simulator.campaign.clients.workload import TaskSpec
 from simulator.campaign.subject.adapter import ClientRequest
 from src.core.ids import TaskKey, split_task_key, task_key_of
@@ -16,8 +16,11 @@ _COUNT = "x-stainless-retry-count"
 
 def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
     """Return the body of a request for a task in OpenAI's form."""
-    native = spec.body(tag)
+    native = forms.body(spec, tag)
     given = {name: native.pop(name) for name in ("input", "instructions")}
+    schema = native.pop("outputSchema", None)
+    if schema is not None:
+        given["text"] = {"format": {"type": "json_schema", "name": spec.form, "schema": schema, "strict": True}}
     own = native | {"reduce": "concat" if spec.reduce == "none" else spec.reduce}
     return {"background": True, **given, "onceover": own}
 

@@ -7,7 +7,9 @@ from dataclasses import replace
 from random import Random
 
 from simulator.campaign.clients.tenants import CROWD, TENANTS
-from simulator.campaign.clients.workload import PATIENCE, TaskSpec, Workload, draw
+from simulator.campaign.clients.workload import PATIENCE, Action, TaskSpec, Workload, draw
+from simulator.platform.rate_limits import RateLimit
+from src.core.tenants import LOCAL
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
@@ -62,6 +64,28 @@ def crowded(workload: Workload, rng: Random) -> Workload:
         poisoned = tenant == CROWD[0] and rng.random() < 0.3
         tasks.append(replace(spec, at=rng.uniform(0, CROWD_SECONDS), tenant=tenant, poisoned=poisoned))
     return replace(workload, tasks=tuple(tasks), consumers=rng.choice((4, 10, 250)), short_slices=False)
+
+
+def metered(workload: Workload, rng: Random) -> Workload:
+    """In some runs, bind the limiter of requests, mostly with two tenants, and let clients send more requests."""
+    if rng.random() >= 0.07:
+        return workload
+    tenants = rng.choice(((LOCAL,), TENANTS, TENANTS, TENANTS))
+    tasks = [
+        replace(
+            spec,
+            tenant=spec.tenant if workload.keyed else rng.choice(tenants),
+            actions=tuple(sorted((*spec.actions, *_glances(rng)))),
+        )
+        for spec in workload.tasks
+    ]
+    most, locations = rng.choice((1, 2, 3, 4, 6)), rng.choice((1, 1, 2))
+    rate_limit = RateLimit(most, locations=locations, lag_seconds=rng.choice((0, 0, 1)))
+    return replace(workload, tasks=tuple(tasks), rate_limit=rate_limit)
+
+
+def _glances(rng: Random) -> list[tuple[float, Action]]:
+    return [(rng.uniform(0, 10), rng.choice(("list", "chunks", "status"))) for _ in range(rng.choice((0, 1, 1, 3)))]
 
 
 def responded(workload: Workload, rng: Random) -> Workload:

@@ -9,7 +9,7 @@ from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.rate_limits import RateLimit
 from src.core.tenants import LOCAL
 
-type Action = Literal["cancel", "retry", "delete", "poll", "chunks", "list", "intrude", "status"]
+type Action = Literal["cancel", "retry", "delete", "poll", "chunks", "list", "intrude", "status", "mend"]
 type Reduce = Literal["concat", "merge", "none"]
 
 ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
@@ -32,7 +32,9 @@ class TaskSpec:
     off. With `response` the task comes through `/v1/responses`, without `reduce: none`. If `idempotent`, the client's
     request has an idempotency key. A `twin` submits the same request at the same time, and with `other` the client then
     sends other requests under the same key. If `polled` is set, the client finally polls until the task has ended, and
-    each poll waits `polled` seconds. `followed` is the number of clients that follow the task by its events.
+    each poll waits `polled` seconds. `followed` is the number of clients that follow the task by its events. `form`
+    names the schema of `forms.FORMS` that the outputs must fit. With `gap_share` the task may leave gaps of this
+    share of its text.
     """
 
     at: float
@@ -53,6 +55,8 @@ class TaskSpec:
     response: bool = False
     cut_off: bool = False
     poisoned: bool = False
+    form: str = ""
+    gap_share: float | None = None
 
     def body(self, tag: str) -> dict[str, Any]:
         """Return the body of the request. All tasks have similar texts; only `instructions` tells them apart."""
@@ -212,28 +216,6 @@ def followed(workload: Workload, rng: Random) -> Workload:
     if rng.random() >= 0.1:
         return workload
     return replace(workload, tasks=tuple(replace(spec, followed=rng.choice((0, 1, 1, 2))) for spec in workload.tasks))
-
-
-def metered(workload: Workload, rng: Random) -> Workload:
-    """In 7 % of the runs, bind the limiter of requests, mostly with two tenants, and let clients send more requests."""
-    if rng.random() >= 0.07:
-        return workload
-    tenants = rng.choice(((LOCAL,), TENANTS, TENANTS, TENANTS))
-    tasks = [
-        replace(
-            spec,
-            tenant=spec.tenant if workload.keyed else rng.choice(tenants),
-            actions=tuple(sorted((*spec.actions, *_glances(rng)))),
-        )
-        for spec in workload.tasks
-    ]
-    most, locations = rng.choice((1, 2, 3, 4, 6)), rng.choice((1, 1, 2))
-    rate_limit = RateLimit(most, locations=locations, lag_seconds=rng.choice((0, 0, 1)))
-    return replace(workload, tasks=tuple(tasks), rate_limit=rate_limit)
-
-
-def _glances(rng: Random) -> list[tuple[float, Action]]:
-    return [(rng.uniform(0, 10), rng.choice(("list", "chunks", "status"))) for _ in range(rng.choice((0, 1, 1, 3)))]
 
 
 def _with_terms(spec: TaskSpec, rng: Random, share: float, tenants: tuple[str, ...]) -> TaskSpec:

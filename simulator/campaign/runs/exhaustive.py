@@ -58,6 +58,11 @@ FLOWS = (
             last=TOP,
         ),
     ),
+    Flow(
+        "queue, schema, asked again",
+        Workload(tasks=_one(chunks=2, form="flat"), first=TOP, last=TOP, short_slices=False),
+        (("output_unfit", 1.0),),
+    ),
     Flow("queue, lanes", Workload(tasks=_one(chunks=LONG_CHUNKS), first=TOP, last=TOP, short_slices=False)),
     Flow(
         "queue, lanes, cancel, retry",

@@ -28,13 +28,15 @@ class Explanation:
         return kept[-LINES_MOST:]
 
 
-def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd: bool = False) -> Explanation | None:
+def explain(
+    seed: int, *, profile: str | None = None, terms: bool = False, crowd: bool = False, forms: bool = False
+) -> Explanation | None:
     """Shrink the faults of a failing seed, as long as its failure has the same text apart from ids and figures.
 
     Returns None if the seed does not fail in this process: some seeds take another course if Python collects garbage at
     other moments.
     """
-    first = run_seed(seed, profile=profile, terms=terms, crowd=crowd)
+    first = run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms)
     if first.failure is None:
         return None
     kind = _kind(first.failure)
@@ -42,7 +44,7 @@ def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd
 
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
-        again = run_seed(seed, profile=profile, terms=terms, crowd=crowd, muted=muted)
+        again = run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms, muted=muted)
         # A run without a muted fault takes another course. The run is no simpler if it meets more faults than before.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
             return False
@@ -50,7 +52,7 @@ def explain(seed: int, *, profile: str | None = None, terms: bool = False, crowd
         return True
 
     muted = shrink(fails, fired)
-    told = run_seed(seed, profile=profile, terms=terms, crowd=crowd, muted=muted, keep_timeline=True)
+    told = run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms, muted=muted, keep_timeline=True)
     return Explanation(told, fired, muted)
 
 

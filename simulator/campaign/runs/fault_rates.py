@@ -14,6 +14,7 @@ from simulator.engine.fault_kinds import (
     HOSTED,
     KINDS,
     LATE_ANSWER,
+    MISFORMED,
     MODEL_AWAY,
     POISONED,
     RATE_LIMITER,
@@ -55,7 +56,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     database, and in three quarters the database may always grow. The rates of the limiter's faults, and of faults that
     a review found, come from random streams of their own, so that seeds without these faults give the same runs.
     """
-    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER}
+    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER, *MISFORMED}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
     if profile == "calm":
         return {}
@@ -111,3 +112,10 @@ def late_answer_rate(profile: str, rng: Random) -> float:
 def receiver_rates(rng: Random) -> dict[str, float]:
     """Return how often receivers of webhooks misbehave: each kind of fault never, at its usual rate, or often."""
     return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in RECEIVER}
+
+
+def misformed_rates(profile: str, rng: Random) -> dict[str, float]:
+    """Return how often the model misforms outputs and refuses what a call says: each kind never, as usual, or often."""
+    if profile in {"calm", "harmless"}:
+        return {}
+    return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in MISFORMED}

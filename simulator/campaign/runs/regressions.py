@@ -1,9 +1,9 @@
 """Lists bugs that the simulation found in the Worker, each with the seed that showed the bug."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
-from simulator.campaign.clients.workload import LONG_CHUNKS, TaskSpec, Workload
+from simulator.campaign.clients.workload import LONG_CHUNKS, PATIENCE, TaskSpec, Workload
 from simulator.campaign.runs.run import Result, run_seed
 from simulator.platform.choices import FREE
 
@@ -18,6 +18,7 @@ class Regression:
     rates: tuple[tuple[str, float], ...]
     task: TaskSpec
     short_slices: bool = False
+    patience_seconds: int = 0
 
     def run(self) -> Result:
         """Run the seed that showed the bug."""
@@ -27,8 +28,14 @@ class Regression:
         """Run a seed with this regression's faults and workload."""
         moments = Random(f"{seed}/{self.name}")
         actions = tuple((moments.uniform(0, 2 * at), action) for at, action in self.task.actions)
-        spec = TaskSpec(0, self.task.chunks, self.task.reduce, actions=actions)
-        workload = Workload(tasks=(spec, spec), first=FREE, last=FREE, short_slices=self.short_slices)
+        spec = replace(self.task, at=0, actions=actions)
+        workload = Workload(
+            tasks=(spec, spec),
+            first=FREE,
+            last=FREE,
+            short_slices=self.short_slices,
+            variables={PATIENCE: str(self.patience_seconds)},
+        )
         return run_seed(seed, fault_rates=dict(self.rates), workload=workload)
 
 
@@ -69,5 +76,20 @@ REGRESSIONS = (
         3,
         (("crash_before", 0.1),),
         TaskSpec(0, LONG_CHUNKS, actions=((1.0, "cancel"),)),
+    ),
+    Regression(
+        "gap_opened_again",
+        "an earlier failure that was held opened a chunk again that had been refused for good, so the task never ended",
+        32,
+        (("model_unavailable", 0.3), ("call_refused", 0.1)),
+        TaskSpec(0, 6, "merge", gap_share=1.0),
+        patience_seconds=3_600,
+    ),
+    Regression(
+        "failed_merge_beside_gaps",
+        "a task whose merge failed beside gaps could not end after a retry: its gaps opened below merges that stayed",
+        0,
+        (("call_refused", 0.15),),
+        TaskSpec(0, 6, "merge", gap_share=1.0, actions=((0.0, "mend"),)),
     ),
 )

@@ -143,10 +143,11 @@ def mixed(workload: Workload, rng: Random) -> Workload:
     return replace(workload, older_isolates=rng.choice((0.0, 0.0, 0.0, 0.0, 0.5, 1.0)))
 
 
-def older_isolates(seed: int, share: float, newest: Added) -> list[Patch]:
+def older_isolates(seed: int, share: float, newest: Added, *, until_calm: bool = False) -> list[Patch]:
     """Return the patches that hide the newest migration from this share of a run's isolates.
 
-    The seed and an isolate's name decide whether the isolate is an older one.
+    The seed and an isolate's name decide whether the isolate is an older one. `until_calm`: only while
+    faults last. Older isolates cannot work on tasks with schemas or gaps, which wait until the deployment is over.
     """
     if not share or newest == Added():
         return []
@@ -155,7 +156,8 @@ def older_isolates(seed: int, share: float, newest: Added) -> list[Patch]:
     def execute_one(server: DatabaseServer, statement: PreparedStatement) -> dict[str, Any]:
         port = statement._database._port
         assert isinstance(port, Port), "it has an isolate"
-        if Random(f"{seed}/{port.isolate.name}").random() >= share:
+        is_over = until_calm and not server.faults.active
+        if is_over or Random(f"{seed}/{port.isolate.name}").random() >= share:
             return plain(server, statement)
         theirs = newest.renamed(statement.sql)
         if theirs == statement.sql:

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 from simulator.campaign.checks.disturbances import HARMLESS
+from simulator.campaign.clients.forms import formed, is_formed
 from simulator.campaign.clients.shares import (
     ALONE_SHARE,
     BESIDE_SHARE,
@@ -13,6 +14,7 @@ from simulator.campaign.clients.shares import (
     beside,
     crowded,
     hooked,
+    metered,
     responded,
     some_hooked,
     undisturbed,
@@ -22,7 +24,6 @@ from simulator.campaign.clients.workload import (
     bearing,
     draw,
     followed,
-    metered,
     patient,
     placed,
     polled,
@@ -37,6 +38,7 @@ from simulator.campaign.runs.fault_rates import (
     away_rate,
     brown_rates,
     late_answer_rate,
+    misformed_rates,
     rates,
     receiver_rates,
 )
@@ -46,7 +48,7 @@ from simulator.campaign.runs.totals import Totals
 from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import InvariantBroken
-from simulator.campaign.subject.small_limits import small_limits, variables
+from simulator.campaign.subject.small_limits import MERGE_CHARS, MERGE_CHARS_OF_FORMS, small_limits, variables
 from simulator.engine.errors import SimulationError
 from simulator.engine.fault_kinds import KINDS, LATE_ANSWER, MODEL_AWAY, STREAM_CUT
 from simulator.engine.fault_plan import FaultPlan, hosted_rates
@@ -88,7 +90,9 @@ def _with_clocks(rng: Random) -> dict[str, float]:
     return dict.fromkeys(("clock_skewed", "clock_jumped"), 0.0) if rng.random() < CLOCKS_AGREE_SHARE else {}
 
 
-def _ordinary(seed: int, rng: Random, limiter_rng: Random, profile: str, *, terms: bool, crowd: bool) -> Workload:
+def _ordinary(
+    seed: int, rng: Random, limiter_rng: Random, profile: str, *, terms: bool, crowd: bool, forms: bool
+) -> Workload:
     """Draw the parts of a workload that do not depend on the fault rates, each from a random generator of its own."""
     drawn = draw(rng)
     if crowd:
@@ -102,7 +106,8 @@ def _ordinary(seed: int, rng: Random, limiter_rng: Random, profile: str, *, term
         drawn = polled(drawn, Random(f"{seed}/polled"))
     drawn = mixed(drawn, Random(f"{seed}/releases"))
     drawn = replace(drawn, small_windows=Random(f"{seed}/windows").random() < 0.3)
-    return followed(drawn, Random(f"{seed}/followed"))
+    drawn = followed(drawn, Random(f"{seed}/followed"))
+    return formed(drawn, Random(f"{seed}/forms"), always=forms)
 
 
 def run_seed(
@@ -113,18 +118,20 @@ def run_seed(
     workload: Workload | None = None,
     terms: bool = False,
     crowd: bool = False,
+    forms: bool = False,
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
     """Run one seed. The seed draws the profile, the fault rates and the workload that are not given.
 
-    For `terms` see `workload.with_terms`, where it is `always`. For `crowd` see `shares.crowded`.
+    For `terms` see `workload.with_terms`, where it is `always`. For `crowd` see `shares.crowded`. For `forms` see
+    `forms.formed`.
     """
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None
     profile = profile or rng.choice(_PROFILE_OF_TEN)
     limiter_rng = Random(f"{seed}/rate limiter/workload")
-    drawn = _ordinary(seed, rng, limiter_rng, profile, terms=terms, crowd=crowd)
+    drawn = _ordinary(seed, rng, limiter_rng, profile, terms=terms, crowd=crowd, forms=forms)
     away_rng = Random(f"{seed}/model away")
     drawn = bearing(drawn, away_rng, always=profile == AWAY)
     hook_rng = Random(f"{seed}/webhooks")
@@ -133,16 +140,12 @@ def run_seed(
     elif profile in _HOOKED_SOMETIMES and fault_rates is None:
         drawn = some_hooked(drawn, Random(f"{seed}/endpoints in some"))
     alone = fault_rates is None and is_alone(profile, Random(f"{seed}/model away alone"))
-    if alone:
-        drawn = undisturbed(drawn)
+    drawn = undisturbed(drawn) if alone else drawn
     neighbour_rng = Random(f"{seed}/neighbours")
     has_neighbour = any_profile and neighbour_rng.random() < BESIDE_SHARE
-    if has_neighbour:
-        drawn = beside(drawn, neighbour_rng)
+    drawn = beside(drawn, neighbour_rng) if has_neighbour else drawn
     response_rng = Random(f"{seed}/responses")
-    if fault_rates is None:
-        drawn = responded(drawn, response_rng)
-    chosen = workload or drawn
+    chosen = workload or (responded(drawn, response_rng) if fault_rates is None else drawn)
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
@@ -153,6 +156,7 @@ def run_seed(
         | brown_rates(profile, Random(f"{seed}/brown-outs"))
         | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
         | (receiver_rates(hook_rng) if chosen.webhooks else {})
+        | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
         | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
         if fault_rates is None
         else fault_rates,
@@ -163,8 +167,8 @@ def run_seed(
         plan.keep(HARMLESS, {MODEL_AWAY: 10 * KINDS[MODEL_AWAY].rate})
     if has_neighbour:
         plan.keep(HARMLESS, {})
-    result = Result(seed, profile if fault_rates is None else "targeted")
-    return run_plan(result, chosen, plan, rng, scheduling=scheduling)
+    name = profile if fault_rates is None else "targeted"
+    return run_plan(Result(seed, name), chosen, plan, rng, scheduling=scheduling)
 
 
 def run_plan(
@@ -184,8 +188,9 @@ def run_plan(
             short_slices=workload.short_slices,
             small_parts=workload.small_parts,
             small_windows=workload.small_windows,
+            merge_chars=MERGE_CHARS_OF_FORMS if is_formed(workload) else MERGE_CHARS,
         ),
-        patched(older_isolates(result.seed, workload.older_isolates, RELEASES.newest)),
+        patched(older_isolates(result.seed, workload.older_isolates, RELEASES.newest, until_calm=is_formed(workload))),
     ):
         world = World(
             result.seed,

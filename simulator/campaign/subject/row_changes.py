@@ -42,6 +42,12 @@ class Row(NamedTuple):
     started_at: int | None
     deadline_at: int | None
     max_calls: int | None
+    structured: str | None
+    retry_of: TaskKey | None
+    reasks: int
+    rejected: int
+    repaired: int
+    coverage: float | None
 
     @property
     def announced(self) -> int:
@@ -52,6 +58,11 @@ class Row(NamedTuple):
     def sent(self) -> int:
         """The `usage.modelCalls` of the API: the number of calls that were sent or are about to be sent."""
         return self.settled + self.in_doubt + self.announced
+
+    @property
+    def leaves_gaps(self) -> bool:
+        """Whether a chunk that fails for good leaves a gap."""
+        return self.structured is not None and bool(json.loads(self.structured).get("gaps"))
 
     @property
     def terminal(self) -> bool:
@@ -71,7 +82,7 @@ UNDER_CLAIM = (
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
     "stalled_since, rest_until, calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, "
-    "started_at, deadline_at, max_calls"
+    "started_at, deadline_at, max_calls, structured, retry_of, reasks, rejected, repaired, coverage"
 )
 
 # The name of each transition of a row, by old status, new status and rise of the fence. No other transition may happen.
@@ -143,7 +154,8 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
     elif name != "claim" or before.started_at is not None:  # The first claim announces calls.
         _require(after.sent == before.sent, after, f"{name}: the bill went from {before.sent} to {after.sent} calls")
     if name == "finish":
-        _require(after.completed == after.total, after, "completed without all chunks")
+        done = after.completed + (after.failed if after.leaves_gaps else 0)
+        _require(done == after.total and after.completed > 0, after, "completed without all chunks")
         _require(after.in_flight == "[]", after, "completed with calls in flight")
     _check_terms(name, before, after, now_ms)
     _check_stalls(before, after, now_ms, max_attempts)

@@ -16,6 +16,9 @@ MAX_ATTEMPTS = 3
 SMALL_LANE_CHUNKS = 6
 SMALL_LANE_CALLS = 3
 
+MERGE_CHARS = 70  # A merge call takes three outputs, so that merges have several levels.
+MERGE_CHARS_OF_FORMS = 240  # A merge call takes two or three of most values.
+
 # Short slices make runs give their tasks back and continue them. Slices of the usual length are longer than any task
 # here.
 _SLICES = {"QUEUE_SLICE_SECONDS": 5.0, "DIRECT_SLICE_SECONDS": 4.0, "OBJECT_SLICE_SECONDS": 5.0}
@@ -40,8 +43,10 @@ _ALWAYS: dict[str, Any] = {
 
 
 @contextmanager
-def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) -> Iterator[None]:
-    """Replace the Worker's limits by small limits during one run.
+def small_limits(
+    *, short_slices: bool, small_parts: bool, small_windows: bool, merge_chars: int = MERGE_CHARS
+) -> Iterator[None]:
+    """Replace the Worker's limits by small limits during one run. A merge call takes `merge_chars`.
 
     The Worker's logger is disabled, because the tracebacks of errors that the Worker catches would flood a campaign's
     output. `adapter.MISTAKES` selects the errors that matter.
@@ -53,8 +58,7 @@ def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) 
         | (_WINDOWS if small_windows else {})
     )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
-    # A merge call takes three outputs, so that merges have several levels.
-    patches.append((merge, "MERGE_CHARS_LEAST", 70))
+    patches.append((merge, "MERGE_CHARS_LEAST", merge_chars))
     # No budget is refused, as in older code.
     patches.append((submission, "check_budget", lambda options, minimum: None))
     patches.append((logging.getLogger("onceover"), "disabled", True))

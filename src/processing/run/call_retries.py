@@ -151,7 +151,7 @@ class CallRetries:
         ends_task = not error.of_call if isinstance(error, ModelRefused) else refused or (over and not verdict.final)
         self._tried[key] = tried = CallTries(verdict.attempts, calls, verdict.counted)
         failed = FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))
-        if own:
+        if own or final:  # a chunk that has failed for good must not be opened again by an earlier failure
             self._held.drop(key)
         if final or own or not of_service or not patience.lasts:
             return NextTry(failed, now + verdict.wait, rests=True, ends_task=ends_task)

@@ -160,17 +160,24 @@ SET_BACK = (
     "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
 )
 
+# A gap stays once merges are planned: those that are paid for were made without it. Otherwise gaps open again.
+OPENS_AGAIN = """(level > 0 OR gap_chars IS NULL OR final = 0
+  OR NOT EXISTS (SELECT 1 FROM merges WHERE merges.task_id = failures.task_id))"""
+
 # Sets the counts of a retried task's failed calls to 0. Goes before RETRY.
 RETRY_FAILURES = statement(f"""
-UPDATE failures SET {SET_BACK} WHERE task_id = :task_key
+UPDATE failures SET {SET_BACK} WHERE task_id = :task_key AND {OPENS_AGAIN}
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_RETRYABLE})
 """)
 
 # The assignments of a retry. The task becomes pending and counts as just dispatched, as after a submission: the sweep
-# dispatches it again if no worker claims it within `:unclaimed_ms`.
+# dispatches it again if no worker claims it within `:unclaimed_ms`. Only gaps that stay have failed for good by now.
+_GAPS_LEFT = "(SELECT count(*) FROM failures WHERE task_id = tasks.id AND level = 0 AND final = 1)"
 PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1, counted = {COUNTED},
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
-  failed = 0, coverage = NULL, stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
+  failed = iif(structured IS NULL, 0, {_GAPS_LEFT}),
+  coverage = CASE WHEN coverage < 1 AND {_GAPS_LEFT} > 0 THEN coverage END,
+  stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
   away_since = NULL, away_waits = 0, last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0,
   sent_at = {NOW}, not_before = 0,
   finished_at = NULL, error_code = NULL, error_message = NULL, error_retryable = NULL,

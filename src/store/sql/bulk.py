@@ -6,7 +6,7 @@ key. So a write changes nothing of a task if it arrives after another retry of t
 
 from ...core.task import BUDGET_EXHAUSTED
 from ..d1.statement import statement
-from .admission import LEFT, PUT_BACK, SET_BACK, SPENT
+from .admission import LEFT, OPENS_AGAIN, PUT_BACK, SET_BACK, SPENT
 from .ending import ON_OBJECT, START_LEFT
 from .fragments import ENDED, unended
 from .tallies import count_ends
@@ -49,7 +49,7 @@ RETRY_ALL_COUNT = statement(count_ends(_RETRYABLE))
 
 # Sets the counts of the retried tasks' failed calls to 0. Goes before RETRY_ALL.
 RETRY_ALL_FAILURES = statement(f"""
-UPDATE failures SET {SET_BACK} WHERE task_id IN (SELECT id FROM tasks WHERE {_RETRYABLE})
+UPDATE failures SET {SET_BACK} WHERE task_id IN (SELECT id FROM tasks WHERE {_RETRYABLE}) AND {OPENS_AGAIN}
 """)
 
 # Retries the tasks in `:generations`, as RETRY does with one task.

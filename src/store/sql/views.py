@@ -10,13 +10,15 @@ from ...core.task import NAME_MEMBERS
 from ..d1.statement import statement
 from .fragments import GAPS, LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 
+# `coverage` may be that of gaps which a retry by code of the release before has opened again.
 _VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   in_flight, doubted,
   {LIVE} AS live, input_tokens, output_tokens,
   error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
-  pace_ms, sent_at, reasks, rejected, repaired, coverage, retry_of, {NOW} AS read_at,
+  pace_ms, sent_at, reasks, rejected, repaired, iif(failed > 0, coverage, NULL) AS coverage, retry_of,
+  {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
 # A condition: one of the texts that name a task contains `:text`. SQLite's `instr` knows no wildcards. `:text` must

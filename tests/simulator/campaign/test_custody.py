@@ -29,7 +29,7 @@ class Watched:
         self.settles = True  # true if the bill counts answered calls as settled
         self.now_ms = lambda: 0
         self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None, now=lambda: 0.0)
-        self.model = SimpleNamespace()
+        self.model = SimpleNamespace(worth=lambda output: output)
         self.app = SimpleNamespace()
         self.database = SimpleNamespace(
             offset_ms=0.0, serve=None, cap=SimpleNamespace(longest_ms=lambda _since, _until: self.full_ms)

@@ -269,3 +269,47 @@ def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
     task = ended(bench)
     assert (task.status, [gap.chunk for gap in task.gaps]) == ("completed", [2, 3])
     assert task.usage.model_calls == task.usage.minimum_calls + 1
+
+
+def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:
+    """Merges that are paid for were made without the gaps, so the task completes with its gaps."""
+    bench.insert(8, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = lambda call, number: REFUSED if number in {3, 10} else f"{number:03}" + "x" * 1200
+    assert ended(bench).status == "failed"
+    assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    assert bench.task().failed == 1
+    task = ended(bench)
+    assert (task.status, task.completed, [gap.chunk for gap in task.gaps]) == ("completed", 7, [2])
+    assert task.coverage == 0.875
+    merged = [call.user[:3] for _, call in bench.model.calls[8:]]
+    assert merged[:5] == ["001", "004", "004", "005", "007"]
+
+
+def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
+    """A failure that may be the service's was held. The call was refused for good before the others succeeded."""
+    keys = [CallKey(0, place) for place in range(8)]
+    found = claim(total=8, characters=80, options=TaskOptions(structure=Structure(gaps=True)))
+    ledger = Ledger(found, 3, Patience(News(), 3600, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 8), 0.0)
+    ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)
+    ledger.settle(1.0)
+    ledger.saved()
+    again_at = ledger.blocks(1.0).latest
+    ledger.start(ledger.startable(again_at, 1), again_at)
+    ledger.failed(keys[0], REFUSED, again_at + 1, 0.0, chars=10)
+    ledger.saved()
+    for key in keys[1:]:
+        ledger.succeeded(key, ModelReply("fine", 1, 1), now=again_at + 2)
+    ledger.settle(again_at + 3)
+    told = ledger.progress([], 8)
+    assert (ledger.next_at(again_at + 4), told.failures, ledger.gaps.coverage) == (None, (), 0.875)
+
+
+def test_coverage_is_whole_once_no_gap_is_left(bench: WorkerBench) -> None:
+    """Code of the release before opens gaps again and leaves the column as it was."""
+    bench.insert(4, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1)
+    assert ended(bench).coverage == 0.75
+    bench.database.rows("UPDATE tasks SET failed = 0, completed = total")
+    assert bench.task().coverage is None

@@ -1,0 +1,101 @@
+"""Ablations of structured output and gaps: stored rungs, checked merges, the count of gaps, what a retry copies."""
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import Any
+
+from simulator.campaign.ablations import substitutes as without
+from simulator.campaign.ablations.circumstances import CRASHES
+from simulator.campaign.ablations.definition import Ablation
+from simulator.campaign.clients.workload import DEPLOYMENTS, Action, Reduce, TaskSpec, Workload
+from src.processing.run import gaps
+from src.processing.run.call_recorder import CallOutput, CallRecorder
+from src.store import gap_retries
+from src.store.records.claims import FailedCall
+
+_add = gaps.Gaps.add
+_judge = CallRecorder._judge
+
+
+def _formed(*reduces: Reduce, gap_share: float | None = None, mended: bool = False) -> Callable[[Random], Workload]:
+    """Draw tasks with a schema, which may leave gaps; `mended`: their clients retry the gaps."""
+    mends: tuple[tuple[float, Action], ...] = ((0.0, "mend"),) if mended else ()
+
+    def draw(rng: Random) -> Workload:
+        first = rng.choice(DEPLOYMENTS)
+        specs = tuple(
+            TaskSpec(
+                at=rng.uniform(0, 5),
+                chunks=rng.choice((3, 5, 8)),
+                reduce=rng.choice(reduces),
+                form=rng.choice(("small", "flat", "deep")),
+                gap_share=gap_share,
+                actions=mends,
+            )
+            for _ in range(3)
+        )
+        return Workload(tasks=specs, first=first, last=first)
+
+    return draw
+
+
+def _add_twice(self: Any, failed: FailedCall) -> None:
+    _add(self, failed)
+    _add(self, failed)
+
+
+def _judge_chunks_alone(self: Any, schema: Any, key: Any, result: Any, started: float, seconds: float) -> Any:
+    if key.level == 0:
+        return _judge(self, schema, key, result, started, seconds)
+    self._record_output(key, result, started, seconds)
+    return [CallOutput(key, result, seconds)]
+
+
+def _above_nothing(_gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]]:
+    return [set() for _ in merges]
+
+
+ABLATIONS = (
+    Ablation(
+        "rung_on_record",
+        "the rung of a chunk is stored, so that a crash does not begin its ladder anew",
+        (without.swapped("CLAIM_FAILURES", "held, rung, gap_chars", "held, NULL AS rung, gap_chars"),),
+        {"output_unfit": 0.5} | CRASHES,
+        _formed("concat", "none", "merge"),
+    ),
+    Ablation(
+        "gap_counted_once",
+        "a gap takes its characters from the coverage once",
+        ((gaps.Gaps, "add", _add_twice),),
+        {"call_refused": 0.3},
+        _formed("concat", "none", gap_share=1.0),
+    ),
+    Ablation(
+        "merges_are_checked",
+        "the output of a merge must fit the schema, too",
+        ((CallRecorder, "_judge", _judge_chunks_alone),),
+        {"output_unfit": 0.3},
+        _formed("merge"),
+    ),
+    Ablation(
+        "merges_above_gaps_again",
+        "a retry of gaps makes each merge above a gap again",
+        ((gap_retries, "_above", _above_nothing),),
+        {"call_refused": 0.2},
+        _formed("merge", gap_share=1.0, mended=True),
+    ),
+    Ablation(
+        "copied_merges",
+        "a retry of gaps does not pay again for merges without a gap below",
+        ((gap_retries, "_merged_copies", lambda *_: []),),
+        {"call_refused": 0.2},
+        _formed("merge", gap_share=1.0, mended=True),
+    ),
+    Ablation(
+        "one_retry_of_gaps",
+        "a retry of gaps that is asked for twice is one task",
+        (without.swapped("TAKE_KEY", "WHERE expires_at <= ", "WHERE 1 OR expires_at <= "),),
+        {"call_refused": 0.2, "client_reply_lost": 0.3},
+        _formed("concat", gap_share=1.0, mended=True),
+    ),
+)

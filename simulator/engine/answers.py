@@ -1,0 +1,129 @@
+"""What the simulated model writes for a call that wants JSON: a value of the schema, and how a model spoils it.
+
+The model knows what each of its answers is worth, so checks need not ask the Worker's own checker.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from random import Random
+from typing import Any, NamedTuple
+
+from simulator.engine.fault_plan import FaultPlan
+
+SEEN = "seen"  # The property that says which call the model has seen, and how often.
+_CUT_REASONS = ("length", "length", "content_filter")
+
+
+class WrittenJson(NamedTuple):
+    """An answer in the model's words.
+
+    `worth` is the value that may be accepted, as compact JSON. None: nothing may be. `kind` is `ok`, `unfit` or `cut`.
+    """
+
+    text: str
+    worth: str | None
+    kind: str
+    finish_reason: str = "stop"
+
+    @property
+    def is_disguised(self) -> bool:
+        """Whether the value must be taken out of the text."""
+        return self.worth is not None and self.worth != self.text.strip()
+
+
+def answer(schema: Mapping[str, Any], seen: str, faults: FaultPlan, sender: str, *, is_cut: bool) -> WrittenJson:
+    """Write a value of the schema that says `seen`, unless a fault spoils it. `is_cut`: the limit of tokens cuts it."""
+    rng = Random(seen)
+    value = {**value_of(schema, schema, rng), SEEN: seen}
+    worth = compact(value)
+    if is_cut or faults.fires("output_cut", sender):
+        reason = "length" if is_cut else _CUT_REASONS[int(faults.between(0, len(_CUT_REASONS)))]
+        return WrittenJson(worth[: len(worth) - int(faults.between(0, 12))], None, "cut", reason)
+    if faults.fires("output_no_json", sender):
+        return WrittenJson(_no_json(worth, seen, rng), None, "unfit")
+    if faults.fires("output_unfit", sender):
+        return WrittenJson(_unfit(value, rng), None, "unfit")
+    if faults.fires("output_disguised", sender):
+        return WrittenJson(_disguised(worth, rng), worth, "ok")
+    return WrittenJson(worth, worth, "ok")
+
+
+def compact(value: object) -> str:
+    """Write a value without blanks, as a model may."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def value_of(schema: Mapping[str, Any], root: Mapping[str, Any], rng: Random) -> Any:
+    """Make a value that a schema allows: of the keywords that the campaign's schemas have."""
+    if "$ref" in schema:
+        return value_of(root["$defs"][schema["$ref"].rpartition("/")[2]], root, rng)
+    if "anyOf" in schema:
+        return value_of(rng.choice(schema["anyOf"]), root, rng)
+    if "enum" in schema:
+        return rng.choice(schema["enum"])
+    kind = schema["type"]
+    if kind == "object":
+        return {name: value_of(one, root, rng) for name, one in schema["properties"].items()}
+    if kind == "array":
+        return [value_of(schema["items"], root, rng) for _ in range(rng.choice((0, 1, 1, 2)))]
+    simple: dict[str, Any] = {
+        "string": _string(schema, rng),
+        "integer": schema.get("minimum", -3) + rng.randint(0, 6),
+        "number": schema.get("minimum", 0) + rng.choice((0, 1, 0.25, 1e-7, 12.5)),
+        "boolean": rng.random() < 0.5,
+        "null": None,
+    }
+    return simple[kind]
+
+
+def _string(schema: Mapping[str, Any], rng: Random) -> str:
+    if schema.get("format") == "date":
+        return f"20{rng.randint(10, 29)}-0{rng.randint(1, 9)}-1{rng.randint(0, 9)}"
+    return rng.choice(("Emma", "祥林嫂", 'a "quote", and {braces}', "", "x" * 20, "</think> ```"))
+
+
+def _unfit(value: dict[str, Any], rng: Random) -> str:
+    """Write JSON that no schema of the campaign allows: its objects are closed, and need all their properties."""
+    name = rng.choice(sorted(value))
+    others = {one: value[one] for one in value if one != name}
+    said = value[SEEN]
+    spoilt: Sequence[str] = (
+        compact(others | {"said": said}),
+        compact(value | {"further": 1}),
+        compact(others | {name: {"no": "such type"}, "said": said}),
+        compact([value]),
+        compact(said),
+        compact(value)[:-1] + ',"seen":"twice"}',
+        compact(value)[:-1] + f',"{name}":NaN}}',
+    )
+    return rng.choice(spoilt)
+
+
+def _no_json(worth: str, seen: str, rng: Random) -> str:
+    """Write what is no JSON, and holds no single whole object."""
+    return rng.choice(
+        (
+            f"I cannot do that. ({seen})",
+            worth[: rng.randint(1, len(worth) - 1)],
+            f"{worth}\n{worth}",
+            f"<think>The answer is {worth}",
+            f"<think></think>{worth[:-2]}",
+            f'"answer": {worth}',
+            f"{worth[1:]}",
+        )
+    )
+
+
+def _disguised(worth: str, rng: Random) -> str:
+    """Wrap a value so that it is still the only object in the text. Only a comma too many is inside it."""
+    return rng.choice(
+        (
+            f"```json\n{worth}\n```",
+            f"Here is the result:\n\n{worth}\n\nI hope that this helps.",
+            f"<think>Let me see: {{}}, or rather […]</think>\n{worth}",
+            f"\ufeff{worth}",
+            f"{worth[:-1]},}}",
+            f"<thinking>\nhm\n</thinking>\nSure!\n```\n{worth[:-1]} , }}\n```\n",
+            f" {worth}\n",
+        )
+    )
