@@ -76,7 +76,7 @@ format: install-dev ## format what `make check` checks, and correct what ruff ca
 docs: install ## regenerate what is generated in docs/: the page of the API, the diagram of the state machine
 	@exec $(PY) -m local.docs
 
-simulate: install ## simulate the Worker under faults: SEEDS=N WORKERS=2, or SEED=N to replay one schedule
+simulate: install-dev ## simulate the Worker under faults: SEEDS=N WORKERS=2, or SEED=N to replay one schedule
 	@exec $(PY) -m simulator $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) --workers $(or $(WORKERS),2) $(ARGS)
 
 chaos: install-dev ## SIGKILL the real runtime at random moments, then compare ledger and API: KILLS=N TASKS=N SEED=N
