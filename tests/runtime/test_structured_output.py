@@ -12,6 +12,7 @@ import openai
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from local.node import find_node
 from tests.support.client import Client
 from tests.support.client import openai as served_by
 from tests.support.dev_server import ROOT, DevServer
@@ -132,7 +133,7 @@ def test_openais_sdk_parses_what_it_gets(url: str):
 
 
 def test_the_examples_of_the_page(tmp_path: Path):
-    """The commands and the program of docs/structured-output.md run unchanged, and print what the page shows."""
+    """The commands and the programs of docs/structured-output.md run unchanged, and print what the page shows."""
     page = ROOT / "docs" / "structured-output.md"
     with DevServer(tmp_path) as server:
         environment = {
@@ -148,9 +149,11 @@ def test_the_examples_of_the_page(tmp_path: Path):
                 ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
             )
             assert (done.returncode, done.stdout) == (0, printed), done.stderr
-        (program,) = blocks(page, "python")
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        assert done.stdout.startswith("names=[")
+        (python,), (javascript,) = blocks(page, "python"), blocks(page, "js")
+        for program, beginning in (
+            ([sys.executable, "-c", python], "names=["),
+            ([str(find_node()), "--input-type=module", "-e", javascript], "{ names: ["),
+        ):
+            done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            assert done.stdout.startswith(beginning)

@@ -97,7 +97,10 @@ def empty() -> Behaviour:
 
 @dataclass(slots=True)
 class Call:
-    """One call as the model server saw it. Times are seconds of the server's wall clock."""
+    """One call as the model server saw it. Times are seconds of the server's wall clock.
+
+    `assistant` is the model's earlier answer, if the call asks again.
+    """
 
     number: int
     arrived_at: float
@@ -112,6 +115,7 @@ class Call:
     ended_at: float | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    assistant: str = ""
 
 
 @dataclass(slots=True)

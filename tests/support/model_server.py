@@ -200,6 +200,7 @@ class ModelServer:
                 roles=[str(message.get("role", "")) for message in messages],
                 authorized="authorization" in request.headers,
                 in_flight=self._in_flight,
+                assistant=texts.get("assistant", ""),
             )
             self._calls.append(call)
             self._record(call)

@@ -1,7 +1,8 @@
 """Calls with an output schema: requests and answers as in the documents of each server.
 
 The pages: OpenAI, "Structured model outputs"; vLLM, "Structured Outputs"; Ollama, "Structured outputs" and "OpenAI
-compatibility"; llama.cpp, "LLaMA.cpp HTTP Server"; Cloudflare Workers AI, "JSON Mode" and "Errors".
+compatibility"; llama.cpp, "LLaMA.cpp HTTP Server"; Cloudflare Workers AI, "JSON Mode" and "Errors". Where a page does
+not have an error, the server's source or a user's report has it. All were read again in November 2026.
 """
 
 import asyncio
@@ -179,7 +180,8 @@ def test_vllm_gets_the_field_and_the_schema_in_words() -> None:
     message: dict[str, object] = {
         "role": "assistant",
         "content": ANSWER,
-        "reasoning_content": None,
+        "refusal": None,
+        "reasoning": None,
         "tool_calls": [],
     }
     body, reply = sent({**choice(message), "prompt_logprobs": None}, with_sending("both"))
@@ -231,6 +233,24 @@ def test_ollama_refuses_a_schema_with_500() -> None:
     assert type(refused(500, body, with_sending("prompt"))) is errors.ModelUnavailable
 
 
+# --- llama-cpp-python ------------------------------------------------------------------------------------------------
+
+
+def test_llama_cpp_python_refuses_the_field_with_500() -> None:
+    """Its types allow `text` and `json_object` alone, and its server answers a failed validation with 500.
+
+    llama-cpp-python, `llama_types.py` (`ChatCompletionRequestResponseFormat`) and `server/errors.py`. Such a call would
+    be tried in vain as long as the patience lasts, if it were taken for an outage.
+    """
+    said = (
+        "1 validation error:\n  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), "
+        "'msg': \"Input should be 'text' or 'json_object'\", 'input': 'json_schema'}"
+    )
+    body = {"error": {"message": said, "type": "internal_server_error", "param": None, "code": None}}
+    assert is_unsupported(refused(500, body, with_sending("both")))
+    assert is_unsupported(refused(500, body))
+
+
 # --- llama.cpp -----------------------------------------------------------------------------------------------------
 
 
@@ -262,6 +282,16 @@ def test_llama_cpp_refuses_a_schema() -> None:
     message = (
         "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
         "#/properties/a: cannot resolve $ref #/$defs/none, $defs not found"
+    )
+    body = {"error": {"code": 400, "message": message, "type": "invalid_request_error"}}
+    assert is_unsupported(refused(400, body, with_sending("both")))
+
+
+def test_llama_cpp_has_no_reference_to_the_root() -> None:
+    """The answer was recorded from `make model`: of the subset's keywords, this is the only one that it refused."""
+    message = (
+        "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
+        "#/properties/a/anyOf/1: unsupported $ref #, only references into the same document are supported"
     )
     body = {"error": {"code": 400, "message": message, "type": "invalid_request_error"}}
     assert is_unsupported(refused(400, body, with_sending("both")))
@@ -320,9 +350,14 @@ def test_workers_ai_gets_the_schema_in_words() -> None:
 def test_workers_ai_could_not_meet_the_schema() -> None:
     """If Workers AI answers `JSON Mode couldn't be met`, the call is tried again.
 
-    Workers AI's page "JSON Mode" says that the error `JSON Mode couldn't be met` must be handled.
+    Workers AI's page "JSON Mode" says that the error `JSON Mode couldn't be met` must be handled. Users report the code
+    5024, and "Model" in place of "Mode".
     """
-    for said in ("5024: JSON Mode couldn't be met", "AiError: JSON Mode couldn't be met"):
+    for said in (
+        "5024: JSON Mode couldn't be met",
+        "AiError: JSON Mode couldn't be met",
+        "AiError: 5024: JSON Model couldn't be met",
+    ):
         assert type(run_error(said)) is errors.ModelReplyMalformed
 
 
