@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-# Bytes of a piece. A piece becomes at most four times longer as SQL, and a statement may have about 100,000 bytes.
+# Characters or bytes of a piece. As SQL a piece has at most four times as many bytes, and D1 allows about 100,000 bytes
+# in a statement.
 PIECE = 20_000
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 URL = "https://api.cloudflare.com/client/v4/graphql"
 WINDOW = timedelta(hours=1)
-# Cloudflare's analytics may not have younger invocations yet.
+# Cloudflare's analytics may not yet have invocations of the last minutes, so the window ends this long before now.
 DELAY = timedelta(minutes=5)
 METRIC = "onceover_platform_invocations"
 QUERY = """
@@ -29,7 +29,7 @@ query ($account: string!, $worker: string!, $from: Time!, $to: Time!) {
   } }
 }
 """
-# Printed with 0 if the hour had none, so that an alert can tell a count of 0 from missing figures.
+# Statuses that are printed with 0 if no invocation had them, so that an alert can tell a 0 from missing figures.
 _ALWAYS = ("success", "exceededResources")
 _SECONDS_MOST = 30.0
 
