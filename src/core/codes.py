@@ -5,7 +5,7 @@ from typing import Final
 
 
 class TaskCode(StrEnum):
-    """Why a task, a chunk or a call failed: `error.code` and `lastError.code`."""
+    """Why a task, a chunk or a call failed, as `error.code` and `lastError.code` show it."""
 
     MODEL_UNAVAILABLE = "model_unavailable"
     MODEL_TIMEOUT = "model_timeout"
@@ -46,7 +46,7 @@ TASK_CODES: Final = {
 
 
 class ProblemCode(StrEnum):
-    """Why a request was refused: `code` of a problem."""
+    """Why a request was refused, as the `code` of a problem shows it."""
 
     BAD_IDEMPOTENCY_KEY = "bad_idempotency_key"
     MALFORMED_BODY = "malformed_body"

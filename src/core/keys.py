@@ -27,7 +27,7 @@ _NO_DIGEST = "0" * 64
 
 
 class Scope(StrEnum):
-    """What a key may do. No scope implies another. `operator` extends `read` and `write` to other tenants."""
+    """What a key may do. No scope implies another. `operator` extends a key's `read` and `write` to other tenants."""
 
     READ = "read"
     WRITE = "write"

@@ -13,7 +13,7 @@ from .structure import Gap, Rejected, Structure
 
 
 class Route(StrEnum):
-    """The host that works, or last worked, on the task."""
+    """The route of a task: the kind of host that works, or last worked, on it."""
 
     QUEUE = "queue"
     DURABLE_OBJECT = "durable-object"

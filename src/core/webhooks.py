@@ -27,7 +27,7 @@ _DOMAIN = b"onceover webhook secret 1\0"  # This prefix tells secrets from later
 
 
 class Event(StrEnum):
-    """The events of an endpoint: ends of tasks from `/v1`, and ends of other tasks."""
+    """What a webhook endpoint can be told about: ends of tasks from `/v1`, and ends of other tasks."""
 
     RESPONSE_COMPLETED = "response.completed"
     RESPONSE_FAILED = "response.failed"
@@ -39,7 +39,7 @@ class Event(StrEnum):
 
 
 class AttemptFailure(StrEnum):
-    """Why an attempt failed."""
+    """Why an attempt to send a webhook message failed."""
 
     TIMEOUT = "timeout"
     CONNECTION = "connection"

@@ -44,7 +44,7 @@ class NewKeyFields(Asked):
 
 @shown
 class KeyView(TypedDict):
-    """A key, without its secret. `expiresAt` is null for a key that never expires."""
+    """An API key, without its secret. `expiresAt` is null for a key that never expires."""
 
     id: _Id
     label: str | None
@@ -55,7 +55,7 @@ class KeyView(TypedDict):
 
 @shown
 class NewKeyView(TypedDict):
-    """A key that was just made. `key` is shown here and never again."""
+    """An API key that was just made. `key` is shown in this answer and never again."""
 
     id: _Id
     key: Annotated[str, Field(json_schema_extra={"pattern": f"^oo_{ID_PATTERN}_[A-Za-z0-9_-]{{43}}$"})]
@@ -67,7 +67,7 @@ class NewKeyView(TypedDict):
 
 @shown
 class KeyListView(TypedDict):
-    """The tenant's keys, oldest first, at most 100."""
+    """The tenant's API keys, oldest first, at most 100."""
 
     keys: list[KeyView]
 

@@ -130,9 +130,9 @@ class FieldError(NamedTuple):
 
 @shown
 class FieldErrorView(TypedDict):
-    """What is wrong with one field. Its path names the field.
+    """What is wrong with one field of a request. `field` is the path of the field.
 
-    `pointer` is a JSON pointer to the place in an output schema, or in the output; the root is an empty text.
+    `pointer` is a JSON pointer to the place in an output schema, or in the output; for the root it is an empty text.
     """
 
     field: Annotated[str, Field(examples=["chunk.maxChars"])]
@@ -142,9 +142,9 @@ class FieldErrorView(TypedDict):
 
 @shown
 class ProblemView(TypedDict):
-    """Problem details (RFC 9457). `code` is stable. `requestId` is that of `X-Request-Id`.
+    """Problem details (RFC 9457). `code` is stable. `requestId` is the answer's `X-Request-Id`.
 
-    `errors` is set if fields are wrong, `limit` if a limit of the tenant is reached.
+    `errors` is set if fields are wrong, `limit` if the tenant has reached the limit that it names.
     """
 
     type: Annotated[str, Field(json_schema_extra={"format": "uri"})]

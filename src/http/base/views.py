@@ -20,7 +20,7 @@ shown = with_config(ConfigDict(extra="forbid"))
 
 @shown
 class FailureView(TypedDict):
-    """Why a task or a chunk failed. `retryable` says whether trying again can help."""
+    """Why a task or a chunk failed. `retryable` says whether another try can help."""
 
     code: TaskCode
     message: str

@@ -9,7 +9,7 @@ TEXT = "text/plain; version=0.0.4; charset=utf-8"  # Prometheus'
 
 @shown
 class BacklogView(TypedDict):
-    """The unfinished tasks of all tenants. `oldestPendingSeconds` is null if none is pending."""
+    """The unfinished tasks of all tenants. `oldestPendingSeconds` is null if no task is pending."""
 
     pending: Count
     processing: Count
@@ -20,7 +20,7 @@ class BacklogView(TypedDict):
 class DurationView(TypedDict):
     """The durations of tasks that were never retried: their count, their sum, and the count up to each of `boundsMs`.
 
-    The quantiles are interpolated between bounds, and null without tasks.
+    The quantiles are interpolated between these bounds, and are null if there are no tasks.
     """
 
     count: Count
@@ -32,10 +32,10 @@ class DurationView(TypedDict):
 
 @shown
 class FiveMinutesView(TypedDict):
-    """The tasks that ended in the five minutes from `at` on. `backlog` is a sample of that time, null without one.
+    """The tasks that ended in the five minutes from `at` on. `backlog` is a sample of that time, null without a sample.
 
-    Bills are those of tasks that ended. `failures` counts the failed tasks by code, the most frequent code first.
-    `waited` is from the submission to the start, `took` to the end.
+    The bills are those of the tasks that ended. `failures` counts the failed tasks by code, the most frequent code
+    first. `waited` is the time from the submission to the start, `took` the time from the submission to the end.
     """
 
     at: Time
@@ -62,9 +62,9 @@ class FiveMinutesView(TypedDict):
 
 @shown
 class HistoryView(TypedDict):
-    """The last hours, oldest first. Five minutes without data are left out: nothing ended, and no sweep came.
+    """The last hours in steps of five minutes, oldest first. A step without an ended task and a sweep is left out.
 
-    Tasks that ended after `until` are not included yet. `until` is null before the first sums.
+    Tasks that ended after `until` are not included yet. `until` is null as long as there are no sums.
     """
 
     hours: Count

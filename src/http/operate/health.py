@@ -33,7 +33,7 @@ class QueueCheckView(TypedDict):
 class ServiceView(TypedDict):
     """How the deployment processes tasks.
 
-    `status` is `degraded` without queue and objects, and while the database has no space for new tasks.
+    `status` is `degraded` if queue and objects are missing, and while the database has no space for new tasks.
     """
 
     status: Literal["healthy", "degraded"]
@@ -52,7 +52,7 @@ class AllowanceView(TypedDict):
 
 @shown
 class DayUseView(TypedDict):
-    """The use of each daily allowance since midnight UTC. `rows` are rows of D1. Objects are Durable Objects."""
+    """The use of each daily allowance since midnight UTC. `rows…` count rows of D1, `object…` Durable Objects."""
 
     day: Annotated[str, Field(json_schema_extra={"format": "date"})]
     requests: AllowanceView
@@ -66,9 +66,9 @@ class DayUseView(TypedDict):
 
 @shown
 class VerboseServiceView(ServiceView):
-    """With `?verbose=1`. `usage` is set under `make dev --limits …`, and null on a deployed Worker.
+    """The status with `?verbose=1`. `usage` is set under `make dev --limits …`, and null on a deployed Worker.
 
-    A Worker cannot know what its account has used. Cloudflare's dashboard shows it.
+    A deployed Worker cannot know what its account has used. Cloudflare's dashboard shows it.
     """
 
     usage: DayUseView | None
@@ -76,9 +76,9 @@ class VerboseServiceView(ServiceView):
 
 @shown
 class OperatorServiceView(VerboseServiceView):
-    """With `?verbose=1`, for operators: when the triggers came, the backlog, the size of the database, code and schema.
+    """The status with `?verbose=1` for operators: last times of the triggers, backlog, database size, code and schema.
 
-    A time may be up to five minutes too old. The time is null if the trigger never came.
+    A time may be up to five minutes too old. A time is null if its trigger never fired.
     """
 
     lastSweepAt: Time | None
@@ -92,7 +92,7 @@ class OperatorServiceView(VerboseServiceView):
 
 @shown
 class UnhealthyServiceView(TypedDict):
-    """The deployment cannot accept tasks. `detail` says what to run."""
+    """The status of a deployment that cannot accept tasks. `detail` says which command to run."""
 
     status: Literal["unhealthy"]
     service: str

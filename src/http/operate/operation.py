@@ -21,9 +21,9 @@ from .figures import BacklogView
 class SweptView(TypedDict):
     """The result of a sweep, as numbers of tasks.
 
-    `dispatched`: tasks that the sweep sent to a host again. `worked`: tasks that the sweep worked on at once, because
-    earlier dispatches were in vain. `expired`: ended by their deadline. `failed`: tasks that the sweep ended because
-    their workers kept dying. `erased`: tasks that the sweep erased because their retention was over.
+    `dispatched` counts tasks that the sweep sent to a host again, `worked` tasks that the sweep worked on itself
+    because earlier dispatches were in vain, `expired` tasks whose deadline has passed, `failed` tasks that the sweep
+    ended because their workers kept dying, and `erased` tasks that the sweep erased because their retention was over.
     """
 
     dispatched: Count
@@ -35,7 +35,7 @@ class SweptView(TypedDict):
 
 @shown
 class StorageView(TypedDict):
-    """The size of the database, and the size from which on new tasks are refused (`STORAGE_MB_MOST`), in bytes."""
+    """The size of the database, and the size from which on it refuses new tasks (`STORAGE_MB_MOST`), both in bytes."""
 
     bytes: Count
     most: Count
@@ -43,7 +43,7 @@ class StorageView(TypedDict):
 
 @shown
 class SchemaView(TypedDict):
-    """The newest migration that the code knows, and the newest that wrangler has applied, null if it has no record."""
+    """The newest migration that the code knows, and the newest that was applied, null if the database has no record."""
 
     known: str
     applied: str | None

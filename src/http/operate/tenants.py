@@ -22,8 +22,8 @@ from ..tasks import across
 class TenantView(TypedDict):
     """The tasks of a tenant that were created in the last `hours` and are still kept.
 
-    The figures are tasks by status, failures by code (most frequent first), and the totals of their calls. The newest
-    500 are counted. `more`: there may be others.
+    The view counts the newest 500 tasks: by status, failures by code (most frequent first), and their calls and tokens.
+    `more` says that there may be more tasks.
     """
 
     tenant: str
@@ -43,7 +43,7 @@ class TenantView(TypedDict):
 
 @shown
 class TenantListView(TypedDict):
-    """Tenants that have tasks, in the order of their keys. `nextCursor` is null on the last page."""
+    """Tenants that have tasks, in the order of their names. `nextCursor` is null on the last page."""
 
     hours: Count
     tenants: list[TenantView]

@@ -46,7 +46,7 @@ _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit
 
 @shown
 class ErrorDetailView(TypedDict):
-    """What went wrong. `code` is the code of the native API's problem, `param` the field or parameter at fault."""
+    """What went wrong. `code` is the native API's code of the problem, `param` the wrong field or parameter."""
 
     message: str
     type: str
@@ -56,7 +56,7 @@ class ErrorDetailView(TypedDict):
 
 @shown
 class ErrorView(TypedDict):
-    """A refusal below `/v1`."""
+    """The refusal of a request below `/v1`."""
 
     error: ErrorDetailView
 

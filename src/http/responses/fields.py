@@ -61,7 +61,7 @@ class ReasoningFields(Sent):
 
 
 class BackgroundFields(Sent):
-    """How soon the response is needed: a deadline of the task, none with `soonest`."""
+    """How soon the response is needed. The time becomes the task's deadline; `soonest` sets no deadline."""
 
     completion_window: Literal["soonest", "2h", "8h"] | None = None
 
@@ -79,9 +79,10 @@ class Twins(Sent):
 
 
 class OnceoverFields(Asked):
-    """Options that OpenAI's API lacks (`extra_body` of its SDKs), as in the native API.
+    """Options that OpenAI's API lacks (`extra_body` of its SDKs), with the same meaning as in the native API.
 
-    `reduce` defaults to `merge`; with a schema whose outputs can be joined without rules, or with `join`, to `concat`.
+    `reduce` is `merge` by default. It is `concat` by default with `join`, and with a schema whose outputs can be joined
+    without rules.
     """
 
     reduce: Literal["concat", "merge"] | None = None
@@ -106,7 +107,7 @@ MetadataValue = Annotated[str, Field(max_length=limits.RESPONSE_METADATA_VALUE_C
 class NewResponseFields(Sent):
     """The body of `POST /v1/responses`.
 
-    A field that is not honoured is refused by name, unless it has OpenAI's default.
+    The service refuses a field that it does not honour and names it, unless the field has OpenAI's default value.
     """
 
     model_config = ConfigDict(json_schema_extra=_describe)

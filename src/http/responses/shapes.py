@@ -38,14 +38,14 @@ class OutputMessageView(TypedDict):
 
 @shown
 class IncompleteDetailsView(TypedDict):
-    """Why outputs were cut off, or chunks left gaps. Null: gaps with another cause."""
+    """Why outputs were cut off, or chunks left gaps. `reason` is null for gaps with another cause."""
 
     reason: Literal["max_output_tokens", "content_filter"] | None
 
 
 @shown
 class ResponseErrorView(TypedDict):
-    """Why the response failed, in OpenAI's words. Ours are in `onceover.error`."""
+    """Why the response failed, in OpenAI's words. `onceover.error` has the cause in the words of the native API."""
 
     code: Literal["server_error", "rate_limit_exceeded"]
     message: str
@@ -53,7 +53,7 @@ class ResponseErrorView(TypedDict):
 
 @shown
 class InputTokensDetailsView(TypedDict):
-    """Providers' caches are not counted."""
+    """Details of the input tokens. They are 0, because the service does not count providers' caches."""
 
     cached_tokens: Count
     cache_write_tokens: Count
@@ -61,14 +61,14 @@ class InputTokensDetailsView(TypedDict):
 
 @shown
 class OutputTokensDetailsView(TypedDict):
-    """Reasoning counts as output, and is not counted separately."""
+    """Details of the output tokens. Reasoning counts as output, and is not counted separately."""
 
     reasoning_tokens: Count
 
 
 @shown
 class TokensView(TypedDict):
-    """The tokens of all calls together."""
+    """The tokens of all model calls of the response together."""
 
     input_tokens: Count
     input_tokens_details: InputTokensDetailsView
@@ -79,7 +79,7 @@ class TokensView(TypedDict):
 
 @shown
 class ReasoningView(TypedDict):
-    """How much the model should reason. Null: the model decides."""
+    """How much the model should reason. With null the model decides."""
 
     effort: str | None
     summary: Nothing
@@ -87,14 +87,14 @@ class ReasoningView(TypedDict):
 
 @shown
 class TextFormatView(TypedDict):
-    """Plain text."""
+    """The format of plain text."""
 
     type: Literal["text"]
 
 
 @shown
 class SchemaFormatView(TypedDict):
-    """JSON by a schema. The schema is empty for a key without the scope `read`."""
+    """The format of JSON that fits a schema. The schema is empty for a key without the scope `read`."""
 
     type: Literal["json_schema"]
     name: str
@@ -105,7 +105,7 @@ class SchemaFormatView(TypedDict):
 
 @shown
 class TextView(TypedDict):
-    """The form of the text."""
+    """The format of the response's text."""
 
     format: TextFormatView | SchemaFormatView
     verbosity: Literal["medium"]
@@ -115,8 +115,8 @@ class TextView(TypedDict):
 class OnceoverView(TypedDict):
     """The fields that OpenAI's API lacks, as the native API shows them. `task` is the task's path in the native API.
 
-    The task is kept for `retentionSeconds` after its end. `gaps` and `coverage` are set with `onChunkFailure: gap`, and
-    `retryOf` for a task that makes the gaps of another one.
+    The task is kept for `retentionSeconds` after its end. `gaps` and `coverage` are set with `onChunkFailure: gap`.
+    `retryOf` is set for a task that makes the missing chunks of another task.
     """
 
     progress: ProgressView
@@ -136,8 +136,10 @@ class OnceoverView(TypedDict):
 
 @shown
 class ResponseView(TypedDict):
-    """A response. `output` is empty and `usage` null until the response has ended. A completed response has one
-    message."""
+    """A response. `output` is empty and `usage` null until the response has ended.
+
+    A completed response has one message.
+    """
 
     id: Annotated[str, Field(examples=["resp_019a0000-0000-7000-8000-000000000000"])]
     object: Literal["response"]
@@ -212,8 +214,10 @@ class InputMessageView(TypedDict):
 
 @shown
 class InputListView(TypedDict):
-    """The input of a response, while the input is kept. The list is empty once the input is erased, and after its one
-    item."""
+    """The input of a response, while the input is kept.
+
+    The list is empty after the input is erased. It is also empty if the request asks for what follows its one item.
+    """
 
     object: Literal["list"]
     data: list[InputMessageView]
@@ -224,7 +228,7 @@ class InputListView(TypedDict):
 
 @shown
 class ListedModelView(TypedDict):
-    """A model that a response may name. `created` is 0, because providers' dates are unknown here."""
+    """A model that a response may name. `created` is 0, because the service does not know the dates of models."""
 
     id: str
     object: Literal["model"]
@@ -234,7 +238,7 @@ class ListedModelView(TypedDict):
 
 @shown
 class ListedModelsView(TypedDict):
-    """The deployment's model, and others that responses may name."""
+    """The deployment's model, and the other models that responses may name."""
 
     object: Literal["list"]
     data: list[ListedModelView]

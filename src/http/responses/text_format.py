@@ -25,13 +25,13 @@ _FORMATS = (
 
 
 class PlainFormatFields(Plain):
-    """Plain text."""
+    """The format of plain text."""
 
     type: Literal["text"]
 
 
 class SchemaFormatFields(Plain):
-    """JSON by a schema. `strict` defaults to false here, as at OpenAI."""
+    """The format of JSON that fits a schema. A missing `strict` means false, as in OpenAI's API."""
 
     type: Literal["json_schema"]
     name: Annotated[str, Field(min_length=1, max_length=limits.SCHEMA_NAME_CHARS_MOST, pattern=r"^[a-zA-Z0-9_-]+$")]
@@ -41,7 +41,7 @@ class SchemaFormatFields(Plain):
 
 
 class TextFields(Plain):
-    """The form of the text."""
+    """The format of the response's text."""
 
     format: PlainFormatFields | SchemaFormatFields | None = Field(None, discriminator="type")
     verbosity: Literal["medium"] | None = None

@@ -25,13 +25,14 @@ _CURSOR: Final = "([0-9]{1,2})\\.([0-9]{1,4})(?:\\.([0-9]{1,4}))?"
 
 @shown
 class CallAttemptView(TypedDict):
-    """A call. `level` 0 is for the chunk `index`; each level above merges the one below it.
+    """A model call. At `level` 0 it is for the chunk `index`; calls of a higher level merge outputs of the level below.
 
-    `number` counts the calls for this output since the last retry: 1 is the first. `outcome` is `failed`, `in_doubt`
-    (its worker died or gave it up), `succeeded`, or `out` (announced, perhaps under way). `answered` says whether the
-    provider answered: a failed call without an answer is in doubt on the bill. A failed call shows its own `model` and
-    `route`, any other call the task's. Calls that a lane made together have the times of the group. `lane` is known of
-    calls that succeeded. Null: unknown, or it does not apply.
+    `number` counts the calls for this output since the last retry: the first call has 1. `outcome` is `failed`,
+    `in_doubt` (the call's worker died or gave the call up), `succeeded`, or `out` (announced, and perhaps under way).
+    `answered` says whether the provider answered: a failed call without an answer is in doubt on the bill. A failed
+    call shows its own `model` and `route`, any other call those of the task. Calls that a lane made together have the
+    times of the group. `lane` is known only of calls that succeeded. A field is null if its value is unknown or does
+    not apply.
     """
 
     level: Count
@@ -52,9 +53,9 @@ class CallAttemptView(TypedDict):
 
 @shown
 class AttemptCountsView(TypedDict):
-    """The numbers of the whole task's calls, whatever the page and the filter.
+    """The numbers of calls of the whole task, which do not depend on the page and the filter.
 
-    `calls` is `usage.modelCalls`. `unlisted` counts the calls that are not known one by one.
+    `calls` is `usage.modelCalls`. `unlisted` counts the calls that the list of calls cannot show one by one.
     """
 
     calls: Count
@@ -67,7 +68,7 @@ class AttemptCountsView(TypedDict):
 
 @shown
 class AttemptListView(TypedDict):
-    """Calls by level and index. Those for one output are in order: failed, in doubt, succeeded, out.
+    """The calls of a task by level and index. Those for one output are in the order failed, in doubt, succeeded, out.
 
     `nextCursor` is null on the last page only. Long outputs shorten a page.
     """

@@ -52,7 +52,7 @@ class BulkFields(Asked):
 
 
 class BulkRetryFields(BulkFields):
-    """The body of `POST /api/tasks/retry`: which failed tasks. A field that is null counts as absent."""
+    """The body of `POST /api/tasks/retry`: which failed tasks to retry. A field that is null counts as absent."""
 
     error_code: Annotated[TaskCode, Field(strict=False)] | None = Field(
         None,
@@ -62,7 +62,7 @@ class BulkRetryFields(BulkFields):
 
 
 class BulkCancelFields(BulkFields):
-    """The body of `POST /api/tasks/cancel`: which unfinished tasks. A field that is null counts as absent."""
+    """The body of `POST /api/tasks/cancel`: which unfinished tasks to cancel. A field that is null counts as absent."""
 
     status: Literal["pending", "processing"] | None = Field(None, description="Only tasks of this status.")
 
@@ -76,12 +76,11 @@ class BulkCancelFields(BulkFields):
 class BulkRetryPlanView(TypedDict):
     """The plan of a bulk retry: how many failed tasks, and the least and the most calls that they would make.
 
-    `maximumCalls` has MAX_ATTEMPTS calls for each output that is left, within each task's `maxModelCalls`.
-    `maximumCalls` leaves out calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model
-    that is away).
-    Calls that fail for such a cause are additional, and only `maxModelCalls` limits them. At most 10,000 tasks are
-    counted; with more, `more`
-    is true. With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
+    `maximumCalls` has MAX_ATTEMPTS calls for each output that is missing, within each task's `maxModelCalls`. It does
+    not include calls that fail for a cause of the service (429, 5xx, timeouts, no connection, a model that is away).
+    Such calls are additional, and only `maxModelCalls` limits them. The plan counts at most 10,000 tasks; `more` is
+    true if there are more. With `tenant=*` the figures are those of the tenant that `tenant` names. `nextCursor` then
+    leads to the next tenant, and is null after the last one.
     """
 
     tasks: Count
@@ -94,10 +93,10 @@ class BulkRetryPlanView(TypedDict):
 
 @shown
 class BulkRetryView(TypedDict):
-    """How many failed tasks were retried, at most 100. `more`: others are left, so ask again.
+    """How many failed tasks a bulk retry has retried, at most 100. While `more` is true, repeat the request.
 
-    With `tenant=*` the figures are those of `tenant`. `limit` names the limit that it has reached. `nextCursor` leads
-    to the next one, null at the end.
+    With `tenant=*` the figures are those of the tenant that `tenant` names. `limit` names a limit that this tenant has
+    reached. `nextCursor` leads to the next tenant, and is null after the last one.
     """
 
     retried: Count
@@ -109,9 +108,10 @@ class BulkRetryView(TypedDict):
 
 @shown
 class BulkCancelPlanView(TypedDict):
-    """How many tasks a bulk cancellation would end. At most 10,000 are counted; with more, `more` is true.
+    """How many tasks a bulk cancellation would end. At most 10,000 are counted; `more` is true if there are more.
 
-    With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
+    With `tenant=*` the figures are those of the tenant that `tenant` names. `nextCursor` then leads to the next tenant,
+    and is null after the last one.
     """
 
     tasks: Count
@@ -122,9 +122,10 @@ class BulkCancelPlanView(TypedDict):
 
 @shown
 class BulkCancelView(TypedDict):
-    """How many tasks were cancelled, at most 100. `more`: others are left, so ask again.
+    """How many tasks a bulk cancellation has cancelled, at most 100. While `more` is true, repeat the request.
 
-    With `tenant=*` the figures are those of `tenant`, and `nextCursor` leads to the next one, null at the end.
+    With `tenant=*` the figures are those of the tenant that `tenant` names. `nextCursor` then leads to the next tenant,
+    and is null after the last one.
     """
 
     cancelled: Count

@@ -11,7 +11,10 @@ from ..base.views import Count, FailureView, Time, failure_view, maybe_rfc3339, 
 
 @shown
 class FaultView(TypedDict):
-    """What is wrong with an output: the place as a JSON pointer, an empty text for the root, and what was expected."""
+    """What is wrong with an output.
+
+    `pointer` is a JSON pointer to the place, which is an empty text for the root. `expected` says what should be there.
+    """
 
     pointer: str
     expected: str
@@ -19,7 +22,7 @@ class FaultView(TypedDict):
 
 @shown
 class RejectedView(TypedDict):
-    """The last answer of a failed chunk that did not fit its schema, and its faults, the first ones of many."""
+    """The last answer for a failed chunk, which did not fit the task's schema, and the first of the answer's faults."""
 
     output: Annotated[str, Field(max_length=limits.REJECTED_CHARS_MOST)]
     errors: Annotated[list[FaultView], Field(max_length=limits.FAULTS_MOST)]
@@ -27,15 +30,15 @@ class RejectedView(TypedDict):
 
 @shown
 class ChunkView(TypedDict):
-    """A finished chunk: its span of `input`, in code points, and its output or failure. A `gap` failed, too.
+    """A finished chunk: its span of `input`, in code points, and its output or failure. A `gap` is a failed chunk, too.
 
     `finishReason` is why the chunk's output ends: `stop`, `length` (it was cut off), `content_filter`, or the
-    provider's own word. `startedAt` and `finishedAt` are when the call that gave the output, or its group of calls in a
-    lane, was sent and answered. `firstStartedAt` is when the first of all its calls was sent. Between `firstStartedAt`
-    and `startedAt` earlier calls failed, and the chunk waited for the next one. `lane` is the number of the lane that
-    made the call, null if the task's own worker made it. Each of these fields is null if its value is unknown, and for
-    a failed chunk. `firstStartedAt` is also null if an earlier worker made the first call. `rejected` is set if an
-    output did not fit its schema.
+    provider's own word. `startedAt` and `finishedAt` are when the call that gave the output was sent and answered; if a
+    lane made the call in a group, they are the times of the group. `firstStartedAt` is when the chunk's first call was
+    sent. Between `firstStartedAt` and `startedAt` earlier calls failed, and the chunk waited for the next one. `lane`
+    is the number of the lane that made the call, null if the task's own worker made it. Each of these fields is null if
+    its value is unknown, and for a failed chunk. `firstStartedAt` is also null if an earlier worker made the first
+    call. `rejected` is set if an output did not fit the task's schema.
     """
 
     index: Count

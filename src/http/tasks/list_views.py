@@ -10,9 +10,9 @@ from .task_views import TaskView
 
 @shown
 class StatusCountsView(TypedDict):
-    """How many of the newest `among` tasks have each status, by all filters but `status`, whatever the page.
+    """How many of the newest `among` tasks that match all filters but `status` have each status, on whatever page.
 
-    `all`: there are no other tasks in the time asked for.
+    `all` says that there are no other such tasks in the requested time.
     """
 
     pending: Count
@@ -26,7 +26,7 @@ class StatusCountsView(TypedDict):
 
 @shown
 class TaskListView(TypedDict):
-    """A page of tasks, newest first. `nextCursor` is null on the last one only: others may be short or empty too.
+    """A page of tasks, newest first. Pages may be short or empty; only the last page has a `nextCursor` of null.
 
     `counts` is set with `?counts=true`.
     """

@@ -12,7 +12,7 @@ from ..base.views import Count, shown
 
 @shown
 class ProgressView(TypedDict):
-    """How many chunks the task has, and how many are done.
+    """How many chunks the task has, and how many of them are completed or failed.
 
     `truncated` counts outputs that were cut off (`finishReason` `length` or `content_filter`), also those of merges.
     """
@@ -25,11 +25,12 @@ class ProgressView(TypedDict):
 
 @shown
 class UsageView(TypedDict):
-    """The bill. `modelCalls` counts every call that was sent, `inDoubt` the calls without an answer.
+    """The bill of a task. `modelCalls` counts every call that was sent, `inDoubt` the calls without an answer.
 
-    The worker died, the connection was lost or cut, or `AI_TIMEOUT_SECONDS` passed. The provider may have counted calls
-    without an answer. The other counts are set for a task with a schema: `reasks` counts calls that asked again for an
-    output that fits, `rejected` answers without a usable output, and `repaired` outputs that were repaired.
+    A call has no answer if its worker died, its connection was lost or cut, or `AI_TIMEOUT_SECONDS` passed. The
+    provider may have billed calls without an answer. The other counts are set for a task with a schema: `reasks` counts
+    calls that asked the model again because an output did not fit, `rejected` answers without a usable output, and
+    `repaired` outputs that were repaired.
     """
 
     modelCalls: Count
@@ -44,9 +45,9 @@ class UsageView(TypedDict):
 
 @shown
 class GapView(TypedDict):
-    """A chunk without an output in a task that completes without it: its span of `input`, in code points, and why.
+    """A chunk without an output in a task that completes without it: its span of `input` in code points, and the cause.
 
-    The span has no overlap, so the spans of all gaps add up to what `coverage` leaves out.
+    The spans of gaps do not overlap, so together they are the part of the input that `coverage` leaves out.
     """
 
     chunk: Count

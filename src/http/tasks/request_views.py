@@ -19,11 +19,11 @@ class ChunkRequestView(TypedDict):
 
 @shown
 class RequestView(TypedDict):
-    """The request of a task. Without a `model` or `maxOutputTokens` in it, the view shows the deployment's.
+    """The request of a task. If it names no `model` or `maxOutputTokens`, the view shows the deployment's.
 
-    Null: the provider's own. `inputCharacters` are code points. `outputSchema`, `strict` and `join` are set for a task
-    with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A key without the scope
-    `read` sees a schema as null.
+    Null means that the provider's own value applies. `inputCharacters` counts code points. `outputSchema`, `strict` and
+    `join` are set for a task with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A
+    key without the scope `read` sees null instead of a schema.
     """
 
     model: str
@@ -52,7 +52,7 @@ class PlannedChunkView(TypedDict):
 
 @shown
 class PlanView(TypedDict):
-    """The plan of a submission. `characters` are code points of `input`.
+    """The plan of a submission. `characters` counts the code points of `input`.
 
     `estimatedTokens` roughly estimates the input of the chunks' calls, with instructions: one token for a Chinese,
     Japanese or Korean character, and one for four other characters. The estimate leaves out merge calls and outputs.

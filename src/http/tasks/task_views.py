@@ -29,9 +29,9 @@ from .waiting_for import LastErrorView, WaitView, estimated_finish, last_error_v
 
 @shown
 class ResultView(TypedDict):
-    """One text for `concat` and `merge`, the list of the chunks' outputs for `none`, null for a gap.
+    """The result of a task. `output` is one text for `concat` and `merge`. For `none` it is a list with null for gaps.
 
-    `value` is set if the task has a schema: what `output` says as JSON.
+    `value` is set if the task has a schema: it is `output` as JSON.
     """
 
     output: str | list[str | None]
@@ -40,7 +40,7 @@ class ResultView(TypedDict):
 
 @shown
 class LinksView(TypedDict):
-    """Where to go from here."""
+    """The paths of further requests about this task."""
 
     self: str
     chunks: str
@@ -55,9 +55,9 @@ class TaskView(TypedDict):
 
     `waitingFor` is null while calls are out or about to start, and when the task has ended. `tenant` is set if the
     request names another tenant, or all. `name` is `name`, `title` or `label` of the metadata, else the beginning of
-    the text's first line. That line goes when the input is emptied. `coverage` is set with `onChunkFailure: gap`: the
-    share of the characters that gaps leave. `retryOf` is set for a task that makes the gaps of another one: the id of
-    that task.
+    the text's first line, until the input is emptied. `coverage` is set with `onChunkFailure: gap`: it is the share of
+    the characters that are not in gaps. `retryOf` is set for a task that makes the missing chunks of another task: it
+    is the id of that task.
     """
 
     id: str
@@ -86,7 +86,7 @@ class TaskView(TypedDict):
 
 @shown
 class CallKeyView(TypedDict):
-    """Which output a call is for. Level 0 are the chunks. Each level above merges the one below it."""
+    """The output that a call is for. Calls of level 0 are for chunks; a call of a higher level merges lower outputs."""
 
     level: Count
     index: Count
@@ -94,11 +94,11 @@ class CallKeyView(TypedDict):
 
 @shown
 class CallsView(TypedDict):
-    """Calls without an answer. `announcedAt` is when calls were last announced, null if none ever was.
+    """Calls without an answer. `announcedAt` is when calls were last announced, null if none was ever announced.
 
-    `out` are calls that are announced and may be under way: each starts soon after its announcement, or not at all.
-    `inDoubt` are calls whose worker died, those of the latest takeover. The bill's `inDoubt` also counts calls of
-    earlier takeovers.
+    `out` lists calls that are announced and may be under way: each starts soon after its announcement, or not at all.
+    `inDoubt` lists the calls in doubt of the last worker that died. The bill's `inDoubt` also counts calls of workers
+    that died before.
     """
 
     announcedAt: Time | None
@@ -110,9 +110,9 @@ class CallsView(TypedDict):
 class WholeTaskView(TaskView):
     """A task that is read by its id. `input` is set with `?include=input`, and null once the input is no longer kept.
 
-    `gaps` is set with `onChunkFailure: gap`: the chunks without which the task goes on, or has completed.
-    `estimatedFinishAt` is null until the pace is known. The estimate assumes the present pace, and that a wait ends on
-    time.
+    `gaps` is set with `onChunkFailure: gap`: it lists the chunks without which the task continues or has completed.
+    `estimatedFinishAt` is null until the task's pace is known. The estimate assumes that the pace stays the same, and
+    that a wait ends at its shown time.
     """
 
     request: RequestView
@@ -125,7 +125,7 @@ class WholeTaskView(TaskView):
 
 @shown
 class TaskWithChunksView(WholeTaskView):
-    """A task with `?include=chunks`."""
+    """A task with its finished chunks, as `?include=chunks` shows it."""
 
     chunks: list[ChunkView]
 

@@ -25,15 +25,12 @@ _CALLS_OF_SILENCE = 2
 
 @shown
 class WaitView(TypedDict):
-    """Why no work is done for a task. `until` is when the task may go on, null if unknown.
+    """Why a task makes no progress. `until` is when the task may continue, null if this is unknown.
 
     `queued`: the task waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is
-    away.
-    `backoff`: a call failed and is repeated later. `lease`: the task's worker died or stalled. `database`: the database
-    is
-    overloaded. `quota`: the daily allowance of a service is used up. `ahead` counts the tenant's tasks before a queued
-    one, if
-    known.
+    away. `backoff`: a call failed and is repeated later. `lease`: the task's worker died or stalled. `database`: the
+    database is overloaded. `quota`: the daily allowance of a service is used up. `ahead` counts the tasks of the tenant
+    that come before a queued one, if their number is known.
     """
 
     reason: Reason
@@ -43,7 +40,10 @@ class WaitView(TypedDict):
 
 @shown
 class LastErrorView(TypedDict):
-    """The last failed call, null again after a success. `calls` calls in a row have failed. A merge has no `chunk`."""
+    """The last failed call of a task; it is null again after a call succeeds.
+
+    `calls` says how many calls in a row have failed. The failed call of a merge has no `chunk`.
+    """
 
     code: TaskCode
     message: str

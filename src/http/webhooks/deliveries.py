@@ -28,7 +28,7 @@ _Status = Literal["pending", "delivered", "gone", "exhausted"]
 
 @shown
 class AttemptView(TypedDict):
-    """One attempt. `status` is null without an answer, `failure` is null if the endpoint accepted it."""
+    """An attempt to send a message. `status` is null without an answer, `failure` is null if the endpoint took it."""
 
     at: Time
     status: int | None
@@ -38,9 +38,10 @@ class AttemptView(TypedDict):
 
 @shown
 class DeliveryView(TypedDict):
-    """A delivery. `id` is its `webhook-id`. `gone`: its endpoint is gone. `exhausted`: all attempts of a day failed.
+    """A webhook delivery. `id` is the message's `webhook-id`.
 
-    `attempts` has the latest 20 of `tries` attempts. `nextAttemptAt` is the earliest time of the next attempt.
+    `status` is `gone` if the endpoint is gone, and `exhausted` if all attempts of a day failed. `attempts` has the
+    latest 20 of `tries` attempts. `nextAttemptAt` is the earliest time of the next attempt.
     """
 
     id: Annotated[str, Field(json_schema_extra={"pattern": f"^{DELIVERY_ID_PATTERN}$"})]
@@ -55,7 +56,7 @@ class DeliveryView(TypedDict):
 
 @shown
 class DeliveryListView(TypedDict):
-    """The deliveries of a task, in the order of its ends."""
+    """The webhook deliveries of a task, in the order of the task's ends."""
 
     deliveries: list[DeliveryView]
 

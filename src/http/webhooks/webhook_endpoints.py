@@ -62,7 +62,7 @@ class TrialFields(Plain):
 
 @shown
 class WebhookEndpointView(TypedDict):
-    """An endpoint, which is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
+    """A webhook endpoint, which is `disabled` after it answered 410. `signing_secret_hint` is the end of the secret."""
 
     id: _Id
     object: Literal["webhook_endpoint"]
@@ -77,7 +77,7 @@ class WebhookEndpointView(TypedDict):
 
 @shown
 class SecretWebhookEndpointView(TypedDict):
-    """An endpoint with a new secret. `signing_secret` is shown here and never again."""
+    """A webhook endpoint with a new secret. `signing_secret` is shown in this answer and never again."""
 
     id: _Id
     object: Literal["webhook_endpoint"]
@@ -93,7 +93,7 @@ class SecretWebhookEndpointView(TypedDict):
 
 @shown
 class WebhookEndpointListView(TypedDict):
-    """The tenant's endpoints, oldest first, at most 10."""
+    """The tenant's webhook endpoints, oldest first, at most 10."""
 
     object: Literal["list"]
     data: list[WebhookEndpointView]
@@ -104,7 +104,7 @@ class WebhookEndpointListView(TypedDict):
 
 @shown
 class DeletedWebhookEndpointView(TypedDict):
-    """A deleted endpoint."""
+    """A deleted webhook endpoint."""
 
     id: _Id
     object: Literal["webhook_endpoint.deleted"]
@@ -113,7 +113,7 @@ class DeletedWebhookEndpointView(TypedDict):
 
 @shown
 class WebhookTrialView(TypedDict):
-    """The result of a test message. `status_code` is the endpoint's answer, `success` whether that is 2xx."""
+    """The result of a test message. `status_code` is the status of the endpoint's answer; `success` means 2xx."""
 
     object: Literal["webhook_endpoint.test"]
     webhook_endpoint_id: _Id

@@ -19,7 +19,7 @@ from .rows import keys, outputs
 
 
 class AttemptOutcome(StrEnum):
-    """How a call ended, as far as it is known. The calls for one output are in this order."""
+    """How a model call ended, as far as it is known. A list shows the calls for one output in this order."""
 
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
