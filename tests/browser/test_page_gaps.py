@@ -209,3 +209,8 @@ def test_a_gap_of_a_running_task_is_read_once(stage: Stage) -> None:
         page.get_by_role("button", name="Refresh").first.click()
     stage.settle()
     assert [path for _, path, _ in stage.asked if "/chunks" in path] == read
+    stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(2, output="{}")], "nextCursor": None}
+    stage.answers[PATH] = running | {"progress": progress | {"completed": 2, "failed": 1}, "gaps": [gap(1)]}
+    with page.expect_request("**/chunks?*") as next_read:
+        page.get_by_role("button", name="Refresh").first.click()
+    assert next_read.value.url.endswith("cursor=2")

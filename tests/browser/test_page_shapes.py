@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -14,7 +15,7 @@ from tests.support.stage import SHAPE, TASK_ID, Stage, shaped, task
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
 PLAN = {"chunks": [{"index": 0, "start": 0, "end": 8}], "characters": 8, "minimumCalls": 1, "estimatedTokens": 2}
-SCHEMA = {
+SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
         "opening": {"type": "string"},
@@ -116,7 +117,7 @@ def test_a_task_with_a_shape_is_run_again(stage: Stage) -> None:
     page.get_by_role("button", name="Run again with changes").click()
     with page.expect_request("**/api/tasks?dryRun=true") as asked:
         page.get_by_role("button", name="Show the plan").click()
-    sent = asked.value.post_data_json
+    sent: Any = asked.value.post_data_json
     assert {name: sent[name] for name in kept} == kept
     assert list(sent["outputSchema"]["properties"]) == list(SCHEMA["properties"])
     expect(page.get_by_role("region", name="Plan")).to_contain_text("not strict")

@@ -11,7 +11,7 @@ const isChanged = (value, source) => typeof value === "number" && source !== und
 const keep = (_, value, context) => (isChanged(value, context?.source) ? new Exact(context.source) : value);
 
 /** The value of a JSON text. Only a text with a long number is read the slow way. */
-export const read = (text) => (/\d{16}/.test(text) ? JSON.parse(text, keep) : JSON.parse(text));
+export const readExactly = (text) => (/\d{16}/.test(text) ? JSON.parse(text, keep) : JSON.parse(text));
 
 /** Whether a value has members: it is an object or a list. */
 export const isNode = (value) => typeof value === "object" && value !== null && !(value instanceof Exact);

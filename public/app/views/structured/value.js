@@ -2,7 +2,7 @@
 import { html, useMemo, useState } from "../../base/dom.js";
 import { t } from "../../base/i18n.js";
 import { Copy, Save, Words } from "../../base/parts.js";
-import { read } from "./exact.js";
+import { readExactly } from "./exact.js";
 import { tablesOf, ValueTable } from "./table.js";
 import { Tree } from "./tree.js";
 
@@ -29,7 +29,7 @@ export function Value({ text, label, file }) {
 
 function parse(text) {
   try {
-    const value = read(text);
+    const value = readExactly(text);
     return { value, tables: tablesOf(value) };
   } catch {
     return null; // what is not JSON is shown as it is
