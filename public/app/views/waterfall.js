@@ -76,6 +76,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
         )}
       </div>
     </div>
+    ${task.gaps && html`<link rel="stylesheet" href="style/structured.css" />`}
     <${Legend} gaps=${task.gaps !== undefined} />
     ${total * ROW > HEIGHT_MOST &&
     html`<label class="choice inline">
