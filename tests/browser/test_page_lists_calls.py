@@ -1,25 +1,17 @@
 """Tests the log of a task's calls: what it shows, how a user finds failed calls, and when the page requests it."""
 
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
 from tests.support.browser import HOSTILE
-from tests.support.stage import BEGAN, ENDED, TASK_ID, Stage, chunk, task
+from tests.support.stage import BEGAN, TASK_ID, Stage, attempt, chunk, task
 
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
 COUNTS = {"calls": 60, "succeeded": 54, "failed": 3, "inDoubt": 1, "out": 0, "unlisted": 2}
 FAILURE = {"code": "model_unavailable", "message": HOSTILE, "retryable": True}
-
-
-def attempt(index: int, **changed: Any) -> dict[str, Any]:
-    """Return a call that succeeded, in the form of the API."""
-    one = {"level": 0, "index": index, "number": 1, "outcome": "succeeded", "answered": True, "model": "m"}
-    one |= {"route": "queue", "lane": None, "announcedAt": None, "startedAt": BEGAN, "finishedAt": ENDED}
-    return one | {"milliseconds": 10_000, "code": None, "message": None} | changed
 
 
 FAILED = attempt(4, outcome="failed", milliseconds=322, code="model_unavailable", message=HOSTILE, number=2)

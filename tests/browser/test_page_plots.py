@@ -96,3 +96,21 @@ def test_the_plots_are_tables_as_well(browser: Browser, locale: str, width: int)
     stage.picture(f"plots {locale}")
     stage.close()
     assert stage.faults == []
+
+
+def test_the_history_has_structured_output_where_there_is_any(stage: Stage) -> None:
+    """The plot of rejected and repaired answers and of gaps is there if there were any in these hours."""
+    history(stage)
+    page = stage.open("#/health?hours=1")
+    expect(page.get_by_role("slider", name="Problems")).to_be_visible()
+    expect(page.get_by_role("slider", name="Structured output")).to_have_count(0)
+    counted = bucket("2026-11-28T11:50:00Z", rejected=4, reasks=3, repaired=2, gaps=1)
+    stage.answers["/api/history"] |= {"buckets": [counted]}  # type: ignore[operator]
+    page.reload()
+    plot = page.get_by_role("slider", name="Structured output")
+    plot.press("End")
+    expect(page.locator("figure", has=plot)).to_contain_text("rejected 0")
+    expect(page.locator("figure", has=plot)).to_contain_text("gaps 0")
+    plot.press("ArrowLeft")
+    plot.press("ArrowLeft")
+    expect(page.locator("figure", has=plot)).to_contain_text("rejected 4")

@@ -19,7 +19,7 @@ from tests.support.dev_server import ROOT, DevServer
 
 pytestmark = pytest.mark.runtime
 PUBLIC = ROOT / "public"
-BYTES_MOST = 250_000
+BYTES_MOST = 285_000  # Most of what structured output adds loads only with a task that has a value or gaps.
 FIRST_VIEW_BYTES_MOST = 95_000  # The files that the view of the task list needs, before compression.
 EARLY_MODULES_MOST = 15
 

@@ -19,6 +19,8 @@ type Answer = Callable[[Route], None] | Mapping[str, Any]
 _SERVICE = {"status": "healthy", "service": "x", "architecture": "y", "backlog": None}
 _QUEUE = {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True}
 _MODEL = {"status": "healthy", "provider": "p", "model": "m", "checkedAt": BEGAN, "detail": ""}
+# What the request of a task with a schema has, too.
+SHAPE = {"outputSchema": {"type": "object"}, "strict": True, "join": {}, "onChunkFailure": "gap", "maxGapShare": 0.5}
 HEALTH: dict[str, Answer] = {"/api/async-status": _SERVICE | {"queueCheck": _QUEUE}, "/api/ai-status": _MODEL}
 
 
@@ -50,11 +52,27 @@ def task(**changed: Any) -> dict[str, Any]:
     return whole | changed
 
 
+def shaped(value: object, **changed: Any) -> dict[str, Any]:
+    """A completed task with a schema, which may have gaps, and with this value. A list is the value of `none`."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    output = [None if one is None else json.dumps(one) for one in value] if isinstance(value, list) else text
+    usage = task()["usage"] | {"reasks": 0, "rejected": 0, "repaired": 0}
+    whole = task(result={"output": output, "value": value}, request=task()["request"] | SHAPE, usage=usage)
+    return whole | {"coverage": 1.0, "gaps": []} | changed
+
+
 def chunk(index: int, **changed: Any) -> dict[str, Any]:
     """Return a completed chunk in the API's form, except for the given changes."""
     whole = {"index": index, "start": index * 30, "end": index * 30 + 30, "status": "completed", "output": "out"}
     whole |= {"attempts": 1, "error": None, "finishReason": "stop", "lane": None, "firstStartedAt": BEGAN}
     return whole | {"startedAt": BEGAN, "finishedAt": ENDED} | changed
+
+
+def attempt(index: int, **changed: Any) -> dict[str, Any]:
+    """Return a call that succeeded, in the form of the API."""
+    one = {"level": 0, "index": index, "number": 1, "outcome": "succeeded", "answered": True, "model": "m"}
+    one |= {"route": "queue", "lane": None, "announcedAt": None, "startedAt": BEGAN, "finishedAt": ENDED}
+    return one | {"milliseconds": 10_000, "code": None, "message": None} | changed
 
 
 class Stage(Watched):

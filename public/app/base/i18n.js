@@ -45,6 +45,10 @@ export const whole = (number) => form("NumberFormat", { maximumFractionDigits: 1
 export const percent = (part) =>
   form("NumberFormat", { style: "percent", maximumFractionDigits: part < 0.1 ? 1 : 0 }).format(part);
 
+/** The share of a text that has outputs. Only the whole text reads as such. */
+export const covered = (share) =>
+  form("NumberFormat", { style: "percent", maximumFractionDigits: 1 }).format(Math.floor(share * 1000 + 1e-6) / 1000);
+
 const UNITS = [
   ["day", 86_400],
   ["hour", 3600],
@@ -100,6 +104,7 @@ export function bytes(size) {
 export function explained(error) {
   const name = `error.${error.code}`;
   if (name in known[prefs().language]) return t(name, { detail: error.message });
-  const fields = (error.fields ?? []).map(({ field, message }) => `${field} ${message}`).join("; ");
+  const others = (error.fields ?? []).filter(({ message }) => !error.message.includes(message));
+  const fields = others.map(({ field, message }) => `${field} ${message}`).join("; ");
   return [error.message || t("error.other", { status: error.status ?? "" }), fields].filter(Boolean).join(" ");
 }

@@ -132,15 +132,15 @@ export function Copy({ text, label }) {
 }
 
 /** Saves a text as a file, made in the browser. */
-export function Save({ text, name }) {
+export function Save({ text, name, type = "text/plain", label }) {
   const save = () => {
     const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/plain;charset=utf-8" }));
+    link.href = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
     link.download = name;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   };
-  return html`<button type="button" class="quiet" onClick=${save}>${t("save")}</button>`;
+  return html`<button type="button" class="quiet" onClick=${save}>${label ?? t("save")}</button>`;
 }
 
 /**

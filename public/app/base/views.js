@@ -9,15 +9,19 @@ const FILES = {
   attempts: ["views", "Attempts", "attempts"],
   bulk: ["list", "Bulk", "bulk", "codes"],
   chosen: ["views", "Chosen", "chosen"],
+  gaps: ["views", "Gaps", "structured/gaps"],
   key: ["list", "KeyDialog", "key"],
+  ladder: ["views", "Ladder", "structured/ladder"],
+  shape: ["views", "Shape", "structured/shape"],
   share: ["list", "Share", "share"],
   tenant: ["list", "TenantDialog", "tenant"],
+  value: ["views", "Value", "structured/value", "structured/exact", "structured/table", "structured/tree"],
   task: ["views", "Task", "task", "actions", "chunk", "chunks", "deliveries", "live", "text", "waterfall"],
-  submit: ["views", "Submit", "submit", "plan", "text"],
+  submit: ["views", "Submit", "submit", "plan", "structured/fields", "text"],
   health: ["views", "Health", "health", "history", "plots"],
   access: ["views", "Access", "access", "keys", "webhooks"],
 };
-const PARTS = ["attempts", "bulk", "chosen", "key", "share", "tenant"]; // of views, and dialogs
+const PARTS = ["attempts", "bulk", "chosen", "gaps", "key", "ladder", "shape", "share", "tenant", "value"]; // of views, and dialogs
 const ready = new Map();
 
 export const isView = (name) => Object.hasOwn(FILES, name) && !PARTS.includes(name);

@@ -8,11 +8,13 @@ import { go } from "../base/route.js";
 
 /** The fields of a new task that asks for the same as this one, over this text. */
 export function fieldsOf({ request, metadata, maxModelCalls }, input) {
-  const { model, reduce, instructions, chunk, maxOutputTokens, temperature, modelOptions } = request;
+  const { model, reduce, instructions, chunk, maxOutputTokens, temperature, modelOptions, join = {} } = request;
   const json = (value) => (Object.keys(value).length > 0 ? JSON.stringify(value) : "");
-  const texts = { ...chunk, maxOutputTokens, temperature, maxModelCalls };
+  const gaps = request.onChunkFailure === "gap";
+  const texts = { ...chunk, maxOutputTokens, temperature, maxModelCalls, maxGapShare: gaps ? request.maxGapShare : null };
+  const shape = { outputSchema: request.outputSchema ? JSON.stringify(request.outputSchema, null, 2) : "", strict: request.strict ?? true, join: json(join), gaps };
   const numbers = Object.entries(texts).map(([name, value]) => [name, value === null ? "" : String(value)]);
-  return { input, instructions, reduce, model, ...Object.fromEntries(numbers), modelOptions: json(modelOptions), metadata: json(metadata) };
+  return { input, instructions, reduce, model, ...Object.fromEntries(numbers), ...shape, modelOptions: json(modelOptions), metadata: json(metadata) };
 }
 
 export function Actions({ task, again }) {
@@ -21,7 +23,11 @@ export function Actions({ task, again }) {
   const path = `/api/tasks/${encodeURIComponent(task.id)}`;
   const close = () => setAsking("");
   const { usage, progress } = task;
-  const left = Math.max(0, usage.minimumCalls - progress.completed);
+  const gaps = task.status === "completed" ? (task.gaps?.length ?? 0) : 0;
+  const isMerged = task.request.reduce === "merge" && progress.total > 1;
+  // A retry of gaps makes each one, and the merges above them: at least the last. It is a new task without a bill.
+  const left = gaps > 0 ? gaps + (isMerged ? 1 : 0) : Math.max(0, usage.minimumCalls - progress.completed);
+  const least = gaps > 0 ? left : usage.modelCalls + left;
   const isWriting = Boolean(draft.read()?.input); // a text that "Run again" would replace
   const isSpent = task.error?.code === "budget_exhausted";
   const acts = {
@@ -35,6 +41,11 @@ export function Actions({ task, again }) {
       announce(t("status.pending"));
       again();
     },
+    gaps: async () => {
+      const { data } = await call("POST", `${path}/retry`, { body: most ? { maxModelCalls: Number(most) } : {} });
+      announce(t("accepted"));
+      go("task", data.id);
+    },
     again: async () => {
       const { data } = await call("GET", `${path}?include=input`);
       draft.write(fieldsOf(data, data.input ?? ""));
@@ -47,7 +58,7 @@ export function Actions({ task, again }) {
       go("tasks");
     },
   };
-  const can = { cancel: !task.terminal, retry: ["failed", "cancelled"].includes(task.status), again: true, erase: true };
+  const can = { cancel: !task.terminal, retry: ["failed", "cancelled"].includes(task.status), gaps: gaps > 0, again: true, erase: true };
   const [error, setError] = useState(null);
   const begin = (name) => {
     if (name !== "again" || isWriting) setAsking(name);
@@ -62,12 +73,13 @@ export function Actions({ task, again }) {
     )}
     <${Trouble} error=${error} />
     ${asking &&
-    html`<${Confirm} title=${t(`act.${asking}`)} verb=${t(asking === "cancel" ? "act.cancelGo" : `act.${asking}`)} back=${asking === "cancel" ? t("act.cancelNot") : undefined} danger=${!["retry", "again"].includes(asking)} act=${acts[asking]} onClose=${close}>
-      <p>${asking === "retry" ? count("act.retryHint", left) : t(`act.${asking}Hint`)}</p>
-      ${asking === "retry" &&
+    html`<${Confirm} title=${t(`act.${asking}`)} verb=${t(asking === "cancel" ? "act.cancelGo" : `act.${asking}`)} back=${asking === "cancel" ? t("act.cancelNot") : undefined} danger=${!["retry", "gaps", "again"].includes(asking)} act=${acts[asking]} onClose=${close}>
+      <p>${asking === "retry" ? count("act.retryHint", left) : asking === "gaps" ? count("act.gapsHint", gaps) : t(`act.${asking}Hint`)}</p>
+      ${asking === "gaps" && html`<p class="big">${count("act.gapsCost", left)}</p>${isMerged && html`<p class="hint">${t("act.gapsMerged")}</p>`}`}
+      ${["retry", "gaps"].includes(asking) &&
       html`<label for="most">${t("field.maxModelCalls")}</label>
         <input id="most" inputmode="numeric" value=${most} placeholder=${task.maxModelCalls ?? ""} required=${isSpent} onInput=${(event) => setMost(event.target.value)} />
-        <p class="hint">${t("act.budget", { least: usage.modelCalls + left })}</p>`}
+        <p class="hint">${t(asking === "gaps" ? "act.gapsBudget" : "act.budget", { least })}</p>`}
     <//>`}
   </div>`;
 }

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { isCut, readChunk } from "./chunks.js";
 import { count, span, t, whole } from "../base/i18n.js";
-import { Copy, Facts, Notice, Time, Trouble, Words } from "../base/parts.js";
+import { Copy, Facts, Lazy, Notice, Time, Trouble, Words } from "../base/parts.js";
 import { CodePoints } from "./text.js";
 
 export function Chunk({ task, index, meta, source }) {
@@ -24,11 +24,12 @@ export function Chunk({ task, index, meta, source }) {
     read().catch((failure) => !signal.aborted && setError(failure));
     return () => controller.abort();
   }, [task.id, index, meta?.status]);
+  const isShaped = task.request.strict !== undefined; // by a schema
   const took = chunk?.startedAt && chunk?.finishedAt ? span(Date.parse(chunk.finishedAt) - Date.parse(chunk.startedAt)) : null;
   return html`<section class="card" aria-labelledby="chunk-title">
     <div class="head">
       <h2 id="chunk-title">${t("chunkName", { n: index + 1 })}</h2>
-      ${chunk?.output && html`<${Copy} text=${chunk.output} />`}
+      ${chunk?.output && !isShaped && html`<${Copy} text=${chunk.output} />`}
     </div>
     <${Trouble} error=${error} />
     ${chunk &&
@@ -47,7 +48,9 @@ export function Chunk({ task, index, meta, source }) {
       html`<p class="hint">
         ${count("earlierCalls", chunk.attempts - 1)} ${chunk.firstStartedAt ? html`${t("firstStarted")} <${Time} at=${chunk.firstStartedAt} both />` : t("firstUnknown")}
       </p>`}
-      ${chunk.error && html`<${Notice} tone="bad" title=${chunk.error.code}><bdi>${chunk.error.message}</bdi><//>`}`}
+      ${chunk.status === "gap" && html`<${Notice} tone="warn">${t("gaps.chunkHint")}<//>`}
+      ${chunk.error && html`<${Notice} tone="bad" title=${chunk.error.code}><bdi>${chunk.error.message}</bdi><//>`}
+      ${(chunk.rejected || (isShaped && (chunk.attempts > 1 || chunk.error))) && html`<${Lazy} name="ladder" id=${task.id} chunk=${chunk} />`}`}
     <div class="pair even">
       <div>
         <h3>${t("source")}</h3>
@@ -57,7 +60,11 @@ export function Chunk({ task, index, meta, source }) {
       </div>
       <div>
         <h3>${t("output")}</h3>
-        ${chunk?.output ? html`<${Words} text=${chunk.output} label=${t("output")} />` : html`<p class="dim">${t(chunk?.output === "" ? "outputEmpty" : "outputNone")}</p>`}
+        ${chunk?.output
+          ? isShaped
+            ? html`<${Lazy} name="value" text=${chunk.output} label=${t("output")} file=${`onceover-${task.id}-${index + 1}.json`} />`
+            : html`<${Words} text=${chunk.output} label=${t("output")} />`
+          : html`<p class="dim">${t(chunk?.output === "" ? "outputEmpty" : chunk ? "outputMissing" : "outputNone")}</p>`}
       </div>
     </div>
   </section>`;

@@ -10,7 +10,7 @@ export class ChunkTable {
     this.id = id;
     this.known = []; // by index
     this.completed = 0;
-    this.failed = 0;
+    this.failed = 0; // with gaps, as the API counts them
     this.groups = new Map(); // chunks whose calls a lane timed together, by lane and times
     this.seen = new Map(); // announced calls of chunks, and by when each had been announced
     this.error = null;
@@ -49,10 +49,10 @@ export class ChunkTable {
     return this.completed >= progress.completed && this.failed >= progress.failed;
   }
 
-  /** The first chunk from `index` on that is not known to be completed; a failed one may be tried again. */
+  /** The first chunk from `index` on that may still change: an output and a gap stay, a failed chunk may be tried again. */
   #missing(index, task) {
     let at = index;
-    while (at < task.progress.total && this.known[at] && (task.terminal || this.known[at].status === "completed")) at += 1;
+    while (at < task.progress.total && this.known[at] && (task.terminal || this.known[at].status !== "failed")) at += 1;
     return at;
   }
 
@@ -60,8 +60,8 @@ export class ChunkTable {
   keep({ output, startedAt, finishedAt, firstStartedAt, ...chunk }) {
     const former = this.known[chunk.index];
     this.seen.delete(chunk.index); // its call is no longer out
-    if (former) this[former.status] -= 1;
-    this[chunk.status] += 1;
+    if (former) this[tallyOf(former)] -= 1;
+    this[tallyOf(chunk)] += 1;
     const begun = startedAt === null ? null : Date.parse(startedAt);
     const ended = finishedAt === null ? null : Date.parse(finishedAt);
     const first = chunk.attempts > 1 && firstStartedAt ? Date.parse(firstStartedAt) : null; // of several calls
@@ -73,7 +73,7 @@ export class ChunkTable {
 
   #note({ calls, progress }) {
     if (progress.failed < this.failed) {
-      for (const [index, chunk] of this.known.entries()) if (chunk?.status === "failed") delete this.known[index];
+      for (const [index, chunk] of this.known.entries()) if (chunk && tallyOf(chunk) === "failed") delete this.known[index];
       this.failed = 0;
     }
     const announced = Date.parse(calls.announcedAt ?? "");
@@ -83,6 +83,8 @@ export class ChunkTable {
   }
 }
 
+const tallyOf = ({ status }) => (status === "completed" ? "completed" : "failed");
+
 /** One chunk with its output; null while it has not finished. */
 export async function readChunk(id, index, signal) {
   const { data } = await call("GET", `/api/tasks/${id}/chunks?limit=1&cursor=${index}`, { signal });
@@ -90,8 +92,9 @@ export async function readChunk(id, index, signal) {
 }
 
 /** What a chunk is doing, in one word. */
-export function stateOf(index, table, task, doubted) {
+export function stateOf(index, table, task, { doubted, gaps }) {
   const chunk = table.known[index];
+  if (gaps.has(index) && chunk?.status !== "completed") return "gap";
   if (chunk) return chunk.status === "failed" ? "failed" : isCut(chunk) ? "cut" : "done";
   if (table.seen.has(index)) return "out";
   if (doubted.has(index)) return "doubt";
@@ -101,5 +104,8 @@ export function stateOf(index, table, task, doubted) {
 
 export const isCut = (chunk) => chunk.finishReason === "length" || chunk.finishReason === "content_filter";
 
-export const doubtedChunks = (task) =>
-  new Set(task.calls.inDoubt.filter(({ level }) => level === 0).map(({ index }) => index));
+/** What the task itself says of its chunks: which are in doubt, and the code of each gap. */
+export const saidOf = ({ calls, gaps = [] }) => ({
+  doubted: new Set(calls.inDoubt.filter(({ level }) => level === 0).map(({ index }) => index)),
+  gaps: new Map(gaps.map(({ chunk, code }) => [chunk, code])),
+});

@@ -78,10 +78,13 @@ function Plots({ history }) {
     ["history.tokens", t("plot.billed"), whole, false, [["history.tokensIn", "first", sums("inputTokens")], ["history.tokensOut", "second", sums("outputTokens")]]],
     ["history.trouble", note, whole, true, [["history.retries", "first", sums("retries")], ["history.inDoubt", "warn", sums("inDoubt")], ["history.deadLetters", "bad", sums("deadLetters")]]],
     ["history.codes", note, whole, true, byCode(buckets)],
+    ["history.structured", note, whole, true, [["history.rejected", "bad", sums("rejected")], ["history.reasks", "first", sums("reasks")], ["history.repaired", "good", sums("repaired")], ["history.gaps", "warn", sums("gaps")]]],
   ];
+  // A deployment in which no task has a schema or gaps has nothing there.
+  const isShown = ([title, , , , series]) => title !== "history.structured" || series.some(([, , values]) => values.some(Boolean));
   return html`<label class="choice inline"><input type="checkbox" checked=${asTable} onChange=${(event) => setAsTable(event.target.checked)} /> <span>${t("plot.table")}</span></label>
   <div class="plots">
-    ${plots.map(
+    ${plots.filter(isShown).map(
       ([title, words, form, columns, series]) => html`<${Plot}
         key=${title}
         title=${t(title)}

@@ -1,7 +1,7 @@
 // The plan of a new task, drawn over its text. Making a plan calls no model and stores nothing.
 import { html, useMemo, useState } from "../base/dom.js";
 import { count, t, whole } from "../base/i18n.js";
-import { Facts, Notice, shorten } from "../base/parts.js";
+import { Facts, Lazy, Notice, shorten } from "../base/parts.js";
 import { CodePoints } from "./text.js";
 
 const AT_ONCE = 12; // chunks whose text is shown
@@ -26,6 +26,7 @@ export function Plan({ plan, text, maxCalls }) {
         [t("request.reduce"), t(`reduce.${request.reduce}`)],
       ]}
     />
+    ${request.onChunkFailure && html`<${Lazy} name="shape" request=${request} />`}
     <p class="hint">${t("plan.scope")}</p>
     <${Strip} chunks=${chunks} characters=${plan.characters} first=${first} last=${last} onPick=${setFirst} />
     <ol class="cuts" tabindex="0" start=${first + 1} aria-label=${t("plan.over")}>

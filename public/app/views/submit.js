@@ -6,15 +6,23 @@ import { announce, Notice, Trouble, useTitle } from "../base/parts.js";
 import { Plan } from "./plan.js";
 import { draft, mayWrite, prefs } from "../base/prefs.js";
 import { go } from "../base/route.js";
+import { faultsOf, NO_SHAPE, ShapeFields } from "./structured/fields.js";
 
-const EMPTY = { input: "", instructions: "", reduce: "concat" };
+const EMPTY = { input: "", instructions: "", reduce: "concat", ...NO_SHAPE };
 const NUMBERS = ["maxChars", "overlapChars", "maxOutputTokens", "temperature", "deadlineSeconds", "maxModelCalls"];
 const OBJECTS = ["modelOptions", "metadata"];
+const SHAPES = ["outputSchema", "join"]; // objects, too
 
 const PLANNED_MOST = 100_000; // code units of a text that is planned by itself: the request has the text
 const PLAN_MS = 800;
 
-class FieldTrouble extends Error {}
+/** What is wrong with a field before it is sent, in the shape of the API's errors. */
+class FieldTrouble extends Error {
+  constructor(field, message) {
+    super(message);
+    this.fields = [{ field, message }];
+  }
+}
 
 /** The body of the request, of the fields that are filled in. Throws FieldTrouble. */
 export function bodyOf(fields) {
@@ -22,20 +30,22 @@ export function bodyOf(fields) {
   if (fields.instructions) body.instructions = fields.instructions;
   if (fields.model) body.model = fields.model;
   const numbers = {};
-  for (const name of NUMBERS) {
+  for (const name of [...NUMBERS, ...(fields.gaps ? ["maxGapShare"] : [])]) {
     if (!fields[name]) continue;
     numbers[name] = Number(fields[name]);
-    if (!Number.isFinite(numbers[name])) throw new FieldTrouble(t("notANumber", { field: t(`field.${name}`) }));
+    if (!Number.isFinite(numbers[name])) throw new FieldTrouble(name, t("notANumber", { field: t(`field.${name}`) }));
   }
   const { maxChars, overlapChars, ...others } = numbers;
   if (maxChars !== undefined || overlapChars !== undefined) body.chunk = { maxChars, overlapChars };
   Object.assign(body, others);
-  for (const name of OBJECTS) {
+  if (fields.gaps) body.onChunkFailure = "gap";
+  if (fields.outputSchema && !fields.strict) body.strict = false;
+  for (const name of [...SHAPES, ...OBJECTS]) {
     if (!fields[name]) continue;
     try {
       body[name] = JSON.parse(fields[name]);
-    } catch {
-      throw new FieldTrouble(t("notJson", { field: t(`field.${name}`) }));
+    } catch (error) {
+      throw new FieldTrouble(name, `${t("notJson", { field: t(`field.${name}`) })} ${error.message}`);
     }
   }
   return body;
@@ -121,6 +131,7 @@ export function Submit() {
           </label>`,
         )}
       </fieldset>
+      <${ShapeFields} fields=${fields} set=${set} error=${state.error} Field=${Field} />
       <details>
         <summary>${t("more")}</summary>
         <div class="grid">
@@ -143,17 +154,20 @@ export function Submit() {
   </div>`;
 }
 
-function Field({ name, fields, set, numeric = false, area = false }) {
+function Field({ name, fields, set, error, rows = 2, numeric = false, area = false }) {
+  const faults = faultsOf(error, name);
   const common = {
     id: name,
     value: fields[name] ?? "",
     spellcheck: false,
-    "aria-describedby": `${name}-hint`,
+    "aria-describedby": faults.length > 0 ? `${name}-fault ${name}-hint` : `${name}-hint`,
+    "aria-invalid": faults.length > 0 ? "true" : undefined,
     onInput: (event) => set(name, event.target.value),
   };
   return html`<div>
     <label for=${name}>${t(`field.${name}`)}</label>
-    ${area ? html`<textarea rows="2" class="code" ...${common}></textarea>` : html`<input ...${common} inputmode=${numeric ? "decimal" : undefined} />`}
+    ${area ? html`<textarea rows=${rows} class="code" ...${common}></textarea>` : html`<input ...${common} inputmode=${numeric ? "decimal" : undefined} />`}
+    ${faults.length > 0 && html`<p class="hint bad-text wrap" id=${`${name}-fault`}><bdi>${faults.join(" ")}</bdi></p>`}
     <p class="hint" id=${`${name}-hint`}>${t(`hint.${name}`)}</p>
   </div>`;
 }

@@ -6,7 +6,7 @@ import { ChunkTable } from "./chunks.js";
 import { Chunk } from "./chunk.js";
 import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
-import { absolute, count, span, t, whole } from "../base/i18n.js";
+import { absolute, count, covered, span, t, whole } from "../base/i18n.js";
 import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, Lazy, nameOf, Notice, Save, Time, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { href, replace, taskPath } from "../base/route.js";
@@ -29,7 +29,7 @@ export function Task({ id, query }) {
     table.sync(data, signal, () => setNews((number) => number + 1));
     // The server's `Retry-After` grows while a task does not change. After a change the page asks again within 3 s,
     // even if `Retry-After` is longer.
-    const isNews = former?.status !== data.status || former.progress.completed !== data.progress.completed;
+    const isNews = former?.status !== data.status || settled(former) !== settled(data);
     const polled = Math.min(retryAfter ?? 2, isNews ? SECONDS_MOST : Infinity);
     const after = followed.current ? Math.max(polled, LIVE_SECONDS) : polled;
     // A task may end while model calls are in flight. After the end of a task the page goes on asking until each of its
@@ -51,6 +51,7 @@ export function Task({ id, query }) {
     html`<${Head} task=${task} again=${state.again} />
       <${Freshness} state=${state} scope=${t("task.scope")} note=${!task.terminal && t(live ? "live.on" : "live.off")} isLive=${live} />
       <${Standing} task=${task} />
+      ${task.gaps?.length > 0 && html`<${Lazy} name="gaps" task=${task} onSelect=${select} />`}
       <section class="card" aria-labelledby="waterfall-title">
         <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2>
           <span class="row">
@@ -75,8 +76,10 @@ export function Task({ id, query }) {
   `;
 }
 
+const settled = ({ progress }) => progress.completed + progress.failed;
+
 /** Whether the log of calls has what a person looks for first. */
-const hasTrouble = ({ progress, usage, error, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || Boolean(error ?? lastError);
+const hasTrouble = ({ progress, usage, error, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || usage.rejected > 0 || Boolean(error ?? lastError);
 
 /** Follows the task's events. Gives the latest progress, and whether the task is followed now. */
 function useEvents(task, table, again, news) {
@@ -86,7 +89,7 @@ function useEvents(task, table, again, news) {
   const live = useLive(task, ({ name, data }) => {
     if (name === "progress") setProgress(data);
     if (name === "chunk") news(table.keep(data));
-    const later = name === "chunk" || name === "progress" ? NEWS_MS : 0; // a change of the status is shown at once
+    const later = ["chunk", "gap", "progress"].includes(name) ? NEWS_MS : 0; // a change of the status is shown at once
     if (later && timer.current) return;
     clearTimeout(timer.current);
     timer.current = setTimeout(() => ((timer.current = 0), again()), later);
@@ -107,7 +110,7 @@ const titleOf = (task) => nameOf(task) || shortId(task.id);
 
 function Head({ task, again }) {
   return html`<div class="head">
-    <h1 class="title"><${Chip} status=${task.status} /> <bdi>${titleOf(task)}</bdi></h1>
+    <h1 class="title"><${Chip} status=${task.status} />${task.gaps?.length > 0 && html` <span class="chip is-degraded">${count("gaps.count", task.gaps.length)}</span>`} <bdi>${titleOf(task)}</bdi></h1>
     <${Actions} task=${task} again=${again} />
   </div>`;
 }
@@ -131,11 +134,14 @@ function Standing({ task }) {
       <${Figure} name=${t("bill.calls")} value=${whole(usage.modelCalls)} note=${t("bill.minimum", { n: usage.minimumCalls })} />
       <${Figure} name=${t("bill.inDoubt")} value=${whole(usage.inDoubt)} note=${t("bill.inDoubtNote")} tone=${usage.inDoubt > 0 ? "warn" : ""} />
       <${Figure} name=${t("bill.tokens")} value=${`${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`} note=${t("bill.tokensNote")} />
+      ${task.coverage !== undefined && html`<${Figure} name=${t("gaps.coverage")} value=${covered(task.coverage)} note=${count("gaps.count", task.gaps.length)} tone=${task.coverage < 1 ? "warn" : ""} />`}
+      ${usage.rejected !== undefined && html`<${Figure} name=${t("bill.rejected")} value=${whole(usage.rejected)} note=${t("bill.rejectedNote", usage)} tone=${usage.rejected > 0 ? "warn" : ""} />`}
       <${Figure} name=${t("cutOffTitle")} value=${whole(progress.truncated)} note=${t("cutOffNote")} tone=${progress.truncated > 0 ? "warn" : ""} />
     </div>
     <${Facts}
       of=${[
         [t("column.route"), t(`route.${task.route}`)],
+        [t("gaps.retryOf"), task.retryOf && html`<a href=${href("task", task.retryOf)}><code>${shortId(task.retryOf)}</code></a>`],
         [t("attempts"), whole(task.attempts), t("attemptsHint")],
         [t("createdAt"), html`<${Time} at=${task.createdAt} both />`],
         [t("startedAt"), task.startedAt && html`<${Time} at=${task.startedAt} both />`],
@@ -156,16 +162,21 @@ const Figure = ({ name, value, note, tone = "" }) =>
 
 function Result({ task }) {
   if (!task.result) return null;
-  const { output } = task.result;
-  const text = Array.isArray(output) ? output.join("\n\n") : output;
+  const { output, value } = task.result;
+  const isShaped = value !== undefined; // by a schema: then each output is JSON
+  const outputs = Array.isArray(output) ? output.filter((one) => one !== null) : null;
+  const text = !outputs ? output : isShaped ? `[${output.map((one) => one ?? "null").join(",")}]` : outputs.join("\n\n");
   return html`<section class="card" aria-labelledby="result-title">
     <div class="head">
       <h2 id="result-title">${t("result.title")}</h2>
-      <div class="row"><${Copy} text=${text} /><${Save} text=${text} name=${`onceover-${task.id}.txt`} /></div>
+      ${!isShaped && html`<div class="row"><${Copy} text=${text} /><${Save} text=${text} name=${`onceover-${task.id}.txt`} /></div>`}
     </div>
     ${task.progress.truncated > 0 && html`<${Notice} tone="warn">${count("result.truncated", task.progress.truncated)}<//>`}
-    ${Array.isArray(output) && html`<p class="hint">${count("result.list", output.length)}</p>`}
-    <${Words} text=${text} label=${t("result.title")} tall />
+    ${task.gaps?.length > 0 && html`<${Notice} tone="warn">${count("result.gaps", task.gaps.length, { share: covered(task.coverage) })}<//>`}
+    ${outputs && html`<p class="hint">${count(isShaped ? "result.values" : "result.list", outputs.length)}</p>`}
+    ${isShaped
+      ? html`<${Lazy} name="value" text=${text} label=${t("result.title")} file=${`onceover-${task.id}.json`} />`
+      : html`<${Words} text=${text} label=${t("result.title")} tall />`}
   </section>`;
 }
 
@@ -187,6 +198,7 @@ function Request({ task: { request, metadata } }) {
         [t("field.temperature"), request.temperature !== null && whole(request.temperature)],
       ]}
     />
+    ${request.onChunkFailure && html`<${Lazy} name="shape" request=${request} whole />`}
     ${request.instructions && html`<h3>${t("field.instructions")}</h3><${Words} text=${request.instructions} label=${t("field.instructions")} />`}
     ${objects.map(([name, value]) => html`<h3 key=${name}>${name}</h3><${Words} text=${JSON.stringify(value, null, 2)} label=${name} />`)}
   </section>`;

@@ -2,7 +2,7 @@
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { Counts, Filters, isSearch } from "./filters.js";
-import { t, whole } from "../base/i18n.js";
+import { covered, t, whole } from "../base/i18n.js";
 import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, useTitle, Waiting } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { mayWrite } from "../base/prefs.js";
@@ -103,6 +103,7 @@ function Row({ task, chosen, onChoose }) {
       <small>
         ${whole(progress.completed)} / ${whole(progress.total)}
         ${progress.truncated > 0 && html` <span class="warn-text">${t("cutOff", { n: progress.truncated })}</span>`}
+        ${task.coverage < 1 && html` <span class="warn-text">${t("gapsShort", { share: covered(task.coverage) })}</span>`}
       </small>
     </span>
     <span role="cell" data-label=${t("column.route")}>${t(`route.${task.route}`)}</span>

@@ -2,7 +2,7 @@
 // more than a screenful.
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { now } from "../base/api.js";
-import { doubtedChunks, stateOf } from "./chunks.js";
+import { saidOf, stateOf } from "./chunks.js";
 import { absolute, clock, count, fineClock, span, t } from "../base/i18n.js";
 import { useNow } from "../base/refresh.js";
 
@@ -22,9 +22,9 @@ export function Waterfall({ task, table, selected, onSelect }) {
   const height = Math.min(total * ROW, HEIGHT_MOST);
   const first = Math.max(0, Math.floor(top / ROW) - SPARE);
   const behind = Math.min(total, Math.ceil((top + height) / ROW) + SPARE);
-  const doubted = useMemo(() => doubtedChunks(task), [task]);
+  const said = useMemo(() => saidOf(task), [task]);
   const rows = [];
-  for (let index = first; index < behind; index += 1) rows.push({ index, state: stateOf(index, table, task, doubted) });
+  for (let index = first; index < behind; index += 1) rows.push({ index, state: stateOf(index, table, task, said) });
   const end = task.terminal && task.calls.out.length === 0 ? Date.parse(task.finishedAt) : now();
   const scale = near ? scaleOf(rows, table, end) : [Date.parse(task.createdAt), end];
   const length = scale[1] - scale[0];
@@ -64,6 +64,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
             key=${index}
             index=${index}
             state=${state}
+            code=${said.gaps.get(index)}
             chunk=${table.known[index]}
             together=${table.together(index)}
             out=${table.seen.get(index)}
@@ -75,7 +76,8 @@ export function Waterfall({ task, table, selected, onSelect }) {
         )}
       </div>
     </div>
-    <${Legend} />
+    ${task.gaps && html`<link rel="stylesheet" href="style/structured.css" />`}
+    <${Legend} gaps=${task.gaps !== undefined} />
     ${total * ROW > HEIGHT_MOST &&
     html`<label class="choice inline">
       <input type="checkbox" checked=${near} onChange=${(event) => setNear(event.target.checked)} /> <span>${t("waterfall.near")}</span>
@@ -92,7 +94,7 @@ function scaleOf(rows, table, end) {
   return times.length === 0 ? [end - 1000, end] : [Math.min(...times), Math.max(...times)];
 }
 
-function Row({ index, state, chunk, together, out, task, scale, selected, onSelect }) {
+function Row({ index, state, code, chunk, together, out, task, scale, selected, onSelect }) {
   const [from, to] = scale;
   const length = Math.max(1, to - from);
   const place = (time) => Math.max(0, Math.min(100, ((time - from) / length) * 100));
@@ -100,7 +102,7 @@ function Row({ index, state, chunk, together, out, task, scale, selected, onSele
   const [begun, ended] = state === "out" ? [out, to] : state === "doubt" ? [Date.parse(task.calls.announcedAt), to] : [chunk?.begun, chunk?.ended];
   const took = begun && ended ? span(ended - begun) : "";
   const lasted = state === "out" ? t("waterfall.for", { span: took }) : together > 1 ? t("waterfall.together", { span: took, n: together }) : took;
-  const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), lasted];
+  const said = [t("chunkName", { n: index + 1 }), t(`chunk.${state}`), code, lasted];
   if (chunk?.attempts > 1) said.push(count("callsMade", chunk.attempts));
   if (chunk?.lane) said.push(t("waterfall.lane", { n: chunk.lane }));
   const tried = chunk?.first ?? begun ?? to; // before `tried` the chunk waited for its first call
@@ -121,14 +123,15 @@ function Row({ index, state, chunk, together, out, task, scale, selected, onSele
       <i class="wait" style=${{ left: `${place(created)}%`, width: `${place(tried) - place(created)}%` }}></i>
       ${chunk?.first && html`<i class="again" style=${{ left: `${place(tried)}%`, width: `${place(begun) - place(tried)}%` }}></i>`}
       ${begun && html`<b class=${`call is-${state}${together > 1 ? " together" : ""}`} style=${{ left: `${place(begun)}%`, width: `${place(ended) - place(begun)}%` }}></b>`}
+      ${state === "gap" && html`<code class="gap-code">${code}</code>`}
       ${!begun && state !== "queued" && html`<b class=${`call mark is-${state}`} style=${{ left: "100%" }}></b>`}
     </div>
     <span class="fall-note" aria-hidden="true">${together > 1 && "≤ "}${took}${chunk?.attempts > 1 && html` <em>×${chunk.attempts}</em>`}${chunk?.lane && html` <small>${t("waterfall.laneShort", { n: chunk.lane })}</small>`}</span>
   </div>`;
 }
 
-const Legend = () => html`<div class="legend">
-  ${["done", "cut", "out", "backoff", "doubt", "failed"].map(
+const Legend = ({ gaps }) => html`<div class="legend">
+  ${["done", "cut", "out", "backoff", "doubt", "failed", ...(gaps ? ["gap"] : [])].map(
     (state) => html`<span key=${state}><b class=${`call is-${state}`}></b>${t(`chunk.${state}`)}</span>`,
   )}
   <span><i class="wait"></i>${t("waterfall.wait")}</span>

@@ -58,6 +58,7 @@ export default {
   "error.unreachable": "The server cannot be reached. The page tries again by itself.",
   "field.status": "Status",
   filters: "Filters",
+  gapsShort: "gaps, covers {share}",
   inDoubtShort: "{n} in doubt",
   "key.bad": "Key refused",
   "key.forget": "Forget the key",

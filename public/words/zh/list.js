@@ -57,6 +57,7 @@ export default {
   "error.unreachable": "无法连接服务器。页面会自动重试。",
   "field.status": "状态",
   filters: "筛选",
+  gapsShort: "有缺口，覆盖 {share}",
   inDoubtShort: "{n} 存疑",
   "key.bad": "密钥被拒绝",
   "key.forget": "忘记密钥",

@@ -1,0 +1,187 @@
+"""The page shows a value that fits a schema: as a tree and as a table, of any size, from texts that nobody trusts."""
+
+import json
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.browser import HOSTILE
+from tests.support.stage import TASK_ID, Stage, chunk, shaped, task
+
+pytestmark = pytest.mark.runtime
+PATH = f"/api/tasks/{TASK_ID}"
+ITEMS = 5_000
+# JavaScript has no such number: it would show ...992.
+LONG_NUMBER = 9_007_199_254_740_993
+VALUE: dict[str, Any] = {
+    "__proto__": {"polluted": True},
+    HOSTILE: [HOSTILE, 1.5, None, {"a/b~c": [[]]}],
+    "people": [{"name": HOSTILE, "age": 31, "known": None}, {"name": "Emma", "age": LONG_NUMBER, "extra": True}],
+    "story": "A long text. " * 4_000,
+}
+
+
+def shown(stage: Stage, value: object, **changed: Any) -> dict[str, Any]:
+    """Answer as a task with this value."""
+    whole = shaped(value, **changed)
+    chunks = [chunk(index, output='{"said":["a word"]}') for index in range(3)]
+    stage.answers |= {PATH: whole, f"{PATH}/chunks": {"chunks": chunks, "nextCursor": None}}
+    return whole
+
+
+@pytest.mark.parametrize(("locale", "width", "scheme"), [("en-GB", 1280, "light"), ("zh-CN", 375, "dark")])
+def test_a_hostile_value_is_a_tree_and_a_table(browser: Browser, locale: str, width: int, scheme: str) -> None:
+    """Names and texts stay texts, and a long number stays the number that it is. Nothing is cut off on a phone."""
+    stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    shown(stage, VALUE)
+    page = stage.open(f"#/task/{TASK_ID}")
+    tree = page.get_by_role("tree")
+    rows = tree.get_by_role("treeitem")
+    expect(rows.filter(has_text="__proto__")).to_have_count(1)
+    expect(rows.filter(has_text="polluted: true")).to_have_count(1)
+    expect(rows.filter(has_text="alert(1)")).to_have_count(3)
+    expect(rows.filter(has_text=f"age: {LONG_NUMBER}")).to_have_count(1)
+    assert page.evaluate("({}).polluted") is None
+    if width > 400:  # a mark of direction that a name leaves open turns nothing around behind it
+        row = rows.filter(has_text="4 items")
+        name, behind = (row.locator(part).bounding_box() for part in (".key", ".dim"))
+        assert name
+        assert behind
+        assert name["x"] + name["width"] <= behind["x"]
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert stage.serious() == []
+    stage.picture(f"tree {locale}")
+    page.get_by_role("button", name="/people").click()
+    table = page.get_by_role("table", name="/people")
+    expect(table.locator("tbody tr")).to_have_count(2)
+    expect(table.locator("tbody tr").nth(0)).to_contain_text("<img src=x onerror=alert(1)>")
+    expect(table.locator("tbody tr").nth(1)).to_contain_text(str(LONG_NUMBER))
+    assert table.locator("th").all_inner_texts()[:5] == ["#", "name", "age", "known", "extra"]
+    expect(tree).to_have_count(0)
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert stage.serious() == []
+    stage.picture(f"table {locale}")
+    stage.close()
+    assert stage.faults == []
+
+
+def test_a_tree_is_walked_by_the_keyboard(stage: Stage) -> None:
+    """Arrows walk, open and close, as in each tree. Enter opens a long text, and shows 20,000 characters of it."""
+    shown(stage, VALUE)
+    page = stage.open(f"#/task/{TASK_ID}")
+    tree = page.get_by_role("tree", name="Result")
+    expect(tree.get_by_role("treeitem").first).to_have_attribute("aria-expanded", "true")
+
+    def active() -> str:
+        return str(
+            page.evaluate("document.getElementById(document.activeElement.ariaActiveDescendantElement.id).innerText")
+        )
+
+    tree.focus()
+    page.keyboard.press("ArrowDown")
+    assert "__proto__" in active()
+    page.keyboard.press("ArrowRight")
+    assert "polluted" in active()
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("ArrowLeft")
+    expect(tree.get_by_role("treeitem").nth(1)).to_have_attribute("aria-expanded", "false")
+    expect(tree).not_to_contain_text("polluted")
+    page.keyboard.press("Space")
+    expect(tree).to_contain_text("polluted")
+    page.keyboard.press("End")
+    assert "story" in active()
+    short = len(active())
+    page.keyboard.press("Enter")
+    expect(tree.get_by_role("treeitem").last).to_have_attribute("aria-expanded", "true")
+    assert short < 300
+    assert 20_000 < len(active()) < 21_000
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowLeft")
+    expect(tree.get_by_role("treeitem")).to_have_count(1)
+    assert active().endswith("4 fields")
+
+
+def test_a_value_is_saved_and_copied_as_the_api_wrote_it(browser: Browser) -> None:
+    """The file and the clipboard have the API's own text, so no number has changed."""
+    stage = Stage(browser, permissions=["clipboard-read", "clipboard-write"])
+    whole = shown(stage, VALUE)
+    page = stage.open(f"#/task/{TASK_ID}")
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as JSON").click()
+    assert saved.value.suggested_filename == f"onceover-{TASK_ID}.json"
+    assert saved.value.path().read_text("utf-8") == whole["result"]["output"]
+    page.get_by_role("button", name="Copy as JSON").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    assert page.evaluate("navigator.clipboard.readText()") == whole["result"]["output"]
+    stage.close()
+    assert stage.faults == []
+
+
+def test_a_list_of_outputs_is_one_value_with_its_gaps(stage: Stage) -> None:
+    """With `none` the value is a list. A gap in it is named in the tree and has a row in the table."""
+    value = [{"name": "Emma"}, None, {"name": "Jane", "age": 2}]
+    gap = {"chunk": 1, "start": 30, "end": 60, "code": "invalid_output"}
+    shown(stage, value, gaps=[gap], coverage=2 / 3)
+    page = stage.open(f"#/task/{TASK_ID}")
+    rows = page.get_by_role("tree", name="Result").get_by_role("treeitem")
+    expect(rows.filter(has_text="null gap")).to_have_count(1)
+    expect(page.get_by_text("2 values, one for each chunk with an output.")).to_be_visible()
+    page.get_by_role("button", name="Table").click()
+    expect(page.get_by_role("table", name="Result").locator("tbody tr")).to_have_text(["1Emma", "2gap", "3Jane2"])
+    with page.expect_download() as saved:
+        page.get_by_role("button", name="Save as JSON").click()
+    assert json.loads(saved.value.path().read_text("utf-8")) == value
+
+
+def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
+    """Of megabytes in 5,000 items the page has one page of rows, whichever is shown. Later ones are a step away."""
+    rows_of = [{"name": f"Person {index}", "notes": "many words " * 50} for index in range(ITEMS)]
+    shown(stage, {"people": rows_of, "fields": {f"field {index}": index for index in range(ITEMS)}})
+    page = stage.open(f"#/task/{TASK_ID}")
+    tree = page.get_by_role("tree", name="Result")
+    rows = tree.get_by_role("treeitem")
+    expect(rows).to_have_count(3)
+    rows.filter(has_text="5,000 items").click()
+    rows.filter(has_text="5,000 fields").click()
+    expect(rows).to_have_count(3 + 2 * 101)
+    rows.filter(has_text="101–200 of 5,000").first.click()
+    expect(rows.filter(has_text="1–100 of 5,000")).to_have_count(1)
+    expect(tree.locator(".on")).to_contain_text("100: 2 fields")
+    expect(rows).to_have_count(3 + 102 + 101)
+    assert page.locator("*").count() < 2_500
+    page.get_by_role("button", name="/people").click()
+    cells = page.get_by_role("table", name="/people").locator("tbody tr")
+    expect(cells).to_have_count(50)
+    page.get_by_role("button", name="Later").click()
+    expect(page.get_by_text("51–100 of 5,000")).to_be_visible()
+    expect(cells.first).to_contain_text("Person 50")
+    assert page.locator("*").count() < 1_000
+
+
+def test_a_chunk_s_output_is_a_value_too(stage: Stage) -> None:
+    """A chunk of a task with a schema has its own tree. No log of calls is read where each chunk took one call."""
+    shown(stage, VALUE)
+    page = stage.open(f"#/task/{TASK_ID}?chunk=0")
+    tree = page.get_by_role("tree", name="Output")
+    expect(tree.get_by_role("treeitem").last).to_contain_text('"a word"')
+    stage.settle()
+    assert not [path for _, path, _ in stage.asked if "attempts" in path]
+
+
+def test_what_shows_values_is_read_where_one_is_shown(stage: Stage) -> None:
+    """Neither the list nor a task without a schema reads the modules of structured output, or their styles."""
+    stage.answers |= {
+        "/api/tasks": {"tasks": [task()], "nextCursor": None},
+        PATH: task(result={"output": "plain text"}),
+    }
+    stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(0)], "nextCursor": None}
+    page = stage.open("#/tasks")
+    page.locator(".list-row a").click()
+    expect(page.get_by_role("group", name="Result")).to_have_text("plain text")
+    stage.settle()
+    assert not [request for request in stage.requests if "structured" in request]
+    shown(stage, VALUE)
+    page.reload()
+    expect(page.get_by_role("tree")).to_be_visible()
+    assert [request for request in stage.requests if "structured" in request]
