@@ -211,7 +211,10 @@ class App:
         )
 
     def _sweeps(self) -> SweepOnRequest:
-        """Make the sweeps that requests begin. No sweep runs after an answer if it could neither dispatch nor work."""
+        """Make the sweeps that requests begin.
+
+        No sweep runs after the answer to a request if the sweep could neither dispatch tasks nor work on one.
+        """
         after_seconds = max(0.0, self._seconds_after_answer())
         senders = self._senders()
         return SweepOnRequest(

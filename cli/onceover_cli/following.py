@@ -88,7 +88,7 @@ class Following:
                 self._stay(error)
 
     def _stay(self, error: Unreachable | ServerRefused) -> None:
-        """Wait for a server that is away. Before the first wait of an outage, say that the server is away."""
+        """Wait for a server that is away. Before the first wait of an outage, tell the user that the server is away."""
         if not self._backoff.is_away:
             self._viewer.note(f"{error}; the task is safe on the server, trying again …")
         self._backoff.wait(self._backoff.pause(error))

@@ -63,7 +63,10 @@ class Tenant:
 
 @dataclass(slots=True)
 class Exported:
-    """An export's counts, and where it continues. `newest` is the tenant's newest task when the export began."""
+    """The counts of an export, and the place from which a repeated run continues it.
+
+    `newest` is the tenant's newest task when the export began.
+    """
 
     newest: str | None = None
     cursor: str | None = None
@@ -121,7 +124,7 @@ def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
 
 def _counted(so_far: Exported, line: Json) -> Iterator[Json]:
     yield line
-    so_far.count(line)  # counted only after the line was written
+    so_far.count(line)  # a line of the export is counted only after it was written
 
 
 def _whole(tenant: Tenant, task_id: str) -> Json:

@@ -38,7 +38,7 @@ RESPONSE_METADATA_VALUE_CHARS_MOST = 512
 JOINING_TIMEOUT_SECONDS = 600.0  # The timeout assumed for an SDK that names none; OpenAI's default.
 # The longest time from an SDK's timeout to its next send of the request, for a Retry-After of up to 120 s and transfer.
 JOINING_PAUSE_SECONDS = 130.0
-JOINING_SECONDS_MOST = 1_200  # How old a task may be that a repeated request to /v1 joins.
+JOINING_SECONDS_MOST = 1_200  # The greatest age of a task that a repeated request to /v1 may join.
 RESPONSE_UNSTORED_SECONDS = 3_600  # How long a response with `store: false` is kept after its end.
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
@@ -50,7 +50,7 @@ BULK_SEND_SECONDS = 10.0  # How long a bulk retry dispatches its tasks; the swee
 # A stream of events reads its task at most once a second, and less often while nothing changes. A change of the task
 # reaches the client up to a second late, or up to a quarter of the time since the change before it, at most
 # EVENT_LOOK_SECONDS_MOST. A stream of events ends after EVENT_READS reads or EVENT_SECONDS, and the client opens it
-# again. A read of its task takes 1 or 2 ms of CPU; the free plan allows 10 ms.
+# again. A stream's read of its task takes 1 or 2 ms of CPU; the free plan allows 10 ms.
 EVENT_LOOK_SECONDS_LEAST = 1.0
 EVENT_LOOK_SECONDS_MOST = 10.0
 EVENT_READS = {"free": 6, "paid": 600}
@@ -83,7 +83,7 @@ DATABASE_CHECK_SECONDS = 1.0  # How often an isolate may ask whether D1 answers,
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
-# How much is kept, and shown to the model again, of a model's answer that does not fit its schema.
+# The most characters of an answer that does not fit its schema that are kept and shown to the model again.
 REJECTED_CHARS_MOST = 8_000
 FAULTS_MOST = 10  # The most faults that are reported of a rejected answer.
 FAULT_CHARS_MOST = 200  # The most characters of a fault's JSON pointer, and of what was expected there.
@@ -95,7 +95,7 @@ SCHEMA_PROPERTIES_MOST = 5_000  # The most properties of an output schema, as at
 SCHEMA_LEVELS_MOST = 10  # The most levels of objects and arrays in an output schema, as at OpenAI.
 SCHEMA_ENUM_VALUES_MOST = 1_000
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
-BRANCH_STEPS_MOST = 200_000  # The most steps of one check's search through `anyOf`, half a second at most.
+BRANCH_STEPS_MOST = 200_000  # The most steps of one output's check through `anyOf`, half a second at most.
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
 JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.
 SCHEMA_NAME_CHARS_MOST = 64  # OpenAI's
@@ -127,7 +127,7 @@ ANSWER_CHARS_AT_ONCE = 2_000_000  # The most characters of output read at once f
 STORE_SENDS = 3  # How often the store sends a write to D1 at most; each write is safe to send again.
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # When the store gives up a D1 call without an answer; its write may still land later.
-STORE_SECONDS_OF_REQUEST = 10.0  # STORE_SECONDS for calls of the HTTP API, where a client waits.
+STORE_SECONDS_OF_REQUEST = 10.0  # When the store gives up a D1 call of the HTTP API, where a client waits.
 LATE_SECONDS_MOST = 3_600.0  # How late a write that was given up may land: seconds were seen, but clocks jump.
 OVERLOAD_SECONDS = 5.0  # How long D1 may take to answer before an isolate refuses new tasks.
 OVERLOAD_PROBE_SECONDS = 5.0  # When an isolate that refuses new tasks accepts one as a probe of D1.
@@ -148,7 +148,7 @@ ROOM_BYTES_A_CALL = 65_536  # The bytes that a call must find free in a tight da
 ROOM_BYTES_MOST = 1_500_000  # The most bytes that a run's calls must find free together; D1: 2,000,000 a row.
 AHEAD_COUNTED_SECONDS = 5.0  # How long a task must have waited for a poll to count the tasks ahead of it.
 AHEAD_COUNTED_MOST = 100  # The most unfinished tasks of a tenant that a poll counts.
-LIST_WALK_MOST = 500  # The most tasks that a filtered page of the list reads; so for its counts.
+LIST_WALK_MOST = 500  # The most tasks that a filtered page of the task list reads, and the most that its counts read.
 SEARCH_CHARS_MOST = 100  # The length of a text that the list of tasks is searched for.
 FIRST_LINE_CHARS_MOST = 120  # The length to which a task's first line, one of its names, is cut.
 FIRST_LINE_WITHIN_CHARS = 1_000  # How much blank text may come before a task's first line.
@@ -167,8 +167,8 @@ SWEEP_WALL_SECONDS = 900.0  # The platform allows a cron trigger 15 minutes.
 OBJECT_SLICE_SECONDS = 300.0
 OBJECT_WALL_SECONDS = 900.0  # The platform allows an object's alarm 15 minutes.
 WALL_MARGIN_SECONDS = 5.0  # The time reserved at a run's end, for START_SECONDS of its last call and the last write.
-SUBREQUESTS = {"free": 45, "paid": 900}  # Of an invocation; platform: 50 and 10,000, where 1,000 D1 queries end first.
-STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation, each in a batch; platform: 50, 1,000.
+SUBREQUESTS = {"free": 45, "paid": 900}  # Per invocation; the platform allows 50 and 10,000.
+STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation; the platform allows 50 and 1,000.
 RUN_LEAST = 20  # The subrequests and D1 statements that an invocation must have left to start a run.
 # A model call must start within a window after it was announced, or is announced again. This window is START_LATENCIES
 # times the duration of a write to D1, plus START_SECONDS_MORE, from START_SECONDS to START_SECONDS_MOST.
@@ -180,7 +180,7 @@ LATENCY_SECONDS_KEPT = 60.0  # How long an isolate remembers how long D1 took fo
 # The pause after calls were announced and none started; it doubles each time in a row that none starts.
 START_PAUSE_SECONDS_FIRST = 1.0
 START_PAUSE_SECONDS_MOST = 30.0
-FRUITLESS_MOST = 3  # The announcements without a start after which a run with no call in flight ends.
+FRUITLESS_MOST = 3  # How many announcements in a row without a started call end a run that has no call in flight.
 IDLE_SECONDS_FIRST = 5.0  # How long a task rests after a run that started no call; doubled for each in a row.
 IDLE_SECONDS_MOST = 600.0
 WRITES_A_CALL = 2  # A worker's writes for each ended call: its record, and the next call's announcement.
@@ -190,14 +190,14 @@ WRITES_AT_FIRST_IDLE = 2  # WRITES_AT_FIRST after a run that started no call: a 
 # A finished call lingers so that several are recorded together: each write costs two rows and a D1 call. While a call
 # lingers, no new call starts in its place, so a task with uneven calls takes some 8 to 11 % longer. Until a call of a
 # run has taken QUICK_CALL_SECONDS, its calls are quick, and their outputs reach a stream of events within two seconds.
-LINGER_FRACTION = 0.2  # The part of its duration for which a finished call lingers; all of it if none could start.
+LINGER_FRACTION = 0.2  # The part of a finished call's duration for which it lingers; all of it if no call could start.
 LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; a stream then reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
 # A run that waits for slow calls checks its claim LOOK_SECONDS_FIRST after its last write, then after twice the last
 # pause, up to LOOK_SECONDS_MOST, LOOKS_MOST times, and not more often than every LOOK_LATENCIES writes would take.
 LOOK_SECONDS_FIRST = 5.0
-LOOK_SECONDS_MOST = 10.0  # The most seconds between two such checks: a cancelled task frees its host in 15 s.
+LOOK_SECONDS_MOST = 10.0  # The most seconds between two checks of a claim: a cancelled task frees its host in 15 s.
 LOOK_LATENCIES = 10.0
 LOOKS_MOST = {"free": 10, "paid": 100}
 TELL_SECONDS = 2.0  # How long a cancellation waits for the object that it notifies, and the object for a lane.
@@ -274,7 +274,7 @@ PLACES_GIVEN_MOST = {"free": 10, "paid": 500}  # The most object slots that a sw
 SWEEP_QUEUE_SHARE = 10  # A tenant's tasks that a sweep adds to the queue; others go to Durable Objects.
 ERASE_OUTPUTS_MOST = 5_000  # The most chunks that the tasks of one transaction of erasure may have.
 ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # The most tasks that one transaction of the sweep erases.
-ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # Erasing transactions of a sweep: 1,440,000 tasks a day if paid.
+ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # A sweep's erasing transactions: 1,440,000 tasks a day if paid.
 OBJECT_FAILURES_MOST = 6
 OBJECT_START_SECONDS = 5.0  # How long a started Durable Object counts as about to work.
 # How long after a slice's start an object's next alarm is set, in case the slice dies; none fires while one is running.
@@ -297,14 +297,14 @@ HISTORY_SECONDS = 172_800.0  # How long the sums of each five minutes are kept.
 HISTORY_BUCKET_SECONDS = 300.0
 HISTORY_HOURS_DEFAULT = 24
 FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # The most ended tasks that a transaction adds up, at 3 rows each.
-FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # Transactions in which one sweep adds up ended tasks.
+FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # The most transactions in which one sweep adds up ended tasks.
 SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # Unfinished tasks counted for metrics, at two rows each.
 METRICS_TENANTS_MOST = 20  # The tenants whose use of limits the metrics show: the highest users.
 METRICS_TENANTS_READ = 1_000
 
 # --- Requests that replace cron, queue or alarms -----------------------------------------------------------
 LATE_TASK_SECONDS = 60.0  # How late a task without a worker is when a poll dispatches it, and how often polls may.
-SENDS_IN_VAIN = 2  # The dispatches of a task in vain after which a request that reads it works on it.
+SENDS_IN_VAIN = 2  # After how many dispatches in vain a request that reads a task works on the task itself.
 STAND_IN_SECONDS = 20.0  # How long a poll's model calls may go on after its answer; `waitUntil` is cut after 30 s.
 ASKED_SWEEP_APART_SECONDS = 30.0  # How often `POST /api/sweep` runs at most.
 ASKED_SWEEP_SECONDS = 25.0  # How long `POST /api/sweep` starts calls; it answers when the last call has ended.

@@ -165,8 +165,8 @@ def delete(
 def _each(task_ids: list[str], change: Callable[[str], Json]) -> tuple[list[Json], list[Json]]:
     """Change each task, also after the server has refused to change one.
 
-    An error that would also prevent the next changes ends the loop: no connection, or a refused key. Returns the tasks
-    that were changed, and the refusals.
+    The loop over the tasks ends at an error that would also prevent the next changes: no connection, or a refused key.
+    Returns the tasks that were changed, and the server's refusals to change others.
     """
     done: list[Json] = []
     refused: list[Json] = []
@@ -193,7 +193,7 @@ def _end(refused: list[Json], untried: int) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
+    """Add the commands `cancel`, `retry` and `delete` to the program."""
     app.command(
         epilog=examples(
             "onceover cancel $ID",

@@ -118,7 +118,7 @@ def _show(check: Check) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
+    """Add the command `doctor` to the program."""
     app.command(
         epilog=examples(
             "onceover doctor",

@@ -155,7 +155,7 @@ def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> J
 
 
 def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
-    """Follow a task to its end, and show it. Returns the exit status."""
+    """Follow a task to its end, and show its progress and its result. Returns the exit status."""
     # Chunks' outputs are printed as they come only if the result consists of these outputs. A merged result, or a value
     # joined by a schema, does not consist of the chunks' outputs.
     request = task.get("request") or {}
@@ -231,7 +231,7 @@ def _show_plan(plan: Json, output: Form) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
+    """Add the commands `run`, `submit` and `watch` to the program."""
     app.command(
         epilog=examples(
             "onceover run examples/english.txt",

@@ -36,8 +36,8 @@ CREATE_QUEUES: Final = (
 )
 
 
-# The checks that fail because of a faulty deployment. Checks of the model, keys, cron, tasks and storage may also fail
-# after a good deployment.
+# The names of the doctor's checks that fail because a deployment is faulty. Checks of the model, keys, cron, tasks and
+# storage may also fail after a good deployment.
 OF_THE_DEPLOYMENT: Final = frozenset(
     {"reach", "configuration", "database", "migrations", "queues", "objects", "async-status", "version"}
 )
@@ -50,7 +50,7 @@ def as_deployed(check: Check) -> Check:
 
 
 def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
-    """Check a deployment of the environment `env`, or with None, of the environment that its status suggests."""
+    """Check a deployment against the environment `env`, or if that is None, the one that its status suggests."""
     status, blocking = _service(api)
     yield from blocking
     if status is None:
@@ -69,7 +69,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
-    """Read the deployment's status. If the status cannot be read, the checks only say why."""
+    """Read the deployment's status. If the deployment's status cannot be read, the checks only say why."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")
@@ -174,7 +174,7 @@ def _dashboard(api: ApiClient) -> Iterator[Check]:
     except ServerRefused as error:
         status = error.status
     except Unreachable:
-        return  # another check reports why requests are not answered
+        return  # another check of the doctor reports why requests are not answered
     if status == 200:
         yield ok("dashboard", f"there is a page at {api.where.url}/")
     else:

@@ -18,15 +18,18 @@ _LOOKED_BACK: Final = timedelta(days=1)
 _CREATED_WITHIN: Final = 2 * _LOOKED_BACK
 _PAGE: Final = "100"
 _SECONDS_MOST: Final = 60.0
-# The most pages of older tasks, which can have failed today if a client retried them. The server walks over up to 500
-# tasks for a page, and each is a row that D1 reads.
+# The most pages of older tasks that are read: an older task can have failed today if a client retried it. The server
+# walks over up to 500 tasks for a page, and each is a row that D1 reads.
 _OLDER_PAGES_MOST: Final = 20
 # Codes of failures by a client's own terms, which are no fault of the deployment.
 _ASKED_FOR: Final = frozenset({"deadline_exceeded", "budget_exhausted"})
 
 
 class _Cut(Exception):
-    """Raised if not all pages could be read. `before` is the time of creation of the last task that was read."""
+    """Raised if not all pages of tasks could be read.
+
+    `before` is the time of creation of the last task that was read.
+    """
 
     def __init__(self, why: str, before: str) -> None:
         super().__init__(why)
@@ -54,7 +57,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
     except _Cut as found:
         cut = found
     except (ServerRefused, Unreachable):
-        return  # another check reports why tasks cannot be read
+        return  # another check of the doctor reports why tasks cannot be read
     wide = " --tenant '*'" if of_all else ""
     whose = ", of all tenants" if of_all else ", of the key's tenant" if api.where.key else ""
     yield from _judged(codes, f"{whose}{passed_over}", wide, is_whole=cut is None)

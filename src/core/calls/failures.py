@@ -51,7 +51,7 @@ def judge(
     attempts_most: int,
     chance: float,
 ) -> Verdict:
-    """Say what follows from a failed call that may be made again.
+    """Decide what a failed model call that may be made again means for its chunk.
 
     `of_service` says that the error looks like the model service's fault. `patient` says that MODEL_PATIENCE_SECONDS is
     not 0. `own` is the result of `counts`: whether the failure counts against the chunk. `attempts` and `counted` are

@@ -39,14 +39,14 @@ class News:
         self.trouble = Trouble()
         self.calls = LatestCalls()
         self.answers = answers or Answers()
-        self.untold = False  # Whether no run has told the newest calls to other isolates yet.
+        self.untold = False  # Whether other isolates cannot yet read the newest calls in the database.
 
     @property
     def heard_at(self) -> float:
         """The latest time of a success that shows a waiting task that its model is back.
 
-        A success shows that if it is the task's own tenant's, or any tenant's first after the model was silent for
-        BROWN_OUT_SECONDS.
+        A success shows that the model is back if it is the task's own tenant's, or any tenant's first after the model
+        was silent for BROWN_OUT_SECONDS.
         """
         return max(self.trouble.success_at, self.answers.back_at)
 

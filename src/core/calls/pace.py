@@ -45,7 +45,7 @@ def start_seconds(latency: float) -> float:
 
 
 def start_pause_seconds(fruitless: int) -> float:
-    """Return the wait before the next announcement of calls, after `fruitless` in a row led to no started call."""
+    """Return the seconds until calls are announced again, after `fruitless` announcements in a row started no call."""
     assert fruitless >= 1
     return min(limits.START_PAUSE_SECONDS_MOST, limits.START_PAUSE_SECONDS_FIRST * 2.0 ** min(fruitless - 1, 16))
 

@@ -40,8 +40,8 @@ class Patience:
         self._seconds = seconds
         if away_for is None or not seconds:
             self._own = Trouble()
-        # `failed_for` is shortened: the database's clock measured it, and only a surely later success may end the
-        # absence.
+        # `failed_for` is shortened, because the database's clock measured it, and a success may end the model's absence
+        # only if it surely came after the failure.
         else:
             self._own = Trouble(now - away_for, waits, now - max(0.0, failed_for - limits.AWAY_CLOCK_SECONDS))
 
@@ -55,7 +55,7 @@ class Patience:
 
     @property
     def away_since(self) -> float | None:
-        """When the first failure of this task's own calls came that none of their successes has followed, or None."""
+        """When the task's first call after its last successful call failed; None if no call has failed since."""
         return self._own.since
 
     @property
