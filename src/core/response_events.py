@@ -1,8 +1,8 @@
 """Computes the events of a response of `/v1`, and their numbers, from the state of its task alone. Pure.
 
-The list of a response's events only grows at its end. So a stream of events that is opened again after any number
-continues with the same events under the same numbers. As the only exception, if a response's task is retried through
-the native API, the final event is removed, and the next events reuse its number.
+The list of a response's events only grows at its end. A stream of a response's events that is opened again after any
+number continues with the same events under the same numbers. As the only exception, if a response's task is retried
+through the native API, the final event is removed, and the next events reuse its number.
 """
 
 from collections.abc import Iterator
@@ -75,7 +75,7 @@ class ResponseProgress(NamedTuple):
 
 
 def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
-    """Give a response's events from number `first` on.
+    """Return a response's events from number `first` on.
 
     A failed or cancelled response has no events that end its text.
     """

@@ -95,8 +95,8 @@ class Settings:
         """How many ms a claim lasts without renewal, the longer of LEASE_SECONDS and the longest model call.
 
         A model call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back,
-        and wait at its end to be recorded with others. Only after the end of the call does the worker record it and
-        renew the claim. If a claim lasted for less time, another worker could take over a live worker's task.
+        and wait at its end to be recorded with others. The worker records the call and renews the claim only after the
+        end of the call. If a claim lasted for less time, another worker could take over a live worker's task.
         """
         longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)
@@ -126,7 +126,7 @@ class Reading:
             self.faults.append(ConfigurationError(name, takes))
 
     def refused(self, *names: str) -> bool:
-        """Whether any of these variables has a value that was refused."""
+        """Whether any of the given variables has a value that was refused."""
         return any(fault.variable in names for fault in self.faults)
 
 

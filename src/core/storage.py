@@ -5,8 +5,8 @@ Each reply of D1 reports the database's size, so an isolate learns it without as
 From STORAGE_MB_MOST on the database is *tight*. While the database is tight, the Worker refuses new tasks, and a worker
 announces model calls only in a transaction that has just found space for their outputs. A write that finds no space
 makes the database tight at any size, until a transaction has found space for the outputs of calls. An isolate whose
-workers announce no calls would never notice that space is free again. So for new tasks, the isolate forgets after
-STORAGE_REST_SECONDS that a write found no space, or earlier when a new task has found space.
+workers announce no calls would never notice that space is free again. For new tasks, the isolate therefore forgets that
+a write found no space: after STORAGE_REST_SECONDS, or earlier when a new task has found space.
 """
 
 import math

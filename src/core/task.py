@@ -43,7 +43,7 @@ class TaskOptions:
     deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.
     chunk_chars: int | None = None  # The most characters of a chunk; None if unknown or the deployment's.
-    max_output_tokens: int | None = None  # None for the value that the deployment sets.
+    max_output_tokens: int | None = None  # None for the deployment's value.
     temperature: float | None = None  # None for the provider's own default.
     model_options: Mapping[str, object] = field(default_factory=dict)  # Further fields of each call to the model.
     # The fields of a request to `/v1` that its answers repeat; None for a task of the native API.
@@ -69,7 +69,7 @@ def is_truncated(finish_reason: str | None) -> bool:
 
 
 def minimum_calls(chunks: int, reduce: Reduce) -> int:
-    """Return how many model calls so many chunks need at least: one for each, and one to merge several."""
+    """Return how many model calls a task of `chunks` chunks needs at least: one for each, and one to merge several."""
     return chunks + (1 if reduce is Reduce.MERGE and chunks > 1 else 0)
 
 
@@ -162,7 +162,7 @@ UNTOUCHED = Mark(0, 0)  # The mark of a task that no worker has taken yet.
 class Task:
     """A task, as one read of the database found it.
 
-    `calls_out` and `calls_in_doubt` name each model call by its level and its position there.
+    `calls_out` and `calls_in_doubt` name each model call by its level and its position in the level.
     """
 
     task_key: TaskKey  # tenant and id
@@ -180,7 +180,7 @@ class Task:
     started_at: int | None
     finished_at: int | None
     expires_at: int | None
-    deadline_at: int | None = None  # None if the task has no deadline.
+    deadline_at: int | None = None  # When the task must have ended; None if it has no deadline.
     overdue: bool = False  # Whether the task's deadline has passed, but no sweep has ended the task yet.
     late: bool = False  # Whether the task has no worker, and is to be dispatched again.
     unanswered: bool = False  # Whether the task was dispatched again, and still no worker came.
@@ -196,7 +196,7 @@ class Task:
     result: str | tuple[str | None, ...] | None = None
     value: object = None  # The JSON value of the result, if the task has a schema.
     filtered: bool = False  # Whether a content filter cut off an output that the result consists of.
-    source: Source | None = None  # Not read for a task in a list.
+    source: Source | None = None  # The task's input without its text; None for a task in a list.
     first_line: str | None = None  # The first line of the task's text, while the text is kept.
     announced_at: int | None = None  # When the task's worker last announced model calls.
     calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced, and may be in flight.

@@ -146,7 +146,10 @@ def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequen
 
 
 def _fitness(sentence: str, at: int, language: Language) -> float:
-    """Return how well a sentence can be quoted, by its length and place. The text's first sentences are best."""
+    """Return how well a sentence can be quoted, by its length and place.
+
+    The first sentences of a text can be quoted best.
+    """
     low, high = language.good_sentence_chars
     return min(1, len(sentence) / low, high / len(sentence)) * (1 + 0.3 / (1 + at))
 

@@ -9,7 +9,7 @@ from .protocol import ModelCall, ModelReply, OutputForm, RejectedAnswer
 
 Wire = dict[str, str | int | float | None]
 
-# written for an aborted call: its error code is that of a lost connection, and the run has to tell the two apart
+# written for an aborted call, whose error code is that of a lost connection, because the run has to tell the two apart
 _ABORTED = "aborted"
 
 _ERRORS: dict[str, type[ModelError]] = {

@@ -43,7 +43,7 @@ class Audience:
                 waiting.set_result(None)
 
     async def hear(self, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Return True after a write later than `since`, at once if it ended the task, else after `quiet` seconds.
+        """Return True after a write later than `since`: at once if it ended the task, else after `quiet` seconds.
 
         Returns False if no later write came within `seconds`. Returns None if no slice works on the task here, or if
         AUDIENCE_MOST calls wait already.

@@ -119,7 +119,10 @@ class Coordinator:
         await self._storage.deleteAll()
 
     async def alarm(self) -> None:
-        """Delete the storage if no worker has closed this coordinator. Wait longer while calls are in flight."""
+        """Delete the storage if no worker has closed this coordinator.
+
+        While calls are in flight, the storage stays and the alarm is set again.
+        """
         self._armed_ms = None
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")

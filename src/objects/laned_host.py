@@ -25,7 +25,7 @@ class Lanes:
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
         self._coordinators = coordinators
         self._log = log
-        self._fences: dict[TaskKey, int] = {}  # by task with lanes: the fence of its last claim
+        self._fences: dict[TaskKey, int] = {}  # for each task with lanes, the fence of its last claim
 
     def host(self, worker: Worker, route: Route, seconds: float, wall_seconds: float) -> Host:
         """Make a host that starts calls for at most `seconds`, and that the platform ends after `wall_seconds`."""

@@ -61,5 +61,5 @@ class Allowance:
         return left > 0 and statements > 0
 
     def allows_wait(self, seconds: float, now: float) -> bool:
-        """Whether the run may wait for so many seconds within its invocation."""
+        """Whether the run may wait for `seconds` seconds within its invocation."""
         return seconds <= limits.INLINE_WAIT_SECONDS_MOST and now + seconds < self._ends_at

@@ -77,7 +77,7 @@ class LocalCaller:
         return [await call_model(self._provider, call, seconds, starts_by)]
 
     async def abort(self) -> None:
-        """Do nothing: a worker can cancel its own calls."""
+        """Do nothing, because a run without lanes cancels its calls itself."""
 
 
 async def call_model(provider: Provider, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:

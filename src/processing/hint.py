@@ -17,7 +17,7 @@ class Hint:
             self._waiting.set_result(None)
 
     def take(self) -> int | None:
-        """Return the fence of the notice since the last call, -1 if it had no fence, None if there was no notice."""
+        """Return the fence of the notice since the last `take`, -1 if it had no fence, None if there was no notice."""
         given, self._given = self._given, None
         return given
 

@@ -54,7 +54,7 @@ class Rescue:
     wait_until: WaitUntil  # keeps work running after the answer is sent, or after the client has left
 
     async def help(self, task: Task, wait_seconds: float) -> None:
-        """Help the task as its state requires. Returns as soon as the answer need not wait any more.
+        """Help the task as its state requires. Returns as soon as the answer to the poll need not wait any more.
 
         A late task is dispatched again, first to an object if objects are bound, because the submission already tried
         the queue. If earlier dispatches had no effect, or if no route takes the task, a poll with `wait` works on the
@@ -82,7 +82,10 @@ class Rescue:
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
-        """Work on the task. Calls start only while the answer waits, and are cut off STAND_IN_SECONDS later."""
+        """Work on the task.
+
+        Model calls start only while the poll's answer waits, and are cut off STAND_IN_SECONDS later.
+        """
         worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
         host = Host(
             Route.DIRECT,

@@ -164,10 +164,10 @@ class Submission:
         raise StoreFull("the database has reached STORAGE_MB_MOST")
 
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
-        """Write the task, and return the outcome.
+        """Write a new task, and return the outcome of its submission.
 
-        If D1's answer was lost, `_landed` looks for the task. A task that is not there is withdrawn, so that the write
-        cannot land later.
+        If D1's answer was lost, `_landed` looks for the task. A task that `_landed` does not find is withdrawn, so that
+        the write cannot land later.
         """
         try:
             outcome = await self.store.insert(new, self.settings.lease_ms, on)

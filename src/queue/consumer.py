@@ -2,7 +2,7 @@
 
 A message is acknowledged when its task needs it no longer: the task has ended, another worker has a live lease, another
 message continues the task, or the sweep will find the task in D1. Only after a failure that may be the task's own fault
-the queue delivers the message again, and finally sends it to the dead-letter queue.
+does the queue deliver the message again, and finally send it to the dead-letter queue.
 """
 
 from collections.abc import Awaitable, Callable

@@ -59,7 +59,10 @@ UNCONDITIONAL = Conditions()
 
 
 class Accepted(NamedTuple):
-    """The task is stored. `crowded` says that its tenant has more unfinished tasks than its share of the queue."""
+    """The task is stored.
+
+    `crowded` says that the task's tenant has more unfinished tasks than its share of the queue.
+    """
 
     crowded: bool = False
 
@@ -112,8 +115,9 @@ class AdmissionStore(StandingStore):
         """Return the task of an earlier request with the same idempotency key, or the task that this request joins.
 
         Returns None if the request has no earlier task. `key_holder` works on a full database, and the reply of D1
-        reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With a key,
-        it also records that the task is about to be returned, so that the task is not withdrawn.
+        reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With an
+        idempotency key, `key_holder` also records that the key's task is about to be returned, so that the task is not
+        withdrawn.
         """
         if on.joining is not None:
             joins = on.joining

@@ -72,7 +72,7 @@ class BulkStore(OutboxStore):
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int) -> Cost:
         """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying them would take.
 
-        The most calls are counted with `attempts` calls for each output.
+        The most model calls are counted with `attempts` calls for each output.
         """
         (found,) = await self._database.run(
             sql.COUNT_FAILED.bind(

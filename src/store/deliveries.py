@@ -52,7 +52,10 @@ class AttemptResult(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A delivery as the API shows it. `due_at` is the earliest time of its next attempt, by the database's clock."""
+    """A delivery as the API shows it.
+
+    `due_at` is the earliest time of the delivery's next attempt, by the database's clock.
+    """
 
     key: DeliveryKey
     event: str
@@ -104,7 +107,8 @@ class DeliveryStore(Store):
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
         """Read one delivery.
 
-        The result is also None if the key names an earlier end of the task, because each end has a delivery of its own.
+        `delivery` also returns None if the key names an earlier end of the task, because each end has a delivery of its
+        own.
         """
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None

@@ -32,7 +32,7 @@ class Old:
 
     @property
     def walks_on(self) -> bool:
-        """Whether the tenant's next walk begins elsewhere than this one."""
+        """Whether the next walk over the tenant's tasks begins elsewhere than this one."""
         return self.walked_to != self.walked_from
 
 
@@ -103,7 +103,7 @@ def _behind(row: Row) -> str:
     """Say where a tenant's next walk begins: after this walk's last task, or anew if this walk reached the end.
 
     Where the walk ended is stored as the time in the last task's id, so that the id of an erased task is not kept. The
-    next walk reads all tasks of that millisecond again.
+    next walk reads all tasks of the last task's millisecond again.
     """
     if columns.whole(row, "walked") < limits.CLEAR_WALK_MOST:
         return ""

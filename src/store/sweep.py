@@ -47,7 +47,7 @@ class Due:
         return len(self.live) + len(self.idle) + len(self.overdue)
 
     def split(self, idle: int) -> "tuple[Due, Due]":
-        """Split into all tasks without the idle ones after the first `idle`, and those other idle tasks."""
+        """Split the found tasks in two: all but the idle ones after the first `idle`, and these remaining idle ones."""
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
         return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
@@ -172,8 +172,8 @@ class SweepStore(Store):
     async def take_place(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
         """Take one of `most` object slots for a task, if a slot is free and it is the task's turn.
 
-        Returns whether the task took a slot, and a list: if a slot is free that another task should get, that task,
-        else nothing.
+        Returns whether the task took a slot, and a list with the other task that should get a free slot, if there is
+        one.
         """
         _, taken, found = await self._database.run(
             sql.FREE_PLACES.bind(),
@@ -210,7 +210,7 @@ def _apart_ms(delay_ms: int) -> int:
 
 
 def _walk_most(places: int) -> int:
-    """Return how many of a tenant's tasks are read to fill slots, because up to `places` tasks have slots already."""
+    """Return how many of a tenant's tasks are read to fill slots; up to `places` of them have slots already."""
     return places + limits.PLACES_WALK_MOST
 
 

@@ -115,7 +115,7 @@ class ViewStore(Store):
 
     async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
         """Read a page of a list of tasks, newest first, without their results."""
-        # One task more than the page shows is read. If that task exists, there is a next page.
+        # One task more than the page shows is read. If the task after the page's last one exists, there is a next page.
         bounds: dict[str, Value] = {"first": span.first, "behind": span.behind, "most": most + 1}
         if only == NO_FILTER:
             page = sql.LIST.bind(**bounds)

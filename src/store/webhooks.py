@@ -48,7 +48,7 @@ class WebhookStore(Store):
     """Reads and writes webhook endpoints. Each method of `WebhookStore` is one call to D1."""
 
     async def insert(self, new: NewEndpoint) -> WebhookEndpoint | None:
-        """Write a webhook endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST of them."""
+        """Write a webhook endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST webhook endpoints."""
         tenant = new.key.partition(":")[0]
         _, found = await self._database.run(
             sql.INSERT_ENDPOINT.bind(

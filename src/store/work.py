@@ -137,7 +137,10 @@ class WorkStore(OutboxStore):
         return bool(landed)
 
     async def told(self, task_key: TaskKey, model: str) -> LatestCallsReport | None:
-        """Read the latest calls of a model for a task's tenant that isolates wrote. The read is sent only once."""
+        """Read the latest calls of a model for a task's tenant that isolates wrote.
+
+        The read of the latest calls is sent to D1 only once.
+        """
         (found,) = await self._database.run(latest_calls.HEAR.bind(id=latest_calls_id(task_key, model)), sends=1)
         return claim_rows.told(found[0]) if found else None
 
@@ -180,7 +183,7 @@ class WorkStore(OutboxStore):
         return columns.whole(found[0], "left_ms") if found else None
 
     async def stands(self, claim: Claim) -> bool:
-        """Whether a claim is still valid. The read is sent only once."""
+        """Whether a claim is still valid. The read of the claim is sent to D1 only once."""
         (found,) = await self._database.run(sql.MAY_START.bind(**_claimed(claim)), sends=1)
         return bool(found)
 

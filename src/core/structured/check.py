@@ -58,7 +58,7 @@ class _Check:
         return self._faults[: self._most]
 
     def _value(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Check a value itself. The values inside the value, and `anyOf`, are put off until later."""
+        """Check a value itself. The check of the values inside the value, and of `anyOf`, is put off until later."""
         if not fits_alone(node, value):
             self._note(node, value, place)
             if type(value) not in node.kinds:

@@ -30,14 +30,14 @@ _CHOICES: Final[dict[str, Callable[[object, object], bool]]] = {
 _OF_NUMBERS, _OF_BOOLEANS = frozenset({"sum", "min", "max"}), frozenset({"any", "all"})
 _NULL: Final = frozenset({NoneType})
 
-# A function that makes a new fold for one field, as each joining needs one.
+# A function that makes a new fold for one field, because each joining needs a fold of its own.
 type _FoldMaker = Callable[[], ValueFold]
 
 
 class Joiner:
     """Joins the outputs of one task: call `add` for each valid output in the text's order, then `result`.
 
-    A `Joiner` holds the result in memory only once: it contains the outputs' own items and values, not copies.
+    A `Joiner` holds the joined value in memory only once: the joined value contains the outputs' own items, not copies.
     """
 
     def __init__(self, fold: ValueFold) -> None:

@@ -84,7 +84,10 @@ class SchemaNode:
         return bool(self.branches) and not any(says_more)
 
     def settle(self) -> None:
-        """Derive the fields that make checks quick. The branches of the node must be settled before the node."""
+        """Derive the node's fields that make checks of values quick.
+
+        `settle` must have been called for the node's branches before.
+        """
         possible = self.kinds & self._member_kinds() if self.members else self.kinds
         if self.branches:
             possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))

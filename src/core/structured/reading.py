@@ -81,7 +81,8 @@ def _reading(text: str, *, repaired: bool) -> OutputReading:
         written = compact(value)
     except ValueError:
         raise _infinite() from None
-    # Fewer colons in the written JSON mean that an object had a name twice: the parser keeps only the last of both.
+    # Fewer colons in the rewritten JSON than in the model's text mean that an object had a name twice: the parser keeps
+    # only the last of two equal names.
     if _skeleton(written).count(":") < skeleton.count(":"):
         _refuse_repeated(text)
     if not written.isascii():
@@ -100,9 +101,9 @@ def _faulty(expected: str) -> OutputReading:
 def _skeleton(text: str) -> str:
     """Return what is outside strings in a JSON text.
 
-    What the result has of the text after its first syntax error means nothing. In JSON, backslashes occur only in
-    strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation mark begins
-    or ends a string.
+    If the text has a syntax error, the part of the result after the error means nothing. In JSON, backslashes occur
+    only in strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation
+    mark begins or ends a string.
     """
     if "\\" in text:
         text = text.replace("\\\\", "").replace('\\"', "")
@@ -127,8 +128,8 @@ def _levels_at_most(skeleton: str) -> int:
 def _parse(text: str, *, is_large: bool) -> object:
     """Parse JSON.
 
-    `is_large` says that a whole number may be too large, so that each is checked. `_parse` does not find infinite
-    floats, but writing them as JSON fails later.
+    `is_large` says that some whole number in the text may be too large, so that each number is checked. `_parse` does
+    not find infinite floats, but writing them as JSON fails later.
     """
     try:
         found: object = json.loads(text, parse_constant=_no_constant, parse_int=_finite_integer if is_large else None)

@@ -4,8 +4,8 @@ Offsets in a text count Unicode code points, as Python does. The cuts depend on 
 options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
 this module's rules changes the contract.
 
-No input makes this module's regular expressions backtrack. Each expression consumes every character that it reads, or
-reads a bounded number of characters, and repeats only with possessive quantifiers.
+No input makes this module's regular expressions backtrack. Each regular expression of the module consumes every
+character that it reads, or reads a bounded number of characters, and repeats only with possessive quantifiers.
 """
 
 import re
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-# The kinds of boundary where a text may be cut. `_marks` stores the kind for each offset. A higher number is a better
-# boundary.
+# The kinds of boundary where a text may be cut. `_marks` stores the kind of boundary for each offset. A higher number
+# is a better kind of boundary.
 _SENTENCE, _LINE, _PARAGRAPH, _HEADING = 1, 2, 3, 4
 _BEST_FIRST = (_HEADING, _PARAGRAPH, _LINE, _SENTENCE)
 
@@ -42,8 +42,8 @@ _SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』�
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
-# If a text has no boundary where it can be cut, a cut that splits no visible character is searched within so many code
-# points. A family emoji with skin tones has 11 code points.
+# If a text has no boundary where it can be cut, a cut that splits no visible character is searched within this number
+# of code points. A family emoji with skin tones has 11 code points.
 _REACH_CHARS = 16
 
 
@@ -84,8 +84,8 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     marks: bytearray | None = None
     end = 0
     while True:
-        # Each later chunk takes at most `step` new code points of the text. So dividing the text after `limit` by
-        # `step` gives the least number of chunks that it needs.
+        # Each later chunk takes at most `step` new code points of the text. Dividing the text after `limit` by `step`
+        # therefore gives the least number of chunks that this text needs.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)
@@ -130,7 +130,7 @@ def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
 
 
 def _marks(text: str) -> bytearray:
-    """Give the best kind of boundary at each offset of a text, 0 for none.
+    """Return the best kind of boundary at each offset of a text, 0 for none.
 
     Boundaries between words are not marked, because they are too many.
     """

@@ -23,7 +23,7 @@ _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
 
 
 class _Unacceptable(ValueError):
-    """JSON that the parser accepts and the API refuses. The message says why."""
+    """Raised for JSON that the parser accepts and the API refuses. The message says why."""
 
 
 async def read_object(request: Request, most_bytes: int, *, optional: bool = False) -> dict[str, object]:

@@ -84,7 +84,10 @@ class Follower:
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
     async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
-        """Pause between two reads, and help a task that no worker comes for. Yields None when a comment is due."""
+        """Pause between two reads, and help a task that no worker comes for.
+
+        Yields None when the stream has to send a comment.
+        """
         if look.needs_help and self._clock() >= self._help_at:
             async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
                 async for due in dues:
@@ -124,7 +127,10 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
-        """Wait until `work` is done. The generator yields None whenever a comment is due."""
+        """Wait until `work` is done.
+
+        While the work runs, the generator yields None whenever the stream has to send a comment.
+        """
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=seconds_until(self._comment_at))

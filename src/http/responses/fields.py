@@ -282,7 +282,6 @@ def _request(
         join_rules=wanted.join or {},
     )
     if instructions is None and len(given.text) <= request.max_chars(settings):
-        # A text of one chunk without instructions is sent to the model alone, without default instructions, as OpenAI
-        # does.
+        # A text of one chunk without instructions is sent to the model without default instructions, as OpenAI does.
         return replace(request, instructions="")
     return request

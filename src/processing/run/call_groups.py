@@ -86,7 +86,7 @@ class CallGroups:
         order of a set.
         """
         if not self._out:
-            assert until < math.inf  # with no call in flight and no time limit, the claim would have ended
+            assert until < math.inf  # a run without calls in flight and without a time limit would have ended its claim
             timeout = clock.seconds_until(until)
             if hint is None:
                 await asyncio.sleep(timeout)

@@ -39,7 +39,7 @@ class CallRecorder:
         self._chance = context.chance
         self._log = context.log
         self._goes_to = context.model, context.route
-        self._first: dict[CallKey, float] = {}  # by output: when this run's first call for the output started
+        self._first: dict[CallKey, float] = {}  # for each output, when this run's first call for it started
 
     def record(self, ended: Sequence[EndedCall]) -> None:
         """Record ended calls. Calls of one level with an output share a log line, because each line costs CPU time."""

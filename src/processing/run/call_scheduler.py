@@ -40,7 +40,7 @@ class CallScheduler:
         return self._ledger.startable(now, int(min(affordable, wanted))) if wanted > 0 else []
 
     def widens_at(self, now: float) -> float:
-        """Return when a call may start that only a low share of successes keeps back, infinity if there is none."""
+        """Return when a call may start that only a low share of successes keeps back; infinity without such a call."""
         patience, out = self._ledger.patience, self._ledger.in_flight
         if not (self._calls.free and self._ledger.ready) or self._terms.forbids_start(now) or patience.narrow(now):
             return math.inf

@@ -61,7 +61,7 @@ class Ledger:
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)
-        self._announced = False  # true if calls were announced, and none has ended since
+        self._announced = False  # true if calls were announced, and no call has ended since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._doubted = claim.doubted
@@ -150,7 +150,7 @@ class Ledger:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
     def blocks(self, now: float) -> StartBlocks:
-        """Return until when each reason keeps calls from starting."""
+        """Return the times until which each of several reasons keeps calls from starting."""
         pauses, opens_at = self._pauses, self._opens_at(now)
         backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
         if self.patience.narrow(now):

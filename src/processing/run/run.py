@@ -103,7 +103,7 @@ class Run:
                 self._ledger.retries.asked()
                 await self._gossip.ask(self._calls.groups_out)
                 continue
-            # No call starts before the pacer allows a write. One write records all calls that end before it is allowed.
+            # No call starts before the pacer allows a write, which then records all calls that have ended.
             turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
             if turn_at > now:
                 starting = []
@@ -252,7 +252,7 @@ class Run:
         write = self._step(starting, self._continue(room_bytes))
         if not await self._storage.announce(write, self._ledger, room_bytes):
             return False
-        # If the reply says that the database is nearly full, the calls are announced again, with space.
+        # If D1's reply reports a nearly full database, the calls are announced again, with space for their outputs.
         return room_bytes > 0 or not self._storage.tight
 
     def _continue(self, room_bytes: int = 0) -> Continue:

@@ -23,8 +23,8 @@ class StepCost(NamedTuple):
 class SweepAllowance:
     """The seconds, subrequests and statements of one sweep.
 
-    Model calls may start for `seconds`, and no call may start if `seconds` is 0. With None, model calls may start for
-    as long as a cron trigger allows.
+    Model calls may start for `seconds`, and no call may start if `seconds` is 0. If `seconds` is None, model calls may
+    start for as long as a cron trigger allows.
     """
 
     _ends_at: float  # When the last model call may start, by the steady clock.

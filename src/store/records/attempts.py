@@ -19,7 +19,7 @@ from .rows import keys, outputs
 
 
 class AttemptOutcome(StrEnum):
-    """How a call ended, as far as it is known. The calls for one output are in this order."""
+    """How a call ended, as far as it is known. The calls for one output are listed in the order of these outcomes."""
 
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
@@ -111,7 +111,7 @@ class AttemptIndex(NamedTuple):
     def page(
         self, only: Collection[AttemptOutcome], after: Place | None, most: int, chars_most: int
     ) -> tuple[Sequence[CallKey], bool]:
-        """Return the outputs whose calls make the page of up to `most` calls after `after`, and if it is the last.
+        """Return the outputs whose calls make the page of up to `most` calls after `after`, and whether it is the last.
 
         A page of the log ends before its outputs have more than `chars_most` code points together, but it has at least
         one output.

@@ -81,7 +81,7 @@ class CallMade(NamedTuple):
 class FailedCall(NamedTuple):
     """A model call that failed, as a write records it.
 
-    `final` says that no further call is made for its output. Unless it is set, the output's next call starts at
+    `final` says that no further call is made for its output. Unless `final` is set, the output's next call starts at
     `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
     counts against the chunk. `made` goes into the log of calls; it is None if an earlier worker recorded the call.
     `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if its
@@ -101,7 +101,7 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A granted claim of a task. The totals are those of the whole task, as the claim found them."""
+    """A granted claim of a task. A claim's totals are those of the whole task, as the claim found them."""
 
     task_key: TaskKey
     holder: str = ""  # The name of this claim.
@@ -210,9 +210,9 @@ class MergeLevel(NamedTuple):
 class Progress:
     """What one write under a claim records. Totals count from the start of the task, and times are in ms.
 
-    A write that failed may have taken effect or may still do so. So the next write repeats the failed write's outputs,
-    and may add others after them. The pieces that hold the outputs carry the number of the first such write, so that no
-    output is stored twice.
+    A write that failed may have taken effect or may still do so. The write after a failed one repeats the failed
+    write's outputs, and may add others after them. The pieces that hold the outputs carry the number of the first write
+    that contained them, so that no output is stored twice.
     """
 
     step: int  # The number of this write.

@@ -7,8 +7,8 @@ of several calls for the output started. The finish reason and every member afte
 left out of an entry if they are null. A reader must ignore further members at an entry's end, so that later code can
 add some.
 
-D1 returns a blob as a list of numbers, one for each byte. So the bodies of segments go to the database and back as
-hexadecimal digits. This module is pure: it makes no calls to the database.
+D1 returns a blob as a list of numbers, one for each byte. The bodies of segments therefore go to the database and back
+as hexadecimal digits. This module is pure: it makes no calls to the database.
 """
 
 import json

@@ -38,8 +38,8 @@ DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
 # Reads which task has an Idempotency-Key.
 KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
 
-# Reads which task has an Idempotency-Key that has not expired. An expired key must not count here, because TAKE_KEY,
-# which replaces expired keys, does not run before.
+# Reads which task has an Idempotency-Key that has not expired. An expired key must not count for this read, because
+# TAKE_KEY, which replaces expired keys, does not run before it.
 VALID_KEY_HOLDER = statement(f"""
 SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > {NOW}
 """)

@@ -1,7 +1,7 @@
 """The SQL that retries or cancels many tasks of a tenant at once.
 
-Each write names tasks that were read before in `:generations`, a JSON object with the generation of each task by its
-key. So a write changes nothing of a task if it arrives after another retry of the task.
+Each write of the module names tasks that were read before in `:generations`, a JSON object with the generation of each
+task by its key. A write therefore changes nothing of a task if it arrives after another retry of the task.
 """
 
 from ...core.task import BUDGET_EXHAUSTED

@@ -29,9 +29,9 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 # subscribed endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that ended after the endpoint's
 # creation, or in the minute before, in case the database's clock stepped back: one message too many is better than one
 # too few. If a task has not ended, OUTBOX writes no delivery for it. If the transaction is repeated, OUTBOX keeps the
-# delivery that the first run wrote. A caller that gets a row may send that delivery, and no other caller may
-# for `:held_ms`. An endpoint that has failed too often is paused. After the pause, the sweep sends the endpoint one
-# delivery as a trial. Until such a trial succeeds, all other deliveries for the endpoint wait for the sweep, too.
+# delivery that the first run wrote. A caller that gets a row may send the row's delivery, which no other caller may
+# send for `:held_ms`. An endpoint that has failed too often is paused. After the pause, the sweep sends the endpoint
+# one delivery as a trial. Until such a trial succeeds, all other deliveries for the endpoint wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -114,7 +114,7 @@ SELECT * FROM (
 
 # Handles due deliveries that must not be sent now. A delivery that is over gets its outcome, 'gone' or 'exhausted'. A
 # delivery for a paused endpoint becomes a waiting one of that endpoint, so that it no longer blocks the tenant's other
-# deliveries. The statement reads `:walk_most` deliveries of each tenant and of each endpoint, and changes at most
+# deliveries. SORT_DELIVERIES reads `:walk_most` deliveries of each tenant and of each endpoint, and changes at most
 # `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
@@ -130,9 +130,9 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that was read before. So if two senders
-# come at once, the second takes nothing, and a statement that arrives late takes nothing either. A delivery whose
-# endpoint is gone is not taken.
+# Takes a delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that was read before. If two senders come
+# at once, the second therefore takes no delivery, and a TAKE_DELIVERY that arrives late takes none either. A delivery
+# whose endpoint is gone is not taken.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}

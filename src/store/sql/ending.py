@@ -19,7 +19,7 @@ RETURNING fence
 """)
 
 # Fails those of the given tasks on which at least `:stalls` workers in a row died without a finished call, once the
-# tasks have rested. GIVE_UP fails such tasks without another claim.
+# tasks have rested. GIVE_UP fails the tasks without another claim.
 GIVE_UP = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
 WHERE {LISTED} AND {ABANDONED} AND {STALLS} >= :stalls

@@ -1,11 +1,11 @@
 """The SQL that finds the task of a submission that a client's SDK sent again by itself, without an Idempotency-Key.
 
 Each submission of `/v1` that makes a task has a row in `submissions`. The row's id is a name of the request's content
-(`:first`, up to `:behind`), followed by the task's id. So the rows of equal requests are neighbours, ordered by time.
-An SDK says with each send how often it has sent the request before; this is the send's count. The `digest` of a row of
-`/v1` is a JSON object that has, for each count, the task that the send with this count would make. Such a `digest` has
-each count only once, because two equal requests with the same count come from two clients, or are two separate requests
-of one client.
+(`:first`, up to `:behind`), followed by the task's id. The rows of equal requests are therefore neighbours, ordered by
+time. An SDK says with each send how often it has sent the request before; this number is the send's count. The `digest`
+of a row of `/v1` is a JSON object that has, for each count, the task that the send with this count would make. Such a
+`digest` has each count only once, because two equal requests with the same count come from two clients, or are two
+separate requests of one client.
 """
 
 from ..d1.statement import statement

@@ -41,7 +41,7 @@ FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND finished_at I
 # Takes the dispatch of a late task for a request that reads the task: at most once in `:late_ms` for all requests. The
 # sweep checks the task again after `:delay_ms`, however often the task was dispatched. If the task was already
 # dispatched `:in_vain` times, the sweep's check is not postponed, because the sweep may have to work on the task
-# itself. No row means that the request must not dispatch the task.
+# itself. If NUDGE gives no row, the request must not dispatch the task.
 _WAKE_AT = wake(f"{NOW} + :delay_ms")
 NUDGE = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},

@@ -87,7 +87,7 @@ def add_ends(where: str) -> str:
 
 
 def count_ends(where: str) -> str:
-    """Make the SQL that adds those of these tasks that have ended and that no fold has added yet."""
+    """Make the SQL that adds those of the given tasks that have ended and that no fold has added yet."""
     return add_ends(f"{where} AND {UNCOUNTED}")
 
 
@@ -97,7 +97,7 @@ COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, va
 # --- The fold -----------------------------------------------------------------------------------------------
 
 _ENDED_BETWEEN = "finished_at IS NOT NULL AND wake_at > {after} + {kept_ms} AND wake_at <= {until} + {kept_ms}"
-# A fold goes up to the last millisecond, because more tasks may end in the current one.
+# A fold adds the tasks that ended up to the last millisecond, because more tasks may end in the current millisecond.
 _TO = f"({NOW} - 1)"
 _OPEN = f"""FROM tasks INDEXED BY tasks_to_erase
   WHERE {_ENDED_BETWEEN.format(after="kinds.until", kept_ms="kinds.kept_ms", until=_TO)}"""

@@ -121,7 +121,7 @@ LIST = statement(f"""
 SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
-# Reads a page of the tasks that all filters take. The statement reads at most `:walk_most` tasks, and skips those that
+# Reads a page of the tasks that all filters take. LIST_FILTERED reads at most `:walk_most` tasks, and skips those that
 # a filter does not take. If the span may have more tasks, the last row is the task where this walk ended, even if the
 # filters do not take it; the row has `ends_walk`. The walk reads one row for each task, and finding its end reads as
 # many. Finding the end with a window function would read three rows for each task.

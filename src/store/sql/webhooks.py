@@ -57,8 +57,8 @@ WHERE id = :endpoint AND (failures > 0 OR (paused_until > 0 AND paused_at <= :be
 
 # Records that an attempt to send a delivery failed. After `:breaker` failures in a row the endpoint is paused for
 # `:pause_ms`, doubled with each further failure up to `:pause_most_ms`, or for `:asked_ms` if the endpoint asked for
-# more. `paused_until` is never before the last counted failure. So of several attempts that fail together only one
-# counts, and no attempt counts that began before a pause.
+# more. `paused_until` is never before the last counted failure. Of several attempts that fail together only one
+# therefore counts, and no attempt counts that began before a pause.
 NOTE_FAILURE = statement(f"""
 UPDATE webhook_endpoints SET failures = failures + (paused_until <= :began_at), paused_at = {NOW},
   paused_until = max(paused_until, {NOW} + max(:asked_ms,
