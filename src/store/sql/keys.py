@@ -28,8 +28,8 @@ WHERE (SELECT count(*) FROM api_keys WHERE tenant = :tenant) < :keys_most
 ON CONFLICT DO NOTHING
 """)
 
-# Reads the API key that INSERT_KEY wrote. If INSERTED_KEY gives no row, the tenant had too many keys. The comparison with `:digest`
-# makes sure that the row is not of another key with the same id.
+# Reads the API key that INSERT_KEY wrote. If INSERTED_KEY gives no row, the tenant had too many keys. The comparison
+# with `:digest` makes sure that the row is not of another key with the same id.
 INSERTED_KEY = statement(f"SELECT {_KEY} FROM api_keys WHERE id = :key_id AND digest = :digest")
 
 # Reads the tenant's API keys, oldest first. A tenant has few keys.
