@@ -1,4 +1,7 @@
-"""Pauses between attempts to reach a server that does not answer. The pauses double, and half of each is random."""
+"""Pauses between attempts to reach a server that does not answer.
+
+The pauses between attempts to reach the server double, and half of each pause is random.
+"""
 
 import random
 import time

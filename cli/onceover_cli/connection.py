@@ -100,7 +100,7 @@ class ApiClient:
 
     @contextmanager
     def acting_for(self, tenant: str) -> Iterator[Self]:
-        """Name another tenant in the requests that are sent within the block."""
+        """Name another tenant in the requests that are sent within the `with` block."""
         before, self.tenant = self.tenant, tenant
         try:
             yield self

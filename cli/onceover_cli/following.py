@@ -23,7 +23,7 @@ class Viewer(Protocol):
         """Show the task's state. `news` is a whole task, or the fields of a task that an event has."""
 
     def chunk(self, chunk: Json) -> None:
-        """Show a finished chunk. Each chunk is passed once, in the order of the text."""
+        """Show a finished chunk. Each chunk is passed to the display once, in the order of the text."""
 
     def note(self, text: str) -> None:
         """Show a note that is not about the task, such as that the server is away or back."""
@@ -151,7 +151,10 @@ class Following:
     # --- polling ------------------------------------------------------------------------------------------
 
     def _poll(self) -> Json:
-        """Poll until the task has ended. With `wait`, the server delays its answer for some seconds."""
+        """Poll until the task has ended.
+
+        With the parameter `wait`, the server delays its answer to a poll for some seconds.
+        """
         wait = 0
         while True:
             task = self._api.get(self._path, {"wait": str(wait)} if wait else None)

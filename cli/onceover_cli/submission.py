@@ -159,7 +159,10 @@ def fresh_key() -> str:
 
 
 def submit(api: ApiClient, body: Json, key: str, say: Callable[[str], None], backoff: Backoff | None = None) -> Json:
-    """Submit a task. After a lost answer the request is repeated with the same key. Raises `CommandError`."""
+    """Submit a task.
+
+    After a lost answer the submission is repeated with the same idempotency key. Raises `CommandError`.
+    """
     pauses = backoff or Backoff(LOST_ANSWER_SECONDS)
     was_lost = False
     while True:

@@ -1,4 +1,7 @@
-"""Exports or erases all tasks of one tenant, in requests of limited size. Repeating a command continues its work."""
+"""Exports or erases all tasks of one tenant, in requests of limited size.
+
+Repeating an export or an erasure continues its work.
+"""
 
 import json
 from collections.abc import Callable, Iterator

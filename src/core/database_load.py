@@ -35,7 +35,7 @@ class DatabaseLoad:
         return self._calls
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
-        """Record the end of a database call. A call that its caller gave up early is ignored."""
+        """Record the end of a database call. A database call that its caller gave up early is ignored."""
         began = self._out.pop(number, None)
         if began is None:
             return

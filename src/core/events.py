@@ -84,7 +84,7 @@ def place_of(text: str) -> EventPlace | None:
 
 
 def has_been(place: EventPlace, state: State, ready: int) -> bool:
-    """Whether a client of a task in this state can have seen this much of its event stream.
+    """Whether a client of a task in the given state can have seen its event stream up to the given place.
 
     The task's first `ready` chunks have outputs, or had a gap.
     """
@@ -121,7 +121,7 @@ def events(
         for chunk in range(chunks, chunks + ready):
             place = EventPlace(state.generation, Phase.PROCESSING, chunk + 1)
             yield TaskEvent(place, gap=chunk) if chunk in gaps else TaskEvent(place, chunk=chunk)
-    # PENDING if no worker had this generation
+    # the phase is PENDING if no worker has had the task in this generation
     ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)
     if ends and place.phase is not Phase.ENDED:
         yield TaskEvent(EventPlace(state.generation, Phase.ENDED, place.chunks), status=state.status)

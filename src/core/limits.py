@@ -72,7 +72,7 @@ KEY_SECONDS_MOST = 315_360_000  # The seconds of ten years.
 KEY_CACHE_SECONDS = 60.0  # How long an isolate trusts an API key without asking D1, so how late a revocation may work.
 KEY_CACHE_MOST = 1_000  # The most API keys that an isolate remembers.
 REFUSED_CACHE_SECONDS = 10.0  # How long an isolate refuses a text that was no key, without asking D1 again.
-REFUSED_CACHE_MOST = 1_024  # The most refused texts that an isolate remembers, in 32 bytes each.
+REFUSED_CACHE_MOST = 1_024  # The most texts refused as API keys that an isolate remembers, in 32 bytes each.
 LOOKUPS_AT_ONCE = 20  # The most lookups of unknown API keys at a time: a flood of them costs no more D1 calls at once.
 LOOKUPS_A_SECOND = 5.0  # Further lookups of unknown API keys per second; lookups that find a key are free.
 
@@ -119,7 +119,7 @@ SEGMENT_BYTES = 32_768  # The compressed size from which a segment takes no more
 COMPRESSION_LEVEL = 6
 # The characters of a task's text that a run reads at once; the first claim of a shorter text reads it whole.
 WINDOW_CHARS_MOST = 131_072
-WINDOW_CHUNKS_LEAST = 40  # Chunks that a claim reads at least: as many as a run on the free plan can do.
+WINDOW_CHUNKS_LEAST = 40  # The least number of chunks that a claim reads: as many as a run on the free plan can do.
 MERGE_CALLS_READ = 32  # The most merge calls for which a run reads the outputs to be merged at once.
 # The most characters of merge outputs that a run keeps in memory; it reads further ones again when it needs them.
 OUTPUTS_KEPT_CHARS = 4_000_000
@@ -317,19 +317,19 @@ WEBHOOK_NAME_CHARS_MOST = 100
 WEBHOOK_URL_CHARS_MOST = 2_000
 OLD_SECRET_SECONDS = 86_400  # How long an endpoint's previous secret signs too, after a rotation that keeps it.
 DELIVERY_SECONDS = 15.0  # The longest time of one attempt to send a delivery.
-DELIVERY_HELD_SECONDS = 60.0  # How long a delivery belongs to the sender that took it: for an attempt and its record.
-DELIVERIES_AT_ONCE = 5  # Deliveries sent at a time; the platform lets six connections wait for headers.
-DELIVERY_START_SECONDS = 10.0  # How long a sender of deliveries starts attempts; `waitUntil` is cut after 30 s.
+DELIVERY_HELD_SECONDS = 60.0  # How long a sender holds a webhook delivery: for an attempt and its record.
+DELIVERIES_AT_ONCE = 5  # Webhook deliveries sent at a time; the platform lets six connections wait for headers.
+DELIVERY_START_SECONDS = 10.0  # How long a sender of webhook deliveries starts attempts; `waitUntil` is cut after 30 s.
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
-DELIVERIES_OF_ENDPOINT = 20  # Deliveries that a sweep sends to an endpoint whose last attempt failed.
-DELIVERIES_WALK_MOST = 500  # Deliveries of a tenant or endpoint that a sweep reads or ends at once.
-# The pauses of a delivery after each failed attempt in a row. The last pause repeats until a delivery is a day old.
+DELIVERIES_OF_ENDPOINT = 20  # Webhook deliveries that a sweep sends to an endpoint whose last attempt failed.
+DELIVERIES_WALK_MOST = 500  # Webhook deliveries of a tenant or endpoint that a sweep reads or ends at once.
+# The pauses of a webhook delivery after each failed attempt in a row. The last pause repeats for a day.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
-DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a delivery to its last attempt.
-# The age at which a delivery is given up that could not be tried because its endpoint was paused.
+DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a webhook delivery to its last attempt.
+# The age at which a webhook delivery is given up if its paused endpoint kept it from being tried.
 DELIVERY_SECONDS_KEPT = 90_000.0
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
-BREAKER_FAILURES = 5  # The failures in a row after which an endpoint is paused, then tried with one delivery.
-BREAKER_SECONDS_FIRST = 30.0  # The first pause of a failing endpoint; the pause doubles with each further failure.
+BREAKER_FAILURES = 5  # The failures in a row after which a webhook endpoint is paused, then tried with one delivery.
+BREAKER_SECONDS_FIRST = 30.0  # The first pause of a failing webhook endpoint; each further failure doubles it.
 BREAKER_SECONDS_MOST = 1_800.0

@@ -19,7 +19,8 @@ MB = 1_000_000
 class StorageUse:
     """The size of the database and whether it has space, as far as one isolate knows.
 
-    `size` is in bytes, 0 before the first reply of D1. Times in `StorageUse` are seconds of a steady clock.
+    `size` is the database's size in bytes, 0 before the first reply of D1. Times in `StorageUse` are seconds of a
+    steady clock.
     """
 
     def __init__(self) -> None:

@@ -23,11 +23,11 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
 _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9]{1,15})_([0-9a-f]{24})")
-_DOMAIN = b"onceover webhook secret 1\0"  # This prefix tells secrets from later uses of WEBHOOK_KEY.
+_DOMAIN = b"onceover webhook secret 1\0"  # Keeps endpoints' secrets apart from later uses of WEBHOOK_KEY.
 
 
 class Event(StrEnum):
-    """The events of an endpoint: ends of tasks from `/v1`, and ends of other tasks."""
+    """The events that a webhook endpoint may subscribe to: ends of tasks from `/v1`, and ends of other tasks."""
 
     RESPONSE_COMPLETED = "response.completed"
     RESPONSE_FAILED = "response.failed"
@@ -197,7 +197,7 @@ def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
 
 
 def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
-    """Say how a delivery ends with this answer, `age_ms` after its beginning; None if it is tried again."""
+    """Say how a webhook delivery ends with this answer, `age_ms` after its beginning; None if it is tried again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED
     if answer.failure is AttemptFailure.GONE:

@@ -160,7 +160,7 @@ _BY_LENGTH: Final = {
 
 
 def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
-    """Return the calls of a path that is given as its segments, and the values of the path's variable segments.
+    """Return the API's calls for a path, which is given as its segments, and the values of its variable segments.
 
     A path that does not exist has no calls.
     """

@@ -131,7 +131,10 @@ def _operation(endpoint: Endpoint) -> Json:
 
 
 def _security(access: Scope | Access) -> list[Json]:
-    """Return the `security` of a call. Without OAuth the list of a scheme names roles (OpenAPI 3.1.0, 4.8.30)."""
+    """Return what OpenAPI's field `security` says about a call.
+
+    Without OAuth the list of a scheme names roles (OpenAPI 3.1.0, 4.8.30).
+    """
     if access is Access.PUBLIC:
         return []
     scope = Scope.ADMIN if access is Access.OPERATOR else access
@@ -280,7 +283,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> Json:
 
 
 def _explain(schemas: Json, codes: type[StrEnum], meanings: Mapping[Any, str]) -> None:
-    """Add the meaning of each value of an enumeration. ReDoc shows it."""
+    """Add the meaning of each value of an enumeration to the enumeration's schema. ReDoc shows it."""
     schemas[codes.__name__]["x-enumDescriptions"] = {code.value: meanings[code] for code in codes}
 
 

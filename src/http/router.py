@@ -59,7 +59,10 @@ def _in_shape(reply: Reply, url: str) -> Reply:
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
-    """Make the problem for a failure of the database. The log gets a traceback if the problem's code is general."""
+    """Make the problem for a failure of the database.
+
+    For the code `database_error`, which names no cause, the log gets a traceback.
+    """
     refusal = store_refusal(error, api.now_ms())
     if refusal.kind is DATABASE_ERROR:
         api.log.failure("database_error", error)

@@ -88,8 +88,9 @@ class Processor:
         """Work on the task for one slice. The object's alarm is set again before the work.
 
         If the slice dies, the alarm that was set before the work replaces the platform's own repetition of a failed
-        alarm. The alarm comes after only a few seconds, because a new instance of the object may take over the claim of
-        the former instance before the lease ends. The platform delays the alarm while the slice works.
+        alarm. The alarm that was set before the work comes after only a few seconds, because a new instance of the
+        object may take over the claim of the former instance before the lease ends. The platform delays the alarm while
+        the slice works.
         """
         if self._running:  # the alarm fired again while a slice works in this instance of the object
             await self._arm(limits.OBJECT_RETURN_SECONDS)

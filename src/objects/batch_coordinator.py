@@ -63,7 +63,7 @@ class Coordinator:
         self._armed_ms: int | None = None
 
     async def reach(self) -> None:
-        """Do nothing. A call that returns shows that the coordinator can be reached."""
+        """Do nothing. If a call of `reach` returns, the coordinator can be reached."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Let a free lane make a group of calls, each within `seconds`, and return their outcomes in order.

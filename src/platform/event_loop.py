@@ -70,6 +70,6 @@ class Adaptation:
             log("event_loop_kept", wanted=wanted)
 
 
-# The adaptation of this interpreter's only event loop. The object keeps Python functions only, and no JavaScript
+# The adaptation of this interpreter's only event loop. The `Adaptation` keeps Python functions only, and no JavaScript
 # object.
 EVENT_LOOP = Adaptation()

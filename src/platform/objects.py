@@ -57,7 +57,7 @@ class Stub:
 
 
 class BoundStorage:
-    """Implements `objects.stubs.Storage` and what each class adds to it.
+    """Implements `objects.stubs.ObjectStorage`, and what each class of objects adds to it.
 
     A write starts when its method is called, even before it is awaited. Writes without an await between them commit
     together.

@@ -82,7 +82,10 @@ class Deliverer:
     async def _deliver(
         self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float, *, astray: bool = False
     ) -> None:
-        """Send a few deliveries at a time. An unsent delivery stays claimed for a minute, and then it is due."""
+        """Send webhook deliveries, a few at a time.
+
+        An unsent delivery stays claimed for a minute, and then it is due.
+        """
         try:
             if astray and self._sendable(taking=False) > 0:
                 await self.store.sort()

@@ -15,10 +15,10 @@ _BEHIND = "~"
 
 
 class Joining(NamedTuple):
-    """Tells whether a submission without a key is a repeated send or a new request.
+    """Tells whether a submission without an Idempotency-Key is a repeated send or a new request.
 
     `request` identifies the content of the request and the API key that sent it. `sendings` is how often the SDK has
-    sent the request before, and `window_ms` is within which time.
+    sent the request before, and `window_ms` is how old the row of a joined task may be.
     """
 
     request: str
@@ -26,7 +26,7 @@ class Joining(NamedTuple):
     window_ms: int
 
     def submission(self, task_key: TaskKey) -> str:
-        """Return the id of the row in `submissions` of the send that would make this task."""
+        """Return the id of the row in `submissions` for the task that this send would make."""
         tenant, task_id = split_task_key(task_key)
         return f"{self._first(tenant)}{task_id}"
 

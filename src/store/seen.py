@@ -37,7 +37,10 @@ def note(what: Seen) -> BoundStatement:
 
 
 class SeenStore(Store):
-    """Records when triggers came, reads these times, and takes turns. Each method of `SeenStore` is one call to D1."""
+    """Records when triggers of the Worker came, reads these times, and takes turns for work that one request may do.
+
+    Each method of `SeenStore` is one call to D1.
+    """
 
     async def take_turn(self, what: Seen, apart_seconds: float) -> int:
         """Try to take the turn for something that may happen at most once in `apart_seconds`.

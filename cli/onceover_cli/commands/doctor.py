@@ -63,7 +63,7 @@ def doctor(
 
 
 def report(where: str, found: Iterable[Check]) -> Json:
-    """Make the JSON document that `--json` prints."""
+    """Make the JSON document that `onceover doctor --json` prints."""
     checks = list(found)
     return {"target": where, "ok": is_sound(checks), "checks": [check.view() for check in checks]}
 

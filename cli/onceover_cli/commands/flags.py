@@ -102,8 +102,9 @@ def connect(
     target: str | None = None,
     tenant: str | None = None,
 ) -> ApiClient:
-    """Return a client of the deployment that `target` names, or if it is None the flags. Raises `CommandError`.
+    """Return a client of the deployment that `target` names, or that the flags name if `target` is None.
 
+    Raises `CommandError`.
     A flag after the command's name counts before the same flag in front of it, and both count before the environment
     variable.
     """

@@ -201,7 +201,7 @@ def _access(api: ApiClient) -> Iterator[Check]:
 
 
 def _refusal(api: ApiClient, error: ServerRefused) -> Check:
-    """Return the check for a refused request for tasks: it says why, and what to do."""
+    """Return the result of a check whose request for tasks was refused: why it was refused, and what to do."""
     make = "make key" if api.where.is_local else "make key ARGS=--remote"
     if error.code == "not_configured":
         return fault("keys", "the deployment has no keys yet, so it refuses all requests for tasks", make)
@@ -219,7 +219,7 @@ def _refusal(api: ApiClient, error: ServerRefused) -> Check:
 
 
 def _outlook(api: ApiClient) -> Json:
-    """Read the status with `verbose=1`. Returns an empty object if the request is refused or fails."""
+    """Read the status with `verbose=1`. Returns an empty object if the request for the status is refused or fails."""
     try:
         return api.get("/api/async-status", {"verbose": "1"})
     except (Unreachable, ServerRefused):

@@ -10,7 +10,7 @@ from ..errors import ServerRefused, Unreachable
 from .findings import Check, fault, ok, warning
 
 # The largest harmless difference between the server's clock and this machine's. Deadlines, retention and the life of
-# keys are usually longer.
+# keys are usually longer than this difference.
 _APART_MOST: Final = timedelta(minutes=5)
 
 

@@ -70,8 +70,8 @@ def variables(
 ) -> Iterator[Check]:
     """Judge variables. `is_secret` says that the variables are in .dev.vars, which is not deployed.
 
-    `below` are variables of wrangler.toml, which count if `given` does not set them. Faults of `below` alone are not
-    reported here.
+    `below` are variables of wrangler.toml, which count if `given` does not set them. A fault of variables in `below`
+    alone is not reported here.
     """
     found = list(_complaints(given, where, is_secret=is_secret))
     found += _together(given, below or {}, where, has_ai=has_ai, is_secret=is_secret)

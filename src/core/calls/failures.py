@@ -31,7 +31,7 @@ def counts(chunk: int, started_at: float, success_at: float, calls: Iterable[Lat
     """Whether a failed call counts against its chunk, although the error looks like the model service's fault.
 
     `success_at` is when the model last answered a call for any chunk of any task. `calls` are the latest calls of the
-    tenant's chunks with that model.
+    tenant's chunks to the called model.
     """
     if success_at <= started_at:
         return False

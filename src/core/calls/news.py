@@ -134,7 +134,8 @@ class News:
 class ModelNews:
     """What an isolate knows about its models, by tenant and model.
 
-    When there are more than NEWS_MODELS_MOST entries, the one that was used least recently is dropped.
+    When an isolate knows more than NEWS_MODELS_MOST pairs of tenant and model, the one that was used least recently is
+    dropped.
     """
 
     def __init__(self) -> None:

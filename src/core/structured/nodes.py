@@ -60,7 +60,7 @@ class SchemaNode:
     format: Callable[[str], bool] | None = None
     plain: frozenset[type] = frozenset()  # The types whose every value is valid, whatever it contains.
     possible: frozenset[type] = ALL_KINDS  # The types that a valid value may have.
-    by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The branches that may fit, by type.
+    by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
 

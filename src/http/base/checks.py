@@ -62,9 +62,9 @@ class DatabaseCheck:
     """
 
     def __init__(self) -> None:
-        self._began_at = -math.inf  # When the newest check began, by the loop's clock.
-        self._answered = -math.inf  # When the check with the kept result began.
-        self._done_at = -math.inf  # When the check with the kept result ended.
+        self._began_at = -math.inf  # When the newest check of the database began, by the loop's clock.
+        self._answered = -math.inf  # When the database check whose result is kept began.
+        self._done_at = -math.inf  # When the database check whose result is kept ended.
         self._refused: type[StoreError] | None = None
 
     async def read(self, ready: Callable[[], Awaitable[None]]) -> None:

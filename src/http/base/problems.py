@@ -122,7 +122,7 @@ class FieldError(NamedTuple):
     pointer: str | None = None
 
     def view(self) -> "FieldErrorView":
-        """Return the flaw as it is shown in a problem."""
+        """Return what is wrong with the field, as a problem shows it."""
         if self.pointer is None:
             return FieldErrorView(field=self.field, message=self.message)
         return FieldErrorView(field=self.field, message=self.message, pointer=self.pointer)

@@ -69,7 +69,7 @@ class BackgroundFields(Sent):
 class Twins(Sent):
     """Options of the model that also have a field of their own.
 
-    A request may give both fields if their values are the same.
+    A request may give both fields of an option if their values are the same.
     """
 
     model_config = ConfigDict(extra="ignore")

@@ -178,7 +178,7 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
 
 def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
     """Show a task that was read by its id: with its request, its last error, its calls and its gaps."""
-    assert task.source is not None  # a task that is read by its id has its source
+    assert task.source is not None  # a task that was read by its id has its `source` set
     also: dict[str, object] = {
         "request": request_view(task.options, task.source, api),
         "lastError": last_error_view(task.last_error),

@@ -83,8 +83,8 @@ class CallScheduler:
     def _is_torn(self, affordable: int, wanted: float) -> bool:
         """Whether the allowance suffices for only a part of the next wave of calls.
 
-        A part of a wave takes as long as a whole wave, so the run leaves the wave to the next run, except on the direct
-        route.
+        A part of a wave of calls takes as long as a whole wave, so the run leaves the wave to the next run, except on
+        the direct route.
         """
         wave = min(self._calls.free, self._ledger.ready, wanted)
         return (

@@ -45,7 +45,10 @@ class Gossip:
         self._news.told(calls, moment(told.failed_ms), clock.now())
 
     async def ask(self, groups_out: int) -> None:
-        """Read other isolates' latest outcomes. If the read takes too long, the run continues without its result."""
+        """Read other isolates' latest outcomes.
+
+        If the read of other isolates' calls takes too long, the run continues without it.
+        """
         context = self._context
         if not context.allowance.allows_read(groups_out):
             return

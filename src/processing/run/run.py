@@ -197,7 +197,7 @@ class Run:
         """End the task at its deadline, even if calls are in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
         status = await self._settle()
-        if status is None:  # the deadline has not passed by the database's clock: the next run ends the task
+        if status is None:  # by the database's clock the task's deadline has not passed, so the next run ends the task
             return await self._end(Release(0, self._settings.lease_ms))
         return Ended(status)
 

@@ -81,7 +81,7 @@ ON CONFLICT DO UPDATE SET day = excluded.day,
 
 
 def _insert_text(*more: str) -> Statement:
-    """Write the text of a new task. `more` are the columns that only a structured task has."""
+    """Write the text of a new task. `more` are the columns of `texts` that only a structured task has."""
     columns, values = ("".join(f", {mark}{name}" for name in more) for mark in ("", ":"))
     return statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission{columns})

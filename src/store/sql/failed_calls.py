@@ -17,7 +17,7 @@ _LOGGED = """CASE
 def recording_failures(mine: str, *more: str) -> Statement:
     """Make the statement that records failed calls, if the condition `mine` holds.
 
-    `more` are the columns that only a structured task has.
+    `more` are the columns of `failures` that only a structured task has.
     """
     columns = "".join(f", {name}" for name in more)
     values = "".join(f", value ->> {12 + place}" for place, _ in enumerate(more))
