@@ -98,9 +98,9 @@ class Exported:
 def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
     """Yield the lines of an export, from where `so_far` ends: each task with its texts, result, calls and deliveries.
 
-    A line `page` says where a repeated run continues. The last line, `end`, has the counts of tasks that were erased
-    before they were read, of tasks that had not ended, and of tasks that were submitted during the export (at most a
-    hundred are counted).
+    A line `page` of the export says where a repeated export continues. The last line, `end`, has the counts of tasks
+    that were erased before they were read, of tasks that had not ended, and of tasks that were submitted during the
+    export (at most a hundred are counted).
     """
     page = tenant.page(cursor=so_far.cursor)
     if not so_far.is_begun:

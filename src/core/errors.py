@@ -20,7 +20,7 @@ class OnceoverError(Exception):
 class ConfigurationError(OnceoverError):
     """A variable of the deployment has a value that is not allowed.
 
-    The message names the variable and its allowed values.
+    A `ConfigurationError`'s message names the variable and its allowed values.
     """
 
     code = "bad_configuration"
@@ -31,7 +31,10 @@ class ConfigurationError(OnceoverError):
 
 
 class ConfigurationFaults(ConfigurationError):
-    """One or more variables of a deployment have bad values. The error's message has a sentence for each variable."""
+    """One or more variables of a deployment have bad values.
+
+    The message of `ConfigurationFaults` has a sentence for each bad variable.
+    """
 
     def __init__(self, faults: Sequence[ConfigurationError]) -> None:
         OnceoverError.__init__(self, ". ".join(map(str, faults)))
@@ -42,9 +45,9 @@ class ConfigurationFaults(ConfigurationError):
 class ModelError(OnceoverError):
     """A model call gave no usable output.
 
-    The error's message names the cause, and never contains the client's text or the API key. `answered` says that the
-    provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or not.
-    `of_service` says that the model service is the likely cause, not this call. `delay_seconds` is how long the
+    A `ModelError`'s message names the cause, and never contains the client's text or the API key. `answered` says that
+    the provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or
+    not. `of_service` says that the model service is the likely cause, not this call. `delay_seconds` is how long the
     provider asks us to wait, or None.
     """
 
@@ -163,7 +166,7 @@ class StoreError(OnceoverError):
 
 
 class StoreUnavailable(StoreError):
-    """D1 gave no result of a call. The call's write may have taken effect or not.
+    """D1 gave no result of a call. The write of a D1 call without a result may have taken effect or not.
 
     `passing` says that sending the call again may help. `sends` is how often the write was sent; the error followed the
     last send. `withdrawing` says that a submission could not be withdrawn, so its write may still take effect at any

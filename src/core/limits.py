@@ -61,7 +61,7 @@ EVENT_COMMENT_SECONDS = 5.0  # How often a stream of events sends a comment, eve
 EVENT_KEY_SECONDS = 45.0
 EVENT_RETRY_MS = 500  # The pause that a stream of events asks of a client before it reopens the stream.
 EVENT_HELP_SECONDS = 60.0  # How often a stream of events helps a task that no host works on.
-REQUEST_PERIOD_SECONDS = 60  # The period of RATE_LIMITER in wrangler.toml; the platform allows 10 or 60.
+REQUEST_PERIOD_SECONDS = 60  # The period of RATE_LIMITER in wrangler.toml, in seconds; the platform allows 10 or 60.
 RATE_LIMITER_SECONDS = 1.0  # How long a request waits for the rate limiter before it is let through.
 
 # --- Keys -------------------------------------------------------------------------------------------

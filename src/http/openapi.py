@@ -133,7 +133,7 @@ def _operation(endpoint: Endpoint) -> Json:
 def _security(access: Scope | Access) -> list[Json]:
     """Return what OpenAPI's field `security` says about a call.
 
-    Without OAuth the list of a scheme names roles (OpenAPI 3.1.0, 4.8.30).
+    For a security scheme other than OAuth, the list names roles (OpenAPI 3.1.0, 4.8.30).
     """
     if access is Access.PUBLIC:
         return []

@@ -98,7 +98,10 @@ class WorkersAIProvider:
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
-    """Read a reply of the older shape. Without a finish reason, an output of `tokens_most` tokens counts as cut off."""
+    """Read a reply of Workers AI's older shape.
+
+    Without a finish reason, an output of `tokens_most` tokens counts as cut off.
+    """
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"

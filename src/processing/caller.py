@@ -56,7 +56,7 @@ class ModelCaller(Protocol):
     async def abort(self) -> None:
         """Ask the lanes to end the calls in flight soon, because the run cannot cancel calls that a lane makes.
 
-        A request to a lane that fails raises no error.
+        If the request to a lane fails, `abort` raises no error.
         """
         ...
 

@@ -110,7 +110,7 @@ def retry(
 
 
 def _many(api: ApiClient, bulk: ChangeKind, filters: Json, output: Form, *, is_dry: bool) -> None:
-    """Change all tasks that match the filters, or with `is_dry` show what would change."""
+    """Retry or cancel all tasks that match the filters, or with `is_dry` show what would change."""
     if is_dry:
         found = bulk_changes.plan(api, bulk, filters)
         _tell(found, bulk_changes.described(found), output)

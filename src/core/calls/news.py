@@ -107,7 +107,8 @@ class News:
         """Return how many calls a run may have in flight: the fewer, the more of the latest calls failed.
 
         The width is `usual` times the share of successes among the latest calls of OTHERS_MOST chunks; a chunk without
-        a known call counts as a success. Within WIDEN_SECONDS after the last failure, the width grows back to `usual`.
+        a known call counts as a success. Within WIDEN_SECONDS after the last failure, the number of calls that may be
+        in flight grows back to `usual`.
         """
         return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
 

@@ -14,7 +14,7 @@ class Latency:
     """Estimates how long the database takes for a write, from the latest writes of an isolate.
 
     A slower write raises the estimate to its own time at once, and a faster write at most halves the estimate. The
-    estimate is forgotten LATENCY_SECONDS_KEPT after the last write.
+    estimate is forgotten LATENCY_SECONDS_KEPT after the last write to the database.
     """
 
     def __init__(self) -> None:

@@ -29,9 +29,9 @@ _RESERVE = 4
 class Follower:
     """Reads a task again and again until its stream has sent the task's end.
 
-    `first` is what the opening of the stream found, with `reads` reads of D1. `following` is the index of the chunk
-    whose output the stream sends next; the code that sends the outputs advances it. While `following` is None, the
-    follower reads no outputs.
+    `first` is the task's state at the opening of the stream, for which `reads` reads of D1 were made. `following` is
+    the index of the chunk whose output the stream sends next; the code that sends the outputs advances it. While
+    `following` is None, the follower reads no outputs.
     """
 
     def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:

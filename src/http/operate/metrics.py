@@ -44,7 +44,7 @@ _NOTHING: Sums = added(())
 
 
 async def read_metrics(exchange: Exchange) -> Reply:
-    """Add the tasks that have ended to the sums, and write all metrics."""
+    """Add the tasks that have ended to the sums over ended tasks, and write all metrics."""
     api = exchange.api
     settings = api.settings
     await Folding(api.store, settings, api.log).run()

@@ -67,7 +67,7 @@ class BackgroundFields(Sent):
 
 
 class Twins(Sent):
-    """Options of the model that also have a field of their own.
+    """Options of a model call that a request to `/v1` may give in two fields.
 
     A request may give both fields of an option if their values are the same.
     """

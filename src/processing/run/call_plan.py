@@ -45,8 +45,8 @@ class CallPlan:
     def minimum_calls(self) -> int:
         """The calls that the task needs without failures, at least. `minimum_calls` is exact once the plan is complete.
 
-        The calls of chunks that are gaps count. Outputs that are copied from another task, and merges whose members are
-        all gaps, do not count.
+        The calls of chunks that are gaps count in `minimum_calls`. Outputs that are copied from another task, and
+        merges whose members are all gaps, do not count in `minimum_calls`.
         """
         planned = [*self._calls, *map(len, self._inherited[self.top :])]
         is_whole = not self._merging or (bool(planned) and planned[-1] == 1)

@@ -106,7 +106,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A failed call is made again before other calls. While the model is away, another call probes the model.
+            # A failed call is made again before other calls. While the model is away, a call that has not failed probes it first.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
@@ -345,7 +345,7 @@ class Ledger:
     ) -> Progress:
         """Return the content of the next write: all progress since the last saved write, and the calls to announce.
 
-        `told` are the latest outcomes for other isolates.
+        `told` are the outcomes of the latest calls, for other isolates.
         """
         if starting:  # while the calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)

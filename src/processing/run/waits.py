@@ -13,7 +13,7 @@ from ..clock import DatabaseClock
 
 
 class StartBlocks(NamedTuple):
-    """For each reason, until when it keeps calls from starting, in seconds of the run's clock, or 0 if it does not."""
+    """Until when each reason keeps a run's calls from starting, in seconds of the run's clock; 0 if it does not."""
 
     model_away: float
     rate_limited: float

@@ -23,7 +23,7 @@ _PART_SUBREQUESTS = 3
 # past their deadline.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
-# The most subrequests, besides the send, and statements of a dispatch that asks for a place on an object. If the place
+# The most subrequests (without the send) and statements of a dispatch that asks for a place on an object. If the place
 # goes to another waiting task, the dispatch starts the object of the other task.
 _PLACE_SUBREQUESTS = 3
 _PLACE_STATEMENTS = 5
