@@ -70,7 +70,7 @@ class OutboxStore(Store):
         return asyncio.get_running_loop().time()
 
     def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
-        """Remember the webhook deliveries that a transaction wrote, except for paused endpoints, which the sweep serves."""
+        """Remember the webhook deliveries that a transaction wrote; the sweep sends those of paused endpoints."""
         self.fresh.taken.extend((taken(row), asked_at) for row in found if columns.whole(row, "state") == 1)
 
 

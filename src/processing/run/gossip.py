@@ -26,7 +26,7 @@ class Gossip:
             self.receive(context.claim.told)
 
     def to_send(self, groups_out: int) -> LatestCallsReport | None:
-        """Return the latest calls' outcomes for the next write, if some calls fail and the isolate has not sent them yet."""
+        """Return the latest calls' outcomes for the next write, if some calls fail and the outcomes are unsent."""
         news, now = self._news, clock.now()
         if not (news.untold and news.is_mixed(now) and self._context.allowance.allows_read(groups_out)):
             return None

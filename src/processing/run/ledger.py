@@ -106,7 +106,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A failed call is made again before other calls. While the model is away, a call that has not failed probes it first.
+            # A failed call is made again before other calls, except while the model is away: then others probe it.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
