@@ -33,7 +33,7 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether the URL is of this machine, as under `make dev`."""
+        """Whether a deployment's URL is of this machine, as under `make dev`."""
         return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
 
     @property

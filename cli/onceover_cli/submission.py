@@ -129,7 +129,10 @@ def seconds(flag: str, text: str) -> float:
 
 
 def _pairs(flag: str, given: Sequence[str]) -> Json:
-    """Read `NAME=VALUE` pairs and JSON objects. A value that is valid JSON is read as JSON, any other as text."""
+    """Read a flag's `NAME=VALUE` pairs and JSON objects.
+
+    A value that is valid JSON is read as JSON, any other as text.
+    """
     found: Json = {}
     for one in given:
         if one.lstrip().startswith("{"):

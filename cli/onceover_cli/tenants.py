@@ -218,7 +218,10 @@ def going_on(tenant: Tenant) -> int:
 
 
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
-    """Cancel and erase a tenant's present tasks, a hundred at a time. A repeated run erases tasks that are left."""
+    """Cancel and erase a tenant's present tasks, a hundred at a time.
+
+    A repeated erasure erases the tasks that are left.
+    """
     done = Erased()
     first = tenant.page()["tasks"]
     if not first:

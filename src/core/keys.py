@@ -78,7 +78,7 @@ def make(entropy: bytes) -> tuple[Presented, str]:
 def parse(text: str) -> Presented | None:
     """Split the text of an API key into its id and its secret.
 
-    Returns None for a text that does not have the form of a key.
+    Returns None for a text that does not have the form of an API key.
     """
     found = _KEY.fullmatch(text)
     return None if found is None else Presented(found[1], found[2])

@@ -36,7 +36,7 @@ RESPONSE_METADATA_PAIRS_MOST = 16  # The most pairs in `metadata` of a request t
 RESPONSE_METADATA_KEY_CHARS_MOST = 64
 RESPONSE_METADATA_VALUE_CHARS_MOST = 512
 JOINING_TIMEOUT_SECONDS = 600.0  # The timeout assumed for an SDK that names none; OpenAI's default.
-# The longest time from an SDK's timeout to its next send of the request, for a Retry-After of up to 120 s and transfer.
+# The longest time from an SDK's timeout to its next send of the request: a Retry-After of up to 120 s, and transfer.
 JOINING_PAUSE_SECONDS = 130.0
 JOINING_SECONDS_MOST = 1_200  # The greatest age of a task that a repeated request to /v1 may join.
 RESPONSE_UNSTORED_SECONDS = 3_600  # How long a response with `store: false` is kept after its end.

@@ -1,7 +1,7 @@
 """The demo provider: it analyses a call's text deterministically, without a model or a network.
 
-The provider quotes sentences and counts words of the text, and states nothing else. For the call of a merge the
-provider makes one report of the same form from the reports in the call's text, so merges can go on in levels.
+The demo provider quotes sentences and counts words of the text, and states nothing else. For the call of a merge the
+demo provider makes one report of the same form from the reports in the call's text, so merges can go on in levels.
 """
 
 import re

@@ -39,8 +39,8 @@ _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
 _REFUSAL_THOUSANDS = frozenset({5, 7, 8})
 # Codes of an output without the requested form. A repeated call may give an output with the requested form.
 _MALFORMED_CODES = frozenset({5024})
-# Words of the error for a request that is too long for the model. The error's code is 5021 or 3010, or there is no
-# code.
+# Words of the error for a request that is too long for the model. The error for a request that is too long has the code
+# 5021 or 3010, or no code.
 _TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
 _AT_FAULT = re.compile(
     r"\b(?:invalid|unsupported|unauthori[sz]ed|forbidden|not (?:supported|allowed|authori[sz]ed)|bad (?:request|input)"
@@ -144,9 +144,10 @@ def _failure(said: str, call: ModelCall) -> ModelError:
 
 
 def _is_refusal(code: int | None, said: str) -> bool:
-    """Whether a repeated call would be refused too. An unlisted code is judged by its thousands and the text.
+    """Whether a repeated call would be refused too.
 
-    Any other error counts as temporary: the call is repeated, at most MAX_ATTEMPTS times.
+    An error with an unlisted code is judged by the thousands of the code and by its text. Any error that is no
+    refusal counts as temporary: the call is repeated, at most MAX_ATTEMPTS times.
     """
     if code in _TRANSIENT_CODES:
         return False

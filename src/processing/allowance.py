@@ -44,7 +44,7 @@ class Allowance:
         """Return how many of the wanted calls may start, so that the allowance suffices to record each of them.
 
         Calls are sent in groups of up to `group_size`, and `groups_out` groups have been sent and have not ended. Each
-        group is one subrequest, and may need a write of its own.
+        group of calls is one subrequest, and may need a write to D1 of its own.
         """
         if now >= self._ends_at:
             return 0

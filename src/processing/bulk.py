@@ -25,7 +25,7 @@ _NONE: Final[Mapping[TaskKey, int]] = {}
 
 
 class BulkResult(NamedTuple):
-    """The result of one bulk request."""
+    """The result of one request that retries or cancels many tasks."""
 
     tasks: int  # How many tasks the request changed.
     more: bool  # True if further tasks match the request and were not changed.

@@ -81,7 +81,10 @@ class LocalCaller:
 
 
 async def call_model(provider: Provider, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
-    """Make one model call within `seconds`, unless `starts_by` has passed. Errors of the model are returned."""
+    """Make one model call within `seconds`, unless `starts_by` has passed.
+
+    Errors of the model are returned, not raised.
+    """
     if clock.now() >= starts_by:
         return CallNotStarted("too late to start the call")
     try:

@@ -37,7 +37,7 @@ class Submitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Makes tasks of checked requests, and puts retried tasks back."""
+    """Makes tasks of checked requests, and makes retried tasks pending again."""
 
     store: TaskStore
     dispatcher: Dispatcher

@@ -119,7 +119,7 @@ class BulkStore(OutboxStore):
         return columns.whole(found[0], "tasks")
 
     async def cancel_all(self, generations: Generations, status: Status | None, retention_ms: int) -> Cancelled:
-        """Cancel those of the given tasks that are unfinished, and in `status` if it is given."""
+        """Cancel the unfinished ones of the given tasks, or if `status` is given, only those with this status."""
         named = as_json(generations)
         asked_at = self._now()
         _, done, told = await self._database.run(

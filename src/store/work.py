@@ -53,7 +53,8 @@ class WorkStore(OutboxStore):
     ) -> Claim | Unclaimed:
         """Claim a task for a worker, or return why the claim is not granted.
 
-        `holder` is the name of this claim. `host` names a host that may replace its own earlier instance, or is ''.
+        `holder` is the name of this claim. `host` names a host whose claim may replace the claim of its own earlier
+        instance; '' names none.
 
         A task's first claim also announces its first `announce` calls, to start within `start_ms`. A claim has the text
         of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of the host holds the

@@ -49,7 +49,7 @@ class BranchSearch:
     def fits(self, node: SchemaNode, value: object) -> bool:
         """Whether the value, with the values inside it, fits the schema node.
 
-        Raises SearchEnded. Open questions wait in a list, so that the search does not recurse.
+        Raises SearchEnded. Open questions of the search wait in a list, so that the search does not recurse.
         """
         waiting: list[tuple[tuple[int, int], Generator[_Question, bool, bool]]] = []
         asked: _Question | None = (node, value)

@@ -52,7 +52,7 @@ class ChoiceFold(ValueFold):
         self._kept: object = ABSENT
 
     def take(self, value: object) -> None:
-        """Keep the value if it is preferred to the one that was kept."""
+        """Keep a value of the field if the fold prefers it to the one that it has kept so far."""
         if self._kept is ABSENT or self._prefers(value, self._kept):
             self._kept = value
 

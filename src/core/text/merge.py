@@ -1,4 +1,4 @@
-"""Groups the outputs of one level into the calls of the next merge level, which has at most half as many. Pure."""
+"""Groups the outputs of one level into the calls of the next merge level, at most one call for two outputs. Pure."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise

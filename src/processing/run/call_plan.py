@@ -59,7 +59,7 @@ class CallPlan:
 
     @property
     def inherits(self) -> bool:
-        """Whether the next level is taken over from the old task of a retry of gaps."""
+        """Whether, in a retry of gaps, the next level of merges is taken over from the old task."""
         return self.top < len(self._inherited)
 
     def add_level(self, sizes: Sequence[int] = ()) -> None:

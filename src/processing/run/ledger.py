@@ -380,10 +380,10 @@ class Ledger:
         return self.rungs.counts(self.gaps.coverage)
 
     def given_up(self) -> None:
-        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
+        """Note that a failed write, which may still land, is not sent again. The write after it gets another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:
-        """Note that all progress of the last write is saved."""
+        """Note that the last write has landed, so that all of its progress is saved."""
         self._unsaved.saved()
         self._counted = self._ladder()

@@ -222,7 +222,7 @@ class Progress:
     first_step: int | None = None  # The number of the first try of this write; None if this is the first.
     failures: Sequence[FailedCall] = ()
     merges: Sequence[MergeLevel] = ()  # Merge levels whose plan is not written yet.
-    in_flight: Sequence[CallKey] = ()  # The calls that this write announces, and those in flight.
+    in_flight: Sequence[CallKey] = ()  # The model calls that the write announces, and those in flight.
     doubted: Sequence[CallKey] | None = None  # Calls in doubt since the claim, or given up; None keeps the row's.
     calls_settled: int
     calls_in_doubt: int

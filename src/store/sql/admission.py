@@ -155,7 +155,7 @@ _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
 RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
 
 # Sets the counts of failed calls to 0, also of those that failed for good, so that their outputs get all their attempts
-# again. The logs of the failed calls stay.
+# again. SET_BACK keeps the logs of the failed calls.
 SET_BACK = (
     "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
 )

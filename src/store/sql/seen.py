@@ -19,10 +19,10 @@ ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms O
 RETURNING at
 """)
 
-# Says for how many ms no other caller can take the turn.
+# Says for how many ms no caller can take the turn again.
 TURN = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what = :what")
 
-# Reads when each trigger last came, and when each turn was last taken.
+# Reads when each trigger of the Worker last came, and when each turn (see TAKE_TURN) was last taken.
 SEEN = statement("SELECT what, at FROM seen")
 
 # Counts the unfinished tasks, and gives the age of the oldest pending one, NULL without any. BACKLOG reads two rows for
