@@ -44,7 +44,7 @@ WaitUntil = Callable[[Awaitable[None]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bindings:
-    """The deployment's bindings. A binding that the deployment lacks is None."""
+    """The deployment's bindings. The field of a binding that the deployment lacks is None."""
 
     database: D1
     queue: Queue | None = None
@@ -64,7 +64,7 @@ class Runtime(Protocol):
 
     @property
     def http(self) -> HttpClient:
-        """The HTTP client for the providers of one invocation."""
+        """Return the HTTP client for the model providers of one invocation."""
         ...
 
     def now_ms(self) -> int:
@@ -85,7 +85,10 @@ class Runtime(Protocol):
 
 
 class App:
-    """The application's parts in one invocation. `isolate` is the memory that outlives the invocation."""
+    """The parts of the application that are made for one invocation.
+
+    `isolate` is the memory that outlives the invocation.
+    """
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ class Interrupts:
     def held(self, first: str) -> Iterator[None]:
         """Delay the first Ctrl-C until the `with` block is done, and print the text `first`.
 
-        A second Ctrl-C ends the block at once.
+        A second Ctrl-C ends the `with` block at once.
         """
 
         def handle(_number: int, _frame: FrameType | None) -> None:

@@ -23,7 +23,7 @@ _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The options of a submission from the command line. None means the deployment's default."""
+    """The options of a task's submission, as the command line gives them. None means the deployment's default."""
 
     instructions: str | None = None
     reduce: str | None = None

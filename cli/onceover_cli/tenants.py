@@ -199,7 +199,7 @@ def _line(raw: bytes) -> Json | None:
 
 @dataclass(slots=True)
 class Erased:
-    """The counts of an erasure of all tasks.
+    """How many tasks an erasure of all of a tenant's tasks has cancelled, erased, found gone, and left as newer.
 
     `gone` counts tasks that another client had erased before. `newer` counts tasks that were submitted during the
     erasure and exist at its end, up to one page.

@@ -1,7 +1,7 @@
 """The errors that the code expects, each with a stable code and with whether a retry can help.
 
-These error types describe failures of models, networks and databases. Mistakes of our own code raise AssertionError
-instead. No error's message contains a client's text or an API key.
+The error types of the module describe failures of models, networks and databases. Mistakes of our own code raise
+AssertionError instead. No error's message contains a client's text or an API key.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ class ConfigurationError(OnceoverError):
 
 
 class ConfigurationFaults(ConfigurationError):
-    """One or more variables of a deployment have bad values.
+    """Raised if one or more variables of a deployment have bad values.
 
     The message of `ConfigurationFaults` has a sentence for each bad variable.
     """
@@ -43,7 +43,7 @@ class ConfigurationFaults(ConfigurationError):
 
 
 class ModelError(OnceoverError):
-    """A model call gave no usable output.
+    """Raised if a model call gave no usable output.
 
     A `ModelError`'s message names the cause, and never contains the client's text or the API key. `answered` says that
     the provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or
@@ -69,7 +69,7 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """A model call got no reply within AI_TIMEOUT_SECONDS.
+    """Raised if a model call got no reply within AI_TIMEOUT_SECONDS.
 
     Transient. The provider may have worked on the call or not.
     """
@@ -81,7 +81,7 @@ class ModelTimeout(ModelError):
 
 
 class ModelConnectionLost(ModelError):
-    """A model call got no HTTP reply at all. Transient. We cannot tell whether the provider saw the call."""
+    """Raised if a model call got no HTTP reply at all. Transient. We cannot tell whether the provider saw the call."""
 
     code = TaskCode.MODEL_CONNECTION_LOST
     retryable = True
@@ -98,7 +98,7 @@ class CallerLost(ModelConnectionLost):
 class CallAborted(CallerLost):
     """A lane closed the connection of a model call because its task has ended.
 
-    The provider may have counted the call.
+    The provider may have counted an aborted call.
     """
 
 
@@ -141,7 +141,7 @@ class ModelRefused(ModelError):
 
 
 class ModelQuotaExhausted(ModelRefused):
-    """The provider's allowance is used up (Workers AI 3036).
+    """Raised if the provider's allowance is used up (Workers AI 3036).
 
     Unlike after an outage, no retry helps before the provider's allowance is renewed.
     """

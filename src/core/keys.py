@@ -35,7 +35,7 @@ class Scope(StrEnum):
     OPERATOR = "operator"
 
 
-# The scopes that reach only the key's own tenant. The API makes API keys only with READ, WRITE and ADMIN.
+# The scopes with which an API key reaches only its own tenant. The API makes API keys only with READ, WRITE and ADMIN.
 OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 

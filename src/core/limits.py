@@ -30,7 +30,7 @@ NEAR_SECONDS = 0.05
 NEAR_SECONDS_MOST = {"free": 1.0, "paid": 0.1}
 NEAR_FRACTION = 1 / 16
 NEAR_FRACTION_UNKNOWN = 1 / 2  # The value of NEAR_FRACTION while no worker of the isolate is known to have the task.
-MARKS_MOST = 1_000  # The tasks whose progress an isolate remembers at most.
+MARKS_MOST = 1_000  # The most tasks whose progress an isolate remembers.
 AUDIENCE_MOST = 32  # The most calls that wait at an object; the platform allows 32,000, but each takes memory.
 RESPONSE_METADATA_PAIRS_MOST = 16  # The most pairs in `metadata` of a request to /v1, as at OpenAI.
 RESPONSE_METADATA_KEY_CHARS_MOST = 64
@@ -136,7 +136,7 @@ OVERLOAD_FORGET_SECONDS = 60.0  # The age at which an unanswered D1 call has sur
 # least a twentieth of the space for what running tasks still have to store.
 STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
 CLEAR_FRACTION = 0.9  # The part of STORAGE_MB_MOST above which the sweep erases ended tasks early.
-CLEAR_TASKS_MOST = 40  # The most tasks that one transaction erases early.
+CLEAR_TASKS_MOST = 40  # The most tasks that one transaction of the sweep erases before their retention is over.
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # The most pages of tasks that one sweep erases early.
 CLEAR_WALK_MOST = 1_000  # Tasks that a page of early erasure reads, erasable or not.
 KEPT_SECONDS_LEAST = 86_400.0  # How long ago a task must have ended for the sweep to erase it early.
@@ -170,7 +170,7 @@ WALL_MARGIN_SECONDS = 5.0  # The time reserved at a run's end, for START_SECONDS
 SUBREQUESTS = {"free": 45, "paid": 900}  # Per invocation; the platform allows 50 and 10,000.
 STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation; the platform allows 50 and 1,000.
 RUN_LEAST = 20  # The subrequests and D1 statements that an invocation must have left to start a run.
-# A model call must start within a window after it was announced, or is announced again. This window is START_LATENCIES
+# A model call must start within a window after it was announced, or is announced again. The window is START_LATENCIES
 # times the duration of a write to D1, plus START_SECONDS_MORE, from START_SECONDS to START_SECONDS_MOST.
 START_SECONDS = 2.0
 START_SECONDS_MOST = 20.0
@@ -258,7 +258,7 @@ FREE_PLAN_DAY = {
     "queueOperations": 10_000,  # A queue message that is delivered once counts as three operations.
     "objectRequests": 100_000,  # Calls to Durable Objects, and their alarms.
     "objectRowsWritten": 100_000,  # Rows written in the Durable Objects' own storage, alarms included.
-    "objectGbSeconds": 13_000,  # A Durable Object at work counts as 128 MB.
+    "objectGbSeconds": 13_000,  # A Durable Object at work counts as 128 MB of memory.
 }
 
 # --- Dispatch and sweep -----------------------------------------------------------------------------
@@ -323,7 +323,7 @@ DELIVERY_START_SECONDS = 10.0  # How long a sender of webhook deliveries starts 
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
 DELIVERIES_OF_ENDPOINT = 20  # Webhook deliveries that a sweep sends to an endpoint whose last attempt failed.
 DELIVERIES_WALK_MOST = 500  # Webhook deliveries of a tenant or endpoint that a sweep reads or ends at once.
-# The pauses of a webhook delivery after each failed attempt in a row. The last pause repeats for a day.
+# The pauses of a webhook delivery after each failed attempt in a row. The last one repeats for a day.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
 DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a webhook delivery to its last attempt.
 # The age at which a webhook delivery is given up if its paused endpoint kept it from being tried.

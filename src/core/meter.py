@@ -23,7 +23,7 @@ class Meter:
 
     @property
     def subrequests_taken(self) -> int:
-        """The subrequests that the invocation has made or reserved."""
+        """How many subrequests the invocation has made or reserved."""
         return self.subrequests + self._reserved_subrequests
 
     @property

@@ -121,7 +121,10 @@ class Reading:
         return self._variables(name)
 
     def refuse(self, name: str, takes: str) -> None:
-        """Record that a variable's value is bad, without raising an error. Only a variable's first fault counts."""
+        """Record that a variable's value is bad, without raising an error.
+
+        Only the first fault of a variable is kept.
+        """
         if not self.refused(name):
             self.faults.append(ConfigurationError(name, takes))
 

@@ -37,7 +37,7 @@ class TaskOptions:
     """
 
     reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
-    model: str | None = None  # The model to call; None for the deployment's.
+    model: str | None = None  # The model to call; None for the deployment's own model.
     # The client's `metadata`, which has no effect and is shown as it was sent.
     metadata: Mapping[str, object] = field(default_factory=dict)
     deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
@@ -149,7 +149,10 @@ class Source(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Identifies a write to a task by the fence of its claim and its step. A later write has a greater mark."""
+    """Identifies a write to a task by the fence of its claim and its step.
+
+    Of two writes to a task, the later one has the greater mark.
+    """
 
     fence: int
     step: int
@@ -190,7 +193,7 @@ class Task:
     free_at: int | None = None  # When another worker may take the task over.
     pace_ms: int | None = None  # The ms from one finished call of the task to the next; None until known.
     news_at: int = 0  # When the task was last submitted, retried or dispatched, announced calls, or began to fail.
-    read_at: int = 0  # The database's time when it answered this read.
+    read_at: int = 0  # The time by the database's clock when it answered this read.
     # The task's result, None until the task is completed. With `reduce: none` the result is a list, with None in the
     # place of a gap. With `concat` and a schema the result is the joined value as compact JSON.
     result: str | tuple[str | None, ...] | None = None
@@ -205,11 +208,11 @@ class Task:
     mark: Mark = UNTOUCHED  # The mark of the last write to the task.
     gaps: tuple[Gap, ...] = ()  # The failed chunks without which the task goes on or completed; not in lists.
     coverage: float | None = None  # The share of the text's characters that has outputs; None without gaps.
-    retry_of: TaskKey | None = None  # The earlier task whose gaps this task retries.
+    retry_of: TaskKey | None = None  # The key of the earlier task whose gaps this task retries.
 
     @property
     def id(self) -> str:
-        """The task id, by which clients know the task."""
+        """The task's id, by which clients know the task."""
         return split_task_key(self.task_key)[1]
 
     @property

@@ -19,7 +19,10 @@ Parts = Mapping[str, str]
 
 
 class PathGroup(NamedTuple):
-    """Paths whose calls come from one module, and a function that imports them. A segment in braces is variable."""
+    """Paths whose calls come from one module, and a function that imports them.
+
+    In a path, a segment in braces is variable.
+    """
 
     paths: tuple[str, ...]
     load: Callable[[], Sequence[Endpoint]]

@@ -186,7 +186,8 @@ def _parameter(parameter: Parameter) -> Json:
     return described | ({"allowEmptyValue": True} if is_absent else {})
 
 
-# The fields of a server-sent event. Before OpenAPI 3.2 the schema of an event stream describes one event of it.
+# The fields of a server-sent event, as OpenAPI's schema describes them. Before OpenAPI 3.2 the schema of an event
+# stream describes one event of it.
 _EVENT: Json = {
     "type": "object",
     "description": "One event of the stream. Its `data` is JSON.",

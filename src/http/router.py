@@ -130,8 +130,9 @@ def _exchange(
 
 
 def _split(url: str) -> tuple[list[str], str]:
-    """Return the path's segments, percent-decoded, and the query. An encoded slash separates no segments (RFC 3986).
+    """Return the path's segments, percent-decoded, and the query.
 
+    In a path, an encoded slash separates no segments (RFC 3986).
     Bytes that are not UTF-8 become U+FFFD, which none of our paths contains.
     """
     try:

@@ -31,8 +31,9 @@ _LONGEST_ABBREVIATION_CHARS = 5
 
 
 class DemoProvider:
-    """A `Provider` that analyses the text itself. The demo provider needs no configuration and never fails.
+    """A model provider (`Provider`) that analyses the text itself, without a model.
 
+    The demo provider needs no configuration and never fails.
     The demo provider obeys `max_output_tokens` and the form of the output. The demo provider ignores `system`, the
     temperature and other options of a call.
     """

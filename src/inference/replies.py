@@ -43,7 +43,7 @@ def member(document: object, name: str) -> object:
 
 
 def parse(body: bytes) -> object:
-    """Parse JSON, or raise ModelReplyMalformed. An escape of half a surrogate pair becomes U+FFFD.
+    """Parse JSON, or raise ModelReplyMalformed. In the parsed reply, an escape of half a surrogate pair becomes U+FFFD.
 
     `json.loads` is not safe for a reply: deep nesting overflows the WebAssembly stack and kills the interpreter. The
     parser of pydantic refuses JSON that is nested more than 200 levels deep.

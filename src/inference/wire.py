@@ -30,7 +30,7 @@ _ERRORS[_ABORTED] = errors.CallAborted
 
 
 def write_call(call: ModelCall) -> Wire:
-    """Write a model call. A call without a form has no field `form`."""
+    """Write a model call. A model call without an output form is written without the field `form`."""
     written: Wire = {
         "system": call.system,
         "user": call.user,

@@ -14,8 +14,9 @@ from ..processing.clock import seconds_until
 
 
 class Audience:
-    """The calls that wait at one object. Calls to one object may share futures; two requests may not.
+    """The calls of requests that wait at one object for its task.
 
+    Calls to one object may share futures; two requests may not.
     `at_work` says whether a slice of the object works or starts soon. Without a slice no call waits, so waiting calls
     do not keep the object awake longer.
     """

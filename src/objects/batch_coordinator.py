@@ -1,9 +1,9 @@
 """The coordinator of a long task's lanes: it gives each group of calls to a free lane, and knows the busy lanes.
 
-The coordinator is a Durable Object. The coordinator keeps its state in the object's own SQLite, so after an eviction it
-still knows which lanes are busy. A lane is another object of the class `AIProcessor`, named after the task, and stores
-nothing. A lane that is lost is replaced by a lane of another name. The outcomes of calls go back to the worker that has
-the claim, which alone writes to D1.
+The coordinator of a task's lanes is a Durable Object. The coordinator keeps its state in the object's own SQLite, so
+after an eviction it still knows which lanes are busy. A lane is another object of the class `AIProcessor`, named after
+the task, and stores nothing. A lane that is lost is replaced by a lane of another name. The outcomes of calls go back
+to the worker that has the claim, which alone writes to D1.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Cursor(Protocol):
 
 
 class ObjectSql(Protocol):
-    """The SQLite of a Durable Object. SQL statements run synchronously."""
+    """The SQLite database of a Durable Object. SQL statements run synchronously."""
 
     def exec(self, query: str, *values: int) -> Cursor:
         """Run a statement."""
@@ -134,11 +134,14 @@ class Coordinator:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each setting of the alarm writes one row."""
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead.
+
+        Setting the coordinator's alarm writes one row.
+        """
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        # set before the await, because other groups of calls arrive during the await and must see the new time
+        # set before the await of `setAlarm`, because other groups of calls arrive during it and must see the new time
         self._armed_ms = now
         try:
             await self._storage.setAlarm(now + idle_ms)
@@ -160,7 +163,10 @@ class Coordinator:
         self._opened = True
 
     def _take(self, lanes: int, calls: int, patience: float) -> int:
-        """Choose the lowest number of a lane that is neither busy nor lost. A lane past its deadline is free."""
+        """Choose the lowest number of a lane that is neither busy nor lost.
+
+        A lane whose deadline has passed counts as free.
+        """
         now = self._now_ms()
         self._storage.sql.exec("DELETE FROM out WHERE deadline <= ?", now)
         rows = self._storage.sql.exec("SELECT lane FROM out UNION SELECT lane FROM lost").toArray()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def bindings(env: "Env") -> Bindings:
-    """Collect the deployment's bindings. A binding that `env` lacks is None.
+    """Collect the deployment's bindings. The field of a binding that `env` lacks is None.
 
     The bindings that every invocation uses are read from the `env` behind the SDK's wrapper, because the wrapper makes
     a dozen calls into JavaScript for each binding that is read.

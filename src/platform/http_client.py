@@ -57,7 +57,7 @@ class FetchClient:
 
 
 class HttpExchange:
-    """One request and its reply, with the AbortController that ends both, and the promise that is awaited now."""
+    """An HTTP request and its reply, with the AbortController that ends both, and the promise that is awaited now."""
 
     def __init__(self, crossing: Crossing, network: "js.Network | None" = None) -> None:
         self._crossing = crossing

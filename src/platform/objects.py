@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def storage_of(context: Any) -> Any:
-    """Return an object's storage without the SDK's wrapper. The simulation's storage is returned unchanged."""
+    """Return an object's storage without the SDK's wrapper.
+
+    The storage of an object in the simulation is returned unchanged.
+    """
     storage = context.storage
     raw = unwrapped(storage)
     return storage if raw is storage else BoundStorage(raw)
@@ -42,7 +45,7 @@ class BoundNamespace:
 
 
 class Stub:
-    """A stub for calls to a Durable Object. The object itself accepts or refuses each method."""
+    """A stub for calls to a Durable Object. The Durable Object itself accepts or refuses each method of RPC."""
 
     def __init__(self, stub: "js.DurableObjectStub") -> None:
         self._stub = stub

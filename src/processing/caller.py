@@ -30,7 +30,7 @@ class ModelCaller(Protocol):
 
     @property
     def group_size(self) -> int:
-        """The most calls in one group."""
+        """The most model calls in one group of calls."""
         ...
 
     @property

@@ -40,7 +40,7 @@ class Courier(Protocol):
     ) -> tuple[int, Mapping[str, str]]:
         """Send a message once, and return the answer's status and headers. No redirect is followed.
 
-        The body of the endpoint's answer is not read. Raises HttpTimeout or HttpConnectionLost.
+        The body of the endpoint's answer to a webhook message is not read. Raises HttpTimeout or HttpConnectionLost.
         """
         ...
 

@@ -1,4 +1,7 @@
-"""Sends a task to a host, by the first route that accepts it. The deployment determines which routes exist."""
+"""Sends a task to a host, by the first route that accepts it.
+
+The bindings of the deployment determine which routes exist.
+"""
 
 import asyncio
 from collections.abc import Sequence

@@ -45,9 +45,9 @@ class Submission:
     now_ms: Callable[[], int]  # Returns the isolate's time in ms since the epoch.
     entropy: Callable[[int], bytes]  # Returns the given number of random bytes.
     meter: Meter  # Counts what the invocation has spent of its allowance.
-    storage: StorageUse  # The isolate's memory of the database's size.
+    storage: StorageUse  # What the isolate knows of the database's size and space.
     log: Log
-    after_answer: Callable[[Awaitable[None]], None]  # runs work after the answer is sent
+    after_answer: Callable[[Awaitable[None]], None]  # runs a task's dispatch after the answer is sent
 
     async def submit(
         self,
@@ -60,9 +60,9 @@ class Submission:
         """Write a new task, or return why it was not written. Raises StoreError if nothing was accepted.
 
         `submit` also raises the errors of `TaskRequest.cut`. A written task counts as accepted, and it is dispatched
-        after the answer. If the dispatch fails, the sweep finds the task. The answer names the route that is tried
-        first. `digest` is the digest of the request's body: if the idempotency key was used before, the digests are
-        compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
+        after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission names the route
+        that is tried first. `digest` is the digest of the request's body: if the idempotency key was used before, the
+        digests are compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)

@@ -64,12 +64,12 @@ class Worker:
     chance: Callable[[], float]  # Returns a random number from 0 to 1.
     nonce: Callable[[], str]  # Returns a new name for the holder of each claim.
     log: Log
-    latency: Latency = field(default_factory=Latency)  # The isolate's estimate of the database's latency.
-    storage: StorageUse = field(default_factory=StorageUse)  # The isolate's memory of the database's size.
+    latency: Latency = field(default_factory=Latency)  # The isolate's estimate of how long D1 takes for a write.
+    storage: StorageUse = field(default_factory=StorageUse)  # What the isolate knows of the database's size and space.
     # The triggers (queue, alarm) that the isolate has recorded in D1.
     heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)
-    news: ModelNews = field(default_factory=ModelNews)  # The isolate's memory of the models' states.
-    marks: Marks = field(default_factory=Marks)  # The last writes of the isolate's workers, by task.
+    news: ModelNews = field(default_factory=ModelNews)  # What the isolate knows about whether each model answers.
+    marks: Marks = field(default_factory=Marks)  # The last write to each task by the isolate's workers.
     deliverer: Deliverer | None = None  # Sends webhooks, None in a deployment without webhooks.
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:

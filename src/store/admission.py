@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 
 
 class Limit(StrEnum):
-    """A tenant's limit that can refuse a task. The refusal of a task shows the name of the limit."""
+    """A limit of a tenant that can cause the refusal of a task. The refusal of a task shows the name of the limit."""
 
     TASKS_IN_FLIGHT = "tasks_in_flight"
     CHARACTERS_PER_DAY = "characters_per_day"
 
 
 class Conditions(NamedTuple):
-    """The conditions under which a new or retried task is accepted. A condition that is None is not checked.
+    """The conditions under which a new or retried task is accepted.
 
+    A condition of a submission that is None is not checked.
     `idempotency_key` is the client's key, and `digest` identifies the content of the request. `joining` detects a
     repeated request that has no idempotency key. `queue_share` is how many unfinished tasks a tenant may have before
     its tasks count as crowded.
@@ -68,7 +69,10 @@ class Accepted(NamedTuple):
 
 
 class Replayed(NamedTuple):
-    """A request repeats one that was accepted before. `task_key` names the task that the earlier request made."""
+    """The outcome of a submission that repeats one that was accepted before.
+
+    `task_key` names the task that the earlier request made.
+    """
 
     task_key: TaskKey
 

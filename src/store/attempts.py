@@ -14,7 +14,10 @@ from .sql import attempts as sql
 
 
 class AttemptPage(NamedTuple):
-    """A page of a task's log of calls. `after` is the last call's place if further calls follow it, else None."""
+    """A page of the log of a task's model calls.
+
+    `after` is the last call's place if further calls follow it, else None.
+    """
 
     attempts: Sequence[CallAttempt]
     counts: AttemptCounts

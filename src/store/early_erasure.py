@@ -47,7 +47,7 @@ class StorageStore(Store):
 
         Returns None if there is no recent count of what tenants store.
 
-        The found tasks ended at least a day ago. At most CLEAR_WALK_MOST tasks of the tenant are read.
+        Each found task ended at least a day ago. At most CLEAR_WALK_MOST tasks of the tenant are read.
         """
         (found,) = await self._database.run(
             sql.OLDEST.bind(

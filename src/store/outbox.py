@@ -52,7 +52,7 @@ class Fresh:
 
 
 class OutboxStore(Store):
-    """The base of stores that end tasks. All such stores of an invocation share `fresh`."""
+    """The base class of the stores that end tasks. All such stores of an invocation share `fresh`."""
 
     def __init__(self, database: Database, fresh: Fresh | None = None) -> None:
         super().__init__(database)

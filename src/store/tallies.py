@@ -58,7 +58,10 @@ class Sample(NamedTuple):
 
 
 class Scrape(NamedTuple):
-    """The figures for one request for metrics. `totals` has all tasks that ended up to `until` (ms since the epoch)."""
+    """The figures that one request for metrics shows.
+
+    `totals` has all tasks that ended up to `until` (ms since the epoch).
+    """
 
     totals: Mapping[tuple[Status, Route], Sums]
     at_work: Sequence[UnfinishedGroup]
@@ -116,7 +119,7 @@ class TallyStore(Store):
             await self._database.run(*batch)
 
     async def scrape(self, most: int) -> Scrape:
-        """Read the figures for a request for metrics. The figures count at most `most` unfinished tasks."""
+        """Read the figures for a request for metrics. The figures for metrics count at most `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),

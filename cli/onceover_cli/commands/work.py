@@ -192,7 +192,7 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
 def _unread(api: ApiClient, task_id: str, *, is_quiet: bool) -> Exit:
     """End the command after the reader of its output has gone. Report the task's end if it comes within 2 s.
 
-    A closed pipe alone is no error. If the task has ended, its end still decides the exit status.
+    A closed pipe alone does not make the command fail. If the task has ended, its end still decides the exit status.
     """
     try:
         task = api.get(f"/api/tasks/{task_id}", {"wait": _LAST_LOOK_SECONDS})

@@ -1,6 +1,6 @@
 """What an isolate knows about each model: whether it answers, as the calls of all the isolate's tasks show.
 
-This module is pure: its caller passes the time, from a steady clock.
+The module `news` is pure: its caller passes the time, from a steady clock.
 
 Failures are kept for each tenant and model, so one tenant's failures never make another tenant wait. All tenants share
 the knowledge that a model has answered. The objects of this module hold plain numbers, so the requests of an isolate

@@ -1,6 +1,6 @@
 """How long a task waits for a model that is away, and which task makes the call that probes it.
 
-This module is pure: its caller passes the time, from a steady clock.
+The module `patience` is pure: its caller passes the time, from a steady clock.
 
 A model is away for a task when the task's latest calls have failed because of the model service, and none has succeeded
 since. While the model is away, one call at a time probes whether it is back. While some other calls of the task's

@@ -30,13 +30,16 @@ _VALUE_MAY_FOLLOW = frozenset("[{,:")
 
 
 class NoObject(Exception):
-    """A model's output does not contain exactly one whole JSON object. The message says what was expected."""
+    """A model's output does not contain exactly one whole JSON object.
+
+    The error's message says which JSON object was expected.
+    """
 
 
 def object_in(text: str) -> str:
     """Return the text of the one JSON object in a model's output, without commas before closing brackets.
 
-    The returned text may still not be valid JSON. Raises NoObject.
+    The text that `object_in` returns may still not be valid JSON. Raises NoObject.
     """
     text = _without_thoughts(text.removeprefix(BYTE_ORDER_MARK))
     start = text.find("{")

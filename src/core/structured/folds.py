@@ -62,7 +62,7 @@ class ChoiceFold(ValueFold):
 
 
 class SumFold(ValueFold):
-    """Adds a field's numbers as exact decimals: 0.1 and 0.2 are 0.3. A sum of integers is an integer."""
+    """Adds a field's numbers as exact decimals: 0.1 and 0.2 are 0.3. The sum of a field's integers is an integer."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()

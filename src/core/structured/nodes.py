@@ -43,7 +43,7 @@ class SchemaNode:
     items: "SchemaNode | None" = None
     branches: tuple["SchemaNode", ...] = ()
     members: tuple[frozenset[Key], ...] = ()  # The keys of the values that `enum` and `const` allow.
-    words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` allow.
+    words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` of the node allow.
     members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
     members_text: str = ""
     minimum: float | None = None
@@ -59,7 +59,7 @@ class SchemaNode:
     format_name: str | None = None
     format: Callable[[str], bool] | None = None
     plain: frozenset[type] = frozenset()  # The types whose every value is valid, whatever it contains.
-    possible: frozenset[type] = ALL_KINDS  # The types that a valid value may have.
+    possible: frozenset[type] = ALL_KINDS  # The Python types that a value may have to fit the node.
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
@@ -121,7 +121,7 @@ class SchemaNode:
         return frozenset.intersection(*(frozenset(_kinds_of(keys)) for keys in self.members))
 
     def _plain(self) -> frozenset[type]:
-        """The Python types whose every value the node allows."""
+        """The Python types of which the node allows every value."""
         if self.members:
             return frozenset()
         plain = set(self.possible)

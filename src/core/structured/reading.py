@@ -33,11 +33,14 @@ class OutputReading:
 
 
 class _Unacceptable(ValueError):
-    """A text is JSON but not acceptable. The error's message says what was expected."""
+    """Raised for a text that is JSON but not acceptable as an output.
+
+    The message of `_Unacceptable` says what was expected.
+    """
 
 
 class _NotJson(ValueError):
-    """A text is not JSON. The error's message says what was expected."""
+    """A text is not JSON. The message of `_NotJson` says what was expected."""
 
 
 def read_output(text: str) -> OutputReading:
@@ -66,7 +69,7 @@ def _repaired(text: str, expected: str) -> OutputReading:
     except NoObject as error:
         return _faulty(str(error))
     except _NotJson:
-        return _faulty(expected)  # the place of the syntax error in the model's own text
+        return _faulty(expected)  # the place of the syntax error in the model's own text, before any repair
     except _Unacceptable as error:
         return _faulty(str(error))
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-# The kinds of boundary where a text may be cut. `_marks` stores the kind of boundary for each offset. A higher number
-# is a better kind of boundary.
+# The kinds of boundary where a text may be cut. `_marks` stores the kind of boundary for each offset. Of two kinds of
+# boundary, the one with the higher number is better.
 _SENTENCE, _LINE, _PARAGRAPH, _HEADING = 1, 2, 3, 4
 _BEST_FIRST = (_HEADING, _PARAGRAPH, _LINE, _SENTENCE)
 
@@ -57,7 +57,7 @@ class Chunk:
 
 
 class TooManyChunks(ValueError):
-    """The text needs more than `most` chunks."""
+    """Raised if the text needs more than `most` chunks."""
 
     def __init__(self, most: int) -> None:
         super().__init__(f"the text needs more than {most} chunks")
@@ -65,7 +65,7 @@ class TooManyChunks(ValueError):
 
 
 def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None = None) -> tuple[int, ...]:
-    """Return the end offset of each chunk of a text, ascending. The last offset is `len(text)`.
+    """Return the end offset of each chunk of a text, ascending. The last of the returned offsets is `len(text)`.
 
     A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
     before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
@@ -139,7 +139,7 @@ def _marks(text: str) -> bytearray:
         # An ASCII mark like "." ends a sentence only before white space, so not in "3.14" or "e.g.x".
         if match.start(2) < match.end() or not match[1].isascii():
             marks[match.end()] = _SENTENCE
-    text_line_start = None  # where the previous line starts, if it may be a heading
+    text_line_start = None  # where the previous line of the text starts, if it may be a heading
     for match in _LINES.finditer(text):
         start, stop = match.start(), match.start(1)
         if start == stop or text[start:stop].isspace():

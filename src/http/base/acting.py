@@ -71,7 +71,7 @@ class Acting:
 
     @property
     def tenant(self) -> str:
-        """The one tenant that the request acts on. A request with `tenant=*` has no such tenant."""
+        """The one tenant that the request acts on. A request with `tenant=*` acts on no single tenant."""
         assert self.whose is not EVERYONE
         return self.whose
 

@@ -84,7 +84,10 @@ def _check_media_type(value: str | None) -> None:
 
 
 def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse a Content-Length above `most_bytes`. A malformed length is ignored: reading counts the bytes."""
+    """Refuse a Content-Length above `most_bytes`.
+
+    A malformed Content-Length is ignored, because reading the body counts its bytes.
+    """
     digits = (value or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return

@@ -201,7 +201,7 @@ def named(name: str) -> str:
 
 
 def field_refusal(errors: Iterable[FieldError], kind: ProblemKind = INVALID_FIELDS) -> Refusal:
-    """Make the refusal of a request with wrong fields. The refusal's detail names the first 20 wrong fields."""
+    """Make the refusal of a request with wrong fields. The refusal's detail names the first 20 of the wrong fields."""
     first = tuple(errors)[:_ERRORS_MOST]
     assert first
     return Refusal(kind, "; ".join(f"{error.field}: {error.message}" for error in first), first)

@@ -1,4 +1,4 @@
-"""Query parameters of the API, and how each is read. A parameter with an empty value counts as absent.
+"""Query parameters of the API, and how each is read. A query parameter with an empty value counts as absent.
 
 Only an empty `tenant` is refused: a script's empty variable would otherwise let a request act on the key's own tenant.
 """

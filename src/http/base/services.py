@@ -1,4 +1,4 @@
-"""The services of the application that handlers call."""
+"""The services of the application that the API's handlers call."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass

@@ -114,7 +114,7 @@ class Follower:
         return await api.store.look(self._key, self.following, known)
 
     async def _help(self) -> None:
-        """Help a task that no worker comes for, as a poll does. The stream continues while the help runs."""
+        """Help a task that no worker comes for, as a poll does. The stream continues while the task is being helped."""
         self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
         task = await self._api.store.task(self._key)
         if task is not None:

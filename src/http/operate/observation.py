@@ -1,4 +1,7 @@
-"""The calls that show operators figures over time. The modules `metrics` and `history` make the calls' answers."""
+"""The handlers of the calls that show operators figures over time.
+
+The modules `metrics` and `history` make the answers of these handlers.
+"""
 
 from typing import Final
 

@@ -40,7 +40,7 @@ _INTERRUPTED = (
     "The stream ended before the response did. Continue with stream=true and starting_after, the "
     "sequence_number of the last event received."
 )
-# A placeholder for the response's text in an event. No other field of an event contains NUL.
+# A placeholder for the text of a response in an event. No field of an event except the text contains NUL.
 _HERE = "\0"
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 

@@ -39,7 +39,7 @@ class CallGroups:
         self._out: list[asyncio.Task[list[EndedCall]]] = []
         self._silent = 0
         self._longest = 0.0  # How many seconds the longest call that has ended took.
-        self._event: asyncio.Future[bool] | None = None  # The future that `wait` awaits now.
+        self._event: asyncio.Future[bool] | None = None  # The future that the method `wait` awaits now.
 
     @property
     def groups_out(self) -> int:
@@ -52,7 +52,7 @@ class CallGroups:
         return max(0, self._caller.groups_most - self.groups_out) * self._caller.group_size
 
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
-        """Send calls in groups. No call of a group starts after `starts_by`.
+        """Send calls in groups. No call of the started group starts after `starts_by`.
 
         Returns the number of groups. Each group is one subrequest.
         """
@@ -82,8 +82,8 @@ class CallGroups:
         Groups that end at nearly the same time are returned together, so that one write records them.
 
         `last` says that no other call could start now, so waiting for further groups costs nothing. The wait for
-        further groups ends at `deadline`. The calls are sorted by their keys, so that a write does not depend on the
-        order of a set.
+        further groups of calls ends at `deadline`. The calls are sorted by their keys, so that a write does not depend
+        on the order of a set.
         """
         if not self._out:
             assert until < math.inf  # a run without calls in flight and without a time limit would have ended its claim

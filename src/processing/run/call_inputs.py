@@ -35,7 +35,7 @@ class CallInputs:
         left_out: Container[CallKey] = (),
         forms: OutputForms | None = None,
     ) -> None:
-        self._left_out = left_out  # calls without an output, which a merge leaves out
+        self._left_out = left_out  # calls without an output, which the merge above them leaves out
         self._forms = forms
         self._claim = context.claim
         self._settings = context.settings
@@ -46,7 +46,7 @@ class CallInputs:
         self._save = save
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
-        self._outputs: dict[CallKey, str] = {}  # the outputs in memory that a later merge needs
+        self._outputs: dict[CallKey, str] = {}  # the outputs in memory that a later merge needs as input
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
@@ -64,7 +64,7 @@ class CallInputs:
             self._hold(key, output)
 
     def message(self, key: CallKey) -> ModelCall:
-        """Return the content of a call: instructions and input. The call's input must be in memory."""
+        """Return the content of a call: instructions and input. The input of the model call must be in memory."""
         instructions = self._claim.instructions
         if key.level == 0:
             window = next(window for window in self._windows if key.position in window.chunks)

@@ -10,9 +10,9 @@ from ...store.records.claims import CallKey, Claim, MergeLevel
 class CallPlan:
     """The levels of calls that are planned so far, and the levels that a retry of gaps takes over from the old task.
 
-    The plan begins with the stored levels. A further level follows from the sizes of the outputs below it. A new level
-    must be stored by the write that announces its first calls, so that a later version of the code, which may plan
-    otherwise, uses the stored level.
+    The plan of a task's calls begins with the stored levels. A further level follows from the sizes of the outputs
+    below it. A new level must be stored by the write that announces its first calls, so that a later version of the
+    code, which may plan otherwise, uses the stored level.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -97,7 +97,7 @@ class CallPlan:
 
     @property
     def unsaved(self) -> Sequence[MergeLevel]:
-        """The planned levels that are not stored yet."""
+        """The planned levels of calls that are not stored yet."""
         return tuple(self._unsaved)
 
     def saved(self) -> None:

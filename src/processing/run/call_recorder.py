@@ -23,7 +23,7 @@ class CallOutput(NamedTuple):
 
     key: CallKey
     reply: ModelReply
-    seconds: float  # how many seconds the call took
+    seconds: float  # how many seconds the model call took
 
 
 class CallRecorder:

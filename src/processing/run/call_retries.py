@@ -96,7 +96,7 @@ class CallRetries:
         for failed in claim.held:
             started_at, failed_at = map(database_clock.moment, failed.held or ())
             self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
-        self.asked()  # the claim has brought the outcomes that other isolates have written until now
+        self.asked()  # the claim has brought the calls that other isolates had written until then
 
     def tried(self, key: CallKey) -> CallTries:
         """Return how often a call was tried, over all claims since the last retry."""

@@ -30,14 +30,14 @@ class RunContext:
     settings: Settings
     log: Log  # The log of the run, which adds the task, the route and the claim's fence to each line.
     route: Route  # The route by which the task came to the run's host.
-    caller: ModelCaller  # The caller that makes the run's model calls.
+    caller: ModelCaller  # The `ModelCaller` that makes the run's model calls.
     slack_seconds: float  # The most seconds that a group of calls may travel to a lane and back.
-    model: str  # The model that the calls go to.
+    model: str  # The model that the run's calls go to.
     terms: Terms  # The task's deadline and budget.
-    allowance: Allowance  # The allowance of the run and of its invocation.
-    latency: Latency  # The isolate's estimate of the database's latency.
-    storage: StorageUse  # The isolate's memory of the database's size.
-    news: News  # The isolate's memory of the model's state.
+    allowance: Allowance  # What the run and its invocation may spend.
+    latency: Latency  # The isolate's estimate of how long D1 takes for a write.
+    storage: StorageUse  # What the isolate knows of the database's size and space.
+    news: News  # What the isolate knows about whether the model answers.
     asked_at: float  # When the claim was sent to the database.
     granted_at: float  # When the database's answer to the claim came.
     start_seconds: float  # Within how many seconds the calls that the claim announced must start.

@@ -57,7 +57,7 @@ class Ledger:
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
         self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # By call: its pause's end.
-        self._in_flight: dict[CallKey, float] = {}  # The calls in flight, and when each started.
+        self._in_flight: dict[CallKey, float] = {}  # The run's calls in flight, and when each started.
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)

@@ -33,7 +33,7 @@ from .write_pacer import WritePacer
 
 
 class Run:
-    """The work under one claim. The worker calls only the method `work`, once."""
+    """The work under one claim. The worker calls only the method `work` of a `Run`, once."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -79,7 +79,7 @@ class Run:
             return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
         except StoreUnavailable:
             await self._calls.drop()
-            raise  # no write is possible; when the lease runs out, the sweep continues the task
+            raise  # no write of the run is possible; when the lease runs out, the sweep continues the task
         except Exception:
             await self._drop()
             self._ledger.stalled()
@@ -127,7 +127,7 @@ class Run:
         self._add_top()
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        if not self._storage.tight:  # otherwise a write that checks for space announces the calls again
+        if not self._storage.tight:  # otherwise a write that checks for space announces these calls again
             self._start(announced)
         await self._advance()
 
@@ -141,7 +141,7 @@ class Run:
         """Plan the next level of merges when all calls of the level below it have ended."""
         while not self._plan.complete and self._ledger.all_done(self._plan.keys()):
             if self._ledger.failure is not None:
-                return  # the task must fail: all of its chunks have failed, or too many
+                return  # the task must fail: all of its chunks have failed, or too many of them
             self._plan.add_level(() if self._plan.inherits else await self._inputs.sizes())
             self._add_top()
 

@@ -18,7 +18,7 @@ class UnsavedProgress:
         self.outputs: list[Output] = []
         self.failures: dict[CallKey, FailedCall] = {}
         self._first_step = self._step = step + 1
-        self._tries: list[int] = []  # how many outputs each unconfirmed write contained
+        self._tries: list[int] = []  # how many outputs each write that was not confirmed contained
 
     def __bool__(self) -> bool:
         return bool(self.outputs or self.failures)

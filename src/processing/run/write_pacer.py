@@ -27,7 +27,7 @@ class WritePacer:
         self.start_seconds = context.start_seconds
         if self._laned:
             self.start_seconds = max(self.start_seconds, claim.start_ms / 1000)
-        self.announced_at = context.asked_at  # when the write of the latest announcement was sent
+        self.announced_at = context.asked_at  # when the write that announced calls last was sent
 
     def next_start_seconds(self) -> float:
         """Choose within how many seconds the calls that are announced next must start."""

@@ -18,7 +18,7 @@ from .sweep import Sweep, SweepCounts
 class TooSoon(NamedTuple):
     """The answer to a requested sweep if another one was requested a moment ago."""
 
-    left_ms: int  # the ms until a sweep may be requested again
+    left_ms: int  # the ms until a client may request a sweep again
 
 
 @dataclass(frozen=True, slots=True)

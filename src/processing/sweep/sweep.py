@@ -22,7 +22,7 @@ _FOLD = StepCost(2, 11)
 
 @dataclass(slots=True, kw_only=True)
 class SweepCounts:
-    """The result of a sweep, as numbers of tasks."""
+    """What a sweep did, as numbers of tasks."""
 
     dispatched: int = 0
     worked: int = 0  # tasks that the sweep worked on itself, because no host answered their dispatches

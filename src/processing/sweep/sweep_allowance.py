@@ -21,7 +21,7 @@ class StepCost(NamedTuple):
 
 
 class SweepAllowance:
-    """The seconds, subrequests and statements of one sweep.
+    """How many seconds, subrequests and statements one sweep may spend.
 
     Model calls may start for `seconds`, and no call may start if `seconds` is 0. If `seconds` is None, model calls may
     start for as long as a cron trigger allows.

@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 
 class CallAttempt(NamedTuple):
-    """A model call in the log. Times are milliseconds since the epoch by the database's clock.
+    """A model call in the log of a task's calls. Times are milliseconds since the epoch by the database's clock.
 
     A field is None if its value is unknown or does not exist. `number` counts the calls for the same output since the
     last retry.
@@ -156,7 +156,10 @@ class AttemptIndex(NamedTuple):
     def attempts(
         self, wanted: Collection[CallKey], segments: Sequence[Row], failures: Sequence[Row]
     ) -> list[CallAttempt]:
-        """Return the calls for the outputs `wanted`, in order. Without `segments`, successful calls are left out."""
+        """Return the calls for the outputs `wanted`, in order.
+
+        Without `segments`, calls that succeeded are left out of the result.
+        """
         made = [(key, one) for row in failures if (key := _key(row)) in wanted for one in _failures(row)]
         in_doubt = AttemptOutcome.IN_DOUBT
         for key in wanted:

@@ -31,7 +31,7 @@ class CallKey(NamedTuple):
 def chunk_number(task_key: TaskKey, key: CallKey) -> int:
     """Return a number that identifies a chunk, or a call that merges, among those of its tenant.
 
-    The number does not reveal the task's id.
+    The number that identifies a chunk does not reveal the task's id.
     """
     return crc32(f"{task_key}/{key.level}/{key.position}".encode())
 
@@ -163,7 +163,10 @@ class ClaimRefusal(StrEnum):
 
 
 class Unclaimed(NamedTuple):
-    """The answer to a claim that was not granted. `left_ms` is how long until the lease ends or the task is due."""
+    """The reason why a claim was not granted, and how long it may stay so.
+
+    `left_ms` is how long until the lease ends or the task is due.
+    """
 
     standing: ClaimRefusal
     left_ms: int = 0
@@ -242,7 +245,7 @@ class Progress:
     pace_ms: int | None = None
     truncated: int = 0
     told: LatestCallsReport | None = None  # Latest calls to tell other isolates.
-    ladder: LadderCounts | None = None  # The new counters; None leaves them as last written.
+    ladder: LadderCounts | None = None  # A structured task's new counters; None leaves them as last written.
 
 
 class Release(NamedTuple):

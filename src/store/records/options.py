@@ -14,7 +14,7 @@ from . import structures
 
 
 class _Column(NamedTuple):
-    """A column of `tasks` for an option.
+    """A column of `tasks` that stores an option of the task.
 
     The option has the same name as its column, unless `option` gives another name.
     """

@@ -8,7 +8,7 @@ left out of an entry if they are null. A reader must ignore further members at a
 add some.
 
 D1 returns a blob as a list of numbers, one for each byte. The bodies of segments therefore go to the database and back
-as hexadecimal digits. This module is pure: it makes no calls to the database.
+as hexadecimal digits. The module `segments` is pure: it makes no calls to the database.
 """
 
 import json

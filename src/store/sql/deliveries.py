@@ -7,7 +7,7 @@ The parameters `:task_key`, `:generation` and `:endpoint` (the endpoint's key) t
 from ..d1.statement import statement
 from .fragments import LISTED, NOW
 
-# The event that an ended task causes. The column `response` is not NULL for a task that came from `/v1`.
+# The event for webhooks that an ended task causes. The column `response` is not NULL for a task that came from `/v1`.
 _EVENT = """CASE WHEN response IS NULL THEN 'task.' || status
     WHEN status = 'completed' AND truncated + failed > 0 THEN 'response.incomplete' ELSE 'response.' || status END"""
 
@@ -31,9 +31,9 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 # endpoint's creation, or in the minute before, in case the database's clock stepped back: one message too many is
 # better than one too few. If a task has not ended, OUTBOX writes no webhook delivery for it. If the transaction is
 # repeated, OUTBOX keeps the webhook delivery that the first run wrote. A caller that gets a row may send the row's
-# delivery, which no other caller may send for `:held_ms`. An endpoint that has failed too often is paused. After the
-# pause, the sweep sends the endpoint one delivery as a trial. Until such a trial succeeds, all other deliveries for the
-# endpoint wait for the sweep, too.
+# delivery, which no other caller may send for `:held_ms`. A webhook endpoint that has failed too often is paused. After
+# the pause, the sweep sends the endpoint one delivery as a trial. Until such a trial succeeds, all other deliveries for
+# the endpoint wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,

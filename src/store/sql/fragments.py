@@ -3,8 +3,8 @@
 from ..d1.statement import Statement, statement
 from ..records import options
 
-# The database's clock, in milliseconds since the epoch. Only the database's clock decides whether a lease or a deadline
-# is over, because an isolate's clock may stand still, be wrong or jump.
+# The database's clock in SQL, in milliseconds since the epoch. Only the database's clock decides whether a lease or a
+# deadline is over, because an isolate's clock may stand still, be wrong or jump.
 NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 
 # The columns of `tasks` for the client's options, and the parameters from which an INSERT fills them.
@@ -59,8 +59,8 @@ def unended(most: str) -> str:
 ANNOUNCED = f"""announced_at = {NOW},
   start_ms = max(:start_ms, min(start_ms, coalesce(announced_at + start_ms - {NOW}, 0)))"""
 
-# An assignment after which no worker has the task. The name of the last claim stays in the row, for the writes that
-# this claim must still make: see UNDER_CLAIM.
+# An assignment to a task's row after which no worker has the task. The name of the last claim stays in the row, for the
+# writes that this claim must still make: see UNDER_CLAIM.
 UNHELD = "host = NULL, lease_until = NULL"
 
 # Assigns the end of a task. If the write that ends a task is sent again, the time of the end does not change. The sweep

@@ -25,8 +25,8 @@ ENDPOINT = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = :end
 # Reads a tenant's webhook endpoints, oldest first. A tenant has few endpoints.
 LIST_ENDPOINTS = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE {_OF_TENANT} ORDER BY created_at, id")
 
-# Gives an endpoint a new secret. The previous secret also signs for another `:old_ms`. ROTATE names the secret's
-# generation that was read before, so that it changes nothing if it arrives after another rotation.
+# Gives an endpoint a new secret. The endpoint's previous secret also signs for another `:old_ms`. ROTATE names the
+# secret's generation that was read before, so that it changes nothing if it arrives after another rotation.
 ROTATE = statement(f"""
 UPDATE webhook_endpoints SET secret_generation = secret_generation + 1, old_secret_until = {NOW} + :old_ms,
   updated_at = {NOW}
@@ -45,7 +45,7 @@ DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint 
 
 # --- What attempts say about an endpoint -----------------------------------------------------------------
 # If NOTE_SUCCESS or NOTE_FAILURE takes effect late or twice, a pause of the endpoint only becomes too long or too
-# short. The attempt to send a delivery began at `:began_at`.
+# short. The attempt to send a webhook delivery began at `:began_at`.
 
 # Records that an attempt to send a delivery succeeded. The row of an endpoint without failures is not written. A pause
 # of the endpoint that began after the attempt goes on.

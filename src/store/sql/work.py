@@ -232,7 +232,7 @@ WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) A
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
-# Gives a task back, so that it may be claimed after `:delay_ms`. The sweep checks the task after `:sweep_ms`. If
+# Gives a task back, so that it may be claimed after `:delay_ms`. The sweep checks a released task after `:sweep_ms`. If
 # RELEASE is sent twice, the second send recognizes the released task by the claim's fence, and releases it again.
 RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
@@ -252,7 +252,7 @@ RETURNING fence
 """)
 
 # Completes a task. All chunks of the task must have an output, and so must the top level of its merge, `:top_level`,
-# which is 0 without a merge. A task does not complete after its deadline. The first line of the task's text stays in
+# which is 0 without a merge. A task is not completed after its deadline. The first line of the task's text stays in
 # the row only if the text is kept.
 _FINISH = f"""UPDATE tasks SET {_TOTALS}, status = 'completed',
   first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
