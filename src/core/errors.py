@@ -47,8 +47,8 @@ class ModelError(OnceoverError):
 
     A `ModelError`'s message names the cause, and never contains the client's text or the API key. `answered` says that
     the provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or
-    not. `of_service` says that the model service is the likely cause, not this call. `delay_seconds` is how long the
-    provider asks us to wait, or None.
+    not. `of_service` says that the likely cause of the error is the model service, and not the call. `delay_seconds` is
+    how long the provider asks us to wait, or None.
     """
 
     code = "model_error"

@@ -1,14 +1,14 @@
 """Computes the events of a task's event stream, and their numbers, from the task's state alone. Pure.
 
 An `EventPlace` says how much of a stream a client has seen: which generation, up to which status, and how many chunks
-in text order. The `id` of an event names the place right after it. Because of these ids, a client can open the stream
-again after any event: on another isolate, after a retry of the task, or after its end. A stream that is opened again
-continues with the same events under the same ids.
+in text order. The `id` of an event names the place right after it. Because of the events' ids, a client can open the
+stream again after any event: on another isolate, after a retry of the task, or after its end. A stream that is opened
+again continues with the same events under the same ids.
 
 A generation of a task begins with its submission or with a retry by its client, and ends with the next retry. The
 events of a generation are, in this order, `pending`, `processing`, the chunks, and the final status. The output of a
-chunk is sent once those of all chunks before it were sent, so a chunk after a failed one waits for a retry. Outputs
-that an earlier generation sent are not sent again, because they do not change.
+chunk is sent once the outputs of all chunks before it were sent, so a chunk after a failed one waits for a retry.
+Outputs that an earlier generation sent are not sent again, because they do not change.
 
 If a task goes on without a failed chunk, the stream has a `gap` event in the place of the chunk's output, so that later
 chunks do not wait. If a retry makes the output of a gap later, the stream has no event for it, because the stream has
@@ -47,7 +47,7 @@ class EventPlace(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The `id` of the event before this place: its generation, and a number that rises within the generation."""
+        """The `id` of the event before this place of the stream: a generation, and a number that rises within it."""
         return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
 
 

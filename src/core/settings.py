@@ -88,7 +88,7 @@ class Settings:
 
     @property
     def lease_ms(self) -> int:
-        """LEASE_SECONDS in ms: the sweep dispatches a task again that no worker has claimed for this long."""
+        """LEASE_SECONDS in ms: after this time without a claim, the sweep dispatches a task again."""
         return round(self.lease_seconds * 1000)
 
     def claim_ms(self, way_seconds: float, start_seconds: float) -> int:

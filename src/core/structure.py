@@ -40,7 +40,7 @@ class Rung(NamedTuple):
     """Counts in `answers` how many of a model's answers for one output did not fit the schema.
 
     `rejected` is the last answer that did not fit. `finish_reason` is the provider's reason for the end of this last
-    answer.
+    rejected answer.
     """
 
     answers: int

@@ -189,7 +189,7 @@ class Task:
     unanswered: bool = False  # Whether the task was dispatched again, and still no worker came.
     waiting_for: Wait | None = None
     last_error: LastError | None = None
-    starts_by: int | None = None  # By when the calls in flight must have started; None without such calls.
+    starts_by: int | None = None  # By when the calls in flight must have started; None if no calls are in flight.
     free_at: int | None = None  # When another worker may take the task over.
     pace_ms: int | None = None  # The ms from one finished call of the task to the next; None until known.
     news_at: int = 0  # When the task was last submitted, retried or dispatched, announced calls, or began to fail.
@@ -246,7 +246,7 @@ class FinishedChunk:
     first_started_at: int | None = None  # When the first call for the output started, if the same worker made it.
     lane: int | None = None  # The number of the lane that made the call; None if the task's own worker did.
     rejected: Rejected | None = None  # A failed chunk's last answer that did not fit the schema.
-    is_gap: bool = False  # Whether this chunk failed, but the task goes on or has completed without it.
+    is_gap: bool = False  # Whether the chunk failed, but the task goes on or has completed without it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

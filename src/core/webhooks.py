@@ -62,9 +62,9 @@ class DeliveryOutcome(StrEnum):
 class DeliveryKey(NamedTuple):
     """Names a webhook's delivery by its task, by which end of that task it is about, and by its endpoint.
 
-    Receivers detect repeated deliveries by the delivery's id. `ended_at` is when the task ended, in ms since the epoch.
-    `ended_at` is a part of the delivery's id, because after a restore of the database a task may end again in the same
-    generation, perhaps differently, and receivers must not take the second end for a repetition.
+    Receivers detect repeated webhook deliveries by the delivery's id. `ended_at` is when the task ended, in ms since
+    the epoch. `ended_at` is a part of a webhook delivery's id, because after a restore of the database a task may end
+    again in the same generation, perhaps differently, and receivers must not take the second end for a repetition.
     """
 
     task_key: TaskKey
@@ -76,7 +76,7 @@ class DeliveryKey(NamedTuple):
     def id(self) -> str:
         """The delivery's id, sent in the header `webhook-id`, the same for all attempts.
 
-        A delivery's id contains no full stop, because full stops separate the signed parts.
+        A webhook delivery's id contains no full stop, because full stops separate the signed parts.
         """
         _, task_id = split_task_key(self.task_key)
         end = f"{task_id.replace('-', '')}_{self.generation}_{self.ended_at}"
@@ -105,7 +105,7 @@ def is_endpoint_id(text: str) -> bool:
 
 
 def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
-    """Return the key of the tenant's delivery with this id, or None if the text cannot be a delivery's id."""
+    """Return the key of the tenant's webhook delivery with this id, or None if the text cannot be a delivery's id."""
     found = _DELIVERY_ID.fullmatch(text)
     assert re.fullmatch(TENANT_PATTERN, tenant)
     if found is None:
@@ -198,7 +198,7 @@ def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
 
 
 def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
-    """Say how a webhook delivery ends with this answer, `age_ms` after its beginning; None if it is tried again."""
+    """Say how a webhook delivery ends with an answer that came `age_ms` after its beginning; None to try again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED
     if answer.failure is AttemptFailure.GONE:

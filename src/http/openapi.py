@@ -187,7 +187,7 @@ def _parameter(parameter: Parameter) -> Json:
 
 
 # The fields of a server-sent event, as OpenAPI's schema describes them. Before OpenAPI 3.2 the schema of an event
-# stream describes one event of it.
+# stream describes a single event of the stream.
 _EVENT: Json = {
     "type": "object",
     "description": "One event of the stream. Its `data` is JSON.",

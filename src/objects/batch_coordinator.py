@@ -75,7 +75,7 @@ class Coordinator:
         self._fence = max(self._fence, fence)
         self._open()
         lane = self._take(lanes, len(calls), patience)
-        # If no worker of the task closes this coordinator, the alarm cleans up.
+        # If no worker of the task closes the coordinator, the coordinator's alarm cleans up.
         await self._arm()
         try:
             async with asyncio.timeout(patience):
@@ -107,8 +107,8 @@ class Coordinator:
     async def close(self, fence: int) -> None:
         """Delete the coordinator's storage, because the task has ended or the claim's worker is done with it.
 
-        If a later claim has sent calls to this coordinator, after a retry or on another route, its lanes are kept and
-        nothing is deleted.
+        If a later claim has sent calls to the coordinator, after a retry or on another route, the coordinator's lanes
+        are kept and nothing is deleted.
         """
         if fence >= self._fence:
             await self._forget()
@@ -119,7 +119,7 @@ class Coordinator:
         await self._storage.deleteAll()
 
     async def alarm(self) -> None:
-        """Delete the storage if no worker has closed this coordinator.
+        """Delete the coordinator's storage if no worker has closed the coordinator.
 
         While calls are in flight, the storage stays and the alarm is set again.
         """

@@ -63,8 +63,8 @@ class Lane:
     def abort(self, fence: int) -> None:
         """Cancel the calls of claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
 
-        The request to abort may arrive late, or before the calls that it is about: such calls do not start. The calls
-        of a later claim have a higher fence, and continue.
+        The request to abort may arrive late, or before the calls that it is about: then those calls do not start. The
+        calls of a later claim have a higher fence, and continue.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():

@@ -133,7 +133,7 @@ class LanedCaller:
     async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
         """Make a call in the worker itself, without a lane.
 
-        Cancelling this coroutine cancels the call, and so does `abort`.
+        Cancelling the coroutine `_make` cancels the model call, and so does `abort`.
         """
         made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
         self._own[made] = None

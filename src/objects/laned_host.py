@@ -48,7 +48,7 @@ class Lanes:
         return caller
 
     async def close(self, task_key: TaskKey, meter: Meter) -> None:
-        """If the task had lanes here, tell its coordinator that this host is done with the task.
+        """If the task had lanes on this host, tell the task's coordinator that the host is done with the task.
 
         If the coordinator cannot be told, its alarm cleans up later.
         """

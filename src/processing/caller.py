@@ -72,7 +72,7 @@ class LocalCaller:
         self._provider = provider
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `ModelCaller.call`. Cancelling this coroutine cancels the model call."""
+        """See `ModelCaller.call`. Cancelling the coroutine `call` cancels the model call."""
         (call,) = calls
         return [await call_model(self._provider, call, seconds, starts_by)]
 

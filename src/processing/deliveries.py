@@ -26,8 +26,8 @@ from .log import Log
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
-# One subrequest claims webhook deliveries, and another one records the attempts to send them. To claim deliveries takes
-# one statement for each, and to record attempts takes up to four for each.
+# One subrequest claims webhook deliveries, and another one records the attempts to send them. To claim webhook
+# deliveries takes one statement for each, and to record attempts takes up to four for each.
 _CALLS = 2
 _STATEMENTS_OF_RECORD = 4
 
@@ -131,7 +131,7 @@ class Deliverer:
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
         """Make one attempt to send a webhook delivery.
 
-        Return None, unsent, if the delivery's claim may have run out.
+        Return None, unsent, if the claim of the webhook delivery may have run out.
         """
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
@@ -162,7 +162,7 @@ class Deliverer:
     async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> SendResult:
         """Send a webhook message once, within DELIVERY_SECONDS.
 
-        If the endpoint's URL is not allowed (any more), no request is made.
+        If the webhook endpoint's URL is not allowed (any more), no request is made.
         """
         from ..core import webhook_urls  # noqa: PLC0415 - most isolates send nothing
 

@@ -279,7 +279,7 @@ def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
 
 
 def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
-    """Read from the rows of JOINED the task of another send of the request, if this send joined that task."""
+    """Read from the rows of JOINED the task of another send of the request, if the present send joined that task."""
     others = [task_key for row in found if (task_key := columns.task_key(row, "task_id")) != own]
     return Replayed(others[0]) if others else None
 

@@ -41,7 +41,7 @@ class Cancelled(NamedTuple):
 
     For `starting_ms` the announced model calls of the tasks may still start, but no other calls. `objects` are the
     cancelled tasks that Durable Objects worked on last. The number with each task is a fence: all claims of the task up
-    to this fence are over.
+    to the fence are over.
     """
 
     task_keys: Sequence[TaskKey]

@@ -54,7 +54,7 @@ class AttemptResult(NamedTuple):
 class Delivery(NamedTuple):
     """A webhook delivery as the API shows it.
 
-    `due_at` is the earliest time of the delivery's next attempt, by the database's clock.
+    `due_at` is the earliest time of the webhook delivery's next attempt, by the database's clock.
     """
 
     key: DeliveryKey
@@ -80,8 +80,8 @@ class DeliveryStore(Store):
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
         """Take webhook deliveries for this sender, and return those that it may send.
 
-        The write that takes deliveries is sent only once, because the next sweep tries again. Webhook deliveries that
-        another sender has taken are not returned.
+        The write that takes webhook deliveries is sent only once, because the next sweep tries again. Webhook
+        deliveries that another sender has taken are not returned.
         """
         batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
         found = await self._database.run(*batch, sends=1) if batch else []
@@ -97,7 +97,7 @@ class DeliveryStore(Store):
     async def redeliver(self, found: Delivery) -> Taken | None:
         """Begin a webhook delivery anew, and take it for this sender.
 
-        Returns None if the delivery's endpoint is gone, or if another sender has taken the delivery.
+        Returns None if the webhook delivery's endpoint is gone, or if another sender has taken the delivery.
         """
         (rows,) = await self._database.run(sql.REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
         return taken(rows[0]) if rows else None
@@ -110,8 +110,8 @@ class DeliveryStore(Store):
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
         """Read one delivery.
 
-        `delivery` also returns None if the key names an earlier end of the task, because each end has a delivery of its
-        own.
+        `delivery` also returns None if the key of the webhook delivery names an earlier end of the task, because each
+        end has a delivery of its own.
         """
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None

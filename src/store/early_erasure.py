@@ -19,8 +19,8 @@ class Old:
     """Ended tasks that may be erased early. All of the tasks had ended by `ended_by`, in the database's time.
 
     `uncounted` says that some of these tasks may not be in the sums over ended tasks yet. A walk over the tasks of
-    `tenant`, from `walked_from` on, found these tasks. The tenant's next walk begins at `walked_to`, which is where
-    this walk ended, unless this walk found more tasks than are erased now.
+    `tenant`, from `walked_from` on, found these tasks. The tenant's next walk begins at `walked_to`, where this walk
+    ended, or where this walk began if it found more tasks than are erased now.
     """
 
     ended_by: int

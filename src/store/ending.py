@@ -61,7 +61,7 @@ class EndingStore(StandingStore, OutboxStore):
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
-        """Fail those of the tasks that no worker has and on which at least `stalls` workers died in a row."""
+        """Fail those of the given tasks that no worker has and on which at least `stalls` workers died in a row."""
         asked_at = self._now()
         ended, told = await self._database.run(
             sql.GIVE_UP.bind(
@@ -101,7 +101,7 @@ class EndingStore(StandingStore, OutboxStore):
         return stopped if is_over else stopped._replace(object_fence=None)
 
     async def erase(self, task_key: TaskKey) -> Stopped:
-        """Erase a task, which the caller has just read, with everything that is stored of it.
+        """Erase a task, which the caller has just read, with all its parts.
 
         If the write had to be sent again and finds no task, the task counts as erased, and as if it had just announced
         model calls.

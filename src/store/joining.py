@@ -42,7 +42,7 @@ class Joining(NamedTuple):
         )
 
     def take_row(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that writes a row for this send, if there is no task to join."""
+        """Make the statement that writes a row for the present send of the request, if there is no task to join."""
         return sql.TAKE_ROW.bind(**self._equal(task_key), submission=self.submission(task_key), valid_ms=_VALID_MS)
 
     def joined(self, task_key: TaskKey) -> BoundStatement:

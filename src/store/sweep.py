@@ -158,7 +158,7 @@ class SweepStore(Store):
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
 
     async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
-        """Give object slots to waiting tasks, in this order, and make them due.
+        """Give object slots to waiting tasks, in the given order, and make the tasks due.
 
         Return the tasks that got an object slot.
         """

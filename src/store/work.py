@@ -148,8 +148,8 @@ class WorkStore(OutboxStore):
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
         """Give a task back without recording the work since the last write. False: the claim is lost.
 
-        The step of this write is one above that of the write that it replaces, because the replaced write may still
-        arrive later.
+        The step of the write that stands down is one above that of the write that it replaces, because the replaced
+        write may still arrive later.
         """
         mine: dict[str, Value] = {**_claimed(claim), "step": progress.step + 1}
         standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)

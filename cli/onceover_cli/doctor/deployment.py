@@ -125,7 +125,7 @@ def _is_full(outlook: Json) -> bool:
 
 
 def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
-    """Compare the deployment's bindings, and its words about them, with those of the environment."""
+    """Compare the deployment's bindings, and its words about its bindings, with the environment of wrangler.toml."""
     found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
     has_queue, has_dead_letters, has_objects = found
     meant = FACES.get(env) if env is not None else None
@@ -150,7 +150,7 @@ def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
 
 
 def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: str) -> Check:
-    """Compare the words of `/api/async-status` with those for the bindings, and its status with `healthy`."""
+    """Compare the texts of `/api/async-status` with those for the bindings, and its status with `healthy`."""
     face = meant or next((one for one in FACES.values() if one.bindings == found), None)
     said = f"{status['status']}: {status['service']}, {status['architecture']}"
     if face is None:

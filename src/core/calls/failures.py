@@ -16,9 +16,9 @@ from .retry import backoff_seconds
 class Verdict(NamedTuple):
     """What a failed model call means for its chunk.
 
-    `attempts` and `counted` are the chunk's totals of attempts and of counted failures, this call included. `final`
-    says that the chunk gets no further call. `wait` is how many seconds the chunk's next call waits; if the model is
-    away, that call may wait longer.
+    `attempts` and `counted` are the chunk's totals of attempts and of counted failures, the judged call included.
+    `final` says that the chunk gets no further call. `wait` is how many seconds the chunk's next call waits; if the
+    model is away, that call may wait longer.
     """
 
     attempts: int
@@ -55,7 +55,7 @@ def judge(
 
     `of_service` says that the error looks like the model service's fault. `patient` says that MODEL_PATIENCE_SECONDS is
     not 0. `own` is the result of `counts`: whether the failure counts against the chunk. `attempts` and `counted` are
-    the chunk's totals before this call, and `calls` is its number of calls with this one.
+    the chunk's totals before the failed call, and `calls` is its number of calls with the failed one.
     """
     assert calls >= 1
     if not (of_service and patient):

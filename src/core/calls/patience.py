@@ -134,7 +134,7 @@ class Patience:
         return self._news.widens_at(out, usual, now)
 
     def over(self, now: float) -> bool:
-        """Whether the model has been away for longer than the task waits for it."""
+        """Whether the model has been away for longer than the task waits for a model."""
         return self._own.since is not None and now >= self._own.since + self._seconds
 
     def opens_at(self, now: float, latest_start: float | None) -> float:

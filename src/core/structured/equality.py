@@ -71,7 +71,7 @@ def size_of(value: object) -> int:
 def identity(value: object) -> Key:
     """Return a small key for comparing a value that is no deeper than an output may be.
 
-    The key of an object or array is a digest, so a set of such keys is small, however large the values are.
+    The key of an object or array is a digest, so a set of keys is small, however large the values are.
     """
     if isinstance(value, dict | list):
         text = json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -139,7 +139,10 @@ class SchemaNode:
 
 
 def _kinds_of(keys: Iterable[Key]) -> Iterable[type]:
-    """Yield the Python types of values with these keys. For the key of a number, both int and float are yielded."""
+    """Yield the Python types of the values that have the given keys.
+
+    For the key of a number, both int and float are yielded.
+    """
     for name, value in keys:
         if name == "name":
             yield type(value)

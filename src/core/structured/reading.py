@@ -23,7 +23,7 @@ _NAME_CHARS_MOST = 100
 class OutputReading:
     """What was read from a model's output, either a `value`, with the same as `compact` JSON, or a `fault`.
 
-    `repaired` says that the output was not JSON, and the object was taken out of it.
+    `repaired` says that the model's output was not JSON, and the object was taken out of it.
     """
 
     value: dict[str, object] | None = None
@@ -46,8 +46,8 @@ class _NotJson(ValueError):
 def read_output(text: str) -> OutputReading:
     """Read the JSON object in a model's output: numbers finite, each name once in an object, characters whole.
 
-    If the output is not JSON, `object_in` looks for the one JSON object in it. If the output is JSON but not an object,
-    that is a fault, and no object is taken out of it.
+    If a model's output is not JSON, `object_in` looks for the one JSON object in it. If a model's output is JSON but
+    not an object, that is a fault, and no object is taken out of it.
     """
     try:
         return _reading(text, repaired=False)

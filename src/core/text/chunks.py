@@ -70,8 +70,8 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
     before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
     a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the last one that
-    fills at least a quarter of the chunk is taken. If no boundary fills a quarter of the chunk, the last one of the
-    best kind is taken all the same. If the chunk has no boundary at all, the cut falls between code points.
+    fills at least a quarter of the chunk is taken. If no boundary fills a quarter of the chunk, the last boundary of
+    the best kind is taken all the same. If the chunk has no boundary at all, the cut falls between code points.
 
     Raises `TooManyChunks` as soon as it is clear that the text needs more than `most` chunks. Raises `ValueError` for
     an empty text, or if `overlap_chars` is not below `max_chars`.

@@ -24,7 +24,7 @@ def merge_chars(max_chars: int) -> int:
 
 
 def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
-    """Pack outputs of these sizes, in order, into calls of the next merge level.
+    """Pack outputs of the given sizes, in order, into calls of the next merge level.
 
     Return for each merge call the position in `sizes` after its last output. Each merge call takes at least two
     outputs. A merge level therefore has at most half as many calls as the level below it, and the merging ends.

@@ -166,7 +166,7 @@ def read_cursor(text: str) -> str:
 
 
 def cursor(task_id: str) -> str:
-    """Make the cursor of the page of a list that starts after the task with this id."""
+    """Make the cursor of the page of a list that starts after the task with the given id."""
     return base64.urlsafe_b64encode(UUID(task_id).bytes).decode("ascii").rstrip("=")
 
 

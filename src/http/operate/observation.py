@@ -1,6 +1,6 @@
 """The handlers of the calls that show operators figures over time.
 
-The modules `metrics` and `history` make the answers of these handlers.
+The modules `metrics` and `history` make the answers of the calls.
 """
 
 from typing import Final

@@ -141,7 +141,7 @@ class NewResponseFields(Sent):
 
 
 def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> TaskRequest:
-    """Check every field of the body, and make the task's request from it.
+    """Check every field of the body of a request, and make the task's request from the body.
 
     Raises Refusal: 400 that names the wrong fields, 413 for an input that is too large.
     """

@@ -30,7 +30,7 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_retention": (),
     "safety_identifier": (),
     # The service tier `flex` allows a slow answer, and every response of onceover may be slow. A response always shows
-    # the tier `default`, as OpenAI does if it served a request under this tier.
+    # the service tier `default`, as OpenAI does if it served a request under this tier.
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},
     # With `tool_choice` `auto` and with `none` no tool is called, because a request may give no tools.

@@ -85,7 +85,7 @@ class WantedOutput(NamedTuple):
         return None if self.schema is None else compact_json(self.schema)
 
     def flaws(self) -> Iterator[FieldError]:
-        """Find fields that would have no effect: such fields are refused, and not ignored."""
+        """Find fields that would have no effect: they are refused, and not ignored."""
         if self.schema is None:
             for name, value in (("strict", self.strict), ("join", self.join)):
                 if value is not None:

@@ -136,7 +136,7 @@ class CallInputs:
         self._sizes.update({key: sizes.get(key.position, average) for key in keys})
 
     async def _last_read(self, key: CallKey, calls: int) -> int:
-        """Return the position of the last merge whose inputs are read together with those of `key`.
+        """Return the position of the last merge whose inputs are read together with the inputs of `key`.
 
         The inputs of several merges that are read together have at most OUTPUTS_KEPT_CHARS.
         """

@@ -103,7 +103,7 @@ class CallRecorder:
 
 
 def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:
-    """Return the facts of a log line about outputs of one level, and which of these outputs were cut off."""
+    """Return the facts of a log line about outputs of one level, and which of the outputs were cut off."""
     reasons = {output.key.position: output.reply.finish_reason for output in outputs}
     return {
         "level": level,

@@ -81,7 +81,7 @@ class Ledger:
     # --- what is to do --------------------------------------------------------------------------------
 
     def add(self, keys: Iterable[CallKey]) -> None:
-        """Add calls to the ledger, except those that have an output, and those that are left out."""
+        """Add calls to the ledger, except calls that have an output and calls that are left out."""
         for key in keys:
             if key in self._done or key in self.left_out:
                 continue

@@ -1,7 +1,7 @@
 """Decides what follows an answer that does not fit the task's schema: the call is made again, or has failed. Pure.
 
-A call's rung is its number of rejected answers, with the last of them. The rung is stored with the call's failures, so
-that a later claim continues the count: see docs/decisions/0048.
+A call's rung is the number of rejected answers to the call, with the last rejected answer. The rung is stored with the
+call's failures, so that a later claim continues the count: see docs/decisions/0048.
 """
 
 from typing import TYPE_CHECKING, NamedTuple

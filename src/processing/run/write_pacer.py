@@ -22,8 +22,8 @@ class WritePacer:
         self._lease_seconds = context.settings.lease_seconds
         self._laned = context.caller.slack_seconds > 0
         self._log = context.log
-        # Within how many seconds the calls of the latest announcement must start. A lane reads these seconds from the
-        # task's row when it makes a call, so for a run with lanes they never shrink.
+        # Within how many seconds the calls of the latest announcement must start. A lane reads the start time from the
+        # task's row when it makes a call, so for a run with lanes the time never shrinks.
         self.start_seconds = context.start_seconds
         if self._laned:
             self.start_seconds = max(self.start_seconds, claim.start_ms / 1000)

@@ -28,7 +28,7 @@ class SweepOnRequest:
     store: TaskStore
     heartbeats: TriggerHeartbeats
     asked: Callable[[], Sweep]  # Makes the sweep that a client requests.
-    # Makes a sweep that runs after an answer, None if such a sweep could do nothing in this deployment.
+    # Makes a sweep that runs after an answer; None if a sweep could do nothing in this deployment.
     after_answer: Callable[[], Sweep] | None
     wait_until: WaitUntil  # Keeps the invocation alive after its answer.
     log: Log

@@ -111,7 +111,7 @@ class Sweep:
                 await self._resending.runs.pop()()
 
     async def _page(self, erase_most: int) -> Due:
-        """Read a page of due tasks and due deliveries, and begin to send the deliveries."""
+        """Read a page of due tasks and due webhook deliveries, and begin to send the deliveries."""
         settings, storage = self._settings, self._worker.storage
         page = await self._worker.store.due(
             limits.SWEEP_PAGE_TASKS,

@@ -221,8 +221,8 @@ class Progress:
     step: int  # The number of this write.
 
     outputs: Sequence[Output] = ()
-    tries: Sequence[int] = ()  # How many outputs each earlier try of this write had.
-    first_step: int | None = None  # The number of the first try of this write; None if this is the first.
+    tries: Sequence[int] = ()  # How many outputs each earlier try of the same write had.
+    first_step: int | None = None  # The number of the first try of the write; None if no try came before.
     failures: Sequence[FailedCall] = ()
     merges: Sequence[MergeLevel] = ()  # Merge levels whose plan is not written yet.
     in_flight: Sequence[CallKey] = ()  # The model calls that the write announces, and those in flight.

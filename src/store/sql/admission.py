@@ -53,7 +53,7 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
 # arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within
 # `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
-# `:max_calls` are NULL for a task without such terms, `:submission` is NULL without an Idempotency-Key, and
+# `:max_calls` are NULL for a task without a deadline or budget, `:submission` is NULL without an Idempotency-Key, and
 # `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
 INSERT_TASK = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
@@ -144,8 +144,8 @@ SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
 LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
-# `:tasks_most` is NULL without such a limit. `:max_calls` is a new budget, or NULL to keep the old one. If the task's
-# budget ran out, the new budget must be larger.
+# `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
+# old one. If the task's budget ran out, the new budget must be larger.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))

@@ -1,7 +1,7 @@
 """The SQL of webhook deliveries.
 
 A webhook delivery is written when its task ends, then taken under a fence, and attempted.
-The parameters `:task_key`, `:generation` and `:endpoint` (the endpoint's key) together name a delivery.
+The parameters `:task_key`, `:generation` and `:endpoint` (the endpoint's key) together name a webhook delivery.
 """
 
 from ..d1.statement import statement
@@ -27,13 +27,13 @@ _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_
 
 # Writes webhook deliveries about those of the given tasks that have ended, for the endpoints of their tenants that
 # subscribe to the event, once for each end. OUTBOX follows each statement that ends tasks, in the same transaction.
-# Without a subscribed endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that ended after the
-# endpoint's creation, or in the minute before, in case the database's clock stepped back: one message too many is
+# Without a subscribed webhook endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that ended after
+# the endpoint's creation, or in the minute before, in case the database's clock stepped back: one message too many is
 # better than one too few. If a task has not ended, OUTBOX writes no webhook delivery for it. If the transaction is
 # repeated, OUTBOX keeps the webhook delivery that the first run wrote. A caller that gets a row may send the row's
-# delivery, which no other caller may send for `:held_ms`. A webhook endpoint that has failed too often is paused. After
-# the pause, the sweep sends the endpoint one delivery as a trial. Until such a trial succeeds, all other deliveries for
-# the endpoint wait for the sweep, too.
+# webhook delivery, which no other caller may send for `:held_ms`. A webhook endpoint that has failed too often is
+# paused. After the pause of a webhook endpoint, the sweep sends the endpoint one delivery as a trial. Until such a
+# trial succeeds, all other webhook deliveries for the endpoint wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -50,9 +50,9 @@ ON CONFLICT DO NOTHING
 {_TAKEN}, state
 """)
 
-# The table of deliveries is read by the index of waiting ones, because SQLite's planner would prefer the primary key,
-# and walk over all of it. `waiting` finds the endpoints with waiting deliveries, one by one. `unsent` finds the tenants
-# with deliveries that were never sent, one by one, each by its first delivery.
+# The table of webhook deliveries is read by the index of waiting ones, because SQLite's planner would prefer the
+# primary key, and walk over all of it. `waiting` finds the webhook endpoints with waiting deliveries, one by one.
+# `unsent` finds the tenants with webhook deliveries that were never sent, one by one, each by its first delivery.
 _WAITING = "webhook_deliveries INDEXED BY webhook_deliveries_waiting"
 _TENANT = "substr(first, 1, instr(first, ':') - 1)"
 _FOUND = f"""WITH RECURSIVE waiting (endpoint) AS (
@@ -88,10 +88,10 @@ _PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breake
 # or if it began `:kept_ms` ago. A webhook delivery that was never sent must wait if its endpoint is paused.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
-# Finds at most `:most` webhook deliveries to send: the first of each endpoint, then the second of each, and so on. An
-# endpoint whose last attempt failed gets at most `:of_each` deliveries, an endpoint whose pause is over gets one, and a
-# paused endpoint gets none. A row with `astray` says that SORT_DELIVERIES has work to do. DUE_DELIVERIES reads at most
-# `:most` webhook deliveries of each tenant and of each endpoint.
+# Finds at most `:most` webhook deliveries to send: the first of each endpoint, then the second of each, and so on. A
+# webhook endpoint whose last attempt failed gets at most `:of_each` deliveries, an endpoint whose pause is over gets
+# one, and a paused endpoint gets none. A row with `astray` says that SORT_DELIVERIES has work to do. DUE_DELIVERIES
+# reads at most `:most` webhook deliveries of each tenant and of each endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM unsent
@@ -116,7 +116,7 @@ SELECT * FROM (
 
 # Handles due webhook deliveries that must not be sent now. A webhook delivery that is over gets its outcome, 'gone' or
 # 'exhausted'. A webhook delivery for a paused endpoint becomes a waiting one of that endpoint, so that it no longer
-# blocks the tenant's other deliveries. SORT_DELIVERIES reads `:walk_most` deliveries of each tenant and of each
+# blocks the tenant's other deliveries. SORT_DELIVERIES reads `:walk_most` webhook deliveries of each tenant and of each
 # endpoint, and changes at most `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
@@ -133,8 +133,8 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
 """)
 
 # Takes a webhook delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that was read before. If two
-# senders come at once, the second therefore takes no delivery, and a TAKE_DELIVERY that arrives late takes none either.
-# A webhook delivery whose endpoint is gone is not taken.
+# senders come at once, the second therefore takes no webhook delivery, and a TAKE_DELIVERY that arrives late takes none
+# either. A webhook delivery whose endpoint is gone is not taken.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
@@ -154,8 +154,8 @@ WHERE {_OPEN} AND fence = :fence AND tries = :tries
 RETURNING state
 """)
 
-# END_FRESH and END_WAITING end the remaining deliveries of an endpoint that answered 410 or is deleted, each `:most` of
-# them. The sweep ends the others. `:first` and `:behind` enclose the keys of the tenant's tasks.
+# END_FRESH and END_WAITING end the remaining deliveries of a webhook endpoint that answered 410 or is deleted, each
+# `:most` of them. The sweep ends the others. `:first` and `:behind` enclose the keys of the tenant's tasks.
 END_FRESH = statement("""
 UPDATE webhook_deliveries SET state = 0, outcome = 'gone'
 WHERE state = 1 AND (task_id, generation, endpoint_id) IN (

@@ -166,7 +166,7 @@ SELECT tenant, status, route, count(*) AS tasks,
 """)
 
 # Counts the first `:most` webhook deliveries without an outcome: those that were never sent, and those that failed and
-# are tried again. OPEN_DELIVERIES reads one row for each delivery.
+# are tried again. OPEN_DELIVERIES reads one row for each webhook delivery.
 OPEN_DELIVERIES = statement("""
 SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
 FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
@@ -215,6 +215,6 @@ ORDER BY characters DESC, tenant LIMIT :most
 # --- The schema -----------------------------------------------------------------------------------------------
 
 # HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; other tools do not make it.
-# NEWEST_MIGRATION reads the name of the last migration in this table.
+# NEWEST_MIGRATION reads the name of the last migration in wrangler's table.
 HAS_MIGRATIONS = statement("SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations'")
 NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")

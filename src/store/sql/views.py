@@ -75,7 +75,7 @@ FROM tasks WHERE id = :task_key
 TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
 
 # Reads the outputs that the result of a completed task consists of. RESULT gives no rows if the task is not completed,
-# or if these outputs are too large to be read at once.
+# or if the outputs of its result are too large to be read at once.
 RESULT = statement(f"""
 WITH top (level) AS (
   SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END
@@ -103,8 +103,8 @@ STATUS = statement(
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
 
-# CHUNK_SIZES reads which chunks of a task have outputs, with their lengths, SOME_CHUNKS reads some of these outputs,
-# and FAILED_CHUNKS reads the chunks that failed for good.
+# CHUNK_SIZES reads which chunks of a task have outputs, with their lengths, SOME_CHUNKS reads some of the outputs, and
+# FAILED_CHUNKS reads the chunks that failed for good.
 CHUNK_SIZES = statement(sizes("0"))
 SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""

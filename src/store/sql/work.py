@@ -208,15 +208,15 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
 # Records the work so far, announces the next calls (`:in_flight`) and renews the lease. The announced calls must start
 # within `:start_ms`, or they may not start. If PROGRESS gives no row, the claim is lost, or the deadline has passed.
 # PROGRESS returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:told_id`
-# names the tenant and the model of these calls.
+# names the tenant and the model of the latest calls.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence, {told(":told_id")} AS told
 """)
 
-# Makes sure that the database has twice `:half` bytes of free space, or fails. The task's row grows by these bytes, and
-# shrinks again with PROGRESS, which follows in the same transaction. The database's file then keeps the space.
+# Makes sure that the database has twice `:half` bytes of free space, or fails. The task's row grows by 2 * `:half`
+# bytes, and shrinks again with PROGRESS, which follows in the same transaction. The database's file keeps the space.
 FIND_ROOM = statement(f"""
 UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
