@@ -1,4 +1,4 @@
-"""The errors that stop a command. An error's message is for the user at the terminal."""
+"""The errors that stop a command. The message of a `CommandError` is for the user at the terminal."""
 
 import re
 

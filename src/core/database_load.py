@@ -1,6 +1,6 @@
 """Judges whether the database keeps up with the calls of one isolate.
 
-While the database does not keep up, the isolate refuses new tasks.
+While the database does not keep up with the calls, the isolate refuses new tasks.
 """
 
 from . import limits
@@ -47,7 +47,7 @@ class DatabaseLoad:
             self._kept_up = max(self._kept_up, number)
 
     def is_behind(self, now: float) -> bool:
-        """Whether the database does not keep up.
+        """Whether the database does not keep up with the isolate's calls.
 
         A database call that has waited for longer than OVERLOAD_FORGET_SECONDS has lost its caller, and is forgotten.
         """

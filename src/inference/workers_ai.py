@@ -23,8 +23,8 @@ from .protocol import Health, ModelCall, ModelReply
 
 # The default model costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
 DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
-# The limit of output tokens for a call that sets none. The platform's default, 256 or 2,000, would cut off many answers
-# in mid-sentence.
+# The limit of output tokens for a call that sets none. The default limit of Workers AI, 256 or 2,000 tokens, would cut
+# off many answers in mid-sentence.
 OUTPUT_TOKENS = 4_096
 
 _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" into wrangler.toml, or set AI_PROVIDER'

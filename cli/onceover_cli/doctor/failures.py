@@ -37,7 +37,7 @@ class _Cut(Exception):
 
 
 class _Passed(Exception):
-    """Raised if there are more than _OLDER_PAGES_MOST pages of older tasks."""
+    """Raised if the list of tasks has more than _OLDER_PAGES_MOST pages of older tasks."""
 
 
 def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.monotonic) -> Iterator[Check]:
@@ -68,7 +68,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
 
 
 def _may_read_all(api: ApiClient) -> bool:
-    """Whether the key may read all tenants' tasks. Errors other than a refusal (403, 422) are raised."""
+    """Whether the key may read all tenants' tasks. Any error other than the server's refusal (403, 422) is raised."""
     try:
         api.get("/api/tasks", {"tenant": "*", "limit": "1"})
     except ServerRefused as error:

@@ -72,7 +72,7 @@ async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after
 
 
 def pulse_of(task: Task) -> Pulse:
-    """Say how far a task had progressed when it was read."""
+    """Return how far a task had progressed when it was read, as a `Pulse`."""
     return Pulse(task.mark, task.status, task.route)
 
 

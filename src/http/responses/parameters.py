@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from ..base.problems import FieldError, named
 
-# The values that a field of a request may have besides null. A field that is an object has the allowed values of each
-# of its own fields.
+# The values that a field of a request may have besides null. For a field that is an object, the allowed values of each
+# of its own fields are given.
 Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]
 
 DEFAULTS: Mapping[str, Passing] = {
@@ -29,7 +29,7 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_options": {"mode": ("implicit",), "comparison_response_id": (), "prewarm": (False,)},
     "prompt_cache_retention": (),
     "safety_identifier": (),
-    # The service tier `flex` allows a slow answer, and every response of onceover may be slow. A response always shows
+    # The service tier `flex` allows a slow answer, as every response of onceover may be. A response always shows
     # the service tier `default`, as OpenAI does if it served a request under this tier.
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},

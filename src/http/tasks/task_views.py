@@ -191,7 +191,7 @@ def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
 
 
 def with_chunks(view: WholeTaskView, chunks: Sequence[core.FinishedChunk]) -> TaskWithChunksView:
-    """Add a task's finished chunks to its view."""
+    """Add a task's finished chunks to the API's view of the task."""
     return cast("TaskWithChunksView", {**view, "chunks": [chunk_view(chunk) for chunk in chunks]})
 
 

@@ -85,7 +85,7 @@ class CallRecorder:
         return [CallOutput(key, accepted, seconds)]
 
     def _call_made(self, started: float, seconds: float, *, answered: bool) -> CallMade:
-        """Return what the log of the task's calls shows of a call without an output."""
+        """Return the entry of a call without an output for the log of the task's calls."""
         ms = self._database_clock.ms
         return CallMade(ms(started), ms(started + seconds), answered, *self._goes_to)
 

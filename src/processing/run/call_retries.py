@@ -134,7 +134,10 @@ class CallRetries:
         chance: float,
         made: CallMade | None = None,
     ) -> NextTry:
-        """Judge a failure, and return when the call is made again. `made` goes to the log of the task's calls."""
+        """Judge a failure, and return when the call is made again.
+
+        The details of the call in `made` go to the log of the task's calls.
+        """
         patience, of_service = self._patience, error.of_service
         own = of_service and patience.counts(self._number(key), started_at, now)
         if own:

@@ -293,7 +293,7 @@ class Ledger:
             heapq.heappush(self._waiting, (at, failed.key))
 
     def not_started(self, key: CallKey, now: float) -> None:
-        """Take back a call that was announced and not made: it is ready again, and it costs no attempt.
+        """Take back a model call that was announced and not made: it is ready again, and it costs no attempt.
 
         If no announced call was made, the database was too slow, and all starts pause, longer with each such
         announcement in a row. If another announced call was made, only the call `key` was late, and starts do not

@@ -19,7 +19,10 @@ from .rows import keys, outputs
 
 
 class AttemptOutcome(StrEnum):
-    """How a call ended, as far as it is known. The calls for one output are listed in the order of these outcomes."""
+    """How a call ended, as far as it is known.
+
+    The log lists the calls for one output in the order of the members of `AttemptOutcome`.
+    """
 
     FAILED = "failed"
     IN_DOUBT = "in_doubt"

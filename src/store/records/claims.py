@@ -83,9 +83,9 @@ class FailedCall(NamedTuple):
 
     `final` says that no further call is made for its output. Unless `final` is set, the output's next call starts at
     `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
-    counts against the chunk. `made` goes into the log of calls; it is None if an earlier worker recorded the call.
-    `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if its
-    final failure ends the task.
+    counts against the chunk. `made` goes into the log of the task's calls; it is None if an earlier worker recorded the
+    call. `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if
+    its final failure ends the task.
     """
 
     key: CallKey
@@ -137,7 +137,7 @@ class Claim:
     deadline_left_ms: int | None = None  # The ms from the claim to the task's deadline; None if it has none.
     claimed_ms: int = 0  # When the claim was written, by the database's clock.
     away_ms: int | None = None  # For how many ms the model has been away for the task.
-    away_waits: int = 0  # How many probes of the model have failed in a row.
+    away_waits: int = 0  # How many of the task's probes of the model have failed in a row.
     last_error: LastError | None = None
     pace_ms: int | None = None  # The ms from one finished call to the next; None until known.
     told: LatestCallsReport | None = None  # Other isolates' latest calls; None if none has failed lately.

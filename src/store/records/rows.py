@@ -95,7 +95,7 @@ def window(row: Row) -> Window:
 
 
 def call_failure(row: Row) -> Failure:
-    """Read from a row why a model call failed."""
+    """Read from a row of the database why a model call failed."""
     return Failure(task_code(row, "code"), text(row, "message"), bool(row["retryable"]))
 
 

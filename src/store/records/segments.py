@@ -25,7 +25,7 @@ from .claims import CallKey, Output
 class Piece(NamedTuple):
     """The outputs, all of one level, that one statement adds to a segment.
 
-    `places`, `sizes` and `body` are parameters of that statement, RECORD_OUTPUTS or COPY_MERGED.
+    `places`, `sizes` and `body` are parameters of the statement RECORD_OUTPUTS or COPY_MERGED.
     """
 
     level: int
@@ -38,8 +38,8 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
     """Pack the outputs of a write into pieces, each of one level and small enough for a bound parameter.
 
     `tries` says how many outputs each earlier try of the same write had. An earlier try of the write may have taken
-    effect, or may still do so. The outputs that a try added to those of the try before are pieces of their own, so that
-    every later try has the same pieces.
+    effect, or may still do so. The outputs that a later try of the write added are pieces of their own, so that every
+    later try has the same pieces.
     """
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]
