@@ -76,8 +76,8 @@ class ApiClient:
         if where.key is not None:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-        # Redirects are not followed, because they would carry the key to another host. The environment's proxy is used
-        # for every address except this machine, which a proxy cannot reach.
+        # Redirects are not followed, because they would carry the API key to another host. The environment's proxy is
+        # used for every address except this machine, which a proxy cannot reach.
         try:
             self._http = httpx2.Client(
                 base_url=where.url,

@@ -169,7 +169,10 @@ class Following:
             wait = min(_WAIT_SECONDS_MOST, max(_WAIT_SECONDS_LEAST, wait * 2))
 
     def _read_chunks(self) -> None:
-        """Read and show further chunks, page by page. A page with a missing chunk is read again by the next poll."""
+        """Read and show further chunks, page by page.
+
+        A page of chunks that lacks a chunk is read again by the next poll.
+        """
         while True:
             query = {"limit": str(_PAGE), **({} if self._cursor is None else {"cursor": self._cursor})}
             page = self._api.get(f"{self._path}/chunks", query)

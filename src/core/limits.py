@@ -167,7 +167,7 @@ SWEEP_WALL_SECONDS = 900.0  # The platform allows a cron trigger 15 minutes.
 OBJECT_SLICE_SECONDS = 300.0
 OBJECT_WALL_SECONDS = 900.0  # The platform allows an object's alarm 15 minutes.
 WALL_MARGIN_SECONDS = 5.0  # The time reserved at a run's end, for START_SECONDS of its last call and the last write.
-SUBREQUESTS = {"free": 45, "paid": 900}  # Per invocation; the platform allows 50 and 10,000.
+SUBREQUESTS = {"free": 45, "paid": 900}  # Most subrequests of an invocation; the platform allows 50 and 10,000.
 STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation; the platform allows 50 and 1,000.
 RUN_LEAST = 20  # The subrequests and D1 statements that an invocation must have left to start a run.
 # A model call must start within a window after it was announced, or is announced again. The window is START_LATENCIES
@@ -241,7 +241,7 @@ COUNTED_PAUSES_SECONDS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 160.0, 160.0, 160.0
 UNCOUNTED_SECONDS_MOST = 8.0  # The longest pause after an uncounted failure, if the model is not away; contract: 10 s.
 BROWN_OUT_SECONDS = 30.0  # How long after a tenant's success a failing model is in a brown-out, not away.
 WIDEN_SECONDS = 10.0  # How long after the last failure a run has its usual number of calls again.
-TELL_CALLS_SECONDS = 300.0  # How long after a failure isolates exchange their calls through the database.
+TELL_CALLS_SECONDS = 300.0  # How long after a failed call isolates exchange their latest calls through the database.
 PATIENCE_SECONDS_MOST = 86_400
 RATE_LIMIT_SECONDS_FIRST = 2.0  # The first pause after a 429 without a Retry-After.
 # The least first pause after a 429 with a Retry-After: obeying a Retry-After of 0 would cause a storm of calls.

@@ -15,7 +15,7 @@ from ..processing.worker import Worker
 
 
 class Lane:
-    """One lane of a task, in one instance of its object."""
+    """One lane of a task, in one instance of the lane's Durable Object."""
 
     def __init__(self) -> None:
         self._aborted = -1  # The highest fence of the claims whose calls were aborted.

@@ -59,7 +59,7 @@ class Crossing:
         return json.loads(self._stringify(value))
 
     def entries(self, headers: "js.Headers") -> dict[str, str]:
-        """Convert HTTP headers into a dictionary. JavaScript gives each name once, in lower case."""
+        """Convert HTTP headers into a dictionary. JavaScript gives each header's name once, in lower case."""
         found: dict[str, str] = self.from_javascript(self._from_entries(headers))
         return found
 

@@ -24,8 +24,8 @@ class ModelCaller(Protocol):
     """Makes the model calls of a run: at most `groups_most` groups at a time, of at most `group_size` calls each.
 
     `slack_seconds` is the time that a group may take on its way to the lane that makes its calls, and its answer on the
-    way back. The slack is 0 only for a worker that makes the calls itself. A worker that makes the calls itself can
-    cancel a call in flight.
+    way back. `slack_seconds` is 0 only for a worker that makes the calls itself. A worker that makes the calls itself
+    can cancel a call in flight.
     """
 
     @property

@@ -18,7 +18,7 @@ from .sql import admission as sql
 from .standing import TOMBSTONE_MS, StandingStore
 
 if TYPE_CHECKING:
-    from .joining import Joining  # imported only with the first request to /v1
+    from .joining import Joining  # the module is imported only with the first request to /v1
 
 
 class Limit(StrEnum):

@@ -31,7 +31,7 @@ class Backlog(NamedTuple):
 
 
 def note(what: Seen) -> BoundStatement:
-    """Make the statement that records a trigger, to be run in one transaction with others."""
+    """Make the statement that records that a trigger of the Worker came, for one transaction with other statements."""
     seconds = limits.SWEEP_SEEN_SECONDS if what is Seen.SWEEP else limits.SEEN_SECONDS
     return sql.SEE.bind(what=what, apart_ms=round(seconds * 1000))
 

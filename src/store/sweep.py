@@ -61,7 +61,10 @@ class Due:
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Add an unfinished task to its group. `stalls` is how many workers in a row have died on the task."""
+        """Add an unfinished task that the read found to its group.
+
+        `stalls` is how many workers in a row have died on the task.
+        """
         if overdue:
             self.overdue.append(task_key)
             return

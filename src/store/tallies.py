@@ -105,7 +105,7 @@ class TallyStore(Store):
     async def fold(self, found: Foldable, most: int) -> None:
         """Add the found tasks to the sums, and once in five minutes sample the backlog, counting up to `most` tasks.
 
-        If there is nothing to add and to sample, the method makes no call to D1.
+        If there is nothing to add and to sample, `fold` makes no call to D1.
         """
         batch = []
         for one in found.folds:

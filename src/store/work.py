@@ -60,7 +60,8 @@ class WorkStore(OutboxStore):
         of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of the host holds the
         task, the claim is sent a second time, with the fence of that instance. If the worker dies before a call has
         finished, the task rests as `rests` says before it may be taken over. `stands_in` says that the caller replaces
-        a host that did not come. `seen` is a trigger to record. `model` is the model of a task that names none.
+        a host that did not come. `seen` is a trigger of the Worker that the claim records. `model` is the model of a
+        task that names none.
         """
         seen_fence = None
         for _ in range(2):
@@ -184,7 +185,7 @@ class WorkStore(OutboxStore):
         return columns.whole(found[0], "left_ms") if found else None
 
     async def stands(self, claim: Claim) -> bool:
-        """Whether a claim is still valid. The read of the claim is sent to D1 only once."""
+        """Whether a worker's claim of a task is still valid. The read of the claim is sent to D1 only once."""
         (found,) = await self._database.run(sql.MAY_START.bind(**_claimed(claim)), sends=1)
         return bool(found)
 

@@ -2,8 +2,8 @@
 
 The metrics' counters come from sums that only rise (`store.tallies`). A scrape first adds the tasks that have ended
 since the last sweep to the sums. A scrape reads three rows of D1 for each task that it adds, two for each unfinished
-task up to a limit, and about 30 more, however many tasks are stored. Two of the metrics are the rows that the scrape
-read and wrote.
+task up to a limit, and about 30 more, however many tasks are stored. Two of the metrics show how many rows of D1 the
+scrape read and wrote.
 """
 
 from collections import Counter

@@ -15,7 +15,7 @@ from .context import RunContext
 from .ledger import Ledger
 
 if TYPE_CHECKING:
-    from ...core.structured.schema import OutputSchema  # imported with the first task that has a schema
+    from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
 
 
 class CallOutput(NamedTuple):

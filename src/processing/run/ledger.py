@@ -35,7 +35,7 @@ from .unsaved import UnsavedProgress
 from .waits import StartBlocks, StartPauses, WaitReport
 
 if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # imported with the first task that has a schema
+    from ...core.structured.judging import Judgement  # the module is imported with the first task that has a schema
 
 MESSAGE_CHARS_MOST = 500
 

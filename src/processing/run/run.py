@@ -1,8 +1,8 @@
 """The work under one claim: make model calls, record them, merge outputs, and end the task or give it back.
 
 A run keeps as many calls in flight as its caller accepts. One transaction in D1 records the calls that have ended and
-announces the calls that start next. The platform may kill the worker at any await. The next claim of the task finds
-every recorded output, and finds the announced calls without an outcome, which count as in doubt.
+announces the calls that start next. The platform may kill the worker of a run at any await. The next claim of the task
+finds every recorded output, and finds the announced calls without an outcome, which count as in doubt.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -186,7 +186,7 @@ class Run:
     def _back(self, seconds: float) -> Release:
         delay_ms = round(seconds * 1000)
         # When the sweep may dispatch the task: on the direct route after the delay, because no host continues the task.
-        # On other routes the host has one more lease to continue the task.
+        # On any other route the host has one more lease to continue the task.
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> RunOutcome:

@@ -15,7 +15,7 @@ from ...store.records.claims import CallKey, Claim
 from ...store.records.ladder import LadderCounts
 
 if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # imported with the first task that has a schema
+    from ...core.structured.judging import Judgement  # the module is imported with the first task that has a schema
 
 CODES = frozenset({TaskCode.INVALID_OUTPUT, TaskCode.OUTPUT_TRUNCATED})
 _WORDS = {
@@ -25,7 +25,7 @@ _WORDS = {
 
 
 class RejectedReply(NamedTuple):
-    """The judgement of a rejected answer: its failure. After a `final` failure the call is not made again."""
+    """The failure that a rejected answer means for its call. After a `final` failure the call is not made again."""
 
     failure: Failure
     final: bool
@@ -65,7 +65,10 @@ class Rungs:
         return RejectedReply(failure, code is TaskCode.OUTPUT_TRUNCATED or answers > self._reasks_most)
 
     def counts(self, coverage: float | None) -> LadderCounts:
-        """Return the counters for the task's row. `coverage` is the share of the text that is not in gaps."""
+        """Return a structured task's counters for the task's row.
+
+        `coverage` is the share of the text that is not in gaps.
+        """
         return LadderCounts(self._reasks, self._rejected, self._repaired, coverage)
 
 

@@ -78,7 +78,7 @@ class Resending:
         return self._worker.can_afford_run
 
     def affords_page(self) -> bool:
-        """Whether the allowance suffices to read and dispatch another page."""
+        """Whether the allowance suffices to read another page of due tasks and to dispatch them."""
         return not self._sends_a_task or self._sendable(_PAGE_SUBREQUESTS) > 0
 
     def put_aside(self, due: Due) -> Due:

@@ -141,7 +141,7 @@ class Claim:
     last_error: LastError | None = None
     pace_ms: int | None = None  # The ms from one finished call to the next; None until known.
     told: LatestCallsReport | None = None  # Other isolates' latest calls; None if none has failed lately.
-    # The fields below are for structured tasks only.
+    # The fields of a `Claim` from here on are for structured tasks only.
     characters: int = 0  # How many characters the task's whole text has.
     output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
     inherited: Inherited | None = None  # What this task got from the task whose gaps it retries.

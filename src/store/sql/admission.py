@@ -1,7 +1,7 @@
 """The SQL that accepts a new or retried task, if its tenant's limits allow it.
 
 A submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
-refuses it. The condition `_FRESH` distinguishes the first run of the transaction from a repetition.
+refuses it. The condition `_FRESH` distinguishes the first run of a submission's transaction from a repetition.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
@@ -13,8 +13,8 @@ from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 # `:submission` is the tenant, a colon and the client's Idempotency-Key. `:digest` identifies the content of the
 # request.
 
-# Takes an Idempotency-Key for a task, if the key is free or has expired. If two requests come at once, the first gets
-# the key. Goes before INSERT_TASK.
+# Takes an Idempotency-Key for a task, if the key is free or has expired. If two requests with one Idempotency-Key come
+# at once, the first gets the key. Goes before INSERT_TASK.
 TAKE_KEY = statement(f"""
 INSERT INTO submissions (id, task_id, digest, expires_at) VALUES (:submission, :task_key, :digest, {NOW} + :valid_ms)
 ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, expires_at = excluded.expires_at,
@@ -145,7 +145,7 @@ LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
 # `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
-# old one. If the task's budget ran out, the new budget must be larger.
+# old one. If the task's budget ran out, the new budget must be larger than the old one.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))

@@ -16,9 +16,9 @@ _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
 
 # --- Failed tasks ----------------------------------------------------------------------------------------
 
-# The failed tasks in a range of keys that can be retried without a new budget. A task whose budget ran out needs a
-# larger budget. `:code` is NULL for all error codes. The expression reads an index entry for each failed task of the
-# range, and no other tasks.
+# The failed tasks in a range of keys that can be retried without a new budget. To be retried, a task whose budget ran
+# out needs a larger budget. `:code` is NULL for all error codes. The expression reads an index entry for each failed
+# task of the range, and no other tasks.
 _FAILED = f"""FROM tasks INDEXED BY tasks_failed
 WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:code IS NULL OR error_code = :code)"""

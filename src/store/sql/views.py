@@ -99,7 +99,7 @@ STATUS = statement(
 )
 
 # CHUNKS reads the outputs of a task's chunks, and PLACES where the chunks are in the input. `whole` says that the
-# outputs are small enough to be read at once.
+# outputs of the task's chunks are small enough to be read at once.
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
 
@@ -124,7 +124,7 @@ SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC L
 # Reads a page of the tasks that all filters take. LIST_FILTERED reads at most `:walk_most` tasks, and skips those that
 # a filter does not take. If the span may have more tasks, the last row is the task where this walk ended, even if the
 # filters do not take it; the row has `ends_walk`. The walk reads one row for each task, and finding its end reads as
-# many. Finding the end with a window function would read three rows for each task.
+# many. Finding the end of the walk with a window function would read three rows for each task.
 _WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
 LIST_FILTERED = statement(f"""
 SELECT {_VIEW}, ends_walk
