@@ -163,7 +163,7 @@ class App:
         return senders
 
     def api(self) -> Api:
-        """Make the services that the HTTP layer uses."""
+        """Make the services that the API's handlers use."""
         dispatcher, objects = self.dispatcher(), ObjectTeller(self._bindings.processors, self.meter, self.log)
         database = Database(
             self._bindings.database,
@@ -214,7 +214,7 @@ class App:
         )
 
     def _sweeps(self) -> SweepOnRequest:
-        """Make the sweeps that requests begin.
+        """Make the sweeps that begin in a request's invocation.
 
         No sweep runs after the answer to a request if the sweep could neither dispatch tasks nor work on one.
         """

@@ -43,7 +43,7 @@ class Address:
 
 
 def place(url: str | None, key: str | None) -> Address:
-    """Check a deployment's URL and an API key, and return them. Raises `CommandError`."""
+    """Check a deployment's URL and an API key, and return both as an `Address`. Raises `CommandError`."""
     text = (url or DEFAULT_URL).strip().rstrip("/")
     try:
         parts = urlsplit(text)

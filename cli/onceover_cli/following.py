@@ -34,7 +34,10 @@ class _NoEvents(Exception):
 
 
 class _Closed(Exception):
-    """Raised if the stream closed before the task's end. `retry_seconds` is the pause before reopening the stream."""
+    """Raised if the event stream closed before the task's end.
+
+    `retry_seconds` is the pause before reopening the stream.
+    """
 
     def __init__(self, retry_seconds: float) -> None:
         super().__init__()

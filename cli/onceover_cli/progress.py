@@ -92,7 +92,7 @@ class TaskDisplay:
         self._bar.update(self._row, description=label, completed=done, total=total)
 
     def chunk(self, chunk: Json) -> None:
-        """Print a chunk's output if the display streams."""
+        """Print a chunk's output if the display prints outputs as they come."""
         output = chunk.get("output")
         if self.streams and output is not None:
             self._write(output)

@@ -80,7 +80,7 @@ class Exported:
     is_whole: bool = False
 
     def count(self, line: Json) -> None:
-        """Count a line of the export that was written."""
+        """Count a line of the export that was written to the file."""
         match line["kind"]:
             case "begin":
                 self.is_begun, self.newest = True, line["newest"]
@@ -226,7 +226,8 @@ def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
     first = tenant.page()["tasks"]
     if not first:
         return done
-    # `before` is a time by the server's clock. Tasks that are submitted later are counted and not erased.
+    # `before` is a time by the server's clock, from which on tasks are not erased. Tasks that are submitted later are
+    # counted and not erased.
     latest = datetime.fromisoformat(first[0]["createdAt"]) + timedelta(milliseconds=1)
     before = latest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     while True:

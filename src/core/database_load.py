@@ -13,8 +13,8 @@ class DatabaseLoad:
     The newest call with a known outcome decides whether the database keeps up. A call to the database whose answer was
     lost stops counting as soon as a later call is answered in time.
 
-    All times are seconds of the isolate's steady clock. `DatabaseLoad` contains plain numbers and nothing that can be
-    awaited: the runtime does not let a request wait for another request's objects.
+    All times of `DatabaseLoad` are seconds of the isolate's steady clock. `DatabaseLoad` contains plain numbers and
+    nothing that can be awaited: the runtime does not let a request wait for another request's objects.
     """
 
     def __init__(self) -> None:

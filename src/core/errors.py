@@ -71,7 +71,7 @@ class ModelUnavailable(ModelError):
 class ModelTimeout(ModelError):
     """Raised if a model call got no reply within AI_TIMEOUT_SECONDS.
 
-    Transient. The provider may have worked on the call or not.
+    Transient. The provider may have worked on a call that timed out, or not.
     """
 
     code = TaskCode.MODEL_TIMEOUT
@@ -81,7 +81,10 @@ class ModelTimeout(ModelError):
 
 
 class ModelConnectionLost(ModelError):
-    """Raised if a model call got no HTTP reply at all. Transient. We cannot tell whether the provider saw the call."""
+    """Raised if a model call got no HTTP reply at all.
+
+    Transient. After a lost connection we cannot tell whether the provider saw the call.
+    """
 
     code = TaskCode.MODEL_CONNECTION_LOST
     retryable = True
@@ -180,7 +183,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreSilent(StoreUnavailable):
-    """D1 gave no answer in time. Another send at once would only add to the load of D1."""
+    """Raised if D1 gave no answer in time. Another send at once would only add to the load of D1."""
 
 
 class StoreQuotaExhausted(StoreUnavailable):

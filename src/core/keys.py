@@ -54,7 +54,7 @@ NOBODY = Presented("", "")
 class Key(NamedTuple):
     """An API key as stored, without its digest.
 
-    Times are ms since the epoch. `expires_at` is None if the API key never expires.
+    Times in a `Key` are ms since the epoch. `expires_at` is None if the API key never expires.
     """
 
     id: str
@@ -66,7 +66,7 @@ class Key(NamedTuple):
 
 
 def make(entropy: bytes) -> tuple[Presented, str]:
-    """Make an API key from 40 random bytes of cryptographic quality. Return the API key's parts, and its text."""
+    """Make an API key from 40 random bytes of cryptographic quality. Return the new API key's parts, and its text."""
     assert len(entropy) == ID_BYTES + SECRET_BYTES
     parts = Presented(
         entropy[:ID_BYTES].hex(),

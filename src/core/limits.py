@@ -235,7 +235,7 @@ OTHERS_LEAST = 3
 OTHERS_SECONDS = 900.0  # How old other chunks' calls may be that decide whether a chunk's failure counts.
 OTHERS_SHARE = 0.8  # The share of other chunks' calls that must succeed for a failure to count.
 LATEST_CALLS_KEPT = OTHERS_MOST + 1
-FAILURES_COUNTED_MOST = 10  # The counted failures after which a chunk fails for good.
+FAILURES_COUNTED_MOST = 10  # After how many counted failures a chunk fails for good.
 # The pauses of a chunk after each of its counted failures except the last.
 COUNTED_PAUSES_SECONDS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 160.0, 160.0, 160.0)
 UNCOUNTED_SECONDS_MOST = 8.0  # The longest pause after an uncounted failure, if the model is not away; contract: 10 s.
@@ -254,7 +254,7 @@ RATE_LIMIT_WAITS_MOST = 100  # The waits after 429s in a row, without a finished
 FREE_PLAN_DAY = {
     "requests": 100_000,  # Requests to the Worker, which are HTTP requests, cron runs and queue batches.
     "rowsRead": 5_000_000,  # Rows read in D1.
-    "rowsWritten": 100_000,  # Rows written in D1, including index entries.
+    "rowsWritten": 100_000,  # The rows written in D1, including index entries.
     "queueOperations": 10_000,  # A queue message that is delivered once counts as three operations.
     "objectRequests": 100_000,  # Calls to Durable Objects, and their alarms.
     "objectRowsWritten": 100_000,  # Rows written in the Durable Objects' own storage, alarms included.

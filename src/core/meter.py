@@ -28,7 +28,7 @@ class Meter:
 
     @property
     def statements_taken(self) -> int:
-        """The D1 statements that the invocation has sent or reserved."""
+        """How many D1 statements the invocation has sent or reserved."""
         return self.statements + self._reserved_statements
 
     @contextmanager

@@ -51,7 +51,8 @@ class ResponseEvent(NamedTuple):
 class ResponseProgress(NamedTuple):
     """How far a response of `/v1` has progressed.
 
-    `started` says that a worker has taken the response's task. `deltas` is how many pieces of the text exist.
+    `started` says that a worker has taken the response's task. `deltas` is how many pieces of the response's text
+    exist.
 
     Each piece of the text is the output of a chunk, up to the first chunk without an output. A task that merges, has a
     schema or may leave gaps has a single piece, its result, once the task has completed. `all_known` says that the text

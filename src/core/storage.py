@@ -35,7 +35,7 @@ class StorageUse:
         self.measured_at = now
 
     def found_full(self, now: float) -> None:
-        """Record that a write found no space in the database."""
+        """Record that a write to the database found no space in it."""
         self._found_full = True
         self._refused_at = now
 

@@ -79,7 +79,10 @@ def calls_left(total: int, completed: int, reduce: Reduce) -> int:
 
 
 class Failure(NamedTuple):
-    """Why a task or a chunk failed. `message` is written for the client, and contains nothing of the client's text."""
+    """Why a task or one of its chunks failed.
+
+    `message` is written for the client, and contains nothing of the client's text.
+    """
 
     code: TaskCode
     message: str
@@ -107,7 +110,7 @@ class LastError(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Why no worker is working on a task, and until when. `until` is None if the end of the wait is unknown.
+    """Why no worker is working on a task, and until when. `until` is None if it is unknown when the task's wait ends.
 
     `ahead` is how many unfinished tasks of the tenant come before this task, None if they were not counted.
     """
@@ -190,7 +193,7 @@ class Task:
     waiting_for: Wait | None = None
     last_error: LastError | None = None
     starts_by: int | None = None  # By when the calls in flight must have started; None if no calls are in flight.
-    free_at: int | None = None  # When another worker may take the task over.
+    free_at: int | None = None  # When another worker may take the task over from its worker.
     pace_ms: int | None = None  # The ms from one finished call of the task to the next; None until known.
     news_at: int = 0  # When the task was last submitted, retried or dispatched, announced calls, or began to fail.
     read_at: int = 0  # The time by the database's clock when it answered this read.

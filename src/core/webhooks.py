@@ -209,8 +209,8 @@ def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
 def delay_ms(tries: int, retry_after: float | None, age_ms: int, chance: float) -> int:
     """Return the ms that a webhook delivery waits after its `tries`-th failure: ever longer, with up to a fifth jitter.
 
-    A receiver's `Retry-After` is obeyed up to an hour. The last attempt to send a webhook delivery comes a day after
-    the delivery's beginning, not later.
+    The `Retry-After` of a webhook's receiver is obeyed up to an hour. The last attempt to send a webhook delivery comes
+    a day after the delivery's beginning, not later.
     """
     assert tries >= 1
     waits = limits.DELIVERY_WAITS_SECONDS

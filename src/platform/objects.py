@@ -1,7 +1,7 @@
 """Implements the bindings of Durable Objects for the package `objects`: namespaces, stubs, and an object's storage.
 
-Numbers and texts are passed to JavaScript unchanged, lists and dictionaries as JSON. Calls between objects have no
-arguments of other types.
+Numbers and texts are passed to JavaScript unchanged, lists and dictionaries as JSON. Calls between Durable Objects have
+no arguments of other types.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

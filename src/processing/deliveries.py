@@ -38,7 +38,7 @@ class Courier(Protocol):
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Send a message once, and return the answer's status and headers. No redirect is followed.
+        """Send a webhook message once, and return the answer's status and headers. No redirect is followed.
 
         The body of the endpoint's answer to a webhook message is not read. Raises HttpTimeout or HttpConnectionLost.
         """
@@ -62,7 +62,7 @@ class Deliverer:
     meter: Meter  # Counts what the invocation has spent of its allowance.
     fresh: Fresh  # The webhook deliveries that this invocation has written itself, and claimed.
     chance: Callable[[], float]  # Returns random numbers from 0 to 1.
-    wait_until: WaitUntil  # Keeps the invocation alive until the messages are sent.
+    wait_until: WaitUntil  # Keeps the invocation alive until the webhook messages are sent.
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
@@ -80,7 +80,7 @@ class Deliverer:
     def begin_one(self, taken: Taken, asked_at: float) -> None:
         """Begin to send one claimed webhook delivery.
 
-        `asked_at` is when the claim was requested, by the steady clock.
+        `asked_at` is when the claim of the delivery was requested, by the steady clock.
         """
         self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
 

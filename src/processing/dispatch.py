@@ -33,8 +33,9 @@ class NoPlace(Exception):
 
 
 class Dispatcher:
-    """Tries the routes in their order. If all routes fail, the task stays pending, and the sweep dispatches it again.
+    """Sends a task to a host by the first route that accepts it: tries the routes in their order.
 
+    If all routes fail, the task stays pending, and the sweep dispatches it again.
     `no_place` says that the last task was not accepted because it has to wait for a place on an object.
     """
 

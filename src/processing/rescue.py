@@ -54,8 +54,9 @@ class Rescue:
     wait_until: WaitUntil  # keeps work running after the answer is sent, or after the client has left
 
     async def help(self, task: Task, wait_seconds: float) -> None:
-        """Help the task as its state requires. Returns as soon as the answer to the poll need not wait any more.
+        """Help a task without a working host as its state requires.
 
+        Returns as soon as the answer to the poll need not wait any more.
         A late task is dispatched again, first to an object if objects are bound, because the submission already tried
         the queue. If earlier dispatches had no effect, or if no route takes the task, a poll with `wait` works on the
         task itself. A poll without `wait` dispatches the task again, once a minute, and leaves a task that no route

@@ -1,6 +1,7 @@
 """The task actor's worker: `Worker.run` claims a task and works on it for one run.
 
-The worker behaves in the same way on every route. A host calls `Worker.run` with a task's key, and acts on the outcome.
+A `Worker` behaves in the same way on every route of a task. A host calls `Worker.run` with a task's key, and acts on
+the outcome.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ class Host(NamedTuple):
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
     slack_seconds: float = 0.0  # The most seconds that calls may travel to the caller's lanes and back.
     stands_in: bool = False  # True if the run replaces a host that has not answered the task's dispatches.
-    # The hint that the host gives when the task may have ended. None if the host gives no hints.
+    # The hint that the host gives when the task may have ended. The hint is None if the host gives no hints.
     hint: Hint | None = None
     # Called with the mark of each write that has landed, and at the end of the run, with whether the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None

@@ -150,8 +150,9 @@ class AdmissionStore(StandingStore):
     async def retry(
         self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL, max_calls: int | None = None
     ) -> Accepted | None:
-        """Retry a failed or cancelled task if its tenant's limit allows one more. `max_calls` is a new budget, or None.
+        """Retry a failed or cancelled task if its tenant's limit allows one more.
 
+        `max_calls` is the retried task's new budget, or None.
         Returns None if the task is neither failed nor cancelled, if the tenant's limit of tasks in flight is reached,
         if the task's budget ran out and does not grow, or if the new budget is too small. If the write had to be sent
         again, a task that is now pending counts as retried, because the first send may have retried it.

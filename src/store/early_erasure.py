@@ -16,8 +16,9 @@ _MOMENT_CHARS = 13  # The first characters of a task id, which are the 48 bits o
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may be erased early. All of the tasks had ended by `ended_by`, in the database's time.
+    """Ended tasks that may be erased before their retention is over.
 
+    All of the tasks had ended by `ended_by`, in the database's time.
     `uncounted` says that some of these tasks may not be in the sums over ended tasks yet. A walk over the tasks of
     `tenant`, from `walked_from` on, found these tasks. The tenant's next walk begins at `walked_to`, where this walk
     ended, or where this walk began if it found more tasks than are erased now.
@@ -47,7 +48,7 @@ class StorageStore(Store):
 
         Returns None if there is no recent count of what tenants store.
 
-        Each found task ended at least a day ago. At most CLEAR_WALK_MOST tasks of the tenant are read.
+        Each found task ended at least a day ago. At most CLEAR_WALK_MOST tasks of the largest tenant are read.
         """
         (found,) = await self._database.run(
             sql.OLDEST.bind(

@@ -18,7 +18,7 @@ _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 
 
 class Stopped(NamedTuple):
-    """What a cancellation or an erasure did. `changed` says that the task was cancelled or erased.
+    """What a cancellation or an erasure did. `changed` says that the request cancelled or erased the task.
 
     For `starting_ms` the task's announced model calls may still start, but no others; 0 means that none may.
     `object_fence` is set if a Durable Object worked on the task last and may still do so: all claims up to this fence

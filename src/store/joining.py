@@ -46,7 +46,7 @@ class Joining(NamedTuple):
         return sql.TAKE_ROW.bind(**self._equal(task_key), submission=self.submission(task_key), valid_ms=_VALID_MS)
 
     def joined(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that reads which task was joined."""
+        """Make the statement that reads which task the present send has joined."""
         return sql.JOINED.bind(**self._equal(task_key))
 
     def _equal(self, task_key: TaskKey) -> dict[str, Value]:

@@ -63,7 +63,7 @@ class OutboxStore(Store):
         return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)
 
     def _now(self) -> float:
-        """Return the time by the invocation's clock.
+        """Return the present time by the invocation's clock.
 
         A caller reads the time before it sends a write, and passes the time to `_wrote`.
         """

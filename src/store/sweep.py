@@ -38,7 +38,7 @@ class Due:
 
     @property
     def empty(self) -> bool:
-        """Whether the read found no task."""
+        """Whether the sweep's read found no task."""
         return not (self.live or self.idle or self.past_retention or self.overdue)
 
     @property
@@ -77,7 +77,10 @@ class Due:
 
 
 class SweepStore(Store):
-    """What the sweep reads and writes. Each method of `SweepStore` is one call to D1, unless it says otherwise."""
+    """Reads and writes what a sweep needs in the database.
+
+    Each method of `SweepStore` is one call to D1, unless it says otherwise.
+    """
 
     async def due(
         self,
@@ -91,7 +94,7 @@ class SweepStore(Store):
     ) -> Due:
         """Find due tasks: each tenant's longest due one first, with the tenants taking turns.
 
-        At most `most` unfinished tasks are found. `due` also finds up to `erase_most` tasks to erase, or `most` if
+        The read finds at most `most` unfinished tasks. `due` also finds up to `erase_most` tasks to erase, or `most` if
         `erase_most` is None. Unless `erase_most` is 0, the call also removes old tombstones, records that the sweep
         came, and finds due deliveries, as many as the `plan` allows. `served` is how many of the unfinished tasks the
         caller will certainly serve, all if None. Tasks that `take_due` would not take with the same `delay_ms` are left

@@ -25,10 +25,10 @@ class Fold(NamedTuple):
 
 
 class Foldable(NamedTuple):
-    """What is to be added to the sums over ended tasks.
+    """Which ended tasks are to be added to the sums over ended tasks.
 
-    `more` says that further tasks are left to be added later. `sampled` says that the backlog was already sampled in
-    the present five minutes.
+    `more` says that further ended tasks are left to be added later. `sampled` says that the backlog was already sampled
+    in the present five minutes.
     """
 
     folds: Sequence[Fold]
@@ -93,7 +93,7 @@ class TallyStore(Store):
     async def foldable(self, kept_ms: Sequence[int], most: int) -> Foldable:
         """Find the tasks that ended since tasks were last added to the sums, about `most` of each retention.
 
-        `kept_ms` are the retentions, in ms, that tasks get today.
+        `kept_ms` are the retentions, in ms, that new tasks get today.
         """
         found, (sampled,) = await self._database.run(
             sql.FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most), sql.IS_SAMPLED.bind()

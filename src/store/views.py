@@ -28,7 +28,7 @@ class TaskGone(Exception):
 
 
 class ViewStore(Store):
-    """Reads of tasks that change nothing. Each method of `ViewStore` is one call to D1."""
+    """Reads tasks for the API, and changes nothing. Each method of `ViewStore` is one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
         """Read a task, with its result once it is completed.
@@ -64,7 +64,7 @@ class ViewStore(Store):
         return bool(found)
 
     async def going_on(self, task_key: TaskKey) -> Pulse | None:
-        """Read how far an unfinished task has progressed.
+        """Read how far a task that has not ended has progressed.
 
         Returns None if the task has ended, passed its deadline, or is gone.
         """

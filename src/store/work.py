@@ -60,8 +60,8 @@ class WorkStore(OutboxStore):
         of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of the host holds the
         task, the claim is sent a second time, with the fence of that instance. If the worker dies before a call has
         finished, the task rests as `rests` says before it may be taken over. `stands_in` says that the caller replaces
-        a host that did not come. `seen` is a trigger of the Worker that the claim records. `model` is the model of a
-        task that names none.
+        a host that did not come. `seen` is a trigger of the Worker that the claim records. `model` is the model to
+        assume for a task that names none.
         """
         seen_fence = None
         for _ in range(2):

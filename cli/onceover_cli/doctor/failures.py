@@ -81,8 +81,9 @@ def _may_read_all(api: ApiClient) -> bool:
 def _failed(
     api: ApiClient, only: dict[str, str], now: datetime, clock: Callable[[], float], pages_most: int | None = None
 ) -> Iterator[Json]:
-    """Yield the tasks that failed within the last day. Raises `_Cut`, `_Passed`, and the errors of the first page.
+    """Yield the tasks that failed within the last day.
 
+    Raises `_Cut`, `_Passed`, and the errors of reading the first page.
     `only` has further filters for the list of tasks. A page may be empty although further pages are not, because the
     server walks over a limited number of tasks for each page.
     """

@@ -51,7 +51,7 @@ def warning(check_id: str, evidence: str, fix: str) -> Check:
 
 
 def skipped(check_id: str, evidence: str, fix: str = "") -> Check:
-    """Return a check that could not be made. `fix` says what would make the check possible."""
+    """Return the result of a check that could not be made. `fix` says what would make a skipped check possible."""
     return Check(check_id, Level.SKIPPED, evidence, fix)
 
 

@@ -67,7 +67,7 @@ class News:
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
-        """Record a reply without usable output.
+        """Record a model's reply without usable output.
 
         A reply without usable output counts neither as a success nor as trouble of the model service.
         """

@@ -80,8 +80,8 @@ class Patience:
     def answered(self, chunk: int | None, now: float) -> None:
         """Record an answer that is neither a success nor trouble of the model service: the model is not away.
 
-        `chunk` is set if the reply had no usable output. A reply without usable output does not prove that other
-        failures are their chunks' fault.
+        `chunk` is set if the model's reply had no usable output. A reply without usable output does not prove that
+        other failures are their chunks' fault.
         """
         self._own.answered()
         self._news.trouble.answered()

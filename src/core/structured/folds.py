@@ -57,7 +57,7 @@ class ChoiceFold(ValueFold):
             self._kept = value
 
     def taken(self) -> object:
-        """Return the value of the field that was kept."""
+        """Return the value of the field that the fold has kept."""
         return self._kept
 
 
@@ -80,11 +80,11 @@ class SumFold(ValueFold):
         self._exponent = lower
 
     def taken(self) -> object:
-        """Return the sum of the field's numbers. Raises NotJoinable for a sum larger than the largest double."""
+        """Return the sum of the field's numbers. Raises NotJoinable if the sum is larger than the largest double."""
         total = float(f"{self._digits}e{self._exponent}")
         if total in {float("inf"), float("-inf")}:
             raise NotJoinable(pointer_to(self._place), "The sum is larger than the largest double.")
-        return self._digits if self._is_whole else total  # a sum of integers has the exponent 0
+        return self._digits if self._is_whole else total  # a sum of integers, as a decimal, has the exponent 0
 
 
 class ListFold(ValueFold):

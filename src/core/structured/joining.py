@@ -44,18 +44,21 @@ class Joiner:
         self._fold = fold
 
     def add(self, value: dict[str, object]) -> None:
-        """Add an output that fits the schema."""
+        """Add an output that fits the schema to the outputs to join."""
         self._fold.add(value)
 
     def result(self) -> dict[str, object]:
-        """Return the joined value of at least one output. Raises NotJoinable if a sum is beyond the largest double."""
+        """Return the joined value of the outputs that were added, at least one.
+
+        Raises NotJoinable if a sum is beyond the largest double.
+        """
         joined = self._fold.result()
         assert isinstance(joined, dict), "nothing was added"
         return joined
 
 
 class JoinPlan:
-    """How outputs that fit one schema are joined."""
+    """How outputs that fit one schema are joined, field by field."""
 
     def __init__(self, fold: _FoldMaker) -> None:
         self._fold = fold
@@ -66,8 +69,9 @@ class JoinPlan:
 
 
 def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
-    """Plan how outputs of a schema are joined. `rules` has a rule for fields of the output, by their JSON pointers.
+    """Plan how the outputs that fit a schema are joined.
 
+    `rules` has a rule for fields of the output, by their JSON pointers.
     Raises NotJoinable if a field that is in no array lacks a rule, if a rule names no field that is joined by itself,
     if a rule does not suit its field's type, or if the joined value might not fit the schema.
     """

@@ -28,8 +28,8 @@ _NO_KINDS: Final[Mapping[type, tuple["SchemaNode", ...]]] = MappingProxyType({})
 class SchemaNode:
     """One schema or subschema of an output schema.
 
-    The module `schema` builds the nodes, and no node changes after `settle`. `branches` are the alternatives of
-    `anyOf`. A node with `ref` is replaced by the node that it refers to, so no check sees it.
+    The module `schema` builds the nodes, and no node changes after `settle`. `branches` are the alternatives of the
+    node's `anyOf`. A node with `ref` is replaced by the node that it refers to, so no check sees it.
     """
 
     ref: str | None = None
@@ -42,7 +42,7 @@ class SchemaNode:
     is_closed: bool = False  # Whether other properties are forbidden.
     items: "SchemaNode | None" = None
     branches: tuple["SchemaNode", ...] = ()
-    members: tuple[frozenset[Key], ...] = ()  # The keys of the values that `enum` and `const` allow.
+    members: tuple[frozenset[Key], ...] = ()  # The keys, for comparing, of the values that `enum` and `const` allow.
     words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` of the node allow.
     members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
     members_text: str = ""

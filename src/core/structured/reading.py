@@ -102,7 +102,7 @@ def _faulty(expected: str) -> OutputReading:
 
 
 def _skeleton(text: str) -> str:
-    """Return what is outside strings in a JSON text.
+    """Return the part of a JSON text that is outside strings.
 
     If the text has a syntax error, the part of the result after the error means nothing. In JSON, backslashes occur
     only in strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation
@@ -116,7 +116,7 @@ def _skeleton(text: str) -> str:
 def _levels_at_most(skeleton: str) -> int:
     """Return how deep brackets are nested, or more if they do not match.
 
-    Stops counting when VALUE_LEVELS_MOST is passed.
+    Stops counting levels when VALUE_LEVELS_MOST is passed.
     """
     brackets = skeleton.encode("ascii", "replace").translate(_BRACES, _NOT_BRACKETS)
     levels = 0

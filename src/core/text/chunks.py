@@ -1,4 +1,4 @@
-"""Cuts a long text into chunks. Each chunk fits into one model call.
+"""Cuts a long text into chunks. Each chunk of the text fits into one model call.
 
 Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
 options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of

@@ -9,7 +9,8 @@ class Window:
 
     The first chunk of the window has the index `first`. A window of a task's text may have no chunk.
 
-    `start` is where the window's first chunk begins without its overlap. Offsets are code points of the task's input.
+    `start` is where the window's first chunk begins in the task's text, without the chunk's overlap. Offsets in a
+    `Window` are code points of the task's input.
     """
 
     first: int

@@ -46,7 +46,10 @@ async def read_object(request: Request, most_bytes: int, *, optional: bool = Fal
 
 
 def parse_object(raw: bytes) -> dict[str, object]:
-    """Parse the JSON object in the bytes. Raises Refusal (400) if the bytes contain no JSON object."""
+    """Parse the JSON object in the bytes of a request's body.
+
+    Raises Refusal (400) if the bytes of the body contain no JSON object.
+    """
     try:
         text = raw.decode("utf-8")
         _check_shape(text)

@@ -40,7 +40,10 @@ class KeyCache:
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
-        """Keep a key that D1 confirmed at `asked_at`. Above KEY_CACHE_MOST keys, the one kept longest is dropped."""
+        """Keep an API key that D1 confirmed at `asked_at`.
+
+        Above KEY_CACHE_MOST API keys, the one kept longest is dropped.
+        """
         if revision != self.revision:
             return
         self._entries.pop(fingerprint, None)
@@ -49,7 +52,7 @@ class KeyCache:
             del self._entries[next(iter(self._entries))]
 
     def refuse(self, fingerprint: bytes) -> None:
-        """Drop a key that D1 no longer confirms."""
+        """Drop an API key that D1 no longer confirms."""
         self._entries.pop(fingerprint, None)
 
     def forget(self, key_id: str) -> None:

@@ -225,7 +225,7 @@ def no_webhook_key() -> Refusal:
 
 
 def store_refusal(error: StoreError, now_ms: int) -> Refusal:
-    """Make the refusal for a failure of the database."""
+    """Make the refusal of a request for a failure of the database."""
     again = {"Retry-After": _RETRY_SECONDS}
     match error:
         case SchemaMissing():

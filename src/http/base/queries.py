@@ -33,7 +33,7 @@ _WHOLE = re.compile(r"[0-9]{1,6}")
 CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
 _CURSOR = re.compile(CURSOR_PATTERN)
 
-# The JSON Schema of the parameter `limit` of a list.
+# The JSON Schema of the query parameter `limit` of a list.
 LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST, "default": limits.LIST_LIMIT_DEFAULT}
 
 

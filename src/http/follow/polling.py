@@ -31,8 +31,8 @@ def look_seconds(silent_seconds: float, look_took: float) -> float:
 def reads_left(task: Task, reads_after: int) -> int:
     """Return how many reads of its task a request with `?wait=` has left after the first, on the free plan.
 
-    `reads_after` reads of chunks or input follow the wait. One more read is kept back for a task with a deadline,
-    because the request reads the task again if the deadline has passed.
+    After the wait, `reads_after` reads of chunks or input follow. One more read is kept back for a task with a
+    deadline, because the request reads the task again if the deadline has passed.
     """
     return limits.WAIT_READS_FREE - 1 - reads_after - (task.deadline_at is not None)
 

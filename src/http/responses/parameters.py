@@ -2,7 +2,7 @@
 
 If a field without an effect has any other value, the request is refused, and the refusal names the field. `DEFAULTS`
 and `fields.NewResponseFields` together have each parameter of the SDK's method `responses.create`. A test compares
-`DEFAULTS` and `NewResponseFields` with the method's signature.
+`DEFAULTS` and `NewResponseFields` with the signature of `responses.create`.
 """
 
 import json

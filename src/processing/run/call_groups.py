@@ -25,8 +25,9 @@ class EndedCall(NamedTuple):
 
 
 class CallGroups:
-    """Lets `caller` make a run's calls. `message` returns the content of a call, and a call may take `seconds`.
+    """Starts groups of calls, which `caller` makes for a run.
 
+    `message` returns the content of a call, and a call may take `seconds`.
     A group without an answer keeps its place for the rest of the run, even if its calls are sent again in other groups:
     it holds one of the six connections that an invocation may have open, and only another invocation has new
     connections. When no place for a group is left, the run ends, and the task's next run goes on.
@@ -43,12 +44,15 @@ class CallGroups:
 
     @property
     def groups_out(self) -> int:
-        """Return how many groups are in flight. A group that did not answer in time counts until the run ends."""
+        """Return how many groups of calls are in flight.
+
+        A group that did not answer in time counts until the run ends.
+        """
         return len(self._out) + self._silent
 
     @property
     def free(self) -> int:
-        """Return how many more calls the caller can make now."""
+        """Return how many more model calls the caller can make now."""
         return max(0, self._caller.groups_most - self.groups_out) * self._caller.group_size
 
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:

@@ -126,7 +126,10 @@ class CallInputs:
         self._sizes.update(zip(keys, sizes, strict=False))
 
     async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
-        """Read the sizes of a level with gaps. A gap gets the average size, so that the plan fits a filled gap too."""
+        """Read the sizes of the outputs of a level with gaps.
+
+        A gap gets the average size, so that the plan fits a filled gap too.
+        """
         ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         there = [key for key in keys if key not in self._left_out]

@@ -43,7 +43,7 @@ class CallPlan:
 
     @property
     def minimum_calls(self) -> int:
-        """The calls that the task needs without failures, at least. `minimum_calls` is exact once the plan is complete.
+        """How many calls the task needs without failures, at least. `minimum_calls` is exact once the plan is complete.
 
         The calls of chunks that are gaps count in `minimum_calls`. Outputs that are copied from another task, and
         merges whose members are all gaps, do not count in `minimum_calls`.

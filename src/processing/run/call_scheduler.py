@@ -26,7 +26,7 @@ class CallScheduler:
         self._route = context.route
 
     def starting(self, now: float) -> list[CallKey]:
-        """Return the calls that may start now, in their order."""
+        """Return the run's calls that may start now, in their order."""
         if self._terms.forbids_start(now):
             return []
         affordable = self._allowance.affordable_calls(

@@ -46,7 +46,7 @@ class CheckSchedule:
 
 
 class ClaimChecks:
-    """Makes the checks of one run's claim."""
+    """Makes the checks whether one run's claim is still valid."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context

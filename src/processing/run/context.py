@@ -1,6 +1,6 @@
 """The context of one run: its claim, and the objects that the parts of the run share.
 
-The worker makes the context once, when it has the claim.
+The worker makes a run's context once, when it has the claim.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ from ..terms import Terms
 class RunContext:
     """The objects that all parts of a run share. Times are seconds on the run's clock."""
 
-    claim: Claim  # the task's claim, which each write of the run names
+    claim: Claim  # the run's claim of the task, which each write of the run names
     store: TaskStore
     settings: Settings
     log: Log  # The log of the run, which adds the task, the route and the claim's fence to each line.

@@ -69,7 +69,7 @@ class Ledger:
         self.finished = False  # true if a call has finished under this claim
         self.idle_runs = claim.idle_runs
         self.fruitless = 0  # How many announcements in a row led to no started call.
-        self.ended = 0  # How many calls of this run have ended.
+        self.ended = 0  # How many calls of the run have ended.
         self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps)
         self._failure: Failure | None = next(iter(claim.refused.values()), None)
         self.rungs = Rungs(claim, reasks)
@@ -116,7 +116,7 @@ class Ledger:
 
     @property
     def ready(self) -> int:
-        """How many calls wait only for a free place."""
+        """How many calls could start at once, and wait only for a free place."""
         return len(self._ready)
 
     def start(self, keys: Iterable[CallKey], now: float) -> None:
@@ -166,7 +166,7 @@ class Ledger:
         self.left_out.update(keys)
 
     def lacks(self, key: CallKey) -> bool:
-        """Whether a call has no output."""
+        """Whether a call of the ledger has no output."""
         return key not in self._done
 
     @property
@@ -181,7 +181,7 @@ class Ledger:
 
     @property
     def unsaved(self) -> bool:
-        """Whether some outputs or failures are not saved yet."""
+        """Whether some outputs or failures of the run are not saved yet."""
         return bool(self._unsaved)
 
     @property

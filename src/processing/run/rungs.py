@@ -44,7 +44,10 @@ class Rungs:
         return self._rungs.get(key)
 
     def made(self, key: CallKey) -> None:
-        """Note that a call has ended. A call counts as a reask if its earlier answer was rejected."""
+        """Note that a model call for an output has ended.
+
+        A call counts as a reask if its earlier answer was rejected.
+        """
         self._reasks += key in self._rungs
 
     def accepted(self, key: CallKey, *, repaired: bool) -> None:

@@ -8,8 +8,8 @@ from ...store.records.claims import CallKey, FailedCall, Output
 class UnsavedProgress:
     """Outputs and failures since the last saved write. `step` is the number of the row's last write at the claim.
 
-    A write that failed may have landed, or may still land. A failed write keeps its number while it is sent again.
-    After a failed write is given up, the next write has the next number, and also names the number of the first
+    A write of progress that failed may have landed, or may still land. A failed write keeps its number while it is sent
+    again. After a failed write is given up, the next write has the next number, and also names the number of the first
     unconfirmed write (`first_step`). The next write divides the outputs into the same pieces as the unconfirmed writes
     did (`tries`).
     """

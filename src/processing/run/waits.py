@@ -27,7 +27,7 @@ class StartBlocks(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Return the reason whose pause ends last."""
+        """Return the reason whose pause of a run's calls ends last."""
         blocks = {name: getattr(self, name) for name in ("model_away", "rate_limited", "database", "backoff")}
         return max(blocks, key=blocks.__getitem__)
 

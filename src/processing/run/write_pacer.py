@@ -36,7 +36,7 @@ class WritePacer:
         return self.start_seconds
 
     def earn(self, calls: int) -> None:
-        """Note that calls have ended, which earns the run further writes."""
+        """Note that model calls have ended, which earns the run further writes."""
         self._bucket.earn(calls)
 
     def ready_at(self, now: float) -> float:
@@ -84,7 +84,7 @@ class WritePacer:
                 return answer
 
     async def _wait_until(self, at: float) -> None:
-        """Wait until a time of the run's clock."""
+        """Wait until the given time of the run's clock."""
         wait = clock.seconds_until(at)
         if wait > 0:
             await asyncio.sleep(wait)

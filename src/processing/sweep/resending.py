@@ -39,9 +39,9 @@ class Resent(NamedTuple):
 class Resending:
     """Dispatches due tasks. `senders` are all routes of the deployment except the direct one.
 
-    The first task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks follow in
-    larger parts. If only the direct route accepts the first task, this invocation runs it, and then the next task,
-    never two at the same time.
+    The first due task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks
+    follow in larger parts. If only the direct route accepts the first task, this invocation runs it, and then the next
+    task, never two at the same time.
     """
 
     def __init__(

@@ -19,7 +19,7 @@ from .rows import keys, outputs
 
 
 class AttemptOutcome(StrEnum):
-    """How a call ended, as far as it is known.
+    """How a model call ended, as far as it is known.
 
     The log lists the calls for one output in the order of the members of `AttemptOutcome`.
     """
@@ -30,7 +30,7 @@ class AttemptOutcome(StrEnum):
     OUT = "out"
 
 
-_BEHIND: Final = 1_000_000  # More than the number of calls that an output can have.
+_BEHIND: Final = 1_000_000  # Higher than the number of calls that an output can have.
 
 
 class Place(NamedTuple):
@@ -135,7 +135,7 @@ class AttemptIndex(NamedTuple):
         return page, True
 
     def _with(self, outcome: AttemptOutcome) -> Collection[CallKey]:
-        """Return the outputs for which a call has the given outcome."""
+        """Return the outputs for which some call has the given outcome."""
         match outcome:
             case AttemptOutcome.FAILED:
                 return self.failed.keys()

@@ -115,7 +115,7 @@ class Claim:
     start_ms: int = START_MS  # For how many ms after their announcement calls may start.
     options: TaskOptions
     total: int
-    window: Window  # The part of the text that the run begins with.
+    window: Window  # The part of the task's text that the run begins with.
     instructions: str
     merge_chars: int
     merges: tuple[int, ...] = ()  # How many calls each planned merge level has.
@@ -130,7 +130,7 @@ class Claim:
     tried: dict[CallKey, CallTries]  # Counts of calls, for outputs that do not exist yet.
     # The failures of calls that failed for good, but whose worker did not end the task: then no call starts.
     refused: dict[CallKey, Failure]
-    resting: dict[CallKey, int] = field(default_factory=dict)  # For how many ms calls must still wait, by call.
+    resting: dict[CallKey, int] = field(default_factory=dict)  # For each call that must still wait: for how many ms.
     held: tuple[FailedCall, ...] = ()  # Failed calls that may be their chunk's fault or the model service's.
     announced: frozenset[CallKey]  # Calls that are announced, and have no recorded end.
     doubted: frozenset[CallKey]  # Calls whose outcome is unknown since this claim took over.
@@ -224,7 +224,7 @@ class Progress:
     tries: Sequence[int] = ()  # How many outputs each earlier try of the same write had.
     first_step: int | None = None  # The number of the first try of the write; None if no try came before.
     failures: Sequence[FailedCall] = ()
-    merges: Sequence[MergeLevel] = ()  # Merge levels whose plan is not written yet.
+    merges: Sequence[MergeLevel] = ()  # The merge levels whose plan is not written to the database yet.
     in_flight: Sequence[CallKey] = ()  # The model calls that the write announces, and those in flight.
     doubted: Sequence[CallKey] | None = None  # Calls in doubt since the claim, or given up; None keeps the row's.
     calls_settled: int
@@ -244,7 +244,7 @@ class Progress:
     wait: Wait | None = None  # What the run waits for; None if a call is in flight.
     pace_ms: int | None = None
     truncated: int = 0
-    told: LatestCallsReport | None = None  # Latest calls to tell other isolates.
+    told: LatestCallsReport | None = None  # The latest calls that the write tells other isolates.
     ladder: LadderCounts | None = None  # A structured task's new counters; None leaves them as last written.
 
 
@@ -274,7 +274,7 @@ class Finish(NamedTuple):
 
 
 class Fail(NamedTuple):
-    """Ends a claim by failing its task."""
+    """Ends a worker's claim by failing its task."""
 
     retention_ms: int
     failure: Failure

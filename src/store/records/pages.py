@@ -33,7 +33,7 @@ class ListFilter(NamedTuple):
     default_model: str | None = None
 
     def takes(self, task: Task) -> bool:
-        """Whether a list with this filter shows the task."""
+        """Whether a list with the filter shows the task."""
         return (
             self.status in {None, task.status}
             and self.route in {None, task.route}
@@ -67,7 +67,10 @@ class Page(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many of the newest `among` tasks of a span have each status. `all` says that the span has no other tasks."""
+    """How many of the newest `among` tasks of a span have each status.
+
+    `all` says that the span has no other tasks than the counted ones.
+    """
 
     of: Mapping[Status, int]
     among: int

@@ -191,7 +191,7 @@ def _source(row: Row) -> Source:
 
 
 def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
-    """Read which chunks of a task are finished. `found` are the rows with the lengths of outputs."""
+    """Read which chunks of a task are finished. `found` are the database's rows with the lengths of outputs."""
     return ChunkIndex(
         task_key=key,
         cuts=whole_list(places, "cuts"),

@@ -3,9 +3,9 @@
 The body of a segment consists of pieces, one behind the other. A piece has the outputs that one statement added: a JSON
 list in UTF-8, compressed with zlib, with an entry `[idx, text, calls, finish reason, started, ended, lane, first]` for
 each output. The times in an entry are milliseconds since the epoch by the database's clock; `first` is when the first
-of several calls for the output started. The finish reason and every member after it may be null. `lane` and `first` are
-left out of an entry if they are null. A reader must ignore further members at an entry's end, so that later code can
-add some.
+of several calls for the output started. In an entry, the finish reason and every member after it may be null. `lane`
+and `first` are left out of an entry if they are null. A reader must ignore further members at an entry's end, so that
+later code can add some.
 
 D1 returns a blob as a list of numbers, one for each byte. The bodies of segments therefore go to the database and back
 as hexadecimal digits. The module `segments` is pure: it makes no calls to the database.

@@ -1,6 +1,6 @@
 """The SQL that accepts a new or retried task, if its tenant's limits allow it.
 
-A submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
+Each submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
 refuses it. The condition `_FRESH` distinguishes the first run of a submission's transaction from a repetition.
 """
 
@@ -117,10 +117,9 @@ UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant 
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
 """)
 
-# Withdraws a task whose client gets the answer that nothing was accepted. A task with which a repeated request was
-# answered stays.
-# A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`, because the submission may still
-# arrive after the withdrawal.
+# Withdraws a task whose client gets the answer that nothing was accepted. WITHDRAW leaves a task with which a repeated
+# request was answered. A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`, because the
+# submission may still arrive after the withdrawal.
 BURY_WITHDRAWN = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
 ON CONFLICT DO NOTHING

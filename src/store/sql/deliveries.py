@@ -90,8 +90,8 @@ _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
 # Finds at most `:most` webhook deliveries to send: the first of each endpoint, then the second of each, and so on. A
 # webhook endpoint whose last attempt failed gets at most `:of_each` deliveries, an endpoint whose pause is over gets
-# one, and a paused endpoint gets none. A row with `astray` says that SORT_DELIVERIES has work to do. DUE_DELIVERIES
-# reads at most `:most` webhook deliveries of each tenant and of each endpoint.
+# one, and a paused endpoint gets none. A row with `astray` says that SORT_DELIVERIES must handle the delivery.
+# DUE_DELIVERIES reads at most `:most` webhook deliveries of each tenant and of each endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM unsent
@@ -132,9 +132,9 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a webhook delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that was read before. If two
-# senders come at once, the second therefore takes no webhook delivery, and a TAKE_DELIVERY that arrives late takes none
-# either. A webhook delivery whose endpoint is gone is not taken.
+# Takes a webhook delivery for a sender for `:held_ms`. TAKE_DELIVERY names the delivery's fence that was read before.
+# If two senders come at once, the second therefore takes no webhook delivery, and a TAKE_DELIVERY that arrives late
+# takes none either. A webhook delivery whose endpoint is gone is not taken.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}

@@ -36,7 +36,7 @@ LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late
 JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
 # A condition: the write belongs to the current claim of the task, which has `:fence` and the name `:holder`. The name
 # is needed because after a restore of the database a claim that the database has forgotten and a new claim may have the
-# same fence. After STAND_DOWN, a task's row names no claim.
+# same fence. After STAND_DOWN, the row of a task names no claim.
 UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
 # A condition: the task was dispatched again `:in_vain` times, the last time at least `:late_ms` ago, and was not
 # claimed.
@@ -63,10 +63,10 @@ ANNOUNCED = f"""announced_at = {NOW},
 # writes that this claim must still make: see UNDER_CLAIM.
 UNHELD = "host = NULL, lease_until = NULL"
 
-# Assigns the end of a task. If the write that ends a task is sent again, the time of the end does not change. The sweep
-# erases the task when its retention is over, which is `:retention_ms`, or the task's own if that is shorter. An ended
-# task's `wake_at` is the time of its end plus its retention. The time of a task's end is later than that of all ends
-# that a fold has added (see `sql.tallies`).
+# Assigns the end of a task: its time, and that no worker has it. If the write that ends a task is sent again, the time of the end does not
+# change. The sweep erases the task when its retention is over, which is `:retention_ms`, or the task's own if that is
+# shorter. An ended task's `wake_at` is the time of its end plus its retention. The time of a task's end is later than
+# that of all ends that a fold has added (see `sql.tallies`).
 _ENDED_AT = f"""coalesce(finished_at, max(created_at, {NOW}, coalesce((SELECT max(until) + 1 FROM folds), 0)))"""
 ENDED = f"""{UNHELD}, finished_at = {_ENDED_AT},
   wake_at = {_ENDED_AT} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""
@@ -101,7 +101,7 @@ def stored(level: str, *, first: str = "", last: str = "") -> str:
     The query gives the bodies of the segments as hexadecimal digits.
 
     With `first` and `last`, two parameters, the query gives only the segments that have an output at a position from
-    `first` to `last`. The segments that are given may have other outputs, too.
+    `first` to `last`. The segments that the query gives may have other outputs, too.
     """
     wanted = f" AND EXISTS (SELECT 1 FROM json_each('[' || places || ']') WHERE value BETWEEN {first} AND {last})"
     return f"""SELECT part, hex(body) AS body FROM segments

@@ -1,6 +1,6 @@
 """The SQL that retries the gaps of a completed task in a new task, which begins with copies of all other outputs.
 
-`:old_key` is the completed task. A completed task never changes, so what was read of it stays true.
+`:old_key` is the key of the completed task. A completed task never changes, so what was read of it stays true.
 """
 
 from ..d1.statement import statement

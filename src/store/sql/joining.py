@@ -17,7 +17,7 @@ from .fragments import NOW
 _EQUAL = "id >= :first AND id < :behind"
 
 # A condition: the row contains the present send, which joined the row or wrote it. `:path` is the JSON path of the
-# send's count in `digest`.
+# present send's count in `digest`.
 _OURS = "digest ->> :path = :task_key"
 
 # A condition: the row is at most `:window_ms` old, and contains a send with a lower count than the present send.
@@ -47,5 +47,5 @@ WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE {_EQUAL} AND {_OURS})
 ON CONFLICT DO NOTHING
 """)
 
-# Reads the task that the present send has joined or made.
+# Reads the task that the present send of the request has joined or made.
 JOINED = statement(f"SELECT task_id, digest FROM submissions WHERE {_EQUAL} AND {_OURS} ORDER BY id DESC LIMIT 1")

@@ -91,7 +91,7 @@ DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id =
 def _queue(also: str = "") -> str:
     """Make common table expressions for the tasks that wait for a slot, each with its turn.
 
-    `also` adds tasks, as a UNION.
+    The SQL in `also` adds tasks, as a UNION.
     """
     return f"""WITH RECURSIVE room (places) AS (
   SELECT CASE WHEN EXISTS (SELECT 1 FROM object_places WHERE id = :task_key) THEN 0 ELSE :most - count(*) END

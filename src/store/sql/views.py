@@ -30,7 +30,7 @@ _NAMED = " OR ".join(
 )
 # The conditions of a list's filters, by the names of their parameters, which are the names of fields in
 # `records.pages.ListFilter`. A filter of a list whose parameter is NULL takes every task. `:default_model` is the model
-# of a task that names none.
+# of a task that names no model.
 _FILTERS = {
     "status": "status = :status",
     "route": "route = :route",

@@ -28,7 +28,7 @@ from .window import window
 # that an earlier instance holds the task, so that a late claim of an earlier instance takes nothing over. A holder that
 # claims again has lost the answer: it gets the claim that it has, and the fence does not rise. Calls that the former
 # worker announced and did not settle become doubted. If two claims come at once, the second finds a live lease, because
-# D1 serialises writes. If CLAIM gives no row, the claim is not granted. A task past its deadline is not claimed.
+# D1 serialises writes. If CLAIM gives no row, the worker gets no claim. A task past its deadline is not claimed.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
 # stalls was written. Each claim sets how long the task rests if its worker dies too. `:rests_ms` is a JSON list of the
