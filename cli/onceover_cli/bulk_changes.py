@@ -89,8 +89,8 @@ def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, Co
 def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple[Json, CommandError | None]:
     """Retry or cancel all matching tasks of one tenant.
 
-    Return the counts and the error that stopped the change, if any.
-    Raises the error of the bulk change's first request if that request fails.
+    Return the counts and the error that stopped the change, if any. Raises the error of the bulk change's first request
+    if that request fails.
 
     The loop of requests stops after `most` tasks: it would otherwise go on, and cost model calls, as long as retried
     tasks fail again at once.

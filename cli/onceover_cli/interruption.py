@@ -48,8 +48,8 @@ class Interrupts:
 def explained(second: str) -> Iterator[None]:
     """Let the first interrupt within the `with` block raise KeyboardInterrupt.
 
-    A second interrupt prints `second` and ends the process.
-    After a first interrupt the process is ending, so a second interrupt ends it at once even after the block.
+    A second interrupt prints `second` and ends the process. After a first interrupt the process is ending, so a second
+    interrupt ends it at once even after the block.
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:

@@ -182,8 +182,7 @@ class ReceiverAnswer(NamedTuple):
 def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
     """Judge the HTTP status that a webhook's receiver answered.
 
-    Only an answer 2xx means that the receiver accepted the webhook delivery.
-    A redirect is not followed.
+    Only an answer 2xx means that the receiver accepted the webhook delivery. A redirect is not followed.
     """
     if 200 <= status < 300:
         return ReceiverAnswer(status, None)

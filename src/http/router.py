@@ -36,7 +36,8 @@ from .responses import errors
 async def handle(request: Request, api: Api) -> Reply:
     """Answer one request. A refusal, a failure of the database and an error of our own become problems.
 
-    Cancellation passes through, and so does every other error whose class is not a subclass of Exception.
+    The cancellation of `handle` passes through, and so does every other error whose class is not a subclass of
+    Exception.
     """
     name = request_id(request.headers)
     api.log.note(request=name)
@@ -132,8 +133,8 @@ def _exchange(
 def _split(url: str) -> tuple[list[str], str]:
     """Return the path's segments, percent-decoded, and the query.
 
-    In a path, an encoded slash separates no segments (RFC 3986).
-    Bytes that are not UTF-8 become U+FFFD, which none of our paths contains.
+    In a path, an encoded slash separates no segments (RFC 3986). Bytes that are not UTF-8 become U+FFFD, which none of
+    our paths contains.
     """
     try:
         split = urlsplit(url)

@@ -33,9 +33,8 @@ _LONGEST_ABBREVIATION_CHARS = 5
 class DemoProvider:
     """A model provider (`Provider`) that analyses the text itself, without a model.
 
-    The demo provider needs no configuration and never fails.
-    The demo provider obeys `max_output_tokens` and the form of the output. The demo provider ignores `system`, the
-    temperature and other options of a call.
+    The demo provider needs no configuration and never fails. The demo provider obeys `max_output_tokens` and the form
+    of the output. The demo provider ignores `system`, the temperature and other options of a call.
     """
 
     name = "demo"

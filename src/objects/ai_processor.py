@@ -78,9 +78,9 @@ class Processor:
     async def ended(self, fence: int) -> None:
         """Note that the task has ended for all claims up to `fence`.
 
-        A claim that is granted after a retry of the task is not affected.
-        The notice that a task has ended may arrive late or twice. A slice that works under a claim up to `fence` stops.
-        If no slice works, the notice only wakes the waiting calls.
+        A claim that is granted after a retry of the task is not affected. The notice that a task has ended may arrive
+        late or twice. A slice that works under a claim up to `fence` stops. If no slice works, the notice only wakes
+        the waiting calls.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)

@@ -16,9 +16,8 @@ from ..processing.clock import seconds_until
 class Audience:
     """The calls of requests that wait at one object for its task.
 
-    Calls to one object may share futures; two requests may not.
-    `at_work` says whether a slice of the object works or starts soon. Without a slice no call waits, so waiting calls
-    do not keep the object awake longer.
+    Calls to one object may share futures; two requests may not. `at_work` says whether a slice of the object works or
+    starts soon. Without a slice no call waits, so waiting calls do not keep the object awake longer.
     """
 
     def __init__(self, at_work: Callable[[], bool]) -> None:

@@ -83,7 +83,7 @@ def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> Cal
 def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:
     """Answer for a lane whose deployment has a bad variable: no call was started, which costs no attempt.
 
-    The sender may run in an earlier deployment, with good variables.
+    The sender of the calls may run in an earlier deployment, whose variables are good.
     """
     log.misconfigured(error, task=task_key)
     return [wire.write_outcome(CallNotStarted("the lane has a bad variable")) for _ in calls]

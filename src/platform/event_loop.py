@@ -73,6 +73,6 @@ class Adaptation:
             log("event_loop_kept", wanted=wanted)
 
 
-# The adaptation of this interpreter's only event loop. The `Adaptation` keeps Python functions only, and no JavaScript
-# object.
+# What was changed in the only event loop of this interpreter. The `Adaptation` keeps Python functions only, and no
+# JavaScript object.
 EVENT_LOOP = Adaptation()

@@ -1,10 +1,10 @@
 """Sends webhooks.
 
-A webhook delivery is an actor, as a task is: its message is "send", and `Deliverer` is its behaviour.
-A webhook delivery is claimed under a fence and a lease, as a task is, and its holder sends it once. The transaction
-that ends a task also writes and claims the task's webhook deliveries, and the same invocation sends them. The sweep
-sends the webhook deliveries that the invocation has no time for, and repeats those that fail. A webhook message that is
-sent twice has the same id both times.
+A webhook delivery is an actor, as a task is: its message is "send", and `Deliverer` is its behaviour. A webhook
+delivery is claimed under a fence and a lease, as a task is, and its holder sends it once. The transaction that ends a
+task also writes and claims the task's webhook deliveries, and the same invocation sends them. The sweep sends the
+webhook deliveries that the invocation has no time for, and repeats those that fail. A webhook message that is sent
+twice has the same id both times.
 """
 
 import asyncio

@@ -56,12 +56,11 @@ class Rescue:
     async def help(self, task: Task, wait_seconds: float) -> None:
         """Help a task without a working host as its state requires.
 
-        Returns as soon as the answer to the poll need not wait any more.
-        A late task is dispatched again, first to an object if objects are bound, because the submission already tried
-        the queue. If earlier dispatches had no effect, or if no route takes the task, a poll with `wait` works on the
-        task itself. A poll without `wait` dispatches the task again, once a minute, and leaves a task that no route
-        takes to the sweep. A task that waits for a place on an object (MAX_OBJECTS_AT_WORK) is left waiting. After a
-        StoreError nothing was dispatched.
+        Returns as soon as the answer to the poll need not wait any more. A late task is dispatched again, first to an
+        object if objects are bound, because the submission already tried the queue. If earlier dispatches had no
+        effect, or if no route takes the task, a poll with `wait` works on the task itself. A poll without `wait`
+        dispatches the task again, once a minute, and leaves a task that no route takes to the sweep. A task that waits
+        for a place on an object (MAX_OBJECTS_AT_WORK) is left waiting. After a StoreError nothing was dispatched.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.all_routes

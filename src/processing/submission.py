@@ -92,9 +92,9 @@ class Submission:
     async def retry_gaps(self, old_key: TaskKey, max_calls: int | None = None) -> Submitted | LimitReached | None:
         """Submit a new task that retries the gaps of a completed task.
 
-        For a day, a repeated request gets the same new task.
-        Returns None if the old task has not completed with gaps, or was erased. Raises BudgetTooSmall, and StoreError.
-        After a StoreError the new task may have been written, and a repeated request finds a written one.
+        For a day, a repeated request gets the same new task. Returns None if the old task has not completed with gaps,
+        or was erased. Raises BudgetTooSmall, and StoreError. After a StoreError the new task may have been written, and
+        a repeated request finds a written one.
         """
         retry = await self.store.plan_gap_retry(old_key)
         if retry is None:

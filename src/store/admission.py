@@ -31,10 +31,9 @@ class Limit(StrEnum):
 class Conditions(NamedTuple):
     """The conditions under which a new or retried task is accepted.
 
-    A condition of a submission that is None is not checked.
-    `idempotency_key` is the client's key, and `digest` identifies the content of the request. `joining` detects a
-    repeated request that has no idempotency key. `queue_share` is how many unfinished tasks a tenant may have before
-    its tasks count as crowded.
+    A condition of a submission that is None is not checked. `idempotency_key` is the client's key, and `digest`
+    identifies the content of the request. `joining` detects a repeated request that has no idempotency key.
+    `queue_share` is how many unfinished tasks a tenant may have before its tasks count as crowded.
     """
 
     idempotency_key: str | None = None
@@ -152,10 +151,10 @@ class AdmissionStore(StandingStore):
     ) -> Accepted | None:
         """Retry a failed or cancelled task if its tenant's limit allows one more.
 
-        `max_calls` is the retried task's new budget, or None.
-        Returns None if the task is neither failed nor cancelled, if the tenant's limit of tasks in flight is reached,
-        if the task's budget ran out and does not grow, or if the new budget is too small. If the write had to be sent
-        again, a task that is now pending counts as retried, because the first send may have retried it.
+        `max_calls` is the retried task's new budget, or None. Returns None if the task is neither failed nor cancelled,
+        if the tenant's limit of tasks in flight is reached, if the task's budget ran out and does not grow, or if the
+        new budget is too small. If the write had to be sent again, a task that is now pending counts as retried,
+        because the first send may have retried it.
         """
         now = await self._standing(task_key)
         if now is None:

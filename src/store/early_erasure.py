@@ -18,10 +18,10 @@ _MOMENT_CHARS = 13  # The first characters of a task id, which are the 48 bits o
 class Old:
     """Ended tasks that may be erased before their retention is over.
 
-    All of the tasks had ended by `ended_by`, in the database's time.
-    `uncounted` says that some of these tasks may not be in the sums over ended tasks yet. A walk over the tasks of
-    `tenant`, from `walked_from` on, found these tasks. The tenant's next walk begins at `walked_to`, where this walk
-    ended, or where this walk began if it found more tasks than are erased now.
+    All of the tasks had ended by `ended_by`, in the database's time. `uncounted` says that some of these tasks may not
+    be in the sums over ended tasks yet. A walk over the tasks of `tenant`, from `walked_from` on, found these tasks.
+    The tenant's next walk begins at `walked_to`, where this walk ended, or where this walk began if it found more tasks
+    than are erased now.
     """
 
     ended_by: int

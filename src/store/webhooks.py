@@ -91,9 +91,9 @@ class WebhookStore(Store):
     async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
         """Delete a webhook endpoint, and end its remaining deliveries.
 
-        Returns False if the webhook endpoint does not exist.
-        If the write had to be sent again, the webhook endpoint counts as deleted. `unseen` says that the write which
-        created the webhook endpoint may still arrive, and must then change nothing.
+        Returns False if the webhook endpoint does not exist. If the write had to be sent again, the webhook endpoint
+        counts as deleted. `unseen` says that the write which created the webhook endpoint may still arrive, and must
+        then change nothing.
         """
         _, *_, gone = await self._database.run(
             sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)),

@@ -104,9 +104,8 @@ def connect(
 ) -> ApiClient:
     """Return a client of the deployment that `target` names, or that the flags name if `target` is None.
 
-    Raises `CommandError`.
-    A flag after the command's name counts before the same flag in front of it, and both count before the environment
-    variable.
+    Raises `CommandError`. A flag after the command's name counts before the same flag in front of it, and both count
+    before the environment variable.
     """
     # an empty variable of a script gives an empty tenant name, and without a tenant name the server would act on the
     # key's own tenant

@@ -201,8 +201,8 @@ def name_of(task: Json) -> str:
 def pages(api: ApiClient, query: dict[str, str], limit: int, *, counts: bool = False) -> Json:
     """Read up to `limit` tasks, page by page.
 
-    A page of a filtered list of tasks may be empty although later pages have tasks.
-    With `counts`, the numbers of tasks by status are read with the first page.
+    A page of a filtered list of tasks may be empty although later pages have tasks. With `counts`, the numbers of tasks
+    by status are read with the first page.
     """
     found: list[Json] = []
     more: dict[str, str] = {"counts": "true"} if counts else {}

@@ -83,9 +83,9 @@ def _failed(
 ) -> Iterator[Json]:
     """Yield the tasks that failed within the last day.
 
-    Raises `_Cut`, `_Passed`, and the errors of reading the first page.
-    `only` has further filters for the list of tasks. A page may be empty although further pages are not, because the
-    server walks over a limited number of tasks for each page.
+    Raises `_Cut`, `_Passed`, and the errors of reading the first page. `only` has further filters for the list of
+    tasks. A page may be empty although further pages are not, because the server walks over a limited number of tasks
+    for each page.
     """
     end, before = clock() + _SECONDS_MOST, ""
     query = {"status": "failed", "limit": _PAGE, **only}

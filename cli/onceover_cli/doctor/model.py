@@ -17,8 +17,8 @@ _APART_MOST: Final = timedelta(minutes=5)
 def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
     """Check whether the deployment's model calls would work.
 
-    Return the checks, and the present time for judging the server's times.
-    The returned time is `now`, or the server's time if the server's clock and this machine's differ.
+    Return the checks, and the present time for judging the server's times. The returned time is `now`, or the server's
+    time if the server's clock and this machine's differ.
     """
     try:
         found = api.get("/api/ai-status")

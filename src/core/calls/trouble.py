@@ -8,10 +8,10 @@ from .retry import away_seconds
 class Trouble:
     """How a model behaved lately, for one task or for the tasks of one tenant in an isolate.
 
-    `since` is the time of the model's first failure since this task's or tenant's own last success.
-    `away` says that the latest calls have failed, and that no call of others is known to have succeeded after them;
-    `began_at` is when the model became away. `open_at` is when the next call may probe the model, `asked_until` is the
-    time until which the provider asked us to wait, and `probed_at` is when a call last probed the model.
+    `since` is the time of the model's first failure since this task's or tenant's own last success. `away` says that
+    the latest calls have failed, and that no call of others is known to have succeeded after them; `began_at` is when
+    the model became away. `open_at` is when the next call may probe the model, `asked_until` is the time until which
+    the provider asked us to wait, and `probed_at` is when a call last probed the model.
     """
 
     def __init__(self, since: float | None = None, waits: int = 0, failure_at: float = -math.inf) -> None:

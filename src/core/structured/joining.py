@@ -71,9 +71,9 @@ class JoinPlan:
 def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
     """Plan how the outputs that fit a schema are joined.
 
-    `rules` has a rule for fields of the output, by their JSON pointers.
-    Raises NotJoinable if a field that is in no array lacks a rule, if a rule names no field that is joined by itself,
-    if a rule does not suit its field's type, or if the joined value might not fit the schema.
+    `rules` has a rule for fields of the output, by their JSON pointers. Raises NotJoinable if a field that is in no
+    array lacks a rule, if a rule names no field that is joined by itself, if a rule does not suit its field's type, or
+    if the joined value might not fit the schema.
     """
     planner = _Planner(rules)
     plan = JoinPlan(planner.object(schema.root, None, []))

@@ -40,9 +40,8 @@ def reads_left(task: Task, reads_after: int) -> int:
 def sparing_seconds(left_seconds: float, reads: int) -> float:
     """Return the pause before the next read if `reads` reads are left.
 
-    The last read of the task comes at the end of the request's wait.
-    Each pause between two reads is three times the pause before it. With four reads left, a wait of 25 s reads the task
-    after 0.6, 2.5, 8.1 and 25 s.
+    The last read of the task comes at the end of the request's wait. Each pause between two reads is three times the
+    pause before it. With four reads left, a wait of 25 s reads the task after 0.6, 2.5, 8.1 and 25 s.
     """
     pause = left_seconds * (_SPARING_GROWTH - 1) / (_SPARING_GROWTH**reads - 1)
     return max(pause, limits.WAIT_POLL_SECONDS)

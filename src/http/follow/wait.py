@@ -40,7 +40,7 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
     if task is not None and (task.late or task.unanswered):
         try:
             await api.rescue.help(task, seconds - (loop.time() - began))
-        except StoreError as error:  # the task has been read, so the client sees the task even if helping it failed
+        except StoreError as error:  # the task was read, so the client sees it even if helping it failed
             api.log("help_failed", task=key, code=error.code)
         else:
             task = await _up_to_date(api, key)

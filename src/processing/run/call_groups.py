@@ -27,10 +27,10 @@ class EndedCall(NamedTuple):
 class CallGroups:
     """Starts groups of calls, which `caller` makes for a run.
 
-    `message` returns the content of a call, and a call may take `seconds`.
-    A group without an answer keeps its place for the rest of the run, even if its calls are sent again in other groups:
-    it holds one of the six connections that an invocation may have open, and only another invocation has new
-    connections. When no place for a group is left, the run ends, and the task's next run goes on.
+    `message` returns the content of a call, and a call may take `seconds`. A group without an answer keeps its place
+    for the rest of the run, even if its calls are sent again in other groups: it holds one of the six connections that
+    an invocation may have open, and only another invocation has new connections. When no place for a group is left, the
+    run ends, and the task's next run goes on.
     """
 
     def __init__(self, caller: ModelCaller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:

@@ -128,7 +128,7 @@ class CallInputs:
     async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
         """Read the sizes of the outputs of a level with gaps.
 
-        A gap gets the average size, so that the plan fits a filled gap too.
+        A gap gets the average size of the level's outputs, so that the plan fits a filled gap too.
         """
         ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)

@@ -37,8 +37,8 @@ SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most)
 )
 """)
 
-# A condition on the failed tasks to retry, `:count` of them. If the tenant would then have more than `:tasks_most`
-# tasks in flight (NULL without such a limit), no task is retried.
+# A condition on the failed tasks to retry, `:count` of them. If the retries would give the tenant more than
+# `:tasks_most` tasks in flight (NULL without such a limit), no task is retried.
 _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
   AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""

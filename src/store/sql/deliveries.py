@@ -1,7 +1,7 @@
 """The SQL of webhook deliveries.
 
-A webhook delivery is written when its task ends, then taken under a fence, and attempted.
-The parameters `:task_key`, `:generation` and `:endpoint` (the endpoint's key) together name a webhook delivery.
+A webhook delivery is written when its task ends, then taken under a fence, and attempted. The parameters `:task_key`,
+`:generation` and `:endpoint` (the endpoint's key) together name a webhook delivery.
 """
 
 from ..d1.statement import statement

@@ -63,10 +63,10 @@ ANNOUNCED = f"""announced_at = {NOW},
 # writes that this claim must still make: see UNDER_CLAIM.
 UNHELD = "host = NULL, lease_until = NULL"
 
-# Assigns the end of a task: its time, and that no worker has it. If the write that ends a task is sent again, the time of the end does not
-# change. The sweep erases the task when its retention is over, which is `:retention_ms`, or the task's own if that is
-# shorter. An ended task's `wake_at` is the time of its end plus its retention. The time of a task's end is later than
-# that of all ends that a fold has added (see `sql.tallies`).
+# Assigns the end of a task: its time, and that no worker has it. If the write that ends a task is sent again, the time
+# of the end does not change. The sweep erases the task when its retention is over, which is `:retention_ms`, or the
+# task's own if that is shorter. An ended task's `wake_at` is the time of its end plus its retention. The time of a
+# task's end is later than that of all ends that a fold has added (see `sql.tallies`).
 _ENDED_AT = f"""coalesce(finished_at, max(created_at, {NOW}, coalesce((SELECT max(until) + 1 FROM folds), 0)))"""
 ENDED = f"""{UNHELD}, finished_at = {_ENDED_AT},
   wake_at = {_ENDED_AT} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""

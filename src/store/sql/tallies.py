@@ -82,7 +82,7 @@ UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = w
 
 
 def add_ends(where: str) -> str:
-    """Make the SQL that adds the ends of tasks to the sums, for tasks that the caller is about to erase or retry."""
+    """Make the SQL that adds to the sums the ends of tasks that the caller is about to erase or retry."""
     return _add(_ADDED, where)
 
 
