@@ -44,7 +44,7 @@ WaitUntil = Callable[[Awaitable[None]], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bindings:
-    """The deployment's bindings. A binding that the deployment lacks is None."""
+    """The deployment's bindings. The field of a binding that the deployment lacks is None."""
 
     database: D1
     queue: Queue | None = None
@@ -64,7 +64,7 @@ class Runtime(Protocol):
 
     @property
     def http(self) -> HttpClient:
-        """The HTTP client for the providers of one invocation."""
+        """Return the HTTP client for the model providers of one invocation."""
         ...
 
     def now_ms(self) -> int:
@@ -85,7 +85,10 @@ class Runtime(Protocol):
 
 
 class App:
-    """The application's parts in one invocation. `isolate` is the memory that outlives the invocation."""
+    """The parts of the application that are made for one invocation.
+
+    `isolate` is the memory that outlives the invocation.
+    """
 
     def __init__(
         self,
@@ -160,7 +163,7 @@ class App:
         return senders
 
     def api(self) -> Api:
-        """Make the services that the HTTP layer uses."""
+        """Make the services that the API's handlers use."""
         dispatcher, objects = self.dispatcher(), ObjectTeller(self._bindings.processors, self.meter, self.log)
         database = Database(
             self._bindings.database,
@@ -211,7 +214,10 @@ class App:
         )
 
     def _sweeps(self) -> SweepOnRequest:
-        """Make the sweeps that requests begin. No sweep runs after an answer if it could neither dispatch nor work."""
+        """Make the sweeps that begin in a request's invocation.
+
+        No sweep runs after the answer to a request if the sweep could neither dispatch tasks nor work on one.
+        """
         after_seconds = max(0.0, self._seconds_after_answer())
         senders = self._senders()
         return SweepOnRequest(

@@ -10,7 +10,10 @@ from .processing.heartbeats import TriggerHeartbeats
 
 
 class Memory:
-    """An isolate's memory between invocations. Losing this memory costs further calls, and never a correct result."""
+    """An isolate's memory between invocations.
+
+    Losing an isolate's memory costs further calls, and never a correct result.
+    """
 
     def __init__(self) -> None:
         self.settings: Settings | None = None  # None until the isolate's first invocation has read the settings

@@ -1,4 +1,7 @@
-"""Pauses between attempts to reach a server that does not answer. The pauses double, and half of each is random."""
+"""Pauses between attempts to reach a server that does not answer.
+
+The pauses between attempts to reach the server double, and half of each pause is random.
+"""
 
 import random
 import time
@@ -12,7 +15,10 @@ MOST_SECONDS: Final = 15.0
 
 
 class Backoff:
-    """Decides the pauses between attempts. `patience_seconds` counts from the first failure since the last success."""
+    """Decides the pauses between attempts.
+
+    `patience_seconds` is how long attempts go on, counted from the first failure since the last success.
+    """
 
     def __init__(
         self,
@@ -33,11 +39,17 @@ class Backoff:
         return self._failures > 0
 
     def succeed(self) -> None:
-        """Note that an attempt was answered. The pauses after the next failure begin with the shortest."""
+        """Record that the server answered an attempt.
+
+        After an answered attempt, the pauses between failed attempts begin with the shortest again.
+        """
         self._failed_at, self._failures = None, 0
 
     def pause(self, error: Unreachable | ServerRefused) -> float:
-        """Return the seconds to wait before the next attempt. Raises `error` if the wait would exceed the patience."""
+        """Return the seconds to wait before the next attempt to reach the server.
+
+        Raises `error` if the wait would exceed the patience.
+        """
         now = self._clock()
         if self._failed_at is None:
             self._failed_at = now

@@ -34,7 +34,10 @@ CANCEL: Final = ChangeKind(
 
 
 def plan(api: ApiClient, bulk: ChangeKind, filters: Json) -> Json:
-    """Ask what a bulk change would do. For all tenants, the answer has sums and the plan for each tenant."""
+    """Ask what a bulk change would do.
+
+    If a bulk change is for all tenants, its plan has the sums over all tenants, and the plan for each tenant.
+    """
     if api.tenant != ALL_TENANTS:
         return api.ask("POST", bulk.path, body={**filters, "dryRun": True})
     found = list(_plans(api, bulk, filters))
@@ -84,12 +87,13 @@ def carry_out(api: ApiClient, bulk: ChangeKind, filters: Json) -> tuple[Json, Co
 
 
 def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple[Json, CommandError | None]:
-    """Change all matching tasks of one tenant. Return the counts and the error that stopped the change, if any.
+    """Retry or cancel all matching tasks of one tenant.
 
-    Raises the error of the first request if that request fails.
+    Return the counts and the error that stopped the change, if any. Raises the error of the bulk change's first request
+    if that request fails.
 
-    A retried task that fails again at once would be retried by the next request. The loop stops after `most` tasks, so
-    that it does not run, and cost model calls, as long as tasks fail.
+    The loop of requests stops after `most` tasks: it would otherwise go on, and cost model calls, as long as retried
+    tasks fail again at once.
     """
     count, more, is_first = 0, False, True
     while count < most and (is_first or more):

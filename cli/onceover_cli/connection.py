@@ -33,7 +33,7 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether the URL is of this machine, as under `make dev`."""
+        """Whether a deployment's URL is of this machine, as under `make dev`."""
         return urlsplit(self.url).hostname in {"127.0.0.1", "localhost", "::1"}
 
     @property
@@ -43,7 +43,7 @@ class Address:
 
 
 def place(url: str | None, key: str | None) -> Address:
-    """Check a deployment's URL and an API key, and return them. Raises `CommandError`."""
+    """Check a deployment's URL and an API key, and return both as an `Address`. Raises `CommandError`."""
     text = (url or DEFAULT_URL).strip().rstrip("/")
     try:
         parts = urlsplit(text)
@@ -76,8 +76,8 @@ class ApiClient:
         if where.key is not None:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
-        # Redirects are not followed, because they would carry the key to another host. The environment's proxy is used
-        # for every address except this machine, which a proxy cannot reach.
+        # Redirects are not followed, because they would carry the API key to another host. The environment's proxy is
+        # used for every address except this machine, which a proxy cannot reach.
         try:
             self._http = httpx2.Client(
                 base_url=where.url,
@@ -100,7 +100,7 @@ class ApiClient:
 
     @contextmanager
     def acting_for(self, tenant: str) -> Iterator[Self]:
-        """Name another tenant in the requests that are sent within the block."""
+        """Name another tenant in the requests that are sent within the `with` block."""
         before, self.tenant = self.tenant, tenant
         try:
             yield self

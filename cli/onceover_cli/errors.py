@@ -1,4 +1,4 @@
-"""The errors that stop a command. An error's message is for the user at the terminal."""
+"""The errors that stop a command. The message of a `CommandError` is for the user at the terminal."""
 
 import re
 
@@ -6,7 +6,7 @@ from .shapes import Json
 
 
 class CommandError(Exception):
-    """A command could not run. The error's message says why, and what the user can do."""
+    """A command could not run. A `CommandError`'s message says why the command stopped, and what the user can do."""
 
 
 class Unreachable(CommandError):

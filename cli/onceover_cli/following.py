@@ -23,7 +23,7 @@ class Viewer(Protocol):
         """Show the task's state. `news` is a whole task, or the fields of a task that an event has."""
 
     def chunk(self, chunk: Json) -> None:
-        """Show a finished chunk. Each chunk is passed once, in the order of the text."""
+        """Show a finished chunk. Each chunk is passed to the display once, in the order of the text."""
 
     def note(self, text: str) -> None:
         """Show a note that is not about the task, such as that the server is away or back."""
@@ -34,7 +34,10 @@ class _NoEvents(Exception):
 
 
 class _Closed(Exception):
-    """Raised if the stream closed before the task's end. `retry_seconds` is the pause before reopening the stream."""
+    """Raised if the event stream closed before the task's end.
+
+    `retry_seconds` is the pause before reopening the stream.
+    """
 
     def __init__(self, retry_seconds: float) -> None:
         super().__init__()
@@ -88,7 +91,7 @@ class Following:
                 self._stay(error)
 
     def _stay(self, error: Unreachable | ServerRefused) -> None:
-        """Wait for a server that is away. Before the first wait of an outage, say that the server is away."""
+        """Wait for a server that is away. Before the first wait of an outage, tell the user that the server is away."""
         if not self._backoff.is_away:
             self._viewer.note(f"{error}; the task is safe on the server, trying again …")
         self._backoff.wait(self._backoff.pause(error))
@@ -151,7 +154,10 @@ class Following:
     # --- polling ------------------------------------------------------------------------------------------
 
     def _poll(self) -> Json:
-        """Poll until the task has ended. With `wait`, the server delays its answer for some seconds."""
+        """Poll until the task has ended.
+
+        With the parameter `wait`, the server delays its answer to a poll for some seconds.
+        """
         wait = 0
         while True:
             task = self._api.get(self._path, {"wait": str(wait)} if wait else None)
@@ -166,7 +172,10 @@ class Following:
             wait = min(_WAIT_SECONDS_MOST, max(_WAIT_SECONDS_LEAST, wait * 2))
 
     def _read_chunks(self) -> None:
-        """Read and show further chunks, page by page. A page with a missing chunk is read again by the next poll."""
+        """Read and show further chunks, page by page.
+
+        A page of chunks that lacks a chunk is read again by the next poll.
+        """
         while True:
             query = {"limit": str(_PAGE), **({} if self._cursor is None else {"cursor": self._cursor})}
             page = self._api.get(f"{self._path}/chunks", query)

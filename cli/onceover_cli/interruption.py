@@ -23,7 +23,10 @@ class Interrupts:
 
     @contextmanager
     def held(self, first: str) -> Iterator[None]:
-        """Delay the first Ctrl-C until the block is done, and print `first`. A second Ctrl-C ends the block at once."""
+        """Delay the first Ctrl-C until the `with` block is done, and print the text `first`.
+
+        A second Ctrl-C ends the `with` block at once.
+        """
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             if self.is_interrupted:
@@ -43,9 +46,10 @@ class Interrupts:
 
 @contextmanager
 def explained(second: str) -> Iterator[None]:
-    """Let the first interrupt raise KeyboardInterrupt. A second interrupt prints `second` and ends the process.
+    """Let the first interrupt within the `with` block raise KeyboardInterrupt.
 
-    After a first interrupt the process is ending, so a second interrupt ends it at once even after the block.
+    A second interrupt prints `second` and ends the process. After a first interrupt the process is ending, so a second
+    interrupt ends it at once even after the block.
     """
 
     def leave(_number: int, _frame: FrameType | None) -> None:

@@ -27,7 +27,7 @@ class _Pace(ProgressColumn):
     """The column with the chunks a second and the time left, as soon as both can be estimated."""
 
     def render(self, task: Task) -> Text:
-        """Draw the column for a task."""
+        """Draw the column with the pace of a task."""
         speed = task.finished_speed or task.speed
         if not speed:
             return Text(f"{_clock(task.elapsed or 0)}")
@@ -92,7 +92,7 @@ class TaskDisplay:
         self._bar.update(self._row, description=label, completed=done, total=total)
 
     def chunk(self, chunk: Json) -> None:
-        """Print a chunk's output if the display streams."""
+        """Print a chunk's output if the display prints outputs as they come."""
         output = chunk.get("output")
         if self.streams and output is not None:
             self._write(output)

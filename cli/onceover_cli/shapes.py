@@ -22,8 +22,8 @@ def many(count: int, noun: str) -> str:
 def output_text(task: Json) -> str | None:
     """Return a task's result as one text, None if it has no result.
 
-    The outputs of `reduce: none` are joined with blank lines, without gaps. If the outputs have values, the list of
-    values is written as JSON instead.
+    The outputs of a task with `reduce: none` are joined with blank lines, and gaps are left out. If the outputs have
+    values, the list of values is written as JSON instead.
     """
     result = task.get("result")
     if result is None:

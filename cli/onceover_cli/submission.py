@@ -23,7 +23,7 @@ _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """The options of a submission from the command line. None means the deployment's default."""
+    """The options of a task's submission, as the command line gives them. None means the deployment's default."""
 
     instructions: str | None = None
     reduce: str | None = None
@@ -129,7 +129,10 @@ def seconds(flag: str, text: str) -> float:
 
 
 def _pairs(flag: str, given: Sequence[str]) -> Json:
-    """Read `NAME=VALUE` pairs and JSON objects. A value that is valid JSON is read as JSON, any other as text."""
+    """Read a flag's `NAME=VALUE` pairs and JSON objects.
+
+    A value that is valid JSON is read as JSON, any other as text.
+    """
     found: Json = {}
     for one in given:
         if one.lstrip().startswith("{"):
@@ -159,7 +162,10 @@ def fresh_key() -> str:
 
 
 def submit(api: ApiClient, body: Json, key: str, say: Callable[[str], None], backoff: Backoff | None = None) -> Json:
-    """Submit a task. After a lost answer the request is repeated with the same key. Raises `CommandError`."""
+    """Submit a task.
+
+    After a lost answer the submission is repeated with the same idempotency key. Raises `CommandError`.
+    """
     pauses = backoff or Backoff(LOST_ANSWER_SECONDS)
     was_lost = False
     while True:

@@ -1,4 +1,7 @@
-"""Exports or erases all tasks of one tenant, in requests of limited size. Repeating a command continues its work."""
+"""Exports or erases all tasks of one tenant, in requests of limited size.
+
+Repeating an export or an erasure continues its work.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -63,7 +66,10 @@ class Tenant:
 
 @dataclass(slots=True)
 class Exported:
-    """An export's counts, and where it continues. `newest` is the tenant's newest task when the export began."""
+    """The counts of an export, and the place from which a repeated run continues it.
+
+    `newest` is the tenant's newest task when the export began.
+    """
 
     newest: str | None = None
     cursor: str | None = None
@@ -74,7 +80,7 @@ class Exported:
     is_whole: bool = False
 
     def count(self, line: Json) -> None:
-        """Count a line of the export that was written."""
+        """Count a line of the export that was written to the file."""
         match line["kind"]:
             case "begin":
                 self.is_begun, self.newest = True, line["newest"]
@@ -92,9 +98,9 @@ class Exported:
 def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
     """Yield the lines of an export, from where `so_far` ends: each task with its texts, result, calls and deliveries.
 
-    A line `page` says where a repeated run continues. The last line, `end`, has the counts of tasks that were erased
-    before they were read, of tasks that had not ended, and of tasks that were submitted during the export (at most a
-    hundred are counted).
+    A line `page` of the export says where a repeated export continues. The last line, `end`, has the counts of tasks
+    that were erased before they were read, of tasks that had not ended, and of tasks that were submitted during the
+    export (at most a hundred are counted).
     """
     page = tenant.page(cursor=so_far.cursor)
     if not so_far.is_begun:
@@ -121,7 +127,7 @@ def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
 
 def _counted(so_far: Exported, line: Json) -> Iterator[Json]:
     yield line
-    so_far.count(line)  # counted only after the line was written
+    so_far.count(line)  # a line of the export is counted only after it was written
 
 
 def _whole(tenant: Tenant, task_id: str) -> Json:
@@ -193,7 +199,7 @@ def _line(raw: bytes) -> Json | None:
 
 @dataclass(slots=True)
 class Erased:
-    """The counts of an erasure of all tasks.
+    """How many tasks an erasure of all of a tenant's tasks has cancelled, erased, found gone, and left as newer.
 
     `gone` counts tasks that another client had erased before. `newer` counts tasks that were submitted during the
     erasure and exist at its end, up to one page.
@@ -212,12 +218,16 @@ def going_on(tenant: Tenant) -> int:
 
 
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
-    """Cancel and erase a tenant's present tasks, a hundred at a time. A repeated run erases tasks that are left."""
+    """Cancel and erase a tenant's present tasks, a hundred at a time.
+
+    A repeated erasure erases the tasks that are left.
+    """
     done = Erased()
     first = tenant.page()["tasks"]
     if not first:
         return done
-    # `before` is a time by the server's clock. Tasks that are submitted later are counted and not erased.
+    # `before` is a time by the server's clock, from which on tasks are not erased. Tasks that are submitted later are
+    # counted and not erased.
     latest = datetime.fromisoformat(first[0]["createdAt"]) + timedelta(milliseconds=1)
     before = latest.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     while True:

@@ -135,8 +135,8 @@ def close() -> None:
     try:
         sys.stdout.flush()
     except OSError:
-        # The interpreter flushes standard output again when it exits. If standard output is redirected to the null
-        # device, there is no second error about the same pipe or disk.
+        # The Python interpreter flushes standard output again when it exits. If standard output is redirected to the
+        # null device, there is no second error about the same pipe or disk.
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)

@@ -1,6 +1,6 @@
 """Judges whether the database keeps up with the calls of one isolate.
 
-While the database does not keep up, the isolate refuses new tasks.
+While the database does not keep up with the calls, the isolate refuses new tasks.
 """
 
 from . import limits
@@ -10,11 +10,11 @@ class DatabaseLoad:
     """Tracks how long the database takes to answer this isolate's calls, and decides which new tasks to accept.
 
     A call to the database has a known outcome once it was answered, or once it has waited longer than OVERLOAD_SECONDS.
-    The newest call with a known outcome decides whether the database keeps up. So a call whose answer was lost stops
-    counting as soon as a later call to the database is answered in time.
+    The newest call with a known outcome decides whether the database keeps up. A call to the database whose answer was
+    lost stops counting as soon as a later call is answered in time.
 
-    All times are seconds of the isolate's steady clock. `DatabaseLoad` contains plain numbers and nothing that can be
-    awaited: the runtime does not let a request wait for another request's objects.
+    All times of `DatabaseLoad` are seconds of the isolate's steady clock. `DatabaseLoad` contains plain numbers and
+    nothing that can be awaited: the runtime does not let a request wait for another request's objects.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class DatabaseLoad:
         return self._calls
 
     def ended(self, number: int, now: float, *, answered: bool) -> None:
-        """Record the end of a database call. A call that its caller gave up early is ignored."""
+        """Record the end of a database call. A database call that its caller gave up early is ignored."""
         began = self._out.pop(number, None)
         if began is None:
             return
@@ -47,7 +47,7 @@ class DatabaseLoad:
             self._kept_up = max(self._kept_up, number)
 
     def is_behind(self, now: float) -> bool:
-        """Whether the database does not keep up.
+        """Whether the database does not keep up with the isolate's calls.
 
         A database call that has waited for longer than OVERLOAD_FORGET_SECONDS has lost its caller, and is forgotten.
         """
@@ -84,7 +84,7 @@ class DatabaseLoad:
     def admits(self, now: float) -> bool:
         """Whether to accept a new task now, perhaps as a probe of whether the database keeps up again.
 
-        A caller that gets the answer to accept a task, and then makes no call to the database, must call `unprobed`.
+        If `admits` accepts a task and the caller then makes no call to the database, the caller must call `unprobed`.
 
         The next task is accepted as a probe OVERLOAD_PROBE_SECONDS after a late answer, or after the call of the last
         probe was given up.

@@ -1,7 +1,7 @@
 """The errors that the code expects, each with a stable code and with whether a retry can help.
 
-These error types describe failures of models, networks and databases. Mistakes of our own code raise AssertionError
-instead. No error's message contains a client's text or an API key.
+The error types of the module describe failures of models, networks and databases. Mistakes of our own code raise
+AssertionError instead. No error's message contains a client's text or an API key.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ class OnceoverError(Exception):
 class ConfigurationError(OnceoverError):
     """A variable of the deployment has a value that is not allowed.
 
-    The message names the variable and its allowed values.
+    A `ConfigurationError`'s message names the variable and its allowed values.
     """
 
     code = "bad_configuration"
@@ -31,7 +31,10 @@ class ConfigurationError(OnceoverError):
 
 
 class ConfigurationFaults(ConfigurationError):
-    """One or more variables of a deployment have bad values. The error's message has a sentence for each variable."""
+    """Raised if one or more variables of a deployment have bad values.
+
+    The message of `ConfigurationFaults` has a sentence for each bad variable.
+    """
 
     def __init__(self, faults: Sequence[ConfigurationError]) -> None:
         OnceoverError.__init__(self, ". ".join(map(str, faults)))
@@ -40,12 +43,12 @@ class ConfigurationFaults(ConfigurationError):
 
 
 class ModelError(OnceoverError):
-    """A model call gave no usable output.
+    """Raised if a model call gave no usable output.
 
-    The error's message names the cause, and never contains the client's text or the API key. `answered` says that the
-    provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or not.
-    `of_service` says that the model service is the likely cause, not this call. `delay_seconds` is how long the
-    provider asks us to wait, or None.
+    A `ModelError`'s message names the cause, and never contains the client's text or the API key. `answered` says that
+    the provider answered the call, and so has counted it. Without an answer, the provider may have counted the call or
+    not. `of_service` says that the likely cause of the error is the model service, and not the call. `delay_seconds` is
+    how long the provider asks us to wait, or None.
     """
 
     code = "model_error"
@@ -66,9 +69,9 @@ class ModelUnavailable(ModelError):
 
 
 class ModelTimeout(ModelError):
-    """A model call got no reply within AI_TIMEOUT_SECONDS.
+    """Raised if a model call got no reply within AI_TIMEOUT_SECONDS.
 
-    Transient. The provider may have worked on the call or not.
+    Transient. The provider may have worked on a call that timed out, or not.
     """
 
     code = TaskCode.MODEL_TIMEOUT
@@ -78,7 +81,10 @@ class ModelTimeout(ModelError):
 
 
 class ModelConnectionLost(ModelError):
-    """A model call got no HTTP reply at all. Transient. We cannot tell whether the provider saw the call."""
+    """Raised if a model call got no HTTP reply at all.
+
+    Transient. After a lost connection we cannot tell whether the provider saw the call.
+    """
 
     code = TaskCode.MODEL_CONNECTION_LOST
     retryable = True
@@ -95,7 +101,7 @@ class CallerLost(ModelConnectionLost):
 class CallAborted(CallerLost):
     """A lane closed the connection of a model call because its task has ended.
 
-    The provider may have counted the call.
+    The provider may have counted an aborted call.
     """
 
 
@@ -138,7 +144,7 @@ class ModelRefused(ModelError):
 
 
 class ModelQuotaExhausted(ModelRefused):
-    """The provider's allowance is used up (Workers AI 3036).
+    """Raised if the provider's allowance is used up (Workers AI 3036).
 
     Unlike after an outage, no retry helps before the provider's allowance is renewed.
     """
@@ -163,7 +169,7 @@ class StoreError(OnceoverError):
 
 
 class StoreUnavailable(StoreError):
-    """D1 gave no result of a call. The call's write may have taken effect or not.
+    """D1 gave no result of a call. The write of a D1 call without a result may have taken effect or not.
 
     `passing` says that sending the call again may help. `sends` is how often the write was sent; the error followed the
     last send. `withdrawing` says that a submission could not be withdrawn, so its write may still take effect at any
@@ -177,7 +183,7 @@ class StoreUnavailable(StoreError):
 
 
 class StoreSilent(StoreUnavailable):
-    """D1 gave no answer in time. Another send at once would only add to the load of D1."""
+    """Raised if D1 gave no answer in time. Another send at once would only add to the load of D1."""
 
 
 class StoreQuotaExhausted(StoreUnavailable):

@@ -1,14 +1,14 @@
 """Computes the events of a task's event stream, and their numbers, from the task's state alone. Pure.
 
 An `EventPlace` says how much of a stream a client has seen: which generation, up to which status, and how many chunks
-in text order. The `id` of an event names the place right after it. So a client can open the stream again after any
-event: on another isolate, after a retry of the task, or after its end. A stream that is opened again continues with the
-same events under the same ids.
+in text order. The `id` of an event names the place right after it. Because of the events' ids, a client can open the
+stream again after any event: on another isolate, after a retry of the task, or after its end. A stream that is opened
+again continues with the same events under the same ids.
 
-A generation is what lies between two retries of a task by its client. The events of a generation are, in this order,
-`pending`, `processing`, the chunks, and the final status. The output of a chunk is sent once those of all chunks before
-it were sent, so a chunk after a failed one waits for a retry. Outputs that an earlier generation sent are not sent
-again, because they do not change.
+A generation of a task begins with its submission or with a retry by its client, and ends with the next retry. The
+events of a generation are, in this order, `pending`, `processing`, the chunks, and the final status. The output of a
+chunk is sent once the outputs of all chunks before it were sent, so a chunk after a failed one waits for a retry.
+Outputs that an earlier generation sent are not sent again, because they do not change.
 
 If a task goes on without a failed chunk, the stream has a `gap` event in the place of the chunk's output, so that later
 chunks do not wait. If a retry makes the output of a gap later, the stream has no event for it, because the stream has
@@ -47,7 +47,7 @@ class EventPlace(NamedTuple):
 
     @property
     def id(self) -> str:
-        """The `id` of the event before this place: its generation, and a number that rises within the generation."""
+        """The `id` of the event before this place of the stream: a generation, and a number that rises within it."""
         return f"{self.generation}-{self.chunks * len(Phase) + self.phase}"
 
 
@@ -84,7 +84,7 @@ def place_of(text: str) -> EventPlace | None:
 
 
 def has_been(place: EventPlace, state: State, ready: int) -> bool:
-    """Whether a client of a task in this state can have seen this much of its event stream.
+    """Whether a client of a task in the given state can have seen its event stream up to the given place.
 
     The task's first `ready` chunks have outputs, or had a gap.
     """
@@ -105,7 +105,7 @@ def takes_chunks(place: EventPlace | None, state: State) -> bool:
 def events(
     place: EventPlace | None, state: State, ready: int, *, all_ready: bool, gaps: Container[int] = ()
 ) -> Iterator[TaskEvent]:
-    """Give a task's events after `place`, or from the beginning with None, up to the task's present state.
+    """Return a task's events after `place`, or from the beginning if `place` is None, up to the task's present state.
 
     `ready` is how many chunks after `place` are available; those in `gaps` have no output. `all_ready` says that no
     further chunks will follow; without it, the event of the task's end is not given yet.
@@ -121,7 +121,7 @@ def events(
         for chunk in range(chunks, chunks + ready):
             place = EventPlace(state.generation, Phase.PROCESSING, chunk + 1)
             yield TaskEvent(place, gap=chunk) if chunk in gaps else TaskEvent(place, chunk=chunk)
-    # PENDING if no worker had this generation
+    # the phase is PENDING if no worker has had the task in this generation
     ends = state.status.terminal and (all_ready or place.phase is Phase.PENDING)
     if ends and place.phase is not Phase.ENDED:
         yield TaskEvent(EventPlace(state.generation, Phase.ENDED, place.chunks), status=state.status)

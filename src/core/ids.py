@@ -1,7 +1,7 @@
 """Ids and keys of tasks. Clients use a task id. The code below the HTTP layer uses a task key, `<tenant>:<task id>`.
 
-Task ids are UUIDs of version 7 (RFC 9562), so a tenant's task keys sort by creation time. Because of this order, a list
-of a tenant's tasks needs no index of its own.
+Task ids are UUIDs of version 7 (RFC 9562), so a tenant's task keys sort by creation time. Because task keys sort by
+creation time, a list of a tenant's tasks needs no index of its own.
 """
 
 import re

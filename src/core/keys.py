@@ -35,7 +35,7 @@ class Scope(StrEnum):
     OPERATOR = "operator"
 
 
-# The scopes that reach only the key's own tenant. The API makes API keys only with READ, WRITE and ADMIN.
+# The scopes with which an API key reaches only its own tenant. The API makes API keys only with READ, WRITE and ADMIN.
 OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 
@@ -54,7 +54,7 @@ NOBODY = Presented("", "")
 class Key(NamedTuple):
     """An API key as stored, without its digest.
 
-    Times are ms since the epoch. `expires_at` is None if it never expires.
+    Times in a `Key` are ms since the epoch. `expires_at` is None if the API key never expires.
     """
 
     id: str
@@ -66,7 +66,7 @@ class Key(NamedTuple):
 
 
 def make(entropy: bytes) -> tuple[Presented, str]:
-    """Make an API key from 40 random bytes of cryptographic quality. Return the key's parts, and its text."""
+    """Make an API key from 40 random bytes of cryptographic quality. Return the new API key's parts, and its text."""
     assert len(entropy) == ID_BYTES + SECRET_BYTES
     parts = Presented(
         entropy[:ID_BYTES].hex(),
@@ -78,7 +78,7 @@ def make(entropy: bytes) -> tuple[Presented, str]:
 def parse(text: str) -> Presented | None:
     """Split the text of an API key into its id and its secret.
 
-    Returns None for a text that does not have the form of a key.
+    Returns None for a text that does not have the form of an API key.
     """
     found = _KEY.fullmatch(text)
     return None if found is None else Presented(found[1], found[2])

@@ -30,15 +30,15 @@ NEAR_SECONDS = 0.05
 NEAR_SECONDS_MOST = {"free": 1.0, "paid": 0.1}
 NEAR_FRACTION = 1 / 16
 NEAR_FRACTION_UNKNOWN = 1 / 2  # The value of NEAR_FRACTION while no worker of the isolate is known to have the task.
-MARKS_MOST = 1_000  # The tasks whose progress an isolate remembers at most.
+MARKS_MOST = 1_000  # The most tasks whose progress an isolate remembers.
 AUDIENCE_MOST = 32  # The most calls that wait at an object; the platform allows 32,000, but each takes memory.
 RESPONSE_METADATA_PAIRS_MOST = 16  # The most pairs in `metadata` of a request to /v1, as at OpenAI.
 RESPONSE_METADATA_KEY_CHARS_MOST = 64
 RESPONSE_METADATA_VALUE_CHARS_MOST = 512
 JOINING_TIMEOUT_SECONDS = 600.0  # The timeout assumed for an SDK that names none; OpenAI's default.
-# The longest time from an SDK's timeout to its next send of the request, for a Retry-After of up to 120 s and transfer.
+# The longest time from an SDK's timeout to its next send of the request: a Retry-After of up to 120 s, and transfer.
 JOINING_PAUSE_SECONDS = 130.0
-JOINING_SECONDS_MOST = 1_200  # How old a task may be that a repeated request to /v1 joins.
+JOINING_SECONDS_MOST = 1_200  # The greatest age of a task that a repeated request to /v1 may join.
 RESPONSE_UNSTORED_SECONDS = 3_600  # How long a response with `store: false` is kept after its end.
 LIST_LIMIT_DEFAULT = 20
 LIST_LIMIT_MOST = 100
@@ -50,7 +50,7 @@ BULK_SEND_SECONDS = 10.0  # How long a bulk retry dispatches its tasks; the swee
 # A stream of events reads its task at most once a second, and less often while nothing changes. A change of the task
 # reaches the client up to a second late, or up to a quarter of the time since the change before it, at most
 # EVENT_LOOK_SECONDS_MOST. A stream of events ends after EVENT_READS reads or EVENT_SECONDS, and the client opens it
-# again. A read of its task takes 1 or 2 ms of CPU; the free plan allows 10 ms.
+# again. A stream's read of its task takes 1 or 2 ms of CPU; the free plan allows 10 ms.
 EVENT_LOOK_SECONDS_LEAST = 1.0
 EVENT_LOOK_SECONDS_MOST = 10.0
 EVENT_READS = {"free": 6, "paid": 600}
@@ -61,7 +61,7 @@ EVENT_COMMENT_SECONDS = 5.0  # How often a stream of events sends a comment, eve
 EVENT_KEY_SECONDS = 45.0
 EVENT_RETRY_MS = 500  # The pause that a stream of events asks of a client before it reopens the stream.
 EVENT_HELP_SECONDS = 60.0  # How often a stream of events helps a task that no host works on.
-REQUEST_PERIOD_SECONDS = 60  # The period of RATE_LIMITER in wrangler.toml; the platform allows 10 or 60.
+REQUEST_PERIOD_SECONDS = 60  # The period of RATE_LIMITER in wrangler.toml, in seconds; the platform allows 10 or 60.
 RATE_LIMITER_SECONDS = 1.0  # How long a request waits for the rate limiter before it is let through.
 
 # --- Keys -------------------------------------------------------------------------------------------
@@ -72,7 +72,7 @@ KEY_SECONDS_MOST = 315_360_000  # The seconds of ten years.
 KEY_CACHE_SECONDS = 60.0  # How long an isolate trusts an API key without asking D1, so how late a revocation may work.
 KEY_CACHE_MOST = 1_000  # The most API keys that an isolate remembers.
 REFUSED_CACHE_SECONDS = 10.0  # How long an isolate refuses a text that was no key, without asking D1 again.
-REFUSED_CACHE_MOST = 1_024  # The most refused texts that an isolate remembers, in 32 bytes each.
+REFUSED_CACHE_MOST = 1_024  # The most texts refused as API keys that an isolate remembers, in 32 bytes each.
 LOOKUPS_AT_ONCE = 20  # The most lookups of unknown API keys at a time: a flood of them costs no more D1 calls at once.
 LOOKUPS_A_SECOND = 5.0  # Further lookups of unknown API keys per second; lookups that find a key are free.
 
@@ -83,7 +83,7 @@ DATABASE_CHECK_SECONDS = 1.0  # How often an isolate may ask whether D1 answers,
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
-# How much is kept, and shown to the model again, of a model's answer that does not fit its schema.
+# The most characters of an answer that does not fit its schema that are kept and shown to the model again.
 REJECTED_CHARS_MOST = 8_000
 FAULTS_MOST = 10  # The most faults that are reported of a rejected answer.
 FAULT_CHARS_MOST = 200  # The most characters of a fault's JSON pointer, and of what was expected there.
@@ -95,7 +95,7 @@ SCHEMA_PROPERTIES_MOST = 5_000  # The most properties of an output schema, as at
 SCHEMA_LEVELS_MOST = 10  # The most levels of objects and arrays in an output schema, as at OpenAI.
 SCHEMA_ENUM_VALUES_MOST = 1_000
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
-BRANCH_STEPS_MOST = 200_000  # The most steps of one check's search through `anyOf`, half a second at most.
+BRANCH_STEPS_MOST = 200_000  # The most steps of one output's check through `anyOf`, half a second at most.
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
 JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.
 SCHEMA_NAME_CHARS_MOST = 64  # OpenAI's
@@ -119,7 +119,7 @@ SEGMENT_BYTES = 32_768  # The compressed size from which a segment takes no more
 COMPRESSION_LEVEL = 6
 # The characters of a task's text that a run reads at once; the first claim of a shorter text reads it whole.
 WINDOW_CHARS_MOST = 131_072
-WINDOW_CHUNKS_LEAST = 40  # Chunks that a claim reads at least: as many as a run on the free plan can do.
+WINDOW_CHUNKS_LEAST = 40  # The least number of chunks that a claim reads: as many as a run on the free plan can do.
 MERGE_CALLS_READ = 32  # The most merge calls for which a run reads the outputs to be merged at once.
 # The most characters of merge outputs that a run keeps in memory; it reads further ones again when it needs them.
 OUTPUTS_KEPT_CHARS = 4_000_000
@@ -127,7 +127,7 @@ ANSWER_CHARS_AT_ONCE = 2_000_000  # The most characters of output read at once f
 STORE_SENDS = 3  # How often the store sends a write to D1 at most; each write is safe to send again.
 STORE_RESEND_SECONDS = 0.1
 STORE_SECONDS = 30.0  # When the store gives up a D1 call without an answer; its write may still land later.
-STORE_SECONDS_OF_REQUEST = 10.0  # STORE_SECONDS for calls of the HTTP API, where a client waits.
+STORE_SECONDS_OF_REQUEST = 10.0  # When the store gives up a D1 call of the HTTP API, where a client waits.
 LATE_SECONDS_MOST = 3_600.0  # How late a write that was given up may land: seconds were seen, but clocks jump.
 OVERLOAD_SECONDS = 5.0  # How long D1 may take to answer before an isolate refuses new tasks.
 OVERLOAD_PROBE_SECONDS = 5.0  # When an isolate that refuses new tasks accepts one as a probe of D1.
@@ -136,7 +136,7 @@ OVERLOAD_FORGET_SECONDS = 60.0  # The age at which an unanswered D1 call has sur
 # least a twentieth of the space for what running tasks still have to store.
 STORAGE_MB_MOST = {"free": 450, "paid": 9_500}
 CLEAR_FRACTION = 0.9  # The part of STORAGE_MB_MOST above which the sweep erases ended tasks early.
-CLEAR_TASKS_MOST = 40  # The most tasks that one transaction erases early.
+CLEAR_TASKS_MOST = 40  # The most tasks that one transaction of the sweep erases before their retention is over.
 CLEAR_PAGES_MOST = {"free": 1, "paid": 10}  # The most pages of tasks that one sweep erases early.
 CLEAR_WALK_MOST = 1_000  # Tasks that a page of early erasure reads, erasable or not.
 KEPT_SECONDS_LEAST = 86_400.0  # How long ago a task must have ended for the sweep to erase it early.
@@ -148,7 +148,7 @@ ROOM_BYTES_A_CALL = 65_536  # The bytes that a call must find free in a tight da
 ROOM_BYTES_MOST = 1_500_000  # The most bytes that a run's calls must find free together; D1: 2,000,000 a row.
 AHEAD_COUNTED_SECONDS = 5.0  # How long a task must have waited for a poll to count the tasks ahead of it.
 AHEAD_COUNTED_MOST = 100  # The most unfinished tasks of a tenant that a poll counts.
-LIST_WALK_MOST = 500  # The most tasks that a filtered page of the list reads; so for its counts.
+LIST_WALK_MOST = 500  # The most tasks that a filtered page of the task list reads, and the most that its counts read.
 SEARCH_CHARS_MOST = 100  # The length of a text that the list of tasks is searched for.
 FIRST_LINE_CHARS_MOST = 120  # The length to which a task's first line, one of its names, is cut.
 FIRST_LINE_WITHIN_CHARS = 1_000  # How much blank text may come before a task's first line.
@@ -167,10 +167,10 @@ SWEEP_WALL_SECONDS = 900.0  # The platform allows a cron trigger 15 minutes.
 OBJECT_SLICE_SECONDS = 300.0
 OBJECT_WALL_SECONDS = 900.0  # The platform allows an object's alarm 15 minutes.
 WALL_MARGIN_SECONDS = 5.0  # The time reserved at a run's end, for START_SECONDS of its last call and the last write.
-SUBREQUESTS = {"free": 45, "paid": 900}  # Of an invocation; platform: 50 and 10,000, where 1,000 D1 queries end first.
-STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation, each in a batch; platform: 50, 1,000.
+SUBREQUESTS = {"free": 45, "paid": 900}  # Most subrequests of an invocation; the platform allows 50 and 10,000.
+STATEMENTS = {"free": 45, "paid": 900}  # D1 statements of an invocation; the platform allows 50 and 1,000.
 RUN_LEAST = 20  # The subrequests and D1 statements that an invocation must have left to start a run.
-# A model call must start within a window after it was announced, or is announced again. This window is START_LATENCIES
+# A model call must start within a window after it was announced, or is announced again. The window is START_LATENCIES
 # times the duration of a write to D1, plus START_SECONDS_MORE, from START_SECONDS to START_SECONDS_MOST.
 START_SECONDS = 2.0
 START_SECONDS_MOST = 20.0
@@ -180,7 +180,7 @@ LATENCY_SECONDS_KEPT = 60.0  # How long an isolate remembers how long D1 took fo
 # The pause after calls were announced and none started; it doubles each time in a row that none starts.
 START_PAUSE_SECONDS_FIRST = 1.0
 START_PAUSE_SECONDS_MOST = 30.0
-FRUITLESS_MOST = 3  # The announcements without a start after which a run with no call in flight ends.
+FRUITLESS_MOST = 3  # How many announcements in a row without a started call end a run that has no call in flight.
 IDLE_SECONDS_FIRST = 5.0  # How long a task rests after a run that started no call; doubled for each in a row.
 IDLE_SECONDS_MOST = 600.0
 WRITES_A_CALL = 2  # A worker's writes for each ended call: its record, and the next call's announcement.
@@ -190,14 +190,14 @@ WRITES_AT_FIRST_IDLE = 2  # WRITES_AT_FIRST after a run that started no call: a 
 # A finished call lingers so that several are recorded together: each write costs two rows and a D1 call. While a call
 # lingers, no new call starts in its place, so a task with uneven calls takes some 8 to 11 % longer. Until a call of a
 # run has taken QUICK_CALL_SECONDS, its calls are quick, and their outputs reach a stream of events within two seconds.
-LINGER_FRACTION = 0.2  # The part of its duration for which a finished call lingers; all of it if none could start.
+LINGER_FRACTION = 0.2  # The part of a finished call's duration for which it lingers; all of it if no call could start.
 LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; a stream then reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
 # A run that waits for slow calls checks its claim LOOK_SECONDS_FIRST after its last write, then after twice the last
 # pause, up to LOOK_SECONDS_MOST, LOOKS_MOST times, and not more often than every LOOK_LATENCIES writes would take.
 LOOK_SECONDS_FIRST = 5.0
-LOOK_SECONDS_MOST = 10.0  # The most seconds between two such checks: a cancelled task frees its host in 15 s.
+LOOK_SECONDS_MOST = 10.0  # The most seconds between two checks of a claim: a cancelled task frees its host in 15 s.
 LOOK_LATENCIES = 10.0
 LOOKS_MOST = {"free": 10, "paid": 100}
 TELL_SECONDS = 2.0  # How long a cancellation waits for the object that it notifies, and the object for a lane.
@@ -235,13 +235,13 @@ OTHERS_LEAST = 3
 OTHERS_SECONDS = 900.0  # How old other chunks' calls may be that decide whether a chunk's failure counts.
 OTHERS_SHARE = 0.8  # The share of other chunks' calls that must succeed for a failure to count.
 LATEST_CALLS_KEPT = OTHERS_MOST + 1
-FAILURES_COUNTED_MOST = 10  # The counted failures after which a chunk fails for good.
+FAILURES_COUNTED_MOST = 10  # After how many counted failures a chunk fails for good.
 # The pauses of a chunk after each of its counted failures except the last.
 COUNTED_PAUSES_SECONDS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 160.0, 160.0, 160.0)
 UNCOUNTED_SECONDS_MOST = 8.0  # The longest pause after an uncounted failure, if the model is not away; contract: 10 s.
 BROWN_OUT_SECONDS = 30.0  # How long after a tenant's success a failing model is in a brown-out, not away.
 WIDEN_SECONDS = 10.0  # How long after the last failure a run has its usual number of calls again.
-TELL_CALLS_SECONDS = 300.0  # How long after a failure isolates exchange their calls through the database.
+TELL_CALLS_SECONDS = 300.0  # How long after a failed call isolates exchange their latest calls through the database.
 PATIENCE_SECONDS_MOST = 86_400
 RATE_LIMIT_SECONDS_FIRST = 2.0  # The first pause after a 429 without a Retry-After.
 # The least first pause after a 429 with a Retry-After: obeying a Retry-After of 0 would cause a storm of calls.
@@ -254,11 +254,11 @@ RATE_LIMIT_WAITS_MOST = 100  # The waits after 429s in a row, without a finished
 FREE_PLAN_DAY = {
     "requests": 100_000,  # Requests to the Worker, which are HTTP requests, cron runs and queue batches.
     "rowsRead": 5_000_000,  # Rows read in D1.
-    "rowsWritten": 100_000,  # Rows written in D1, including index entries.
+    "rowsWritten": 100_000,  # The rows written in D1, including index entries.
     "queueOperations": 10_000,  # A queue message that is delivered once counts as three operations.
     "objectRequests": 100_000,  # Calls to Durable Objects, and their alarms.
     "objectRowsWritten": 100_000,  # Rows written in the Durable Objects' own storage, alarms included.
-    "objectGbSeconds": 13_000,  # A Durable Object at work counts as 128 MB.
+    "objectGbSeconds": 13_000,  # A Durable Object at work counts as 128 MB of memory.
 }
 
 # --- Dispatch and sweep -----------------------------------------------------------------------------
@@ -274,7 +274,7 @@ PLACES_GIVEN_MOST = {"free": 10, "paid": 500}  # The most object slots that a sw
 SWEEP_QUEUE_SHARE = 10  # A tenant's tasks that a sweep adds to the queue; others go to Durable Objects.
 ERASE_OUTPUTS_MOST = 5_000  # The most chunks that the tasks of one transaction of erasure may have.
 ERASE_TASKS_MOST = {"free": 40, "paid": 200}  # The most tasks that one transaction of the sweep erases.
-ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # Erasing transactions of a sweep: 1,440,000 tasks a day if paid.
+ERASE_PAGES_MOST = {"free": 1, "paid": 5}  # A sweep's erasing transactions: 1,440,000 tasks a day if paid.
 OBJECT_FAILURES_MOST = 6
 OBJECT_START_SECONDS = 5.0  # How long a started Durable Object counts as about to work.
 # How long after a slice's start an object's next alarm is set, in case the slice dies; none fires while one is running.
@@ -297,14 +297,14 @@ HISTORY_SECONDS = 172_800.0  # How long the sums of each five minutes are kept.
 HISTORY_BUCKET_SECONDS = 300.0
 HISTORY_HOURS_DEFAULT = 24
 FOLD_TASKS_MOST = {"free": 500, "paid": 5_000}  # The most ended tasks that a transaction adds up, at 3 rows each.
-FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # Transactions in which one sweep adds up ended tasks.
+FOLD_PAGES_MOST = {"free": 1, "paid": 5}  # The most transactions in which one sweep adds up ended tasks.
 SAMPLE_TASKS_MOST = {"free": 1_000, "paid": 10_000}  # Unfinished tasks counted for metrics, at two rows each.
 METRICS_TENANTS_MOST = 20  # The tenants whose use of limits the metrics show: the highest users.
 METRICS_TENANTS_READ = 1_000
 
 # --- Requests that replace cron, queue or alarms -----------------------------------------------------------
 LATE_TASK_SECONDS = 60.0  # How late a task without a worker is when a poll dispatches it, and how often polls may.
-SENDS_IN_VAIN = 2  # The dispatches of a task in vain after which a request that reads it works on it.
+SENDS_IN_VAIN = 2  # After how many dispatches in vain a request that reads a task works on the task itself.
 STAND_IN_SECONDS = 20.0  # How long a poll's model calls may go on after its answer; `waitUntil` is cut after 30 s.
 ASKED_SWEEP_APART_SECONDS = 30.0  # How often `POST /api/sweep` runs at most.
 ASKED_SWEEP_SECONDS = 25.0  # How long `POST /api/sweep` starts calls; it answers when the last call has ended.
@@ -315,21 +315,21 @@ SWEEP_LOOK_SECONDS = 60.0  # How often an isolate checks at most whether a sweep
 WEBHOOK_ENDPOINTS_MOST = 10  # The most webhook endpoints of a tenant.
 WEBHOOK_NAME_CHARS_MOST = 100
 WEBHOOK_URL_CHARS_MOST = 2_000
-OLD_SECRET_SECONDS = 86_400  # How long an endpoint's previous secret signs too, after a rotation that keeps it.
-DELIVERY_SECONDS = 15.0  # The longest time of one attempt to send a delivery.
-DELIVERY_HELD_SECONDS = 60.0  # How long a delivery belongs to the sender that took it: for an attempt and its record.
-DELIVERIES_AT_ONCE = 5  # Deliveries sent at a time; the platform lets six connections wait for headers.
-DELIVERY_START_SECONDS = 10.0  # How long a sender of deliveries starts attempts; `waitUntil` is cut after 30 s.
+OLD_SECRET_SECONDS = 86_400  # How long a webhook endpoint's previous secret signs too, after a rotation that keeps it.
+DELIVERY_SECONDS = 15.0  # The longest time of one attempt to send a webhook delivery.
+DELIVERY_HELD_SECONDS = 60.0  # How long a sender holds a webhook delivery: for an attempt and its record.
+DELIVERIES_AT_ONCE = 5  # Webhook deliveries sent at a time; the platform lets six connections wait for headers.
+DELIVERY_START_SECONDS = 10.0  # How long a sender of webhook deliveries starts attempts; `waitUntil` is cut after 30 s.
 DELIVERIES_A_SWEEP = {"free": 5, "paid": 100}
-DELIVERIES_OF_ENDPOINT = 20  # Deliveries that a sweep sends to an endpoint whose last attempt failed.
-DELIVERIES_WALK_MOST = 500  # Deliveries of a tenant or endpoint that a sweep reads or ends at once.
-# The pauses of a delivery after each failed attempt in a row. The last pause repeats until a delivery is a day old.
+DELIVERIES_OF_ENDPOINT = 20  # Webhook deliveries that a sweep sends to an endpoint whose last attempt failed.
+DELIVERIES_WALK_MOST = 500  # Webhook deliveries of a tenant or endpoint that a sweep reads or ends at once.
+# The pauses of a webhook delivery after each failed attempt in a row. The last one repeats for a day.
 DELIVERY_WAITS_SECONDS = (5.0, 60.0, 300.0, 900.0, 3_600.0, 7_200.0, 14_400.0)
-DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a delivery to its last attempt.
-# The age at which a delivery is given up that could not be tried because its endpoint was paused.
+DELIVERY_SECONDS_MOST = 86_400.0  # The time from the beginning of a webhook delivery to its last attempt.
+# The age at which a webhook delivery is given up if its paused endpoint kept it from being tried.
 DELIVERY_SECONDS_KEPT = 90_000.0
 DELIVERY_RETRY_AFTER_SECONDS_MOST = 3_600.0
 DELIVERY_ATTEMPTS_SHOWN = 20
-BREAKER_FAILURES = 5  # The failures in a row after which an endpoint is paused, then tried with one delivery.
-BREAKER_SECONDS_FIRST = 30.0  # The first pause of a failing endpoint; the pause doubles with each further failure.
+BREAKER_FAILURES = 5  # The failures in a row after which a webhook endpoint is paused, then tried with one delivery.
+BREAKER_SECONDS_FIRST = 30.0  # The first pause of a failing webhook endpoint; each further failure doubles it.
 BREAKER_SECONDS_MOST = 1_800.0

@@ -26,7 +26,7 @@ class Pulse(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What an isolate knows about a task.
+    """What an isolate knows about a task's progress.
 
     `mark` is the task's last write that the isolate knows, and `ended` says that this write ended the task. Until the
     time `until`, by a clock that does not jump, a worker of the isolate works on the task, unless it has died.
@@ -40,7 +40,7 @@ class Known(NamedTuple):
 class Marks:
     """The last known write of each task that an isolate remembers.
 
-    Losing what is remembered only costs reads of the database.
+    Losing what `Marks` remembers only costs reads of the database.
     """
 
     def __init__(self) -> None:

@@ -23,12 +23,12 @@ class Meter:
 
     @property
     def subrequests_taken(self) -> int:
-        """The subrequests that the invocation has made or reserved."""
+        """How many subrequests the invocation has made or reserved."""
         return self.subrequests + self._reserved_subrequests
 
     @property
     def statements_taken(self) -> int:
-        """The D1 statements that the invocation has sent or reserved."""
+        """How many D1 statements the invocation has sent or reserved."""
         return self.statements + self._reserved_statements
 
     @contextmanager

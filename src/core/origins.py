@@ -22,7 +22,10 @@ _PORT_MOST = 65_535
 
 
 def parse_origins(text: str) -> frozenset[str]:
-    """Read a list of web origins, separated by commas. Raises ValueError if a browser could never send one of them."""
+    """Read a list of web origins, separated by commas.
+
+    Raises ValueError if a browser could never send one of the origins.
+    """
     found = [part.strip() for part in text.split(",")]
     if not all(map(_is_origin, found)):
         raise ValueError("not an origin")

@@ -1,8 +1,8 @@
 """Computes the events of a response of `/v1`, and their numbers, from the state of its task alone. Pure.
 
-The list of a response's events only grows at its end. So a stream of events that is opened again after any number
-continues with the same events under the same numbers. As the only exception, if a response's task is retried through
-the native API, the final event is removed, and the next events reuse its number.
+The list of a response's events only grows at its end. A stream of a response's events that is opened again after any
+number continues with the same events under the same numbers. As the only exception, if a response's task is retried
+through the native API, the final event is removed, and the next events reuse its number.
 """
 
 from collections.abc import Iterator
@@ -51,7 +51,8 @@ class ResponseEvent(NamedTuple):
 class ResponseProgress(NamedTuple):
     """How far a response of `/v1` has progressed.
 
-    `started` says that a worker has taken the response's task. `deltas` is how many pieces of the text exist.
+    `started` says that a worker has taken the response's task. `deltas` is how many pieces of the response's text
+    exist.
 
     Each piece of the text is the output of a chunk, up to the first chunk without an output. A task that merges, has a
     schema or may leave gaps has a single piece, its result, once the task has completed. `all_known` says that the text
@@ -75,7 +76,7 @@ class ResponseProgress(NamedTuple):
 
 
 def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
-    """Give a response's events from number `first` on.
+    """Return a response's events from number `first` on.
 
     A failed or cancelled response has no events that end its text.
     """

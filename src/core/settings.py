@@ -88,15 +88,15 @@ class Settings:
 
     @property
     def lease_ms(self) -> int:
-        """LEASE_SECONDS in ms: the sweep dispatches a task again that no worker has claimed for this long."""
+        """LEASE_SECONDS in ms: after this time without a claim, the sweep dispatches a task again."""
         return round(self.lease_seconds * 1000)
 
     def claim_ms(self, way_seconds: float, start_seconds: float) -> int:
         """How many ms a claim lasts without renewal, the longer of LEASE_SECONDS and the longest model call.
 
         A model call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back,
-        and wait at its end to be recorded with others. Only after the end of the call does the worker record it and
-        renew the claim. If a claim lasted for less time, another worker could take over a live worker's task.
+        and wait at its end to be recorded with others. The worker records the call and renews the claim only after the
+        end of the call. If a claim lasted for less time, another worker could take over a live worker's task.
         """
         longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)
@@ -121,12 +121,15 @@ class Reading:
         return self._variables(name)
 
     def refuse(self, name: str, takes: str) -> None:
-        """Record that a variable's value is bad, without raising an error. Only a variable's first fault counts."""
+        """Record that a variable's value is bad, without raising an error.
+
+        Only the first fault of a variable is kept.
+        """
         if not self.refused(name):
             self.faults.append(ConfigurationError(name, takes))
 
     def refused(self, *names: str) -> bool:
-        """Whether any of these variables has a value that was refused."""
+        """Whether any of the given variables has a value that was refused."""
         return any(fault.variable in names for fault in self.faults)
 
 

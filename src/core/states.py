@@ -70,7 +70,10 @@ def check(name: str, source: Status) -> Status:
 
 
 def diagram() -> str:
-    """Draw the transitions as a Mermaid diagram. `docs/design/state-machine.md` contains exactly the same text."""
+    """Draw the transitions as a Mermaid diagram.
+
+    `docs/design/state-machine.md` contains exactly the text of this diagram.
+    """
     lines = ["stateDiagram-v2", "    [*] --> pending: submit"]
     for transition in _TABLE:
         lines += [f"    {source} --> {transition.target}: {transition.name}" for source in transition.sources]

@@ -5,8 +5,8 @@ Each reply of D1 reports the database's size, so an isolate learns it without as
 From STORAGE_MB_MOST on the database is *tight*. While the database is tight, the Worker refuses new tasks, and a worker
 announces model calls only in a transaction that has just found space for their outputs. A write that finds no space
 makes the database tight at any size, until a transaction has found space for the outputs of calls. An isolate whose
-workers announce no calls would never notice that space is free again. So for new tasks, the isolate forgets after
-STORAGE_REST_SECONDS that a write found no space, or earlier when a new task has found space.
+workers announce no calls would never notice that space is free again. For new tasks, the isolate therefore forgets that
+a write found no space: after STORAGE_REST_SECONDS, or earlier when a new task has found space.
 """
 
 import math
@@ -19,7 +19,8 @@ MB = 1_000_000
 class StorageUse:
     """The size of the database and whether it has space, as far as one isolate knows.
 
-    `size` is in bytes, 0 before the first reply of D1. Times in `StorageUse` are seconds of a steady clock.
+    `size` is the database's size in bytes, 0 before the first reply of D1. Times in `StorageUse` are seconds of a
+    steady clock.
     """
 
     def __init__(self) -> None:
@@ -34,7 +35,7 @@ class StorageUse:
         self.measured_at = now
 
     def found_full(self, now: float) -> None:
-        """Record that a write found no space in the database."""
+        """Record that a write to the database found no space in it."""
         self._found_full = True
         self._refused_at = now
 

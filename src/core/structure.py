@@ -14,9 +14,9 @@ GAP_SHARE_DEFAULT: Final = 0.5
 class Structure(NamedTuple):
     """The options of a structured task, which a plain task does not have.
 
-    `has_schema` says that the task's outputs must fit a schema, which is stored beside the text. `name` is the schema's
-    name for the provider. `gaps` says that a chunk that fails for good leaves a gap, and the task goes on. Gaps may
-    have at most the share `max_gap_share` of the text's characters.
+    `has_schema` says that the task's outputs must fit a schema, which is stored beside the text. `name` is the output
+    schema's name for the provider. `gaps` says that a chunk that fails for good leaves a gap, and the task goes on.
+    Gaps may have at most the share `max_gap_share` of the text's characters.
     """
 
     has_schema: bool = False
@@ -39,8 +39,8 @@ class Rejected(NamedTuple):
 class Rung(NamedTuple):
     """Counts in `answers` how many of a model's answers for one output did not fit the schema.
 
-    `rejected` is the last answer that did not fit. `finish_reason` is the provider's reason for the end of this last
-    answer.
+    `rejected` is the last answer that did not fit the schema. `finish_reason` is the provider's reason for the end of
+    this last rejected answer.
     """
 
     answers: int

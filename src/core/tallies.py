@@ -5,7 +5,7 @@ from typing import Final
 
 from .codes import TaskCode
 
-# For each of these durations in ms, the sums count the tasks that took at most so long.
+# For each of the following durations in ms, the sums count the tasks that took at most that long.
 BOUNDS_MS: Final = (500, 2_000, 10_000, 30_000, 60_000, 300_000, 1_800_000, 7_200_000)
 # A retried task keeps its bill, so its next end adds to the sums only what no earlier end has added. The column
 # `tasks.counted` refers to the items of BILLED by their place, so a new item must go to the end.

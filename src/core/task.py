@@ -37,13 +37,13 @@ class TaskOptions:
     """
 
     reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
-    model: str | None = None  # The model to call; None for the deployment's.
+    model: str | None = None  # The model to call; None for the deployment's own model.
     # The client's `metadata`, which has no effect and is shown as it was sent.
     metadata: Mapping[str, object] = field(default_factory=dict)
     deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.
     chunk_chars: int | None = None  # The most characters of a chunk; None if unknown or the deployment's.
-    max_output_tokens: int | None = None  # None for the value that the deployment sets.
+    max_output_tokens: int | None = None  # None for the deployment's value.
     temperature: float | None = None  # None for the provider's own default.
     model_options: Mapping[str, object] = field(default_factory=dict)  # Further fields of each call to the model.
     # The fields of a request to `/v1` that its answers repeat; None for a task of the native API.
@@ -69,7 +69,7 @@ def is_truncated(finish_reason: str | None) -> bool:
 
 
 def minimum_calls(chunks: int, reduce: Reduce) -> int:
-    """Return how many model calls so many chunks need at least: one for each, and one to merge several."""
+    """Return how many model calls a task of `chunks` chunks needs at least: one for each, and one to merge several."""
     return chunks + (1 if reduce is Reduce.MERGE and chunks > 1 else 0)
 
 
@@ -79,7 +79,10 @@ def calls_left(total: int, completed: int, reduce: Reduce) -> int:
 
 
 class Failure(NamedTuple):
-    """Why a task or a chunk failed. `message` is written for the client, and contains nothing of the client's text."""
+    """Why a task or one of its chunks failed.
+
+    `message` is written for the client, and contains nothing of the client's text.
+    """
 
     code: TaskCode
     message: str
@@ -107,7 +110,7 @@ class LastError(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Why no worker is working on a task, and until when. `until` is None if the end of the wait is unknown.
+    """Why no worker is working on a task, and until when. `until` is None if it is unknown when the task's wait ends.
 
     `ahead` is how many unfinished tasks of the tenant come before this task, None if they were not counted.
     """
@@ -149,7 +152,10 @@ class Source(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Identifies a write to a task by the fence of its claim and its step. A later write has a greater mark."""
+    """Identifies a write to a task by the fence of its claim and its step.
+
+    Of two writes to a task, the later one has the greater mark.
+    """
 
     fence: int
     step: int
@@ -162,7 +168,7 @@ UNTOUCHED = Mark(0, 0)  # The mark of a task that no worker has taken yet.
 class Task:
     """A task, as one read of the database found it.
 
-    `calls_out` and `calls_in_doubt` name each model call by its level and its position there.
+    `calls_out` and `calls_in_doubt` name each model call by its level and its position in the level.
     """
 
     task_key: TaskKey  # tenant and id
@@ -180,23 +186,23 @@ class Task:
     started_at: int | None
     finished_at: int | None
     expires_at: int | None
-    deadline_at: int | None = None  # None if the task has no deadline.
+    deadline_at: int | None = None  # When the task must have ended; None if it has no deadline.
     overdue: bool = False  # Whether the task's deadline has passed, but no sweep has ended the task yet.
     late: bool = False  # Whether the task has no worker, and is to be dispatched again.
     unanswered: bool = False  # Whether the task was dispatched again, and still no worker came.
     waiting_for: Wait | None = None
     last_error: LastError | None = None
-    starts_by: int | None = None  # By when the calls in flight must have started; None without such calls.
-    free_at: int | None = None  # When another worker may take the task over.
+    starts_by: int | None = None  # By when the calls in flight must have started; None if no calls are in flight.
+    free_at: int | None = None  # When another worker may take the task over from its worker.
     pace_ms: int | None = None  # The ms from one finished call of the task to the next; None until known.
     news_at: int = 0  # When the task was last submitted, retried or dispatched, announced calls, or began to fail.
-    read_at: int = 0  # The database's time when it answered this read.
+    read_at: int = 0  # The time by the database's clock when it answered this read.
     # The task's result, None until the task is completed. With `reduce: none` the result is a list, with None in the
     # place of a gap. With `concat` and a schema the result is the joined value as compact JSON.
     result: str | tuple[str | None, ...] | None = None
     value: object = None  # The JSON value of the result, if the task has a schema.
     filtered: bool = False  # Whether a content filter cut off an output that the result consists of.
-    source: Source | None = None  # Not read for a task in a list.
+    source: Source | None = None  # The task's input without its text; None for a task in a list.
     first_line: str | None = None  # The first line of the task's text, while the text is kept.
     announced_at: int | None = None  # When the task's worker last announced model calls.
     calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced, and may be in flight.
@@ -205,11 +211,11 @@ class Task:
     mark: Mark = UNTOUCHED  # The mark of the last write to the task.
     gaps: tuple[Gap, ...] = ()  # The failed chunks without which the task goes on or completed; not in lists.
     coverage: float | None = None  # The share of the text's characters that has outputs; None without gaps.
-    retry_of: TaskKey | None = None  # The earlier task whose gaps this task retries.
+    retry_of: TaskKey | None = None  # The key of the earlier task whose gaps this task retries.
 
     @property
     def id(self) -> str:
-        """The task id, by which clients know the task."""
+        """The task's id, by which clients know the task."""
         return split_task_key(self.task_key)[1]
 
     @property
@@ -243,7 +249,7 @@ class FinishedChunk:
     first_started_at: int | None = None  # When the first call for the output started, if the same worker made it.
     lane: int | None = None  # The number of the lane that made the call; None if the task's own worker did.
     rejected: Rejected | None = None  # A failed chunk's last answer that did not fit the schema.
-    is_gap: bool = False  # Whether this chunk failed, but the task goes on or has completed without it.
+    is_gap: bool = False  # Whether the chunk failed, but the task goes on or has completed without it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

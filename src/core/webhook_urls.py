@@ -1,9 +1,10 @@
 """Decides which URLs a webhook may be sent to.
 
 The rules for webhook URLs keep the Worker from sending requests to places that the client could not reach itself. The
-check matches a webhook's URL with patterns, and accepts only what every URL parser reads in the same way. So no parser
-can change an accepted URL by a repair, such as dropping tabs, turning backslashes or folding dots of other scripts. The
-check does not resolve host names: the platform must refuse a private address behind a public name (decision 0028).
+check matches a webhook's URL with patterns, and accepts only what every URL parser reads in the same way. No URL parser
+can therefore change an accepted URL by a repair, such as dropping tabs, turning backslashes or folding dots of other
+scripts. The check does not resolve host names: the platform must refuse a private address behind a public name
+(decision 0028).
 """
 
 import re

@@ -23,7 +23,7 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
 _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9]{1,15})_([0-9a-f]{24})")
-_DOMAIN = b"onceover webhook secret 1\0"  # This prefix tells secrets from later uses of WEBHOOK_KEY.
+_DOMAIN = b"onceover webhook secret 1\0"  # Keeps endpoints' secrets apart from later uses of WEBHOOK_KEY.
 
 
 class Event(StrEnum):
@@ -62,9 +62,9 @@ class DeliveryOutcome(StrEnum):
 class DeliveryKey(NamedTuple):
     """Names a webhook's delivery by its task, by which end of that task it is about, and by its endpoint.
 
-    Receivers detect repeated deliveries by the delivery's id. `ended_at` is when the task ended, in ms since the epoch.
-    `ended_at` is a part of the delivery's id, because after a restore of the database a task may end again in the same
-    generation, perhaps differently, and receivers must not take the second end for a repetition.
+    Receivers detect repeated webhook deliveries by the delivery's id. `ended_at` is when the task ended, in ms since
+    the epoch. `ended_at` is a part of a webhook delivery's id, because after a restore of the database a task may end
+    again in the same generation, perhaps differently, and receivers must not take the second end for a repetition.
     """
 
     task_key: TaskKey
@@ -76,7 +76,7 @@ class DeliveryKey(NamedTuple):
     def id(self) -> str:
         """The delivery's id, sent in the header `webhook-id`, the same for all attempts.
 
-        A delivery's id contains no full stop, because full stops separate the signed parts.
+        A webhook delivery's id contains no full stop, because full stops separate the signed parts.
         """
         _, task_id = split_task_key(self.task_key)
         end = f"{task_id.replace('-', '')}_{self.generation}_{self.ended_at}"
@@ -105,7 +105,7 @@ def is_endpoint_id(text: str) -> bool:
 
 
 def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
-    """Return the key of the tenant's delivery with this id, or None if the text cannot be a delivery's id."""
+    """Return the key of the tenant's webhook delivery with this id, or None if the text cannot be a delivery's id."""
     found = _DELIVERY_ID.fullmatch(text)
     assert re.fullmatch(TENANT_PATTERN, tenant)
     if found is None:
@@ -180,9 +180,9 @@ class ReceiverAnswer(NamedTuple):
 
 
 def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
-    """Judge the HTTP status that a webhook's receiver answered. Only 2xx means that the receiver accepted the delivery.
+    """Judge the HTTP status that a webhook's receiver answered.
 
-    A redirect is not followed.
+    Only an answer 2xx means that the receiver accepted the webhook delivery. A redirect is not followed.
     """
     if 200 <= status < 300:
         return ReceiverAnswer(status, None)
@@ -197,7 +197,7 @@ def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
 
 
 def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
-    """Say how a delivery ends with this answer, `age_ms` after its beginning; None if it is tried again."""
+    """Say how a webhook delivery ends with an answer that came `age_ms` after its beginning; None to try again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED
     if answer.failure is AttemptFailure.GONE:
@@ -206,10 +206,10 @@ def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
 
 
 def delay_ms(tries: int, retry_after: float | None, age_ms: int, chance: float) -> int:
-    """Return the ms to wait after a delivery's `tries`-th failure: longer each time, up to a fifth of it jitter.
+    """Return the ms that a webhook delivery waits after its `tries`-th failure: ever longer, with up to a fifth jitter.
 
-    A receiver's `Retry-After` is obeyed up to an hour. The last attempt of a delivery comes a day after its beginning,
-    not later.
+    The `Retry-After` of a webhook's receiver is obeyed up to an hour. The last attempt to send a webhook delivery comes
+    a day after the delivery's beginning, not later.
     """
     assert tries >= 1
     waits = limits.DELIVERY_WAITS_SECONDS

@@ -1,8 +1,9 @@
 """The API as a table: each call with its handler and every answer that it can give.
 
 The router reads the paths and the handlers, and `openapi` reads the whole table. Tests compare each handler's answers
-with the table. The calls that nearly every isolate receives are imported when the isolate starts. The other calls are
-imported in groups, with the first request for one of a group's paths (docs/decisions/0033-what-is-imported-when.md).
+with the table of calls. The calls that nearly every isolate receives are imported when the isolate starts. The other
+calls are imported in groups, with the first request for one of a group's paths
+(docs/decisions/0033-what-is-imported-when.md).
 """
 
 import json
@@ -19,7 +20,10 @@ Parts = Mapping[str, str]
 
 
 class PathGroup(NamedTuple):
-    """Paths whose calls come from one module, and a function that imports them. A segment in braces is variable."""
+    """Paths whose calls come from one module, and a function that imports them.
+
+    In a path, a segment in braces is variable.
+    """
 
     paths: tuple[str, ...]
     load: Callable[[], Sequence[Endpoint]]
@@ -160,9 +164,9 @@ _BY_LENGTH: Final = {
 
 
 def at(path: Sequence[str]) -> tuple[Sequence[Endpoint], Parts]:
-    """Return the calls of a path that is given as its segments, and the values of the path's variable segments.
+    """Return the API's calls for a path, which is given as its segments, and the values of its variable segments.
 
-    A path that does not exist has no calls.
+    A path that does not exist in the API has no calls.
     """
     found = [
         (pattern, group, parts)

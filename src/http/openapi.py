@@ -131,7 +131,10 @@ def _operation(endpoint: Endpoint) -> Json:
 
 
 def _security(access: Scope | Access) -> list[Json]:
-    """Return the `security` of a call. Without OAuth the list of a scheme names roles (OpenAPI 3.1.0, 4.8.30)."""
+    """Return what OpenAPI's field `security` says about a call.
+
+    For a security scheme other than OAuth, the list names roles (OpenAPI 3.1.0, 4.8.30).
+    """
     if access is Access.PUBLIC:
         return []
     scope = Scope.ADMIN if access is Access.OPERATOR else access
@@ -183,7 +186,8 @@ def _parameter(parameter: Parameter) -> Json:
     return described | ({"allowEmptyValue": True} if is_absent else {})
 
 
-# The fields of a server-sent event. Before OpenAPI 3.2 the schema of an event stream describes one event of it.
+# The fields of a server-sent event, as OpenAPI's schema describes them. Before OpenAPI 3.2 the schema of an event
+# stream describes a single event of the stream.
 _EVENT: Json = {
     "type": "object",
     "description": "One event of the stream. Its `data` is JSON.",
@@ -280,7 +284,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> Json:
 
 
 def _explain(schemas: Json, codes: type[StrEnum], meanings: Mapping[Any, str]) -> None:
-    """Add the meaning of each value of an enumeration. ReDoc shows it."""
+    """Add the meaning of each value of an enumeration to the enumeration's schema. ReDoc shows it."""
     schemas[codes.__name__]["x-enumDescriptions"] = {code.value: meanings[code] for code in codes}
 
 

@@ -36,7 +36,8 @@ from .responses import errors
 async def handle(request: Request, api: Api) -> Reply:
     """Answer one request. A refusal, a failure of the database and an error of our own become problems.
 
-    Cancellation passes through, and so does every other error whose class is not a subclass of Exception.
+    The cancellation of `handle` passes through, and so does every other error whose class is not a subclass of
+    Exception.
     """
     name = request_id(request.headers)
     api.log.note(request=name)
@@ -59,7 +60,10 @@ def _in_shape(reply: Reply, url: str) -> Reply:
 
 
 def _database_problem(error: StoreError, api: Api) -> Reply:
-    """Make the problem for a failure of the database. The log gets a traceback if the problem's code is general."""
+    """Make the problem for a failure of the database.
+
+    For the code `database_error`, which names no cause, the log gets a traceback.
+    """
     refusal = store_refusal(error, api.now_ms())
     if refusal.kind is DATABASE_ERROR:
         api.log.failure("database_error", error)
@@ -127,9 +131,10 @@ def _exchange(
 
 
 def _split(url: str) -> tuple[list[str], str]:
-    """Return the path's segments, percent-decoded, and the query. An encoded slash separates no segments (RFC 3986).
+    """Return the path's segments, percent-decoded, and the query.
 
-    Bytes that are not UTF-8 become U+FFFD, which none of our paths contains.
+    In a path, an encoded slash separates no segments (RFC 3986). Bytes that are not UTF-8 become U+FFFD, which none of
+    our paths contains.
     """
     try:
         split = urlsplit(url)

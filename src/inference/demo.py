@@ -1,7 +1,7 @@
 """The demo provider: it analyses a call's text deterministically, without a model or a network.
 
-The provider quotes sentences and counts words of the text, and states nothing else. For the call of a merge the
-provider makes one report of the same form from the reports in the call's text, so merges can go on in levels.
+The demo provider quotes sentences and counts words of the text, and states nothing else. For the call of a merge the
+demo provider makes one report of the same form from the reports in the call's text, so merges can go on in levels.
 """
 
 import re
@@ -31,10 +31,10 @@ _LONGEST_ABBREVIATION_CHARS = 5
 
 
 class DemoProvider:
-    """A `Provider` that analyses the text itself. The demo provider needs no configuration and never fails.
+    """A model provider (`Provider`) that analyses the text itself, without a model.
 
-    The demo provider obeys `max_output_tokens` and the form of the output. The demo provider ignores `system`, the
-    temperature and other options of a call.
+    The demo provider needs no configuration and never fails. The demo provider obeys `max_output_tokens` and the form
+    of the output. The demo provider ignores `system`, the temperature and other options of a call.
     """
 
     name = "demo"
@@ -146,7 +146,10 @@ def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequen
 
 
 def _fitness(sentence: str, at: int, language: Language) -> float:
-    """Return how well a sentence can be quoted, by its length and place. The text's first sentences are best."""
+    """Return how well a sentence can be quoted, by its length and place.
+
+    The first sentences of a text can be quoted best.
+    """
     low, high = language.good_sentence_chars
     return min(1, len(sentence) / low, high / len(sentence)) * (1 + 0.3 / (1 + at))
 

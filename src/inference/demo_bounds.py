@@ -22,7 +22,7 @@ _HINTS: Final = (
 
 
 class Impossible(Exception):
-    """No value fits a schema, or only a value that is nested too deep."""
+    """Raised if no value fits a schema, or only a value that is nested too deep."""
 
 
 def listed(node: Node) -> Sequence[object]:
@@ -66,7 +66,10 @@ def same(one: object, two: object) -> bool:
 
 
 def span(flat: Nodes, low: str, high: str) -> tuple[int, float]:
-    """Return the least and the greatest size that all schemas allow. Raises Impossible if they allow no size."""
+    """Return the least and the greatest size that all schemas allow.
+
+    Raises Impossible if the schemas together allow no size.
+    """
     least = max((node.get(low, 0) for node in flat), default=0)
     most = min((node.get(high, math.inf) for node in flat), default=math.inf)
     if least > most:

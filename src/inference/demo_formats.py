@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from datetime import date
 
 _FIRST_DAY = date(2000, 1, 1).toordinal()
-_DAYS = 9_000  # the days from the year 2000 to the year 2024
+_DAYS = 9_000  # the number of days from the year 2000 to the year 2024
 _LABEL_CHARS_MOST = 63
 
 

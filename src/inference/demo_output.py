@@ -29,7 +29,7 @@ _FIGURES = re.compile(r"\b[0-9]{1,9}\b")
 
 
 class _TooMuch(Exception):
-    """The value for a schema would be too large, or finding it takes too many steps."""
+    """Raised if the value for a schema would be too large, or if finding it takes too many steps."""
 
 
 def plain(text: str) -> str:

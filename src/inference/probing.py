@@ -6,7 +6,10 @@ from .protocol import Health, HttpReply
 
 
 def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
-    """Judge the answer to `GET {AI_BASE_URL}/models`. The `detail` names the variable to check, if any."""
+    """Judge the answer to `GET {AI_BASE_URL}/models`.
+
+    The `detail` of the health names the variable to check, if there is one.
+    """
     status = reply.status
     if 200 <= status < 300:
         if _lacks(reply.body, model):

@@ -76,7 +76,10 @@ class ModelReply(NamedTuple):
 
 
 class Health(NamedTuple):
-    """The contents of the answer to `GET /api/ai-status`. `detail` is for people and contains no secret."""
+    """What `GET /api/ai-status` answers about the health of the model.
+
+    `detail` is for people and contains no secret.
+    """
 
     status: Literal["healthy", "degraded", "unavailable"]
     detail: str
@@ -109,7 +112,7 @@ class HttpReply(NamedTuple):
 
 
 class HttpError(Exception):
-    """A request that got no whole HTTP reply."""
+    """Raised if a request got no whole HTTP reply."""
 
 
 class HttpTimeout(HttpError):
@@ -117,15 +120,18 @@ class HttpTimeout(HttpError):
 
 
 class HttpConnectionLost(HttpError):
-    """The connection was refused or reset, or the name has no address. The server may have received the request."""
+    """The connection was refused or reset, or the name has no address.
+
+    The server may have received the request although the connection was lost.
+    """
 
 
 class HttpReplyTooLarge(HttpError):
-    """The reply is larger than `max_reply_bytes`. Reading stopped there."""
+    """Raised if an HTTP reply is larger than `max_reply_bytes`. Reading stopped there."""
 
 
 class HttpClient(Protocol):
-    """Sends HTTP requests for providers. The platform implements this protocol over `fetch`."""
+    """Sends HTTP requests for providers. The package `platform` implements the protocol `HttpClient` over `fetch`."""
 
     async def request(
         self,

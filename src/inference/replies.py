@@ -43,7 +43,7 @@ def member(document: object, name: str) -> object:
 
 
 def parse(body: bytes) -> object:
-    """Parse JSON, or raise ModelReplyMalformed. An escape of half a surrogate pair becomes U+FFFD.
+    """Parse JSON, or raise ModelReplyMalformed. In the parsed reply, an escape of half a surrogate pair becomes U+FFFD.
 
     `json.loads` is not safe for a reply: deep nesting overflows the WebAssembly stack and kills the interpreter. The
     parser of pydantic refuses JSON that is nested more than 200 levels deep.
@@ -64,7 +64,7 @@ def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
     """Read the first choice of a completion in OpenAI's shape, or raise ModelReplyMalformed.
 
     `formed`: see `text_reply`. If a model refuses to fill the form, the output is the text of its refusal, with the
-    finish reason `content_filter`: such an output is never repaired, and it does not fit the schema.
+    finish reason `content_filter`: the text of a refusal is never repaired, and it does not fit the schema.
     """
     choices = member(document, "choices")
     first = choices[0] if isinstance(choices, list) and choices else None

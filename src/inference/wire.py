@@ -9,7 +9,7 @@ from .protocol import ModelCall, ModelReply, OutputForm, RejectedAnswer
 
 Wire = dict[str, str | int | float | None]
 
-# written for an aborted call: its error code is that of a lost connection, and the run has to tell the two apart
+# written for an aborted call, whose error code is that of a lost connection, because the run has to tell the two apart
 _ABORTED = "aborted"
 
 _ERRORS: dict[str, type[ModelError]] = {
@@ -30,7 +30,7 @@ _ERRORS[_ABORTED] = errors.CallAborted
 
 
 def write_call(call: ModelCall) -> Wire:
-    """Write a model call. A call without a form has no field `form`."""
+    """Write a model call. A model call without an output form is written without the field `form`."""
     written: Wire = {
         "system": call.system,
         "user": call.user,
@@ -85,7 +85,10 @@ def from_lane(outcome: Wire, lane: int) -> Wire:
 
 
 def read_outcome(wire: Wire) -> ModelReply | ModelError:
-    """Read the outcome of a model call. An error of an unknown code, from newer code, counts as a lost connection."""
+    """Read the outcome of a model call.
+
+    An error with a code that only a newer version knows counts as a lost connection.
+    """
     code = wire.get("error")
     if code is None:
         reason, lane = wire["finishReason"], wire.get("lane")

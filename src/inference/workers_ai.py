@@ -23,8 +23,8 @@ from .protocol import Health, ModelCall, ModelReply
 
 # The default model costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
 DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
-# The limit of output tokens for a call that sets none. The platform's default, 256 or 2,000, would cut off many answers
-# in mid-sentence.
+# The limit of output tokens for a call that sets none. The default limit of Workers AI, 256 or 2,000 tokens, would cut
+# off many answers in mid-sentence.
 OUTPUT_TOKENS = 4_096
 
 _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" into wrangler.toml, or set AI_PROVIDER'
@@ -39,8 +39,8 @@ _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
 _REFUSAL_THOUSANDS = frozenset({5, 7, 8})
 # Codes of an output without the requested form. A repeated call may give an output with the requested form.
 _MALFORMED_CODES = frozenset({5024})
-# Words of the error for a request that is too long for the model. The error's code is 5021 or 3010, or there is no
-# code.
+# Words of the error for a request that is too long for the model. The error for a request that is too long has the code
+# 5021 or 3010, or no code.
 _TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
 _AT_FAULT = re.compile(
     r"\b(?:invalid|unsupported|unauthori[sz]ed|forbidden|not (?:supported|allowed|authori[sz]ed)|bad (?:request|input)"
@@ -98,7 +98,10 @@ class WorkersAIProvider:
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
-    """Read a reply of the older shape. Without a finish reason, an output of `tokens_most` tokens counts as cut off."""
+    """Read a reply of Workers AI's older shape.
+
+    Without a finish reason, an output of `tokens_most` tokens counts as cut off.
+    """
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
         reason = "length"
@@ -141,9 +144,10 @@ def _failure(said: str, call: ModelCall) -> ModelError:
 
 
 def _is_refusal(code: int | None, said: str) -> bool:
-    """Whether a repeated call would be refused too. An unlisted code is judged by its thousands and the text.
+    """Whether a repeated call would be refused too.
 
-    Any other error counts as temporary: the call is repeated, at most MAX_ATTEMPTS times.
+    An error with an unlisted code is judged by the thousands of the code and by its text. Any error that is no
+    refusal counts as temporary: the call is repeated, at most MAX_ATTEMPTS times.
     """
     if code in _TRANSIENT_CODES:
         return False

@@ -66,30 +66,32 @@ class Processor:
         self.audience = Audience(self._is_at_work)
 
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Store the task, and set the alarm to work on it after the delay. A repeated `start` does no harm."""
+        """Store the task, and set the alarm to work on it after the delay. A repeated call of `start` does no harm."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
         self._hint.give()  # A slice may still work under a claim from before the task was retried.
-        # The alarm is set before the task is stored. If only the alarm was set when the object died, the alarm finds no
-        # task and cleans up.
+        # The object's alarm is set before the task is stored. If only the alarm was set when the object died, the alarm
+        # finds no task and cleans up.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
         await self._storage.put(TASK, task_key)
         await armed
 
     async def ended(self, fence: int) -> None:
-        """Note that the task has ended for all claims up to `fence`. A claim after a retry is not affected.
+        """Note that the task has ended for all claims up to `fence`.
 
-        The notice that a task has ended may arrive late or twice. A slice that works under a claim up to `fence` stops.
-        If no slice works, the notice only wakes the waiting calls.
+        A claim that is granted after a retry of the task is not affected. The notice that a task has ended may arrive
+        late or twice. A slice that works under a claim up to `fence` stops. If no slice works, the notice only wakes
+        the waiting calls.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
 
     async def alarm(self) -> None:
-        """Work on the task for one slice. The object's alarm is set again before the work.
+        """Work on the task for one slice. The object's alarm is set again before each slice of work.
 
         If the slice dies, the alarm that was set before the work replaces the platform's own repetition of a failed
-        alarm. The alarm comes after only a few seconds, because a new instance of the object may take over the claim of
-        the former instance before the lease ends. The platform delays the alarm while the slice works.
+        alarm. The alarm that was set before the work comes after only a few seconds, because a new instance of the
+        object may take over the claim of the former instance before the lease ends. The platform delays an object's
+        alarm while the slice works.
         """
         if self._running:  # the alarm fired again while a slice works in this instance of the object
             await self._arm(limits.OBJECT_RETURN_SECONDS)

@@ -14,10 +14,10 @@ from ..processing.clock import seconds_until
 
 
 class Audience:
-    """The calls that wait at one object. Calls to one object may share futures; two requests may not.
+    """The calls of requests that wait at one object for its task.
 
-    `at_work` says whether a slice of the object works or starts soon. Without a slice no call waits, so waiting calls
-    do not keep the object awake longer.
+    Calls to one object may share futures; two requests may not. `at_work` says whether a slice of the object works or
+    starts soon. Without a slice no call waits, so waiting calls do not keep the object awake longer.
     """
 
     def __init__(self, at_work: Callable[[], bool]) -> None:
@@ -43,7 +43,7 @@ class Audience:
                 waiting.set_result(None)
 
     async def hear(self, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Return True after a write later than `since`, at once if it ended the task, else after `quiet` seconds.
+        """Return True after a write later than `since`: at once if it ended the task, else after `quiet` seconds.
 
         Returns False if no later write came within `seconds`. Returns None if no slice works on the task here, or if
         AUDIENCE_MOST calls wait already.

@@ -1,9 +1,9 @@
 """The coordinator of a long task's lanes: it gives each group of calls to a free lane, and knows the busy lanes.
 
-The coordinator is a Durable Object. The coordinator keeps its state in the object's own SQLite, so after an eviction it
-still knows which lanes are busy. A lane is another object of the class `AIProcessor`, named after the task, and stores
-nothing. A lane that is lost is replaced by a lane of another name. The outcomes of calls go back to the worker that has
-the claim, which alone writes to D1.
+The coordinator of a task's lanes is a Durable Object. The coordinator keeps its state in the object's own SQLite, so
+after an eviction it still knows which lanes are busy. A lane is another object of the class `AIProcessor`, named after
+the task, and stores nothing. A lane that is lost is replaced by a lane of another name. The outcomes of calls go back
+to the worker that has the claim, which alone writes to D1.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Cursor(Protocol):
 
 
 class ObjectSql(Protocol):
-    """The SQLite of a Durable Object. SQL statements run synchronously."""
+    """The SQLite database of a Durable Object. SQL statements run synchronously."""
 
     def exec(self, query: str, *values: int) -> Cursor:
         """Run a statement."""
@@ -63,7 +63,7 @@ class Coordinator:
         self._armed_ms: int | None = None
 
     async def reach(self) -> None:
-        """Do nothing. A call that returns shows that the coordinator can be reached."""
+        """Do nothing. If a call of `reach` returns, the coordinator can be reached."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Let a free lane make a group of calls, each within `seconds`, and return their outcomes in order.
@@ -75,7 +75,7 @@ class Coordinator:
         self._fence = max(self._fence, fence)
         self._open()
         lane = self._take(lanes, len(calls), patience)
-        # If no worker of the task closes this coordinator, the alarm cleans up.
+        # If no worker of the task closes the coordinator, the coordinator's alarm cleans up.
         await self._arm()
         try:
             async with asyncio.timeout(patience):
@@ -107,8 +107,8 @@ class Coordinator:
     async def close(self, fence: int) -> None:
         """Delete the coordinator's storage, because the task has ended or the claim's worker is done with it.
 
-        If a later claim has sent calls to this coordinator, after a retry or on another route, its lanes are kept and
-        nothing is deleted.
+        If a later claim has sent calls to the coordinator, after a retry or on another route, the coordinator's lanes
+        are kept and nothing is deleted.
         """
         if fence >= self._fence:
             await self._forget()
@@ -119,7 +119,10 @@ class Coordinator:
         await self._storage.deleteAll()
 
     async def alarm(self) -> None:
-        """Delete the storage if no worker has closed this coordinator. Wait longer while calls are in flight."""
+        """Delete the coordinator's storage if no worker has closed the coordinator.
+
+        While calls are in flight, the storage stays and the alarm is set again.
+        """
         self._armed_ms = None
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
@@ -131,11 +134,14 @@ class Coordinator:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead. Each setting of the alarm writes one row."""
+        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead.
+
+        Setting the coordinator's alarm writes one row.
+        """
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        # set before the await, because other groups of calls arrive during the await and must see the new time
+        # set before the await of `setAlarm`, because other groups of calls arrive during it and must see the new time
         self._armed_ms = now
         try:
             await self._storage.setAlarm(now + idle_ms)
@@ -157,7 +163,10 @@ class Coordinator:
         self._opened = True
 
     def _take(self, lanes: int, calls: int, patience: float) -> int:
-        """Choose the lowest number of a lane that is neither busy nor lost. A lane past its deadline is free."""
+        """Choose the lowest number of a lane that is neither busy nor lost.
+
+        A lane whose deadline has passed counts as free.
+        """
         now = self._now_ms()
         self._storage.sql.exec("DELETE FROM out WHERE deadline <= ?", now)
         rows = self._storage.sql.exec("SELECT lane FROM out UNION SELECT lane FROM lost").toArray()

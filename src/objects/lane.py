@@ -15,7 +15,7 @@ from ..processing.worker import Worker
 
 
 class Lane:
-    """One lane of a task, in one instance of its object."""
+    """One lane of a task, in one instance of the lane's Durable Object."""
 
     def __init__(self) -> None:
         self._aborted = -1  # The highest fence of the claims whose calls were aborted.
@@ -63,8 +63,8 @@ class Lane:
     def abort(self, fence: int) -> None:
         """Cancel the calls of claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
 
-        The request to abort may arrive late, or before the calls that it is about: such calls do not start. The calls
-        of a later claim have a higher fence, and continue.
+        The request to abort may arrive late, or before the calls that it is about: then those calls do not start. The
+        calls of a later claim have a higher fence, and continue.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():
@@ -83,7 +83,7 @@ def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> Cal
 def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:
     """Answer for a lane whose deployment has a bad variable: no call was started, which costs no attempt.
 
-    The sender may run in an earlier deployment, with good variables.
+    The sender of the calls may run in an earlier deployment, whose variables are good.
     """
     log.misconfigured(error, task=task_key)
     return [wire.write_outcome(CallNotStarted("the lane has a bad variable")) for _ in calls]

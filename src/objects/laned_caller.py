@@ -75,14 +75,14 @@ class LanedCaller:
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
-            # a group of several calls was made for a lane, and the worker itself makes groups of one call only
+            # a group of several calls was made for a lane, and a worker without lanes makes groups of one call only
             if len(calls) > 1:
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
         seconds -= clock.now() - began  # reaching the lane took a part of the group's time
         asked = asyncio.create_task(self._ask(calls, seconds))
-        self._asked.add(asked)  # the event loop itself keeps only a weak reference to the task
+        self._asked.add(asked)  # the event loop itself keeps only a weak reference to the asyncio task
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
         if not answered:  # the lane reports timeouts of its calls itself, so its silence is not a timeout of a call
@@ -133,7 +133,7 @@ class LanedCaller:
     async def _make(self, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
         """Make a call in the worker itself, without a lane.
 
-        Cancelling this coroutine cancels the call, and so does `abort`.
+        Cancelling the coroutine `_make` cancels the model call, and so does `abort`.
         """
         made = asyncio.create_task(call_model(self._provider, call, seconds, starts_by))
         self._own[made] = None

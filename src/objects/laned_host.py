@@ -25,7 +25,7 @@ class Lanes:
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
         self._coordinators = coordinators
         self._log = log
-        self._fences: dict[TaskKey, int] = {}  # by task with lanes: the fence of its last claim
+        self._fences: dict[TaskKey, int] = {}  # for each task with lanes, the fence of its last claim
 
     def host(self, worker: Worker, route: Route, seconds: float, wall_seconds: float) -> Host:
         """Make a host that starts calls for at most `seconds`, and that the platform ends after `wall_seconds`."""
@@ -48,7 +48,7 @@ class Lanes:
         return caller
 
     async def close(self, task_key: TaskKey, meter: Meter) -> None:
-        """If the task had lanes here, tell its coordinator that this host is done with the task.
+        """If the task had lanes on this host, tell the task's coordinator that the host is done with the task.
 
         If the coordinator cannot be told, its alarm cleans up later.
         """

@@ -7,7 +7,7 @@ from ..core.ids import TaskKey
 
 
 def task_name(task_key: TaskKey) -> str:
-    """Return the name of a task's object as the host of a claim. Each instance of the object has the same name."""
+    """Return the name of a task's object as the host of a claim. Each instance of a task's object has the same name."""
     return f"object/{task_key}"
 
 

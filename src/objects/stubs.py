@@ -1,6 +1,7 @@
 """The protocols of Durable Objects: namespaces, RPC methods, and an object's storage.
 
-The objects' classes are in `platform.durable_objects`. A protocol declares only the parts that the project uses.
+The classes of the Durable Objects are in `platform.durable_objects`. A protocol declares only the parts that the
+project uses.
 """
 
 from typing import Protocol
@@ -66,7 +67,10 @@ type Coordinators = Namespace[CoordinatorStub]
 
 
 class ObjectStorage(Protocol):
-    """The part of an object's storage that both classes use. An alarm's time is in milliseconds since the epoch."""
+    """The part of an object's storage that both classes use.
+
+    The time of an object's alarm is in milliseconds since the epoch.
+    """
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
         """Set the object's one alarm."""

@@ -16,7 +16,8 @@ class Background:
 
     The SDK patches a Worker's context so that it accepts a coroutine. An object's context is not patched, and never
     runs a coroutine. The contexts of Workers and of objects both accept a JavaScript promise, which Python resolves at
-    the end of the work. With a promise, JavaScript holds no Python object, and there is no proxy to destroy.
+    the end of the work. If a context gets a promise instead of a coroutine, JavaScript holds no Python object, and no
+    proxy has to be destroyed.
     """
 
     def __init__(self, context: "ExecutionContext", log: Log) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def bindings(env: "Env") -> Bindings:
-    """Collect the deployment's bindings. A binding that `env` lacks is None.
+    """Collect the deployment's bindings. The field of a binding that `env` lacks is None.
 
     The bindings that every invocation uses are read from the `env` behind the SDK's wrapper, because the wrapper makes
     a dozen calls into JavaScript for each binding that is read.
@@ -37,7 +37,7 @@ def bindings(env: "Env") -> Bindings:
 def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = False) -> Any:
     """Return a binding as `kind`, or unchanged from an `env` without the SDK's wrapper, as in the simulation.
 
-    Raises AttributeError if a needed binding is missing.
+    Raises AttributeError if `env` lacks a binding that the deployment needs.
     """
     raw = behind(env)
     source = env if raw is None else raw
@@ -66,7 +66,7 @@ class BoundRateLimiter:
         self._binding = binding
 
     async def allows(self, key: str) -> bool:
-        """Count a request under a key, and return whether it is within the limit."""
+        """Count a request under a key of the rate limiter, and return whether the request is within the limit."""
         outcome = await self._binding.limit({"key": key})
         return bool(outcome["success"])
 

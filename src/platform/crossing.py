@@ -59,7 +59,7 @@ class Crossing:
         return json.loads(self._stringify(value))
 
     def entries(self, headers: "js.Headers") -> dict[str, str]:
-        """Convert HTTP headers into a dictionary. JavaScript gives each name once, in lower case."""
+        """Convert HTTP headers into a dictionary. JavaScript gives each header's name once, in lower case."""
         found: dict[str, str] = self.from_javascript(self._from_entries(headers))
         return found
 
@@ -91,7 +91,7 @@ def behind(env: object) -> Any:
 def unwrapped(binding: object) -> Any:
     """Return the JavaScript binding behind the SDK's wrapper. A binding without a wrapper is returned unchanged.
 
-    The SDK's wrapper of a binding would convert each argument and each result. The wrapper's `fetch` hides the promise,
-    which `http_client` needs.
+    The SDK's wrapper of a binding would convert each argument and each result. The `fetch` of the wrapper hides the
+    promise, which `http_client` needs.
     """
     return getattr(binding, "_binding", binding)

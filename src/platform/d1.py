@@ -12,7 +12,7 @@ type Value = str | int | float | None
 
 
 class BoundD1:
-    """The binding `DB`, used without the SDK's wrapper."""
+    """The binding `DB` of the D1 database, used without the SDK's wrapper."""
 
     def __init__(self, binding: "js.D1Database") -> None:
         self._binding = binding

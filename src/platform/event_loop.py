@@ -60,7 +60,10 @@ class Adaptation:
         WebLoop.call_later = call_later  # type: ignore[method-assign]
 
     def settle(self, wanted: str, log: Log) -> None:
-        """Undo the change if the variable EVENT_LOOP asks for it. The log gets a line if the loop is unchanged."""
+        """Undo the change of Pyodide's event loop if the variable EVENT_LOOP asks for that.
+
+        The log gets a line if the loop is unchanged.
+        """
         if self.lacks:
             log("event_loop_kept", lacks=", ".join(self.lacks))
         elif self.replaced is not None and wanted == EVENT_LOOPS[1]:
@@ -70,6 +73,6 @@ class Adaptation:
             log("event_loop_kept", wanted=wanted)
 
 
-# The adaptation of this interpreter's only event loop. The object keeps Python functions only, and no JavaScript
-# object.
+# What was changed in the only event loop of this interpreter. The `Adaptation` keeps Python functions only, and no
+# JavaScript object.
 EVENT_LOOP = Adaptation()

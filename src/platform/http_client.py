@@ -57,7 +57,7 @@ class FetchClient:
 
 
 class HttpExchange:
-    """One request and its reply, with the AbortController that ends both, and the promise that is awaited now."""
+    """An HTTP request and its reply, with the AbortController that ends both, and the promise that is awaited now."""
 
     def __init__(self, crossing: Crossing, network: "js.Network | None" = None) -> None:
         self._crossing = crossing
@@ -109,7 +109,7 @@ class HttpExchange:
         reader = stream.getReader()
         received = bytearray()
         while not (part := await self._settled(reader.read())).done:
-            # Check the size before the bytes cross from JavaScript, which copies them.
+            # Check the size of the reply's body before its bytes cross from JavaScript, because crossing copies them.
             if len(received) + part.value.byteLength > max_reply_bytes:
                 raise HttpReplyTooLarge(f"the reply exceeded {max_reply_bytes} bytes")
             received += part.value.to_bytes()

@@ -1,7 +1,7 @@
 """Implements the bindings of Durable Objects for the package `objects`: namespaces, stubs, and an object's storage.
 
-Numbers and texts are passed to JavaScript unchanged, lists and dictionaries as JSON. Calls between objects have no
-arguments of other types.
+Numbers and texts are passed to JavaScript unchanged, lists and dictionaries as JSON. Calls between Durable Objects have
+no arguments of other types.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def storage_of(context: Any) -> Any:
-    """Return an object's storage without the SDK's wrapper. The simulation's storage is returned unchanged."""
+    """Return an object's storage without the SDK's wrapper.
+
+    The storage of an object in the simulation is returned unchanged.
+    """
     storage = context.storage
     raw = unwrapped(storage)
     return storage if raw is storage else BoundStorage(raw)
@@ -42,7 +45,7 @@ class BoundNamespace:
 
 
 class Stub:
-    """A stub for calls to a Durable Object. The object itself accepts or refuses each method."""
+    """A stub for calls to a Durable Object. The Durable Object itself accepts or refuses each method of RPC."""
 
     def __init__(self, stub: "js.DurableObjectStub") -> None:
         self._stub = stub
@@ -57,7 +60,7 @@ class Stub:
 
 
 class BoundStorage:
-    """Implements `objects.stubs.Storage` and what each class adds to it.
+    """Implements `objects.stubs.ObjectStorage`, and what each class of objects adds to it.
 
     A write starts when its method is called, even before it is awaited. Writes without an await between them commit
     together.

@@ -14,9 +14,9 @@ LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
 
 class Timer(asyncio.Handle):
-    """The handle that `call_later` returns. Cancelling the handle clears its JavaScript timer.
+    """The handle of a timer, which `call_later` returns. Cancelling the handle clears its JavaScript timer.
 
-    The timer lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code
+    A timer lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code
     runs, and only a timer moves it. A `setTimeout` of 0 is a microtask and not a timer, and so is a delay of up to 2 ms
     in Pyodide's own event loop.
 

@@ -24,7 +24,10 @@ class FetchCourier:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Send a message, and read the answer's status and headers. Raises HttpTimeout or HttpConnectionLost."""
+        """Send a webhook message, and read the answer's status and headers.
+
+        Raises HttpTimeout or HttpConnectionLost.
+        """
         from pyodide.ffi import JsException
 
         options: dict[str, object] = {"method": "POST", "headers": dict(headers), "redirect": "manual", "body": body}

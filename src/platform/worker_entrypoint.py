@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 
 class Default(WorkerEntrypoint):
-    """The Worker: the HTTP API, the consumer of both queues, and the sweep. Each invocation makes its own `Default`."""
+    """The Worker: the HTTP API, the consumer of both queues, and the sweep.
+
+    Each invocation makes a `Default` of its own.
+    """
 
     async def fetch(self, request: "Request") -> "Response":
         """Answer one HTTP request."""

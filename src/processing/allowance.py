@@ -44,7 +44,7 @@ class Allowance:
         """Return how many of the wanted calls may start, so that the allowance suffices to record each of them.
 
         Calls are sent in groups of up to `group_size`, and `groups_out` groups have been sent and have not ended. Each
-        group is one subrequest, and may need a write of its own.
+        group of calls is one subrequest, and may need a write to D1 of its own.
         """
         if now >= self._ends_at:
             return 0
@@ -61,5 +61,5 @@ class Allowance:
         return left > 0 and statements > 0
 
     def allows_wait(self, seconds: float, now: float) -> bool:
-        """Whether the run may wait for so many seconds within its invocation."""
+        """Whether the run may wait for `seconds` seconds within its invocation."""
         return seconds <= limits.INLINE_WAIT_SECONDS_MOST and now + seconds < self._ends_at

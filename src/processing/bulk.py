@@ -25,7 +25,7 @@ _NONE: Final[Mapping[TaskKey, int]] = {}
 
 
 class BulkResult(NamedTuple):
-    """The result of one bulk request."""
+    """The result of one request that retries or cancels many tasks."""
 
     tasks: int  # How many tasks the request changed.
     more: bool  # True if further tasks match the request and were not changed.
@@ -48,8 +48,8 @@ class BulkChange:
     async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> BulkResult | LimitReached:
         """Retry failed tasks of the span, oldest first, as many as the tenant's limit allows.
 
-        Returns LimitReached if the limit allows none. Raises StoreError: tasks that were retried before the failure
-        stay pending, and the sweep finds them.
+        Returns LimitReached if the tenant's limit allows no retry. Raises StoreError: tasks that were retried before
+        the failure stay pending, and the sweep finds them.
         """
         store, on, most = self.submission.store, self.submission.conditions(), limits.BULK_TASKS_MOST
         found = await store.failed(tenant, span, code, most + 1, on)

@@ -24,13 +24,13 @@ class ModelCaller(Protocol):
     """Makes the model calls of a run: at most `groups_most` groups at a time, of at most `group_size` calls each.
 
     `slack_seconds` is the time that a group may take on its way to the lane that makes its calls, and its answer on the
-    way back. The slack is 0 only for a worker that makes the calls itself. A worker that makes the calls itself can
-    cancel a call in flight.
+    way back. `slack_seconds` is 0 only for a worker that makes the calls itself. A worker that makes the calls itself
+    can cancel a call in flight.
     """
 
     @property
     def group_size(self) -> int:
-        """The most calls in one group."""
+        """The most model calls in one group of calls."""
         ...
 
     @property
@@ -56,7 +56,7 @@ class ModelCaller(Protocol):
     async def abort(self) -> None:
         """Ask the lanes to end the calls in flight soon, because the run cannot cancel calls that a lane makes.
 
-        A request to a lane that fails raises no error.
+        If the request to a lane fails, `abort` raises no error.
         """
         ...
 
@@ -72,16 +72,19 @@ class LocalCaller:
         self._provider = provider
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `ModelCaller.call`. Cancelling this coroutine cancels the model call."""
+        """See `ModelCaller.call`. Cancelling the coroutine `call` cancels the model call."""
         (call,) = calls
         return [await call_model(self._provider, call, seconds, starts_by)]
 
     async def abort(self) -> None:
-        """Do nothing: a worker can cancel its own calls."""
+        """Do nothing, because a run without lanes cancels its calls itself."""
 
 
 async def call_model(provider: Provider, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
-    """Make one model call within `seconds`, unless `starts_by` has passed. Errors of the model are returned."""
+    """Make one model call within `seconds`, unless `starts_by` has passed.
+
+    Errors of the model are returned, not raised.
+    """
     if clock.now() >= starts_by:
         return CallNotStarted("too late to start the call")
     try:

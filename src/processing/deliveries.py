@@ -1,8 +1,10 @@
-"""Sends webhooks. A delivery is an actor, as a task is: its message is "send", and `Deliverer` is its behaviour.
+"""Sends webhooks.
 
-A delivery is claimed under a fence and a lease, as a task is, and its holder sends it once. The transaction that ends a
-task also writes and claims the task's deliveries, and the same invocation sends them. The sweep sends the deliveries
-that the invocation has no time for, and repeats those that fail. A message that is sent twice has the same id.
+A webhook delivery is an actor, as a task is: its message is "send", and `Deliverer` is its behaviour. A webhook
+delivery is claimed under a fence and a lease, as a task is, and its holder sends it once. The transaction that ends a
+task also writes and claims the task's webhook deliveries, and the same invocation sends them. The sweep sends the
+webhook deliveries that the invocation has no time for, and repeats those that fail. A webhook message that is sent
+twice has the same id both times.
 """
 
 import asyncio
@@ -24,8 +26,8 @@ from .log import Log
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
-# One subrequest claims deliveries, and another one records their attempts. To claim deliveries takes one statement for
-# each, and to record attempts takes up to four for each.
+# One subrequest claims webhook deliveries, and another one records the attempts to send them. To claim webhook
+# deliveries takes one statement for each, and to record attempts takes up to four for each.
 _CALLS = 2
 _STATEMENTS_OF_RECORD = 4
 
@@ -36,9 +38,9 @@ class Courier(Protocol):
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Send a message once, and return the answer's status and headers. No redirect is followed.
+        """Send a webhook message once, and return the answer's status and headers. No redirect is followed.
 
-        The body of the endpoint's answer is not read. Raises HttpTimeout or HttpConnectionLost.
+        The body of the endpoint's answer to a webhook message is not read. Raises HttpTimeout or HttpConnectionLost.
         """
         ...
 
@@ -58,13 +60,13 @@ class Deliverer:
     courier: Courier
     settings: Settings
     meter: Meter  # Counts what the invocation has spent of its allowance.
-    fresh: Fresh  # The deliveries that this invocation has written itself, and claimed.
+    fresh: Fresh  # The webhook deliveries that this invocation has written itself, and claimed.
     chance: Callable[[], float]  # Returns random numbers from 0 to 1.
-    wait_until: WaitUntil  # Keeps the invocation alive until the messages are sent.
+    wait_until: WaitUntil  # Keeps the invocation alive until the webhook messages are sent.
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
-        """Begin to send the deliveries that this invocation wrote, and the due ones; return at once.
+        """Begin to send the webhook deliveries that this invocation wrote, and the due ones; return at once.
 
         Without WEBHOOK_KEY no message can be signed, so none is sent.
         """
@@ -76,13 +78,19 @@ class Deliverer:
             self.wait_until(self._deliver(fresh, due, clock.now(), astray=astray))
 
     def begin_one(self, taken: Taken, asked_at: float) -> None:
-        """Begin to send one claimed delivery. `asked_at` is when the claim was requested, by the steady clock."""
+        """Begin to send one claimed webhook delivery.
+
+        `asked_at` is when the claim of the delivery was requested, by the steady clock.
+        """
         self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
 
     async def _deliver(
         self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float, *, astray: bool = False
     ) -> None:
-        """Send a few deliveries at a time. An unsent delivery stays claimed for a minute, and then it is due."""
+        """Send webhook deliveries, a few at a time.
+
+        An unsent webhook delivery stays claimed for a minute, and then it is due.
+        """
         try:
             if astray and self._sendable(taking=False) > 0:
                 await self.store.sort()
@@ -91,8 +99,8 @@ class Deliverer:
                 if most <= 0:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
-                # Reserve the statements of the record before the attempt, because a sweep spends the same allowance
-                # during it, and an attempt that cannot be recorded is useless.
+                # Reserve the statements that record an attempt before the attempt, because a sweep spends the same
+                # allowance during it, and an attempt that cannot be recorded is useless.
                 with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:
                         held = await self._take(part)
@@ -103,7 +111,7 @@ class Deliverer:
             self.log.failure("delivery_failed", error)
 
     def _sendable(self, *, taking: bool) -> int:
-        """Return how many deliveries may be sent at once, so that each attempt can be recorded."""
+        """Return how many webhook deliveries may be sent at once, so that each attempt can be recorded."""
         meter, settings = self.meter, self.settings
         calls = settings.subrequests - meter.subrequests_taken - (_CALLS if taking else _CALLS - 1)
         statements = settings.statements - meter.statements_taken
@@ -121,7 +129,10 @@ class Deliverer:
             self.log("deliveries_recorded", deliveries=len(tried), **self.meter.facts())
 
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
-        """Make one attempt to send a delivery. Return None, unsent, if the delivery's claim may have run out."""
+        """Make one attempt to send a webhook delivery.
+
+        Return None, unsent, if the claim of the webhook delivery may have run out.
+        """
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
             return None
@@ -151,7 +162,7 @@ class Deliverer:
     async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> SendResult:
         """Send a webhook message once, within DELIVERY_SECONDS.
 
-        If the endpoint's URL is not allowed (any more), no request is made.
+        If the webhook endpoint's URL is not allowed (any more), no request is made.
         """
         from ..core import webhook_urls  # noqa: PLC0415 - most isolates send nothing
 

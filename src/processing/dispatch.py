@@ -1,4 +1,7 @@
-"""Sends a task to a host, by the first route that accepts it. The deployment determines which routes exist."""
+"""Sends a task to a host, by the first route that accepts it.
+
+The bindings of the deployment determine which routes exist.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,9 +33,10 @@ class NoPlace(Exception):
 
 
 class Dispatcher:
-    """Tries the routes in their order. If all routes fail, the task stays pending, and the sweep dispatches it again.
+    """Sends a task to a host by the first route that accepts it: tries the routes in their order.
 
-    `no_place` says that the last task was not accepted because it has to wait for a place on an object.
+    If all routes fail, the task stays pending, and the sweep dispatches it again. `no_place` says that the last task
+    was not accepted because it has to wait for a place on an object.
     """
 
     def __init__(self, senders: Sequence[Sender], meter: Meter, log: Log) -> None:

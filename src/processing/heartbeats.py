@@ -8,9 +8,10 @@ _TRIGGERS = {Route.QUEUE: Seen.QUEUE, Route.DURABLE_OBJECT: Seen.ALARM}
 
 
 class TriggerHeartbeats:
-    """The triggers (queue, alarm) that an isolate has recorded in D1. Forgetting a trigger costs one statement.
+    """The triggers (queue, alarm) that an isolate has recorded in D1.
 
-    Times are seconds of the event loop's steady clock.
+    If an isolate forgets a trigger, this costs one statement. Times in `TriggerHeartbeats` are seconds of the event
+    loop's steady clock.
     """
 
     def __init__(self) -> None:

@@ -11,13 +11,16 @@ class Hint:
         self._waiting: asyncio.Future[None] | None = None
 
     def give(self, ended_fence: int = -1) -> None:
-        """Give the notice, which wakes a run that waits. The task has ended for all claims up to `ended_fence`."""
+        """Give the notice, which wakes a run that waits.
+
+        With `ended_fence`, the notice says that the task has ended for all claims up to this fence.
+        """
         self._given = max(ended_fence, -1 if self._given is None else self._given)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
     def take(self) -> int | None:
-        """Return the fence of the notice since the last call, -1 if it had no fence, None if there was no notice."""
+        """Return the fence of the notice since the last `take`, -1 if it had no fence, None if there was no notice."""
         given, self._given = self._given, None
         return given
 

@@ -1,4 +1,7 @@
-"""Writes structured logs: one line of JSON for each event. No event contains a text, an output, a key or metadata."""
+"""Writes structured logs: one line of JSON for each event.
+
+No event of the log contains a text, an output, a key or metadata.
+"""
 
 import json
 import logging

@@ -54,13 +54,13 @@ class Rescue:
     wait_until: WaitUntil  # keeps work running after the answer is sent, or after the client has left
 
     async def help(self, task: Task, wait_seconds: float) -> None:
-        """Help the task as its state requires. Returns as soon as the answer need not wait any more.
+        """Help a task without a working host as its state requires.
 
-        A late task is dispatched again, first to an object if objects are bound, because the submission already tried
-        the queue. If earlier dispatches had no effect, or if no route takes the task, a poll with `wait` works on the
-        task itself. A poll without `wait` dispatches the task again, once a minute, and leaves a task that no route
-        takes to the sweep. A task that waits for a place on an object (MAX_OBJECTS_AT_WORK) is left waiting. After a
-        StoreError nothing was dispatched.
+        Returns as soon as the answer to the poll need not wait any more. A late task is dispatched again, first to an
+        object if objects are bound, because the submission already tried the queue. If earlier dispatches had no
+        effect, or if no route takes the task, a poll with `wait` works on the task itself. A poll without `wait`
+        dispatches the task again, once a minute, and leaves a task that no route takes to the sweep. A task that waits
+        for a place on an object (MAX_OBJECTS_AT_WORK) is left waiting. After a StoreError nothing was dispatched.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.all_routes
@@ -82,7 +82,10 @@ class Rescue:
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
-        """Work on the task. Calls start only while the answer waits, and are cut off STAND_IN_SECONDS later."""
+        """Work on the task.
+
+        Model calls start only while the poll's answer waits, and are cut off STAND_IN_SECONDS later.
+        """
         worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
         host = Host(
             Route.DIRECT,

@@ -37,7 +37,7 @@ class Submitted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Makes tasks of checked requests, and puts retried tasks back."""
+    """Makes tasks of checked requests, and makes retried tasks pending again."""
 
     store: TaskStore
     dispatcher: Dispatcher
@@ -45,9 +45,9 @@ class Submission:
     now_ms: Callable[[], int]  # Returns the isolate's time in ms since the epoch.
     entropy: Callable[[int], bytes]  # Returns the given number of random bytes.
     meter: Meter  # Counts what the invocation has spent of its allowance.
-    storage: StorageUse  # The isolate's memory of the database's size.
+    storage: StorageUse  # What the isolate knows of the database's size and space.
     log: Log
-    after_answer: Callable[[Awaitable[None]], None]  # runs work after the answer is sent
+    after_answer: Callable[[Awaitable[None]], None]  # runs a task's dispatch after the answer is sent
 
     async def submit(
         self,
@@ -60,9 +60,9 @@ class Submission:
         """Write a new task, or return why it was not written. Raises StoreError if nothing was accepted.
 
         `submit` also raises the errors of `TaskRequest.cut`. A written task counts as accepted, and it is dispatched
-        after the answer. If the dispatch fails, the sweep finds the task. The answer names the route that is tried
-        first. `digest` is the digest of the request's body: if the idempotency key was used before, the digests are
-        compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
+        after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission names the route
+        that is tried first. `digest` is the digest of the request's body: if the idempotency key was used before, the
+        digests are compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
         """
         for _ in range(_REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
@@ -90,10 +90,11 @@ class Submission:
         return await self.store.retry(task_key, self.settings.lease_ms, self.conditions(), max_calls)
 
     async def retry_gaps(self, old_key: TaskKey, max_calls: int | None = None) -> Submitted | LimitReached | None:
-        """Submit a new task for the gaps of a completed one. For a day, a repeated request gets the same new task.
+        """Submit a new task that retries the gaps of a completed task.
 
-        Returns None if the old task has not completed with gaps, or was erased. Raises BudgetTooSmall, and StoreError.
-        After a StoreError the new task may have been written, and a repeated request finds a written one.
+        For a day, a repeated request gets the same new task. Returns None if the old task has not completed with gaps,
+        or was erased. Raises BudgetTooSmall, and StoreError. After a StoreError the new task may have been written, and
+        a repeated request finds a written one.
         """
         retry = await self.store.plan_gap_retry(old_key)
         if retry is None:
@@ -164,10 +165,10 @@ class Submission:
         raise StoreFull("the database has reached STORAGE_MB_MOST")
 
     async def _write(self, new: NewTask, on: Conditions) -> Outcome:
-        """Write the task, and return the outcome.
+        """Write a new task, and return the outcome of its submission.
 
-        If D1's answer was lost, `_landed` looks for the task. A task that is not there is withdrawn, so that the write
-        cannot land later.
+        If D1's answer was lost, `_landed` looks for the task. A task that `_landed` does not find is withdrawn, so that
+        the write cannot land later.
         """
         try:
             outcome = await self.store.insert(new, self.settings.lease_ms, on)

@@ -43,7 +43,7 @@ class TaskRequest:
         return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
 
     def cut(self, settings: Settings) -> tuple[int, ...]:
-        """Return where the text is cut into chunks. Raises TooManyChunks, or TooMuchRepeated."""
+        """Return where the task's text is cut into chunks. Raises TooManyChunks, or TooMuchRepeated."""
         ends = cuts(self.text, self.max_chars(settings), self.overlap_chars, most=limits.CHUNKS_MOST)
         repeated: dict[Repeated, int] = {"overlaps": (len(ends) - 1) * self.overlap_chars}
         repeated["instructions"] = len(ends) * len(self.system())

@@ -17,12 +17,12 @@ def exhausted(calls: int) -> Failure:
 
 
 class Terms:
-    """The terms of a task under one claim. Times are seconds of the worker's steady clock.
+    """The deadline and the budget of a task under one claim. Times are seconds of the worker's steady clock.
 
-    The database's clock decides whether the deadline has passed. The claim's answer says how much time was left when
-    the database wrote the claim. The database wrote the claim between the request for the claim and the answer, so the
-    worker knows an earliest and a latest moment of the deadline. The worker starts no call from the earliest moment of
-    the deadline on, and ends the task at the latest moment.
+    The database's clock decides whether a task's deadline has passed. The claim's answer says how much time was left
+    when the database wrote the claim. The database wrote the claim between the request for the claim and the answer, so
+    the worker knows an earliest and a latest moment of the deadline. The worker starts no call from the earliest moment
+    of the deadline on, and ends the task at the latest moment.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:

@@ -1,6 +1,7 @@
 """The task actor's worker: `Worker.run` claims a task and works on it for one run.
 
-The worker behaves in the same way on every route. A host calls `Worker.run` with a task's key, and acts on the outcome.
+A `Worker` behaves in the same way on every route of a task. A host calls `Worker.run` with a task's key, and acts on
+the outcome.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +48,7 @@ class Host(NamedTuple):
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
     slack_seconds: float = 0.0  # The most seconds that calls may travel to the caller's lanes and back.
     stands_in: bool = False  # True if the run replaces a host that has not answered the task's dispatches.
-    # The hint that the host gives when the task may have ended. None if the host gives no hints.
+    # The hint that the host gives when the task may have ended. The hint is None if the host gives no hints.
     hint: Hint | None = None
     # Called with the mark of each write that has landed, and at the end of the run, with whether the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
@@ -64,12 +65,12 @@ class Worker:
     chance: Callable[[], float]  # Returns a random number from 0 to 1.
     nonce: Callable[[], str]  # Returns a new name for the holder of each claim.
     log: Log
-    latency: Latency = field(default_factory=Latency)  # The isolate's estimate of the database's latency.
-    storage: StorageUse = field(default_factory=StorageUse)  # The isolate's memory of the database's size.
+    latency: Latency = field(default_factory=Latency)  # The isolate's estimate of how long D1 takes for a write.
+    storage: StorageUse = field(default_factory=StorageUse)  # What the isolate knows of the database's size and space.
     # The triggers (queue, alarm) that the isolate has recorded in D1.
     heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)
-    news: ModelNews = field(default_factory=ModelNews)  # The isolate's memory of the models' states.
-    marks: Marks = field(default_factory=Marks)  # The last writes of the isolate's workers, by task.
+    news: ModelNews = field(default_factory=ModelNews)  # What the isolate knows about whether each model answers.
+    marks: Marks = field(default_factory=Marks)  # The last write to each task by the isolate's workers.
     deliverer: Deliverer | None = None  # Sends webhooks, None in a deployment without webhooks.
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:

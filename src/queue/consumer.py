@@ -2,7 +2,7 @@
 
 A message is acknowledged when its task needs it no longer: the task has ended, another worker has a live lease, another
 message continues the task, or the sweep will find the task in D1. Only after a failure that may be the task's own fault
-the queue delivers the message again, and finally sends it to the dead-letter queue.
+does the queue deliver the message again, and finally send it to the dead-letter queue.
 """
 
 from collections.abc import Awaitable, Callable
@@ -23,7 +23,7 @@ type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log) -> None:
     """Handle the messages of a batch one after the other.
 
-    `leave` is called for each task that this host is done with.
+    `leave` is called for each task that the queue's host is done with.
     """
     for message in batch.messages:
         bound = log.bind(message=message.id, delivery=message.attempts)
@@ -49,8 +49,8 @@ async def _consume(
     except (StoreUnavailable, SchemaMissing) as error:
         # An outage of D1, or missing migrations, are not the task's fault, so the message must not reach the
         # dead-letter queue. After the message's last delivery the task is left to the sweep. If the day's quota is used
-        # up or the database is full, the task is left to the sweep at once, because further deliveries would also use
-        # up a daily allowance.
+        # up or the database is full, the task is left to the sweep at once, because further deliveries of the message
+        # would also use up a daily allowance.
         log("store_unavailable", task=task_key, error=error.code)
         if isinstance(error, StoreQuotaExhausted | StoreFull):
             message.ack()

@@ -10,7 +10,11 @@ DEAD_LETTERS = "ai-processing-dlq"
 
 
 class QueueMessage(Protocol):
-    """One delivery of a message. `attempts` is 1 at the first delivery. Only the first `ack` or `retry` counts."""
+    """One delivery of a message.
+
+    `attempts` is the number of the message's present delivery, 1 for the first one. Only the first call of `ack` or
+    `retry` for a message counts.
+    """
 
     id: str
     body: object

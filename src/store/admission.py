@@ -18,22 +18,22 @@ from .sql import admission as sql
 from .standing import TOMBSTONE_MS, StandingStore
 
 if TYPE_CHECKING:
-    from .joining import Joining  # imported only with the first request to /v1
+    from .joining import Joining  # the module is imported only with the first request to /v1
 
 
 class Limit(StrEnum):
-    """A tenant's limit that can refuse a task. The refusal of a task shows the name of the limit."""
+    """A limit of a tenant that can cause the refusal of a task. The refusal of a task shows the name of the limit."""
 
     TASKS_IN_FLIGHT = "tasks_in_flight"
     CHARACTERS_PER_DAY = "characters_per_day"
 
 
 class Conditions(NamedTuple):
-    """The conditions under which a new or retried task is accepted. A condition that is None is not checked.
+    """The conditions under which a new or retried task is accepted.
 
-    `idempotency_key` is the client's key, and `digest` identifies the content of the request. `joining` detects a
-    repeated request that has no idempotency key. `queue_share` is how many unfinished tasks a tenant may have before
-    its tasks count as crowded.
+    A condition of a submission that is None is not checked. `idempotency_key` is the client's key, and `digest`
+    identifies the content of the request. `joining` detects a repeated request that has no idempotency key.
+    `queue_share` is how many unfinished tasks a tenant may have before its tasks count as crowded.
     """
 
     idempotency_key: str | None = None
@@ -59,13 +59,19 @@ UNCONDITIONAL = Conditions()
 
 
 class Accepted(NamedTuple):
-    """The task is stored. `crowded` says that its tenant has more unfinished tasks than its share of the queue."""
+    """The task is stored.
+
+    `crowded` says that the task's tenant has more unfinished tasks than its share of the queue.
+    """
 
     crowded: bool = False
 
 
 class Replayed(NamedTuple):
-    """A request repeats one that was accepted before. `task_key` names the task that the earlier request made."""
+    """The outcome of a submission that repeats one that was accepted before.
+
+    `task_key` names the task that the earlier request made.
+    """
 
     task_key: TaskKey
 
@@ -112,8 +118,9 @@ class AdmissionStore(StandingStore):
         """Return the task of an earlier request with the same idempotency key, or the task that this request joins.
 
         Returns None if the request has no earlier task. `key_holder` works on a full database, and the reply of D1
-        reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With a key,
-        it also records that the task is about to be returned, so that the task is not withdrawn.
+        reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With an
+        idempotency key, `key_holder` also records that the key's task is about to be returned, so that the task is not
+        withdrawn.
         """
         if on.joining is not None:
             joins = on.joining
@@ -142,11 +149,12 @@ class AdmissionStore(StandingStore):
     async def retry(
         self, task_key: TaskKey, unclaimed_ms: int, on: Conditions = UNCONDITIONAL, max_calls: int | None = None
     ) -> Accepted | None:
-        """Retry a failed or cancelled task if its tenant's limit allows one more. `max_calls` is a new budget, or None.
+        """Retry a failed or cancelled task if its tenant's limit allows one more.
 
-        Returns None if the task is neither failed nor cancelled, if the tenant's limit of tasks in flight is reached,
-        if the task's budget ran out and does not grow, or if the new budget is too small. If the write had to be sent
-        again, a task that is now pending counts as retried, because the first send may have retried it.
+        `max_calls` is the retried task's new budget, or None. Returns None if the task is neither failed nor cancelled,
+        if the tenant's limit of tasks in flight is reached, if the task's budget ran out and does not grow, or if the
+        new budget is too small. If the write had to be sent again, a task that is now pending counts as retried,
+        because the first send may have retried it.
         """
         now = await self._standing(task_key)
         if now is None:
@@ -271,7 +279,7 @@ def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
 
 
 def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
-    """Read from the rows of JOINED the task of another send of the request, if this send joined that task."""
+    """Read from the rows of JOINED the task of another send of the request, if the present send joined that task."""
     others = [task_key for row in found if (task_key := columns.task_key(row, "task_id")) != own]
     return Replayed(others[0]) if others else None
 

@@ -14,7 +14,10 @@ from .sql import attempts as sql
 
 
 class AttemptPage(NamedTuple):
-    """A page of a task's log of calls. `after` is the last call's place if further calls follow it, else None."""
+    """A page of the log of a task's model calls.
+
+    `after` is the last call's place if further calls follow it, else None.
+    """
 
     attempts: Sequence[CallAttempt]
     counts: AttemptCounts
@@ -30,7 +33,7 @@ class AttemptStore(Store):
         """Read up to `most` calls of a task with the outcomes `only`, after a place; None if there is no such task.
 
         `default_model` is the model of a task that names none. A page ends early if its outputs would have more than
-        ANSWER_CHARS_AT_ONCE characters. Reading a page takes one or two calls to D1.
+        ANSWER_CHARS_AT_ONCE characters. Reading a page of the log takes one or two calls to D1.
         """
         task, outputs, failures = await self._database.run(
             sql.CALLS.bind(task_key=task_key),

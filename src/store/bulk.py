@@ -41,7 +41,7 @@ class Cancelled(NamedTuple):
 
     For `starting_ms` the announced model calls of the tasks may still start, but no other calls. `objects` are the
     cancelled tasks that Durable Objects worked on last. The number with each task is a fence: all claims of the task up
-    to this fence are over.
+    to the fence are over.
     """
 
     task_keys: Sequence[TaskKey]
@@ -72,7 +72,7 @@ class BulkStore(OutboxStore):
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int) -> Cost:
         """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying them would take.
 
-        The most calls are counted with `attempts` calls for each output.
+        The most model calls are counted with `attempts` calls for each output.
         """
         (found,) = await self._database.run(
             sql.COUNT_FAILED.bind(
@@ -119,7 +119,7 @@ class BulkStore(OutboxStore):
         return columns.whole(found[0], "tasks")
 
     async def cancel_all(self, generations: Generations, status: Status | None, retention_ms: int) -> Cancelled:
-        """Cancel those of the given tasks that are unfinished, and in `status` if it is given."""
+        """Cancel the unfinished ones of the given tasks, or if `status` is given, only those with this status."""
         named = as_json(generations)
         asked_at = self._now()
         _, done, told = await self._database.run(

@@ -18,9 +18,9 @@ _KEPT_MS = round(limits.DELIVERY_SECONDS_KEPT * 1000)
 
 
 class DueDelivery(NamedTuple):
-    """A delivery that is due, and its fence.
+    """A webhook delivery that is due, and its fence.
 
-    If `astray` is set, the delivery must not be sent, but ended or postponed.
+    If `astray` is set, the webhook delivery must not be sent, but ended or postponed.
     """
 
     key: DeliveryKey
@@ -29,7 +29,7 @@ class DueDelivery(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """An attempt to send a delivery: when (ms since the epoch), the HTTP status, how long it took, why it failed."""
+    """An attempt to send a webhook delivery: its time (ms since the epoch), HTTP status, duration and failure."""
 
     at: int
     status: int | None
@@ -38,10 +38,10 @@ class Attempt(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """The result of an attempt, to be recorded.
+    """The result of an attempt to send a webhook delivery, to be recorded.
 
-    Without an `outcome`, the delivery's next attempt follows after `delay_ms`. `asked_ms` is how long the endpoint
-    asked us to wait.
+    Without an `outcome`, the webhook delivery's next attempt follows after `delay_ms`. `asked_ms` is how long the
+    webhook endpoint asked us to wait.
     """
 
     taken: Taken
@@ -52,7 +52,10 @@ class AttemptResult(NamedTuple):
 
 
 class Delivery(NamedTuple):
-    """A delivery as the API shows it. `due_at` is the earliest time of its next attempt, by the database's clock."""
+    """A webhook delivery as the API shows it.
+
+    `due_at` is the earliest time of the webhook delivery's next attempt, by the database's clock.
+    """
 
     key: DeliveryKey
     event: str
@@ -64,47 +67,51 @@ class Delivery(NamedTuple):
 
 
 class DeliveryStore(Store):
-    """Reads and writes deliveries for their sender and the API. Each method of `DeliveryStore` is one call to D1."""
+    """Reads and writes webhook deliveries for their sender and the API.
+
+    Each method of `DeliveryStore` is one call to D1.
+    """
 
     async def sort(self) -> None:
-        """End deliveries whose endpoint is gone or that are too old, and postpone those of paused endpoints."""
+        """End webhook deliveries whose endpoint is gone or that are too old, and postpone those of paused endpoints."""
         walk_most, breaker = limits.DELIVERIES_WALK_MOST, limits.BREAKER_FAILURES
         await self._database.run(sql.SORT_DELIVERIES.bind(walk_most=walk_most, breaker=breaker, kept_ms=_KEPT_MS))
 
     async def take(self, due: Sequence[DueDelivery]) -> list[Taken]:
-        """Take deliveries for this sender, and return those that it may send.
+        """Take webhook deliveries for this sender, and return those that it may send.
 
-        The write that takes deliveries is sent only once, because the next sweep tries again. Deliveries that another
-        sender has taken are not returned.
+        The write that takes webhook deliveries is sent only once, because the next sweep tries again. Webhook
+        deliveries that another sender has taken are not returned.
         """
         batch = [sql.TAKE_DELIVERY.bind(**_named(one.key), fence=one.fence, held_ms=HELD_MS) for one in due]
         found = await self._database.run(*batch, sends=1) if batch else []
         return [taken(row) for rows in found for row in rows]
 
     async def record(self, tried: Sequence[AttemptResult]) -> None:
-        """Record attempts to send deliveries, and what the attempts mean for their endpoints.
+        """Record attempts to send webhook deliveries, and what the attempts mean for their endpoints.
 
-        An attempt changes its delivery only if no other caller has taken the delivery since.
+        An attempt changes its webhook delivery only if no other caller has taken the delivery since.
         """
         await self._database.run(*(statement for one in tried for statement in _record(one)))
 
     async def redeliver(self, found: Delivery) -> Taken | None:
-        """Begin a delivery anew, and take it for this sender.
+        """Begin a webhook delivery anew, and take it for this sender.
 
-        Returns None if the delivery's endpoint is gone, or if another sender has taken the delivery.
+        Returns None if the webhook delivery's endpoint is gone, or if another sender has taken the delivery.
         """
         (rows,) = await self._database.run(sql.REDELIVER.bind(**_named(found.key), fence=found.fence, held_ms=HELD_MS))
         return taken(rows[0]) if rows else None
 
     async def deliveries(self, task_key: TaskKey) -> list[Delivery]:
-        """Read all deliveries of a task."""
+        """Read all webhook deliveries of a task."""
         (rows,) = await self._database.run(sql.DELIVERIES.bind(task_key=task_key))
         return [_delivery(row) for row in rows]
 
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
         """Read one delivery.
 
-        The result is also None if the key names an earlier end of the task, because each end has a delivery of its own.
+        `delivery` also returns None if the key of the webhook delivery names an earlier end of the task, because each
+        end has a delivery of its own.
         """
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None
@@ -112,7 +119,7 @@ class DeliveryStore(Store):
 
 
 def look(plan: str) -> BoundStatement:
-    """Make the statement that finds the deliveries that a sweep must send, to be run with its other statements."""
+    """Make the statement that finds the webhook deliveries to send, for a transaction of the sweep."""
     return sql.DUE_DELIVERIES.bind(
         most=limits.DELIVERIES_A_SWEEP[plan],
         of_each=limits.DELIVERIES_OF_ENDPOINT,
@@ -122,14 +129,14 @@ def look(plan: str) -> BoundStatement:
 
 
 def read_look(rows: Sequence[Row]) -> list[DueDelivery]:
-    """Read due deliveries from the rows of the statement that `look` makes."""
+    """Read due webhook deliveries from the rows of the statement that `look` makes."""
     return [DueDelivery(delivery_key(row), columns.whole(row, "fence"), bool(row["astray"])) for row in rows]
 
 
 def end_all_of(endpoint: EndpointKey) -> tuple[BoundStatement, ...]:
-    """Make the statements that end deliveries of an endpoint that is gone.
+    """Make the statements that end webhook deliveries of an endpoint that is gone.
 
-    Each of the two statements ends at most DELIVERIES_WALK_MOST deliveries; the sweep ends the rest.
+    Each of the two statements ends at most DELIVERIES_WALK_MOST webhook deliveries; the sweep ends the rest.
     """
     tenant, most = endpoint.partition(":")[0], limits.DELIVERIES_WALK_MOST
     return (

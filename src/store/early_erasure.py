@@ -16,11 +16,12 @@ _MOMENT_CHARS = 13  # The first characters of a task id, which are the 48 bits o
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may be erased early. All of the tasks had ended by `ended_by`, in the database's time.
+    """Ended tasks that may be erased before their retention is over.
 
-    `uncounted` says that some of these tasks may not be in the sums over ended tasks yet. A walk over the tasks of
-    `tenant`, from `walked_from` on, found these tasks. The tenant's next walk begins at `walked_to`, which is where
-    this walk ended, unless this walk found more tasks than are erased now.
+    All of the tasks had ended by `ended_by`, in the database's time. `uncounted` says that some of these tasks may not
+    be in the sums over ended tasks yet. A walk over the tasks of `tenant`, from `walked_from` on, found these tasks.
+    The tenant's next walk begins at `walked_to`, where this walk ended, or where this walk began if it found more tasks
+    than are erased now.
     """
 
     ended_by: int
@@ -32,7 +33,7 @@ class Old:
 
     @property
     def walks_on(self) -> bool:
-        """Whether the tenant's next walk begins elsewhere than this one."""
+        """Whether the next walk over the tenant's tasks begins elsewhere than this one."""
         return self.walked_to != self.walked_from
 
 
@@ -47,7 +48,7 @@ class StorageStore(Store):
 
         Returns None if there is no recent count of what tenants store.
 
-        The found tasks ended at least a day ago. At most CLEAR_WALK_MOST tasks of the tenant are read.
+        Each found task ended at least a day ago. At most CLEAR_WALK_MOST tasks of the largest tenant are read.
         """
         (found,) = await self._database.run(
             sql.OLDEST.bind(
@@ -103,7 +104,7 @@ def _behind(row: Row) -> str:
     """Say where a tenant's next walk begins: after this walk's last task, or anew if this walk reached the end.
 
     Where the walk ended is stored as the time in the last task's id, so that the id of an erased task is not kept. The
-    next walk reads all tasks of that millisecond again.
+    next walk reads all tasks of the last task's millisecond again.
     """
     if columns.whole(row, "walked") < limits.CLEAR_WALK_MOST:
         return ""

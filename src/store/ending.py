@@ -18,7 +18,7 @@ _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 
 
 class Stopped(NamedTuple):
-    """What a cancellation or an erasure did. `changed` says that the task was cancelled or erased.
+    """What a cancellation or an erasure did. `changed` says that the request cancelled or erased the task.
 
     For `starting_ms` the task's announced model calls may still start, but no others; 0 means that none may.
     `object_fence` is set if a Durable Object worked on the task last and may still do so: all claims up to this fence
@@ -61,7 +61,7 @@ class EndingStore(StandingStore, OutboxStore):
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
-        """Fail those of the tasks that no worker has and on which at least `stalls` workers died in a row."""
+        """Fail those of the given tasks that no worker has and on which at least `stalls` workers died in a row."""
         asked_at = self._now()
         ended, told = await self._database.run(
             sql.GIVE_UP.bind(
@@ -101,7 +101,7 @@ class EndingStore(StandingStore, OutboxStore):
         return stopped if is_over else stopped._replace(object_fence=None)
 
     async def erase(self, task_key: TaskKey) -> Stopped:
-        """Erase a task, which the caller has just read, with everything that is stored of it.
+        """Erase a task, which the caller has just read, with all its parts.
 
         If the write had to be sent again and finds no task, the task counts as erased, and as if it had just announced
         model calls.

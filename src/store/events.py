@@ -55,7 +55,7 @@ class Opening:
 
     `ready` counts the chunks with outputs before the first chunk without one. In a task that may leave gaps, all chunks
     count as `ready`, because a client may have passed gaps that a retry has opened again. `index` has the cuts of the
-    chunks, but lists no finished chunks. `look` is the task as the first read found it.
+    chunks, but lists no finished chunks. `look` is the task as the stream's first read found it.
     """
 
     index: ChunkIndex

@@ -15,10 +15,10 @@ _BEHIND = "~"
 
 
 class Joining(NamedTuple):
-    """Tells whether a submission without a key is a repeated send or a new request.
+    """Tells whether a submission without an Idempotency-Key is a repeated send or a new request.
 
     `request` identifies the content of the request and the API key that sent it. `sendings` is how often the SDK has
-    sent the request before, and `window_ms` is within which time.
+    sent the request before, and `window_ms` is how old the row of a joined task may be.
     """
 
     request: str
@@ -26,7 +26,7 @@ class Joining(NamedTuple):
     window_ms: int
 
     def submission(self, task_key: TaskKey) -> str:
-        """Return the id of the row in `submissions` of the send that would make this task."""
+        """Return the id of the row in `submissions` for the task that this send would make."""
         tenant, task_id = split_task_key(task_key)
         return f"{self._first(tenant)}{task_id}"
 
@@ -42,11 +42,11 @@ class Joining(NamedTuple):
         )
 
     def take_row(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that writes a row for this send, if there is no task to join."""
+        """Make the statement that writes a row for the present send of the request, if there is no task to join."""
         return sql.TAKE_ROW.bind(**self._equal(task_key), submission=self.submission(task_key), valid_ms=_VALID_MS)
 
     def joined(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that reads which task was joined."""
+        """Make the statement that reads which task the present send has joined."""
         return sql.JOINED.bind(**self._equal(task_key))
 
     def _equal(self, task_key: TaskKey) -> dict[str, Value]:

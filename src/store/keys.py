@@ -13,7 +13,7 @@ from .standing import TOMBSTONE_MS
 
 
 class NewKey(NamedTuple):
-    """An API key to be written. The key never expires if `valid_ms` is None."""
+    """An API key that is to be written to the database. The new API key never expires if `valid_ms` is None."""
 
     id: str
     tenant: str

@@ -16,10 +16,10 @@ HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 
 
 class Taken(NamedTuple):
-    """A delivery that its taker may send, for DELIVERY_HELD_SECONDS from `now_ms` on, by the database's clock.
+    """A webhook delivery that its taker may send, for DELIVERY_HELD_SECONDS from `now_ms` on, by the database's clock.
 
-    `tries` counts all earlier attempts to send the delivery. `tries_of_day` counts the attempts since `begun_at` (ms
-    since the epoch), as far as they are stored.
+    `tries` counts all earlier attempts to send the webhook delivery. `tries_of_day` counts the attempts since
+    `begun_at` (ms since the epoch), as far as they are stored.
     """
 
     key: DeliveryKey
@@ -35,54 +35,54 @@ class Taken(NamedTuple):
 
 
 class Fresh:
-    """Deliveries that this invocation has just written, and that no other invocation may send for a minute.
+    """Webhook deliveries that this invocation has just written, and that no other invocation may send for a minute.
 
-    With each delivery is the time at which its write was sent, by the invocation's clock, because the answer may have
-    come after more than the minute.
+    With each webhook delivery is the time at which its write was sent, by the invocation's clock, because the answer
+    may have come after more than the minute.
     """
 
     def __init__(self) -> None:
         self.taken: list[tuple[Taken, float]] = []
 
     def pop(self) -> list[tuple[Taken, float]]:
-        """Return the deliveries that were just written, and forget them."""
+        """Return the webhook deliveries that were just written, and forget them."""
         given = list(self.taken)
         self.taken.clear()
         return given
 
 
 class OutboxStore(Store):
-    """The base of stores that end tasks. All such stores of an invocation share `fresh`."""
+    """The base class of the stores that end tasks. All such stores of an invocation share `fresh`."""
 
     def __init__(self, database: Database, fresh: Fresh | None = None) -> None:
         super().__init__(database)
         self.fresh = fresh or Fresh()
 
     def _outbox(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
-        """Make the statement that writes deliveries, which must follow every statement that ends tasks."""
+        """Make the statement that writes webhook deliveries, which must follow every statement that ends tasks."""
         return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)
 
     def _now(self) -> float:
-        """Return the time by the invocation's clock.
+        """Return the present time by the invocation's clock.
 
         A caller reads the time before it sends a write, and passes the time to `_wrote`.
         """
         return asyncio.get_running_loop().time()
 
     def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
-        """Remember the deliveries that a transaction wrote, except those of paused endpoints, which the sweep sends."""
+        """Remember the webhook deliveries that a transaction wrote; the sweep sends those of paused endpoints."""
         self.fresh.taken.extend((taken(row), asked_at) for row in found if columns.whole(row, "state") == 1)
 
 
 def delivery_key(row: Row) -> DeliveryKey:
-    """Read the key of a delivery from its row."""
+    """Read the key of a webhook delivery from its row."""
     endpoint_key = EndpointKey(columns.text(row, "endpoint_id"))
     generation, ended_at = columns.whole(row, "generation"), columns.whole(row, "ended_at")
     return DeliveryKey(columns.task_key(row, "task_id"), generation, endpoint_key, ended_at)
 
 
 def taken(row: Row) -> Taken:
-    """Read from a row a delivery that the caller may send."""
+    """Read from a row a webhook delivery that the caller may send."""
     return Taken(
         key=delivery_key(row),
         event=columns.text(row, "event"),

@@ -31,13 +31,16 @@ class Backlog(NamedTuple):
 
 
 def note(what: Seen) -> BoundStatement:
-    """Make the statement that records a trigger, to be run in one transaction with others."""
+    """Make the statement that records that a trigger of the Worker came, for one transaction with other statements."""
     seconds = limits.SWEEP_SEEN_SECONDS if what is Seen.SWEEP else limits.SEEN_SECONDS
     return sql.SEE.bind(what=what, apart_ms=round(seconds * 1000))
 
 
 class SeenStore(Store):
-    """Records when triggers came, reads these times, and takes turns. Each method of `SeenStore` is one call to D1."""
+    """Records when triggers of the Worker came, reads these times, and takes turns for work that one request may do.
+
+    Each method of `SeenStore` is one call to D1.
+    """
 
     async def take_turn(self, what: Seen, apart_seconds: float) -> int:
         """Try to take the turn for something that may happen at most once in `apart_seconds`.

@@ -38,7 +38,7 @@ class Due:
 
     @property
     def empty(self) -> bool:
-        """Whether the read found no task."""
+        """Whether the sweep's read found no task."""
         return not (self.live or self.idle or self.past_retention or self.overdue)
 
     @property
@@ -47,7 +47,7 @@ class Due:
         return len(self.live) + len(self.idle) + len(self.overdue)
 
     def split(self, idle: int) -> "tuple[Due, Due]":
-        """Split into all tasks without the idle ones after the first `idle`, and those other idle tasks."""
+        """Split the found tasks in two: all but the idle ones after the first `idle`, and these remaining idle ones."""
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
         return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
@@ -61,7 +61,10 @@ class Due:
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Add an unfinished task to its group. `stalls` is how many workers in a row have died on the task."""
+        """Add an unfinished task that the read found to its group.
+
+        `stalls` is how many workers in a row have died on the task.
+        """
         if overdue:
             self.overdue.append(task_key)
             return
@@ -74,7 +77,10 @@ class Due:
 
 
 class SweepStore(Store):
-    """What the sweep reads and writes. Each method of `SweepStore` is one call to D1, unless it says otherwise."""
+    """Reads and writes what a sweep needs in the database.
+
+    Each method of `SweepStore` is one call to D1, unless it says otherwise.
+    """
 
     async def due(
         self,
@@ -88,7 +94,7 @@ class SweepStore(Store):
     ) -> Due:
         """Find due tasks: each tenant's longest due one first, with the tenants taking turns.
 
-        At most `most` unfinished tasks are found. `due` also finds up to `erase_most` tasks to erase, or `most` if
+        The read finds at most `most` unfinished tasks. `due` also finds up to `erase_most` tasks to erase, or `most` if
         `erase_most` is None. Unless `erase_most` is 0, the call also removes old tombstones, records that the sweep
         came, and finds due deliveries, as many as the `plan` allows. `served` is how many of the unfinished tasks the
         caller will certainly serve, all if None. Tasks that `take_due` would not take with the same `delay_ms` are left
@@ -158,7 +164,7 @@ class SweepStore(Store):
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
 
     async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
-        """Give object slots to waiting tasks, in this order, and make them due.
+        """Give object slots to waiting tasks, in the given order, and make the tasks due.
 
         Return the tasks that got an object slot.
         """
@@ -172,8 +178,8 @@ class SweepStore(Store):
     async def take_place(self, task_key: TaskKey, most: int) -> tuple[bool, list[TaskKey]]:
         """Take one of `most` object slots for a task, if a slot is free and it is the task's turn.
 
-        Returns whether the task took a slot, and a list: if a slot is free that another task should get, that task,
-        else nothing.
+        Returns whether the task took a slot, and a list with the other task that should get a free slot, if there is
+        one.
         """
         _, taken, found = await self._database.run(
             sql.FREE_PLACES.bind(),
@@ -210,7 +216,7 @@ def _apart_ms(delay_ms: int) -> int:
 
 
 def _walk_most(places: int) -> int:
-    """Return how many of a tenant's tasks are read to fill slots, because up to `places` tasks have slots already."""
+    """Return how many of a tenant's tasks are read to fill slots; up to `places` of them have slots already."""
     return places + limits.PLACES_WALK_MOST
 
 

@@ -25,10 +25,10 @@ class Fold(NamedTuple):
 
 
 class Foldable(NamedTuple):
-    """What is to be added to the sums over ended tasks.
+    """Which ended tasks are to be added to the sums over ended tasks.
 
-    `more` says that further tasks are left to be added later. `sampled` says that the backlog was already sampled in
-    the present five minutes.
+    `more` says that further ended tasks are left to be added later. `sampled` says that the backlog was already sampled
+    in the present five minutes.
     """
 
     folds: Sequence[Fold]
@@ -58,7 +58,10 @@ class Sample(NamedTuple):
 
 
 class Scrape(NamedTuple):
-    """The figures for one request for metrics. `totals` has all tasks that ended up to `until` (ms since the epoch)."""
+    """The figures that one request for metrics shows.
+
+    `totals` has all tasks that ended up to `until` (ms since the epoch).
+    """
 
     totals: Mapping[tuple[Status, Route], Sums]
     at_work: Sequence[UnfinishedGroup]
@@ -90,7 +93,7 @@ class TallyStore(Store):
     async def foldable(self, kept_ms: Sequence[int], most: int) -> Foldable:
         """Find the tasks that ended since tasks were last added to the sums, about `most` of each retention.
 
-        `kept_ms` are the retentions, in ms, that tasks get today.
+        `kept_ms` are the retentions, in ms, that new tasks get today.
         """
         found, (sampled,) = await self._database.run(
             sql.FOLDABLE.bind(kept_ms=as_json(kept_ms), most=most), sql.IS_SAMPLED.bind()
@@ -102,7 +105,7 @@ class TallyStore(Store):
     async def fold(self, found: Foldable, most: int) -> None:
         """Add the found tasks to the sums, and once in five minutes sample the backlog, counting up to `most` tasks.
 
-        If there is nothing to add and to sample, the method makes no call to D1.
+        If there is nothing to add and to sample, `fold` makes no call to D1.
         """
         batch = []
         for one in found.folds:
@@ -116,7 +119,7 @@ class TallyStore(Store):
             await self._database.run(*batch)
 
     async def scrape(self, most: int) -> Scrape:
-        """Read the figures for a request for metrics. The figures count at most `most` unfinished tasks."""
+        """Read the figures for a request for metrics. The figures for metrics count at most `most` unfinished tasks."""
         totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),

@@ -28,10 +28,13 @@ class TaskGone(Exception):
 
 
 class ViewStore(Store):
-    """Reads of tasks that change nothing. Each method of `ViewStore` is one call to D1."""
+    """Reads tasks for the API, and changes nothing. Each method of `ViewStore` is one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
-        """Read a task, with its result once it is completed. A result above ANSWER_CHARS_AT_ONCE is left out."""
+        """Read a task, with its result once it is completed.
+
+        A result of more than ANSWER_CHARS_AT_ONCE characters is left out.
+        """
         found, result, source = await self._database.run(
             sql.TASK.bind(
                 task_key=task_key,
@@ -61,7 +64,7 @@ class ViewStore(Store):
         return bool(found)
 
     async def going_on(self, task_key: TaskKey) -> Pulse | None:
-        """Read how far an unfinished task has progressed.
+        """Read how far a task that has not ended has progressed.
 
         Returns None if the task has ended, passed its deadline, or is gone.
         """
@@ -115,7 +118,8 @@ class ViewStore(Store):
 
     async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
         """Read a page of a list of tasks, newest first, without their results."""
-        # One task more than the page shows is read. If that task exists, there is a next page.
+        # The read finds one task more than the page shows. If the task after the page's last one exists, there is a
+        # next page.
         bounds: dict[str, Value] = {"first": span.first, "behind": span.behind, "most": most + 1}
         if only == NO_FILTER:
             page = sql.LIST.bind(**bounds)

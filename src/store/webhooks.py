@@ -28,7 +28,7 @@ class NewEndpoint(NamedTuple):
 class WebhookEndpoint(NamedTuple):
     """A webhook endpoint as stored.
 
-    Times are ms since the epoch. `old_secret_signs` says that the endpoint's previous secret still signs, too.
+    Times are ms since the epoch. `old_secret_signs` says that the webhook endpoint's previous secret still signs, too.
     """
 
     key: EndpointKey
@@ -48,7 +48,7 @@ class WebhookStore(Store):
     """Reads and writes webhook endpoints. Each method of `WebhookStore` is one call to D1."""
 
     async def insert(self, new: NewEndpoint) -> WebhookEndpoint | None:
-        """Write a webhook endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST of them."""
+        """Write a webhook endpoint. Returns None if the tenant already has WEBHOOK_ENDPOINTS_MOST webhook endpoints."""
         tenant = new.key.partition(":")[0]
         _, found = await self._database.run(
             sql.INSERT_ENDPOINT.bind(
@@ -75,10 +75,10 @@ class WebhookStore(Store):
         return [_endpoint(row) for row in found]
 
     async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
-        """Give an endpoint a new secret. With `keep_old` its previous secret also signs for another day.
+        """Give a webhook endpoint a new secret. With `keep_old` its previous secret also signs for another day.
 
-        If another request gave the endpoint a new secret in between, that secret stays. Returns None if the endpoint is
-        gone.
+        If another request gave the webhook endpoint a new secret in between, the other request's secret stays. Returns
+        None if the webhook endpoint is gone.
         """
         _, found = await self._database.run(
             sql.ROTATE.bind(
@@ -89,10 +89,11 @@ class WebhookStore(Store):
         return _endpoint(found[0]) if found else None
 
     async def delete(self, key: EndpointKey, *, unseen: bool = False) -> bool:
-        """Delete a webhook endpoint, and end its remaining deliveries. Returns False if the endpoint does not exist.
+        """Delete a webhook endpoint, and end its remaining deliveries.
 
-        If the write had to be sent again, the endpoint counts as deleted. `unseen` says that the write which created
-        the endpoint may still arrive, and must then change nothing.
+        Returns False if the webhook endpoint does not exist. If the write had to be sent again, the webhook endpoint
+        counts as deleted. `unseen` says that the write which created the webhook endpoint may still arrive, and must
+        then change nothing.
         """
         _, *_, gone = await self._database.run(
             sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)),
@@ -107,7 +108,7 @@ def _of(tenant: str) -> dict[str, Value]:
 
 
 def _grave(key: EndpointKey) -> str:
-    """Return the name under which the tombstone of an endpoint is stored.
+    """Return the name under which the tombstone of a webhook endpoint is stored.
 
     The tombstone's name contains a slash, so it never equals a task key, because a tenant's name contains no slash.
     """

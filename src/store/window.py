@@ -12,7 +12,7 @@ from .sql import window as sql
 
 
 class WindowStore(Store):
-    """Reads for a worker that change nothing. Each method of `WindowStore` is one call to D1."""
+    """Reads a part of a task for its worker, and changes nothing. Each method of `WindowStore` is one call to D1."""
 
     async def window(self, task_key: TaskKey, fence: int, first: int, chunks: int) -> Window | None:
         """Read the text of one to `chunks` chunks, from chunk `first` on. None: the claim is over."""
@@ -26,7 +26,7 @@ class WindowStore(Store):
     async def level_sizes(self, task_key: TaskKey, level: int) -> Sequence[int]:
         """Read the lengths of one level's outputs in code points, in order, up to the first output that is missing.
 
-        Only the outputs' lengths are read, not their texts.
+        Only the lengths of the outputs are read, and not their texts.
         """
         sizes = await self.sizes_by_place(task_key, level)
         gap = next(place for place in count() if place not in sizes)

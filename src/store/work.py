@@ -53,13 +53,15 @@ class WorkStore(OutboxStore):
     ) -> Claim | Unclaimed:
         """Claim a task for a worker, or return why the claim is not granted.
 
-        `holder` is the name of this claim. `host` names a host that may replace its own earlier instance, or is ''.
+        `holder` is the name of this claim. `host` names a host whose claim may replace the claim of its own earlier
+        instance; '' names none.
 
         A task's first claim also announces its first `announce` calls, to start within `start_ms`. A claim has the text
         of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of the host holds the
         task, the claim is sent a second time, with the fence of that instance. If the worker dies before a call has
         finished, the task rests as `rests` says before it may be taken over. `stands_in` says that the caller replaces
-        a host that did not come. `seen` is a trigger to record. `model` is the model of a task that names none.
+        a host that did not come. `seen` is a trigger of the Worker that the claim records. `model` is the model to
+        assume for a task that names none.
         """
         seen_fence = None
         for _ in range(2):
@@ -137,15 +139,18 @@ class WorkStore(OutboxStore):
         return bool(landed)
 
     async def told(self, task_key: TaskKey, model: str) -> LatestCallsReport | None:
-        """Read the latest calls of a model for a task's tenant that isolates wrote. The read is sent only once."""
+        """Read the latest calls of a model for a task's tenant that isolates wrote.
+
+        The read of the latest calls is sent to D1 only once.
+        """
         (found,) = await self._database.run(latest_calls.HEAR.bind(id=latest_calls_id(task_key, model)), sends=1)
         return claim_rows.told(found[0]) if found else None
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
         """Give a task back without recording the work since the last write. False: the claim is lost.
 
-        The step of this write is one above that of the write that it replaces, because the replaced write may still
-        arrive later.
+        The step of the write that stands down is one above that of the write that it replaces, because the replaced
+        write may still arrive later.
         """
         mine: dict[str, Value] = {**_claimed(claim), "step": progress.step + 1}
         standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
@@ -180,7 +185,7 @@ class WorkStore(OutboxStore):
         return columns.whole(found[0], "left_ms") if found else None
 
     async def stands(self, claim: Claim) -> bool:
-        """Whether a claim is still valid. The read is sent only once."""
+        """Whether a worker's claim of a task is still valid. The read of the claim is sent to D1 only once."""
         (found,) = await self._database.run(sql.MAY_START.bind(**_claimed(claim)), sends=1)
         return bool(found)
 

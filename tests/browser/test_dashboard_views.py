@@ -174,7 +174,7 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
     def columns(*names: str) -> int:
         return sum(bucket[name] > 0 for bucket in buckets for name in names)
 
-    expect(page.locator(".plot")).to_have_count(7)
+    expect(page.locator(".plot")).to_have_count(8)
     backlog = page.locator(".plot", has_text="Backlog").locator("path")
     for line in backlog.all():
         assert str(line.get_attribute("d")).count("M") == 3

@@ -18,7 +18,7 @@ from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskId
 
 
 class GoingOn(StrEnum):
-    """A status of a task that has not ended."""
+    """A status that a task may have before it has ended."""
 
     PENDING = "pending"
     PROCESSING = "processing"
@@ -110,7 +110,7 @@ def retry(
 
 
 def _many(api: ApiClient, bulk: ChangeKind, filters: Json, output: Form, *, is_dry: bool) -> None:
-    """Change all tasks that match the filters, or with `is_dry` show what would change."""
+    """Retry or cancel all tasks that match the filters, or with `is_dry` show what would change."""
     if is_dry:
         found = bulk_changes.plan(api, bulk, filters)
         _tell(found, bulk_changes.described(found), output)
@@ -124,7 +124,7 @@ def _many(api: ApiClient, bulk: ChangeKind, filters: Json, output: Form, *, is_d
 
 
 def _show(done: list[Json], refused: list[Json], output: Form) -> None:
-    """Print the tasks that were changed."""
+    """Print the ids of the tasks that a command changed, or as JSON the changed tasks and the refusals."""
     if output is Form.JSON:
         terminal.write_json({"tasks": done, "refused": refused})
     else:
@@ -163,10 +163,10 @@ def delete(
 
 
 def _each(task_ids: list[str], change: Callable[[str], Json]) -> tuple[list[Json], list[Json]]:
-    """Change each task, also after the server has refused to change one.
+    """Change the given tasks one by one, and go on after the server has refused to change one.
 
-    An error that would also prevent the next changes ends the loop: no connection, or a refused key. Returns the tasks
-    that were changed, and the refusals.
+    The loop over the tasks ends at an error that would also prevent the next changes: no connection, or a refused key.
+    Returns the tasks that were changed, and the server's refusals to change others.
     """
     done: list[Json] = []
     refused: list[Json] = []
@@ -193,7 +193,7 @@ def _end(refused: list[Json], untried: int) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
+    """Add the commands `cancel`, `retry` and `delete` to the program."""
     app.command(
         epilog=examples(
             "onceover cancel $ID",

@@ -15,7 +15,7 @@ from .flags import Form, Key, Output, TaskId, Tenant, Url, connect, examples
 _PAGE: Final = 100
 _PREVIEW_CHARS: Final = 48
 _HOUR_CHARS: Final = len("2026-11-25T10")
-# The fields of the history that the table adds up for each hour, and the heading of each.
+# The fields of the history that the command's table adds up for each hour, each with its column's heading.
 _ADDED: Final = {
     "completed": "COMPLETED",
     "failed": "FAILED",
@@ -206,7 +206,7 @@ def _by_code(failures: Counter[str]) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
+    """Add the commands `chunks`, `attempts`, `deliveries` and `history` to the program."""
     app.command(epilog=examples("onceover chunks $ID", "onceover chunks $ID -o json | jq -r '.chunks[].output'"))(
         chunks
     )

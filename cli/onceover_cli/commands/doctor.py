@@ -63,7 +63,7 @@ def doctor(
 
 
 def report(where: str, found: Iterable[Check]) -> Json:
-    """Make the JSON document that `--json` prints."""
+    """Make the JSON document that `onceover doctor --json` prints."""
     checks = list(found)
     return {"target": where, "ok": is_sound(checks), "checks": [check.view() for check in checks]}
 
@@ -118,7 +118,7 @@ def _show(check: Check) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
+    """Add the command `doctor` to the program."""
     app.command(
         epilog=examples(
             "onceover doctor",

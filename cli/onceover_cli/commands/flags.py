@@ -79,7 +79,10 @@ def created_after(after: str | None, since: str | None) -> str | None:
 
 
 def _time(text: str) -> datetime:
-    """Read a date or a time. A time without a time zone is local time. Raises `CommandError`."""
+    """Read a date or a time from the text of a flag.
+
+    A time without a time zone is local time. Raises `CommandError`.
+    """
     try:
         return datetime.fromisoformat(text)
     except ValueError:
@@ -99,12 +102,13 @@ def connect(
     target: str | None = None,
     tenant: str | None = None,
 ) -> ApiClient:
-    """Return a client of the deployment that `target` names, or if it is None the flags. Raises `CommandError`.
+    """Return a client of the deployment that `target` names, or that the flags name if `target` is None.
 
-    A flag after the command's name counts before the same flag in front of it, and both count before the environment
-    variable.
+    Raises `CommandError`. A flag after the command's name counts before the same flag in front of it, and both count
+    before the environment variable.
     """
-    # a script's empty variable gives an empty name, and without a name the server would act on the key's own tenant
+    # an empty variable of a script gives an empty tenant name, and without a tenant name the server would act on the
+    # key's own tenant
     if tenant == "":
         raise CommandError("--tenant: name a tenant, or leave the flag out for the key's own")
     where = place(target or _nearest(context, "url", url), _nearest(context, "key", key))

@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="API keys; needs a key with the sco
 
 @app.command("list", epilog=examples("onceover keys list"))
 def list_keys(context: typer.Context, output: Output = Form.TEXT, url: Url = None, key: Key = None) -> None:
-    """List the keys, the oldest first. Their secret parts are not shown."""
+    """List the keys, the oldest first. The secret parts of the keys are not shown."""
     with connect(context, url, key) as api:
         found = api.get("/api/keys")
     if output is Form.JSON:

@@ -90,7 +90,7 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Show parts, calls and t
 
 
 def wanted_of(context: typer.Context) -> Wanted:
-    """Collect the values of the flags that describe the task."""
+    """Collect the values of the flags that describe a new task."""
     given = context.params
     instructions = given["instructions"]
     if instructions is not None and instructions.startswith("@"):

@@ -121,7 +121,7 @@ def result(
 
 
 def _refuse(task: Json) -> None:
-    """Say why a task has no result, and exit. The exit status is that of the task's end if it has ended."""
+    """Say why a task has no result, and exit. If the task has ended, the exit status is the one for its end."""
     if not is_terminal(task):
         raise CommandError(
             f"the task is {task['status']}: `onceover watch {task['id']}` waits for its end, --partial shows "
@@ -199,9 +199,10 @@ def name_of(task: Json) -> str:
 
 
 def pages(api: ApiClient, query: dict[str, str], limit: int, *, counts: bool = False) -> Json:
-    """Read up to `limit` tasks, page by page. A page of a filtered list may be empty although further pages are not.
+    """Read up to `limit` tasks, page by page.
 
-    `counts` are read with the first page.
+    A page of a filtered list of tasks may be empty although later pages have tasks. With `counts`, the numbers of tasks
+    by status are read with the first page.
     """
     found: list[Json] = []
     more: dict[str, str] = {"counts": "true"} if counts else {}
@@ -218,7 +219,7 @@ def pages(api: ApiClient, query: dict[str, str], limit: int, *, counts: bool = F
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
+    """Add the commands `status`, `result` and `list` to the program."""
     app.command(epilog=examples("onceover status $ID", "onceover status $ID -o json | jq .progress"))(status)
     app.command(epilog=examples("onceover result $ID > result.md", "onceover result $ID --partial"))(result)
     app.command(

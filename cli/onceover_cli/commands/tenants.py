@@ -96,7 +96,7 @@ def export(
 def _to_file(tenant: Tenant, name: str, target: Path, *, is_quiet: bool) -> Exported:
     file, so_far = tenants.resume(target, name)
     try:
-        with file:  # within the `try`, because closing a file fails too on a full disk
+        with file:  # the file is closed within the `try`, because closing it fails too on a full disk
             if so_far.is_whole:
                 terminal.say(f"{target} is already a complete export.")
                 return so_far
@@ -165,7 +165,7 @@ def erase(
 
 
 def _one(name: str) -> str:
-    """Return the name of one tenant. Raises `CommandError` for `*`, as `export` and `erase` take one tenant."""
+    """Return `name` if it names one tenant. Raises `CommandError` for `*`, as `export` and `erase` take one tenant."""
     if name in {"", "*"}:
         raise CommandError("name one tenant: `onceover tenant list` shows them")
     return name

@@ -65,13 +65,13 @@ def _write(found: Json, output: Form) -> None:
 
 
 def _pass(error: Unreachable | ServerRefused) -> None:
-    """Raise an error that every later snapshot would meet too. Pass over any other error."""
+    """Raise `error` if every later snapshot would fail with it too. Pass over any other error."""
     if isinstance(error, ServerRefused) and not error.may_pass:
         raise error
 
 
 def _screen(api: ApiClient, span: timedelta) -> str:
-    """Return a snapshot as text. If the server does not answer, the text says so."""
+    """Return a snapshot as text. If the server does not answer, the text for the screen says so."""
     try:
         return _text(snapshot(api, span, datetime.now(UTC)))
     except (Unreachable, ServerRefused) as error:
@@ -80,7 +80,7 @@ def _screen(api: ApiClient, span: timedelta) -> str:
 
 
 def snapshot(api: ApiClient, span: timedelta, now: datetime) -> Json:
-    """Read the current figures. The figures of tasks cover the tenant's latest 200 tasks within `span`."""
+    """Read the current figures. A snapshot's figures of tasks cover the tenant's latest 200 tasks within `span`."""
     status = api.get("/api/async-status", {"verbose": "1"})
     after = (now - span).strftime("%Y-%m-%dT%H:%M:%S.000Z")
     tasks: Sequence[Json] = pages(api, {"createdAfter": after}, _TASKS_MOST)["tasks"]
@@ -143,7 +143,7 @@ def _text(found: Json) -> str:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command of this module to the program."""
+    """Add the command `top` to the program."""
     app.command(
         epilog=examples(
             "onceover top", "onceover top --once --window 24h", "onceover top -o json --interval 60s >> load.jsonl"

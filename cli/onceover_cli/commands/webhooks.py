@@ -63,7 +63,8 @@ def try_out(
     with connect(context, url, key) as api:
         answer = api.ask("POST", f"{_PATH}/{endpoint_id}/test")
     event, status = answer.get("event_type", "the message"), int(answer["status_code"])
-    # The HTTP status decides, because older servers reported success for every answer of an endpoint.
+    # The endpoint's HTTP status decides whether a test of a webhook endpoint succeeded, because older servers reported
+    # success for every answer of an endpoint.
     is_taken = 200 <= status < 300
     if output is Form.JSON:
         terminal.write_json({"id": endpoint_id, "answer": answer})
@@ -103,7 +104,7 @@ def rotate(
 
 
 def _show_secret(made: Json, output: Form) -> None:
-    """Print an endpoint's new signing secret, which cannot be read again later."""
+    """Print a webhook endpoint's new signing secret, which cannot be read again later."""
     secret = made.get("signing_secret", "")
     if output is Form.JSON:
         terminal.write_json(made)

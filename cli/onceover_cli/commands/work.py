@@ -155,7 +155,7 @@ def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> J
 
 
 def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
-    """Follow a task to its end, and show it. Returns the exit status."""
+    """Follow a task to its end, and show its progress and its result. Returns the exit status."""
     # Chunks' outputs are printed as they come only if the result consists of these outputs. A merged result, or a value
     # joined by a schema, does not consist of the chunks' outputs.
     request = task.get("request") or {}
@@ -192,7 +192,7 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
 def _unread(api: ApiClient, task_id: str, *, is_quiet: bool) -> Exit:
     """End the command after the reader of its output has gone. Report the task's end if it comes within 2 s.
 
-    A closed pipe alone is no error. If the task has ended, its end still decides the exit status.
+    A closed pipe alone does not make the command fail. If the task has ended, its end still decides the exit status.
     """
     try:
         task = api.get(f"/api/tasks/{task_id}", {"wait": _LAST_LOOK_SECONDS})
@@ -231,7 +231,7 @@ def _show_plan(plan: Json, output: Form) -> None:
 
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module to the program."""
+    """Add the commands `run`, `submit` and `watch` to the program."""
     app.command(
         epilog=examples(
             "onceover run examples/english.txt",

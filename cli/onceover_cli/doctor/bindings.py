@@ -20,7 +20,7 @@ _WITHOUT_OBJECTS: Final = frozenset({"direct"})
 
 
 def bindings(own: dict[str, Any], name: str, where: str) -> Iterator[Check]:
-    """Check the queues and the objects of an environment."""
+    """Check the queues and the objects that an environment of wrangler.toml binds."""
     queues = list(_queues(own.get("queues", {}), where, is_wanted=name not in _WITHOUT_QUEUES))
     yield from queues or [ok("queues", f"{where}: as the Worker needs them")]
     objects = list(_objects(own, where, is_wanted=name not in _WITHOUT_OBJECTS))

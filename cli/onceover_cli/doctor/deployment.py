@@ -36,8 +36,8 @@ CREATE_QUEUES: Final = (
 )
 
 
-# The checks that fail because of a faulty deployment. Checks of the model, keys, cron, tasks and storage may also fail
-# after a good deployment.
+# The names of the doctor's checks that fail because a deployment is faulty. Checks of the model, keys, cron, tasks and
+# storage may also fail after a good deployment.
 OF_THE_DEPLOYMENT: Final = frozenset(
     {"reach", "configuration", "database", "migrations", "queues", "objects", "async-status", "version"}
 )
@@ -50,7 +50,7 @@ def as_deployed(check: Check) -> Check:
 
 
 def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
-    """Check a deployment of the environment `env`, or with None, of the environment that its status suggests."""
+    """Check a deployment against the environment `env`, or if that is None, the one that its status suggests."""
     status, blocking = _service(api)
     yield from blocking
     if status is None:
@@ -69,7 +69,7 @@ def examine(api: ApiClient, env: str | None, now: datetime) -> Iterator[Check]:
 
 
 def _service(api: ApiClient) -> tuple[Json | None, list[Check]]:
-    """Read the deployment's status. If the status cannot be read, the checks only say why."""
+    """Read the deployment's status. If the deployment's status cannot be read, the checks only say why."""
     where = api.where.url
     try:
         status = api.get("/api/async-status")
@@ -125,7 +125,7 @@ def _is_full(outlook: Json) -> bool:
 
 
 def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
-    """Compare the deployment's bindings, and its words about them, with those of the environment."""
+    """Compare the deployment's bindings, and its words about its bindings, with the environment of wrangler.toml."""
     found = tuple(bool(status["queueCheck"][name]) for name in BINDINGS)
     has_queue, has_dead_letters, has_objects = found
     meant = FACES.get(env) if env is not None else None
@@ -150,7 +150,7 @@ def _bindings(status: Json, env: str | None, room_fix: str) -> Iterator[Check]:
 
 
 def _words(status: Json, meant: Face | None, found: tuple[bool, ...], room_fix: str) -> Check:
-    """Compare the words of `/api/async-status` with those for the bindings, and its status with `healthy`."""
+    """Compare the texts of `/api/async-status` with those for the bindings, and its status with `healthy`."""
     face = meant or next((one for one in FACES.values() if one.bindings == found), None)
     said = f"{status['status']}: {status['service']}, {status['architecture']}"
     if face is None:
@@ -174,7 +174,7 @@ def _dashboard(api: ApiClient) -> Iterator[Check]:
     except ServerRefused as error:
         status = error.status
     except Unreachable:
-        return  # another check reports why requests are not answered
+        return  # another check of the doctor reports why requests are not answered
     if status == 200:
         yield ok("dashboard", f"there is a page at {api.where.url}/")
     else:
@@ -201,7 +201,7 @@ def _access(api: ApiClient) -> Iterator[Check]:
 
 
 def _refusal(api: ApiClient, error: ServerRefused) -> Check:
-    """Return the check for a refused request for tasks: it says why, and what to do."""
+    """Return the result of a check whose request for tasks was refused: why it was refused, and what to do."""
     make = "make key" if api.where.is_local else "make key ARGS=--remote"
     if error.code == "not_configured":
         return fault("keys", "the deployment has no keys yet, so it refuses all requests for tasks", make)
@@ -219,7 +219,7 @@ def _refusal(api: ApiClient, error: ServerRefused) -> Check:
 
 
 def _outlook(api: ApiClient) -> Json:
-    """Read the status with `verbose=1`. Returns an empty object if the request is refused or fails."""
+    """Read the status with `verbose=1`. Returns an empty object if the request for the status is refused or fails."""
     try:
         return api.get("/api/async-status", {"verbose": "1"})
     except (Unreachable, ServerRefused):

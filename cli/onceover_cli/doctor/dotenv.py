@@ -2,7 +2,8 @@
 
 import re
 
-# The expression of dotenv 16, lib/main.js. `local/dev_vars.py` has the same expression, and a test compares the two.
+# The regular expression of dotenv 16, lib/main.js. `local/dev_vars.py` has the same regular expression, and a test
+# compares the two.
 _LINE = re.compile(
     r"""
     ^ \s* (?:export\s+)? (?P<name>[\w.-]+) (?: \s*=\s*? | :\s+? )

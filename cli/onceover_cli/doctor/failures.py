@@ -18,15 +18,18 @@ _LOOKED_BACK: Final = timedelta(days=1)
 _CREATED_WITHIN: Final = 2 * _LOOKED_BACK
 _PAGE: Final = "100"
 _SECONDS_MOST: Final = 60.0
-# The most pages of older tasks, which can have failed today if a client retried them. The server walks over up to 500
-# tasks for a page, and each is a row that D1 reads.
+# The most pages of older tasks that are read: an older task can have failed today if a client retried it. The server
+# walks over up to 500 tasks for a page, and each is a row that D1 reads.
 _OLDER_PAGES_MOST: Final = 20
 # Codes of failures by a client's own terms, which are no fault of the deployment.
 _ASKED_FOR: Final = frozenset({"deadline_exceeded", "budget_exhausted"})
 
 
 class _Cut(Exception):
-    """Raised if not all pages could be read. `before` is the time of creation of the last task that was read."""
+    """Raised if not all pages of tasks could be read.
+
+    `before` is the time of creation of the last task that was read.
+    """
 
     def __init__(self, why: str, before: str) -> None:
         super().__init__(why)
@@ -34,7 +37,7 @@ class _Cut(Exception):
 
 
 class _Passed(Exception):
-    """Raised if there are more than _OLDER_PAGES_MOST pages of older tasks."""
+    """Raised if the list of tasks has more than _OLDER_PAGES_MOST pages of older tasks."""
 
 
 def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.monotonic) -> Iterator[Check]:
@@ -54,7 +57,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
     except _Cut as found:
         cut = found
     except (ServerRefused, Unreachable):
-        return  # another check reports why tasks cannot be read
+        return  # another check of the doctor reports why tasks cannot be read
     wide = " --tenant '*'" if of_all else ""
     whose = ", of all tenants" if of_all else ", of the key's tenant" if api.where.key else ""
     yield from _judged(codes, f"{whose}{passed_over}", wide, is_whole=cut is None)
@@ -65,7 +68,7 @@ def failures(api: ApiClient, now: datetime, clock: Callable[[], float] = time.mo
 
 
 def _may_read_all(api: ApiClient) -> bool:
-    """Whether the key may read all tenants' tasks. Errors other than a refusal (403, 422) are raised."""
+    """Whether the key may read all tenants' tasks. Any error other than the server's refusal (403, 422) is raised."""
     try:
         api.get("/api/tasks", {"tenant": "*", "limit": "1"})
     except ServerRefused as error:
@@ -78,10 +81,11 @@ def _may_read_all(api: ApiClient) -> bool:
 def _failed(
     api: ApiClient, only: dict[str, str], now: datetime, clock: Callable[[], float], pages_most: int | None = None
 ) -> Iterator[Json]:
-    """Yield the tasks that failed within the last day. Raises `_Cut`, `_Passed`, and the errors of the first page.
+    """Yield the tasks that failed within the last day.
 
-    `only` has further filters for the list of tasks. A page may be empty although further pages are not, because the
-    server walks over a limited number of tasks for each page.
+    Raises `_Cut`, `_Passed`, and the errors of reading the first page. `only` has further filters for the list of
+    tasks. A page may be empty although further pages are not, because the server walks over a limited number of tasks
+    for each page.
     """
     end, before = clock() + _SECONDS_MOST, ""
     query = {"status": "failed", "limit": _PAGE, **only}
@@ -108,7 +112,7 @@ def _failed(
 
 
 def _judged(codes: Counter[str], scope: str, wide: str, *, is_whole: bool) -> Iterator[Check]:
-    """Judge the counts of failed tasks. If not all tasks were read, no check says that there are no failures.
+    """Judge the counts of failed tasks. If not all tasks could be read, no check says that no task has failed.
 
     `scope` says which tasks were read. `wide` is the flag that makes a suggested command act on the same tenants.
     """

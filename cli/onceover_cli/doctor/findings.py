@@ -8,7 +8,11 @@ from ..shapes import Json
 
 
 class Level(StrEnum):
-    """The level of a check's result. A `note` is information without a repair. A `skipped` check could not be made."""
+    """How serious the result of a check by `onceover doctor` is.
+
+    A result of the level `note` is information without a repair. A result of the level `skipped` says that a check
+    could not be made.
+    """
 
     OK = "ok"
     NOTE = "note"
@@ -47,7 +51,7 @@ def warning(check_id: str, evidence: str, fix: str) -> Check:
 
 
 def skipped(check_id: str, evidence: str, fix: str = "") -> Check:
-    """Return a check that could not be made. `fix` says what would make the check possible."""
+    """Return the result of a check that could not be made. `fix` says what would make a skipped check possible."""
     return Check(check_id, Level.SKIPPED, evidence, fix)
 
 

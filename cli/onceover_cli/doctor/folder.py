@@ -74,7 +74,7 @@ def _whole(config: Table, folder: Path) -> Iterator[Check]:
 
 
 def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
-    """Check the bindings and variables of one environment, which it does not inherit from the top level."""
+    """Check one environment's bindings and variables, which an environment does not inherit from the top level."""
     own: Table = config["env"][name] if name else config
     where = f"[env.{name}]" if name else "the top level"
     yield from bindings(own, name, where)

@@ -10,14 +10,15 @@ from ..errors import ServerRefused, Unreachable
 from .findings import Check, fault, ok, warning
 
 # The largest harmless difference between the server's clock and this machine's. Deadlines, retention and the life of
-# keys are usually longer.
+# keys are usually longer than this difference.
 _APART_MOST: Final = timedelta(minutes=5)
 
 
 def model(api: ApiClient, now: datetime) -> tuple[Iterable[Check], datetime]:
-    """Check whether model calls would work. Return the checks, and the present time for judging the server's times.
+    """Check whether the deployment's model calls would work.
 
-    The returned time is `now`, or the server's time if the server's clock and this machine's differ.
+    Return the checks, and the present time for judging the server's times. The returned time is `now`, or the server's
+    time if the server's clock and this machine's differ.
     """
     try:
         found = api.get("/api/ai-status")

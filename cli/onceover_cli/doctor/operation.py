@@ -7,7 +7,8 @@ from typing import Final
 from ..shapes import Json
 from .findings import Check, Level, fault, ok, skipped, warning
 
-# How old the last sweep may be: cron fires each minute, and the server's time of it may be up to five minutes too old.
+# How old the last sweep may be: cron fires each minute, and the server may report a time of its last sweep that is up
+# to five minutes too old.
 _SWEEP_LATE: Final = timedelta(minutes=10)
 _PENDING_LONG_SECONDS: Final = 600
 _ROOM_LEFT: Final = 0.9

@@ -10,7 +10,7 @@ from .findings import Check, fault, ok
 
 type Table = dict[str, Any]
 
-# The packages of the Worker in `src/`. A test compares `PACKAGES` with the folder `src/`.
+# The names of the packages of the Worker's code in `src/`. A test compares `PACKAGES` with the folder `src/`.
 PACKAGES: Final = ("core", "http", "inference", "objects", "platform", "processing", "queue", "store")
 # The compatibility date from which on Cloudflare runs the version of Python for which the packages in `python_modules/`
 # are built.

@@ -68,10 +68,10 @@ def variables(
     is_secret: bool = False,
     below: Mapping[str, object] | None = None,
 ) -> Iterator[Check]:
-    """Judge variables. `is_secret`: the variables are in .dev.vars, which is not deployed.
+    """Judge variables. `is_secret` says that the variables are in .dev.vars, which is not deployed.
 
-    `below` are variables of wrangler.toml, which count if `given` does not set them. Faults of `below` alone are not
-    reported here.
+    `below` are variables of wrangler.toml, which count if `given` does not set them. A fault of variables in `below`
+    alone is not reported here.
     """
     found = list(_complaints(given, where, is_secret=is_secret))
     found += _together(given, below or {}, where, has_ai=has_ai, is_secret=is_secret)
@@ -127,7 +127,7 @@ def _together(
 ) -> Iterator[Check]:
     """Judge variables whose values depend on each other, if `given` sets at least one of them."""
     whole = {**below, **given}
-    # If .dev.vars sets no provider, `make dev` uses one of its own, and not the provider of wrangler.toml.
+    # If .dev.vars sets no provider, `make dev` uses a provider of its own, and not the one of wrangler.toml.
     provider = str(given.get("AI_PROVIDER", "" if is_secret else "workers-ai")).strip()
     if provider == "openai" and not str(whole.get("AI_BASE_URL", "")).strip():
         yield fault(

@@ -16,9 +16,9 @@ from .retry import backoff_seconds
 class Verdict(NamedTuple):
     """What a failed model call means for its chunk.
 
-    `attempts` and `counted` are the chunk's totals of attempts and of counted failures, this call included. `final`
-    says that the chunk gets no further call. `wait` is how many seconds the chunk's next call waits; if the model is
-    away, that call may wait longer.
+    `attempts` and `counted` are the chunk's totals of attempts and of counted failures, the judged call included.
+    `final` says that the chunk gets no further call. `wait` is how many seconds the chunk's next call waits; if the
+    model is away, that call may wait longer.
     """
 
     attempts: int
@@ -31,7 +31,7 @@ def counts(chunk: int, started_at: float, success_at: float, calls: Iterable[Lat
     """Whether a failed call counts against its chunk, although the error looks like the model service's fault.
 
     `success_at` is when the model last answered a call for any chunk of any task. `calls` are the latest calls of the
-    tenant's chunks with that model.
+    tenant's chunks to the called model.
     """
     if success_at <= started_at:
         return False
@@ -51,11 +51,11 @@ def judge(
     attempts_most: int,
     chance: float,
 ) -> Verdict:
-    """Say what follows from a failed call that may be made again.
+    """Decide what a failed model call that may be made again means for its chunk.
 
     `of_service` says that the error looks like the model service's fault. `patient` says that MODEL_PATIENCE_SECONDS is
     not 0. `own` is the result of `counts`: whether the failure counts against the chunk. `attempts` and `counted` are
-    the chunk's totals before this call, and `calls` is its number of calls with this one.
+    the chunk's totals before the failed call, and `calls` is its number of calls with the failed one.
     """
     assert calls >= 1
     if not (of_service and patient):

@@ -1,6 +1,6 @@
 """What an isolate knows about each model: whether it answers, as the calls of all the isolate's tasks show.
 
-This module is pure: its caller passes the time, from a steady clock.
+The module `news` is pure: its caller passes the time, from a steady clock.
 
 Failures are kept for each tenant and model, so one tenant's failures never make another tenant wait. All tenants share
 the knowledge that a model has answered. The objects of this module hold plain numbers, so the requests of an isolate
@@ -39,14 +39,14 @@ class News:
         self.trouble = Trouble()
         self.calls = LatestCalls()
         self.answers = answers or Answers()
-        self.untold = False  # Whether no run has told the newest calls to other isolates yet.
+        self.untold = False  # Whether other isolates cannot yet read the newest calls in the database.
 
     @property
     def heard_at(self) -> float:
         """The latest time of a success that shows a waiting task that its model is back.
 
-        A success shows that if it is the task's own tenant's, or any tenant's first after the model was silent for
-        BROWN_OUT_SECONDS.
+        A success shows that the model is back if it is the task's own tenant's, or any tenant's first after the model
+        was silent for BROWN_OUT_SECONDS.
         """
         return max(self.trouble.success_at, self.answers.back_at)
 
@@ -67,7 +67,7 @@ class News:
         self._note(LatestCall(chunk, now, False))
 
     def malformed(self, chunk: int, now: float) -> None:
-        """Record a reply without usable output.
+        """Record a model's reply without usable output.
 
         A reply without usable output counts neither as a success nor as trouble of the model service.
         """
@@ -107,7 +107,8 @@ class News:
         """Return how many calls a run may have in flight: the fewer, the more of the latest calls failed.
 
         The width is `usual` times the share of successes among the latest calls of OTHERS_MOST chunks; a chunk without
-        a known call counts as a success. Within WIDEN_SECONDS after the last failure, the width grows back to `usual`.
+        a known call counts as a success. Within WIDEN_SECONDS after the last failure, the number of calls that may be
+        in flight grows back to `usual`.
         """
         return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
 
@@ -134,7 +135,8 @@ class News:
 class ModelNews:
     """What an isolate knows about its models, by tenant and model.
 
-    When there are more than NEWS_MODELS_MOST entries, the one that was used least recently is dropped.
+    When an isolate knows more than NEWS_MODELS_MOST pairs of tenant and model, the one that was used least recently is
+    dropped.
     """
 
     def __init__(self) -> None:

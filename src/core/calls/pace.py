@@ -14,7 +14,7 @@ class Latency:
     """Estimates how long the database takes for a write, from the latest writes of an isolate.
 
     A slower write raises the estimate to its own time at once, and a faster write at most halves the estimate. The
-    estimate is forgotten LATENCY_SECONDS_KEPT after the last write.
+    estimate is forgotten LATENCY_SECONDS_KEPT after the last write to the database.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ def start_seconds(latency: float) -> float:
 
 
 def start_pause_seconds(fruitless: int) -> float:
-    """Return the wait before the next announcement of calls, after `fruitless` in a row led to no started call."""
+    """Return the seconds until calls are announced again, after `fruitless` announcements in a row started no call."""
     assert fruitless >= 1
     return min(limits.START_PAUSE_SECONDS_MOST, limits.START_PAUSE_SECONDS_FIRST * 2.0 ** min(fruitless - 1, 16))
 
@@ -61,8 +61,9 @@ def idle_seconds(idle_runs: int) -> float:
 class WriteBucket:
     """Limits a run's database writes to WRITES_A_CALL for each ended call, plus WRITES_A_MINUTE.
 
-    A run starts with `tokens` tokens, and each write costs one. The bucket is refilled by WRITES_A_MINUTE tokens a
-    minute, up to WRITES_AT_FIRST. Tokens that ended calls have earned may exceed WRITES_AT_FIRST.
+    A run starts with `tokens` tokens in the bucket, and each write to the database costs one token. The bucket is
+    refilled by WRITES_A_MINUTE tokens a minute, up to WRITES_AT_FIRST. Tokens that ended calls have earned may exceed
+    WRITES_AT_FIRST.
     """
 
     def __init__(self, tokens: float, now: float) -> None:
@@ -70,7 +71,7 @@ class WriteBucket:
         self._at = now
 
     def earn(self, calls: int) -> None:
-        """Add tokens for ended calls, successful or not: they pay to record the call and to announce the next one."""
+        """Add tokens for ended calls, successful or not: they pay to record a call and to announce the next one."""
         self._tokens += limits.WRITES_A_CALL * calls
 
     def ready_at(self, now: float) -> float:

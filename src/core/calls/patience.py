@@ -1,6 +1,6 @@
 """How long a task waits for a model that is away, and which task makes the call that probes it.
 
-This module is pure: its caller passes the time, from a steady clock.
+The module `patience` is pure: its caller passes the time, from a steady clock.
 
 A model is away for a task when the task's latest calls have failed because of the model service, and none has succeeded
 since. While the model is away, one call at a time probes whether it is back. While some other calls of the task's
@@ -40,8 +40,8 @@ class Patience:
         self._seconds = seconds
         if away_for is None or not seconds:
             self._own = Trouble()
-        # `failed_for` is shortened: the database's clock measured it, and only a surely later success may end the
-        # absence.
+        # `failed_for` is shortened, because the database's clock measured it, and a success may end the model's absence
+        # only if it surely came after the failure.
         else:
             self._own = Trouble(now - away_for, waits, now - max(0.0, failed_for - limits.AWAY_CLOCK_SECONDS))
 
@@ -55,7 +55,7 @@ class Patience:
 
     @property
     def away_since(self) -> float | None:
-        """When the first failure of this task's own calls came that none of their successes has followed, or None."""
+        """When the task's first call after its last successful call failed; None if no call has failed since."""
         return self._own.since
 
     @property
@@ -80,8 +80,8 @@ class Patience:
     def answered(self, chunk: int | None, now: float) -> None:
         """Record an answer that is neither a success nor trouble of the model service: the model is not away.
 
-        `chunk` is set if the reply had no usable output. A reply without usable output does not prove that other
-        failures are their chunks' fault.
+        `chunk` is set if the model's reply had no usable output. A reply without usable output does not prove that
+        other failures are their chunks' fault.
         """
         self._own.answered()
         self._news.trouble.answered()
@@ -134,7 +134,7 @@ class Patience:
         return self._news.widens_at(out, usual, now)
 
     def over(self, now: float) -> bool:
-        """Whether the model has been away for longer than the task waits for it."""
+        """Whether the model has been away for longer than the task waits for a model."""
         return self._own.since is not None and now >= self._own.since + self._seconds
 
     def opens_at(self, now: float, latest_start: float | None) -> float:

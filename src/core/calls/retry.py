@@ -27,13 +27,14 @@ def away_seconds(waits: int, chance: float) -> float:
 
 
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
-    """Return how many seconds to wait after a 429. `waits` is how many waits after a 429 came before, in a row.
+    """Return how many seconds to wait after a 429.
 
-    The provider's own wait, `asked`, is obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour). The
-    wait after a 429 is never less than a floor. The floor starts at RATE_LIMIT_SECONDS_LEAST, doubles with each wait in
-    a row up to five minutes, and gets up to half of itself as jitter on top. Because of the floor, the waits after 429s
-    grow even if the provider keeps asking for no wait, and RATE_LIMIT_WAITS_MOST such waits take hours. If `asked` is
-    None, the wait starts at RATE_LIMIT_SECONDS_FIRST and doubles in the same way, and up to half of it is jitter.
+    `waits` is how many waits after a 429 have come in a row before this one. The provider's own wait, `asked`, is
+    obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour). The wait after a 429 is never less than a
+    floor. The floor starts at RATE_LIMIT_SECONDS_LEAST, doubles with each wait in a row up to five minutes, and gets up
+    to half of itself as jitter on top. Because of the floor, the waits after 429s grow even if the provider keeps
+    asking for no wait, and RATE_LIMIT_WAITS_MOST such waits take hours. If `asked` is None, the wait starts at
+    RATE_LIMIT_SECONDS_FIRST and doubles in the same way, and up to half of it is jitter.
     """
     ceiling = limits.RATE_LIMIT_SECONDS_MOST / 12
     doubling = 2.0 ** min(waits, 16)

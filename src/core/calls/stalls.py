@@ -15,9 +15,10 @@ from .. import limits
 class Rests(NamedTuple):
     """How long a task rests, in ms, after each claim that ended without a finished call.
 
-    `between_ms` has an entry for each claim of a row of such claims, except the last one. After a claim, the next one
-    starts at least its entry's time after the first claim of the row, and at least half that time after the claim
-    before it. After the last claim of the row, the task rests until `least_ms` have passed since the first claim.
+    `between_ms` has an entry for each claim of a row of claims without a finished call, except the last claim. After a
+    claim, the next one starts at least its entry's time after the first claim of the row, and at least half that time
+    after the claim before it. After the last claim of the row, the task rests until `least_ms` have passed since the
+    first claim.
     """
 
     between_ms: tuple[int, ...] = ()

@@ -8,10 +8,10 @@ from .retry import away_seconds
 class Trouble:
     """How a model behaved lately, for one task or for the tasks of one tenant in an isolate.
 
-    `since` is when the model's first failure came that none of this task's or tenant's own successes has followed.
-    `away` says that the latest calls have failed, and that no call of others is known to have succeeded after them;
-    `began_at` is when the model became away. `open_at` is when the next call may probe the model, `asked_until` is the
-    time until which the provider asked us to wait, and `probed_at` is when a call last probed the model.
+    `since` is the time of the model's first failure since this task's or tenant's own last success. `away` says that
+    the latest calls have failed, and that no call of others is known to have succeeded after them; `began_at` is when
+    the model became away. `open_at` is when the next call may probe the model, `asked_until` is the time until which
+    the provider asked us to wait, and `probed_at` is when a call last probed the model.
     """
 
     def __init__(self, since: float | None = None, waits: int = 0, failure_at: float = -math.inf) -> None:
@@ -59,8 +59,8 @@ class Trouble:
     def probed(self, now: float) -> None:
         """Record a call that probes the model.
 
-        After a call probes the model, no other call may probe it for the longest pause that a failure of the first may
-        cause.
+        After a call probes the model, no other call may probe it for as long as the longest pause that a failure of the
+        first may cause.
         """
         self.probed_at = now
         self.open_at = max(self.open_at, now + away_seconds(self.waits + 1, 1.0))

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from .nodes import SchemaNode
 from .shallow import fits_alone
 
-# A question of the search: does this value fit this schema node?
+# A question of the search: whether a value fits a schema node.
 type _Question = tuple[SchemaNode, object]
 
 # How many members of an object or array cost one step of the search's budget; comparing names and types is fast.
@@ -49,7 +49,7 @@ class BranchSearch:
     def fits(self, node: SchemaNode, value: object) -> bool:
         """Whether the value, with the values inside it, fits the schema node.
 
-        Raises SearchEnded. Open questions wait in a list, so that the search does not recurse.
+        Raises SearchEnded. Open questions of the search wait in a list, so that the search does not recurse.
         """
         waiting: list[tuple[tuple[int, int], Generator[_Question, bool, bool]]] = []
         asked: _Question | None = (node, value)
@@ -75,7 +75,7 @@ class BranchSearch:
     def _advance(
         self, waiting: list[tuple[tuple[int, int], Generator[_Question, bool, bool]]], answer: bool | None
     ) -> _Question | bool:
-        """Continue with the latest open question.
+        """Continue the search with the latest open question.
 
         Returns the answer to the question, or another question that must be answered first.
         """
@@ -88,7 +88,7 @@ class BranchSearch:
             return found
 
     def _answer(self, node: SchemaNode, value: object) -> Generator[_Question, bool, bool]:
-        """Find whether a value fits a node.
+        """Find out whether a value fits a schema node.
 
         Where several alternatives of an `anyOf` are possible, `_answer` yields a question for each of them.
         """

@@ -26,7 +26,7 @@ class Fault(NamedTuple):
 
 
 def faults_of(schema: OutputSchema, value: object, most: int = FAULTS_MOST) -> list[Fault]:
-    """Return up to `most` faults of a value, those near the root first. Without a fault the value is valid.
+    """Return up to `most` faults of a value, those near the root first. A value without a fault is valid.
 
     `value` is what `json.loads` returned, with finite numbers. If the search through an `anyOf` would take too long,
     the value counts as faulty, because a value must not be accepted unchecked.
@@ -58,7 +58,7 @@ class _Check:
         return self._faults[: self._most]
 
     def _value(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Check a value itself. The values inside the value, and `anyOf`, are put off until later."""
+        """Check a value itself. The check of the values inside the value, and of `anyOf`, is put off until later."""
         if not fits_alone(node, value):
             self._note(node, value, place)
             if type(value) not in node.kinds:

@@ -1,8 +1,9 @@
 """Finds the one JSON object in a model's output that is not JSON itself.
 
-Nothing in the output is ever closed, added or guessed. `object_in` removes a byte order mark, a model's thoughts at the
-beginning, prose and a code fence around the object, and commas before a closing bracket. An output from which
-`object_in` would have to remove anything else is refused. Finding the object takes time linear in the text's length.
+`object_in` never closes, adds or guesses anything in the output. `object_in` removes a byte order mark, a model's
+thoughts at the beginning, prose and a code fence around the object, and commas before a closing bracket. An output from
+which `object_in` would have to remove anything else is refused. Finding the object takes time linear in the length of
+the output.
 """
 
 import re
@@ -30,13 +31,16 @@ _VALUE_MAY_FOLLOW = frozenset("[{,:")
 
 
 class NoObject(Exception):
-    """A model's output does not contain exactly one whole JSON object. The message says what was expected."""
+    """A model's output does not contain exactly one whole JSON object.
+
+    The error's message says which JSON object was expected.
+    """
 
 
 def object_in(text: str) -> str:
     """Return the text of the one JSON object in a model's output, without commas before closing brackets.
 
-    The returned text may still not be valid JSON. Raises NoObject.
+    The text that `object_in` returns may still not be valid JSON. Raises NoObject.
     """
     text = _without_thoughts(text.removeprefix(BYTE_ORDER_MARK))
     start = text.find("{")
@@ -49,7 +53,10 @@ def object_in(text: str) -> str:
 
 
 def _without_thoughts(text: str) -> str:
-    """Remove a model's thoughts from the beginning of its output. Raises NoObject for thoughts that do not end."""
+    """Remove a model's thoughts from the beginning of its output.
+
+    Raises NoObject if a model's thoughts in the output do not end.
+    """
     place = 0
     while True:
         place = _solid(text, place)

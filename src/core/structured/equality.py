@@ -71,7 +71,7 @@ def size_of(value: object) -> int:
 def identity(value: object) -> Key:
     """Return a small key for comparing a value that is no deeper than an output may be.
 
-    The key of an object or array is a digest, so a set of such keys is small, however large the values are.
+    The key of an object or array is a digest, so a set of keys is small, however large the values are.
     """
     if isinstance(value, dict | list):
         text = json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
@@ -108,9 +108,9 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
     """
     of_digits, of_exponent = divisor
     if -_EXACT_ZEROS <= of_exponent <= 0 and -_EXACT_DIGITS < number < _EXACT_DIGITS:
-        # Two different decimals of up to 15 digits never give the same float. So if the nearest multiple has up to 15
-        # digits, the number is a multiple only if it equals the nearest multiple. Python divides two integers to the
-        # nearest float.
+        # Two different decimals of up to 15 digits never give the same float. If the nearest multiple of the divisor
+        # has up to 15 digits, the number is a multiple only if it equals the nearest multiple. Python divides two
+        # integers to the nearest float.
         scale = int(10**-of_exponent)
         nearest = round(number * scale / of_digits) * of_digits
         if -_EXACT_DIGITS < nearest < _EXACT_DIGITS:
@@ -121,5 +121,5 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
 
 
 def scaled(digits: int, zeros: int) -> int:
-    """Append so many zeros to a whole number."""
+    """Append `zeros` zeros to the whole number `digits`."""
     return digits * int(10**zeros)

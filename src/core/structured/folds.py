@@ -52,17 +52,17 @@ class ChoiceFold(ValueFold):
         self._kept: object = ABSENT
 
     def take(self, value: object) -> None:
-        """Keep the value if it is preferred to the one that was kept."""
+        """Keep a value of the field if the fold prefers it to the one that it has kept so far."""
         if self._kept is ABSENT or self._prefers(value, self._kept):
             self._kept = value
 
     def taken(self) -> object:
-        """Return the value of the field that was kept."""
+        """Return the value of the field that the fold has kept."""
         return self._kept
 
 
 class SumFold(ValueFold):
-    """Adds a field's numbers as exact decimals: 0.1 and 0.2 are 0.3. A sum of integers is an integer."""
+    """Adds a field's numbers as exact decimals: 0.1 and 0.2 are 0.3. The sum of a field's integers is an integer."""
 
     def __init__(self, place: Place) -> None:
         super().__init__()
@@ -80,11 +80,11 @@ class SumFold(ValueFold):
         self._exponent = lower
 
     def taken(self) -> object:
-        """Return the sum of the field's numbers. Raises NotJoinable for a sum larger than the largest double."""
+        """Return the sum of the field's numbers. Raises NotJoinable if the sum is larger than the largest double."""
         total = float(f"{self._digits}e{self._exponent}")
         if total in {float("inf"), float("-inf")}:
             raise NotJoinable(pointer_to(self._place), "The sum is larger than the largest double.")
-        return self._digits if self._is_whole else total  # a sum of integers has the exponent 0
+        return self._digits if self._is_whole else total  # a sum of integers, as a decimal, has the exponent 0
 
 
 class ListFold(ValueFold):

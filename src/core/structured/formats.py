@@ -54,8 +54,8 @@ def is_date_time(text: str) -> bool:
 def is_duration(text: str) -> bool:
     """Whether the text is a duration of RFC 3339, appendix A, such as P3Y6M or P2W.
 
-    As in ISO 8601, but unlike in that appendix, a unit between two others may be left out (P1Y2D), and seconds may have
-    a fraction (PT1.5S).
+    As in ISO 8601, but unlike in appendix A, a unit between two others may be left out (P1Y2D), and seconds may have a
+    fraction (PT1.5S).
     """
     return _DURATION.fullmatch(text) is not None
 
@@ -110,8 +110,8 @@ def is_ipv6(text: str) -> bool:
 def _groups(text: str, *, is_end: bool) -> int | None:
     """Count the groups of 16 bits in a part of an IPv6 address.
 
-    Return None if the text is no such part. The end of an IPv6 address may be an IPv4 address, which counts as two
-    groups.
+    Returns None if the text is no part of an IPv6 address. The end of an IPv6 address may be an IPv4 address, which
+    counts as two groups.
     """
     if not text:
         return 0

@@ -30,32 +30,35 @@ _CHOICES: Final[dict[str, Callable[[object, object], bool]]] = {
 _OF_NUMBERS, _OF_BOOLEANS = frozenset({"sum", "min", "max"}), frozenset({"any", "all"})
 _NULL: Final = frozenset({NoneType})
 
-# A function that makes a new fold for one field, as each joining needs one.
+# A function that makes a new fold for one field, because each joining needs a fold of its own.
 type _FoldMaker = Callable[[], ValueFold]
 
 
 class Joiner:
     """Joins the outputs of one task: call `add` for each valid output in the text's order, then `result`.
 
-    A `Joiner` holds the result in memory only once: it contains the outputs' own items and values, not copies.
+    A `Joiner` holds the joined value in memory only once: the joined value contains the outputs' own items, not copies.
     """
 
     def __init__(self, fold: ValueFold) -> None:
         self._fold = fold
 
     def add(self, value: dict[str, object]) -> None:
-        """Add an output that fits the schema."""
+        """Add an output that fits the schema to the outputs to join."""
         self._fold.add(value)
 
     def result(self) -> dict[str, object]:
-        """Return the joined value of at least one output. Raises NotJoinable if a sum is beyond the largest double."""
+        """Return the joined value of the outputs that were added, at least one.
+
+        Raises NotJoinable if a sum is beyond the largest double.
+        """
         joined = self._fold.result()
         assert isinstance(joined, dict), "nothing was added"
         return joined
 
 
 class JoinPlan:
-    """How outputs that fit one schema are joined."""
+    """How outputs that fit one schema are joined, field by field."""
 
     def __init__(self, fold: _FoldMaker) -> None:
         self._fold = fold
@@ -66,10 +69,11 @@ class JoinPlan:
 
 
 def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
-    """Plan how outputs of a schema are joined. `rules` has a rule for fields of the output, by their JSON pointers.
+    """Plan how the outputs that fit a schema are joined.
 
-    Raises NotJoinable if a field that is in no array lacks a rule, if a rule names no field that is joined by itself,
-    if a rule does not suit its field's type, or if the joined value might not fit the schema.
+    `rules` has a rule for fields of the output, by their JSON pointers. Raises NotJoinable if a field that is in no
+    array lacks a rule, if a rule names no field that is joined by itself, if a rule does not suit its field's type, or
+    if the joined value might not fit the schema.
     """
     planner = _Planner(rules)
     plan = JoinPlan(planner.object(schema.root, None, []))

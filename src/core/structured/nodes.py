@@ -28,8 +28,8 @@ _NO_KINDS: Final[Mapping[type, tuple["SchemaNode", ...]]] = MappingProxyType({})
 class SchemaNode:
     """One schema or subschema of an output schema.
 
-    The module `schema` builds the nodes, and no node changes after `settle`. `branches` are the alternatives of
-    `anyOf`. A node with `ref` is replaced by the node that it refers to, so no check sees it.
+    The module `schema` builds the nodes, and no node changes after `settle`. `branches` are the alternatives of the
+    node's `anyOf`. A node with `ref` is replaced by the node that it refers to, so no check sees it.
     """
 
     ref: str | None = None
@@ -42,8 +42,8 @@ class SchemaNode:
     is_closed: bool = False  # Whether other properties are forbidden.
     items: "SchemaNode | None" = None
     branches: tuple["SchemaNode", ...] = ()
-    members: tuple[frozenset[Key], ...] = ()  # The keys of the values that `enum` and `const` allow.
-    words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` allow.
+    members: tuple[frozenset[Key], ...] = ()  # The keys, for comparing, of the values that `enum` and `const` allow.
+    words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` of the node allow.
     members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
     members_text: str = ""
     minimum: float | None = None
@@ -58,9 +58,9 @@ class SchemaNode:
     max_length: int | None = None
     format_name: str | None = None
     format: Callable[[str], bool] | None = None
-    plain: frozenset[type] = frozenset()  # The types whose every value is valid, whatever it contains.
-    possible: frozenset[type] = ALL_KINDS  # The types that a valid value may have.
-    by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The branches that may fit, by type.
+    plain: frozenset[type] = frozenset()  # The types of which every value is valid, whatever it contains.
+    possible: frozenset[type] = ALL_KINDS  # The Python types that a value may have to fit the node.
+    by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
 
@@ -84,7 +84,10 @@ class SchemaNode:
         return bool(self.branches) and not any(says_more)
 
     def settle(self) -> None:
-        """Derive the fields that make checks quick. The branches of the node must be settled before the node."""
+        """Derive the node's fields that make checks of values quick.
+
+        `settle` must have been called for the node's branches before.
+        """
         possible = self.kinds & self._member_kinds() if self.members else self.kinds
         if self.branches:
             possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))
@@ -118,7 +121,7 @@ class SchemaNode:
         return frozenset.intersection(*(frozenset(_kinds_of(keys)) for keys in self.members))
 
     def _plain(self) -> frozenset[type]:
-        """The Python types whose every value the node allows."""
+        """The Python types of which the node allows every value."""
         if self.members:
             return frozenset()
         plain = set(self.possible)
@@ -136,7 +139,10 @@ class SchemaNode:
 
 
 def _kinds_of(keys: Iterable[Key]) -> Iterable[type]:
-    """Yield the Python types of values with these keys. For the key of a number, both int and float are yielded."""
+    """Yield the Python types of the values that have the given keys.
+
+    For the key of a number, both int and float are yielded.
+    """
     for name, value in keys:
         if name == "name":
             yield type(value)

@@ -14,9 +14,9 @@ type Place = tuple["Place", str | int] | None
 def pointer_to(place: Place) -> str:
     """Write a place as a JSON pointer.
 
-    Property names in a pointer are a client's or a model's text, and may be long or broken. So a pointer of more than
-    POINTER_CHARS_MOST characters is cut and ends with "…", and lone surrogates, which UTF-8 cannot encode, become
-    U+FFFD.
+    Property names in a pointer are a client's or a model's text, and may be long or broken. A pointer of more than
+    POINTER_CHARS_MOST characters is therefore cut and ends with "…", and lone surrogates, which UTF-8 cannot encode,
+    become U+FFFD.
     """
     tokens: list[str] = []
     while place is not None:

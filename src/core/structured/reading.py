@@ -23,7 +23,7 @@ _NAME_CHARS_MOST = 100
 class OutputReading:
     """What was read from a model's output, either a `value`, with the same as `compact` JSON, or a `fault`.
 
-    `repaired` says that the output was not JSON, and the object was taken out of it.
+    `repaired` says that the model's output was not JSON, and the object was taken out of it.
     """
 
     value: dict[str, object] | None = None
@@ -33,18 +33,21 @@ class OutputReading:
 
 
 class _Unacceptable(ValueError):
-    """A text is JSON but not acceptable. The error's message says what was expected."""
+    """Raised for a text that is JSON but not acceptable as an output.
+
+    The message of `_Unacceptable` says what was expected.
+    """
 
 
 class _NotJson(ValueError):
-    """A text is not JSON. The error's message says what was expected."""
+    """A text is not JSON. The message of `_NotJson` says what was expected."""
 
 
 def read_output(text: str) -> OutputReading:
     """Read the JSON object in a model's output: numbers finite, each name once in an object, characters whole.
 
-    If the output is not JSON, `object_in` looks for the one JSON object in it. If the output is JSON but not an object,
-    that is a fault, and no object is taken out of it.
+    If a model's output is not JSON, `object_in` looks for the one JSON object in it. If a model's output is JSON but
+    not an object, that is a fault, and no object is taken out of it.
     """
     try:
         return _reading(text, repaired=False)
@@ -66,7 +69,7 @@ def _repaired(text: str, expected: str) -> OutputReading:
     except NoObject as error:
         return _faulty(str(error))
     except _NotJson:
-        return _faulty(expected)  # the place of the syntax error in the model's own text
+        return _faulty(expected)  # the place of the syntax error in the model's own text, before any repair
     except _Unacceptable as error:
         return _faulty(str(error))
 
@@ -81,7 +84,8 @@ def _reading(text: str, *, repaired: bool) -> OutputReading:
         written = compact(value)
     except ValueError:
         raise _infinite() from None
-    # Fewer colons in the written JSON mean that an object had a name twice: the parser keeps only the last of both.
+    # Fewer colons in the rewritten JSON than in the model's text mean that an object had a name twice: the parser keeps
+    # only the last of two equal names.
     if _skeleton(written).count(":") < skeleton.count(":"):
         _refuse_repeated(text)
     if not written.isascii():
@@ -98,11 +102,11 @@ def _faulty(expected: str) -> OutputReading:
 
 
 def _skeleton(text: str) -> str:
-    """Return what is outside strings in a JSON text.
+    """Return the part of a JSON text that is outside strings.
 
-    What the result has of the text after its first syntax error means nothing. In JSON, backslashes occur only in
-    strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation mark begins
-    or ends a string.
+    If the text has a syntax error, the part of the result after the error means nothing. In JSON, backslashes occur
+    only in strings. Once escaped backslashes and then escaped quotation marks are removed, each remaining quotation
+    mark begins or ends a string.
     """
     if "\\" in text:
         text = text.replace("\\\\", "").replace('\\"', "")
@@ -112,7 +116,7 @@ def _skeleton(text: str) -> str:
 def _levels_at_most(skeleton: str) -> int:
     """Return how deep brackets are nested, or more if they do not match.
 
-    Stops counting when VALUE_LEVELS_MOST is passed.
+    Stops counting levels when VALUE_LEVELS_MOST is passed.
     """
     brackets = skeleton.encode("ascii", "replace").translate(_BRACES, _NOT_BRACKETS)
     levels = 0
@@ -127,8 +131,8 @@ def _levels_at_most(skeleton: str) -> int:
 def _parse(text: str, *, is_large: bool) -> object:
     """Parse JSON.
 
-    `is_large` says that a whole number may be too large, so that each is checked. `_parse` does not find infinite
-    floats, but writing them as JSON fails later.
+    `is_large` says that some whole number in the text may be too large, so that each number is checked. `_parse` does
+    not find infinite floats, but writing them as JSON fails later.
     """
     try:
         found: object = json.loads(text, parse_constant=_no_constant, parse_int=_finite_integer if is_large else None)

@@ -1,4 +1,4 @@
-"""Replaces each `$ref` in a compiled schema by the node that it names, and refuses a schema that is only itself."""
+"""Replaces each `$ref` in a compiled schema by the node that it names, and refuses a schema that names only itself."""
 
 from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
@@ -12,7 +12,7 @@ _IDLE = "This schema refers to itself without a property or an item in between, 
 
 
 def link(document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaNode]) -> SchemaNode:
-    """Resolve all references of a schema, settle its nodes, and return its root. Raises SchemaRefused.
+    """Resolve all references of a schema, call `settle` on its nodes, and return its root. Raises SchemaRefused.
 
     `by_schema` has the node of each schema in the document, by the schema's Python `id`. `link` does not recurse.
     """

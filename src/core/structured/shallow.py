@@ -56,7 +56,7 @@ def _fits_scalar(node: SchemaNode, value: object) -> bool:
 
 
 def all_fit(node: SchemaNode, values: list[object]) -> bool:
-    """Whether all items of an array surely fit `node`. False means that each item must be checked by itself.
+    """Whether all items of an array surely fit `node`. If `all_fit` returns False, each item must be checked by itself.
 
     Only arrays of strings alone, or of numbers alone, can be found to fit so quickly.
     """

@@ -1,11 +1,11 @@
-"""Cuts a long text into chunks. Each chunk fits into one model call.
+"""Cuts a long text into chunks. Each chunk of the text fits into one model call.
 
 Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
 options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
 this module's rules changes the contract.
 
-No input makes this module's regular expressions backtrack. Each expression consumes every character that it reads, or
-reads a bounded number of characters, and repeats only with possessive quantifiers.
+No input makes this module's regular expressions backtrack. Each regular expression of the module consumes every
+character that it reads, or reads a bounded number of characters, and repeats only with possessive quantifiers.
 """
 
 import re
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-# The kinds of boundary where a text may be cut. `_marks` stores the kind for each offset. A higher number is a better
-# boundary.
+# The kinds of boundary where a text may be cut. `_marks` stores the kind of boundary for each offset. Of two kinds of
+# boundary, the one with the higher number is better.
 _SENTENCE, _LINE, _PARAGRAPH, _HEADING = 1, 2, 3, 4
 _BEST_FIRST = (_HEADING, _PARAGRAPH, _LINE, _SENTENCE)
 
@@ -42,8 +42,8 @@ _SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』�
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
-# If a text has no boundary where it can be cut, a cut that splits no visible character is searched within so many code
-# points. A family emoji with skin tones has 11 code points.
+# If a text has no boundary where it can be cut, a cut that splits no visible character is searched within this number
+# of code points. A family emoji with skin tones has 11 code points.
 _REACH_CHARS = 16
 
 
@@ -57,7 +57,7 @@ class Chunk:
 
 
 class TooManyChunks(ValueError):
-    """The text needs more than `most` chunks."""
+    """Raised if the text needs more than `most` chunks."""
 
     def __init__(self, most: int) -> None:
         super().__init__(f"the text needs more than {most} chunks")
@@ -65,13 +65,13 @@ class TooManyChunks(ValueError):
 
 
 def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None = None) -> tuple[int, ...]:
-    """Return the end offset of each chunk of a text, ascending. The last offset is `len(text)`.
+    """Return the end offset of each chunk of a text, ascending. The last of the returned offsets is `len(text)`.
 
     A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
     before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
     a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the last one that
-    fills at least a quarter of the chunk is taken. If no boundary fills a quarter of the chunk, the last one of the
-    best kind is taken all the same. If the chunk has no boundary at all, the cut falls between code points.
+    fills at least a quarter of the chunk is taken. If no boundary fills a quarter of the chunk, the last boundary of
+    the best kind is taken all the same. If the chunk has no boundary at all, the cut falls between code points.
 
     Raises `TooManyChunks` as soon as it is clear that the text needs more than `most` chunks. Raises `ValueError` for
     an empty text, or if `overlap_chars` is not below `max_chars`.
@@ -84,8 +84,8 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     marks: bytearray | None = None
     end = 0
     while True:
-        # Each later chunk takes at most `step` new code points of the text. So dividing the text after `limit` by
-        # `step` gives the least number of chunks that it needs.
+        # Each later chunk takes at most `step` new code points of the text. Dividing the text after `limit` by `step`
+        # therefore gives the least number of chunks that this text needs.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)
@@ -130,7 +130,7 @@ def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
 
 
 def _marks(text: str) -> bytearray:
-    """Give the best kind of boundary at each offset of a text, 0 for none.
+    """Return the best kind of boundary at each offset of a text, 0 for none.
 
     Boundaries between words are not marked, because they are too many.
     """
@@ -139,7 +139,7 @@ def _marks(text: str) -> bytearray:
         # An ASCII mark like "." ends a sentence only before white space, so not in "3.14" or "e.g.x".
         if match.start(2) < match.end() or not match[1].isascii():
             marks[match.end()] = _SENTENCE
-    text_line_start = None  # where the previous line starts, if it may be a heading
+    text_line_start = None  # where the previous line of the text starts, if it may be a heading
     for match in _LINES.finditer(text):
         start, stop = match.start(), match.start(1)
         if start == stop or text[start:stop].isspace():

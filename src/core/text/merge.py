@@ -1,4 +1,4 @@
-"""Groups the outputs of one level into the calls of the next merge level, which has at most half as many. Pure."""
+"""Groups the outputs of one level into the calls of the next merge level, at most one call for two outputs. Pure."""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -24,10 +24,10 @@ def merge_chars(max_chars: int) -> int:
 
 
 def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
-    """Pack outputs of these sizes, in order, into calls of the next merge level.
+    """Pack outputs of the given sizes, in order, into calls of the next merge level.
 
-    Return where the outputs of each merge call end. Each merge call takes at least two outputs. So a merge level has at
-    most half as many calls as the one below it, and the merge ends.
+    Return for each merge call the position in `sizes` after its last output. Each merge call takes at least two
+    outputs. A merge level therefore has at most half as many calls as the level below it, and the merging ends.
     """
     assert len(sizes) >= 2
     groups: list[int] = []

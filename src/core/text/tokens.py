@@ -23,7 +23,7 @@ _WIDE = re.compile(
 
 
 def estimated_tokens(text: str, chunks: Iterable[Chunk], instructions: str) -> int:
-    """Estimate the input tokens of the model calls for these chunks. Each call repeats the instructions.
+    """Estimate the input tokens of the model calls for the given chunks. Each call repeats the instructions.
 
     The estimate's time grows with the length of the text and the number of chunks, not with the overlap.
     """

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 class Window:
     """The text of some neighbouring chunks of a task, which end at `ends`.
 
-    The first chunk of the window has the index `first`. A window may have no chunk.
+    The first chunk of the window has the index `first`. A window of a task's text may have no chunk.
 
-    `start` is where the window's first chunk begins without its overlap. Offsets are code points of the task's input.
+    `start` is where the window's first chunk begins in the task's text, without the chunk's overlap. Offsets in a
+    `Window` are code points of the task's input.
     """
 
     first: int
@@ -24,7 +25,7 @@ class Window:
 
     @property
     def chunks(self) -> range:
-        """The indices of the window's chunks."""
+        """The indices of the chunks that are in the window."""
         return range(self.first, self.first + len(self.ends))
 
     def text_of(self, index: int) -> str:

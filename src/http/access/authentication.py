@@ -58,8 +58,8 @@ async def _key(request: Request, api: Api, within: float) -> Key:
         return known
     if (any_key := isolate.refused.find(mark, asked_at)) is not None:
         raise _refusal(any_key=any_key)
-    # The limit of look-ups is for unknown keys only. A key that was valid in this isolate before is looked up at any
-    # rate.
+    # The limit on look-ups in D1 is for unknown keys only. An API key that was valid in this isolate before is looked
+    # up without regard to this limit.
     unknown = not cache.has_had(mark)
     if unknown and not isolate.lookups.take(asked_at):
         raise Refusal(OVERLOADED, _UNKNOWN_DETAIL, headers={"Retry-After": _UNKNOWN_SECONDS})

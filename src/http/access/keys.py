@@ -110,7 +110,10 @@ async def list_keys(exchange: Exchange) -> Reply:
 
 
 async def delete_key(exchange: Exchange) -> Reply:
-    """Revoke an API key. This isolate refuses the key at once, and others do when their memory of the key expires."""
+    """Revoke an API key.
+
+    This isolate refuses the deleted key at once, and other isolates do when their memory of the key expires.
+    """
     key_id = exchange.parts["id"]
     if not is_key_id(key_id):
         raise _no_key()

@@ -35,7 +35,10 @@ class Caller(NamedTuple):
 
 
 class Reach(Enum):
-    """Which tenants a call may name: its own, one, or each. A value is the pattern of the parameter `tenant`."""
+    """Which tenants a request of a call may name: only the key's own, one tenant, or one tenant or all.
+
+    The value of each member is the pattern of the parameter `tenant`.
+    """
 
     OWN = None
     ONE = f"^{TENANT_PATTERN}$"
@@ -52,7 +55,7 @@ EVERYONE: Final = Everyone.EVERYONE
 
 
 def _unheard(_tenant: str) -> None:
-    """Do nothing: the default of `Acting.note`."""
+    """Ignore the tenant that a request acts on: the default of `Acting.note`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ class Acting:
 
     @property
     def tenant(self) -> str:
-        """The one tenant that the request acts on. A request with `tenant=*` has no such tenant."""
+        """The one tenant that the request acts on. A request with `tenant=*` acts on no single tenant."""
         assert self.whose is not EVERYONE
         return self.whose
 

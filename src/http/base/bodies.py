@@ -23,7 +23,7 @@ _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
 
 
 class _Unacceptable(ValueError):
-    """JSON that the parser accepts and the API refuses. The message says why."""
+    """Raised for JSON that the parser accepts and the API refuses. The message says why."""
 
 
 async def read_object(request: Request, most_bytes: int, *, optional: bool = False) -> dict[str, object]:
@@ -46,7 +46,10 @@ async def read_object(request: Request, most_bytes: int, *, optional: bool = Fal
 
 
 def parse_object(raw: bytes) -> dict[str, object]:
-    """Parse the JSON object in the bytes. Raises Refusal (400) if the bytes contain no JSON object."""
+    """Parse the JSON object in the bytes of a request's body.
+
+    Raises Refusal (400) if the bytes of the body contain no JSON object.
+    """
     try:
         text = raw.decode("utf-8")
         _check_shape(text)
@@ -84,7 +87,10 @@ def _check_media_type(value: str | None) -> None:
 
 
 def _check_length(value: str | None, most_bytes: int) -> None:
-    """Refuse a Content-Length above `most_bytes`. A malformed length is ignored: reading counts the bytes."""
+    """Refuse a Content-Length above `most_bytes`.
+
+    A malformed Content-Length is ignored, because reading the body counts its bytes.
+    """
     digits = (value or "").strip()
     if not (digits.isascii() and digits.isdigit()):
         return

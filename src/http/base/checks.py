@@ -62,17 +62,18 @@ class DatabaseCheck:
     """
 
     def __init__(self) -> None:
-        self._began_at = -math.inf  # When the newest check began, by the loop's clock.
-        self._answered = -math.inf  # When the check with the kept result began.
-        self._done_at = -math.inf  # When the check with the kept result ended.
+        self._began_at = -math.inf  # When the newest check of the database began, by the loop's clock.
+        self._answered = -math.inf  # When the database check whose result is kept began.
+        self._done_at = -math.inf  # When the database check whose result is kept ended.
         self._refused: type[StoreError] | None = None
 
     async def read(self, ready: Callable[[], Awaitable[None]]) -> None:
         """Check the database, or repeat the last finished check's result: return, or raise StoreError.
 
         The kept result is a second old if the database is fast, and at most STORE_SECONDS_OF_REQUEST old otherwise. A
-        request that finds no result sleeps until a running check has one. After DATABASE_CHECK_SECONDS without a
-        result, a waiting request checks the database itself, because the request that ran the check may have died.
+        request that finds no kept result of the database check sleeps until a running check has one. After
+        DATABASE_CHECK_SECONDS without a result, a waiting request checks the database itself, because the request that
+        ran the check may have died.
         """
         clock = asyncio.get_running_loop().time
         while (now := clock()) - self._began_at < limits.DATABASE_CHECK_SECONDS:

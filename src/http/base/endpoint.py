@@ -28,7 +28,7 @@ _UUID: Final[Mapping[str, object]] = {"type": "string", "format": "uuid"}
 
 
 class Parameter(NamedTuple):
-    """A query parameter or a header. `schema` is JSON Schema."""
+    """A query parameter or a header of a call. `schema` is JSON Schema."""
 
     name: str
     description: str
@@ -65,11 +65,11 @@ HOURS = Parameter(
 
 
 class Answer(NamedTuple):
-    """One answer of a call that is not a refusal. The answer's body is one of `models`, or empty without any.
+    """One answer, other than a refusal, that a call may give.
 
-    `models` are typed dictionaries. `media_type` is a text format that the answer may have instead of JSON. `leads_to`
-    lists further calls that a client can make with a value of the answer: the call's name, its parameter, and the JSON
-    pointer to the value in the body.
+    An answer's body is one of `models`, or empty if there are none. `models` are typed dictionaries. `media_type` is a
+    text format that the answer may have instead of JSON. `leads_to` lists further calls that a client can make with a
+    value of the answer: the call's name, its parameter, and the JSON pointer to the value in the body.
     """
 
     status: int

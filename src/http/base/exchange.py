@@ -16,9 +16,9 @@ class Exchange:
     """One request with its call: the values of the path's variable segments, the parsed query, and the caller.
 
     `check_key` checks the key again during a long answer, and raises Refusal if the key is no longer valid. The result
-    of a key's check is trusted for EVENT_KEY_SECONDS. `acting` gives the tenants of the request. `key_id` is the id of
-    the caller's API key, empty if the call needs no key. `may_read` says that the key has the scope `read`, even if the
-    call needs another scope.
+    of a key's check is trusted for EVENT_KEY_SECONDS. `acting` says on which tenants the request acts. `key_id` is the
+    id of the caller's API key, empty if the call needs no key. `may_read` says that the key has the scope `read`, even
+    if the call needs another scope.
     """
 
     api: Api

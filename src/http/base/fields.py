@@ -1,7 +1,7 @@
 """The building blocks of request bodies, and the check of a body against its model.
 
-A body's model is a class of pydantic. `/openapi.json` is made from the same models, so it describes exactly what a body
-is checked against.
+The model of a request body is a class of pydantic. `/openapi.json` is made from the same models, so it describes
+exactly what a body is checked against.
 """
 
 import json

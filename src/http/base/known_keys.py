@@ -16,8 +16,8 @@ class KeyCache:
     """Valid API keys by the fingerprint of the whole text that a client sent, so a wrong secret finds no key.
 
     The times in seconds are by the loop's clock, which does not jump. `revision` rises with each removal of a key. A
-    request notes the revision before it reads a key from D1. `remember` ignores the key if the revision has changed, so
-    a key that was read before its removal is not kept after it.
+    request notes the `revision` of the `KeyCache` before it reads an API key from D1. `remember` ignores the key if the
+    revision has changed, so a key that was read before its removal is not kept after it.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,10 @@ class KeyCache:
         return fingerprint in self._entries
 
     def remember(self, fingerprint: bytes, key: Key, *, asked_at: float, revision: int) -> None:
-        """Keep a key that D1 confirmed at `asked_at`. Above KEY_CACHE_MOST keys, the one kept longest is dropped."""
+        """Keep an API key that D1 confirmed at `asked_at`.
+
+        Above KEY_CACHE_MOST API keys, the one kept longest is dropped.
+        """
         if revision != self.revision:
             return
         self._entries.pop(fingerprint, None)
@@ -49,11 +52,11 @@ class KeyCache:
             del self._entries[next(iter(self._entries))]
 
     def refuse(self, fingerprint: bytes) -> None:
-        """Drop a key that D1 no longer confirms."""
+        """Drop an API key that D1 no longer confirms."""
         self._entries.pop(fingerprint, None)
 
     def forget(self, key_id: str) -> None:
-        """Drop a key. Keys that are being read from D1 during the call are not remembered."""
+        """Drop a key. API keys that are being read from D1 while `forget` is called are not remembered."""
         self.revision += 1
         self._entries = {mark: entry for mark, entry in self._entries.items() if entry.key.id != key_id}
 

@@ -13,7 +13,7 @@ Query = Mapping[str, str]
 
 
 class BodyTooLarge(Exception):
-    """A request's body is larger than its reader allows. Reading stopped at the limit."""
+    """Raised if a request's body is larger than its reader allows. Reading stopped at the limit."""
 
 
 class BodyBroken(Exception):

@@ -122,7 +122,7 @@ class FieldError(NamedTuple):
     pointer: str | None = None
 
     def view(self) -> "FieldErrorView":
-        """Return the flaw as it is shown in a problem."""
+        """Return what is wrong with the field, as a problem shows it."""
         if self.pointer is None:
             return FieldErrorView(field=self.field, message=self.message)
         return FieldErrorView(field=self.field, message=self.message, pointer=self.pointer)
@@ -201,7 +201,7 @@ def named(name: str) -> str:
 
 
 def field_refusal(errors: Iterable[FieldError], kind: ProblemKind = INVALID_FIELDS) -> Refusal:
-    """Make the refusal of a request with wrong fields. The refusal's detail names the first 20 wrong fields."""
+    """Make the refusal of a request with wrong fields. The refusal's detail names the first 20 of the wrong fields."""
     first = tuple(errors)[:_ERRORS_MOST]
     assert first
     return Refusal(kind, "; ".join(f"{error.field}: {error.message}" for error in first), first)
@@ -225,7 +225,7 @@ def no_webhook_key() -> Refusal:
 
 
 def store_refusal(error: StoreError, now_ms: int) -> Refusal:
-    """Make the refusal for a failure of the database."""
+    """Make the refusal of a request for a failure of the database."""
     again = {"Retry-After": _RETRY_SECONDS}
     match error:
         case SchemaMissing():

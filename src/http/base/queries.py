@@ -1,4 +1,4 @@
-"""Query parameters of the API, and how each is read. A parameter with an empty value counts as absent.
+"""Query parameters of the API, and how each is read. A query parameter with an empty value counts as absent.
 
 Only an empty `tenant` is refused: a script's empty variable would otherwise let a request act on the key's own tenant.
 """
@@ -33,7 +33,7 @@ _WHOLE = re.compile(r"[0-9]{1,6}")
 CURSOR_PATTERN = "[A-Za-z0-9_-]{8}[c-f][A-Za-z0-9_-][CGKOSWaeimquy26-][A-Za-z0-9_-]{10}[AQgw]"
 _CURSOR = re.compile(CURSOR_PATTERN)
 
-# The JSON Schema of the parameter `limit` of a list.
+# The JSON Schema of the query parameter `limit` of a list.
 LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.LIST_LIMIT_MOST, "default": limits.LIST_LIMIT_DEFAULT}
 
 
@@ -166,7 +166,7 @@ def read_cursor(text: str) -> str:
 
 
 def cursor(task_id: str) -> str:
-    """Make the cursor of the page of a list that starts after the task with this id."""
+    """Make the cursor of the page of a list that starts after the task with the given id."""
     return base64.urlsafe_b64encode(UUID(task_id).bytes).decode("ascii").rstrip("=")
 
 

@@ -1,4 +1,4 @@
-"""The services of the application that handlers call."""
+"""The services of the application that the API's handlers call."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -43,7 +43,10 @@ class RateLimiter(Protocol):
     """The deployment's limiter of requests."""
 
     async def allows(self, key: str) -> bool:
-        """Count a request under a key, and return whether it is within the limit. Raises what the binding raises."""
+        """Count a request under a key of the rate limiter, and return whether the request is within the limit.
+
+        Raises what the binding raises.
+        """
         ...
 
 

@@ -1,4 +1,4 @@
-"""The building blocks of the API's answers.
+"""The building blocks of the bodies of the API's answers.
 
 The body of an answer is a typed dictionary with the API's field names. The type checker checks the dictionaries of
 answers, so they need no validators, and the isolate's start builds none. `/openapi.json` describes them.

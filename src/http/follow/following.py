@@ -29,9 +29,9 @@ _RESERVE = 4
 class Follower:
     """Reads a task again and again until its stream has sent the task's end.
 
-    `first` is what the opening of the stream found, with `reads` reads of D1. `following` is the index of the chunk
-    whose output the stream sends next; the code that sends the outputs advances it. While `following` is None, the
-    follower reads no outputs.
+    `first` is the task's state at the opening of the stream, for which `reads` reads of D1 were made. `following` is
+    the index of the chunk whose output the stream sends next; the code that sends the outputs advances it. While
+    `following` is None, the follower reads no outputs.
     """
 
     def __init__(self, exchange: Exchange, key: TaskKey, following: int | None, first: Look, *, reads: int = 1) -> None:
@@ -84,7 +84,10 @@ class Follower:
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
     async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
-        """Pause between two reads, and help a task that no worker comes for. Yields None when a comment is due."""
+        """Pause between two reads, and help a task that no worker comes for.
+
+        Yields None when the stream has to send a comment.
+        """
         if look.needs_help and self._clock() >= self._help_at:
             async with aclosing(self._beside(asyncio.ensure_future(self._help()))) as dues:
                 async for due in dues:
@@ -111,7 +114,7 @@ class Follower:
         return await api.store.look(self._key, self.following, known)
 
     async def _help(self) -> None:
-        """Help a task that no worker comes for, as a poll does. The stream continues while the help runs."""
+        """Help a task that no worker comes for, as a poll does. The stream continues while the task is being helped."""
         self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
         task = await self._api.store.task(self._key)
         if task is not None:
@@ -124,7 +127,10 @@ class Follower:
             self._api.log("help_failed", task=self._key, code=error.code)
 
     async def _beside(self, work: asyncio.Future[Any]) -> AsyncGenerator[None]:
-        """Wait until `work` is done. The generator yields None whenever a comment is due."""
+        """Wait until `work` is done.
+
+        While the work runs, the generator yields None whenever the stream has to send a comment.
+        """
         try:
             while not work.done():
                 await asyncio.wait({work}, timeout=seconds_until(self._comment_at))

@@ -1,10 +1,10 @@
 """Pauses between the reads of a request that waits for a task or follows it.
 
-A notice that the task has changed ends a pause early.
+A notice that the task has changed ends a pause between two reads early.
 
-A notice has one of two sources. A Durable Object that works on the task holds the request's call, and answers it when
-the task has progressed or ended. A worker in the same isolate leaves a mark in the isolate's memory. Hosts of other
-kinds cannot notify a request, so a request also polls D1.
+A notice comes from a Durable Object or from a worker in the same isolate. A Durable Object that works on the task holds
+the request's call, and answers it when the task has progressed or ended. A worker in the same isolate leaves a mark in
+the isolate's memory. Hosts of other kinds cannot notify a request, so a request also polls D1.
 """
 
 import asyncio

@@ -31,17 +31,17 @@ def look_seconds(silent_seconds: float, look_took: float) -> float:
 def reads_left(task: Task, reads_after: int) -> int:
     """Return how many reads of its task a request with `?wait=` has left after the first, on the free plan.
 
-    `reads_after` reads of chunks or input follow the wait. One more read is kept back for a task with a deadline,
-    because the task is read again if its deadline has passed.
+    After the wait, `reads_after` reads of chunks or input follow. One more read is kept back for a task with a
+    deadline, because the request reads the task again if the deadline has passed.
     """
     return limits.WAIT_READS_FREE - 1 - reads_after - (task.deadline_at is not None)
 
 
 def sparing_seconds(left_seconds: float, reads: int) -> float:
-    """Return the pause before the next read if `reads` reads are left. The last read comes at the end of the wait.
+    """Return the pause before the next read if `reads` reads are left.
 
-    Each pause between two reads is three times the pause before it. With four reads left, a wait of 25 s reads the task
-    after 0.6, 2.5, 8.1 and 25 s.
+    The last read of the task comes at the end of the request's wait. Each pause between two reads is three times the
+    pause before it. With four reads left, a wait of 25 s reads the task after 0.6, 2.5, 8.1 and 25 s.
     """
     pause = left_seconds * (_SPARING_GROWTH - 1) / (_SPARING_GROWTH**reads - 1)
     return max(pause, limits.WAIT_POLL_SECONDS)

@@ -40,7 +40,7 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
     if task is not None and (task.late or task.unanswered):
         try:
             await api.rescue.help(task, seconds - (loop.time() - began))
-        except StoreError as error:  # the task has been read, so the client sees the task even if helping it failed
+        except StoreError as error:  # the task was read, so the client sees it even if helping it failed
             api.log("help_failed", task=key, code=error.code)
         else:
             task = await _up_to_date(api, key)
@@ -72,7 +72,7 @@ async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after
 
 
 def pulse_of(task: Task) -> Pulse:
-    """Say how far a task had progressed when it was read."""
+    """Return how far a task had progressed when it was read, as a `Pulse`."""
     return Pulse(task.mark, task.status, task.route)
 
 
@@ -85,7 +85,7 @@ async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
 
 
 async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
-    """Fail tasks whose deadline has passed. Returns False if the database could not take the write.
+    """Fail those of the tasks whose deadline has passed. Returns False if the database could not take the write.
 
     If the database takes no write, the overdue tasks are shown unchanged, and the sweep fails them later.
     """

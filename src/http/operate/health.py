@@ -115,7 +115,7 @@ class ModelView(TypedDict):
 async def read_service(exchange: Exchange) -> Reply:
     """Show how this deployment processes tasks, and whether D1 could take tasks a second ago. Operators see more.
 
-    Any client may ask for the service's state, however often: D1 gets at most one check per second.
+    Any client may ask for the service's state as often as it likes, because D1 gets at most one check per second.
     """
     bound = exchange.api.bound
     name, parts = _architecture(bound)

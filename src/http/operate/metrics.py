@@ -1,8 +1,9 @@
 """`GET /api/metrics`: the deployment's finished and unfinished work as metrics for Prometheus.
 
-The counters come from sums that only rise (`store.tallies`). A scrape first adds the tasks that have ended since the
-last sweep to the sums. A scrape reads three rows of D1 for each task that it adds, two for each unfinished task up to a
-limit, and about 30 more, however many tasks are stored. Two of the metrics are the rows that the scrape read and wrote.
+The metrics' counters come from sums that only rise (`store.tallies`). A scrape first adds the tasks that have ended
+since the last sweep to the sums. A scrape reads three rows of D1 for each task that it adds, two for each unfinished
+task up to a limit, and about 30 more, however many tasks are stored. Two of the metrics show how many rows of D1 the
+scrape read and wrote.
 """
 
 from collections import Counter
@@ -44,7 +45,7 @@ _NOTHING: Sums = added(())
 
 
 async def read_metrics(exchange: Exchange) -> Reply:
-    """Add the tasks that have ended to the sums, and write all metrics."""
+    """Add the tasks that have ended to the sums over ended tasks, and write all metrics."""
     api = exchange.api
     settings = api.settings
     await Folding(api.store, settings, api.log).run()

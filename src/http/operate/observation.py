@@ -1,4 +1,7 @@
-"""The calls that show operators figures over time. The modules `metrics` and `history` make the calls' answers."""
+"""The handlers of the calls that show operators figures over time.
+
+The modules `metrics` and `history` make the answers of the calls.
+"""
 
 from typing import Final
 
@@ -9,7 +12,7 @@ from .figures import TEXT, HistoryView
 
 
 async def read_metrics(exchange: Exchange) -> Reply:
-    """Add the tasks that have ended to the sums, and write all metrics."""
+    """Add the tasks that have ended to the sums over ended tasks, and write all metrics."""
     from .metrics import read_metrics as read  # noqa: PLC0415 - a twentieth of the whole import, for few requests
 
     return await read(exchange)

@@ -51,7 +51,7 @@ class TenantListView(TypedDict):
 
 
 async def read_tenants(exchange: Exchange) -> Reply:
-    """Add up the latest tasks of one tenant, or with `tenant=*` those of each tenant of the next page."""
+    """Add up the latest tasks of one tenant, or with `tenant=*` the latest tasks of each tenant of the next page."""
     hours, acting = queries.hours(exchange.query), exchange.acting
     if acting.whose is EVERYONE:
         found = await across.visit(exchange)

@@ -1,4 +1,7 @@
-"""Makes the answers that show a response, with headers that say when to poll again. A large text is sent in parts."""
+"""Makes the answers that show a response, with headers that say when to poll again.
+
+An answer with a large text is sent in parts.
+"""
 
 import json
 from collections.abc import AsyncGenerator, Mapping
@@ -14,7 +17,8 @@ from ..tasks.waiting_for import retry_after
 from .shapes import ResponseView
 from .view import response_view
 
-# A placeholder for the response's text. No text of a client contains NUL, because a request with NUL is refused.
+# A placeholder for the text of a response in an answer. No text of a client contains NUL, because a request with NUL is
+# refused.
 _HERE = "\0"
 
 

@@ -67,9 +67,9 @@ class BackgroundFields(Sent):
 
 
 class Twins(Sent):
-    """Options of the model that also have a field of their own.
+    """Options of a model call that a request to `/v1` may give in two fields.
 
-    A request may give both fields if their values are the same.
+    A request may give both fields of an option if their values are the same.
     """
 
     model_config = ConfigDict(extra="ignore")
@@ -142,7 +142,7 @@ class NewResponseFields(Sent):
 
 
 def new_request(body: Mapping[str, object], settings: Settings, default_model: str) -> TaskRequest:
-    """Check every field of the body, and make the task's request from it.
+    """Check every field of the body of a request, and make the task's request from the body.
 
     Raises Refusal: 400 that names the wrong fields, 413 for an input that is too large.
     """
@@ -190,7 +190,10 @@ def _unsupported(body: Mapping[str, object]) -> Iterator[FieldError]:
 
 
 def _checked(body: Mapping[str, object]) -> NewResponseFields:
-    """Check the fields that have an effect. An unknown field is refused by name as unsupported."""
+    """Check the fields of the body that have an effect on the task.
+
+    An unknown field is refused by name as unsupported.
+    """
     honoured = {name: value for name, value in body.items() if name not in parameters.DEFAULTS}
     if isinstance(reasoning := honoured.get("reasoning"), Mapping):
         honoured["reasoning"] = {name: value for name, value in reasoning.items() if name == "effort"}
@@ -283,7 +286,6 @@ def _request(
         join_rules=wanted.join or {},
     )
     if instructions is None and len(given.text) <= request.max_chars(settings):
-        # A text of one chunk without instructions is sent to the model alone, without default instructions, as OpenAI
-        # does.
+        # A text of one chunk without instructions is sent to the model without default instructions, as OpenAI does.
         return replace(request, instructions="")
     return request

@@ -35,8 +35,8 @@ async def create_response(exchange: Exchange) -> Reply:
     if body.get("stream") and not exchange.may_read:
         raise forbidden(Scope.READ)
     name = digest(body)
-    # An Idempotency-Key identifies a repeated request. A request without an Idempotency-Key that an SDK repeats by
-    # itself is identified by the SDK's headers.
+    # An Idempotency-Key in a request identifies the repetitions of the request. A request without an Idempotency-Key
+    # that an SDK repeats by itself is identified by the SDK's headers.
     joins = None if key is not None else joining.joining(exchange, name)
     with _named_here():
         accepted = await acceptance.accept(exchange, request, key, name, joins)

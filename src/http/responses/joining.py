@@ -29,7 +29,7 @@ def joining(exchange: Exchange, body_digest: str) -> Joining:
 
 
 def _sendings(headers: Mapping[str, str]) -> int:
-    """Read how often the SDK has sent the request before. A missing or malformed count is read as 0."""
+    """Read how often the SDK has sent the request before. A missing or malformed count of sends is read as 0."""
     text = headers.get("x-stainless-retry-count", "0")
     return int(text) if _COUNT.fullmatch(text) else 0
 

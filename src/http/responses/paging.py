@@ -22,9 +22,10 @@ PARAMETERS = (
 
 
 def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
-    """Return the places of the named items on the page, and whether more follow. The default `limit` is all items.
+    """Return the positions in `names` of the items on the page, and whether more items follow.
 
-    Raises Refusal (400) for a bad value of a parameter, and for an `after` that names no item of the list.
+    Without `limit`, the page may have all items. Raises Refusal (400) for a bad value of a parameter, and for an
+    `after` that names no item of the list.
     """
     most, after = check(query) if "limit" in query else len(names), query.get("after")
     if after is not None and after not in names:
@@ -35,7 +36,10 @@ def page(query: Query, names: Sequence[str]) -> tuple[range, bool]:
 
 
 def check(query: Query) -> int:
-    """Check `limit` and `order`, and return the most items of a page. Raises Refusal (400) if either is not allowed."""
+    """Check `limit` and `order`, and return the most items of a page.
+
+    Raises Refusal (400) for a bad value of `limit` or `order`.
+    """
     limit = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
     if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= limits.LIST_LIMIT_MOST:
         raise field_refusal([FieldError("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")])

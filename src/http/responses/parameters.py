@@ -1,8 +1,8 @@
 """The fields of `POST /v1/responses` without an effect in Onceover, which may only have OpenAI's default values.
 
 If a field without an effect has any other value, the request is refused, and the refusal names the field. `DEFAULTS`
-and `fields.NewResponseFields` together have each parameter of the SDK's method `responses.create`. A test compares both
-with the method's signature.
+and `fields.NewResponseFields` together have each parameter of the SDK's method `responses.create`. A test compares
+`DEFAULTS` and `NewResponseFields` with the signature of `responses.create`.
 """
 
 import json
@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 
 from ..base.problems import FieldError, named
 
-# The values that a field of a request may have besides null. A field that is an object has the allowed values of each
-# of its own fields.
+# The values that a field of a request may have besides null. For a field that is an object, the allowed values of each
+# of its own fields are given.
 Passing = tuple[object, ...] | Mapping[str, tuple[object, ...]]
 
 DEFAULTS: Mapping[str, Passing] = {
@@ -29,8 +29,8 @@ DEFAULTS: Mapping[str, Passing] = {
     "prompt_cache_options": {"mode": ("implicit",), "comparison_response_id": (), "prewarm": (False,)},
     "prompt_cache_retention": (),
     "safety_identifier": (),
-    # `flex` allows a slow answer, and every response here may be slow. A response always shows the tier `default`, as
-    # OpenAI does if it served a request under this tier.
+    # The service tier `flex` allows a slow answer, as every response of onceover may be. A response always shows
+    # the service tier `default`, as OpenAI does if it served a request under this tier.
     "service_tier": ("auto", "default", "flex"),
     "stream_options": {"include_obfuscation": (False,)},
     # With `tool_choice` `auto` and with `none` no tool is called, because a request may give no tools.
@@ -46,7 +46,7 @@ REASONING: Mapping[str, tuple[object, ...]] = {"summary": (), "generate_summary"
 
 
 def refused(body: Mapping[str, object]) -> Iterator[FieldError]:
-    """Find fields of `DEFAULTS` whose values are not allowed."""
+    """Find the fields of a request that are in `DEFAULTS` and have a value that is not allowed."""
     for name, value in body.items():
         if name in DEFAULTS:
             yield from misfits(name, value, DEFAULTS[name])
@@ -67,7 +67,7 @@ def misfits(name: str, value: object, passing: Passing) -> Iterator[FieldError]:
 
 
 def schema(passing: Passing) -> dict[str, object]:
-    """Describe the allowed values of a field, in JSON Schema."""
+    """Describe in JSON Schema the values that a field of a request may have."""
     if isinstance(passing, tuple):
         return {"enum": [*passing, None]}
     inner = {name: schema(values) for name, values in passing.items()}

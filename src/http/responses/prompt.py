@@ -46,7 +46,10 @@ def read(value: object) -> Prompt:
 
 
 def _role(item: Mapping[str, object], path: str) -> str:
-    """Return the role of a message, `user` or `system`. A developer message counts as `system`."""
+    """Return the role of a message, `user` or `system`.
+
+    A message with the role `developer` counts as one with the role `system`.
+    """
     if item.get("type") not in (None, "message"):
         raise _refusal(f"{path}.type", "is supported here only as message", UNSUPPORTED_PARAMETER)
     role = item.get("role")

@@ -40,7 +40,7 @@ _INTERRUPTED = (
     "The stream ended before the response did. Continue with stream=true and starting_after, the "
     "sequence_number of the last event received."
 )
-# A placeholder for the response's text in an event. No other field of an event contains NUL.
+# A placeholder for the text of a response in an event. No field of an event except the text contains NUL.
 _HERE = "\0"
 _ENDS = {"completed": "response.completed", "incomplete": "response.incomplete"}
 
@@ -118,7 +118,7 @@ def _standing(look: Look, ready: int, *, at_end: bool) -> ResponseProgress:
 
 
 async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:
-    """Yield the parts of the stream. A stream that stops before its response sends an error and is cut off."""
+    """Yield a stream's parts. A stream that stops before its response has ended sends an error and is cut off."""
     between = True
     try:
         async with aclosing(_events(exchange, task, follower, first)) as events:
@@ -139,7 +139,7 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
 
 
 class _EndedEarly(Exception):
-    """The stream has to end before its response: no allowance, no valid key, no task, or no database."""
+    """Raised if a stream has to end before its response: no allowance, no valid key, no task, or no database."""
 
 
 async def _events(exchange: Exchange, task: Task, follower: Follower, first: int) -> AsyncGenerator[str]:

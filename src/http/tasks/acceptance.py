@@ -65,7 +65,7 @@ def cut_flaws() -> Iterator[None]:
 
 
 def replayed(accepted: Submitted) -> dict[str, str]:
-    """Return the header that says that an earlier request made the task, or no header if this request made it."""
+    """Return the header that says that an earlier request made the task, or no header if the present request did."""
     return {"Idempotency-Replayed": "true"} if accepted.replayed else {}
 
 

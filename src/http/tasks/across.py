@@ -43,8 +43,8 @@ class Visit(NamedTuple):
 class ActResult(NamedTuple):
     """The result of an act on one tenant's tasks, such as a bulk retry.
 
-    `ends` says that the request visits no further tenant, and answers about this one. `again` says that more of the
-    tenant's tasks are left, so the next request begins with the same tenant.
+    `ends` says that a request with `tenant=*` ends with this tenant, and answers about it. `again` says that more of
+    the tenant's tasks are left, so the next request begins with the same tenant.
     """
 
     view: Mapping[str, object]

@@ -1,8 +1,8 @@
 """The conditions of a submission: its Idempotency-Key, the size of its work, and the limits of its tenant.
 
-The header follows the IETF draft "The Idempotency-Key HTTP Header Field". In the draft an idempotency key is in quotes,
-and most clients send one without quotes. A key with quotes and the same key without quotes are both accepted, as
-different keys.
+The header Idempotency-Key follows the IETF draft "The Idempotency-Key HTTP Header Field". In the draft an idempotency
+key is in quotes, and most clients send one without quotes. A key with quotes and the same key without quotes are both
+accepted, as different keys.
 """
 
 import hashlib

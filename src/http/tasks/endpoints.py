@@ -150,8 +150,8 @@ async def _all_up_to_date(api: Api, tasks: Sequence[Task]) -> Iterable[Task]:
 
 _WAIT = {"type": "number", "minimum": 0, "maximum": limits.WAIT_SECONDS_MOST, "default": 0}
 _MOMENT = {"type": "string", "format": "date-time"}
-# The pattern of a list's cursor. With `tenant=*` a cursor begins with a tenant's name and a colon; nothing follows if
-# the page begins with the tenant's first task.
+# The pattern of the cursor of a list of tasks. With `tenant=*` a cursor begins with a tenant's name and a colon;
+# nothing follows if the page begins with the tenant's first task.
 _CURSOR = {"type": "string", "pattern": f"^(?:{TENANT_PATTERN}:)?{queries.CURSOR_PATTERN}$|^{TENANT_PATTERN}:$"}
 _CHUNKS_CURSOR = {"type": "string", "pattern": "^(?:[0-9]{1,3}|[1-4][0-9]{3}|5000)$"}  # CHUNKS_MOST
 _CHUNKS_LIMIT = {"type": "integer", "minimum": 1, "maximum": limits.CHUNKS_MOST}

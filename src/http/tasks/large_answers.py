@@ -113,7 +113,7 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncG
 
 
 async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
-    """Write a large result: `output`, and for a task with a schema also `value`."""
+    """Write a task's large result, which is `output`, and for a task with a schema also `value`."""
     if not has_schema(task):
         yield '{"output": '
         async for part in joined_outputs(store, task, index):

@@ -117,7 +117,7 @@ class NewTaskFields(Asked):
 
 
 def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
-    """Check every field of the body, and make the task's request from it.
+    """Check every field of the body of a request, and make the task's request from the body.
 
     Raises Refusal: 422 that names each wrong field, 413 for an input that is too large.
     """

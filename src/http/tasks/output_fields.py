@@ -85,7 +85,7 @@ class WantedOutput(NamedTuple):
         return None if self.schema is None else compact_json(self.schema)
 
     def flaws(self) -> Iterator[FieldError]:
-        """Find fields that would have no effect: such fields are refused, and not ignored."""
+        """Find fields that would have no effect: they are refused, and not ignored."""
         if self.schema is None:
             for name, value in (("strict", self.strict), ("join", self.join)):
                 if value is not None:
@@ -117,6 +117,9 @@ class WantedOutput(NamedTuple):
 
 
 def _refusal(kind: ProblemKind, field: str, pointer: str, reason: str) -> Refusal:
-    """Refuse a schema or a join rule. The JSON pointer has the client's own names, because only they name the place."""
+    """Make the refusal of a schema or a join rule.
+
+    The JSON pointer has the client's own names, because only they name the place.
+    """
     message = f"{pointer or 'the root'}: {reason}"
     return Refusal(kind, f"{field}: {message}", [FieldError(field, message, pointer)])

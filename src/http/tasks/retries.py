@@ -69,7 +69,7 @@ def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
 
 
 async def retry_task(exchange: Exchange) -> Reply:
-    """Retry a failed or cancelled task, perhaps with a new budget. The task keeps its finished chunks.
+    """Retry a failed or cancelled task, perhaps with a new budget. A task that is retried keeps its finished chunks.
 
     A retry does not change a completed task. If a completed task has gaps, a new task processes the chunks of the gaps.
     """

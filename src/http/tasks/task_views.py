@@ -178,7 +178,7 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
 
 def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
     """Show a task that was read by its id: with its request, its last error, its calls and its gaps."""
-    assert task.source is not None  # a task that is read by its id has its source
+    assert task.source is not None  # a task that was read by its id has its `source` set
     also: dict[str, object] = {
         "request": request_view(task.options, task.source, api),
         "lastError": last_error_view(task.last_error),
@@ -191,7 +191,7 @@ def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
 
 
 def with_chunks(view: WholeTaskView, chunks: Sequence[core.FinishedChunk]) -> TaskWithChunksView:
-    """Add a task's finished chunks to its view."""
+    """Add a task's finished chunks to the API's view of the task."""
     return cast("TaskWithChunksView", {**view, "chunks": [chunk_view(chunk) for chunk in chunks]})
 
 

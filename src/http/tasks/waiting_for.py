@@ -53,7 +53,7 @@ class LastErrorView(TypedDict):
 
 
 def waiting_for(task: Task, api: Api) -> Wait | None:
-    """Return what a task waits for, by its row and this isolate's knowledge of the database, or None."""
+    """Return what a task waits for, by its row and this isolate's knowledge of the database, or None for no wait."""
     if task.status.terminal:
         return None
     wait = task.waiting_for

@@ -216,8 +216,8 @@ async def _write(exchange: Exchange, new: NewEndpoint) -> StoredEndpoint | None:
     try:
         return await exchange.api.webhooks().insert(new)
     except StoreUnavailable:
-        # The insert of an endpoint may have landed, or may still land, although D1's answer was lost. The client never
-        # gets the secret of an endpoint whose insert was not confirmed, so the endpoint is deleted.
+        # The insert of a webhook endpoint may have landed, or may still land, although D1's answer was lost. The client
+        # never gets the secret of a webhook endpoint whose insert was not confirmed, so the endpoint is deleted.
         with suppress(StoreError):
             await exchange.api.webhooks().delete(new.key, unseen=True)
         raise
@@ -231,7 +231,10 @@ def _webhook_key(exchange: Exchange) -> str:
 
 
 def _key(exchange: Exchange) -> EndpointKey:
-    """Return the key of the endpoint in the path. Raises Refusal (404) for a malformed id, without a D1 call."""
+    """Return the key of the webhook endpoint that the path names.
+
+    Raises Refusal (404) for a malformed id, without a D1 call.
+    """
     if not is_endpoint_id(exchange.parts["id"]):
         raise _no_endpoint()
     return endpoint_key_of(exchange.tenant, exchange.parts["id"])

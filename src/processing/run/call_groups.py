@@ -25,11 +25,12 @@ class EndedCall(NamedTuple):
 
 
 class CallGroups:
-    """Lets `caller` make a run's calls. `message` returns the content of a call, and a call may take `seconds`.
+    """Starts groups of calls, which `caller` makes for a run.
 
-    A group without an answer keeps its place for the rest of the run, even if its calls are sent again in other groups:
-    it holds one of the six connections that an invocation may have open, and only another invocation has new
-    connections. When no place for a group is left, the run ends, and the task's next run goes on.
+    `message` returns the content of a call, and a call may take `seconds`. A group without an answer keeps its place
+    for the rest of the run, even if its calls are sent again in other groups: it holds one of the six connections that
+    an invocation may have open, and only another invocation has new connections. When no place for a group is left, the
+    run ends, and the task's next run goes on.
     """
 
     def __init__(self, caller: ModelCaller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
@@ -39,20 +40,23 @@ class CallGroups:
         self._out: list[asyncio.Task[list[EndedCall]]] = []
         self._silent = 0
         self._longest = 0.0  # How many seconds the longest call that has ended took.
-        self._event: asyncio.Future[bool] | None = None  # The future that `wait` awaits now.
+        self._event: asyncio.Future[bool] | None = None  # The future that the method `wait` awaits now.
 
     @property
     def groups_out(self) -> int:
-        """Return how many groups are in flight. A group that did not answer in time counts until the run ends."""
+        """Return how many groups of calls are in flight.
+
+        A group that did not answer in time counts until the run ends.
+        """
         return len(self._out) + self._silent
 
     @property
     def free(self) -> int:
-        """Return how many more calls the caller can make now."""
+        """Return how many more model calls the caller can make now."""
         return max(0, self._caller.groups_most - self.groups_out) * self._caller.group_size
 
     def start(self, keys: Sequence[CallKey], starts_by: float) -> int:
-        """Send calls in groups. No call of a group starts after `starts_by`.
+        """Send calls in groups. No call of the started group starts after `starts_by`.
 
         Returns the number of groups. Each group is one subrequest.
         """
@@ -82,11 +86,11 @@ class CallGroups:
         Groups that end at nearly the same time are returned together, so that one write records them.
 
         `last` says that no other call could start now, so waiting for further groups costs nothing. The wait for
-        further groups ends at `deadline`. The calls are sorted by their keys, so that a write does not depend on the
-        order of a set.
+        further groups of calls ends at `deadline`. The calls are sorted by their keys, so that a write does not depend
+        on the order of a set.
         """
         if not self._out:
-            assert until < math.inf  # with no call in flight and no time limit, the claim would have ended
+            assert until < math.inf  # a run without calls in flight and without a time limit would have ended its claim
             timeout = clock.seconds_until(until)
             if hint is None:
                 await asyncio.sleep(timeout)

@@ -35,7 +35,7 @@ class CallInputs:
         left_out: Container[CallKey] = (),
         forms: OutputForms | None = None,
     ) -> None:
-        self._left_out = left_out  # calls without an output, which a merge leaves out
+        self._left_out = left_out  # calls without an output, which the merge above them leaves out
         self._forms = forms
         self._claim = context.claim
         self._settings = context.settings
@@ -46,7 +46,7 @@ class CallInputs:
         self._save = save
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
-        self._outputs: dict[CallKey, str] = {}  # the outputs in memory that a later merge needs
+        self._outputs: dict[CallKey, str] = {}  # the outputs in memory that a later merge needs as input
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
@@ -64,7 +64,7 @@ class CallInputs:
             self._hold(key, output)
 
     def message(self, key: CallKey) -> ModelCall:
-        """Return the content of a call: instructions and input. The call's input must be in memory."""
+        """Return the content of a call: instructions and input. The input of the model call must be in memory."""
         instructions = self._claim.instructions
         if key.level == 0:
             window = next(window for window in self._windows if key.position in window.chunks)
@@ -126,7 +126,10 @@ class CallInputs:
         self._sizes.update(zip(keys, sizes, strict=False))
 
     async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
-        """Read the sizes of a level with gaps. A gap gets the average size, so that the plan fits a filled gap too."""
+        """Read the sizes of the outputs of a level with gaps.
+
+        A gap gets the average size of the level's outputs, so that the plan fits a filled gap too.
+        """
         ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
         there = [key for key in keys if key not in self._left_out]
@@ -136,7 +139,7 @@ class CallInputs:
         self._sizes.update({key: sizes.get(key.position, average) for key in keys})
 
     async def _last_read(self, key: CallKey, calls: int) -> int:
-        """Return the position of the last merge whose inputs are read together with those of `key`.
+        """Return the position of the last merge whose inputs are read together with the inputs of `key`.
 
         The inputs of several merges that are read together have at most OUTPUTS_KEPT_CHARS.
         """

@@ -10,9 +10,9 @@ from ...store.records.claims import CallKey, Claim, MergeLevel
 class CallPlan:
     """The levels of calls that are planned so far, and the levels that a retry of gaps takes over from the old task.
 
-    The plan begins with the stored levels. A further level follows from the sizes of the outputs below it. A new level
-    must be stored by the write that announces its first calls, so that a later version of the code, which may plan
-    otherwise, uses the stored level.
+    The plan of a task's calls begins with the stored levels. A further level follows from the sizes of the outputs
+    below it. A new level must be stored by the write that announces its first calls, so that a later version of the
+    code, which may plan otherwise, uses the stored level.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -43,10 +43,10 @@ class CallPlan:
 
     @property
     def minimum_calls(self) -> int:
-        """The calls that the task needs without failures, at least. `minimum_calls` is exact once the plan is complete.
+        """How many calls the task needs without failures, at least. `minimum_calls` is exact once the plan is complete.
 
-        The calls of chunks that are gaps count. Outputs that are copied from another task, and merges whose members are
-        all gaps, do not count.
+        The calls of chunks that are gaps count in `minimum_calls`. Outputs that are copied from another task, and
+        merges whose members are all gaps, do not count in `minimum_calls`.
         """
         planned = [*self._calls, *map(len, self._inherited[self.top :])]
         is_whole = not self._merging or (bool(planned) and planned[-1] == 1)
@@ -59,7 +59,7 @@ class CallPlan:
 
     @property
     def inherits(self) -> bool:
-        """Whether the next level is taken over from the old task of a retry of gaps."""
+        """Whether, in a retry of gaps, the next level of merges is taken over from the old task."""
         return self.top < len(self._inherited)
 
     def add_level(self, sizes: Sequence[int] = ()) -> None:
@@ -97,7 +97,7 @@ class CallPlan:
 
     @property
     def unsaved(self) -> Sequence[MergeLevel]:
-        """The planned levels that are not stored yet."""
+        """The planned levels of calls that are not stored yet."""
         return tuple(self._unsaved)
 
     def saved(self) -> None:

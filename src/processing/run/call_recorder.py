@@ -15,7 +15,7 @@ from .context import RunContext
 from .ledger import Ledger
 
 if TYPE_CHECKING:
-    from ...core.structured.schema import OutputSchema  # imported with the first task that has a schema
+    from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
 
 
 class CallOutput(NamedTuple):
@@ -23,7 +23,7 @@ class CallOutput(NamedTuple):
 
     key: CallKey
     reply: ModelReply
-    seconds: float  # how many seconds the call took
+    seconds: float  # how many seconds the model call took
 
 
 class CallRecorder:
@@ -39,7 +39,7 @@ class CallRecorder:
         self._chance = context.chance
         self._log = context.log
         self._goes_to = context.model, context.route
-        self._first: dict[CallKey, float] = {}  # by output: when this run's first call for the output started
+        self._first: dict[CallKey, float] = {}  # for each output, when this run's first call for it started
 
     def record(self, ended: Sequence[EndedCall]) -> None:
         """Record ended calls. Calls of one level with an output share a log line, because each line costs CPU time."""
@@ -85,7 +85,7 @@ class CallRecorder:
         return [CallOutput(key, accepted, seconds)]
 
     def _call_made(self, started: float, seconds: float, *, answered: bool) -> CallMade:
-        """Return what the log of the task's calls shows of a call without an output."""
+        """Return the entry of a call without an output for the log of the task's calls."""
         ms = self._database_clock.ms
         return CallMade(ms(started), ms(started + seconds), answered, *self._goes_to)
 
@@ -103,7 +103,7 @@ class CallRecorder:
 
 
 def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:
-    """Return the facts of a log line about outputs of one level, and which of these outputs were cut off."""
+    """Return the facts of a log line about outputs of one level, and which of the outputs were cut off."""
     reasons = {output.key.position: output.reply.finish_reason for output in outputs}
     return {
         "level": level,

@@ -96,7 +96,7 @@ class CallRetries:
         for failed in claim.held:
             started_at, failed_at = map(database_clock.moment, failed.held or ())
             self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
-        self.asked()  # the claim contains what other isolates have written until now
+        self.asked()  # the claim has brought the calls that other isolates had written until then
 
     def tried(self, key: CallKey) -> CallTries:
         """Return how often a call was tried, over all claims since the last retry."""
@@ -134,7 +134,10 @@ class CallRetries:
         chance: float,
         made: CallMade | None = None,
     ) -> NextTry:
-        """Judge a failure, and return when the call is made again. `made` goes to the log of the task's calls."""
+        """Judge a failure, and return when the call is made again.
+
+        The details of the call in `made` go to the log of the task's calls.
+        """
         patience, of_service = self._patience, error.of_service
         own = of_service and patience.counts(self._number(key), started_at, now)
         if own:

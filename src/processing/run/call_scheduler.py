@@ -26,7 +26,7 @@ class CallScheduler:
         self._route = context.route
 
     def starting(self, now: float) -> list[CallKey]:
-        """Return the calls that may start now, in their order."""
+        """Return the run's calls that may start now, in their order."""
         if self._terms.forbids_start(now):
             return []
         affordable = self._allowance.affordable_calls(
@@ -40,7 +40,7 @@ class CallScheduler:
         return self._ledger.startable(now, int(min(affordable, wanted))) if wanted > 0 else []
 
     def widens_at(self, now: float) -> float:
-        """Return when a call may start that only a low share of successes keeps back, infinity if there is none."""
+        """Return when a call may start that only a low share of successes keeps back; infinity without such a call."""
         patience, out = self._ledger.patience, self._ledger.in_flight
         if not (self._calls.free and self._ledger.ready) or self._terms.forbids_start(now) or patience.narrow(now):
             return math.inf
@@ -83,8 +83,8 @@ class CallScheduler:
     def _is_torn(self, affordable: int, wanted: float) -> bool:
         """Whether the allowance suffices for only a part of the next wave of calls.
 
-        A part of a wave takes as long as a whole wave, so the run leaves the wave to the next run, except on the direct
-        route.
+        A part of a wave of calls takes as long as a whole wave, so the run leaves the wave to the next run, except on
+        the direct route.
         """
         wave = min(self._calls.free, self._ledger.ready, wanted)
         return (

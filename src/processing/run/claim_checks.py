@@ -1,7 +1,7 @@
 """Checks whether a run's claim is still valid while the run waits for slow calls and makes no write.
 
-A write fails if the claim is over. While a run makes no write, it reads the task's row from time to time. When a host
-learns that its task may have ended, it gives the run a hint, and the run checks at once.
+A write under a claim fails if the claim is over. While a run makes no write, it reads the task's row from time to time.
+When a host learns that its task may have ended, it gives the run a hint, and the run checks at once.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ class CheckSchedule:
     """When a run checks its claim next: first LOOK_SECONDS_FIRST after its last write, at most `most` times. Pure.
 
     Each write starts the schedule again, because a write also shows whether the claim is valid. The pause between two
-    checks doubles, up to LOOK_SECONDS_MOST. After a check without an answer the pause doubles without a limit. On a
-    slow database every pause is longer.
+    checks of the claim doubles, up to LOOK_SECONDS_MOST. After a check without an answer, the pause to the next check
+    doubles without a limit. On a slow database every pause between checks of the claim is longer.
     """
 
     def __init__(self, most: int) -> None:
@@ -30,14 +30,14 @@ class CheckSchedule:
         self._seconds = limits.LOOK_SECONDS_FIRST
 
     def next_at(self, wrote_at: float, latency: float) -> float:
-        """Return when the next check is due after a write at `wrote_at`, if a write takes `latency` seconds."""
+        """Return when the claim is checked next after a write at `wrote_at`, if a write takes `latency` seconds."""
         if wrote_at > self._since:
             self._since, self._seconds = wrote_at, limits.LOOK_SECONDS_FIRST
         space = max(self._seconds, limits.LOOK_LATENCIES * latency)
         return self._since + space if self._left > 0 else math.inf
 
     def checked(self, now: float, *, answered: bool) -> None:
-        """Note that a check has ended, and whether the database answered it."""
+        """Note that a check of the claim has ended, and whether the database answered it."""
         self._left -= 1
         self._since = now
         self._seconds *= 2
@@ -46,7 +46,7 @@ class CheckSchedule:
 
 
 class ClaimChecks:
-    """Makes the checks of one run's claim."""
+    """Makes the checks whether one run's claim is still valid."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context

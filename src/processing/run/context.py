@@ -1,6 +1,6 @@
 """The context of one run: its claim, and the objects that the parts of the run share.
 
-The worker makes the context once, when it has the claim.
+The worker makes a run's context once, when it has the claim.
 """
 
 from collections.abc import Callable
@@ -25,19 +25,19 @@ from ..terms import Terms
 class RunContext:
     """The objects that all parts of a run share. Times are seconds on the run's clock."""
 
-    claim: Claim  # the task's claim, which each write of the run names
+    claim: Claim  # the run's claim of the task, which each write of the run names
     store: TaskStore
     settings: Settings
     log: Log  # The log of the run, which adds the task, the route and the claim's fence to each line.
     route: Route  # The route by which the task came to the run's host.
-    caller: ModelCaller  # The caller that makes the run's model calls.
+    caller: ModelCaller  # The `ModelCaller` that makes the run's model calls.
     slack_seconds: float  # The most seconds that a group of calls may travel to a lane and back.
-    model: str  # The model that the calls go to.
+    model: str  # The model that the run's calls go to.
     terms: Terms  # The task's deadline and budget.
-    allowance: Allowance  # The allowance of the run and of its invocation.
-    latency: Latency  # The isolate's estimate of the database's latency.
-    storage: StorageUse  # The isolate's memory of the database's size.
-    news: News  # The isolate's memory of the model's state.
+    allowance: Allowance  # What the run and its invocation may spend.
+    latency: Latency  # The isolate's estimate of how long D1 takes for a write.
+    storage: StorageUse  # What the isolate knows of the database's size and space.
+    news: News  # What the isolate knows about whether the model answers.
     asked_at: float  # When the claim was sent to the database.
     granted_at: float  # When the database's answer to the claim came.
     start_seconds: float  # Within how many seconds the calls that the claim announced must start.

@@ -1,8 +1,8 @@
 """Exchanges the outcomes of a tenant's latest calls to one model between isolates, while some of the calls fail.
 
-A run sends its isolate's latest outcomes with a write that it makes anyway. A run receives the outcomes of other
-isolates with its claim and with each write. A run makes a separate read only if its own isolate's calls do not decide
-whether a failure counts as an attempt: once, before the failed call is repeated.
+A run sends the outcomes of its isolate's latest calls with a write that it makes anyway. A run receives the outcomes of
+other isolates' calls with its claim and with each write. A run makes a separate read only if its own isolate's calls do
+not decide whether a failure counts as an attempt: once, before the failed call is repeated.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ class Gossip:
             self.receive(context.claim.told)
 
     def to_send(self, groups_out: int) -> LatestCallsReport | None:
-        """Return the latest outcomes for the next write, if some calls fail and this isolate has not sent them yet."""
+        """Return the latest calls' outcomes for the next write, if some calls fail and the outcomes are unsent."""
         news, now = self._news, clock.now()
         if not (news.untold and news.is_mixed(now) and self._context.allowance.allows_read(groups_out)):
             return None
@@ -39,13 +39,16 @@ class Gossip:
         self._news.untold = False
 
     def receive(self, told: LatestCallsReport) -> None:
-        """Take in the outcomes that other isolates have written."""
+        """Take in the outcomes of calls that other isolates have written to the database."""
         moment = self._database_clock.moment
         calls = [LatestCall(call.chunk, moment(call.at), call.succeeded) for call in told.calls]
         self._news.told(calls, moment(told.failed_ms), clock.now())
 
     async def ask(self, groups_out: int) -> None:
-        """Read other isolates' latest outcomes. If the read takes too long, the run continues without its result."""
+        """Read other isolates' latest outcomes.
+
+        If the read of other isolates' calls takes too long, the run continues without it.
+        """
         context = self._context
         if not context.allowance.allows_read(groups_out):
             return

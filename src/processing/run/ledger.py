@@ -35,7 +35,7 @@ from .unsaved import UnsavedProgress
 from .waits import StartBlocks, StartPauses, WaitReport
 
 if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # imported with the first task that has a schema
+    from ...core.structured.judging import Judgement  # the module is imported with the first task that has a schema
 
 MESSAGE_CHARS_MOST = 500
 
@@ -57,11 +57,11 @@ class Ledger:
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
         self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # By call: its pause's end.
-        self._in_flight: dict[CallKey, float] = {}  # The calls in flight, and when each started.
+        self._in_flight: dict[CallKey, float] = {}  # The run's calls in flight, and when each started.
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)
-        self._announced = False  # true if calls were announced, and none has ended since
+        self._announced = False  # true if calls were announced, and no call has ended since
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._doubted = claim.doubted
@@ -69,7 +69,7 @@ class Ledger:
         self.finished = False  # true if a call has finished under this claim
         self.idle_runs = claim.idle_runs
         self.fruitless = 0  # How many announcements in a row led to no started call.
-        self.ended = 0  # How many calls of this run have ended.
+        self.ended = 0  # How many calls of the run have ended.
         self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps)
         self._failure: Failure | None = next(iter(claim.refused.values()), None)
         self.rungs = Rungs(claim, reasks)
@@ -81,7 +81,7 @@ class Ledger:
     # --- what is to do --------------------------------------------------------------------------------
 
     def add(self, keys: Iterable[CallKey]) -> None:
-        """Add calls to the ledger, except those that have an output, and those that are left out."""
+        """Add calls to the ledger, except calls that have an output and calls that are left out."""
         for key in keys:
             if key in self._done or key in self.left_out:
                 continue
@@ -106,7 +106,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A failed call is made again before other calls. While the model is away, another call probes the model.
+            # A failed call is made again before other calls, except while the model is away: then others probe it.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
@@ -116,7 +116,7 @@ class Ledger:
 
     @property
     def ready(self) -> int:
-        """How many calls wait only for a free place."""
+        """How many calls could start at once, and wait only for a free place."""
         return len(self._ready)
 
     def start(self, keys: Iterable[CallKey], now: float) -> None:
@@ -150,7 +150,7 @@ class Ledger:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
     def blocks(self, now: float) -> StartBlocks:
-        """Return until when each reason keeps calls from starting."""
+        """Return the times until which each of several reasons keeps calls from starting."""
         pauses, opens_at = self._pauses, self._opens_at(now)
         backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
         if self.patience.narrow(now):
@@ -166,7 +166,7 @@ class Ledger:
         self.left_out.update(keys)
 
     def lacks(self, key: CallKey) -> bool:
-        """Whether a call has no output."""
+        """Whether a call of the ledger has no output."""
         return key not in self._done
 
     @property
@@ -181,7 +181,7 @@ class Ledger:
 
     @property
     def unsaved(self) -> bool:
-        """Whether some outputs or failures are not saved yet."""
+        """Whether some outputs or failures of the run are not saved yet."""
         return bool(self._unsaved)
 
     @property
@@ -293,7 +293,7 @@ class Ledger:
             heapq.heappush(self._waiting, (at, failed.key))
 
     def not_started(self, key: CallKey, now: float) -> None:
-        """Take back a call that was announced and not made: it is ready again, and it costs no attempt.
+        """Take back a model call that was announced and not made: it is ready again, and it costs no attempt.
 
         If no announced call was made, the database was too slow, and all starts pause, longer with each such
         announcement in a row. If another announced call was made, only the call `key` was late, and starts do not
@@ -345,7 +345,7 @@ class Ledger:
     ) -> Progress:
         """Return the content of the next write: all progress since the last saved write, and the calls to announce.
 
-        `told` are the latest outcomes for other isolates.
+        `told` are the outcomes of the latest calls, for other isolates.
         """
         if starting:  # while the calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)
@@ -380,10 +380,10 @@ class Ledger:
         return self.rungs.counts(self.gaps.coverage)
 
     def given_up(self) -> None:
-        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
+        """Note that a failed write, which may still land, is not sent again. The write after it gets another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:
-        """Note that all progress of the last write is saved."""
+        """Note that the last write has landed, so that all of its progress is saved."""
         self._unsaved.saved()
         self._counted = self._ladder()

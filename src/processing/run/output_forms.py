@@ -8,7 +8,7 @@ from .context import RunContext
 from .rungs import Rungs
 
 if TYPE_CHECKING:
-    from ...core.structured.schema import OutputSchema  # imported with the first task that has a schema
+    from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
 
 NAME = "output"  # the name that the model gets for a schema without a name
 

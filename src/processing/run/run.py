@@ -1,8 +1,8 @@
 """The work under one claim: make model calls, record them, merge outputs, and end the task or give it back.
 
 A run keeps as many calls in flight as its caller accepts. One transaction in D1 records the calls that have ended and
-announces the calls that start next. The platform may kill the worker at any await. The next claim of the task finds
-every recorded output, and finds the announced calls without an outcome, which count as in doubt.
+announces the calls that start next. The platform may kill the worker of a run at any await. The next claim of the task
+finds every recorded output, and finds the announced calls without an outcome, which count as in doubt.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -33,7 +33,7 @@ from .write_pacer import WritePacer
 
 
 class Run:
-    """The work under one claim. The worker calls only the method `work`, once."""
+    """The work under one claim. The worker calls only the method `work` of a `Run`, once."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -79,7 +79,7 @@ class Run:
             return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
         except StoreUnavailable:
             await self._calls.drop()
-            raise  # no write is possible; when the lease runs out, the sweep continues the task
+            raise  # no write of the run is possible; when the lease runs out, the sweep continues the task
         except Exception:
             await self._drop()
             self._ledger.stalled()
@@ -103,7 +103,7 @@ class Run:
                 self._ledger.retries.asked()
                 await self._gossip.ask(self._calls.groups_out)
                 continue
-            # No call starts before the pacer allows a write. One write records all calls that end before it is allowed.
+            # No call starts before the pacer allows a write, which then records all calls that have ended.
             turn_at = self._pacer.ready_at(now) if starting or self._ledger.unsaved else now
             if turn_at > now:
                 starting = []
@@ -127,7 +127,7 @@ class Run:
         self._add_top()
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        if not self._storage.tight:  # otherwise a write that checks for space announces the calls again
+        if not self._storage.tight:  # otherwise a write that checks for space announces these calls again
             self._start(announced)
         await self._advance()
 
@@ -141,7 +141,7 @@ class Run:
         """Plan the next level of merges when all calls of the level below it have ended."""
         while not self._plan.complete and self._ledger.all_done(self._plan.keys()):
             if self._ledger.failure is not None:
-                return  # the task must fail: all of its chunks have failed, or too many
+                return  # the task must fail: all of its chunks have failed, or too many of them
             self._plan.add_level(() if self._plan.inherits else await self._inputs.sizes())
             self._add_top()
 
@@ -186,7 +186,7 @@ class Run:
     def _back(self, seconds: float) -> Release:
         delay_ms = round(seconds * 1000)
         # When the sweep may dispatch the task: on the direct route after the delay, because no host continues the task.
-        # On other routes the host has one more lease to continue the task.
+        # On any other route the host has one more lease to continue the task.
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> RunOutcome:
@@ -197,7 +197,7 @@ class Run:
         """End the task at its deadline, even if calls are in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
         status = await self._settle()
-        if status is None:  # the deadline has not passed by the database's clock: the next run ends the task
+        if status is None:  # by the database's clock the task's deadline has not passed, so the next run ends the task
             return await self._end(Release(0, self._settings.lease_ms))
         return Ended(status)
 
@@ -252,7 +252,7 @@ class Run:
         write = self._step(starting, self._continue(room_bytes))
         if not await self._storage.announce(write, self._ledger, room_bytes):
             return False
-        # If the reply says that the database is nearly full, the calls are announced again, with space.
+        # If D1's reply reports a nearly full database, the calls are announced again, with space for their outputs.
         return room_bytes > 0 or not self._storage.tight
 
     def _continue(self, room_bytes: int = 0) -> Continue:

@@ -1,7 +1,7 @@
 """Decides what follows an answer that does not fit the task's schema: the call is made again, or has failed. Pure.
 
-A call's rung is its number of rejected answers, with the last of them. The rung is stored with the call's failures, so
-that a later claim continues the count: see docs/decisions/0048.
+A call's rung is the number of rejected answers to the call, with the last rejected answer. The rung is stored with the
+call's failures, so that a later claim continues the count: see docs/decisions/0048.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +15,7 @@ from ...store.records.claims import CallKey, Claim
 from ...store.records.ladder import LadderCounts
 
 if TYPE_CHECKING:
-    from ...core.structured.judging import Judgement  # imported with the first task that has a schema
+    from ...core.structured.judging import Judgement  # the module is imported with the first task that has a schema
 
 CODES = frozenset({TaskCode.INVALID_OUTPUT, TaskCode.OUTPUT_TRUNCATED})
 _WORDS = {
@@ -25,7 +25,7 @@ _WORDS = {
 
 
 class RejectedReply(NamedTuple):
-    """The judgement of a rejected answer: its failure. After a `final` failure the call is not made again."""
+    """The failure that a rejected answer means for its call. After a `final` failure the call is not made again."""
 
     failure: Failure
     final: bool
@@ -44,7 +44,10 @@ class Rungs:
         return self._rungs.get(key)
 
     def made(self, key: CallKey) -> None:
-        """Note that a call has ended. A call counts as a reask if its earlier answer was rejected."""
+        """Note that a model call for an output has ended.
+
+        A call counts as a reask if its earlier answer was rejected.
+        """
         self._reasks += key in self._rungs
 
     def accepted(self, key: CallKey, *, repaired: bool) -> None:
@@ -65,7 +68,10 @@ class Rungs:
         return RejectedReply(failure, code is TaskCode.OUTPUT_TRUNCATED or answers > self._reasks_most)
 
     def counts(self, coverage: float | None) -> LadderCounts:
-        """Return the counters for the task's row. `coverage` is the share of the text that is not in gaps."""
+        """Return a structured task's counters for the task's row.
+
+        `coverage` is the share of the text that is not in gaps.
+        """
         return LadderCounts(self._reasks, self._rejected, self._repaired, coverage)
 
 

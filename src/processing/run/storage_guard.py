@@ -30,7 +30,7 @@ class StorageGuard:
         return min(calls * limits.ROOM_BYTES_A_CALL, limits.ROOM_BYTES_MOST) if self.tight else 0
 
     async def announce(self, write: Awaitable[None], ledger: Ledger, room_bytes: int) -> bool:
-        """Await the write that announces calls.
+        """Await the write that announces model calls.
 
         Returns False if the database had no space, and lets no call start for STORAGE_REST_SECONDS.
         """

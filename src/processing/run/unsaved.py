@@ -8,8 +8,8 @@ from ...store.records.claims import CallKey, FailedCall, Output
 class UnsavedProgress:
     """Outputs and failures since the last saved write. `step` is the number of the row's last write at the claim.
 
-    A write that failed may have landed, or may still land. A failed write keeps its number while it is sent again.
-    After a failed write is given up, the next write has the next number, and also names the number of the first
+    A write of progress that failed may have landed, or may still land. A failed write keeps its number while it is sent
+    again. After a failed write is given up, the next write has the next number, and also names the number of the first
     unconfirmed write (`first_step`). The next write divides the outputs into the same pieces as the unconfirmed writes
     did (`tries`).
     """
@@ -18,7 +18,7 @@ class UnsavedProgress:
         self.outputs: list[Output] = []
         self.failures: dict[CallKey, FailedCall] = {}
         self._first_step = self._step = step + 1
-        self._tries: list[int] = []  # how many outputs each unconfirmed write contained
+        self._tries: list[int] = []  # how many outputs each write that was not confirmed contained
 
     def __bool__(self) -> bool:
         return bool(self.outputs or self.failures)

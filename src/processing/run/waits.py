@@ -13,7 +13,7 @@ from ..clock import DatabaseClock
 
 
 class StartBlocks(NamedTuple):
-    """For each reason, until when it keeps calls from starting, in seconds of the run's clock, or 0 if it does not."""
+    """Until when each reason keeps a run's calls from starting, in seconds of the run's clock; 0 if it does not."""
 
     model_away: float
     rate_limited: float
@@ -27,7 +27,7 @@ class StartBlocks(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """Return the reason whose pause ends last."""
+        """Return the reason whose pause of a run's calls ends last."""
         blocks = {name: getattr(self, name) for name in ("model_away", "rate_limited", "database", "backoff")}
         return max(blocks, key=blocks.__getitem__)
 
@@ -72,7 +72,7 @@ class WaitReport:
     """
 
     def __init__(self, claim: Claim, granted_at: float) -> None:
-        self.last_error = claim.last_error  # The last failed call, None after a success.
+        self.last_error = claim.last_error  # The last failed call of the run, None after a success.
         # The average ms from one finished call to the next since the last failure, without the pause after the failure.
         self.pace_ms = claim.pace_ms
         self._calls = 0  # How many calls have succeeded since the last failure, or since the claim.
@@ -84,7 +84,7 @@ class WaitReport:
         return self._database_clock.ms(at)
 
     def failed(self, key: CallKey, failure: Failure, started_at: float, now: float) -> None:
-        """Record a failed call. A call of a merge has no chunk."""
+        """Record a failed call. A failed call of a merge has no chunk to report."""
         before = self.last_error
         calls, since = (1, self.at_ms(started_at)) if before is None else (1 + before.calls, before.since)
         chunk = key.position if key.level == 0 else None

@@ -22,12 +22,12 @@ class WritePacer:
         self._lease_seconds = context.settings.lease_seconds
         self._laned = context.caller.slack_seconds > 0
         self._log = context.log
-        # Within how many seconds the calls of the latest announcement must start. A lane reads the value from the
-        # task's row when it makes a call, so for a run with lanes the value never shrinks.
+        # Within how many seconds the calls of the latest announcement must start. A lane reads the start time from the
+        # task's row when it makes a call, so for a run with lanes the time never shrinks.
         self.start_seconds = context.start_seconds
         if self._laned:
             self.start_seconds = max(self.start_seconds, claim.start_ms / 1000)
-        self.announced_at = context.asked_at  # when the write of the latest announcement was sent
+        self.announced_at = context.asked_at  # when the write that announced calls last was sent
 
     def next_start_seconds(self) -> float:
         """Choose within how many seconds the calls that are announced next must start."""
@@ -36,7 +36,7 @@ class WritePacer:
         return self.start_seconds
 
     def earn(self, calls: int) -> None:
-        """Note that calls have ended, which earns the run further writes."""
+        """Note that model calls have ended, which earns the run further writes."""
         self._bucket.earn(calls)
 
     def ready_at(self, now: float) -> float:
@@ -84,7 +84,7 @@ class WritePacer:
                 return answer
 
     async def _wait_until(self, at: float) -> None:
-        """Wait until a time of the run's clock."""
+        """Wait until the given time of the run's clock."""
         wait = clock.seconds_until(at)
         if wait > 0:
             await asyncio.sleep(wait)

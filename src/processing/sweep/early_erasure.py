@@ -13,9 +13,9 @@ class EarlyErasure:
     """Erases ended tasks early, the tasks of the largest tenants first, once in a sweep.
 
     From nine tenths of STORAGE_MB_MOST on, a page of the oldest ended tasks of the tenant that stores most is erased,
-    and then a page of the tenant that stores most after that. No task is erased within a day of its end. The walk over
-    a tenant's tasks passes over tasks that may not be erased, and the next walk, in this sweep or a later one, begins
-    after them. Below nine tenths of STORAGE_MB_MOST early erasure makes no call to D1.
+    and then a page of the tenant that stores most after that. Early erasure erases no task within a day of the task's
+    end. The walk over a tenant's tasks passes over tasks that may not be erased, and the next walk, in this sweep or a
+    later one, begins after them. Below nine tenths of STORAGE_MB_MOST early erasure makes no call to D1.
     """
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:

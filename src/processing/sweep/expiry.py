@@ -23,8 +23,8 @@ class Expiry:
     async def give_up(self, due: Due) -> int:
         """Fail the tasks whose workers died too often (stalls), and return how many tasks failed.
 
-        A worker that claims a task with too many stalls fails it, too. `give_up` fails the other tasks with too many
-        stalls, which no worker claims.
+        A worker that claims a task with too many stalls fails it, too. `give_up` fails the tasks with too many stalls
+        that no worker claims.
         """
         settings = self._settings
         hopeless = [task_key for task_key, stalls in due.stalls.items() if stalls >= settings.max_attempts]

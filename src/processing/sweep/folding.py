@@ -1,4 +1,7 @@
-"""Adds the figures of ended tasks to sums. Metrics and plots read the sums of ended tasks, and never the tasks."""
+"""Adds the figures of ended tasks to sums over ended tasks.
+
+Metrics and plots read the sums of ended tasks, and never the tasks.
+"""
 
 from ...core import limits
 from ...core.errors import StoreError

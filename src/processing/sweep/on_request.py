@@ -18,7 +18,7 @@ from .sweep import Sweep, SweepCounts
 class TooSoon(NamedTuple):
     """The answer to a requested sweep if another one was requested a moment ago."""
 
-    left_ms: int  # the ms until a sweep may be requested again
+    left_ms: int  # the ms until a client may request a sweep again
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class SweepOnRequest:
     store: TaskStore
     heartbeats: TriggerHeartbeats
     asked: Callable[[], Sweep]  # Makes the sweep that a client requests.
-    # Makes a sweep that runs after an answer, None if such a sweep could do nothing in this deployment.
+    # Makes a sweep that runs after an answer; None if a sweep could do nothing in this deployment.
     after_answer: Callable[[], Sweep] | None
     wait_until: WaitUntil  # Keeps the invocation alive after its answer.
     log: Log

@@ -23,7 +23,7 @@ _PART_SUBREQUESTS = 3
 # past their deadline.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
-# The most subrequests, besides the send, and statements of a dispatch that asks for a place on an object. If the place
+# The most subrequests (without the send) and statements of a dispatch that asks for a place on an object. If the place
 # goes to another waiting task, the dispatch starts the object of the other task.
 _PLACE_SUBREQUESTS = 3
 _PLACE_STATEMENTS = 5
@@ -39,9 +39,9 @@ class Resent(NamedTuple):
 class Resending:
     """Dispatches due tasks. `senders` are all routes of the deployment except the direct one.
 
-    The first task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks follow in
-    larger parts. If only the direct route accepts the first task, this invocation runs it, and then the next task,
-    never two at the same time.
+    The first due task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks
+    follow in larger parts. If only the direct route accepts the first task, this invocation runs it, and then the next
+    task, never two at the same time.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Resending:
         return self._worker.can_afford_run
 
     def affords_page(self) -> bool:
-        """Whether the allowance suffices to read and dispatch another page."""
+        """Whether the allowance suffices to read another page of due tasks and to dispatch them."""
         return not self._sends_a_task or self._sendable(_PAGE_SUBREQUESTS) > 0
 
     def put_aside(self, due: Due) -> Due:

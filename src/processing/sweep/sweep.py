@@ -22,7 +22,7 @@ _FOLD = StepCost(2, 11)
 
 @dataclass(slots=True, kw_only=True)
 class SweepCounts:
-    """The result of a sweep, as numbers of tasks."""
+    """What a sweep did, as numbers of tasks."""
 
     dispatched: int = 0
     worked: int = 0  # tasks that the sweep worked on itself, because no host answered their dispatches
@@ -100,18 +100,18 @@ class Sweep:
                     return
                 page = await self._page(erase_most)
                 due = self._resending.put_aside(page)
-                # If every task of the page was put aside, a second read would find the same page.
+                # If every task of a page of due tasks was put aside, a second read would find the same page.
                 more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
                 due, placed = due.behind(placed), []
             part, due = self._resending.split(due)
             if not await self._do_duties(part):
                 return
             while self._resending.runs:
-                await self._erase_early()  # a run may use up the rest of the allowance
+                await self._erase_early()  # a run of a task may use up the rest of the allowance
                 await self._resending.runs.pop()()
 
     async def _page(self, erase_most: int) -> Due:
-        """Read a page of due tasks and due deliveries, and begin to send the deliveries."""
+        """Read a page of due tasks and due webhook deliveries, and begin to send the deliveries."""
         settings, storage = self._settings, self._worker.storage
         page = await self._worker.store.due(
             limits.SWEEP_PAGE_TASKS,
@@ -148,7 +148,7 @@ class Sweep:
     async def _stand_in(self) -> None:
         """Work on tasks whose dispatches no host has answered."""
         while self._resending.unanswered and self._allowance.in_time() and self.can_afford_run():
-            await self._erase_early()  # a run may use up the rest of the allowance
+            await self._erase_early()  # a run of a task may use up the rest of the allowance
             self._counts.worked += await self._resending.stand_in()
 
     async def _erase(self, found: Due | None) -> int:

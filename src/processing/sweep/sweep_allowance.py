@@ -21,15 +21,15 @@ class StepCost(NamedTuple):
 
 
 class SweepAllowance:
-    """The seconds, subrequests and statements of one sweep.
+    """How many seconds, subrequests and statements one sweep may spend.
 
-    Model calls may start for `seconds`, and no call may start if `seconds` is 0. With None, model calls may start for
-    as long as a cron trigger allows.
+    Model calls may start for `seconds`, and no call may start if `seconds` is 0. If `seconds` is None, model calls may
+    start for as long as a cron trigger allows.
     """
 
     _ends_at: float  # When the last model call may start, by the steady clock.
-    # When the last task may be dispatched. A dispatch that is cut off with its invocation would have taken on a task in
-    # vain.
+    # The latest time at which the sweep may dispatch a task. A dispatch that is cut off with its invocation would have
+    # taken on a task in vain.
     _sends_until: float
 
     def __init__(self, settings: Settings, meter: Meter, seconds: float | None) -> None:
@@ -73,5 +73,5 @@ class SweepAllowance:
         return self.seconds <= 0 or self.seconds_left() > 0
 
     def too_late_to_send(self) -> bool:
-        """Whether it is too late to dispatch a task."""
+        """Whether it is too late for the sweep to dispatch a task."""
         return clock.now() >= self._sends_until

@@ -92,7 +92,7 @@ class Database:
         self._seconds = seconds
         self._load = load or DatabaseLoad()
         self.storage = storage or StorageUse()
-        self.sends = 0  # how often the latest transaction with a result was sent
+        self.sends = 0  # how often the latest transaction that got a result was sent to D1
 
     @property
     def rows(self) -> tuple[int, int]:

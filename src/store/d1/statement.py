@@ -3,8 +3,8 @@
 The package `store.sql` contains all SQL of the Worker's tables, one module for each subject. Each statement is a
 constant, and the comment above it is its contract.
 
-Some rules apply to all statements. Values enter a statement only through parameters. A parameter whose name ends in
-`_ms` is a number of milliseconds, and `:task_keys` is a JSON list. The contract of a statement says which of its
+Some rules apply to all statements. Values enter an SQL statement only through parameters. A parameter whose name ends
+in `_ms` is a number of milliseconds, and `:task_keys` is a JSON list. The contract of a statement says which of its
 parameters may be NULL. Each write is safe to send again and safe to arrive late, because after an error it is unknown
 whether the write took effect (see "Read query retries" in the D1 documentation). A task's key, which begins with its
 tenant (`core.ids`), names the task in a statement. The column for a task's key is `id` in `tasks`, `object_places` and
@@ -52,7 +52,7 @@ class Statement:
     def bind(self, **values: Value) -> BoundStatement:
         """Return the statement with values for all of its parameters.
 
-        A missing or unknown parameter of a statement is an error.
+        A missing or unknown parameter of an SQL statement is an error.
         """
         if values.keys() != set(self.parameters):
             missing = sorted(set(self.parameters) - values.keys())
@@ -64,7 +64,8 @@ class Statement:
 def statement(text: str) -> Statement:
     """Compile an SQL statement with named parameters.
 
-    A parameter is written as a colon and a name, like `:task_key`. A parameter that occurs twice has one number.
+    A parameter is written as a colon and a name, like `:task_key`. A parameter that occurs twice in a statement has one
+    number.
 
     Nothing within quoted text or comments is a parameter, nor is a double colon. Parameters of any form other than
     `:name` are refused.

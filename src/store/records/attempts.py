@@ -27,7 +27,7 @@ class AttemptOutcome(StrEnum):
     OUT = "out"
 
 
-_BEHIND: Final = 1_000_000  # More than the number of calls that an output can have.
+_BEHIND: Final = 1_000_000  # Higher than the number of calls that an output can have.
 
 
 class Place(NamedTuple):
@@ -49,7 +49,7 @@ class Place(NamedTuple):
 
 
 class CallAttempt(NamedTuple):
-    """A model call in the log. Times are milliseconds since the epoch by the database's clock.
+    """A model call in the log of a task's calls. Times are milliseconds since the epoch by the database's clock.
 
     A field is None if its value is unknown or does not exist. `number` counts the calls for the same output since the
     last retry.
@@ -111,7 +111,7 @@ class AttemptIndex(NamedTuple):
     def page(
         self, only: Collection[AttemptOutcome], after: Place | None, most: int, chars_most: int
     ) -> tuple[Sequence[CallKey], bool]:
-        """Return the outputs whose calls make the page of up to `most` calls after `after`, and if it is the last.
+        """Return the outputs whose calls make the page of up to `most` calls after `after`, and whether it is the last.
 
         A page of the log ends before its outputs have more than `chars_most` code points together, but it has at least
         one output.
@@ -132,7 +132,7 @@ class AttemptIndex(NamedTuple):
         return page, True
 
     def _with(self, outcome: AttemptOutcome) -> Collection[CallKey]:
-        """Return the outputs for which a call has the given outcome."""
+        """Return the outputs for which some call has the given outcome."""
         match outcome:
             case AttemptOutcome.FAILED:
                 return self.failed.keys()
@@ -156,7 +156,10 @@ class AttemptIndex(NamedTuple):
     def attempts(
         self, wanted: Collection[CallKey], segments: Sequence[Row], failures: Sequence[Row]
     ) -> list[CallAttempt]:
-        """Return the calls for the outputs `wanted`, in order. Without `segments`, successful calls are left out."""
+        """Return the calls for the outputs `wanted`, in order.
+
+        Without `segments`, calls that succeeded are left out of the result.
+        """
         made = [(key, one) for row in failures if (key := _key(row)) in wanted for one in _failures(row)]
         in_doubt = AttemptOutcome.IN_DOUBT
         for key in wanted:

@@ -43,7 +43,7 @@ class ChunkIndex(NamedTuple):
             yield range(page[0], page[-1] + 1)
 
     def completed(self, output: Output) -> FinishedChunk:
-        """Return the chunk that has this output, as the API shows it."""
+        """Return the finished chunk that has the given output, as the API shows it."""
         index = output.key.position
         start, end = self._span(index)
         return FinishedChunk(

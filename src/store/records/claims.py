@@ -31,7 +31,7 @@ class CallKey(NamedTuple):
 def chunk_number(task_key: TaskKey, key: CallKey) -> int:
     """Return a number that identifies a chunk, or a call that merges, among those of its tenant.
 
-    The number does not reveal the task's id.
+    The number that identifies a chunk does not reveal the task's id.
     """
     return crc32(f"{task_key}/{key.level}/{key.position}".encode())
 
@@ -81,11 +81,11 @@ class CallMade(NamedTuple):
 class FailedCall(NamedTuple):
     """A model call that failed, as a write records it.
 
-    `final` says that no further call is made for its output. Unless it is set, the output's next call starts at
+    `final` says that no further call is made for its output. Unless `final` is set, the output's next call starts at
     `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
-    counts against the chunk. `made` goes into the log of calls; it is None if an earlier worker recorded the call.
-    `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if its
-    final failure ends the task.
+    counts against the chunk. `made` goes into the log of the task's calls; it is None if an earlier worker recorded the
+    call. `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if
+    its final failure ends the task.
     """
 
     key: CallKey
@@ -101,7 +101,7 @@ class FailedCall(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A granted claim of a task. The totals are those of the whole task, as the claim found them."""
+    """A granted claim of a task. A claim's totals are those of the whole task, as the claim found them."""
 
     task_key: TaskKey
     holder: str = ""  # The name of this claim.
@@ -115,7 +115,7 @@ class Claim:
     start_ms: int = START_MS  # For how many ms after their announcement calls may start.
     options: TaskOptions
     total: int
-    window: Window  # The part of the text that the run begins with.
+    window: Window  # The part of the task's text that the run begins with.
     instructions: str
     merge_chars: int
     merges: tuple[int, ...] = ()  # How many calls each planned merge level has.
@@ -130,18 +130,18 @@ class Claim:
     tried: dict[CallKey, CallTries]  # Counts of calls, for outputs that do not exist yet.
     # The failures of calls that failed for good, but whose worker did not end the task: then no call starts.
     refused: dict[CallKey, Failure]
-    resting: dict[CallKey, int] = field(default_factory=dict)  # For how many ms calls must still wait, by call.
+    resting: dict[CallKey, int] = field(default_factory=dict)  # For each call that must still wait: for how many ms.
     held: tuple[FailedCall, ...] = ()  # Failed calls that may be their chunk's fault or the model service's.
     announced: frozenset[CallKey]  # Calls that are announced, and have no recorded end.
     doubted: frozenset[CallKey]  # Calls whose outcome is unknown since this claim took over.
     deadline_left_ms: int | None = None  # The ms from the claim to the task's deadline; None if it has none.
     claimed_ms: int = 0  # When the claim was written, by the database's clock.
     away_ms: int | None = None  # For how many ms the model has been away for the task.
-    away_waits: int = 0  # How many probes of the model have failed in a row.
+    away_waits: int = 0  # How many of the task's probes of the model have failed in a row.
     last_error: LastError | None = None
     pace_ms: int | None = None  # The ms from one finished call to the next; None until known.
     told: LatestCallsReport | None = None  # Other isolates' latest calls; None if none has failed lately.
-    # The fields below are for structured tasks only.
+    # The fields of a `Claim` from here on are for structured tasks only.
     characters: int = 0  # How many characters the task's whole text has.
     output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
     inherited: Inherited | None = None  # What this task got from the task whose gaps it retries.
@@ -163,7 +163,10 @@ class ClaimRefusal(StrEnum):
 
 
 class Unclaimed(NamedTuple):
-    """The answer to a claim that was not granted. `left_ms` is how long until the lease ends or the task is due."""
+    """The reason why a claim was not granted, and how long it may stay so.
+
+    `left_ms` is how long until the lease ends or the task is due.
+    """
 
     standing: ClaimRefusal
     left_ms: int = 0
@@ -210,19 +213,19 @@ class MergeLevel(NamedTuple):
 class Progress:
     """What one write under a claim records. Totals count from the start of the task, and times are in ms.
 
-    A write that failed may have taken effect or may still do so. So the next write repeats the failed write's outputs,
-    and may add others after them. The pieces that hold the outputs carry the number of the first such write, so that no
-    output is stored twice.
+    A write that failed may have taken effect or may still do so. The write after a failed one repeats the failed
+    write's outputs, and may add others after them. The pieces that hold the outputs carry the number of the first write
+    that contained them, so that no output is stored twice.
     """
 
     step: int  # The number of this write.
 
     outputs: Sequence[Output] = ()
-    tries: Sequence[int] = ()  # How many outputs each earlier try of this write had.
-    first_step: int | None = None  # The number of the first try of this write; None if this is the first.
+    tries: Sequence[int] = ()  # How many outputs each earlier try of the same write had.
+    first_step: int | None = None  # The number of the first try of the write; None if no try came before.
     failures: Sequence[FailedCall] = ()
-    merges: Sequence[MergeLevel] = ()  # Merge levels whose plan is not written yet.
-    in_flight: Sequence[CallKey] = ()  # The calls that this write announces, and those in flight.
+    merges: Sequence[MergeLevel] = ()  # The merge levels whose plan is not written to the database yet.
+    in_flight: Sequence[CallKey] = ()  # The model calls that the write announces, and those in flight.
     doubted: Sequence[CallKey] | None = None  # Calls in doubt since the claim, or given up; None keeps the row's.
     calls_settled: int
     calls_in_doubt: int
@@ -241,8 +244,8 @@ class Progress:
     wait: Wait | None = None  # What the run waits for; None if a call is in flight.
     pace_ms: int | None = None
     truncated: int = 0
-    told: LatestCallsReport | None = None  # Latest calls to tell other isolates.
-    ladder: LadderCounts | None = None  # The new counters; None leaves them as last written.
+    told: LatestCallsReport | None = None  # The latest calls that the write tells other isolates.
+    ladder: LadderCounts | None = None  # A structured task's new counters; None leaves them as last written.
 
 
 class Release(NamedTuple):
@@ -271,7 +274,7 @@ class Finish(NamedTuple):
 
 
 class Fail(NamedTuple):
-    """Ends a claim by failing its task."""
+    """Ends a worker's claim by failing its task."""
 
     retention_ms: int
     failure: Failure

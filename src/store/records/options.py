@@ -14,9 +14,9 @@ from . import structures
 
 
 class _Column(NamedTuple):
-    """A column of `tasks` for an option.
+    """A column of `tasks` that stores an option of the task.
 
-    The option has the same name as its column, unless `option` gives another name.
+    An option has the same name as its column of `tasks`, unless `option` gives another name.
     """
 
     name: str

@@ -19,7 +19,7 @@ class Span(NamedTuple):
 
 
 class ListFilter(NamedTuple):
-    """Which tasks of a span a list shows: those that have each of these values. None allows any value.
+    """Which tasks of a span a list shows: those that have the value of each field. None allows any value.
 
     The statement LIST_FILTERED has a condition for each field of the filter. `text` must occur in a name of the task,
     or begin its id; it contains no capital A to Z. `default_model` is the model of a task that names none.
@@ -33,7 +33,7 @@ class ListFilter(NamedTuple):
     default_model: str | None = None
 
     def takes(self, task: Task) -> bool:
-        """Whether a list with this filter shows the task."""
+        """Whether a list with the filter shows the task."""
         return (
             self.status in {None, task.status}
             and self.route in {None, task.route}
@@ -58,8 +58,8 @@ def folded(text: str) -> str:
 class Page(NamedTuple):
     """A page of a list of tasks, newest first.
 
-    The next page begins after the key `last`; None means that there is none. A page with a filter may contain fewer
-    tasks than requested, or none, and still have a next page.
+    The next page begins after the key `last`; None means that there is no next page. A page with a filter may contain
+    fewer tasks than requested, or none, and still have a next page.
     """
 
     tasks: Sequence[Task]
@@ -67,7 +67,10 @@ class Page(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many of the newest `among` tasks of a span have each status. `all` says that the span has no other tasks."""
+    """How many of the newest `among` tasks of a span have each status.
+
+    `all` says that the span has no other tasks than the counted ones.
+    """
 
     of: Mapping[Status, int]
     among: int

@@ -50,7 +50,7 @@ def keys(row: Row, name: str) -> frozenset[CallKey]:
 def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
     """Read the outputs of one level from its segments, in order. If an output was stored twice, the first one counts.
 
-    With `wanted`, only the outputs at these places are returned, although the segments may have many more.
+    With `wanted`, only the outputs at the wanted places are returned, although the segments may have many more.
     """
     first: dict[CallKey, Output] = {}
     for row in sorted(found, key=lambda row: whole(row, "part")):
@@ -95,7 +95,7 @@ def window(row: Row) -> Window:
 
 
 def call_failure(row: Row) -> Failure:
-    """Read from a row why a model call failed."""
+    """Read from a row of the database why a model call failed."""
     return Failure(task_code(row, "code"), text(row, "message"), bool(row["retryable"]))
 
 
@@ -191,7 +191,7 @@ def _source(row: Row) -> Source:
 
 
 def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
-    """Read which chunks of a task are finished. `found` are the rows with the lengths of outputs."""
+    """Read which chunks of a task are finished. `found` are the database's rows with the lengths of outputs."""
     return ChunkIndex(
         task_key=key,
         cuts=whole_list(places, "cuts"),
@@ -204,7 +204,7 @@ def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequenc
 
 
 def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> list[FinishedChunk]:
-    """Build the finished chunks at these places, in order, as the API shows them.
+    """Build the finished chunks at the given places, in order, as the API shows them.
 
     `done` are the outputs of chunks that the index does not list as failed.
     """

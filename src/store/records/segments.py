@@ -3,12 +3,12 @@
 The body of a segment consists of pieces, one behind the other. A piece has the outputs that one statement added: a JSON
 list in UTF-8, compressed with zlib, with an entry `[idx, text, calls, finish reason, started, ended, lane, first]` for
 each output. The times in an entry are milliseconds since the epoch by the database's clock; `first` is when the first
-of several calls for the output started. The finish reason and every member after it may be null. `lane` and `first` are
-left out of an entry if they are null. A reader must ignore further members at an entry's end, so that later code can
-add some.
+of several calls for the output started. In an entry, the finish reason and every member after it may be null. `lane`
+and `first` are left out of an entry if they are null. A reader must ignore further members at an entry's end, so that
+later code can add some.
 
-D1 returns a blob as a list of numbers, one for each byte. So the bodies of segments go to the database and back as
-hexadecimal digits. This module is pure: it makes no calls to the database.
+D1 returns a blob as a list of numbers, one for each byte. The bodies of segments therefore go to the database and back
+as hexadecimal digits. The module `segments` is pure: it makes no calls to the database.
 """
 
 import json
@@ -25,7 +25,7 @@ from .claims import CallKey, Output
 class Piece(NamedTuple):
     """The outputs, all of one level, that one statement adds to a segment.
 
-    `places`, `sizes` and `body` are parameters of that statement, RECORD_OUTPUTS or COPY_MERGED.
+    `places`, `sizes` and `body` are parameters of the statement RECORD_OUTPUTS or COPY_MERGED.
     """
 
     level: int
@@ -38,8 +38,8 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
     """Pack the outputs of a write into pieces, each of one level and small enough for a bound parameter.
 
     `tries` says how many outputs each earlier try of the same write had. An earlier try of the write may have taken
-    effect, or may still do so. The outputs that a try added to those of the try before are pieces of their own, so that
-    every later try has the same pieces.
+    effect, or may still do so. The outputs that a later try of the write added are pieces of their own, so that every
+    later try has the same pieces.
     """
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]

@@ -1,7 +1,7 @@
 """The SQL that accepts a new or retried task, if its tenant's limits allow it.
 
-A submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
-refuses it. The condition `_FRESH` distinguishes the first run of the transaction from a repetition.
+Each submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
+refuses it. The condition `_FRESH` distinguishes the first run of a submission's transaction from a repetition.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
@@ -13,8 +13,8 @@ from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 # `:submission` is the tenant, a colon and the client's Idempotency-Key. `:digest` identifies the content of the
 # request.
 
-# Takes an Idempotency-Key for a task, if the key is free or has expired. If two requests come at once, the first gets
-# the key. Goes before INSERT_TASK.
+# Takes an Idempotency-Key for a task, if the key is free or has expired. If two requests with one Idempotency-Key come
+# at once, the first gets the key. Goes before INSERT_TASK.
 TAKE_KEY = statement(f"""
 INSERT INTO submissions (id, task_id, digest, expires_at) VALUES (:submission, :task_key, :digest, {NOW} + :valid_ms)
 ON CONFLICT DO UPDATE SET task_id = excluded.task_id, digest = excluded.digest, expires_at = excluded.expires_at,
@@ -38,8 +38,8 @@ DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
 # Reads which task has an Idempotency-Key.
 KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
 
-# Reads which task has an Idempotency-Key that has not expired. An expired key must not count here, because TAKE_KEY,
-# which replaces expired keys, does not run before.
+# Reads which task has an Idempotency-Key that has not expired. An expired key must not count for this read, because
+# TAKE_KEY, which replaces expired keys, does not run before it.
 VALID_KEY_HOLDER = statement(f"""
 SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > {NOW}
 """)
@@ -53,7 +53,7 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
 # arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within
 # `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
-# `:max_calls` are NULL for a task without such terms, `:submission` is NULL without an Idempotency-Key, and
+# `:max_calls` are NULL for a task without a deadline or budget, `:submission` is NULL without an Idempotency-Key, and
 # `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
 INSERT_TASK = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
@@ -81,7 +81,7 @@ ON CONFLICT DO UPDATE SET day = excluded.day,
 
 
 def _insert_text(*more: str) -> Statement:
-    """Write the text of a new task. `more` are the columns that only a structured task has."""
+    """Write the text of a new task. `more` are the columns of `texts` that only a structured task has."""
     columns, values = ("".join(f", {mark}{name}" for name in more) for mark in ("", ":"))
     return statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission{columns})
@@ -117,10 +117,9 @@ UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant 
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
 """)
 
-# Withdraws a task whose client gets the answer that nothing was accepted. A task with which a repeated request was
-# answered stays.
-# A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`, because the submission may still
-# arrive after the withdrawal.
+# Withdraws a task whose client gets the answer that nothing was accepted. WITHDRAW leaves a task with which a repeated
+# request was answered. A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`, because the
+# submission may still arrive after the withdrawal.
 BURY_WITHDRAWN = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
 ON CONFLICT DO NOTHING
@@ -144,8 +143,8 @@ SPENT = "(calls_settled + calls_in_doubt + json_array_length(in_flight))"
 LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
-# `:tasks_most` is NULL without such a limit. `:max_calls` is a new budget, or NULL to keep the old one. If the task's
-# budget ran out, the new budget must be larger.
+# `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
+# old one. If the task's budget ran out, the new budget must be larger than the old one.
 _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
@@ -155,7 +154,7 @@ _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
 RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
 
 # Sets the counts of failed calls to 0, also of those that failed for good, so that their outputs get all their attempts
-# again. The logs of the failed calls stay.
+# again. SET_BACK keeps the logs of the failed calls.
 SET_BACK = (
     "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
 )

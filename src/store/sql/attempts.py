@@ -23,7 +23,7 @@ FROM failures WHERE task_id = :task_key
 """)
 
 # SOME_OUTPUTS and SOME_FAILURES read the outputs and the failed calls from the output (`:level`, `:idx`) to
-# (`:last_level`, `:last_idx`). A returned segment may have other outputs, too.
+# (`:last_level`, `:last_idx`). A returned segment may have other outputs than those asked for, too.
 SOME_OUTPUTS = statement(f"""
 SELECT level, part, hex(body) AS body FROM segments
 WHERE task_id = :task_key AND {_OWN} AND level BETWEEN :level AND :last_level AND EXISTS (

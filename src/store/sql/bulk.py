@@ -1,7 +1,7 @@
 """The SQL that retries or cancels many tasks of a tenant at once.
 
-Each write names tasks that were read before in `:generations`, a JSON object with the generation of each task by its
-key. So a write changes nothing of a task if it arrives after another retry of the task.
+Each write of the module names tasks that were read before in `:generations`, a JSON object with the generation of each
+task by its key. A write therefore changes nothing of a task if it arrives after another retry of the task.
 """
 
 from ...core.task import BUDGET_EXHAUSTED
@@ -16,9 +16,9 @@ _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
 
 # --- Failed tasks ----------------------------------------------------------------------------------------
 
-# The failed tasks in a range of keys that can be retried without a new budget. A task whose budget ran out needs a
-# larger budget. `:code` is NULL for all error codes. The expression reads an index entry for each failed task of the
-# range, and no other tasks.
+# The failed tasks in a range of keys that can be retried without a new budget. To be retried, a task whose budget ran
+# out needs a larger budget. `:code` is NULL for all error codes. The expression reads an index entry for each failed
+# task of the range, and no other tasks.
 _FAILED = f"""FROM tasks INDEXED BY tasks_failed
 WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:code IS NULL OR error_code = :code)"""
@@ -37,8 +37,8 @@ SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most)
 )
 """)
 
-# A condition on the tasks to retry, `:count` of them. If the tenant would then have more than `:tasks_most` tasks in
-# flight (NULL without such a limit), no task is retried.
+# A condition on the failed tasks to retry, `:count` of them. If the retries would give the tenant more than
+# `:tasks_most` tasks in flight (NULL without such a limit), no task is retried.
 _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
   AND error_code <> '{BUDGET_EXHAUSTED}'
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
@@ -60,8 +60,9 @@ RETRIED = statement(f"SELECT id FROM tasks WHERE {_LISTED} AND generation = {_GE
 
 # --- Tasks that go on --------------------------------------------------------------------------------------
 
-# The unfinished tasks of `:tenant` in a range of keys. `:status` is NULL for both statuses of an unfinished task. The
-# plus signs keep SQLite's planner from walking over the range of keys, where most tasks have ended.
+# A piece of SQL: the unfinished tasks of `:tenant` in a range of keys. If `:status` is NULL, unfinished tasks of both
+# statuses are meant. The plus signs keep SQLite's planner from walking over the range of keys, where most tasks have
+# ended.
 _GOING_ON = """FROM tasks INDEXED BY tasks_to_wake
 WHERE tenant = :tenant AND finished_at IS NULL AND +id >= :first AND +id < :behind
   AND (:status IS NULL OR status = :status)"""

@@ -1,12 +1,13 @@
-"""The SQL of webhook deliveries. A delivery is written when its task ends, then taken under a fence, and attempted.
+"""The SQL of webhook deliveries.
 
-The parameters `:task_key`, `:generation` and `:endpoint` (the endpoint's key) together name a delivery.
+A webhook delivery is written when its task ends, then taken under a fence, and attempted. The parameters `:task_key`,
+`:generation` and `:endpoint` (the endpoint's key) together name a webhook delivery.
 """
 
 from ..d1.statement import statement
 from .fragments import LISTED, NOW
 
-# The event that an ended task causes. The column `response` is not NULL for a task that came from `/v1`.
+# The event for webhooks that an ended task causes. The column `response` is not NULL for a task that came from `/v1`.
 _EVENT = """CASE WHEN response IS NULL THEN 'task.' || status
     WHEN status = 'completed' AND truncated + failed > 0 THEN 'response.incomplete' ELSE 'response.' || status END"""
 
@@ -18,20 +19,21 @@ def _of_endpoint(column: str) -> str:
     return f"(SELECT {column} FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id)"
 
 
-# The values that a sender of a delivery needs: the URL, which secrets sign, and the database's time.
+# The values that a sender of a webhook delivery needs: the URL, which secrets sign, and the database's time.
 _TAKEN = f"""RETURNING task_id, generation, endpoint_id, event, ended_at, begun_at, fence, tries, {NOW} AS now,
   (SELECT count(*) FROM json_each(attempts) WHERE json_extract(value, '$[0]') >= begun_at) AS tries_of_day,
   {_of_endpoint("url")} AS url, {_of_endpoint("secret_generation")} AS secret_generation,
   {_of_endpoint(f"old_secret_until > {NOW}")} AS old_secret_signs"""
 
-# Writes deliveries about those of the given tasks that have ended, for the endpoints of their tenants that subscribe to
-# the event, once for each end. OUTBOX follows each statement that ends tasks, in the same transaction. Without a
-# subscribed endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that ended after the endpoint's
-# creation, or in the minute before, in case the database's clock stepped back: one message too many is better than one
-# too few. If a task has not ended, OUTBOX writes no delivery for it. If the transaction is repeated, OUTBOX keeps the
-# delivery that the first run wrote. A caller that gets a row may send that delivery, and no other caller may
-# for `:held_ms`. An endpoint that has failed too often is paused. After the pause, the sweep sends the endpoint one
-# delivery as a trial. Until such a trial succeeds, all other deliveries for the endpoint wait for the sweep, too.
+# Writes webhook deliveries about those of the given tasks that have ended, for the endpoints of their tenants that
+# subscribe to the event, once for each end. OUTBOX follows each statement that ends tasks, in the same transaction.
+# Without a subscribed webhook endpoint OUTBOX writes nothing. An endpoint gets deliveries about tasks that ended after
+# the endpoint's creation, or in the minute before, in case the database's clock stepped back: one message too many is
+# better than one too few. If a task has not ended, OUTBOX writes no webhook delivery for it. If the transaction is
+# repeated, OUTBOX keeps the webhook delivery that the first run wrote. A caller that gets a row may send the row's
+# webhook delivery, which no other caller may send for `:held_ms`. A webhook endpoint that has failed too often is
+# paused. After the pause of a webhook endpoint, the sweep sends the endpoint one delivery as a trial. Until such a
+# trial succeeds, all other webhook deliveries for the endpoint wait for the sweep, too.
 OUTBOX = statement(f"""
 INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, ended_at, begun_at, due_at)
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
@@ -48,9 +50,9 @@ ON CONFLICT DO NOTHING
 {_TAKEN}, state
 """)
 
-# The table of deliveries is read by the index of waiting ones, because SQLite's planner would prefer the primary key,
-# and walk over all of it. `waiting` finds the endpoints with waiting deliveries, one by one. `unsent` finds the tenants
-# with deliveries that were never sent, one by one, each by its first delivery.
+# The table of webhook deliveries is read by the index of waiting ones, because SQLite's planner would prefer the
+# primary key, and walk over all of it. `waiting` finds the webhook endpoints with waiting deliveries, one by one.
+# `unsent` finds the tenants with webhook deliveries that were never sent, one by one, each by its first delivery.
 _WAITING = "webhook_deliveries INDEXED BY webhook_deliveries_waiting"
 _TENANT = "substr(first, 1, instr(first, ':') - 1)"
 _FOUND = f"""WITH RECURSIVE waiting (endpoint) AS (
@@ -82,14 +84,14 @@ def _of_waiting(most: str) -> str:
 _THERE = "SELECT 1 FROM webhook_endpoints AS there WHERE there.id = endpoint_id AND disabled_at IS NULL"
 _OVER = f"CASE WHEN NOT EXISTS ({_THERE}) THEN 'gone' WHEN begun_at <= {NOW} - :kept_ms THEN 'exhausted' END"
 _PAUSED = f"coalesce({_of_endpoint(f'paused_until > {NOW} OR failures >= :breaker')}, 0)"
-# A condition on a due delivery: it must not be sent now. The delivery is over if its endpoint is gone or if it began
-# `:kept_ms` ago. A delivery that was never sent must wait if its endpoint is paused.
+# A condition on a due webhook delivery: it must not be sent now. The webhook delivery is over if its endpoint is gone
+# or if it began `:kept_ms` ago. A webhook delivery that was never sent must wait if its endpoint is paused.
 _ASTRAY = f"({_OVER} IS NOT NULL OR (state = 1 AND {_PAUSED}))"
 
-# Finds at most `:most` deliveries to send: the first of each endpoint, then the second of each, and so on. An endpoint
-# whose last attempt failed gets at most `:of_each` deliveries, an endpoint whose pause is over gets one, and a paused
-# endpoint gets none. A row with `astray` says that SORT_DELIVERIES has work to do. DUE_DELIVERIES reads at most `:most`
-# deliveries of each tenant and of each endpoint.
+# Finds at most `:most` webhook deliveries to send: the first of each endpoint, then the second of each, and so on. A
+# webhook endpoint whose last attempt failed gets at most `:of_each` deliveries, an endpoint whose pause is over gets
+# one, and a paused endpoint gets none. A row with `astray` says that SORT_DELIVERIES must handle the delivery.
+# DUE_DELIVERIES reads at most `:most` webhook deliveries of each tenant and of each endpoint.
 DUE_DELIVERIES = statement(f"""
 {_FOUND}, found AS (
   SELECT due.state, {_KEY_COLUMNS}, due.ended_at, due.fence, due.due_at, due.begun_at FROM unsent
@@ -112,10 +114,10 @@ SELECT * FROM (
 )
 """)
 
-# Handles due deliveries that must not be sent now. A delivery that is over gets its outcome, 'gone' or 'exhausted'. A
-# delivery for a paused endpoint becomes a waiting one of that endpoint, so that it no longer blocks the tenant's other
-# deliveries. The statement reads `:walk_most` deliveries of each tenant and of each endpoint, and changes at most
-# `:walk_most`.
+# Handles due webhook deliveries that must not be sent now. A webhook delivery that is over gets its outcome, 'gone' or
+# 'exhausted'. A webhook delivery for a paused endpoint becomes a waiting one of that endpoint, so that it no longer
+# blocks the tenant's other deliveries. SORT_DELIVERIES reads `:walk_most` webhook deliveries of each tenant and of each
+# endpoint, and changes at most `:walk_most`.
 SORT_DELIVERIES = statement(f"""
 {_FOUND}
 UPDATE webhook_deliveries SET outcome = {_OVER}, state = CASE WHEN {_OVER} IS NULL THEN 2 ELSE 0 END,
@@ -130,9 +132,9 @@ WHERE state IN (1, 2) AND (task_id, generation, endpoint_id) IN (
   ) WHERE {_ASTRAY} LIMIT :walk_most)
 """)
 
-# Takes a delivery for a sender for `:held_ms`. TAKE_DELIVERY names the fence that was read before. So if two senders
-# come at once, the second takes nothing, and a statement that arrives late takes nothing either. A delivery whose
-# endpoint is gone is not taken.
+# Takes a webhook delivery for a sender for `:held_ms`. TAKE_DELIVERY names the delivery's fence that was read before.
+# If two senders come at once, the second therefore takes no webhook delivery, and a TAKE_DELIVERY that arrives late
+# takes none either. A webhook delivery whose endpoint is gone is not taken.
 TAKE_DELIVERY = statement(f"""
 UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at = {NOW} + :held_ms
 WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
@@ -140,9 +142,9 @@ WHERE {_OPEN} AND fence = :fence AND due_at <= {NOW}
 {_TAKEN}
 """)
 
-# Records an attempt to send a delivery, under the delivery's fence: the attempt's result as a JSON list, and the
-# delivery's outcome, NULL to try again after `:delay_ms`. `:tries` is the number of attempts before this one, so that a
-# second send of the statement does not record the attempt again.
+# Records an attempt to send a webhook delivery, under the delivery's fence: the attempt's result as a JSON list, and
+# the delivery's outcome, NULL to try again after `:delay_ms`. `:tries` is the number of attempts before this one, so
+# that a second send of the statement does not record the attempt again.
 RECORD_ATTEMPT = statement(f"""
 UPDATE webhook_deliveries SET state = CASE WHEN :outcome IS NULL THEN 2 ELSE 0 END, outcome = :outcome,
   tries = tries + 1, due_at = {NOW} + :delay_ms, attempts = json_insert(
@@ -152,8 +154,8 @@ WHERE {_OPEN} AND fence = :fence AND tries = :tries
 RETURNING state
 """)
 
-# END_FRESH and END_WAITING end the remaining deliveries of an endpoint that answered 410 or is deleted, each `:most` of
-# them. The sweep ends the others. `:first` and `:behind` enclose the keys of the tenant's tasks.
+# END_FRESH and END_WAITING end the remaining deliveries of a webhook endpoint that answered 410 or is deleted, each
+# `:most` of them. The sweep ends the others. `:first` and `:behind` enclose the keys of the tenant's tasks.
 END_FRESH = statement("""
 UPDATE webhook_deliveries SET state = 0, outcome = 'gone'
 WHERE state = 1 AND (task_id, generation, endpoint_id) IN (
@@ -166,8 +168,8 @@ WHERE state = 2 AND (task_id, generation, endpoint_id) IN (
   SELECT task_id, generation, endpoint_id FROM {_WAITING} WHERE state = 2 AND endpoint_id = :endpoint LIMIT :most)
 """)
 
-# Begins a delivery anew, whatever its outcome, if its endpoint exists. REDELIVER names the fence that was read before,
-# so that it changes nothing if it arrives late.
+# Begins a webhook delivery anew, whatever its outcome, if its endpoint exists. REDELIVER names the fence that was read
+# before, so that it changes nothing if it arrives late.
 REDELIVER = statement(f"""
 UPDATE webhook_deliveries SET state = 2, outcome = NULL, fence = fence + 1, due_at = {NOW} + :held_ms,
   begun_at = {NOW}

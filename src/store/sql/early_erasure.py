@@ -7,7 +7,7 @@ from .tallies import UNCOUNTED, count_ends
 # Estimates the bytes that a task stores: its rows, four bytes for each token of its outputs, and its input. A completed
 # task has no input any more, except with `:keep_input` or gaps. The input is estimated as four bytes for each token
 # that the answered calls read, but at least as many bytes as the task's chunks may have characters, so that the input
-# counts before the first call. The expression reads only the task's own row.
+# counts before the first call. The estimate reads only the task's own row.
 _BYTES = """2000 + 4 * output_tokens + CASE WHEN status = 'completed' AND failed = 0 AND NOT :keep_input THEN 0
   ELSE max(4 * input_tokens, total * coalesce(chunk_chars, 6000)) END"""
 
@@ -24,8 +24,8 @@ ON CONFLICT DO UPDATE SET bytes = excluded.bytes, counted_at = excluded.counted_
 # OLDEST finds the tasks that ended at least `:kept_ms` ago: up to `:most` tasks with `:chunks_most` chunks together, or
 # one task with more chunks. `uncounted` says that the task is not in the sums over ended tasks yet, and `ended_by` is a
 # time by which all found tasks had ended. Each row also gives the age of the tenant's count, where the walk began, the
-# walk's last task, how many tasks the walk passed, and how many of these tasks may be erased. One row without an `id`
-# means that no task may be erased. No row means that what tenants store was not counted yet.
+# walk's last task, how many tasks the walk passed, and how many of these tasks may be erased. If OLDEST gives one row
+# without an `id`, no task may be erased. If OLDEST gives no row, what tenants store was not counted yet.
 OLDEST = statement(f"""
 WITH largest AS MATERIALIZED (
   SELECT tenant, walked_to, {NOW} - counted_at AS age_ms FROM tenant_storage ORDER BY bytes DESC, tenant LIMIT 1

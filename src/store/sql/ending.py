@@ -19,7 +19,7 @@ RETURNING fence
 """)
 
 # Fails those of the given tasks on which at least `:stalls` workers in a row died without a finished call, once the
-# tasks have rested. GIVE_UP fails such tasks without another claim.
+# tasks have rested. GIVE_UP fails stalled tasks without another claim.
 GIVE_UP = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
 WHERE {LISTED} AND {ABANDONED} AND {STALLS} >= :stalls
@@ -57,12 +57,13 @@ ON_OBJECT = "route = 'durable-object' AND started_at IS NOT NULL"
 # Says for how many ms calls may still start for a task that was just cancelled, or is about to be erased. Calls may
 # start within `start_ms` after they were announced.
 #
-# A task with at least `:lanes_from_chunks` chunks may have lanes. A task that may have lanes counts as having announced
-# calls just now, because a lane may just have asked whether it may start calls. The direct route has no lanes, but a
-# task with several claims may have been on another route before. If a task's only worker has ended the task, no call
-# can start. If the task's only worker gave it back because of an error, the worker may have left lanes. If a task had
-# several attempts, an earlier worker may be suspended just before it starts calls that it announced, whatever happened
-# to the task since. The time for which calls may still start is at most `start_ms`, in case the clock jumped back.
+# Only a task with at least `:lanes_from_chunks` chunks may have lanes. A task that may have lanes counts as having
+# announced calls just now, because a lane may just have asked whether it may start calls. The direct route has no
+# lanes, but a task with several claims may have been on another route before. If a task's only worker has ended the
+# task, no call can start. If the task's only worker gave it back because of an error, the worker may have left lanes.
+# If a task had several attempts, an earlier worker may be suspended just before it starts calls that it announced,
+# whatever happened to the task since. The time for which calls may still start is at most `start_ms`, in case the clock
+# jumped back.
 #
 # START_WINDOW also gives the task's status, and whether a Durable Object worked on it last.
 START_WINDOW = statement(f"""

@@ -3,8 +3,8 @@
 from ..d1.statement import Statement, statement
 
 # Adds an entry to the column `failures.log` if the entry is new, and keeps the latest `:logged_most` entries. The fence
-# and the number of the call tell entries apart. A write adds at most one entry for each output, so an entry that was
-# already written is the last one.
+# and the number of a call tell the log's entries apart. A write adds at most one entry for each output, so an entry
+# that was already written is the last one.
 _LOGGED = """CASE
     WHEN excluded.log IS NULL THEN log
     WHEN log ->> '$[#-1][0]' = excluded.log ->> '$[0][0]' AND log ->> '$[#-1][1]' = excluded.log ->> '$[0][1]' THEN log
@@ -17,7 +17,7 @@ _LOGGED = """CASE
 def recording_failures(mine: str, *more: str) -> Statement:
     """Make the statement that records failed calls, if the condition `mine` holds.
 
-    `more` are the columns that only a structured task has.
+    `more` are the columns of `failures` that only a structured task has.
     """
     columns = "".join(f", {name}" for name in more)
     values = "".join(f", value ->> {12 + place}" for place, _ in enumerate(more))

@@ -3,8 +3,8 @@
 from ..d1.statement import Statement, statement
 from ..records import options
 
-# The database's clock, in milliseconds since the epoch. Only the database's clock decides whether a lease or a deadline
-# is over, because an isolate's clock may stand still, be wrong or jump.
+# The database's clock in SQL, in milliseconds since the epoch. Only the database's clock decides whether a lease or a
+# deadline is over, because an isolate's clock may stand still, be wrong or jump.
 NOW = "CAST(unixepoch('subsec') * 1000 AS INTEGER)"
 
 # The columns of `tasks` for the client's options, and the parameters from which an INSERT fills them.
@@ -36,7 +36,7 @@ LATE = f"""({UNATTENDED} AND {IN_TIME} AND coalesce(sent_at, 0) <= {NOW} - :late
 JUST_SENT = f"(dispatches > 0 AND coalesce(sent_at, 0) > {NOW} - :apart_ms)"
 # A condition: the write belongs to the current claim of the task, which has `:fence` and the name `:holder`. The name
 # is needed because after a restore of the database a claim that the database has forgotten and a new claim may have the
-# same fence. After STAND_DOWN, a task's row names no claim.
+# same fence. After STAND_DOWN, the row of a task names no claim.
 UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
 # A condition: the task was dispatched again `:in_vain` times, the last time at least `:late_ms` ago, and was not
 # claimed.
@@ -59,14 +59,14 @@ def unended(most: str) -> str:
 ANNOUNCED = f"""announced_at = {NOW},
   start_ms = max(:start_ms, min(start_ms, coalesce(announced_at + start_ms - {NOW}, 0)))"""
 
-# An assignment after which no worker has the task. The name of the last claim stays in the row, for the writes that
-# this claim must still make: see UNDER_CLAIM.
+# An assignment to a task's row after which no worker has the task. The name of the last claim stays in the row, for the
+# writes that this claim must still make: see UNDER_CLAIM.
 UNHELD = "host = NULL, lease_until = NULL"
 
-# Assigns the end of a task. If the same write is sent again, the time of the end does not change. The sweep erases the
-# task when its retention is over, which is `:retention_ms`, or the task's own if that is shorter. `wake_at` is the time
-# of the end plus the retention. The time of the end is later than that of all ends that a fold has added (see
-# `sql.tallies`).
+# Assigns the end of a task: its time, and that no worker has it. If the write that ends a task is sent again, the time
+# of the end does not change. The sweep erases the task when its retention is over, which is `:retention_ms`, or the
+# task's own if that is shorter. An ended task's `wake_at` is the time of its end plus its retention. The time of a
+# task's end is later than that of all ends that a fold has added (see `sql.tallies`).
 _ENDED_AT = f"""coalesce(finished_at, max(created_at, {NOW}, coalesce((SELECT max(until) + 1 FROM folds), 0)))"""
 ENDED = f"""{UNHELD}, finished_at = {_ENDED_AT},
   wake_at = {_ENDED_AT} + min(:retention_ms, coalesce(retention_ms, :retention_ms))"""
@@ -101,7 +101,7 @@ def stored(level: str, *, first: str = "", last: str = "") -> str:
     The query gives the bodies of the segments as hexadecimal digits.
 
     With `first` and `last`, two parameters, the query gives only the segments that have an output at a position from
-    `first` to `last`. The segments that are given may have other outputs, too.
+    `first` to `last`. The segments that the query gives may have other outputs, too.
     """
     wanted = f" AND EXISTS (SELECT 1 FROM json_each('[' || places || ']') WHERE value BETWEEN {first} AND {last})"
     return f"""SELECT part, hex(body) AS body FROM segments

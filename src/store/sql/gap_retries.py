@@ -1,6 +1,6 @@
 """The SQL that retries the gaps of a completed task in a new task, which begins with copies of all other outputs.
 
-`:old_key` is the completed task. A completed task never changes, so what was read of it stays true.
+`:old_key` is the key of the completed task. A completed task never changes, so what was read of it stays true.
 """
 
 from ..d1.statement import statement
@@ -29,9 +29,9 @@ _COPIED = ", ".join("coalesce(:max_calls, max_calls)" if name == "max_calls" els
 _DEADLINE_AT = f"{NOW} + deadline_ms"
 
 # Writes the pending task that retries gaps, unless another request has its Idempotency-Key or its tenant's limit of
-# tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If the write arrives
-# after the new task was erased, the tombstone stops it; if the old task was erased, nothing is written. `:max_calls` is
-# NULL for the old task's budget, and `:tasks_most` is NULL without a limit.
+# tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If INSERT_GAP_RETRY
+# arrives after the new task was erased, the task's tombstone stops the write; if the old task was erased, nothing is
+# written. `:max_calls` is NULL for the old task's budget, and `:tasks_most` is NULL without a limit.
 INSERT_GAP_RETRY = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, truncated, merge_chars, calls_minimum, created_at,
   first_line, retry_of, deadline_at, wake_at)
@@ -55,7 +55,8 @@ ON CONFLICT DO NOTHING
 """)
 
 # Copies the outputs of all chunks, with a row for each segment. The copies have fence 0, which is below the fence of
-# every claim. So the new task's first write counts as later than the copies, and its log of calls does not show them.
+# every claim. The new task's first write therefore counts as later than the copies, and its log of calls does not show
+# the copies.
 COPY_OUTPUTS = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, level, part, 0, 0, 0, places, sizes, body FROM segments

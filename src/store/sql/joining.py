@@ -1,11 +1,11 @@
 """The SQL that finds the task of a submission that a client's SDK sent again by itself, without an Idempotency-Key.
 
 Each submission of `/v1` that makes a task has a row in `submissions`. The row's id is a name of the request's content
-(`:first`, up to `:behind`), followed by the task's id. So the rows of equal requests are neighbours, ordered by time.
-An SDK says with each send how often it has sent the request before; this is the send's count. The `digest` of a row of
-`/v1` is a JSON object that has, for each count, the task that the send with this count would make. Such a `digest` has
-each count only once, because two equal requests with the same count come from two clients, or are two separate requests
-of one client.
+(`:first`, up to `:behind`), followed by the task's id. The rows of equal requests are therefore neighbours, ordered by
+time. An SDK says with each send how often it has sent the request before; this number is the send's count. The `digest`
+of a row of `/v1` is a JSON object that has, for each count, the task that the send with this count would make. Such a
+`digest` has each count only once, because two equal requests with the same count come from two clients, or are two
+separate requests of one client.
 """
 
 from ..d1.statement import statement
@@ -17,7 +17,7 @@ from .fragments import NOW
 _EQUAL = "id >= :first AND id < :behind"
 
 # A condition: the row contains the present send, which joined the row or wrote it. `:path` is the JSON path of the
-# send's count in `digest`.
+# present send's count in `digest`.
 _OURS = "digest ->> :path = :task_key"
 
 # A condition: the row is at most `:window_ms` old, and contains a send with a lower count than the present send.
@@ -47,5 +47,5 @@ WHERE NOT EXISTS (SELECT 1 FROM submissions WHERE {_EQUAL} AND {_OURS})
 ON CONFLICT DO NOTHING
 """)
 
-# Reads the task that the present send has joined or made.
+# Reads the task that the present send of the request has joined or made.
 JOINED = statement(f"SELECT task_id, digest FROM submissions WHERE {_EQUAL} AND {_OURS} ORDER BY id DESC LIMIT 1")

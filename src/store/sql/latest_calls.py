@@ -4,8 +4,9 @@ from ..d1.statement import statement
 from .fragments import NOW
 
 # Adds the latest calls that one isolate knows to the row that all isolates read. `:calls` is a JSON list of [chunk, at,
-# succeeded]. `:id` names the tenant and the model. The row keeps the latest call of each chunk, and of these calls the
-# `:most` latest. So a write that is sent again or arrives late removes no newer call.
+# succeeded]. `:id` names the tenant and the model of the calls. The row keeps the latest call of each chunk, and of
+# these calls the `:most` latest. A write that is sent again or arrives late therefore removes no newer call from the
+# row.
 _MERGED = """(
     SELECT json_group_array(json(call)) FROM (
       SELECT value AS call, row_number() OVER (PARTITION BY value ->> 0 ORDER BY value ->> 1 DESC) AS nth

@@ -19,10 +19,10 @@ ON CONFLICT DO UPDATE SET at = excluded.at WHERE at <= excluded.at - :apart_ms O
 RETURNING at
 """)
 
-# Says for how many ms no other caller can take the turn.
+# Says for how many ms no caller can take the turn again.
 TURN = statement(f"SELECT at + :apart_ms - {NOW} AS left_ms FROM seen WHERE what = :what")
 
-# Reads when each trigger last came, and when each turn was last taken.
+# Reads when each trigger of the Worker last came, and when each turn (see TAKE_TURN) was last taken.
 SEEN = statement("SELECT what, at FROM seen")
 
 # Counts the unfinished tasks, and gives the age of the oldest pending one, NULL without any. BACKLOG reads two rows for
@@ -41,7 +41,7 @@ FROM tenants CROSS JOIN tasks ON tasks.tenant = tenants.tenant AND finished_at I
 # Takes the dispatch of a late task for a request that reads the task: at most once in `:late_ms` for all requests. The
 # sweep checks the task again after `:delay_ms`, however often the task was dispatched. If the task was already
 # dispatched `:in_vain` times, the sweep's check is not postponed, because the sweep may have to work on the task
-# itself. No row means that the request must not dispatch the task.
+# itself. If NUDGE gives no row, the request must not dispatch the task.
 _WAKE_AT = wake(f"{NOW} + :delay_ms")
 NUDGE = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},

@@ -33,7 +33,7 @@ FROM found ORDER BY place, turn LIMIT :most
 
 # Finds ended tasks whose retention is over, those that have been so for longest first: up to `:most` tasks with
 # `:chunks_most` chunks together, or one task with more chunks. One transaction can erase all tasks that PAST_RETENTION
-# finds. `uncounted` says that the task is not in the sums over ended tasks yet. The statement reads no tasks whose
+# finds. `uncounted` says that the task is not in the sums over ended tasks yet. PAST_RETENTION reads no tasks whose
 # retention is not over.
 PAST_RETENTION = statement(f"""
 SELECT id, {NOW} AS now, uncounted FROM (
@@ -91,7 +91,7 @@ DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id =
 def _queue(also: str = "") -> str:
     """Make common table expressions for the tasks that wait for a slot, each with its turn.
 
-    `also` adds tasks, as a UNION.
+    The SQL in `also` adds tasks, as a UNION.
     """
     return f"""WITH RECURSIVE room (places) AS (
   SELECT CASE WHEN EXISTS (SELECT 1 FROM object_places WHERE id = :task_key) THEN 0 ELSE :most - count(*) END
@@ -120,8 +120,8 @@ def _queue(also: str = "") -> str:
 
 
 # Takes one of `:most` object slots for a task, if it is the task's turn, or keeps the slot that it has. If TAKE_PLACE
-# is sent twice, the task still has only one slot. If the statement arrives late, an unfinished task may take a slot
-# that it does not need, and keeps the slot until it has ended. No row means that the task has no slot. Goes after
+# is sent twice, the task still has only one slot. If TAKE_PLACE arrives late, an unfinished task may take a slot that
+# it does not need, and keeps the slot until it has ended. If TAKE_PLACE gives no row, the task has no slot. Goes after
 # FREE_PLACES.
 TAKE_PLACE = statement(f"""
 INSERT INTO object_places (id) SELECT :task_key
@@ -156,7 +156,7 @@ WHERE {LISTED} AND finished_at IS NULL AND status = 'pending'
 
 # Says whether another host may work on a task in place of its Durable Object. No other host may do so while the task
 # only waits because all of `:most` object slots are taken. A slot counts as free if its task is `:late_ms` late or past
-# its deadline. No row means that the task does not exist.
+# its deadline. If MAY_STAND_IN gives no row, the task does not exist.
 MAY_STAND_IN = statement(f"""
 SELECT asked.route <> 'durable-object' OR :most > (
   SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id

@@ -82,12 +82,12 @@ UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = w
 
 
 def add_ends(where: str) -> str:
-    """Make the SQL that adds the ends of tasks that the caller is about to erase or retry."""
+    """Make the SQL that adds to the sums the ends of tasks that the caller is about to erase or retry."""
     return _add(_ADDED, where)
 
 
 def count_ends(where: str) -> str:
-    """Make the SQL that adds those of these tasks that have ended and that no fold has added yet."""
+    """Make the SQL that adds those of the given tasks that have ended and that no fold has added yet."""
     return add_ends(f"{where} AND {UNCOUNTED}")
 
 
@@ -97,7 +97,7 @@ COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, va
 # --- The fold -----------------------------------------------------------------------------------------------
 
 _ENDED_BETWEEN = "finished_at IS NOT NULL AND wake_at > {after} + {kept_ms} AND wake_at <= {until} + {kept_ms}"
-# A fold goes up to the last millisecond, because more tasks may end in the current one.
+# A fold adds the tasks that ended up to the last millisecond, because more tasks may end in the current millisecond.
 _TO = f"({NOW} - 1)"
 _OPEN = f"""FROM tasks INDEXED BY tasks_to_erase
   WHERE {_ENDED_BETWEEN.format(after="kinds.until", kept_ms="kinds.kept_ms", until=_TO)}"""
@@ -166,7 +166,7 @@ SELECT tenant, status, route, count(*) AS tasks,
 """)
 
 # Counts the first `:most` webhook deliveries without an outcome: those that were never sent, and those that failed and
-# are tried again. OPEN_DELIVERIES reads one row for each delivery.
+# are tried again. OPEN_DELIVERIES reads one row for each webhook delivery.
 OPEN_DELIVERIES = statement("""
 SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
 FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
@@ -215,6 +215,6 @@ ORDER BY characters DESC, tenant LIMIT :most
 # --- The schema -----------------------------------------------------------------------------------------------
 
 # HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; other tools do not make it.
-# NEWEST_MIGRATION reads the name of the last migration in this table.
+# NEWEST_MIGRATION reads the name of the last migration in wrangler's table.
 HAS_MIGRATIONS = statement("SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations'")
 NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")

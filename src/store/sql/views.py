@@ -31,8 +31,8 @@ _NAMED = " OR ".join(
     )
 )
 # The conditions of a list's filters, by the names of their parameters, which are the names of fields in
-# `records.pages.ListFilter`. A filter whose parameter is NULL takes every task. `:default_model` is the model of a task
-# that names none.
+# `records.pages.ListFilter`. A filter of a list whose parameter is NULL takes every task. `:default_model` is the model
+# of a task that names no model.
 _FILTERS = {
     "status": "status = :status",
     "route": "route = :route",
@@ -77,7 +77,7 @@ FROM tasks WHERE id = :task_key
 TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
 
 # Reads the outputs that the result of a completed task consists of. RESULT gives no rows if the task is not completed,
-# or if these outputs are too large to be read at once.
+# or if the outputs of its result are too large to be read at once.
 RESULT = statement(f"""
 WITH top (level) AS (
   SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END
@@ -101,12 +101,12 @@ STATUS = statement(
 )
 
 # CHUNKS reads the outputs of a task's chunks, and PLACES where the chunks are in the input. `whole` says that the
-# outputs are small enough to be read at once.
+# outputs of the task's chunks are small enough to be read at once.
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
 
-# CHUNK_SIZES reads which chunks of a task have outputs, with their lengths, SOME_CHUNKS reads some of these outputs,
-# and FAILED_CHUNKS reads the chunks that failed for good.
+# CHUNK_SIZES reads which chunks of a task have outputs, with their lengths, SOME_CHUNKS reads some of the outputs, and
+# FAILED_CHUNKS reads the chunks that failed for good.
 CHUNK_SIZES = statement(sizes("0"))
 SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""
@@ -123,10 +123,10 @@ LIST = statement(f"""
 SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
-# Reads a page of the tasks that all filters take. The statement reads at most `:walk_most` tasks, and skips those that
+# Reads a page of the tasks that all filters take. LIST_FILTERED reads at most `:walk_most` tasks, and skips those that
 # a filter does not take. If the span may have more tasks, the last row is the task where this walk ended, even if the
 # filters do not take it; the row has `ends_walk`. The walk reads one row for each task, and finding its end reads as
-# many. Finding the end with a window function would read three rows for each task.
+# many. Finding the end of the walk with a window function would read three rows for each task.
 _WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
 LIST_FILTERED = statement(f"""
 SELECT {_VIEW}, ends_walk

@@ -1,4 +1,4 @@
-"""The SQL of webhook endpoints. `:endpoint` is an endpoint's key, which begins with its tenant."""
+"""The SQL of webhook endpoints. `:endpoint` is a webhook endpoint's key, which begins with its tenant."""
 
 from ..d1.statement import statement
 from .fragments import NOW
@@ -6,12 +6,12 @@ from .fragments import NOW
 _ENDPOINT = f"""id, name, url, event_types, secret_generation, old_secret_until > {NOW} AS old_secret_signs, failures,
   paused_until, disabled_at, created_at, updated_at"""
 
-# A condition: the endpoint's key is from `:first` on and below `:behind`, which enclose the keys of one tenant.
+# A condition: the webhook endpoint's key is from `:first` on and below `:behind`, which enclose the keys of one tenant.
 _OF_TENANT = "id >= :first AND id < :behind"
 
 # Writes a webhook endpoint unless its tenant already has `:most` endpoints. If INSERT_ENDPOINT is sent twice, the
-# second send changes nothing, because the caller chose the endpoint's key. If the write arrives after the endpoint was
-# deleted, the tombstone `:grave` stops it. `:event_types` is a JSON list.
+# second send changes nothing, because the caller chose the key of the webhook endpoint. If the write of a webhook
+# endpoint arrives after the endpoint was deleted, the tombstone `:grave` stops it. `:event_types` is a JSON list.
 INSERT_ENDPOINT = statement(f"""
 INSERT INTO webhook_endpoints (id, name, url, event_types, created_at, updated_at)
 SELECT :endpoint, :name, :url, :event_types, {NOW}, {NOW}
@@ -25,17 +25,17 @@ ENDPOINT = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = :end
 # Reads a tenant's webhook endpoints, oldest first. A tenant has few endpoints.
 LIST_ENDPOINTS = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE {_OF_TENANT} ORDER BY created_at, id")
 
-# Gives an endpoint a new secret. The previous secret also signs for another `:old_ms`. ROTATE names the secret's
-# generation that was read before, so that it changes nothing if it arrives after another rotation.
+# Gives a webhook endpoint a new secret. The webhook endpoint's previous secret also signs for another `:old_ms`. ROTATE
+# names the secret's generation that was read before, so that it changes nothing if it arrives after another rotation.
 ROTATE = statement(f"""
 UPDATE webhook_endpoints SET secret_generation = secret_generation + 1, old_secret_until = {NOW} + :old_ms,
   updated_at = {NOW}
 WHERE id = :endpoint AND secret_generation = :generation
 """)
 
-# Leaves a tombstone of an endpoint that is about to be deleted, because the endpoint's own write may still arrive. With
-# `:unseen`, an endpoint that does not exist gets a tombstone, too, because its write may have failed and still arrive
-# later.
+# Leaves a tombstone of a webhook endpoint that is about to be deleted, because the endpoint's own write may still
+# arrive. With `:unseen`, a webhook endpoint that does not exist gets a tombstone, too, because its write may have
+# failed and still arrive later.
 BURY_ENDPOINT = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :grave, {NOW} + :tombstone_ms
 WHERE :unseen OR EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint)
@@ -45,20 +45,20 @@ DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint 
 
 # --- What attempts say about an endpoint -----------------------------------------------------------------
 # If NOTE_SUCCESS or NOTE_FAILURE takes effect late or twice, a pause of the endpoint only becomes too long or too
-# short. The attempt to send a delivery began at `:began_at`.
+# short. The attempt to send a webhook delivery began at `:began_at`.
 
-# Records that an attempt to send a delivery succeeded. The row of an endpoint without failures is not written. A pause
-# of the endpoint that began after the attempt goes on.
+# Records that an attempt to send a webhook delivery succeeded. The row of a webhook endpoint without failures is not
+# written. A pause of the webhook endpoint that began after the attempt goes on.
 NOTE_SUCCESS = statement("""
 UPDATE webhook_endpoints SET failures = 0,
   paused_until = CASE WHEN paused_at <= :began_at THEN 0 ELSE paused_until END
 WHERE id = :endpoint AND (failures > 0 OR (paused_until > 0 AND paused_at <= :began_at))
 """)
 
-# Records that an attempt to send a delivery failed. After `:breaker` failures in a row the endpoint is paused for
-# `:pause_ms`, doubled with each further failure up to `:pause_most_ms`, or for `:asked_ms` if the endpoint asked for
-# more. `paused_until` is never before the last counted failure. So of several attempts that fail together only one
-# counts, and no attempt counts that began before a pause.
+# Records that an attempt to send a webhook delivery failed. After `:breaker` failures in a row the webhook endpoint is
+# paused for `:pause_ms`, doubled with each further failure up to `:pause_most_ms`, or for `:asked_ms` if the endpoint
+# asked for more. `paused_until` is never before the last counted failure. Of several attempts that fail together only
+# one therefore counts, and no attempt counts that began before a pause.
 NOTE_FAILURE = statement(f"""
 UPDATE webhook_endpoints SET failures = failures + (paused_until <= :began_at), paused_at = {NOW},
   paused_until = max(paused_until, {NOW} + max(:asked_ms,
@@ -67,7 +67,7 @@ UPDATE webhook_endpoints SET failures = failures + (paused_until <= :began_at), 
 WHERE id = :endpoint AND (paused_until <= :began_at OR (:asked_ms > 0 AND paused_until < {NOW} + :asked_ms))
 """)
 
-# Disables an endpoint for good, because it answered 410.
+# Disables a webhook endpoint for good, because it answered 410.
 DISABLE = statement(f"""
 UPDATE webhook_endpoints SET disabled_at = {NOW} WHERE id = :endpoint AND disabled_at IS NULL
 """)

@@ -28,12 +28,12 @@ from .window import window
 # that an earlier instance holds the task, so that a late claim of an earlier instance takes nothing over. A holder that
 # claims again has lost the answer: it gets the claim that it has, and the fence does not rise. Calls that the former
 # worker announced and did not settle become doubted. If two claims come at once, the second finds a live lease, because
-# D1 serialises writes. No row means that the claim is not granted. A task whose deadline has passed is not claimed.
+# D1 serialises writes. If CLAIM gives no row, the worker gets no claim. A task past its deadline is not claimed.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
 # stalls was written. Each claim sets how long the task rests if its worker dies too. `:rests_ms` is a JSON list of the
 # rests after the first claim of a row, the second and so on: a rest counts from the first claim, but lasts at least
-# half as long from the present claim on. After the last claim the task rests until `:least_ms` after the first.
+# half as long from the present claim on. After a row's last claim the task rests until `:least_ms` after its first.
 #
 # A task's very first claim also announces the first model calls, which saves the worker a write. `:first_chunks` is a
 # JSON list of the chunks that a worker of a new task starts with; CLAIM cuts the list to the client's budget. No call
@@ -46,8 +46,8 @@ from .window import window
 # structured tasks: see the CHECK of the column.
 #
 # The announced calls must start within `:start_ms` from now, or they may not start. Lanes of the former worker may have
-# read its longer start window just now, and may start calls until that window ends. So if the row has a longer
-# `start_ms`, it stays.
+# read its longer start window just now, and may start calls until that window ends. If the row has a longer `start_ms`
+# than the claim, the row's value therefore stays.
 _FIRST_CALLS = """(SELECT json_group_array(json_array(0, value)) FROM json_each(:first_chunks)
   WHERE value < min(total, coalesce(max_calls, total)))"""
 _STALLS = f"CASE WHEN status = 'processing' THEN {STALLS} ELSE stalls END"
@@ -85,8 +85,8 @@ RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_w
   {told("tenant || ':' || coalesce(model, :model)")} AS told
 """)
 
-# Moves `wake_at`, when the sweep checks the task, to the end of the new lease if it is later. Usually `wake_at` is not
-# later, and no row is written.
+# Moves `wake_at`, when the sweep checks the task, to the end of the new lease if `wake_at` is later than that end.
+# Usually `wake_at` is not later, and no row is written.
 CLAIM_WAKE = statement("""
 UPDATE tasks SET wake_at = lease_until
 WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at > lease_until
@@ -107,8 +107,8 @@ _MERGES = """(
   cuts ->> '$[#-1]' AS characters, output_schema, inherited"""
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
-# Reads which outputs of a task exist, as ranges of positions from `first` to `last` of a level. So a task with
-# thousands of chunks needs only a few rows. The statement reads no texts.
+# Reads which outputs of a task exist, as ranges of positions from `first` to `last` of a level. The claim of a task
+# with thousands of chunks therefore reads only a few rows. The statement reads no texts.
 CLAIM_OUTPUTS = statement(f"""
 SELECT level, min(idx) AS first, max(idx) AS last FROM (
   SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
@@ -116,8 +116,8 @@ SELECT level, min(idx) AS first, max(idx) AS last FROM (
   )
 ) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
 """)
-# CLAIM_FAILURES reads the failed calls of a task. A row without calls is left out, because since a client's retry it
-# has only a log.
+# CLAIM_FAILURES reads the failed calls of a task. A row without calls is left out, because since a client's retry of
+# the task the row has only a log.
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
   max(0, rests_until - {NOW}) AS rest_left, held, rung, gap_chars
@@ -195,7 +195,7 @@ ON CONFLICT DO NOTHING
 # idx], and `:last_error` a JSON object. While the model is not away, `:away_since` is NULL; without an error,
 # `:last_error`; while the run waits for nothing, `:wait_reason` and `:wait_until`; and until a call has finished,
 # `:pace_ms`. `:doubted` has the calls in doubt that the claim found, and those that the worker has given up; NULL keeps
-# the row's.
+# the row's value.
 _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_flight,
   doubted = coalesce(:doubted, doubted),
   completed = :completed, failed = :failed, input_tokens = :input_tokens, output_tokens = :output_tokens,
@@ -206,17 +206,17 @@ _TOTALS = """step = :step, calls_settled = :calls_settled, in_flight = :in_fligh
   rest_until = CASE WHEN :finished THEN 0 ELSE rest_until END"""
 
 # Records the work so far, announces the next calls (`:in_flight`) and renews the lease. The announced calls must start
-# within `:start_ms`, or they may not start. No row means that the claim is lost, or that the deadline has passed.
+# within `:start_ms`, or they may not start. If PROGRESS gives no row, the claim is lost, or the deadline has passed.
 # PROGRESS returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:told_id`
-# names the tenant and the model of these calls.
+# names the tenant and the model of the latest calls.
 PROGRESS = statement(f"""
 UPDATE tasks SET {_TOTALS}, lease_until = {NOW} + :lease_ms, {ANNOUNCED}
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
 RETURNING fence, {told(":told_id")} AS told
 """)
 
-# Makes sure that the database has twice `:half` bytes of free space, or fails. The task's row grows by these bytes, and
-# shrinks again with PROGRESS, which follows in the same transaction. The file then keeps the space for other rows.
+# Makes sure that the database has twice `:half` bytes of free space, or fails. The task's row grows by 2 * `:half`
+# bytes, and shrinks again with PROGRESS, which follows in the same transaction. The database's file keeps the space.
 FIND_ROOM = statement(f"""
 UPDATE tasks SET in_flight = '["' || hex(zeroblob(:half)) || '"]'
 WHERE {_UNDER_CLAIM} AND status = 'processing' AND {IN_TIME}
@@ -232,7 +232,7 @@ WHERE id = :task_key AND fence = :fence AND holder = coalesce(:holder, holder) A
 
 # --- The claim's end -------------------------------------------------------------------------------------
 
-# Gives a task back, so that it may be claimed after `:delay_ms`. The sweep checks the task after `:sweep_ms`. If
+# Gives a task back, so that it may be claimed after `:delay_ms`. The sweep checks a released task after `:sweep_ms`. If
 # RELEASE is sent twice, the second send recognizes the released task by the claim's fence, and releases it again.
 RELEASE = statement(f"""
 UPDATE tasks SET {_TOTALS}, status = 'pending', {UNHELD},
@@ -252,7 +252,7 @@ RETURNING fence
 """)
 
 # Completes a task. All chunks of the task must have an output, and so must the top level of its merge, `:top_level`,
-# which is 0 without a merge. A task does not complete after its deadline. The first line of the task's text stays in
+# which is 0 without a merge. A task is not completed after its deadline. The first line of the task's text stays in
 # the row only if the text is kept.
 _FINISH = f"""UPDATE tasks SET {_TOTALS}, status = 'completed',
   first_line = CASE WHEN :keeps_input THEN first_line END, {ENDED}
