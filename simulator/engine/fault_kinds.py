@@ -91,7 +91,8 @@ _ALL = (
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
 DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
-# A review found the faults with these numbers. A run draws their rates from a separate random stream.
+# A review of the project found the faults with the numbers 20 to 22. A run draws the rates of the faults that the
+# review found from a separate random stream.
 FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21, 22})
 STORAGE = "d1_full"
 # The rate of `model_away` is drawn from a separate random stream.

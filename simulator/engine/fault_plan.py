@@ -61,7 +61,7 @@ class FaultCount:
 
 
 class FaultPlan:
-    """Decides which faults strike. The same seed and the same offers give the same decisions.
+    """Decides which faults strike. The same seed and the same offers give the same decisions of the plan.
 
     `muted` has the ordinals of faults to leave out: shrinking replays a seed with more and more muted faults.
     `crash_at` maps the ordinal of a suspension point, from 1, to "before" or "after" the point's effect.
@@ -209,7 +209,7 @@ class PersistentFault:
         return self._plan.strike(name, actor) if name == self._fault else self._plan.fires(name, actor, scale)
 
     def between(self, low: float, high: float) -> float:
-        """Return the lower limit of a fault's size."""
+        """Return `low`, so that every fault has its smallest size."""
         return low
 
     def __getattr__(self, name: str) -> Any:

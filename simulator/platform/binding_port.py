@@ -39,7 +39,10 @@ def entry_failure() -> JsError:
 
 
 class CpuExceeded(BaseException):
-    """Raised when the CPU limit is exceeded. This is no `Exception`, so ordinary handlers do not swallow it."""
+    """Raised when the CPU limit is exceeded.
+
+    `CpuExceeded` is no `Exception`, so ordinary handlers do not swallow it.
+    """
 
 
 class IsolateGone(BaseException):
@@ -91,7 +94,7 @@ class Network:
         self.faults = faults
         self.scale_seconds = scale_seconds
         self.limits: InvocationLimits | None = None
-        self.never_awaited: list[str] = []  # What objects gave to `ctx.waitUntil` and is no promise.
+        self.never_awaited: list[str] = []  # The values without a promise that objects gave to `ctx.waitUntil`.
         self._random = rng.random
 
     def latency_seconds(self) -> float:

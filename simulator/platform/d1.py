@@ -40,7 +40,7 @@ class DatabaseServer:
         self.faults = faults
         self.offset_ms = 0.0
         self.calls = self.rows_read = self.rows_written = self.statements = 0
-        self.observers: list[Callable[[], None]] = []  # These functions are called after each call that writes.
+        self.observers: list[Callable[[], None]] = []  # Called after each database call that writes.
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
         self.line: Line | None = None  # The queue of calls, or None if calls are served at once.
@@ -242,11 +242,11 @@ class PreparedStatement:
     all = run
 
     def first(self, column: str | None = None) -> Pending:
-        """Send the statement. The reply is the first row, or the row's `column`: None if there is no row."""
+        """Send the statement. The reply is the first row, or the row's `column`, or None if there is no row."""
         return self._database.send("d1.first", [self], lambda results: _first_row(results, column))
 
     def raw(self, options: dict[str, Any] | None = None) -> Pending:
-        """Send the statement. The reply has rows as lists; with `{"columnNames": True}` the column names come first."""
+        """Send the statement. The reply has rows as lists, with `columnNames` after a list of the column names."""
         named = bool((options or {}).get("columnNames"))
         return self._database.send("d1.raw", [self], lambda results: sql_values.raw_rows(results, named=named))
 

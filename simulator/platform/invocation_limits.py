@@ -29,7 +29,10 @@ class Use:
 
 @dataclass(slots=True)
 class InvocationLimits:
-    """Counts each invocation's calls and refuses calls beyond the plan. `most` is the most that any invocation used."""
+    """Counts each invocation's calls and refuses calls beyond the plan.
+
+    `most` has, for each kind of use, the most that any invocation has used.
+    """
 
     plan: Plan
     refused: list[str] = field(default_factory=list)

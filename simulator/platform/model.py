@@ -68,17 +68,17 @@ class ModelServer:
         self.records: list[CallRecord] = []
         self.calls_by_text: Counter[str] = Counter()
         self.number_outputs = False
-        # Called when a call leaves an isolate.
+        # Called when a model call leaves an isolate.
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None
-        # Called when an output arrives in an isolate.
+        # Called when a model's output arrives in an isolate.
         self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None
-        # Called when a call has failed in an isolate.
+        # Called when a model call has failed in an isolate.
         self.failed: Callable[[ModelCall, ModelError], None] = lambda _call, _error: None
         self.away_since = self.away_until = -AWAY_REST_SECONDS
         self._absence: Absence = "5xx"
         self.brown_until = -math.inf
         self.brown_share = 0.0
-        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # Selects calls that always get a 500.
+        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # Selects model calls that always get a 500.
         self._poisoned: dict[str, bool] = {}  # By text: whether the fault `model_poisoned` struck it.
 
     def brown_out(self, seconds: float, share: float) -> None:

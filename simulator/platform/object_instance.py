@@ -237,14 +237,14 @@ class Instance:
         self.replace()
         backlog, self.backlog = self.backlog, []
         for start in backlog:
-            start()  # In the dead isolate the call ends as "died".
+            start()  # The isolate is dead, so the waiting call ends as "died".
 
 
 class _Operation:
     """A storage operation that is under way, for which the isolate's gate is closed.
 
     With a strict gate, the gate opens when the code that awaits the operation continues. If no code awaits the
-    operation, or if the gate is not strict, it opens when the operation is done.
+    operation, or if the gate is not strict, the gate opens when the operation is done.
     """
 
     __slots__ = ("_future", "_instance", "_open", "error", "value")

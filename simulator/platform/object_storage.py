@@ -125,7 +125,7 @@ class SqlCursor:
         return [list(row) for row in rows]
 
     def one(self) -> dict[str, Any]:
-        """Return the only row. Raises `JsError` if there is none or more than one."""
+        """Return the only row. Raises `JsError` if the cursor has no row, or more than one row."""
         if len(self._rows) != 1:
             found = "multiple results" if self._rows else "no results"
             raise JsError(f"Expected exactly one result from SQL query, but got {found}.")
@@ -140,7 +140,7 @@ class SqlStorage:
         self._touch = touch
 
     def exec(self, query: str, *parameters: Any) -> SqlCursor:
-        """Run one or more statements. The parameters belong to the last statement. Raises `JsError`."""
+        """Run one or more statements. The parameters belong to the last statement of the SQL text. Raises `JsError`."""
         self._touch()
         connection = self._data.sql
         before = connection.total_changes
@@ -174,7 +174,10 @@ def _statements(query: str) -> list[str]:
 
 
 class InstanceStorage:
-    """The `ctx.storage` of one instance. `operate(label, writes, effect)` runs an effect with gates and faults."""
+    """The `ctx.storage` of one instance of a Durable Object.
+
+    `operate(label, writes, effect)` runs the effect of a storage operation, with the object's gates and with faults.
+    """
 
     def __init__(
         self,

@@ -26,7 +26,7 @@ class Stored:
     sent_ms: int
     attempts: int = 0
     doomed: bool = False
-    twin: bool = False  # True for a duplicate, which is not duplicated again.
+    twin: bool = False  # True if the message is a duplicate, which is not duplicated again.
 
 
 @dataclass(slots=True, eq=False)

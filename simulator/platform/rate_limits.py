@@ -87,8 +87,9 @@ class _Location:
 
 @dataclass(slots=True)
 class _Count:
-    """The count of a key as one isolate sees it: `believed` in total, `untold` of them not yet told to its location.
+    """The count of one key of the limiter, as one isolate sees it.
 
+    `believed` is the whole count, and `untold` is the part of it that the isolate's location does not know yet.
     `heard_at` is when the isolate last exchanged the count with its location (virtual seconds).
     """
 

@@ -1,6 +1,6 @@
 """Simulates the size of a database, and a database that may not grow.
 
-Reports of full D1 databases (`D1_ERROR: Exceeded maximum DB size`, at a `size_after` of 9,999,998,976) say that the
+Reports of full D1 databases (error `Exceeded maximum DB size`, at a `size_after` of 9,999,998,976) say that the
 database's file may not grow. Freed pages are used again, so a row that fits into free pages is still written, and
 deleting rows makes space. workerd reports the size in use, without free pages.
 """
@@ -57,7 +57,8 @@ class Cap:
         """The bytes that replies report as `size_after`.
 
         With `told`, a capped database reports the platform's largest size, less the bytes by which it may still grow.
-        Without `told` it reports the size in use, as if another limit stopped it, for example the account's.
+        Without `told` a capped database reports the size in use, as if another limit stopped its growth, for example
+        the account's.
         """
         if self.reported is not None:
             return self.reported

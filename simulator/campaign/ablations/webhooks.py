@@ -27,7 +27,7 @@ async def _outbox_apart(self: Database, *statements: BoundStatement, **options: 
 
 
 def _wrote_now(self: OutboxStore, found: Sequence[Any], asked_at: float) -> None:
-    """Count a sender's time for its deliveries from the database's answer instead of from the request."""
+    """Let a sender's time for its deliveries begin at the database's answer instead of at the request."""
     _WROTE(self, found, self._now())
 
 

@@ -43,8 +43,9 @@ class Circumstances:
     # or erased a task.
     operated: bool
     patience_seconds: float = 0.0  # How many seconds tasks wait for a model that is away.
-    # The tasks of which a client left a stream before its end. The invocation of a stream may make the calls of a task
-    # that no trigger comes for. The platform ends these calls soon after the client has left, and they are in doubt.
+    # The tasks whose stream of events a client left before the stream's end. The invocation of a stream may make the
+    # calls of a task that no trigger comes for. The platform ends the model calls of a stream's invocation soon after
+    # the client has left, and these calls stay in doubt.
     left: frozenset[TaskKey] = frozenset()
 
     @property

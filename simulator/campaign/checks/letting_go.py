@@ -3,8 +3,8 @@
 The check judges the runs of a world in which no fault stops a worker or cuts it off from the database or an object. A
 host that can be notified abandons its calls at once. A host that has no call in flight (the model is away, or a call
 failed) notices the end after half a lease. A host whose invocation may check its claim no more, as the Worker logs,
-notices the end when a call ends. The check counts these hosts separately if they are free later than other hosts may
-be.
+notices the end when a call ends. The check counts the hosts that can no longer check their claims separately if they
+are free later than other hosts may be.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class LettingGo:
                 run.ended_at = self._world.loop.now()
 
     def _hears(self, line: str) -> None:
-        """Read one line of the Worker's log: note the begin and the end of runs, and spent checks of claims."""
+        """Read one line of the Worker's log: note a run's begin or end, or that a run may check its claim no more."""
         if not any(mark in line for mark in (_CLAIMED, _ENDED, _SPENT)):
             return
         told = json.loads(line)
@@ -118,7 +118,7 @@ class LettingGo:
         if (seconds := self._world.loop.now() - run.ended_at) > most:
             broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
             loop = self._world.loop
-            loop.call_soon(_raise, broken, context=loop.outside)  # The Worker would catch an error inside.
+            loop.call_soon(_raise, broken, context=loop.outside)  # Inside, the Worker would catch the error.
 
     def _most(self, run: _Run) -> float:
         """Return for how many seconds a host that can still check its claim may keep a task that has ended."""

@@ -18,7 +18,7 @@ class TenantLimits:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._tasks_most = int(variables.get(TASKS, "0"))
         self._characters_most = int(variables.get(CHARACTERS, "0"))
-        self._characters: dict[TaskKey, int] = {}  # By task, accepted and not withdrawn: its characters.
+        self._characters: dict[TaskKey, int] = {}  # By task that was accepted and not withdrawn: its characters.
         self.limited = bool(self._tasks_most or self._characters_most)
 
     def accepted(self, task_key: TaskKey, characters: int) -> None:

@@ -83,7 +83,7 @@ class Undelayed:
         task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
         if told["event"] == "accepted":
             self._accepted[task_key] = now
-        elif told["event"] == "dispatched":  # The run gives its task back for a while.
+        elif told["event"] == "dispatched":  # The run gives its task back, to be sent again later.
             self._judge(task_key, told["delay_seconds"])
         elif told["event"] == "claimed":
             self._runs[task_key] = _Run(now)

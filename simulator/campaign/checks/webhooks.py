@@ -24,7 +24,7 @@ from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, 
 SENDS_JUDGED = "messages whose sender had to be the only one"
 SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for a clock that jumped or a sender that could not see time pass"
 _BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by less than this.
-# Within this many seconds after the last fault all deliveries must have ended.
+# Within this many seconds after the last fault all webhook deliveries must have ended.
 SENT_SECONDS_MOST = 3_600
 _ENDED = (
     "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated + failed > 0 FROM tasks "
@@ -78,7 +78,7 @@ class Webhooks:
         self._ends: dict[tuple[TaskKey, int], _End] = {}
         self._there_until: dict[str, float] = {}  # By URL of an endpoint: when it was last seen enabled.
         self._last: dict[str, ReceivedMessage] = {}  # By message id: the last message that was judged.
-        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By delivery: fence and due time.
+        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By webhook delivery: its fence and due time.
         self._owed: set[tuple[str, int, str]] = set()  # The deliveries that are kept as long as their tasks.
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
         self.taken: set[str] = set()
@@ -217,7 +217,7 @@ class Webhooks:
         self.check()
 
     def check(self) -> None:
-        """Check that each delivery's recorded outcome is true: accepted, endpoint gone, or failed for a day."""
+        """Check each webhook delivery's recorded outcome: accepted, endpoint gone, or failed for a day."""
         rows = self._connection.execute(_DELIVERIES).fetchall()
         self._look_for_lost({tuple(row[:3]) for row in rows})
         for task_key, generation, endpoint, _, _, outcome, _, _, begun_at, ended_at in rows:

@@ -131,9 +131,10 @@ class Clients:
         return None
 
     def _sendings(self, spec: TaskSpec) -> Sendings:
-        """Return a function that makes a client's sends.
+        """Return a function that makes each send of a client's request.
 
-        Sends with an idempotency key are all the same. Each send to `/api/tasks` without a key has its own tag.
+        All sends of a request with an idempotency key are the same. Each send of a request to `/api/tasks` without a
+        key has its own tag.
         """
         if spec.response:
             return responses.sendings(spec, self._new_tag)
@@ -173,7 +174,7 @@ class Clients:
         return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
 
     async def _intrude(self, tenant: str, path: str) -> Reply | None:
-        """Let another tenant read, cancel, retry or erase a task, and check that the task does not exist for it."""
+        """Let another tenant read, cancel, retry or erase a task, and check that this tenant does not find the task."""
         others = [other for other in tenants.TENANTS if other != tenant]
         method, path = self._rng.choice(
             (("GET", path), ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path))

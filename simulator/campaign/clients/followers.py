@@ -113,7 +113,7 @@ class StreamClient:
             raise InvariantBroken(f"{self.task_key} has ended, and no stream says so")
         query = ClientRequest("GET", f"{self._path}/chunks", headers=tenants.headers(self._tenant))
         reply = await self._fetch(query)
-        if reply is None or reply.status != 200:  # An isolate stands still, or the task was erased.
+        if reply is None or reply.status != 200:  # The isolate stands still, or the task was erased.
             return
         shown = {chunk["index"]: chunk["output"] for chunk in json.loads(reply.body)["chunks"]}
         ready = next(index for index in range(len(shown) + 1) if shown.get(index) is None)

@@ -16,7 +16,8 @@ ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
 DEPLOYMENTS = (TOP, FREE, DIRECT)
 CHUNK_CHARS = 10
 PATIENCE = "MODEL_PATIENCE_SECONDS"
-# Longer than an isolate may stand still, because the task of a request that it sends again must still be there.
+# This time is longer than an isolate may stand still, because a client that sends a request again must still find the
+# request's task.
 SHORT_RETENTION_DAYS = 0.008
 LONG_CHUNKS = 13  # With `small_limits` a task of 13 chunks has two lanes.
 SLOW_CALL_SECONDS = 50.0  # A slow model call takes this long, which is less than the timeout in `SLOW_VARIABLES`.
@@ -95,7 +96,7 @@ class Workload:
     small_windows: bool = False
     strict_gates: bool = True
     cron: bool = True
-    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # The queue's fault that never stops.
+    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # How the queue always fails.
     variables: dict[str, str] = field(default_factory=dict)
     sits_out: bool = False  # True if faults last until the model is back.
     rate_limit: RateLimit | None = None  # The limiter of requests, None if the Worker has none.

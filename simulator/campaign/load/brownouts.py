@@ -52,7 +52,7 @@ class BrownOut:
 
     @property
     def late_most(self) -> float:
-        """The most seconds from the brown-out's end until a poisoned task has failed, with the time of ten calls."""
+        """The most seconds from the brown-out's end to the end of the last poisoned task, ten last calls included."""
         return POISONED_SECONDS_MOST + 10 * CALL_SECONDS
 
 

@@ -166,7 +166,10 @@ class Bystander:
 
 
 class LoadTrial:
-    """One load in one world. A trial only counts: with so many tasks, the checks of a run would take hours."""
+    """One load in one world.
+
+    A trial of a load only counts: with so many tasks, the checks of an ordinary run would take hours.
+    """
 
     def __init__(self, world: World, load: Load) -> None:
         self._world = world

@@ -129,7 +129,7 @@ def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: boo
     async def scenario(world: World) -> None:
         world.start_cron(CRON_SECONDS)
         for text in texts:
-            with suppress(ClientError):  # If the answer is lost, the task may exist.
+            with suppress(ClientError):  # If the answer to the submission is lost, the task may exist.
                 await world.fetch(_submission(text))
         for after in (0.3, 20.0):
             await asyncio.sleep(rng.uniform(0.0, after))

@@ -33,7 +33,7 @@ TASKS_AT_ONCE = 40  # A run of 80 tasks gets twice `TERMINAL_SECONDS_MOST`: its 
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS
 # The longest time, in seconds, from the end of all tasks until nothing runs, waits or is stored in an object.
 QUIET_SECONDS_MOST = 1_500
-LOOK_SECONDS = CRON_SECONDS - 1  # Checks at cron's own interval might meet a sweep each time.
+LOOK_SECONDS = CRON_SECONDS - 1  # At cron's own interval each check might meet a sweep.
 
 
 class Scenario:
@@ -70,7 +70,7 @@ class Scenario:
         return self.world.faults.active and self.world.faults.strike(POISONED, "model")
 
     async def run(self, world: World) -> None:
-        """Play the workload, stop the faults, wait until everything is quiet, and check all.
+        """Play the workload, stop the faults, wait until everything is quiet, and check every task.
 
         Raises InvariantBroken or NotQuiet.
         """
@@ -96,15 +96,15 @@ class Scenario:
         await self.invariants.letting_go.all_free()
         for follower in self.clients.followers:
             await follower.see_the_end()
-        await self.all_ended()  # A request that had stood still may have made a task.
+        await self.all_ended()  # A request that had stood still may have made a new task.
         self.check()
         if world.deployment is not TOP:
-            world.deploy(TOP)  # A deployment with objects lets sleeping objects clean up.
+            world.deploy(TOP)  # A deployment with objects lets objects that still sleep clean up.
         while True:
             await world.quiet(QUIET_SECONDS_MOST, look_every=LOOK_SECONDS)
             if all(row.terminal for row in self.invariants.rows.values()):
                 break
-            await self.all_ended()  # A request that had stood still made a task.
+            await self.all_ended()  # A request that had stood still made a new task.
         await self._all_sent()
         self.check()
         if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:

@@ -43,7 +43,7 @@ FORGIVEN = ("StoreUnavailable", "StoreSilent", "StoreFull", "JsError")
 class SimulatedRuntime:
     """The simulated platform as a `composition.Runtime`.
 
-    It passes the app each log line, and collects mistakes there.
+    The runtime passes each line of the Worker's log to the app, and collects the Worker's mistakes in the app.
     """
 
     http: HttpClient

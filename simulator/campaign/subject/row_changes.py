@@ -172,7 +172,7 @@ def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
 def _check_stalls(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
     """Check that a task whose workers die has fewer and fewer calls in flight.
 
-    The task may fail by its crashes only when ten minutes have passed since the first of them began.
+    The task may fail by its crashes only when ten minutes have passed since its first worker died.
     """
     if after.status == "processing" and after.stalls:
         most = width(after.stalls, max_attempts, CONCURRENCY_MOST)

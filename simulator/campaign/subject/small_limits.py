@@ -55,7 +55,7 @@ def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) 
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
     # A merge call takes three outputs, so that merges have several levels.
     patches.append((merge, "MERGE_CHARS_LEAST", 70))
-    # No budget is refused, as in older code.
+    # With this patch the API refuses no budget as too small, as in older code.
     patches.append((submission, "check_budget", lambda options, minimum: None))
     patches.append((logging.getLogger("onceover"), "disabled", True))
     with patched(patches):
