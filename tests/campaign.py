@@ -64,7 +64,7 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """The path of the file with this record."""
+        """The path of the file with the record of a part's last run."""
         return RECORDS / f"{self.part}.json"
 
 

@@ -27,10 +27,7 @@ from simulator.engine.turns import HANDLES_MOST, SUSPECTS, StandingClock, Standi
 
 
 class Loop(asyncio.AbstractEventLoop):
-    """The event loop.
-
-    `run(coroutine)` drives the loop until the coroutine ends; `close` then ends all other coroutines.
-    """
+    """The event loop: `run(coroutine)` runs until the coroutine ends; `close` then ends all other coroutines."""
 
     def __init__(self, *, policy: Policy = choose_first, max_steps: int = 1_000_000) -> None:
         self.trace = Trace()
@@ -267,10 +264,7 @@ class Loop(asyncio.AbstractEventLoop):
         return f"{len(names)} tasks waiting: {', '.join(names[:20])}"
 
     def close(self) -> None:
-        """Close all remaining coroutines, oldest first.
-
-        While `close` runs, the bindings refuse whatever these coroutines request.
-        """
+        """Close all remaining coroutines, oldest first. Bindings refuse the requests of coroutines in `close`."""
         if self._closed:
             return
         assert not self._running, "close a loop after it has run"

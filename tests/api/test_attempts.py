@@ -140,7 +140,7 @@ def test_the_log_of_a_task_without_failures_has_no_row() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
-    """All pages of any `limit` together list the calls that a single page lists, in the same order."""
+    """All pages of the log, with any `limit`, together list the calls that a single page lists, in the same order."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]
@@ -151,7 +151,7 @@ def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
     """With `outcome`, the log shows only calls with this outcome, also over several pages.
 
-    The counts beside them are still those of all calls of the task.
+    With `outcome`, the log's counts still cover all calls of the task.
     """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
@@ -222,7 +222,7 @@ def test_a_bulk_retry_keeps_the_log() -> None:
 def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
     """Announced calls count as out while their worker has its lease, and as in doubt afterwards.
 
-    After another worker has taken the task over, the log shows these calls as in doubt, too.
+    After another worker has taken the task over, the log shows the previous worker's announced calls as in doubt, too.
     """
     bench = troubled
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
@@ -295,7 +295,7 @@ def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
 def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
     """If older code wrote a failure without a log, its row gives the latest failed call.
 
-    The call has times only if the row holds them.
+    The failed call that older code wrote has times only if its row has them.
     """
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     bench.fail(task_id)

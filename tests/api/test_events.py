@@ -140,7 +140,7 @@ def test_events_come_as_they_happen(bench: ApiBench):
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
     """A client can resume a stream after any event, and gets the following events with the same ids and bytes.
 
-    A stream can be resumed so before the task's end and after it.
+    This holds for streams before the task's end and after it.
     """
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     bench.begin(task["id"], 3)
@@ -228,7 +228,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
         resumed = Stream(bench, task, after=event_id)
         bench.run(resumed.reading)
         assert numbered(resumed) == rest[at:]
-    late = Stream(bench, task, after="0-4")  # the stream has not yet sent the end of the first generation
+    late = Stream(bench, task, after="0-4")  # the stream has not yet sent the end of the task's first generation
     bench.run(late.reading)
     assert numbered(late) == [("1-3", "pending"), *rest]
     fresh = Stream(bench, task)
@@ -460,7 +460,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
 def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
     """If the database fails, the stream breaks off.
 
-    The client reconnects, and the answer to this request says what is wrong.
+    When the client reconnects after the database's failure, the answer says what is wrong.
     """
     task = bench.submit()
     stream = Stream(bench, task)
@@ -475,7 +475,7 @@ def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
 def test_an_erased_task_has_no_end(bench: ApiBench):
     """If its task is erased, a stream ends without the event `end`.
 
-    When the client reconnects it gets 404.
+    A client that reconnects to the stream of an erased task gets 404.
     """
     task = bench.submit()
     stream = Stream(bench, task)

@@ -1,6 +1,7 @@
 """Without an idempotency key, SDK repetitions of a submission to `/v1/responses` join the first one's task.
 
-Two separate requests make two tasks. The SDK's retry count tells repetitions from separate requests.
+Two separate submissions make two tasks, even if they are equal. The SDK's retry count tells repetitions from separate
+requests.
 """
 
 from typing import Any

@@ -73,7 +73,10 @@ class Scene:
         self.audience.look_up()
 
     def wait(self, *acts: tuple[float, Callable[[], Any]], seconds: float = 25.0) -> Any:
-        """Let a request wait for the task, and do each act at its time. Return the task in the answer."""
+        """Let a request wait for the task, and do each act at its time.
+
+        Return the task from the answer to the waiting request.
+        """
 
         async def play() -> Reply:
             for at, act in acts:

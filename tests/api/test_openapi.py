@@ -338,7 +338,7 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
 }
 
-# How to get problems that other calls have too, for another cause.
+# How to get problems that other calls have too, but that these paths have for another cause.
 OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),

@@ -69,7 +69,7 @@ def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
 def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
     """A second requested sweep within 30 s is refused with the time that is left, in another isolate too.
 
-    A sweep that is requested after this time is answered.
+    A sweep that is requested after these 30 s is answered.
     """
     assert sweep(bench).status == 200
     bench.pass_seconds(10)

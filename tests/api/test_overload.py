@@ -99,7 +99,7 @@ def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
     """If no other request asks the database, one submission after a stated time is let through as a probe.
 
-    The database's answer to the probe decides whether others are still refused.
+    The database's answer to the probe decides whether other submissions are still refused.
     """
     slow.seconds = LATE
     assert submit(slow)[0] == 202  # nothing was known

@@ -38,7 +38,7 @@ def named(bench: ApiBench) -> list[dict[str, Any]]:
 def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
     """A task's name comes from its metadata, or else it is the first line of its input.
 
-    In the metadata it is the first of `name`, `title` and `label` that is a text and not blank. The submission's
+    A name from the metadata is the first of `name`, `title` and `label` that is a text and not blank. The submission's
     answer, the list and the task itself show the same name.
     """
     names = ["Minutes of March", "Report 100%_done", "ÜBERSICHT Quartal", "三月の報告", "text", "second line first"]

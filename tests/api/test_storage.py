@@ -124,7 +124,7 @@ def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
     assert (reply.status, data(reply)["code"]) == (507, "storage_full")
     assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
     # The only send of the submission was refused, so the Worker neither searches for a task nor withdraws one. A
-    # withdrawal would write a tombstone.
+    # withdrawal would write a tombstone, which is a row that keeps the task from being written later.
     assert bench.database.batches == before + 1
     bench.database.cap.lift()
     assert post(bench).status == 202

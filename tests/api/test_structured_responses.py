@@ -1,4 +1,4 @@
-"""`text.format` of `/v1/responses`: JSON by a schema. The SDK's own strict models accept every answer."""
+"""`text.format` of `/v1/responses`: JSON by a schema. The OpenAI SDK's own strict models accept every answer."""
 
 import json
 from collections.abc import Iterator

@@ -61,7 +61,7 @@ def read(bench: ApiBench, task_id: str, query: str = "") -> Any:
 def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
     """With `concat` a result's `value` is the joined object, and `output` is this object as compact JSON.
 
-    Calls that asked the model again are on the bill.
+    The bill counts the calls that asked the model again after a rejected answer.
     """
     model: Any = bench.api.provider
     model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON", '{"said": ["2"]}']}

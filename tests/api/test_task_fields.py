@@ -1,7 +1,7 @@
 """Each field of a task goes from the request to the answer, and none is forgotten on its way.
 
-Whoever adds a field of the request must add it to `BODY`. After this the tests of this module fail until the field is
-stored, shown and erased. See CONTRIBUTING.md.
+Whoever adds a field of the request must add it to `BODY`. Without the new field in `BODY` the tests of this module
+fail, until the field is also stored, shown and erased. See CONTRIBUTING.md.
 """
 
 import json

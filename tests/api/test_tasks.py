@@ -109,7 +109,7 @@ def test_failed(bench: ApiBench) -> None:
 def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiBench) -> None:
     """A task's `request` shows the values that its calls use.
 
-    Where the submission gave none, these are the deployment's model, instructions, chunk size and tokens.
+    If the submission did not set model, instructions, chunk size or tokens, these values are the deployment's own.
     """
     bench.limit(max_output_tokens=500)
     task = bench.submit("one\n\ntwo")
@@ -480,7 +480,8 @@ def test_pace_in_retry_after() -> None:
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
     """If a retry or an erasure landed and D1's answer was lost, the client still gets a success.
 
-    The write is sent again and finds nothing to do. The retried task is dispatched.
+    After the lost answer, the Worker sends the write again, and the write finds nothing to do. The retried task is
+    dispatched.
     """
     task = bench.submit()
     bench.fail(task["id"])

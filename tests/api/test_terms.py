@@ -263,7 +263,8 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
     """The budget of a retry must cover the calls that were made and those that remain.
 
-    A smaller budget gets 422, which names the sum of these calls. A budget of exactly this sum is accepted.
+    A smaller budget of the retry gets 422, which names the sum of both kinds of calls. A retry with a budget of exactly
+    the sum of both is accepted.
     """
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
@@ -302,7 +303,8 @@ def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) 
 def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
     """A budget below the task's minimum of calls gets 422, which names the minimum.
 
-    A dry run gets the same answer, and no task is stored. A budget of exactly the minimum is accepted.
+    A dry run with a budget below the minimum gets the same answer, and no task is stored. A budget of exactly the
+    minimum is accepted.
     """
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
     reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})
@@ -348,7 +350,8 @@ def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
 def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
     """An announced call starts within two seconds or not at all.
 
-    The answer to a cancellation or an erasure waits for the rest of these two seconds.
+    The answer to a cancellation or an erasure waits until the two seconds are over in which an announced call may
+    start.
     """
     task = bench.submit()
     wait(bench, 10)

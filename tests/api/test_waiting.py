@@ -81,7 +81,7 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
 def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
     """If none of a run's calls could start in time, the task shows `database` as the reason for its wait.
 
-    The reason `database` replaces any other reason that the task had.
+    For a run whose calls could not start, `database` replaces any other reason that the task had.
     """
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
@@ -143,7 +143,7 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
 def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
     """When the day's rows are used up, a poll of a late task shows the task, although it cannot send the task off.
 
-    Each poll of the late task shows what the task waits for.
+    Each poll of the late task shows the reason for which the task waits.
     """
     task = bench.submit()
     bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)

@@ -79,7 +79,7 @@ def sayable_data_acceptance(
 ) -> bool | None:
     """`positive_data_acceptance`, which also allows a 422 whose errors all come from rules that no schema can state."""
     if case.method.upper() == "HEAD" and case.path in UNSAYABLE_OF_HEAD and response.status_code in {400, 422}:
-        return None  # an answer to HEAD does not name the broken rule
+        return None  # an answer to HEAD has no body to name the broken rule
     if response.status_code == 400 and response.content and case.path.startswith("/v1/"):
         if _is_unsayable_compatible(response.json()["error"]):
             return None

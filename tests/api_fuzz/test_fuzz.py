@@ -91,8 +91,8 @@ def mistakes(lines: Sequence[str]) -> list[str]:
     ]
 
 
-# Only existing tasks and endpoints can cause these answers. If no answer of a group has come, the links between
-# operations do not work.
+# Only existing tasks and endpoints can cause these answers. If no answer of a group of `REACHED` has come, schemathesis
+# cannot follow the operations' links.
 REACHED = (
     {("GET", "/api/tasks/{id}", 200)},
     {("GET", "/api/tasks/{id}/chunks", 200)},

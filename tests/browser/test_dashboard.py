@@ -173,7 +173,7 @@ def test_lanes_and_failed_calls_are_drawn(
 ) -> None:
     """A row of the waterfall names the lane of its call, and has a bar from the first call to the last call.
 
-    The bar needs the stored starts of both calls.
+    The page can draw the bar only if the starts of both calls are stored.
     """
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
@@ -196,7 +196,7 @@ def test_lanes_and_failed_calls_are_drawn(
     assert start is not None
     assert call is not None
     assert start["x"] + start["width"] == pytest.approx(call["x"], abs=1)
-    # These outputs have only one call, or the start of the first call is not stored.
+    # The rows 0 and 2 have only one call, or the start of their first call is not stored.
     for index in (0, 2):
         expect(rows.nth(index).locator(".again")).to_have_count(0)
     assert page.locator(".fall-note").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)") == []

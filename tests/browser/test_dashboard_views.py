@@ -104,8 +104,8 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
 def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
     """A bulk change stops when another tenant is chosen.
 
-    A user may close the dialog of the change while the change runs. The remaining requests of the change are not sent
-    for the new tenant.
+    A user may close the dialog of the change while the change runs. The bulk change sends none of its remaining
+    requests for the new tenant.
     """
     tab = Watched(browser, server.url)
     asked: list[str] = []
@@ -243,7 +243,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
         return one if one["status"] == "delivered" else {}
 
     tries = eventually(delivered, 60)["tries"]
-    expect(deliveries).to_contain_text("delivered")  # the page has noticed the change without a reload
+    expect(deliveries).to_contain_text("delivered")  # the page shows the delivery's new status without a reload
     deliveries.get_by_role("button", name="Send again").click()
     expect(deliveries).to_contain_text(f"{tries + 1} attempts; the latest {tries + 1} are shown")
 
@@ -303,8 +303,8 @@ def test_it_is_itself_in_either_language_theme_and_width(
 def _has_begun(tab: Watched) -> None:
     """Wait until the view has made its first requests.
 
-    Some of these requests come after the page was drawn, and the browser draws only while the test's clock runs. The
-    function waits until a second of this clock has passed without a request.
+    Some of the view's first requests come after the page was drawn, and the browser draws only while the test's clock
+    runs. The function waits until the test's clock has run for a second without a request.
     """
     tab.settle()
     seen = -1

@@ -56,7 +56,7 @@ def test_a_text_survives_leaving_and_not_its_submission(stage: Stage) -> None:
     [("en-GB", "Cancel", "Keep running", "Cancel the task"), ("zh-CN", "取消", "继续运行", "取消任务")],
 )
 def test_the_question_of_cancel_cannot_be_misread(browser: Browser, locale: str, verb: str, keep: str, go: str) -> None:
-    """Each button of the dialog says what happens to the task.
+    """Each button of the dialog that asks about a cancellation says what happens to the task.
 
     After the dialog, the focus is on the button that opened it, or on the content if that button is gone.
     """

@@ -74,7 +74,7 @@ async def refused(client: Any) -> list[object]:
 
 
 async def walk(url: str, key: str) -> dict[str, object]:
-    """Use the client in each way, and return the results."""
+    """Use `autobatcher` in each way that these functions try, and return the results."""
     async with batcher(url, key) as client:
         return {
             "version": f"{importlib.metadata.version('autobatcher')} with openai {openai.__version__}",

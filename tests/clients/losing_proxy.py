@@ -45,7 +45,7 @@ class LosingProxy(ThreadingHTTPServer):
             return lost
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Print no errors, because broken connections are a part of the tests."""
+        """Print no error of a connection, because the tests break connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         except httpx.HTTPError:
             return
         if "x-request-id" not in answer.headers:
-            self.server.strange += 1  # the Worker puts an id on every answer, so a killed runtime sent this one
+            self.server.strange += 1  # the Worker gives each answer an id; a killed runtime sent this answer
             return
         if self.server.loses():
             return

@@ -12,7 +12,7 @@ WALK_SECONDS = 120
 # The variables of the deployment for `walk`. The deployment keeps inputs, because a task may have ended before the
 # program lists its input items.
 WALKED = {"REQUIRE_KEYS": "true", "KEEP_INPUT": "true"}
-# The expected output of `walk.py` and `walk.mjs`, for every version of the SDKs.
+# The output that `walk.py` and `walk.mjs` must have with every version of the SDKs.
 EXPECTED: dict[str, Any] = {
     "queued": ["queued", "response", {"a": "b"}, "Say it.", True],
     "done": ["completed", True, True, None],
@@ -26,7 +26,7 @@ EXPECTED: dict[str, Any] = {
     "temperature": ["BadRequestError", 400, "invalid_fields", "temperature"],
     "stranger": ["AuthenticationError", 401, "unauthenticated", None],
 }
-# The expected output of `batcher.py`.
+# The output that `batcher.py` must have.
 EXPECTED_OF_BATCHER: dict[str, Any] = {
     "chat": ["chat.completion", "stop", True, True],
     "long": ["completed", 20, 1, "default"],
@@ -36,7 +36,7 @@ EXPECTED_OF_BATCHER: dict[str, Any] = {
 }
 _CONCAT = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
 _ENDS = ["output_text.done", "content_part.done", "output_item.done", "completed"]
-# The expected output of `stream.py` and `stream.mjs`.
+# The output that `stream.py` and `stream.mjs` must have.
 EXPECTED_OF_STREAM: dict[str, Any] = {
     "concat": {
         "types": [*_CONCAT, *["output_text.delta"] * 8, *_ENDS],

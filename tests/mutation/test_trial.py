@@ -44,7 +44,7 @@ TESTS = """
     def test_other():
         assert more(4, 3) == 4
 """
-# These files replace the Worker's code that the plugin needs.
+# These files stand in for the Worker's code that the plugin of the mutation tests needs.
 SURROUNDINGS = {
     "src/store/d1/statement.py": "class Statement:\n    def bind(self, **values): ...\n",
     "simulator/campaign/ablations/__init__.py": "",

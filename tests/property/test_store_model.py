@@ -138,7 +138,7 @@ class StoreMachine(RuleBasedStateMachine):
         After a lost answer the store sends its write again, so the model applies it twice, and the second time has no
         effect.
 
-        `reads` is how many D1 calls the store makes before the one that writes.
+        `reads` is how many D1 calls the store makes before the call that writes.
         """
         if fault is not None:
             self.lose(fault, reads)
@@ -232,7 +232,7 @@ class StoreMachine(RuleBasedStateMachine):
         places = range(first, first + max(wish["announce"], WINDOW_CHARS_MOST))
         assert (given.window.chunks, given.window.text) == expected.window(places)
         assert not (given.refused and given.announced) or (task_key, given.fence) in self.claims
-        # Each claim has one worker, which knows more than the database about its calls.
+        # Each claim has one worker, which knows of calls that it has not reported to the database.
         if (task_key, given.fence) in self.claims:
             return multiple()
         self.claims.add((task_key, given.fence))
@@ -278,7 +278,7 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(step, Finish) and worker.merges and worker.total > 1:
             step = Finish(step.retention_ms, 1)
         if isinstance(step, Continue) and not progress.in_flight:
-            step = step._replace(room_bytes=0)  # a worker reserves storage only if it may make calls
+            step = step._replace(room_bytes=0)  # a worker reserves storage for outputs only if it may make calls
         claim = worker.claim
         given, expected = self.both(
             fault,
@@ -534,7 +534,7 @@ def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
 def test_the_store_is_the_model(monkeypatch: pytest.MonkeyPatch):
     """Any sequence of the store's transitions has the same effect in SQL and in the model.
 
-    The sequences mix claims, steps, cancellations, retries, sweeps and lost answers.
+    The sequences of the store's transitions mix claims, steps, cancellations, retries, sweeps and lost answers.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
     monkeypatch.setattr(limits, "LIST_WALK_MOST", LIST_WALK_MOST)

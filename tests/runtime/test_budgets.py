@@ -43,7 +43,7 @@ def client(server: DevServer) -> Iterator[Client]:
 def events(server: DevServer, task_id: str) -> list[Json]:
     """Return the log events of one task, once the event of its last run is there.
 
-    The Worker writes this event only after the answer.
+    The Worker logs the last run's event only after the answer.
     """
 
     def found() -> list[Json]:
@@ -56,7 +56,7 @@ def events(server: DevServer, task_id: str) -> list[Json]:
 
 def waves(calls: Sequence[Call]) -> int:
     """Return the length of the longest sequence of calls in which each call arrived after the previous one's end."""
-    depths: list[tuple[float, int]] = []  # By call: its end, and the longest sequence up to it.
+    depths: list[tuple[float, int]] = []  # By model call: its end, and the longest sequence up to this call.
     for call in sorted(calls, key=lambda call: call.arrived_at):
         assert call.ended_at is not None
         before = [depth for ended_at, depth in depths if ended_at <= call.arrived_at]

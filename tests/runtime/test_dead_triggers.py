@@ -17,8 +17,8 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
 SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
-# A direct run makes no call that may outlast its invocation's time after the answer. With calls of up to 40 s only cron
-# could begin a task of the direct route, and cron is dead.
+# On the direct route a run makes no call that may last longer than its invocation may work after the answer. With calls
+# of up to 40 s only cron could begin a task of the direct route, and cron is dead.
 LONG = {"LEASE_SECONDS": 60, "AI_TIMEOUT_SECONDS": 40}
 SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
     "top": ((), SHORT),
@@ -28,7 +28,7 @@ SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
 # Each case: server, dead triggers, the routes that may work on a polled task, and the routes whose failures the server
 # must record.
 CASES = [
-    ("top", "queue", "durable-object direct", "queue"),  # Cron's sweeps send the task to the dead queue.
+    ("top", "queue", "durable-object direct", "queue"),  # The sweeps of cron send a task to the dead queue.
     ("top", "cron", "queue", "cron"),
     ("top", "alarm", "queue", ""),
     ("top", "rpc", "queue", ""),

@@ -168,7 +168,7 @@ def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path
         assert status == 2
         assert httpx.get(f"{first.url}/note").json()["notes"] == 1
         (node,) = (pid for pid in first.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(node, signal.SIGSTOP)  # The runtime must outlive `make dev`.
+        os.kill(node, signal.SIGSTOP)  # The stopped runtime outlives `make dev`.
         first.process.kill()
         first.process.wait(60)
         second = DevServer(state, project=project)

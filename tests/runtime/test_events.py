@@ -57,7 +57,7 @@ def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, mode
     assert live.connections == late.connections == 1
     assert cut.connections == len(cut.came) + 1
     assert live.progress > 1, "nothing came before the end"
-    for at in range(len(live.came)):  # A client can resume after each event.
+    for at in range(len(live.came)):  # A client can resume the stream of a response after each event.
         again = Follower(client.http, path, came=live.came[: at + 1])
         again.follow()
         assert (again.came, again.end) == (live.came, live.end)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.runtime
 LONG = 200
 WIDTH = limits.LANES_MOST * limits.LANE_CALLS
 SMALL_TASKS = 60
-OURS = 45  # The Worker's own limit for an invocation; the platform's is 50.
+OURS = 45  # The Worker's own limit of subrequests for an invocation; the platform's limit is 50.
 
 
 @pytest.fixture(scope="module")
@@ -280,7 +280,7 @@ def test_limits_bite(tmp_path: Path):
         def ask(path: str) -> Json:
             return client.http.get(path).json()
 
-        with ThreadPoolExecutor(4) as pool:  # Four at a time: each has its own count.
+        with ThreadPoolExecutor(4) as pool:  # Four tasks run at the same time, and each has a count of its own.
             assert list(pool.map(ask, ["/statements/50"] * 4)) == [{"done": None}] * 4
         assert "Too many API requests by single Worker invocation" in ask("/statements/51")["error"]
         assert ask("/subrequests/50") == {"done": None}

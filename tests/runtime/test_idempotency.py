@@ -20,8 +20,8 @@ TWINS = 50
 BODY = {"input": paragraphs(3), "chunk": {"maxChars": 40}}
 HEADERS = {"Idempotency-Key": "one-and-only"}
 
-# This code delays a submission before the Worker sends its task to a host, or before the Worker answers. At both
-# moments the task is already in D1.
+# This code delays a submission before the Worker sends its task to a host, or before the Worker answers. At both of
+# these moments the task is already in D1.
 HOLD = """
 
 import asyncio as _asyncio

@@ -171,7 +171,7 @@ def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subp
 def read_all(descriptor: int) -> str:
     """Return what was written to a terminal that no process has open any more."""
     found = b""
-    with suppress(OSError):  # On Linux the end is an EIO error.
+    with suppress(OSError):  # On Linux, reading a terminal that no process has open any more gives the error EIO.
         while part := os.read(descriptor, 4096):
             found += part
     return found.decode()

@@ -43,7 +43,7 @@ class Clone:
         return write
 
     def make(self, *arguments: str) -> list[str]:
-        """Run the installation. Returns the names of the sets that it installed."""
+        """Run the installation. Return the names of the sets of packages that `make` installed."""
         self.log.clear()
         assert install.main(arguments) == 0
         return list(self.log)

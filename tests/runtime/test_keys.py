@@ -39,8 +39,8 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
     """Requests get 503 until `make key` has made a key beside the server; the new key works at once.
 
-    After that, other keys get 401, and a request without a key gets 401 a little later. The first key makes another
-    key, whose revocation works at once. No file of the state and no line of the log contains a secret.
+    After the first key exists, other keys get 401, and a request without a key gets 401 a little later. The first key
+    makes another key, whose revocation works at once. No file of the state and no line of the log contains a secret.
     """
     assert get(server, "/api/async-status").status_code == 200
     unconfigured = get(server, "/api/tasks", "Bearer oo_x")
@@ -115,7 +115,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         revoked = httpx.delete(f"{here.url}/api/keys/{made['id']}", headers={"Authorization": admin}, timeout=20)
         assert revoked.status_code == 204
         assert get(here, "/api/tasks", reader).status_code == 401
-        taken: list[float] = []  # When the second server accepted the key after its revocation.
+        taken: list[float] = []  # When the second server still accepted the revoked key.
         sent_at = time.monotonic()
         while (answer := get(there, "/api/tasks", reader)).status_code == 200:
             taken.append(sent_at - known_at)

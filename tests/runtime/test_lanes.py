@@ -50,7 +50,7 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
         assert task["usage"]["inDoubt"] == 0
         chunks = client.http.get(f"{task['links']['self']}/chunks").json()["chunks"]
         assert {chunk["lane"] for chunk in chunks} == {1, 2, 3}
-        # After the task has ended, its host closes the lanes, and the storage of host and coordinator becomes empty.
+        # After the task has ended, its host closes the lanes, and the host and the coordinator store nothing any more.
         eventually(lambda: not metered.object_rows(tmp_path))
 
 

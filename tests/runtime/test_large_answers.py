@@ -15,7 +15,7 @@ pytestmark = pytest.mark.runtime
 
 CHARS = 190_000
 CHUNKS = 215  # The outputs of all chunks have 40.8 MB.
-HEAP_MB_MOST = 100  # Less than a Worker's 128 MB, which has more than CPython's memory.
+HEAP_MB_MOST = 100  # This is less than a Worker's 128 MB, which hold more than CPython's memory.
 
 
 @pytest.fixture(scope="module", name="large")

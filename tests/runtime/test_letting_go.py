@@ -104,7 +104,7 @@ def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
         task = client.submit(paragraphs(LANED_CHUNKS), chunk=SMALL)
         model.wait_for_in_flight(18, 60)
         model.release()
-        model.wait_for_calls(36, 60)  # The whole second wave has arrived.
+        model.wait_for_calls(36, 60)  # All calls of the second wave have arrived.
         model.wait_for_in_flight(18)
         assert client.http.post(task["links"]["cancel"]).status_code == 200
         model.wait_until_idle(90)

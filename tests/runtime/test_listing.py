@@ -158,8 +158,8 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
     """A page of the list, or a scrape of the metrics, reads no more rows with 100,000 tasks than with 1,000.
 
-    This is so with all filters. While tasks are added and erased, the pages together have each remaining task exactly
-    once, newest first.
+    A page of the list with any filter also reads no more rows. While tasks are added and erased, the pages together
+    have each remaining task exactly once, newest first.
     """
     with DevServer(tmp_path) as server, Client(server.url) as client:
         template = client.finished(client.submit("the template")["id"])["id"]

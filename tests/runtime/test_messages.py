@@ -154,7 +154,7 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
     """A task whose runs all raise is tried again, and at last fails with a reason.
 
-    In this test the task's rests are short. The simulation tests the real ten minutes.
+    In this test the task's rests are short. The simulation tests the ten minutes for which such a task really rests.
     """
     folder = tmp_path / "project"
     folder.mkdir()

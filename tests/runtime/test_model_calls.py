@@ -54,7 +54,8 @@ def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
     model.output_chars = 900
     task = client.finished(client.submit(paragraphs(12), reduce="merge", chunk=SMALL)["id"])
     assert task["status"] == "completed"
-    # Two of the outputs of 900 characters fit into a merge call of 2,000. The last call takes three shortened outputs.
+    # A merge call of 2,000 characters has space for two of the outputs of 900 characters. The last merge call takes
+    # three shortened outputs.
     assert len(model.calls()) == 12 + 6 + 3 + 1
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] == 22
     assert task["usage"]["inputTokens"] == model.usage()[0]

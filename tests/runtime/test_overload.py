@@ -153,6 +153,6 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
 def test_a_runtime_that_stands_still_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """Tasks complete although the runtime stops four times, each time for longer than a call may take to start.
 
-    Each call that was paid twice was in doubt.
+    Each call that was paid twice because of a stop was in doubt.
     """
     on_each_route(tmp_path, stand_still)

@@ -286,7 +286,7 @@ def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk:
         return int(lines[0]["rows_written"]) if lines else 0
 
     seen = len(server.lines)
-    ended(client)  # The first task records its trigger.
+    ended(client)  # The first task's claim also writes the time of its trigger.
     eventually(lambda: rows("run_ended", seen), 30)
     seen = len(server.lines)
     ended(client)

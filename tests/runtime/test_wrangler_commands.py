@@ -77,7 +77,7 @@ def test_wrangler_has_the_command(command: str) -> None:
 
 
 def test_the_commands_of_the_pages_for_operators_are_among_them() -> None:
-    """The commands that the tests find in the documents include these four."""
+    """The commands that the tests find in the documents include the four commands that the pages for operators need."""
     for command in (
         "npx wrangler d1 export onceover --remote --output=.build/backup.sql --env=",
         "npx wrangler d1 time-travel restore onceover --timestamp=2026-11-25T12:00:00Z",

@@ -70,7 +70,7 @@ class Actor:
                 else:
                     await self.ctx.storage.put("key", before)
                 between = between or self.events != before
-            await asyncio.sleep(0.01)  # under Pyodide no events run during a shorter sleep
+            await asyncio.sleep(0.01)  # under Pyodide no other events run during a shorter sleep
         return [between, self.events > started]
 
     async def put_then_fail(self) -> None:

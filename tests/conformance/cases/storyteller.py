@@ -46,7 +46,7 @@ FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
 # The numbers of a worker's writes; each is higher than the previous number.
 _STEPS = count(1)
-# These columns differ between runs: times, and the numbers of writes.
+# These columns differ between runs, because they contain times or the numbers of writes.
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
@@ -185,13 +185,13 @@ class Story:
         self.outcomes.append(made.standing)
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
-        """Cancel a task, and check the bound of the time in which its calls may still start."""
+        """Cancel a task, and check that its calls may start for at most the start window."""
         changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def erase(self, key: TaskKey = TASK) -> bool:
-        """Erase a task, and check the bound of the time in which its calls may still start."""
+        """Erase a task, and check that its calls may start for at most the start window."""
         changed, left_ms, _ = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed

@@ -29,7 +29,7 @@ PROBES_AN_HOUR_MOST = 32
 WAITING_ROWS_WRITTEN = {"": 0, "free": 0, "direct": 0}
 WAITING_ROWS_READ = {"": 0, "free": 0, "direct": 0}
 QUEUE = Deployment("queue", queue=True, objects=False)
-AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the time of the calls of one turn, plus the time of a call that hangs
+AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the longest time of a turn's calls, plus the time of a call that hangs
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",
@@ -218,7 +218,7 @@ def test_many_tasks_wait_for_their_model(away_seconds: float):
 def test_waiting_tasks_share_their_questions():
     """The waiting tasks of one isolate take turns, so that 100 tasks make less than twice as many calls as 20 tasks."""
     asked = []
-    for tasks in (20, 100):  # the queue accepts no more tasks of one tenant
+    for tasks in (20, 100):  # the queue accepts only the share of one tenant's tasks
         seen = work(TOP, tasks, 1_800, "5xx", isolates=1)
         assert {row["status"] for row in seen.rows} == {"completed"}
         away_at = AWAY_AT_SECONDS + limits.BROWN_OUT_SECONDS + 10

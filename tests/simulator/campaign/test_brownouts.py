@@ -26,8 +26,8 @@ from src.store.work import WorkStore
 def test_a_minute_of_it_fails_no_task(share: float, route: str):
     """In a brown-out of a minute, a task fails only if it has a chunk that always fails.
 
-    Tasks make no more calls than the share of failures requires. Within 10 s after the brown-out, runs make as many
-    calls at once as before.
+    In the brown-out of a minute, tasks make no more calls than the share of failing calls requires. Within 10 s after
+    the brown-out of a minute, runs make as many calls at once as before.
     """
     outcome = play(BrownOut(share, 60, route, 20, apart(route)))
     assert outcome.poisoned > 0
