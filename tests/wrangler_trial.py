@@ -1,6 +1,6 @@
 """`python -m tests.wrangler_trial` lets the real wrangler deploy all environments to a stand-in for Cloudflare's API.
 
-The tests of `make deploy` replace wrangler by a stand-in. This trial shows that the real wrangler accepts the commands,
+The tests of `make deploy` replace wrangler by a stand-in. The trial shows that the real wrangler accepts the commands,
 finds the database by its name, and prints the same as the stand-in. The trial deploys all environments to one account.
 """
 

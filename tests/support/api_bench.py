@@ -146,7 +146,7 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
-        self.audience: Audience | None = None  # Stands for the audience at a task's object, if a test sets it.
+        self.audience: Audience | None = None  # Stands for the callers that wait at a task's object.
         self.asked: list[tuple[TaskKey, Mark]] = []  # Tasks whose objects were asked to report changes, and the mark.
         self.told: list[tuple[TaskKey, int]] = []  # Tasks whose objects were told of the task's end, and the fence.
         self._behind: list[asyncio.Future[None]] = []  # Work that goes on after answers.
@@ -426,7 +426,7 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
     return None
 
 
-# By view: the one field that it has beyond the view that it extends.
+# By the name of a view: the field that the view adds to the view that it extends.
 FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"}
 
 

@@ -54,8 +54,8 @@ def loaded(paragraphs: int, mark: str = "", *, formed: bool = True) -> Json:
 
 def _forms(word: str) -> Iterator[bytes]:
     yield word.encode()
-    yield word.encode("utf-16-le")  # The encoding of V8, which an object's key-value storage uses.
-    yield json.dumps(word)[1:-1].encode()  # The encoding of JSON in log lines.
+    yield word.encode("utf-16-le")  # This is the encoding of V8, in which an object's key-value storage keeps texts.
+    yield json.dumps(word)[1:-1].encode()  # This is the encoding of JSON in log lines.
 
 
 def words_in(content: bytes) -> set[str]:

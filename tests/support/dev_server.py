@@ -121,7 +121,7 @@ class DevServer:
         return self.wait(seconds)
 
     def kill(self) -> None:
-        """Send SIGKILL to the whole group, which cannot write anything afterwards."""
+        """Send SIGKILL to the server's whole process group, which cannot write anything afterwards."""
         self._signal(signal.SIGKILL)
         self.wait(60)
 
@@ -137,7 +137,7 @@ class DevServer:
             os.killpg(self.process.pid, number)
 
     def group_members(self) -> list[int]:
-        """Return the ids of the processes that are left in the group, without zombies (Linux only)."""
+        """Return the ids of the processes that are left in the server's process group, without zombies (Linux only)."""
         found = []
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):

@@ -14,9 +14,9 @@ Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut", "stall
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How the server behaves at one call. If `delay_seconds` is None, the server's own latency applies.
+    """How the tests' model server behaves at one call. If `delay_seconds` is None, the server's own latency applies.
 
-    `text` is the answer's text: an output, or a refusal's message. If it is None, the text follows from the call.
+    `text` is the answer's text: an output, or a refusal's message. If `text` is None, the text follows from the call.
     """
 
     kind: Kind

@@ -72,7 +72,9 @@ class _Waiting:
 
 
 class SharedD1(Loopback):
-    """Serves one call at a time. `others` is how many calls of other Workers come before each of the Worker's calls.
+    """A local D1 that serves one call at a time.
+
+    `others` is how many calls of other Workers come before each of the Worker's calls.
 
     `decide` returns what happens to a call; its argument says whether the call writes. `service_seconds`, `others` and
     `decide` can be changed while calls are under way.

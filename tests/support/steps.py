@@ -30,7 +30,7 @@ def counted(*modules: ModuleType) -> Iterator[Steps]:
     monitoring.use_tool_id(_TOOL, "steps")
     try:
         monitoring.register_callback(_TOOL, monitoring.events.LINE, executed)
-        monitoring.restart_events()  # An earlier count has disabled events.
+        monitoring.restart_events()  # An earlier count may have switched events off.
         monitoring.set_events(_TOOL, monitoring.events.LINE)
         yield steps
     finally:

@@ -77,7 +77,7 @@ class StoreBench:
         return self.run(claim)
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
-        """Make a step under a claim, by default `Continue`. Returns whether the store accepted it."""
+        """Make a step under a claim, by default `Continue`. Returns whether the store accepted the step."""
         return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
 
     def in_status(self, status: Status, task_key: str = "task") -> Claim | None:

@@ -121,7 +121,7 @@ class ModelTask:
     def crashes(self) -> int:
         """Return the number of consecutive claims without a finished call.
 
-        The sum includes the present claim only if that claim has ended.
+        The number includes the present claim only if this claim has ended.
         """
         return self.stalls + (self.stalled_since is not None)
 
@@ -182,7 +182,7 @@ class ModelTask:
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """End the task. A task that has ended before keeps its first end's time and the end of its retention."""
+        """End the task. A task that has ended before keeps the time of its first end and of its retention's end."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)

@@ -78,7 +78,7 @@ class Terminal:
             return False
         try:
             some = os.read(self._master, 65_536)
-        except OSError:  # On Linux: no process has the other side open.
+        except OSError:  # On Linux this error means that no process has the other side open.
             return False
         self._shown += some
         return bool(some)

@@ -85,7 +85,10 @@ class OneLaneEach:
         return [wire.from_lane(aborted if made.cancelled() else made.result(), lane) for made in out]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Abort the calls in flight. A `deaf` coordinator raises instead, as if the RPC were lost."""
+        """Abort the calls in flight.
+
+        A `deaf` coordinator raises an error instead of aborting calls, as if the RPC were lost.
+        """
         if self._deaf:
             raise ConnectionError
         for made in self._out:

@@ -65,7 +65,10 @@ def second_half() -> CampaignTally:
 
 @pytest.fixture(scope="module")
 def seeds(first_half: CampaignTally, second_half: CampaignTally) -> CampaignTally:
-    """All 2,000 schedules. Each half is made within the time of another test, since a test's time is limited."""
+    """All 2,000 schedules.
+
+    Each half of the schedules runs in the time of another test, since a test's time is limited.
+    """
     both = CampaignTally()
     both.merge(first_half)
     both.merge(second_half)
@@ -159,9 +162,9 @@ def test_every_interleaving_of_two_workers_within_the_bound():
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
-    """Without the safeguard, one of the first seeds breaks an invariant.
+    """Without the safeguard that an ablation removes, one of the first seeds breaks an invariant.
 
-    With the safeguard, neither this seed nor some other seeds break an invariant.
+    With the safeguard, neither the caught seed nor some other seeds break an invariant.
     """
     caught = sections.catch(ablation, ABLATION_SEEDS_MOST)
     assert caught is not None
@@ -205,7 +208,7 @@ def test_seeds_are_the_same_in_other_processes():
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda regression: regression.name)
 def test_bugs_that_were_found_stay_away(regression: Regression):
-    """The seed that once revealed the bug, and the first ten seeds, break no invariant."""
+    """With a former bug's faults and workload, the seed that revealed the bug and ten others break no invariant."""
     for seed in {regression.seed, *range(10)}:
         assert regression.at(seed).failure is None, regression.what
 

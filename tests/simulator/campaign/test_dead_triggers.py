@@ -75,7 +75,7 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
         # up to a second later than the read of the database on which it depends, because of the network.
         assert all(later - earlier >= limits.LATE_TASK_SECONDS - 1 for earlier, later in pairwise(times)), times
         assert len(times) <= 1 + 2 * limits.SENDS_IN_VAIN
-    if dead == DEAD_TRIGGERS and deployment is TOP:  # on other routes the direct route takes the task at its submission
+    if dead == DEAD_TRIGGERS and deployment is TOP:  # elsewhere the direct route may take a task at its submission
         assert sendings.worked >= TASKS
 
 

@@ -68,7 +68,7 @@ def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: in
     world = World(1, Greedy(Env({}, {}, None)), TEMPLATE, limits=plan)  # type: ignore[arg-type]
 
     async def scenario(world: World) -> None:
-        for _ in range(2):  # the second invocation starts at zero
+        for _ in range(2):  # the limits count the second invocation from zero
             if refusal is None:
                 assert await world.fetch((calls, statements)) == "done"
             else:

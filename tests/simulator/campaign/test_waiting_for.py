@@ -142,7 +142,7 @@ def test_a_model_that_is_away(deployment: Deployment, killed: bool):
     """`model_away` is shown until the next call, also if all isolates died during the wait."""
     watched = Watched(deployment, lambda now: OK)
     watched.world.model.go_away(150, "5xx")
-    death = 6 if deployment is DIRECT else 60  # a time at which the task waits
+    death = 6 if deployment is DIRECT else 60  # a time at which the task is waiting for its model
     told = watched.watch(kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     check_untils(waits(told, "model_away"), watched.calls, late)
@@ -151,7 +151,7 @@ def test_a_model_that_is_away(deployment: Deployment, killed: bool):
     waiting = [task for _, task in told if (task["waitingFor"] or {}).get("reason") == "model_away"]
     assert {task["lastError"]["code"] for task in waiting} == {"model_unavailable"}
     assert max(task["lastError"]["calls"] for task in waiting) >= 4
-    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # there is no estimate before a call has finished
+    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # no end is estimated before a call has finished
     _, last = told[-1]
     assert (last["status"], last["waitingFor"], last["lastError"]) == ("completed", None, None)
 
@@ -204,7 +204,7 @@ def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
     time.
     """
     watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
-    death = 5 if deployment is DIRECT else 8  # a time at which the task waits
+    death = 5 if deployment is DIRECT else 8  # a time at which the task is waiting for its next call
     told = watched.watch(chunks=1, kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     shown = waits(told, "backoff")

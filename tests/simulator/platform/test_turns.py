@@ -126,7 +126,7 @@ async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 def test_a_turn_that_never_ends_is_told_with_its_coroutine():
     """A wait for the clock in short steps never ends if the steps are microtasks, and `Livelock` names the coroutine.
 
-    If the steps are timers, the wait ends.
+    The wait for the clock ends if its short steps are timers.
     """
     with pytest.raises(Livelock, match=r"w1:fetch in .*fetch > spins > sleep \(test_turns.py:\d+\)"):
         ask(spins, STOCK)

@@ -151,7 +151,7 @@ def test_trouble_leaves_the_runs_that_are_whole(
     trouble: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """After an error in the middle of the second run, the comparison reports the first run alone."""
-    # The test's error comes after the warm-ups, the first run, and half of the second run.
+    # The test's error comes after the warm-ups, the first run, and half of the second run of the measurement.
     taken = iter(range(4 + 2 + 1))
 
     def measured(*_: object) -> Sample:

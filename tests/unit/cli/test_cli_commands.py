@@ -82,7 +82,7 @@ type Runs = Callable[..., Ran]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    """Runs a command line. Return the command's status and its text on both streams."""
+    """Runs a command line. Return the exit status of `onceover`, and what it wrote on both streams."""
 
     def go(*arguments: str) -> Ran:
         status = main(arguments)
@@ -138,7 +138,7 @@ def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, ru
 def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
     """A submission sends no field for an option that was not given, so the deployment's defaults apply.
 
-    Each submission of the command has a new idempotency key.
+    Each submission of `onceover` has a new idempotency key.
     """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     assert [run("submit", text)[0], run("submit", text)[0]] == [0, 0]
@@ -369,7 +369,7 @@ def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exi
 def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
     """While a task runs, standard output gets each output as it comes, and in the end it is exactly the result.
 
-    What is missing of the result is written when the task ends.
+    When the task ends, `onceover run` writes what is still missing of the result.
     """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="one\n\ntwo\n\nthree"))]
@@ -567,8 +567,8 @@ COMMANDS = {
     "doctor": ["doctor"],
     "top": ["top", "--once"],
 }
-# Commands that end with another status than 0 in this test. The fake server lists a task every time, so the erasure
-# leaves one task.
+# Commands that end with another status than 0 in this test. The fake server lists a task every time, so `tenant erase`
+# always leaves one task.
 ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 
 
@@ -597,7 +597,7 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 def test_the_schema_describes_these_documents_and_no_other():
     """This test has an example for each document in output.schema.json.
 
-    All other entries of `$defs` are parts of the documents in output.schema.json.
+    All other entries of `$defs` in output.schema.json are parts of these documents.
     """
     parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
@@ -607,7 +607,7 @@ def test_the_schema_describes_these_documents_and_no_other():
 def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
     """The commands for keys and webhooks send the request bodies that the contract states.
 
-    Of what they print as plain text, standard output has only secrets.
+    The plain text that these commands print has only secrets on standard output.
     """
     serve_everything(fake)
     assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"
@@ -678,7 +678,7 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
 def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
     """`onceover list` passes each filter on as its parameter, and asks for counts only with its first page.
 
-    The counts are printed apart from the tasks.
+    `onceover list` prints the counts by status apart from the tasks.
     """
     fake.on("GET", "/api/tasks", {"tasks": [], "nextCursor": "a", "counts": COUNTS}, {"tasks": [], "nextCursor": None})
     filters = ["--q", "50%", "--code", "model_refused", "--model", "m", "--route", "queue", "--status", "failed"]

@@ -90,7 +90,7 @@ def test_a_list_of_all_tenants_names_each(fake: FakeApi, run: Runs) -> None:
 def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
     """Return answers to bulk requests for all tenants.
 
-    A dry run is about one tenant after the other, and a change names its tenant.
+    In a dry run each answer is about the next tenant, and the answer to a change names its tenant.
     """
     tenants = ["acme", "beta", "none"]
 

@@ -200,7 +200,10 @@ class Enough(Exception):
 def test_top_as_documents_outlives_a_server_that_is_away(
     fake: FakeApi, run: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`onceover top -o json` prints no line for a snapshot that failed, and goes on. A refused key ends the command."""
+    """`onceover top -o json` prints no line for a snapshot that failed, and goes on.
+
+    A refused key ends `onceover top`.
+    """
     serve_everything(fake)
     status: dict[str, Any] = {"status": "healthy"}
     fake.on("GET", "/api/async-status", status, problem(503, "database_unavailable"), LOST, status)

@@ -65,7 +65,7 @@ def test_the_field_alone_leaves_the_messages_as_they_are() -> None:
 def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) -> None:
     """`response_format` is sent with `native` and `both`, but not with `prompt`.
 
-    OpenAI's API gets the schema with a name and `strict`, and Workers AI the schema alone.
+    OpenAI's API gets the schema with a name and `strict`, and Workers AI gets the schema alone.
     """
     wrapped = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": SCHEMA}}
     bare = {"type": "json_schema", "json_schema": SCHEMA}

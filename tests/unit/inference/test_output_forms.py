@@ -118,7 +118,8 @@ def test_what_a_filter_withheld_is_an_empty_output() -> None:
 def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None) -> None:
     """If a model uses up its limit with thoughts or white space, a call with a schema has a cut-off output.
 
-    The call with a schema is not made again. Without a schema the reply is malformed, and the call is tried again.
+    The call with a schema is not made again after such a cut. Without a schema the reply is malformed, and the call is
+    tried again.
     """
     assert sent(choice({"content": content}, "length"))[1].finish_reason == "length"
     free = ModelCall(CALL.system, CALL.user, CALL.model)
@@ -164,7 +165,7 @@ def test_a_used_up_quota_is_not_about_the_form() -> None:
 
 @pytest.mark.parametrize(("status", "kind"), [(401, errors.ModelRefused), (429, errors.ModelRateLimited)])
 def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelError]) -> None:
-    """A 401 or a 429 keeps its meaning, even if its message mentions `response_format`."""
+    """A 401 or a 429 keeps its meaning as an error, even if its message mentions `response_format`."""
     assert type(refused(status, {"error": {"message": "response_format"}})) is kind
 
 
@@ -359,7 +360,7 @@ def test_objects_are_text_only_where_json_was_asked_for() -> None:
 def test_thoughts_alone_are_an_output_of_a_form() -> None:
     """If a model's answer has only thoughts, a call with a schema has these as its output.
 
-    The schema refuses them, and the model is asked again with the reason, which a plain retry would not give.
+    The schema refuses the thoughts, and the model is asked again with the reason, which a plain retry would not give.
     """
     assert run({"response": "<think>Hm.</think>\n"})[1].output == "<think>Hm.</think>\n"
     assert run({"response": f"<think>Hm.</think>\n{ANSWER}"})[1].output == ANSWER
@@ -371,7 +372,7 @@ def test_thoughts_alone_are_an_output_of_a_form() -> None:
 def test_a_second_try_has_the_same_field() -> None:
     """When a model is asked again, the answer and its faults follow the text.
 
-    `response_format` is the same as in the first call.
+    When a model is asked again, `response_format` is the same as in the first call.
     """
     rejected = RejectedAnswer('{"name": 7}', [("/name", "string")])
     call = ModelCall(CALL.system, CALL.user, CALL.model, form=FORM._replace(rejected=rejected))

@@ -74,7 +74,7 @@ class InFlight:
 
     @property
     def most_of_one(self) -> int:
-        """Return the largest number of calls that any single invocation had in flight."""
+        """Return the largest number of model calls that any single invocation had in flight."""
         return max(most for key, most in self.most.items() if key != "all")
 
 
@@ -430,7 +430,7 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
         if task.due_seconds is not None:
             task.bench.do(asyncio.sleep(task.due_seconds))
     assert [number for number in calls if number] == [30, 3, 1]
-    # Of the six slices three make calls; two claims came too early, and one ended the task.
+    # Of the task's six slices three make calls; two slices claimed too early, and one ended the task.
     assert len(calls) == 6
     failed = task.bench.task()
     assert (failed.status, failed.failure.code) == (Status.FAILED, "worker_crashed")
@@ -456,7 +456,7 @@ def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:
     """Fire an alarm for a task with calls of 100 s, and call `meanwhile` during the slice.
 
-    Return how many seconds after `meanwhile` the slice ended.
+    Return how many seconds after the call of `meanwhile` the slice ended.
     """
     task.bench.model.seconds = lambda number: 100.0
     task.start()

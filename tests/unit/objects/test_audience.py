@@ -209,7 +209,7 @@ def test_marks_only_rise():
 
 
 def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
-    """A cancellation leaves a mark in its isolate only if a worker left one there, since otherwise no reader waits."""
+    """A cancellation marks a task's end in its isolate only if a worker left a mark; otherwise no reader waits."""
     marks = Marks()
     marks.ended(TASK)
     assert marks.find(TASK) is None

@@ -75,7 +75,7 @@ class Deployment:
         """Let a client submit this many tasks, one after the other."""
         made: list[Submitted] = []
         for _ in range(tasks):
-            self.bench.do(asyncio.sleep(0.001))  # ids sort by their milliseconds, so each task gets its own
+            self.bench.do(asyncio.sleep(0.001))  # ids sort by their milliseconds, so each task gets its own millisecond
             submission = self.app().api().submission
             made.append(self.bench.do(submission.submit(tenant, TaskRequest(text="x", options=TaskOptions()))))
             self.bench.do(self.waited.pop())  # a task is sent off after its submission's answer
@@ -190,8 +190,9 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
         known = len(made.objects.started)
         made.sweep(1)
         given += made.objects.started[known:]
-    # At first neither c nor b has a slot; c's task is older, so it comes first, and b's comes next. After that c and b
-    # have one slot each, and c's task is the oldest. By the fourth send a has no slot, so a's task comes.
+    # At first neither tenant c nor tenant b has a slot; c's task is older, so it comes first, and b's comes next. After
+    # these two sends c and b have one slot each, and c's task is the oldest. By the fourth send tenant a has no slot,
+    # so a's task comes.
     assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
     assert set(given) == {key for keys in kept.values() for key in keys}
     assert made.places() <= 4
@@ -214,7 +215,7 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
     made = deploy(1)
     first, waiting = made.submit(2, "a")
     made.end(first)
-    (other,) = made.submit(1, "b")  # neither tenant has a slot, and `waiting` of the other tenant is older
+    (other,) = made.submit(1, "b")  # neither tenant has a slot, and tenant a's task `waiting` is older
     assert (made.objects.started, made.places()) == ([first, waiting], 1)
     made.end(waiting)
     made.sweep()

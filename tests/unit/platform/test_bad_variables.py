@@ -1,6 +1,6 @@
 """While a variable has a bad value, no work is done, and no task loses anything.
 
-The platform repeats the messages, alarms and calls that came during this time.
+The platform repeats the messages, alarms and calls that came while the value was bad.
 """
 
 import asyncio

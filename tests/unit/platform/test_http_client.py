@@ -233,7 +233,7 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
         asyncio.run(request(0.01))
     assert browser.aborts == 1
     assert browser.unsettled() == 0
-    assert browser.promises[-1].waits == 2  # the response and the abort each wait for this promise
+    assert browser.promises[-1].waits == 2  # the response and the abort each wait for the same promise
 
 
 def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):

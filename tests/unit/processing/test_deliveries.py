@@ -443,7 +443,7 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
     """If a receiver hangs, at most five attempts are out at a time, each for at most 15 s.
 
-    Deliveries beyond these five attempts are left to the sweep.
+    Deliveries to this receiver beyond the five attempts are left to the sweep.
     """
     bench.courier.seconds = 14.0
     for number in range(12):

@@ -164,7 +164,7 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
     """Deliveries that are older than a day do not reduce how many other deliveries a sweep sends.
 
-    A sweep may end more such deliveries than it may send.
+    A sweep may end more deliveries that are older than a day than it may send.
     """
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)

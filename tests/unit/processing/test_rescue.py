@@ -92,7 +92,7 @@ def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
     task = made.bench.task()
     assert completed == sorted(completed)
     assert (task.usage.model_calls, task.usage.in_doubt, task.route) == (4, 0, Route.DIRECT)
-    # The submission had tried the queue before it is recorded here, and later sends go to an object.
+    # `queue` records sends only after the submission, and all these sends go to an object.
     assert (len(made.queue.sent_at), len(made.objects.sent_at)) == (0, limits.SENDS_IN_VAIN)
 
 
@@ -265,7 +265,7 @@ def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
         return took
 
     assert made.bench.do(story()) == [pytest.approx(10.0), pytest.approx(6.0)]
-    # Only the first poll's call failed, since the second poll had no time left for a call.
+    # Only the first poll's model call failed, since the second poll had no time left for a call.
     (cut,) = made.bench.events("call_failed")
     assert cut["ms"] == pytest.approx(24_000, abs=100)
 

@@ -216,8 +216,8 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 def test_a_poison_task_ends(make):
     """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten minutes at least.
 
-    The task's first claim makes the usual number of calls at once, the next one half as many, and the last one a single
-    call.
+    The task's first claim makes the usual number of model calls at once, the next one half as many, and the last one a
+    single call.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
@@ -393,7 +393,7 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
     before = bench.loop.time()
     with pytest.raises(StoreUnavailable):
         bench.run()
-    # The calls take one second, and the rest of the time is the lease that the last save renewed.
+    # The model calls take one second, and the rest of the time is the lease that the last save renewed.
     assert 5 < bench.loop.time() - before < 1 + 10
     bench.database.heal()
     assert (bench.task().completed, bench.task().usage.in_doubt) == (12, 0)
@@ -462,8 +462,8 @@ def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunO
 def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
     """While a worker's calls are out, its claim lasts, even if LEASE_SECONDS is only a second more than the timeout.
 
-    In this test the claim's answer is slow, so calls start late, and a call that ends just before the others waits for
-    them.
+    In this test the claim's answer is slow, so model calls start late, and a call that ends just before the others
+    waits for them.
     """
     bench = make(timeout_seconds=120, lease_seconds=121, patience_seconds=0)
     bench.insert(6)

@@ -81,7 +81,7 @@ def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() 
 
 
 def used(name: str, text: str) -> bool:
-    """Return whether a source mentions the name, or a family to which the name belongs."""
+    """Return whether a source mentions the name of a text, or a family to which the name belongs."""
     families = set(_FAMILY.findall(text)) | {(prefix, "") for prefix in _EXPLAINED.findall(text)}
     plain = name.removesuffix("One")
     return bool({name, plain} & set(_NAMED.findall(text))) or any(

@@ -185,7 +185,8 @@ def test_the_makefile_works_from_elsewhere(tmp_path: Path):
     folder = tmp_path / "a clone"
     folder.mkdir()
     shutil.copy(ROOT / "Makefile", folder)
-    # make runs as a user calls it: inside another make it would inherit that one's flags, and would print its folder.
+    # make runs here as a user calls it: inside another make it would inherit the other's flags, and would print its
+    # folder.
     command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "-f", str(folder / "Makefile")]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("  make help ")

@@ -17,8 +17,8 @@ from local.node import ROOT
 pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# Programs that targets run besides the modules of their recipes. The programs are `make install` itself, and those that
-# these modules start.
+# Programs that targets run besides the modules of their recipes. These programs are `make install` itself, and those
+# that the recipes' modules start.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
 # Modules of the Workers runtime, which never run on the host.
 OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
@@ -92,7 +92,7 @@ def _file_of(module: str) -> Path | None:
 def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
     """Return the names of modules that an import statement may import.
 
-    Some of them may be names inside a module, which do no harm.
+    Some of these may be names inside a module, which do no harm.
     """
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
@@ -162,7 +162,7 @@ def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
 
 
 def _bytes(files: Iterable[Path]) -> int:
-    """Return how many bytes these files and folders take on disk."""
+    """Return how many bytes files and folders take on disk."""
     return sum(file.lstat().st_blocks * 512 for file in files)
 
 

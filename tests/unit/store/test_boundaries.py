@@ -141,7 +141,7 @@ def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
 def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
     """A message that comes up to a second before a task's time counts as on time.
 
-    A message that comes a millisecond earlier does not.
+    A message that comes earlier by another millisecond does not count as on time.
     """
     table.pending(not_before=NOW + EARLY_MS + off)
     found = table.try_claim(TASK)
@@ -196,7 +196,7 @@ def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: in
 def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
     """Announced calls may start for the rest of their start window.
 
-    If the clock went back, they may start for one whole window, and no longer.
+    If the clock went back, announced calls may start for one whole window, and no longer.
     """
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
@@ -401,10 +401,10 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
         (2, -5, 0, 3, 1_000),  # the third in a row
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
-        (5, -5, 0, 6, 5_000),  # The pause is limited to the longest one.
+        (5, -5, 0, 6, 5_000),  # The doubled pause is limited to the longest pause.
         (5, 0, 0, 6, 5_000),  # The attempt began when the pause ended, so it counts.
         (5, 1, 0, 5, 1),  # The attempt began within a pause, so it does not count.
-        (5, 1, 1, 5, 1),  # The attempt asks for a pause no longer than the present one.
+        (5, 1, 1, 5, 1),  # The receiver asks for a pause no longer than the present one.
         (5, 1, 2, 5, 2),
         (0, -5, 700, 1, 700),  # asked for, without a breaker
         (2, -5, 7_000, 3, 7_000),

@@ -111,7 +111,7 @@ def _columns(database: SqliteD1) -> dict[str, dict[str, dict[str, Any]]]:
 def test_a_migration_is_applied_once() -> None:
     """A migration cannot be applied twice: a second run of all migrations fails at the first.
 
-    Only wrangler's record prevents a second run.
+    Only wrangler's record of applied migrations prevents a second run.
     """
     database = sqlite3.connect(":memory:")
     for path in MIGRATIONS:

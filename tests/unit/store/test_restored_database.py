@@ -172,6 +172,6 @@ def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
         found += [one.key for one in bench.run(bench.store.deliveries(key))]
     assert [one.generation for one in found] == [0, 0]
     assert found[0].id != found[1].id
-    # The old delivery is gone with the restore, so no sweep sends it.
+    # The old delivery has gone with the restored database, so no sweep sends it.
     assert bench.run(bench.store.delivery(found[0])) is None
     assert bench.run(bench.store.delivery(found[1])) is not None

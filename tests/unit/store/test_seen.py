@@ -247,7 +247,7 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # this note comes late, since a worker has claimed the task
+    bench.run(bench.store.unsent(KEY))  # a worker has claimed the task, so this note comes late
     assert bench.row(KEY) == before
     assert bench.step(claim)
 

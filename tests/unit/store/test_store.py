@@ -54,7 +54,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # If the test has no claim, it counts the step as refused.
+        # If the store gave the test no claim, the step counts as refused.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -353,7 +353,7 @@ def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: 
     assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
     assert bench.claim().outputs == {CallKey(0, 0)}
-    # the fence has risen, so the old worker is refused in this case too
+    # the fence has risen, so the old worker's settlement is refused, too
     settle(bench, claim, progress(claim, calls_settled=50))
     assert bench.row("task")["calls_settled"] == 2
 

@@ -178,13 +178,13 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
     fold(bench)
     assert ended(bench) == {"completed": 2}
     bench.pass_ms(1)
-    complete(bench, "c", 7_777_777)  # tasks of a worker with newer settings, whose retention no sweep knows yet
+    complete(bench, "c", 7_777_777)  # a worker with newer settings writes this task, whose retention no sweep knows yet
     fold(bench)
     assert ended(bench) == {"completed": 2}
     found = bench.run(sums(bench).foldable([7_777_777], 100))
     bench.run(sums(bench).fold(found, 100))
     bench.pass_ms(1)
-    complete(bench, "d")  # tasks of a worker with older settings
+    complete(bench, "d")  # a worker with older settings writes this task
     bench.pass_ms(1)
     found = bench.run(sums(bench).foldable([7_777_777], 100))
     bench.run(sums(bench).fold(found, 100))

@@ -47,7 +47,7 @@ TABLE = [
 def test_what_counts(case: Case):
     """A chunk's failure counts against it only if the model answers most calls of other chunks at that time.
 
-    The chunk's own calls are no evidence.
+    The results of the failed chunk's own calls do not matter for this.
     """
     calls = [LatestCall(at, NOW - case.apart * (at + 1), mark == "+") for at, mark in enumerate(case.calls)]
     own = [LatestCall(CHUNK, NOW - 0.5, succeeded=False)]

@@ -106,7 +106,7 @@ def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
 def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
     """A sentence's end is preferred to an earlier paragraph that would leave less than a quarter of the window full.
 
-    A paragraph's end at exactly a quarter is preferred.
+    A paragraph's end that leaves exactly a quarter of the window full is preferred to the later sentence's end.
     """
     text = "Hi.\n\n" + "Word word word end. " + "tail " * 5
     assert parts(text, 26)[0] == "Hi.\n\nWord word word end. "

@@ -346,7 +346,7 @@ def test_a_call_ends_at_its_timeout(bench: CallBench):
     bench.model.seconds = {"0": NEVER}
     bench.start(KEYS[:2])
     finished = bench.wait()
-    if len(finished) == 1:  # without lanes the two calls come back one after the other
+    if len(finished) == 1:  # without lanes the calls come back one after the other
         finished = [*bench.wait(), *finished]
     assert kinds([call.result for call in finished]) == [ModelTimeout, ModelReply]
     assert str(finished[0].result) == "no reply from the model within 10 s"
@@ -469,7 +469,7 @@ def test_what_is_dropped_has_ended(local: CallBench):
     local.start(KEYS[:4])
     local.sleep(2)
     assert local.model.ended == ["3"]
-    # The run has not recorded this call yet, but the call has ended and is paid for.
+    # The run has not recorded the last call yet, but this call has ended and is paid for.
     assert ended(local.do(local.calls.drop())) == [3]
     assert sorted(local.model.ended) == ["0", "1", "2", "3"]
     assert (local.room, local.loop.time()) == ((0, 6), 2.0)

@@ -1,6 +1,6 @@
 """A run that waits for slow calls checks whether its claim is still valid.
 
-By its checks a run notices its task's end and lets go of its host, and it checks no more often than allowed.
+By these checks a run notices its task's end and lets go of its host, and it checks no more often than allowed.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ def test_a_write_begins_them_anew():
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
     """Each check without an answer doubles the time until the run's next check, without limit.
 
-    After a check with an answer the next one comes after the usual time again.
+    After a check with an answer, the run's next check comes after the usual time again.
     """
     schedule = CheckSchedule(100)
     assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]

@@ -28,7 +28,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def slowly(bench: WorkerBench, meanwhile: Callable[[], Awaitable[Any]] | None = None, *, which: int = 2) -> None:
-    """Make the write of the first output take a second. `meanwhile` comes first."""
+    """Make the database take a second for the write of the first output. `meanwhile` comes first."""
     batch, number = bench.database.batch, 0
 
     async def slow(statements: Any) -> Any:
@@ -100,7 +100,7 @@ def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBenc
 def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
     """A call whose connection is closed after a cancellation is in doubt.
 
-    The provider may have seen the call or not.
+    The provider may have seen such a call or not.
     """
     bench.insert(3)
     bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0
@@ -171,7 +171,7 @@ def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerB
 def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
     """A task with lanes fails at its deadline, and not when the last lane has answered.
 
-    The outputs of its lanes are kept all the same.
+    The outputs of the last lane's calls are kept all the same.
     """
     laned.insert(18, deadline_ms=3_000)
     laned.model.seconds = lambda number: 9.0

@@ -68,7 +68,7 @@ def test_outputs_that_are_there_are_not_asked_for_again():
 def test_every_call_is_on_the_bill_once(unanswered: ModelError):
     """A call with an answer is settled, whether it succeeded or not, and a call without an answer is in doubt.
 
-    Settled calls and calls in doubt together are the bill.
+    Settled calls and calls in doubt together make up the bill.
     """
     ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
     started(ledger, FIRST, SECOND, THIRD)
@@ -240,7 +240,7 @@ def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
 
 
 def test_what_was_saved_is_not_told_again():
-    """After a write the next one has only what is new.
+    """After a successful write, a run's next write has only what is new.
 
     Each write of a run announces the calls that are in flight and those that are to start.
     """
@@ -257,7 +257,7 @@ def test_what_was_saved_is_not_told_again():
 def test_a_write_that_is_tried_again_says_what_each_try_told():
     """A write that is tried again has the same outputs in the same order as before, followed by newer ones.
 
-    After a saved write the next one has only new outputs.
+    After a saved write, the run's next write has only new outputs.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND, THIRD)
@@ -335,7 +335,7 @@ def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
 
 
 def test_a_call_that_was_made_ends_the_row():
-    """An answer or a failure shows that calls do start, so the next such pause is 1 s again."""
+    """An answer or a failure shows that calls do start, so the next pause of all starts is 1 s again."""
     for fails in (False, True):
         ledger = Ledger(claim(idle_runs=4), 3)
         ledger.add([FIRST, SECOND])

@@ -15,7 +15,7 @@ from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
 DAY_MS = 86_400_000
-BYTES = 2_000 + 4 * 500  # the bytes that a count adds for one of the tasks below, without its input
+BYTES = 2_000 + 4 * 500  # the bytes that a count of storage adds for a task in these tests, without its input
 
 
 @pytest.fixture
@@ -246,7 +246,7 @@ def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):
     hold(bench, 8_999_999)
     before = bench.database.batches
     assert clear(bench) == 0
-    assert bench.database.batches == before + 1  # this call is the read that reported the size
+    assert bench.database.batches == before + 1  # the only call is the read that reported the size
 
 
 def test_the_count_is_made_four_times_a_day(bench: WorkerBench):

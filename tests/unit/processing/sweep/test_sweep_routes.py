@@ -259,7 +259,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 
 
 def test_only_what_nobody_works_on_is_hastened():
-    """Making tasks due at once leaves tasks with a live lease, and the retention of ended ones, unchanged.
+    """Making tasks due at once changes neither tasks with a live lease nor the retention of ended ones.
 
     If the write that makes tasks due is repeated, it changes nothing.
     """
@@ -278,7 +278,7 @@ def test_only_what_nobody_works_on_is_hastened():
         bench.do(bench.store.make_due(keys))
     rows = bench.database.rows("SELECT wake_at, dispatches FROM tasks ORDER BY id")
     assert [row["wake_at"] - START_MS for row in rows] == [541_000, 4_000_000, 1_000_000]
-    # Making the idle task due has taken back the last of its two dispatches.
+    # Because the idle task was made due again, the last of its two dispatches no longer counts.
     assert [row["dispatches"] for row in rows] == [1, 0, 0]
     bench.loop.close()
     bench.database.close()
