@@ -275,7 +275,10 @@ The model costs more than everything else together.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or with `--check` only compare. Return the exit status, 1 if the page is not current."""
+    """Write docs/costs.md, or with `--check` only compare it with the computed page.
+
+    Return the exit status, 1 if the page is not current.
+    """
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
     options = parser.parse_args(arguments)

@@ -36,7 +36,7 @@ RUNS = 200
 CHUNKS, LONG = 20, 200
 WAVES = math.ceil(CHUNKS / 6)  # A task makes six model calls at a time.
 LATENCY_SECONDS = 0.2  # With this latency, model calls that start together also count as ending together.
-CALL_SECONDS = 5.0  # The length of a model call in the table. It affects only the objects' GB-seconds.
+CALL_SECONDS = 5.0  # The length of a model call in the table. A call's length affects only the objects' GB-seconds.
 POLLS = 3  # The number of polls of each task in the table.
 CRON_RUNS = 1_440  # The number of cron runs a day, one a minute.
 TASKS_LEAST = 1_000
@@ -130,7 +130,7 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
     for name, counter in (("rowsRead", "rows_read"), ("rowsWritten", "rows_written")):
         task[name] += min(line[counter] for line in slices) - statistics.mean(line[counter] for line in slices)
     # The measured calls are shorter than those of the table, and the measured client polls only once. The next lines
-    # add the difference.
+    # add what the table's longer calls and further polls use.
     if route == "durable-object":
         task["objectGbSeconds"] += 0.128 * WAVES * (CALL_SECONDS - LATENCY_SECONDS)
     # The client of this bench polls once, and its request for erasure does not belong to the table.

@@ -69,8 +69,8 @@ CRON: dict[str, dict[str, float]] = {
 }
 # The bytes that a completed task leaves in D1, measured with 200 tasks in one database file.
 BYTES = {"English": 13_353, "Chinese": 31_355}
-# The input tokens, instructions included, and the output tokens. They are estimated as for `dryRun`, plus 750 tokens a
-# call for the model's thinking.
+# The input tokens, instructions included, and the output tokens. These tokens are estimated as for `dryRun`, plus 750
+# tokens a call for the model's thinking.
 TOKENS = {"English": (30_200, 20_000), "Chinese": (120_200, 35_000)}
 # The processor time that SQLite takes for a task and three polls, in Chinese.
 SQLITE_MS = 3.4

@@ -73,7 +73,7 @@ def database_ms(prose: Prose, tasks: int = TASKS) -> float:
 
 
 class _Timed(SqliteD1):
-    spent = 0.0  # the seconds of processor time so far
+    spent = 0.0  # the seconds of processor time that all batches have taken so far
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
         """Run the statements, and add their processor time to `spent`."""

@@ -1,7 +1,7 @@
 """Measures the cost of a claim, a poll, a list and a sweep page with a thousand and with a million stored tasks.
 
-The cost is the number of SQLite's steps, the instructions of its virtual machine. This count is exact, and it grows
-with every row that SQLite reads.
+The cost is the number of SQLite's steps, the instructions of its virtual machine. The count of SQLite's steps is exact,
+and it grows with every row that SQLite reads.
 """
 
 import sqlite3

@@ -9,8 +9,8 @@ from src.http.catalogue import document
 METHODS = ("post", "get", "delete")
 # A code that at least this share of the calls lists is a common error: the page explains it once.
 COMMON_SHARE = 0.6
-# The page's first section. A test runs its commands against its own server. In the answers `…` stands for omitted
-# values.
+# The page's first section. A test runs the commands of this section against a server of its own. In the answers `…`
+# stands for omitted values.
 EXAMPLE = r"""## An example
 
 Submit a text of two chunks, and wait for its end. You can paste the commands against `make dev`; a deployment also

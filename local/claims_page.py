@@ -21,7 +21,7 @@ class TestedClaim(NamedTuple):
     cases: str
     tests: list[str]
     tier: str
-    without: list[str]  # The ablations that the tests notice.
+    without: list[str]  # The names of the ablations that the claim's tests notice.
     latest: str  # The figures of the claim's last campaign; empty if there are none.
 
 

@@ -25,7 +25,7 @@ VENV = ROOT / ".venv"
 _SAID_MOST = 4_000
 _QUIET_REPORT_SECONDS = 5  # How often a progress line is printed if there is no terminal to redraw it.
 
-# The platform of the hosted interpreter, for pip: CPython 3.14 in WebAssembly (Pyodide 314).
+# pip's flags for the platform of the hosted interpreter, which is CPython 3.14 in WebAssembly (Pyodide 314).
 _WORKER_PLATFORM = (
     *("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.14"),
     *("--abi", "cp314", "--abi", "none"),
@@ -182,7 +182,7 @@ def _say(text: str, end: str = "\n") -> None:
 
 def _install(part: Part) -> None:
     stamp = _stamp(part)
-    stamp.unlink(missing_ok=True)  # Without its stamp the part counts as missing until it is complete.
+    stamp.unlink(missing_ok=True)  # Without its stamp, the part counts as missing until its installation is complete.
     commands = part.commands()
     started = time.monotonic()
     done = threading.Event()

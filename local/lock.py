@@ -1,10 +1,10 @@
 """Allows only one server for each state directory.
 
-There are two locked files, and a lock ends with its process. The command has the first lock. Node.js inherits the
-second lock and may outlive a killed command for a moment, so the next server waits for the second lock.
+The module locks two files, and a lock ends with the process that has it. The command has the first lock. Node.js
+inherits the second lock and may outlive a killed command for a moment, so the next server waits for the second lock.
 
 The first file contains the command's process id, and the second file contains the URL once the server is ready. The
-message of a refused command contains both.
+error message of a command that gets no lock contains both.
 """
 
 import fcntl

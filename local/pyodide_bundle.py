@@ -88,7 +88,8 @@ def adapted(source: str, *, standing: bool) -> str:
 
 _SOURCE, _WASM, _DATA = 0, 1, 2  # The tags of the union in `Module`, in the order of the ordinals @1, @4, @5.
 _INTERNAL = 2  # The value of `ModuleType` for internal modules.
-# The word of a module has `type` and the union's tag. Its pointers are name, content, tsDeclaration and compileCache.
+# The word of a module has `type` and the union's tag. The pointers of a module are name, content, tsDeclaration and
+# compileCache.
 _MODULE_WORDS, _MODULE_POINTERS = 1, 4
 _BYTES = 2  # The size code of a list of bytes.
 _STRUCTS = 7

@@ -1,6 +1,6 @@
 """Finds the strings of SQL in a module, and splits each string into the parts in which mistakes can be made.
 
-This is no full parser of SQL. It only recognizes brackets, CASE … END, and the words that begin a clause.
+The module is no full parser of SQL. The module only recognizes brackets, CASE … END, and the words that begin a clause.
 """
 
 import ast

@@ -29,7 +29,7 @@ RECORDS = ROOT / ".build" / "campaign"
 # No part judges these files.
 _ASIDE = ("docs/*", "*.md", "ops/*", "examples/*", "LICENSE")
 SCHEDULES, BLOCK = 100_000, 5_000
-# These tests draw many more cases in the campaign.
+# The tests of these modules draw many more cases in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
     "tests/property/test_schema_oracle.py",

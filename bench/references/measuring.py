@@ -129,7 +129,7 @@ def _timed(left: Remaining, what: str) -> Iterator[None]:
 def _ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM act like Ctrl-C within the block.
 
-    Otherwise the servers would keep running after a SIGTERM, because they have process groups of their own.
+    Without this, the servers would keep running after a SIGTERM, because they have process groups of their own.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

@@ -35,7 +35,7 @@ class Cloud(Protocol):
     def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
         """Run one command of wrangler.
 
-        `told` is its standard input. With `is_shown` its output is printed as it runs.
+        `told` is its standard input. With `is_shown` wrangler's output is printed as it runs.
         """
 
 

@@ -27,7 +27,7 @@ SECRETS = {
     "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",
     "WEBHOOK_KEY": "the key from which webhooks' signing secrets are derived; at least 32 random characters",
 }
-# Secrets of a deployment itself, for which a new value can be made up. The other secrets belong to other servers.
+# Secrets of a deployment itself, for which a new value can be made up. The other secrets are keys for other servers.
 OWN = ("WEBHOOK_KEY",)
 _GENERATED_BYTES = 32
 _ROTATED = """\

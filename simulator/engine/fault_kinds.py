@@ -102,11 +102,11 @@ BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
 # The rate of `d1_answers_late` is drawn from a separate random stream.
 LATE_ANSWER = "d1_answers_late"
-# A stream can be cut only in the few runs in which clients follow tasks. In these runs the fault `stream_cut` always
-# has its usual rate.
+# A stream can be cut only in the few runs in which clients follow tasks. In runs with such clients the fault
+# `stream_cut` always has its usual rate.
 STREAM_CUT = "stream_cut"
 # Cloudflare's runtime always behaves as the faults in `HOSTED` say, so these faults do not stop when other faults stop,
-# and they do not disturb sound code. Their draws come from a separate random stream.
+# and they do not disturb sound code. The draws of the faults in `HOSTED` come from a separate random stream.
 HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
 # Faults of receivers can strike only in runs in which a tenant has a webhook endpoint.
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

@@ -236,7 +236,10 @@ class _Request:
         port.loop.call_event(delay, self._deliver, value, error, context=self.context)
 
     def _condemn(self, delay: float) -> None:
-        """Kill the isolate within 50 ms after the reply. Until then code that handles the error can use bindings."""
+        """Kill the isolate within 50 ms after the reply.
+
+        Until the isolate dies, code that handles the error can use bindings.
+        """
         port = self.port
         port.loop.call_later(delay + port.faults.between(0, 0.05), port.isolate.kill, context=port.loop.outside)
 

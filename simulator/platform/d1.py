@@ -148,7 +148,10 @@ class DatabaseServer:
         return known
 
     def execute(self, statements: "Sequence[PreparedStatement]") -> list[dict[str, Any]]:
-        """Run the statements as one transaction and return their results. If it raises `JsError`, nothing was done."""
+        """Run the statements as one transaction and return their results.
+
+        If `execute` raises `JsError`, none of the statements has had an effect.
+        """
         connection = self.connection
         self.calls += 1
         if not statements:

@@ -82,11 +82,11 @@ class ModelServer:
         self._poisoned: dict[str, bool] = {}  # By text: whether the fault `model_poisoned` struck it.
 
     def brown_out(self, seconds: float, share: float) -> None:
-        """For this many seconds from now, let this share of all callers' calls fail."""
+        """For this many seconds from now, let this share of all callers' model calls fail."""
         self.brown_until, self.brown_share = self.network.loop.now() + seconds, share
 
     def go_away(self, seconds: float, absence: Absence) -> None:
-        """For this many seconds from now, be away for all callers."""
+        """For this many seconds from now, let the model be away for all callers."""
         self.away_since = self.network.loop.now()
         self.away_until, self._absence = self.away_since + seconds, absence
 

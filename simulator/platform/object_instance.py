@@ -72,7 +72,10 @@ class ObjectContext:
 
 
 class Instance:
-    """One instance of an object in memory. `current` is False once another instance has replaced it unnoticed."""
+    """One instance of a Durable Object in memory.
+
+    `current` is False once another instance has replaced it unnoticed.
+    """
 
     def __init__(self, cell: "Cell", isolate: Isolate) -> None:
         self.cell = cell

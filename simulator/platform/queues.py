@@ -31,7 +31,7 @@ class Stored:
 
 @dataclass(slots=True, eq=False)
 class DeliveredMessage:
-    """One delivery of a message, as the consumer sees it.
+    """One delivery of a queue's message, as the consumer sees it.
 
     If the consumer acks and retries the message several times, only the first of these calls counts.
     """

@@ -4,8 +4,8 @@ Cloudflare calls the binding "permissive, eventually consistent": counters are c
 updated in the background within one location. For this reason more requests than the limit may pass, but never fewer.
 Source:
 developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). Cloudflare does not
-describe the windows in which requests are counted. Here the windows are fixed, like the local runtime's, and begin at a
-different moment in each location.
+describe the windows in which requests are counted. In the simulator the windows are fixed, like the local runtime's,
+and begin at a different moment in each location.
 """
 
 from collections import Counter

@@ -140,7 +140,7 @@ def test_events_come_as_they_happen(bench: ApiBench):
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
     """A client can resume a stream after any event, and gets the following events with the same ids and bytes.
 
-    This holds for streams before the task's end and after it.
+    A client can resume a stream in this way before the task's end and after it.
     """
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     bench.begin(task["id"], 3)

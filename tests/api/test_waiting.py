@@ -44,7 +44,7 @@ def at(seconds: float) -> str:
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
     """Until its time comes, a task that was given back shows the reason that its worker wrote.
 
-    After this time the task shows that it is queued.
+    After the time for which it was given back, the task shows that it is queued.
     """
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)

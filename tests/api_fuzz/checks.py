@@ -29,7 +29,7 @@ UNSAYABLE = (
     ("after, Last-Event-ID", "is not the id of an event of this task"),
     ("after, Last-Event-ID", "must be the id of an event of this task"),
 )
-# The same rules for `/v1`, which answers 400. Each rule is given by its parameter and a part of its message.
+# These rules are the same for `/v1`, which answers 400. Each rule is given by its parameter and a part of its message.
 UNSAYABLE_COMPATIBLE = (
     ("input", "input"),
     ("onceover", ""),

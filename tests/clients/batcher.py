@@ -1,7 +1,7 @@
 """A program that uses `autobatcher` with onceover's API: `python batcher.py URL KEY`.
 
-`autobatcher` is a client by other authors than OpenAI. It offers the calls of OpenAI's SDK, but sends each call as a
-background response, and polls the response. The program prints its results as JSON.
+`autobatcher` is a client by other authors than OpenAI. `autobatcher` offers the calls of OpenAI's SDK, but sends each
+call as a background response, and polls the response. The program prints its results as JSON.
 """
 
 import asyncio

@@ -45,7 +45,7 @@ def flags(model: ModelServer) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(state: Path, flags: list[str]) -> Iterator[DevServer]:
-    """One server for all tests of this module."""
+    """One server with the Worker for all tests of this module."""
     with DevServer(state, *flags) as started:
         yield started
 

@@ -104,7 +104,7 @@ def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queu
     """
     on_queue, on_objects = long_task(queues, model), long_task(free, model)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
-    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # This call comes after the task's end.
+    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # The close call comes after the task's end.
     for server in (free, queues):
         check_limits(server)
     assert {line["handler"] for line in metered.lines(free)} >= {

@@ -61,8 +61,8 @@ def tag(number: int) -> str:
 def submit(client: Client, number: int, parts: int, reduce: str, refused: set[str]) -> str:
     """Send a submission with its idempotency key until it is accepted, as a client does after a 503.
 
-    The task of a refused submission is withdrawn together with its bill, although it may have made calls. For this
-    reason the tag of a refused submission is added to `refused`.
+    The task of a refused submission is withdrawn together with its bill, although it may have made calls. Because of
+    these calls the tag of a refused submission is added to `refused`.
     """
     body = Submission(tag(number), parts, reduce).body()
     while True:

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.runtime
 FEW, MANY = 1_000, 100_000
 PAGE = 100
 START_MS = 1_700_000_000_000  # The tasks' time is long ago, so that tasks added later come first.
-EVERY = 20  # One in 20 tasks has failed, and the others have completed.
+EVERY = 20  # One in 20 of the written tasks has failed, and the others have completed.
 
 
 def ids(first: int, behind: int) -> list[str]:

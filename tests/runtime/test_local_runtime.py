@@ -145,7 +145,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
             assert re.search(r'File "src/greeting\.py", line 1', "\n".join(server.lines[seen:]))
             assert error in "\n".join(server.lines[seen:])
             assert get(server, "status").json() == {"greeting": "changed"}
-        # The same interpreter answered all three requests.
+        # The same interpreter answered all three requests, so the failed change did not end it.
         assert get(server, "facts").json()["served"] == served + 3
 
         seen = len(server.lines)

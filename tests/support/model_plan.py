@@ -97,7 +97,7 @@ def empty() -> Behaviour:
 
 @dataclass(slots=True)
 class Call:
-    """One call as the model server saw it. Times are seconds of the server's wall clock."""
+    """One model call as the tests' model server saw it. Times are seconds of the server's wall clock."""
 
     number: int
     arrived_at: float

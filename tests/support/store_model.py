@@ -35,7 +35,10 @@ DAY_MS = 86_400_000
 
 @dataclass(slots=True)
 class ModelTask:
-    """One task. Its fields have the names of the columns of `tasks`, except that `options` has several columns."""
+    """One task.
+
+    The fields of a model's task have the names of the columns of `tasks`, except that `options` has several columns.
+    """
 
     options: TaskOptions
     total: int

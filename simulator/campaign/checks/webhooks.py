@@ -1,7 +1,7 @@
 """Checks webhooks: an endpoint gets each end of a task that it subscribes to, and no end that did not happen.
 
-The check keeps its own account of the ends. It reads the tables after each write, and sees each message that reaches a
-receiver.
+The check keeps its own account of the ends. The check reads the tables after each write, and sees each message that
+reaches a receiver.
 """
 
 import asyncio

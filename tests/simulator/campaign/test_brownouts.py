@@ -147,7 +147,7 @@ def test_what_is_asked_of_a_brown_out():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The command prints a table and writes the figures.
+    """`python -m simulator.brownouts` prints a table and writes the figures.
 
     The exit status of the program is 0 only if all checks of the brown-outs passed.
     """

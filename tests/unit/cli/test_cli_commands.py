@@ -149,7 +149,7 @@ def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
-    """If the answer to a submission is lost, the command sends it again with the same idempotency key, and says so."""
+    """If the answer to a submission is lost, `onceover` sends it again with the same idempotency key, and says so."""
     away = problem(503, "database_unavailable", Retry_After="1")
     fake.on("POST", "/api/tasks", LOST, away, Answer(202, task("pending")))
     status, out, err = run("submit", text)
@@ -185,7 +185,7 @@ def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch:
 def test_a_text_that_cannot_be_read_is_refused(
     content: bytes | None, says: str, fake: FakeApi, run: Runs, tmp_path: Path
 ):
-    """If the text cannot be read, is empty or is no UTF-8, the command refuses it before any request."""
+    """If the text cannot be read, is empty or is no UTF-8, `onceover` refuses it before any request."""
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)
@@ -217,7 +217,7 @@ def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: Fake
 
 
 def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
-    """If the API refuses fields, the command prints each field's message once, under the name of its flag."""
+    """If the API refuses fields, `onceover` prints each field's message once, under the name of its flag."""
     said = {
         "maxModelCalls": "must be at least 2",
         "chunk.maxChars": "Input should be greater than or equal to 1",
@@ -238,7 +238,7 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
-    """An error of `/v1` has field names only in its message, and the command replaces them by its flags."""
+    """An error of `/v1` has field names only in its message, and `onceover` replaces them by its flags."""
     said = "name: must not be empty; event_types.0: Input should be 'task.completed'"
     fake.on("POST", HOOKS, Answer(400, {"error": {"message": said, "type": "x", "code": "invalid_fields"}}))
     _, _, err = run("webhooks", "add", "", "https://hooks.example.com/x", "--events", "y")
@@ -303,7 +303,7 @@ def test_the_help_names_the_url(run: Runs):
 
 @pytest.mark.parametrize(("faults", "said"), [(1, "1 fault, "), (2, "2 faults, ")])
 def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: FakeApi, run: Runs):
-    """The command writes the noun in the singular if the count is one."""
+    """`onceover` writes the noun in the singular if the count is one."""
     serve_everything(fake)
     fake.on("GET", "/api/async-status", {**STATUS, "service": "Mine"})
     if faults > 1:
@@ -326,7 +326,7 @@ def test_a_key_on_the_command_line_is_visible_and_that_is_said(
 
 
 def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
-    """The command does not follow a redirect, which would send the key to another server."""
+    """`onceover` does not follow a redirect, which would send the key to another server."""
     fake.on("GET", PATH, Answer(302, None, {"Location": "/elsewhere"}))
     status, _, err = run("status", TASK_ID)
     assert status == 1
@@ -383,7 +383,7 @@ def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run
 
 
 def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
-    """For a merge the command prints only the result, not the chunks' outputs, which are different texts."""
+    """For a merge `onceover` prints only the result, not the chunks' outputs, which are different texts."""
     merge = {"model": "demo-1", "reduce": "merge"}
     fake.on("POST", "/api/tasks", Answer(202, task("pending", request=merge)))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="all in all", request=merge))]
@@ -576,7 +576,7 @@ ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
     """With `-o json` a command prints one document on one line, in the shape of output.schema.json.
 
-    The command prints everything else on standard error.
+    `onceover` prints everything else on standard error.
     """
     serve_everything(fake)
     status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")
@@ -629,7 +629,7 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
 
 
 def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
-    """The command reads errors of `/v1`, which have OpenAI's shape."""
+    """`onceover` reads errors of `/v1`, which have OpenAI's shape."""
     error = {"message": "Run `npx wrangler secret put WEBHOOK_KEY`.", "type": "server_error", "code": None}
     fake.on("GET", HOOKS, Answer(503, {"error": error}))
     assert run("webhooks", "list")[::2] == (1, "error: Run `npx wrangler secret put WEBHOOK_KEY`.\n")
@@ -697,7 +697,7 @@ def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
 def test_a_name_is_the_servers(fake: FakeApi, run: Runs):
     """`onceover list` shows the name that the server sends, which may be the first line of the task's text.
 
-    If an older server sends no name, the command takes the name from the task's metadata.
+    If an older server sends no name, `onceover` takes the name from the task's metadata.
     """
     found = [task(name="Minutes of March"), task(name=None), task(metadata={"name": "emma"})]
     fake.on("GET", "/api/tasks", {"tasks": found, "nextCursor": None})

@@ -395,7 +395,7 @@ def test_an_unknown_environment(target: str, operator: Operator, capsys: pytest.
 
 
 def test_an_answer_that_is_no_list_is_a_failure(operator: Operator) -> None:
-    """If wrangler prints no JSON, the command fails, and does not take the account for one without databases."""
+    """If wrangler prints no JSON, a command fails, and does not take the account for one without databases."""
     operator.patch.setattr(operator.account, "_d1_list", lambda *_: "nothing\n", raising=False)
     with pytest.raises(StepFailed):
         deploy(operator.account, operator.internet.web, needs(ROOT, ""), Shape())

@@ -191,8 +191,8 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
         made.sweep(1)
         given += made.objects.started[known:]
     # At first neither tenant c nor tenant b has a slot; c's task is older, so it comes first, and b's comes next. After
-    # these two sends c and b have one slot each, and c's task is the oldest. By the fourth send tenant a has no slot,
-    # so a's task comes.
+    # these two sends the tenants c and b have one slot each, and c's task is the oldest. By the fourth send tenant a
+    # has no slot, so a's task comes.
     assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
     assert set(given) == {key for keys in kept.values() for key in keys}
     assert made.places() <= 4

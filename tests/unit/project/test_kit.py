@@ -131,7 +131,7 @@ def test_no_lock_file_of_uv_is_committed():
 def test_the_workflow_runs_what_everyone_can_run():
     """The workflow for every change runs `.ci/run` and the report of coverage.
 
-    This workflow has read access only, and names each action by a digest.
+    The workflow for every change has read access only, and names each action by a digest.
     """
     text = read(".github/workflows/ci.yml")
     workflow = yaml.safe_load(text)

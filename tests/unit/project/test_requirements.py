@@ -130,7 +130,7 @@ def packages_of(modules: Iterable[str]) -> set[str]:
 def test_what_make_install_installs_is_what_its_targets_import() -> None:
     """Targets that need only `make install` import no package that `make install` does not install.
 
-    The other targets need `make install-dev`.
+    Targets that import further packages need `make install-dev`.
     """
     run = {target: module for target, (installs, module) in recipes().items() if installs == "install"}
     assert {"dev", "key", "model", "simulate", "docs", "bundle", "deploy", "secrets"} == set(run)

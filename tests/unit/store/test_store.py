@@ -565,7 +565,7 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
-    # These scans are bounded: a subquery's result, a recursion over tenants, one row of constants.
+    # The following scans are bounded: a subquery's result, a recursion over tenants, one row of constants.
     bounded = r"json_each|tenants|turns|found|seated|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
     # A minimum that no index serves is a search without a bound, which reads up to the first row that fits.

@@ -76,7 +76,7 @@ def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **ch
 def test_what_is_added_of_a_task(bench: StoreBench) -> None:
     """A task's end, bill, wait and duration are added to the sums since the beginning.
 
-    The same values are added to the sums of the five minutes in which the task ended.
+    The same values of an ended task are added to the sums of the five minutes in which the task ended.
     """
     bench.insert()
     bench.pass_ms(1_500)

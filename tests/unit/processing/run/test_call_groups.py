@@ -74,9 +74,9 @@ class Model:
 class Coordinator:
     """Makes each group's calls together. `groups` are their sizes.
 
-    This coordinator answers each group `deaf_seconds` late. `breaks` is the error of its RPC, `answers` replaces the
-    calls' results, and `starts_by` is the time until which a lane may start calls. `patience` is the time for a group's
-    answer that it was last given.
+    The coordinator of this bench answers each group of calls `deaf_seconds` late. `breaks` is the error of its RPC,
+    `answers` replaces the calls' results, and `starts_by` is the time until which a lane may start calls. `patience` is
+    the time for a group's answer that it was last given.
     """
 
     def __init__(self, model: Model) -> None:
@@ -543,7 +543,7 @@ def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
 def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
     """If the ping fails, the groups' calls count as not started, which costs no attempt.
 
-    From then on the worker makes the calls itself, as many at a time as one lane.
+    After a failed ping the worker makes the calls itself, as many at a time as one lane.
     """
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.coordinator.hangs = hangs

@@ -368,7 +368,7 @@ def test_overdue_tasks_fail(bench: StoreBench):
 
 
 def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):
-    """One sweep fails the tasks past their deadline without sending them, and sends off the idle ones."""
+    """A single sweep fails the tasks past their deadline without sending them, and sends off the idle ones."""
     bench.insert("a:late", deadline_ms=LEASE_MS)
     bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
