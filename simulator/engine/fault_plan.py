@@ -30,9 +30,9 @@ type When = Literal["before", "after"]
 def hosted_rates(rng: Random) -> dict[str, float]:
     """Draw the rates of the faults that imitate Cloudflare's runtime.
 
-    In half of the schedules the clocks of all isolates stand still within a turn. In the other half, unrelated code may
-    run between an event and the code that waited for it, as on Python's own loop. In all schedules an object's context
-    accepts only promises.
+    In half of the schedules the clocks of all isolates stand still within a turn. In the other half of the schedules,
+    unrelated code may run between an event and the code that waited for it, as on Python's own loop. In all schedules
+    an object's context accepts only promises.
     """
     if rng.random() < 0.5:
         return {"promises_alone": 1.0}
@@ -135,7 +135,7 @@ class FaultPlan:
         return self.strike(name, actor)
 
     def strike(self, name: str, actor: str = "") -> bool:
-        """Let the fault `name` strike and count it, for a caller that has decided this.
+        """Let the fault `name` strike and count it, for a caller that has decided that it strikes.
 
         The result is False if the fault is muted.
         """
@@ -150,7 +150,7 @@ class FaultPlan:
         return True
 
     def keep(self, names: Collection[str], rates: Mapping[str, float]) -> None:
-        """From now on let only faults of these names strike. `rates` adds further faults with their rates."""
+        """From now on let only faults with the given names strike. `rates` adds further faults with their rates."""
         for name, tally in self.tallies.items():
             tally.rate = rates.get(name, tally.rate if name in names else 0.0)
 

@@ -27,7 +27,7 @@ TABLES = ("tasks", "texts", "segments", "merges", "failures")
 class Troubled(ApiBench):
     """A deployment whose model fails the calls that `fails` lists.
 
-    A key of `fails` is the text of a call, and the number of the call among those for this text.
+    A key of `fails` has two parts: a call's text, and the call's number among the calls for the same text.
     """
 
     def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
@@ -48,7 +48,7 @@ class Troubled(ApiBench):
         self.run(self.worker.run(key(task_id), HOST))
 
     def take(self, task_id: str, holder: str) -> Claim:
-        """Claim a task as the worker with this name."""
+        """Claim a task as a worker with the given name."""
         claim = self.store.claim(key(task_id), holder=holder, host="", route=Route.QUEUE, lease_ms=180_000)
         made = self.run(claim)
         assert isinstance(made, Claim)

@@ -235,7 +235,7 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
     """The answer to a bulk cancellation waits until no announced call of the cancelled tasks can start any more.
 
-    If the database is so slow that this wait is too long, the bulk cancellation is answered 503.
+    If the database is so slow that this wait is too long, the bulk cancellation gets 503.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])

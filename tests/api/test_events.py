@@ -82,7 +82,7 @@ def numbered(stream: Stream) -> list[tuple[str | None, object]]:
 def record(
     bench: ApiBench, claim: Claim, *indices: int, end: bool = False, known: dict[int, str] | None = None
 ) -> None:
-    """Let a worker write the outputs of these chunks; outputs that it wrote before stay."""
+    """Let a worker write the outputs of the given chunks; outputs that it wrote before stay."""
     step = Finish(1_000_000) if end else Continue(180_000)
     done = {index: f"output {index}" for index in indices}
     bench.work(claim, done, step, completed=len(known or {}) + len(done))

@@ -99,7 +99,7 @@ def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
 def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
     """If one of two equal requests never arrived, its repetition wrongly joins the other request's task.
 
-    An idempotency key prevents this mistake.
+    An idempotency key prevents the mistake that a repetition joins another request's task.
     """
     first = post(bench, 0)
     assert name(post(bench, 1)) == name(first)  # of the other one

@@ -1,6 +1,6 @@
 """Limits of a tenant: its tasks in flight, its characters a day, and its share of the queue.
 
-The three limits are exact, and cost nothing if they are not set.
+The tenant's three limits are exact, and cost nothing if they are not set.
 """
 
 import asyncio

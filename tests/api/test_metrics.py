@@ -1,6 +1,6 @@
 """Prometheus can read the metrics of `GET /api/metrics`, and no counter ever falls.
 
-Only operators see these metrics and the history of `GET /api/history`.
+Only operators see the metrics of `GET /api/metrics` and the history of `GET /api/history`.
 """
 
 from collections.abc import Iterator
@@ -163,7 +163,7 @@ def test_counters_never_fall(bench: ApiBench) -> None:
 def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
     """The metrics state how many rows their own scrape has read and written.
 
-    `tests/runtime/test_metrics.py` checks these figures on the real runtime.
+    `tests/runtime/test_metrics.py` checks the metrics' own counts of rows on the real runtime.
     """
     bench.complete(bench.submit()["id"])
     found = scrape(bench)

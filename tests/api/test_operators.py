@@ -478,7 +478,7 @@ def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch:
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
     """A bulk retry names a tenant that is at its limit, with the limit, and goes on to the next tenant.
 
-    A bulk retry for this one tenant is refused, as usual.
+    A bulk retry for this tenant alone is refused, as usual.
     """
     two.bench.limit(tasks_in_flight_most=1)
     two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))

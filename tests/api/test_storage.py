@@ -231,7 +231,7 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
 def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
     """The status recovers once a new task finds space, or ten minutes after the last write that found none.
 
-    Without this recovery, an isolate without new tasks would say `degraded` for ever.
+    Without this recovery, an isolate that gets no new tasks would say `degraded` for ever.
     """
     healthy = data(bench.call("GET", "/api/async-status"))
     cap = bench.database.cap

@@ -178,7 +178,7 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 ) -> None:
     """On the free plan a request with `wait` reads the task at most five times, on every route.
 
-    Reading the chunks, or reading again after a passed deadline, counts as one of these reads.
+    Reading the chunks, or reading again after a passed deadline, counts as one of the five reads.
     """
     bench = ApiBench(routes=(route,))
     task = bench.submit(**terms)
@@ -382,7 +382,7 @@ def test_cancel(bench: ApiBench) -> None:
 def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> None:
     """After a cancellation the object that works on the task gets a notice with the fence of the ended claim.
 
-    No other object gets this notice.
+    No other object gets the notice of the cancellation.
     """
     on_queue, on_object = bench.submit(), bench.submit()
     bench.begin(on_queue["id"], 1)

@@ -14,7 +14,7 @@ from src.store.records.claims import Fail, Finish
 from tests.api.test_large_answers import FAILURE
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
 
-CANARY = "canary"  # this word is in every text of the client and of the model
+CANARY = "canary"  # the word `canary` is in every text of the client and of the model
 TEXT = f"{CANARY} 1\n\n{CANARY} 2\n\n{CANARY} 3"
 FIELDS: dict[str, Any] = {
     "input": TEXT,

@@ -2,8 +2,8 @@
 
 The run is that of `make chaos`, with long texts and another client. The proxy loses one answer in ten. The program
 submits each text once and polls it to its end; only the SDK repeats requests. The Worker joins a repeated request to
-the first one by the SDK's repetition count. With `--stripped` the proxy removes this count, and some texts get two
-tasks.
+the first one by the SDK's repetition count. With `--stripped` the proxy removes the SDK's repetition count, and some
+texts get two tasks.
 """
 
 import argparse

@@ -45,7 +45,7 @@ histories = st.lists(steps, max_size=40)
 
 
 def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
-    """Return all states of the database during these steps, in order."""
+    """Return all states of the database during the given steps, in order."""
     rows = [Row(), moved(Row(), "claim", 0)]
     for name, chunk in history:
         rows.append(moved(rows[-1], name, chunk))

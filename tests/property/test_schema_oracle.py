@@ -24,7 +24,7 @@ Oracle: Any = jsonschema.Draft202012Validator
 
 VALUES_EACH = 10  # of a schema
 SCHEMAS = sized(quick=60, test=300, campaign=7_000)
-# `jsonschema` accepts every string of these formats that onceover accepts.
+# `jsonschema` accepts every string of the formats in `LENIENT` that onceover accepts.
 LENIENT = {"duration", "email", "hostname", "uuid"}
 
 

@@ -80,7 +80,7 @@ bounds = st.fixed_dictionaries(
         "max_calls": st.sampled_from([None, None, 1, 2, 3, 5]),
     }
 )
-# As in the API, most of these submissions have no conditions.
+# As in the API, most submissions have no conditions.
 conditions = st.one_of(
     st.just(UNCONDITIONAL),
     st.builds(
@@ -394,7 +394,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks, fault=faults, meant=rarely)
     def erase(self, task_key: TaskKey, fault: str | None, *, meant: bool) -> None:
-        if not meant:  # an erased task is no longer given to the other rules
+        if not meant:  # the other rules no longer get an erased task
             return
         given, expected = self.both(
             fault,

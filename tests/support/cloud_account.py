@@ -72,7 +72,7 @@ class CloudAccount:
         self.file.write_text(json.dumps(self.state, indent=1))
 
     def refuse(self, command: str, text: str, times: int = -1) -> None:
-        """Make commands that begin in this way fail."""
+        """Make the stand-in refuse wrangler's commands that begin with the given words."""
         self.state["refuse"].append([command, text, times])
         self.save()
 

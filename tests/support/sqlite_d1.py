@@ -69,7 +69,7 @@ class SqliteD1:
         self._connection.close()
 
     def fail(self, message: str, when: When = "before", times: int = 1, *, passing: int = 0) -> None:
-        """Make `times` batches raise an error with this message, after `passing` batches that succeed."""
+        """Make `times` batches raise an error with the given message, after `passing` batches that succeed."""
         self._faults += [("", None)] * passing + [(message, when)] * times
 
     def heal(self) -> None:

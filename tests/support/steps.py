@@ -16,7 +16,7 @@ class Steps:
 
 @contextmanager
 def counted(*modules: ModuleType) -> Iterator[Steps]:
-    """Count how often lines in functions of these modules are executed. C code does not count."""
+    """Count how often lines in functions of the given modules are executed. C code does not count."""
     steps = Steps()
     files = {module.__file__ for module in modules}
     monitoring = sys.monitoring

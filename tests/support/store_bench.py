@@ -123,5 +123,5 @@ def new_task(
 
 
 def outputs(*positions: int, tag: str = "output", level: int = 0) -> list[Output]:
-    """Return outputs for the chunks at these positions."""
+    """Return outputs for the chunks at the given positions."""
     return [Output(CallKey(level, position), f"{tag} {position}", 1) for position in positions]

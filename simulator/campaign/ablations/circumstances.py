@@ -32,8 +32,8 @@ from src.store import tasks
 # The rates of the faults under which a worker goes on after it has lost its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
-# With this patch D1 never answers the store's check whether a task exists. In reality D1 rarely leaves this check
-# unanswered, because the platform repeats failed reads.
+# With this patch D1 never answers the store's check whether a task exists. In reality D1 rarely leaves the check
+# whether a task exists unanswered, because the platform repeats failed reads.
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
 # With this patch workers do not check their claims: a worker that has lost its claim notices only at its next write.
 BLIND: tuple[Patch, ...] = ((claim_checks.ClaimChecks, "next_at", without.never),)

@@ -90,8 +90,8 @@ class ClientPromises:
     def may_be_doubled(self, tag: str, submission: str | None) -> bool:
         """Whether an isolate may have taken two sends of one `/v1` request for two requests.
 
-        An isolate may do so if its clock is wrong, or if an earlier send arrived late. An isolate does not make this
-        mistake with a request that has an idempotency key; the `submission` of such a request has no space.
+        An isolate may make this mistake if its clock is wrong, or if an earlier send arrived late. An isolate does not
+        make this mistake with a request that has an idempotency key; the `submission` of such a request has no space.
         """
         if submission is None or " " not in submission:
             return False

@@ -92,7 +92,7 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     doubt = row.in_doubt + row.announced
     forfeited = invariants.forfeited[row.task_key]
     # A request with an idempotency key can become a second task after its first task is gone. The model's records do
-    # not tell these two tasks apart.
+    # not tell the first task and the second task of a request apart.
     others = invariants.sent(tag) - row.sent
     require(
         row.sent - doubt <= reached <= row.sent + others,

@@ -38,7 +38,7 @@ _CLAIMED, _ENDED, _SPENT = '"event":"claimed"', '"event":"run_ended"', '"event":
 class _Run:
     """A worker's run that has not ended; `ended_at` is when its task ended (virtual seconds), if it has.
 
-    `looks` is True as long as the run can still check its claim.
+    `looks` is True as long as the worker's run can still check its claim.
     """
 
     route: str
@@ -47,7 +47,9 @@ class _Run:
 
 
 class LettingGo:
-    """The runs of one world. `told` says that a request that ends a task always reaches the object working on it.
+    """The runs of one world.
+
+    `told` says that a request that ends a task always reaches the object that works on the task.
 
     `judged` counts the runs that were judged, those that were excused, and late runs that could not check their claims.
     """

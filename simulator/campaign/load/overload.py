@@ -1,7 +1,7 @@
 """Measures whether many workers finish their tasks on one slow database, on which each waits for all the others.
 
-A database that stands still for some seconds leaves a queue of waiting calls behind. Whether this queue ever gets
-shorter depends on what the callers do while they wait.
+A database that stands still for some seconds leaves a queue of waiting calls behind. Whether the queue of waiting calls
+ever gets shorter depends on what the callers do while they wait.
 """
 
 import asyncio

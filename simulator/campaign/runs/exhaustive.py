@@ -24,7 +24,7 @@ class Flow:
     rates: tuple[tuple[str, float], ...] = ()
 
     def run(self, crashes: Crashes) -> list[str]:
-        """Run the flow with these crashes.
+        """Run the flow with the given crashes.
 
         Return the labels of the suspension points passed. Raises InvariantBroken.
         """

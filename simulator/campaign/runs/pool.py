@@ -14,7 +14,7 @@ BLOCK = 50
 def run_block(
     first: int, count: int, profile: str | None, terms: bool = False, crowd: bool = False
 ) -> tuple[CampaignTally, float]:
-    """Run `count` seeds in a row. Returns the tally of these seeds and their processor time in seconds."""
+    """Run `count` seeds in a row. Returns the tally of the seeds and their processor time in seconds."""
     started = time.process_time()
     tally = CampaignTally()
     for seed in range(first, first + count):

@@ -24,8 +24,8 @@ from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
-# The longest time, in seconds, from the last fault until every task has ended. A task may rest for ten minutes of this
-# time.
+# The longest time, in seconds, from the last fault until every task has ended. A task may rest for ten minutes of the
+# time until every task has ended.
 TERMINAL_SECONDS_MOST = 1_500
 TASKS_AT_ONCE = 40  # A run of 80 tasks gets twice `TERMINAL_SECONDS_MOST`: its tasks wait for each other.
 # The longest time, in seconds, from a task's deadline, or from the last fault if that is later, until the sweep has

@@ -35,8 +35,8 @@ MISTAKES = (
     '"event":"database_error"',
     '"event":"delivery_failed"',
 )
-# The Worker may log errors of these types, because the database or a binding causes them. With hundreds of tasks a full
-# database refuses even claims.
+# The Worker may log errors of the types in `FORGIVEN`, because the database or a binding causes them. With hundreds of
+# tasks a full database refuses even claims.
 FORGIVEN = ("StoreUnavailable", "StoreSilent", "StoreFull", "JsError")
 
 
@@ -176,7 +176,7 @@ class WatchedDatabase(D1Binding):
         self._sent = arrival.sent
 
     def send(self, label: str, statements: list[PreparedStatement], shape: Callable[[Any], Any]) -> Pending:
-        """Note the statements, and send them as one call."""
+        """Note the statements of a call to D1, and send them as one call."""
         self._sent.append([statement.sql for statement in statements])
         return super().send(label, statements, shape)
 

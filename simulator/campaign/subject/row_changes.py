@@ -91,8 +91,8 @@ _CHANGES = {
     ("failed", "pending", _RISE): "retry",
     ("cancelled", "pending", _RISE): "retry",
 }
-# In these states a row may change while its status and fence stay: a write is repeated, the sweep postpones its check,
-# or a bill is settled.
+# In the states of `_STAYS` a row may change while its status and fence stay: a write is repeated, the sweep postpones
+# its check, or a bill is settled.
 _STAYS = {"pending", "completed", "failed", "cancelled"}
 
 

@@ -90,7 +90,7 @@ class Actor:
         return dict(await self.ctx.storage.list())
 
     async def ring(self, delays: list[int], acts: list[str]) -> None:
-        """Set the alarm to each of these numbers of milliseconds from now, one after the other.
+        """Set the object's alarm to each of the given numbers of milliseconds from now, one after the other.
 
         At each run of the alarm, the object does the next of `acts`.
         """

@@ -243,10 +243,10 @@ def progress(claim: Claim, **changes: Any) -> Progress:
 
 
 def outputs(*positions: int, level: int = 0) -> list[Output]:
-    """Return outputs at these positions, each of one call."""
+    """Return outputs at the given positions, each of one call."""
     return [Output(CallKey(level, position), f"output {position}", 1) for position in positions]
 
 
 def failures(*positions: int, final: bool = False) -> list[FailedCall]:
-    """Return failed calls for these chunks, with two calls each, of which one failure counts."""
+    """Return failed calls for the given chunks, with two calls each, of which one failure counts."""
     return [FailedCall(CallKey(0, position), CallTries(1, 2), final, FAILURE) for position in positions]

@@ -15,7 +15,7 @@ STOCK = STANDING | {"stock_loop": 1.0}
 
 
 def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any) -> Any:
-    """Let `handler(env, loop)` answer one request under these rates of faults, and return the answer."""
+    """Let `handler(env, loop)` answer one request under the given rates of faults, and return the answer."""
 
     async def fetch(env, request, ctx) -> Any:
         return await handler(env, asyncio.get_running_loop())

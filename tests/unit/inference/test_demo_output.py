@@ -53,7 +53,7 @@ def made(schema: dict[str, Any], text: str = TEXT) -> Any:
 
 
 def of(**properties: Any) -> dict[str, Any]:
-    """Return a strict object schema with these properties."""
+    """Return a strict object schema with the given properties."""
     return {
         "type": "object",
         "properties": properties,

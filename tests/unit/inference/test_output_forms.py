@@ -158,7 +158,7 @@ def test_what_is_wrong_with_a_schema_can_be_read() -> None:
 
 
 def test_a_used_up_quota_is_not_about_the_form() -> None:
-    """A used-up quota stays this error, even if the server's message mentions `json_schema`."""
+    """A used-up quota stays the same error, even if the server's message mentions `json_schema`."""
     body = {"error": {"message": "no json_schema on your plan", "code": "insufficient_quota"}}
     assert type(refused(400, body)) is errors.ModelQuotaExhausted
 
@@ -214,7 +214,7 @@ def test_vllm_refuses_the_field(document: object) -> None:
 def test_ollama_gets_the_field() -> None:
     """Ollama gets `response_format`, and reads its `json_schema.schema`.
 
-    Ollama's page about this field is "OpenAI compatibility".
+    Ollama's page about `response_format` is "OpenAI compatibility".
     """
     document = {**choice({"role": "assistant", "content": ANSWER}), "system_fingerprint": "fp_ollama"}
     body, reply = sent(document, with_sending("both"))
@@ -238,7 +238,7 @@ def test_ollama_refuses_a_schema_with_500() -> None:
 def test_llama_cpp_gets_the_field() -> None:
     """llama.cpp gets `response_format` as OpenAI does (its page is "LLaMA.cpp HTTP Server").
 
-    The answer in this test was recorded from `make model`.
+    The server's answer in this test was recorded from `make model`.
     """
     document = {
         "choices": [{"finish_reason": "stop", "index": 0, "message": {"role": "assistant", "content": '{\n"a": []}'}}],
@@ -258,7 +258,7 @@ def test_llama_cpp_gets_the_field() -> None:
 def test_llama_cpp_refuses_a_schema() -> None:
     """llama.cpp answers 400 for a schema with a reference to a missing definition.
 
-    The answer in this test was recorded from `make model`.
+    The server's answer in this test was recorded from `make model`.
     """
     message = (
         "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
@@ -271,7 +271,7 @@ def test_llama_cpp_refuses_a_schema() -> None:
 def test_llama_cpp_refuses_its_own_output() -> None:
     """If llama.cpp's model writes no JSON, the server answers 500, and the call is tried again.
 
-    The answer in this test was recorded from `make model`.
+    The server's answer in this test was recorded from `make model`.
     """
     message = "The model produced output that does not match the expected peg-native format"
     body = {"error": {"code": 500, "message": message, "type": "server_error"}}
@@ -298,7 +298,7 @@ def run_error(said: str, call: ModelCall = CALL) -> errors.ModelError:
 def test_workers_ai_gets_the_schema_without_a_name() -> None:
     """Workers AI gets the schema itself in `json_schema`, without a name, and answers with an object.
 
-    Workers AI's page about this field is "JSON Mode".
+    Workers AI's page about `json_schema` is "JSON Mode".
     """
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     inputs, reply = run({"response": {"name": "India", "capital": "New Delhi"}, "usage": usage})

@@ -126,7 +126,7 @@ class ObjectBench:
         return await self.lanes[-1].infer(replace(worker, settings=settings), task_key, fence, calls)
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Tell all lanes that this claim has ended."""
+        """Tell all lanes that the claim with the given fence has ended."""
         for lane in self.lanes:
             lane.abort(fence)
 

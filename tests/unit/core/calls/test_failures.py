@@ -47,7 +47,7 @@ TABLE = [
 def test_what_counts(case: Case):
     """A chunk's failure counts against it only if the model answers most calls of other chunks at that time.
 
-    The results of the failed chunk's own calls do not matter for this.
+    The results of a chunk's own calls do not decide whether its failure counts.
     """
     calls = [LatestCall(at, NOW - case.apart * (at + 1), mark == "+") for at, mark in enumerate(case.calls)]
     own = [LatestCall(CHUNK, NOW - 0.5, succeeded=False)]

@@ -59,7 +59,7 @@ def test_pauses_double_up_to_their_most():
 def test_a_bucket_gives_two_writes_a_minute():
     """Once a run has used its first writes, its next write is allowed 30 s later.
 
-    Asking the bucket when the next write is allowed does not change this time.
+    A question to the bucket of writes, when the next write is allowed, does not change this time.
     """
     bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
     for _ in range(limits.WRITES_AT_FIRST):

@@ -15,7 +15,7 @@ STRINGS = {"type": "string"}
 
 
 def closed(**properties: Any) -> dict[str, Any]:
-    """Return a strict object schema with these properties, all of them required."""
+    """Return a strict object schema with the given properties, all of them required."""
     return {
         "type": "object",
         "properties": properties,
