@@ -138,7 +138,7 @@ def _erased(pages: dict[str, int], tasks: int) -> float:
 
 
 def dollars(tasks: int = TASKS) -> list[tuple[str, float, float]]:
-    """Return the cost of a month with this number of tasks a day on the paid plan and the queue route.
+    """Return the cost of a month with a given number of tasks a day on the paid plan and the queue route.
 
     Each item of the list is a name, an amount, and the dollars for the amount.
     """

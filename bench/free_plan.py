@@ -201,12 +201,12 @@ def cpu(route: str, lines: list[Json]) -> dict[str, list[int]]:
 
 
 def percentile(values: list[int], part: float) -> float:
-    """Return the value below which this share of all values lies."""
+    """Return the value below which a given share of all values lies."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
 def left_behind(count: int) -> int:
-    """Finish this number of small tasks on the object route, and return what the objects still store.
+    """Finish a given number of small tasks on the object route, and return what the objects still store.
 
     The result is the number of rows, in which each alarm counts as a row.
     """

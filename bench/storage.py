@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
 
 
 def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, float]:
-    """Complete this number of tasks, and return the bytes of used pages and the written rows for each task."""
+    """Complete a given number of tasks, and return the bytes of used pages and the written rows for each task."""
     database = SqliteD1(now_ms=lambda: START_MS)
     meter = Meter()
     store = TaskStore(Database(database, meter))

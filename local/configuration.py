@@ -131,7 +131,7 @@ def _provider(settings: Settings) -> str:
 
 
 def _route(bindings: Sequence[str]) -> Route:
-    """Return the route that `composition` chooses for a new task with these bindings."""
+    """Return the route that `composition` chooses for a new task with the given bindings."""
     if "AI_QUEUE" in bindings:
         return Route.QUEUE
     return Route.DURABLE_OBJECT if "AI_PROCESSOR" in bindings else Route.DIRECT

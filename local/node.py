@@ -36,6 +36,6 @@ def find_node() -> Path:
 
 
 def wrangler(*arguments: str) -> list[str]:
-    """Return the command that runs wrangler with these arguments. Raises `NodeMissing`."""
+    """Return the command that runs wrangler with the given arguments. Raises `NodeMissing`."""
     script = ROOT / "node_modules" / "wrangler" / "bin" / "wrangler.js"
     return [str(find_node()), "--disable-warning=ExperimentalWarning", str(script), *arguments]

@@ -108,7 +108,7 @@ def _words(size: int) -> int:
 
 
 def message(modules: Sequence[tuple[str, int, bytes]]) -> bytes:
-    """Return the bundle of these modules, each given as (name, kind, content)."""
+    """Return the bundle of the given modules, each given as (name, kind, content)."""
     each = _MODULE_WORDS + _MODULE_POINTERS
     # The message has the bundle's struct with its one pointer, the list's tag, the modules, and the data of their
     # pointers.

@@ -85,7 +85,7 @@ def status_fault(reply: DeploymentReply, wanted: Needs) -> str | None:
 def _settled(web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int) -> str | None:
     """Send requests until `good_in_a_row` answers in a row are good.
 
-    Returns the last fault if this does not happen in time, otherwise None.
+    Returns the last fault if there are not enough good answers in time, otherwise None.
     """
     end, good = web.now() + SECONDS_MOST, 0
     told: str | None = None
@@ -107,7 +107,7 @@ def verify(
 ) -> str | None:
     """Send requests until the deployed Worker answers as it should.
 
-    Returns the fault if this does not happen in time, otherwise None.
+    Returns the fault if the Worker does not answer as it should in time, otherwise None.
     """
     fault = _settled(web, url, wanted, say, good_in_a_row)
     if fault is not None:

@@ -87,8 +87,8 @@ class StandingClock:
 class Turns:
     """How code takes turns in one world: by the faults of the fault plan that imitate Cloudflare's runtime.
 
-    The draws of these faults come from a separate random stream. The faults that imitate Cloudflare's runtime do not
-    stop when other faults stop, because the runtime always behaves like this.
+    The draws of the faults that imitate Cloudflare's runtime come from a separate random stream. The faults that
+    imitate Cloudflare's runtime do not stop when other faults stop, because the runtime always behaves like this.
     """
 
     def __init__(self, faults: FaultPlan, rng: Random) -> None:

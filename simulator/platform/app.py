@@ -60,7 +60,7 @@ class Env:
         self.platform = platform
 
     def has(self, name: str) -> bool:
-        """Whether this binding or variable exists."""
+        """Whether a binding or variable of the given name exists."""
         return name in self.__dict__
 
     def __getattr__(self, name: str) -> Any:

@@ -24,7 +24,7 @@ type Reply = Callable[[Any, BaseException | None], None]
 class JsError(Exception):
     """The error that a binding raises, in place of `pyodide.ffi.JsException`.
 
-    The error has `name` and `message`, and its text has both.
+    A `JsError` has `name` and `message`, and its text has both.
     """
 
     def __init__(self, message: str, name: str = "Error") -> None:

@@ -235,7 +235,10 @@ class PreparedStatement:
         self.values = values
 
     def bind(self, *values: Any) -> "PreparedStatement":
-        """Return a new statement with these parameters. None is NULL. Raises `JsError` for a type that D1 refuses."""
+        """Return a new statement with the given parameters.
+
+        None is NULL. Raises `JsError` for a type that D1 refuses.
+        """
         return PreparedStatement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:

@@ -102,7 +102,7 @@ class ModelServer:
         return True
 
     def count(self, text: str) -> int:
-        """Return how many calls with exactly this `user` text reached the model."""
+        """Return how many calls with exactly the given `user` text reached the model."""
         return self.calls_by_text[text]
 
     def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:

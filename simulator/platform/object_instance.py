@@ -29,7 +29,7 @@ class ObjectId:
         return self._text
 
     def equals(self, other: "ObjectId") -> bool:
-        """Whether both ids name the same object."""
+        """Whether two ids name the same object."""
         return self._text == other._text
 
 
@@ -123,7 +123,7 @@ class Instance:
     def _flush_and_maybe_leave(self) -> None:
         """Commit the pending writes before any output leaves the object, as the platform's output gate does.
 
-        A fault can lose these writes, evict the object or replace it.
+        A fault can lose the pending writes, evict the object or replace it.
         """
         faults = self.cell.network.faults
         if self._owns_writes and faults.fires("write_lost_at_eviction", self.isolate.name):

@@ -191,7 +191,10 @@ class InstanceStorage:
         self.sql = SqlStorage(data, touch)
 
     def get(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
-        """Return the value of a key, or None. For a list of keys, return a dict of those that exist."""
+        """Return the value of a key, or None.
+
+        For a list of keys, return a dict of the keys that exist, with their values.
+        """
         values = self._data.values
         if isinstance(key, list):
             return self._operate("get", False, lambda: {k: clone(values[k]) for k in key if k in values})

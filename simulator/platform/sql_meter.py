@@ -91,7 +91,8 @@ def _entries(
 ) -> list[tuple[str, bool]]:
     """Return queries that count the entries of a table's partial indexes.
 
-    For an insert these are all partial indexes of the table; for an update, those whose WHERE names an updated column.
+    For an insert the counted indexes are all partial indexes of the table; for an update, those whose WHERE names an
+    updated column.
     """
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
     queries = []

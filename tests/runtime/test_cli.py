@@ -67,7 +67,7 @@ def text(tmp_path: Path) -> str:
 def onceover(
     variables: Mapping[str, str], *arguments: str, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `onceover` with these arguments, with pipes instead of a terminal."""
+    """Run `onceover` with the given arguments, with pipes instead of a terminal."""
     return subprocess.run(
         [PROGRAM, *arguments],
         env=dict(variables),

@@ -110,7 +110,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def flags_of(variables: dict[str, str]) -> list[str]:
-    """Return the `--var` flags for these variables."""
+    """Return the `--var` flags for the given variables."""
     return [part for name, value in variables.items() for part in ("--var", f"{name}:{value}")]
 
 

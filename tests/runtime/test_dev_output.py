@@ -30,7 +30,7 @@ EVENT = {
 
 
 def shown(lines: list[object], *, terminal: bool, **environment: str) -> list[str]:
-    """Return these lines of the log as `make dev` prints them."""
+    """Return the given lines of the log as `make dev` prints them."""
     script = (
         f'import {{ logged }} from "{MODULE}";'
         f"for (const line of {json.dumps([json.dumps(one, separators=(',', ':')) for one in lines])})"

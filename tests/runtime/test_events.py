@@ -81,7 +81,7 @@ def test_the_end_after_a_retry(client: Client, model: ModelServer):
     assert follower.chunks == client.chunks(task["id"])
 
 
-# These tests run only on the queue, because streams are the same on each route.
+# The tests with SDKs run only on the queue, because streams are the same on each route.
 ON_THE_QUEUE = pytest.mark.parametrize("route", ["queue"], indirect=True, scope="module")
 
 
@@ -114,7 +114,7 @@ def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: M
 
 
 def example(language: str) -> str:
-    """Return the program in this language from `docs/clients.md`."""
+    """Return the program in the given language from `docs/clients.md`."""
     text = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
     found = text.partition(f"```{language}\n")[2].partition("```")[0]
     assert "follow(" in found

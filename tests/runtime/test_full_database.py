@@ -21,7 +21,7 @@ PAGES = 430  # The size is 1.8 MB, of which the empty tables take a tenth of a m
 CHUNKS = 8
 CHUNK_CHARS = 6_000
 REFUSALS = 5
-# With this code a task that found no space waits for three seconds instead of ten minutes.
+# With the appended code a task that found no space waits for three seconds instead of ten minutes.
 SHORT_RESTS = """
 
 from src.core import limits as _limits

@@ -34,7 +34,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the search for Python in a folder without .venv, with only this PATH."""
+    """Run the search for Python in a folder without .venv, with only the given PATH."""
     return subprocess.run(
         ["/bin/sh", str(FIND_PYTHON), *arguments],
         cwd=folder,
@@ -205,7 +205,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
 def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
     """A part that fails on a terminal is not reported as installed.
 
-    The message says what to do, and that the other parts stay installed.
+    If a part of an installation fails, the message says what to do, and that the other parts stay installed.
     """
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 0, 3, error)

@@ -78,7 +78,7 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
     """A long task on the queue costs a ping, two object requests and two rows for each six calls, nine rows, a close.
 
-    The nine rows are those of the coordinator's tables. A short task costs no object request. Only the task's consumer
+    These nine rows belong to the coordinator's tables. A short task costs no object request. Only the task's consumer
     writes to D1; its lanes write nothing.
     """
     with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:

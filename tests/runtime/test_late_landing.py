@@ -25,7 +25,7 @@ SEED = 7
 WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
 READS = ("silent",) + ("served",) * 19
 LANDS_MS = (1_000, 5_000)
-# With these settings no trouble of this test makes a task fail.
+# With the settings in `SETTINGS` no trouble of this test makes a task fail.
 SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
 
 
@@ -62,7 +62,7 @@ def submit(client: Client, number: int, parts: int, reduce: str, refused: set[st
     """Send a submission with its idempotency key until it is accepted, as a client does after a 503.
 
     The task of a refused submission is withdrawn together with its bill, although it may have made calls. Because of
-    these calls the tag of a refused submission is added to `refused`.
+    the withdrawn calls the tag of a refused submission is added to `refused`.
     """
     body = Submission(tag(number), parts, reduce).body()
     while True:

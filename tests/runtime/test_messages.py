@@ -29,7 +29,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wired(project: Path, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with this copy, with queues and objects, whose model calls go to `model`."""
+    """A local server with the copy of the Worker, with queues and objects, whose model calls go to `model`."""
     with DevServer(tmp_path_factory.mktemp("state"), *openai(model.base_url), project=project) as server:
         yield server
 
@@ -50,7 +50,7 @@ def _fresh(model: ModelServer):
 
 
 def put(client: Client, queue: str, *bodies: object) -> None:
-    """Send messages with these bodies to a queue."""
+    """Send messages with the given bodies to a queue."""
     answer = client.http.post("/_test/messages", json={"queue": queue, "bodies": bodies})
     assert answer.text == "sent"
 
@@ -154,7 +154,8 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
     """A task whose runs all raise is tried again, and at last fails with a reason.
 
-    In this test the task's rests are short. The simulation tests the ten minutes for which such a task really rests.
+    In this test the task's rests are short. The simulation tests the ten minutes for which a task really rests after
+    its runs have raised.
     """
     folder = tmp_path / "project"
     folder.mkdir()

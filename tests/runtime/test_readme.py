@@ -34,7 +34,7 @@ class MakeDev(DevServer):
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state folder of this module's server."""
+    """The state folder of the server that this module's tests use."""
     return tmp_path_factory.mktemp("state")
 
 

@@ -98,7 +98,7 @@ def deliveries(client: Client, task_id: str) -> list[Json]:
 
 
 def settled(client: Client, task_id: str, status: str) -> Json:
-    """Wait until the task's only delivery has this status, and return the delivery."""
+    """Wait until the task's only webhook delivery has the given status, and return the delivery."""
 
     def found() -> Json:
         (one,) = deliveries(client, task_id)
@@ -141,7 +141,7 @@ def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer
 def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
     """After a rotation with `keep_old_secret_active_for_24_hours`, both secrets sign messages.
 
-    After a rotation without this option the old secret signs no message.
+    After a rotation without `keep_old_secret_active_for_24_hours` the old secret signs no message.
     """
     rotated = sdk.webhooks.rotate_secret(endpoint.id, keep_old_secret_active_for_24_hours=True)
     ended(client)
@@ -281,7 +281,7 @@ def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk:
     """A webhook endpoint costs each task two rows by workerd's count, and tasks of other tenants none."""
 
     def rows(event: str, seen: int) -> int:
-        """Return the written rows in the first log event of this name after the first `seen` lines, or 0."""
+        """Return the written rows in the first log event with the given name after the first `seen` lines, or 0."""
         lines = [json.loads(line) for line in list(server.lines)[seen:] if f'"event":"{event}"' in line]
         return int(lines[0]["rows_written"]) if lines else 0
 

@@ -96,7 +96,7 @@ class Clients:
     async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
         """Poll until the task has ended or is gone. Raises InvariantBroken after `POLLED_SECONDS_MOST`.
 
-        After half of this time the client uses longer polls: if each answer of the database takes a second, a poll of
+        After half of its time the client uses longer polls: if each answer of the database takes a second, a poll of
         three seconds ends before it can start a merge call.
         """
         tenant, task_id = split_task_key(task_key)

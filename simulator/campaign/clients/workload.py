@@ -166,7 +166,10 @@ def patient(workload: Workload, rng: Random) -> Workload:
 
 
 def slow(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """In 6 % of the runs, make the first call of most tasks very slow. Clients cancel or erase most of these tasks."""
+    """In 6 % of the runs, make the first call of most tasks very slow.
+
+    Clients cancel or erase most of the tasks with slow calls.
+    """
     if not always and rng.random() >= 0.06:
         return workload
     tasks = tuple(_slow(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)

@@ -63,7 +63,7 @@ class Seen:
         return min(at for at in self.outputs[task] if at >= self.back_at)
 
     def width(self, task: str, since: float, until: float) -> int:
-        """Return the largest number of the task's simultaneous calls, among the calls that began in this time."""
+        """Return the largest number of the task's simultaneous calls, among the calls that began in the given time."""
         began = [at for at in self.calls[task] if since <= at <= until]
         return max(sum(at - CALL_SECONDS < other <= at for other in began) for at in began)
 
@@ -112,8 +112,8 @@ def work(
     """Run tasks while the model goes away and comes back, and return what was recorded.
 
     All isolates die at the times `kill_at`. Other deployments replace the first one at the times in `changes`. The
-    model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks without such a
-    chunk, which are submitted one every 30 s.
+    model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks without a
+    `broken` chunk, which are submitted one every 30 s.
     """
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()

@@ -231,8 +231,8 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "taken over although its lease was live" in (explanation.result.failure or "")
     told_faults = [line.split()[-1] for line in explanation.lines() if line.split()[2] == "fault"]
     assert Counter(told_faults) == explanation.result.fired
-    # The missing safeguard guards against a second message, from the queue or from a sender that saw an error, so one
-    # of these faults remains.
+    # The missing safeguard guards against a second message, from the queue or from a sender that saw an error, so
+    # shrinking must leave one of these faults.
     assert {"duplicate_delivery", "send_reply_lost"} & set(told_faults)
     assert main(["--seed", str(seed), "--faults", "harmless"]) == 1
     told = capsys.readouterr().out

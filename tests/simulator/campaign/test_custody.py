@@ -54,7 +54,7 @@ class Watched:
         self.app.hears(json.dumps(told, separators=(",", ":")))
 
     def output(self, text: str) -> Coroutine[Any, Any, None]:
-        """Return a call of the model that gives this output, to run in its own asyncio task."""
+        """Return a coroutine of a model call that gives the given output, to run in its own asyncio task."""
 
         async def call() -> None:
             self.invariants.rows[KEY].settled += self.settles

@@ -7,8 +7,8 @@ from simulator.campaign.clients.workload import SLOW_VARIABLES, TaskSpec, Worklo
 from simulator.campaign.runs.run import Result, run_seed
 from simulator.platform.choices import DIRECT
 
-# A run of the sweep works on both tasks. On the free plan, the first task uses so many subrequests that the second task
-# has at most one check of its claim left.
+# One run of the sweep works on both tasks of the workload. On the free plan, the first task uses so many subrequests
+# that the second task has at most one check of its claim left.
 WORKLOAD = Workload(
     tasks=(TaskSpec(0, 8, "none"), TaskSpec(0.1, 1, slow=True, actions=((42.0, "cancel"),))),
     first=DIRECT,

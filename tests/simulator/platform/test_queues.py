@@ -221,7 +221,7 @@ def test_duplicates_may_overlap():
 def test_order_is_not_kept():
     """With the fault that reorders messages, some seed delivers a later message before an earlier one.
 
-    Without this fault, only latency can change the order.
+    Without the fault that reorders messages, only latency can change the order.
     """
 
     def orders(**options: Any) -> set[tuple[Any, ...]]:

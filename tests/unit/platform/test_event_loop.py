@@ -78,7 +78,7 @@ class WebLoop(asyncio.SelectorEventLoop):
         *args: *Args,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        if delay == 0:  # Pyodide's loop does the same, and its `call_soon` uses this method
+        if delay == 0:  # Pyodide's loop uses no timer for 0 either, and its `call_soon` uses this method
             return super().call_soon(callback, *args, context=context)  # type: ignore[return-value]
         return super().call_at(self.time() + delay, callback, *args, context=context)
 
@@ -223,7 +223,7 @@ def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, sec
 def test_ready_handles_keep_their_order_however_many(browser: Browser):
     """Ready callbacks run in their order, however many there are.
 
-    In earlier code newer callbacks overtook those beyond a thousand.
+    In earlier code newer callbacks overtook the callbacks beyond the first thousand.
     """
     order: list[int] = []
 
@@ -255,7 +255,7 @@ def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
     """A variable can select Pyodide's own timers, which is logged once for each interpreter.
 
-    Without this variable the interpreter has onceover's timers.
+    Without the variable EVENT_LOOP the interpreter has onceover's timers.
     """
     loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
     adaptation = Adaptation()

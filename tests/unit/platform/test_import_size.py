@@ -42,11 +42,11 @@ LATE = {
     "http/base/exchange.py": {"http.base.content"},
     "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
     "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run"},
-    # a task with a schema needs these for its submission, and for its result if that is large
+    # a task with a schema needs these imports for its submission, and for its result if that is large
     "http/tasks/output_fields.py": {"core.structured.joining", "core.structured.schema"},
     "http/tasks/large_answers.py": {"core.structured.refusals"},
     "inference/openai.py": {"inference.probing"},
-    "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this
+    "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this import
     "processing/run/output_forms.py": {"core.structured.schema"},
     "store/records/results.py": {
         *("core.structured.joining", "core.structured.reading"),
@@ -82,7 +82,7 @@ def syntax(text: str) -> int:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """Return how much of the Worker a new interpreter has after it has imported `entry` from this folder."""
+    """Return how much of the Worker a new interpreter has after it has imported `entry` from the given folder."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

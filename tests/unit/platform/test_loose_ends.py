@@ -36,7 +36,7 @@ def own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def walked(function: ast.AST, variable: str) -> set[str]:
-    """Return the expressions over which loops with this variable iterate.
+    """Return the expressions over which the function's loops with the given variable iterate.
 
     For `made` this is `out` if the function has `for made in out`.
     """

@@ -139,7 +139,7 @@ class JsObject:
         self.names: list[str] = []
 
     def getByName(self, name: str) -> "JsObject":  # noqa: N802 - the platform's name
-        """Keep the name of the object that the caller wants, and return this stand-in."""
+        """Keep the name of the object that the caller wants, and return the stand-in itself."""
         self.names.append(name)
         return self
 

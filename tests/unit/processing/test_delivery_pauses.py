@@ -79,7 +79,7 @@ def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
 
 
 def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, asked_ms: int = 0) -> None:
-    """Record an attempt that began at this time, with this failure or none."""
+    """Record an attempt that began at the given time, with the given failure or none."""
     (row,) = bench.deliveries()
     taken = bench.do(bench.store.redeliver(row))
     bench.do(bench.store.record([AttemptResult(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]))

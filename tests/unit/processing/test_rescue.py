@@ -120,7 +120,7 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
     """A call that outlasts its poll for too long is cut off; it is on the bill in doubt, and counts as an attempt.
 
-    After MAX_ATTEMPTS such calls the task fails, so polls do not go on for ever.
+    After MAX_ATTEMPTS calls that were cut off the task fails, so polls do not go on for ever.
     """
 
     async def story() -> None:

@@ -63,7 +63,7 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     """A cut-off output's chunk shows the reason, the task counts such outputs, and the log names each.
 
-    After a retry the next worker adds to this count.
+    After a retry the next worker adds to the task's count of cut-off outputs.
     """
     reasons = ["stop", "length", "content_filter", "odd", None, "length"]
     bench = make(max_attempts=1, patience_seconds=0)
@@ -291,7 +291,7 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
     """An error in a provider's code is raised, and the task is given back, at first at once, later after longer rests.
 
-    After MAX_ATTEMPTS such errors the task fails, so it is not run for ever.
+    After MAX_ATTEMPTS errors in a provider's code the task fails, so it is not run for ever.
     """
     bench = make()
     bench.insert(2)

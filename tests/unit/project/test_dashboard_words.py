@@ -29,7 +29,7 @@ def words(language: str, part: str) -> dict[str, str]:
 
 
 def reached(*names: str) -> dict[str, str]:
-    """Return these modules and all modules that they import, directly or not."""
+    """Return the given modules and all modules that they import, directly or not."""
     found: dict[str, str] = {}
     left = list(names)
     while left:

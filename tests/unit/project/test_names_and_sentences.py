@@ -25,7 +25,7 @@ def files_of(*folders: str) -> list[str]:
 
 
 def twins(names: list[str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
-    """Return each name that several of these files define, with these files."""
+    """Return each name that several of the given files define, with these files."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
         for defined in pattern.findall((ROOT / name).read_text("utf-8")):

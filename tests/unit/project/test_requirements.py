@@ -104,7 +104,7 @@ def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
 
 
 def imported(modules: Iterable[str]) -> set[str]:
-    """Return the packages of others that these modules, or modules of ours that they import, may import."""
+    """Return the packages of others that the given modules, or modules of ours that they import, may import."""
     waiting, seen, others = list(modules), set[Path](), set[str]()
     while waiting:
         module = waiting.pop()
@@ -122,7 +122,7 @@ def imported(modules: Iterable[str]) -> set[str]:
 
 
 def packages_of(modules: Iterable[str]) -> set[str]:
-    """Return the packages that these modules import, by their names in the registry."""
+    """Return the packages that the given modules import, by their names in the registry."""
     distributions = importlib.metadata.packages_distributions()
     return {distributions[name][0].lower().replace("_", "-") for name in imported(modules)}
 
@@ -171,7 +171,7 @@ def _whole(folder: Path) -> int:
 
 
 def _python_packages(names: Iterable[str]) -> int:
-    """Return how many bytes these installed packages take on disk, with their compiled files."""
+    """Return how many bytes the given installed packages take on disk, with their compiled files."""
     total = 0
     for name in names:
         try:

@@ -58,7 +58,7 @@ def test_allowances_begin_anew_at_midnight_utc(now_ms: int, seconds: int):
 
 
 class Sender:
-    """A route that refuses each task with this message, or takes each."""
+    """A route that refuses each task with the given message, or takes each."""
 
     def __init__(self, route: Route, refuses: str = "") -> None:
         self.route = route
@@ -113,7 +113,7 @@ class Delivery:
 
 @dataclass
 class Failing:
-    """A batch of one message, and a worker that raises this error for it."""
+    """A batch of one message, and a worker that raises the given error for it."""
 
     error: StoreError
     messages: list[Delivery]

@@ -57,18 +57,18 @@ class Table(StoreBench):
         return value
 
     def pending(self, **columns: Any) -> None:
-        """Make a waiting task with these columns."""
+        """Make a waiting task with the given values of columns."""
         self.insert(TASK)
         self.give(**columns)
 
     def held(self, **columns: Any) -> None:
-        """Make a task with a worker and these columns."""
+        """Make a task with a worker and the given values of columns."""
         self.insert(TASK)
         self.claim(TASK)
         self.give(**columns)
 
     def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
-        """Make an ended task with these columns."""
+        """Make an ended task with the given values of columns."""
         self.insert(TASK)
         given: dict[str, Any] = {"status": status, "finished_at": NOW - 1}
         self.give(**given | columns)
@@ -207,7 +207,7 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
 def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
     """A repeated request joins a submission until the last millisecond of its window.
 
-    A submission that came before this window counts as another request.
+    A submission that came before the repetition's window counts as another request.
     """
     table.write(
         "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
@@ -439,7 +439,7 @@ def test_an_attempt_that_began_in_a_pause_does_not_count(
 ) -> None:
     """A failed attempt that began within its endpoint's pause does not count, even if the pause is over by its end.
 
-    If the receiver asks for a pause in its answer to this attempt, the pause is kept all the same.
+    If the receiver asks for a pause in its answer to an attempt that does not count, the pause is kept all the same.
     """
     endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
     values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
@@ -646,7 +646,7 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
     """A task's outputs are read with the task if they are not too large together.
 
-    If a task's outputs exceed this limit by one character, the query reads none of them.
+    If a task's outputs exceed the limit of a joint read by one character, the query reads none of them.
     """
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
@@ -661,7 +661,7 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
     """List the completed tasks among `local:a`, `local:b` and `local:c`.
 
-    In this table exactly one of the three tasks is completed.
+    In the table of the test exactly one of the three tasks is completed.
     """
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)

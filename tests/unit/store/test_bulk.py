@@ -155,8 +155,8 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 ) -> None:
     """If the tasks that a bulk retry found change before its write, it puts none back, and searches again.
 
-    The limit allowed all these tasks. The second search of a bulk retry finds no task, or fewer tasks, or that the
-    limit is reached.
+    The tenant's limit allowed all tasks that the bulk retry found at first. The second search of a bulk retry finds no
+    task, or fewer tasks, or that the limit is reached.
     """
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)

@@ -22,7 +22,7 @@ BOUND, PROBE = limits.OVERLOAD_SECONDS, limits.OVERLOAD_PROBE_SECONDS
 
 
 def call(load: DatabaseLoad, began: float, ended: float, *, answered: bool = True) -> None:
-    """Make a call to the database that takes this time."""
+    """Make a call to the database that takes the given time."""
     load.ended(load.began(began), ended, answered=answered)
 
 

@@ -17,7 +17,7 @@ from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
-STEP = 1_000  # the first step of the worker that must change nothing, later than any step of the other worker
+STEP = 1_000  # the first step of the worker whose claim is forgotten, later than any step of the other worker
 FORGOTTEN: dict[str, Any] = {
     "outputs": outputs(0, 1, tag="forgotten"),
     "calls_settled": 90,

@@ -151,7 +151,7 @@ def nudge(bench: StoreBench) -> bool:
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
     """A pending task is late a minute after it was due, and late again a minute after each send.
 
-    The first such sends put the sweep's check off by a lease's time, and later ones in vain do not.
+    The first sends of a late task put the sweep's check off by a lease's time, and later sends in vain do not.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS - 1)

@@ -118,7 +118,7 @@ class Coordinator:
             raise self.breaks
 
     async def close(self, fence: int) -> None:
-        """Do nothing, since this coordinator stores nothing."""
+        """Do nothing, since the coordinator of this bench stores nothing."""
 
 
 class CallBench:

@@ -100,7 +100,7 @@ def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBenc
 def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
     """A call whose connection is closed after a cancellation is in doubt.
 
-    The provider may have seen such a call or not.
+    The provider may or may not have seen the call that was cut off.
     """
     bench.insert(3)
     bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0

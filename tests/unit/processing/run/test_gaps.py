@@ -48,7 +48,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def failing(error: ModelError, *numbers: int) -> Any:
-    """Return an act of the model in which the calls with these numbers fail with this error."""
+    """Return an act of the model in which the calls with the given numbers fail with the given error."""
     return lambda call, number: error if number in numbers else None
 
 

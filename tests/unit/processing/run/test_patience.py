@@ -144,7 +144,7 @@ def test_patience_ends():
 def test_the_next_claim_goes_on_where_the_last_one_was():
     """A claim learns for how long the model has been away, and how often the task has called it since.
 
-    A claim of a task without patience learns neither of these.
+    A claim of a task without patience learns neither for how long nor how often.
     """
     patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
@@ -224,7 +224,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 def test_calls_that_fail_together_are_the_models_trouble():
     """If all calls fail together, none of the failures counts against its chunk.
 
-    A success after these failures does not make them count.
+    A success after such failures does not make them count.
     """
     ledger = patient(max_attempts=1)
     now = 0.0
@@ -310,7 +310,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     """A run that waits for a model that other tasks have found away writes the reason for its wait.
 
-    A poll during this wait shows the reason `model_away`.
+    A poll during a wait for such a model shows the reason `model_away`.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)

@@ -29,7 +29,7 @@ class Spent(NamedTuple):
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
     """Record the checks of their claims that all runs make.
 
-    The bounds on writes leave out these checks, because slow calls need them in any case.
+    The bounds on writes leave out checks of claims, because slow calls need them in any case.
     """
     made: list[Claim] = []
     stands = TaskStore.stands

@@ -29,7 +29,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def hold(bench: WorkerBench, size: int) -> None:
-    """Make every reply of the database report this size."""
+    """Make every reply of the database report the given size."""
     bench.database.cap.reported = size
 
 
@@ -93,7 +93,7 @@ def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
 def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerBench):
     """Long texts of tasks that were cancelled at once count for their tenant, although they have no counted tokens.
 
-    If such texts did not count, other tenants' tasks would be erased instead.
+    If the long texts of cancelled tasks did not count, other tenants' tasks would be erased instead.
     """
     fill(bench, "sly", 50, status="cancelled")
     bench.database.rows("UPDATE tasks SET total = 20, calls_minimum = 20, chunk_chars = 10000")

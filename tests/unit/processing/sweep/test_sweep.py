@@ -226,7 +226,7 @@ def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: Sto
 def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
     """The sweep erases tasks together up to a number of chunks, and a task with more chunks alone.
 
-    After enough sweeps all these tasks are erased.
+    After enough sweeps all tasks past their retention are erased.
     """
     for name in ("a", "b", "c"):
         bench.in_status(Status.COMPLETED, name)

@@ -97,8 +97,8 @@ def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
 def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: WorkerBench):
     """On a full database a sweep erases tasks past their retention before it sends any task off.
 
-    A sweep's other writes may need the space that this erasure frees. If the database has enough space, the sweep
-    erases these tasks last.
+    A sweep's other writes may need the space that the erasure of ended tasks frees. If the database has enough space,
+    the sweep erases the tasks past their retention last.
     """
     submit(bench, 1)
     bench.database.cap.reported = NEARLY_FULL - 1_000_000

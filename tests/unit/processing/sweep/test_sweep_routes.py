@@ -116,7 +116,7 @@ def refusing() -> tuple[Road, Road]:
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
     """If queue and objects refuse 60 tasks, the sweep runs one task at a time, six calls each, within its allowance.
 
-    All outputs of these runs are kept. The tasks that it does not reach are due as before.
+    All outputs of the runs in the sweep are kept. The tasks that it does not reach are due as before.
     """
     made = cron(60, 10)
     made.fire(*refusing())
@@ -156,7 +156,7 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
     """A task that the queue refuses needs a second send, to its object.
 
-    If the sweep has no send left for this, the task stays due.
+    If the sweep has no send left for the task's object, the task stays due.
     """
     made = cron(60, 2)
     queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
@@ -235,7 +235,7 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
     """If a call could outlast its invocation, the direct route makes the task due at once, without a claim or a call.
 
-    The statement that does this has its effect once, however often it is sent.
+    The statement that makes the task due at once has its effect once, however often it is sent.
     """
     bench = WorkerBench()
     bench.insert(2)
