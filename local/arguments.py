@@ -20,7 +20,7 @@ _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class UsageError(Exception):
-    """Raised when a command cannot run with its arguments. The message is one line for the user."""
+    """Raised when a command cannot run with its arguments. The message of a `UsageError` is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,10 @@ END = "<!-- End of the table. -->"
 
 
 class TableMissing(Exception):
-    """Raised when a document has no place for the table, or several. The message is one line for the user."""
+    """Raised when a document has no place for the table, or several.
+
+    The message of `TableMissing` is one line for the user.
+    """
 
 
 class TestedClaim(NamedTuple):

@@ -25,7 +25,7 @@ _STOP_SECONDS = 5
 
 
 def _check_port(port: int) -> None:
-    """Raise `UsageError` if another program uses the port. The host checks the port again when it listens."""
+    """Raise `UsageError` if another program uses the port. The host checks the port again when it begins to listen."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -34,11 +34,11 @@ _WORKER_PLATFORM = (
 
 
 class InstallError(Exception):
-    """Raised when a part cannot be installed. The message is for the user."""
+    """Raised when a part cannot be installed. The message of an `InstallError` is for the user."""
 
 
 class Interrupted(Exception):
-    """Raised by Ctrl-C while a part is being installed. The message is the part's label."""
+    """Raised by Ctrl-C while a part is being installed. The message of `Interrupted` is the label of the part."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ from .remote.former_state import refuse_former_state
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1"}
 _SAID_MOST = 2_000
-# How many times wrangler is run if a running server writes at the same moment. Each run takes seconds, because wrangler
-# starts slowly.
+# How many times wrangler is run if a running server writes at the same moment. Each run of wrangler takes seconds,
+# because wrangler starts slowly.
 _BUSY_TRIES_MOST = 5
 _BUSY = "SQLITE_BUSY"
 
@@ -108,7 +108,10 @@ def _run(options: KeyOptions, *command: str) -> str:
 
 
 def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
-    """Write a key into the database. Migrations are applied to a local database first. Raises `UsageError`."""
+    """Write a key into the database.
+
+    Before a write to a local database, its migrations are applied. Raises `UsageError`.
+    """
     if options.persist_to is not None:
         refuse_former_state(options.persist_to)
         _run(options, "migrations", "apply", "DB")

@@ -24,7 +24,9 @@ _PAUSE_SECONDS = 0.05
 
 @contextmanager
 def sole_use(persist_to: Path) -> Iterator[int]:
-    """Make the state directory if it is missing, and lock it. Yields the descriptor that the runtime inherits.
+    """Make the state directory if it is missing, and lock it.
+
+    Yields the descriptor of the second lock, which the runtime inherits.
 
     Raises `UsageError` if another server has the lock, or if the directory cannot be made.
     """

@@ -10,7 +10,7 @@ MINIMUM_MAJOR = 22  # The oldest major version of Node.js that wrangler and Mini
 
 
 class NodeMissing(Exception):
-    """Raised when there is no Node.js that is new enough. The message is one line for the user."""
+    """Raised when there is no Node.js that is new enough. The message of `NodeMissing` is one line for the user."""
 
 
 def _version(node: Path) -> str | None:

@@ -72,7 +72,7 @@ _REPLACEMENTS = (
 
 
 class BundleError(Exception):
-    """Raised when the files are not those that this module knows. The message is for the user."""
+    """Raised when the files are not those that this module knows. The message of a `BundleError` is for the user."""
 
 
 def adapted(source: str, *, standing: bool) -> str:
@@ -87,7 +87,7 @@ def adapted(source: str, *, standing: bool) -> str:
 # --- Cap'n Proto (capnproto.org/encoding.html): words of 8 bytes, and pointers that count from their own end ---
 
 _SOURCE, _WASM, _DATA = 0, 1, 2  # The tags of the union in `Module`, in the order of the ordinals @1, @4, @5.
-_INTERNAL = 2  # The value of `ModuleType` for internal modules.
+_INTERNAL = 2  # The value of workerd's `ModuleType` for internal modules.
 # The word of a module has `type` and the union's tag. The pointers of a module are name, content, tsDeclaration and
 # compileCache.
 _MODULE_WORDS, _MODULE_POINTERS = 1, 4

@@ -36,7 +36,7 @@ type Wrangler = Callable[..., list[str]]
 
 
 class NotDone(Exception):
-    """Raised when the clone does no task. The message says at which step the test stopped."""
+    """Raised when the clone does no task. The message of `NotDone` says at which step the test stopped."""
 
 
 def free_port() -> int:

@@ -76,7 +76,7 @@ PARTS: dict[str, Callable[[], Failures]] = {
 def first_failure(part: str) -> str | None:
     """Run a part up to the first schedule that breaks a check.
 
-    The result describes the schedule and what it broke. The result is None if no schedule breaks a check.
+    The result describes the failed schedule and what it broke. The result is None if no schedule breaks a check.
     """
     what = part
     try:

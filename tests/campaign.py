@@ -43,7 +43,10 @@ _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Python command, with its own environment variables. A nightly job runs the parts of one `group`."""
+    """One Python command, with its own environment variables.
+
+    A nightly job runs the campaign's parts of one `group`.
+    """
 
     group: str
     name: str
@@ -150,7 +153,7 @@ def run(part: Part, judged: str) -> Record:
 def chosen(patterns: Sequence[str]) -> list[Part]:
     """Return the parts whose name or group matches a pattern, or all parts if there is no pattern.
 
-    Raises ValueError if no part matches.
+    Raises ValueError if no part of the campaign matches.
     """
     if not patterns:
         return parts()

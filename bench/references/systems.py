@@ -41,7 +41,7 @@ class Sample:
     `elapsed` is the time from the first task's creation to the last task's end, by the times that the system reports.
     `seen` is the time from the client's first request until the client has read the last result. `cpu` is the CPU time
     of all processes of the server (0 without /proc). `counts` are the calls, the repeats and the characters that the
-    model server has counted. `load` is the machine's load over the last minute.
+    model server has counted. `load` is the machine's average load over the last minute.
     """
 
     submits_ms: list[float]

@@ -40,7 +40,7 @@ class Cloud(Protocol):
 
 
 class StepFailed(Exception):
-    """Raised when a step cannot be done. `fix` says what the user can do."""
+    """Raised when a step cannot be done. `fix` says what the user can do about the failed step."""
 
     def __init__(self, what: str, fix: Fix) -> None:
         super().__init__(what)
@@ -89,7 +89,7 @@ def told_by(said: str) -> str:
 
 
 def need(answer: CommandResult, doing: str) -> CommandResult:
-    """Return the result of a wrangler call that succeeded. Raises `StepFailed`, with the fix, if it failed."""
+    """Return the result of a wrangler call that succeeded. Raises `StepFailed`, with the fix, if the call failed."""
     if answer.status == 0:
         return answer
     raise StepFailed(f"{doing} failed. wrangler said:\n{told_by(answer.said)}", fix_for(answer.said))

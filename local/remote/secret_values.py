@@ -73,7 +73,7 @@ def refused(values: Mapping[str, str]) -> list[str]:
 def from_file(name: str) -> dict[str, str]:
     """Return the secrets that a file of variables sets, and print which variables are no secrets.
 
-    Raises `UsageError` if the file cannot be read.
+    Raises `UsageError` if the file of secrets cannot be read.
     """
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")

@@ -23,7 +23,9 @@ _loaded: list[Any] = []  # The result of limits.js, from the first invocation on
 
 
 def _time_handles() -> None:
-    """Add the time of each handle of the event loop to its invocation. All Python code runs in such handles.
+    """Add the time of each handle of the event loop to its invocation.
+
+    All Python code of the Worker runs in such handles of the event loop.
 
     The clock has a resolution of 1 ms and counts wall time. With `--clock standing` the clock stands still, so all
     times are 0.

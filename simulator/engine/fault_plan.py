@@ -137,7 +137,7 @@ class FaultPlan:
     def strike(self, name: str, actor: str = "") -> bool:
         """Let the fault `name` strike and count it, for a caller that has decided that it strikes.
 
-        The result is False if the fault is muted.
+        The result of `strike` is False if the fault is muted.
         """
         self.fired_in_order.append(name)
         if len(self.fired_in_order) in self._muted:

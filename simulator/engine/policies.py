@@ -83,7 +83,9 @@ class Scripted:
 
 
 def explore[T](run: Callable[[Scripted], T], *, deviations_most: int | None = None) -> Iterator[tuple[list[int], T]]:
-    """Run `run` once for every schedule, depth first. Yields the choices taken and the result of `run`.
+    """Run `run` once for every schedule, depth first.
+
+    For each schedule, yields the choices taken and the result of `run`.
 
     With `deviations_most`, only the schedules are run that differ from first in, first out in at most that many choices
     (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build its world anew each time and

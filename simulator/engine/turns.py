@@ -23,7 +23,7 @@ _ROUNDING = 1e-6  # In milliseconds: a double that is less than this below a who
 
 
 class StandingTimer(Handle):
-    """A timer of an isolate whose clock stands still. In the timer's callback the clock shows `due_ms`."""
+    """A timer of an isolate whose clock stands still. In the callback of such a timer the clock shows `due_ms`."""
 
     __slots__ = ("due_ms",)
 
@@ -37,8 +37,8 @@ class StandingClock:
     these milliseconds become nanoseconds and then seconds, rounded each time. For this reason the clock may show 0.24
     microseconds less in a timer's callback than the time for which the timer was set.
 
-    Timers last whole milliseconds. The Worker's own loop rounds a delay up. Pyodide's loop (`stock`) leaves the delay
-    to JavaScript, which cuts off the fraction of a millisecond.
+    Timers last whole milliseconds. The event loop of the Worker itself rounds a delay up. Pyodide's loop (`stock`)
+    leaves the delay to JavaScript, which cuts off the fraction of a millisecond.
     """
 
     __slots__ = ("_epoch_ms", "_gained", "_read_ms", "_stock", "ms")
@@ -65,7 +65,7 @@ class StandingClock:
         """Return the time of Python's `time.time()` in milliseconds: one more at each further read in a moment.
 
         The method imitates `monotonicDateNow` of Cloudflare's glue code. The additional milliseconds are dropped when
-        the clock moves.
+        the isolate's clock moves.
         """
         now = int(self._epoch_ms + self.ms + skew_ms)
         if now == self._read_ms:

@@ -136,7 +136,8 @@ class Port:
 
         `take_effect(reply)` runs outside the isolate when the request arrives, and calls `reply(value, error)` at once
         or later. `shape` is applied to the value when the reply is awaited. `sends` marks sends to a queue or an
-        object, at which a crash is a separate kind of fault. `statements` is how many D1 statements the call has.
+        object, at which a crash is a separate kind of fault. `statements` is how many D1 statements the binding call
+        has.
         """
         loop, isolate, faults = self.loop, self.isolate, self.faults
         future = loop.create_future()

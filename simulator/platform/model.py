@@ -52,7 +52,7 @@ class ModelServer:
     """The model, shared by all isolates.
 
     `refuses` selects the calls that the model rejects for good, and `cuts_off` the calls whose output it cuts off.
-    `slow` returns how many seconds longer a call takes.
+    `slow` returns how many seconds longer a model call takes.
     """
 
     def __init__(
@@ -128,7 +128,7 @@ class ModelServer:
     def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
         """Return the failure of a call in a brown-out, or of a call for a text that always fails.
 
-        Returns None if the call has neither failure.
+        Returns None if the model call has neither failure.
         """
         faults, now = self.faults, self.network.loop.now()
         if self.is_poison(call) or self._is_struck(call, sender):
@@ -190,7 +190,7 @@ class ModelProvider:
         self._port = port
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send a call to the model once. Raises a `ModelError` if the call fails."""
+        """Send a call to the model once. Raises a `ModelError` if the model call fails."""
         sender = self._port.isolate.name
         if not self._port.is_closed():
             self._server.starting(call, sender)

@@ -44,9 +44,10 @@ class ObjectContext:
     def waitUntil(self, promise: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
         """Accept a promise, without effect: an object stays in memory anyway while it has events.
 
-        The SDK wraps the context of a Worker, but an object's context is JavaScript's own. In the simulator a future
-        counts as a promise. With the fault `promises_alone`, a coroutine is dropped as on the platform: without an
-        error, and with Python's warning that it was never awaited. Without the fault, a coroutine is refused.
+        The SDK wraps the context of a Worker, but an object's context is JavaScript's own. In the simulator a Python
+        future counts as a promise. With the fault `promises_alone`, a coroutine is dropped as on the platform: without
+        an error, and with Python's warning that it was never awaited. Without the fault `promises_alone`, a coroutine
+        is refused.
         """
         network, name = self._instance.cell.network, self._instance.isolate.name
         assert network.loop.turns is not None
@@ -62,7 +63,7 @@ class ObjectContext:
     def blockConcurrencyWhile(  # noqa: N802 - the platform's name
         self, function: Callable[[], Awaitable[Any]]
     ) -> asyncio.Task[Any]:
-        """Run `function` while calls of the object wait. If the function raises, the object is reset."""
+        """Run `function` while calls of the object wait. If the function raises an error, the object is reset."""
         return self._instance.block(function)
 
     def abort(self, reason: str | None = None) -> None:

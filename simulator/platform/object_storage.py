@@ -18,7 +18,7 @@ _MISSING = object()
 
 
 class ObjectData:
-    """The data of an object on disk. `on_commit` is called after each commit."""
+    """The data of an object on disk. `on_commit` is called after each commit of the object's data."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.values: dict[str, Any] = {}
@@ -211,7 +211,7 @@ class InstanceStorage:
         return self._operate("put", True, effect)
 
     def delete(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
-        """Delete a key and return whether it existed. For a list of keys, return how many existed."""
+        """Delete a key and return whether it existed. For a list of keys, return how many of them existed."""
         keys = key if isinstance(key, list) else [key]
 
         def effect() -> bool | int:
@@ -245,7 +245,10 @@ class InstanceStorage:
         return self._operate("getAlarm", False, lambda: self._data.alarm_ms)
 
     def setAlarm(self, time_ms: float) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Set the object's only alarm, which replaces the previous one. A time in the past is due at once."""
+        """Set the object's only alarm, which replaces the previous one.
+
+        An alarm with a time in the past is due at once.
+        """
 
         def effect() -> None:
             self._data.begin()

@@ -79,7 +79,7 @@ class RateLimitBinding:
 
 @dataclass(slots=True)
 class _Location:
-    """The counts of one location, by window and key. `phase_seconds` is when its first window begins."""
+    """The counts of one location, by window and key. `phase_seconds` is when the location's first window begins."""
 
     phase_seconds: float
     counts: Counter[tuple[int, str]]

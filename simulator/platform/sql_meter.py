@@ -40,7 +40,7 @@ class Analysis:
 
 
 def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analysis:
-    """Compile a statement without running it, and return its costs. Raises SQLite's error for a bad statement."""
+    """Compile a statement without running it, and return its costs. Raises SQLite's error if the statement is wrong."""
     seen: list[tuple[str, str, str]] = []
 
     def note(action: int, first: str | None, second: str | None, _database: object, source: str | None) -> int:

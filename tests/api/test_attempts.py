@@ -164,7 +164,7 @@ def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> N
 def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page of calls ends before its outputs are too large together, but it has at least one call.
 
-    All pages of the log together have each call.
+    All pages of the log together have each call of the task.
     """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)

@@ -283,7 +283,7 @@ def test_a_lost_answer_is_asked_for_again(bench: ApiBench, when: When, message: 
 def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
     """If every answer of D1 is lost, the client gets 503, and neither the task nor the key stays.
 
-    The client's next request counts as the first.
+    After such a 503 the client's next request counts as its first.
     """
     bench.database.fail(NETWORK_LOST, when, ALL_LOST)
     assert refuses(post(bench, "one"), 503, "database_unavailable")

@@ -189,7 +189,7 @@ def test_the_scheme_is_taken_in_any_case(keyed: ApiBench, scheme: str) -> None:
 def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
     """With REQUIRE_KEYS=false every caller may do everything.
 
-    An `Authorization` header then costs no D1 call.
+    With REQUIRE_KEYS=false an `Authorization` header costs no D1 call.
     """
     assert cost(bench, None) == cost(bench, UNKNOWN_KEY) == 0
     assert bench.call("POST", "/api/keys", {}).status == 201

@@ -71,7 +71,7 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A page of chunks has as many chunks as can be read at once, and at least one.
 
-    While more chunks follow, the page has a cursor.
+    While more chunks follow, the page of chunks has a cursor.
     """
     path = submit(bench, 4)
     record(bench, path, {0: "a" * 40, 1: "b" * 40, 2: "c" * 300, 3: "d"})

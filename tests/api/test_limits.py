@@ -251,7 +251,7 @@ def test_a_new_day_starts_anew(bench: ApiBench) -> None:
 def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
     """Characters that were accepted today stay counted when their task ends or is erased.
 
-    A retry counts no further characters.
+    The retry of a task counts no further characters of the day's limit.
     """
     bench.limit(characters_a_day_most=5)
     task = bench.submit("x" * 5)

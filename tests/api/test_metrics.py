@@ -53,7 +53,7 @@ def value(bench: ApiBench, name: str, **labels: str) -> float:
 def test_prometheus_takes_it(bench: ApiBench) -> None:
     """Prometheus' own parser reads the metrics: each family has a type, a help and samples.
 
-    No sample occurs twice. A new deployment has all its counters.
+    No sample occurs twice. The metrics of a new deployment already have all their counters.
     """
     found = families(bench)
     names = [family.name for family in found]
@@ -177,7 +177,7 @@ def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
 def test_operators_alone(keyed: ApiBench, path: str) -> None:
     """Metrics and history answer 403 to another tenant's admin key and to a key without the scope `admin`.
 
-    The refused requests compute no sums.
+    A request for metrics that is refused computes no sums.
     """
     reader, foreign = keyed.make_key(Scope.READ, Scope.WRITE), keyed.make_key(tenant="elsewhere")
     assert keyed.call("GET", path).status == 401

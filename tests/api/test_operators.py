@@ -219,7 +219,7 @@ def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
 
 
 def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None, owner: str | None) -> bool:
-    """Make a call and check its answer. Return whether the call may have changed data."""
+    """Make a call and check its answer. Return whether a call of the API may have changed data."""
     key, acted_before = two.bench.make_key(*scopes), len(two.acts())
     batches, case = two.bench.database.batches, (one.name, scopes, where, owner)
     thing = None if not one.has_id else UNKNOWN if owner is None else two.things[owner][THING[one.name]]

@@ -203,7 +203,10 @@ def strange(number: int) -> dict[str, str]:
 
 
 def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
-    """Send this many different unknown keys at once. Return how many answers had each code."""
+    """Send this many different unknown keys at once.
+
+    Return how many of the answers to the unknown keys had each code.
+    """
     found: dict[str, int] = {}
 
     async def all_at_once() -> list[Reply]:

@@ -211,7 +211,7 @@ def test_a_chunk_is_told_with_its_times(bench: ApiBench):
 def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A stream sends a comment every 15 s even while it waits for a slow database.
 
-    A client may leave after 15 s without data.
+    A client of a stream may leave after 15 s without data.
     """
     name = post(bench)
     bench.work(bench.claim(task_id(name)), {0: "output 0"}, Continue(100_000_000))

@@ -336,7 +336,7 @@ def test_the_completion_window_is_a_deadline(window: str, seconds: int | None):
 def test_a_text_of_one_call_gets_no_instructions_of_ours():
     """Without instructions, a response's text of one chunk goes to the model without onceover's default instructions.
 
-    A longer text is analysed with the default instructions.
+    A response's text of several chunks is analysed with the default instructions.
     """
     short = new_request(LEAST, Settings(chunk_chars=100), "default")
     long = new_request(LEAST, Settings(chunk_chars=10), "default")
@@ -507,7 +507,7 @@ def test_erasure(bench: ApiBench):
 def test_input_items(bench: ApiBench):
     """A response's list of input items has one item while the input is kept, and none afterwards.
 
-    The list has no further page.
+    The list of a response's input items has no further page.
     """
     response = made(bench)
     path = f"/v1/responses/{response['id']}/input_items"

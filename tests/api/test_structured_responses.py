@@ -72,7 +72,7 @@ def finish(bench: ApiBench, shown: dict[str, Any]) -> dict[str, Any]:
 def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
     """A response repeats its `text.format`, with `strict` false if it was absent.
 
-    The client's own pydantic model parses `output_text`.
+    The client's own pydantic model parses the response's `output_text`.
     """
     shown = made(bench, body())
     echoed = {"type": "json_schema", "name": "Said", "description": None, "schema": SCHEMA, "strict": False}

@@ -344,7 +344,7 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 def test_lying_length(length: str | None) -> None:
     """A body above the cap is refused while it is read, whatever its Content-Length says.
 
-    Above the cap onceover reads no further.
+    Once a body is above the cap, onceover reads no further.
     """
     bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
@@ -417,9 +417,9 @@ def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str
 def test_send_falls_through(bench: ApiBench) -> None:
     """If the queue refuses a new task's message, the next route gets the task.
 
-    The 202 does not wait for the second route.
+    The 202 to the submission does not wait for the second route.
 
-    The 202 names the route that is tried first.
+    The 202 to the submission names the route that is tried first.
     """
     bench.senders[0].refuses = True
     task = bench.submit()

@@ -98,7 +98,7 @@ def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
 def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
     """A task's `request` has each field of `REQUESTED` as it was sent, and `include=input` adds the text.
 
-    Lists have neither the `request` nor the text.
+    Lists of tasks have neither the `request` nor the text.
     """
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"] + "?include=input"))

@@ -50,7 +50,7 @@ def code(task: dict[str, Any]) -> str | None:
 def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
     """A deadline of 1 s to 30 days is accepted, also with a fraction of a second.
 
-    The 202 and later answers show the task's deadline.
+    The 202 and later answers show the deadline of the task.
     """
     task = bench.submit(deadlineSeconds=seconds)
     assert read(bench, task) == task
@@ -102,7 +102,8 @@ def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
 def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
     """The first read after a task's deadline shows that the task has failed.
 
-    Before the deadline no read shows a failure. No later write of a worker changes the failure.
+    Before the task's deadline no read shows a failure. After the deadline no later write of a worker changes the task's
+    failure.
     """
     task = bench.submit(deadlineSeconds=60)
     if working:
@@ -304,7 +305,7 @@ def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, lea
     """A budget below the task's minimum of calls gets 422, which names the minimum.
 
     A dry run with a budget below the minimum gets the same answer, and no task is stored. A budget of exactly the
-    minimum is accepted.
+    task's minimum of calls is accepted.
     """
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
     reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})

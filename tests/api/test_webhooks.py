@@ -35,7 +35,8 @@ def error(reply: Any) -> Any:
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
     """A webhook endpoint's secret is shown when the endpoint is made and at each rotation, and never again.
 
-    The hint of a secret is the secret's end. The database stores no part of the secret.
+    The hint that a webhook endpoint shows of its secret is the secret's end. The database stores no part of an
+    endpoint's secret.
     """
     one = made(bench)
     secret = one.pop("signing_secret")

@@ -77,8 +77,8 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
     """A user cancels and retries a running task, and then cancels and retries many tasks at once.
 
-    A filter in the address finds failed tasks. Before a bulk retry, the page shows the numbers of tasks and calls, and
-    the API then retries the same numbers.
+    A filter in the page's address finds failed tasks. Before a bulk retry, the page shows the numbers of tasks and
+    calls, and the API then retries the same numbers.
     """
     failed = [client.finished(client.submit(f"doom\n\n{paragraphs(2)}", chunk=CHUNKS)["id"])["id"] for _ in range(2)]
     model.hold()

@@ -104,8 +104,8 @@ def transport_error() -> type[Exception]:
 def main(url: str, key: str, early: str) -> dict[str, object]:
     """Follow responses in the way that `early` names, and return the results.
 
-    With "early", the deployment ends its streams early. With "outlives", the deployment's server is killed and started
-    again.
+    With "early", the deployment ends its streams before the responses end. With "outlives", the deployment's server is
+    killed and started again.
     """
     client = openai.OpenAI(base_url=f"{url}/v1", api_key=key, _strict_response_validation=True)
     if early == "early":

@@ -51,7 +51,10 @@ EXPECTED_OF_STREAM: dict[str, Any] = {
 
 
 def run(command: Sequence[str | Path], told: str = "") -> Any:
-    """Run a program and return its output, parsed from JSON. Raise AssertionError with the error output if it fails."""
+    """Run a program and return its output, parsed from JSON.
+
+    Raise AssertionError with the error output if the program fails.
+    """
     done = subprocess.run(
         [str(part) for part in command],
         cwd=HERE,

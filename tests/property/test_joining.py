@@ -44,7 +44,10 @@ events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
 
 
 class Deployment:
-    """A store, and the clients that send to it, by number. Each send comes a second after the previous one."""
+    """A store, and the clients that send to it, by number.
+
+    In virtual time each send of a client comes a second after the previous one.
+    """
 
     def __init__(self) -> None:
         self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]

@@ -468,7 +468,7 @@ class StoreMachine(RuleBasedStateMachine):
     def list_pages(self, tenant: str, status: Status | None, most: int) -> None:
         """All pages of a list together have each of the tenant's tasks once, newest first.
 
-        No page of the list is longer than requested.
+        No page of the list of tasks is longer than requested.
         """
         seen: list[str] = []
         last: TaskKey | None = None

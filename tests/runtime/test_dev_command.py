@@ -205,7 +205,7 @@ def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: 
 
 
 def reset_after_asking(port: int) -> bool:
-    """Send a request and reset the connection at once. Returns False if no server listens yet."""
+    """Send a request and reset the connection at once. Returns False if no server listens on the port yet."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

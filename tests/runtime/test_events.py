@@ -155,7 +155,10 @@ def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
 
 
 def cut_off(server: DevServer) -> str:
-    """Stream a response that takes longer than its stream. Returns the events that came before the stream ended."""
+    """Stream a response that takes longer than its stream.
+
+    Returns the events of the response that came before the stream ended.
+    """
     text = "\n\n".join(["word " * 1_100] * 14)
     asked = {"model": "m", "input": text, "background": True, "stream": True}
     came = bytearray()

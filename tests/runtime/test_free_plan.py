@@ -76,8 +76,8 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
     """A request with `?wait=` reads its task only twice: when the wait begins and when the task has ended.
 
     The request learns of the end from the task's object, which keeps one call of the request open, or from a mark that
-    the queue's consumer leaves in the isolate. Each read of a task is three statements. Earlier code made up to five
-    reads, and its answer came up to four times as late after the end.
+    the queue's consumer leaves in the isolate. A read of the task takes three statements. Earlier code made up to
+    five reads, and its answer came up to four times as late after the end.
     """
     model.latency_seconds = 2.0
     try:
@@ -155,7 +155,10 @@ def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int
 
 
 def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
-    """Erase a task after two runs of cron, one of which added it to the sums. Returns how many rows were written."""
+    """Erase a task after two runs of cron, one of which added it to the sums.
+
+    Returns how many rows the erasure has written.
+    """
     crons = len(of_handler(server, "scheduled"))
     eventually(lambda: len(of_handler(server, "scheduled")) >= crons + 2)
     start = len(server.lines)

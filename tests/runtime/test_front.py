@@ -42,7 +42,7 @@ def test_another_host_is_refused_before_anything_else(server: DevServer, host: s
     """Requests with a foreign host name do not reach the Worker (DNS rebinding).
 
     An attacker can let the name of a page's host lead to the loopback address, and the page's requests then count as of
-    the same origin. No other header changes the host that counts.
+    the same origin. A request's other headers do not change the host that counts.
     """
     before = served(server)
     port = httpx.URL(server.url).port

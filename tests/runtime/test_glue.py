@@ -122,7 +122,7 @@ def test_what_runs_is_what_is_uploaded():
 def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):
     """A second start of the same source uses the memory snapshot of the first start, and imports nothing.
 
-    A changed source is imported again.
+    A source that has changed is imported again at the next start.
     """
     source = write_tiny_worker(tmp_path / "project")
     unique = f"# {tmp_path}\n"

@@ -136,7 +136,7 @@ def test_a_key_for_another_tenant(server: DevServer, state: Path) -> None:
 def test_a_key_made_before_the_server_ever_ran(tmp_path: Path) -> None:
     """`make key` before the first start creates the database with its tables and the key.
 
-    `make dev` then accepts the key. By default `make dev` requires no key.
+    `make dev` accepts the key that was made before its first start. By default `make dev` requires no key.
     """
     key = make_key(tmp_path)
     with DevServer(tmp_path, "--env", "direct", "--var", "REQUIRE_KEYS:true") as server:

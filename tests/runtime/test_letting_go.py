@@ -95,7 +95,8 @@ def test_a_second_task_does_not_wait_for_a_hanging_one(client: Client, model: Mo
 def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
     """After a cancellation, three lanes close the connections of their 18 hanging calls.
 
-    The hanging calls are in doubt. The outputs of the calls that had been answered are kept.
+    The calls that were hanging at the cancellation are in doubt. The outputs of the calls that had been answered are
+    kept.
     """
     flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=600, LEASE_SECONDS=610, PLAN="paid"), *ENVIRONMENTS[route]]
     model.plan = Plan(decide=lambda call: hang() if call.number > 18 else None)

@@ -17,7 +17,8 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# How many consumers the local queue has (local/runtime/queue.mjs). If all are busy, messages stay in the queue.
+# How many consumers the local queue has (local/runtime/queue.mjs). If all consumers are busy, messages stay in the
+# queue.
 CONSUMERS = 10
 
 
@@ -56,7 +57,10 @@ def put(client: Client, queue: str, *bodies: object) -> None:
 
 
 def deliver(server: DevServer, task_id: str) -> str:
-    """Let the Worker consume a message of a task in a separate invocation. Returns what it did with the message."""
+    """Let the Worker consume a message of a task in a separate invocation.
+
+    Returns what the Worker did with the message.
+    """
     with Client(server.url) as client:
         bodies = [{"taskId": task_key_of(LOCAL, task_id)}]
         return client.http.post("/_test/messages", json={"queue": None, "bodies": bodies}).text
@@ -154,8 +158,8 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
     """A task whose runs all raise is tried again, and at last fails with a reason.
 
-    In this test the task's rests are short. The simulation tests the ten minutes for which a task really rests after
-    its runs have raised.
+    In this test a task rests only for a short time after a run that raises. The simulation tests the ten minutes for
+    which a task really rests after its runs have raised.
     """
     folder = tmp_path / "project"
     folder.mkdir()

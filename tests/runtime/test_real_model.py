@@ -42,7 +42,7 @@ class RealModel:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start the model's server unless it runs. The server answers 503 until the model is loaded."""
+        """Start the model's server unless it runs. The model's server answers 503 until the model is loaded."""
         if self._process is None:
             command = model.serve_command(self.port, context=CONTEXT_TOKENS)
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
@@ -146,7 +146,8 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
 def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
     """With the chunk size that `make model` prints, every chunk of the examples fits the model's context.
 
-    The model's own tokenizer counts the tokens. The number of chunks is the number of calls that the page states.
+    The model's own tokenizer counts the tokens of the chunks. The number of chunks is the number of calls that the page
+    states.
     """
     assert warm
     text = (ROOT / "examples" / name).read_text("utf-8")

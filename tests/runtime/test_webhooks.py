@@ -110,7 +110,7 @@ def settled(client: Client, task_id: str, status: str) -> Json:
 def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
     """The reference implementation of webhooks and the SDK's `unwrap` both accept the message of a task's end.
 
-    The API lists the delivery with its one attempt.
+    The API lists the webhook delivery with its one attempt.
     """
     task_id = ended(client)
     (message,) = awaited(receiver, endpoint)
@@ -125,7 +125,7 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer):
     """The SDK lists and reads endpoints, without their secrets, and sends a test message.
 
-    The answer to the test says what the endpoint answered. No file of the state has the secret.
+    The answer to the test says what the endpoint answered. No file of the state folder has the endpoint's secret.
     """
     assert [one.id for one in sdk.webhooks.list()] == [endpoint.id]
     found = sdk.webhooks.retrieve(endpoint.id)

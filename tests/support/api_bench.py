@@ -149,7 +149,7 @@ class ApiBench:
         self.audience: Audience | None = None  # Stands for the callers that wait at a task's object.
         self.asked: list[tuple[TaskKey, Mark]] = []  # Tasks whose objects were asked to report changes, and the mark.
         self.told: list[tuple[TaskKey, int]] = []  # Tasks whose objects were told of the task's end, and the fence.
-        self._behind: list[asyncio.Future[None]] = []  # Work that goes on after answers.
+        self._behind: list[asyncio.Future[None]] = []  # Work that continues after the API's answers.
         self.courier = FakeCourier()
         self.deliverer = Deliverer(
             store=self.store,
@@ -294,7 +294,7 @@ class ApiBench:
         self.api = replace(self.api, isolate=RequestMemory())
 
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
-        """Submit a task and return it. By default the task has three chunks."""
+        """Submit a task and return it. By default the submitted task has three chunks."""
         reply = self.call("POST", "/api/tasks", {"input": text, **fields})
         assert reply.status == 202, reply
         task = data(reply)
@@ -317,7 +317,9 @@ class ApiBench:
     def work(
         self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None, **said: Any
     ) -> None:
-        """Write outputs of chunks under a claim and make a step. With `failed`, the next chunk fails for good.
+        """Write outputs of chunks under a claim and make a step.
+
+        With `failed`, the next chunk of the task fails for good.
 
         `said` has further values of `Progress` for the worker to write, and the `finish_reason` of the outputs.
         """

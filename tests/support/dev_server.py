@@ -178,7 +178,10 @@ def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 
 
 
 def run_dev(*arguments: str, project: Path | None = None, seconds: float = 60) -> tuple[int, Sequence[str]]:
-    """Run `python -m local.dev` with arguments with which it ends by itself. Returns its status and its lines."""
+    """Run `python -m local.dev` with arguments with which it ends by itself.
+
+    Returns the exit status and the lines that were printed.
+    """
     extra = ("--project", str(project)) if project else ()
     done = subprocess.run(
         [sys.executable, "-m", "local.dev", *extra, *arguments],

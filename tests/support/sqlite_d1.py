@@ -31,8 +31,8 @@ _TEMPLATES = {True: Template.of_migrations(MIGRATIONS), False: Template([])}
 class SqliteD1:
     """One database. `batches` counts the calls that reached the database, and `now_ms` is the database's clock.
 
-    `fail(message, when, times)` makes the next batches raise an error. With "before", the failing batches are not
-    executed. With "after", they are committed, but the caller cannot know this. With "later", their statements are
+    `fail(message, when, times)` makes the next batches raise an error. With `when` "before", the failing batches are
+    not executed. With "after", they are committed, but the caller cannot know this. With "later", their statements are
     executed at the next `land`. A batch that fails because of its own statements changes nothing. A batch takes
     `seconds`, half of them before its execution.
     """
@@ -58,7 +58,7 @@ class SqliteD1:
         return self._connection.serialize()
 
     def restore(self, snapshot: bytes) -> None:
-        """Set the database back to a snapshot, as Time Travel does. The database's clock is not set back."""
+        """Set the database back to a snapshot, as Time Travel does. The clock of the database is not set back."""
         taken = sqlite3.connect(":memory:")
         taken.deserialize(snapshot)
         taken.backup(self._connection)

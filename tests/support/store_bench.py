@@ -81,7 +81,7 @@ class StoreBench:
         return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
 
     def in_status(self, status: Status, task_key: str = "task") -> Claim | None:
-        """Write a task and bring it into a status. Returns the task's last claim, if it had one."""
+        """Write a task and bring it into a status. Returns the last claim of the task, if it had one."""
         self.insert(task_key, deadline_ms=DEADLINE_MS)
         if status is Status.PENDING:
             return None

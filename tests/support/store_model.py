@@ -320,7 +320,7 @@ class StoreModel:
     ) -> ModelTask | tuple[ClaimRefusal, int]:
         """Claim a task that waits, whose lease has run out, or that the same host already works on.
 
-        The task's first claim announces calls.
+        The first claim of a task announces calls.
         """
         task = self.tasks.get(task_key)
         if task is None:
@@ -368,7 +368,10 @@ class StoreModel:
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
-        """Record a worker's progress, and make its step. A worker without the latest fence changes nothing."""
+        """Record a worker's progress, and make its step.
+
+        If the worker does not have the latest fence, nothing changes.
+        """
         task = self._record(task_key, fence, progress)
         if task is None:
             return False

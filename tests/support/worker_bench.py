@@ -34,7 +34,7 @@ HOST = Host(Route.QUEUE, 600.0)
 class Script:
     """A model provider whose calls take a second each and end as `act` says.
 
-    The provider records when each call was made.
+    The scripted provider records when each call was made.
     """
 
     name = "script"
@@ -151,7 +151,7 @@ class WorkerBench:
     def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
         """Return an object's host whose calls go to two lanes of six calls.
 
-        `deaf` lanes never hear of the task's end.
+        Lanes that are `deaf` never get the notice of the task's end.
         """
         coordinator = OneLaneEach(self.model, deaf=deaf)
 

@@ -99,7 +99,7 @@ class LettingGo:
     async def all_free(self) -> None:
         """Wait until each host whose task has ended is free or dead.
 
-        Raises InvariantBroken if a host takes too long.
+        Raises InvariantBroken if a host keeps a task that has ended too long.
         """
         while not self._excused() and (held := self._held()):
             for task_key, run in held:

@@ -41,7 +41,7 @@ class _Account:
     at_seconds: float = 0.0
     spare: float = 0.0  # The number of writes so far that neither calls nor time account for.
     since_seconds: float = 0.0  # When all writes were last accounted for (virtual seconds).
-    writes: int = 0  # The number of writes since `since_seconds`.
+    writes: int = 0  # The number of a task's writes since `since_seconds`.
     calls: int = 0
     known: dict[str, int] = field(default_factory=dict)  # By identity of a write: how often it has landed.
 
@@ -76,7 +76,8 @@ class WriteBudget:
     def wrote(self, task_key: TaskKey, now_seconds: float, write: str = "") -> None:
         """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken.
 
-        `write` identifies a write and its repetitions. If `write` is empty, a repetition counts as a write of its own.
+        `write` is the identity that a write and its repetitions share. If `write` is empty, a repetition counts as a
+        write of its own.
         """
         account = self._accounts[task_key]
         if write:

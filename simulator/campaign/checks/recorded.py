@@ -20,7 +20,10 @@ class Recorded:
         self._seen: list[tuple[str, ...]] = []
 
     def read(self) -> dict[OutputKey, str] | None:
-        """Return all outputs, or None if no output has changed. Raises InvariantBroken if a call has two outputs."""
+        """Return all outputs, or None if no output has changed.
+
+        Raises InvariantBroken if a model call has two outputs.
+        """
         rows = self._connection.execute(_SEGMENTS).fetchall()
         if rows == self._seen:
             return None

@@ -43,8 +43,8 @@ _MARKS = ('"event":"accepted"', '"event":"claimed"', '"event":"run_ended"', '"de
 class _Run:
     """A run that has not ended: how many of its calls are in flight, and its times without a call in flight.
 
-    `since` is when the last call ended (virtual seconds). `longest` is the longest time without a call so far
-    (seconds).
+    `since` is when the run's last model call ended (virtual seconds). `longest` is the longest time without a call so
+    far (seconds).
     """
 
     since: float

@@ -41,7 +41,7 @@ _DELIVERIES = (
 class _End(NamedTuple):
     """An end of a task; `finished_at` is in milliseconds since the epoch.
 
-    `response` is 1 if the task came through `/v1`. `cut_off` is 1 if outputs were cut off or chunks failed.
+    `response` is 1 if the task of the end came through `/v1`. `cut_off` is 1 if outputs were cut off or chunks failed.
     """
 
     task_key: TaskKey
@@ -77,7 +77,7 @@ class Webhooks:
         self._connection = world.database.connection
         self._ends: dict[tuple[TaskKey, int], _End] = {}
         self._there_until: dict[str, float] = {}  # By URL of an endpoint: when it was last seen enabled.
-        self._last: dict[str, ReceivedMessage] = {}  # By message id: the last message that was judged.
+        self._last: dict[str, ReceivedMessage] = {}  # By message id: the last webhook message that was judged.
         self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By webhook delivery: its fence and due time.
         self._owed: set[tuple[str, int, str]] = set()  # The deliveries that are kept as long as their tasks.
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
@@ -175,7 +175,7 @@ class Webhooks:
         """Check that no other sender was sending the message, and that its sender's claim was still valid.
 
         A frozen sender that goes on in a late timer is excused: it cannot see that its claim is over, because its clock
-        shows the time for which the timer was set. Messages of one delivery have one id.
+        shows the time for which the timer was set. All messages of one webhook delivery have the same id.
         """
         if self._world.faults.tallies["clock_jumped"].fired or message.behind > _BEHIND_SECONDS_MOST:
             self.judged[SENDS_EXCUSED] += 1

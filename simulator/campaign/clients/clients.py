@@ -31,7 +31,7 @@ class Clients:
 
     def __init__(self, world: World, rng: Random, new_tag: Callable[[], str]) -> None:
         self.answered: set[TaskKey] = set()  # Tasks that a client knows by an answer with 200 or 202.
-        self.responses: set[TaskKey] = set()  # The `answered` tasks that came through `/v1`.
+        self.responses: set[TaskKey] = set()  # The tasks in `answered` that came through `/v1`.
         self.gave_up = False  # True if some client gave up at the limit of requests.
         self.interfered = False  # True if some client cancelled, retried or erased a task.
         self.followers: list[StreamClient] = []
@@ -65,7 +65,7 @@ class Clients:
         return reply
 
     async def play(self, spec: TaskSpec) -> None:
-        """Submit the task of `spec`, again if no answer comes. After the submission, act as `spec` says."""
+        """Submit the task of `spec`, again if no answer comes. After the submission, the client acts as `spec` says."""
         await asyncio.sleep(spec.at)
         request = self._sendings(spec)
         twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None

@@ -31,7 +31,8 @@ Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
 class StreamClient:
     """One client that follows one task.
 
-    `outputs` are the outputs of the chunks so far. `cuts` counts the streams that the client left before their end.
+    `outputs` are the outputs that the client has received of the chunks so far. `cuts` counts the streams that the
+    client left before their end.
     """
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:

@@ -39,7 +39,7 @@ CONSUMERS = 250  # The platform's limit of consumers for one queue.
 
 @dataclass(frozen=True, slots=True)
 class BrownOut:
-    """One experiment: a `share` of the calls fails for `seconds`. A task comes every `apart` seconds.
+    """One experiment: a `share` of the calls fails for `seconds`. In the experiment a task comes every `apart` seconds.
 
     Of the tasks that come before the brown-out's end, one in `poisoned_in` has a chunk that always fails; 0 means none.
     """

@@ -41,7 +41,7 @@ SLOWER_MOST = 1.5  # The highest allowed ratio of the time after a stall to the 
 class Load:
     """One experiment: `workers` workers with a task each, on a database that stalls for `stall_seconds` (0: never).
 
-    The database takes `service_seconds` for each call. Tasks may take `limit_seconds`.
+    In this load the database takes `service_seconds` for each call. Tasks may take `limit_seconds`.
     """
 
     workers: int
@@ -143,7 +143,7 @@ def play(load: Load, seed: int = 0) -> LoadResult:
 
 
 def submission(tag: str, chunks: int) -> ClientRequest:
-    """Return the request that submits a task of this many chunks. The model knows the task by its tag."""
+    """Return the request that submits a task of this many chunks. The simulated model knows the task by its tag."""
     text = "".join(f"w{at:03d} abc. " for at in range(chunks))
     body = {"input": text, "instructions": tag, "chunk": {"maxChars": CHUNK_CHARS}}
     return ClientRequest("POST", "/api/tasks", lambda: body)

@@ -26,7 +26,7 @@ class Flow:
     def run(self, crashes: Crashes) -> list[str]:
         """Run the flow with the given crashes.
 
-        Return the labels of the suspension points passed. Raises InvariantBroken.
+        Return the labels of the suspension points that the run passed. Raises InvariantBroken.
         """
         plan = FaultPlan(Random("flow"), dict(self.rates), crash_at=crashes)
         plan.point_labels = []
@@ -95,7 +95,10 @@ FLOWS = (
 
 
 def all_singles(flow: Flow) -> Counter[str]:
-    """Run a flow with a crash before and after each of its suspension points. Return the crashes by label and side."""
+    """Run a flow with a crash before and after each of its suspension points.
+
+    Return the crashes that were run, by label and side.
+    """
     crashes = single_crashes(flow.run)
     return Counter(f"{label} {when}" for label, crash in crashes for when in crash.values())
 

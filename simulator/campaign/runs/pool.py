@@ -34,7 +34,7 @@ def run_seeds(
 ) -> tuple[CampaignTally, float]:
     """Run seeds in blocks. Return the tally of all seeds and their processor time in seconds.
 
-    `progress` is called after each block.
+    `progress` is called after each block of seeds.
     """
     total, seconds = CampaignTally(), 0.0
     for tally, spent in _blocks(first, count, workers, (profile, terms, crowd)):

@@ -72,7 +72,7 @@ class Writers:
         return self._world.database.connection.serialize(), dict(self._known)
 
     def restore(self, snapshot: tuple[bytes, Claims]) -> None:
-        """Set the database's content back to a snapshot. The database's clock is not set back."""
+        """Set the database's content back to a snapshot. The clock of the database is not set back."""
         content, known = snapshot
         self._forgotten |= {claim: holder for claim, holder in self._known.items() if known.get(claim) != holder}
         self._known = dict(known)

@@ -32,7 +32,7 @@ RULE_OF_THREE = 3
 
 @dataclass(slots=True)
 class CampaignTally(Totals):
-    """The results of several runs together. `failures` has (seed, what broke) of each failed run."""
+    """The results of several runs together. `failures` has, for each failed run, the seed and what broke."""
 
     schedules: int = 0
     profiles: Counter[str] = field(default_factory=Counter)

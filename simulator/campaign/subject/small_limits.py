@@ -44,7 +44,7 @@ def small_limits(*, short_slices: bool, small_parts: bool, small_windows: bool) 
     """Replace the Worker's limits by small limits during one run.
 
     The Worker's logger is disabled, because the tracebacks of errors that the Worker catches would flood a campaign's
-    output. `adapter.MISTAKES` selects the errors that matter.
+    output. `adapter.MISTAKES` selects the logged errors that only a bug explains.
     """
     chosen = (
         _ALWAYS

@@ -178,7 +178,7 @@ async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
 async def a_text_read_by_windows(env: Any) -> Any:
     """The offsets of a window count code points, also for characters beyond the basic plane.
 
-    A worker that has lost its claim reads nothing.
+    A worker that has lost its claim reads no text.
     """
     story = Story(env)
     store = story.store

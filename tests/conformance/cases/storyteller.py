@@ -78,7 +78,7 @@ STATEMENT_MODULES = (
 def statement_names() -> dict[str, str]:
     """Return the names of the store's statements by their texts.
 
-    The statements of tuples are included.
+    Statements that are members of a tuple are included.
     """
     names: dict[str, str] = {}
     for module in STATEMENT_MODULES:

@@ -111,9 +111,9 @@ def work(
 ) -> Seen:
     """Run tasks while the model goes away and comes back, and return what was recorded.
 
-    All isolates die at the times `kill_at`. Other deployments replace the first one at the times in `changes`. The
-    model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks without a
-    `broken` chunk, which are submitted one every 30 s.
+    All isolates of the world die at the times `kill_at`. Other deployments replace the first one at the times in
+    `changes`. The model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks
+    without a `broken` chunk, which are submitted one every 30 s.
     """
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()

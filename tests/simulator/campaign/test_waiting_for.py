@@ -112,7 +112,7 @@ class Watched:
 def waits(told: Told, reason: str) -> list[tuple[float, float | None]]:
     """Return the times at which a reason was shown, each with the time that was shown as the end of the wait.
 
-    Times are in seconds of the world's clock.
+    These times are in seconds of the world's clock.
     """
     found = [(at, task["waitingFor"]) for at, task in told]
     return [

@@ -576,7 +576,7 @@ ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
     """With `-o json` a command prints one document on one line, in the shape of output.schema.json.
 
-    `onceover` prints everything else on standard error.
+    With `-o json`, `onceover` prints everything else on standard error.
     """
     serve_everything(fake)
     status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")

@@ -422,7 +422,7 @@ class Deployment:
     def _page(self, asked: Asked) -> Any:
         """Return a page of the tenant's failed tasks.
 
-        The first `passed` pages are empty.
+        The first `passed` pages of the list are empty.
         """
         number = int(asked.query.get("cursor", "0"))
         if asked.query.get("tenant") == "*":
@@ -729,7 +729,7 @@ def test_failures_are_those_of_the_last_day():
 def test_an_old_task_that_was_retried_and_failed_again_is_found():
     """`doctor` finds a task that failed today although it was created weeks ago.
 
-    `doctor` says how far back it has read.
+    The report of `doctor` says how far back it has read.
     """
     one = Deployment()
     one.older_passed = 19

@@ -211,7 +211,7 @@ def test_an_output_does_not_command_the_terminal(fake: FakeApi):
 def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
     """Ctrl-C ends `onceover` with status 130, and the last line says how to watch the task.
 
-    A second Ctrl-C changes nothing.
+    A second Ctrl-C during `onceover watch` changes nothing.
     """
     for presses in (1, 2):
         gate = threading.Event()
@@ -247,7 +247,7 @@ def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
     """After a first Ctrl-C during a submission, `onceover` says that it waits for the id, and what a second one does.
 
-    When `onceover` ends, it has printed the task's id.
+    When `onceover` ends after Ctrl-C, it has printed the task's id.
     """
     (tmp_path / "text").write_text("text")
     gate = threading.Event()

@@ -20,7 +20,7 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 def test_the_published_vector_of_standard_webhooks():
     """onceover's signature equals the published example of the Standard Webhooks libraries.
 
-    The example is in `libraries/*/tests`, "sign function".
+    This published example is in `libraries/*/tests`, "sign function".
     """
     secret, message = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
     signed = webhooks.signature(secret, message, 1_614_265_330, '{"test": 2432232314}')

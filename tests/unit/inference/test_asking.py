@@ -194,7 +194,7 @@ def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> N
 def test_other_words_are_not_about_the_form(said: str) -> None:
     """A server's message that is not about the schema is no refusal of it, and keeps the error of its status.
 
-    Only the beginning of a server's message is searched.
+    Only the beginning of a server's message is searched for words about the schema.
     """
     assert asking.form_failure(call("both"), said, "x") is None
 

@@ -137,7 +137,7 @@ def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None
 def test_openai_refuses_the_field(message: str, param: str | None) -> None:
     """If OpenAI refuses `response_format`, it names the field in the message or in `param`.
 
-    Azure's answers have the same form.
+    Azure refuses `response_format` with answers of the same form.
     """
     error = refused(400, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": None}})
     assert is_unsupported(error)

@@ -179,7 +179,8 @@ def values(operator: Operator) -> dict[str, str]:
 def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     """`make secrets` asks for each secret without showing what is typed.
 
-    An empty answer keeps the secret as it is. `make secrets` neither prints a secret nor passes one as an argument.
+    If the user types nothing, `make secrets` keeps the secret as it is. `make secrets` neither prints a secret nor
+    passes one as an argument.
     """
     operator.make("deploy")
     questions: list[str] = []
@@ -358,7 +359,8 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     """A user can note the version, deploy, and go back to the noted version.
 
-    Going back again has no effect. The deployment workflow notes a version, deploys and goes back in the same way.
+    A second rollback to the noted version has no effect. The deployment workflow notes a version, deploys and goes back
+    in the same way.
     """
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"

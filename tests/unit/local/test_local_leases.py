@@ -45,7 +45,7 @@ def begun(bench: StoreBench) -> Claim:
 def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
     """A restart of `make dev` ends all leases, so the sweep finds the tasks.
 
-    The next claim puts announced calls in doubt.
+    After the restart, the next claim of a task puts its announced calls in doubt.
     """
     claim = begun(bench)
     restart(bench)

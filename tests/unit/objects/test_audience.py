@@ -31,7 +31,7 @@ class Bench:
     def heard(self, since: Mark, *acts: tuple[float, Any], quiet: float = 0.0, seconds: float = 25.0) -> Any:
         """Let a caller wait for a notice, and do each act at its time.
 
-        Return the caller's answer, and how long it waited.
+        Return the answer to the caller, and how long the caller waited.
         """
 
         async def play() -> tuple[bool | None, float]:

@@ -183,7 +183,7 @@ def ask(storage: Storage, now_ms: int) -> str:
 def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
     """If a coordinator loses its memory, a lane with calls stays busy until the deadline of these calls.
 
-    The instance that waited for the lane is gone. After the deadline of its calls the lane is free again.
+    The coordinator's instance that waited for the lane is gone. After the deadline of its calls the lane is free again.
     """
 
     async def evicted() -> None:

@@ -166,7 +166,7 @@ def test_a_timer_that_is_due_calls_in_its_own_context(browser: Browser):
 def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: Browser):
     """A callback that is cancelled after its timer has fired and before its turn does not run.
 
-    A second cancellation of the callback changes nothing.
+    A second cancellation of the same callback changes nothing.
     """
     called: list[str] = []
 
@@ -278,7 +278,7 @@ def test_a_loop_that_lacks_something_is_left_alone(
 ):
     """If a future Pyodide lacks a function that onceover's timers need, its event loop stays unchanged.
 
-    A log line names the missing function.
+    A log line names the function that Pyodide lacks.
     """
     of_pyodide = sys.modules[module]
     bare = object()

@@ -156,7 +156,7 @@ class JsObject:
 def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
     """RPC to an object passes texts and numbers unchanged, and None as null.
 
-    Lists and dictionaries become JavaScript's own.
+    Lists and dictionaries that an object gets become JavaScript's own.
     """
     js = JsObject()
     stub = bound(AI_PROCESSOR=js).processors.getByName(TASK)

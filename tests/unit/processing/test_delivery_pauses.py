@@ -289,7 +289,7 @@ def test_a_large_backlog_ends_a_part_at_a_time(
 ):
     """The deletion of an endpoint ends a limited number of its deliveries, and sweeps end the others.
 
-    No delivery of the endpoint is sent.
+    No delivery of the deleted endpoint is sent.
     """
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 3)
     key, same_tenant = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)

@@ -171,7 +171,7 @@ def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
 async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[[], Sweep]) -> float:
     """Poll a task every 30 s without `wait`, with sweeps in between.
 
-    Return after how many seconds the task has completed.
+    Return after how many seconds the polled task has completed.
     """
     began = asyncio.get_running_loop().time()
     swept_at = began

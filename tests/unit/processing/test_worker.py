@@ -709,7 +709,10 @@ def test_a_budget_is_spent_to_the_last_call(make):
 
 @pytest.mark.parametrize("reduce", list(Reduce))
 def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
-    """A budget of `minimumCalls` suffices if no call fails. A budget of one call less does not suffice."""
+    """A budget of `minimumCalls` suffices if no call fails.
+
+    A budget of one call less than `minimumCalls` does not suffice.
+    """
     bench, other = make(), make()
     bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
     assert bench.run() == Ended(Status.COMPLETED)

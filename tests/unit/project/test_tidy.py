@@ -164,7 +164,7 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 def strings(path: Path) -> Iterator[str]:
     """Return all strings of a module except its docstrings.
 
-    A formatted string gives its literal parts.
+    Of a formatted string the result has the literal parts.
     """
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {

@@ -100,7 +100,7 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
 def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> None:
     """A repeated retry of gaps makes no second task, whether the first one's task is running or has ended.
 
-    A write that is sent again changes nothing.
+    If the write of the retry is sent again, it changes nothing.
     """
     complete_with_gaps(bench, 3, 2)
     assert isinstance(retry(bench), Accepted)

@@ -130,7 +130,7 @@ def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(
 def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: StoreBench):
     """A submission that lands again after a worker has begun the task changes nothing.
 
-    In this test the first send was answered.
+    In this test the first send of the submission was answered.
     """
     claim = claimed(bench)
     assert bench.step(claim, outputs=outputs(0), completed=1)

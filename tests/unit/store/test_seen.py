@@ -39,7 +39,7 @@ def seen(bench: StoreBench) -> dict[str, int]:
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
     """A claim notes the time of its trigger, with at most one write in the time for which an isolate remembers this.
 
-    The noted time is therefore exact to five minutes.
+    For this reason the noted time of a trigger is exact to five minutes.
     """
     times = []
     for second in range(0, 600, 10):
@@ -195,8 +195,8 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
     """For a minute after a poll has sent a task off, the sweep does not send it.
 
-    If a lease is shorter than a minute, the sweep waits only as long as a lease. A sweep that runs tasks itself takes
-    the task.
+    If a lease is shorter than a minute, the sweep waits only as long as a lease. A sweep that runs tasks itself takes a
+    task that a poll has just sent off.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)

@@ -13,7 +13,7 @@ from tests.support.steps import counted
 def test_json_is_read_as_it_stands(text: str) -> None:
     """JSON with blanks around it is read without a repair.
 
-    The compact text has the same value without blanks.
+    The compact text of the JSON has the same value without blanks.
     """
     found = read_output(text)
     assert found.value == {"a": [1, 2.5, "x", None]}

@@ -73,7 +73,10 @@ def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
     ],
 )
 def test_a_sentence_ends_after_its_marks_and_what_closes_it(text: str, max_chars: int, first: str) -> None:
-    """An English sentence ends after its marks only if white space follows. A Chinese sentence needs no white space."""
+    """An English sentence ends after its marks only if white space follows.
+
+    The end of a Chinese sentence needs no white space after its marks.
+    """
     assert parts(text, max_chars)[0] == first
 
 

@@ -41,8 +41,8 @@ NEVER = 1e6
 class Model:
     """A model whose calls take `seconds` (by text, else 1 s) and then do what `act` says.
 
-    `started` and `ended` list the texts of its calls, in order. A cancelled call takes `cancelled_seconds` more until
-    it ends.
+    `started` and `ended` list the texts of its calls, in order. A model call that is cancelled takes
+    `cancelled_seconds` more until it ends.
     """
 
     name = default_model = "model"
@@ -87,8 +87,8 @@ class Coordinator:
         self.starts_by = math.inf
         self.patience = 0.0
         self.aborted: list[int] = []  # The fences of the claims whose calls were to be aborted.
-        self.signs = 0  # The number of pings that arrived.
-        self.unreachable: Exception | None = None  # The error that each ping raises, or None.
+        self.signs = 0  # The number of pings that reached the coordinator.
+        self.unreachable: Exception | None = None  # The error that each ping to the coordinator raises, or None.
         self.hangs = False
         self.sign_seconds = 0.0
         self._model = model
@@ -205,7 +205,7 @@ def kinds(outcomes: list[CallOutcome]) -> list[type]:
 def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
     """Without lanes each call is a group of its own; with lanes up to six calls make a group.
 
-    Seven calls are then two groups instead of seven.
+    With lanes, seven calls are two groups instead of seven.
     """
     assert local.start(KEYS[:6]) == 6
     assert laned.start(KEYS[:7]) == 2
@@ -479,7 +479,7 @@ def test_what_is_dropped_has_ended(local: CallBench):
 def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
     """`ended` returns the calls of all groups that are complete, without waiting for the others.
 
-    `rest` waits until no group is out.
+    `rest` waits until no group of calls is out.
     """
     laned.model.seconds = {"1": 9.0, "7": 3.0}
     laned.start(KEYS[:8])

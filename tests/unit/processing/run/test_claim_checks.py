@@ -170,7 +170,7 @@ def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
 def test_what_had_come_is_kept(bench: WorkerBench):
     """In this test one of two outputs is recorded before the cancellation.
 
-    After a retry only the other call is made.
+    After a retry only the call without a recorded output is made.
     """
     bench.model.seconds = lambda number: FOREVER if number == 2 else 2.0
     assert freed(bench, lambda: cancel(bench), 7.5)[0] < FREED_SECONDS_MOST

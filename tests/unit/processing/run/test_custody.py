@@ -112,7 +112,7 @@ def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
     """If a task was put back and claimed again, the old worker's outputs are not written.
 
-    The old worker's calls are in doubt.
+    The calls that the old worker had out are in doubt.
     """
 
     async def cancel_and_retry() -> None:

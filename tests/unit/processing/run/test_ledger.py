@@ -116,7 +116,7 @@ def test_attempts_of_an_earlier_claim_count():
 def test_a_failure_for_good_of_an_earlier_claim_stands():
     """A claim that finds a chunk's final failure starts no call and fails the task with this reason.
 
-    The claim's progress counts the failed chunks.
+    The progress of this claim counts the failed chunks.
     """
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)

@@ -171,7 +171,7 @@ def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBenc
 def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status: Status):
     """After its retention an ended task is erased without a trace.
 
-    Before the retention's end everything of the task exists.
+    Before the end of its retention all rows of the task exist.
     """
     bench.in_status(status)
     bench.pass_ms(RETENTION_MS - 1)
@@ -286,7 +286,7 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
     """A page of the sweep is divided evenly among tenants, and what one does not need goes to the others.
 
-    Each tenant's oldest tasks come first.
+    In a page of the sweep each tenant's oldest tasks come first.
     """
     for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
         backlog(bench, tenant, tasks)
@@ -322,7 +322,7 @@ def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBen
 def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int, turns: int):
     """If a sweep reaches only one task, because only the direct route takes it, tenants take turns too.
 
-    Each tenant is the first in some sweep.
+    In turn, each tenant is the first in a sweep.
     """
     for number in range(tenants):
         backlog(bench, f"t{number}", 30)

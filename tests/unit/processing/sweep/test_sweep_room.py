@@ -82,7 +82,7 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
 def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
     """Whichever write of a sweep finds no space, the sweep still erases tasks past their retention, and early ones.
 
-    The unfinished tasks stay due for the next sweep.
+    Unfinished tasks that the sweep could not send stay due for the next sweep.
     """
     bench.settings = replace(bench.settings, objects_at_work_most=5)
     submit(bench, 3)

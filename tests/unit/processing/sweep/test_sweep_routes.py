@@ -46,10 +46,7 @@ class Road:
 
 
 class Cron:
-    """A deployment on the free plan with this many due tasks, whose cron trigger a test fires.
-
-    A test fires its cron trigger.
-    """
+    """A deployment on the free plan with this many due tasks, whose cron trigger a test fires."""
 
     def __init__(self, tasks: int, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
@@ -221,7 +218,7 @@ def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron])
 def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: tuple[float, ...]):
     """A slice, its longest call and a margin fit into the platform's time limit, whatever AI_TIMEOUT_SECONDS is.
 
-    A call of `demo` needs no time.
+    A call of the `demo` provider takes no time.
     """
     assert seconds == (
         slice_seconds(settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS),

@@ -250,7 +250,7 @@ def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
 def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
     """The statement that completes a task also deletes its input, unless the input is to be kept.
 
-    The chunks' places in the input are kept.
+    The places of the chunks in the deleted input are kept.
     """
     claim = bench.claim()
     end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
