@@ -1,8 +1,8 @@
 """`make campaign` runs all tests that take too long for each commit, in parts.
 
 A part is one command. `.build/campaign` keeps the log and the outcome of each part, with a digest of the judged files.
-The program skips a part that has passed, until a judged file changes. Ctrl-C ends the running part, but keeps the
-outcomes of the others. The exit status is 1 if a part failed, and 130 after Ctrl-C.
+The program skips a part of the campaign that has passed, until a judged file changes. Ctrl-C ends the running part, but
+keeps the outcomes of the others. The exit status of `make campaign` is 1 if a part failed, and 130 after Ctrl-C.
 """
 
 import argparse

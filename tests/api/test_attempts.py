@@ -96,7 +96,7 @@ def said(attempts: list[Any]) -> list[tuple[object, ...]]:
 def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
     """A failed call shows its cause, its own times, model and route.
 
-    The log shows the chunk's successful call after the failed ones, with its number.
+    The log shows the chunk's successful call after the failed calls, with its number.
     """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
@@ -190,7 +190,7 @@ def test_merge_levels_are_shown() -> None:
 def test_a_retry_keeps_the_log() -> None:
     """After a retry the log still shows the calls that failed before it.
 
-    The numbers of the calls begin at 1 again, and the chunk has all its attempts again.
+    After a retry the numbers of a chunk's calls begin at 1 again, and the chunk has all its attempts again.
     """
     bench = Troubled({("two", 1): ModelRefused("the provider answered 404")})
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]

@@ -140,7 +140,7 @@ def test_events_come_as_they_happen(bench: ApiBench):
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
     """A client can resume a stream after any event, and gets the following events with the same ids and bytes.
 
-    A client can resume a stream in this way before the task's end and after it.
+    Both before and after the task's end a client can resume its stream.
     """
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     bench.begin(task["id"], 3)
@@ -255,7 +255,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
 def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
     """While the second chunk has failed for good, the stream sends no event for the finished third chunk.
 
-    The third chunk can be read all the same, and its event comes after a retry of the task.
+    The third chunk can be read through the API all the same, and its event comes after a retry of the task.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])
@@ -317,7 +317,7 @@ def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
 def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str, tells: bool):
     """A client that always reconnects costs the D1 calls and rows that docs/limits.md states, and no row written.
 
-    The cases are an hour of a task without progress, and ten minutes of a task that finishes a chunk every four
+    The test runs an hour of a task without progress, and ten minutes of a task that finishes a chunk every four
     seconds, each with and without an object that gives notice of each write.
     """
     bench.limit(plan=plan)

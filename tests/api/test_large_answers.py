@@ -184,7 +184,7 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
 def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
     """A page has the chunks that the index named, even if further chunks finish while the page is read.
 
-    Without the index a page would be longer, or show a chunk twice, once as failed.
+    Without the index of finished chunks a page would be longer, or show a chunk twice, once as failed.
     """
     path = submit(bench, 4)
     task_id = path.rpartition("/")[2]

@@ -91,7 +91,7 @@ def statements(bench: ApiBench) -> list[str]:
 def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
     """Pending and processing tasks together are accepted up to exactly the limit of tasks in flight.
 
-    A task beyond the limit is refused and not stored.
+    A task beyond the limit of tasks in flight is refused and not stored.
     """
     bench.limit(tasks_in_flight_most=most)
     made = [bench.submit() for _ in range(most)]

@@ -31,7 +31,7 @@ LOOKS = {views_sql.TASK.sql: "task", views_sql.STATUS.sql: "status", events_sql.
 class Scene:
     """A task of three chunks, whose calls take `seconds` each, and the source of notices for its waiting request.
 
-    The source is a worker of the same isolate, the task's object, or a worker that sends no notices.
+    The source of notices is a worker of the same isolate, the task's object, or a worker that sends no notices.
     """
 
     def __init__(self, near: str, seconds: float, plan: str = "paid") -> None:
@@ -228,7 +228,7 @@ def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
     """A waiting request asks an idle object only once in each state, since a call wakes the object, which costs money.
 
-    When the task's state has changed, the request asks the object again.
+    When the task's state has changed, the waiting request asks the object again.
     """
     made = scene("object", seconds=3.0)
     made.at_work = False

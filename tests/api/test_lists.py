@@ -77,7 +77,7 @@ def test_created_before(bench: ApiBench, three: list[str], before: float, expect
 def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: float, expected: list[int]) -> None:
     """A list with `createdAfter` and `createdBefore` has the tasks created between them.
 
-    If no time lies between the two bounds, the list is empty, and there is no error.
+    If no time lies between `createdAfter` and `createdBefore`, the list is empty, and there is no error.
     """
     found = listed(bench, createdAfter=moment(after), createdBefore=moment(before))
     assert found == [three[at] for at in expected]

@@ -126,7 +126,7 @@ def test_quota_use() -> None:
 def test_counters_never_fall(bench: ApiBench) -> None:
     """No counter falls from one scrape to the next.
 
-    The test runs through failures, retries, cancellations, deletions and sweeps.
+    The test of the counters runs through failures, retries, cancellations, deletions and sweeps.
     """
     before: Scrape = {}
     for _ in range(4):

@@ -400,7 +400,7 @@ def described() -> Iterator[tuple[str, str, int, str]]:
 def codes_of(response: Any) -> list[str]:
     """Return the error codes that a described answer may have.
 
-    For a problem or an error below `/v1` the result has the codes that the document names. The result for an answer
+    For a problem or an error below `/v1` the result has the codes that `/openapi.json` names. The result for an answer
     without a code is [""].
     """
     for content in response.get("content", {}).values():

@@ -438,7 +438,7 @@ def test_bulk_goes_on_with_what_a_tenant_has_left(
 ) -> None:
     """If a bulk request does not finish a tenant, its cursor leads to the same tenant again.
 
-    When the tenant is finished, the cursor leads to the next tenant.
+    When the tenant is finished, the bulk request's cursor leads to the next tenant.
     """
     monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
     more = two.submit(THEIRS)

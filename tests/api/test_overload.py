@@ -64,7 +64,7 @@ def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[i
 def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
     """While the database is late, a new task is refused without a D1 call and leaves no row.
 
-    Existing tasks can still be read, cancelled, retried and erased.
+    While new tasks are refused, existing tasks can still be read, cancelled, retried and erased.
     """
     task, other = slow.submit(), slow.submit()
     slow.seconds = LATE
@@ -224,7 +224,7 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
     """In a flood of unknown keys an isolate looks up a fixed number at once, and then a fixed number a second.
 
-    Requests with other unknown keys get 503 and must come again.
+    Beyond these numbers, requests with unknown keys get 503 and must come again.
     """
     keyed.make_key()
     before = keyed.database.batches
@@ -281,7 +281,7 @@ def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
     """If a key was refused before it was made, the isolate remembers the refusal only for the stated time.
 
-    An isolate also remembers for no longer that the deployment has no keys.
+    For the same time, and no longer, an isolate remembers that the deployment has no keys.
     """
     key = keyed.make_key()
     keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")

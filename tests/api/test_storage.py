@@ -41,7 +41,7 @@ def size(bench: ApiBench, megabytes: float) -> None:
 def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
     """From 450 MB on, a new task is refused with 507 `storage_full` and a Retry-After.
 
-    Tasks that were accepted before can still be read, cancelled and deleted.
+    On a database that is too full for new tasks, older tasks can still be read, cancelled and deleted.
     """
     task = bench.submit()
     size(bench, 450)
@@ -143,7 +143,7 @@ def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiB
 def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
     """If a submission's first send is still on its way when the second finds no space, the client gets 507.
 
-    The Worker withdraws the task, so the first send has no effect when it lands.
+    The Worker withdraws the task of such a submission, so the first send has no effect when it lands.
     """
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
     bench.database.fail(FULL)

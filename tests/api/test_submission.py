@@ -143,7 +143,7 @@ def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
 def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
     """Metadata comes back unchanged in the 202 and in later answers.
 
-    Numbers beyond 64 bits in metadata, and the order of its names, come back unchanged, too.
+    Numbers beyond 64 bits in metadata, and the order of its names, come back unchanged.
     """
     task = bench.submit("text", metadata=metadata)
     later = data(bench.call("GET", task["links"]["self"]))
@@ -319,7 +319,7 @@ def test_errors_are_bounded(bench: ApiBench) -> None:
 def test_input_size(text: str, status: int) -> None:
     """An input that is one byte longer in UTF-8 than MAX_INPUT_BYTES is refused as too large.
 
-    The problem of a too large input names the field and the variable.
+    The problem of a too large input names the field `input` and the variable MAX_INPUT_BYTES.
     """
     bench = ApiBench(settings=SMALL)
     if status == 202:

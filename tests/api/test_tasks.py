@@ -367,7 +367,7 @@ def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
 def test_cancel(bench: ApiBench) -> None:
     """A pending task and a processing one can be cancelled.
 
-    A repeated cancellation changes nothing and gets the same answer as the first.
+    A repeated cancellation of a task changes nothing and gets the same answer as the first.
     """
     pending, processing = bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)

@@ -238,7 +238,7 @@ def exhausted_task(bench: ApiBench) -> dict[str, Any]:
 def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
     """The retry of a task with a spent budget gets 409 unless it has a larger budget.
 
-    The answer says how many calls are spent and how many are left.
+    The 409 says how many calls of the task are spent and how many are left.
     """
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
@@ -264,8 +264,8 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
     """The budget of a retry must cover the calls that were made and those that remain.
 
-    A smaller budget of the retry gets 422, which names the sum of both kinds of calls. A retry with a budget of exactly
-    the sum of both is accepted.
+    A smaller budget of the retry gets 422, which names how many calls were made and remain together. A retry whose
+    budget is exactly the number of calls that were made and remain is accepted.
     """
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
@@ -304,7 +304,7 @@ def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) 
 def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
     """A budget below the task's minimum of calls gets 422, which names the minimum.
 
-    A dry run with a budget below the minimum gets the same answer, and no task is stored. A budget of exactly the
+    A dry run with a budget below the minimum gets the same 422, and no task is stored. A budget of exactly the
     task's minimum of calls is accepted.
     """
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
@@ -410,7 +410,7 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
     """A cancellation whose answer would have to wait more than 25 s gets 503.
 
-    The database was slow. The task is cancelled all the same, and the client gets 200 if it asks again after
+    The database was slow. The task is cancelled all the same, and the client gets 200 if it cancels again after
     Retry-After.
     """
     task = bench.submit()
@@ -501,7 +501,7 @@ def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
     """The erasure of a task that was cancelled and put back waits for calls that were announced before.
 
-    An earlier worker may still start the announced calls, whatever has happened to the task since.
+    An earlier worker may still start calls that it announced, whatever has happened to the task since.
     """
     task = bench.submit()
     bench.begin(task["id"], 1)

@@ -61,7 +61,7 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
     """A worker that keeps its task during a short wait writes the reason, which the task shows.
 
-    If the worker does nothing after the wait, the task waits for the end of the lease.
+    If the worker does nothing after such a short wait, the task waits for the end of the lease.
     """
     task = bench.submit()
     taken = replace(claim(bench, task["id"], route), announced=frozenset())

@@ -8,7 +8,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, use_after_free
 
 # Rules that JSON Schema cannot state, such as a comparison of two fields, a size in bytes, or the characters that are
-# printable. Each rule is given by its field and the beginning of its message.
+# printable. Each of these rules is given by its field and the beginning of its message.
 UNSAYABLE = (
     ("chunk.overlapChars", "must be less than maxChars"),
     ("chunk.maxChars", "is too small: the input would need more than"),
@@ -29,7 +29,8 @@ UNSAYABLE = (
     ("after, Last-Event-ID", "is not the id of an event of this task"),
     ("after, Last-Event-ID", "must be the id of an event of this task"),
 )
-# These rules are the same for `/v1`, which answers 400. Each rule is given by its parameter and a part of its message.
+# These rules are the same for `/v1`, which answers 400. Each of the rules of `/v1` is given by its parameter and a part
+# of its message.
 UNSAYABLE_COMPATIBLE = (
     ("input", "input"),
     ("onceover", ""),

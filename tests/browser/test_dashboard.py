@@ -147,7 +147,7 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
 def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str) -> None:
     """Hostile content, such as scripts, direction marks and a line of 200 KB, is shown as text.
 
-    The scripts are in a task's text, outputs and metadata, and in an error message of the model.
+    The hostile scripts are in a task's text, outputs and metadata, and in an error message of the model.
     """
     line, chunk = "x" * 200_000, {"maxChars": 100_000}
     named = {"metadata": {"name": HOSTILE}, "instructions": HOSTILE}

@@ -104,7 +104,7 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
 def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
     """A bulk change stops when another tenant is chosen.
 
-    A user may close the dialog of the change while the change runs. The bulk change sends none of its remaining
+    A user may close the dialog of a bulk change while the change runs. The bulk change sends none of its remaining
     requests for the new tenant.
     """
     tab = Watched(browser, server.url)

@@ -46,7 +46,7 @@ def whole(client: openai.OpenAI, **ours: object) -> dict[str, object]:
 def patient(client: openai.OpenAI, cut: int = 0, broken_by: type[Exception] = openai.APIError) -> dict[str, object]:
     """Follow a response to its end, also if connections break.
 
-    If `cut` is not 0, each stream is left after `cut` events.
+    If `cut` is not 0, the client leaves each stream after `cut` events.
 
     `broken_by` is the error of the HTTP client for a broken connection, which the SDK does not convert.
     """

@@ -9,8 +9,8 @@ from typing import Any
 HERE = Path(__file__).parent
 WALK_SECONDS = 120
 
-# The variables of the deployment for `walk`. The deployment keeps inputs, because a task may have ended before the
-# program lists its input items.
+# The variables of the deployment for `walk`. The deployment for `walk` keeps inputs, because a task may have ended
+# before the program lists its input items.
 WALKED = {"REQUIRE_KEYS": "true", "KEEP_INPUT": "true"}
 # The output that `walk.py` and `walk.mjs` must have with every version of the SDKs.
 EXPECTED: dict[str, Any] = {
@@ -69,7 +69,10 @@ def run(command: Sequence[str | Path], told: str = "") -> Any:
 
 
 def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:
-    """Run a walk and return the version of the client. Raise AssertionError if the output is not the expected one."""
+    """Run a walk and return the version of the client.
+
+    Raise AssertionError if the program's output is not the expected one.
+    """
     seen = run(command)
     version: str = seen.pop("version")
     assert seen == expected, {name: value for name, value in seen.items() if value != expected.get(name)}

@@ -170,7 +170,7 @@ def mutant(scope: str = "A.f") -> Mutant:
 def test_statements_are_judged_by_checks_that_use_them():
     """A mutant of SQL is judged by the checks that use one of the statements that the mutant changes.
 
-    The texts of the changed statements are known before the trial.
+    The texts of the statements that a mutant changes are known before the trial.
     """
     reaches = {
         Check("one", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 1")})),

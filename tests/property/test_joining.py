@@ -1,8 +1,8 @@
 """Property tests of joining a client's repeated requests, with lost answers, lost requests and late writes.
 
 Several clients send the same request as SDKs do: up to three times, with a retry count, until an answer comes. The test
-draws what happens to each send of a request. Once all writes have landed, there are no more tasks than clients. Only a
-write that lands late among several equal requests may make one more task than there are clients.
+draws what happens to each send of a client's request. Once all writes have landed, there are no more tasks than
+clients. Only a write that lands late among several equal requests may make one more task than there are clients.
 """
 
 from collections import Counter
@@ -126,8 +126,9 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
     """A late write may find that another client's equal request has joined the task that it was to join.
 
-    A late write makes an additional task if another client's equal request has taken its task. After a late landing,
-    each task that a client was answered with exists, at least one task exists, and each row has a task.
+    A late write makes an additional task if another client's equal request has taken the task that it was to join.
+    After a late landing, each task that a client was answered with exists, at least one task exists, and each row has a
+    task.
     """
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:

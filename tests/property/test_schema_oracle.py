@@ -1,7 +1,7 @@
 """onceover's checker of JSON Schema agrees with `jsonschema` on random schemas of the subset and random values.
 
-Decision 0049 says where they differ, which is in `multipleOf` of decimals and in formats that `jsonschema` hardly
-checks.
+Decision 0049 says where the two checkers differ, which is in `multipleOf` of decimals and in formats that `jsonschema`
+hardly checks.
 """
 
 import importlib

@@ -211,7 +211,7 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
         """Claim a task again as the same holder, perhaps much later.
 
-        The holder gets its old claim, or a new one if another worker has had the task since.
+        As the same holder a worker gets its old claim, or a new claim if another worker has had the task since.
         """
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}

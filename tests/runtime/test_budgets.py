@@ -100,9 +100,9 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
     """A task of 24 chunks, with six calls at a time, takes four waves of calls and five D1 calls.
 
     `make bench` checks the design's bound of 1.1 times the ideal time, on a machine without other work. A test run
-    shares its machine with other work, so this test counts waves instead of time. Each call takes a second, so that
-    calls that start together also end together. A busy machine may still split a wave in two, so the best of up to ten
-    tasks counts.
+    shares its machine with other work, so this test counts waves instead of time. Each model call takes a second, so
+    that calls that start together also end together. A busy machine may still split a wave in two, so the best of up to
+    ten tasks counts.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
     found: list[tuple[int, int]] = []  # By task: its waves of model calls, and its D1 calls.

@@ -158,7 +158,7 @@ def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path:
 def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path) -> None:
     """A second `make dev` on the same state ends with status 2 and names the URL of the first, which runs on.
 
-    If the first one is killed with SIGKILL, a new `make dev` waits until the old runtime has ended before it starts.
+    If the first `make dev` is killed with SIGKILL, a new one waits until the old runtime has ended before it starts.
     """
     state = tmp_path / "state"
     with DevServer(state, project=project) as first:

@@ -107,7 +107,8 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
     """On each route, after tasks in any state were erased, no row, log line or message has a canary.
 
-    Before the erasure, rows and files had each of the canaries. After the end of the runtime, no file has a canary.
+    Before the tasks were erased, rows and files had each of the canaries. After the end of the runtime, no file has a
+    canary.
     """
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), "--cron-every", "1")

@@ -75,9 +75,9 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 ):
     """A request with `?wait=` reads its task only twice: when the wait begins and when the task has ended.
 
-    The request learns of the end from the task's object, which keeps one call of the request open, or from a mark that
-    the queue's consumer leaves in the isolate. A read of the task takes three statements. Earlier code made up to
-    five reads, and its answer came up to four times as late after the end.
+    The waiting request learns of the end from the task's object, which keeps one call of the request open, or from a
+    mark that the queue's consumer leaves in the isolate. A read of the task takes three statements. Earlier code made
+    up to five reads, and its answer came up to four times as late after the end.
     """
     model.latency_seconds = 2.0
     try:

@@ -79,7 +79,7 @@ def task_of(client: Client, task_id: str) -> Json:
     """Read a task. If the read is answered with 507, it is repeated once.
 
     A 507 answer to a read was seen once, and its cause is unknown. Perhaps the local workerd fails all current calls
-    when a commit finds no space.
+    when a commit finds no space in the database.
     """
     answer = client.http.get(f"/api/tasks/{task_id}")
     if answer.status_code == 507:

@@ -160,7 +160,7 @@ sys.exit(install.main([]))
 def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subprocess.Popen[bytes]:
     """Start the installation of two parts in its own process group.
 
-    `error`, for its standard error, is a terminal's descriptor or a pipe.
+    The installation's standard error is `error`, a terminal's descriptor or a pipe.
     """
     out = subprocess.PIPE if error == subprocess.PIPE else subprocess.DEVNULL
     (folder / "lock").write_text("one")
@@ -180,7 +180,7 @@ def read_all(descriptor: int) -> str:
 def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
     """After Ctrl-C during the second part, no line on the terminal says that the second part was installed.
 
-    The next run installs only the second part, and writes nothing to standard output.
+    The next run after Ctrl-C installs only the second part, and writes nothing to standard output.
     """
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 600, 0, error)

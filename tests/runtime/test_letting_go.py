@@ -50,8 +50,9 @@ def let_go(dev: DevServer, task_id: str) -> Json:
 def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, model: ModelServer, method: str):
     """When a task is cancelled or erased, its run abandons its hanging calls, and the model sees connections close.
 
-    `test_looks` tests, under a virtual clock, how soon a run checks its task. The task has six calls in flight, as many
-    as an invocation may have. An object has no connection left for a check, so the cancelling request notifies it.
+    `test_looks` tests, under a virtual clock, how soon a run checks its task. The ended task has six calls in flight,
+    as many as an invocation may have. With six calls an object has no connection left for a check, so the cancelling
+    request notifies it.
     """
     task = client.submit(paragraphs(6, "hang"), chunk=SMALL)
     model.wait_for_in_flight(6, 30)

@@ -60,8 +60,8 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
     """Return the most rows that D1 read for one of the first `count` pages, each of which makes one call.
 
-    Once a minute an invocation does more work after its answer, to check whether cron has come. If one of the pages'
-    invocations did, the pages are read again.
+    Once a minute an invocation does more work after its answer, to check whether cron has come. If an invocation of one
+    of the pages made this check, the pages are read again.
     """
     found = metered_pages(server, client, count, query)
     if {line["d1_statements"] for line in found} != {1}:

@@ -144,7 +144,7 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
     """If the queue refuses a task's message, the task goes to its object.
 
-    The submission is answered with 202 before the task reaches its object.
+    The submission is answered with 202 before the task that the queue refused reaches its object.
     """
     flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
     with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:

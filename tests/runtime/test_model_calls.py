@@ -64,7 +64,7 @@ def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
 def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: ModelServer):
     """After a 429 no call arrives for the two seconds of its `Retry-After`.
 
-    The task completes, although its chunk needs more calls than MAX_ATTEMPTS.
+    The task that met the rate limit completes, although its chunk needs more calls than MAX_ATTEMPTS.
     """
     model.plan = Plan(decide=lambda call: rate_limit(2) if call.number <= 4 else None)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
@@ -145,8 +145,8 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 ):
     """If the model server never answers, or never ends its answer, the task fails after MAX_ATTEMPTS calls.
 
-    Each call's connection is closed before the next call, and no warning about it is printed later. `test_worker`
-    tests, under a virtual clock, when a call times out.
+    The connection of each such call is closed before the next call, and no warning about it is printed later.
+    `test_worker` tests, under a virtual clock, when a call times out.
     """
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)

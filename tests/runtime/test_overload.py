@@ -45,7 +45,7 @@ class AskingAgain(Client):
 
 
 def refused(client: Client) -> httpx.Response | None:
-    """Make a dry run of a submission. Returns the answer if it is a 503, because the database is too slow."""
+    """Make a dry run of a submission. Returns the dry run's answer if it is a 503, because the database is too slow."""
     answer = client.http.post("/api/tasks?dryRun=true", json={"input": "Would you take this?"}, headers=ALONE)
     return answer if answer.status_code == 503 else None
 
@@ -120,7 +120,7 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
 def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
     """Twenty tasks on a slow database that stalls all complete, with one call for each chunk and few writes.
 
-    New tasks are refused during the stall, and accepted later.
+    New tasks are refused during the database's stall, and accepted later.
     """
     on_each_route(tmp_path, work_through_a_stall)
 

@@ -146,8 +146,8 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
 def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
     """With the chunk size that `make model` prints, every chunk of the examples fits the model's context.
 
-    The model's own tokenizer counts the tokens of the chunks. The number of chunks is the number of calls that the page
-    states.
+    The model's own tokenizer counts the tokens of the chunks. The number of the examples' chunks is the number of calls
+    that the page docs/local-models.md states.
     """
     assert warm
     text = (ROOT / "examples" / name).read_text("utf-8")

@@ -125,7 +125,8 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer):
     """The SDK lists and reads endpoints, without their secrets, and sends a test message.
 
-    The answer to the test says what the endpoint answered. No file of the state folder has the endpoint's secret.
+    The answer to the request for a test message says what the endpoint answered. No file of the state folder has the
+    endpoint's secret.
     """
     assert [one.id for one in sdk.webhooks.list()] == [endpoint.id]
     found = sdk.webhooks.retrieve(endpoint.id)
@@ -190,8 +191,8 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
 def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI, key: str, tmp_path: Path):
     """The programs of docs/webhooks.md run unchanged, except for ports and the key.
 
-    The page's receiver of at most 20 lines accepts the test message and the message of a task, prints what the page
-    says, and refuses a forged message.
+    The receiver of docs/webhooks.md, which has at most 20 lines, accepts the test message and the message of a task,
+    prints what the page says, and refuses a forged message.
     """
     page = ROOT / "docs" / "webhooks.md"
     register, receive, test = blocks(page, "python")
@@ -242,7 +243,7 @@ def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):
     """A delivery fails by a closed connection and by a 503 to the sweep's attempt, and succeeds when it is redelivered.
 
-    All messages have the same id, and the API lists each attempt with its failure.
+    All messages of the delivery have the same id, and the API lists each attempt with its failure.
     """
     receiver.answers[httpx.URL(endpoint.url).path] = ["close", 503, 200]
     task_id = ended(client)

@@ -1,7 +1,7 @@
 """A bench that runs the HTTP layer with a real store over SQLite, in virtual time.
 
-Every answer is checked against `/openapi.json`. A status, problem, header or field that the description does not have
-fails the test.
+Every answer is checked against `/openapi.json`. An answer with a status, problem, header or field that `/openapi.json`
+does not have fails the test.
 """
 
 import asyncio

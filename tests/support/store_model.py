@@ -412,7 +412,7 @@ class StoreModel:
     ) -> Status | None:
         """Set the last totals of a task that was cancelled or has failed by its deadline, as its worker reports them.
 
-        A task that goes on takes only the totals of outputs that the same write records.
+        A task that has not ended takes only the totals of outputs that the same write records.
         """
         if overdue is not None:
             self.expire(now, [task_key], overdue, retention_ms)
@@ -435,7 +435,7 @@ class StoreModel:
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
         """Fail tasks whose deadline has passed.
 
-        Fence and announced calls stay, so that a worker can settle the calls.
+        The fence and the announced calls of a failed task stay, so that a worker can settle the calls.
         """
         ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
         ended = {i for i in ended if not self.tasks[i].status.terminal}
@@ -466,8 +466,8 @@ class StoreModel:
     ) -> Accepted | None:
         """Retry a failed or cancelled task, within the tenant's limit.
 
-        The task keeps its outputs, and its deadline begins anew. With `resent` the answer to the first send was lost,
-        so a pending task counts as put back.
+        A retried task keeps its outputs, and its deadline begins anew. With `resent` the answer to the first send was
+        lost, so a pending task counts as put back.
         """
         task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(tenant)

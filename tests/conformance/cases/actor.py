@@ -92,7 +92,7 @@ class Actor:
     async def ring(self, delays: list[int], acts: list[str]) -> None:
         """Set the object's alarm to each of the given numbers of milliseconds from now, one after the other.
 
-        At each run of the alarm, the object does the next of `acts`.
+        At each run of its alarm, the object does the next of `acts`.
         """
         await self.ctx.storage.put("acts", acts)
         for delay in delays:

@@ -111,7 +111,7 @@ def work(
 ) -> Seen:
     """Run tasks while the model goes away and comes back, and return what was recorded.
 
-    All isolates of the world die at the times `kill_at`. Other deployments replace the first one at the times in
+    All isolates of the world die at the times `kill_at`. Other deployments replace the first deployment at the times in
     `changes`. The model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks
     without a `broken` chunk, which are submitted one every 30 s.
     """
@@ -288,7 +288,7 @@ def test_without_patience_attempts_decide():
 def test_a_chunk_that_alone_fails_ends_its_task(deployment: Deployment):
     """Ten failures of one chunk end its task within a quarter of an hour, if the calls of other tasks succeed.
 
-    The other tasks are submitted one by one, and none of them fails.
+    The tasks without such a chunk are submitted one by one, and none of them fails.
     """
     seen = work(deployment, 1, 0.001, "5xx", broken="w002", others=40)
     broken, *others = seen.rows

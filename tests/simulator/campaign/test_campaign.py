@@ -148,8 +148,8 @@ def test_pairs_of_crashes_break_nothing():
 def test_every_interleaving_of_two_workers_within_the_bound():
     """Two workers run on one task in all schedules with up to a number of deviations from first in, first out.
 
-    The second worker starts because of a duplicate message, an expired lease, or a cancellation and a retry.
-    `sections.RACES` sets how many deviations are allowed.
+    The second of the two workers starts because of a duplicate message, an expired lease, or a cancellation and a
+    retry. `sections.RACES` sets how many deviations are allowed.
     """
     found = sections.races()
     assert sum(sum(outcomes.values()) for outcomes in found.values()) > 5_000

@@ -83,7 +83,7 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
 def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
     """If only objects are dead, long tasks run on the queue without lanes.
 
-    No call is sent to a missing lane, which would cost an attempt and leave the call in doubt.
+    Without lanes no call is sent to a missing lane, which would cost an attempt and leave the call in doubt.
     """
     result = a_day(dead, TOP, 25.0, LONG_CHUNKS)
     assert result.failure is None

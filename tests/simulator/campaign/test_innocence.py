@@ -53,7 +53,7 @@ def test_a_poison_task_with_lanes_fails_in_time(lanes: int, deployment: Deployme
     """A long task whose calls kill every isolate fails in the same time, on the queue and on objects.
 
     The lanes of the first worker all make their calls before they die, and the next workers have no lanes. With four
-    lanes of three calls, the task makes these 12 calls and 3 + 1 more.
+    lanes of three calls, the task makes the 12 calls of the lanes and 3 + 1 more.
     """
     poisoned = poison(deployment, chunks=LONG_CHUNKS if lanes == 2 else lanes * SMALL_LANE_CHUNKS)
     assert poisoned.result.failure is None

@@ -200,8 +200,8 @@ def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
 def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
     """`backoff` is shown until the chunk's next call, if no other work is left, also if all isolates died.
 
-    After its death, an object resumes its task at once and forgets the pause, so the call may come before the shown
-    time.
+    After an object's death its new instance resumes the task at once and forgets the pause, so the call may come before
+    the shown time.
     """
     watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
     death = 5 if deployment is DIRECT else 8  # a time at which the task is waiting for its next call
@@ -237,7 +237,7 @@ def test_a_worker_that_died(deployment: Deployment):
 def test_a_task_behind_another(deployment: Deployment, killed: bool):
     """`queued` is shown for a task that waits for another, and after a while also the number of tasks before it.
 
-    No time is shown, because the Worker does not know when the wait will end.
+    A queued task shows no time, because the Worker does not know when the wait will end.
     """
     variables = {"MAX_OBJECTS_AT_WORK": "1"} if deployment is FREE else {}
     if deployment is DIRECT:  # with this timeout, no run fits after an answer, so cron begins the run

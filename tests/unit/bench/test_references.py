@@ -181,7 +181,7 @@ def test_trouble_leaves_the_runs_that_are_whole(
 def test_the_time_left_follows_what_was_measured():
     """The estimate for a step without a measurement is scaled by how long other steps took against their estimates.
 
-    The estimate for a step that was measured before is the measured time.
+    The estimate for a step of a kind that was measured before is the measured time.
     """
     left = Remaining([("a", 10), ("b", 20), ("a", 10), ("b", 20)])
     assert (left.seconds, left.shown) == (60, "0 of 4, about 60 s left")

@@ -38,7 +38,7 @@ def rounds(fake: FakeApi) -> int:
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
     """`onceover retry --failed` puts all failed tasks back, a hundred in each request.
 
-    If a request puts no task back, `onceover` stops and reports the `more` of its answer.
+    If a bulk retry puts no task back, `onceover` stops and reports the `more` of its answer.
     """
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
     assert run("retry", "--failed")[:2] == (0, "107 tasks retried\n")

@@ -288,7 +288,7 @@ def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
 def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
     """`tenant erase` ends although new tasks keep coming, and leaves these.
 
-    The exit status of `tenant erase` says if some tasks are left.
+    The exit status of `tenant erase` says if tasks of the tenant are left.
     """
     tasks = Tasks(fake, IDS[:3])
 

@@ -111,7 +111,7 @@ def test_words_and_figures_are_the_texts() -> None:
 def test_a_merge_is_made_of_the_words_of_outputs() -> None:
     """The demo reads the outputs that it merges as JSON.
 
-    Braces and names of fields therefore do not count as words of the text.
+    Because of this, braces and names of fields do not count as words of the text.
     """
     schema = of(names=NAMES)
     outputs = [formed(schema, text) for text in (TEXT, CHINESE)]
@@ -131,7 +131,7 @@ def test_any_text_fills_a_form(text: str) -> None:
 def test_recursion_ends() -> None:
     """The demo's values of recursive schemas end and stay small.
 
-    The schemas are a tree, a list that must name its next element, and a chain of references.
+    The recursive schemas are a tree, a list that must name its next element, and a chain of references.
     """
     chain: dict[str, Any] = {
         f"n{number}": of(next={"$ref": f"#/$defs/n{number + 1}"}) if number < 25 else {"type": "null"}

@@ -128,7 +128,7 @@ INSERTED = json.dumps([{"results": []}, {"results": []}, {"results": [{"id": ID}
 def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`make key` with `--remote` writes the key's digest to the account's database, and never the secret.
 
-    On standard output `make key` prints only the key.
+    The old database's record of migrations is only in the write-ahead log, as after a SIGKILL.
     """
     status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], said=INSERTED)
     printed = capsys.readouterr()

@@ -92,7 +92,7 @@ def test_a_word_that_comes_late_takes_none_back(bench: Bench):
 def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
     """Within its quiet time a caller gets notice only of the task's end.
 
-    A quick task therefore costs no more reads than before.
+    Because of the quiet time a quick task costs no more reads than before.
     """
     assert bench.heard(Mark(1, 4), (1.0, bench.wrote(1, 5)), quiet=6.0) == (True, 6.0)
     ends = (2.0, bench.wrote(1, 9, ended=True))

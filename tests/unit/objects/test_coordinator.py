@@ -219,7 +219,7 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
     """A coordinator gives up a silent lane after the calls' own time and the time of the way.
 
-    A lane that was given up is never used again.
+    A lane that a coordinator has given up is never used again.
     """
     loop = Loop(max_steps=1_000)  # type: ignore[abstract]
     made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
@@ -250,7 +250,7 @@ def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
 ) -> None:
     """The close call of an earlier claim does not clear the coordinator's data of a later claim.
 
-    The later claim's worker, after a retry, may already have calls in lanes. A ping stores nothing, so it needs no
+    After a retry the worker of the later claim may already have calls in lanes. A ping stores nothing, so it needs no
     close call.
     """
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))

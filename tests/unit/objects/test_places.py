@@ -329,7 +329,7 @@ def poll(made: Deployment, key: TaskKey) -> Task:
 def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
     """A poll does not run a task that waits for an object slot.
 
-    When an object slot is free, the task goes to an object.
+    When an object slot is free, the waiting task goes to an object.
     """
     made = deploy(1)
     made.waited = Behind()

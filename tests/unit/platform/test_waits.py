@@ -123,7 +123,7 @@ def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.Mon
 def test_a_task_of_odd_calls_ends(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
     """A task whose calls take odd times ends.
 
-    The task's run waits for other calls, for turns to write, and for retries.
+    The run of this task waits for other calls, for turns to write, and for retries.
     """
     monkeypatch.setattr(worker_bench, "Loop", make_loop)
     bench = WorkerBench()

@@ -88,7 +88,7 @@ def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     """An attempt that began before a pause does not change the pause: a failure does not count.
 
-    A success of an attempt from before the pause only sets the failures to 0.
+    If an attempt from before the pause succeeds, only the endpoint's number of failures becomes 0.
     """
     key = bench.add_endpoint()
     bench.submit()

@@ -171,7 +171,7 @@ def test_a_slice_stays_within_its_subrequests(make):
 def test_a_slice_stays_within_its_seconds(make):
     """When the time of its slice is over, a run starts no further call.
 
-    Calls that are in flight then are finished, and their outputs kept.
+    Calls that are in flight when the slice's time is over are finished, and their outputs kept.
     """
     bench = make()
     bench.insert(20)
@@ -320,7 +320,7 @@ def test_paid_outputs_outlast_an_outage(make):
 def test_an_outage_beyond_the_lease_ends_the_run(make):
     """If D1 stays away for a whole lease, the run ends.
 
-    After the outage the task continues, and its bill shows the lost calls.
+    After an outage of D1 the task continues, and its bill shows the lost calls.
     """
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
@@ -692,7 +692,7 @@ def test_a_retry_after_the_deadline_goes_on(make):
 def test_a_budget_is_spent_to_the_last_call(make):
     """A worker makes exactly as many calls as the budget allows, and then fails the task.
 
-    The outputs are kept, and after a retry with a larger budget the task continues.
+    The outputs of these calls are kept, and after a retry with a larger budget the task continues.
     """
     bench = make()
     bench.insert(20, max_calls=14)

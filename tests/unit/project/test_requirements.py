@@ -39,7 +39,7 @@ def wanted(name: str) -> set[str]:
 def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
     """Each package of run.txt is in dev.txt with the same version.
 
-    The tests therefore try the versions with which the project runs.
+    For this reason the tests try the versions with which the project runs.
     """
     assert wanted("run") < wanted("dev")
     assert pins("run").items() < pins("dev").items()
@@ -71,7 +71,7 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 def recipes() -> dict[str, tuple[str, str]]:
     """Return the targets of the Makefile that install packages first.
 
-    The values are the target that installs, and the module that the target runs.
+    For each such target the result has the target that installs, and the module that the target runs.
     """
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)

@@ -237,7 +237,7 @@ def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
 def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
     """A sweep does not send off a task again until a minute after it was last sent.
 
-    A sweep that runs tasks itself also takes a task that was sent off in vain within this minute.
+    A sweep that runs tasks itself also takes a task that was sent off in vain within the last minute.
     """
     table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
     assert bool(due(table)) == (off <= 0)
@@ -353,7 +353,7 @@ def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
 def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
     """An API key is valid until the millisecond before it expires.
 
-    From that time on the API key is invalid, and making a key deletes it.
+    From the millisecond of its expiry on the API key is invalid, and making a key deletes it.
     """
     row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
     table.write("api_keys", **row, expires_at=NOW + off)
@@ -382,7 +382,7 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
     """A success ends its endpoint's pause only if its attempt began after the pause did.
 
-    A success of an attempt from before the pause only sets the failures to 0.
+    If an attempt from before the pause succeeds, only the endpoint's number of failures becomes 0.
     """
     endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
     table.ask(webhooks.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
@@ -415,7 +415,7 @@ def test_what_a_failure_does_to_an_endpoint(
 ) -> None:
     """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit.
 
-    A pause that the receiver asks for is kept, too.
+    A pause of the endpoint that the receiver asks for is kept, too.
     """
     endpoint(table, failures=failures, paused_at=NOW - 9, paused_until=NOW + paused_off)
     table.ask(
@@ -511,7 +511,7 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
 def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
     """An unsent delivery of an endpoint whose breaker is open waits until the endpoint's pause is over.
 
-    An unsent delivery of any other endpoint must be sent.
+    An unsent delivery of an endpoint whose breaker is closed must be sent.
     """
     table.ended()
     endpoint(table)

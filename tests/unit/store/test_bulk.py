@@ -77,7 +77,7 @@ def statuses(bench: StoreBench) -> list[str]:
 def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
     """A bulk retry of 100 tasks stays within the subrequests and statements of an invocation of the free plan.
 
-    Retried tasks that it could not send off are due at once.
+    Retried tasks that the bulk retry could not send off are due at once.
     """
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)

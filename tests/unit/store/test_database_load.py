@@ -102,7 +102,7 @@ def test_one_probe_at_a_time() -> None:
 def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
     """If nothing more is known of a probe, another one is let through after a while.
 
-    The client of such a probe may have left, or its invocation may have ended.
+    A probe's client may have left, or its invocation may have ended.
     """
     load = DatabaseLoad()
     call(load, 0, 6)
@@ -147,7 +147,7 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 def test_who_was_refused_gives_no_probe_back() -> None:
     """A request that was refused cannot give a probe back.
 
-    The probe belongs to another request, or the next one is not due yet.
+    In this case the probe belongs to another request, or the next probe is not due yet.
     """
     load = DatabaseLoad()
     call(load, 0, 6)

@@ -102,7 +102,7 @@ def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_not
 def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench, landed: str):
     """A worker's write that was given up and lands before or after its next write adds no output twice.
 
-    The next write has another number, the same outputs and more.
+    The worker's next write has another number, and has the same outputs and more.
     """
     claim = claimed(bench)
     early = progress(claim, step=1, first_step=1, outputs=outputs(0), completed=1, calls_settled=1)

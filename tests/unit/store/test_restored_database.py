@@ -49,7 +49,7 @@ def everything(bench: StoreBench) -> list[Any]:
 def twins(bench: StoreBench) -> tuple[Claim, Claim]:
     """Make two live workers of one task with the same fence.
 
-    The database was set back after the first one's claim, and has forgotten it.
+    The database was set back after the first worker's claim, and has forgotten it.
     """
     bench.insert()
     before = bench.database.snapshot()
@@ -153,7 +153,7 @@ def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str |
 def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
     """If a database forgets a task's end, receivers have already got a message about it.
 
-    The task's second end may be another, so its message has another id.
+    The task's second end may differ from its first end, so its message has another id.
     """
     columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
     bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")

@@ -321,7 +321,7 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
     """A task counts as unanswered a minute after its second send in vain.
 
-    After a stand-in's claim it still counts as unanswered, and after a regular host's claim it does not.
+    After a stand-in's claim a task still counts as unanswered, and after a regular host's claim it does not.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)

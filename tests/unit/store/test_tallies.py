@@ -104,7 +104,7 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
 def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench) -> None:
     """In this test two folds find the same end, and one of them lands again after a third fold.
 
-    In the end each end of a task is in the sums exactly once.
+    After all these folds each end of a task is in the sums exactly once.
     """
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100))

@@ -103,7 +103,7 @@ def test_trailing_commas_go_where_values_stand_before_them() -> None:
 def test_what_is_refused_says_why(text: str, word: str) -> None:
     """A text that is not exactly one object is refused with a reason, at the root.
 
-    No missing bracket is added, and no object is taken out of another value.
+    When a model's output is read, no missing bracket is added, and no object is taken out of another value.
     """
     found = read_output(text)
     assert found.value is None

@@ -145,7 +145,7 @@ def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, over
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
     """A text that needs too many chunks is refused before the splitter searches for a boundary.
 
-    A division shows that a megabyte in chunks of one character needs too many.
+    A division shows that a megabyte in chunks of one character needs too many chunks.
     """
     with counted(splitter) as steps, pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
         cuts("\n" * _MEGABYTE, 1, most=2000)

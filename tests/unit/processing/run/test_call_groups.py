@@ -41,7 +41,7 @@ NEVER = 1e6
 class Model:
     """A model whose calls take `seconds` (by text, else 1 s) and then do what `act` says.
 
-    `started` and `ended` list the texts of its calls, in order. A model call that is cancelled takes
+    `started` and `ended` list the texts of the model's calls, in order. A model call that is cancelled takes
     `cancelled_seconds` more until it ends.
     """
 
@@ -76,7 +76,7 @@ class Coordinator:
 
     The coordinator of this bench answers each group of calls `deaf_seconds` late. `breaks` is the error of its RPC,
     `answers` replaces the calls' results, and `starts_by` is the time until which a lane may start calls. `patience` is
-    the time for a group's answer that it was last given.
+    the time for a group's answer that the coordinator was last given.
     """
 
     def __init__(self, model: Model) -> None:
@@ -292,7 +292,7 @@ def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
 def test_a_failure_is_not_held_for_company(local: CallBench):
     """A failed call is recorded at once and does not wait for others, since it may be due again.
 
-    Outputs that have waited until then are recorded together with the failure.
+    Outputs that have waited until a call fails are recorded together with the failure.
     """
     local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
     local.model.act = {"1": ModelUnavailable("503")}.get
@@ -377,7 +377,7 @@ def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
     """A lane stays occupied until the last call of its group has ended.
 
-    If thirty lanes had one call left each, thirty connections would wait.
+    If thirty lanes that count as free had one call left each, thirty connections would wait.
     """
     laned.model.seconds = {str(position): 2.0 for position in range(5)} | {"5": 8.0, "6": 4.0, "8": 5.0}
     assert laned.room == (0, 18)
@@ -397,7 +397,7 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
     """A silent group occupies its lane even after it was given up, since its connection may still be used.
 
     The silent group's lane stays occupied even if the group's calls are made again in another group and come back. The
-    silent group occupies one lane, and a late answer changes nothing.
+    silent group occupies one lane, and an answer that comes late changes nothing.
     """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
@@ -441,7 +441,7 @@ def test_when_all_lanes_are_silent_nothing_more_may_start(laned: CallBench):
 def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
     """If the RPC to a lane fails, each call of the group counts as lost.
 
-    The connection is gone, so the calls may be made again at once.
+    The connection to the lost lane is gone, so the calls may be made again at once.
     """
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     laned.start(KEYS[:8])
@@ -601,7 +601,7 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
     """In this test one group is out, another was lost, and the ping after it failed, so lanes are no longer used.
 
-    An abort then still notifies the lanes of the group that is out.
+    An abort in this situation still notifies the lanes of the group that is out.
     """
     laned.coordinator.deaf_seconds = 20
     laned.start(KEYS[:6])

@@ -190,7 +190,10 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """While a run's claim stays valid, the checks change nothing. Slow calls end as usual, and each is made once."""
+    """While a run's claim stays valid, the checks change nothing.
+
+    Slow calls of this run end as usual, and each is made once.
+    """
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
     assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]

@@ -105,8 +105,8 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBenc
 def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
     """A model is asked again at most as often as AI_REASKS says.
 
-    If no answer fits after these calls, the task fails with `invalid_output`, and the chunk shows the last answer and
-    its faults.
+    If no answer fits after AI_REASKS further calls, the task fails with `invalid_output`, and the chunk shows the last
+    answer and its faults.
     """
     bench = WorkerBench(reasks=reasks)
     bench.insert(1, **FORMED)
@@ -214,7 +214,7 @@ def test_an_ask_again_keeps_to_the_budget(bench: WorkerBench) -> None:
 def test_a_retry_begins_the_ladder_anew(bench: WorkerBench) -> None:
     """After a client's retry a chunk's first call does not repeat the answer that was rejected before the retry.
 
-    The calls from before the retry stay on the bill.
+    The calls from before the client's retry stay on the bill.
     """
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, BAD, BAD, GOOD)

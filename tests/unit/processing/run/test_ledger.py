@@ -277,7 +277,7 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
 def test_a_write_that_was_given_up_keeps_its_number():
     """The number of a write that was given up is not used again, since the write may still land.
 
-    The next write has another number, and names the number under which its outputs were first sent.
+    The next write of the run has another number, and names the number under which its outputs were first sent.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
@@ -295,7 +295,7 @@ def test_a_write_that_was_given_up_keeps_its_number():
 def test_calls_that_nobody_waits_for_are_in_doubt():
     """Calls of a cancelled task, or of a worker that failed, are in doubt.
 
-    The provider may or may not have counted these calls.
+    The provider may or may not have counted the calls whose answers nobody has.
     """
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
         ledger = Ledger(claim(), 3)
@@ -371,7 +371,7 @@ def test_a_run_that_started_nothing_is_counted():
 def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
     """A task's pace is the mean time between outputs, which is 2 s for three calls at a time of 6 s each.
 
-    The time from a failure to the next output does not count.
+    The time from a failure to the next output does not count towards the pace.
     """
     ledger, keys = Ledger(claim(total=5), 3), [CallKey(0, position) for position in range(5)]
     ledger.add(keys)

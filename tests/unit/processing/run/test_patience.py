@@ -50,7 +50,7 @@ def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | No
 def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
     """While its model is away, a task's pauses double from a second to five minutes, and half of each is random.
 
-    At most 32 calls fit into an hour, whatever the random parts are.
+    At most 32 calls to an absent model fit into an hour, whatever the random parts are.
     """
     patience, now, times = away(seconds=10 * HOUR), 0.0, []
     for chance in chances:
@@ -224,7 +224,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 def test_calls_that_fail_together_are_the_models_trouble():
     """If all calls fail together, none of the failures counts against its chunk.
 
-    A success after such failures does not make them count.
+    A success after failures of all calls together does not make these failures count.
     """
     ledger = patient(max_attempts=1)
     now = 0.0
@@ -310,7 +310,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     """A run that waits for a model that other tasks have found away writes the reason for its wait.
 
-    A poll during a wait for such a model shows the reason `model_away`.
+    A poll while a run waits for such a model shows the reason `model_away`.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
@@ -334,7 +334,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
     """A run on the queue's route waits at most two seconds for a model that is away, and then gives its task back.
 
-    The task shows `model_away`, and its next run calls the model.
+    While it waits, the task shows `model_away`, and its next run calls the model.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)

@@ -57,8 +57,8 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
     """A worker that does not know yet that the database is slow announces its first calls in vain.
 
-    After the second announcement the task's calls start, each once. The task makes only one write more than on a quick
-    database.
+    After the second announcement the task's calls start, each once. On a slow database the task makes only one write
+    more than on a quick database.
     """
     bench = make()
     bench.insert(12)

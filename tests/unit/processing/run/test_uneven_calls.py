@@ -65,8 +65,8 @@ def test_uneven_calls_write_few_rows(
 ):
     """For each of ten seeds the rows written and the D1 calls stay within a bound.
 
-    If calls differ by a tenth, the bound is that of even calls. On average the task takes at most an eighth longer than
-    if no ended call waited for others.
+    If the times of calls differ by a tenth, the bound is that of even calls. On average the task takes at most an
+    eighth longer than if no ended call waited for others.
     """
     waiting = [spent(seed, least, most, looks) for seed in SEEDS]
     assert max(one.rows for one in waiting) <= rows

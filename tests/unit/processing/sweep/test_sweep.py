@@ -427,7 +427,7 @@ def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench)
 def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends: str):
     """The sweep does not put off its check of a task whose lease is over by the time of the sweep's write.
 
-    The sweep's check of a task is not put off either if the task's worker has finished by then.
+    Also if the task's worker has finished by the time of the write, the sweep does not put off its check of the task.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)

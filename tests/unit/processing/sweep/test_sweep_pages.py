@@ -171,8 +171,8 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
     """Tasks with segments and webhook deliveries are erased with all their rows, and fast enough.
 
     A sweep erases as many tasks of 20 chunks as tasks of one chunk. A transaction erases 50 tasks of 100 chunks, which
-    have 5,000 chunks together, and sweeps still erase over 200,000 such tasks a day. Tasks of 5,000 chunks are erased
-    one in a transaction.
+    have 5,000 chunks together, and sweeps still erase over 200,000 such tasks a day. Of tasks with 5,000 chunks a
+    transaction erases one.
     """
     made = cron("paid")
     made.fill("u", 1_100, ENDED)

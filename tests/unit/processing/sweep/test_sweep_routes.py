@@ -113,7 +113,7 @@ def refusing() -> tuple[Road, Road]:
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
     """If queue and objects refuse 60 tasks, the sweep runs one task at a time, six calls each, within its allowance.
 
-    All outputs of the runs in the sweep are kept. The tasks that it does not reach are due as before.
+    All outputs of the runs in the sweep are kept. The tasks that the sweep does not reach are due as before.
     """
     made = cron(60, 10)
     made.fire(*refusing())
@@ -179,7 +179,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
     """If routes work, a page of 40 tasks costs the sweep 40 sends, one read and two writes.
 
-    Two more calls add up the sums over ended tasks.
+    Two more calls of such a sweep add up the sums over ended tasks.
     """
     made = cron(60, 2)
     queue = Road(Route.QUEUE)

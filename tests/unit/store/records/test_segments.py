@@ -272,7 +272,7 @@ def test_the_input_of_another_task_stays(bench: StoreBench):
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
     """If a task's end is refused, its input stays.
 
-    The causes are missing outputs, an earlier cancellation, and a passed deadline.
+    A task's end is refused because of missing outputs, an earlier cancellation, or a passed deadline.
     """
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
