@@ -21,7 +21,7 @@ from src.core import limits
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "costs.md"
 CHINESE_PAGE = PAGE.with_name("costs.zh-CN.md")
-TASKS = 1_000_000  # The number of tasks a day.
+TASKS = 1_000_000  # The number of tasks a day for which the page computes costs.
 DAYS = 30  # The number of days in a month.
 DAY_SECONDS = 86_400
 MB = 1_000_000

@@ -29,7 +29,7 @@ CHUNKS_A_PAGE = 250  # the number of chunks that public/app/views/chunks.js load
 LOADS = 7
 SCROLLS = 120
 IDLE_MINUTES = 10
-REQUESTS_A_MINUTE, ROWS_A_MINUTE = 4, 200  # the bounds of an open page's cost while nothing happens
+REQUESTS_A_MINUTE, ROWS_A_MINUTE = 4, 200  # the bounds of what an open dashboard page may cost while nothing happens
 
 _WATCH_LONG_TASKS = """
 window.long = [];

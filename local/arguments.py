@@ -15,7 +15,7 @@ from typing import NoReturn
 DEFAULT_PORT = 8787
 DEFAULT_STATE = ".wrangler/state"
 CLOCKS = ("moving", "standing")
-CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # The tests set this variable in place of the flag `--clock`.
+CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # The tests set this environment variable in place of the flag `--clock`.
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

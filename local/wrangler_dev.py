@@ -21,13 +21,14 @@ from .node import ROOT, NodeMissing, wrangler
 from .remote.account import Needs, needs
 from .remote.deploy_check import get, status_fault
 
-# The first start is slow, because it downloads the bundle and imports the Worker without a snapshot.
+# The first start of `wrangler dev` is slow, because it downloads the bundle and imports the Worker without a snapshot.
 READY_SECONDS_MOST = 300.0
 TASK_SECONDS_MOST = 300.0
 _PAUSE_SECONDS = 0.5
 _END_SECONDS = 15.0
 TEXT = "examples/english.txt"
-# The commands are those of docs/deploy.md, with `--local`, because the binding of Workers AI would require a login.
+# The tried commands are those of docs/deploy.md, with `--local`, because the binding of Workers AI would require a
+# login.
 MIGRATE = ("d1", "migrations", "apply", "DB", "--local")
 SERVE = ("dev", "--local", "--var", "AI_PROVIDER:demo", "--var", "REQUIRE_KEYS:false")
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "CI": "1"}

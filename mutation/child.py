@@ -16,13 +16,13 @@ from types import CodeType, ModuleType
 from typing import Any
 
 # The parent process sets these environment variables for its child processes.
-REPORT = "MUTATION_REPORT"  # The path of the report file.
+REPORT = "MUTATION_REPORT"  # The path of the file for the child's report.
 PROCESSOR_SECONDS = "MUTATION_PROCESSOR_SECONDS"
 TRACE = "MUTATION_TRACE"  # If this variable is set, the child records which code the checks execute.
 QUICK = "MUTATION_QUICK"  # If this variable is set, the tests draw fewer examples.
 MEMORY_BYTES_MOST = 4 * 2**30
-# The number of examples of the longest property test in the quick suite. With its normal number of examples, the test
-# takes half a minute.
+# The number of examples of the longest property test in the quick suite. With its normal number of examples, this
+# property test takes half a minute.
 RUNS_QUICK = 100
 MESSAGE_CHARS_MOST = 300
 

@@ -17,7 +17,8 @@ from simulator.campaign.runs.exhaustive import FLOWS, all_singles  # noqa: E402
 from simulator.campaign.runs.regressions import REGRESSIONS  # noqa: E402
 from simulator.campaign.runs.run import Result, run_seed  # noqa: E402
 
-# The seeds that the parts of the simulation run. The deep parts continue after the seeds of the quick parts.
+# The seeds that the parts of the simulation run. The deep parts of the simulation continue after the seeds of the quick
+# parts.
 SEEDS = range(250)
 MORE_SEEDS = range(250, 2_500)
 CRAFTED = range(8)

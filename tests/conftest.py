@@ -19,7 +19,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # CLOCK=moving` these servers use a moving clock.
 os.environ.setdefault("ONCEOVER_LOCAL_CLOCK", "standing")
 
-# httpx's default timeout is 5 s. A busy machine may need more time for an answer, so the default is raised.
+# httpx's default timeout is 5 s. A busy machine may need more time for an answer, so the default time limit of HTTP
+# clients is raised.
 for phase in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
 

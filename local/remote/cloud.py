@@ -15,7 +15,8 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Matches useless lines of wrangler's errors: its banner, its log file, offers that do not fit a deployment.
 _NOISE = re.compile(r"^(?: ⛅️ wrangler|─+$|🪵|Resource location:|\s*To continue without logging in)", re.ASCII)
 # Matches lines that are not printed while wrangler runs: useless lines and two tables (of the upload's 325 modules, and
-# of all migrations after each one). A table with one column is printed, and so is the row of a failed migration.
+# of all migrations after each one). A table of wrangler's with one column is printed, and so is the row of a failed
+# migration.
 _UNSEEN = re.compile(rf"{_NOISE.pattern}|^[┌├└]|^🌀 (?:Executing|To execute)|^│(?!.*❌).*│.*│$")
 _SAID_MOST = 2_000
 

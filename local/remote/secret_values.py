@@ -21,7 +21,7 @@ from .account import Needs
 from .cloud import Cloud, StepFailed, need
 from .fixes import fix_for
 
-# The variables of the Worker that are secrets, each with its meaning. Other variables belong in `vars` of
+# The variables of the Worker that are secrets, each with its meaning. Variables that are no secrets belong in `vars` of
 # wrangler.toml.
 SECRETS = {
     "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",

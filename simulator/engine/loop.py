@@ -35,7 +35,7 @@ class Loop(asyncio.AbstractEventLoop):
         self.max_steps = max_steps
         self.unhandled: list[dict[str, Any]] = []
         self.outside = Context()  # The context of the platform's callbacks, which belong to no isolate.
-        self.turns: Turns | None = None  # How isolates with their own clocks take turns.
+        self.turns: Turns | None = None  # Decides how isolates with their own clocks take turns.
         self._choose = policy
         self._now_seconds = 0.0
         self._seq = 0

@@ -44,7 +44,7 @@ class StandingClock:
     __slots__ = ("_epoch_ms", "_gained", "_read_ms", "_stock", "ms")
 
     def __init__(self, epoch_ms: int, now_seconds: float, *, stock: bool) -> None:
-        self.ms = int(now_seconds * 1000)  # The milliseconds since the loop began.
+        self.ms = int(now_seconds * 1000)  # The clock's reading: whole milliseconds since the loop began.
         self._epoch_ms = epoch_ms
         self._stock = stock
         self._read_ms = self._gained = 0

@@ -33,7 +33,7 @@ class Platform:
         self.isolate = isolate
         self.random = rng
         self.provider = provider
-        self.now_ms = isolate.now_ms  # The wall clock in ms, which may be wrong and may jump.
+        self.now_ms = isolate.now_ms  # The isolate's wall clock in ms, which may be wrong and may jump.
         self.monotonic = isolate.monotonic  # The isolate's steady clock in seconds, for durations.
         self.sleep = asyncio.sleep
         self.logs: list[str] = []

@@ -43,7 +43,7 @@ class DatabaseServer:
         self.observers: list[Callable[[], None]] = []  # Called after each database call that writes.
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
-        self.line: Line | None = None  # The queue of calls, or None if calls are served at once.
+        self.line: Line | None = None  # The queue of calls to the database, or None if calls are served at once.
         self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms

@@ -14,7 +14,7 @@ from simulator.platform.binding_port import JsError
 
 FULL = "D1_ERROR: Exceeded maximum DB size"
 PAGE_BYTES = 4_096
-LARGEST_BYTES = 10_000_000_000  # The platform's largest database on the paid plan.
+LARGEST_BYTES = 10_000_000_000  # The largest size of a D1 database on the paid plan.
 HOLD_SECONDS = (2, 10, 25, 120, 900)
 _APART_MS = 60_000
 _PAGES = "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)"
@@ -38,7 +38,7 @@ class Cap:
         # When the fault capped the database, as (begin, end) in ms; caps within a minute of each other make one span.
         self.spans: list[tuple[int, int]] = []
         self.told = False
-        self.reported: int | None = None  # The size that each reply reports, if a test sets it.
+        self.reported: int | None = None  # The database's size that each reply reports, if a test sets it.
         self._most: int | None = None
         self.refused = 0  # The number of refused writes.
 

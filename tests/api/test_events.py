@@ -246,7 +246,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
     assert numbered(stream) == [("1-0", "pending")]
     rows = bench.meter.rows_read
     bench.pass_seconds(30)
-    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between these two events
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between the two events
     bench.claim(task["id"])
     bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
     assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
@@ -444,7 +444,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))
     bench.work(bench.claim(task["id"]), {}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate revokes the key, and this isolate does not notice
+    bench.restart()  # another isolate revokes the key, and this one does not notice
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     revoked_at, bench.api = bench.loop.time(), here
     bench.pass_seconds(44)

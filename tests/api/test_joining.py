@@ -83,7 +83,7 @@ def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
     assert len(wishes) == 2
     assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
     assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
-    assert name(post(bench, 1)) not in wishes  # this repetition belongs to a third request, whose first try was lost
+    assert name(post(bench, 1)) not in wishes  # this repetition belongs to a third submission, whose first try was lost
     assert rows(bench) == (3, 3)
 
 

@@ -71,7 +71,7 @@ REACH: Final[Mapping[str, str]] = {
     "rotateWebhookSecret": OWN,
     "testWebhookEndpoint": OWN,
 }
-# The kind of thing with which the test tries each call.
+# The kind of thing (such as a task) with which the test tries each call.
 THING: Final[Mapping[str, str]] = {
     "readTask": "ended",
     "eraseTask": "going",

@@ -74,7 +74,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
     assert submit(slow) == (503, "overloaded", str(round(limits.OVERLOAD_PROBE_SECONDS)))
     assert slow.call("POST", "/api/tasks?dryRun=true", {"input": "x"}).status == 503
     assert (slow.database.batches, slow.count_rows()) == (before, rows)
-    slow.seconds = LATE  # no answer comes in time from here on, so the refusals of new tasks go on
+    slow.seconds = LATE  # the database answers no call in time from now on, so refusals go on
     for method, path, status in (
         ("GET", "/api/tasks", 200),
         ("POST", task["links"]["cancel"], 200),

@@ -25,7 +25,7 @@ from src.store.records.claims import Fail, Finish
 from tests.support.api_bench import ApiBench, data, key
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
-# Parameters of the SDK's method that are no fields of the body.
+# Parameters of the SDK's method that are no fields of the request's body.
 OF_THE_CALL = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
 # Each field that `/v1/responses` honours, with a value other than the default.
 HONOURED: dict[str, Any] = {
@@ -56,7 +56,7 @@ HONOURED: dict[str, Any] = {
     "top_p": 0.9,
 }
 OURS = {"onceover": {"chunk": {"maxChars": 5, "overlapChars": 1}, "maxModelCalls": 9, "modelOptions": {"seed": 1}}}
-# Each field that is not honoured, with values that a client may well send.
+# Each field that `/v1/responses` does not honour, with values that a client may well send.
 REFUSED: dict[str, list[Any]] = {
     "access_programs": [{"cyber": "standard"}],
     "context_management": [[{"type": "compaction"}]],

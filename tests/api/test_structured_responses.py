@@ -20,7 +20,7 @@ from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, dat
 from tests.support.event_streams import read_events
 from tests.support.scripted_model import ScriptedModel
 
-TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the text has four chunks of at most ten characters
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four chunks of at most ten characters
 
 
 class Said(BaseModel):

@@ -43,7 +43,8 @@ REQUESTED = (
     *("instructions", "reduce", "chunk", "model", "maxOutputTokens", "temperature", "modelOptions"),
     *("outputSchema", "strict", "onChunkFailure", "maxGapShare"),
 )
-# Fields that cannot be combined with the others, each with the reason; test_structured_submission tests them.
+# Fields of a request that cannot be combined with the others, each with the reason; test_structured_submission tests
+# them.
 ALONE = {"join": "it goes with `reduce: concat`, the default"}
 # Fields that a task does not show as they were sent, each with the reason.
 NOT_SHOWN = {
@@ -51,11 +52,11 @@ NOT_SHOWN = {
     **dict.fromkeys(REQUESTED, "it is shown in `request`, to whoever reads the task by its id"),
     "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
 }
-# String fields that contain no text of the client.
+# String fields of a request that contain no text of the client.
 NO_TEXT = {"model"}
-# Options that only `/v1` can set, which test_responses tests.
+# Options of a task that only `/v1` can set, which test_responses tests.
 OF_RESPONSES = {"response", "retention_ms"}
-# Columns whose name differs from their option's name.
+# Columns of `tasks` whose name differs from their option's name.
 OTHER_NAMES = {"structured": "structure"}
 NEWEST = len(list(MIGRATIONS.glob("*.sql")))
 

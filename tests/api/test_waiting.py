@@ -165,7 +165,7 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
     """
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
-    bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write that fails the task
+    bench.database.fail(QUOTA, passing=1)  # the database allows the list's read, but not the write that fails the task
     reply = bench.call("GET", path.format(id=task["id"]))
     assert reply.status == 200
     bench.call("GET", task["links"]["self"])

@@ -29,7 +29,7 @@ UNSAYABLE = (
     ("after, Last-Event-ID", "is not the id of an event of this task"),
     ("after, Last-Event-ID", "must be the id of an event of this task"),
 )
-# These rules are the same for `/v1`, which answers 400. Each of the rules of `/v1` is given by its parameter and a part
+# The same kind of rules for `/v1`, which answers 400. Each of the rules of `/v1` is given by its parameter and a part
 # of its message.
 UNSAYABLE_COMPATIBLE = (
     ("input", "input"),
@@ -87,7 +87,7 @@ def sayable_data_acceptance(
     elif response.status_code == 422 and response.content:
         problem = response.json()
         problem = problem.get("error", problem)
-        # `idempotency_mismatch` depends on earlier requests, not on the form of this request.
+        # The error `idempotency_mismatch` depends on earlier requests, not on the form of the present request.
         if problem["code"] == "idempotency_mismatch" or all(map(_is_unsayable, problem.get("errors", [{}]))):
             return None
     return positive_data_acceptance(ctx, response, case)

@@ -291,7 +291,7 @@ def test_it_is_itself_in_either_language_theme_and_width(
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     theme = page.get_by_role("button", name=re.compile("Theme|主题"))
     theme.click()
-    theme.click()  # the button goes from "auto" to "light" to "dark"
+    theme.click()  # the theme's button goes from "auto" to "light" to "dark"
     page.reload()
     assert (page.evaluate("getComputedStyle(document.body).backgroundColor") == dark) == (scheme == "dark")
     page.locator(".tools button").last.click()

@@ -88,7 +88,7 @@ def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> Non
     page.clock.pause_at("2026-11-28T12:01:00Z")
     for name in ("Cancel many", "Cancel 1 task"):
         page.get_by_role("button", name=name).click()
-        for _ in range(5):  # in total, less time than the interval of the list's timer
+        for _ in range(5):  # in total, less than the interval of the list's timer
             page.clock.run_for(100)
             stage.settle()
     expect(page.get_by_role("dialog")).to_contain_text("1 task cancelled.")

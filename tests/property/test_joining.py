@@ -55,7 +55,7 @@ class Deployment:
         self.database = SqliteD1(now_ms=lambda: self.now_ms)
         self.store = TaskStore(Database(self.database, Meter()))
         self.sent: Counter[int] = Counter()
-        self.came: set[int] = set()  # The clients of which at least one request has arrived.
+        self.came: set[int] = set()  # The numbers of the clients of which at least one request has arrived.
         self.told: dict[int, str] = {}  # The answers, by client.
         self._made = 0
 

@@ -169,7 +169,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks, fault=faults)
     def insert_again(self, task_key: TaskKey, fault: str | None) -> None:
-        if task_key in self.model.tasks:  # an erased task's id is never used again
+        if task_key in self.model.tasks:  # the id of an erased task is never used again
             self._insert(task_key, fault)
 
     def _insert(self, task_key: TaskKey, fault: str | None) -> Any:

@@ -80,8 +80,8 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
         del client.http.headers["Idempotency-Key"]
         slow_model.latency_seconds = 0.2
     assert task["usage"]["modelCalls"] == 20
-    # The Worker logs `accepted` after the dispatch. A direct run shares the submission's invocation, so its last log
-    # line has the counts of submission and run.
+    # The Worker logs `accepted` after the task's dispatch. A direct run shares the submission's invocation, so its last
+    # log line has the counts of submission and run.
     found = events(server, task["id"])
     spent = [line for line in found if line["event"] in {"accepted", "run_ended"}]
     if task["route"] == "direct":

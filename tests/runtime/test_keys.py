@@ -49,7 +49,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
 
     admin = make_key(state, "--label", "first key's", "--expires-days", "30")
     assert get(server, "/api/tasks", f"Bearer {admin}").status_code == 200
-    # The isolate remembers for `REFUSED_CACHE_SECONDS` that it refused a request, and why.
+    # The server's isolate remembers for `REFUSED_CACHE_SECONDS` that it refused a request, and why.
     eventually(lambda: get(server, "/api/tasks").status_code == 401, limits.REFUSED_CACHE_SECONDS + 10)
     refused = get(server, "/api/tasks")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")

@@ -20,8 +20,8 @@ from tests.support.wired_worker import SHORT_LIMITS, write_wired_worker
 pytestmark = pytest.mark.runtime
 TASKS = 12
 SEED = 7
-# What happens to twenty calls that write, and to twenty that only read, in shuffled order. Half of the writes without
-# an answer have taken effect.
+# What happens to twenty calls that write, and to twenty that only read, in shuffled order. Half of the writes whose
+# answer never comes have taken effect.
 WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
 READS = ("silent",) + ("served",) * 19
 LANDS_MS = (1_000, 5_000)

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.runtime
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
-START_MS = 1_700_000_000_000  # The tasks' time is long ago, so that tasks added later come first.
+START_MS = 1_700_000_000_000  # The written tasks' time is long ago, so that tasks added later come first.
 EVERY = 20  # One in 20 of the written tasks has failed, and the others have completed.
 
 
@@ -76,7 +76,7 @@ def metered_pages(server: DevServer, client: Client, count: int, query: dict[str
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:
             break
-    done = number  # The number of pages that were read.
+    done = number  # The number of pages of the list that were read.
 
     def lines() -> list[Json]:
         found = [line for line in metered.lines(server, before) if line.get("request") == "GET /api/tasks"]

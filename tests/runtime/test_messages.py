@@ -17,8 +17,8 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# How many consumers the local queue has (local/runtime/queue.mjs). If all consumers are busy, messages stay in the
-# queue.
+# The number of consumers that the local queue has (local/runtime/queue.mjs). If all consumers are busy, messages stay
+# in the queue.
 CONSUMERS = 10
 
 

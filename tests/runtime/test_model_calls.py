@@ -15,7 +15,7 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The most seconds by which something may come too early. Unlike Cloudflare's clock, the local standing clock may be
+# The most seconds by which a call may come too early. Unlike Cloudflare's clock, the local standing clock may be
 # late: a timer may show a time that is LATE_MS old, and this time may stand still for LOST_MS
 # (local/runtime/standing_clock.js).
 LATE_CLOCK_SECONDS = 0.5 if os.environ["ONCEOVER_LOCAL_CLOCK"] == "standing" else 0.0

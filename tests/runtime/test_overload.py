@@ -139,7 +139,7 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
             members = server.group_members()
             for pid in members:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(3)  # The time for which the runtime stands still.
+            time.sleep(3)  # The seconds for which the runtime stands still.
             for pid in members:
                 os.kill(pid, signal.SIGCONT)
             client.task(tasks[-1]["id"])

@@ -154,7 +154,7 @@ def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, r
     ends = (0, *cuts(text, chunk_chars(model.CONTEXT_TOKENS)))
     sent = [DEFAULT_INSTRUCTIONS + text[start:end] for start, end in pairwise(ends)]
     answers = [httpx.post(f"http://127.0.0.1:{real.port}/tokenize", json={"content": one}, timeout=60) for one in sent]
-    template = 60  # The number of tokens of the chat's roles and marks around the text.
+    template = 60  # The number of tokens of a chat's roles and marks around the text.
     longest = max(len(answer.raise_for_status().json()["tokens"]) for answer in answers)
     assert longest + template + OUTPUT_TOKENS < model.CONTEXT_TOKENS
     assert len(sent) == calls

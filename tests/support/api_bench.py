@@ -137,7 +137,7 @@ class ApiBench:
             settings or Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), require_keys=keys
         )
         isolate = RequestMemory()
-        self.meter = Meter()  # Counts the API's use of the database.
+        self.meter = Meter()  # Counts the API's D1 calls and rows.
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)

@@ -11,7 +11,7 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-SENT = ("input", "instructions", "outputSchema", "join")  # Fields whose canaries the model gets.
+SENT = ("input", "instructions", "outputSchema", "join")  # Fields of a submission whose canaries the model gets.
 KEPT = ("metadata", "modelOptions")  # The fields with a client's text that the model does not get.
 # The canaries are long enough that a provider's refusal is searched for them (see inference/replies.py), and so short
 # that in a text which repeats them some are complete on one page of the database.

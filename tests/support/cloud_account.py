@@ -23,7 +23,7 @@ ID = "0123456789abcdef0123456789abcdef"
 EMPTY: dict[str, Any] = {
     "loggedIn": True,
     "accounts": [{"name": "Example", "id": ID}],
-    "databases": {},  # The applied migrations, by name of the database.
+    "databases": {},  # The migrations that were applied, by name of the database.
     "queues": {},  # The Workers that consume a queue, by the queue's name.
     "workers": {},  # Versions, bindings, objects, secrets, crons, by name of the Worker.
     "startup": 612,  # The milliseconds of CPU that an upload's import takes; None: not printed.

@@ -29,7 +29,7 @@ NUMBERS = (
     0.30000000000000004,
 )
 DIVISORS = (1, 2, 3, 0.1, 0.5, 0.25, 0.01, 1.0, 10, 1e-3)
-# By format: strings of the format, and strings that nearly have it.
+# By name of a string format: strings of the format, and strings that nearly have it.
 FORMATTED: dict[str, tuple[str, ...]] = {
     "date-time": (
         *("2024-02-29T12:30:00Z", "2023-02-29T12:30:00Z", "2024-01-01T00:00:00.123+01:00", "2024-01-01 00:00:00Z"),

@@ -46,7 +46,7 @@ class SqliteD1:
         server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
         self._binding = D1Binding(server, DirectPort())
         self._connection = server.connection
-        self.cap = server.cap  # Limits the size of the database.
+        self.cap = server.cap  # Limits the size of this simulated database.
 
     def migrate(self, most: int | None = None, *, applied: int = 0) -> None:
         """Apply migrations in order, without the first `applied`: all, or up to number `most`."""

@@ -42,7 +42,7 @@ class Circumstances:
     # True if isolates may have died by a deployment, a restart or a planned crash, or if a client cancelled, retried
     # or erased a task.
     operated: bool
-    patience_seconds: float = 0.0  # How many seconds tasks wait for a model that is away.
+    patience_seconds: float = 0.0  # How many seconds the tasks of a run wait for a model that is away.
     # The tasks whose stream of events a client left before the stream's end. The invocation of a stream may make the
     # calls of a task that no trigger comes for. The platform ends the model calls of a stream's invocation soon after
     # the client has left, and these calls stay in doubt.
@@ -177,7 +177,7 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         answers[answer] += count
     code = row.error_code
     if code == "deadline_exceeded":
-        # `check_change` checks when the task failed.
+        # `check_change` checks at which moment the task may fail.
         require(row.deadline_at is not None, "failed by a deadline that it has not")
     elif code == "budget_exhausted":
         require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")

@@ -252,7 +252,7 @@ class Invariants:
         if not self.is_doubled(tag):
             row = self.latest(tag)
             self.probes.called(row.task_key, self.retries[row.task_key], row.total)
-        if len(records) == before:  # The connection failed before the model got the call.
+        if len(records) == before:  # The call's connection failed before the model got the call.
             return
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1

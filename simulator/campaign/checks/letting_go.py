@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FREED_SECONDS_MOST = 15.0
 TOLD_SECONDS_MOST = 4.0
-CALLS_TO_SETTLE = 3  # The number of database calls that a run may still need to end.
+CALLS_TO_SETTLE = 3  # The number of D1 calls that a run may still need to end.
 RUNS_JUDGED = "runs whose task ended under them"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for what had struck their world"
 RUNS_UNLOOKING = f"{RUNS_JUDGED}, later than others may be for want of a look"

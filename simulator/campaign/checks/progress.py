@@ -43,7 +43,7 @@ class _Account:
     since_seconds: float = 0.0  # When all writes were last accounted for (virtual seconds).
     writes: int = 0  # The number of a task's writes since `since_seconds`.
     calls: int = 0
-    known: dict[str, int] = field(default_factory=dict)  # By identity of a write: how often it has landed.
+    known: dict[str, int] = field(default_factory=dict)  # By the identity of a write: how often the write has landed.
 
 
 class WriteBudget:
@@ -68,7 +68,7 @@ class WriteBudget:
             account.spare = 0.0
         if row.fence > was.fence and was.status == row.status == "processing":
             account.spare -= WRITES_PER_DEATH
-        elif row.fence == was.fence:  # A claim ends no call: it only puts calls in doubt.
+        elif row.fence == was.fence:  # A new claim ends no call: it only puts calls in doubt.
             ended = max(0, row.settled + row.in_doubt - was.settled - was.in_doubt)
             account.calls += ended
             account.spare -= WRITES_PER_CALL * ended

@@ -79,7 +79,7 @@ class Webhooks:
         self._there_until: dict[str, float] = {}  # By URL of an endpoint: when it was last seen enabled.
         self._last: dict[str, ReceivedMessage] = {}  # By message id: the last webhook message that was judged.
         self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By webhook delivery: its fence and due time.
-        self._owed: set[tuple[str, int, str]] = set()  # The deliveries that are kept as long as their tasks.
+        self._owed: set[tuple[str, int, str]] = set()  # The webhook deliveries that are kept as long as their tasks.
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
         self.taken: set[str] = set()
         self.judged: Counter[str] = Counter()

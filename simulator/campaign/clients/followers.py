@@ -19,7 +19,7 @@ from simulator.platform.world import World
 from src.core.ids import TaskKey, split_task_key
 from src.http.base.messages import Reply
 
-FOLLOWED_SECONDS_MOST = 300.0  # How many seconds a client follows a task while faults last.
+FOLLOWED_SECONDS_MOST = 300.0  # How many seconds a client follows a task's events while faults last.
 # How many seconds a client waits for the end of an ended task's events once faults have stopped.
 ENDED_SECONDS_MOST = 600.0
 SILENT_SECONDS = 20.0  # A client leaves a stream after this many silent seconds: normally a comment comes every 15 s.

@@ -11,7 +11,7 @@ from simulator.campaign.clients.workload import PATIENCE, TaskSpec, Workload, dr
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
-CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in which clocks agree.
+CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in which the isolates' clocks agree.
 # Of the schedules that draw their own profile, the share in which all calls of one tenant's tasks for a chunk fail.
 BESIDE_SHARE = 0.06
 CROWD_TASKS = 200

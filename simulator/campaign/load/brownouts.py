@@ -168,10 +168,10 @@ class BrownOutTrial:
         self._brown_out = brown_out
         self._poisoned: set[int] = set()
         self._submitted = 0
-        self._out: Counter[str] = Counter()  # The number of calls in flight, by task.
+        self._out: Counter[str] = Counter()  # By task: the number of its model calls in flight.
         # By task: the most calls in flight at once since the end of the brown-out.
         self._most_out: Counter[str] = Counter()
-        self._failed: dict[str, Counter[str]] = {}  # By task and text: the failed calls in a row.
+        self._failed: dict[str, Counter[str]] = {}  # By task and text: the number of failed calls in a row.
         self._calls = 0  # Calls of sound chunks.
         # The number of outputs of sound chunks, by whether the call was made during the brown-out.
         self._outputs = Counter[bool]()

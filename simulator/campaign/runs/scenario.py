@@ -33,7 +33,7 @@ TASKS_AT_ONCE = 40  # A run of 80 tasks gets twice `TERMINAL_SECONDS_MOST`: its 
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS
 # The longest time, in seconds, from the end of all tasks until nothing runs, waits or is stored in an object.
 QUIET_SECONDS_MOST = 1_500
-LOOK_SECONDS = CRON_SECONDS - 1  # At cron's own interval each check might meet a sweep.
+LOOK_SECONDS = CRON_SECONDS - 1  # At cron's own interval each check might meet a running sweep.
 
 
 class Scenario:

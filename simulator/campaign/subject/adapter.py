@@ -126,7 +126,7 @@ class Arrival:
 
     def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
         raw = json.dumps(make_body()).encode()
-        yield raw  # The stream has the body in one piece.
+        yield raw  # The stream of the request has its body in one piece.
         # If the Worker reads on, it has not refused the body for its size.
         self.body = json.loads(raw)
         self._watcher.read(self)
@@ -272,7 +272,7 @@ class WorkerIsolate:
         """Handle a cron trigger."""
         await self._worker(self._env, ctx).scheduled(controller)
 
-    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # Stand-ins for the SDK lack its types.
+    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # The stand-ins for the SDK do not have its types.
         SURROUNDINGS.set(self._surroundings)
         return entry.Default(ctx, env)
 

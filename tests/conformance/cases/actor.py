@@ -8,7 +8,7 @@ from tests.conformance.cases import storage
 from tests.conformance.cases.registry import OBJECT_CASES, now_ms, show
 
 ROUNDS = 60
-assert storage  # importing this module registers its cases
+assert storage  # importing `storage` registers its cases
 
 
 class Refused(Exception):

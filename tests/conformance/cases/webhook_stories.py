@@ -38,7 +38,7 @@ async def _endpoint(story: Story, number: int, *events: Event, tenant: str = "lo
     key = _key(number, tenant)
     made = await story.webhooks.insert(NewEndpoint(key, "ü", "https://example.com/x", events or ALL))
     assert made is not None
-    # the tasks of stories were created in 1970
+    # the tasks of stories are as old as 1970
     await story.alter("UPDATE webhook_endpoints SET created_at = 0 WHERE id = ?1", key)
     return key
 

@@ -49,7 +49,7 @@ def test_pauses_of_the_direct_route_end_on_time():
     "neighbours",
     [
         Neighbours(400, come_at=(5.0,)),
-        Neighbours(400, come_at=(5.0, 60.0), consumers=10),  # ten consumers, as under `make dev`
+        Neighbours(400, come_at=(5.0, 60.0), consumers=10),  # ten consumers of the queue, as under `make dev`
         Neighbours(100, "objects", come_at=(5.0, 60.0)),
         Neighbours(100, "direct"),
     ],

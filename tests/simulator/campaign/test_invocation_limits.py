@@ -129,7 +129,7 @@ def test_objects_alone_stay_within_the_free_plan():
         # With crashes, an abandoned call may keep its connection until the other side dies, and the next call waits.
         assert profile in CRASHING or limits.most.waiting <= CONNECTIONS, f"seed {seed} ({profile})"
         most = max(most, limits.most.subrequests)
-    assert 30 < most <= OURS  # the tasks are long enough to come near the limit
+    assert 30 < most <= OURS  # the tasks are long enough to come near the limit of subrequests
 
 
 @pytest.mark.campaign

@@ -12,7 +12,8 @@ from simulator.overload import main
 from src.core import limits
 
 WORKERS = 60
-# The seconds of a call to D1. If all workers wait in line, the wait is longer than a call may usually take to start.
+# The seconds that each call to D1 takes. If all workers wait in line, the wait is longer than a call may usually take
+# to start.
 SLOW = 0.05
 
 

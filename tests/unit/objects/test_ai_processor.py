@@ -314,7 +314,7 @@ def test_a_start_that_comes_during_the_last_failure_is_kept(make):
     async def send() -> None:
         nonlocal looks
         looks += 1
-        if looks == 2:  # the first `get` reads the task, the second one the failures
+        if looks == 2:  # the first `get` reads the task, the second `get` the failures
             await task.send()
 
     task.storage.after_get = send
@@ -339,7 +339,7 @@ def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
         nonlocal batches
         result = await release(statements)
         batches += 1
-        if batches == 2:  # the first batch is the claim, the second the release
+        if batches == 2:  # the first batch is the slice's claim, the second its release
             await task.bench.store.cancel("task", 1)
             await task.bench.store.retry("task", task.bench.settings.lease_ms)
             await task.send()

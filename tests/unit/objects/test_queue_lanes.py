@@ -95,7 +95,7 @@ class Coordinators:
         if self.breaks is not None:
             raise self.breaks
 
-    # The model that the host and all lanes call.
+    # The model that the consumer and all lanes call.
 
     async def infer_one(self, call: ModelCall) -> ModelReply:
         self._now += 1

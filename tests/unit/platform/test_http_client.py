@@ -62,7 +62,7 @@ class Browser:
 
     def __init__(self) -> None:
         self.answer: Callable[[Promise], None] = lambda promise: None
-        self.parts: list[bytes | None] = []  # None: this read does not end before the request is aborted.
+        self.parts: list[bytes | None] = []  # None: a read of the body does not end before the request is aborted.
         self.stubborn = False  # True means that an abort has no effect.
         self.aborts = 0
         self.promises: list[Promise] = []

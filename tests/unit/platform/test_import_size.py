@@ -23,8 +23,8 @@ from tests.support import import_watch
 pytestmark = pytest.mark.slow  # processes
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# The bounds, which are the present counts plus a little. `syntax` is the compiled code in nodes of the syntax tree,
-# because bytecode differs between versions of Python.
+# The bounds of a start's imports, which are the present counts plus a little. `syntax` is the compiled code in nodes of
+# the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
     "modules": 200,
     "syntax": 75_000,
@@ -32,10 +32,10 @@ MOST: Mapping[str, int] = {
     "named_tuples": 99,
     "models": 4,
 }
-# Imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that may
-# read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. The
+# The imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that
+# may read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. The
 # table of the API causes further imports, since `catalogue` imports a group of calls on the first request for one of
-# them. `events` and `observation` are such groups.
+# them. `events` and `observation` are such groups of calls.
 LATE = {
     "composition.py": {"inference.demo", "store.webhooks"},
     "http/tasks/events.py": {"http.follow.following"},

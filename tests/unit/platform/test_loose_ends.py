@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# Tasks that one function cancels and another function awaits, each with the reason.
+# Asyncio tasks that one function cancels and another function awaits, each with the reason.
 AWAITED_ELSEWHERE = {
     ("objects/laned_caller.py", "abort", "made"): "`_make` waits for its call",
     ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",

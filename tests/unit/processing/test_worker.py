@@ -77,7 +77,7 @@ def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     bench.model.act = lambda call, number: ModelReply("cut", 1, 1, "length")
     assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms))
     assert bench.run(host) == Ended(Status.COMPLETED)
-    assert bench.task().truncated == 2 + 2  # the sixth chunk's output and the merge's are cut off
+    assert bench.task().truncated == 2 + 2  # the output of the sixth chunk and that of the merge are cut off
     chunks = bench.do(bench.store.chunks(TaskKey("task")))
     assert [chunk.finish_reason for chunk in chunks] == reasons
     said = [(line["level"], line["truncated"]) for line in bench.events("calls_done") if "truncated" in line]

@@ -17,8 +17,8 @@ from local.node import ROOT
 pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# Programs that targets run besides the modules of their recipes. These programs are `make install` itself, and those
-# that the recipes' modules start.
+# Programs that targets of the Makefile run besides the modules of their recipes. These programs are `make install`
+# itself, and those that the recipes' modules start.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
 # Modules of the Workers runtime, which never run on the host.
 OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
@@ -136,7 +136,7 @@ def test_what_make_install_installs_is_what_its_targets_import() -> None:
     assert {"dev", "key", "model", "simulate", "docs", "bundle", "deploy", "secrets"} == set(run)
     assert packages_of([*run.values(), *PROGRAMS]) <= set(pins("run"))
     asked = {name.partition("==")[0] for name in wanted("run")}
-    # Each required package is imported by one of these modules or programs.
+    # Each required package is imported by one of the following modules or programs.
     assert asked <= packages_of([*run.values(), *PROGRAMS])
     development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
     assert {"quick", "test", "campaign", "coverage", "check", "format", "chaos", "mutate", "bench"} == set(development)

@@ -402,8 +402,8 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
         (5, -5, 0, 6, 5_000),  # The doubled pause is limited to the longest pause.
-        (5, 0, 0, 6, 5_000),  # The attempt began when the pause ended, so it counts.
-        (5, 1, 0, 5, 1),  # The attempt began within a pause, so it does not count.
+        (5, 0, 0, 6, 5_000),  # The attempt began when the endpoint's pause ended, so it counts.
+        (5, 1, 0, 5, 1),  # The attempt began within the endpoint's pause, so it does not count.
         (5, 1, 1, 5, 1),  # The receiver asks for a pause no longer than the present one.
         (5, 1, 2, 5, 2),
         (0, -5, 700, 1, 700),  # asked for, without a breaker

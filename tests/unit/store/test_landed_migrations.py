@@ -15,7 +15,7 @@ FOLDER = ROOT / "migrations"
 MIGRATIONS = sorted(FOLDER.glob("*.sql"))
 # The migration that makes the whole schema, before which no code existed.
 FIRST = "0001_initial.sql"
-# SQL statements that remove something which code of the previous release may use.
+# Patterns of SQL that removes something which code of the previous release may use.
 _TAKES_AWAY = re.compile(
     r"\b(?:DROP\s+(?:TABLE|COLUMN|VIEW)|RENAME|DELETE\s+FROM|ADD\s+COLUMN\s+\w+[^;,]*\bNOT\s+NULL\b(?![^;,]*\bDEFAULT\b))",
     re.IGNORECASE,

@@ -103,7 +103,7 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
     before = bench.row("task")
     granted = ACTS[name](bench, claim)
     after = bench.row("task")
-    # A task that is taken over has a holder. A take-over of a pending task is a plain claim.
+    # A task that another worker takes over has a holder. A take-over of a pending task is a plain claim.
     sources = {*TRANSITIONS[name].sources, *({Status.PENDING} if name == "take_over" else ())}
     if source in sources:
         assert granted

@@ -267,7 +267,7 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
     assert ended(bench) == {"completed": 1, "failed": 1}
     figures = totals(bench)
     assert [figures[name] for name in ("calls", "in_doubt", "fruitless", "retries")] == [7, 1, 5, 1]
-    assert figures["took"] == figures["waited"] == 1  # the time between the end and the retry does not count as latency
+    assert figures["took"] == figures["waited"] == 1  # the time between the failure and the retry is no latency
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:

@@ -20,7 +20,7 @@ class Case(NamedTuple):
     calls: str
     own: bool
     success_at: float = 995.0
-    apart: float = 1.0  # the seconds between two consecutive calls of `calls`
+    apart: float = 1.0  # the seconds between two consecutive calls in `calls`
 
 
 TABLE = [

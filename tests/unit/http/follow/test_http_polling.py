@@ -47,7 +47,7 @@ def until(seconds: float) -> Wait:
 @pytest.mark.parametrize(
     ("facts", "wait", "expected"),
     [
-        ({}, None, 1),  # No call has ended yet, so the client may poll at once.
+        ({}, None, 1),  # No call of the task has ended yet, so the client may poll at once.
         ({"silent": 3.2}, None, 4),  # Later `Retry-After` is as long as the time without progress.
         ({"silent": 300}, None, 30),
         # 30 chunks are left, at 3 a second: the client polls after half of these 10 s.

@@ -15,7 +15,7 @@ from src.core.storage import MB, StorageUse
 from src.processing.outcomes import Ended, Released
 from tests.support.worker_bench import WorkerBench
 
-# An output that fits into no page in use, compressed or not.
+# A model's output that fits into no page in use, compressed or not.
 LONG = b64encode(Random(1).randbytes(9_000)).decode()
 RESTS = Released(limits.STORAGE_REST_SECONDS)
 

@@ -225,7 +225,7 @@ def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
     day_ago = START_MS - DAY_MS
     assert found.ended_by == day_ago
     bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
-    bench.do(asyncio.sleep(1))  # by the clock, the task seems to have ended a day ago now
+    bench.do(asyncio.sleep(1))  # by the database's clock, the task seems to have ended a day ago now
     assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
     assert left(bench, "large") == ["000000"]
     assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]

@@ -243,7 +243,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
         sender = DirectSender(worker, lambda: -95.0, runs.append)
         for _ in range(2):
             await sender.send(TaskKey("task"), 0)
-        await sender.send(TaskKey("task"), 10)  # a delayed task is already left to the sweep
+        await sender.send(TaskKey("task"), 10)  # the sweep already takes care of a delayed task
         for run in runs:
             await run()
 
