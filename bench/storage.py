@@ -57,7 +57,7 @@ def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, f
 def database_ms(prose: Prose, tasks: int = TASKS) -> float:
     """Return the processor time, in ms, that the database takes for a task's submission, claim, writes and three polls.
 
-    The time includes the fake of D1's binding around SQLite.
+    The measured time includes the fake of D1's binding around SQLite.
     """
     database = _Timed(now_ms=lambda: START_MS)
     store = TaskStore(Database(database, Meter()))

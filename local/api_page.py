@@ -172,7 +172,7 @@ def _call(method: str, path: str, operation: Any, common: dict[str, dict[str, st
 def _answer(status: str, response: Any, common: dict[str, dict[str, str]]) -> str | None:
     """Return what a row of the page says of a response: its own codes, or its text and type.
 
-    Returns None if all codes of the response are common ones.
+    `_answer` returns None if all codes of the response are common ones.
     """
     codes = _codes(response)
     if codes:

@@ -18,7 +18,7 @@ class TableMissing(Exception):
 
 
 class TestedClaim(NamedTuple):
-    """A claim about onceover, and how it is tested. Only the JSON file has the runs of past campaigns."""
+    """A claim about onceover, and how it is tested. Only the JSON file of claims has the runs of past campaigns."""
 
     claim: str
     cases: str

@@ -45,8 +45,8 @@ class Interrupted(Exception):
 class Part:
     """One part of the installation: a folder or file, the lock file for its contents, and the commands that fill it.
 
-    Two parts can have the same folder. `whole`, on the smaller part, is the lock file of the larger one. `holds`, on
-    the larger part, is the smaller part, whose packages it includes.
+    Two parts can have the same folder. If two parts have the same folder, `whole` of the smaller part is the lock file
+    of the larger one. `holds` of the larger part is the smaller part, whose packages it includes.
     """
 
     folder: Path

@@ -2,7 +2,8 @@
 
 The server runs in the folder that `make model` fills.
 
-The program's arguments are the port, the tokens of context for each slot, the number of slots, and of threads.
+The arguments of `local.model_server` are the port, the tokens of context for each slot, the number of slots, and of
+threads.
 """
 
 import importlib

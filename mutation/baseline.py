@@ -44,7 +44,7 @@ class Baseline:
 class Known:
     """Keeps the results of the checks of earlier runs on disk, by the checks' keys.
 
-    Failures are not kept, so that failed checks run again.
+    Failures of checks are not kept on disk, so that failed checks run again.
     """
 
     def __init__(self, path: Path) -> None:

@@ -1,7 +1,7 @@
 """`python -m mutation.simulation PART…` runs parts of the simulation until the first schedule that breaks a check.
 
-The part `crafted` runs the workloads that reveal missing safeguards, but without removing a safeguard. The program
-applies no ablation, because an ablation would always fail if a mutant had changed its text.
+The part `crafted` runs the workloads that reveal missing safeguards, but without removing a safeguard.
+`mutation.simulation` applies no ablation, because an ablation would always fail if a mutant had changed its text.
 """
 
 import sys

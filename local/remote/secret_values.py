@@ -1,6 +1,6 @@
 """`make secrets`: sets the secrets of a deployment, from the terminal or from a file.
 
-No value is printed or put on a command line, where other users of the machine could read it.
+`make secrets` prints no value and puts none on a command line, where other users of the machine could read it.
 """
 
 import argparse
@@ -101,7 +101,7 @@ def from_terminal(present: set[str]) -> dict[str, str]:
 def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
     """Set secrets, with one call of wrangler for each. Raises `StepFailed`.
 
-    The calls can be repeated safely, because the same name gets the same value.
+    The calls of wrangler can be repeated safely, because the same name gets the same value.
     """
     for number, (name, value) in enumerate(values.items(), 1):
         print(f"[{number}/{len(values)}] Setting {name}: npx wrangler secret put {name} {wanted.flag}", flush=True)

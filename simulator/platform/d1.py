@@ -148,10 +148,7 @@ class DatabaseServer:
         return known
 
     def execute(self, statements: "Sequence[PreparedStatement]") -> list[dict[str, Any]]:
-        """Run the statements as one transaction and return their results.
-
-        If `execute` raises `JsError`, none of the statements has had an effect.
-        """
+        """Run the statements as one transaction and return the results; `JsError` means that none took effect."""
         connection = self.connection
         self.calls += 1
         if not statements:
@@ -235,10 +232,7 @@ class PreparedStatement:
         self.values = values
 
     def bind(self, *values: Any) -> "PreparedStatement":
-        """Return a new statement with the given parameters.
-
-        None is NULL. Raises `JsError` for a type that D1 refuses.
-        """
+        """Return a new statement with the given parameters (None: NULL). Raises `JsError` for a refused type."""
         return PreparedStatement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:

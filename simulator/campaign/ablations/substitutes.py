@@ -37,7 +37,8 @@ _STATEMENT_MODULES = (admission, deliveries, ending, joining, keys, seen, sums, 
 def swapped(name: str, old: str, new: str) -> Patch:
     """Return a patch that replaces a part of a statement's text; fails if the statement or the part does not exist.
 
-    The new text must have the same parameters as the old one, because the Worker still sets all of them.
+    The new text of the statement must have the same parameters as the old one, because the Worker still sets all of
+    them.
     """
     return swapped_parts(name, {old: new})
 

@@ -81,8 +81,8 @@ class ClientPromises:
     def born(self, task_key: TaskKey, tag: str) -> None:
         """Check that a task that was just written is allowed to exist.
 
-        The task is not allowed if its client was told that another request has the idempotency key. If the client sent
-        its request again, the task is allowed: the key may be free because the key's first task was erased.
+        A new task is not allowed if its client was told that another request has the idempotency key. If the client
+        sent its request again, the new task is allowed: the key may be free because the key's first task was erased.
         """
         if tag in self._mismatched and self._arrivals[tag] == 1:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
@@ -90,8 +90,9 @@ class ClientPromises:
     def may_be_doubled(self, tag: str, submission: str | None) -> bool:
         """Whether an isolate may have taken two sends of one `/v1` request for two requests.
 
-        An isolate may make this mistake if its clock is wrong, or if an earlier send arrived late. An isolate does not
-        make this mistake with a request that has an idempotency key; the `submission` of such a request has no space.
+        An isolate may take two sends for two requests if its clock is wrong, or if an earlier send arrived late. An
+        isolate does not take two sends for two requests if they have an idempotency key; the `submission` of such a
+        request has no space.
         """
         if submission is None or " " not in submission:
             return False
@@ -107,7 +108,7 @@ class ClientPromises:
     def claimed(self, task_key: TaskKey) -> None:
         """Record the database clock's offset at a claim, by which the worker computes how much time its task has left.
 
-        The worker cannot know of jumps of the database's clock after the claim.
+        The worker cannot know of jumps of the database's clock that come after its claim.
         """
         self._offsets[task_key] = min(self._offsets.get(task_key, math.inf), self._offset_ms)
 

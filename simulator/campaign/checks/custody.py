@@ -1,17 +1,18 @@
 """Checks that no output that was paid for is lost: the database has each output that reached a run when the run ends.
 
 An output has reached a run once the provider's answer, or a lane's, has reached the run's own code. A run may end
-without recording an output that reached it only in four cases. First case: the run's isolate died or the database was
-away, so the run does not end by itself. Second case: the database was full for half of a lease, so the run may give the
-task back. Third case: another worker claimed the task, or a client retried it, so the fence has risen. The task was
-erased. Fourth case: a lane's answer that comes after the run has stopped waiting for it belongs to no run.
+without recording an output that reached it only in four cases. A run that did not end by itself, because its isolate
+died or the database was away, may lose an output. A run that gave its task back because the database was full for half
+of a lease may lose an output. A run may lose an output if another worker claimed the task or a client retried it, so
+that the fence has risen. The task was erased. An answer of a lane that comes after the run has stopped waiting for it
+belongs to no run.
 
 The module also checks that no answered call stays in doubt: if a run got an answer to a call, the call is settled on
 the bill. Only two kinds of calls stay in doubt: calls without an answer, and calls in flight when their worker died.
 
-The check learns of runs from the Worker's log lines. A run, its calls and its requests to lanes share one context that
-no other run has. The invocation alone does not identify a run: when a clock jumps, a sweep that a request triggered
-can take over a task on which the same invocation is still working.
+The check of lost outputs learns of runs from the Worker's log lines. A run, its calls and its requests to lanes share
+one context that no other run has. The invocation alone does not identify a run: when a clock jumps, a sweep that a
+request triggered can take over a task on which the same invocation is still working.
 """
 
 from __future__ import annotations

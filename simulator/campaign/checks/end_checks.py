@@ -206,11 +206,11 @@ def _lasted_seconds(invariants: Invariants, row: Row) -> float:
 def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
     """Check that a task did not fail because its model was away.
 
-    One call of the task must have failed often enough while the model was there.
+    While the model was there, one call of the failed task must have failed often enough.
 
-    One of the failures that counted may belong to a call that was in flight when the model came back. A call also
-    counts as a failure, and is in doubt, if its lane is lost or if it outlasts the poll that makes it. A chunk of a
-    poisoned text fails at the end of the task's patience if no other chunk succeeds.
+    One of the failures that counted against the call may belong to a call that was in flight when the model came back.
+    A call also counts as a failure, and is in doubt, if its lane is lost or if it outlasts the poll that makes it. If
+    no other chunk succeeds, a chunk of a poisoned text fails at the end of the task's patience.
     """
     if POISONED in circumstances.fired and _lasted_seconds(invariants, row) >= circumstances.patience_seconds:
         return

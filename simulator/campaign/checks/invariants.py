@@ -151,7 +151,10 @@ class Invariants:
             self.tenant_limits.grown(rows.values())
 
     def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
-        """Check a change of a task's row. Returns whether the change gives the tenant one more unfinished task."""
+        """Check a change of a task's row.
+
+        `_changed` returns whether the change gives the tenant one more unfinished task.
+        """
         check_change(was, row, now_ms, self._max_attempts)
         self.progress.changed(was, row)
         self.tallied.changed(was, row)

@@ -1,10 +1,10 @@
 """Checks that a host becomes free soon after its task has ended, even while slow model calls are in flight.
 
 The check judges the runs of a world in which no fault stops a worker or cuts it off from the database or an object. A
-host that can be notified abandons its calls at once. A host that has no call in flight (the model is away, or a call
-failed) notices the end after half a lease. A host whose invocation may check its claim no more, as the Worker logs,
-notices the end when a call ends. The check counts the hosts that can no longer check their claims separately if they
-are free later than other hosts may be.
+host that can be notified of its task's end abandons its model calls at once. A host that has no model call in flight
+(the model is away, or a call failed) notices its task's end after half a lease. A host whose invocation may check its
+claim no more, as the Worker logs, notices its task's end when a call ends. The check counts the hosts that can no
+longer check their claims separately if they are free later than other hosts may be.
 """
 
 from __future__ import annotations

@@ -31,7 +31,10 @@ class Nudges:
     def landed(
         self, statements: Sequence[PreparedStatement], results: Results, rows: Mapping[TaskKey, Row], now_ms: int
     ) -> None:
-        """Record the sends of one batch. `rows` are the tasks as they were before the batch. Raises InvariantBroken."""
+        """Record the sends of one batch.
+
+        `rows` are the tasks as they were before this batch of D1. Raises InvariantBroken.
+        """
         for statement, result in zip(statements, results, strict=True):
             if statement.sql == seen.NUDGE.sql and result["meta"]["changes"]:
                 self._sent(TaskKey(statement.values[seen.NUDGE.parameters.index("task_key")]), rows, now_ms)

@@ -10,7 +10,7 @@ TASKS, CHARACTERS = "MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY"
 
 
 class TenantLimits:
-    """The limits of one run for its tenants. A limit whose variable is not set is not checked.
+    """The limits of one run for its tenants. A limit of tenants whose variable is not set is not checked.
 
     A day's limit counts all tasks of a run, because no run lasts into the next day.
     """

@@ -86,7 +86,10 @@ class Webhooks:
         world.database.observers.append(self._look)
 
     def _install(self, tenant: str) -> list[EndpointKey]:
-        """Write one or two endpoints of a tenant. The second endpoint subscribes to only some of the events."""
+        """Write one or two endpoints of a tenant.
+
+        The second of these endpoints subscribes to only some of the events.
+        """
         made = []
         for number in range(self._rng.choice((1, 1, 2))):
             key = endpoint_key_of(tenant, f"we_{number:024x}")

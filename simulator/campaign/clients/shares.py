@@ -1,6 +1,7 @@
 """Features of a workload that only a share of the schedules has: webhooks, tasks from `/v1`, one tenant in trouble.
 
-Each of these features is drawn from a random stream of its own, so that schedules without the feature stay the same.
+Each feature of a workload is drawn from a random stream of its own, so that schedules without the feature stay the
+same.
 """
 
 from dataclasses import replace

@@ -16,8 +16,7 @@ ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
 DEPLOYMENTS = (TOP, FREE, DIRECT)
 CHUNK_CHARS = 10
 PATIENCE = "MODEL_PATIENCE_SECONDS"
-# This time is longer than an isolate may stand still, because a client that sends a request again must still find the
-# request's task.
+# Longer than an isolate may stand still: a client that sends a request again must still find the request's task.
 SHORT_RETENTION_DAYS = 0.008
 LONG_CHUNKS = 13  # With `small_limits` a task of 13 chunks has two lanes.
 SLOW_CALL_SECONDS = 50.0  # A slow model call takes this long, which is less than the timeout in `SLOW_VARIABLES`.
@@ -140,7 +139,8 @@ def draw(rng: Random) -> Workload:
 def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
     """In half of the runs, draw the clients' terms, cancellations and repeated sends, the tenants and their limits.
 
-    With `always` every run has these, and at least one cancellation, one deadline and one budget.
+    With `always` every run has terms, cancellations and limits, and at least one cancellation, one deadline and one
+    budget.
     """
     if not always and rng.random() < 0.5:
         return workload
@@ -166,10 +166,7 @@ def patient(workload: Workload, rng: Random) -> Workload:
 
 
 def slow(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """In 6 % of the runs, make the first call of most tasks very slow.
-
-    Clients cancel or erase most of the tasks with slow calls.
-    """
+    """In 6 % of the runs, make most tasks' first call very slow. Clients cancel or erase most of the slow tasks."""
     if not always and rng.random() >= 0.06:
         return workload
     tasks = tuple(_slow(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)

@@ -62,8 +62,8 @@ class BrownOutResult:
 
     `calls` counts the calls for sound chunks, and `needed` is how many calls their outputs need, given the share of
     failures. `late` is how many seconds after the end of the brown-out the last poisoned task failed. `wide` is how
-    many seconds passed from that end until each run made as many calls at once as before: infinite if one run never
-    did.
+    many seconds passed from the brown-out's end until each run made as many calls at once as before: infinite if one
+    run never did.
     """
 
     brown_out: BrownOut
