@@ -1,8 +1,8 @@
 """`python -m bench.dashboard` measures the dashboard with 10,000 small tasks and one of 5,000 chunks.
 
 The program also measures what an open page costs while nothing happens. The measurement takes a few minutes, because
-the built-in model really processes the long task. The figures depend on
-this machine and its load, so the load average is printed with them.
+the built-in model really processes the long task. The measured figures depend on this machine and its load, so the load
+average is printed with them.
 """
 
 import json

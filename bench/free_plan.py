@@ -2,8 +2,8 @@
 
     python -m bench.free_plan [RUNS]
 
-Each run is one English task of 20 chunks of 6,000 characters, with outputs of 1,000 characters. The task is submitted,
-polled until it is done, and erased once cron has added it to the sums. The counters come from the meter of
+Each run is one English task of 20 chunks of 6,000 characters, with outputs of 1,000 characters. In each run the task is
+submitted, polled until it is done, and erased once cron has added it to the sums. The counters come from the meter of
 `make dev ARGS="--limits free"`. docs/design/platform-limits.md explains how the table is computed from the counters.
 `bench.costs` computes which other allowances run out, on both plans.
 """
@@ -208,7 +208,7 @@ def percentile(values: list[int], part: float) -> float:
 def left_behind(count: int) -> int:
     """Finish a given number of small tasks on the object route, and return what the objects still store.
 
-    The result is the number of rows, in which each alarm counts as a row.
+    The result is the number of rows that objects store, in which each alarm counts as a row.
     """
     with (
         tempfile.TemporaryDirectory() as state,

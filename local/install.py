@@ -3,8 +3,8 @@
 `RUN` has the parts that serving and deploying need. `DEV`, installed with `--dev`, adds what tests and checks need. A
 folder with all of `DEV` is also good for `RUN` and is left unchanged.
 
-The program runs before anything is installed, so it imports only the standard library. A part is not installed again if
-its folder exists and the digest of its lock file is unchanged.
+`local.install` runs before anything is installed, so it imports only the standard library. A part is not installed
+again if its folder exists and the digest of its lock file is unchanged.
 """
 
 import hashlib

@@ -1,7 +1,8 @@
 """Allows only one server for each state directory.
 
-The module locks two files, and a lock ends with the process that has it. The command has the first lock. Node.js
-inherits the second lock and may outlive a killed command for a moment, so the next server waits for the second lock.
+The module locks two files, and a lock ends with the process that has it. The command `make dev` has the first lock.
+Node.js inherits the second lock and may outlive a killed command for a moment, so the next server waits for the second
+lock.
 
 The first file contains the command's process id, and the second file contains the URL once the server is ready. The
 error message of a command that gets no lock contains the process id and the URL.

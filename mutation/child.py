@@ -119,8 +119,8 @@ def trace(report: Report) -> None:
 def spare_ablations() -> None:
     """Let ablations of changed statements have no effect, instead of failing when they are made.
 
-    An ablation swaps parts of a statement's text, and the import of the package of ablations makes all ablations. For
-    this reason, this function replaces `swapped` while a placeholder stands for the package in `sys.modules`.
+    An ablation swaps parts of a statement's text, and the import of the package of ablations makes all ablations. This
+    function therefore replaces `swapped` while a placeholder stands for the package in `sys.modules`.
     """
     package = "simulator.campaign.ablations"
     campaign = importlib.import_module("simulator.campaign")

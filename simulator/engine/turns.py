@@ -34,8 +34,8 @@ class StandingClock:
     """The clock of one isolate, which moves when a turn begins, and stands still until the next turn.
 
     The clock counts whole milliseconds since the epoch, as `performance.now()` does on Workers. On the way to Python
-    these milliseconds become nanoseconds and then seconds, rounded each time. For this reason the clock may show 0.24
-    microseconds less in a timer's callback than the time for which the timer was set.
+    these milliseconds become nanoseconds and then seconds, rounded each time. In a timer's callback the clock may
+    therefore show 0.24 microseconds less than the time for which the timer was set.
 
     Timers last whole milliseconds. The event loop of the Worker itself rounds a delay up. Pyodide's loop (`stock`)
     leaves the delay to JavaScript, which cuts off the fraction of a millisecond.

@@ -94,7 +94,7 @@ class Network:
         self.faults = faults
         self.scale_seconds = scale_seconds
         self.limits: InvocationLimits | None = None
-        self.never_awaited: list[str] = []  # The values without a promise that objects gave to `ctx.waitUntil`.
+        self.never_awaited: list[str] = []  # The values that objects gave to `ctx.waitUntil` and that are no promises.
         self._random = rng.random
 
     def latency_seconds(self) -> float:

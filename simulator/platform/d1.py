@@ -232,11 +232,11 @@ class PreparedStatement:
         self.values = values
 
     def bind(self, *values: Any) -> "PreparedStatement":
-        """Return a new statement with the given parameters (None: NULL). Raises `JsError` for a refused type."""
+        """Return a new statement with the given parameters (None as NULL). Raises `JsError` for a refused type."""
         return PreparedStatement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:
-        """Send the statement. The reply has `results`, `meta` and `success`."""
+        """Send the statement. The reply of D1 has `results`, `meta` and `success`."""
         return self._database.send("d1.run", [self], _first_result)
 
     all = run

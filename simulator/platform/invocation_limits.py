@@ -1,7 +1,7 @@
 """The limits of one invocation on each plan, beyond which a call is refused with the platform's error.
 
-The figures are those of `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement of a
-batch counts. On Cloudflare, a seventh connection waits until one of six others has its answer. In the simulator a
+The limits' figures are those of `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement
+of a batch counts. On Cloudflare, a seventh connection waits until one of six others has its answer. In the simulator a
 seventh connection does not wait; `most.waiting` shows how many connections waited at once.
 """
 

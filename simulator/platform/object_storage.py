@@ -18,7 +18,7 @@ _MISSING = object()
 
 
 class ObjectData:
-    """The data of an object on disk. `on_commit` is called after each commit of the object's data."""
+    """The data of a Durable Object on disk. `on_commit` is called after each commit of the object's data."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.values: dict[str, Any] = {}
@@ -272,7 +272,7 @@ class InstanceStorage:
     def transactionSync[T](self, function: Callable[[], T]) -> T:  # noqa: N802 - the platform's name
         """Run `function` in a savepoint: if the function raises, its SQL is undone.
 
-        The function must not write key-value pairs, because they would not be undone.
+        The function in the savepoint must not write key-value pairs, because they would not be undone.
         """
         self._touch()
         connection = self._data.sql

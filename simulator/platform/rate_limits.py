@@ -1,7 +1,7 @@
 """Simulates Cloudflare's rate-limiting binding: it counts by key and location, and isolates see these counts late.
 
 Cloudflare calls the binding "permissive, eventually consistent": counters are cached on the machine that asks, and
-updated in the background within one location. For this reason more requests than the limit may pass, but never fewer.
+updated in the background within one location. More requests than the limit may therefore pass, but never fewer.
 Source:
 developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). Cloudflare does not
 describe the windows in which requests are counted. In the simulator the windows are fixed, like the local runtime's,

@@ -108,7 +108,8 @@ def test_no_pages_of_no_task(bench: ApiBench):
 def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
     """An answer that is sent in parts has the same JSON as one that is sent at once.
 
-    The test compares a task, a task with its chunks, and the list of chunks, each sent in parts and at once.
+    The test of large answers compares a task, a task with its chunks, and the list of chunks, each sent in parts and at
+    once.
     """
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})

@@ -128,8 +128,8 @@ def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list
     assert shown["status"] == "completed"
     assert made.kinds == looks, made.looks
     assert made.bench.loop.time() - made.ended_at <= late + 1e-6
-    # The request asked its task's object once, with the state that the request had read. An object that cannot send
-    # notices was asked once in each state.
+    # The waiting request asked its task's object once, with the state that the request had read. An object that cannot
+    # send notices was asked once in each state.
     assert [since for _, since in made.bench.asked] == [Mark(0, 0), Mark(1, 0)][: 2 if near == "nobody" else 1]
 
 

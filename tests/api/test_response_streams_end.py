@@ -108,7 +108,7 @@ def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.Mo
 def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A stream begins no event for which the invocation's subrequests do not suffice.
 
-    After such an end, the client's next stream continues after the last complete event.
+    After a stream that ended for lack of subrequests, the client's next stream continues after the last complete event.
     """
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 9)
@@ -136,7 +136,7 @@ def test_what_was_accepted_is_streamed_whatever_the_database_does(
 ):
     """If the database fails after a streamed submission is stored, the answer is a stream and not 503.
 
-    In this case the client gets the response's id, and an error event says that the stream ended early.
+    The client of such a stream gets the response's id, and an error event says that the stream ended early.
     """
     lose_database(bench, monkeypatch, 1)
     body = {**BODY, "stream": True, "onceover": {"reduce": reduce}}

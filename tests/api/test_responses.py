@@ -175,7 +175,7 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
     """`service_tier: flex`, by which a client accepts a slower answer, is accepted.
 
-    The answer to such a request names `default` as the service tier that was used.
+    The answer to a request with `service_tier: flex` names `default` as the service tier that was used.
     """
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"

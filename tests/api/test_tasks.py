@@ -155,7 +155,7 @@ def test_chunks_before_the_end(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("wait", ["25", "0.5", "2.25", ".5", "3."])
 def test_wait_ends(bench: ApiBench, wait: str) -> None:
-    """A request with `wait` is answered when this time is over, and reads D1 at most twice a second."""
+    """A request with `wait` is answered when its `wait` is over, and reads D1 at most twice a second."""
     bench.limit(plan="paid")
     task = bench.submit()
     before = bench.database.batches

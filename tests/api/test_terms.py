@@ -410,7 +410,7 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
     """A cancellation whose answer would have to wait more than 25 s gets 503.
 
-    The database was slow. The task is cancelled all the same, and the client gets 200 if it cancels again after
+    The database was slow. Such a task is cancelled all the same, and the client gets 200 if it cancels again after
     Retry-After.
     """
     task = bench.submit()

@@ -1,4 +1,4 @@
-"""While it waits, a task says about itself `waitingFor`, `lastError` and `estimatedFinishAt`."""
+"""A task that waits says about itself `waitingFor`, `lastError` and `estimatedFinishAt`."""
 
 from dataclasses import replace
 from typing import Any

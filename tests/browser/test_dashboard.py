@@ -20,7 +20,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 
     A page without a key asks for a key, and says if the key was refused. The user asks for the plan of a text, which
     makes no model call, and submits the text. The task's chunks appear one by one in the waterfall, with their outputs.
-    The page does not keep the text of the task.
+    The dashboard's page does not keep the text of the task.
     """
     page = tab.open("#/tasks")
     dialog = page.get_by_role("dialog")

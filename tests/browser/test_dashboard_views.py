@@ -155,7 +155,7 @@ def past(server: DevServer, *steps: range) -> None:
 
 
 def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """The page plots the history in steps of five minutes.
+    """The dashboard plots the history in steps of five minutes.
 
     Hours without samples are shown as gaps, and the last column has the tasks that ended just now.
     """
@@ -197,8 +197,8 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
 def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receiver: Receiver) -> None:
     """A user makes an endpoint, tests the endpoint, gives it another secret, and deletes it.
 
-    The page shows each secret once, and the secret signs the messages. The page lists a failed delivery with its
-    attempts, and lets the user send it again.
+    The dashboard shows each webhook secret once, and the secret signs the messages. The page lists a failed delivery
+    with its attempts, and lets the user send it again.
     """
     page = tab.open("#/access", key)
     webhooks = page.get_by_role("region", name="Webhooks")

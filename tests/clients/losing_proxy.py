@@ -25,7 +25,7 @@ class LosingProxy(ThreadingHTTPServer):
         self.target = ""
         self.strips = strips
         self.lost = 0
-        self.strange = 0  # The number of answers that do not come from the Worker.
+        self.strange = 0  # The number of answers through the proxy that do not come from the Worker.
         self.repeated = 0  # The number of requests whose header says that the SDK repeats them.
         self._losses = losses
         self._random = Random(f"{seed}/wire")

@@ -136,7 +136,7 @@ def test_formats_agree(name: str) -> None:
 def test_jsonschema_takes_what_the_standards_refuse(name: str, text: str) -> None:
     """`jsonschema` accepts these strings, which the formats' standards and onceover refuse.
 
-    If a version of `jsonschema` begins to refuse such a string, remove it here and from `LENIENT`.
+    If a version of `jsonschema` begins to refuse one of these strings, remove it here and from `LENIENT`.
     """
     assert Oracle({"format": name}, format_checker=Oracle.FORMAT_CHECKER).is_valid(text)
     assert not FORMATS[name](text)

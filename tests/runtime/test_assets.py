@@ -96,7 +96,7 @@ def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> No
 def test_the_policy_is_strict(server: DevServer) -> None:
     """The content security policy allows only scripts and styles of the page's origin, and no markup made from text.
 
-    The page has no inline code that would need an exception from the policy.
+    The dashboard's page has no inline code that would need an exception from the policy.
     """
     page = httpx.get(server.url)
     rules = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))

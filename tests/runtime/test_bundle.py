@@ -56,7 +56,7 @@ def test_the_upload_holds_the_worker_and_its_packages(env: str) -> None:
 
 @pytest.mark.parametrize("env", BINDINGS)
 def test_the_upload_is_within_its_limit(env: str) -> None:
-    """The size in the line `gzip: N KiB`, which scripts read, is wrangler's own figure and at most 2.4 MiB."""
+    """The size in KiB that scripts read from the line `gzip` is wrangler's own figure and at most 2.4 MiB."""
     output = build(env).output
     (size,) = re.findall(r"^gzip: (\d+) KiB$", output, re.MULTILINE)
     (exact,) = re.findall(r"Total Upload: .*gzip: ([\d.]+) KiB", output)

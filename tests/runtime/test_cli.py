@@ -39,7 +39,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flags(model: ModelServer) -> list[str]:
-    """The command line flags of the server."""
+    """The command line flags of `make dev` for the server of these tests."""
     return [*openai(model.base_url, LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid"), "--cron-every", "1"]
 
 

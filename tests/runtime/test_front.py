@@ -86,7 +86,7 @@ def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServe
 def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, method: str) -> None:
     """A request of a page with another origin does not reach the Worker, with or without a preflight.
 
-    Without the refusal such a request could do harm even if the page cannot read the answer.
+    Without the refusal a page's request could do harm even if the page cannot read the answer.
     """
     before = served(server)
     headers = {"origin": origin.format(port=httpx.URL(server.url).port)}

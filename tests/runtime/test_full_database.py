@@ -1,4 +1,4 @@
-"""Tests a really full database under load on workerd: SQLite refuses what does not fit, and later has space again."""
+"""Tests a full database under load on workerd: what does not fit is refused, and later there is space again."""
 
 import json
 from base64 import b64encode

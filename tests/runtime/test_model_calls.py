@@ -78,7 +78,8 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
     """A call that fails with passing trouble is repeated after a pause, and no finished chunk is called for again.
 
-    The first pause is at least half a second, which a late clock can hide; the second is at least a second.
+    After such a failure the first pause is at least half a second, which a late clock can hide; the second is at least
+    a second.
     """
     text = paragraphs(3)
     second = text.split("\n\n")[1]
@@ -145,7 +146,7 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 ):
     """If the model server never answers, or never ends its answer, the task fails after MAX_ATTEMPTS calls.
 
-    The connection of each such call is closed before the next call, and no warning about it is printed later.
+    The connection of each call that timed out is closed before the next call, and no warning about it is printed later.
     `test_worker` tests, under a virtual clock, when a call times out.
     """
     printed = len(dev.lines)

@@ -1,7 +1,4 @@
-"""Tests webhooks on the real runtime:
-
-OpenAI's SDK registers endpoints, and a receiver on this machine gets messages.
-"""
+"""Tests webhooks on the real runtime, with OpenAI's SDK as the client and a receiver of messages on this machine."""
 
 import json
 import os

@@ -1,8 +1,8 @@
 """Reads copies of the databases of a running local runtime.
 
 Copies are needed because a second process that opens a database's file takes part in SQLite's locking. While an object
-clears its storage, workerd deletes and rebuilds the file. During this time a reader of the file itself is refused
-("attempt to write a readonly database"), or prevents the exclusive lock that workerd needs.
+clears its storage, workerd deletes and rebuilds the file. While the file is rebuilt, a reader of the file itself is
+refused ("attempt to write a readonly database"), or prevents the exclusive lock that workerd needs.
 """
 
 import sqlite3

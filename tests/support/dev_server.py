@@ -116,7 +116,7 @@ class DevServer:
                 self._news.get(timeout=min(left, 1))
 
     def stop(self, seconds: float = 60) -> int:
-        """Send Ctrl-C to the group, as a terminal does: SIGINT to the whole group. Returns the exit status."""
+        """Send SIGINT to the whole process group, as a terminal does at Ctrl-C. Returns the exit status."""
         self._signal(signal.SIGINT)
         return self.wait(seconds)
 

@@ -9,7 +9,7 @@ _TOOL = 4  # A tool id of `sys.monitoring` that is not reserved for a kind of to
 
 
 class Steps:
-    """The number of lines that were executed so far."""
+    """The number of lines of Python that were executed so far."""
 
     lines = 0
 

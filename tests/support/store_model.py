@@ -124,7 +124,7 @@ class ModelTask:
     def crashes(self) -> int:
         """Return the number of consecutive claims without a finished call.
 
-        The number includes the present claim only if this claim has ended.
+        The number of crashes includes the present claim only if this claim has ended.
         """
         return self.stalls + (self.stalled_since is not None)
 
@@ -505,8 +505,8 @@ class StoreModel:
     def due(self, now: int, most: int) -> Due:
         """Return the tasks that the sweep must check: first the longest due task of each tenant, then the second, etc.
 
-        Each minute another tenant comes first: `most` tenants further in the list of tenants with unfinished tasks. The
-        result has at most `most` unfinished tasks, and the `most` ended tasks that have been due for erasure longest.
+        Each minute the tenant comes first that is `most` places further in the list of tenants with unfinished tasks.
+        It has at most `most` unfinished tasks, and the `most` ended tasks that have been due for erasure longest.
         """
         going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
         tenants = sorted({task_key.partition(":")[0] for task_key in going_on})

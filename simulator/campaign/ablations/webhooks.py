@@ -36,7 +36,8 @@ def _told(rng: Random) -> Workload:
     return hooked(draw(rng))
 
 
-# Under these faults a sweep stands still while the next one works, sweeps send most deliveries, and receivers fail.
+# Under the faults in this table a sweep stands still while the next one works, sweeps send most deliveries, and
+# receivers fail.
 _SLOW = {"worker_frozen": 0.3, "d1_slow": 0.2, "wait_until_cut": 0.5, "receiver_hung": 0.3, "receiver_failed": 0.3}
 
 # This patch makes the claim of a webhook delivery delete the delivery's row instead of marking it as claimed.

@@ -1,7 +1,7 @@
 """Checks that a task's workers write only as much as their ended model calls and the passing time justify.
 
-If workers wrote without results, a slow database would get more writes and become slower. For this reason each write
-under a task's claims must be accounted for by a model call that ended, or by time.
+If workers wrote without results, a slow database would get more writes and become slower. Each write under a task's
+claims must therefore be accounted for by a model call that ended, or by time.
 """
 
 from collections import defaultdict

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from simulator.campaign.checks.invariants import Invariants
     from simulator.platform.world import World
 
-LATE_SECONDS_MOST = 2.0  # A run may be without a call for this time plus the longest time of a model call.
+LATE_SECONDS_MOST = 2.0  # A run may be without a call for this many seconds plus the longest time of a model call.
 RUNS_JUDGED = "runs beside another tenant's trouble"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for trouble of their own or of the platform"
 STARTS_JUDGED = "tasks that objects began beside another tenant's trouble"

@@ -88,7 +88,7 @@ class Webhooks:
     def _install(self, tenant: str) -> list[EndpointKey]:
         """Write one or two endpoints of a tenant.
 
-        The second of these endpoints subscribes to only some of the events.
+        The second of a tenant's two endpoints subscribes to only some of the events.
         """
         made = []
         for number in range(self._rng.choice((1, 1, 2))):

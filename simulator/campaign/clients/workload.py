@@ -157,8 +157,8 @@ def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Work
 def patient(workload: Workload, rng: Random) -> Workload:
     """In a tenth of the runs, set a call's timeout to more seconds than an invocation may go on after its answer.
 
-    In runs with such a timeout no invocation of a request works on a task, so on the direct route the sweep begins each
-    task.
+    In runs with such a long timeout no invocation of a request works on a task, so on the direct route the sweep begins
+    each task.
     """
     if rng.random() < 0.9:
         return workload

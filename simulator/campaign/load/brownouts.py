@@ -1,7 +1,8 @@
 """Measures what a brown-out, in which a share of the model calls fails for a while, does to tasks.
 
-The figures are how many tasks survive, how many calls they pay for, and how soon they recover. Tasks come one by one,
-before, during and after the brown-out, so that other tasks' calls always show whether the model answers.
+The figures of an experiment are how many tasks survive, how many calls they pay for, and how soon they recover. Tasks
+come one by one, before, during and after the brown-out, so that other tasks' calls always show whether the model
+answers.
 """
 
 import asyncio

@@ -22,8 +22,8 @@ from simulator.engine.fault_kinds import (
     STREAM_CUT,
 )
 
-# These rates are higher than those in `fault_kinds`, because a short run has too few messages to meet these faults
-# otherwise.
+# The rates in this table are higher than those in `fault_kinds`, because a short run has too few messages to meet these
+# faults otherwise.
 _OFTENER = {
     "model_unreachable": 0.03,
     "retries_exhausted": 0.08,

@@ -13,7 +13,7 @@ STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
 
 
 class InvariantBroken(AssertionError):
-    """Raised when a check fails. The message says what is broken, and for which task."""
+    """Raised when a check fails. The message of `InvariantBroken` says what is broken, and for which task."""
 
 
 class Row(NamedTuple):

@@ -117,7 +117,7 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     await story.note(SUBMISSIONS)
     assert await story.store.key_holder(made_key(8), third)
     assert await story.store.key_holder(made_key(9), Conditions(joining=Joining("key other", 1, 1000))) is None
-    # The next request arrives late, after its key has expired.
+    # The next request of the story arrives late, after its key has expired.
     await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))
     await story.alter("UPDATE submissions SET expires_at = 1")
     await story.submit(10, Conditions(joining=Joining("key body", 4, 1_000_000)))

@@ -37,7 +37,7 @@ def test_without_rests_kills_in_a_row_are_noticed():
 def test_a_poison_task_fails_in_time(deployment: Deployment):
     """A task whose model calls all kill every isolate fails after ten to fifteen minutes and 6 + 3 + 1 calls.
 
-    The task runs with the settings of production, with one sweep a minute.
+    The task that kills its workers runs with the settings of production, with one sweep a minute.
     """
     poisoned = poison(deployment, chunks=12)
     assert poisoned.result.failure is None

@@ -333,7 +333,7 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_block_concurrency_while_holds_calls_back():
-    """The first call waits until a constructor has loaded its state in `blockConcurrencyWhile`.
+    """The first call of an object waits until a constructor has loaded its state in `blockConcurrencyWhile`.
 
     If an object's constructor fails, the platform resets the object.
     """

@@ -159,7 +159,7 @@ async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 def test_after_a_timer_the_clock_may_lack_a_hair():
     """After a timer, the clock may be a tiny fraction of a second before the due moment, because doubles are inexact.
 
-    Code that waits for this fraction with a delay that is a microtask never ends.
+    Code that waits for this tiny fraction of a second with a delay that is a microtask never ends.
     """
     assert ask(waits, STANDING) == {True, False}
     with pytest.raises(Livelock, match="waits_on > sleep"):

@@ -576,7 +576,7 @@ ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
     """With `-o json` a command prints one document on one line, in the shape of output.schema.json.
 
-    With `-o json`, `onceover` prints everything else on standard error.
+    With `-o json`, `onceover` prints everything but the document on standard error.
     """
     serve_everything(fake)
     status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")
@@ -607,7 +607,7 @@ def test_the_schema_describes_these_documents_and_no_other():
 def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
     """The commands for keys and webhooks send the request bodies that the contract states.
 
-    The plain text that these commands print has only secrets on standard output.
+    The plain text that the commands for keys and webhooks print has only secrets on standard output.
     """
     serve_everything(fake)
     assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"

@@ -230,8 +230,8 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
     """A second Ctrl-C while Python exits does not change the status.
 
-    Python drops its signal handlers before it exits. At this moment a second Ctrl-C on a busy machine once gave status
-    -2 instead of 130.
+    Python drops its signal handlers before it exits. While Python exits on a busy machine, a second Ctrl-C once gave
+    status -2 instead of 130.
     """
     program = (
         "import atexit, os, signal\n"

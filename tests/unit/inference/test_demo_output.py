@@ -111,7 +111,7 @@ def test_words_and_figures_are_the_texts() -> None:
 def test_a_merge_is_made_of_the_words_of_outputs() -> None:
     """The demo reads the outputs that it merges as JSON.
 
-    Because of this, braces and names of fields do not count as words of the text.
+    Braces and names of fields therefore do not count as words of the merged text.
     """
     schema = of(names=NAMES)
     outputs = [formed(schema, text) for text in (TEXT, CHINESE)]

@@ -118,8 +118,8 @@ def test_what_a_filter_withheld_is_an_empty_output() -> None:
 def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None) -> None:
     """If a model uses up its limit with thoughts or white space, a call with a schema has a cut-off output.
 
-    After such a cut-off output the call with a schema is not made again. Without a schema such a reply is malformed,
-    and the call is tried again.
+    A call with a schema whose output was cut off is not made again. Without a schema a reply that was cut before its
+    first word is malformed, and the call is tried again.
     """
     assert sent(choice({"content": content}, "length"))[1].finish_reason == "length"
     free = ModelCall(CALL.system, CALL.user, CALL.model)

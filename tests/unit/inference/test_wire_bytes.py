@@ -44,8 +44,8 @@ def within(measured: int, today: int) -> bool:
 def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of 20 chunks sends D1 as many bytes as today, within 5 %.
 
-    The figure of sent bytes counts all statements and their values. The figure hardly depends on the text of 20 letters
-    and on its outputs.
+    The figure of bytes sent to D1 counts all statements and their values. The figure of bytes sent to D1 hardly depends
+    on the text of 20 letters and on its outputs.
     """
     sent: list[int] = []
     batch = bench.database.batch

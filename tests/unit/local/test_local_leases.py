@@ -1,6 +1,6 @@
 """After a restart of `make dev` unfinished tasks continue at once.
 
-Until a worker takes these tasks, they show that they wait for their worker's lease.
+Until a worker takes unfinished tasks after a restart, they show that they wait for their worker's lease.
 """
 
 from collections.abc import Iterator

@@ -159,7 +159,7 @@ def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
 def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
     """In this test two hundred tasks of one tenant wait for an object slot.
 
-    The next free slot goes to the only task of another tenant.
+    The next free object slot goes to the only task of another tenant.
     """
     made = deploy(2)
     backlog = made.submit(202)
@@ -225,7 +225,7 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
 def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
     """In this test a submission gave a slot to a waiting task, whose object could not be reached.
 
-    The next sweep notifies the object of this task before others.
+    The next sweep notifies the object of a task that got its slot unnoticed before others.
     """
     made = deploy(1)
     first, waiting, *_ = made.submit(40, "a")

@@ -217,7 +217,7 @@ class JsStorage:
 def test_writes_with_no_await_between_them_are_under_way_together():
     """Two writes to an object's storage without an await between them are committed together by the platform.
 
-    Because of this a storage method awaits nothing before its write, or the writes would not be atomic.
+    A storage method therefore awaits nothing before its write, because otherwise several writes would not be atomic.
     """
     js = JsStorage()
     storage = storage_of(SimpleNamespace(storage=wrapped(js)))

@@ -692,7 +692,7 @@ def test_a_retry_after_the_deadline_goes_on(make):
 def test_a_budget_is_spent_to_the_last_call(make):
     """A worker makes exactly as many calls as the budget allows, and then fails the task.
 
-    The outputs of these calls are kept, and after a retry with a larger budget the task continues.
+    The outputs of a task whose budget is spent are kept, and after a retry with a larger budget the task continues.
     """
     bench = make()
     bench.insert(20, max_calls=14)
@@ -776,7 +776,7 @@ def test_calls_in_doubt_are_on_the_budget(make):
 def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
     """Whatever goes wrong, a task makes no more calls than its budget allows.
 
-    The test mixes failing calls, 429s, dying workers, lost writes, short slices and client retries.
+    The test of budgets mixes failing calls, 429s, dying workers, lost writes, short slices and client retries.
     """
     dice = random.Random(seed)
     bench = WorkerBench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))

@@ -47,7 +47,7 @@ def views(part: str) -> list[list[str]]:
 
 
 def sources(*parts: str) -> str:
-    """Return the sources of the page, and of the views with texts in these parts."""
+    """Return the sources of the page, and of the views with texts in the given parts."""
     return "\n".join(reached(*PAGE, *(files[0] for part in parts for files in views(part))).values())
 
 

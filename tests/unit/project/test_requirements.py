@@ -39,7 +39,7 @@ def wanted(name: str) -> set[str]:
 def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
     """Each package of run.txt is in dev.txt with the same version.
 
-    For this reason the tests try the versions with which the project runs.
+    The tests therefore try the versions of packages with which the project runs.
     """
     assert wanted("run") < wanted("dev")
     assert pins("run").items() < pins("dev").items()

@@ -1,6 +1,6 @@
 """To the millisecond, when a time of the database is over.
 
-The times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
+These times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
 """
 
 from collections.abc import Iterator

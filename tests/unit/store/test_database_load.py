@@ -147,7 +147,7 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 def test_who_was_refused_gives_no_probe_back() -> None:
     """A request that was refused cannot give a probe back.
 
-    In this case the probe belongs to another request, or the next probe is not due yet.
+    The probe that such a request would give back belongs to another request, or the next probe is not due yet.
     """
     load = DatabaseLoad()
     call(load, 0, 6)

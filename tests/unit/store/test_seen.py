@@ -39,7 +39,7 @@ def seen(bench: StoreBench) -> dict[str, int]:
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
     """A claim notes the time of its trigger, with at most one write in the time for which an isolate remembers this.
 
-    For this reason the noted time of a trigger is exact to five minutes.
+    The noted time of a trigger is therefore exact to five minutes.
     """
     times = []
     for second in range(0, 600, 10):

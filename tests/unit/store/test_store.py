@@ -394,7 +394,7 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
 def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
     """If a write is sent again after a lost answer, the task ends as if the write had been sent once.
 
-    The test repeats each write except the first one, which is the submission's.
+    The test of repeated writes repeats each write except the first one, which is the submission's.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 

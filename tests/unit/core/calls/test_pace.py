@@ -59,7 +59,7 @@ def test_pauses_double_up_to_their_most():
 def test_a_bucket_gives_two_writes_a_minute():
     """Once a run has used its first writes, its next write is allowed 30 s later.
 
-    A question to the bucket of writes, when the next write is allowed, does not change this time.
+    To ask the bucket of writes when the next write is allowed does not change this time.
     """
     bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
     for _ in range(limits.WRITES_AT_FIRST):
@@ -90,7 +90,7 @@ def test_a_call_that_has_ended_earns_two_writes():
 def test_a_write_that_could_not_wait_is_paid_for_later():
     """A write that cannot wait for its turn brings the bucket of writes below zero.
 
-    After such a write the bucket fills up again at two writes a minute.
+    After a write that could not wait, the bucket fills up again at two writes a minute.
     """
     bucket = WriteBucket(0, 0)
     bucket.spend(0)

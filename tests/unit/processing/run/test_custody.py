@@ -61,7 +61,7 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
     """In this test a client cancels the task during the write of its first output, and the second output comes then.
 
-    The task keeps both outputs, and after a retry only the third call is made.
+    The cancelled task keeps both outputs, and after a retry only the third call is made.
     """
     bench.insert(3)
     slowly(bench, lambda: cancel(bench))

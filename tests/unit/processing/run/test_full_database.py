@@ -86,7 +86,7 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
     """In this test the isolate remembers a write that found no space.
 
-    The next announcement reserves space; once this has succeeded, announcements of the isolate reserve none.
+    The next announcement of calls reserves space; once this has succeeded, announcements of the isolate reserve none.
     """
     bench.storage.found_full(0.0)
     bench.insert(8)

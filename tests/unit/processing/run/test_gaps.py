@@ -76,7 +76,7 @@ def kept_input(bench: WorkerBench) -> str:
 def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -> None:
     """With `onChunkFailure: gap` a task completes without a chunk that the model refused.
 
-    The task shows the gap's place and code, coverage is exact, and the input is kept for a retry.
+    The task of a refused chunk shows the gap's place and code, coverage is exact, and the input is kept for a retry.
     """
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2)

@@ -310,7 +310,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     """A run that waits for a model that other tasks have found away writes the reason for its wait.
 
-    A poll while a run waits for such a model shows the reason `model_away`.
+    A poll while a run waits for a model that is away shows the reason `model_away`.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
@@ -334,7 +334,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
     """A run on the queue's route waits at most two seconds for a model that is away, and then gives its task back.
 
-    While it waits, the task shows `model_away`, and its next run calls the model.
+    While its model is away, the task shows `model_away`, and its next run calls the model.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)

@@ -179,7 +179,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
     """If routes work, a page of 40 tasks costs the sweep 40 sends, one read and two writes.
 
-    Two more calls of such a sweep add up the sums over ended tasks.
+    Two more D1 calls of the sweep add up the sums over ended tasks.
     """
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
