@@ -66,7 +66,7 @@ def has_schema(commit: str, root: Path = ROOT) -> bool:
 def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
     """Make two folders to serve from, one with the older code and one with this tree's code, and return their paths.
 
-    Both folders have this tree's configuration, because the configuration decides where the local database is stored.
+    Both of the served folders have this tree's configuration, which decides where the local database is stored.
     """
     old, new = folder / "old", folder / "new"
     packed = subprocess.run(["git", "archive", commit, *PARTS], cwd=ROOT, capture_output=True, check=True).stdout

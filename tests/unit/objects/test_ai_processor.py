@@ -400,7 +400,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 ):
     """A slice is so long that its last call still ends within the platform's 15 minutes.
 
-    A lane may start this call 20 s after its announcement, and the way takes 5 s.
+    A lane may start the last call 20 s after its announcement, and the way takes 5 s.
     """
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run

@@ -195,7 +195,7 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
     """An end counts once if its task is erased before or after a fold.
 
-    The erasure may be a deletion, the end of a retention, or an early erasure.
+    The erasure of a task may be a deletion, the end of a retention, or an early erasure.
     """
     for name in ("deleted", "expired", "cleared"):
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
