@@ -65,7 +65,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _figures(parts: list[str]) -> list[Figure]:
-    """Measure these parts, and print their table."""
+    """Measure the requested parts, and print their table."""
     figures: list[Figure] = []
     for name in parts:
         started = time.monotonic()

@@ -5,8 +5,8 @@ are still running. The program keeps each rate up for some seconds. A task's tim
 the times that the measured system reports. The program starts the next rate once all tasks of the previous rate have
 ended. The measurement ends with the first rate at which the median time of a task is twice that of the lowest rate.
 
-The result is the local runtime's capacity, with Worker, database and queue in one thread of one machine. The program
-`python -m simulator.capacity` computes how many tasks one database carries
+The result of this measurement is the local runtime's capacity, with Worker, database and queue in one thread of one
+machine. The program `python -m simulator.capacity` computes how many tasks one database carries
 (docs/decisions/0037-beyond-one-database.md).
 """
 

@@ -21,7 +21,7 @@ from src.core import limits
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "costs.md"
 CHINESE_PAGE = PAGE.with_name("costs.zh-CN.md")
-TASKS = 1_000_000  # The number of tasks a day.
+TASKS = 1_000_000  # The number of tasks a day for which the page computes costs.
 DAYS = 30  # The number of days in a month.
 DAY_SECONDS = 86_400
 MB = 1_000_000
@@ -138,7 +138,7 @@ def _erased(pages: dict[str, int], tasks: int) -> float:
 
 
 def dollars(tasks: int = TASKS) -> list[tuple[str, float, float]]:
-    """Return the cost of a month with this number of tasks a day on the paid plan and the queue route.
+    """Return the cost of a month with a given number of tasks a day on the paid plan and the queue route.
 
     Each item of the list is a name, an amount, and the dollars for the amount.
     """
@@ -275,7 +275,10 @@ The model costs more than everything else together.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the page, or with `--check` only compare. Return the exit status, 1 if the page is not current."""
+    """Write docs/costs.md, or with `--check` only compare it with the computed page.
+
+    Return the exit status, 1 if the page is not current.
+    """
     parser = argparse.ArgumentParser(prog="python -m bench.costs", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if the page is not current")
     options = parser.parse_args(arguments)

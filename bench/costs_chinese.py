@@ -1,6 +1,7 @@
 """Makes the Chinese page of costs from the English page, by translating its sentences and the names of its rows.
 
-The figures are copied from the English page unchanged. An English sentence without a Chinese translation is an error.
+The figures of the Chinese page are copied from the English page unchanged. An English sentence without a Chinese
+translation is an error.
 """
 
 import re

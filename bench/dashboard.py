@@ -1,8 +1,8 @@
 """`python -m bench.dashboard` measures the dashboard with 10,000 small tasks and one of 5,000 chunks.
 
 The program also measures what an open page costs while nothing happens. The measurement takes a few minutes, because
-the built-in model really processes the long task. The figures depend on
-this machine and its load, so the load average is printed with them.
+the built-in model really processes the long task. The measured figures depend on this machine and its load, so the load
+average is printed with them.
 """
 
 import json
@@ -29,7 +29,7 @@ CHUNKS_A_PAGE = 250  # the number of chunks that public/app/views/chunks.js load
 LOADS = 7
 SCROLLS = 120
 IDLE_MINUTES = 10
-REQUESTS_A_MINUTE, ROWS_A_MINUTE = 4, 200  # the bounds of an open page's cost while nothing happens
+REQUESTS_A_MINUTE, ROWS_A_MINUTE = 4, 200  # the bounds of what an open dashboard page may cost while nothing happens
 
 _WATCH_LONG_TASKS = """
 window.long = [];

@@ -19,12 +19,12 @@ class Figure:
 
     @property
     def shown(self) -> str:
-        """The value and its unit as text for people."""
+        """The figure's value and unit as text for people."""
         return f"{self.value:,.3g} {self.unit}" if self.value < 100 else f"{self.value:,.0f} {self.unit}"
 
     @property
     def bound_shown(self) -> str:
-        """The bound as text for people, an empty text if there is no bound."""
+        """The figure's bound as text for people, an empty text if there is no bound."""
         return "" if self.most is None else f"≤ {self.most:,g}"
 
     def record(self) -> dict[str, object]:

@@ -2,8 +2,8 @@
 
     python -m bench.free_plan [RUNS]
 
-Each run is one English task of 20 chunks of 6,000 characters, with outputs of 1,000 characters. The task is submitted,
-polled until it is done, and erased once cron has added it to the sums. The counters come from the meter of
+Each run is one English task of 20 chunks of 6,000 characters, with outputs of 1,000 characters. In each run the task is
+submitted, polled until it is done, and erased once cron has added it to the sums. The counters come from the meter of
 `make dev ARGS="--limits free"`. docs/design/platform-limits.md explains how the table is computed from the counters.
 `bench.costs` computes which other allowances run out, on both plans.
 """
@@ -36,8 +36,8 @@ RUNS = 200
 CHUNKS, LONG = 20, 200
 WAVES = math.ceil(CHUNKS / 6)  # A task makes six model calls at a time.
 LATENCY_SECONDS = 0.2  # With this latency, model calls that start together also count as ending together.
-CALL_SECONDS = 5.0  # The length of a model call in the table. It affects only the objects' GB-seconds.
-POLLS = 3  # The number of polls of each task in the table.
+CALL_SECONDS = 5.0  # The length of a model call in the printed table; it affects only objects' GB-seconds.
+POLLS = 3  # The number of polls of each task in the printed table.
 CRON_RUNS = 1_440  # The number of cron runs a day, one a minute.
 TASKS_LEAST = 1_000
 CPU_MS_MOST = 10  # the platform's limit of an invocation's CPU time on the free plan
@@ -130,7 +130,7 @@ def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
     for name, counter in (("rowsRead", "rows_read"), ("rowsWritten", "rows_written")):
         task[name] += min(line[counter] for line in slices) - statistics.mean(line[counter] for line in slices)
     # The measured calls are shorter than those of the table, and the measured client polls only once. The next lines
-    # add the difference.
+    # add what the table's longer calls and further polls use.
     if route == "durable-object":
         task["objectGbSeconds"] += 0.128 * WAVES * (CALL_SECONDS - LATENCY_SECONDS)
     # The client of this bench polls once, and its request for erasure does not belong to the table.
@@ -201,14 +201,14 @@ def cpu(route: str, lines: list[Json]) -> dict[str, list[int]]:
 
 
 def percentile(values: list[int], part: float) -> float:
-    """Return the value below which this share of all values lies."""
+    """Return the value below which a given share of all values lies."""
     return sorted(values)[min(len(values) - 1, int(part * len(values)))]
 
 
 def left_behind(count: int) -> int:
-    """Finish this number of small tasks on the object route, and return what the objects still store.
+    """Finish a given number of small tasks on the object route, and return what the objects still store.
 
-    The result is the number of rows, in which each alarm counts as a row.
+    The result is the number of rows that objects store, in which each alarm counts as a row.
     """
     with (
         tempfile.TemporaryDirectory() as state,

@@ -1,8 +1,8 @@
 """Measures the processor time of an upload and of a start, for the Worker and for a minimal Worker.
 
 The minimal Worker imports only pydantic and the SDK. An upload imports the Worker and takes a snapshot of the
-interpreter's memory. A start loads the snapshot. The figure is the processor time of all threads of workerd, as Linux
-counts it in /proc. The two Workers are measured in turns, and the lowest value of each Worker is reported.
+interpreter's memory. A start loads the snapshot. The reported figure is the processor time of all threads of workerd,
+as Linux counts it in /proc. The two Workers are measured in turns, and the lowest value of each Worker is reported.
 """
 
 import os

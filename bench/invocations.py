@@ -32,7 +32,7 @@ from tests.support.model_server import ModelServer
 from tests.support.processor_time import cpu_seconds
 
 RUNS = 40
-STARTS = 5  # the number of isolates that get each kind as their first request
+STARTS = 5  # the number of fresh isolates that get each kind as their first request
 LENGTHS = {"submission, 24,000 characters": 4, "submission, 120,000 characters": CHUNKS}
 type Ask = Callable[[Client], httpx.Response]
 

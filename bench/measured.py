@@ -8,14 +8,15 @@ COMMIT = "b91ea6b"
 CHUNKS = 20
 RUN_SECONDS = 20.0  # a run takes four waves of calls of five seconds
 
-# The written rows, index entries included. `task` counts from submission to completion, with calls that end in waves;
-# `erasure` counts the task's erasure, and `sums` a cron run that adds ended tasks to the sums.
+# The rows that a task writes, index entries included. `task` counts from submission to completion, with calls that end
+# in waves; `erasure` counts the task's erasure, and `sums` a cron run that adds ended tasks to the sums.
 ROWS = {"task": 14, "erasure": 4, "sums": 3}
 # The rows that a task writes if its calls take 2 to 10 s: the average of many runs, and one run of `make bench` on the
 # queue route.
 ROWS_UNEVEN = (27, 30)
-# The CPU milliseconds of an invocation, median and 95th percentile, with chunks of 6,000 characters. Each run had 40
-# tasks on each route, on a machine without other work. The values are medians of five runs.
+# The CPU milliseconds of an invocation, median and 95th percentile, with chunks of 6,000 characters. Each run of this
+# measurement had 40 tasks on each route, on a machine without other work. The values of CPU time are medians of five
+# runs.
 CPU_MS: dict[str, dict[str, tuple[float, float]]] = {
     "queue": {"submission": (13, 21), "poll": (6.5, 11), "slice": (29.5, 40)},
     "durable-object": {"submission": (14, 23), "poll": (3, 6), "slice": (30, 47)},
@@ -28,8 +29,8 @@ def _cpu_ms(route: str) -> float:
 
 
 # The use of the cheapest of 40 tasks on each route, with three polls. One of the polls waits for the task's end, and
-# therefore calls the task's object. The figures include the erasure at the end of the retention. `objectGbSeconds` is
-# the value of the average task, with calls of 5 s.
+# therefore calls the task's object. The figures of a task's use include the erasure at the end of the retention.
+# `objectGbSeconds` is the value of the average task, with model calls of 5 s.
 TASK: dict[str, dict[str, float]] = {
     "queue": {
         "requests": 5,
@@ -53,7 +54,8 @@ TASK: dict[str, dict[str, float]] = {
     },
 }
 # The use of a cron run on a day on which a task ends each minute. Every second run adds ended tasks to the sums, and
-# every fifth run writes a sample. Each new row makes a later run delete an old one (`bench.sweeps`).
+# every fifth run writes a sample. Each new row of a sum or a sample makes a later run delete an old one
+# (`bench.sweeps`).
 CRON: dict[str, dict[str, float]] = {
     route: {
         "requests": 1,
@@ -69,8 +71,8 @@ CRON: dict[str, dict[str, float]] = {
 }
 # The bytes that a completed task leaves in D1, measured with 200 tasks in one database file.
 BYTES = {"English": 13_353, "Chinese": 31_355}
-# The input tokens, instructions included, and the output tokens. They are estimated as for `dryRun`, plus 750 tokens a
-# call for the model's thinking.
+# The input tokens, instructions included, and the output tokens. These tokens are estimated as for `dryRun`, plus 750
+# tokens a call for the model's thinking.
 TOKENS = {"English": (30_200, 20_000), "Chinese": (120_200, 35_000)}
 # The processor time that SQLite takes for a task and three polls, in Chinese.
 SQLITE_MS = 3.4

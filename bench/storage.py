@@ -43,7 +43,7 @@ def measure() -> list[Figure]:
 
 
 def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, float]:
-    """Complete this number of tasks, and return the bytes of used pages and the written rows for each task."""
+    """Complete a given number of tasks, and return the bytes of used pages and the written rows for each task."""
     database = SqliteD1(now_ms=lambda: START_MS)
     meter = Meter()
     store = TaskStore(Database(database, meter))
@@ -57,7 +57,7 @@ def task_cost(prose: Prose, together: int, tasks: int = TASKS) -> tuple[float, f
 def database_ms(prose: Prose, tasks: int = TASKS) -> float:
     """Return the processor time, in ms, that the database takes for a task's submission, claim, writes and three polls.
 
-    The time includes the fake of D1's binding around SQLite.
+    The measured time includes the fake of D1's binding around SQLite.
     """
     database = _Timed(now_ms=lambda: START_MS)
     store = TaskStore(Database(database, Meter()))
@@ -73,7 +73,7 @@ def database_ms(prose: Prose, tasks: int = TASKS) -> float:
 
 
 class _Timed(SqliteD1):
-    spent = 0.0  # the seconds of processor time so far
+    spent = 0.0  # the seconds of processor time that all batches have taken so far
 
     async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
         """Run the statements, and add their processor time to `spent`."""

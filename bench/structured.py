@@ -19,7 +19,7 @@ CHECK_MS_MOST, HOSTILE_MS_MOST = 10, 20
 
 
 def closed(**properties: Any) -> dict[str, Any]:
-    """Return the strict schema of an object with these properties."""
+    """Return the strict schema of an object with the given properties."""
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 

@@ -23,8 +23,8 @@ END = (
 def cron_rows(minutes: int = MINUTES) -> float:
     """Return how many rows a cron run writes on average over some minutes, two days after an equal period.
 
-    In the equal period, tasks ended at the same times. After two days, each new sample and each new five-minute sum
-    makes the cron run delete an old one.
+    In both periods, tasks end at the same times after the period's beginning. After two days, each new sample and each
+    new five-minute sum makes the cron run delete an old one.
     """
     bench = WorkerBench(storage_mb_most=450)
     try:

@@ -1,7 +1,7 @@
 """Measures the cost of a claim, a poll, a list and a sweep page with a thousand and with a million stored tasks.
 
-The cost is the number of SQLite's steps, the instructions of its virtual machine. This count is exact, and it grows
-with every row that SQLite reads.
+The cost is the number of SQLite's steps, the instructions of its virtual machine. The count of SQLite's steps is exact,
+and it grows with every row that SQLite reads.
 """
 
 import sqlite3
@@ -21,8 +21,8 @@ from src.store.sql.fragments import OPTION_PARAMETERS, OPTIONS
 from tests.support.sqlite_d1 import MIGRATIONS
 
 NOW_MS = 1_800_000_000_000
-# This SQL makes the tasks. Every tenth task is unfinished, and one of these is due. The ended tasks are kept for
-# different times.
+# This SQL makes the tasks. Every tenth task in the table is unfinished, and one of these is due. The ended tasks are
+# kept for different times.
 FILL = f"""
 WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < :size)
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, merge_chars, calls_minimum, created_at,
@@ -96,7 +96,7 @@ def _run(connection: sqlite3.Connection, act: BoundStatement) -> None:
 
 
 def steps(size: int) -> dict[str, int]:
-    """Count the steps of each act in a database with this number of tasks."""
+    """Count the steps of each act in a database with a given number of tasks."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.create_function("unixepoch", -1, lambda *_: NOW_MS / 1000)
     for path in sorted(MIGRATIONS.glob("*.sql")):

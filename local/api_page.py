@@ -9,8 +9,8 @@ from src.http.catalogue import document
 METHODS = ("post", "get", "delete")
 # A code that at least this share of the calls lists is a common error: the page explains it once.
 COMMON_SHARE = 0.6
-# The page's first section. A test runs its commands against its own server. In the answers `…` stands for omitted
-# values.
+# The page's first section. A test runs the commands of this section against a server of its own. In the answers `…`
+# stands for omitted values.
 EXAMPLE = r"""## An example
 
 Submit a text of two chunks, and wait for its end. You can paste the commands against `make dev`; a deployment also
@@ -172,7 +172,7 @@ def _call(method: str, path: str, operation: Any, common: dict[str, dict[str, st
 def _answer(status: str, response: Any, common: dict[str, dict[str, str]]) -> str | None:
     """Return what a row of the page says of a response: its own codes, or its text and type.
 
-    Returns None if all codes of the response are common ones.
+    `_answer` returns None if all codes of the response are common ones.
     """
     codes = _codes(response)
     if codes:

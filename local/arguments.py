@@ -15,12 +15,12 @@ from typing import NoReturn
 DEFAULT_PORT = 8787
 DEFAULT_STATE = ".wrangler/state"
 CLOCKS = ("moving", "standing")
-CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # The tests set this variable in place of the flag `--clock`.
+CLOCK_VARIABLE = "ONCEOVER_LOCAL_CLOCK"  # The tests set this environment variable in place of the flag `--clock`.
 _VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class UsageError(Exception):
-    """Raised when a command cannot run with its arguments. The message is one line for the user."""
+    """Raised when a command cannot run with its arguments. The message of a `UsageError` is one line for the user."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,20 @@ END = "<!-- End of the table. -->"
 
 
 class TableMissing(Exception):
-    """Raised when a document has no place for the table, or several. The message is one line for the user."""
+    """Raised when a document has no place for the table, or several.
+
+    The message of `TableMissing` is one line for the user.
+    """
 
 
 class TestedClaim(NamedTuple):
-    """A claim about onceover, and how it is tested. Only the JSON file has the runs of past campaigns."""
+    """A claim about onceover, and how it is tested. Only the JSON file of claims has the runs of past campaigns."""
 
     claim: str
     cases: str
     tests: list[str]
     tier: str
-    without: list[str]  # The ablations that the tests notice.
+    without: list[str]  # The names of the ablations that the claim's tests notice.
     latest: str  # The figures of the claim's last campaign; empty if there are none.
 
 

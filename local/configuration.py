@@ -81,7 +81,7 @@ def _warnings(known: set[str], host: LocalConfiguration, file: SecretsFile | Non
     for name in host.variables:
         if name in known or name.startswith(_OF_TOOLS):
             continue
-        # A .env may also be meant for other programs.
+        # A .env file may also be meant for other programs.
         is_shared = file is not None and file.is_shared and name in file.names and name not in host.flags
         cutoff = _VERY_CLOSE if is_shared else _CLOSE
         close = difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=cutoff)
@@ -131,7 +131,7 @@ def _provider(settings: Settings) -> str:
 
 
 def _route(bindings: Sequence[str]) -> Route:
-    """Return the route that `composition` chooses for a new task with these bindings."""
+    """Return the route that `composition` chooses for a new task with the given bindings."""
     if "AI_QUEUE" in bindings:
         return Route.QUEUE
     return Route.DURABLE_OBJECT if "AI_PROCESSOR" in bindings else Route.DIRECT

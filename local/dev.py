@@ -25,7 +25,7 @@ _STOP_SECONDS = 5
 
 
 def _check_port(port: int) -> None:
-    """Raise `UsageError` if another program uses the port. The host checks the port again when it listens."""
+    """Raise `UsageError` if another program uses the port. The host checks the port again when it begins to listen."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -54,7 +54,7 @@ def _request(options: DevOptions) -> bytes:
 def serve(options: DevOptions, lock: int) -> int:
     """Run the host until it ends or a signal stops it. The host inherits `lock`. Returns the exit status."""
     command = [str(find_node()), "--disable-warning=ExperimentalWarning", str(ROOT / "local" / "runtime" / "host.mjs")]
-    clear_residue(options.persist_to)  # If the last runtime was killed, it left residue.
+    clear_residue(options.persist_to)  # A runtime that was killed could not clear its residue.
     adopt_orphans()
     reading, writing = os.pipe()
     # Node.js's compile cache saves a fifth of its start-up time.
@@ -79,7 +79,7 @@ def serve(options: DevOptions, lock: int) -> int:
     signal.signal(signal.SIGALRM, lambda *_: host.kill())
     os.write(writing, _request(options))
     status = host.wait()
-    end_children()  # workerd, if Node.js was killed
+    end_children()  # If Node.js was killed, workerd is still running.
     clear_residue(options.persist_to)
     if stopping:
         _say_stopped(options)
@@ -90,7 +90,7 @@ def serve(options: DevOptions, lock: int) -> int:
 
 
 def _say_stopped(options: DevOptions) -> None:
-    """Print the last line, which says where the state stays. It is no error if the output's reader is gone."""
+    """Print the last line, which says where the state stays. If the output's reader is gone, this is no error."""
     try:
         where = options.persist_to.relative_to(options.project)
     except ValueError:
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> int:
             return serve(options, lock)
     except (UsageError, NodeMissing) as error:
         fail(str(error))
-    except KeyboardInterrupt:  # The interrupt came before `serve` had set its handler.
+    except KeyboardInterrupt:  # Ctrl-C came before `serve` had set its signal handler.
         return 0
 
 

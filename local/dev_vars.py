@@ -69,9 +69,11 @@ def assignments(text: str) -> dict[str, str]:
 
 
 def find(project: Path, env: str | None) -> SecretsFile | None:
-    """Read the file that wrangler reads for this environment. Returns None if the file is missing or cannot be read.
+    """Read the file that wrangler reads for this environment.
 
-    The host reports why the file cannot be read. The first existing file of `.dev.vars.ENV`, `.dev.vars` and `.env`
+    Returns None if the file of variables is missing or cannot be read.
+
+    If the file cannot be read, the host reports why. The first existing file of `.dev.vars.ENV`, `.dev.vars` and `.env`
     counts.
     """
     own = [f".dev.vars.{env}"] if env else []

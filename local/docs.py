@@ -23,7 +23,10 @@ _MERMAID = re.compile(r"^```mermaid\n.*?^```$", re.DOTALL | re.MULTILINE)
 
 
 class DiagramMissing(Exception):
-    """Raised when a document has no place for its diagram, or several. The message is one line for the user."""
+    """Raised when a document has no place for its diagram, or several.
+
+    The message of `DiagramMissing` is one line for the user.
+    """
 
 
 def with_diagram(text: str) -> str:

@@ -3,8 +3,8 @@
 `RUN` has the parts that serving and deploying need. `DEV`, installed with `--dev`, adds what tests and checks need. A
 folder with all of `DEV` is also good for `RUN` and is left unchanged.
 
-The program runs before anything is installed, so it imports only the standard library. A part is not installed again if
-its folder exists and the digest of its lock file is unchanged.
+`local.install` runs before anything is installed, so it imports only the standard library. A part is not installed
+again if its folder exists and the digest of its lock file is unchanged.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ VENV = ROOT / ".venv"
 _SAID_MOST = 4_000
 _QUIET_REPORT_SECONDS = 5  # How often a progress line is printed if there is no terminal to redraw it.
 
-# The platform of the hosted interpreter, for pip: CPython 3.14 in WebAssembly (Pyodide 314).
+# pip's flags for the platform of the hosted interpreter, which is CPython 3.14 in WebAssembly (Pyodide 314).
 _WORKER_PLATFORM = (
     *("--only-binary", ":all:", "--implementation", "cp", "--python-version", "3.14"),
     *("--abi", "cp314", "--abi", "none"),
@@ -34,19 +34,19 @@ _WORKER_PLATFORM = (
 
 
 class InstallError(Exception):
-    """Raised when a part cannot be installed. The message is for the user."""
+    """Raised when a part cannot be installed. The message of an `InstallError` is for the user."""
 
 
 class Interrupted(Exception):
-    """Raised by Ctrl-C while a part is being installed. The message is the part's label."""
+    """Raised by Ctrl-C while a part is being installed. The message of `Interrupted` is the label of the part."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
     """One part of the installation: a folder or file, the lock file for its contents, and the commands that fill it.
 
-    Two parts can have the same folder. `whole`, on the smaller part, is the lock file of the larger one. `holds`, on
-    the larger part, is the smaller part, whose packages it includes.
+    Two parts can have the same folder. If two parts have the same folder, `whole` of the smaller part is the lock file
+    of the larger one. `holds` of the larger part is the smaller part, whose packages it includes.
     """
 
     folder: Path
@@ -182,7 +182,7 @@ def _say(text: str, end: str = "\n") -> None:
 
 def _install(part: Part) -> None:
     stamp = _stamp(part)
-    stamp.unlink(missing_ok=True)  # Without its stamp the part counts as missing until it is complete.
+    stamp.unlink(missing_ok=True)  # Without its stamp, the part counts as missing until its installation is complete.
     commands = part.commands()
     started = time.monotonic()
     done = threading.Event()

@@ -1,8 +1,8 @@
 """`make key`: makes an API key, writes its digest into D1, and shows the key once.
 
-wrangler writes the digest. Locally it writes the files that `make dev` uses, even while `make dev` runs, because SQLite
-locks them. For a deployment wrangler uses the account's API. The key itself leaves this process only on standard
-output.
+wrangler writes the digest. Locally `make key` writes the files that `make dev` uses, even while `make dev` runs,
+because SQLite locks them. For a deployment wrangler uses the account's API. The API key itself leaves this process only
+on standard output.
 """
 
 import json
@@ -28,8 +28,8 @@ from .remote.former_state import refuse_former_state
 
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "NO_COLOR": "1"}
 _SAID_MOST = 2_000
-# How many times wrangler is run if a running server writes at the same moment. Each run takes seconds, because wrangler
-# starts slowly.
+# How many times wrangler is run if a running server writes at the same moment. Each run of wrangler takes seconds,
+# because wrangler starts slowly.
 _BUSY_TRIES_MOST = 5
 _BUSY = "SQLITE_BUSY"
 
@@ -55,7 +55,7 @@ def with_values(bound: BoundStatement) -> str:
 def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
     """Return the SQL that inserts a key.
 
-    The last statement returns the key's row, or no row if the tenant has too many keys.
+    The last statement of this SQL returns the key's row, or no row if the tenant has too many keys.
     """
     statements = (
         DELETE_EXPIRED_KEYS.bind(tenant=options.tenant),
@@ -77,7 +77,7 @@ def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
 def _run(options: KeyOptions, *command: str) -> str:
     """Run `wrangler d1 …` on the database, and return its output. Raises `UsageError` if it fails.
 
-    The command must be safe to run twice, because it is repeated if a local server had locked the database.
+    The command of wrangler must be safe to run twice, because it is repeated if a local server had locked the database.
     """
     place = ["--remote"] if options.persist_to is None else ["--local", "--persist-to", str(options.persist_to)]
     said = ""
@@ -108,7 +108,10 @@ def _run(options: KeyOptions, *command: str) -> str:
 
 
 def write(options: KeyOptions, key_id: str, key_digest: str) -> None:
-    """Write a key into the database. Migrations are applied to a local database first. Raises `UsageError`."""
+    """Write a key into the database.
+
+    Before a write to a local database, its migrations are applied. Raises `UsageError`.
+    """
     if options.persist_to is not None:
         refuse_former_state(options.persist_to)
         _run(options, "migrations", "apply", "DB")

@@ -1,10 +1,11 @@
 """Allows only one server for each state directory.
 
-There are two locked files, and a lock ends with its process. The command has the first lock. Node.js inherits the
-second lock and may outlive a killed command for a moment, so the next server waits for the second lock.
+The module locks two files, and a lock ends with the process that has it. The command `make dev` has the first lock.
+Node.js inherits the second lock and may outlive a killed command for a moment, so the next server waits for the second
+lock.
 
 The first file contains the command's process id, and the second file contains the URL once the server is ready. The
-message of a refused command contains both.
+error message of a command that gets no lock contains the process id and the URL.
 """
 
 import fcntl
@@ -24,7 +25,9 @@ _PAUSE_SECONDS = 0.05
 
 @contextmanager
 def sole_use(persist_to: Path) -> Iterator[int]:
-    """Make the state directory if it is missing, and lock it. Yields the descriptor that the runtime inherits.
+    """Make the state directory if it is missing, and lock it.
+
+    Yields the descriptor of the second lock, which the runtime inherits.
 
     Raises `UsageError` if another server has the lock, or if the directory cannot be made.
     """

@@ -59,7 +59,10 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Install what is missing, and replace this process by the server. Returns only if the server cannot start."""
+    """Install what is missing, and replace this process by the server.
+
+    Returns only if the model's server cannot start.
+    """
     try:
         options = _options(arguments)
     except UsageError as error:

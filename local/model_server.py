@@ -2,7 +2,8 @@
 
 The server runs in the folder that `make model` fills.
 
-The program's arguments are the port, the tokens of context for each slot, the number of slots, and of threads.
+The arguments of `local.model_server` are the port, the tokens of context for each slot, the number of slots, and of
+threads.
 """
 
 import importlib
@@ -14,10 +15,10 @@ from typing import Any
 
 NAME = "smollm2-135m-instruct"
 OUTPUT_TOKENS = 128
-INSTRUCTION_TOKENS = 256  # More than the 100 tokens of the default instructions and the chat template.
+INSTRUCTION_TOKENS = 256  # This is more than the 100 tokens of the default instructions and the chat template.
 TOKENS_A_CHAR = 2  # In this model a Chinese character takes 1.8 tokens, and an English one a quarter of a token.
 CONTEXT_LEAST = 1024
-TIMEOUT_SECONDS = 300  # The timeout of a model call, enough for a busy machine.
+TIMEOUT_SECONDS = 300  # The timeout of a model call in seconds, enough for a busy machine.
 _CONCURRENCY_MOST = 6  # The highest value of AI_CONCURRENCY.
 
 
@@ -45,7 +46,7 @@ def dev_command(address: str, context: int, slots: int) -> str:
         "CHUNK_MAX_CHARS": chunk_chars(context),
         "AI_MAX_OUTPUT_TOKENS": OUTPUT_TOKENS,
         "AI_TIMEOUT_SECONDS": TIMEOUT_SECONDS,
-        "LEASE_SECONDS": TIMEOUT_SECONDS + 60,  # A claim must outlast its calls.
+        "LEASE_SECONDS": TIMEOUT_SECONDS + 60,  # A claim must last longer than its model calls.
     }
     return 'make dev ARGS="' + " ".join(f"--var {name}:{value}" for name, value in variables.items()) + '"'
 

@@ -10,7 +10,7 @@ MINIMUM_MAJOR = 22  # The oldest major version of Node.js that wrangler and Mini
 
 
 class NodeMissing(Exception):
-    """Raised when there is no Node.js that is new enough. The message is one line for the user."""
+    """Raised when there is no Node.js that is new enough. The message of `NodeMissing` is one line for the user."""
 
 
 def _version(node: Path) -> str | None:
@@ -36,6 +36,6 @@ def find_node() -> Path:
 
 
 def wrangler(*arguments: str) -> list[str]:
-    """Return the command that runs wrangler with these arguments. Raises `NodeMissing`."""
+    """Return the command that runs wrangler with the given arguments. Raises `NodeMissing`."""
     script = ROOT / "node_modules" / "wrangler" / "bin" / "wrangler.js"
     return [str(find_node()), "--disable-warning=ExperimentalWarning", str(script), *arguments]

@@ -72,7 +72,7 @@ _REPLACEMENTS = (
 
 
 class BundleError(Exception):
-    """Raised when the files are not those that this module knows. The message is for the user."""
+    """Raised when the files are not those that this module knows. The message of a `BundleError` is for the user."""
 
 
 def adapted(source: str, *, standing: bool) -> str:
@@ -87,10 +87,11 @@ def adapted(source: str, *, standing: bool) -> str:
 # --- Cap'n Proto (capnproto.org/encoding.html): words of 8 bytes, and pointers that count from their own end ---
 
 _SOURCE, _WASM, _DATA = 0, 1, 2  # The tags of the union in `Module`, in the order of the ordinals @1, @4, @5.
-_INTERNAL = 2  # The value of `ModuleType` for internal modules.
-# The word of a module has `type` and the union's tag. Its pointers are name, content, tsDeclaration and compileCache.
+_INTERNAL = 2  # The value of workerd's `ModuleType` for internal modules.
+# In the Cap'n Proto message, the word of a module has `type` and the union's tag. The pointers of a module are name,
+# content, tsDeclaration and compileCache.
 _MODULE_WORDS, _MODULE_POINTERS = 1, 4
-_BYTES = 2  # The size code of a list of bytes.
+_BYTES = 2  # The size code of a list of bytes in Cap'n Proto.
 _STRUCTS = 7
 
 
@@ -107,10 +108,10 @@ def _words(size: int) -> int:
 
 
 def message(modules: Sequence[tuple[str, int, bytes]]) -> bytes:
-    """Return the bundle of these modules, each given as (name, kind, content)."""
+    """Return the bundle of the given modules, each given as (name, kind, content)."""
     each = _MODULE_WORDS + _MODULE_POINTERS
-    # The message has the bundle's struct with its one pointer, the list's tag, the modules, and the data of their
-    # pointers.
+    # The Cap'n Proto message has the bundle's struct with its one pointer, the list's tag, the modules, and the data of
+    # their pointers.
     head = [_struct_pointer(0, 0, 1), _list_pointer(0, _STRUCTS, len(modules) * each)]
     head.append(_struct_pointer(len(modules), _MODULE_WORDS, _MODULE_POINTERS))
     position, free, tail = len(head), len(head) + len(modules) * each, []

@@ -1,8 +1,8 @@
 """Clears what deleted rows leave behind in the files of the local D1.
 
-SQLite marks deleted rows as free space and does not overwrite them. A Worker cannot change this, because D1 refuses
-VACUUM and the PRAGMAs for it. workerd keeps its connection open until it is killed, so the write-ahead log also has
-every earlier state of each page. Databases of objects need no clearing, because objects store no text.
+SQLite marks deleted rows as free space and does not overwrite them. A Worker cannot overwrite this free space, because
+D1 refuses VACUUM and the PRAGMAs for it. workerd keeps its connection open until it is killed, so the write-ahead log
+also has every earlier state of each page. Databases of objects need no clearing, because objects store no text.
 """
 
 import sqlite3
@@ -16,8 +16,8 @@ _LOCK_SECONDS = 2.0
 def clear_residue(persist_to: Path) -> None:
     """Rewrite each local D1 database that has changed, without its free space and earlier states of pages.
 
-    No runtime may use the databases at the same time. The clearing is one SQLite transaction, so if it is cut off, the
-    database stays unchanged. A failure is only printed, because no row is lost.
+    While the databases are cleared, no runtime may use them. The clearing is one SQLite transaction, so if it is cut
+    off, the database stays unchanged. A failure of the clearing is only printed, because no row is lost.
     """
     for log in sorted(persist_to.glob("v3/d1/**/*.sqlite-wal")):
         # Clearing leaves an empty write-ahead log or none, so if the log is not empty, the database has changed since

@@ -1,7 +1,7 @@
 """Tests that a clone does a task under `wrangler dev`, on Cloudflare's own workerd and Pyodide, for CI.
 
 The workflow `deploy` runs it. The run needs a network, since workerd fetches its Pyodide bundle from Cloudflare. The
-test needs no account and no login.
+test of a clone under `wrangler dev` needs no account and no login.
 """
 
 import argparse
@@ -21,13 +21,14 @@ from .node import ROOT, NodeMissing, wrangler
 from .remote.account import Needs, needs
 from .remote.deploy_check import get, status_fault
 
-# The first start is slow, because it downloads the bundle and imports the Worker without a snapshot.
+# The first start of `wrangler dev` is slow, because it downloads the bundle and imports the Worker without a snapshot.
 READY_SECONDS_MOST = 300.0
 TASK_SECONDS_MOST = 300.0
 _PAUSE_SECONDS = 0.5
 _END_SECONDS = 15.0
 TEXT = "examples/english.txt"
-# The commands are those of docs/deploy.md, with `--local`, because the binding of Workers AI would require a login.
+# The tried commands are those of docs/deploy.md, with `--local`, because the binding of Workers AI would require a
+# login.
 MIGRATE = ("d1", "migrations", "apply", "DB", "--local")
 SERVE = ("dev", "--local", "--var", "AI_PROVIDER:demo", "--var", "REQUIRE_KEYS:false")
 _ENVIRONMENT = {"WRANGLER_SEND_METRICS": "false", "CI": "1"}
@@ -36,7 +37,7 @@ type Wrangler = Callable[..., list[str]]
 
 
 class NotDone(Exception):
-    """Raised when the clone does no task. The message says at which step the test stopped."""
+    """Raised when the clone does no task. The message of `NotDone` says at which step the test stopped."""
 
 
 def free_port() -> int:

@@ -44,7 +44,7 @@ class Baseline:
 class Known:
     """Keeps the results of the checks of earlier runs on disk, by the checks' keys.
 
-    Failures are not kept, so that failed checks run again.
+    Failures of checks are not kept on disk, so that failed checks run again.
     """
 
     def __init__(self, path: Path) -> None:
@@ -53,7 +53,7 @@ class Known:
         self._facts: dict[str, list[Any]] = json.loads(path.read_text("utf-8")) if path.exists() else {}
 
     def get(self, key: str) -> Reach | None:
-        """Return the stored result of the check with this key, or None if there is none."""
+        """Return the stored result of the check with the given key, or None if there is none."""
         facts = self._facts.get(key)
         if facts is None:
             return None

@@ -41,7 +41,7 @@ class Check:
     def key(self, root: Path, tree: str) -> str:
         """Return a digest of the check's own file and of `tree`, the digest of all shared files.
 
-        The outcome of the check depends only on these files.
+        The outcome of the check depends only on the check's own file and on the shared files.
         """
         own = b"" if self.is_part else (root / self.name).read_bytes()
         return hashlib.sha256(f"{tree}/{self.name}/{self.is_quick}/".encode() + own).hexdigest()[:12]

@@ -16,13 +16,13 @@ from types import CodeType, ModuleType
 from typing import Any
 
 # The parent process sets these environment variables for its child processes.
-REPORT = "MUTATION_REPORT"  # The path of the report file.
+REPORT = "MUTATION_REPORT"  # The path of the file for the child's report.
 PROCESSOR_SECONDS = "MUTATION_PROCESSOR_SECONDS"
-TRACE = "MUTATION_TRACE"  # If this is set, the child records which code the checks execute.
-QUICK = "MUTATION_QUICK"  # If this is set, the tests draw fewer examples.
+TRACE = "MUTATION_TRACE"  # If this variable is set, the child records which code the checks execute.
+QUICK = "MUTATION_QUICK"  # If this variable is set, the tests draw fewer examples.
 MEMORY_BYTES_MOST = 4 * 2**30
-# The number of examples of the longest property test in the quick suite. With its normal number of examples, the test
-# takes half a minute.
+# The number of examples of the longest property test in the quick suite. With its normal number of examples, this
+# property test takes half a minute.
 RUNS_QUICK = 100
 MESSAGE_CHARS_MOST = 300
 
@@ -102,7 +102,7 @@ def trace(report: Report) -> None:
         if code.co_filename.startswith(here):
             path = Path(code.co_filename).relative_to(Path.cwd()).as_posix()
             report.functions.add(f"{path}::{code.co_qualname.partition('.<locals>')[0]}")
-        return monitoring.DISABLE  # the first call of a function is enough
+        return monitoring.DISABLE  # one record of each function is enough
 
     monitoring.register_callback(monitoring.COVERAGE_ID, monitoring.events.PY_START, started)
     monitoring.set_events(monitoring.COVERAGE_ID, monitoring.events.PY_START)
@@ -119,8 +119,8 @@ def trace(report: Report) -> None:
 def spare_ablations() -> None:
     """Let ablations of changed statements have no effect, instead of failing when they are made.
 
-    An ablation swaps parts of a statement's text, and the import of the package of ablations makes all ablations. For
-    this reason, this function replaces `swapped` while a placeholder stands for the package in `sys.modules`.
+    An ablation swaps parts of a statement's text, and the import of the package of ablations makes all ablations. This
+    function therefore replaces `swapped` while a placeholder stands for the package in `sys.modules`.
     """
     package = "simulator.campaign.ablations"
     campaign = importlib.import_module("simulator.campaign")

@@ -15,8 +15,8 @@ SURVIVED = "survived"
 class Outcome:
     """The outcome of a mutant in a suite, `quick` or `deep`. Its seconds are processor time.
 
-    `key` is a digest of the code, of the mutant, and of the checks of the suite. If one of these changes, the journal
-    ignores the old outcome.
+    `key` is a digest of the code, of the mutant, and of the checks of the suite. If the code, the mutant or one of
+    these checks changes, the journal ignores the old outcome.
     """
 
     id: str

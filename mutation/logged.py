@@ -1,6 +1,6 @@
 """Finds code that serves only the log: calls of the log, and values that are computed only for these calls.
 
-Mistakes in this code change no behaviour of the Worker.
+Mistakes in code that serves only the log change no behaviour of the Worker.
 """
 
 import ast

@@ -1,7 +1,8 @@
 """Makes the mistakes in Python: defines their kinds, and finds where in a module each kind can be made.
 
-Some places get no mistake, because a mistake there could not change behaviour, or could not survive. These are the log,
-assertions, annotations, texts, decorators, and assignments without which the first use raises AttributeError.
+Some places get no mistake, because a mistake there could not change behaviour, or could not survive. The places without
+mistakes are the log, assertions, annotations, texts, decorators, and assignments without which the first use raises
+AttributeError.
 """
 
 import ast

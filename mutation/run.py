@@ -24,7 +24,7 @@ type Suite = Literal["quick", "deep"]
 
 @contextmanager
 def workspaces(root: Path, count: int) -> Iterator[list[Workspace]]:
-    """Make this number of copies of the project, which exist within the block."""
+    """Make a given number of copies of the project, which exist within the block."""
     with tempfile.TemporaryDirectory(prefix="mutation-", ignore_cleanup_errors=True) as folder:
         yield [Workspace(root, Path(folder).resolve() / f"copy-{number}") for number in range(count)]
 

@@ -1,7 +1,7 @@
 """`python -m mutation.simulation PART…` runs parts of the simulation until the first schedule that breaks a check.
 
-The part `crafted` runs the workloads that reveal missing safeguards, but without removing a safeguard. The program
-applies no ablation, because an ablation would always fail if a mutant had changed its text.
+The part `crafted` runs the workloads that reveal missing safeguards, but without removing a safeguard.
+`mutation.simulation` applies no ablation, because an ablation would always fail if a mutant had changed its text.
 """
 
 import sys
@@ -17,7 +17,8 @@ from simulator.campaign.runs.exhaustive import FLOWS, all_singles  # noqa: E402
 from simulator.campaign.runs.regressions import REGRESSIONS  # noqa: E402
 from simulator.campaign.runs.run import Result, run_seed  # noqa: E402
 
-# The seeds that the parts of the simulation run. The deep parts continue after the seeds of the quick parts.
+# The seeds that the parts of the simulation run. The deep parts of the simulation continue after the seeds of the quick
+# parts.
 SEEDS = range(250)
 MORE_SEEDS = range(250, 2_500)
 CRAFTED = range(8)
@@ -76,7 +77,7 @@ PARTS: dict[str, Callable[[], Failures]] = {
 def first_failure(part: str) -> str | None:
     """Run a part up to the first schedule that breaks a check.
 
-    The result describes the schedule and what it broke. The result is None if no schedule breaks a check.
+    The result describes the failed schedule and what it broke. The result is None if no schedule breaks a check.
     """
     what = part
     try:

@@ -1,6 +1,6 @@
 """Finds the strings of SQL in a module, and splits each string into the parts in which mistakes can be made.
 
-This is no full parser of SQL. It only recognizes brackets, CASE … END, and the words that begin a clause.
+The module is no full parser of SQL. The module only recognizes brackets, CASE … END, and the words that begin a clause.
 """
 
 import ast
@@ -52,8 +52,8 @@ class Token:
 class Group:
     """The parts inside brackets, of a CASE … END, or of a whole string."""
 
-    kind: str  # The kind is "brackets", "case" or "whole".
-    parts: "tuple[Token | Group, ...]"  # The parts exclude the brackets, but include CASE and END.
+    kind: str  # The kind of a group is "brackets", "case" or "whole".
+    parts: "tuple[Token | Group, ...]"  # The parts of a group exclude the brackets, but include CASE and END.
     span: Span
 
     word = ""
@@ -159,5 +159,5 @@ def _nested(tokens: Iterator[Token]) -> tuple[Part, ...]:
             open_groups[-1].append(Group(kind, tuple(parts), Span(start.span.start, token.span.end)))
         else:
             open_groups[-1].append(token)
-    # A piece of SQL may leave brackets open. The parts of open groups are returned without a group.
+    # A piece of SQL may leave brackets open. The parts of brackets that stay open are returned without a group.
     return tuple(part for parts in open_groups for part in parts)

@@ -17,7 +17,7 @@ from mutation.checks import Check
 # A process may use SLOWER_MOST times the processor time that its checks took without a mutant, plus SLACK_SECONDS.
 SLOWER_MOST = 2.5
 SLACK_SECONDS = 5.0
-# The bound of real time is this multiple of the bound of processor time. Real time has a bound because a mutant may
+# How many times the bound of processor time the bound of real time is. Real time has a bound because a mutant may
 # wait for ever, and a larger one because the machine may be busy.
 WALL_FACTOR = 4.0
 # Cheap checks share a process as long as their total time is at most this, so that their failures are reported soon.

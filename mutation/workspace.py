@@ -11,7 +11,7 @@ from mutation.mutants import Mutant
 # These folders are large and do not have the project's code, so copies of the project share them.
 SHARED = ("node_modules", "python_modules", ".venv", ".build")
 _NOT_COPIED = {"__pycache__", ".git", ".hypothesis", *SHARED}
-# The outcome of every check depends on these files. A file of tests only affects its own outcome.
+# The outcome of every check depends on these files. A file of tests affects only its own outcome.
 _DECISIVE = (
     "src",
     "simulator",

@@ -1,8 +1,9 @@
-"""`python -m simulator.brownouts`: a share of the calls fails for a while, on each route; some texts always fail.
+"""`python -m simulator.brownouts`: a share of the model calls fails for a while; calls for some texts always fail.
 
-It demands three things. All tasks complete, except those with a chunk that always fails; these fail within a quarter of
-an hour after the brown-out's end. Tasks make at most 1.5 times the calls that the share of failures requires. Within 10
-s runs make as many calls at once as before.
+It demands three things. All tasks complete, except those with a chunk that always fails; these tasks fail within a
+quarter of an hour after the brown-out's end. Tasks make at most 1.5 times the model calls that the share of failing
+calls requires. Within 10 s after the brown-out's end, the workers make as many model calls at once as before the
+brown-out.
 """
 
 import argparse
@@ -20,7 +21,10 @@ CONSOLE = Console(highlight=False, width=120)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the brown-outs that the command line names. The exit status is 1 if one misses one of the three demands."""
+    """Run the brown-outs that the command line names.
+
+    The exit status is 1 if a brown-out misses one of the three demands in the module's docstring.
+    """
     options = _parser().parse_args(arguments)
     table = _table()
     outcomes: list[BrownOutResult] = []

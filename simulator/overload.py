@@ -1,8 +1,8 @@
 """`python -m simulator.overload`: many workers on one database that serves one call at a time, with and without stalls.
 
-Each load is run without a stall first, and then with each stall. It demands three things. All tasks end. After a stall,
-the rest of the load takes at most 1.5 times as long as the whole load without a stall. The workers write at most twice
-for each call that ended, plus twice a minute for each task.
+Each load is run first without a stall of the database, and then with each length of a stall. It demands three things.
+All tasks end. After a stall of the database, the rest of the load takes at most 1.5 times as long as the whole load
+without a stall. The workers write at most twice for each call that ended, plus twice a minute for each task.
 """
 
 import argparse

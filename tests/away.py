@@ -69,7 +69,7 @@ def be_away(client: Client, port: int, seconds: float, tasks: int, chunks: int) 
         model.wait_for_calls(min(30, tasks * chunks // 2), 300)
         model.plan = Plan(decide=lambda _: status(500))
         before = len(model.calls())
-        time.sleep(seconds)  # this pause is the absence itself
+        time.sleep(seconds)  # the model is away during this pause
         asked = [call for call in model.calls()[before:] if call.answered == "status 500"]
         model.plan = Plan()
         back = time.monotonic()

@@ -1,8 +1,8 @@
 """`make campaign` runs all tests that take too long for each commit, in parts.
 
 A part is one command. `.build/campaign` keeps the log and the outcome of each part, with a digest of the judged files.
-The program skips a part that has passed, until a judged file changes. Ctrl-C ends the running part, but keeps the
-outcomes of the others. The exit status is 1 if a part failed, and 130 after Ctrl-C.
+The program skips a part of the campaign that has passed, until a judged file changes. Ctrl-C ends the running part, but
+keeps the outcomes of the others. The exit status of `make campaign` is 1 if a part failed, and 130 after Ctrl-C.
 """
 
 import argparse
@@ -29,7 +29,7 @@ RECORDS = ROOT / ".build" / "campaign"
 # No part judges these files.
 _ASIDE = ("docs/*", "*.md", "ops/*", "examples/*", "LICENSE")
 SCHEDULES, BLOCK = 100_000, 5_000
-# These tests draw many more cases in the campaign.
+# The tests of these modules draw many more cases in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
     "tests/property/test_schema_oracle.py",
@@ -43,7 +43,10 @@ _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One Python command, with its own environment variables. A nightly job runs the parts of one `group`."""
+    """One Python command, with its own environment variables.
+
+    A nightly job runs the campaign's parts of one `group`.
+    """
 
     group: str
     name: str
@@ -64,7 +67,7 @@ class Record:
 
     @property
     def path(self) -> Path:
-        """The path of the file with this record."""
+        """The path of the file with the record of a part's last run."""
         return RECORDS / f"{self.part}.json"
 
 
@@ -150,7 +153,7 @@ def run(part: Part, judged: str) -> Record:
 def chosen(patterns: Sequence[str]) -> list[Part]:
     """Return the parts whose name or group matches a pattern, or all parts if there is no pattern.
 
-    Raises ValueError if no part matches.
+    Raises ValueError if no part of the campaign matches.
     """
     if not patterns:
         return parts()

@@ -1,8 +1,8 @@
 """`make chaos KILLS=20` kills the real runtime at random moments under a stream of tasks, then audits every task.
 
 The program kills the runtime with SIGKILL. The model is a separate server, with faults and a ledger of its calls.
-Clients repeat requests that got no answer. After each kill, the runtime may continue the same stored state in another
-environment of wrangler.toml. Every random choice comes from `--seed`, but the machine's timing may differ.
+Clients repeat requests that got no answer. After each kill, `make chaos` may continue on the same stored state in
+another environment of wrangler.toml. Every random choice comes from `--seed`, but the machine's timing may differ.
 """
 
 import argparse
@@ -218,7 +218,7 @@ def _kill_over_and_over(report: Report, random: Random, stream: Client, state: P
 
 
 def _let_finish(report: Report, stream: Client, state: Path, flags: Sequence[str]) -> list[dict[str, Any]]:
-    """Run the runtime without kills until every task has ended or the time is up, and return all tasks."""
+    """Run the runtime without kills until every task has ended or the time is up, and return all tasks of the run."""
     deadline = time.monotonic() + report.plan.settle_seconds
     with _server(state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)

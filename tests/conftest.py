@@ -11,20 +11,21 @@ from hypothesis import settings
 from tests.support.tiers import Tier, sized, tier
 
 # A shell without job control starts background processes that ignore Ctrl-C, and the processes that tests start would
-# inherit the ignored interrupt. The next lines restore Python's default handler.
+# inherit the ignored interrupt. The next lines of code restore Python's default handler of the interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# The servers that tests start use a clock like Cloudflare's, which stands still while code runs. With
-# `make test CLOCK=moving` they use a moving clock.
+# The servers that tests start use a clock like Cloudflare's, which stands still while code runs. With `make test
+# CLOCK=moving` these servers use a moving clock.
 os.environ.setdefault("ONCEOVER_LOCAL_CLOCK", "standing")
 
-# httpx's default timeout is 5 s. A busy machine may need more time for an answer, so the default is raised.
+# httpx's default timeout is 5 s. A busy machine may need more time for an answer, so the default time limit of HTTP
+# clients is raised.
 for phase in ("connect", "read", "write", "pool"):
     setattr(httpx._config.DEFAULT_TIMEOUT_CONFIG, phase, 60.0)
 
 # Hypothesis runs without deadlines, because a deadline would depend on the machine's load. Tests that check a time set
-# their own bounds.
+# bounds of their own.
 settings.register_profile(
     "onceover", deadline=None, print_blob=True, max_examples=sized(quick=25, test=100, campaign=1_000)
 )

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tests/unit", "tests/property", "tests/api")
 CHOSEN = "not slow and not campaign"
 SCHEDULES = 200
-# A change in one of these areas can affect simulated schedules.
+# A change in one of the areas in this set can affect simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
 PACKAGES = ("simulator", "local", "cli", "bench")
 

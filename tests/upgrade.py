@@ -2,7 +2,7 @@
 
 Version N is `src` and `migrations` of an older commit; version N+1 is this tree's code. The two versions serve the same
 state in turns, while clients submit and the model sometimes fails, as in `make chaos`. Each turn ends with a SIGKILL at
-a random moment, or with Ctrl-C. The migrations of version N+1 stay when version N comes back, as after a rollback. At
+a random moment, or with Ctrl-C. When version N comes back, as after a rollback, the migrations of version N+1 stay. At
 the end every task must have ended with the right output, and the model server's ledger must agree with the bill.
 
 The oldest possible version N is the commit that added `migrations/0001_initial.sql`, because older code has another
@@ -59,14 +59,14 @@ def release_before(root: Path = ROOT) -> str:
 
 
 def has_schema(commit: str, root: Path = ROOT) -> bool:
-    """Whether a commit has the first migration, without which its database cannot be upgraded."""
+    """Whether a commit has the first migration; the database of an older commit cannot be upgraded."""
     return bool(_git(root, "ls-tree", "--name-only", commit, FIRST))
 
 
 def lay_out(folder: Path, commit: str) -> tuple[Path, Path]:
     """Make two folders to serve from, one with the older code and one with this tree's code, and return their paths.
 
-    Both folders have this tree's configuration, because the configuration decides where the local database is stored.
+    Both of the served folders have this tree's configuration, which decides where the local database is stored.
     """
     old, new = folder / "old", folder / "new"
     packed = subprocess.run(["git", "archive", commit, *PARTS], cwd=ROOT, capture_output=True, check=True).stdout

@@ -1,6 +1,6 @@
 """`python -m tests.wrangler_trial` lets the real wrangler deploy all environments to a stand-in for Cloudflare's API.
 
-The tests of `make deploy` replace wrangler by a stand-in. This trial shows that the real wrangler accepts the commands,
+The tests of `make deploy` replace wrangler by a stand-in. The trial shows that the real wrangler accepts the commands,
 finds the database by its name, and prints the same as the stand-in. The trial deploys all environments to one account.
 """
 
@@ -70,7 +70,7 @@ def wrong(api: CloudflareApi, env: str) -> list[str]:
 
 
 def deploy_once(api: CloudflareApi, env: str, said: list[str] | None = None) -> list[str]:
-    """Deploy an environment, and return what is wrong afterwards. Raise `Failed` if the deployment fails."""
+    """Deploy an environment, and return what is wrong afterwards. Raise `Failed` if wrangler fails to deploy."""
     deploy(run, web(api), needs(ROOT, env), Shape(), (said if said is not None else []).append)
     return wrong(api, env)
 
@@ -102,7 +102,7 @@ REFUSALS: tuple[tuple[str, ApiError, str], ...] = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try refusals of the API, then all deployments, then the commands for a key, for secrets and for a rollback.
 
-    The exit status is 0 if nothing was wrong.
+    The exit status is 0 if the trial found nothing wrong.
     """
     assert not arguments, "no arguments are taken"
     faults: list[Any] = []

@@ -18,7 +18,8 @@ from tests.support.client import Client
 from tests.support.dev_server import DevServer
 
 START_SECONDS = 10.0  # A guess how many seconds the start takes, for the estimate of the time left.
-# Each system runs these works first, so that the interpreter and the lanes of long works are warm at the measurement.
+# Each system runs the works in `WARM_UPS` first, so that the interpreter and the lanes of long works are warm at the
+# measurement.
 WARM_UPS = (
     Work("warm", "warm-up", "elapsed", 6, 4, 0, ALL, ()),
     Work("warm-long", "long warm-up", "elapsed", 1, 120, 0, ALL, ()),
@@ -129,7 +130,7 @@ def _timed(left: Remaining, what: str) -> Iterator[None]:
 def _ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM act like Ctrl-C within the block.
 
-    Otherwise the servers would keep running after a SIGTERM, because they have process groups of their own.
+    Without this, the servers would keep running after a SIGTERM, because they have process groups of their own.
     """
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:

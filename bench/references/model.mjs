@@ -1,5 +1,5 @@
-// The model server of the benchmark: it has OpenAI's API, an adjustable delay, and a count of its calls. It runs in its
-// own process, so that it shares no interpreter with the measuring client.
+// The model server of the benchmark: it has OpenAI's API, an adjustable delay, and a count of its calls. The model
+// server runs in its own process, so that it shares no interpreter with the measuring client.
 //   POST /v1/chat/completions   an output of `outputChars` characters, `delayMs` after the request was read
 //   PUT  /plan                  {delayMs, outputChars}; forgets the counts
 //   GET  /counts                {calls, distinct, chars, mostInFlight} of user messages since the last PUT

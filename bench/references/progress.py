@@ -6,8 +6,8 @@ from collections.abc import Hashable, Sequence
 class Remaining:
     """Estimates the time of the steps that are not yet done.
 
-    If a step of the same kind has been measured, its time is the estimate. Otherwise the estimate is the guess for the
-    step, scaled by the error of the guesses for the measured steps.
+    If a step of the same kind has been measured, its time is the estimate. If no such step has been measured, the
+    estimate is the guess for the step, scaled by the error of the guesses for the measured steps.
     """
 
     def __init__(self, steps: Sequence[tuple[Hashable, float]]) -> None:

@@ -3,10 +3,10 @@
 // If the queue refuses the message, the object AIProcessor does the consumer's work. The object BatchCoordinator keeps
 // the lock.
 //
-// The design lacks a fence, so that a consumer that outlives its lock writes at the same time as the next consumer. It
-// does not count lost calls, and it has no backoff except the queue's. It cannot retry a single call, because a failed
-// call fails the delivery. It has no sweep for a task whose message is lost, and no deadlines, cancellation,
-// idempotency, keys or limits. A task must be done within one invocation.
+// The design lacks a fence, so that a consumer that outlives its lock writes at the same time as the next consumer. The
+// design does not count lost calls, and it has no backoff except the queue's. The design cannot retry a single call,
+// because a failed call fails the delivery. The design has no sweep for a task whose message is lost, and no deadlines,
+// cancellation, idempotency, keys or limits. A task must be done within one invocation.
 import { DurableObject } from "cloudflare:workers";
 import { complete, split } from "./model_call.mjs";
 

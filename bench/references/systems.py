@@ -20,9 +20,9 @@ from tests.support.dev_server import ROOT, DevServer
 from tests.support.processor_time import cpu_seconds
 from tests.support.worker_copy import copy_worker
 
-POLL_SECONDS = 0.05  # the seconds between two polls of a reference, which does not support `?wait=`
+POLL_SECONDS = 0.05  # the seconds between two polls of a reference system, which does not support `?wait=`
 FINISHED_SECONDS = 300.0
-READY_SECONDS = 300.0  # a reference is ready after four seconds on a machine without other work
+READY_SECONDS = 300.0  # a reference system is ready after four seconds on a machine without other work
 QUIET_SECONDS = 3.0
 _BINDINGS = re.compile(r"^\[\[(?:durable_objects\.bindings|migrations)\]\]\n(?:[^\[\n].*\n)+", re.MULTILINE)
 _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -41,7 +41,7 @@ class Sample:
     `elapsed` is the time from the first task's creation to the last task's end, by the times that the system reports.
     `seen` is the time from the client's first request until the client has read the last result. `cpu` is the CPU time
     of all processes of the server (0 without /proc). `counts` are the calls, the repeats and the characters that the
-    model server has counted. `load` is the machine's load over the last minute.
+    model server has counted. `load` is the machine's average load over the last minute.
     """
 
     submits_ms: list[float]
@@ -99,7 +99,7 @@ def server_of(system: str, folder: Path, model_url: str) -> DevServer:
     plan, flags = _ONCEOVER[system]
     variables = openai(f"{model_url}/v1", PLAN=plan)
     project = _without_objects(folder / "project") if system == works.QUEUE_ALONE_FREE else None
-    # The server runs without the meter, because the meter takes CPU time and the references have none.
+    # The server of onceover runs without the meter, because the meter takes CPU time and the references have none.
     return DevServer(folder, *flags, "--limits", "off", *variables, project=project, ready_seconds=READY_SECONDS)
 
 

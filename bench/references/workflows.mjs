@@ -3,7 +3,7 @@
 //
 // An interrupted step is repeated, and the model calls that are paid twice because of this are not counted. Each group
 // of six steps waits for its slowest call. A running task shows no progress, and calls that are under way cannot be
-// cancelled. There is no idempotency, and there are no keys or limits. The input may have 1 MiB, and the outputs
+// cancelled. This reference has no idempotency, no keys and no limits. The input may have 1 MiB, and the outputs
 // together are the output of the instance.
 import { WorkflowEntrypoint } from "cloudflare:workers";
 import { complete, split } from "./model_call.mjs";

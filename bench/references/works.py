@@ -20,9 +20,10 @@ UNITS: dict[Measure, str] = {"submit": "ms", "elapsed": "s", "throughput": "chun
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound for a system's value: `bound` times the value of the system `of`, or `bound` itself without `of`.
+    """A bound for a system's value.
 
-    The bound is a minimum for throughput, and a maximum for every other measure.
+    The bound is `bound` times the value of the system `of`; without `of` it is `bound` itself. The bound is a minimum
+    for throughput, and a maximum for every other measure.
     """
 
     system: str

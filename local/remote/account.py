@@ -54,7 +54,10 @@ class AccountState:
 
 
 def needs(root: Path, env: str) -> Needs:
-    """Return the needs of an environment of wrangler.toml. Raises `UsageError` if there is no such environment."""
+    """Return the needs of an environment of wrangler.toml.
+
+    Raises `UsageError` if wrangler.toml has no environment of this name.
+    """
     known = environments(root / "wrangler.toml")
     if env and env not in known:
         raise UsageError(f"unknown ENV={env}; there are {', '.join(known)} (leave it out for the top level)")

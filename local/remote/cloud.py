@@ -15,7 +15,8 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 # Matches useless lines of wrangler's errors: its banner, its log file, offers that do not fit a deployment.
 _NOISE = re.compile(r"^(?: ⛅️ wrangler|─+$|🪵|Resource location:|\s*To continue without logging in)", re.ASCII)
 # Matches lines that are not printed while wrangler runs: useless lines and two tables (of the upload's 325 modules, and
-# of all migrations after each one). A table with one column is printed, and so is the row of a failed migration.
+# of all migrations after each one). A table of wrangler's with one column is printed, and so is the row of a failed
+# migration.
 _UNSEEN = re.compile(rf"{_NOISE.pattern}|^[┌├└]|^🌀 (?:Executing|To execute)|^│(?!.*❌).*│.*│$")
 _SAID_MOST = 2_000
 
@@ -35,12 +36,12 @@ class Cloud(Protocol):
     def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
         """Run one command of wrangler.
 
-        `told` is its standard input. With `is_shown` its output is printed as it runs.
+        `told` is its standard input. With `is_shown` wrangler's output is printed as it runs.
         """
 
 
 class StepFailed(Exception):
-    """Raised when a step cannot be done. `fix` says what the user can do."""
+    """Raised when a step cannot be done. `fix` says what the user can do about the failed step."""
 
     def __init__(self, what: str, fix: Fix) -> None:
         super().__init__(what)
@@ -89,7 +90,7 @@ def told_by(said: str) -> str:
 
 
 def need(answer: CommandResult, doing: str) -> CommandResult:
-    """Return the result of a wrangler call that succeeded. Raises `StepFailed`, with the fix, if it failed."""
+    """Return the result of a wrangler call that succeeded. Raises `StepFailed`, with the fix, if the call failed."""
     if answer.status == 0:
         return answer
     raise StepFailed(f"{doing} failed. wrangler said:\n{told_by(answer.said)}", fix_for(answer.said))

@@ -1,7 +1,7 @@
 """`make deploy`: creates what the account lacks, applies the migrations, deploys the Worker and tries it.
 
-Each step checks whether it is needed, or may be done twice. For this reason a run that stopped anywhere can simply be
-repeated.
+Each step of `make deploy` checks whether it is needed, or may be done twice. A run of `make deploy` that stopped
+anywhere can therefore simply be repeated.
 """
 
 import re

@@ -15,7 +15,8 @@ from typing import Any
 from ..node import ROOT
 from .account import Needs
 
-# A new workers.dev name gets its certificate after about a minute. A new version is everywhere within seconds.
+# A new workers.dev name gets its certificate after about a minute. A new version of the Worker is everywhere within
+# seconds.
 SECONDS_MOST = 150.0
 _PAUSE_SECONDS = 3.0
 # How many good answers in a row the check needs. A single good answer may come from the old version, whose bindings are
@@ -85,7 +86,7 @@ def status_fault(reply: DeploymentReply, wanted: Needs) -> str | None:
 def _settled(web: Web, url: str, wanted: Needs, say: Callable[[str], None], good_in_a_row: int) -> str | None:
     """Send requests until `good_in_a_row` answers in a row are good.
 
-    Returns the last fault if this does not happen in time, otherwise None.
+    Returns the last fault if there are not enough good answers in time, otherwise None.
     """
     end, good = web.now() + SECONDS_MOST, 0
     told: str | None = None
@@ -107,7 +108,7 @@ def verify(
 ) -> str | None:
     """Send requests until the deployed Worker answers as it should.
 
-    Returns the fault if this does not happen in time, otherwise None.
+    Returns the fault if the Worker does not answer as it should in time, otherwise None.
     """
     fault = _settled(web, url, wanted, say, good_in_a_row)
     if fault is not None:
@@ -167,8 +168,8 @@ def trial_offer(url: str, env: str) -> list[str]:
 def doctor(url: str, env: str) -> int | None:
     """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None.
 
-    Only faults that a deployment can cause count. The task of the flag `--task` costs a model call and needs a key, so
-    it is run only if there is a key.
+    Only faults that a deployment can cause count as failures of the check. The task of the flag `--task` costs a model
+    call and needs a key, so it is run only if there is a key.
     """
     program, *arguments = _trial(url, env)
     if not (ROOT / program).exists():

@@ -32,7 +32,7 @@ def refuse_former_state(persist_to: Path) -> None:
 
 
 def refuse_former_database(cloud: Cloud, wanted: Needs) -> None:
-    """Check the database of the account. Raises `UsageError` if it has the old schema, and `StepFailed`."""
+    """Check the account's database. Raises `UsageError` for the old schema, `StepFailed` if wrangler fails."""
     answer = cloud("d1", "execute", "DB", "--remote", "--json", "--command", _FOUND, wanted.flag)
     if answer.status != 0 and _NO_RECORD in answer.said:
         return

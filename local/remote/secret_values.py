@@ -1,6 +1,6 @@
 """`make secrets`: sets the secrets of a deployment, from the terminal or from a file.
 
-No value is printed or put on a command line, where other users of the machine could read it.
+`make secrets` prints no value and puts none on a command line, where other users of the machine could read it.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from .account import Needs
 from .cloud import Cloud, StepFailed, need
 from .fixes import fix_for
 
-# The variables of the Worker that are secrets, each with its meaning. Other variables belong in `vars` of
+# The variables of the Worker that are secrets, each with its meaning. Variables that are no secrets belong in `vars` of
 # wrangler.toml.
 SECRETS = {
     "AI_API_KEY": "the key for the model's server, for AI_PROVIDER openai",
     "WEBHOOK_KEY": "the key from which webhooks' signing secrets are derived; at least 32 random characters",
 }
-# Secrets of a deployment itself, for which a new value can be made up. The other secrets belong to other servers.
+# Secrets of a deployment itself, for which a new value can be made up. The other secrets are keys for other servers.
 OWN = ("WEBHOOK_KEY",)
 _GENERATED_BYTES = 32
 _ROTATED = """\
@@ -73,7 +73,7 @@ def refused(values: Mapping[str, str]) -> list[str]:
 def from_file(name: str) -> dict[str, str]:
     """Return the secrets that a file of variables sets, and print which variables are no secrets.
 
-    Raises `UsageError` if the file cannot be read.
+    Raises `UsageError` if the file of secrets cannot be read.
     """
     try:
         text = sys.stdin.read() if name == "-" else Path(name).read_text("utf-8")
@@ -101,7 +101,7 @@ def from_terminal(present: set[str]) -> dict[str, str]:
 def put(cloud: Cloud, wanted: Needs, values: Mapping[str, str]) -> None:
     """Set secrets, with one call of wrangler for each. Raises `StepFailed`.
 
-    The calls can be repeated safely, because the same name gets the same value.
+    The calls of wrangler can be repeated safely, because the same name gets the same value.
     """
     for number, (name, value) in enumerate(values.items(), 1):
         print(f"[{number}/{len(values)}] Setting {name}: npx wrangler secret put {name} {wanted.flag}", flush=True)

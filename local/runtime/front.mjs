@@ -1,6 +1,6 @@
-// The small Worker that stands before the project's Worker in the local runtime. It refuses foreign hosts and serves
-// static assets. For the host, it applies migrations, ends the leases of dead workers, and fires cron triggers, because
-// only a Worker can do this.
+// The small Worker that stands before the project's Worker in the local runtime. The front Worker refuses foreign hosts
+// and serves static assets. For the host, it applies migrations, ends the leases of dead workers, and fires cron
+// triggers, because only a Worker can do this.
 //
 // The host sends its requests over HTTP. Miniflare's functions for a binding or a Worker (`getD1Database`, `getWorker`)
 // block Node.js until workerd answers. If workerd waited at this time for Node.js to read its output, both would wait

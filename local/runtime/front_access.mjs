@@ -1,6 +1,6 @@
 // Decides who may use the local server. By default, the server needs no key. Every page in a browser can send requests
-// to the loopback address, across origins or through a host name that leads there (DNS rebinding). For this reason, a
-// request must name this server as its host, and a page must come from this server or be listed in CORS_ORIGINS.
+// to the loopback address, across origins or through a host name that leads there (DNS rebinding). A request must
+// therefore name this server as its host, and a page must come from this server or be listed in CORS_ORIGINS.
 
 const NAMES = ["127.0.0.1", "localhost", "[::1]"];
 

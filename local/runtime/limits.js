@@ -12,7 +12,7 @@
 (python) => {
 // These limits are from Cloudflare's pages for Workers (subrequests) and D1 (queries). Each statement of a batch counts
 // as one query. Subrequests to Cloudflare's own services count too, although the platform allows a free Worker more of
-// these.
+// them.
 const PLANS = {
   free: { subrequests: 50, statements: 50 },
   paid: { subrequests: 10000, statements: 1000 },

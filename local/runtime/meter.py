@@ -19,11 +19,13 @@ import entry  # type: ignore[import-not-found]  # the Worker's main module, whic
 
 _number: ContextVar[int] = ContextVar("invocation", default=0)
 _seconds: dict[int, float] = {}
-_loaded: list[Any] = []  # The result of limits.js, from the first invocation on.
+_loaded: list[Any] = []  # The functions that limits.js returns, from the first invocation on.
 
 
 def _time_handles() -> None:
-    """Add the time of each handle of the event loop to its invocation. All Python code runs in such handles.
+    """Add the time of each handle of the event loop to its invocation.
+
+    All Python code of the Worker runs in such handles of the event loop.
 
     The clock has a resolution of 1 ms and counts wall time. With `--clock standing` the clock stands still, so all
     times are 0.
@@ -105,8 +107,8 @@ def _facts(cls: type, name: str, values: tuple[Any, ...]) -> dict[str, object]:
     if name == "fetch":
         path = "/" + values[0].url.partition("://")[2].partition("/")[2].partition("?")[0]
         return {"handler": name, "request": f"{values[0].method} {path}"}
-    # Each delivered message counts as a read and a deletion. A retried message is not deleted, so the count may be too
-    # high.
+    # Each delivered message counts as a read and a deletion. The count of queue operations may be too high, since a
+    # retried message is not deleted.
     return {"handler": name, **({"queue_operations": 2 * len(values[0].messages)} if name == "queue" else {})}
 
 

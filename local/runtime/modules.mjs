@@ -1,5 +1,5 @@
-// Finds the modules that workerd runs: the Worker's files and packages, the same as in an upload. A test compares them
-// with the output of `make bundle`.
+// Finds the modules that workerd runs: the Worker's files and packages, the same as in an upload. A test compares these
+// modules with the output of `make bundle`.
 import fs from "node:fs";
 import path from "node:path";
 

@@ -30,8 +30,7 @@ function fact(value) {
   return JSON.stringify(value).replace(CONTROL, escaped);
 }
 
-// A terminal does not show these facts: which request caused an event, and what the request spent. Only lines of the
-// meter show them.
+// On a terminal, only lines of the meter show these facts: which request caused an event, and what the request spent.
 const NOT_SHOWN = new Set(["request", "subrequests", "database_calls", "statements", "rows_read", "rows_written"]);
 const METER = new Set(["metered", "day_use"]);
 const isShown = (event, name, value) =>

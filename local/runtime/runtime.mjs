@@ -13,7 +13,7 @@ const BUNDLE = "pyodide_dev.capnp.bin"; // the name of the bundle's file, by whi
 // workerd checks the digest of a released bundle, and Cloudflare's file is not on npm. The first flag selects the
 // release `dev`, whose digest is not checked, unless a flag selects a newer release. The compatibility date implies the
 // flags of newer releases, and the next three flags disable them. One of the disabled flags would imply the last flag,
-// which is therefore set here.
+// which is therefore set in this list.
 const OWN_BUNDLE = [
   "python_workers_development",
   "no_python_workers_20250116",

@@ -31,7 +31,8 @@ export function readSettings(request) {
   const configPath = path.join(request.project, "wrangler.toml");
   const env = request.env ?? undefined;
   const config = wrangler.unstable_readConfig({ config: configPath, env }, { hideWarnings: true });
-  // wrangler reads no file of variables here. The next call reads them, and an unreadable file does not stop the host.
+  // wrangler reads no file of variables here. `readVariables` reads the files of variables, and an unreadable file does
+  // not stop the host.
   const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env, { envFiles: [os.devNull] });
   const { variables, unreadable } = readVariables(configPath, config, env, request.variables);
   return {

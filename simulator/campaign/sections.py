@@ -34,7 +34,7 @@ RACES_OF_CAMPAIGN: tuple[tuple[Kind, int, int], ...] = (
 
 
 def single_crashes() -> Counter[str]:
-    """Run every single crash of every flow. Return the number of crashes by flow. Raises InvariantBroken."""
+    """Run every single crash of every flow. Return the number of single crashes by flow. Raises InvariantBroken."""
     return Counter({flow.name: all_singles(flow).total() for flow in FLOWS})
 
 

@@ -1,8 +1,8 @@
 """Runs a program with every single crash and pair of crashes: before and after the effect of a suspension point.
 
 The callers' function `run(crash_at)` makes a world without latency and without random faults, under
-`FaultPlan(rng, crash_at=crash_at)` with `point_labels`. It runs the world, checks its promises, and returns the labels
-of the suspension points that the run passed.
+`FaultPlan(rng, crash_at=crash_at)` with `point_labels`. The function `run` runs the world, checks its promises, and
+returns the labels of the suspension points that the run passed.
 """
 
 from collections.abc import Callable, Iterator

@@ -2,7 +2,7 @@
 
 
 class SimulationError(Exception):
-    """Raised when a simulation cannot continue. The message names the cause and what was happening."""
+    """Raised when a simulation cannot continue. The message of the error names the cause and what was happening."""
 
 
 class Deadlock(SimulationError):

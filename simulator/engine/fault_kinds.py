@@ -98,7 +98,8 @@ _ALL = (
 KINDS: dict[str, FaultKind] = {kind.name: kind for kind in _ALL}
 RATE_LIMITER = frozenset(kind.name for kind in _ALL if kind.number == 19)
 DEAD_TRIGGERS = tuple(kind.name for kind in _ALL if kind.number == 24)
-# A review found the faults with these numbers. A run draws their rates from a separate random stream.
+# A review of the project found the faults with the numbers 20 to 22. A run draws the rates of the faults that the
+# review found from a separate random stream.
 FOUND_BY_REVIEW = frozenset(kind.name for kind in _ALL if kind.number in {20, 21, 22})
 STORAGE = "d1_full"
 # The rate of `model_away` is drawn from a separate random stream.
@@ -110,11 +111,11 @@ POISONED = "model_poisoned"
 MISFORMED = tuple(kind.name for kind in _ALL if kind.number == 34)
 # The rate of `d1_answers_late` is drawn from a separate random stream.
 LATE_ANSWER = "d1_answers_late"
-# A stream can be cut only in the few runs in which clients follow tasks. In these runs the fault `stream_cut` always
-# has its usual rate.
+# A stream can be cut only in the few runs in which clients follow tasks. In runs with such clients the fault
+# `stream_cut` always has its usual rate.
 STREAM_CUT = "stream_cut"
 # Cloudflare's runtime always behaves as the faults in `HOSTED` say, so these faults do not stop when other faults stop,
-# and they do not disturb sound code. Their draws come from a separate random stream.
+# and they do not disturb sound code. The draws of the faults in `HOSTED` come from a separate random stream.
 HOSTED = frozenset(kind.name for kind in _ALL if kind.number in {28, 29, 30})
 # Faults of receivers can strike only in runs in which a tenant has a webhook endpoint.
 RECEIVER = tuple(kind.name for kind in _ALL if kind.number == 27)

@@ -31,9 +31,9 @@ type When = Literal["before", "after"]
 def hosted_rates(rng: Random) -> dict[str, float]:
     """Draw the rates of the faults that imitate Cloudflare's runtime.
 
-    In half of the schedules the clocks of all isolates stand still within a turn. In the other half, unrelated code may
-    run between an event and the code that waited for it, as on Python's own loop. In all schedules an object's context
-    accepts only promises.
+    In half of the schedules the clocks of all isolates stand still within a turn. In the other half of the schedules,
+    unrelated code may run between an event and the code that waited for it, as on Python's own loop. In all schedules
+    an object's context accepts only promises.
     """
     if rng.random() < 0.5:
         return {"promises_alone": 1.0}
@@ -62,7 +62,7 @@ class FaultCount:
 
 
 class FaultPlan:
-    """Decides which faults strike. The same seed and the same offers give the same decisions.
+    """Decides which faults strike. The same seed and the same offers give the same decisions of the plan.
 
     `muted` has the ordinals of faults to leave out: shrinking replays a seed with more and more muted faults.
     `crash_at` maps the ordinal of a suspension point, from 1, to "before" or "after" the point's effect.
@@ -136,9 +136,9 @@ class FaultPlan:
         return self.strike(name, actor)
 
     def strike(self, name: str, actor: str = "") -> bool:
-        """Let the fault `name` strike and count it, for a caller that has decided this.
+        """Let the fault `name` strike and count it, for a caller that has decided that it strikes.
 
-        The result is False if the fault is muted.
+        The result of `strike` is False if the fault is muted.
         """
         self.fired_in_order.append(name)
         if len(self.fired_in_order) in self._muted:
@@ -151,7 +151,7 @@ class FaultPlan:
         return True
 
     def keep(self, names: Collection[str], rates: Mapping[str, float]) -> None:
-        """From now on let only faults of these names strike. `rates` adds further faults with their rates."""
+        """From now on let only faults with the given names strike. `rates` adds further faults with their rates."""
         for name, tally in self.tallies.items():
             tally.rate = rates.get(name, tally.rate if name in names else 0.0)
 
@@ -210,7 +210,7 @@ class PersistentFault:
         return self._plan.strike(name, actor) if name == self._fault else self._plan.fires(name, actor, scale)
 
     def between(self, low: float, high: float) -> float:
-        """Return the lower limit of a fault's size."""
+        """Return `low`, so that every fault has its smallest size."""
         return low
 
     def __getattr__(self, name: str) -> Any:

@@ -27,7 +27,7 @@ from simulator.engine.turns import HANDLES_MOST, SUSPECTS, StandingClock, Standi
 
 
 class Loop(asyncio.AbstractEventLoop):
-    """The event loop. `run(coroutine)` drives it until the coroutine ends; `close` then ends all other coroutines."""
+    """The event loop: `run(coroutine)` runs until the coroutine ends; `close` then ends all other coroutines."""
 
     def __init__(self, *, policy: Policy = choose_first, max_steps: int = 1_000_000) -> None:
         self.trace = Trace()
@@ -35,7 +35,7 @@ class Loop(asyncio.AbstractEventLoop):
         self.max_steps = max_steps
         self.unhandled: list[dict[str, Any]] = []
         self.outside = Context()  # The context of the platform's callbacks, which belong to no isolate.
-        self.turns: Turns | None = None  # How isolates with their own clocks take turns.
+        self.turns: Turns | None = None  # Decides how isolates with their own clocks take turns.
         self._choose = policy
         self._now_seconds = 0.0
         self._seq = 0
@@ -118,7 +118,7 @@ class Loop(asyncio.AbstractEventLoop):
         gate.closed += 1
 
     def open_gate(self, gate: Gate) -> None:
-        """Undo one `close_gate`. When the last one is undone, the waiting events become ready."""
+        """Undo one `close_gate`. When `open_gate` has undone the last `close_gate`, the waiting events become ready."""
         gate.closed -= 1
         if gate.closed == 0 and gate.waiting:
             self._ready.extend(gate.waiting)
@@ -239,7 +239,7 @@ class Loop(asyncio.AbstractEventLoop):
         del ready[start:]
         for handle in handles:
             scope = handle.context.get(SCOPE)
-            if handle.event:  # A gate held the handle's event back, so it is an event of its own.
+            if handle.event:  # A gate held back the handle's event, so the handle gets a turn of its own.
                 ready.append(handle)
             elif not handle.cancelled_ and not (scope is not None and scope.dead):
                 self._count(1)
@@ -264,7 +264,7 @@ class Loop(asyncio.AbstractEventLoop):
         return f"{len(names)} tasks waiting: {', '.join(names[:20])}"
 
     def close(self) -> None:
-        """Close all remaining coroutines, oldest first. Bindings refuse what these coroutines request while closing."""
+        """Close all remaining coroutines, oldest first. Bindings refuse the requests of coroutines in `close`."""
         if self._closed:
             return
         assert not self._running, "close a loop after it has run"

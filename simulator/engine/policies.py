@@ -1,7 +1,7 @@
 """Scheduling policies, which choose one of several ready handles.
 
-A policy is called with the list of ready handles, oldest first, and returns the index of the handle that runs next. It
-is called only if at least two handles are ready. A policy may depend only on its own state and on the list.
+A policy is called with the list of ready handles, oldest first, and returns the index of the handle that runs next. A
+policy is called only if at least two handles are ready. A policy may depend only on its own state and on the list.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,8 +26,9 @@ def choose_at_random(rng: Random) -> Policy:
 class Priorities:
     """PCT (Burckhardt et al., ASPLOS 2010): the ready invocation with the highest random priority runs.
 
-    At `depth` random steps the priority of the invocation that is about to run drops below all others. These drops find
-    orders in which one invocation must be far ahead of another, which uniform choice hardly ever produces.
+    At `depth` random steps the priority of the invocation that is about to run drops below all others. Such drops of
+    priority find orders in which one invocation must be far ahead of another, which uniform choice hardly ever
+    produces.
     """
 
     def __init__(self, rng: Random, *, depth: int = 3, horizon_steps: int = 2_000) -> None:
@@ -82,7 +83,9 @@ class Scripted:
 
 
 def explore[T](run: Callable[[Scripted], T], *, deviations_most: int | None = None) -> Iterator[tuple[list[int], T]]:
-    """Run `run` once for every schedule, depth first. Yields the choices taken and the result of `run`.
+    """Run `run` once for every schedule, depth first.
+
+    For each schedule, yields the choices taken and the result of `run`.
 
     With `deviations_most`, only the schedules are run that differ from first in, first out in at most that many choices
     (Musuvathi and Qadeer, "Iterative Context Bounding", PLDI 2007). `run` must build its world anew each time and

@@ -23,7 +23,7 @@ _ROUNDING = 1e-6  # In milliseconds: a double that is less than this below a who
 
 
 class StandingTimer(Handle):
-    """A timer of an isolate whose clock stands still. In the timer's callback the clock shows `due_ms`."""
+    """A timer of an isolate whose clock stands still. In the callback of such a timer the clock shows `due_ms`."""
 
     __slots__ = ("due_ms",)
 
@@ -34,17 +34,17 @@ class StandingClock:
     """The clock of one isolate, which moves when a turn begins, and stands still until the next turn.
 
     The clock counts whole milliseconds since the epoch, as `performance.now()` does on Workers. On the way to Python
-    these milliseconds become nanoseconds and then seconds, rounded each time. For this reason the clock may show 0.24
-    microseconds less in a timer's callback than the time for which the timer was set.
+    these milliseconds become nanoseconds and then seconds, rounded each time. In a timer's callback the clock may
+    therefore show 0.24 microseconds less than the time for which the timer was set.
 
-    Timers last whole milliseconds. The Worker's own loop rounds a delay up. Pyodide's loop (`stock`) leaves the delay
-    to JavaScript, which cuts off the fraction of a millisecond.
+    Timers last whole milliseconds. The event loop of the Worker itself rounds a delay up. Pyodide's loop (`stock`)
+    leaves the delay to JavaScript, which cuts off the fraction of a millisecond.
     """
 
     __slots__ = ("_epoch_ms", "_gained", "_read_ms", "_stock", "ms")
 
     def __init__(self, epoch_ms: int, now_seconds: float, *, stock: bool) -> None:
-        self.ms = int(now_seconds * 1000)  # The milliseconds since the loop began.
+        self.ms = int(now_seconds * 1000)  # The clock's reading: whole milliseconds since the loop began.
         self._epoch_ms = epoch_ms
         self._stock = stock
         self._read_ms = self._gained = 0
@@ -65,7 +65,7 @@ class StandingClock:
         """Return the time of Python's `time.time()` in milliseconds: one more at each further read in a moment.
 
         The method imitates `monotonicDateNow` of Cloudflare's glue code. The additional milliseconds are dropped when
-        the clock moves.
+        the isolate's clock moves.
         """
         now = int(self._epoch_ms + self.ms + skew_ms)
         if now == self._read_ms:
@@ -87,8 +87,8 @@ class StandingClock:
 class Turns:
     """How code takes turns in one world: by the faults of the fault plan that imitate Cloudflare's runtime.
 
-    The draws of these faults come from a separate random stream. These faults do not stop when other faults stop,
-    because Cloudflare's runtime always behaves like this.
+    The draws of the faults that imitate Cloudflare's runtime come from a separate random stream. The faults that
+    imitate Cloudflare's runtime do not stop when other faults stop, because the runtime always behaves like this.
     """
 
     def __init__(self, faults: FaultPlan, rng: Random) -> None:

@@ -69,7 +69,7 @@ class Alarm:
             return
         due = self._due_ms
         self._due_ms = None
-        if cell.data.dirty:  # The alarm's firing is no part of the object's open transaction.
+        if cell.data.dirty:  # An object's open transaction does not contain the firing of the alarm.
             instance = cell.instance
             assert instance is not None
             instance._flush()
@@ -105,7 +105,7 @@ class Alarm:
     def _after(self, outcome: InvocationEnd) -> None:
         cell, faults = self._cell, self._cell.network.faults
         if cell.data.alarm_ms is not None:
-            return  # The alarm was set anew, and the commit has scheduled it.
+            return  # The handler has set the alarm again, and the commit has scheduled it.
         if outcome.kind == "returned":
             self._failures = self._deaths = 0
             if faults.fires("alarm_repeated", cell.name):

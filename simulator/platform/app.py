@@ -33,8 +33,8 @@ class Platform:
         self.isolate = isolate
         self.random = rng
         self.provider = provider
-        self.now_ms = isolate.now_ms  # The wall clock in ms, which may be wrong and may jump.
-        self.monotonic = isolate.monotonic  # The steady clock in seconds, for durations.
+        self.now_ms = isolate.now_ms  # The isolate's wall clock in ms, which may be wrong and may jump.
+        self.monotonic = isolate.monotonic  # The isolate's steady clock in seconds, for durations.
         self.sleep = asyncio.sleep
         self.logs: list[str] = []
 
@@ -60,7 +60,7 @@ class Env:
         self.platform = platform
 
     def has(self, name: str) -> bool:
-        """Whether this binding or variable exists."""
+        """Whether a binding or variable of the given name exists."""
         return name in self.__dict__
 
     def __getattr__(self, name: str) -> Any:
@@ -93,7 +93,10 @@ class Handlers(Protocol):
         ...
 
     async def queue(self, batch: DeliveredBatch, ctx: WorkerContext) -> None:
-        """Consume a batch of messages of the main queue or the dead-letter queue: `batch.queue` is the queue's name."""
+        """Consume a batch of messages of the main queue or the dead-letter queue:
+
+        The attribute `batch.queue` is the queue's name.
+        """
         ...
 
     async def scheduled(self, controller: ScheduledController, ctx: WorkerContext) -> None:

@@ -24,7 +24,7 @@ type Reply = Callable[[Any, BaseException | None], None]
 class JsError(Exception):
     """The error that a binding raises, in place of `pyodide.ffi.JsException`.
 
-    The error has `name` and `message`, and its text has both.
+    A `JsError` has `name` and `message`, and its text has both.
     """
 
     def __init__(self, message: str, name: str = "Error") -> None:
@@ -39,7 +39,10 @@ def entry_failure() -> JsError:
 
 
 class CpuExceeded(BaseException):
-    """Raised when the CPU limit is exceeded. This is no `Exception`, so ordinary handlers do not swallow it."""
+    """Raised when the CPU limit is exceeded.
+
+    `CpuExceeded` is no `Exception`, so ordinary handlers do not swallow it.
+    """
 
 
 class IsolateGone(BaseException):
@@ -91,7 +94,7 @@ class Network:
         self.faults = faults
         self.scale_seconds = scale_seconds
         self.limits: InvocationLimits | None = None
-        self.never_awaited: list[str] = []  # What objects gave to `ctx.waitUntil` and is no promise.
+        self.never_awaited: list[str] = []  # The values that objects gave to `ctx.waitUntil` and that are no promises.
         self._random = rng.random
 
     def latency_seconds(self) -> float:
@@ -133,7 +136,8 @@ class Port:
 
         `take_effect(reply)` runs outside the isolate when the request arrives, and calls `reply(value, error)` at once
         or later. `shape` is applied to the value when the reply is awaited. `sends` marks sends to a queue or an
-        object, at which a crash is a separate kind of fault. `statements` is how many D1 statements the call has.
+        object, at which a crash is a separate kind of fault. `statements` is how many D1 statements the binding call
+        has.
         """
         loop, isolate, faults = self.loop, self.isolate, self.faults
         future = loop.create_future()
@@ -233,7 +237,10 @@ class _Request:
         port.loop.call_event(delay, self._deliver, value, error, context=self.context)
 
     def _condemn(self, delay: float) -> None:
-        """Kill the isolate within 50 ms after the reply. Until then code that handles the error can use bindings."""
+        """Kill the isolate within 50 ms after the reply.
+
+        Until the isolate dies, code that handles the error can use bindings.
+        """
         port = self.port
         port.loop.call_later(delay + port.faults.between(0, 0.05), port.isolate.kill, context=port.loop.outside)
 

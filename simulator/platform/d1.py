@@ -40,10 +40,10 @@ class DatabaseServer:
         self.faults = faults
         self.offset_ms = 0.0
         self.calls = self.rows_read = self.rows_written = self.statements = 0
-        self.observers: list[Callable[[], None]] = []  # These functions are called after each call that writes.
+        self.observers: list[Callable[[], None]] = []  # Called after each database call that writes.
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
-        self.line: Line | None = None  # The queue of calls, or None if calls are served at once.
+        self.line: Line | None = None  # The queue of calls to the database, or None if calls are served at once.
         self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms
@@ -148,7 +148,7 @@ class DatabaseServer:
         return known
 
     def execute(self, statements: "Sequence[PreparedStatement]") -> list[dict[str, Any]]:
-        """Run the statements as one transaction and return their results. If it raises `JsError`, nothing was done."""
+        """Run the statements as one transaction and return the results; `JsError` means that none took effect."""
         connection = self.connection
         self.calls += 1
         if not statements:
@@ -232,21 +232,21 @@ class PreparedStatement:
         self.values = values
 
     def bind(self, *values: Any) -> "PreparedStatement":
-        """Return a new statement with these parameters. None is NULL. Raises `JsError` for a type that D1 refuses."""
+        """Return a new statement with the given parameters (None as NULL). Raises `JsError` for a refused type."""
         return PreparedStatement(self._database, self.sql, bound(values))
 
     def run(self) -> Pending:
-        """Send the statement. The reply has `results`, `meta` and `success`."""
+        """Send the statement. The reply of D1 has `results`, `meta` and `success`."""
         return self._database.send("d1.run", [self], _first_result)
 
     all = run
 
     def first(self, column: str | None = None) -> Pending:
-        """Send the statement. The reply is the first row, or the row's `column`: None if there is no row."""
+        """Send the statement. The reply is the first row, or the row's `column`, or None if there is no row."""
         return self._database.send("d1.first", [self], lambda results: _first_row(results, column))
 
     def raw(self, options: dict[str, Any] | None = None) -> Pending:
-        """Send the statement. The reply has rows as lists; with `{"columnNames": True}` the column names come first."""
+        """Send the statement. The reply has rows as lists, with `columnNames` after a list of the column names."""
         named = bool((options or {}).get("columnNames"))
         return self._database.send("d1.raw", [self], lambda results: sql_values.raw_rows(results, named=named))
 

@@ -1,8 +1,8 @@
 """The limits of one invocation on each plan, beyond which a call is refused with the platform's error.
 
-The figures are those of `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement of a
-batch counts. On Cloudflare, a seventh connection waits until one of six others has its answer. Here a seventh
-connection does not wait; `most.waiting` shows how many there were at once.
+The limits' figures are those of `local/limits.mjs`: all calls that leave an isolate are subrequests, and each statement
+of a batch counts. On Cloudflare, a seventh connection waits until one of six others has its answer. In the simulator a
+seventh connection does not wait; `most.waiting` shows how many connections waited at once.
 """
 
 from dataclasses import dataclass, field
@@ -29,7 +29,10 @@ class Use:
 
 @dataclass(slots=True)
 class InvocationLimits:
-    """Counts each invocation's calls and refuses calls beyond the plan. `most` is the most that any invocation used."""
+    """Counts each invocation's calls and refuses calls beyond the plan.
+
+    `most` has, for each kind of use, the most that any invocation has used.
+    """
 
     plan: Plan
     refused: list[str] = field(default_factory=list)

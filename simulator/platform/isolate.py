@@ -1,8 +1,8 @@
 """Simulates isolates, which run invocations; when an isolate dies, all its state is lost.
 
 The coroutines of a dead isolate are never resumed, so none of their `except` and `finally` blocks runs. When the
-coroutines are closed at the end of the run, the dead isolate's port refuses all calls. If only one invocation is
-killed, the same is true of the coroutines of this invocation.
+coroutines are closed at the end of the run, the dead isolate's port refuses all calls. If only one invocation of an
+isolate is killed, only the coroutines of this invocation are never resumed.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ class Invocation(InvocationScope):
 
     def _waited(self, task: asyncio.Task[Any]) -> None:
         if not task.cancelled():
-            task.exception()  # The platform only logs the error.
+            task.exception()  # The platform only logs the error of work in `waitUntil`.
         self._settle()
 
     def _done(self, task: asyncio.Task[Any]) -> None:
@@ -92,7 +92,7 @@ class Invocation(InvocationScope):
 
 
 class Isolate:
-    """One process with the Worker's code. `skew_ms` is the error of its wall clock.
+    """One process with the Worker's code. `skew_ms` is by how much the isolate's wall clock is wrong.
 
     An isolate without its own `clock` uses the world's clock. An asyncio task that no code awaits stops when its
     invocation has ended, as on the platform. In an object (`keeps_strays`) the task runs on for as long as the object

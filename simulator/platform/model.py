@@ -53,7 +53,7 @@ class ModelServer:
     """The model, shared by all isolates.
 
     `refuses` selects the calls that the model rejects for good, and `cuts_off` the calls whose output it cuts off.
-    `slow` returns how many seconds longer a call takes.
+    `slow` returns how many seconds longer a model call takes.
     """
 
     def __init__(
@@ -72,25 +72,25 @@ class ModelServer:
         self.answered: answers.WrittenJson | None = None  # The latest answer to a call that wants JSON.
         self._values: set[str | None] = set()
         self._worth: dict[str, str | None] = {}  # By the text of an answer to such a call: the value that it holds.
-        # Called when a call leaves an isolate.
+        # Called when a model call leaves an isolate.
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None
-        # Called when an output arrives in an isolate.
+        # Called when a model's output arrives in an isolate.
         self.received: Callable[[ModelCall, ModelReply], None] = lambda _call, _reply: None
-        # Called when a call has failed in an isolate.
+        # Called when a model call has failed in an isolate.
         self.failed: Callable[[ModelCall, ModelError], None] = lambda _call, _error: None
         self.away_since = self.away_until = -AWAY_REST_SECONDS
         self._absence: Absence = "5xx"
         self.brown_until = -math.inf
         self.brown_share = 0.0
-        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # Selects calls that always get a 500.
+        self.is_poison: Callable[[ModelCall], bool] = lambda _call: False  # Selects model calls that always get a 500.
         self._poisoned: dict[str, bool] = {}  # By text: whether the fault `model_poisoned` struck it.
 
     def brown_out(self, seconds: float, share: float) -> None:
-        """For this many seconds from now, let this share of all callers' calls fail."""
+        """For this many seconds from now, let this share of all callers' model calls fail."""
         self.brown_until, self.brown_share = self.network.loop.now() + seconds, share
 
     def go_away(self, seconds: float, absence: Absence) -> None:
-        """For this many seconds from now, be away for all callers."""
+        """For this many seconds from now, let the model be away for all callers."""
         self.away_since = self.network.loop.now()
         self.away_until, self._absence = self.away_since + seconds, absence
 
@@ -106,7 +106,7 @@ class ModelServer:
         return True
 
     def count(self, text: str) -> int:
-        """Return how many calls with exactly this `user` text reached the model."""
+        """Return how many calls with exactly the given `user` text reached the model."""
         return self.calls_by_text[text]
 
     def worth(self, output: str) -> str | None:
@@ -140,7 +140,7 @@ class ModelServer:
     def _troubled(self, call: ModelCall, sender: str) -> tuple[str, ModelError | None, float] | None:
         """Return the failure of a call in a brown-out, or of a call for a text that always fails.
 
-        Returns None if the call has neither failure.
+        Returns None if the model call has neither failure.
         """
         faults, now = self.faults, self.network.loop.now()
         if self.is_poison(call) or self._is_struck(call, sender):
@@ -212,7 +212,7 @@ class ModelProvider:
         self._port = port
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send a call to the model once. Raises a `ModelError` if the call fails."""
+        """Send a call to the model once. Raises a `ModelError` if the model call fails."""
         sender = self._port.isolate.name
         if not self._port.is_closed():
             self._server.starting(call, sender)

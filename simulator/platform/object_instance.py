@@ -29,7 +29,7 @@ class ObjectId:
         return self._text
 
     def equals(self, other: "ObjectId") -> bool:
-        """Whether both ids name the same object."""
+        """Whether two ids name the same object."""
         return self._text == other._text
 
 
@@ -44,9 +44,10 @@ class ObjectContext:
     def waitUntil(self, promise: Awaitable[Any]) -> None:  # noqa: N802 - the platform's name
         """Accept a promise, without effect: an object stays in memory anyway while it has events.
 
-        The SDK wraps the context of a Worker, but an object's context is JavaScript's own. In the simulator a future
-        counts as a promise. With the fault `promises_alone`, a coroutine is dropped as on the platform: without an
-        error, and with Python's warning that it was never awaited. Without the fault, a coroutine is refused.
+        The SDK wraps the context of a Worker, but an object's context is JavaScript's own. In the simulator a Python
+        future counts as a promise. With the fault `promises_alone`, a coroutine is dropped as on the platform: without
+        an error, and with Python's warning that it was never awaited. Without the fault `promises_alone`, a coroutine
+        is refused.
         """
         network, name = self._instance.cell.network, self._instance.isolate.name
         assert network.loop.turns is not None
@@ -62,7 +63,7 @@ class ObjectContext:
     def blockConcurrencyWhile(  # noqa: N802 - the platform's name
         self, function: Callable[[], Awaitable[Any]]
     ) -> asyncio.Task[Any]:
-        """Run `function` while calls of the object wait. If the function raises, the object is reset."""
+        """Run `function` while calls of the object wait. If the function raises an error, the object is reset."""
         return self._instance.block(function)
 
     def abort(self, reason: str | None = None) -> None:
@@ -72,7 +73,10 @@ class ObjectContext:
 
 
 class Instance:
-    """One instance of an object in memory. `current` is False once another instance has replaced it unnoticed."""
+    """One instance of a Durable Object in memory.
+
+    `current` is False once another instance has replaced it unnoticed.
+    """
 
     def __init__(self, cell: "Cell", isolate: Isolate) -> None:
         self.cell = cell
@@ -120,7 +124,7 @@ class Instance:
     def _flush_and_maybe_leave(self) -> None:
         """Commit the pending writes before any output leaves the object, as the platform's output gate does.
 
-        A fault can lose these writes, evict the object or replace it.
+        A fault can lose the pending writes, evict the object or replace it.
         """
         faults = self.cell.network.faults
         if self._owns_writes and faults.fires("write_lost_at_eviction", self.isolate.name):
@@ -237,14 +241,14 @@ class Instance:
         self.replace()
         backlog, self.backlog = self.backlog, []
         for start in backlog:
-            start()  # In the dead isolate the call ends as "died".
+            start()  # The isolate is dead, so the waiting call ends as "died".
 
 
 class _Operation:
     """A storage operation that is under way, for which the isolate's gate is closed.
 
     With a strict gate, the gate opens when the code that awaits the operation continues. If no code awaits the
-    operation, or if the gate is not strict, it opens when the operation is done.
+    operation, or if the gate is not strict, the gate opens when the operation is done.
     """
 
     __slots__ = ("_future", "_instance", "_open", "error", "value")

@@ -18,7 +18,7 @@ _MISSING = object()
 
 
 class ObjectData:
-    """The data of an object on disk. `on_commit` is called after each commit."""
+    """The data of a Durable Object on disk. `on_commit` is called after each commit of the object's data."""
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.values: dict[str, Any] = {}
@@ -125,7 +125,7 @@ class SqlCursor:
         return [list(row) for row in rows]
 
     def one(self) -> dict[str, Any]:
-        """Return the only row. Raises `JsError` if there is none or more than one."""
+        """Return the only row. Raises `JsError` if the cursor has no row, or more than one row."""
         if len(self._rows) != 1:
             found = "multiple results" if self._rows else "no results"
             raise JsError(f"Expected exactly one result from SQL query, but got {found}.")
@@ -140,7 +140,7 @@ class SqlStorage:
         self._touch = touch
 
     def exec(self, query: str, *parameters: Any) -> SqlCursor:
-        """Run one or more statements. The parameters belong to the last statement. Raises `JsError`."""
+        """Run one or more statements. The parameters belong to the last statement of the SQL text. Raises `JsError`."""
         self._touch()
         connection = self._data.sql
         before = connection.total_changes
@@ -174,7 +174,10 @@ def _statements(query: str) -> list[str]:
 
 
 class InstanceStorage:
-    """The `ctx.storage` of one instance. `operate(label, writes, effect)` runs an effect with gates and faults."""
+    """The `ctx.storage` of one instance of a Durable Object.
+
+    `operate(label, writes, effect)` runs the effect of a storage operation, with the object's gates and with faults.
+    """
 
     def __init__(
         self,
@@ -188,7 +191,10 @@ class InstanceStorage:
         self.sql = SqlStorage(data, touch)
 
     def get(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
-        """Return the value of a key, or None. For a list of keys, return a dict of those that exist."""
+        """Return the value of a key, or None.
+
+        For a list of keys, return a dict of the keys that exist, with their values.
+        """
         values = self._data.values
         if isinstance(key, list):
             return self._operate("get", False, lambda: {k: clone(values[k]) for k in key if k in values})
@@ -205,7 +211,7 @@ class InstanceStorage:
         return self._operate("put", True, effect)
 
     def delete(self, key: str | list[str]) -> Coroutine[Any, Any, Any]:
-        """Delete a key and return whether it existed. For a list of keys, return how many existed."""
+        """Delete a key and return whether it existed. For a list of keys, return how many of them existed."""
         keys = key if isinstance(key, list) else [key]
 
         def effect() -> bool | int:
@@ -239,7 +245,10 @@ class InstanceStorage:
         return self._operate("getAlarm", False, lambda: self._data.alarm_ms)
 
     def setAlarm(self, time_ms: float) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
-        """Set the object's only alarm, which replaces the previous one. A time in the past is due at once."""
+        """Set the object's only alarm, which replaces the previous one.
+
+        An alarm with a time in the past is due at once.
+        """
 
         def effect() -> None:
             self._data.begin()
@@ -263,7 +272,7 @@ class InstanceStorage:
     def transactionSync[T](self, function: Callable[[], T]) -> T:  # noqa: N802 - the platform's name
         """Run `function` in a savepoint: if the function raises, its SQL is undone.
 
-        The function must not write key-value pairs, because they would not be undone.
+        The function in the savepoint must not write key-value pairs, because they would not be undone.
         """
         self._touch()
         connection = self._data.sql

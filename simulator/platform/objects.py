@@ -66,7 +66,7 @@ class ObjectNamespace:
         self.cells: dict[str, Cell] = {}
 
     def cell(self, object_id: ObjectId) -> Cell:
-        """Return the object with this id, which is made on first use."""
+        """Return the object with the given id, which is made on first use."""
         key = object_id.toString()
         if key not in self.cells:
             self.cells[key] = Cell(self, object_id.name or key)
@@ -97,15 +97,15 @@ class NamespaceBinding:
         return ObjectId(self._namespace.class_name, name)
 
     def idFromString(self, text: str) -> ObjectId:  # noqa: N802 - the platform's name
-        """Return the id whose `toString` gives this text."""
+        """Return the id whose `toString` gives the given text."""
         return ObjectId(self._namespace.class_name, None, text)
 
     def get(self, object_id: ObjectId) -> "InstanceStub":
-        """Return a stub of the object with this id. Nothing is sent yet."""
+        """Return a stub of the object with the given id. Nothing is sent yet."""
         return InstanceStub(self._namespace.cell(object_id), self._port)
 
     def getByName(self, name: str) -> "InstanceStub":  # noqa: N802 - the platform's name
-        """Return a stub of the object with this name. Nothing is sent yet."""
+        """Return a stub of the object with the given name. Nothing is sent yet."""
         return self.get(self.idFromName(name))
 
 

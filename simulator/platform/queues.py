@@ -26,12 +26,12 @@ class Stored:
     sent_ms: int
     attempts: int = 0
     doomed: bool = False
-    twin: bool = False  # True for a duplicate, which is not duplicated again.
+    twin: bool = False  # True if the message is a duplicate, which is not duplicated again.
 
 
 @dataclass(slots=True, eq=False)
 class DeliveredMessage:
-    """One delivery of a message, as the consumer sees it.
+    """One delivery of a queue's message, as the consumer sees it.
 
     If the consumer acks and retries the message several times, only the first of these calls counts.
     """

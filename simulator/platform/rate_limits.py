@@ -1,11 +1,11 @@
 """Simulates Cloudflare's rate-limiting binding: it counts by key and location, and isolates see these counts late.
 
 Cloudflare calls the binding "permissive, eventually consistent": counters are cached on the machine that asks, and
-updated in the background within one location. For this reason more requests than the limit may pass, but never fewer.
+updated in the background within one location. More requests than the limit may therefore pass, but never fewer.
 Source:
 developers.cloudflare.com/workers/runtime-apis/bindings/rate-limit ("Locality", "Accuracy"). Cloudflare does not
-describe the windows in which requests are counted. Here the windows are fixed, like the local runtime's, and begin at a
-different moment in each location.
+describe the windows in which requests are counted. In the simulator the windows are fixed, like the local runtime's,
+and begin at a different moment in each location.
 """
 
 from collections import Counter
@@ -79,7 +79,7 @@ class RateLimitBinding:
 
 @dataclass(slots=True)
 class _Location:
-    """The counts of one location, by window and key. `phase_seconds` is when its first window begins."""
+    """The counts of one location, by window and key. `phase_seconds` is when the location's first window begins."""
 
     phase_seconds: float
     counts: Counter[tuple[int, str]]
@@ -87,8 +87,9 @@ class _Location:
 
 @dataclass(slots=True)
 class _Count:
-    """The count of a key as one isolate sees it: `believed` in total, `untold` of them not yet told to its location.
+    """The count of one key of the limiter, as one isolate sees it.
 
+    `believed` is the whole count, and `untold` is the part of it that the isolate's location does not know yet.
     `heard_at` is when the isolate last exchanged the count with its location (virtual seconds).
     """
 

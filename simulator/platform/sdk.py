@@ -38,7 +38,7 @@ class DurableObject(Entrypoint):
 
 
 class StreamPart:
-    """The result of reading a stream once. The object is also its own `value`."""
+    """The result of reading a stream once. A stream part is also its own `value`."""
 
     def __init__(self, piece: bytes | None) -> None:
         self.done = piece is None
@@ -52,7 +52,10 @@ class StreamPart:
 
 
 class BodyStream:
-    """A request's body that arrives in pieces, and the body's reader. Each piece is made when it is read."""
+    """A request's body that arrives in pieces, and the body's reader.
+
+    Each piece of the body is made when it is read.
+    """
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces

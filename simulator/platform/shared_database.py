@@ -44,7 +44,7 @@ class Line:
         self._free_at = 0.0
 
     def join(self) -> float:
-        """Add one call to the queue. Returns the seconds until the call has been served."""
+        """Add one call to the queue. Returns the seconds until the database has served this call."""
         now, sharing = self._now(), self.sharing
         others = sharing.others if self._faults.active else 0
         if self._faults.fires("d1_shared", "d1"):

@@ -3,10 +3,10 @@
 Rows written: each changed row counts once for the table and once for each of the row's index entries that changes. A
 table with rowids and a text key has an index for the key; a WITHOUT ROWID table has none. An UPDATE touches the indexes
 whose key has an updated column. A partial index whose WHERE names an updated column gets an entry if the condition
-becomes true for a row. For this reason the entries of these partial indexes are counted before and after an UPDATE, and
-the entries of all partial indexes before and after an INSERT. If the number stays the same, entries with changed keys
-count as written anew. The count of rows written is approximate: all other partial indexes of a table count as one, as
-if exactly one of their conditions were always true; and an upsert counts as an insert.
+becomes true for a row. The entries of these partial indexes are therefore counted before and after an UPDATE, and the
+entries of all partial indexes before and after an INSERT. If the number stays the same, entries with changed keys count
+as written anew. The count of rows written is approximate: all other partial indexes of a table count as one, as if
+exactly one of their conditions were always true; and an upsert counts as an insert.
 
 Rows read: the number of rows that were returned or changed, or the number of rows in tables that the query plan scans,
 if that number is higher. A statement that reads no table counts no rows read. workerd counts more exactly: it also
@@ -40,7 +40,7 @@ class Analysis:
 
 
 def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analysis:
-    """Compile a statement without running it, and return its costs. Raises SQLite's error for a bad statement."""
+    """Compile a statement without running it, and return its costs. Raises SQLite's error if the statement is wrong."""
     seen: list[tuple[str, str, str]] = []
 
     def note(action: int, first: str | None, second: str | None, _database: object, source: str | None) -> int:
@@ -91,7 +91,8 @@ def _entries(
 ) -> list[tuple[str, bool]]:
     """Return queries that count the entries of a table's partial indexes.
 
-    For an insert these are all partial indexes of the table; for an update, those whose WHERE names an updated column.
+    For an insert the counted indexes are all partial indexes of the table; for an update, those whose WHERE names an
+    updated column.
     """
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
     queries = []

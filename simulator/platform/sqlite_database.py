@@ -9,7 +9,7 @@ from typing import Any
 # limits page.
 LIMITS = {
     sqlite3.SQLITE_LIMIT_LENGTH: 2_000_000,
-    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_100,  # D1's own limit is 100,000; 100 more for "EXPLAIN QUERY PLAN".
+    sqlite3.SQLITE_LIMIT_SQL_LENGTH: 100_100,  # D1 allows 100,000 bytes; "EXPLAIN QUERY PLAN" takes up to 100.
     sqlite3.SQLITE_LIMIT_COLUMN: 100,
     sqlite3.SQLITE_LIMIT_EXPR_DEPTH: 100,
     sqlite3.SQLITE_LIMIT_COMPOUND_SELECT: 5,
@@ -136,7 +136,10 @@ class Template:
         return connection
 
     def release(self, connection: Connection) -> None:
-        """Take a connection back. Reset its database for the next user, or close it if its schema was changed."""
+        """Take a connection back.
+
+        Reset a connection's database for the connection's next user, or close the connection if the schema was changed.
+        """
         connection.clock.now_ms = int
         if connection.in_transaction:
             connection.execute("ROLLBACK")

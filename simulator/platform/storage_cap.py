@@ -1,6 +1,6 @@
 """Simulates the size of a database, and a database that may not grow.
 
-Reports of full D1 databases (`D1_ERROR: Exceeded maximum DB size`, at a `size_after` of 9,999,998,976) say that the
+Reports of full D1 databases (error `Exceeded maximum DB size`, at a `size_after` of 9,999,998,976) say that the
 database's file may not grow. Freed pages are used again, so a row that fits into free pages is still written, and
 deleting rows makes space. workerd reports the size in use, without free pages.
 """
@@ -14,7 +14,7 @@ from simulator.platform.binding_port import JsError
 
 FULL = "D1_ERROR: Exceeded maximum DB size"
 PAGE_BYTES = 4_096
-LARGEST_BYTES = 10_000_000_000  # The platform's largest database on the paid plan.
+LARGEST_BYTES = 10_000_000_000  # The largest size of a D1 database on the paid plan.
 HOLD_SECONDS = (2, 10, 25, 120, 900)
 _APART_MS = 60_000
 _PAGES = "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freelist_count)"
@@ -38,7 +38,7 @@ class Cap:
         # When the fault capped the database, as (begin, end) in ms; caps within a minute of each other make one span.
         self.spans: list[tuple[int, int]] = []
         self.told = False
-        self.reported: int | None = None  # The size that each reply reports, if a test sets it.
+        self.reported: int | None = None  # The database's size that each reply reports, if a test sets it.
         self._most: int | None = None
         self.refused = 0  # The number of refused writes.
 
@@ -57,7 +57,8 @@ class Cap:
         """The bytes that replies report as `size_after`.
 
         With `told`, a capped database reports the platform's largest size, less the bytes by which it may still grow.
-        Without `told` it reports the size in use, as if another limit stopped it, for example the account's.
+        Without `told` a capped database reports the size in use, as if another limit stopped its growth, for example
+        the account's.
         """
         if self.reported is not None:
             return self.reported

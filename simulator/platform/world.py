@@ -126,7 +126,7 @@ class World:
         self._pick = self._rng("isolates").random
         self._births = 0
         self._cron_every: float | None = None
-        self.deployed_at = -math.inf  # When the last deployment or restart was (virtual seconds).
+        self.deployed_at = -math.inf  # When the last deployment or restart of the world was (virtual seconds).
         self._closed = False
 
     # -- running ---------------------------------------------------------------------------------------

@@ -53,15 +53,12 @@ class WorkStore(OutboxStore):
     ) -> Claim | Unclaimed:
         """Claim a task for a worker, or return why the claim is not granted.
 
-        `holder` is the name of this claim. `host` names a host whose claim may replace the claim of its own earlier
-        instance; '' names none.
-
+        `holder` names this claim. `host` names a host that may replace its own earlier instance; '' names none.
         A task's first claim also announces its first `announce` calls, to start within `start_ms`. A claim has the text
         of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of the host holds the
-        task, the claim is sent a second time, with the fence of that instance. If the worker dies before a call has
-        finished, the task rests as `rests` says before it may be taken over. `stands_in` says that the caller replaces
-        a host that did not come. `seen` is a trigger of the Worker that the claim records. `model` is the model to
-        assume for a task that names none.
+        task, the claim is sent again, with the fence of that instance. If the worker dies before a call has finished,
+        the task rests as `rests` says. `stands_in`: the caller replaces a host that did not come. The claim records
+        `seen`, a trigger of the Worker. `model` is for a task that names none.
         """
         seen_fence = None
         for _ in range(2):

@@ -27,7 +27,7 @@ TABLES = ("tasks", "texts", "segments", "merges", "failures")
 class Troubled(ApiBench):
     """A deployment whose model fails the calls that `fails` lists.
 
-    A key of `fails` is the text of a call, and the number of the call among those for this text.
+    A key of `fails` has two parts: a call's text, and the call's number among the calls for the same text.
     """
 
     def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
@@ -48,7 +48,7 @@ class Troubled(ApiBench):
         self.run(self.worker.run(key(task_id), HOST))
 
     def take(self, task_id: str, holder: str) -> Claim:
-        """Claim a task as the worker with this name."""
+        """Claim a task as a worker with the given name."""
         claim = self.store.claim(key(task_id), holder=holder, host="", route=Route.QUEUE, lease_ms=180_000)
         made = self.run(claim)
         assert isinstance(made, Claim)
@@ -96,7 +96,7 @@ def said(attempts: list[Any]) -> list[tuple[object, ...]]:
 def test_each_call_of_a_task_with_failures(troubled: Troubled) -> None:
     """A failed call shows its cause, its own times, model and route.
 
-    The log shows the chunk's successful call after the failed ones, with its number.
+    The log shows the chunk's successful call after the failed calls, with its number.
     """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
@@ -140,7 +140,7 @@ def test_the_log_of_a_task_without_failures_has_no_row() -> None:
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 100])
 def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
-    """All pages of any `limit` together list the calls that a single page lists, in the same order."""
+    """All pages of the log, with any `limit`, together list the calls that a single page lists, in the same order."""
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
     assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]
@@ -151,7 +151,7 @@ def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
     """With `outcome`, the log shows only calls with this outcome, also over several pages.
 
-    The counts beside them are still those of all calls of the task.
+    With `outcome`, the log's counts still cover all calls of the task.
     """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
@@ -164,7 +164,7 @@ def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> N
 def test_long_outputs_shorten_a_page(troubled: Troubled, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page of calls ends before its outputs are too large together, but it has at least one call.
 
-    All pages of the log together have each call.
+    All pages of the log together have each call of the task.
     """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)
@@ -190,7 +190,7 @@ def test_merge_levels_are_shown() -> None:
 def test_a_retry_keeps_the_log() -> None:
     """After a retry the log still shows the calls that failed before it.
 
-    The numbers of the calls begin at 1 again, and the chunk has all its attempts again.
+    After a retry the numbers of a chunk's calls begin at 1 again, and the chunk has all its attempts again.
     """
     bench = Troubled({("two", 1): ModelRefused("the provider answered 404")})
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
@@ -222,7 +222,7 @@ def test_a_bulk_retry_keeps_the_log() -> None:
 def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
     """Announced calls count as out while their worker has its lease, and as in doubt afterwards.
 
-    After another worker has taken the task over, the log shows these calls as in doubt, too.
+    After another worker has taken the task over, the log shows the previous worker's announced calls as in doubt, too.
     """
     bench = troubled
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
@@ -295,7 +295,7 @@ def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
 def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
     """If older code wrote a failure without a log, its row gives the latest failed call.
 
-    The call has times only if the row holds them.
+    The failed call that older code wrote has times only if its row has them.
     """
     task_id = bench.submit("one\n\ntwo\n\nthree")["id"]
     bench.fail(task_id)

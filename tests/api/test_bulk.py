@@ -173,7 +173,7 @@ def test_one_direct_run_is_begun(bench: ApiBench) -> None:
 def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: When) -> None:
     """If D1's answer to a bulk write is lost, the write is sent again, and each changed task counts once.
 
-    The answer to the client counts the tasks that either send has changed.
+    After a lost answer of D1, the answer to the client counts the tasks that either send of the bulk write has changed.
     """
     failed(bench)
     bench.database.fail(NETWORK_LOST, when, 1, passing=1)
@@ -235,7 +235,7 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
     """The answer to a bulk cancellation waits until no announced call of the cancelled tasks can start any more.
 
-    If the database is so slow that this wait is too long, the bulk cancellation is answered 503.
+    If the database is so slow that this wait is too long, the bulk cancellation gets 503.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])

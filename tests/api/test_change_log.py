@@ -67,7 +67,7 @@ def test_each_change_has_one_line(bench: ApiBench) -> None:
     assert line(name) == made
     name, _ = call("DELETE", f"/api/keys/{key['id']}")
     assert line(name) == {"event": "key_deleted", "tenant": "acme", "key": key["id"], "request": name}
-    # A read changes nothing, and neither does a refused or repeated request.
+    # Requests that log no change: a read changes nothing, and neither does a refused or repeated request.
     assert lines(bench, call("GET", "/api/tasks")[0]) == []
     written = "\n".join(bench.log_lines)
     assert "canary" not in written

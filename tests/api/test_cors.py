@@ -136,7 +136,8 @@ def test_pages_may_use_the_sdk(shared: ApiBench) -> None:
     sent = {name.lower() for name in re.findall(r"['\"]((?:X-Stainless|OpenAI)-[A-Za-z-]+)['\"]", code)}
     assert {"x-stainless-retry-count", "openai-organization"} <= sent
     assert sent - ONLY_ANSWERED - {"openai-beta"} <= sendable
-    # A browser itself sets the first of these headers. The SDK for Python sends the others, for pages that run it.
+    # A browser itself sets the header User-Agent. OpenAI's SDK for Python sends `x-stainless-async` and
+    # `x-stainless-read-timeout`, for web pages that run it.
     assert {"user-agent", "x-stainless-async", "x-stainless-read-timeout"} <= sendable
 
 

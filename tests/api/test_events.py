@@ -82,7 +82,7 @@ def numbered(stream: Stream) -> list[tuple[str | None, object]]:
 def record(
     bench: ApiBench, claim: Claim, *indices: int, end: bool = False, known: dict[int, str] | None = None
 ) -> None:
-    """Let a worker write the outputs of these chunks; outputs that it wrote before stay."""
+    """Let a worker write the outputs of the given chunks; outputs that it wrote before stay."""
     step = Finish(1_000_000) if end else Continue(180_000)
     done = {index: f"output {index}" for index in indices}
     bench.work(claim, done, step, completed=len(known or {}) + len(done))
@@ -140,7 +140,7 @@ def test_events_come_as_they_happen(bench: ApiBench):
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
     """A client can resume a stream after any event, and gets the following events with the same ids and bytes.
 
-    A stream can be resumed so before the task's end and after it.
+    Both before and after the task's end a client can resume its stream.
     """
     task = bench.submit("word " * 20, chunk={"maxChars": 10})
     bench.begin(task["id"], 3)
@@ -228,7 +228,7 @@ def test_a_retry_raises_the_generation_and_repeats_no_chunk(bench: ApiBench):
         resumed = Stream(bench, task, after=event_id)
         bench.run(resumed.reading)
         assert numbered(resumed) == rest[at:]
-    late = Stream(bench, task, after="0-4")  # the stream has not yet sent the end of the first generation
+    late = Stream(bench, task, after="0-4")  # the stream has not yet sent the end of the task's first generation
     bench.run(late.reading)
     assert numbered(late) == [("1-3", "pending"), *rest]
     fresh = Stream(bench, task)
@@ -246,7 +246,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
     assert numbered(stream) == [("1-0", "pending")]
     rows = bench.meter.rows_read
     bench.pass_seconds(30)
-    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between these two events
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between the two events
     bench.claim(task["id"])
     bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
     assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
@@ -255,7 +255,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
 def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
     """While the second chunk has failed for good, the stream sends no event for the finished third chunk.
 
-    The third chunk can be read all the same, and its event comes after a retry of the task.
+    The third chunk can be read through the API all the same, and its event comes after a retry of the task.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])
@@ -317,7 +317,7 @@ def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
 def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str, tells: bool):
     """A client that always reconnects costs the D1 calls and rows that docs/limits.md states, and no row written.
 
-    The cases are an hour of a task without progress, and ten minutes of a task that finishes a chunk every four
+    The test runs an hour of a task without progress, and ten minutes of a task that finishes a chunk every four
     seconds, each with and without an object that gives notice of each write.
     """
     bench.limit(plan=plan)
@@ -444,7 +444,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))
     bench.work(bench.claim(task["id"]), {}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate revokes the key, and this isolate does not notice
+    bench.restart()  # another isolate revokes the key, and this one does not notice
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     revoked_at, bench.api = bench.loop.time(), here
     bench.pass_seconds(44)
@@ -460,7 +460,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
 def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
     """If the database fails, the stream breaks off.
 
-    The client reconnects, and the answer to this request says what is wrong.
+    When the client reconnects after the database's failure, the answer says what is wrong.
     """
     task = bench.submit()
     stream = Stream(bench, task)
@@ -475,7 +475,7 @@ def test_a_database_that_fails_ends_the_stream(bench: ApiBench):
 def test_an_erased_task_has_no_end(bench: ApiBench):
     """If its task is erased, a stream ends without the event `end`.
 
-    When the client reconnects it gets 404.
+    A client that reconnects to the stream of an erased task gets 404.
     """
     task = bench.submit()
     stream = Stream(bench, task)

@@ -19,7 +19,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
     max_leaves=12,
 )
-# These bodies are close to valid ones, so that they reach every check of a submission.
+# The bodies of requests here are close to valid ones, so that they reach every check of a submission.
 requests = st.fixed_dictionaries(
     {},
     optional={

@@ -283,7 +283,7 @@ def test_a_lost_answer_is_asked_for_again(bench: ApiBench, when: When, message: 
 def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
     """If every answer of D1 is lost, the client gets 503, and neither the task nor the key stays.
 
-    The client's next request counts as the first.
+    The next request of a client that got this 503 counts as its first.
     """
     bench.database.fail(NETWORK_LOST, when, ALL_LOST)
     assert refuses(post(bench, "one"), 503, "database_unavailable")
@@ -295,7 +295,7 @@ def test_nothing_is_left_of_a_503(bench: ApiBench, when: When) -> None:
 def test_when_the_withdrawal_is_lost_too_the_key_leads_to_the_task(bench: ApiBench) -> None:
     """If D1 fails after the commit, and the withdrawal fails too, the client gets 503 although the task exists.
 
-    When the client repeats its request later, the idempotency key leads to this task.
+    When the client repeats the request of this 503 later, the idempotency key leads to the task.
     """
     bench.database.fail(NETWORK_LOST, "after", ALL_LOST)
     bench.database.fail(NETWORK_LOST, "before", limits.STORE_SENDS)
@@ -379,8 +379,8 @@ def test_many_twins_with_a_stranger_among_them(bench: ApiBench) -> None:
 def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
     """A task stays if an equal request was answered with it, although all answers to the first request were lost.
 
-    In this test the equal request comes before the first request withdraws its task. The first request gets 503, and
-    the sweep sends the task off.
+    In this test the equal request comes before the first request withdraws its task. If the answers to the first of two
+    equal requests are lost, it gets 503, and the sweep sends the task off.
     """
 
     async def race() -> tuple[Reply, Reply]:
@@ -406,7 +406,7 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
 def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: ApiBench) -> None:
     """A request with another body under the same key does not stop the first request's withdrawal of its task.
 
-    The request with another body is refused and makes no task.
+    The stranger's request, with another body under the same key, is refused and makes no task.
     """
 
     async def race() -> tuple[Reply, Reply]:

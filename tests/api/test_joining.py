@@ -1,6 +1,7 @@
 """Without an idempotency key, SDK repetitions of a submission to `/v1/responses` join the first one's task.
 
-Two separate requests make two tasks. The SDK's retry count tells repetitions from separate requests.
+Two separate submissions make two tasks, even if they are equal. The SDK's retry count tells repetitions from separate
+requests.
 """
 
 from typing import Any
@@ -82,7 +83,7 @@ def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
     assert len(wishes) == 2
     assert {name(post(bench, 1)), name(post(bench, 1))} == wishes
     assert {name(post(bench, 2)), name(post(bench, 2))} == wishes
-    assert name(post(bench, 1)) not in wishes  # this repetition belongs to a third request, whose first try was lost
+    assert name(post(bench, 1)) not in wishes  # this repetition belongs to a third submission, whose first try was lost
     assert rows(bench) == (3, 3)
 
 
@@ -98,7 +99,7 @@ def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
 def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
     """If one of two equal requests never arrived, its repetition wrongly joins the other request's task.
 
-    An idempotency key prevents this mistake.
+    An idempotency key prevents the mistake that a repetition joins another request's task.
     """
     first = post(bench, 0)
     assert name(post(bench, 1)) == name(first)  # of the other one

@@ -157,7 +157,7 @@ def bad_headers(good: str) -> dict[str, dict[str, str]]:
 def test_every_bad_key_is_answered_alike(keyed: ApiBench, case: str) -> None:
     """Every invalid key gets the same answer, byte for byte.
 
-    The first refusal costs one D1 call, and a repetition right after it costs none.
+    The first refusal of a key costs one D1 call, and a repetition right after it costs none.
     """
     good = keyed.make_key()
     keyed.make_key(tenant="other", valid_ms=1)
@@ -189,7 +189,7 @@ def test_the_scheme_is_taken_in_any_case(keyed: ApiBench, scheme: str) -> None:
 def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
     """With REQUIRE_KEYS=false every caller may do everything.
 
-    An `Authorization` header then costs no D1 call.
+    With REQUIRE_KEYS=false an `Authorization` header costs no D1 call.
     """
     assert cost(bench, None) == cost(bench, UNKNOWN_KEY) == 0
     assert bench.call("POST", "/api/keys", {}).status == 201
@@ -201,7 +201,7 @@ def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
     """The first use of a key costs one D1 call, and its further use within a minute costs none.
 
-    After a minute the key costs one more D1 call.
+    After a minute the further use of a key costs one more D1 call.
     """
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
@@ -224,7 +224,7 @@ def test_use_does_not_prolong_the_memory(keyed: ApiBench) -> None:
 def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
     """The minute for which an isolate remembers a key begins before D1 is asked.
 
-    The key may be revoked while D1's answer is on its way.
+    A key may be revoked while D1's answer about it is on its way.
     """
     key, batch = keyed.make_key(), keyed.database.batch
 

@@ -71,7 +71,7 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
 def test_a_page_of_long_outputs_is_shorter(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A page of chunks has as many chunks as can be read at once, and at least one.
 
-    While more chunks follow, the page has a cursor.
+    While more chunks follow, the page of chunks has a cursor.
     """
     path = submit(bench, 4)
     record(bench, path, {0: "a" * 40, 1: "b" * 40, 2: "c" * 300, 3: "d"})
@@ -108,7 +108,8 @@ def test_no_pages_of_no_task(bench: ApiBench):
 def test_a_large_answer_says_what_a_small_one_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, reduce: str):
     """An answer that is sent in parts has the same JSON as one that is sent at once.
 
-    The test compares a task, a task with its chunks, and the list of chunks, each sent in parts and at once.
+    The test of large answers compares a task, a task with its chunks, and the list of chunks, each sent in parts and at
+    once.
     """
     path = submit(bench, 12, reduce=reduce, metadata={"result": '"', "chunks": "]"})
     record(bench, path, {index: f'{index} "quoted" \\ 文字\n𝒳{"z" * index}' for index in (*range(6, 12), *range(6))})
@@ -184,7 +185,7 @@ def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch
 def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
     """A page has the chunks that the index named, even if further chunks finish while the page is read.
 
-    Without the index a page would be longer, or show a chunk twice, once as failed.
+    Without the index of finished chunks a page would be longer, or show a chunk twice, once as failed.
     """
     path = submit(bench, 4)
     task_id = path.rpartition("/")[2]

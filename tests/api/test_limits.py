@@ -1,6 +1,6 @@
 """Limits of a tenant: its tasks in flight, its characters a day, and its share of the queue.
 
-The three limits are exact, and cost nothing if they are not set.
+The tenant's three limits are exact, and cost nothing if they are not set.
 """
 
 import asyncio
@@ -91,7 +91,7 @@ def statements(bench: ApiBench) -> list[str]:
 def test_tasks_in_flight_are_exact(bench: ApiBench, most: int) -> None:
     """Pending and processing tasks together are accepted up to exactly the limit of tasks in flight.
 
-    A task beyond the limit is refused and not stored.
+    A task beyond the limit of tasks in flight is refused and not stored.
     """
     bench.limit(tasks_in_flight_most=most)
     made = [bench.submit() for _ in range(most)]
@@ -251,7 +251,7 @@ def test_a_new_day_starts_anew(bench: ApiBench) -> None:
 def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
     """Characters that were accepted today stay counted when their task ends or is erased.
 
-    A retry counts no further characters.
+    The retry of a task counts no further characters of the day's limit.
     """
     bench.limit(characters_a_day_most=5)
     task = bench.submit("x" * 5)

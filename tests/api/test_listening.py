@@ -31,7 +31,7 @@ LOOKS = {views_sql.TASK.sql: "task", views_sql.STATUS.sql: "status", events_sql.
 class Scene:
     """A task of three chunks, whose calls take `seconds` each, and the source of notices for its waiting request.
 
-    The source is a worker of the same isolate, the task's object, or a worker that sends no notices.
+    The source of notices is a worker of the same isolate, the task's object, or a worker that sends no notices.
     """
 
     def __init__(self, near: str, seconds: float, plan: str = "paid") -> None:
@@ -73,7 +73,10 @@ class Scene:
         self.audience.look_up()
 
     def wait(self, *acts: tuple[float, Callable[[], Any]], seconds: float = 25.0) -> Any:
-        """Let a request wait for the task, and do each act at its time. Return the task in the answer."""
+        """Let a request wait for the task, and do each act at its time.
+
+        Return the task from the answer to the waiting request.
+        """
 
         async def play() -> Reply:
             for at, act in acts:
@@ -125,8 +128,8 @@ def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list
     assert shown["status"] == "completed"
     assert made.kinds == looks, made.looks
     assert made.bench.loop.time() - made.ended_at <= late + 1e-6
-    # The request asked its task's object once, with the state that the request had read. An object that cannot send
-    # notices was asked once in each state.
+    # The waiting request asked its task's object once, with the state that the request had read. An object that cannot
+    # send notices was asked once in each state.
     assert [since for _, since in made.bench.asked] == [Mark(0, 0), Mark(1, 0)][: 2 if near == "nobody" else 1]
 
 
@@ -225,7 +228,7 @@ def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
     """A waiting request asks an idle object only once in each state, since a call wakes the object, which costs money.
 
-    When the task's state has changed, the request asks the object again.
+    When the task's state has changed, the waiting request asks the object again.
     """
     made = scene("object", seconds=3.0)
     made.at_work = False

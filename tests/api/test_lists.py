@@ -77,7 +77,7 @@ def test_created_before(bench: ApiBench, three: list[str], before: float, expect
 def test_both_bounds(bench: ApiBench, three: list[str], after: float, before: float, expected: list[int]) -> None:
     """A list with `createdAfter` and `createdBefore` has the tasks created between them.
 
-    If no time lies between the two bounds, the list is empty, and there is no error.
+    If no time lies between `createdAfter` and `createdBefore`, the list is empty, and there is no error.
     """
     found = listed(bench, createdAfter=moment(after), createdBefore=moment(before))
     assert found == [three[at] for at in expected]
@@ -257,7 +257,7 @@ def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
         seen += [task["id"] for task in page["tasks"]]
         bench.submit()
         left = [id_ for id_ in matches if id_ not in seen and id_ not in gone]
-        # the test also erases the task that the cursor names, and the task after it
+        # the test also erases the task that the cursor names, and the next task
         for id_ in {*seen[-1:], *left[-1:], *left[: number % 3]}:
             bench.call("DELETE", f"/api/tasks/{id_}")
             if id_ not in seen:

@@ -1,6 +1,6 @@
 """Prometheus can read the metrics of `GET /api/metrics`, and no counter ever falls.
 
-Only operators see these metrics and the history of `GET /api/history`.
+Only operators see the metrics of `GET /api/metrics` and the history of `GET /api/history`.
 """
 
 from collections.abc import Iterator
@@ -53,7 +53,7 @@ def value(bench: ApiBench, name: str, **labels: str) -> float:
 def test_prometheus_takes_it(bench: ApiBench) -> None:
     """Prometheus' own parser reads the metrics: each family has a type, a help and samples.
 
-    No sample occurs twice. A new deployment has all its counters.
+    No sample occurs twice. The metrics of a new deployment already have all their counters.
     """
     found = families(bench)
     names = [family.name for family in found]
@@ -126,7 +126,7 @@ def test_quota_use() -> None:
 def test_counters_never_fall(bench: ApiBench) -> None:
     """No counter falls from one scrape to the next.
 
-    The test runs through failures, retries, cancellations, deletions and sweeps.
+    The test of the counters runs through failures, retries, cancellations, deletions and sweeps.
     """
     before: Scrape = {}
     for _ in range(4):
@@ -163,7 +163,7 @@ def test_counters_never_fall(bench: ApiBench) -> None:
 def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
     """The metrics state how many rows their own scrape has read and written.
 
-    `tests/runtime/test_metrics.py` checks these figures on the real runtime.
+    `tests/runtime/test_metrics.py` checks the metrics' own counts of rows on the real runtime.
     """
     bench.complete(bench.submit()["id"])
     found = scrape(bench)
@@ -177,7 +177,7 @@ def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
 def test_operators_alone(keyed: ApiBench, path: str) -> None:
     """Metrics and history answer 403 to another tenant's admin key and to a key without the scope `admin`.
 
-    The refused requests compute no sums.
+    A request for metrics that is refused computes no sums.
     """
     reader, foreign = keyed.make_key(Scope.READ, Scope.WRITE), keyed.make_key(tenant="elsewhere")
     assert keyed.call("GET", path).status == 401

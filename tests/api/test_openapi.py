@@ -94,7 +94,7 @@ BODIES: dict[str, Any] = {
 
 
 def call(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send a request for this call, with a valid body if the call needs one."""
+    """Send a request for a call of the API, with a valid body if the call needs one."""
     return bench.call(method, path, BODIES.get(path) if method == "POST" else None)
 
 
@@ -131,7 +131,7 @@ def unjoined_schema(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def with_schema(bench: ApiBench, method: str, path: str, schema: object) -> Reply:
-    """Submit a task with this output schema, whose outputs are to be joined."""
+    """Submit a task with the given output schema, whose outputs are to be joined."""
     formed: dict[str, Any] = {"outputSchema": schema}
     if path.startswith("/v1/"):
         named = {"type": "json_schema", "name": "n", "schema": schema}
@@ -171,11 +171,11 @@ def other_body(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def database_away(message: str) -> Provoke:
-    """Return a function that makes the database fail with this message before the call."""
+    """Return a function that makes the database fail with the given message before the call."""
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         if needs_only_a_key(path):
-            require_keys(bench)  # these calls use the database only to look up the caller's key
+            require_keys(bench)  # these calls use D1 only for the caller's key
         bench.database.fail(message, times=10)
         return unknown_task(bench, method, path)
 
@@ -314,7 +314,7 @@ def dry_run(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def twice(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send the call twice, one right after the other."""
+    """Send the same call twice, one right after the other."""
     call(bench, method, path)
     return call(bench, method, path)
 
@@ -338,7 +338,7 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
 }
 
-# How to get problems that other calls have too, for another cause.
+# How to get problems that other calls have too, but that these paths have for another cause.
 OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),
@@ -400,7 +400,7 @@ def described() -> Iterator[tuple[str, str, int, str]]:
 def codes_of(response: Any) -> list[str]:
     """Return the error codes that a described answer may have.
 
-    For a problem or an error below `/v1` the result has the codes that the document names. The result for an answer
+    For a problem or an error below `/v1` the result has the codes that `/openapi.json` names. The result for an answer
     without a code is [""].
     """
     for content in response.get("content", {}).values():

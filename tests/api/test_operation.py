@@ -69,7 +69,7 @@ def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
 def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
     """A second requested sweep within 30 s is refused with the time that is left, in another isolate too.
 
-    A sweep that is requested after this time is answered.
+    A sweep that is requested after the 30 s is answered.
     """
     assert sweep(bench).status == 200
     bench.pass_seconds(10)
@@ -171,8 +171,8 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
 def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
     """A run by a consumer or an object notes the time of its own trigger only, for the operators' status.
 
-    A direct run notes no time. A run within two and a half minutes of the noted time does not change it; a later run
-    does.
+    A direct run notes no time of a trigger for the operators' status. A run within two and a half minutes of a
+    trigger's noted time does not change the time; a later run does.
     """
     shown = []
     for seconds in (7, 100, 100):
@@ -247,7 +247,7 @@ def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
 def test_an_isolate_looks_once_a_minute(looking: ApiBench) -> None:
     """However many requests an isolate serves, it reads the last sweep's time once a minute, in one D1 call.
 
-    Another isolate makes its own D1 call.
+    Another isolate makes its own D1 call to read the last sweep's time.
     """
 
     def calls(seconds: float) -> int:

@@ -71,7 +71,7 @@ REACH: Final[Mapping[str, str]] = {
     "rotateWebhookSecret": OWN,
     "testWebhookEndpoint": OWN,
 }
-# The kind of thing with which the test tries each call.
+# The kind of thing (such as a task) with which the test tries each call.
 THING: Final[Mapping[str, str]] = {
     "readTask": "ended",
     "eraseTask": "going",
@@ -219,7 +219,7 @@ def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
 
 
 def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None, owner: str | None) -> bool:
-    """Make a call and check its answer. Return whether the call may have changed data."""
+    """Make a call and check its answer. Return whether a call of the API may have changed data."""
     key, acted_before = two.bench.make_key(*scopes), len(two.acts())
     batches, case = two.bench.database.batches, (one.name, scopes, where, owner)
     thing = None if not one.has_id else UNKNOWN if owner is None else two.things[owner][THING[one.name]]
@@ -438,7 +438,7 @@ def test_bulk_goes_on_with_what_a_tenant_has_left(
 ) -> None:
     """If a bulk request does not finish a tenant, its cursor leads to the same tenant again.
 
-    When the tenant is finished, the cursor leads to the next tenant.
+    When the tenant is finished, the bulk request's cursor leads to the next tenant.
     """
     monkeypatch.setattr("src.core.limits.BULK_TASKS_MOST", 1)
     more = two.submit(THEIRS)
@@ -478,7 +478,7 @@ def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch:
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
     """A bulk retry names a tenant that is at its limit, with the limit, and goes on to the next tenant.
 
-    A bulk retry for this one tenant is refused, as usual.
+    A bulk retry for this tenant alone is refused, as usual.
     """
     two.bench.limit(tasks_in_flight_most=1)
     two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))

@@ -64,7 +64,7 @@ def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[i
 def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
     """While the database is late, a new task is refused without a D1 call and leaves no row.
 
-    Existing tasks can still be read, cancelled, retried and erased.
+    While new tasks are refused, existing tasks can still be read, cancelled, retried and erased.
     """
     task, other = slow.submit(), slow.submit()
     slow.seconds = LATE
@@ -74,7 +74,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
     assert submit(slow) == (503, "overloaded", str(round(limits.OVERLOAD_PROBE_SECONDS)))
     assert slow.call("POST", "/api/tasks?dryRun=true", {"input": "x"}).status == 503
     assert (slow.database.batches, slow.count_rows()) == (before, rows)
-    slow.seconds = LATE  # no answer comes in time from here on, so the refusals of new tasks go on
+    slow.seconds = LATE  # the database answers no call in time from now on, so refusals go on
     for method, path, status in (
         ("GET", "/api/tasks", 200),
         ("POST", task["links"]["cancel"], 200),
@@ -99,7 +99,7 @@ def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
     """If no other request asks the database, one submission after a stated time is let through as a probe.
 
-    The database's answer to the probe decides whether others are still refused.
+    The database's answer to the probe decides whether other submissions are still refused.
     """
     slow.seconds = LATE
     assert submit(slow)[0] == 202  # nothing was known
@@ -203,7 +203,10 @@ def strange(number: int) -> dict[str, str]:
 
 
 def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
-    """Send this many different unknown keys at once. Return how many answers had each code."""
+    """Send this many different unknown keys at once.
+
+    Return how many of the answers to the unknown keys had each code.
+    """
     found: dict[str, int] = {}
 
     async def all_at_once() -> list[Reply]:
@@ -221,7 +224,7 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
     """In a flood of unknown keys an isolate looks up a fixed number at once, and then a fixed number a second.
 
-    Requests with other unknown keys get 503 and must come again.
+    Beyond these numbers, requests with unknown keys get 503 and must come again.
     """
     keyed.make_key()
     before = keyed.database.batches
@@ -278,7 +281,7 @@ def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
     """If a key was refused before it was made, the isolate remembers the refusal only for the stated time.
 
-    An isolate also remembers for no longer that the deployment has no keys.
+    For the same time, and no longer, an isolate remembers that the deployment has no keys.
     """
     key = keyed.make_key()
     keyed.database.rows("CREATE TABLE aside AS SELECT * FROM api_keys")

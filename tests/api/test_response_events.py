@@ -92,7 +92,7 @@ def deltas(events: list[Received]) -> list[str]:
 def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
     """With `concat` each chunk's output is one delta, in order, with the blank line before it.
 
-    All deltas joined are the response's text, and a client can resume the stream after any number.
+    All deltas of a response joined are its text, and a client can resume the stream after any number.
     """
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))

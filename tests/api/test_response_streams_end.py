@@ -1,6 +1,6 @@
 """Streams of `/v1/responses` that end early: no stream ends within an event.
 
-The tests also say which clients may open a stream.
+The tests of this module also say which clients may open a stream.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.Mo
 def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A stream begins no event for which the invocation's subrequests do not suffice.
 
-    The client's next stream continues after the last complete event.
+    After a stream that ended for lack of subrequests, the client's next stream continues after the last complete event.
     """
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 12)
     monkeypatch.setitem(limits.SUBREQUESTS, "paid", 9)
@@ -136,7 +136,7 @@ def test_what_was_accepted_is_streamed_whatever_the_database_does(
 ):
     """If the database fails after a streamed submission is stored, the answer is a stream and not 503.
 
-    The client gets the response's id, and an error event says that the stream ended early.
+    The client of such a stream gets the response's id, and an error event says that the stream ended early.
     """
     lose_database(bench, monkeypatch, 1)
     body = {**BODY, "stream": True, "onceover": {"reduce": reduce}}
@@ -211,7 +211,7 @@ def test_a_chunk_is_told_with_its_times(bench: ApiBench):
 def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A stream sends a comment every 15 s even while it waits for a slow database.
 
-    A client may leave after 15 s without data.
+    A client of a stream may leave after 15 s without data.
     """
     name = post(bench)
     bench.work(bench.claim(task_id(name)), {0: "output 0"}, Continue(100_000_000))

@@ -25,7 +25,7 @@ from src.store.records.claims import Fail, Finish
 from tests.support.api_bench import ApiBench, data, key
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
-# Parameters of the SDK's method that are no fields of the body.
+# Parameters of the SDK's method that are no fields of the request's body.
 OF_THE_CALL = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
 # Each field that `/v1/responses` honours, with a value other than the default.
 HONOURED: dict[str, Any] = {
@@ -56,7 +56,7 @@ HONOURED: dict[str, Any] = {
     "top_p": 0.9,
 }
 OURS = {"onceover": {"chunk": {"maxChars": 5, "overlapChars": 1}, "maxModelCalls": 9, "modelOptions": {"seed": 1}}}
-# Each field that is not honoured, with values that a client may well send.
+# Each field that `/v1/responses` does not honour, with values that a client may well send.
 REFUSED: dict[str, list[Any]] = {
     "access_programs": [{"cyber": "standard"}],
     "context_management": [[{"type": "compaction"}]],
@@ -175,7 +175,7 @@ def test_openais_own_defaults_pass(bench: ApiBench):
 def test_who_is_in_no_hurry_is_served_as_anybody(bench: ApiBench, tier: str):
     """`service_tier: flex`, by which a client accepts a slower answer, is accepted.
 
-    The answer names `default` as the service tier that was used.
+    The answer to a request with `service_tier: flex` names `default` as the service tier that was used.
     """
     response = made(bench, service_tier=tier)
     assert response["service_tier"] == "default"
@@ -336,7 +336,7 @@ def test_the_completion_window_is_a_deadline(window: str, seconds: int | None):
 def test_a_text_of_one_call_gets_no_instructions_of_ours():
     """Without instructions, a response's text of one chunk goes to the model without onceover's default instructions.
 
-    A longer text is analysed with the default instructions.
+    A response's text of several chunks is analysed with the default instructions.
     """
     short = new_request(LEAST, Settings(chunk_chars=100), "default")
     long = new_request(LEAST, Settings(chunk_chars=10), "default")
@@ -507,7 +507,7 @@ def test_erasure(bench: ApiBench):
 def test_input_items(bench: ApiBench):
     """A response's list of input items has one item while the input is kept, and none afterwards.
 
-    The list has no further page.
+    The list of a response's input items has no further page.
     """
     response = made(bench)
     path = f"/v1/responses/{response['id']}/input_items"

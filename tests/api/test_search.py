@@ -38,7 +38,7 @@ def named(bench: ApiBench) -> list[dict[str, Any]]:
 def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
     """A task's name comes from its metadata, or else it is the first line of its input.
 
-    In the metadata it is the first of `name`, `title` and `label` that is a text and not blank. The submission's
+    A name from the metadata is the first of `name`, `title` and `label` that is a text and not blank. The submission's
     answer, the list and the task itself show the same name.
     """
     names = ["Minutes of March", "Report 100%_done", "ÜBERSICHT Quartal", "三月の報告", "text", "second line first"]
@@ -82,7 +82,7 @@ def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: li
 def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
     """`q` finds a task by its whole id in either case, or by the beginning of its id.
 
-    `q` finds no task by another part of its id than the beginning, and no other tenant's task.
+    `q` finds no task by a part of its id other than the beginning, and no other tenant's task.
     """
     ids = [task["id"] for task in named]
     theirs = task_key_of("theirs", ids[0])
@@ -278,7 +278,7 @@ def test_a_key_without_read_finds_nothing(keyed: ApiBench, query: str) -> None:
 def test_a_search_stays_in_its_tenant(keyed: ApiBench) -> None:
     """A search does not find another tenant's tasks, unless an operator names this tenant.
 
-    An operator can search all tenants, one after the other.
+    An operator can search the tasks of all tenants, one tenant after the other.
     """
     ours, theirs = bearer(keyed.make_key()), bearer(keyed.make_key(tenant="theirs"))
     operator = bearer(keyed.make_key(Scope.READ, Scope.OPERATOR))

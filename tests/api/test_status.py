@@ -61,7 +61,7 @@ def test_service(bound: BoundRoutes) -> None:
 def test_unhealthy(bound: BoundRoutes, migrated: bool) -> None:
     """Without D1, or without its tables, the status is answered 503, and says what to run.
 
-    All other parts of the status are unchanged.
+    Without D1 or its tables, all other parts of the status are unchanged.
     """
     bench = ApiBench(bound=bound, migrated=migrated)
     if migrated:

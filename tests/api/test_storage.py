@@ -41,7 +41,7 @@ def size(bench: ApiBench, megabytes: float) -> None:
 def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
     """From 450 MB on, a new task is refused with 507 `storage_full` and a Retry-After.
 
-    Tasks that were accepted before can still be read, cancelled and deleted.
+    On a database that is too full for new tasks, older tasks can still be read, cancelled and deleted.
     """
     task = bench.submit()
     size(bench, 450)
@@ -124,7 +124,7 @@ def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
     assert (reply.status, data(reply)["code"]) == (507, "storage_full")
     assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
     # The only send of the submission was refused, so the Worker neither searches for a task nor withdraws one. A
-    # withdrawal would write a tombstone.
+    # withdrawal would write a tombstone, which is a row that keeps the task from being written later.
     assert bench.database.batches == before + 1
     bench.database.cap.lift()
     assert post(bench).status == 202
@@ -143,7 +143,7 @@ def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiB
 def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
     """If a submission's first send is still on its way when the second finds no space, the client gets 507.
 
-    The Worker withdraws the task, so the first send has no effect when it lands.
+    The Worker withdraws the task of a submission that got this 507, so the first send has no effect when it lands.
     """
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
     bench.database.fail(FULL)
@@ -231,7 +231,7 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
 def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
     """The status recovers once a new task finds space, or ten minutes after the last write that found none.
 
-    Without this recovery, an isolate without new tasks would say `degraded` for ever.
+    Without this recovery, an isolate that gets no new tasks would say `degraded` for ever.
     """
     healthy = data(bench.call("GET", "/api/async-status"))
     cap = bench.database.cap

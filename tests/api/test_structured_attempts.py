@@ -13,7 +13,7 @@ from src.processing.worker import Host
 from tests.support.api_bench import ApiBench, data, key
 from tests.support.scripted_model import ScriptedModel
 
-TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the text has four chunks of at most ten characters
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four chunks of at most ten characters
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"said": {"type": "array", "items": {"type": "string"}}},

@@ -1,4 +1,4 @@
-"""`text.format` of `/v1/responses`: JSON by a schema. The SDK's own strict models accept every answer."""
+"""`text.format` of `/v1/responses`: JSON by a schema. The OpenAI SDK's own strict models accept every answer."""
 
 import json
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, dat
 from tests.support.event_streams import read_events
 from tests.support.scripted_model import ScriptedModel
 
-TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the text has four chunks of at most ten characters
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four chunks of at most ten characters
 
 
 class Said(BaseModel):
@@ -72,7 +72,7 @@ def finish(bench: ApiBench, shown: dict[str, Any]) -> dict[str, Any]:
 def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
     """A response repeats its `text.format`, with `strict` false if it was absent.
 
-    The client's own pydantic model parses `output_text`.
+    The client's own pydantic model parses the response's `output_text`.
     """
     shown = made(bench, body())
     echoed = {"type": "json_schema", "name": "Said", "description": None, "schema": SCHEMA, "strict": False}

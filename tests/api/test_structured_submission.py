@@ -33,7 +33,7 @@ def with_property(schema: object) -> dict[str, Any]:
 def test_request_shows_the_fields(bench: ApiBench) -> None:
     """The 202, a later read and a dry run show schema, join rules and gap settings as the client sent them.
 
-    Fields that the client left out have their defaults.
+    Fields that the client left out have their defaults in these answers.
     """
     body: dict[str, Any] = {"outputSchema": SCHEMA, "join": JOIN, "onChunkFailure": "gap", "maxGapShare": 0.2}
     task = bench.submit(**body)
@@ -153,7 +153,7 @@ def test_refusals(
 def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
     """A long schema is refused by name if the task has many chunks, since each call sends the whole schema.
 
-    The error of `/v1` names the parameter of `/v1`.
+    If the task came through `/v1`, the error names the parameter of `/v1`.
     """
     body = {"input": "x" * 2_000, "chunk": {"maxChars": 1}, "outputSchema": LISTS | {"description": "d" * 25_000}}
     problem = data(bench.call("POST", "/api/tasks", body))

@@ -16,7 +16,7 @@ from src.processing.worker import Host
 from tests.support.api_bench import WEBHOOK_KEY, ApiBench, bearer, data, key
 from tests.support.scripted_model import ScriptedModel
 
-TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the text has four chunks of at most ten characters
+TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"  # the task's text has four chunks of at most ten characters
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"said": {"type": "array", "items": {"type": "string"}}},
@@ -61,7 +61,7 @@ def read(bench: ApiBench, task_id: str, query: str = "") -> Any:
 def test_concat_shows_the_joined_value(bench: ApiBench) -> None:
     """With `concat` a result's `value` is the joined object, and `output` is this object as compact JSON.
 
-    Calls that asked the model again are on the bill.
+    The bill counts the calls that asked the model again after a rejected answer.
     """
     model: Any = bench.api.provider
     model.says = {"first": ['```json\n{"said": ["1"]}\n```'], "second": ["no JSON", '{"said": ["2"]}']}

@@ -143,7 +143,7 @@ def test_whole_numbers_in_any_spelling(bench: ApiBench) -> None:
 def test_metadata_is_echoed(bench: ApiBench, metadata: dict[str, Any]) -> None:
     """Metadata comes back unchanged in the 202 and in later answers.
 
-    Numbers beyond 64 bits in metadata, and the order of its names, come back unchanged, too.
+    Numbers beyond 64 bits in metadata, and the order of its names, come back unchanged.
     """
     task = bench.submit("text", metadata=metadata)
     later = data(bench.call("GET", task["links"]["self"]))
@@ -319,7 +319,7 @@ def test_errors_are_bounded(bench: ApiBench) -> None:
 def test_input_size(text: str, status: int) -> None:
     """An input that is one byte longer in UTF-8 than MAX_INPUT_BYTES is refused as too large.
 
-    The problem of a too large input names the field and the variable.
+    The problem of a too large input names the field `input` and the variable MAX_INPUT_BYTES.
     """
     bench = ApiBench(settings=SMALL)
     if status == 202:
@@ -344,7 +344,7 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 def test_lying_length(length: str | None) -> None:
     """A body above the cap is refused while it is read, whatever its Content-Length says.
 
-    Above the cap onceover reads no further.
+    Once a body is above the cap, onceover reads no further.
     """
     bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
@@ -417,9 +417,9 @@ def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str
 def test_send_falls_through(bench: ApiBench) -> None:
     """If the queue refuses a new task's message, the next route gets the task.
 
-    The 202 does not wait for the second route.
+    The 202 to the submission does not wait for the second route.
 
-    The 202 names the route that is tried first.
+    The 202 to the submission names the route that is tried first.
     """
     bench.senders[0].refuses = True
     task = bench.submit()

@@ -1,7 +1,7 @@
 """Each field of a task goes from the request to the answer, and none is forgotten on its way.
 
-Whoever adds a field of the request must add it to `BODY`. After this the tests of this module fail until the field is
-stored, shown and erased. See CONTRIBUTING.md.
+Whoever adds a field of the request must add it to `BODY`. Without the new field in `BODY` the tests of this module
+fail, until the field is also stored, shown and erased. See CONTRIBUTING.md.
 """
 
 import json
@@ -43,7 +43,8 @@ REQUESTED = (
     *("instructions", "reduce", "chunk", "model", "maxOutputTokens", "temperature", "modelOptions"),
     *("outputSchema", "strict", "onChunkFailure", "maxGapShare"),
 )
-# Fields that cannot be combined with the others, each with the reason; test_structured_submission tests them.
+# Fields of a request that cannot be combined with the others, each with the reason; test_structured_submission tests
+# them.
 ALONE = {"join": "it goes with `reduce: concat`, the default"}
 # Fields that a task does not show as they were sent, each with the reason.
 NOT_SHOWN = {
@@ -51,11 +52,11 @@ NOT_SHOWN = {
     **dict.fromkeys(REQUESTED, "it is shown in `request`, to whoever reads the task by its id"),
     "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
 }
-# String fields that contain no text of the client.
+# String fields of a request that contain no text of the client.
 NO_TEXT = {"model"}
-# Options that only `/v1` can set, which test_responses tests.
+# Options of a task that only `/v1` can set, which test_responses tests.
 OF_RESPONSES = {"response", "retention_ms"}
-# Columns whose name differs from their option's name.
+# Columns of `tasks` whose name differs from their option's name.
 OTHER_NAMES = {"structured": "structure"}
 NEWEST = len(list(MIGRATIONS.glob("*.sql")))
 
@@ -98,7 +99,7 @@ def test_every_field_is_shown_as_it_was_sent(bench: ApiBench, name: str):
 def test_whoever_reads_a_task_finds_what_it_was_asked_for(bench: ApiBench):
     """A task's `request` has each field of `REQUESTED` as it was sent, and `include=input` adds the text.
 
-    Lists have neither the `request` nor the text.
+    Lists of tasks have neither the `request` nor the text.
     """
     accepted = data(bench.call("POST", "/api/tasks", BODY))
     read = data(bench.call("GET", accepted["links"]["self"] + "?include=input"))

@@ -109,7 +109,7 @@ def test_failed(bench: ApiBench) -> None:
 def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiBench) -> None:
     """A task's `request` shows the values that its calls use.
 
-    Where the submission gave none, these are the deployment's model, instructions, chunk size and tokens.
+    If the submission did not set model, instructions, chunk size or tokens, these values are the deployment's own.
     """
     bench.limit(max_output_tokens=500)
     task = bench.submit("one\n\ntwo")
@@ -155,7 +155,7 @@ def test_chunks_before_the_end(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("wait", ["25", "0.5", "2.25", ".5", "3."])
 def test_wait_ends(bench: ApiBench, wait: str) -> None:
-    """A request with `wait` is answered when this time is over, and reads D1 at most twice a second."""
+    """A request with `wait` is answered when its `wait` is over, and reads D1 at most twice a second."""
     bench.limit(plan="paid")
     task = bench.submit()
     before = bench.database.batches
@@ -178,7 +178,7 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 ) -> None:
     """On the free plan a request with `wait` reads the task at most five times, on every route.
 
-    Reading the chunks, or reading again after a passed deadline, counts as one of these reads.
+    Reading the chunks, or reading again after a passed deadline, counts as one of the five reads.
     """
     bench = ApiBench(routes=(route,))
     task = bench.submit(**terms)
@@ -367,7 +367,7 @@ def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
 def test_cancel(bench: ApiBench) -> None:
     """A pending task and a processing one can be cancelled.
 
-    A repeated cancellation changes nothing and gets the same answer as the first.
+    A repeated cancellation of a task changes nothing and gets the same answer as the first.
     """
     pending, processing = bench.submit(), bench.submit()
     bench.begin(processing["id"], 1)
@@ -382,7 +382,7 @@ def test_cancel(bench: ApiBench) -> None:
 def test_an_object_is_told_of_its_tasks_end(bench: ApiBench, method: str) -> None:
     """After a cancellation the object that works on the task gets a notice with the fence of the ended claim.
 
-    No other object gets this notice.
+    No other object gets the notice of the cancellation.
     """
     on_queue, on_object = bench.submit(), bench.submit()
     bench.begin(on_queue["id"], 1)
@@ -480,7 +480,8 @@ def test_pace_in_retry_after() -> None:
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
     """If a retry or an erasure landed and D1's answer was lost, the client still gets a success.
 
-    The write is sent again and finds nothing to do. The retried task is dispatched.
+    After the lost answer, the Worker sends the write again, and the write finds nothing to do. The retried task is
+    dispatched.
     """
     task = bench.submit()
     bench.fail(task["id"])

@@ -1,8 +1,8 @@
 """Two tenants use the whole API, and each is compared with a model of its tasks.
 
 Neither tenant sees, changes, counts or delays the other's tasks. Every answer is checked against an explicit list of
-fields, and searched for the other tenant's data. With `ONCEOVER_TIER=campaign` the test runs many more and longer
-histories.
+fields, and searched for the other tenant's data. With `ONCEOVER_TIER=campaign` the test of two tenants runs many more
+and longer histories.
 """
 
 import asyncio
@@ -457,7 +457,7 @@ class TwoTenants(RuleBasedStateMachine):
     def make_key(self, name: str, scopes: list[str]) -> None:
         """A tenant makes a key for itself, and the key's secret is shown once.
 
-        The new key allows exactly the calls of its scopes.
+        The new API key allows exactly the calls of its scopes.
         """
         tenant = self.tenants[name]
         shown = data(self.ask(tenant, "POST /api/keys", "/api/keys", {"scopes": scopes, "label": tenant.canary}))

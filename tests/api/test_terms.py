@@ -50,7 +50,7 @@ def code(task: dict[str, Any]) -> str | None:
 def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
     """A deadline of 1 s to 30 days is accepted, also with a fraction of a second.
 
-    The 202 and later answers show the task's deadline.
+    The 202 and later answers show the deadline of the task.
     """
     task = bench.submit(deadlineSeconds=seconds)
     assert read(bench, task) == task
@@ -102,7 +102,8 @@ def test_what_is_no_json_number(bench: ApiBench, text: str) -> None:
 def test_after_the_deadline_a_task_has_failed(bench: ApiBench, *, working: bool) -> None:
     """The first read after a task's deadline shows that the task has failed.
 
-    Before the deadline no read shows a failure. No later write of a worker changes the failure.
+    Before the task's deadline no read shows a failure. After the deadline no later write of a worker changes the task's
+    failure.
     """
     task = bench.submit(deadlineSeconds=60)
     if working:
@@ -237,7 +238,7 @@ def exhausted_task(bench: ApiBench) -> dict[str, Any]:
 def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
     """The retry of a task with a spent budget gets 409 unless it has a larger budget.
 
-    The answer says how many calls are spent and how many are left.
+    The 409 says how many calls of the task are spent and how many are left.
     """
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], body)
@@ -263,7 +264,8 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
     """The budget of a retry must cover the calls that were made and those that remain.
 
-    A smaller budget gets 422, which names the sum of these calls. A budget of exactly this sum is accepted.
+    A smaller budget of the retry gets 422, which names how many calls were made and remain together. A retry whose
+    budget is exactly the number of calls that were made and remain is accepted.
     """
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
@@ -302,7 +304,8 @@ def test_a_retry_whose_body_is_none(bench: ApiBench, body: object, status: int) 
 def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, least: int) -> None:
     """A budget below the task's minimum of calls gets 422, which names the minimum.
 
-    A dry run gets the same answer, and no task is stored. A budget of exactly the minimum is accepted.
+    A dry run with a budget below the minimum gets the same 422, and no task is stored. A budget of exactly the
+    task's minimum of calls is accepted.
     """
     body = {"input": "one\n\ntwo\n\nthree and four", "reduce": reduce}
     reply = bench.call("POST", path, body | {"maxModelCalls": least - 1})
@@ -348,7 +351,8 @@ def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
 def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
     """An announced call starts within two seconds or not at all.
 
-    The answer to a cancellation or an erasure waits for the rest of these two seconds.
+    The answer to a cancellation or an erasure waits until the two seconds are over in which an announced call may
+    start.
     """
     task = bench.submit()
     wait(bench, 10)
@@ -406,7 +410,7 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
     """A cancellation whose answer would have to wait more than 25 s gets 503.
 
-    The database was slow. The task is cancelled all the same, and the client gets 200 if it asks again after
+    The database was slow. Such a task is cancelled all the same, and the client gets 200 if it cancels again after
     Retry-After.
     """
     task = bench.submit()
@@ -497,7 +501,7 @@ def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
     """The erasure of a task that was cancelled and put back waits for calls that were announced before.
 
-    An earlier worker may still start the announced calls, whatever has happened to the task since.
+    An earlier worker may still start calls that it announced, whatever has happened to the task since.
     """
     task = bench.submit()
     bench.begin(task["id"], 1)

@@ -1,4 +1,4 @@
-"""While it waits, a task says about itself `waitingFor`, `lastError` and `estimatedFinishAt`."""
+"""A task that waits says about itself `waitingFor`, `lastError` and `estimatedFinishAt`."""
 
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ each_route = pytest.mark.parametrize("route", Route)
 
 
 def claim(bench: ApiBench, task_id: str, route: Route, lease_ms: int = 3 * MINUTE_MS) -> Claim:
-    """Claim a task as a worker of this route does."""
+    """Claim a task as a worker of the given route does."""
     made = bench.run(bench.store.claim(key(task_id), holder="w", host="", route=route, lease_ms=lease_ms))
     assert isinstance(made, Claim)
     return made
@@ -44,7 +44,7 @@ def at(seconds: float) -> str:
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
     """Until its time comes, a task that was given back shows the reason that its worker wrote.
 
-    After this time the task shows that it is queued.
+    After the time for which it was given back, the task shows that it is queued.
     """
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
@@ -61,7 +61,7 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
     """A worker that keeps its task during a short wait writes the reason, which the task shows.
 
-    If the worker does nothing after the wait, the task waits for the end of the lease.
+    If the worker does nothing after such a short wait, the task waits for the end of the lease.
     """
     task = bench.submit()
     taken = replace(claim(bench, task["id"], route), announced=frozenset())
@@ -81,7 +81,7 @@ def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, re
 def test_a_run_that_started_nothing_waits_for_the_database(bench: ApiBench, route: Route):
     """If none of a run's calls could start in time, the task shows `database` as the reason for its wait.
 
-    The reason `database` replaces any other reason that the task had.
+    For a run whose calls could not start, `database` replaces any other reason that the task had.
     """
     task = bench.submit()
     bench.work(claim(bench, task["id"], route), {}, Release(10_000, MINUTE_MS), idle_runs=1)
@@ -143,7 +143,7 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
 def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
     """When the day's rows are used up, a poll of a late task shows the task, although it cannot send the task off.
 
-    Each poll of the late task shows what the task waits for.
+    Each poll of the late task shows the reason for which the task waits.
     """
     task = bench.submit()
     bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)
@@ -165,7 +165,7 @@ def test_a_task_past_its_deadline_is_read_though_its_end_cannot_be_written(bench
     """
     task = bench.submit(deadlineSeconds=60)
     bench.pass_seconds(61)
-    bench.database.fail(QUOTA, passing=1)  # the database allows the read, but not the write that fails the task
+    bench.database.fail(QUOTA, passing=1)  # the database allows the list's read, but not the write that fails the task
     reply = bench.call("GET", path.format(id=task["id"]))
     assert reply.status == 200
     bench.call("GET", task["links"]["self"])

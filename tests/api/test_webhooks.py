@@ -35,7 +35,8 @@ def error(reply: Any) -> Any:
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
     """A webhook endpoint's secret is shown when the endpoint is made and at each rotation, and never again.
 
-    The hint of a secret is the secret's end. The database stores no part of the secret.
+    The hint that a webhook endpoint shows of its secret is the secret's end. The database stores no part of an
+    endpoint's secret.
     """
     one = made(bench)
     secret = one.pop("signing_secret")
@@ -148,7 +149,7 @@ def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
 def test_a_test_call_says_what_was_answered(bench: ApiBench):
     """The test of a webhook endpoint reports the receiver's answer, whatever it is.
 
-    The test's message is signed, and no delivery is written for it.
+    The message that tests a webhook endpoint is signed, and no delivery is written for it.
     """
     one = made(bench)
     bench.courier.receiver = lambda _message: (418, {})
@@ -212,7 +213,7 @@ def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
 def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBench):
     """If making a webhook endpoint was answered 503, a late landing of its write makes no endpoint.
 
-    Nobody would know the endpoint's secret, so a tombstone refuses the write.
+    Nobody would know the secret of a webhook endpoint that was registered late, so a tombstone refuses the late write.
     """
     bench.database.fail(NETWORK_LOST, "later", 3)
     assert bench.call("POST", "/v1/webhook_endpoints", ALL).status == 503
@@ -231,7 +232,7 @@ def test_a_deletion_whose_answer_was_lost_is_one(bench: ApiBench):
 def test_a_redelivery_whose_answer_was_lost_is_one(bench: ApiBench):
     """If D1's answer to a redelivery is lost, the redelivery counts as accepted, and the sweep sends it.
 
-    Once its endpoint is deleted, a delivery cannot be sent again.
+    Once its endpoint is deleted, a webhook delivery cannot be sent again.
     """
     one = made(bench)
     task_id = bench.submit()["id"]

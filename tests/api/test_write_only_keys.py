@@ -14,7 +14,7 @@ from src.store.records.claims import Fail, Finish
 from tests.api.test_large_answers import FAILURE
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data
 
-CANARY = "canary"  # this word is in every text of the client and of the model
+CANARY = "canary"  # the word `canary` is in every text of the client and of the model
 TEXT = f"{CANARY} 1\n\n{CANARY} 2\n\n{CANARY} 3"
 FIELDS: dict[str, Any] = {
     "input": TEXT,
@@ -43,7 +43,7 @@ def keyed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> It
 def complete(bench: ApiBench, task_id: str) -> None:
     """Let a worker finish the task, with the word `canary` in each output.
 
-    A key without `read` must not see this word.
+    A key without `read` must not see the word `canary`.
     """
     claim = bench.claim(task_id)
     outputs = {index: f"{CANARY} output {index}" for index in range(claim.total)}

@@ -8,7 +8,7 @@ from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi.checks import positive_data_acceptance, use_after_free
 
 # Rules that JSON Schema cannot state, such as a comparison of two fields, a size in bytes, or the characters that are
-# printable. Each rule is given by its field and the beginning of its message.
+# printable. Each of these rules is given by its field and the beginning of its message.
 UNSAYABLE = (
     ("chunk.overlapChars", "must be less than maxChars"),
     ("chunk.maxChars", "is too small: the input would need more than"),
@@ -29,7 +29,8 @@ UNSAYABLE = (
     ("after, Last-Event-ID", "is not the id of an event of this task"),
     ("after, Last-Event-ID", "must be the id of an event of this task"),
 )
-# The same rules for `/v1`, which answers 400. Each rule is given by its parameter and a part of its message.
+# The same kind of rules for `/v1`, which answers 400. Each of the rules of `/v1` is given by its parameter and a part
+# of its message.
 UNSAYABLE_COMPATIBLE = (
     ("input", "input"),
     ("onceover", ""),
@@ -79,14 +80,14 @@ def sayable_data_acceptance(
 ) -> bool | None:
     """`positive_data_acceptance`, which also allows a 422 whose errors all come from rules that no schema can state."""
     if case.method.upper() == "HEAD" and case.path in UNSAYABLE_OF_HEAD and response.status_code in {400, 422}:
-        return None  # an answer to HEAD does not name the broken rule
+        return None  # an answer to HEAD has no body to name the broken rule
     if response.status_code == 400 and response.content and case.path.startswith("/v1/"):
         if _is_unsayable_compatible(response.json()["error"]):
             return None
     elif response.status_code == 422 and response.content:
         problem = response.json()
         problem = problem.get("error", problem)
-        # `idempotency_mismatch` depends on earlier requests, not on the form of this request.
+        # The error `idempotency_mismatch` depends on earlier requests, not on the form of the present request.
         if problem["code"] == "idempotency_mismatch" or all(map(_is_unsayable, problem.get("errors", [{}]))):
             return None
     return positive_data_acceptance(ctx, response, case)

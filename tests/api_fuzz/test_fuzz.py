@@ -47,7 +47,7 @@ def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[in
     command = [
         *(sys.executable, "-c", "from schemathesis.cli import schemathesis; schemathesis()"),
         *("--config-file", str(config), "run", f"{url}/openapi.json"),
-        # The module in SCHEMATHESIS_HOOKS replaces these two checks.
+        # The module in SCHEMATHESIS_HOOKS replaces two of schemathesis' checks.
         *("--checks", "all", "--exclude-checks", "positive_data_acceptance,use_after_free"),
         *("--seed", str(seed), "--generation-database", "none", "--workers", "2"),
         *("--continue-on-failure", "--no-color"),
@@ -91,8 +91,8 @@ def mistakes(lines: Sequence[str]) -> list[str]:
     ]
 
 
-# Only existing tasks and endpoints can cause these answers. If no answer of a group has come, the links between
-# operations do not work.
+# The API gives these answers only for existing tasks and endpoints. If no answer of a group of `REACHED` has come,
+# schemathesis cannot follow the operations' links.
 REACHED = (
     {("GET", "/api/tasks/{id}", 200)},
     {("GET", "/api/tasks/{id}/chunks", 200)},

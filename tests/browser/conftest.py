@@ -50,7 +50,7 @@ def receiver() -> Iterator[Receiver]:
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     """Serve the Worker, which requires keys and may send webhooks to this machine.
 
-    The server uses the same port at each start.
+    The server of this fixture uses the same port at each start.
     """
     port = free_port()
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}

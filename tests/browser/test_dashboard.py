@@ -20,7 +20,7 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 
     A page without a key asks for a key, and says if the key was refused. The user asks for the plan of a text, which
     makes no model call, and submits the text. The task's chunks appear one by one in the waterfall, with their outputs.
-    The page does not keep the text of the task.
+    The dashboard's page does not keep the text of the task.
     """
     page = tab.open("#/tasks")
     dialog = page.get_by_role("dialog")
@@ -77,8 +77,8 @@ def test_from_a_wrong_key_to_a_result(tab: Watched, model: ModelServer, key: str
 def test_cancel_and_retry_and_many_at_once(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
     """A user cancels and retries a running task, and then cancels and retries many tasks at once.
 
-    A filter in the address finds failed tasks. Before a bulk retry, the page shows the numbers of tasks and calls, and
-    the API then retries the same numbers.
+    A filter in the page's address finds failed tasks. Before a bulk retry, the page shows the numbers of tasks and
+    calls, and the API then retries the same numbers.
     """
     failed = [client.finished(client.submit(f"doom\n\n{paragraphs(2)}", chunk=CHUNKS)["id"])["id"] for _ in range(2)]
     model.hold()
@@ -147,7 +147,7 @@ def test_what_waits_is_told_and_many_are_cancelled(tab: Watched, client: Client,
 def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str) -> None:
     """Hostile content, such as scripts, direction marks and a line of 200 KB, is shown as text.
 
-    The scripts are in a task's text, outputs and metadata, and in an error message of the model.
+    The hostile scripts are in a task's text, outputs and metadata, and in an error message of the model.
     """
     line, chunk = "x" * 200_000, {"maxChars": 100_000}
     named = {"metadata": {"name": HOSTILE}, "instructions": HOSTILE}
@@ -173,7 +173,7 @@ def test_lanes_and_failed_calls_are_drawn(
 ) -> None:
     """A row of the waterfall names the lane of its call, and has a bar from the first call to the last call.
 
-    The bar needs the stored starts of both calls.
+    The page can draw the bar only if the starts of both calls are stored.
     """
     task = client.finished(client.submit(paragraphs(3), chunk=CHUNKS)["id"])
 
@@ -196,7 +196,7 @@ def test_lanes_and_failed_calls_are_drawn(
     assert start is not None
     assert call is not None
     assert start["x"] + start["width"] == pytest.approx(call["x"], abs=1)
-    # These outputs have only one call, or the start of the first call is not stored.
+    # The rows 0 and 2 have only one call, or the start of their first call is not stored.
     for index in (0, 2):
         expect(rows.nth(index).locator(".again")).to_have_count(0)
     assert page.locator(".fall-note").evaluate_all("all => all.filter(one => one.scrollWidth > one.clientWidth)") == []

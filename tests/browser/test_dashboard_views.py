@@ -104,8 +104,8 @@ def test_an_operator_looks_after_another_tenant(tab: Watched, key: str, server: 
 def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, server: DevServer) -> None:
     """A bulk change stops when another tenant is chosen.
 
-    A user may close the dialog of the change while the change runs. The remaining requests of the change are not sent
-    for the new tenant.
+    A user may close the dialog of a bulk change while the change runs. The bulk change sends none of its remaining
+    requests for the new tenant.
     """
     tab = Watched(browser, server.url)
     asked: list[str] = []
@@ -140,7 +140,7 @@ def test_a_bulk_change_ends_where_another_tenant_is_chosen(browser: Browser, ser
 
 
 def past(server: DevServer, *steps: range) -> None:
-    """Write the backlog and the ended tasks of these past steps of five minutes into the database."""
+    """Write the backlog and the ended tasks of past five-minute steps into the database."""
     now = round(time.time() * 1000) // FIVE_MINUTES_MS * FIVE_MINUTES_MS
     times = [now - step * FIVE_MINUTES_MS for part in steps for step in part]
     counts = {"ended": 5, "retries": 1, "dead_letters": 1, "in_doubt": 2, "took": 5, "took_ms": 5 * BOUNDS_MS[-1]}
@@ -155,7 +155,7 @@ def past(server: DevServer, *steps: range) -> None:
 
 
 def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, server: DevServer) -> None:
-    """The page plots the history in steps of five minutes.
+    """The dashboard plots the history in steps of five minutes.
 
     Hours without samples are shown as gaps, and the last column has the tasks that ended just now.
     """
@@ -197,8 +197,8 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
 def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receiver: Receiver) -> None:
     """A user makes an endpoint, tests the endpoint, gives it another secret, and deletes it.
 
-    The page shows each secret once, and the secret signs the messages. The page lists a failed delivery with its
-    attempts, and lets the user send it again.
+    The dashboard shows each webhook secret once, and the secret signs the messages. The page lists a failed delivery
+    with its attempts, and lets the user send it again.
     """
     page = tab.open("#/access", key)
     webhooks = page.get_by_role("region", name="Webhooks")
@@ -243,7 +243,7 @@ def test_webhooks_and_deliveries(tab: Watched, client: Client, key: str, receive
         return one if one["status"] == "delivered" else {}
 
     tries = eventually(delivered, 60)["tries"]
-    expect(deliveries).to_contain_text("delivered")  # the page has noticed the change without a reload
+    expect(deliveries).to_contain_text("delivered")  # the page shows the delivery's new status without a reload
     deliveries.get_by_role("button", name="Send again").click()
     expect(deliveries).to_contain_text(f"{tries + 1} attempts; the latest {tries + 1} are shown")
 
@@ -291,7 +291,7 @@ def test_it_is_itself_in_either_language_theme_and_width(
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
     theme = page.get_by_role("button", name=re.compile("Theme|主题"))
     theme.click()
-    theme.click()  # the button goes from "auto" to "light" to "dark"
+    theme.click()  # the theme's button goes from "auto" to "light" to "dark"
     page.reload()
     assert (page.evaluate("getComputedStyle(document.body).backgroundColor") == dark) == (scheme == "dark")
     page.locator(".tools button").last.click()
@@ -303,8 +303,8 @@ def test_it_is_itself_in_either_language_theme_and_width(
 def _has_begun(tab: Watched) -> None:
     """Wait until the view has made its first requests.
 
-    Some of these requests come after the page was drawn, and the browser draws only while the test's clock runs. The
-    function waits until a second of this clock has passed without a request.
+    Some of the view's first requests come after the page was drawn, and the browser draws only while the test's clock
+    runs. The function waits until the test's clock has run for a second without a request.
     """
     tab.settle()
     seen = -1
@@ -318,9 +318,9 @@ def _has_begun(tab: Watched) -> None:
 def test_an_open_page_costs_little_and_a_hidden_one_nothing(tab: Watched, key: str, view: str) -> None:
     """An open page makes at most 4 requests a minute while nothing happens, and a hidden page makes none.
 
-    The test advances the browser's clock by ten minutes. A list with one status counts as 1,500 rows, so the page
-    requests such a list at most every seven and a half minutes. When a hidden page is shown again, it makes one
-    request.
+    The test of an open page advances the browser's clock by ten minutes. A list with one status counts as 1,500 rows,
+    so the page requests such a list at most every seven and a half minutes. When a hidden page is shown again, it makes
+    one request.
     """
     page = tab.page
     page.clock.install()

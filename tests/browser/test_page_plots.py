@@ -39,7 +39,7 @@ def history(stage: Stage) -> None:
 def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
     """The arrow keys, Home and End choose a time, whose values are shown and read by screen readers.
 
-    The axes show the largest value and three times.
+    The axes of a plot show the largest value and three times.
     """
     history(stage)
     page = stage.open("#/health?hours=1")
@@ -62,7 +62,8 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
 def test_the_plots_are_tables_as_well(browser: Browser, locale: str, width: int) -> None:
     """Each plot can be shown as a table of the times at which something happened, the newest first.
 
-    The failures by code are a table, too. The page requests them only on demand, because their count reads the tasks.
+    The page shows the failures by code as a table, too. The page requests the failures by code only on demand, because
+    counting them reads the tasks.
     """
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800})
     english = locale == "en-GB"

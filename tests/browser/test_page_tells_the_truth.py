@@ -32,11 +32,11 @@ def test_a_cancelled_task_s_calls_are_followed_until_they_are_settled(stage: Sta
     expect(page.locator(".fall .call.is-doubt")).to_have_count(1)
     box = page.locator(".fall .call.is-doubt").bounding_box()
     assert box is not None
-    assert box["width"] > 20  # the bar reaches from the announcement to the end
+    assert box["width"] > 20  # the bar reaches from the call's announcement to the task's end
     asked = len(stage.asked)
     page.clock.install()
     page.clock.run_for(60_000)
-    assert len(stage.asked) == asked  # the page makes no more requests
+    assert len(stage.asked) == asked  # after the end the page makes no further request
 
 
 def test_calls_that_a_lane_timed_together_show_at_most_that_time(stage: Stage) -> None:
@@ -88,7 +88,7 @@ def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> Non
     page.clock.pause_at("2026-11-28T12:01:00Z")
     for name in ("Cancel many", "Cancel 1 task"):
         page.get_by_role("button", name=name).click()
-        for _ in range(5):  # in total, less time than the interval of the list's timer
+        for _ in range(5):  # in total, less than the interval of the list's timer
             page.clock.run_for(100)
             stage.settle()
     expect(page.get_by_role("dialog")).to_contain_text("1 task cancelled.")

@@ -101,7 +101,7 @@ def checks(folder: Path, model: ModelServer) -> Iterator[tuple[str, Callable[[],
 
 
 def main() -> int:
-    """Run the checks of all clients, and print a line for each. Return the exit status."""
+    """For each client, run its checks and print one line with the result. Return the exit status."""
     failed = 0
     slowly = Plan(decide=lambda _: slow(0.2))
     with tempfile.TemporaryDirectory() as name, ModelServer(api_key="test-key", plan=slowly) as model:

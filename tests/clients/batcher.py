@@ -1,7 +1,7 @@
 """A program that uses `autobatcher` with onceover's API: `python batcher.py URL KEY`.
 
-`autobatcher` is a client by other authors than OpenAI. It offers the calls of OpenAI's SDK, but sends each call as a
-background response, and polls the response. The program prints its results as JSON.
+`autobatcher` is a client by other authors than OpenAI. `autobatcher` offers the calls of OpenAI's SDK, but sends each
+call as a background response, and polls the response. The program prints its results as JSON.
 """
 
 import asyncio
@@ -74,7 +74,7 @@ async def refused(client: Any) -> list[object]:
 
 
 async def walk(url: str, key: str) -> dict[str, object]:
-    """Use the client in each way, and return the results."""
+    """Use `autobatcher` in each way that these functions try, and return the results."""
     async with batcher(url, key) as client:
         return {
             "version": f"{importlib.metadata.version('autobatcher')} with openai {openai.__version__}",

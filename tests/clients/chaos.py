@@ -2,8 +2,8 @@
 
 The run is that of `make chaos`, with long texts and another client. The proxy loses one answer in ten. The program
 submits each text once and polls it to its end; only the SDK repeats requests. The Worker joins a repeated request to
-the first one by the SDK's repetition count. With `--stripped` the proxy removes this count, and some texts get two
-tasks.
+the first one by the SDK's repetition count. With `--stripped` the proxy removes the SDK's repetition count, and some
+texts get two tasks.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from tests.clients.losing_proxy import LosingProxy
 from tests.support.chaos_work import MAX_CHARS, Submission
 
 AT_ONCE = 4
-RETRIES = 30  # The SDK's default of two retries would end before a killed runtime is back.
+RETRIES = 30  # The SDK's default of two retries would be used up before a killed runtime is back.
 LIFE_SECONDS = 16.0  # The longest life of the runtime, because the SDK may wait for eight seconds before a repetition.
 POLL_SECONDS = 2.0
 PARTS = (3, 5, 8, 13, 21)
@@ -33,7 +33,7 @@ class SdkStream:
 
     def __init__(self, plan: Plan, pause_seconds: float, *, stripped: bool) -> None:
         self.accepted: list[str] = []
-        self.read: list[str] = []  # the status of each response that was polled to its end
+        self.read: list[str] = []  # the last status of each response that was polled to its end
         self.resubmitted = 0
         self.proxy = LosingProxy(plan.seed, strips=stripped)
         self._plan = plan

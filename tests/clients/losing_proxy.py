@@ -25,8 +25,8 @@ class LosingProxy(ThreadingHTTPServer):
         self.target = ""
         self.strips = strips
         self.lost = 0
-        self.strange = 0  # The number of answers that do not come from the Worker.
-        self.repeated = 0  # The number of requests whose header says that they are repetitions.
+        self.strange = 0  # The number of answers through the proxy that do not come from the Worker.
+        self.repeated = 0  # The number of requests whose header says that the SDK repeats them.
         self._losses = losses
         self._random = Random(f"{seed}/wire")
         self._lock = threading.Lock()
@@ -45,7 +45,7 @@ class LosingProxy(ThreadingHTTPServer):
             return lost
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Print no errors, because broken connections are a part of the tests."""
+        """Print no error of a connection, because the tests break connections on purpose."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         except httpx.HTTPError:
             return
         if "x-request-id" not in answer.headers:
-            self.server.strange += 1  # the Worker puts an id on every answer, so a killed runtime sent this one
+            self.server.strange += 1  # the Worker gives each answer an id; a killed runtime sent this answer
             return
         if self.server.loses():
             return

@@ -79,7 +79,7 @@ async function patient(cut = 0) {
   };
 }
 
-// Continues to read once the server is back.
+// Continues to follow a response after an event, once the server is back.
 async function again(id, after) {
   for (let tries = 0; ; tries += 1) {
     try {

@@ -9,10 +9,10 @@ from typing import Any
 HERE = Path(__file__).parent
 WALK_SECONDS = 120
 
-# The variables of the deployment for `walk`. The deployment keeps inputs, because a task may have ended before the
-# program lists its input items.
+# The variables of the deployment for `walk`. The deployment for `walk` keeps inputs, because a task may have ended
+# before the program lists its input items.
 WALKED = {"REQUIRE_KEYS": "true", "KEEP_INPUT": "true"}
-# The expected output of `walk.py` and `walk.mjs`, for every version of the SDKs.
+# The output that `walk.py` and `walk.mjs` must have with every version of the SDKs.
 EXPECTED: dict[str, Any] = {
     "queued": ["queued", "response", {"a": "b"}, "Say it.", True],
     "done": ["completed", True, True, None],
@@ -26,7 +26,7 @@ EXPECTED: dict[str, Any] = {
     "temperature": ["BadRequestError", 400, "invalid_fields", "temperature"],
     "stranger": ["AuthenticationError", 401, "unauthenticated", None],
 }
-# The expected output of `batcher.py`.
+# The output that `batcher.py` must have.
 EXPECTED_OF_BATCHER: dict[str, Any] = {
     "chat": ["chat.completion", "stop", True, True],
     "long": ["completed", 20, 1, "default"],
@@ -36,7 +36,7 @@ EXPECTED_OF_BATCHER: dict[str, Any] = {
 }
 _CONCAT = ["created", "queued", "in_progress", "output_item.added", "content_part.added"]
 _ENDS = ["output_text.done", "content_part.done", "output_item.done", "completed"]
-# The expected output of `stream.py` and `stream.mjs`.
+# The output that `stream.py` and `stream.mjs` must have.
 EXPECTED_OF_STREAM: dict[str, Any] = {
     "concat": {
         "types": [*_CONCAT, *["output_text.delta"] * 8, *_ENDS],
@@ -51,7 +51,10 @@ EXPECTED_OF_STREAM: dict[str, Any] = {
 
 
 def run(command: Sequence[str | Path], told: str = "") -> Any:
-    """Run a program and return its output, parsed from JSON. Raise AssertionError with the error output if it fails."""
+    """Run a program and return its output, parsed from JSON.
+
+    Raise AssertionError with the error output if the program fails.
+    """
     done = subprocess.run(
         [str(part) for part in command],
         cwd=HERE,
@@ -66,7 +69,10 @@ def run(command: Sequence[str | Path], told: str = "") -> Any:
 
 
 def walk(command: Sequence[str | Path], expected: Mapping[str, Any] = EXPECTED) -> str:
-    """Run a walk and return the version of the client. Raise AssertionError if the output is not the expected one."""
+    """Run a walk and return the version of the client.
+
+    Raise AssertionError if the program's output is not the expected one.
+    """
     seen = run(command)
     version: str = seen.pop("version")
     assert seen == expected, {name: value for name, value in seen.items() if value != expected.get(name)}

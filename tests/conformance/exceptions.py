@@ -19,8 +19,9 @@ class Difference:
     source: str
 
 
-# These stories set an indexed key to its present value. SQLite 3.54 in workerd then writes no index entry, but the
-# fake's meter counts one. For these stories the fake may count more written rows than workerd, but not fewer.
+# The listed stories set an indexed key to its present value. For the listed stories SQLite 3.54 in workerd writes no
+# index entry, but the fake's meter counts one. For the listed stories the fake may count more written rows than
+# workerd, but not fewer.
 UNCHANGED_KEYS = (
     "a_late_task_is_sent_off_once_a_minute",
     "what_the_sweep_does",

@@ -73,7 +73,7 @@ def _strings(value: Any) -> Iterator[str]:
 def test_the_cases_about_gates_can_tell(name: str, template: Template):
     """Without strict gates, the cases about gates see an event between a storage operation and its caller.
 
-    With strict gates, the cases never see such an event.
+    With strict gates, the cases never see an event between a storage operation and its caller.
     """
     seeds = range(8)
 

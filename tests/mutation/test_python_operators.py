@@ -146,7 +146,7 @@ def test_arithmetic_is_swapped():
 def test_arguments_with_defaults_are_dropped():
     """An argument is dropped if every function with the called name has a default for the parameter.
 
-    Without a default, the call would fail at once.
+    If the parameter had no default, a call without the argument would fail at once.
     """
     text = """
         def f(a, b=1, *, c=2): ...

@@ -35,7 +35,7 @@ FOUND = [
 def test_the_figures():
     """The report counts the mutants that the quick suite killed, and those that all suites together killed.
 
-    A time-out counts as killed. All figures can be written as JSON.
+    The report counts a mutant that timed out as killed. All figures of the report can be written as JSON.
     """
     told = json.loads(json.dumps(report.facts(FOUND, {"00000004": "nobody can tell"}, {"seed": 7, "deep": True})))
     assert (told["seed"], told["drawn"], told["judged"]) == (7, 4, 4)
@@ -74,7 +74,7 @@ def test_the_reasons_are_reasons(tmp_path: Path):
 
 
 def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str]):
-    """With `--list`, the command lists the mutants that a seed draws, the same ones each time."""
+    """With `--list`, `python -m mutation` lists the mutants that a seed draws, the same ones each time."""
     arguments = ["--list", "--mutants", "5", "--seed", "3", "--only", "src/processing/run/ledger.py"]
     assert command.main(arguments) == 0
     first = capsys.readouterr().out
@@ -87,7 +87,7 @@ def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str
 def test_the_command_shows_a_mutant(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    """With a mutant's id, the command prints the diff, and leaves a copy of the tree with the mutant."""
+    """With a mutant's id, `python -m mutation` prints the diff, and leaves a copy of the tree with the mutant."""
     monkeypatch.setattr(command, "STATE", tmp_path)
     command.main(["--list", "--mutants", "1", "--only", "src/processing/run/ledger.py"])
     name = capsys.readouterr().out.splitlines()[1].split()[0]
@@ -100,7 +100,7 @@ def test_the_command_shows_a_mutant(
 
 
 def test_the_command_explains_itself(capsys: pytest.CaptureFixture[str]):
-    """The help lists each option and examples, and the command refuses a number of mutants below one."""
+    """The help of `python -m mutation` lists each option and examples; a number of mutants below one is refused."""
     with pytest.raises(SystemExit):
         command.main(["--help"])
     told = capsys.readouterr().out

@@ -44,7 +44,7 @@ TESTS = """
     def test_other():
         assert more(4, 3) == 4
 """
-# These files replace the Worker's code that the plugin needs.
+# These files stand in for the Worker's code that the plugin of the mutation tests needs.
 SURROUNDINGS = {
     "src/store/d1/statement.py": "class Statement:\n    def bind(self, **values): ...\n",
     "simulator/campaign/ablations/__init__.py": "",
@@ -170,7 +170,7 @@ def mutant(scope: str = "A.f") -> Mutant:
 def test_statements_are_judged_by_checks_that_use_them():
     """A mutant of SQL is judged by the checks that use one of the statements that the mutant changes.
 
-    The texts of the changed statements are known before the trial.
+    The texts of the statements that a mutant changes are known before the trial.
     """
     reaches = {
         Check("one", is_quick=True): Reach(1, frozenset(), frozenset(), frozenset({statement_digest("SELECT 1")})),

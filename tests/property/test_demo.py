@@ -35,7 +35,7 @@ def test_a_merge_of_more_than_a_thousand_characters_shrinks(texts: list[str]) ->
 
 @given(st.lists(st.text("ab .灯塔。", min_size=1, max_size=60), min_size=2, max_size=8))
 def test_a_merge_counts_every_part(texts: list[str]) -> None:
-    """A merge reads the demo's reports of any texts completely: its figures are the sums of theirs."""
+    """The demo provider's merge reads all parts: its figures are the sums of the figures in the merged reports."""
     merged = analysis("\n\n".join(map(analysis, texts)))
     figures = [int(figure.replace(",", "")) for figure in re.findall("[0-9,]+", merged.rsplit("\n", 1)[-1])]
     assert figures[0] == sum(map(len, texts))

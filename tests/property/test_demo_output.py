@@ -45,7 +45,7 @@ _LEAVES = st.one_of(
     ),
     st.lists(_LISTED, min_size=1, max_size=4).map(lambda values: {"enum": values}),
     _LISTED.map(lambda value: {"const": value}),
-    # A reference may lead into a cycle, so it stands where null or an empty array can replace it.
+    # A reference in a schema may lead into a cycle, so it stands where null or an empty array can replace it.
     st.sampled_from(_DEFINED).map(lambda name: {"anyOf": [{"$ref": f"#/$defs/{name}"}, {"type": "null"}]}),
     st.sampled_from(_DEFINED).map(lambda name: {"type": "array", "items": {"$ref": f"#/$defs/{name}"}}),
 )

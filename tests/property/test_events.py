@@ -28,7 +28,7 @@ class Row:
 def moved(row: Row, name: str, chunk: int) -> Row:
     """Return the row after one step of the state machine, or the same row if the step is not allowed.
 
-    The step `progress` gives a chunk its output.
+    The step `progress` of the state machine gives a chunk its output.
     """
     transition, state = TRANSITIONS[name], row.state
     if state.status not in transition.sources or (name == "finish" and len(row.done) < CHUNKS):
@@ -45,7 +45,7 @@ histories = st.lists(steps, max_size=40)
 
 
 def rows_of(history: Sequence[tuple[str, int]]) -> list[Row]:
-    """Return all states of the database during these steps, in order."""
+    """Return all states of the database during the given steps, in order."""
     rows = [Row(), moved(Row(), "claim", 0)]
     for name, chunk in history:
         rows.append(moved(rows[-1], name, chunk))
@@ -86,7 +86,7 @@ def test_a_stream_that_is_cut_anywhere_gives_each_event_once(
 ):
     """Over all generations and interruptions a client gets each chunk exactly once, in the order of the text.
 
-    The ids of the events ascend.
+    The ids of the events that a client gets ascend.
     """
     rows = rows_of(history)
     received = follow([*rows, rows[-1]], at_once, frozenset(cuts)) if cuts else follow(rows, at_once)
@@ -115,7 +115,7 @@ def test_whoever_comes_back_at_the_end_has_what_others_have(history: list[tuple[
 def test_an_ended_task_tells_its_end_last(history: list[tuple[str, int]]):
     """The stream of an ended task sends its finished chunks up to the first gap, and then the final status.
 
-    No event follows the final status.
+    No event of the stream follows the final status.
     """
     row = rows_of(history)[-1]
     told = follow([row])

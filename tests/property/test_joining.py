@@ -1,8 +1,8 @@
 """Property tests of joining a client's repeated requests, with lost answers, lost requests and late writes.
 
 Several clients send the same request as SDKs do: up to three times, with a retry count, until an answer comes. The test
-draws what happens to each send of a request. Once all writes have landed, there are no more tasks than clients. The
-only exception is a write that lands late among several equal requests.
+draws what happens to each send of a client's request. Once all writes have landed, there are no more tasks than
+clients. Only a write that lands late among several equal requests may make one more task than there are clients.
 """
 
 from collections import Counter
@@ -39,12 +39,15 @@ WINDOW_MS = 1_000_000
 
 fates: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never", "late", "late"))
 in_time: st.SearchStrategy[Fate] = st.sampled_from(("answered", "lost", "lost", "never"))
-# A step of a script: a client, and what happens to its next request; or LAND.
+# A step of a script is a client with what happens to its next request, or LAND.
 events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
 
 
 class Deployment:
-    """A store, and the clients that send to it, by number. Each send comes a second after the previous one."""
+    """A store, and the clients that send to it, by number.
+
+    In virtual time each send of a client comes a second after the previous one.
+    """
 
     def __init__(self) -> None:
         self.loop = Loop(max_steps=10_000_000)  # type: ignore[abstract]
@@ -52,7 +55,7 @@ class Deployment:
         self.database = SqliteD1(now_ms=lambda: self.now_ms)
         self.store = TaskStore(Database(self.database, Meter()))
         self.sent: Counter[int] = Counter()
-        self.came: set[int] = set()  # The clients of which at least one request has arrived.
+        self.came: set[int] = set()  # The numbers of the clients of which at least one request has arrived.
         self.told: dict[int, str] = {}  # The answers, by client.
         self._made = 0
 
@@ -88,7 +91,7 @@ class Deployment:
             self.told[client] = outcome.task_key if isinstance(outcome, Replayed) else key
 
     def land(self) -> None:
-        """Let all late writes land now."""
+        """Let all writes that are to land late take effect now."""
         self.loop.run_until_complete(self.database.land())
 
     def tasks(self) -> list[str]:
@@ -123,8 +126,9 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
     """A late write may find that another client's equal request has joined the task that it was to join.
 
-    A late write makes an additional task if another client's equal request has taken its task. After a late landing,
-    too, each task that a client was answered with exists, at least one task exists, and each row has a task.
+    A late write makes an additional task if another client's equal request has taken the task that it was to join.
+    After a late landing, each task that a client was answered with exists, at least one task exists, and each row has a
+    task.
     """
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:
@@ -166,7 +170,7 @@ ABLATIONS = [
 def test_without_a_part_of_it_tasks_are_doubled(
     monkeypatch: pytest.MonkeyPatch, name: str, part: str, instead: str, script: list[tuple[int, Fate]]
 ) -> None:
-    """Each tested part of the joining statements is needed.
+    """If any of the tested parts is removed from the joining statements, requests get too many tasks.
 
     For each part of the joining statements a script makes one task with the part, and two tasks without it.
     """

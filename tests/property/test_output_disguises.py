@@ -92,7 +92,7 @@ def same(one: Any, other: Any) -> bool:
 def test_a_disguised_object_is_read_as_it_is() -> None:
     """An object in any combination of disguises is read as the same value.
 
-    `repaired` says whether the text was more than JSON.
+    `repaired` says whether the model's text was more than JSON.
     """
     start = random.randrange(10**9)
     repaired = 0

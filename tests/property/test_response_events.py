@@ -55,7 +55,7 @@ def test_a_stream_that_is_cut_anywhere_has_each_event_once(life: list[ResponsePr
 def test_the_list_is_openai_s(life: list[ResponseProgress]):
     """A response's events have OpenAI's order.
 
-    The text has a `done` event only if the response has completed.
+    The text of a response has a `done` event only if the response has completed.
     """
     end, kinds = life[-1], [event.kind for event in whole(life[-1])]
     assert kinds[:2] == [ResponseEventKind.CREATED, ResponseEventKind.QUEUED]

@@ -19,8 +19,8 @@ from src.store.records.pages import ListFilter, folded, span
 from tests.support.store_bench import RETENTION_MS, START_MS, StoreBench, outputs
 
 DEFAULT_MODEL = "usual"
-# Letters in both cases and without case, of one byte and of several, wildcards, quotes, and characters special to SQL
-# and JSON.
+# The letters of the drawn names: in both cases and without case, of one byte and of several, wildcards, quotes, and
+# characters special to SQL and JSON.
 LETTERS = st.sampled_from("aAbBzZéÉßıİ😀報 %_'\"\\:*-0f7\n")
 NAMES = st.text(LETTERS, max_size=6)
 METADATA = st.dictionaries(

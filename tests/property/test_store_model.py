@@ -80,7 +80,7 @@ bounds = st.fixed_dictionaries(
         "max_calls": st.sampled_from([None, None, 1, 2, 3, 5]),
     }
 )
-# As in the API, most of these submissions have no conditions.
+# As in the API, most submissions have no conditions.
 conditions = st.one_of(
     st.just(UNCONDITIONAL),
     st.builds(
@@ -138,7 +138,7 @@ class StoreMachine(RuleBasedStateMachine):
         After a lost answer the store sends its write again, so the model applies it twice, and the second time has no
         effect.
 
-        `reads` is how many D1 calls the store makes before the one that writes.
+        `reads` is how many D1 calls the store makes before the call that writes.
         """
         if fault is not None:
             self.lose(fault, reads)
@@ -169,7 +169,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks, fault=faults)
     def insert_again(self, task_key: TaskKey, fault: str | None) -> None:
-        if task_key in self.model.tasks:  # an erased task's id is never used again
+        if task_key in self.model.tasks:  # the id of an erased task is never used again
             self._insert(task_key, fault)
 
     def _insert(self, task_key: TaskKey, fault: str | None) -> Any:
@@ -211,7 +211,7 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
         """Claim a task again as the same holder, perhaps much later.
 
-        The holder gets its old claim, or a new one if another worker has had the task since.
+        As the same holder a worker gets its old claim, or a new claim if another worker has had the task since.
         """
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}
@@ -232,7 +232,7 @@ class StoreMachine(RuleBasedStateMachine):
         places = range(first, first + max(wish["announce"], WINDOW_CHARS_MOST))
         assert (given.window.chunks, given.window.text) == expected.window(places)
         assert not (given.refused and given.announced) or (task_key, given.fence) in self.claims
-        # Each claim has one worker, which knows more than the database about its calls.
+        # Each claim has one worker, which knows of calls that it has not reported to the database.
         if (task_key, given.fence) in self.claims:
             return multiple()
         self.claims.add((task_key, given.fence))
@@ -278,7 +278,7 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(step, Finish) and worker.merges and worker.total > 1:
             step = Finish(step.retention_ms, 1)
         if isinstance(step, Continue) and not progress.in_flight:
-            step = step._replace(room_bytes=0)  # a worker reserves storage only if it may make calls
+            step = step._replace(room_bytes=0)  # a worker reserves storage for outputs only if it may make calls
         claim = worker.claim
         given, expected = self.both(
             fault,
@@ -394,7 +394,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(task_key=tasks, fault=faults, meant=rarely)
     def erase(self, task_key: TaskKey, fault: str | None, *, meant: bool) -> None:
-        if not meant:  # an erased task is no longer given to the other rules
+        if not meant:  # the other rules no longer get an erased task
             return
         given, expected = self.both(
             fault,
@@ -468,7 +468,7 @@ class StoreMachine(RuleBasedStateMachine):
     def list_pages(self, tenant: str, status: Status | None, most: int) -> None:
         """All pages of a list together have each of the tenant's tasks once, newest first.
 
-        No page of the list is longer than requested.
+        No page of the list of tasks is longer than requested.
         """
         seen: list[str] = []
         last: TaskKey | None = None
@@ -534,7 +534,7 @@ def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
 def test_the_store_is_the_model(monkeypatch: pytest.MonkeyPatch):
     """Any sequence of the store's transitions has the same effect in SQL and in the model.
 
-    The sequences mix claims, steps, cancellations, retries, sweeps and lost answers.
+    The sequences of the store's transitions mix claims, steps, cancellations, retries, sweeps and lost answers.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
     monkeypatch.setattr(limits, "LIST_WALK_MOST", LIST_WALK_MOST)

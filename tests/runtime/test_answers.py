@@ -98,7 +98,7 @@ def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
     try:
         answer = small.http.post("/api/tasks", content=endless(), headers={"content-type": "application/json"})
     except httpx.WriteError:
-        pass  # The server closed early, which is a refusal too.
+        pass  # If the server closes the connection early, this is a refusal, too.
     else:
         assert answer.status_code == 413
     assert stored(small) == 0

@@ -69,8 +69,8 @@ def shown(status: int, headers: dict[str, str], body: str) -> dict[str, object]:
 def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflare: dict[str, Any]) -> None:
     """The local server answers requests for files with the same status, headers and bytes as Cloudflare.
 
-    The requests ask for each file, for the page's names and for missing files, and use other methods. The ETag of a
-    file differs from Cloudflare's, but both servers answer 304 to their own ETag.
+    The test's requests ask for each file, for the page's names and for missing files, and use other methods. The ETag
+    of a file differs from Cloudflare's, but each of the two servers answers 304 to its own ETag.
     """
     for (method, path, headers), theirs in zip(REQUESTS, cloudflare["answers"], strict=True):
         answer = httpx.request(method, server.url + path, headers=headers)
@@ -96,7 +96,7 @@ def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> No
 def test_the_policy_is_strict(server: DevServer) -> None:
     """The content security policy allows only scripts and styles of the page's origin, and no markup made from text.
 
-    The page has no inline code that would need an exception from the policy.
+    The dashboard's page has no inline code that would need an exception from the policy.
     """
     page = httpx.get(server.url)
     rules = dict(rule.split(" ", 1) for rule in page.headers["content-security-policy"].split("; "))

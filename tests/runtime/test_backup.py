@@ -76,7 +76,7 @@ def test_an_export_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_a_long_value_is_written_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """After export and import, texts of any characters, bytes, quotes, nulls and numbers are the same.
+    """After an export and an import, values with any characters, bytes, quotes, nulls and numbers are the same.
 
     No statement of the import is too long for D1.
     """

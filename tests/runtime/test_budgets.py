@@ -43,7 +43,7 @@ def client(server: DevServer) -> Iterator[Client]:
 def events(server: DevServer, task_id: str) -> list[Json]:
     """Return the log events of one task, once the event of its last run is there.
 
-    The Worker writes this event only after the answer.
+    The Worker logs the last run's event only after the answer.
     """
 
     def found() -> list[Json]:
@@ -56,7 +56,7 @@ def events(server: DevServer, task_id: str) -> list[Json]:
 
 def waves(calls: Sequence[Call]) -> int:
     """Return the length of the longest sequence of calls in which each call arrived after the previous one's end."""
-    depths: list[tuple[float, int]] = []  # By call: its end, and the longest sequence up to it.
+    depths: list[tuple[float, int]] = []  # By model call: its end, and the longest sequence up to this call.
     for call in sorted(calls, key=lambda call: call.arrived_at):
         assert call.ended_at is not None
         before = [depth for ended_at, depth in depths if ended_at <= call.arrived_at]
@@ -80,8 +80,8 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
         del client.http.headers["Idempotency-Key"]
         slow_model.latency_seconds = 0.2
     assert task["usage"]["modelCalls"] == 20
-    # The Worker logs `accepted` after the dispatch. A direct run shares the submission's invocation, so its last log
-    # line has the counts of both.
+    # The Worker logs `accepted` after the task's dispatch. A direct run shares the submission's invocation, so its last
+    # log line has the counts of submission and run.
     found = events(server, task["id"])
     spent = [line for line in found if line["event"] in {"accepted", "run_ended"}]
     if task["route"] == "direct":
@@ -100,9 +100,9 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
     """A task of 24 chunks, with six calls at a time, takes four waves of calls and five D1 calls.
 
     `make bench` checks the design's bound of 1.1 times the ideal time, on a machine without other work. A test run
-    shares its machine with other work, so this test counts waves instead of time. Each call takes a second, so that
-    calls that start together also end together. A busy machine may still split a wave in two, so the best of up to ten
-    tasks counts.
+    shares its machine with other work, so this test counts waves instead of time. Each model call takes a second, so
+    that calls that start together also end together. A busy machine may still split a wave in two, so the best of up to
+    ten tasks counts.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
     found: list[tuple[int, int]] = []  # By task: its waves of model calls, and its D1 calls.

@@ -11,7 +11,7 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-TASKS = 55  # More tasks than one invocation on the free plan may send off.
+TASKS = 55  # This is more tasks than one invocation on the free plan may send off.
 
 
 @pytest.fixture(scope="module")

@@ -39,13 +39,13 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def flags(model: ModelServer) -> list[str]:
-    """The command line flags of the server."""
+    """The command line flags of `make dev` for the server of these tests."""
     return [*openai(model.base_url, LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid"), "--cron-every", "1"]
 
 
 @pytest.fixture(scope="module")
 def server(state: Path, flags: list[str]) -> Iterator[DevServer]:
-    """One server for all tests of this module."""
+    """One server with the Worker for all tests of this module."""
     with DevServer(state, *flags) as started:
         yield started
 
@@ -67,7 +67,7 @@ def text(tmp_path: Path) -> str:
 def onceover(
     variables: Mapping[str, str], *arguments: str, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run `onceover` with these arguments, with pipes instead of a terminal."""
+    """Run `onceover` with the given arguments, with pipes instead of a terminal."""
     return subprocess.run(
         [PROGRAM, *arguments],
         env=dict(variables),

@@ -110,7 +110,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def flags_of(variables: dict[str, str]) -> list[str]:
-    """Return the `--var` flags for these variables."""
+    """Return the `--var` flags for the given variables."""
     return [part for name, value in variables.items() for part in ("--var", f"{name}:{value}")]
 
 
@@ -141,8 +141,8 @@ def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tm
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:
     """Before it is ready, `make dev` prints provider, model, base URL, route, keys, state, limits and runtime.
 
-    It warns of a variable that nothing reads, with the name that was probably meant, and of an AI_BASE_URL that the
-    provider does not use. A reload names changed variables.
+    Before it is ready, `make dev` warns of a variable that nothing reads, with the name that was probably meant, and of
+    an AI_BASE_URL that the provider does not use. A reload names changed variables.
     """
     (project / ".dev.vars").write_text("AI_MODLE=llama3.2\nHOME_PAGE=x\nAI_PROVIDER=openai\nMAX_TASKS_IN_FLIGHT=9\n")
     state = tmp_path / "state"

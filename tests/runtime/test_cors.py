@@ -1,4 +1,4 @@
-"""Tests headers on the real runtime: CORS, HEAD and OPTIONS as a client receives them over a socket."""
+"""Tests the headers of CORS, HEAD and OPTIONS on the real runtime, as a client receives them over a socket."""
 
 from collections.abc import Iterator
 

@@ -17,8 +17,8 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
 SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
-# A direct run makes no call that may outlast its invocation's time after the answer. With calls of up to 40 s only cron
-# could begin a task of the direct route, and cron is dead.
+# On the direct route a run makes no call that may last longer than its invocation may work after the answer. With calls
+# of up to 40 s only cron could begin a task of the direct route, and cron is dead.
 LONG = {"LEASE_SECONDS": 60, "AI_TIMEOUT_SECONDS": 40}
 SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
     "top": ((), SHORT),
@@ -28,7 +28,7 @@ SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
 # Each case: server, dead triggers, the routes that may work on a polled task, and the routes whose failures the server
 # must record.
 CASES = [
-    ("top", "queue", "durable-object direct", "queue"),  # Cron's sweeps send the task to the dead queue.
+    ("top", "queue", "durable-object direct", "queue"),  # The sweeps of cron send a task to the dead queue.
     ("top", "cron", "queue", "cron"),
     ("top", "alarm", "queue", ""),
     ("top", "rpc", "queue", ""),
@@ -64,7 +64,7 @@ def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def server(servers: Mapping[str, DevServer], name: str, dead: str, model: ModelServer) -> DevServer:
-    """Return the server with this name, with these triggers dead and the model's ledger empty."""
+    """Return the server with the given name, with the given triggers dead and the model's ledger empty."""
     model.wait_until_idle()
     model.reset()
     kill(servers[name], dead)
@@ -79,7 +79,7 @@ def client(server: DevServer) -> Iterator[Client]:
 
 
 def kill(server: DevServer, dead: str) -> None:
-    """Let these triggers of a server fail at entry from now on, and no other triggers."""
+    """Let the given triggers of a server fail at entry from now on, and no other triggers."""
     assert httpx.post(f"{server.url}/_test/dead", content=dead).text == "done"
 
 
@@ -90,7 +90,7 @@ def status(client: Client) -> Json:
 
 
 def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
-    """Check that the task completed on one of these routes, with one call for each chunk."""
+    """Check that the task completed on one of the given routes, with one call for each chunk."""
     assert task["status"] == "completed"
     assert task["route"] in routes.split()
     assert (task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == (CHUNKS, 0)

@@ -158,7 +158,7 @@ def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path:
 def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path) -> None:
     """A second `make dev` on the same state ends with status 2 and names the URL of the first, which runs on.
 
-    If the first one is killed with SIGKILL, a new `make dev` waits until the old runtime has ended before it starts.
+    If the first `make dev` is killed with SIGKILL, a new one waits until the old runtime has ended before it starts.
     """
     state = tmp_path / "state"
     with DevServer(state, project=project) as first:
@@ -168,7 +168,7 @@ def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path
         assert status == 2
         assert httpx.get(f"{first.url}/note").json()["notes"] == 1
         (node,) = (pid for pid in first.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(node, signal.SIGSTOP)  # The runtime must outlive `make dev`.
+        os.kill(node, signal.SIGSTOP)  # The stopped runtime outlives `make dev`.
         first.process.kill()
         first.process.wait(60)
         second = DevServer(state, project=project)
@@ -205,7 +205,7 @@ def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: 
 
 
 def reset_after_asking(port: int) -> bool:
-    """Send a request and reset the connection at once. Returns False if no server listens yet."""
+    """Send a request and reset the connection at once. Returns False if no server listens on the port yet."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -30,7 +30,7 @@ EVENT = {
 
 
 def shown(lines: list[object], *, terminal: bool, **environment: str) -> list[str]:
-    """Return these lines of the log as `make dev` prints them."""
+    """Return the given lines of the log as `make dev` prints them."""
     script = (
         f'import {{ logged }} from "{MODULE}";'
         f"for (const line of {json.dumps([json.dumps(one, separators=(',', ':')) for one in lines])})"
@@ -55,7 +55,7 @@ def test_a_pipe_gets_the_json_of_the_worker_with_its_time() -> None:
 def test_a_terminal_gets_a_line_for_a_reader() -> None:
     """On a terminal, `make dev` prints a log event as a line with time, name and facts.
 
-    The line leaves out facts that only machines need, and escapes control characters.
+    On a terminal the line of a log event leaves out facts that only machines need, and escapes control characters.
     """
     (line,) = shown([EVENT], terminal=True, NO_COLOR="1")
     assert line == '00:00:00 claimed            task=01a2 attempt=1 done=[0,2] error="said \\"no\\"\\u001b[31m\\u009b"'

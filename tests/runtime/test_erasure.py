@@ -107,7 +107,8 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
     """On each route, after tasks in any state were erased, no row, log line or message has a canary.
 
-    Before the erasure, rows and files had each of the canaries. After the end of the runtime, no file has a canary.
+    Before the tasks were erased, rows and files had each of the canaries. After the end of the runtime, no file has a
+    canary.
     """
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), "--cron-every", "1")
@@ -117,7 +118,7 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
         coordinators = [path for path in object_files(state) if path.parent.name.endswith("BatchCoordinator")]
         assert len(coordinators) == (route != "direct")
         assert canaries.words_in(done["result"]["output"].encode()) == canaries.WORDS_SENT
-        # This task has no schema: a refusal that quotes a schema would count as a refusal of the schema.
+        # The submission has no schema here: a refusal that quotes a schema would count as a refusal of the schema.
         failed = client.finished(submit(client, 2, "refuse ", formed=False))
         assert failed["error"]["code"] == "model_refused"
         assert client.http.post("/api/tasks", json=loaded(1) | {"reduce": "melt"}).status_code == 422

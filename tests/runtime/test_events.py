@@ -57,7 +57,7 @@ def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, mode
     assert live.connections == late.connections == 1
     assert cut.connections == len(cut.came) + 1
     assert live.progress > 1, "nothing came before the end"
-    for at in range(len(live.came)):  # A client can resume after each event.
+    for at in range(len(live.came)):  # A client can resume the stream of a response after each event.
         again = Follower(client.http, path, came=live.came[: at + 1])
         again.follow()
         assert (again.came, again.end) == (live.came, live.end)
@@ -81,7 +81,7 @@ def test_the_end_after_a_retry(client: Client, model: ModelServer):
     assert follower.chunks == client.chunks(task["id"])
 
 
-# These tests run only on the queue, because streams are the same on each route.
+# The tests with SDKs run only on the queue, because streams are the same on each route.
 ON_THE_QUEUE = pytest.mark.parametrize("route", ["queue"], indirect=True, scope="module")
 
 
@@ -114,7 +114,7 @@ def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: M
 
 
 def example(language: str) -> str:
-    """Return the program in this language from `docs/clients.md`."""
+    """Return the program in the given language from `docs/clients.md`."""
     text = (Path(__file__).parents[2] / "docs" / "clients.md").read_text(encoding="utf-8")
     found = text.partition(f"```{language}\n")[2].partition("```")[0]
     assert "follow(" in found
@@ -155,7 +155,10 @@ def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
 
 
 def cut_off(server: DevServer) -> str:
-    """Stream a response that takes longer than its stream. Returns the events that came before the stream ended."""
+    """Stream a response that takes longer than its stream.
+
+    Returns the events of the response that came before the stream ended.
+    """
     text = "\n\n".join(["word " * 1_100] * 14)
     asked = {"model": "m", "input": text, "background": True, "stream": True}
     came = bytearray()

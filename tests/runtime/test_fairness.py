@@ -17,14 +17,14 @@ from tests.support.make_key import make_key
 pytestmark = pytest.mark.runtime
 
 MANY = 10_000
-# The tasks were submitted long ago, at this time, and have waited for their dispatch since then.
+# The tasks that `fill` writes were submitted at this time, long ago, and have waited for their dispatch since then.
 START_MS = 1_700_000_000_000
 RUNS = 25  # The most runs of the sweep until the other tenant's task is done.
 # By route: the most tasks that the sweep may send off before the other tenant's task.
 FIRST = {"queue": 40, "durable-object": 40, "direct": 2}
 TEXT = "The only sentence of this text."
 
-# The statement writes accepted tasks for which there is no message, as after a queue has lost its messages.
+# This statement writes accepted tasks for which there is no message, as after a queue has lost its messages.
 TASK = """
 INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, wake_at, created_at)
 VALUES (?1, 'pending', 'queue', 'concat', '{}', 1, 6000, 1, ?2, ?2)

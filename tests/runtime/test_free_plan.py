@@ -19,7 +19,7 @@ pytestmark = pytest.mark.runtime
 LONG = 200
 WIDTH = limits.LANES_MOST * limits.LANE_CALLS
 SMALL_TASKS = 60
-OURS = 45  # The Worker's own limit for an invocation; the platform's is 50.
+OURS = 45  # The Worker's own limit of subrequests for an invocation; the platform's limit is 50.
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +75,9 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 ):
     """A request with `?wait=` reads its task only twice: when the wait begins and when the task has ended.
 
-    The request learns of the end from the task's object, which keeps one call of the request open, or from a mark that
-    the queue's consumer leaves in the isolate. Each read of a task is three statements. Earlier code made up to five
-    reads, and its answer came up to four times as late after the end.
+    The waiting request learns of the end from the task's object, which keeps one call of the request open, or from a
+    mark that the queue's consumer leaves in the isolate. A read of the task takes three statements. Earlier code made
+    up to five reads, and its answer came up to four times as late after the end.
     """
     model.latency_seconds = 2.0
     try:
@@ -104,7 +104,7 @@ def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queu
     """
     on_queue, on_objects = long_task(queues, model), long_task(free, model)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
-    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # This call comes after the task's end.
+    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # The close call comes after the task's end.
     for server in (free, queues):
         check_limits(server)
     assert {line["handler"] for line in metered.lines(free)} >= {
@@ -155,7 +155,10 @@ def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int
 
 
 def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
-    """Erase a task after two runs of cron, one of which added it to the sums. Returns how many rows were written."""
+    """Erase a task after two runs of cron, one of which added it to the sums.
+
+    Returns how many rows the erasure has written.
+    """
     crons = len(of_handler(server, "scheduled"))
     eventually(lambda: len(of_handler(server, "scheduled")) >= crons + 2)
     start = len(server.lines)
@@ -280,7 +283,7 @@ def test_limits_bite(tmp_path: Path):
         def ask(path: str) -> Json:
             return client.http.get(path).json()
 
-        with ThreadPoolExecutor(4) as pool:  # Four at a time: each has its own count.
+        with ThreadPoolExecutor(4) as pool:  # Four tasks run at the same time, and each has a count of its own.
             assert list(pool.map(ask, ["/statements/50"] * 4)) == [{"done": None}] * 4
         assert "Too many API requests by single Worker invocation" in ask("/statements/51")["error"]
         assert ask("/subrequests/50") == {"done": None}

@@ -42,7 +42,7 @@ def test_another_host_is_refused_before_anything_else(server: DevServer, host: s
     """Requests with a foreign host name do not reach the Worker (DNS rebinding).
 
     An attacker can let the name of a page's host lead to the loopback address, and the page's requests then count as of
-    the same origin. No other header changes the host that counts.
+    the same origin. A request's other headers do not change the host that counts.
     """
     before = served(server)
     port = httpx.URL(server.url).port
@@ -86,7 +86,7 @@ def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServe
 def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, method: str) -> None:
     """A request of a page with another origin does not reach the Worker, with or without a preflight.
 
-    Without this refusal the request could do harm even if the page cannot read the answer.
+    Without the refusal a page's request could do harm even if the page cannot read the answer.
     """
     before = served(server)
     headers = {"origin": origin.format(port=httpx.URL(server.url).port)}

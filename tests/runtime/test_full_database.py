@@ -1,4 +1,4 @@
-"""Tests a really full database under load on workerd: SQLite refuses what does not fit, and later has space again."""
+"""Tests a full database under load on workerd: what does not fit is refused, and later there is space again."""
 
 import json
 from base64 import b64encode
@@ -17,11 +17,11 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 ROUTES = {"queue": (), "objects": ("--env", "free")}
-PAGES = 430  # 1.8 MB, of which the empty tables take a tenth of a megabyte.
+PAGES = 430  # The size is 1.8 MB, of which the empty tables take a tenth of a megabyte.
 CHUNKS = 8
 CHUNK_CHARS = 6_000
 REFUSALS = 5
-# With this code a task that found no space waits for three seconds instead of ten minutes.
+# With the appended code a task that found no space waits for three seconds instead of ten minutes.
 SHORT_RESTS = """
 
 from src.core import limits as _limits
@@ -79,7 +79,7 @@ def task_of(client: Client, task_id: str) -> Json:
     """Read a task. If the read is answered with 507, it is repeated once.
 
     A 507 answer to a read was seen once, and its cause is unknown. Perhaps the local workerd fails all current calls
-    when a commit finds no space.
+    when a commit finds no space in the database.
     """
     answer = client.http.get(f"/api/tasks/{task_id}")
     if answer.status_code == 507:

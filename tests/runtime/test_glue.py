@@ -63,10 +63,10 @@ def is_exact(seen: Json) -> bool:
 def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: DevServer):
     """On the standing clock a long computation takes no time, and after a timer of n ms exactly n ms have passed.
 
-    Neither is true on the moving clock.
+    On the moving clock a long computation takes time, and a timer is not exact.
 
-    The standing clock also moves if a turn or a timer is late by more than 250 ms. A busy machine delays them, so the
-    test is repeated until both were quick.
+    The standing clock also moves if a turn or a timer is late by more than 250 ms. A busy machine delays turns and
+    timers, so the test is repeated until both were quick.
     """
 
     def ask() -> Json:
@@ -122,7 +122,7 @@ def test_what_runs_is_what_is_uploaded():
 def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):
     """A second start of the same source uses the memory snapshot of the first start, and imports nothing.
 
-    A changed source is imported again.
+    A source that has changed is imported again at the next start.
     """
     source = write_tiny_worker(tmp_path / "project")
     unique = f"# {tmp_path}\n"

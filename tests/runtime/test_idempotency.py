@@ -20,8 +20,8 @@ TWINS = 50
 BODY = {"input": paragraphs(3), "chunk": {"maxChars": 40}}
 HEADERS = {"Idempotency-Key": "one-and-only"}
 
-# This code delays a submission before the Worker sends its task to a host, or before the Worker answers. At both
-# moments the task is already in D1.
+# This code delays a submission before the Worker sends its task to a host, or before the Worker answers. At both of
+# these moments the task is already in D1.
 HOLD = """
 
 import asyncio as _asyncio
@@ -88,7 +88,7 @@ def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
 def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
     """If the runtime is killed once a task is in D1, a repeated request gets the same task, which completes.
 
-    The kill comes before the answer, or after the answer but before the task is sent off.
+    The SIGKILL comes before the answer to the submission, or after the answer but before the task is sent off.
     """
     (tmp_path / "project").mkdir()
     project, state = write_wired_worker(tmp_path / "project"), tmp_path / "state"

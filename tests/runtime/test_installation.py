@@ -34,7 +34,7 @@ def program(tmp_path: Path) -> Program:
 
 
 def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the search for Python in a folder without .venv, with only this PATH."""
+    """Run the search for Python in a folder without .venv, with only the given PATH."""
     return subprocess.run(
         ["/bin/sh", str(FIND_PYTHON), *arguments],
         cwd=folder,
@@ -160,7 +160,7 @@ sys.exit(install.main([]))
 def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subprocess.Popen[bytes]:
     """Start the installation of two parts in its own process group.
 
-    `error`, for its standard error, is a terminal's descriptor or a pipe.
+    The installation's standard error is `error`, a terminal's descriptor or a pipe.
     """
     out = subprocess.PIPE if error == subprocess.PIPE else subprocess.DEVNULL
     (folder / "lock").write_text("one")
@@ -171,7 +171,7 @@ def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subp
 def read_all(descriptor: int) -> str:
     """Return what was written to a terminal that no process has open any more."""
     found = b""
-    with suppress(OSError):  # On Linux the end is an EIO error.
+    with suppress(OSError):  # On Linux, reading a terminal that no process has open any more gives the error EIO.
         while part := os.read(descriptor, 4096):
             found += part
     return found.decode()
@@ -180,7 +180,7 @@ def read_all(descriptor: int) -> str:
 def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
     """After Ctrl-C during the second part, no line on the terminal says that the second part was installed.
 
-    The next run installs only the second part, and writes nothing to standard output.
+    The next run after Ctrl-C installs only the second part, and writes nothing to standard output.
     """
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 600, 0, error)
@@ -205,7 +205,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
 def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
     """A part that fails on a terminal is not reported as installed.
 
-    The message says what to do, and that the other parts stay installed.
+    If a part of an installation fails, the message says what to do, and that the other parts stay installed.
     """
     terminal, error = pty.openpty()
     running = begin_two_parts(tmp_path, 0, 3, error)

@@ -43,7 +43,7 @@ class Clone:
         return write
 
     def make(self, *arguments: str) -> list[str]:
-        """Run the installation. Returns the names of the sets that it installed."""
+        """Run the installation. Return the names of the sets of packages that `make` installed."""
         self.log.clear()
         assert install.main(arguments) == 0
         return list(self.log)
@@ -95,7 +95,7 @@ def test_a_venv_whose_python_is_gone_is_made_anew(clone: Clone, monkeypatch: pyt
 
 
 def home_under_make(**environment: str) -> str:
-    """Return the HOME that a recipe of the Makefile gets in this environment."""
+    """Return the HOME that a recipe of the Makefile gets in the given environment."""
     without = {name: value for name, value in os.environ.items() if name not in OF_THE_OUTER_MAKE and name != "HOME"}
     done = subprocess.run(
         ["make", "-s", "--eval", "show: ; @echo $$HOME", "show"],

@@ -31,7 +31,7 @@ def server(state: Path) -> Iterator[DevServer]:
 
 
 def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
-    """Send a GET with these Authorization headers, always with the same request id."""
+    """Send a GET with the given Authorization headers, always with the same request id."""
     headers = [("X-Request-Id", "one"), *(("Authorization", value) for value in authorization)]
     return httpx.get(server.url + path, headers=headers, timeout=20)
 
@@ -39,8 +39,9 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
     """Requests get 503 until `make key` has made a key beside the server; the new key works at once.
 
-    After that, other keys get 401, and a request without a key gets 401 a little later. The first key makes another
-    key, whose revocation works at once. No file of the state and no line of the log contains a secret.
+    After the first key exists, other keys get 401, and a request without a key gets 401 a little later. The first API
+    key makes another key, whose revocation works at once. No file of the state and no line of the log contains a
+    secret.
     """
     assert get(server, "/api/async-status").status_code == 200
     unconfigured = get(server, "/api/tasks", "Bearer oo_x")
@@ -48,7 +49,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
 
     admin = make_key(state, "--label", "first key's", "--expires-days", "30")
     assert get(server, "/api/tasks", f"Bearer {admin}").status_code == 200
-    # The isolate remembers for `REFUSED_CACHE_SECONDS` that it refused a request, and why.
+    # The server's isolate remembers for `REFUSED_CACHE_SECONDS` that it refused a request, and why.
     eventually(lambda: get(server, "/api/tasks").status_code == 401, limits.REFUSED_CACHE_SECONDS + 10)
     refused = get(server, "/api/tasks")
     assert (refused.status_code, refused.headers["www-authenticate"]) == (401, "Bearer")
@@ -115,7 +116,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         revoked = httpx.delete(f"{here.url}/api/keys/{made['id']}", headers={"Authorization": admin}, timeout=20)
         assert revoked.status_code == 204
         assert get(here, "/api/tasks", reader).status_code == 401
-        taken: list[float] = []  # When the second server accepted the key after its revocation.
+        taken: list[float] = []  # When the second server still accepted the revoked key.
         sent_at = time.monotonic()
         while (answer := get(there, "/api/tasks", reader)).status_code == 200:
             taken.append(sent_at - known_at)
@@ -136,7 +137,7 @@ def test_a_key_for_another_tenant(server: DevServer, state: Path) -> None:
 def test_a_key_made_before_the_server_ever_ran(tmp_path: Path) -> None:
     """`make key` before the first start creates the database with its tables and the key.
 
-    `make dev` then accepts the key. By default `make dev` requires no key.
+    `make dev` accepts the key that was made before its first start. By default `make dev` requires no key.
     """
     key = make_key(tmp_path)
     with DevServer(tmp_path, "--env", "direct", "--var", "REQUIRE_KEYS:true") as server:

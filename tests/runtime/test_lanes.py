@@ -50,7 +50,7 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
         assert task["usage"]["inDoubt"] == 0
         chunks = client.http.get(f"{task['links']['self']}/chunks").json()["chunks"]
         assert {chunk["lane"] for chunk in chunks} == {1, 2, 3}
-        # After the task has ended, its host closes the lanes, and the storage of host and coordinator becomes empty.
+        # After the task has ended, its host closes the lanes, and the host and the coordinator store nothing any more.
         eventually(lambda: not metered.object_rows(tmp_path))
 
 
@@ -78,7 +78,7 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
     """A long task on the queue costs a ping, two object requests and two rows for each six calls, nine rows, a close.
 
-    The nine rows are those of the coordinator's tables. A short task costs no object request. Only the task's consumer
+    These nine rows belong to the coordinator's tables. A short task costs no object request. Only the task's consumer
     writes to D1; its lanes write nothing.
     """
     with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.runtime
 
 CHARS = 190_000
 CHUNKS = 215  # The outputs of all chunks have 40.8 MB.
-HEAP_MB_MOST = 100  # Less than a Worker's 128 MB, which has more than CPython's memory.
+HEAP_MB_MOST = 100  # This is less than a Worker's 128 MB, which hold more than CPython's memory.
 
 
 @pytest.fixture(scope="module", name="large")
@@ -58,7 +58,8 @@ def heap_mb(server: DevServer) -> int:
 def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
     """Clients read more than 40 MB of outputs in three ways, with at most 100 MB of memory in the Worker.
 
-    The ways are the task's list of outputs, all chunks in one answer, and pages of chunks; they give the same texts.
+    Clients read the outputs as the task's list of outputs, as all chunks in one answer, and as pages of chunks; all
+    give the same texts.
     """
     path = completed(client, CHUNKS, reduce="none")
     whole = client.http.get(path, timeout=120)

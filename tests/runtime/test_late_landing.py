@@ -20,12 +20,12 @@ from tests.support.wired_worker import SHORT_LIMITS, write_wired_worker
 pytestmark = pytest.mark.runtime
 TASKS = 12
 SEED = 7
-# What happens to twenty calls that write, and to twenty that only read, in shuffled order. Half of the writes without
-# an answer have taken effect.
+# What happens to twenty calls that write, and to twenty that only read, in shuffled order. Half of the writes whose
+# answer never comes have taken effect.
 WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
 READS = ("silent",) + ("served",) * 19
 LANDS_MS = (1_000, 5_000)
-# With these settings no trouble of this test makes a task fail.
+# With the settings in `SETTINGS` no trouble of this test makes a task fail.
 SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
 
 
@@ -61,8 +61,8 @@ def tag(number: int) -> str:
 def submit(client: Client, number: int, parts: int, reduce: str, refused: set[str]) -> str:
     """Send a submission with its idempotency key until it is accepted, as a client does after a 503.
 
-    The task of a refused submission is withdrawn together with its bill, although it may have made calls. For this
-    reason the tag of a refused submission is added to `refused`.
+    The task of a refused submission is withdrawn together with its bill, although it may have made calls. Because of
+    the withdrawn calls the tag of a refused submission is added to `refused`.
     """
     body = Submission(tag(number), parts, reduce).body()
     while True:

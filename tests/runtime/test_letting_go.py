@@ -50,8 +50,9 @@ def let_go(dev: DevServer, task_id: str) -> Json:
 def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, model: ModelServer, method: str):
     """When a task is cancelled or erased, its run abandons its hanging calls, and the model sees connections close.
 
-    `test_looks` tests, under a virtual clock, how soon a run checks its task. The task has six calls in flight, as many
-    as an invocation may have. An object has no connection left for a check, so the cancelling request notifies it.
+    `test_looks` tests, under a virtual clock, how soon a run checks its task. The ended task has six calls in flight,
+    as many as an invocation may have. With six calls an object has no connection left for a check, so the cancelling
+    request notifies it.
     """
     task = client.submit(paragraphs(6, "hang"), chunk=SMALL)
     model.wait_for_in_flight(6, 30)
@@ -95,7 +96,8 @@ def test_a_second_task_does_not_wait_for_a_hanging_one(client: Client, model: Mo
 def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
     """After a cancellation, three lanes close the connections of their 18 hanging calls.
 
-    The hanging calls are in doubt. The outputs of the calls that had been answered are kept.
+    The calls that were hanging at the cancellation are in doubt. The outputs of the calls that had been answered are
+    kept.
     """
     flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=600, LEASE_SECONDS=610, PLAN="paid"), *ENVIRONMENTS[route]]
     model.plan = Plan(decide=lambda call: hang() if call.number > 18 else None)
@@ -104,7 +106,7 @@ def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
         task = client.submit(paragraphs(LANED_CHUNKS), chunk=SMALL)
         model.wait_for_in_flight(18, 60)
         model.release()
-        model.wait_for_calls(36, 60)  # The whole second wave has arrived.
+        model.wait_for_calls(36, 60)  # All calls of the second wave have arrived.
         model.wait_for_in_flight(18)
         assert client.http.post(task["links"]["cancel"]).status_code == 200
         model.wait_until_idle(90)

@@ -21,8 +21,8 @@ pytestmark = pytest.mark.runtime
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
-START_MS = 1_700_000_000_000  # The tasks' time is long ago, so that tasks added later come first.
-EVERY = 20  # One in 20 tasks has failed, and the others have completed.
+START_MS = 1_700_000_000_000  # The written tasks' time is long ago, so that tasks added later come first.
+EVERY = 20  # One in 20 of the written tasks has failed, and the others have completed.
 
 
 def ids(first: int, behind: int) -> list[str]:
@@ -60,8 +60,8 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
     """Return the most rows that D1 read for one of the first `count` pages, each of which makes one call.
 
-    Once a minute an invocation does more work after its answer, to check whether cron has come. If one of the pages'
-    invocations did, the pages are read again.
+    Once a minute an invocation does more work after its answer, to check whether cron has come. If an invocation of one
+    of the pages made this check, the pages are read again.
     """
     found = metered_pages(server, client, count, query)
     if {line["d1_statements"] for line in found} != {1}:
@@ -76,7 +76,7 @@ def metered_pages(server: DevServer, client: Client, count: int, query: dict[str
     for number, _ in enumerate(pages(client, **query), 1):
         if number == count:
             break
-    done = number  # The number of pages that were read.
+    done = number  # The number of pages of the list that were read.
 
     def lines() -> list[Json]:
         found = [line for line in metered.lines(server, before) if line.get("request") == "GET /api/tasks"]
@@ -158,8 +158,8 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
     """A page of the list, or a scrape of the metrics, reads no more rows with 100,000 tasks than with 1,000.
 
-    This is so with all filters. While tasks are added and erased, the pages together have each remaining task exactly
-    once, newest first.
+    A page of the list with any filter also reads no more rows. While tasks are added and erased, the pages together
+    have each remaining task exactly once, newest first.
     """
     with DevServer(tmp_path) as server, Client(server.url) as client:
         template = client.finished(client.submit("the template")["id"])["id"]

@@ -125,7 +125,7 @@ def test_cron_fires_at_the_interval_and_never_over_itself(server: DevServer) -> 
 def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
     """Changed code is reloaded and keeps the state; if it cannot start, the error is printed and the old code runs on.
 
-    A correction of the code is reloaded, too.
+    When broken code is corrected, `make dev` reloads the correction, too.
     """
     source = write_tiny_worker(tmp_path / "project")
     greeting = source / "greeting.py"
@@ -145,7 +145,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
             assert re.search(r'File "src/greeting\.py", line 1', "\n".join(server.lines[seen:]))
             assert error in "\n".join(server.lines[seen:])
             assert get(server, "status").json() == {"greeting": "changed"}
-        # The same interpreter answered all three requests.
+        # The same interpreter answered all three requests, so the failed change did not end it.
         assert get(server, "facts").json()["served"] == served + 3
 
         seen = len(server.lines)

@@ -17,7 +17,8 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# How many consumers the local queue has (local/runtime/queue.mjs). If all are busy, messages stay in the queue.
+# The number of consumers that the local queue has (local/runtime/queue.mjs). If all consumers are busy, messages stay
+# in the queue.
 CONSUMERS = 10
 
 
@@ -29,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wired(project: Path, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with this copy, with queues and objects, whose model calls go to `model`."""
+    """A local server with the copy of the Worker, with queues and objects, whose model calls go to `model`."""
     with DevServer(tmp_path_factory.mktemp("state"), *openai(model.base_url), project=project) as server:
         yield server
 
@@ -50,13 +51,16 @@ def _fresh(model: ModelServer):
 
 
 def put(client: Client, queue: str, *bodies: object) -> None:
-    """Send messages with these bodies to a queue."""
+    """Send messages with the given bodies to a queue."""
     answer = client.http.post("/_test/messages", json={"queue": queue, "bodies": bodies})
     assert answer.text == "sent"
 
 
 def deliver(server: DevServer, task_id: str) -> str:
-    """Let the Worker consume a message of a task in a separate invocation. Returns what it did with the message."""
+    """Let the Worker consume a message of a task in a separate invocation.
+
+    Returns what the Worker did with the message.
+    """
     with Client(server.url) as client:
         bodies = [{"taskId": task_key_of(LOCAL, task_id)}]
         return client.http.post("/_test/messages", json={"queue": None, "bodies": bodies}).text
@@ -140,7 +144,7 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
     """If the queue refuses a task's message, the task goes to its object.
 
-    The submission is answered with 202 before the task reaches its object.
+    The submission is answered with 202 before the task that the queue refused reaches its object.
     """
     flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
     with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
@@ -154,7 +158,8 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
     """A task whose runs all raise is tried again, and at last fails with a reason.
 
-    In this test the task's rests are short. The simulation tests the real ten minutes.
+    In this test a task rests only for a short time after a run that raises. The simulation tests the ten minutes for
+    which a task really rests after its runs have raised.
     """
     folder = tmp_path / "project"
     folder.mkdir()

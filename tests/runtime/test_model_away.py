@@ -94,7 +94,7 @@ def test_a_server_that_answers_500(patient: Client, port: int):
         model.plan = Plan(decide=lambda call: status(500))
         wait_for_words(patient, task, "model_unavailable")
         refused = [call for call in model.calls() if call.answered == "status 500"]
-        assert len(refused) <= 6 + 8  # Six calls in flight, and later single probes.
+        assert len(refused) <= 6 + 8  # Six calls were in flight, and later calls are single probes.
         model.plan = Plan()
         assert_whole(patient, task)
         served = [call for call in model.calls() if call.answered == "ok"]

@@ -15,7 +15,7 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The most seconds by which something may come too early. Unlike Cloudflare's clock, the local standing clock may be
+# The most seconds by which a call may come too early. Unlike Cloudflare's clock, the local standing clock may be
 # late: a timer may show a time that is LATE_MS old, and this time may stand still for LOST_MS
 # (local/runtime/standing_clock.js).
 LATE_CLOCK_SECONDS = 0.5 if os.environ["ONCEOVER_LOCAL_CLOCK"] == "standing" else 0.0
@@ -54,7 +54,8 @@ def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
     model.output_chars = 900
     task = client.finished(client.submit(paragraphs(12), reduce="merge", chunk=SMALL)["id"])
     assert task["status"] == "completed"
-    # Two of the outputs of 900 characters fit into a merge call of 2,000. The last call takes three shortened outputs.
+    # A merge call of 2,000 characters has space for two of the outputs of 900 characters. The last merge call takes
+    # three shortened outputs.
     assert len(model.calls()) == 12 + 6 + 3 + 1
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] == 22
     assert task["usage"]["inputTokens"] == model.usage()[0]
@@ -63,7 +64,7 @@ def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
 def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: ModelServer):
     """After a 429 no call arrives for the two seconds of its `Retry-After`.
 
-    The task completes, although its chunk needs more calls than MAX_ATTEMPTS.
+    The task that met the rate limit completes, although its chunk needs more calls than MAX_ATTEMPTS.
     """
     model.plan = Plan(decide=lambda call: rate_limit(2) if call.number <= 4 else None)
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
@@ -77,7 +78,8 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
     """A call that fails with passing trouble is repeated after a pause, and no finished chunk is called for again.
 
-    The first pause is at least half a second, which a late clock can hide; the second is at least a second.
+    After such a failure the first pause is at least half a second, which a late clock can hide; the second is at least
+    a second.
     """
     text = paragraphs(3)
     second = text.split("\n\n")[1]
@@ -144,8 +146,8 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 ):
     """If the model server never answers, or never ends its answer, the task fails after MAX_ATTEMPTS calls.
 
-    Each call's connection is closed before the next call, and no warning about it is printed later. `test_worker`
-    tests, under a virtual clock, when a call times out.
+    The connection of each call that timed out is closed before the next call, and no warning about it is printed later.
+    `test_worker` tests, under a virtual clock, when a call times out.
     """
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)

@@ -45,7 +45,7 @@ class AskingAgain(Client):
 
 
 def refused(client: Client) -> httpx.Response | None:
-    """Make a dry run of a submission. Returns the answer if it is a 503, because the database is too slow."""
+    """Make a dry run of a submission. Returns the dry run's answer if it is a 503, because the database is too slow."""
     answer = client.http.post("/api/tasks?dryRun=true", json={"input": "Would you take this?"}, headers=ALONE)
     return answer if answer.status_code == 503 else None
 
@@ -120,7 +120,7 @@ def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
 def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
     """Twenty tasks on a slow database that stalls all complete, with one call for each chunk and few writes.
 
-    New tasks are refused during the stall, and accepted later.
+    New tasks are refused during the database's stall, and accepted later.
     """
     on_each_route(tmp_path, work_through_a_stall)
 
@@ -139,7 +139,7 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
             members = server.group_members()
             for pid in members:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(3)  # The time for which the runtime stands still.
+            time.sleep(3)  # The seconds for which the runtime stands still.
             for pid in members:
                 os.kill(pid, signal.SIGCONT)
             client.task(tasks[-1]["id"])
@@ -153,6 +153,6 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
 def test_a_runtime_that_stands_still_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """Tasks complete although the runtime stops four times, each time for longer than a call may take to start.
 
-    Each call that was paid twice was in doubt.
+    Each call that was paid twice because of a stop was in doubt.
     """
     on_each_route(tmp_path, stand_still)

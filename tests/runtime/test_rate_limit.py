@@ -26,7 +26,7 @@ def with_limiter(folder: Path) -> Path:
 def test_requests_beyond_the_limit(tmp_path: Path):
     """Of eight requests, at most as many as two minutes allow are answered, and the others get 429.
 
-    The status can still be read.
+    Beyond the limit of requests the status can still be read.
     """
     project = with_limiter(tmp_path / "project")
     with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:
@@ -34,7 +34,7 @@ def test_requests_beyond_the_limit(tmp_path: Path):
         accepted = [answer for answer in answers if answer.status_code == 200]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert len(accepted) + len(refused) == 8
-        assert LIMIT <= len(accepted) <= 2 * LIMIT  # A new minute may have begun in between.
+        assert LIMIT <= len(accepted) <= 2 * LIMIT  # A new minute of the limiter may have begun between the requests.
         problem = refused[0].json()
         assert (problem["code"], problem["limit"]) == ("limit_reached", "requests")
         assert refused[0].headers["retry-after"] == "60"

@@ -34,7 +34,7 @@ class MakeDev(DevServer):
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The state folder of this module's server."""
+    """The state folder of the server that this module's tests use."""
     return tmp_path_factory.mktemp("state")
 
 
@@ -100,7 +100,7 @@ def test_the_example_of_the_api_page(server: DevServer):
         _agree(problem, client.http.post("/api/tasks", json={"input": 1}).json())
 
 
-# The commands of this document are long simulations.
+# The commands in the simulator's README are long simulations.
 LONG = "simulator/README.md"
 WITH_COMMANDS = [name for name, path in ALL.items() if blocks(path) and name != LONG]
 

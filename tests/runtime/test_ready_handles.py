@@ -11,8 +11,8 @@ from tests.support.wired_worker import write_wired_worker
 pytestmark = pytest.mark.runtime
 HANDLES = 3_000
 # With this door each of many handles adds another handle; the added handles must run after all of the first ones. The
-# handle that JavaScript adds once the first handle has run must also come after all of the first ones. The test makes
-# another request first, so that the Worker's event loop has read its settings.
+# handle that JavaScript adds once the first handle has run must also run after all of the first handles. The test of
+# ready handles makes another request first, so that the Worker's event loop has read its settings.
 DOOR = """
 import asyncio as _asyncio
 import json as _json

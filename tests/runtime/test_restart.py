@@ -18,7 +18,7 @@ LEASE_SECONDS = 600  # The lease is so long that no test waits for its end.
 def test_a_task_goes_on_after_ctrl_c_and_a_restart(route: str, tmp_path: Path):
     """A task whose `make dev` is stopped during a call completes soon after a restart, although its lease is long.
 
-    The call that was in flight at the stop is in doubt.
+    The model call that was in flight when `make dev` was stopped is in doubt.
     """
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(30))) as model:
         flags = (*ENVIRONMENTS[route], *openai(model.base_url, LEASE_SECONDS=LEASE_SECONDS), "--cron-every", "2")

@@ -45,7 +45,7 @@ def answer(call: Call) -> Behaviour:
 def model() -> Iterator[ModelServer]:
     """A model server that breaks the schema for one chunk, also when asked again, so that a task has a gap.
 
-    Later calls for the chunk fit the schema, so a retry of the gap succeeds.
+    Later calls for this chunk fit the schema, so a retry of the gap succeeds.
     """
     refusals = {"second": [ok("no")], "does not fit the JSON Schema": [ok("no")]}
     with ModelServer(api_key="test-key", plan=Plan(by_text=refusals, decide=answer)) as server:
@@ -106,7 +106,7 @@ def test_a_schema_is_refused_before_anything_is_stored(url: str):
 def test_openais_sdk_parses_what_it_gets(url: str):
     """OpenAI's SDK parses the output of a completed response in a stream with the client's own pydantic model.
 
-    A response with a gap is incomplete, and its text also fits the model.
+    A response with a gap is incomplete, and its text also fits the client's model.
     """
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="any")
     named: Any = {"format": {"type": "json_schema", "name": "Said", "schema": Said.model_json_schema(), "strict": True}}

@@ -1,7 +1,4 @@
-"""Tests webhooks on the real runtime:
-
-OpenAI's SDK registers endpoints, and a receiver on this machine gets messages.
-"""
+"""Tests webhooks on the real runtime, with OpenAI's SDK as the client and a receiver of messages on this machine."""
 
 import json
 import os
@@ -98,7 +95,7 @@ def deliveries(client: Client, task_id: str) -> list[Json]:
 
 
 def settled(client: Client, task_id: str, status: str) -> Json:
-    """Wait until the task's only delivery has this status, and return the delivery."""
+    """Wait until the task's only webhook delivery has the given status, and return the delivery."""
 
     def found() -> Json:
         (one,) = deliveries(client, task_id)
@@ -110,7 +107,7 @@ def settled(client: Client, task_id: str, status: str) -> Json:
 def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
     """The reference implementation of webhooks and the SDK's `unwrap` both accept the message of a task's end.
 
-    The API lists the delivery with its one attempt.
+    The API lists the webhook delivery with its one attempt.
     """
     task_id = ended(client)
     (message,) = awaited(receiver, endpoint)
@@ -125,7 +122,8 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer):
     """The SDK lists and reads endpoints, without their secrets, and sends a test message.
 
-    The answer to the test says what the endpoint answered. No file of the state has the secret.
+    The answer to the request for a test message says what the endpoint answered. No file of the state folder has the
+    endpoint's secret.
     """
     assert [one.id for one in sdk.webhooks.list()] == [endpoint.id]
     found = sdk.webhooks.retrieve(endpoint.id)
@@ -141,7 +139,7 @@ def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer
 def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
     """After a rotation with `keep_old_secret_active_for_24_hours`, both secrets sign messages.
 
-    After a rotation without this option the old secret signs no message.
+    After a rotation without `keep_old_secret_active_for_24_hours` the old secret signs no message.
     """
     rotated = sdk.webhooks.rotate_secret(endpoint.id, keep_old_secret_active_for_24_hours=True)
     ended(client)
@@ -190,8 +188,8 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
 def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI, key: str, tmp_path: Path):
     """The programs of docs/webhooks.md run unchanged, except for ports and the key.
 
-    The page's receiver of at most 20 lines accepts the test message and the message of a task, prints what the page
-    says, and refuses a forged message.
+    The receiver of docs/webhooks.md, which has at most 20 lines, accepts the test message and the message of a task,
+    prints what the page says, and refuses a forged message.
     """
     page = ROOT / "docs" / "webhooks.md"
     register, receive, test = blocks(page, "python")
@@ -242,7 +240,7 @@ def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):
     """A delivery fails by a closed connection and by a 503 to the sweep's attempt, and succeeds when it is redelivered.
 
-    All messages have the same id, and the API lists each attempt with its failure.
+    All messages of the delivery have the same id, and the API lists each attempt with its failure.
     """
     receiver.answers[httpx.URL(endpoint.url).path] = ["close", 503, 200]
     task_id = ended(client)
@@ -281,12 +279,12 @@ def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk:
     """A webhook endpoint costs each task two rows by workerd's count, and tasks of other tenants none."""
 
     def rows(event: str, seen: int) -> int:
-        """Return the written rows in the first log event of this name after the first `seen` lines, or 0."""
+        """Return the written rows in the first log event with the given name after the first `seen` lines, or 0."""
         lines = [json.loads(line) for line in list(server.lines)[seen:] if f'"event":"{event}"' in line]
         return int(lines[0]["rows_written"]) if lines else 0
 
     seen = len(server.lines)
-    ended(client)  # The first task records its trigger.
+    ended(client)  # The first task's claim also writes the time of its trigger.
     eventually(lambda: rows("run_ended", seen), 30)
     seen = len(server.lines)
     ended(client)

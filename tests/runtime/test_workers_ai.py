@@ -33,6 +33,6 @@ def test_a_call_whose_time_is_up_ends_at_once(model: ModelServer, tmp_path: Path
         waiting.start()
         model.wait_for_in_flight(1)
         model.wait_until_idle(8)
-        assert said == []  # The invocation goes on, so the signal closed it.
+        assert said == []  # The invocation is still running, so it was the signal that closed the connection.
         waiting.join()
         assert said == ["model_timeout"]

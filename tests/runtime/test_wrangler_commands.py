@@ -36,7 +36,7 @@ COMMANDS = sorted({command for path in SOURCES for command in _commands(path)})
 def _help(words: tuple[str, ...]) -> str:
     """Return wrangler's help for the command with which these words begin.
 
-    Further words count as arguments of the command.
+    Words after the command's own words count as its arguments.
     """
     done = subprocess.run(
         wrangler(*words, "--help"),
@@ -58,7 +58,7 @@ def _help(words: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_wrangler_has_the_command(command: str) -> None:
-    """The words are a command of wrangler with enough arguments, and the command has each of the flags."""
+    """Each command in the documents exists in wrangler, with enough arguments, and has each of the flags."""
     words = shlex.split(command)[2:]
     plain = [word for word in words if not word.startswith("-")]
     said = _help(tuple(word for word in plain if not _ARGUMENT.fullmatch(word)))
@@ -77,7 +77,7 @@ def test_wrangler_has_the_command(command: str) -> None:
 
 
 def test_the_commands_of_the_pages_for_operators_are_among_them() -> None:
-    """The commands that the tests find in the documents include these four."""
+    """The commands that the tests find in the documents include the four commands that the pages for operators need."""
     for command in (
         "npx wrangler d1 export onceover --remote --output=.build/backup.sql --env=",
         "npx wrangler d1 time-travel restore onceover --timestamp=2026-11-25T12:00:00Z",

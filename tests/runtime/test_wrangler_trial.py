@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.runtime, pytest.mark.campaign]
 def test_wrangler_itself_takes_the_three_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """In an empty account a deployment creates the database and the queues once, and stores the key.
+    """A deployment to an empty account creates the database and the queues once, and stores the key.
 
     The stand-in for wrangler that other tests use prints the same text for the same commands.
     """

@@ -26,7 +26,7 @@ def test_each_recipe_shows_code():
 def test_an_example_runs(example: str):
     """Each example runs unchanged, in its own namespace, and has an assertion.
 
-    An assertion states the outcome of the example.
+    Each example's assertion states the outcome of the example.
     """
     assert "assert " in example
     # With as many empty lines before the example as in the README, a traceback shows the right line.

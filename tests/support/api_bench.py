@@ -1,7 +1,7 @@
 """A bench that runs the HTTP layer with a real store over SQLite, in virtual time.
 
-Every answer is checked against `/openapi.json`. A status, problem, header or field that the description does not have
-fails the test.
+Every answer is checked against `/openapi.json`. An answer with a status, problem, header or field that `/openapi.json`
+does not have fails the test.
 """
 
 import asyncio
@@ -137,7 +137,7 @@ class ApiBench:
             settings or Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), require_keys=keys
         )
         isolate = RequestMemory()
-        self.meter = Meter()  # Counts the API's use of the database.
+        self.meter = Meter()  # Counts the API's D1 calls and rows.
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
@@ -146,10 +146,10 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
-        self.audience: Audience | None = None  # Stands for the audience at a task's object, if a test sets it.
+        self.audience: Audience | None = None  # Stands for the callers that wait at a task's object.
         self.asked: list[tuple[TaskKey, Mark]] = []  # Tasks whose objects were asked to report changes, and the mark.
         self.told: list[tuple[TaskKey, int]] = []  # Tasks whose objects were told of the task's end, and the fence.
-        self._behind: list[asyncio.Future[None]] = []  # Work that goes on after answers.
+        self._behind: list[asyncio.Future[None]] = []  # Work that continues after the API's answers.
         self.courier = FakeCourier()
         self.deliverer = Deliverer(
             store=self.store,
@@ -294,7 +294,7 @@ class ApiBench:
         self.api = replace(self.api, isolate=RequestMemory())
 
     def submit(self, text: str = "one\n\ntwo\n\nthree and four", **fields: object) -> dict[str, Any]:
-        """Submit a task and return it. By default the task has three chunks."""
+        """Submit a task and return it. By default the submitted task has three chunks."""
         reply = self.call("POST", "/api/tasks", {"input": text, **fields})
         assert reply.status == 202, reply
         task = data(reply)
@@ -317,7 +317,9 @@ class ApiBench:
     def work(
         self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None, **said: Any
     ) -> None:
-        """Write outputs of chunks under a claim and make a step. With `failed`, the next chunk fails for good.
+        """Write outputs of chunks under a claim and make a step.
+
+        With `failed`, the next chunk of the task fails for good.
 
         `said` has further values of `Progress` for the worker to write, and the `finish_reason` of the outputs.
         """
@@ -426,7 +428,7 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
     return None
 
 
-# By view: the one field that it has beyond the view that it extends.
+# By the name of a view: the field that the view adds to the view that it extends.
 FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"}
 
 

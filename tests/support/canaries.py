@@ -11,7 +11,7 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-SENT = ("input", "instructions", "outputSchema", "join")  # Fields whose canaries the model gets.
+SENT = ("input", "instructions", "outputSchema", "join")  # Fields of a submission whose canaries the model gets.
 KEPT = ("metadata", "modelOptions")  # The fields with a client's text that the model does not get.
 # The canaries are long enough that a provider's refusal is searched for them (see inference/replies.py), and so short
 # that in a text which repeats them some are complete on one page of the database.
@@ -54,8 +54,8 @@ def loaded(paragraphs: int, mark: str = "", *, formed: bool = True) -> Json:
 
 def _forms(word: str) -> Iterator[bytes]:
     yield word.encode()
-    yield word.encode("utf-16-le")  # The encoding of V8, which an object's key-value storage uses.
-    yield json.dumps(word)[1:-1].encode()  # The encoding of JSON in log lines.
+    yield word.encode("utf-16-le")  # This is the encoding of V8, in which an object's key-value storage keeps texts.
+    yield json.dumps(word)[1:-1].encode()  # This is the encoding of JSON in log lines.
 
 
 def words_in(content: bytes) -> set[str]:

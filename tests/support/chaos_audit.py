@@ -73,8 +73,9 @@ def _faults(task: Json, origin: Submission, calls: list[Call]) -> Iterable[str]:
 def _good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
     """Return for each distinct model request how many good answers it got after the first one.
 
-    A request is never sent again once the Worker has its answer. Therefore all good answers except the last one must
-    have been lost in a crash, and their calls must be in doubt. Failed calls between good answers do not matter.
+    A request is never sent again once the Worker has its answer. All good answers except the last one must therefore
+    have been lost in a crash, and their calls must be in doubt. Failed calls between two good answers to the same
+    request do not matter.
     """
     good = Counter((call.system, call.user) for call in calls if call.complete and call.answered == "ok")
     return Counter({request: count - 1 for request, count in good.items() if count > 1})

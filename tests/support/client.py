@@ -51,7 +51,7 @@ class Client:
 
 
 def variables(values: Mapping[str, object]) -> list[str]:
-    """Return the command line flags of `make dev` that set these variables."""
+    """Return the command line flags of `make dev` that set the given variables."""
     return [part for name, value in values.items() for part in ("--var", f"{name}:{value}")]
 
 

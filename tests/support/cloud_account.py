@@ -23,8 +23,8 @@ ID = "0123456789abcdef0123456789abcdef"
 EMPTY: dict[str, Any] = {
     "loggedIn": True,
     "accounts": [{"name": "Example", "id": ID}],
-    "databases": {},  # The applied migrations, by name of the database.
-    "queues": {},  # The Workers that consume a queue, by its name.
+    "databases": {},  # The migrations that were applied, by name of the database.
+    "queues": {},  # The Workers that consume a queue, by the queue's name.
     "workers": {},  # Versions, bindings, objects, secrets, crons, by name of the Worker.
     "startup": 612,  # The milliseconds of CPU that an upload's import takes; None: not printed.
     "refuse": [],  # A refusal is [beginning of a command, wrangler's message, how often; -1 always].
@@ -72,7 +72,7 @@ class CloudAccount:
         self.file.write_text(json.dumps(self.state, indent=1))
 
     def refuse(self, command: str, text: str, times: int = -1) -> None:
-        """Make commands that begin in this way fail."""
+        """Make the stand-in refuse wrangler's commands that begin with the given words."""
         self.state["refuse"].append([command, text, times])
         self.save()
 
@@ -114,7 +114,7 @@ class CloudAccount:
     def _config(self, arguments: tuple[str, ...]) -> dict[str, Any]:
         """Return the configuration of the environment that the flag names.
 
-        As in wrangler, an environment inherits no bindings.
+        As in wrangler, an environment inherits no bindings of the top level.
         """
         (flag,) = [one for one in arguments if one.startswith("--env=")]
         whole = _wrangler_toml()

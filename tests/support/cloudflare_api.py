@@ -28,7 +28,7 @@ class ApiError(Exception):
 class CloudflareApi(Loopback):
     """A server of Cloudflare's API on a free port.
 
-    The server is used as a context manager. `refuse` maps parts of a path to errors.
+    This server of Cloudflare's API is used as a context manager. `refuse` maps parts of a request's path to errors.
     """
 
     def __init__(self) -> None:

@@ -11,7 +11,7 @@ Receiver = Callable[["Message"], "int | tuple[int, dict[str, str]] | Exception"]
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One webhook message as it was sent."""
+    """A webhook message as it was sent."""
 
     url: str
     headers: Mapping[str, str]

@@ -1,8 +1,8 @@
 """Reads copies of the databases of a running local runtime.
 
 Copies are needed because a second process that opens a database's file takes part in SQLite's locking. While an object
-clears its storage, workerd deletes and rebuilds the file. During this time a reader of the file itself is refused
-("attempt to write a readonly database"), or prevents the exclusive lock that workerd needs.
+clears its storage, workerd deletes and rebuilds the file. While the file is rebuilt, a reader of the file itself is
+refused ("attempt to write a readonly database"), or prevents the exclusive lock that workerd needs.
 """
 
 import sqlite3
@@ -43,7 +43,7 @@ def tables(connection: sqlite3.Connection) -> list[str]:
 def _still(path: Path) -> _Files | None:
     """Return the contents of a database's files if they did not change while they were read.
 
-    Returns None if the files changed or will change soon.
+    Returns None if the files changed, or if a journal shows that they are about to change.
     """
     try:
         first, second = _files(path), _files(path)

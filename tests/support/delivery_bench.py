@@ -42,7 +42,7 @@ class DeliveryBench(WorkerBench):
         self.courier = FakeCourier()
         self.endpoints = WebhookStore(Database(self.database, Meter()))
         self._behind: list[asyncio.Future[None]] = []
-        self.sends = True  # True if invocations live long enough to send their deliveries.
+        self.sends = True  # True if workers' invocations live long enough to send webhook deliveries.
 
     def worker(self) -> Worker:
         """Return a worker with an invocation of its own."""
@@ -89,7 +89,7 @@ class DeliveryBench(WorkerBench):
     def finish(self, key: TaskKey = TASK, *, sends: bool = True) -> None:
         """Let a worker run a task to its end.
 
-        With `sends`, its invocation also lives long enough to send the task's deliveries.
+        With `sends`, the worker's invocation also lives long enough to send the task's webhook deliveries.
         """
         self.sends = sends
         self.do(self.worker().run(key, HOST))

@@ -20,7 +20,7 @@ QUEUES = ("ai-processing-queue", "ai-processing-dlq")
 
 
 def wrong(state: dict[str, Any], env: str) -> list[str]:
-    """List how an account differs from the one expected after a deployment of this environment."""
+    """List how an account differs from the one that a deployment of the given environment must leave."""
     worker = state["workers"].get("onceover", {})
     faults = []
     if state["databases"].get("onceover") != MIGRATIONS:

@@ -116,12 +116,12 @@ class DevServer:
                 self._news.get(timeout=min(left, 1))
 
     def stop(self, seconds: float = 60) -> int:
-        """Send Ctrl-C to the group, as a terminal does: SIGINT to the whole group. Returns the exit status."""
+        """Send SIGINT to the whole process group, as a terminal does at Ctrl-C. Returns the exit status."""
         self._signal(signal.SIGINT)
         return self.wait(seconds)
 
     def kill(self) -> None:
-        """Send SIGKILL to the whole group, which cannot write anything afterwards."""
+        """Send SIGKILL to the server's whole process group, which cannot write anything afterwards."""
         self._signal(signal.SIGKILL)
         self.wait(60)
 
@@ -137,7 +137,7 @@ class DevServer:
             os.killpg(self.process.pid, number)
 
     def group_members(self) -> list[int]:
-        """Return the ids of the processes that are left in the group, without zombies (Linux only)."""
+        """Return the ids of the processes that are left in the server's process group, without zombies (Linux only)."""
         found = []
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -178,7 +178,10 @@ def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 
 
 
 def run_dev(*arguments: str, project: Path | None = None, seconds: float = 60) -> tuple[int, Sequence[str]]:
-    """Run `python -m local.dev` with arguments with which it ends by itself. Returns its status and its lines."""
+    """Run `python -m local.dev` with arguments with which it ends by itself.
+
+    Returns the exit status and the lines that were printed.
+    """
     extra = ("--project", str(project)) if project else ()
     done = subprocess.run(
         [sys.executable, "-m", "local.dev", *extra, *arguments],

@@ -24,7 +24,10 @@ class Received:
 
 
 def events_of(lines: Iterable[str]) -> Iterator[Received | int]:
-    """Yield the events of a stream's lines, and the values of `retry` in milliseconds. A cut-off event is dropped."""
+    """Yield the events of a stream's lines, and the values of `retry` in milliseconds.
+
+    An event that is cut off at the end is dropped.
+    """
     name, event_id, data = "message", None, list[str]()
     for line in lines:
         if not line:

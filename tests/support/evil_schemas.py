@@ -28,7 +28,7 @@ def deep_value(levels: int) -> Any:
 
 
 def root(**keywords: Any) -> dict[str, Any]:
-    """Return a root schema with these keywords. `ref` and `defs` stand for `$ref` and `$defs`."""
+    """Return a root schema with the given keywords. `ref` and `defs` stand for `$ref` and `$defs`."""
     names = {"ref": "$ref", "defs": "$defs"}
     return {"type": "object", **{names.get(name, name): value for name, value in keywords.items()}}
 

@@ -137,7 +137,7 @@ def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) 
 
 
 def failed(code: str) -> Json:
-    """Return a task that failed with this code."""
+    """Return a task that failed with the given error code."""
     return task("failed", error={"code": code, "message": "it did not work", "retryable": True})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from simulator.engine.loop import Loop
 from simulator.engine.scope import Handle
 
-HAIR_SECONDS = 2.4e-7  # The rounding error that was observed on the real runtime.
+HAIR_SECONDS = 2.4e-7  # The seconds by which a timer's clock was seen to be short on the real runtime.
 
 
 class HostedLoop(Loop):

@@ -11,7 +11,7 @@ import sys
 from types import BuiltinFunctionType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
-# The watched functions by module and name. Methods that are written in C have no module.
+# The watched functions, each by its module and name. Methods that are written in C have an empty module.
 CLOCK = {
     *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
     *("time.gmtime", "time.localtime", ".datetime.now", ".datetime.utcnow", ".datetime.today", ".date.today"),

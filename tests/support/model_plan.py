@@ -14,9 +14,11 @@ Kind = Literal["ok", "status", "hang", "drop", "garbage", "empty", "cut", "stall
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """How the server behaves at one call. If `delay_seconds` is None, the server's own latency applies.
+    """How the tests' model server behaves at one call.
 
-    `text` is the answer's text: an output, or a refusal's message. If it is None, the text follows from the call.
+    If `delay_seconds` is None, the model server's own latency applies.
+
+    `text` is the answer's text: an output, or a refusal's message. If `text` is None, the text follows from the call.
     """
 
     kind: Kind
@@ -49,7 +51,10 @@ def slow(seconds: float) -> Behaviour:
 
 
 def status(code: int, *, error_code: str | None = None, **headers: str) -> Behaviour:
-    """Refuse with this status and an error body like OpenAI's. Further arguments, as `retry_after`, become headers."""
+    """Refuse with this status and an error body like OpenAI's.
+
+    Further arguments, such as `retry_after`, become headers of the answer.
+    """
     named = tuple((name.replace("_", "-"), value) for name, value in headers.items())
     return Behaviour("status", status_code=code, error_code=error_code, headers=named)
 
@@ -195,7 +200,10 @@ def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str
 
 
 def read_ledger(path: Path) -> list[Call]:
-    """Return the calls in a ledger file, in order of arrival. A cut-off last line is left out."""
+    """Return the calls in a ledger file, in order of arrival.
+
+    A last line of the ledger that was cut off is left out.
+    """
     calls: dict[int, Call] = {}
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:
         call = Call(**json.loads(line))

@@ -25,7 +25,7 @@ from tests.support.model_wire import Connection, Request
 
 
 class ModelServer:
-    """The model server and its ledger of calls. Any thread may call the public methods.
+    """The model server and its ledger of calls. Any thread may call the model server's public methods.
 
     `latency_seconds` applies to each reply whose behaviour has no delay of its own. With `api_key`, calls without
     that bearer token get 401. `output_chars` returns the length of a text's output, for merges with several levels.
@@ -87,7 +87,10 @@ class ModelServer:
         self.close()
 
     def close(self) -> None:
-        """Stop serving and cut all connections; the ledger stays. Closing a closed server does nothing."""
+        """Stop serving and cut all connections; the ledger stays.
+
+        Closing a server that is closed already does nothing.
+        """
         if self._thread is None:
             return
         assert self._loop is not None

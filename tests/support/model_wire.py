@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
             self._gone.set_result(None)
 
     def eof_received(self) -> bool:
-        return False  # Close the connection after the client's side.
+        return False  # Close the connection when the client has closed its side.
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def send(self, code: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, cut: bool = False) -> None:
-        """Write a reply, with `cut` only half of its body. Does nothing if the client has left."""
+        """Write a reply, with `cut` only half of its body. Sends no reply if the client has left."""
         if self._transport is None or self._transport.is_closing():
             return
         lines = [f"HTTP/1.1 {code} Test", "content-type: application/json", f"content-length: {len(body)}"]

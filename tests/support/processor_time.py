@@ -10,7 +10,8 @@ def cpu_seconds(group: int) -> float:
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # The process has just ended.
-            # See proc(5). The command's name, in parentheses, may contain spaces; the process's state follows the name.
+            # See proc(5). In the kernel's text the command's name, in parentheses, may contain spaces; the process's
+            # state follows the name.
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[2]) == group:
                 ticks += sum(map(int, fields[11:15]))

@@ -11,7 +11,7 @@ from tests.support.loopback import Loopback, Quiet
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One received message: path, headers with names in lower case, body."""
+    """One webhook message that the receiver got: path, headers with names in lower case, body."""
 
     path: str
     headers: Mapping[str, str]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-STARTS_SECONDS = 180  # How many seconds servers that start together may take.
+STARTS_SECONDS = 180  # How many seconds the servers of both routes may take to start together.
 ROUTES: Mapping[str, Sequence[str]] = {"queue": (), "objects": ("--env", "free")}
 
 

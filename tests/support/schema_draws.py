@@ -29,7 +29,7 @@ NUMBERS = (
     0.30000000000000004,
 )
 DIVISORS = (1, 2, 3, 0.1, 0.5, 0.25, 0.01, 1.0, 10, 1e-3)
-# By format: strings of the format, and strings that nearly have it.
+# By name of a string format: strings of the format, and strings that nearly have it.
 FORMATTED: dict[str, tuple[str, ...]] = {
     "date-time": (
         *("2024-02-29T12:30:00Z", "2023-02-29T12:30:00Z", "2024-01-01T00:00:00.123+01:00", "2024-01-01 00:00:00Z"),
@@ -56,7 +56,7 @@ class SchemaDraws:
         self.random = random.Random(str(seed))
 
     def schema(self) -> dict[str, Any]:
-        """Draw a schema. The Worker may refuse it, because a cycle without progress is possible."""
+        """Draw a schema. The Worker may refuse the drawn schema, because a cycle without progress is possible."""
         definitions = self.random.sample(("A", "B", "C"), self.random.randrange(4))
         self._refs = ["#", *(f"#/$defs/{name}" for name in definitions)]
         root = self._object(3)
@@ -145,7 +145,7 @@ class SchemaDraws:
     def value(self, schema: dict[str, Any], root: dict[str, Any], deeper: int = 6) -> Any:
         """Draw a value that mostly fits a schema."""
         if deeper < -6:
-            return self.loose(0)  # A recursive schema can demand infinite values.
+            return self.loose(0)  # A recursive schema may allow only infinite values.
         if "$ref" in schema:
             name = schema["$ref"].removeprefix("#/$defs/")
             return self.value(root if name == "#" else root["$defs"][name], root, deeper - 1)

@@ -1,8 +1,8 @@
 """A local D1 whose callers wait for each other: all calls go through one lock, with a service time and faults.
 
-Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. In this way the
-calls of all invocations of the Worker wait in one queue, in order of arrival. If a caller gives up, its call stays in
-the queue: the database still serves the call, and its writes land.
+Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. Through this
+server the calls of all invocations of the Worker wait in one queue, in order of arrival. If a caller gives up, its call
+stays in the queue: the database still serves the call, and its writes land.
 """
 
 import json
@@ -46,7 +46,7 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 class Fate:
     """What happens to a call: `served`, `lost` (an error instead of the answer), or `silent` (no answer).
 
-    `lands_ms` is after how many milliseconds the call takes effect: None if never.
+    `lands_ms` is after how many milliseconds the call takes effect, or None if never.
     """
 
     kind: str = "served"
@@ -72,7 +72,9 @@ class _Waiting:
 
 
 class SharedD1(Loopback):
-    """Serves one call at a time. `others` is how many calls of other Workers come before each of the Worker's calls.
+    """A local D1 that serves one call at a time.
+
+    `others` is how many calls of other Workers come before each of the Worker's calls.
 
     `decide` returns what happens to a call; its argument says whether the call writes. `service_seconds`, `others` and
     `decide` can be changed while calls are under way.

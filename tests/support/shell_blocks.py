@@ -52,8 +52,8 @@ _SHORT = {
     "coverage": "PYTEST_ARGS=tests/unit/core/calls/test_pace.py",
 }
 
-# Variables that `make test` sets and a reader's shell does not have. A test removes them, because a make that it starts
-# would inherit them.
+# Variables that `make test` sets and a reader's shell does not have. A test removes the variables that `make test`
+# sets, because a make that the test starts would inherit them.
 OF_THE_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS", "PYTEST_ARGS", "PYTEST_PARALLEL")
 
 

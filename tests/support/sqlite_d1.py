@@ -31,8 +31,8 @@ _TEMPLATES = {True: Template.of_migrations(MIGRATIONS), False: Template([])}
 class SqliteD1:
     """One database. `batches` counts the calls that reached the database, and `now_ms` is the database's clock.
 
-    `fail(message, when, times)` makes the next batches raise an error. With "before", the failing batches are not
-    executed. With "after", they are committed, but the caller cannot know this. With "later", their statements are
+    `fail(message, when, times)` makes the next batches raise an error. With `when` "before", the failing batches are
+    not executed. With "after", they are committed, but the caller cannot know this. With "later", their statements are
     executed at the next `land`. A batch that fails because of its own statements changes nothing. A batch takes
     `seconds`, half of them before its execution.
     """
@@ -46,7 +46,7 @@ class SqliteD1:
         server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
         self._binding = D1Binding(server, DirectPort())
         self._connection = server.connection
-        self.cap = server.cap  # Limits the size of the database.
+        self.cap = server.cap  # Limits the size of this simulated database.
 
     def migrate(self, most: int | None = None, *, applied: int = 0) -> None:
         """Apply migrations in order, without the first `applied`: all, or up to number `most`."""
@@ -58,7 +58,7 @@ class SqliteD1:
         return self._connection.serialize()
 
     def restore(self, snapshot: bytes) -> None:
-        """Set the database back to a snapshot, as Time Travel does. The database's clock is not set back."""
+        """Set the database back to a snapshot, as Time Travel does. The clock of the database is not set back."""
         taken = sqlite3.connect(":memory:")
         taken.deserialize(snapshot)
         taken.backup(self._connection)
@@ -69,7 +69,7 @@ class SqliteD1:
         self._connection.close()
 
     def fail(self, message: str, when: When = "before", times: int = 1, *, passing: int = 0) -> None:
-        """Make `times` batches raise an error with this message, after `passing` batches that succeed."""
+        """Make `times` batches raise an error with the given message, after `passing` batches that succeed."""
         self._faults += [("", None)] * passing + [(message, when)] * times
 
     def heal(self) -> None:

@@ -12,7 +12,7 @@ from tests.support.browser import Watched
 from tests.support.dev_server import ROOT
 
 PUBLIC = ROOT / "public"
-URL = "http://localhost:9321"  # A localhost page is a secure context. No server listens here.
+URL = "http://localhost:9321"  # A browser treats a page at localhost as secure. No server listens here.
 TASK_ID = "01a21072-0000-7000-8000-00000000000a"
 BEGAN, ENDED = "2026-11-28T10:00:00.000Z", "2026-11-28T10:00:10.000Z"
 type Answer = Callable[[Route], None] | Mapping[str, Any]

@@ -9,14 +9,14 @@ _TOOL = 4  # A tool id of `sys.monitoring` that is not reserved for a kind of to
 
 
 class Steps:
-    """The number of lines that were executed so far."""
+    """The number of lines of Python that were executed so far."""
 
     lines = 0
 
 
 @contextmanager
 def counted(*modules: ModuleType) -> Iterator[Steps]:
-    """Count how often lines in functions of these modules are executed. C code does not count."""
+    """Count how often lines in functions of the given modules are executed. C code does not count."""
     steps = Steps()
     files = {module.__file__ for module in modules}
     monitoring = sys.monitoring
@@ -30,7 +30,7 @@ def counted(*modules: ModuleType) -> Iterator[Steps]:
     monitoring.use_tool_id(_TOOL, "steps")
     try:
         monitoring.register_callback(_TOOL, monitoring.events.LINE, executed)
-        monitoring.restart_events()  # An earlier count has disabled events.
+        monitoring.restart_events()  # An earlier count may have switched events off.
         monitoring.set_events(_TOOL, monitoring.events.LINE)
         yield steps
     finally:

@@ -77,11 +77,11 @@ class StoreBench:
         return self.run(claim)
 
     def step(self, claim: Claim, step: Continue | Release | Finish | Fail | None = None, **changes: Any) -> bool:
-        """Make a step under a claim, by default `Continue`. Returns whether the store accepted it."""
+        """Make a step under a claim, by default `Continue`. Returns whether the store accepted the step."""
         return self.run(self.store.step(claim, progress(claim, **changes), step or Continue(LEASE_MS)))
 
     def in_status(self, status: Status, task_key: str = "task") -> Claim | None:
-        """Write a task and bring it into a status. Returns the task's last claim, if it had one."""
+        """Write a task and bring it into a status. Returns the last claim of the task, if it had one."""
         self.insert(task_key, deadline_ms=DEADLINE_MS)
         if status is Status.PENDING:
             return None
@@ -123,5 +123,5 @@ def new_task(
 
 
 def outputs(*positions: int, tag: str = "output", level: int = 0) -> list[Output]:
-    """Return outputs for the chunks at these positions."""
+    """Return outputs for the chunks at the given positions."""
     return [Output(CallKey(level, position), f"{tag} {position}", 1) for position in positions]

@@ -35,7 +35,10 @@ DAY_MS = 86_400_000
 
 @dataclass(slots=True)
 class ModelTask:
-    """One task. Its fields have the names of the columns of `tasks`, except that `options` has several columns."""
+    """One task.
+
+    The fields of a model's task have the names of the columns of `tasks`, except that `options` has several columns.
+    """
 
     options: TaskOptions
     total: int
@@ -121,7 +124,7 @@ class ModelTask:
     def crashes(self) -> int:
         """Return the number of consecutive claims without a finished call.
 
-        The sum includes the present claim only if that claim has ended.
+        The number of crashes includes the present claim only if this claim has ended.
         """
         return self.stalls + (self.stalled_since is not None)
 
@@ -182,7 +185,7 @@ class ModelTask:
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """End the task. A task that has ended before keeps its first end's time and the end of its retention."""
+        """End the task. A task that has ended before keeps the time of its first end and of its retention's end."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)
@@ -317,7 +320,7 @@ class StoreModel:
     ) -> ModelTask | tuple[ClaimRefusal, int]:
         """Claim a task that waits, whose lease has run out, or that the same host already works on.
 
-        The task's first claim announces calls.
+        The first claim of a task announces calls.
         """
         task = self.tasks.get(task_key)
         if task is None:
@@ -365,7 +368,10 @@ class StoreModel:
         return task.window(places[: max(1, limits.WINDOW_CHARS_MOST)])
 
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
-        """Record a worker's progress, and make its step. A worker without the latest fence changes nothing."""
+        """Record a worker's progress, and make its step.
+
+        If the worker does not have the latest fence, nothing changes.
+        """
         task = self._record(task_key, fence, progress)
         if task is None:
             return False
@@ -406,7 +412,7 @@ class StoreModel:
     ) -> Status | None:
         """Set the last totals of a task that was cancelled or has failed by its deadline, as its worker reports them.
 
-        A task that goes on takes only the totals of outputs that the same write records.
+        A task that has not ended takes only the totals of outputs that the same write records.
         """
         if overdue is not None:
             self.expire(now, [task_key], overdue, retention_ms)
@@ -429,7 +435,7 @@ class StoreModel:
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
         """Fail tasks whose deadline has passed.
 
-        Fence and announced calls stay, so that a worker can settle the calls.
+        The fence and the announced calls of a failed task stay, so that a worker can settle the calls.
         """
         ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
         ended = {i for i in ended if not self.tasks[i].status.terminal}
@@ -460,8 +466,8 @@ class StoreModel:
     ) -> Accepted | None:
         """Retry a failed or cancelled task, within the tenant's limit.
 
-        The task keeps its outputs, and its deadline begins anew. With `resent` the answer to the first send was lost,
-        so a pending task counts as put back.
+        A retried task keeps its outputs, and its deadline begins anew. With `resent` the answer to the first send was
+        lost, so a pending task counts as put back.
         """
         task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(tenant)
@@ -499,8 +505,8 @@ class StoreModel:
     def due(self, now: int, most: int) -> Due:
         """Return the tasks that the sweep must check: first the longest due task of each tenant, then the second, etc.
 
-        Each minute another tenant comes first: `most` tenants further in the list of tenants with unfinished tasks. The
-        result has at most `most` unfinished tasks, and the `most` ended tasks that have been due for erasure longest.
+        Each minute the tenant comes first that is `most` places further in the list of tenants with unfinished tasks.
+        It has at most `most` unfinished tasks, and the `most` ended tasks that have been due for erasure longest.
         """
         going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
         tenants = sorted({task_key.partition(":")[0] for task_key in going_on})

@@ -55,7 +55,7 @@ class Terminal:
         os.write(self._master, text.encode())
 
     def wait_for(self, text: str, seconds: float = 60) -> None:
-        """Wait until the terminal has shown this text."""
+        """Wait until the terminal has shown a text."""
         self.wait_until(lambda: text in self.text, seconds)
 
     def wait_until(self, reached: Callable[[], bool], seconds: float = 60) -> None:
@@ -78,7 +78,7 @@ class Terminal:
             return False
         try:
             some = os.read(self._master, 65_536)
-        except OSError:  # On Linux: no process has the other side open.
+        except OSError:  # On Linux this error means that no process has the pseudo-terminal's other side open.
             return False
         self._shown += some
         return bool(some)

@@ -111,9 +111,9 @@ class AIProcessor(AIProcessor):
 
 """
 
-# This door lets a test make a call of Workers AI, by a POST to /_test/ai with an address and seconds. The binding is
-# wrapped as the SDK wraps it. Its `run` fetches the address with the abort signal that it gets, as workerd's `run`
-# does. If the Worker has given the call up, the door answers the test ten seconds later.
+# This door lets a test make a call of Workers AI, by a POST to /_test/ai with an address and seconds. The binding of
+# Workers AI is wrapped as the SDK wraps it. The `run` of the binding fetches the address with the abort signal that it
+# gets, as workerd's `run` does. If the Worker has given the call up, the door answers the test ten seconds later.
 WORKERS_AI = """
 
 import asyncio as _asyncio

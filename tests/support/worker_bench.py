@@ -34,7 +34,7 @@ HOST = Host(Route.QUEUE, 600.0)
 class Script:
     """A model provider whose calls take a second each and end as `act` says.
 
-    The provider records when each call was made.
+    The scripted provider records when each call was made.
     """
 
     name = "script"
@@ -85,7 +85,10 @@ class OneLaneEach:
         return [wire.from_lane(aborted if made.cancelled() else made.result(), lane) for made in out]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Abort the calls in flight. A `deaf` coordinator raises instead, as if the RPC were lost."""
+        """Abort the calls in flight.
+
+        A `deaf` coordinator raises an error instead of aborting calls, as if the RPC were lost.
+        """
         if self._deaf:
             raise ConnectionError
         for made in self._out:
@@ -148,7 +151,7 @@ class WorkerBench:
     def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
         """Return an object's host whose calls go to two lanes of six calls.
 
-        `deaf` lanes never hear of the task's end.
+        Lanes that are `deaf` never get the notice of the task's end.
         """
         coordinator = OneLaneEach(self.model, deaf=deaf)
 

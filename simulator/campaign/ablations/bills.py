@@ -23,7 +23,8 @@ def _doubt_failure(self: Any, _error: ModelError) -> None:
     self.in_doubt += 1
 
 
-# The control runs, whose safeguard is on, have unanswered calls too, so a call in doubt alone proves nothing.
+# The control runs, whose safeguard is on, have unanswered calls too, so a call in doubt does not prove that the
+# safeguard is missing.
 ABLATIONS = (
     Ablation(
         "settled_outputs",

@@ -32,7 +32,8 @@ from src.store import tasks
 # The rates of the faults under which a worker goes on after it has lost its claim.
 ZOMBIES = {"worker_frozen": 0.08, "object_zombie": 0.05, "duplicate_delivery": 0.3, "clock_jumped": 0.02}
 CRASHES = {"crash_before": 0.05, "crash_after": 0.05}
-# With this patch D1 answers no check whether a task exists. In reality this is rare: the platform repeats reads.
+# With this patch D1 never answers the store's check whether a task exists. In reality D1 rarely leaves the check
+# whether a task exists unanswered, because the platform repeats failed reads.
 NO_LOOKS: tuple[Patch, ...] = ((tasks.TaskStore, "is_there", without.look_in_vain),)
 # With this patch workers do not check their claims: a worker that has lost its claim notices only at its next write.
 BLIND: tuple[Patch, ...] = ((claim_checks.ClaimChecks, "next_at", without.never),)
@@ -104,7 +105,10 @@ def erasing(rng: Random) -> Workload:
 
 
 def merging(rng: Random) -> Workload:
-    """Draw merge tasks of two chunks, which plan their merge soon. Clients erase all but the first task."""
+    """Draw merge tasks of two chunks, which plan their merge soon.
+
+    Clients of the drawn tasks erase all but the first task.
+    """
     first = rng.choice((TOP, FREE))
     specs = tuple(
         TaskSpec(at=0, chunks=2, reduce="merge", actions=((rng.uniform(0, 6), "delete"),) if at else ())

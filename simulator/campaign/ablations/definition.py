@@ -24,7 +24,7 @@ class Ablation:
     patches: tuple[Patch, ...]
     rates: dict[str, float] = field(default_factory=dict)
     workload: Callable[[Random], Workload] | None = None
-    circumstances: tuple[Patch, ...] = ()  # patches that control runs have, too
+    circumstances: tuple[Patch, ...] = ()  # patches for both the run without the safeguard and its control
 
     def run(self, seed: int, *, ablated: bool = True) -> Result:
         """Run one seed with the safeguard off or, if not `ablated`, with the safeguard on as a control."""

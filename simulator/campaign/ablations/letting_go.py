@@ -7,7 +7,7 @@ from src.objects import ai_processor, lane
 
 
 async def _hear_nothing(_self: object, _fence: int) -> None:
-    """Let an object keep waiting for its calls although it was notified that its task has ended."""
+    """Let an object keep waiting for its model calls although it was notified that its task has ended."""
 
 
 def _abort_nothing(_self: object, _fence: int) -> None:

@@ -37,7 +37,8 @@ _STATEMENT_MODULES = (admission, deliveries, ending, joining, keys, seen, sums, 
 def swapped(name: str, old: str, new: str) -> Patch:
     """Return a patch that replaces a part of a statement's text; fails if the statement or the part does not exist.
 
-    The new text must have the same parameters as the old one, because the Worker still sets all of them.
+    The new text of the statement must have the same parameters as the old one, because the Worker still sets all of
+    them.
     """
     return swapped_parts(name, {old: new})
 
@@ -56,8 +57,8 @@ def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
     return modules[0], name, made
 
 
-# The check of the holder refuses all that the check of the fence refuses, and the check of the step most of it. A patch
-# of `FENCED` to `UNFENCED` removes all three checks.
+# In a fenced write, the check of the claim's holder refuses every write that the check of the fence refuses, and most
+# of those that the check of the step refuses. A patch of `FENCED` to `UNFENCED` removes all three checks.
 FENCED = f"{UNDER_CLAIM} AND step <= :step"
 _UNCLAIMED = ":fence = :fence AND :holder = :holder"
 UNFENCED = f"{_UNCLAIMED} AND :step = :step"

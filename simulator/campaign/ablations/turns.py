@@ -19,7 +19,7 @@ _UNEVEN = HOSTED | {"model_slow": 0.3}
 
 
 async def _hear_on(self: CallGroups, hint: asyncio.Future[None] | None, seconds: float) -> bool:
-    """Wait as the original does, but never report that the timer ended the wait: the clock alone decides."""
+    """Wait as the patched method does, but never report that the timer ended the wait: only the clock decides."""
     await _HEAR(self, hint, seconds)
     return False
 

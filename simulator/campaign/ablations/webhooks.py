@@ -27,7 +27,7 @@ async def _outbox_apart(self: Database, *statements: BoundStatement, **options: 
 
 
 def _wrote_now(self: OutboxStore, found: Sequence[Any], asked_at: float) -> None:
-    """Count a sender's time for its deliveries from the database's answer instead of from the request."""
+    """Let a sender's time for its deliveries begin at the database's answer instead of at the request."""
     _WROTE(self, found, self._now())
 
 
@@ -36,10 +36,11 @@ def _told(rng: Random) -> Workload:
     return hooked(draw(rng))
 
 
-# Under these faults a sweep stands still while the next one works, sweeps send most deliveries, and receivers fail.
+# Under the faults in this table a sweep stands still while the next one works, sweeps send most deliveries, and
+# receivers fail.
 _SLOW = {"worker_frozen": 0.3, "d1_slow": 0.2, "wait_until_cut": 0.5, "receiver_hung": 0.3, "receiver_failed": 0.3}
 
-# This change makes the claim of a delivery delete the delivery's row instead of marking it as claimed.
+# This patch makes the claim of a webhook delivery delete the delivery's row instead of marking it as claimed.
 TAKEN_OFF = {
     "UPDATE webhook_deliveries SET state = 2, fence = fence + 1, due_at =": "DELETE FROM webhook_deliveries WHERE 0 <",
     "\nWHERE state IN (1, 2) AND": "\nAND state IN (1, 2) AND",

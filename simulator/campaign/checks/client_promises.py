@@ -39,8 +39,8 @@ class ClientPromises:
 
     def __init__(self, world: World, invariants: Invariants) -> None:
         self.accepted: set[TaskKey] = set()
-        self.stopped: dict[TaskKey, str] = {}  # By task: the answer after which no call may start.
-        self.told: Counter[str] = Counter()  # The number of answers of each kind.
+        self.stopped: dict[TaskKey, str] = {}  # By task: the answer after which no model call may start.
+        self.told: Counter[str] = Counter()  # The number of answers to clients, by kind.
         self._world = world
         self._invariants = invariants
         self._arrivals: Counter[str] = Counter()  # Arrivals of requests by tag.
@@ -81,8 +81,8 @@ class ClientPromises:
     def born(self, task_key: TaskKey, tag: str) -> None:
         """Check that a task that was just written is allowed to exist.
 
-        The task is not allowed if its client was told that another request has the idempotency key. If the client sent
-        its request again, the task is allowed: the key may be free because the key's first task was erased.
+        A new task is not allowed if its client was told that another request has the idempotency key. If the client
+        sent its request again, the new task is allowed: the key may be free because the key's first task was erased.
         """
         if tag in self._mismatched and self._arrivals[tag] == 1:
             raise InvariantBroken(f"{task_key}: accepted, and its client was told that the key is another request's")
@@ -90,8 +90,9 @@ class ClientPromises:
     def may_be_doubled(self, tag: str, submission: str | None) -> bool:
         """Whether an isolate may have taken two sends of one `/v1` request for two requests.
 
-        An isolate may do so if its clock is wrong, or if an earlier send arrived late. An idempotency key prevents the
-        mistake: the `submission` of a request with a key has no space.
+        An isolate may take two sends for two requests if its clock is wrong, or if an earlier send arrived late. An
+        isolate does not take two sends for two requests if they have an idempotency key; the `submission` of such a
+        request has no space.
         """
         if submission is None or " " not in submission:
             return False
@@ -107,7 +108,7 @@ class ClientPromises:
     def claimed(self, task_key: TaskKey) -> None:
         """Record the database clock's offset at a claim, by which the worker computes how much time its task has left.
 
-        The worker cannot know of later jumps of the database's clock.
+        The worker cannot know of jumps of the database's clock that come after its claim.
         """
         self._offsets[task_key] = min(self._offsets.get(task_key, math.inf), self._offset_ms)
 
@@ -122,7 +123,7 @@ class ClientPromises:
         self.look_at_clock()
         tag = tag_of(call)
         if self._invariants.is_doubled(tag):
-            return  # With two tasks, the call's task is unknown.
+            return  # If the request became two tasks, the call's task is unknown.
         task_key = self._invariants.born[tag][-1]
         said = self.stopped.get(task_key)
         # If the database's clock jumps after calls were announced, a cancellation finds that they can no longer start.
@@ -195,7 +196,7 @@ class ClientPromises:
             if task_key in self._taken_back:
                 self._broken(f"{task_key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
-            return  # The task may belong to another arrival of the request.
+            return  # The task may belong to another send of the request.
         elif self._request_limit.refuses(told):
             if born:
                 self._broken(f"{born[-1]}: accepted, and refused by the limit of requests")

@@ -1,17 +1,18 @@
 """Checks that no output that was paid for is lost: the database has each output that reached a run when the run ends.
 
 An output has reached a run once the provider's answer, or a lane's, has reached the run's own code. A run may end
-without recording an output that reached it only in four cases. The run's isolate died, or the database was away: the
-run does not end by itself in this case. The database was full for half of a lease: the run may give the task back in
-this case. Another worker claimed the task, or a client retried it: the fence has risen in this case. The task was
-erased. A lane's answer that comes after the run has stopped waiting for it belongs to no run.
+without recording an output that reached it only in four cases. A run that did not end by itself, because its isolate
+died or the database was away, may lose an output. A run that gave its task back because the database was full for half
+of a lease may lose an output. A run may lose an output if another worker claimed the task or a client retried it, so
+that the fence has risen. The task was erased. An answer of a lane that comes after the run has stopped waiting for it
+belongs to no run.
 
 The module also checks that no answered call stays in doubt: if a run got an answer to a call, the call is settled on
 the bill. Only two kinds of calls stay in doubt: calls without an answer, and calls in flight when their worker died.
 
-The check learns of runs from the Worker's log lines. A run, its calls and its requests to lanes share one context that
-no other run has. The invocation alone does not identify a run: when a clock jumps, a sweep that a request triggered
-can take over a task on which the same invocation is still working.
+The check of lost outputs learns of runs from the Worker's log lines. A run, its calls and its requests to lanes share
+one context that no other run has. The invocation alone does not identify a run: when a clock jumps, a sweep that a
+request triggered can take over a task on which the same invocation is still working.
 """
 
 from __future__ import annotations
@@ -41,10 +42,13 @@ _CLAIMED, _ENDED = '"event":"claimed"', '"event":"run_ended"'
 
 @dataclass(slots=True)
 class _Run:
-    """A worker's run under one claim, and the outputs that reached it. The model numbers its outputs, so all differ.
+    """A worker's run under one claim, and the outputs that reached it.
+
+    The simulated model numbers its outputs, so no two outputs are the same.
 
     `settled` is how many calls were settled on the bill when the run began. `answered` is how many of the run's own
-    calls were answered, with an output or an error. Of the calls that lanes made, only those with outputs count.
+    calls were answered, with an output or an error. A call that a lane made counts in `answered` only if it has an
+    output.
     """
 
     task_key: TaskKey

@@ -5,8 +5,8 @@ The checks excuse some promises of the Worker after faults that disturb workers 
 
 from simulator.engine.fault_kinds import BROWN_OUT, KINDS, MISFORMED, MODEL_AWAY, POISONED
 
-# The faults in this set disturb workers. After one of them a call may end in doubt, and a task may fail without a
-# failure of the model.
+# The faults in the set `CRASHES` disturb workers. After a fault that disturbs workers, a call may end in doubt, and a
+# task may fail without a failure of the model.
 CRASHES = frozenset(
     {
         "crash_before_enqueue",

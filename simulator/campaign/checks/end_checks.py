@@ -37,9 +37,10 @@ class Circumstances:
     # True if isolates may have died by a deployment, a restart or a planned crash, or if a client cancelled, retried
     # or erased a task.
     operated: bool
-    patience_seconds: float = 0.0  # How many seconds tasks wait for a model that is away.
-    # The tasks of which a client left a stream before its end. The invocation of a stream may make the calls of a task
-    # that no trigger comes for. The platform ends these calls soon after the client has left, and they are in doubt.
+    patience_seconds: float = 0.0  # How many seconds the tasks of a run wait for a model that is away.
+    # The tasks whose stream of events a client left before the stream's end. The invocation of a stream may make the
+    # calls of a task that no trigger comes for. The platform ends the model calls of a stream's invocation soon after
+    # the client has left, and these calls stay in doubt.
     left: frozenset[TaskKey] = frozenset()
     killed: bool = False  # True if isolates died by deployments or restarts.
 
@@ -87,7 +88,7 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     doubt = row.in_doubt + row.announced
     forfeited = invariants.forfeited[row.task_key]
     # A request with an idempotency key can become a second task after its first task is gone. The model's records do
-    # not tell these two tasks apart.
+    # not tell the first task and the second task of a request apart.
     others = invariants.sent(tag) - row.sent
     require(
         row.sent - doubt <= reached <= row.sent + others,
@@ -143,7 +144,7 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         answers[answer] += count
     code = row.error_code
     if code == "deadline_exceeded":
-        # `check_change` checks when the task failed.
+        # `check_change` checks at which moment the task may fail.
         require(row.deadline_at is not None, "failed by a deadline that it has not")
     elif code == "budget_exhausted":
         require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
@@ -176,11 +177,11 @@ def _lasted_seconds(invariants: Invariants, row: Row) -> float:
 def _check_own_failures(invariants: Invariants, row: Row, circumstances: Circumstances, require: Require) -> None:
     """Check that a task did not fail because its model was away.
 
-    One call of the task must have failed often enough while the model was there.
+    While the model was there, one call of the failed task must have failed often enough.
 
-    One of the failures that counted may belong to a call that was in flight when the model came back. A call also
-    counts as a failure, and is in doubt, if its lane is lost or if it outlasts the poll that makes it. A chunk of a
-    poisoned text fails at the end of the task's patience if no other chunk succeeds.
+    One of the failures that counted against the call may belong to a call that was in flight when the model came back.
+    A call also counts as a failure, and is in doubt, if its lane is lost or if it outlasts the poll that makes it. If
+    no other chunk succeeds, a chunk of a poisoned text fails at the end of the task's patience.
     """
     if POISONED in circumstances.fired and _lasted_seconds(invariants, row) >= circumstances.patience_seconds:
         return

@@ -1,7 +1,7 @@
 """Checks that no model call starts while the database is full, once the Worker can know that it is full.
 
-The Worker can know it from any reply of the database that reports its size. Calls that were announced before the first
-such reply may still start.
+The Worker can know that the database is full from any reply of the database that reports its size. Calls that were
+announced before the first reply that reports a full database may still start.
 """
 
 from simulator.campaign.subject.row_changes import InvariantBroken

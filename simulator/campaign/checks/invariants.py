@@ -66,7 +66,7 @@ class Invariants:
         self._withdraws = admission.WITHDRAW.sql
         self._nudges = Nudges(self._connection)
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
-        self.judged: Counter[str] = Counter()  # How often each check that has exceptions has judged.
+        self.judged: Counter[str] = Counter()  # By name: how many cases a check with exceptions has judged.
         self.own_failures: Counter[tuple[str, str]] = Counter()  # Failures by tag and text while the model is not away.
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
@@ -119,7 +119,7 @@ class Invariants:
                 raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
 
     def _check_progress(self, statements: Sequence[PreparedStatement], results: Results) -> None:
-        """Count one call to D1 for each task under whose claim it wrote."""
+        """For each task under whose claim a call to D1 wrote, count the call as a write of the task."""
         for task_key, write in worked_on(statements, results).items():
             self.progress.wrote(task_key, self.world.loop.now(), write)
 
@@ -148,7 +148,10 @@ class Invariants:
             self.tenant_limits.grown(rows.values())
 
     def _changed(self, was: Row, row: Row, now_ms: int) -> bool:
-        """Check a change of a task's row. Returns whether the tenant has one more unfinished task."""
+        """Check a change of a task's row.
+
+        `_changed` returns whether the change gives the tenant one more unfinished task.
+        """
         check_change(was, row, now_ms, self._max_attempts)
         self.progress.changed(was, row)
         self.tallied.changed(was, row)
@@ -179,7 +182,7 @@ class Invariants:
         self.promises.told["doubled"] += twice
         if twice and not self.promises.may_be_doubled(tag, key):
             raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
-        if key is not None:  # A key is free again after a day, and no run lasts that long.
+        if key is not None:  # An idempotency key is free again after a day, and no run lasts that long.
             if self.holders.get(key, row.task_key) not in {row.task_key, *self.gone}:
                 raise InvariantBroken(f"{row.task_key}: accepted under a key that {self.holders[key]} has")
             self.holders[key] = row.task_key
@@ -243,7 +246,7 @@ class Invariants:
         if not self.is_doubled(tag):
             row = self.latest(tag)
             self.probes.called(row.task_key, self.retries[row.task_key], row.total)
-        if len(records) == before:  # The connection failed before the model got the call.
+        if len(records) == before:  # The call's connection failed before the model got the call.
             return
         self.reached[tag] += 1
         self.answers[tag][call.user, records[-1].answer] += 1

@@ -23,7 +23,8 @@ class Lateness:
 
     def __init__(self, world: World) -> None:
         self._loop = world.loop
-        # By the `id` of a database call's statements: when the call was requested. The reference keeps the `id` unique.
+        # By the `id` of a database call's statements: when the call was requested. The stored reference to the
+        # statements keeps their `id` unique.
         self._asked: dict[int, tuple[float, Sequence[PreparedStatement]]] = {}
         self._claimed_at: dict[TaskKey, float] = {}
         self._put_back_at: dict[TaskKey, float] = {}

@@ -1,10 +1,10 @@
 """Checks that a host becomes free soon after its task has ended, even while slow model calls are in flight.
 
 The check judges the runs of a world in which no fault stops a worker or cuts it off from the database or an object. A
-host that can be notified abandons its calls at once. A host that has no call in flight (the model is away, or a call
-failed) notices the end after half a lease. A host whose invocation may check its claim no more, as the Worker logs,
-notices the end when a call ends. The check counts these hosts separately if they are free later than other hosts may
-be.
+host that can be notified of its task's end abandons its model calls at once. A host that has no model call in flight
+(the model is away, or a call failed) notices its task's end after half a lease. A host whose invocation may check its
+claim no more, as the Worker logs, notices its task's end when a call ends. The check counts the hosts that can no
+longer check their claims separately if they are free later than other hosts may be.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FREED_SECONDS_MOST = 15.0
 TOLD_SECONDS_MOST = 4.0
-CALLS_TO_SETTLE = 3  # The number of database calls that a run may still need to end.
+CALLS_TO_SETTLE = 3  # The number of D1 calls that a run may still need to end.
 RUNS_JUDGED = "runs whose task ended under them"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for what had struck their world"
 RUNS_UNLOOKING = f"{RUNS_JUDGED}, later than others may be for want of a look"
@@ -38,7 +38,7 @@ _CLAIMED, _ENDED, _SPENT = '"event":"claimed"', '"event":"run_ended"', '"event":
 class _Run:
     """A worker's run that has not ended; `ended_at` is when its task ended (virtual seconds), if it has.
 
-    `looks` is True as long as the run can still check its claim.
+    `looks` is True as long as the worker's run can still check its claim.
     """
 
     route: str
@@ -47,7 +47,9 @@ class _Run:
 
 
 class LettingGo:
-    """The runs of one world. `told` says that a request that ends a task always reaches the object working on it.
+    """The runs of one world.
+
+    `told` says that a request that ends a task always reaches the object that works on the task.
 
     `judged` counts the runs that were judged, those that were excused, and late runs that could not check their claims.
     """
@@ -75,7 +77,7 @@ class LettingGo:
                 run.ended_at = self._world.loop.now()
 
     def _hears(self, line: str) -> None:
-        """Read one line of the Worker's log: note the begin and the end of runs, and spent checks of claims."""
+        """Read one line of the Worker's log: note a run's begin or end, or that a run may check its claim no more."""
         if not any(mark in line for mark in (_CLAIMED, _ENDED, _SPENT)):
             return
         told = json.loads(line)
@@ -97,7 +99,7 @@ class LettingGo:
     async def all_free(self) -> None:
         """Wait until each host whose task has ended is free or dead.
 
-        Raises InvariantBroken if a host takes too long.
+        Raises InvariantBroken if a host keeps a task that has ended too long.
         """
         while not self._excused() and (held := self._held()):
             for task_key, run in held:
@@ -118,7 +120,7 @@ class LettingGo:
         if (seconds := self._world.loop.now() - run.ended_at) > most:
             broken = InvariantBroken(f"{task_key}: its host on {run.route} is held {seconds:.1f} s after it ended")
             loop = self._world.loop
-            loop.call_soon(_raise, broken, context=loop.outside)  # The Worker would catch an error inside.
+            loop.call_soon(_raise, broken, context=loop.outside)  # Inside, the Worker would catch the error.
 
     def _most(self, run: _Run) -> float:
         """Return for how many seconds a host that can still check its claim may keep a task that has ended."""

@@ -48,8 +48,8 @@ def check_log(invariants: Invariants, world: World, row: Row, *, complete: bool)
         times = one.started_ms, one.ended_ms
         _require(row, None in times or times[0] <= times[1], f"a call that ended before it began: {one}")  # type: ignore[operator]
     answered = len(index.sizes) + sum(one.answered is True for one in failed)
-    # A worker whose task has ended records the outputs that it got before it settles the bill. If it dies between the
-    # two writes, the bill still counts these calls as in doubt.
+    # A worker whose task has ended records the outputs that it got before it settles the bill. If the worker dies
+    # between the writes of the outputs and of the bill, the bill still counts these calls as in doubt.
     doubt = row.in_doubt + row.announced
     _require(row, answered <= row.settled + doubt, f"{answered} answered calls in the log, {row.settled} on the bill")
     tag = invariants.tags[row.task_key]

@@ -19,7 +19,7 @@ _OPEN = "SELECT 1 FROM tasks WHERE id = ? AND sent_at IS NOT NULL"
 
 
 class Nudges:
-    """The times when polls reserved a send, for each task, by the database's clock.
+    """For each task, the times when polls reserved a send of the task, by the database's clock.
 
     A sweep that took the task after a poll's send, and could not send it, lets a poll send it at once (MAKE_DUE).
     """
@@ -31,7 +31,10 @@ class Nudges:
     def landed(
         self, statements: Sequence[PreparedStatement], results: Results, rows: Mapping[TaskKey, Row], now_ms: int
     ) -> None:
-        """Record the sends of one batch. `rows` are the tasks before it. Raises InvariantBroken."""
+        """Record the sends of one batch.
+
+        `rows` are the tasks as they were before this batch of D1. Raises InvariantBroken.
+        """
         for statement, result in zip(statements, results, strict=True):
             if statement.sql == seen.NUDGE.sql and result["meta"]["changes"]:
                 self._sent(TaskKey(statement.values[seen.NUDGE.parameters.index("task_key")]), rows, now_ms)

@@ -1,8 +1,8 @@
 """Checks that a model that is away gets few calls: each waiting task makes one call at a time, with doubling pauses.
 
-The pauses determine how many calls a task may make, if nothing has disturbed the workers since shortly before the model
-went away. A worker that dies, or a slow database, costs further calls; a message that comes twice does not. While the
-model is away, none of its other faults strikes.
+The pauses between calls determine how many calls a task may make, if nothing has disturbed the workers since shortly
+before the model went away. A worker that dies, or a slow database, costs further calls; a message that comes twice does
+not. While the model is away, none of the model's other faults strikes.
 """
 
 from collections import Counter

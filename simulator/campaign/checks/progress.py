@@ -1,7 +1,7 @@
 """Checks that a task's workers write only as much as their ended model calls and the passing time justify.
 
-If workers wrote without results, a slow database would get more writes and become slower. Therefore each write under a
-task's claims must be accounted for by a model call that ended, or by time.
+If workers wrote without results, a slow database would get more writes and become slower. Each write under a task's
+claims must therefore be accounted for by a model call that ended, or by time.
 """
 
 from collections import defaultdict
@@ -41,9 +41,9 @@ class _Account:
     at_seconds: float = 0.0
     spare: float = 0.0  # The number of writes so far that neither calls nor time account for.
     since_seconds: float = 0.0  # When all writes were last accounted for (virtual seconds).
-    writes: int = 0  # The number of writes since `since_seconds`.
+    writes: int = 0  # The number of a task's writes since `since_seconds`.
     calls: int = 0
-    known: dict[str, int] = field(default_factory=dict)  # By identity of a write: how often it has landed.
+    known: dict[str, int] = field(default_factory=dict)  # By the identity of a write: how often the write has landed.
 
 
 class WriteBudget:
@@ -68,7 +68,7 @@ class WriteBudget:
             account.spare = 0.0
         if row.fence > was.fence and was.status == row.status == "processing":
             account.spare -= WRITES_PER_DEATH
-        elif row.fence == was.fence:  # A claim ends no call: it only puts calls in doubt.
+        elif row.fence == was.fence:  # A new claim ends no call: it only puts calls in doubt.
             ended = max(0, row.settled + row.in_doubt - was.settled - was.in_doubt)
             account.calls += ended
             account.spare -= WRITES_PER_CALL * ended
@@ -76,7 +76,8 @@ class WriteBudget:
     def wrote(self, task_key: TaskKey, now_seconds: float, write: str = "") -> None:
         """Count one call to D1 that wrote under a claim of the task. Raises InvariantBroken.
 
-        `write` identifies a write and its repetitions. If `write` is empty, a repetition counts as a write of its own.
+        `write` is the identity that a write and its repetitions share. If `write` is empty, a repetition counts as a
+        write of its own.
         """
         account = self._accounts[task_key]
         if write:

@@ -7,7 +7,7 @@ from simulator.campaign.subject.row_changes import InvariantBroken
 from src.core.ids import TaskKey
 from src.store.records import segments
 
-type OutputKey = tuple[TaskKey, str, str]  # An output's task, its level and its index.
+type OutputKey = tuple[TaskKey, str, str]  # The key of an output: its task, its merge level and its index in the level.
 
 _SEGMENTS = "SELECT task_id, level, places, hex(body) FROM segments"
 
@@ -20,7 +20,10 @@ class Recorded:
         self._seen: list[tuple[str, ...]] = []
 
     def read(self) -> dict[OutputKey, str] | None:
-        """Return all outputs, or None if no output has changed. Raises InvariantBroken if a call has two outputs."""
+        """Return all outputs, or None if no output has changed.
+
+        Raises InvariantBroken if a model call has two outputs.
+        """
         rows = self._connection.execute(_SEGMENTS).fetchall()
         if rows == self._seen:
             return None

@@ -10,7 +10,7 @@ TASKS, CHARACTERS = "MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY"
 
 
 class TenantLimits:
-    """The limits of one run for its tenants. A limit whose variable is not set is not checked.
+    """The limits of one run for its tenants. A limit of tenants whose variable is not set is not checked.
 
     A day's limit counts all tasks of a run, because no run lasts into the next day.
     """
@@ -18,7 +18,7 @@ class TenantLimits:
     def __init__(self, variables: Mapping[str, str]) -> None:
         self._tasks_most = int(variables.get(TASKS, "0"))
         self._characters_most = int(variables.get(CHARACTERS, "0"))
-        self._characters: dict[TaskKey, int] = {}  # By task, accepted and not withdrawn: its characters.
+        self._characters: dict[TaskKey, int] = {}  # By task that was accepted and not withdrawn: its characters.
         self.limited = bool(self._tasks_most or self._characters_most)
 
     def accepted(self, task_key: TaskKey, characters: int) -> None:

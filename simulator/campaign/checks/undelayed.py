@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from simulator.campaign.checks.invariants import Invariants
     from simulator.platform.world import World
 
-LATE_SECONDS_MOST = 2.0  # A run may be without a call for this time plus the longest time of a model call.
+LATE_SECONDS_MOST = 2.0  # A run may be without a call for this many seconds plus the longest time of a model call.
 RUNS_JUDGED = "runs beside another tenant's trouble"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for trouble of their own or of the platform"
 STARTS_JUDGED = "tasks that objects began beside another tenant's trouble"
@@ -43,8 +43,8 @@ _MARKS = ('"event":"accepted"', '"event":"claimed"', '"event":"run_ended"', '"de
 class _Run:
     """A run that has not ended: how many of its calls are in flight, and its times without a call in flight.
 
-    `since` is when the last call ended (virtual seconds). `longest` is the longest time without a call so far
-    (seconds).
+    `since` is when the run's last model call ended (virtual seconds). `longest` is the longest time without a call so
+    far (seconds).
     """
 
     since: float
@@ -83,7 +83,7 @@ class Undelayed:
         task_key, now = task_key_of(told["tenant"], told["task"]), self._world.loop.now()
         if told["event"] == "accepted":
             self._accepted[task_key] = now
-        elif told["event"] == "dispatched":  # The run gives its task back for a while.
+        elif told["event"] == "dispatched":  # The run gives its task back, to be sent again later.
             self._judge(task_key, told["delay_seconds"])
         elif told["event"] == "claimed":
             self._runs[task_key] = _Run(now)

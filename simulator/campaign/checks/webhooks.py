@@ -1,7 +1,7 @@
 """Checks webhooks: an endpoint gets each end of a task that it subscribes to, and no end that did not happen.
 
-The check keeps its own account of the ends. It reads the tables after each write, and sees each message that reaches a
-receiver.
+The check keeps its own account of the ends. The check reads the tables after each write, and sees each message that
+reaches a receiver.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, 
 SENDS_JUDGED = "messages whose sender had to be the only one"
 SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for a clock that jumped or a sender that could not see time pass"
 _BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by less than this.
-# Within this many seconds after the last fault all deliveries must have ended.
+# Within this many seconds after the last fault all webhook deliveries must have ended.
 SENT_SECONDS_MOST = 3_600
 _ENDED = (
     "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated + failed > 0 FROM tasks "
@@ -41,7 +41,7 @@ _DELIVERIES = (
 class _End(NamedTuple):
     """An end of a task; `finished_at` is in milliseconds since the epoch.
 
-    `response` is 1 if the task came through `/v1`. `cut_off` is 1 if outputs were cut off or chunks failed.
+    `response` is 1 if the task of the end came through `/v1`. `cut_off` is 1 if outputs were cut off or chunks failed.
     """
 
     task_key: TaskKey
@@ -77,16 +77,19 @@ class Webhooks:
         self._connection = world.database.connection
         self._ends: dict[tuple[TaskKey, int], _End] = {}
         self._there_until: dict[str, float] = {}  # By URL of an endpoint: when it was last seen enabled.
-        self._last: dict[str, ReceivedMessage] = {}  # By message id: the last message that was judged.
-        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By delivery: fence and due time.
-        self._owed: set[tuple[str, int, str]] = set()  # The deliveries that are kept as long as their tasks.
+        self._last: dict[str, ReceivedMessage] = {}  # By message id: the last webhook message that was judged.
+        self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By webhook delivery: its fence and due time.
+        self._owed: set[tuple[str, int, str]] = set()  # The webhook deliveries that are kept as long as their tasks.
         self._keys = [key for tenant in (LOCAL, *tenants.TENANTS) for key in self._install(tenant)]
         self.taken: set[str] = set()
         self.judged: Counter[str] = Counter()
         world.database.observers.append(self._look)
 
     def _install(self, tenant: str) -> list[EndpointKey]:
-        """Write one or two endpoints of a tenant. The second endpoint subscribes to only some of the events."""
+        """Write one or two endpoints of a tenant.
+
+        The second of a tenant's two endpoints subscribes to only some of the events.
+        """
         made = []
         for number in range(self._rng.choice((1, 1, 2))):
             key = endpoint_key_of(tenant, f"we_{number:024x}")
@@ -175,7 +178,7 @@ class Webhooks:
         """Check that no other sender was sending the message, and that its sender's claim was still valid.
 
         A frozen sender that goes on in a late timer is excused: it cannot see that its claim is over, because its clock
-        shows the time for which the timer was set. Messages of one delivery have one id.
+        shows the time for which the timer was set. All messages of one webhook delivery have the same id.
         """
         if self._world.faults.tallies["clock_jumped"].fired or message.behind > _BEHIND_SECONDS_MOST:
             self.judged[SENDS_EXCUSED] += 1
@@ -217,7 +220,7 @@ class Webhooks:
         self.check()
 
     def check(self) -> None:
-        """Check that each delivery's recorded outcome is true: accepted, endpoint gone, or failed for a day."""
+        """Check each webhook delivery's recorded outcome: accepted, endpoint gone, or failed for a day."""
         rows = self._connection.execute(_DELIVERIES).fetchall()
         self._look_for_lost({tuple(row[:3]) for row in rows})
         for task_key, generation, endpoint, _, _, outcome, _, _, begun_at, ended_at in rows:

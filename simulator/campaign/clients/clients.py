@@ -32,7 +32,7 @@ class Clients:
 
     def __init__(self, world: World, rng: Random, new_tag: Callable[[], str]) -> None:
         self.answered: set[TaskKey] = set()  # Tasks that a client knows by an answer with 200 or 202.
-        self.responses: set[TaskKey] = set()  # The `answered` tasks that came through `/v1`.
+        self.responses: set[TaskKey] = set()  # The tasks in `answered` that came through `/v1`.
         self.gave_up = False  # True if some client gave up at the limit of requests.
         self.interfered = False  # True if some client cancelled, retried or erased a task.
         self.mended: dict[TaskKey, TaskKey] = {}  # Tasks that make gaps of others, which clients were told of.
@@ -67,7 +67,7 @@ class Clients:
         return reply
 
     async def play(self, spec: TaskSpec) -> None:
-        """Submit the task of `spec`, again if no answer comes. After the submission, act as `spec` says."""
+        """Submit the task of `spec`, again if no answer comes. After the submission, the client acts as `spec` says."""
         await asyncio.sleep(spec.at)
         request = self._sendings(spec)
         twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
@@ -98,7 +98,7 @@ class Clients:
     async def _see_it_end(self, task_key: TaskKey, wait_seconds: float) -> None:
         """Poll until the task has ended or is gone. Raises InvariantBroken after `POLLED_SECONDS_MOST`.
 
-        After half of this time the client uses longer polls: if each answer of the database takes a second, a poll of
+        After half of its time the client uses longer polls: if each answer of the database takes a second, a poll of
         three seconds ends before it can start a merge call.
         """
         tenant, task_id = split_task_key(task_key)
@@ -133,9 +133,10 @@ class Clients:
         return None
 
     def _sendings(self, spec: TaskSpec) -> Sendings:
-        """Return a function that makes a client's sends.
+        """Return a function that makes each send of a client's request.
 
-        Sends with an idempotency key are all the same. Each send to `/api/tasks` without a key has its own tag.
+        All sends of a request with an idempotency key are the same. Each send of a request to `/api/tasks` without a
+        key has its own tag.
         """
         if spec.response:
             return responses.sendings(spec, self._new_tag)
@@ -177,7 +178,7 @@ class Clients:
         return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
 
     async def _intrude(self, tenant: str, path: str) -> Reply | None:
-        """Let another tenant read, cancel, retry or erase a task, and check that the task does not exist for it."""
+        """Let another tenant read, cancel, retry or erase a task, and check that this tenant does not find the task."""
         others = [other for other in tenants.TENANTS if other != tenant]
         method, path = self._rng.choice(
             (("GET", path), ("POST", f"{path}/cancel"), ("POST", f"{path}/retry"), ("DELETE", path))

@@ -1,8 +1,9 @@
 """Clients that follow a task by its events, and open a new stream whenever their stream is cut off.
 
-Three things must be true whatever happens to the task and the stream. Chunks come in the order of the text, each
-exactly once, and a gap in the place of its chunk. Each event has an id of its own. At the end, the events that came
-agree with the task that the API shows.
+Three things must be true for the events that a client gets, whatever happens to the task and the stream. The chunks in
+a client's events come in the order of the text, each exactly once, and
+a gap comes in the place of its chunk. Each event has an id of its own. At the end, the
+events that came agree with the task that the API shows.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from simulator.platform.world import World
 from src.core.ids import TaskKey, split_task_key
 from src.http.base.messages import Reply
 
-FOLLOWED_SECONDS_MOST = 300.0  # How many seconds a client follows a task while faults last.
+FOLLOWED_SECONDS_MOST = 300.0  # How many seconds a client follows a task's events while faults last.
 # How many seconds a client waits for the end of an ended task's events once faults have stopped.
 ENDED_SECONDS_MOST = 600.0
 SILENT_SECONDS = 20.0  # A client leaves a stream after this many silent seconds: normally a comment comes every 15 s.
@@ -32,8 +33,8 @@ Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
 class StreamClient:
     """One client that follows one task.
 
-    `outputs` are the outputs of the chunks so far, None for a gap. `cuts` counts the streams that the client left
-    before their end.
+    `outputs` are the outputs that the client has received of the chunks so far, None for a gap. `cuts` counts the
+    streams that the client left before their end.
     """
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:
@@ -116,7 +117,7 @@ class StreamClient:
             raise InvariantBroken(f"{self.task_key} has ended, and no stream says so")
         query = ClientRequest("GET", f"{self._path}/chunks", headers=tenants.headers(self._tenant))
         reply = await self._fetch(query)
-        if reply is None or reply.status != 200:  # An isolate stands still, or the task was erased.
+        if reply is None or reply.status != 200:  # The isolate stands still, or the task was erased.
             return
         chunks = json.loads(reply.body)["chunks"]
         shown = {chunk["index"]: chunk["output"] for chunk in chunks if chunk["status"] != "failed"}

@@ -40,7 +40,10 @@ def _code(told: dict[str, Any]) -> object:
 
 
 class RequestLimit:
-    """The requests of each tenant, identified by its API key. `broken` is called with each violation."""
+    """The requests of each tenant, identified by its API key.
+
+    `broken` is called with each violation of the limit's promises.
+    """
 
     def __init__(self, world: World, broken: Callable[[str], None]) -> None:
         self._world = world

@@ -22,7 +22,7 @@ class ResponseFollower(StreamClient):
     """One client that follows one response. `text` is the text that the client has received so far."""
 
     text = ""
-    _number = -1  # The sequence number of the last event that came.
+    _number = -1  # The sequence number of the last event that the client got.
     _end = ""  # The name of the event that reported the response's end.
 
     def _request(self) -> ClientRequest:

@@ -28,8 +28,9 @@ def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
 def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], ClientRequest]:
     """Return a function that makes a client's sends of one request; its argument is how many sends came before.
 
-    All sends have one tag. Sends with an idempotency key are all the same. A send without a key has its retry count. If
-    the network repeats a send without a key, the repeat is a separate request with a tag of its own.
+    All sends have one tag. All sends of a request with an idempotency key are the same. Each send of a request without
+    a key has its retry count. If the network repeats a send without a key, the repeat is a separate request with a tag
+    of its own.
     """
     wish, headers = body(spec, new_tag()), tenants.headers(spec.tenant)
     if spec.idempotent:

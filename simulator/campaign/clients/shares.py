@@ -1,6 +1,7 @@
 """Features of a workload that only a share of the schedules has: webhooks, tasks from `/v1`, one tenant in trouble.
 
-Each of these features is drawn from a random stream of its own, so that schedules without the feature stay the same.
+Each feature of a workload is drawn from a random stream of its own, so that schedules without the feature stay the
+same.
 """
 
 from dataclasses import replace
@@ -13,7 +14,7 @@ from src.core.tenants import LOCAL
 
 HOOKED_SHARE = 0.12
 RESPONSES_SHARE = 0.12
-CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in which clocks agree.
+CLOCKS_AGREE_SHARE = 0.75  # The share of schedules with tasks from `/v1` in which the isolates' clocks agree.
 # Of the schedules that draw their own profile, the share in which all calls of one tenant's tasks for a chunk fail.
 BESIDE_SHARE = 0.06
 CROWD_TASKS = 200

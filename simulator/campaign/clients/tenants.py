@@ -27,6 +27,6 @@ def headers(tenant: str) -> dict[str, str]:
 
 
 def tenant_of(headers: object) -> str:
-    """Return the tenant that a request's headers identify: `local` without a key."""
+    """Return the tenant that a request's headers identify, which is `local` without a key."""
     assert isinstance(headers, dict)
     return _TENANT_OF.get(headers.get("authorization", ""), LOCAL)

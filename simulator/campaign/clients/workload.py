@@ -16,7 +16,7 @@ ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
 DEPLOYMENTS = (TOP, FREE, DIRECT)
 CHUNK_CHARS = 10
 PATIENCE = "MODEL_PATIENCE_SECONDS"
-# Longer than an isolate may stand still, because the task of a request that it sends again must still be there.
+# Longer than an isolate may stand still: a client that sends a request again must still find the request's task.
 SHORT_RETENTION_DAYS = 0.008
 LONG_CHUNKS = 13  # With `small_limits` a task of 13 chunks has two lanes.
 SLOW_CALL_SECONDS = 50.0  # A slow model call takes this long, which is less than the timeout in `SLOW_VARIABLES`.
@@ -99,7 +99,7 @@ class Workload:
     small_windows: bool = False
     strict_gates: bool = True
     cron: bool = True
-    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # The queue's fault that never stops.
+    queue_fate: Literal["", "send_failed", "retries_exhausted"] = ""  # How the queue always fails.
     variables: dict[str, str] = field(default_factory=dict)
     sits_out: bool = False  # True if faults last until the model is back.
     rate_limit: RateLimit | None = None  # The limiter of requests, None if the Worker has none.
@@ -143,7 +143,8 @@ def draw(rng: Random) -> Workload:
 def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
     """In half of the runs, draw the clients' terms, cancellations and repeated sends, the tenants and their limits.
 
-    With `always` every run has these, and at least one cancellation, one deadline and one budget.
+    With `always` every run has terms, cancellations and limits, and at least one cancellation, one deadline and one
+    budget.
     """
     if not always and rng.random() < 0.5:
         return workload
@@ -160,7 +161,8 @@ def with_terms(workload: Workload, rng: Random, *, always: bool = False) -> Work
 def patient(workload: Workload, rng: Random) -> Workload:
     """In a tenth of the runs, set a call's timeout to more seconds than an invocation may go on after its answer.
 
-    In these runs no invocation of a request works on a task, so on the direct route the sweep begins each task.
+    In runs with such a long timeout no invocation of a request works on a task, so on the direct route the sweep begins
+    each task.
     """
     if rng.random() < 0.9:
         return workload
@@ -168,7 +170,7 @@ def patient(workload: Workload, rng: Random) -> Workload:
 
 
 def slow(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
-    """In 6 % of the runs, make the first call of most tasks very slow. Clients cancel or erase most of these tasks."""
+    """In 6 % of the runs, make most tasks' first call very slow. Clients cancel or erase most of the slow tasks."""
     if not always and rng.random() >= 0.06:
         return workload
     tasks = tuple(_slow(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)

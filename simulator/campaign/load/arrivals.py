@@ -1,7 +1,7 @@
 """Measures how long tasks take that arrive steadily at one database, which serves one call at a time.
 
-Each task's client submits the task and polls with `?wait=` until it has ended, as a program would. No fault strikes, so
-a task takes longer than it would alone only because of other tasks.
+Each task's client submits the task and polls with `?wait=` until it has ended, as a program would. No fault strikes in
+these runs, so a task takes longer than it would alone only because of other tasks.
 """
 
 import asyncio
@@ -82,9 +82,9 @@ def play(stream: ArrivalRate, seed: int = 0) -> Figures:
 def carried(stream: ArrivalRate, seed: int, *, slower: float = 2.0, steps: int = 3) -> list[Figures]:
     """Find the highest rate at which no task is refused and tasks take at most `slower` times as long as alone.
 
-    The search begins with a rate that leaves the database idle, and doubles the rate until it is too high. After that
-    it tries `steps` rates, each halfway between the highest good rate and the lowest bad rate. Returns the figures of
-    the first rate and those of the highest good rate.
+    The search begins with a rate that leaves the database idle, and doubles the rate until it is too high. After this
+    first phase the search tries `steps` rates, each halfway between the highest good rate and the lowest bad rate.
+    Returns the figures of the first rate and of the highest good rate.
     """
 
     def at(rate: float) -> Figures:

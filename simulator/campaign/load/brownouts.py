@@ -1,7 +1,8 @@
 """Measures what a brown-out, in which a share of the model calls fails for a while, does to tasks.
 
-The figures are how many tasks survive, how many calls they pay for, and how soon they recover. Tasks come one by one,
-before, during and after the brown-out, so that other tasks' calls always show whether the model answers.
+The figures of an experiment are how many tasks survive, how many calls they pay for, and how soon they recover. Tasks
+come one by one, before, during and after the brown-out, so that other tasks' calls always show whether the model
+answers.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ CONSUMERS = 250  # The platform's limit of consumers for one queue.
 
 @dataclass(frozen=True, slots=True)
 class BrownOut:
-    """One experiment: a `share` of the calls fails for `seconds`. A task comes every `apart` seconds.
+    """One experiment: a `share` of the calls fails for `seconds`. In the experiment a task comes every `apart` seconds.
 
     Of the tasks that come before the brown-out's end, one in `poisoned_in` has a chunk that always fails; 0 means none.
     """
@@ -52,7 +53,7 @@ class BrownOut:
 
     @property
     def late_most(self) -> float:
-        """The most seconds from the brown-out's end until a poisoned task has failed, with the time of ten calls."""
+        """The most seconds from the brown-out's end to the end of the last poisoned task, ten last calls included."""
         return POISONED_SECONDS_MOST + 10 * CALL_SECONDS
 
 
@@ -62,8 +63,8 @@ class BrownOutResult:
 
     `calls` counts the calls for sound chunks, and `needed` is how many calls their outputs need, given the share of
     failures. `late` is how many seconds after the end of the brown-out the last poisoned task failed. `wide` is how
-    many seconds passed from that end until each run made as many calls at once as before: infinite if one run never
-    did.
+    many seconds passed from the brown-out's end until each run made as many calls at once as before: infinite if one
+    run never did.
     """
 
     brown_out: BrownOut
@@ -168,10 +169,10 @@ class BrownOutTrial:
         self._brown_out = brown_out
         self._poisoned: set[int] = set()
         self._submitted = 0
-        self._out: Counter[str] = Counter()  # The number of calls in flight, by task.
+        self._out: Counter[str] = Counter()  # By task: the number of its model calls in flight.
         # By task: the most calls in flight at once since the end of the brown-out.
         self._most_out: Counter[str] = Counter()
-        self._failed: dict[str, Counter[str]] = {}  # By task and text: the failed calls in a row.
+        self._failed: dict[str, Counter[str]] = {}  # By task and text: the number of failed calls in a row.
         self._calls = 0  # Calls of sound chunks.
         # The number of outputs of sound chunks, by whether the call was made during the brown-out.
         self._outputs = Counter[bool]()

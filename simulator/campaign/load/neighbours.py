@@ -24,8 +24,8 @@ WAITS_MOST = 1_800.0
 class Neighbours:
     """One experiment: one tenant has `poisoned` tasks, each with one chunk that always fails.
 
-    Another tenant's sound tasks have `chunks` chunks each. These tasks come one by one, each as many seconds after
-    the first tenant's last submission as `come_at` says.
+    The sound tasks of another tenant have `chunks` chunks each. The sound tasks come one by one, each as many seconds
+    after the first tenant's last submission as `come_at` says.
     """
 
     poisoned: int

@@ -1,7 +1,7 @@
 """Measures whether many workers finish their tasks on one slow database, on which each waits for all the others.
 
-A database that stands still for some seconds leaves a queue of waiting calls behind. Whether this queue ever gets
-shorter depends on what the callers do while they wait.
+A database that stands still for some seconds leaves a queue of waiting calls behind. Whether the queue of waiting calls
+ever gets shorter depends on what the callers do while they wait.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ SLOWER_MOST = 1.5  # The highest allowed ratio of the time after a stall to the 
 class Load:
     """One experiment: `workers` workers with a task each, on a database that stalls for `stall_seconds` (0: never).
 
-    The database takes `service_seconds` for each call. Tasks may take `limit_seconds`.
+    In this load the database takes `service_seconds` for each call. Tasks may take `limit_seconds`.
     """
 
     workers: int
@@ -143,7 +143,7 @@ def play(load: Load, seed: int = 0) -> LoadResult:
 
 
 def submission(tag: str, chunks: int) -> ClientRequest:
-    """Return the request that submits a task of this many chunks. The model knows the task by its tag."""
+    """Return the request that submits a task of this many chunks. The simulated model knows the task by its tag."""
     text = "".join(f"w{at:03d} abc. " for at in range(chunks))
     body = {"input": text, "instructions": tag, "chunk": {"maxChars": CHUNK_CHARS}}
     return ClientRequest("POST", "/api/tasks", lambda: body)
@@ -166,7 +166,10 @@ class Bystander:
 
 
 class LoadTrial:
-    """One load in one world. A trial only counts: with so many tasks, the checks of a run would take hours."""
+    """One load in one world.
+
+    A trial of a load only counts: with so many tasks, the checks of an ordinary run would take hours.
+    """
 
     def __init__(self, world: World, load: Load) -> None:
         self._world = world

@@ -24,9 +24,9 @@ class Flow:
     rates: tuple[tuple[str, float], ...] = ()
 
     def run(self, crashes: Crashes) -> list[str]:
-        """Run the flow with these crashes.
+        """Run the flow with the given crashes.
 
-        Return the labels of the suspension points passed. Raises InvariantBroken.
+        Return the labels of the suspension points that the run passed. Raises InvariantBroken.
         """
         plan = FaultPlan(Random("flow"), dict(self.rates), crash_at=crashes)
         plan.point_labels = []
@@ -100,7 +100,10 @@ FLOWS = (
 
 
 def all_singles(flow: Flow) -> Counter[str]:
-    """Run a flow with a crash before and after each of its suspension points. Return the crashes by label and side."""
+    """Run a flow with a crash before and after each of its suspension points.
+
+    Return the crashes that were run, by label and side.
+    """
     crashes = single_crashes(flow.run)
     return Counter(f"{label} {when}" for label, crash in crashes for when in crash.values())
 

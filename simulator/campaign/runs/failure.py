@@ -45,7 +45,8 @@ def explain(
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
         again = run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms, muted=muted)
-        # A run without a muted fault takes another course. The run is no simpler if it meets more faults than before.
+        # A run in which a fault is muted takes another course from there on, so it may meet more faults than before.
+        # A run that meets more faults counts as no simpler.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
             return False
         fewest = again.fired.total()

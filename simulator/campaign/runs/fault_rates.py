@@ -23,8 +23,8 @@ from simulator.engine.fault_kinds import (
     STREAM_CUT,
 )
 
-# These rates are higher than those in `fault_kinds`, because a short run has too few messages to meet these faults
-# otherwise.
+# The rates in this table are higher than those in `fault_kinds`, because a short run has too few messages to meet these
+# faults otherwise.
 _OFTENER = {
     "model_unreachable": 0.03,
     "retries_exhausted": 0.08,
@@ -48,13 +48,15 @@ _TEN_TIMES = {LATE: "d1_lands_later", OVERLOAD: "d1_shared", FULL: STORAGE}
 def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) -> dict[str, float]:
     """Return the rates of faults for a profile.
 
-    `calm` has no faults. `harmless` has the faults that cost no call. `model` has the faults of the model. `swarm` has
-    any faults, rare or frequent by the seed. `everything` has all faults at their usual rates. `late` is `swarm` with
-    late writes at ten times their usual rate. `overload` is `swarm` with a shared database that often stalls. `full` is
-    `swarm` with a database that often may not grow. `dead-triggers` is `swarm`, or a run without other faults, in which
-    one, several or all kinds of triggers always fail at entry. At least half of the `swarm` runs have no shared
-    database, and in three quarters the database may always grow. The rates of the limiter's faults, and of faults that
-    a review found, come from random streams of their own, so that seeds without these faults give the same runs.
+    `calm` has no faults. The profile `harmless` has only the faults that cost no call. The profile `model` has only the
+    faults of the model. The profile `swarm` has any faults, which are rare or frequent depending on the seed.
+    The profile `everything` has all faults at their usual rates. The profile `late` is `swarm` with late writes at ten
+    times their usual rate. The profile `overload` is `swarm` with a shared database that often stalls. The profile
+    `full` is `swarm` with a database that often may not grow. The profile `dead-triggers` is `swarm`, or a run without
+    other faults, in which one, several or all kinds of triggers always fail at entry. At least half of the `swarm` runs
+    have no shared database, and in three quarters the database may always grow. The rates of the limiter's faults, and
+    of faults that a review found, come from random streams of their own, so that seeds without these faults give the
+    same runs.
     """
     apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER, *MISFORMED}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER

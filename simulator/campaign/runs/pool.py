@@ -14,7 +14,7 @@ BLOCK = 50
 def run_block(
     first: int, count: int, profile: str | None, terms: bool = False, crowd: bool = False, forms: bool = False
 ) -> tuple[CampaignTally, float]:
-    """Run `count` seeds in a row. Returns the tally of these seeds and their processor time in seconds."""
+    """Run `count` seeds in a row. Returns the tally of the seeds and their processor time in seconds."""
     started = time.process_time()
     tally = CampaignTally()
     for seed in range(first, first + count):
@@ -35,7 +35,7 @@ def run_seeds(
 ) -> tuple[CampaignTally, float]:
     """Run seeds in blocks. Return the tally of all seeds and their processor time in seconds.
 
-    `progress` is called after each block.
+    `progress` is called after each block of seeds.
     """
     total, seconds = CampaignTally(), 0.0
     for tally, spent in _blocks(first, count, workers, (profile, terms, crowd, forms)):

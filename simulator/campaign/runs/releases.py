@@ -39,7 +39,7 @@ class Column:
     elsewhere: frozenset[str] = frozenset()  # The names of the other tables that have a column of this name.
 
     def is_in(self, words: frozenset[str]) -> bool:
-        """Whether a statement with these words uses this column.
+        """Whether a statement with the given words uses the column.
 
         Fails if the statement also names another table that has a column of this name.
         """

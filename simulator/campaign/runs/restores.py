@@ -72,7 +72,7 @@ class Writers:
         return self._world.database.connection.serialize(), dict(self._known)
 
     def restore(self, snapshot: tuple[bytes, Claims]) -> None:
-        """Set the database's content back to a snapshot. The database's clock is not set back."""
+        """Set the database's content back to a snapshot. The clock of the database is not set back."""
         content, known = snapshot
         self._forgotten |= {claim: holder for claim, holder in self._known.items() if known.get(claim) != holder}
         self._known = dict(known)
@@ -129,7 +129,7 @@ def restored(seed: int, deployment: Deployment, watcher: Watcher, *, faults: boo
     async def scenario(world: World) -> None:
         world.start_cron(CRON_SECONDS)
         for text in texts:
-            with suppress(ClientError):  # If the answer is lost, the task may exist.
+            with suppress(ClientError):  # If the answer to the submission is lost, the task may exist.
                 await world.fetch(_submission(text))
         for after in (0.3, 20.0):
             await asyncio.sleep(rng.uniform(0.0, after))

@@ -77,7 +77,8 @@ class Result(Totals):
 def is_alone(profile: str, rng: Random) -> bool:
     """Draw whether a run's only disturbance is a model that goes away.
 
-    In these runs the checks can judge how many calls the model gets while it is away.
+    In a run whose only disturbance is an absent model, the checks can judge how many calls the model gets while it is
+    away.
     """
     return rng.random() < ALONE_SHARE.get(profile, 0.0)
 

@@ -27,8 +27,8 @@ from simulator.platform.choices import TOP
 from simulator.platform.world import World
 
 CRON_SECONDS = 30
-# The longest time, in seconds, from the last fault until every task has ended. A task may rest for ten minutes of this
-# time.
+# The longest time, in seconds, from the last fault until every task has ended. A task may rest for ten minutes of the
+# time until every task has ended.
 TERMINAL_SECONDS_MOST = 1_500
 TASKS_AT_ONCE = 40  # A run of 80 tasks gets twice `TERMINAL_SECONDS_MOST`: its tasks wait for each other.
 # The longest time, in seconds, from a task's deadline, or from the last fault if that is later, until the sweep has
@@ -36,7 +36,7 @@ TASKS_AT_ONCE = 40  # A run of 80 tasks gets twice `TERMINAL_SECONDS_MOST`: its 
 OVERDUE_SECONDS_MOST = 4 * CRON_SECONDS
 # The longest time, in seconds, from the end of all tasks until nothing runs, waits or is stored in an object.
 QUIET_SECONDS_MOST = 1_500
-LOOK_SECONDS = CRON_SECONDS - 1  # Checks at cron's own interval might meet a sweep each time.
+LOOK_SECONDS = CRON_SECONDS - 1  # At cron's own interval each check might meet a running sweep.
 
 
 class Scenario:
@@ -76,7 +76,7 @@ class Scenario:
         return self.world.faults.active and self.world.faults.strike(POISONED, "model")
 
     async def run(self, world: World) -> None:
-        """Play the workload, stop the faults, wait until everything is quiet, and check all.
+        """Play the workload, stop the faults, wait until everything is quiet, and check every task.
 
         Raises InvariantBroken or NotQuiet.
         """
@@ -103,15 +103,15 @@ class Scenario:
         for follower in self.clients.followers:
             await follower.see_the_end()
         await self.forms.look()
-        await self.all_ended()  # A request that had stood still may have made a task.
+        await self.all_ended()  # A request that had stood still may have made a new task.
         self.check()
         if world.deployment is not TOP:
-            world.deploy(TOP)  # A deployment with objects lets sleeping objects clean up.
+            world.deploy(TOP)  # A deployment with objects lets objects that still sleep clean up.
         while True:
             await world.quiet(QUIET_SECONDS_MOST, look_every=LOOK_SECONDS)
             if all(row.terminal for row in self.invariants.rows.values()):
                 break
-            await self.all_ended()  # A request that had stood still made a task.
+            await self.all_ended()  # A request that had stood still made a new task.
         await self._all_sent()
         self.check()
         if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:

@@ -13,7 +13,8 @@ from simulator.campaign.runs.totals import Totals
 from simulator.engine.fault_kinds import KINDS
 
 # Checks that excuse runs: by the name of the judged runs, the name of the excused runs, and the least share of both
-# that must be judged. This is required of campaigns in which a check met at least `SHARES_OF_LEAST` runs.
+# that must be judged. The least share is required only of campaigns in which a check met at least `SHARES_OF_LEAST`
+# runs.
 _SHARES_LEAST = {
     letting_go.RUNS_JUDGED: (letting_go.RUNS_EXCUSED, 1 / 3),
     webhooks.SENDS_JUDGED: (webhooks.SENDS_EXCUSED, 3 / 4),
@@ -31,7 +32,7 @@ RULE_OF_THREE = 3
 
 @dataclass(slots=True)
 class CampaignTally(Totals):
-    """The results of several runs together. `failures` has (seed, what broke) of each failed run."""
+    """The results of several runs together. `failures` has, for each failed run, the seed and what broke."""
 
     schedules: int = 0
     profiles: Counter[str] = field(default_factory=Counter)

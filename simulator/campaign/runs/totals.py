@@ -26,7 +26,7 @@ class Totals:
     judging: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: "Totals") -> None:
-        """Add the figures of other runs to these."""
+        """Add the figures of other runs to the figures of this object."""
         for name in _NAMES:
             mine, others = getattr(self, name), getattr(other, name)
             if isinstance(mine, Counter):

@@ -35,15 +35,15 @@ MISTAKES = (
     '"event":"database_error"',
     '"event":"delivery_failed"',
 )
-# The Worker may log errors of these types, because the database or a binding causes them. With hundreds of tasks a full
-# database refuses even claims.
+# The Worker may log errors of the types in `FORGIVEN`, because the database or a binding causes them. With hundreds of
+# tasks a full database refuses even claims.
 FORGIVEN = ("StoreUnavailable", "StoreSilent", "StoreFull", "JsError")
 
 
 class SimulatedRuntime:
     """The simulated platform as a `composition.Runtime`.
 
-    It passes the app each log line, and collects mistakes there.
+    The runtime passes each line of the Worker's log to the app, and collects the Worker's mistakes in the app.
     """
 
     http: HttpClient
@@ -126,7 +126,7 @@ class Arrival:
 
     def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
         raw = json.dumps(make_body()).encode()
-        yield raw  # The stream has the body in one piece.
+        yield raw  # The stream of the request has its body in one piece.
         # If the Worker reads on, it has not refused the body for its size.
         self.body = json.loads(raw)
         self._watcher.read(self)
@@ -176,7 +176,7 @@ class WatchedDatabase(D1Binding):
         self._sent = arrival.sent
 
     def send(self, label: str, statements: list[PreparedStatement], shape: Callable[[Any], Any]) -> Pending:
-        """Note the statements, and send them as one call."""
+        """Note the statements of a call to D1, and send them as one call."""
         self._sent.append([statement.sql for statement in statements])
         return super().send(label, statements, shape)
 
@@ -272,7 +272,7 @@ class WorkerIsolate:
         """Handle a cron trigger."""
         await self._worker(self._env, ctx).scheduled(controller)
 
-    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # Stand-ins for the SDK lack its types.
+    def _worker(self, env: Env, ctx: WorkerContext) -> Any:  # The stand-ins for the SDK do not have its types.
         SURROUNDINGS.set(self._surroundings)
         return entry.Default(ctx, env)
 

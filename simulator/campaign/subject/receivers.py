@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from simulator.platform.world import World
 
 QUICK_SECONDS = (0.02, 2.0)
-PATIENCE_SECONDS = 15.0  # How many seconds a sender waits for the answer.
+PATIENCE_SECONDS = 15.0  # How many seconds a sender waits for the answer of a receiver.
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
 
 
 class InvariantBroken(AssertionError):
-    """Raised when a check fails. The message says what is broken, and for which task."""
+    """Raised when a check fails. The message of `InvariantBroken` says what is broken, and for which task."""
 
 
 class Row(NamedTuple):
@@ -102,8 +102,8 @@ _CHANGES = {
     ("failed", "pending", _RISE): "retry",
     ("cancelled", "pending", _RISE): "retry",
 }
-# In these states a row may change while its status and fence stay: a write is repeated, the sweep postpones its check,
-# or a bill is settled.
+# In the states of `_STAYS` a row may change while its status and fence stay: a write is repeated, the sweep postpones
+# its check, or a bill is settled.
 _STAYS = {"pending", "completed", "failed", "cancelled"}
 
 
@@ -184,7 +184,7 @@ def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:
 def _check_stalls(before: Row, after: Row, now_ms: int, max_attempts: int) -> None:
     """Check that a task whose workers die has fewer and fewer calls in flight.
 
-    The task may fail by its crashes only when ten minutes have passed since the first of them began.
+    The task may fail by its crashes only when ten minutes have passed since its first worker died.
     """
     if after.status == "processing" and after.stalls:
         most = width(after.stalls, max_attempts, CONCURRENCY_MOST)

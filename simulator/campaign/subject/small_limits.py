@@ -49,7 +49,7 @@ def small_limits(
     """Replace the Worker's limits by small limits during one run. A merge call takes `merge_chars`.
 
     The Worker's logger is disabled, because the tracebacks of errors that the Worker catches would flood a campaign's
-    output. `adapter.MISTAKES` selects the errors that matter.
+    output. `adapter.MISTAKES` selects the logged errors that only a bug explains.
     """
     chosen = (
         _ALWAYS
@@ -59,7 +59,7 @@ def small_limits(
     )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
     patches.append((merge, "MERGE_CHARS_LEAST", merge_chars))
-    # No budget is refused, as in older code.
+    # With this patch the API refuses no budget as too small, as in older code.
     patches.append((submission, "check_budget", lambda options, minimum: None))
     patches.append((logging.getLogger("onceover"), "disabled", True))
     with patched(patches):

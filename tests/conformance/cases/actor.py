@@ -8,7 +8,7 @@ from tests.conformance.cases import storage
 from tests.conformance.cases.registry import OBJECT_CASES, now_ms, show
 
 ROUNDS = 60
-assert storage  # importing this module registers its cases
+assert storage  # importing `storage` registers its cases
 
 
 class Refused(Exception):
@@ -70,7 +70,7 @@ class Actor:
                 else:
                     await self.ctx.storage.put("key", before)
                 between = between or self.events != before
-            await asyncio.sleep(0.01)  # under Pyodide no events run during a shorter sleep
+            await asyncio.sleep(0.01)  # under Pyodide no other events run during a shorter sleep
         return [between, self.events > started]
 
     async def put_then_fail(self) -> None:
@@ -90,9 +90,9 @@ class Actor:
         return dict(await self.ctx.storage.list())
 
     async def ring(self, delays: list[int], acts: list[str]) -> None:
-        """Set the alarm to each of these numbers of milliseconds from now, one after the other.
+        """Set the object's alarm to each of the given numbers of milliseconds from now, one after the other.
 
-        At each run of the alarm, the object does the next of `acts`.
+        At each run of its alarm, the object does the next of `acts`.
         """
         await self.ctx.storage.put("acts", acts)
         for delay in delays:

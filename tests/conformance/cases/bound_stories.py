@@ -52,7 +52,7 @@ async def a_deadline_that_passes_under_a_worker(env: Any) -> Any:
     story.outcomes.append(await store.settle(claim, paid, OVERDUE, RETENTION_MS))
     last = await story.claim("three")
     assert last.deadline_left_ms is not None
-    assert 0 < last.deadline_left_ms <= DEADLINE_MS  # a retry gives the task the same time again
+    assert 0 < last.deadline_left_ms <= DEADLINE_MS  # after a retry the task has its whole deadline again
     assert await store.step(last, progress(last, completed=3), Finish(RETENTION_MS))
     return story.told()
 

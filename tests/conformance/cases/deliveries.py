@@ -6,7 +6,8 @@ from typing import Any
 
 from tests.conformance.cases.registry import show
 
-# What a message may tell its consumer to do at an attempt. `raise` raises an error in the handler at this message.
+# What a message may tell its consumer to do at an attempt. `raise` lets the consumer's handler raise an error at the
+# message.
 ACTS = ("ack", "retry", "retry later", "raise", "ack all", "retry all", "nothing")
 
 

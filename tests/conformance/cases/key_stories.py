@@ -39,7 +39,8 @@ def _found(found: KeyLookup) -> Any:
 
 
 async def _listed(story: Story, tenant: str = "local") -> Any:
-    # Keys are ordered by age, and keys of the same millisecond by their ids. In this story both orders are the same.
+    # Keys are ordered by age, and keys of the same millisecond by their ids. In this story the keys' order by age is
+    # the same as their order by id.
     return [_facts(key) for key in await story.keys.list(tenant)]
 
 

@@ -44,7 +44,7 @@ async def failed_tasks_put_back_together(env: Any) -> Any:
     story.outcomes.append(await story.store.retry_cost(ALL, None, 3))
     found = await story.store.failed("local", ALL, None, 2, ON)
     story.outcomes.append(found)
-    assert await story.store.retry(made_key(1), LEASE_MS)  # as if another request came first
+    assert await story.store.retry(made_key(1), LEASE_MS)  # another request retries this task first
     story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))
     story.outcomes.append(await story.store.retry_all("local", found.generations, LEASE_MS, ON))  # a repetition
     full = Conditions(tasks_in_flight_most=2)
@@ -100,7 +100,7 @@ async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
     story.outcomes.append(await story.store.erase_early(found, keep_input=False))  # a repetition
     await story.note("SELECT tenant, bytes FROM tenant_storage ORDER BY tenant")
     await story.note(STATES)
-    with limited("CLEAR_WALK_MOST", 1):  # one call passes over a task, and another call reaches the end
+    with limited("CLEAR_WALK_MOST", 1):  # one call passes over a task, a later call reaches the walk's end
         for _ in range(3):
             walk = await story.store.oldest_of_largest(9)
             assert walk is not None

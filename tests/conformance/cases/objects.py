@@ -138,7 +138,7 @@ async def _events_meanwhile(env: Any, operation: str) -> Any:
     async def events() -> None:
         while not watching.done():
             await asyncio.gather(*(stub.event() for _ in range(5)))
-            await asyncio.sleep(0.007)  # without this pause, the timers of the object would never run
+            await asyncio.sleep(0.007)  # without this pause, the object's timers would never run
 
     await asyncio.gather(*(events() for _ in range(3)))
     between, meanwhile = await watching

@@ -28,7 +28,7 @@ async def triggers_are_noted_and_turns_taken(env: Any) -> Any:
     await story.alter("UPDATE seen SET at = at - ?1", HOUR_MS)
     for what in (Seen.ASKED, Seen.SWEEP):
         story.outcomes.append(await store.take_turn(what, 3600) > 0)
-    # The row seems to come from a clock that was an hour ahead.
+    # The row in `seen` seems to come from a clock that was an hour ahead.
     await story.alter("UPDATE seen SET at = at + ?1 WHERE what = 'asked'", HOUR_MS)
     story.outcomes.append(await store.take_turn(Seen.ASKED, 3600) > 0)
     times, backlog = await store.outlook()

@@ -62,7 +62,7 @@ async def what_isolates_tell_each_other_of_a_model(env: Any) -> Any:
     claim = await story.claim("one")
     told = LatestCallsReport((LatestCall(2, 200, False), LatestCall(1, 100, True)), 200)
     later = LatestCallsReport((LatestCall(3, 300, True), LatestCall(2, 250, True), LatestCall(1, 50, False)), 190)
-    for each in (told, later, told):  # the last report is the first one, repeated late
+    for each in (told, later, told):  # the last report repeats the first report late
         assert await store.step(claim, progress(claim, told=each), Continue(LEASE_MS), model="m")
         story.outcomes.append(await store.told(TASK, "m"))
     story.outcomes.append(await store.told(TASK, "another"))
@@ -178,7 +178,7 @@ async def a_task_with_outputs_of_two_workers(env: Any) -> Any:
 async def a_text_read_by_windows(env: Any) -> Any:
     """The offsets of a window count code points, also for characters beyond the basic plane.
 
-    A worker that has lost its claim reads nothing.
+    A worker that has lost its claim reads no text.
     """
     story = Story(env)
     store = story.store

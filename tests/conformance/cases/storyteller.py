@@ -46,7 +46,7 @@ FAILURE = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
 OVERDUE = Failure(DEADLINE_EXCEEDED, "too late", retryable=True)
 # The numbers of a worker's writes; each is higher than the previous number.
 _STEPS = count(1)
-# These columns differ between runs: times, and the numbers of writes.
+# These columns differ between runs, because they contain times or the numbers of writes.
 _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
@@ -78,7 +78,7 @@ STATEMENT_MODULES = (
 def statement_names() -> dict[str, str]:
     """Return the names of the store's statements by their texts.
 
-    The statements of tuples are included.
+    Statements that are members of a tuple are included.
     """
     names: dict[str, str] = {}
     for module in STATEMENT_MODULES:
@@ -185,13 +185,13 @@ class Story:
         self.outcomes.append(made.standing)
 
     async def cancel(self, key: TaskKey = TASK) -> bool:
-        """Cancel a task, and check the bound of the time in which its calls may still start."""
+        """Cancel a task, and check that its calls may start for at most the start window."""
         changed, left_ms, _ = await self.store.cancel(key, RETENTION_MS)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
 
     async def erase(self, key: TaskKey = TASK) -> bool:
-        """Erase a task, and check the bound of the time in which its calls may still start."""
+        """Erase a task, and check that its calls may start for at most the start window."""
         changed, left_ms, _ = await self.store.erase(key)
         assert 0 <= left_ms <= limits.START_SECONDS * 1000
         return changed
@@ -243,10 +243,10 @@ def progress(claim: Claim, **changes: Any) -> Progress:
 
 
 def outputs(*positions: int, level: int = 0) -> list[Output]:
-    """Return outputs at these positions, each of one call."""
+    """Return outputs at the given positions, each of one call."""
     return [Output(CallKey(level, position), f"output {position}", 1) for position in positions]
 
 
 def failures(*positions: int, final: bool = False) -> list[FailedCall]:
-    """Return failed calls for these chunks, with two calls each, of which one failure counts."""
+    """Return failed calls for the given chunks, with two calls each, of which one failure counts."""
     return [FailedCall(CallKey(0, position), CallTries(1, 2), final, FAILURE) for position in positions]

@@ -44,7 +44,7 @@ def structured(chunks: int = 3, reduce: Reduce = Reduce.CONCAT) -> NewTask:
 
 
 def values(*positions: int) -> list[Output]:
-    """Return outputs at these positions that match the schema."""
+    """Return outputs at the given positions that match the schema."""
     return [output._replace(text=f'{{"a":{output.key.position}}}') for output in outputs(*positions)]
 
 

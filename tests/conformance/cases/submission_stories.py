@@ -63,7 +63,7 @@ async def an_idempotency_key_after_its_time(env: Any) -> Any:
     await story.submit(1, THIS)
     await story.submit(2, THIS)
     await story.alter("UPDATE submissions SET expires_at = 1")
-    await story.submit(1, THIS)  # the same request arrives again late, and the key still belongs to this task
+    await story.submit(1, THIS)  # the first request arrives again late, and its key still belongs to its task
     await story.submit(3, THAT)
     await story.note(SUBMISSIONS)
     assert await story.erase(made_key(1))
@@ -95,7 +95,7 @@ async def a_submission_withdrawn(env: Any) -> Any:
     await story.submit(2, on)
     await story.submit(3, on)
     assert await story.store.key_holder(made_key(3), on)
-    await story.store.withdraw(_task(2), on)  # this task stays, because the third request was answered with it
+    await story.store.withdraw(_task(2), on)  # the second task stays, because the third request was answered with it
     await story.store.withdraw(_task(3), on)
     await story.note(SUBMISSIONS)
     await story.note(CHARACTERS)
@@ -117,11 +117,11 @@ async def a_submission_that_is_sent_again_by_itself(env: Any) -> Any:
     await story.note(SUBMISSIONS)
     assert await story.store.key_holder(made_key(8), third)
     assert await story.store.key_holder(made_key(9), Conditions(joining=Joining("key other", 1, 1000))) is None
-    # The next request arrives late, after its key has expired.
+    # The next request of the story arrives late, after its key has expired.
     await story.submit(0, Conditions(joining=Joining("key body", 3, 0)))
     await story.alter("UPDATE submissions SET expires_at = 1")
     await story.submit(10, Conditions(joining=Joining("key body", 4, 1_000_000)))
-    await story.store.withdraw(_task(1), first)  # this task stays, because other requests were answered with it
+    await story.store.withdraw(_task(1), first)  # the first task stays, because other requests were answered with it
     assert await story.erase(made_key(2))
     await story.note(SUBMISSIONS)
     return story.told()

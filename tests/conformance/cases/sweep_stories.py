@@ -34,7 +34,7 @@ async def what_the_sweep_does(env: Any) -> Any:
     for _ in range(2):
         story.outcomes.append(await store.take_due(due, LEASE_MS))
         story.outcomes.append(await store.erase_expired(due))
-    for _ in range(2):  # only the idle tasks become due again
+    for _ in range(2):  # only the idle ones of these tasks become due again
         await store.make_due(keys)
     again = await store.due(10)
     story.outcomes += [again.live, sorted(again.idle), again.past_retention]
@@ -74,7 +74,7 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
     story.outcomes.append((await store.due(10)).idle)
     assert await story.cancel(first)
     story.outcomes.append(await store.fill_places(2, 9))
-    for most in (2, 3):  # a repeated claim of places, and a claim beyond the bound, grant nothing
+    for most in (2, 3):  # a repeated grant of a place, and a grant beyond the bound, change nothing
         story.outcomes.append(await store.give_places([third, made_key(4)], most))
     story.outcomes.append((await store.due(10)).idle)
     for key in (first, third):
@@ -88,11 +88,11 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
 @worker_case
 async def tenants_take_turns_in_the_sweep(env: Any) -> Any:
     story = Story(env)
-    # Tenant alpha has the oldest backlog, tenant gamma the youngest task. The last task is not due.
+    # Tenant alpha has the oldest backlog, tenant gamma the youngest task. The last inserted task is not due.
     tenants = ("alpha", "alpha", "alpha", "alpha", "beta", "beta", "gamma", "gamma")
     for at, tenant in enumerate(tenants):
         await story.insert(made_key(at, tenant), unclaimed_ms=at - 10 if at < 7 else LEASE_MS)
-    # Each read serves all tenants, so the next read begins with the first tenant again.
+    # Each call of `due` serves all tenants, so the next call begins with the first tenant again.
     for most in (10, 5, 2):
         due = await story.store.due(most, served=len(TENANTS))
         story.outcomes.append(due.idle)
@@ -112,5 +112,6 @@ async def the_tenant_who_comes_first_moves_on_by_the_minute(env: Any) -> Any:
         assert [split_task_key(key)[0] for key in due.idle] == [*TENANTS[first:], *TENANTS[:first]]
         (alone,) = (await story.store.due(1, served=served)).idle
         assert split_task_key(alone)[0] in TENANTS
-    # The story does not record the rows, because their order depends on the time. The order was checked above.
+    # The story does not record the rows that the statements return, because their order depends on the time. The order
+    # was checked above.
     return [[name, len(rows), changes, written] for name, rows, changes, written in story.recorder.log]

@@ -22,7 +22,7 @@ from tests.conformance.cases.storyteller import (
 )
 
 ALL = tuple(Event)
-BEGAN_AT = 99_999_999_999_998  # a time after all pauses between attempts
+BEGAN_AT = 99_999_999_999_998  # a time later than the pause after any attempt
 STATES = """SELECT state, task_id, generation, endpoint_id, event, fence, tries, outcome, attempts
   FROM webhook_deliveries ORDER BY state, task_id, generation, endpoint_id"""
 PAUSES = (
@@ -38,7 +38,7 @@ async def _endpoint(story: Story, number: int, *events: Event, tenant: str = "lo
     key = _key(number, tenant)
     made = await story.webhooks.insert(NewEndpoint(key, "ü", "https://example.com/x", events or ALL))
     assert made is not None
-    # the tasks of stories were created in 1970
+    # the tasks of stories are as old as 1970
     await story.alter("UPDATE webhook_endpoints SET created_at = 0 WHERE id = ?1", key)
     return key
 
@@ -79,7 +79,7 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
     await _endpoint(story, 3, tenant="local-2")
     found = await story.webhooks.find(key)
     assert found is not None
-    for keep_old in (True, True, False):  # the later calls name an old generation of the secret
+    for keep_old in (True, True, False):  # the later calls of `rotate` name an old generation of the secret
         rotated = await story.webhooks.rotate(found, keep_old=keep_old)
         assert rotated is not None
         story.outcomes.append([rotated.secret_generation, rotated.old_secret_signs])
@@ -98,7 +98,7 @@ async def an_endpoint_from_its_making_to_its_end(env: Any) -> Any:
 @worker_case
 async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     story = Story(env)
-    await _failed(story, 9)  # no endpoint exists that wants this end
+    await _failed(story, 9)  # no endpoint exists yet that subscribes to this end
     await _endpoint(story, 1)
     await _endpoint(story, 2, Event.TASK_COMPLETED, Event.RESPONSE_CANCELLED)
     await _endpoint(story, 3, tenant="local-2")
@@ -107,7 +107,7 @@ async def an_end_is_written_into_the_outbox(env: Any) -> Any:
     claim = await story.claim("two", made_key(2))
     *whole, cut = outputs(0, 1, 2)
     done = progress(claim, completed=3, outputs=[*whole, cut._replace(finish_reason="length")], truncated=1)
-    for _ in range(2):  # the step is repeated, as if the answer to the first one was lost
+    for _ in range(2):  # the worker's last step is sent twice, as if the first answer was lost
         assert await story.store.step(claim, done, Finish(RETENTION_MS))
     await story.insert(made_key(3))
     await story.alter("UPDATE tasks SET response = '{}' WHERE id = ?1", made_key(3))
@@ -134,16 +134,16 @@ async def a_delivery_that_fails_and_then_is_taken(env: Any) -> Any:
     await story.note(PAUSES)
     due = await _due(story)
     story.outcomes.append(_timeless(due))
-    taken = [await story.store.take(due) for _ in range(2)]  # two sweeps take the same deliveries
+    taken = [await story.store.take(due) for _ in range(2)]  # two sweeps take on the same deliveries
     story.outcomes.append([len(one) for one in taken])
-    await story.store.record([_tried(fresh, None, DeliveryOutcome.DELIVERED)])  # a result with an old fence
+    await story.store.record([_tried(fresh, None, DeliveryOutcome.DELIVERED)])  # a delivery's result under an old fence
     await story.store.record([_tried(taken[0][0], None, DeliveryOutcome.DELIVERED)])
     await story.note(STATES)
     await story.note(PAUSES)
     found = await story.store.delivery(fresh.key)
     assert found is not None
     again = await story.store.redeliver(found)
-    story.outcomes += [again is not None, await story.store.redeliver(found)]  # the second call is a late repetition
+    story.outcomes += [again is not None, await story.store.redeliver(found)]  # the second `redeliver` comes late
     story.outcomes.append(await story.store.deliveries(TASK) == [await story.store.delivery(fresh.key)])
     return story.told()
 

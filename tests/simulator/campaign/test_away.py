@@ -29,7 +29,7 @@ PROBES_AN_HOUR_MOST = 32
 WAITING_ROWS_WRITTEN = {"": 0, "free": 0, "direct": 0}
 WAITING_ROWS_READ = {"": 0, "free": 0, "direct": 0}
 QUEUE = Deployment("queue", queue=True, objects=False)
-AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the time of the calls of one turn, plus the time of a call that hangs
+AWAY_TURN = limits.AWAY_TURN_SECONDS + 25  # the longest time of a turn's calls, plus the time of a call that hangs
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",
@@ -63,7 +63,7 @@ class Seen:
         return min(at for at in self.outputs[task] if at >= self.back_at)
 
     def width(self, task: str, since: float, until: float) -> int:
-        """Return the largest number of the task's simultaneous calls, among the calls that began in this time."""
+        """Return the largest number of the task's simultaneous calls, among the calls that began in the given time."""
         began = [at for at in self.calls[task] if since <= at <= until]
         return max(sum(at - CALL_SECONDS < other <= at for other in began) for at in began)
 
@@ -111,9 +111,9 @@ def work(
 ) -> Seen:
     """Run tasks while the model goes away and comes back, and return what was recorded.
 
-    All isolates die at the times `kill_at`. Other deployments replace the first one at the times in `changes`. The
-    model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks without such a
-    chunk, which are submitted one every 30 s.
+    All isolates of the world die at the times `kill_at`. Other deployments replace the first deployment at the times in
+    `changes`. The model always answers 500 to chunks that begin with `broken`. `others` is the number of further tasks
+    without a `broken` chunk, which are submitted one every 30 s.
     """
     app, seen = Onceover(), Seen()
     app.watcher = Nobody()
@@ -218,7 +218,7 @@ def test_many_tasks_wait_for_their_model(away_seconds: float):
 def test_waiting_tasks_share_their_questions():
     """The waiting tasks of one isolate take turns, so that 100 tasks make less than twice as many calls as 20 tasks."""
     asked = []
-    for tasks in (20, 100):  # the queue accepts no more tasks of one tenant
+    for tasks in (20, 100):  # the queue accepts only the share of one tenant's tasks
         seen = work(TOP, tasks, 1_800, "5xx", isolates=1)
         assert {row["status"] for row in seen.rows} == {"completed"}
         away_at = AWAY_AT_SECONDS + limits.BROWN_OUT_SECONDS + 10
@@ -288,7 +288,7 @@ def test_without_patience_attempts_decide():
 def test_a_chunk_that_alone_fails_ends_its_task(deployment: Deployment):
     """Ten failures of one chunk end its task within a quarter of an hour, if the calls of other tasks succeed.
 
-    The other tasks are submitted one by one, and none of them fails.
+    The tasks without such a chunk are submitted one by one, and none of them fails.
     """
     seen = work(deployment, 1, 0.001, "5xx", broken="w002", others=40)
     broken, *others = seen.rows

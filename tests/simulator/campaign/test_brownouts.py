@@ -26,8 +26,8 @@ from src.store.work import WorkStore
 def test_a_minute_of_it_fails_no_task(share: float, route: str):
     """In a brown-out of a minute, a task fails only if it has a chunk that always fails.
 
-    Tasks make no more calls than the share of failures requires. Within 10 s after the brown-out, runs make as many
-    calls at once as before.
+    In the brown-out of a minute, tasks make no more calls than the share of failing calls requires. Within 10 s after
+    the brown-out of a minute, runs make as many calls at once as before.
     """
     outcome = play(BrownOut(share, 60, route, 20, apart(route)))
     assert outcome.poisoned > 0
@@ -49,7 +49,7 @@ def test_pauses_of_the_direct_route_end_on_time():
     "neighbours",
     [
         Neighbours(400, come_at=(5.0,)),
-        Neighbours(400, come_at=(5.0, 60.0), consumers=10),  # ten consumers, as under `make dev`
+        Neighbours(400, come_at=(5.0, 60.0), consumers=10),  # ten consumers of the queue, as under `make dev`
         Neighbours(100, "objects", come_at=(5.0, 60.0)),
         Neighbours(100, "direct"),
     ],
@@ -147,7 +147,10 @@ def test_what_is_asked_of_a_brown_out():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The command prints a table and writes the figures. The exit status is 0 only if all checks passed."""
+    """`python -m simulator.brownouts` prints a table and writes the figures.
+
+    The exit status of the program is 0 only if all checks of the brown-outs passed.
+    """
     report = tmp_path / "brownouts.json"
     arguments = [
         "--percent",

@@ -86,7 +86,10 @@ def second_half() -> CampaignTally:
 
 @pytest.fixture(scope="module")
 def seeds(first_half: CampaignTally, second_half: CampaignTally) -> CampaignTally:
-    """All 2,000 schedules. Each half is made within the time of another test, since a test's time is limited."""
+    """All 2,000 schedules.
+
+    Each half of the schedules runs in the time of another test, since a test's time is limited.
+    """
     both = CampaignTally()
     both.merge(first_half)
     both.merge(second_half)
@@ -166,8 +169,8 @@ def test_pairs_of_crashes_break_nothing():
 def test_every_interleaving_of_two_workers_within_the_bound():
     """Two workers run on one task in all schedules with up to a number of deviations from first in, first out.
 
-    The second worker starts because of a duplicate message, an expired lease, or a cancellation and a retry.
-    `sections.RACES` sets the numbers of deviations.
+    The second of the two workers starts because of a duplicate message, an expired lease, or a cancellation and a
+    retry. `sections.RACES` sets how many deviations are allowed.
     """
     found = sections.races()
     assert sum(sum(outcomes.values()) for outcomes in found.values()) > 5_000
@@ -180,9 +183,9 @@ def test_every_interleaving_of_two_workers_within_the_bound():
 @pytest.mark.filterwarnings("ignore:coroutine:RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("ablation", ABLATIONS, ids=lambda ablation: ablation.name)
 def test_a_safeguard_that_is_missing_is_noticed(ablation: Ablation):
-    """Without the safeguard, one of the first seeds breaks an invariant.
+    """Without the safeguard that an ablation removes, one of the first seeds breaks an invariant.
 
-    With the safeguard, neither this seed nor some other seeds break an invariant.
+    With the safeguard, neither the caught seed nor some other seeds break an invariant.
     """
     caught = sections.catch(ablation, ABLATION_SEEDS_MOST)
     assert caught is not None
@@ -226,7 +229,7 @@ def test_seeds_are_the_same_in_other_processes():
 
 @pytest.mark.parametrize("regression", REGRESSIONS, ids=lambda regression: regression.name)
 def test_bugs_that_were_found_stay_away(regression: Regression):
-    """The seed that once revealed the bug, and the first ten seeds, break no invariant."""
+    """With a former bug's faults and workload, the seed that revealed the bug and ten others break no invariant."""
     for seed in {regression.seed, *range(10)}:
         assert regression.at(seed).failure is None, regression.what
 
@@ -249,8 +252,8 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     assert "taken over although its lease was live" in (explanation.result.failure or "")
     told_faults = [line.split()[-1] for line in explanation.lines() if line.split()[2] == "fault"]
     assert Counter(told_faults) == explanation.result.fired
-    # The missing safeguard guards against a second message, from the queue or from a sender that saw an error, so one
-    # of these faults remains.
+    # The missing safeguard guards against a second message, from the queue or from a sender that saw an error, so
+    # shrinking must leave one of these faults.
     assert {"duplicate_delivery", "send_reply_lost"} & set(told_faults)
     assert main(["--seed", str(seed), "--faults", "harmless"]) == 1
     told = capsys.readouterr().out

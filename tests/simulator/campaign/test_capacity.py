@@ -15,11 +15,11 @@ def test_a_stream_of_tasks_leaves_the_database_idle(route: str):
     assert 0 < figures.busy < 0.2
     assert 8 <= figures.calls <= 30
     assert 0 < figures.submit < 0.5
-    assert 4 <= figures.task < 8  # a task has 20 chunks of a second each, six at a time
+    assert 4 <= figures.task < 8  # a task has 20 chunks whose calls take a second each, six at a time
 
 
 def test_the_rate_is_found_at_which_a_task_takes_twice_as_long():
-    """The program ends with the figures of a rate that the database carries."""
+    """`python -m simulator.capacity` ends with the figures of a rate that the database carries."""
     alone, most = carried(ArrivalRate(0.2, 0.05, chunks=6, seconds=20), 0, steps=1)
     assert most.stream.rate > alone.stream.rate
     assert not is_worse(most, alone, 2.0)

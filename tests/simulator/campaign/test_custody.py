@@ -54,7 +54,7 @@ class Watched:
         self.app.hears(json.dumps(told, separators=(",", ":")))
 
     def output(self, text: str) -> Coroutine[Any, Any, None]:
-        """Return a call of the model that gives this output, to run in its own asyncio task."""
+        """Return a coroutine of a model call that gives the given output, to run in its own asyncio task."""
 
         async def call() -> None:
             self.invariants.rows[KEY].settled += self.settles
@@ -118,7 +118,7 @@ def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int,
 def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError | None, settles: bool):
     """The invariant breaks if a call that was answered with an output or an error is in doubt on the bill.
 
-    A call without an answer may be in doubt.
+    A model call without an answer may be in doubt on the bill.
     """
     world = watched()
     world.settles = settles

@@ -75,7 +75,7 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
         # up to a second later than the read of the database on which it depends, because of the network.
         assert all(later - earlier >= limits.LATE_TASK_SECONDS - 1 for earlier, later in pairwise(times)), times
         assert len(times) <= 1 + 2 * limits.SENDS_IN_VAIN
-    if dead == DEAD_TRIGGERS and deployment is TOP:  # on other routes the direct route takes the task at its submission
+    if dead == DEAD_TRIGGERS and deployment is TOP:  # elsewhere the direct route may take a task at its submission
         assert sendings.worked >= TASKS
 
 
@@ -83,7 +83,7 @@ def test_a_day_of_dead_triggers(dead: tuple[str, ...], deployment: Deployment, m
 def test_a_long_task_needs_no_lanes(dead: tuple[str, ...]):
     """If only objects are dead, long tasks run on the queue without lanes.
 
-    No call is sent to a missing lane, which would cost an attempt and leave the call in doubt.
+    Without lanes no call is sent to a missing lane, which would cost an attempt and leave the call in doubt.
     """
     result = a_day(dead, TOP, 25.0, LONG_CHUNKS)
     assert result.failure is None

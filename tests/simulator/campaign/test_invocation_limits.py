@@ -68,7 +68,7 @@ def test_an_invocation_is_held_to_its_plan(plan: Any, calls: int, statements: in
     world = World(1, Greedy(Env({}, {}, None)), TEMPLATE, limits=plan)  # type: ignore[arg-type]
 
     async def scenario(world: World) -> None:
-        for _ in range(2):  # the second invocation starts at zero
+        for _ in range(2):  # the limits count the second invocation from zero
             if refusal is None:
                 assert await world.fetch((calls, statements)) == "done"
             else:
@@ -129,7 +129,7 @@ def test_objects_alone_stay_within_the_free_plan():
         # With crashes, an abandoned call may keep its connection until the other side dies, and the next call waits.
         assert profile in CRASHING or limits.most.waiting <= CONNECTIONS, f"seed {seed} ({profile})"
         most = max(most, limits.most.subrequests)
-    assert 30 < most <= OURS  # the tasks are long enough to come near the limit
+    assert 30 < most <= OURS  # the tasks are long enough to come near the limit of subrequests
 
 
 @pytest.mark.campaign

@@ -7,8 +7,8 @@ from simulator.campaign.clients.workload import SLOW_VARIABLES, TaskSpec, Worklo
 from simulator.campaign.runs.run import Result, run_seed
 from simulator.platform.choices import DIRECT
 
-# A run of the sweep works on both tasks. On the free plan, the first task uses so many subrequests that the second task
-# has at most one check of its claim left.
+# One run of the sweep works on both tasks of the workload. On the free plan, the first task uses so many subrequests
+# that the second task has at most one check of its claim left.
 WORKLOAD = Workload(
     tasks=(TaskSpec(0, 8, "none"), TaskSpec(0.1, 1, slow=True, actions=((42.0, "cancel"),))),
     first=DIRECT,
@@ -32,6 +32,6 @@ def test_a_host_without_a_look_to_spare_is_held_until_its_call_has_ended_and_cou
 
 
 def test_it_is_held_no_longer_than_that(monkeypatch: pytest.MonkeyPatch):
-    """With a bound below the time of the slow call, the check fails, which shows that it judges these runs."""
+    """With a bound below the time of the slow call, the check fails, which shows that the check judges these runs."""
     monkeypatch.setattr(letting_go, "FREED_SECONDS_MOST", -45.0)
     assert any("its host on direct is held" in (play(seed).failure or "") for seed in range(10))

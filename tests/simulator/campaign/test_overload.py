@@ -12,7 +12,8 @@ from simulator.overload import main
 from src.core import limits
 
 WORKERS = 60
-# The seconds of a call to D1. If all workers wait in line, the wait is longer than a call may usually take to start.
+# The seconds that each call to D1 takes. If all workers wait in line, the wait is longer than a call may usually take
+# to start.
 SLOW = 0.05
 
 
@@ -32,8 +33,8 @@ def test_a_line_that_a_stall_leaves_behind_gets_shorter(route: str):
 def test_250_workers_and_a_stall():
     """The tasks of 250 workers end in time, although their calls of 10 ms wait 2.5 s for each other.
 
-    One of the loads has a stall of 5 s. If calls had two seconds to start at any latency, tasks would write more than
-    allowed even without the stall.
+    One of the loads of 250 workers has a stall of 5 s. If calls had two seconds to start at any latency, tasks would
+    write more than allowed even without the stall.
     """
     calm = play(Load(250, 0.01))
     assert [*calm.faults(calm), *play(Load(250, 0.01, 5.0)).faults(calm)] == []
@@ -63,9 +64,9 @@ def test_what_is_asked_of_a_load():
 
 
 def test_the_command_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    """The command prints a row for each load, and writes the same figures as JSON.
+    """`python -m simulator.overload` prints a row for each load, and writes the same figures as JSON.
 
-    The command fails if a load violates a requirement.
+    `python -m simulator.overload` fails if a load violates a requirement.
     """
     report = tmp_path / "overload.json"
     asked = ["--workers", "5", "--service-ms", "10", "--stalls", "5", "--report", str(report)]

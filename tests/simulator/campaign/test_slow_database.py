@@ -82,10 +82,10 @@ def test_a_task_on_a_slow_database_ends(deployment: Deployment, chunks: int, sec
 def test_a_database_that_is_too_slow_for_any_call_is_left_alone(deployment: Deployment):
     """If each write takes longer than the longest time in which a call may start, workers try more and more rarely.
 
-    Earlier code made 600 writes in twenty minutes.
+    Earlier code made 600 writes in twenty minutes on a database that was too slow for any call.
     """
     seen = work(deployment, 6, 25.0, minutes_most=20)
     assert (seen.row["finished_at"], seen.calls, seen.row["stalls"]) == (None, 0, 0)
     assert seen.row["idle_runs"] >= 5
-    writes = seen.row["step"] + seen.row["fence"]  # the writes of runs, and their claims
+    writes = seen.row["step"] + seen.row["fence"]  # the number of writes of all runs, claims included
     assert writes <= limits.WRITES_AT_FIRST + limits.WRITES_A_MINUTE * seen.minutes

@@ -19,5 +19,5 @@ def test_a_check_that_excuses_most_runs_is_named(judged: int, excused: int, idle
 
 
 def test_a_campaign_of_its_own_names_what_it_has_not_judged():
-    """A campaign for one subject reports the subject if it has judged nothing of it."""
+    """A campaign for one subject reports the subject if no schedule has judged it."""
     assert len(CampaignTally().idle(FULL)) == 1

@@ -57,7 +57,7 @@ class Watched:
 
     @property
     def calls(self) -> list[float]:
-        """The times at which calls reached the model."""
+        """The times at which model calls reached the model."""
         return [record.at_seconds for record in self.world.model.records]
 
     async def submit(self, chunks: int) -> str:
@@ -112,7 +112,7 @@ class Watched:
 def waits(told: Told, reason: str) -> list[tuple[float, float | None]]:
     """Return the times at which a reason was shown, each with the time that was shown as the end of the wait.
 
-    Times are in seconds of the world's clock.
+    These times are in seconds of the world's clock.
     """
     found = [(at, task["waitingFor"]) for at, task in told]
     return [
@@ -142,7 +142,7 @@ def test_a_model_that_is_away(deployment: Deployment, killed: bool):
     """`model_away` is shown until the next call, also if all isolates died during the wait."""
     watched = Watched(deployment, lambda now: OK)
     watched.world.model.go_away(150, "5xx")
-    death = 6 if deployment is DIRECT else 60  # a time at which the task waits
+    death = 6 if deployment is DIRECT else 60  # a time at which the task is waiting for its model
     told = watched.watch(kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     check_untils(waits(told, "model_away"), watched.calls, late)
@@ -151,7 +151,7 @@ def test_a_model_that_is_away(deployment: Deployment, killed: bool):
     waiting = [task for _, task in told if (task["waitingFor"] or {}).get("reason") == "model_away"]
     assert {task["lastError"]["code"] for task in waiting} == {"model_unavailable"}
     assert max(task["lastError"]["calls"] for task in waiting) >= 4
-    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # there is no estimate before a call has finished
+    assert {task["estimatedFinishAt"] for task in waiting} == {None}  # no end is estimated before a call has finished
     _, last = told[-1]
     assert (last["status"], last["waitingFor"], last["lastError"]) == ("completed", None, None)
 
@@ -200,11 +200,11 @@ def test_a_model_that_asks_for_a_pause(deployment: Deployment, killed: bool):
 def test_a_call_that_is_tried_again(deployment: Deployment, killed: bool):
     """`backoff` is shown until the chunk's next call, if no other work is left, also if all isolates died.
 
-    After its death, an object resumes its task at once and forgets the pause, so the call may come before the shown
-    time.
+    After an object's death its new instance resumes the task at once and forgets the pause, so the call may come before
+    the shown time.
     """
     watched = Watched(deployment, lambda now: ("malformed", ModelReplyMalformed("{"), 0.2) if now < 20 else OK)
-    death = 5 if deployment is DIRECT else 8  # a time at which the task waits
+    death = 5 if deployment is DIRECT else 8  # a time at which the task is waiting for its next call
     told = watched.watch(chunks=1, kill_at=(death,) if killed else ())
     late = SWEEP_SECONDS if killed else CRON_SECONDS + 5 if deployment is DIRECT else 5
     shown = waits(told, "backoff")
@@ -237,7 +237,7 @@ def test_a_worker_that_died(deployment: Deployment):
 def test_a_task_behind_another(deployment: Deployment, killed: bool):
     """`queued` is shown for a task that waits for another, and after a while also the number of tasks before it.
 
-    No time is shown, because the Worker does not know when the wait will end.
+    A queued task shows no time, because the Worker does not know when the wait will end.
     """
     variables = {"MAX_OBJECTS_AT_WORK": "1"} if deployment is FREE else {}
     if deployment is DIRECT:  # with this timeout, no run fits after an answer, so cron begins the run

@@ -107,7 +107,7 @@ def test_explore_visits_every_interleaving():
 def test_explore_within_a_bound():
     """If no deviation is allowed, `explore` visits one schedule.
 
-    Each further allowed deviation adds schedules, until all schedules are visited.
+    Each further allowed deviation adds schedules, until `explore` visits all schedules.
     """
 
     def once(policy: Scripted) -> tuple[str, ...]:

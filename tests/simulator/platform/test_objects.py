@@ -253,7 +253,7 @@ def test_alarms_come_late_again_or_never():
 def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
     """The caller of a failed RPC gets the error of a lost connection.
 
-    The object has carried out the call under one fault, and has not received the call under the other.
+    With one fault the object has carried out the failed call, and with the other fault it has not received the call.
     """
 
     async def fetch(env, request, ctx) -> str:
@@ -333,7 +333,7 @@ def test_a_zombie_goes_on_beside_its_successor():
 
 
 def test_block_concurrency_while_holds_calls_back():
-    """The first call waits until a constructor has loaded its state in `blockConcurrencyWhile`.
+    """The first call of an object waits until a constructor has loaded its state in `blockConcurrencyWhile`.
 
     If an object's constructor fails, the platform resets the object.
     """

@@ -68,7 +68,7 @@ def test_a_clean_return_acks():
 def test_failures_lead_to_the_dead_letter_queue():
     """If max_retries is 2, a message that always fails is delivered three times.
 
-    Then the consumer of the dead-letter queue gets the message.
+    After its third delivery, a message that always fails goes to the consumer of the dead-letter queue.
     """
     seen, world = deliver(fail, ["a"])
     assert seen == [
@@ -106,7 +106,7 @@ def test_the_first_of_ack_and_retry_counts(first: str, second: str, deliveries: 
 def test_an_exception_after_an_ack(mode: Any, deliveries: int):
     """If the handler raises after an ack, the message counts as acknowledged in production.
 
-    Cloudflare's local simulator delivers the message again.
+    If the handler raises after an ack, Cloudflare's local simulator delivers the message again all the same.
     """
 
     def consume(message, batch) -> None:
@@ -221,7 +221,7 @@ def test_duplicates_may_overlap():
 def test_order_is_not_kept():
     """With the fault that reorders messages, some seed delivers a later message before an earlier one.
 
-    Without this fault, only latency can change the order.
+    Without the fault that reorders messages, only latency can change the order.
     """
 
     def orders(**options: Any) -> set[tuple[Any, ...]]:

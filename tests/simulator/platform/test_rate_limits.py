@@ -43,7 +43,7 @@ def answers(rate_limit: RateLimit, keys: str, *, wait: float = 0.0, again: str =
 def test_a_key_has_so_many_requests_in_a_window():
     """If a key exceeds its limit, the limiter refuses its requests, but not the requests of another key.
 
-    After a period the key may send the same number of requests again.
+    After a period of the limiter the key may send the same number of requests again.
     """
     seen = answers(RateLimit(2, PERIOD), "aaabba", wait=PERIOD, again="aaab")
     assert seen == [True, True, False, True, True, False, True, True, False, True]
@@ -69,8 +69,8 @@ def test_isolates_of_a_location_share_a_count_and_locations_do_not():
         rate_limit = RateLimit(3, PERIOD, locations=locations)
         return [answers(rate_limit, "a" * 20, seed=seed, slots=6).count(True) for seed in range(20)]
 
-    assert passed(1).count(3) >= 18  # In the other seeds, a window may begin between two requests.
-    assert passed(2).count(6) >= 15  # In the other seeds, all isolates may be in one location.
+    assert passed(1).count(3) >= 18  # In at most two seeds, a new window begins between two requests.
+    assert passed(2).count(6) >= 15  # In at most five seeds, all isolates are in one location.
 
 
 def test_a_count_that_lags_lets_more_through_and_never_less():
@@ -81,7 +81,7 @@ def test_a_count_that_lags_lets_more_through_and_never_less():
     heard = RateLimit(4, PERIOD, lag_seconds=1)
     for seed in range(20):
         seen = answers(heard, "a" * 30, seed=seed, slots=3, wait=2, again="a" * 12)
-        assert seen[33:].count(True) <= 4, seed  # by now each isolate knows all counts, but a new window may have begun
+        assert seen[33:].count(True) <= 4, seed  # each isolate knows all counts by now, but a new window may have begun
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ STOCK = STANDING | {"stock_loop": 1.0}
 
 
 def ask(handler: Any, rates: dict[str, float], *, seed: int = 1, **options: Any) -> Any:
-    """Let `handler(env, loop)` answer one request under these rates of faults, and return the answer."""
+    """Let `handler(env, loop)` answer one request under the given rates of faults, and return the answer."""
 
     async def fetch(env, request, ctx) -> Any:
         return await handler(env, asyncio.get_running_loop())
@@ -126,7 +126,7 @@ async def spins(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 def test_a_turn_that_never_ends_is_told_with_its_coroutine():
     """A wait for the clock in short steps never ends if the steps are microtasks, and `Livelock` names the coroutine.
 
-    If the steps are timers, the wait ends.
+    The wait for the clock ends if its short steps are timers.
     """
     with pytest.raises(Livelock, match=r"w1:fetch in .*fetch > spins > sleep \(test_turns.py:\d+\)"):
         ask(spins, STOCK)
@@ -159,7 +159,7 @@ async def waits_on(env: Any, loop: asyncio.AbstractEventLoop) -> None:
 def test_after_a_timer_the_clock_may_lack_a_hair():
     """After a timer, the clock may be a tiny fraction of a second before the due moment, because doubles are inexact.
 
-    Code that waits for this fraction with a delay that is a microtask never ends.
+    Code that waits for this tiny fraction of a second with a delay that is a microtask never ends.
     """
     assert ask(waits, STANDING) == {True, False}
     with pytest.raises(Livelock, match="waits_on > sleep"):

@@ -24,8 +24,9 @@ from tests.simulator import sample_worker
 from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, play
 
 JOBS = Template([sample_worker.SCHEMA])
-# The platform does not cause these faults in the sample. Some are caused by a scenario, such as uploads of new code and
-# acts of users. The others need a limiter of requests, or work of an object after an answer, which the sample lacks.
+# The simulated platform does not cause the faults in this set in runs of the sample Worker. Some of the excluded faults
+# are caused by a scenario, such as uploads of new code and acts of users. The other excluded faults need a limiter of
+# requests, or work of an object after an answer, which the sample Worker lacks.
 BY_SCENARIO = {
     "upgraded",
     "user_raced",

@@ -151,7 +151,7 @@ def test_trouble_leaves_the_runs_that_are_whole(
     trouble: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
     """After an error in the middle of the second run, the comparison reports the first run alone."""
-    # The test's error comes after the warm-ups, the first run, and half of the second run.
+    # The test's error comes after the warm-ups, the first run, and half of the second run of the measurement.
     taken = iter(range(4 + 2 + 1))
 
     def measured(*_: object) -> Sample:
@@ -181,7 +181,7 @@ def test_trouble_leaves_the_runs_that_are_whole(
 def test_the_time_left_follows_what_was_measured():
     """The estimate for a step without a measurement is scaled by how long other steps took against their estimates.
 
-    The estimate for a step that was measured before is the measured time.
+    The estimate for a step of a kind that was measured before is the measured time.
     """
     left = Remaining([("a", 10), ("b", 20), ("a", 10), ("b", 20)])
     assert (left.seconds, left.shown) == (60, "0 of 4, about 60 s left")

@@ -38,7 +38,7 @@ def rounds(fake: FakeApi) -> int:
 def test_all_failed_tasks_are_put_back_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
     """`onceover retry --failed` puts all failed tasks back, a hundred in each request.
 
-    If a request puts no task back, the command stops and reports the `more` of its answer.
+    If a bulk retry puts no task back, `onceover` stops and reports the `more` of its answer.
     """
     fake.on("POST", RETRY, pages(107, {"retried": 100, "more": True}, {"retried": 7, "more": False}))
     assert run("retry", "--failed")[:2] == (0, "107 tasks retried\n")
@@ -79,7 +79,7 @@ def test_a_later_page_that_fails_loses_nothing(trouble: Reply, fake: FakeApi, ru
 def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: FakeApi, run: Runs) -> None:
     """`onceover cancel --all` sends as many requests, for a hundred tasks each, as the dry run's number of tasks needs.
 
-    If unfinished tasks are left, the command reports this.
+    If unfinished tasks are left, `onceover cancel --all` reports this.
     """
     endless = [{"cancelled": 100, "more": True}] * 9
     fake.on("POST", CANCEL, pages(107, *endless))
@@ -96,7 +96,7 @@ def test_all_that_go_on_are_cancelled_in_as_many_requests_as_it_takes(fake: Fake
 def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: FakeApi, run: Runs) -> None:
     """If one of several cancellations is refused, `onceover cancel` cancels the others and ends with status 1.
 
-    The command prints the ids of the cancelled tasks on standard output.
+    `onceover cancel` prints the ids of the cancelled tasks on standard output.
     """
     for one in (TASK_ID, THIRD):
         fake.on("POST", f"/api/tasks/{one}/cancel", task("cancelled", id=one))
@@ -115,7 +115,7 @@ def test_several_are_cancelled_and_one_that_is_refused_stops_no_other(fake: Fake
     ],
 )
 def test_what_stops_the_others_keeps_what_was_done(trouble: Reply, code: str, fake: FakeApi, run: Runs) -> None:
-    """After a lost connection or a refused key the command reports the tasks that it has changed, and stops."""
+    """After a lost connection or a refused key `onceover` reports the tasks that it has changed, and stops."""
     fake.on("DELETE", f"/api/tasks/{TASK_ID}", Answer(204)).on("DELETE", f"/api/tasks/{OTHER}", trouble)
     status, out, err = run("delete", *IDS, "-o", "json")
     document = conforms("delete", out)

@@ -82,7 +82,7 @@ type Runs = Callable[..., Ran]
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Runs:
-    """Runs a command line. Return the command's status and its text on both streams."""
+    """Runs a command line. Return the exit status of `onceover`, and what it wrote on both streams."""
 
     def go(*arguments: str) -> Ran:
         status = main(arguments)
@@ -138,7 +138,7 @@ def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, ru
 def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
     """A submission sends no field for an option that was not given, so the deployment's defaults apply.
 
-    Each submission of the command has a new idempotency key.
+    Each submission of `onceover` has a new idempotency key.
     """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     assert [run("submit", text)[0], run("submit", text)[0]] == [0, 0]
@@ -149,7 +149,7 @@ def test_what_is_not_said_is_not_sent(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_lost_answer_is_one_task(fake: FakeApi, run: Runs, text: str):
-    """If the answer to a submission is lost, the command sends it again with the same idempotency key, and says so."""
+    """If the answer to a submission is lost, `onceover` sends it again with the same idempotency key, and says so."""
     away = problem(503, "database_unavailable", Retry_After="1")
     fake.on("POST", "/api/tasks", LOST, away, Answer(202, task("pending")))
     status, out, err = run("submit", text)
@@ -185,7 +185,7 @@ def test_a_text_comes_from_standard_input(fake: FakeApi, run: Runs, monkeypatch:
 def test_a_text_that_cannot_be_read_is_refused(
     content: bytes | None, says: str, fake: FakeApi, run: Runs, tmp_path: Path
 ):
-    """If the text cannot be read, is empty or is no UTF-8, the command refuses it before any request."""
+    """If the text cannot be read, is empty or is no UTF-8, `onceover` refuses it before any request."""
     path = tmp_path / "text.txt"
     if content is not None:
         path.write_bytes(content)
@@ -217,7 +217,7 @@ def test_a_bad_flag_could_not_be_run(arguments: list[str], says: str, fake: Fake
 
 
 def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
-    """If the API refuses fields, the command prints each field's message once, under the name of its flag."""
+    """If the API refuses fields, `onceover` prints each field's message once, under the name of its flag."""
     said = {
         "maxModelCalls": "must be at least 2",
         "chunk.maxChars": "Input should be greater than or equal to 1",
@@ -238,7 +238,7 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
-    """An error of `/v1` has field names only in its message, and the command replaces them by its flags."""
+    """An error of `/v1` has field names only in its message, and `onceover` replaces them by its flags."""
     said = "name: must not be empty; event_types.0: Input should be 'task.completed'"
     fake.on("POST", HOOKS, Answer(400, {"error": {"message": said, "type": "x", "code": "invalid_fields"}}))
     _, _, err = run("webhooks", "add", "", "https://hooks.example.com/x", "--events", "y")
@@ -303,7 +303,7 @@ def test_the_help_names_the_url(run: Runs):
 
 @pytest.mark.parametrize(("faults", "said"), [(1, "1 fault, "), (2, "2 faults, ")])
 def test_what_is_counted_is_written_as_one_would(faults: int, said: str, fake: FakeApi, run: Runs):
-    """The command writes the noun in the singular if the count is one."""
+    """`onceover` writes the noun in the singular if the count is one."""
     serve_everything(fake)
     fake.on("GET", "/api/async-status", {**STATUS, "service": "Mine"})
     if faults > 1:
@@ -326,7 +326,7 @@ def test_a_key_on_the_command_line_is_visible_and_that_is_said(
 
 
 def test_a_redirect_is_not_followed(fake: FakeApi, run: Runs):
-    """The command does not follow a redirect, which would send the key to another server."""
+    """`onceover` does not follow a redirect, which would send the key to another server."""
     fake.on("GET", PATH, Answer(302, None, {"Location": "/elsewhere"}))
     status, _, err = run("status", TASK_ID)
     assert status == 1
@@ -369,7 +369,7 @@ def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exi
 def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
     """While a task runs, standard output gets each output as it comes, and in the end it is exactly the result.
 
-    What is missing of the result is written when the task ends.
+    When the task ends, `onceover run` writes what is still missing of the result.
     """
     fake.on("POST", "/api/tasks", Answer(202, task("pending")))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="one\n\ntwo\n\nthree"))]
@@ -383,7 +383,7 @@ def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run
 
 
 def test_a_merge_writes_its_result_alone(fake: FakeApi, run: Runs, text: str):
-    """For a merge the command prints only the result, not the chunks' outputs, which are different texts."""
+    """For a merge `onceover` prints only the result, not the chunks' outputs, which are different texts."""
     merge = {"model": "demo-1", "reduce": "merge"}
     fake.on("POST", "/api/tasks", Answer(202, task("pending", request=merge)))
     stream = [event("chunk", chunk(0, "one"), "0-1"), event("end", task(output="all in all", request=merge))]
@@ -567,8 +567,8 @@ COMMANDS = {
     "doctor": ["doctor"],
     "top": ["top", "--once"],
 }
-# Commands that end with another status than 0 in this test. The fake server lists a task every time, so the erasure
-# leaves one task.
+# Commands that end with another status than 0 in this test. The fake server lists a task every time, so `tenant erase`
+# always leaves one task.
 ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 
 
@@ -576,7 +576,7 @@ ENDS = {"cancel-several": 1, "retry": 1, "delete": 1, "tenant-erase": 3}
 def test_every_document_has_its_stated_shape(name: str, fake: FakeApi, run: Runs, text: str):
     """With `-o json` a command prints one document on one line, in the shape of output.schema.json.
 
-    The command prints everything else on standard error.
+    With `-o json`, `onceover` prints everything but the document on standard error.
     """
     serve_everything(fake)
     status, out, _ = run(*(text if part == "TEXT" else part for part in COMMANDS[name]), "-o", "json")
@@ -597,7 +597,7 @@ def test_every_command_is_read_by_eyes_too(name: str, fake: FakeApi, run: Runs, 
 def test_the_schema_describes_these_documents_and_no_other():
     """This test has an example for each document in output.schema.json.
 
-    All other entries of `$defs` are parts of the documents in output.schema.json.
+    All other entries of `$defs` in output.schema.json are parts of these documents.
     """
     parts = {"status-name", "task", "key", "endpoint", "new-endpoint", "refused", "by-tenant"}
     assert set(SCHEMA["$defs"]) - parts == set(COMMANDS)
@@ -607,7 +607,7 @@ def test_the_schema_describes_these_documents_and_no_other():
 def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
     """The commands for keys and webhooks send the request bodies that the contract states.
 
-    Of what they print as plain text, standard output has only secrets.
+    The plain text that the commands for keys and webhooks print has only secrets on standard output.
     """
     serve_everything(fake)
     assert run(*COMMANDS["keys-make"])[1] == "oo_secret\n"
@@ -629,7 +629,7 @@ def test_what_is_asked_of_keys_and_webhooks(fake: FakeApi, run: Runs):
 
 
 def test_openais_shape_of_a_refusal_is_read(fake: FakeApi, run: Runs):
-    """The command reads errors of `/v1`, which have OpenAI's shape."""
+    """`onceover` reads errors of `/v1`, which have OpenAI's shape."""
     error = {"message": "Run `npx wrangler secret put WEBHOOK_KEY`.", "type": "server_error", "code": None}
     fake.on("GET", HOOKS, Answer(503, {"error": error}))
     assert run("webhooks", "list")[::2] == (1, "error: Run `npx wrangler secret put WEBHOOK_KEY`.\n")
@@ -678,7 +678,7 @@ def test_a_list_goes_on_to_the_next_page(fake: FakeApi, run: Runs):
 def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
     """`onceover list` passes each filter on as its parameter, and asks for counts only with its first page.
 
-    The counts are printed apart from the tasks.
+    `onceover list` prints the counts by status apart from the tasks.
     """
     fake.on("GET", "/api/tasks", {"tasks": [], "nextCursor": "a", "counts": COUNTS}, {"tasks": [], "nextCursor": None})
     filters = ["--q", "50%", "--code", "model_refused", "--model", "m", "--route", "queue", "--status", "failed"]
@@ -697,7 +697,7 @@ def test_a_list_passes_each_filter_on(fake: FakeApi, run: Runs):
 def test_a_name_is_the_servers(fake: FakeApi, run: Runs):
     """`onceover list` shows the name that the server sends, which may be the first line of the task's text.
 
-    If an older server sends no name, the command takes the name from the task's metadata.
+    If an older server sends no name, `onceover` takes the name from the task's metadata.
     """
     found = [task(name="Minutes of March"), task(name=None), task(metadata={"name": "emma"})]
     fake.on("GET", "/api/tasks", {"tasks": found, "nextCursor": None})

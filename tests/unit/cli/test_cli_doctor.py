@@ -422,7 +422,7 @@ class Deployment:
     def _page(self, asked: Asked) -> Any:
         """Return a page of the tenant's failed tasks.
 
-        The first `passed` pages are empty.
+        The first `passed` pages of the list are empty.
         """
         number = int(asked.query.get("cursor", "0"))
         if asked.query.get("tenant") == "*":
@@ -643,7 +643,7 @@ def examined(one: Deployment, env: str | None = None, key: str | None = "oo_key"
 def test_a_broken_deployment_is_named_with_its_fix(name: str):
     """`doctor` finds the one fault of each broken deployment and names its fix.
 
-    If the fault makes tasks wait, `doctor` may also report the backlog.
+    If the fault of a deployment makes tasks wait, `doctor` may also report the backlog.
     """
     change, check_id, level, evidence, fix = BROKEN_DEPLOYMENTS[name]
     one = Deployment()
@@ -715,7 +715,7 @@ def test_a_deployment_that_is_open_to_everybody_is_a_fault(monkeypatch: pytest.M
 def test_failures_are_those_of_the_last_day():
     """`doctor` counts failed tasks that ended within the last day, however long ago they were created.
 
-    If `doctor` could not read some tasks, it does not call the deployment sound.
+    If `doctor` could not read some failed tasks, it does not call the deployment sound.
     """
     one = Deployment()
     one.failed = [
@@ -729,7 +729,7 @@ def test_failures_are_those_of_the_last_day():
 def test_an_old_task_that_was_retried_and_failed_again_is_found():
     """`doctor` finds a task that failed today although it was created weeks ago.
 
-    `doctor` says how far back it has read.
+    The report of `doctor` says how far back it has read.
     """
     one = Deployment()
     one.older_passed = 19

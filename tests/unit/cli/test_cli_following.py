@@ -54,7 +54,7 @@ def follow(fake: FakeApi, patience: float = 600.0) -> tuple[dict[str, Any], List
 
 
 def test_events_are_followed_to_the_end():
-    """The command shows each chunk when its event comes, and reads the ended task from the last event."""
+    """`onceover` shows each chunk when its event comes, and reads the ended task from the last event."""
     stream = [
         event("status", {"status": "processing"}, "0-1"),
         event("chunk", chunk(0, "one"), "0-2"),
@@ -72,9 +72,9 @@ def test_events_are_followed_to_the_end():
 
 
 def test_a_stream_that_closes_is_opened_again_behind_its_last_event():
-    """If a stream of events closes, the command waits as `retry` says, and reconnects with `Last-Event-ID`.
+    """If a stream of events closes, `onceover` waits as `retry` says, and reconnects with `Last-Event-ID`.
 
-    The command shows no chunk twice, even if the server repeats an event.
+    `onceover` shows no chunk twice, even if the server repeats an event.
     """
     first = Answer(stream=[event("chunk", chunk(0, "one"), "0-2"), "retry: 40\n\n"])
     second = Answer(
@@ -89,7 +89,7 @@ def test_a_stream_that_closes_is_opened_again_behind_its_last_event():
 
 
 def test_an_id_that_the_server_does_not_know_any_more_is_let_go():
-    """If the server refuses the last event's id, as after a retry, the command begins anew and shows no chunk twice."""
+    """If the server refuses the last event's id, as after a retry, `onceover` begins anew and shows no chunk twice."""
     first = Answer(stream=[event("chunk", chunk(0, "one"), "0-9")])
     last = Answer(
         stream=[event("chunk", chunk(0, "one"), "1-1"), event("chunk", chunk(1, "two"), "1-2"), event("end", task())]
@@ -102,7 +102,7 @@ def test_an_id_that_the_server_does_not_know_any_more_is_let_go():
 
 
 def test_a_server_that_goes_away_and_comes_back_is_waited_for():
-    """The command reports once that the server is away and once that it is back; its pauses between tries grow."""
+    """`onceover` reports once that the server is away and once that it is back; its pauses between tries grow."""
     cut = Answer(stream=[event("chunk", chunk(0, "one"), "0-2")])
     rest = Answer(stream=[event("chunk", chunk(1, "two"), "0-3"), event("end", task())])
     away = problem(503, "database_unavailable", "The database cannot be reached.")
@@ -118,13 +118,13 @@ def test_a_server_that_goes_away_and_comes_back_is_waited_for():
 
 
 def test_patience_ends():
-    """If the server stays away, the command gives up and names the reason."""
+    """If the server stays away, `onceover` gives up and names the reason."""
     with FakeApi().on("GET", f"{PATH}/events", LOST) as fake, pytest.raises(Unreachable, match="was lost"):
         follow(fake, patience=20)
 
 
 def test_a_pause_that_the_server_asks_for_is_kept():
-    """Before its next try the command waits at least for the server's `Retry-After`."""
+    """Before its next try `onceover` waits at least for the server's `Retry-After`."""
     slow = problem(429, "limit_reached", Retry_After="7")
     with FakeApi().on("GET", f"{PATH}/events", slow, Answer(stream=[event("end", task())])) as fake:
         _, _, clock = follow(fake)
@@ -133,7 +133,7 @@ def test_a_pause_that_the_server_asks_for_is_kept():
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refusal_ends_the_following(status: int):
-    """If the server refuses the key, the command stops at once, since a revoked key never becomes valid again."""
+    """If the server refuses the key, `onceover` stops at once, since a revoked key never becomes valid again."""
     with (
         FakeApi().on("GET", f"{PATH}/events", problem(status, "unauthenticated")) as fake,
         pytest.raises(ServerRefused),
@@ -142,9 +142,9 @@ def test_a_refusal_ends_the_following(status: int):
 
 
 def test_without_events_the_task_is_polled():
-    """If a server offers no events, the command polls the task.
+    """If a server offers no events, `onceover` polls the task.
 
-    With polls the command prints each chunk once, in the order of the text.
+    With polls `onceover` prints each chunk once, in the order of the text.
     """
     pages: dict[str | None, list[dict[str, Any]]] = {
         None: [
@@ -171,14 +171,14 @@ def test_without_events_the_task_is_polled():
 
 
 def test_a_completed_task_is_not_read_chunk_by_chunk():
-    """For a completed task the command prints the result and does not read the chunks."""
+    """For a completed task `onceover` prints the result and does not read the chunks."""
     with FakeApi().on("GET", PATH, task()) as fake:
         follow(fake)
         assert fake.requests("GET", f"{PATH}/chunks") == []
 
 
 def test_polls_survive_a_server_that_is_away():
-    """When it polls, the command also waits for a server that is away."""
+    """When it polls, `onceover` also waits for a server that is away."""
     with FakeApi().on("GET", PATH, task("processing"), LOST, problem(502, ""), task()) as fake:
         ended, listener, _ = follow(fake)
     assert ended["status"] == "completed"
@@ -186,7 +186,7 @@ def test_polls_survive_a_server_that_is_away():
 
 
 def test_something_that_eats_the_events_leads_to_polls():
-    """If a proxy answers with its own page, or with streams that end at once, the command polls the task."""
+    """If a proxy answers with its own page, or with streams that end at once, `onceover` polls the task."""
     html = Answer(200, {}, {"Content-Type": "text/html"})
     with FakeApi().on("GET", f"{PATH}/events", html).on("GET", PATH, task()) as fake:
         assert follow(fake)[0]["status"] == "completed"
@@ -195,13 +195,13 @@ def test_something_that_eats_the_events_leads_to_polls():
 
 
 def test_a_task_that_is_not_there_is_said_so():
-    """If the events are 404, the command polls once to learn whether the task or the path does not exist."""
+    """If the events are 404, `onceover` polls once to learn whether the task or the path does not exist."""
     with FakeApi() as fake, pytest.raises(ServerRefused, match="The path or id does not exist"):
         follow(fake)
 
 
 def test_large_outputs_and_chinese_come_through_whole():
-    """The command receives an output of 200,000 characters whole, and a last event with ten such outputs."""
+    """`onceover` receives an output of 200,000 characters whole, and a last event with ten such outputs."""
     large = "祝福" * 100_000
     whole = task(output="\n\n".join([large] * 10))
     with FakeApi().on(

@@ -90,7 +90,7 @@ def test_a_list_of_all_tenants_names_each(fake: FakeApi, run: Runs) -> None:
 def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
     """Return answers to bulk requests for all tenants.
 
-    A dry run is about one tenant after the other, and a change names its tenant.
+    In a dry run each answer is about the next tenant, and the answer to a change names its tenant.
     """
     tenants = ["acme", "beta", "none"]
 
@@ -110,7 +110,7 @@ def of_each(name: str, replies: dict[str, Any]) -> Callable[[Asked], Any]:
 def test_many_tasks_of_all_tenants(fake: FakeApi, run: Runs) -> None:
     """A bulk command for all tenants changes one tenant's tasks after the other's, and counts each tenant's.
 
-    If one tenant is at its limit, the command goes on with the others and reports it at the end.
+    If one tenant is at its limit, `onceover` goes on with the others and reports it at the end.
     """
     limited = problem(429, "limit_reached", "as many as MAX_TASKS_IN_FLIGHT allows")
     done = {"retried": 2, "more": False}
@@ -248,7 +248,7 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
 def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
     """If the disk is full, `tenant export` names the file, the reason and the fix.
 
-    The same command, run again, writes the rest of the export.
+    If `tenant export` is run again after the disk was full, it writes the rest of the export.
     """
     Tasks(fake, IDS[:4])
     target = tmp_path / "acme.jsonl"
@@ -288,7 +288,7 @@ def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
 def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
     """`tenant erase` ends although new tasks keep coming, and leaves these.
 
-    The exit status of `tenant erase` says if some tasks are left.
+    The exit status of `tenant erase` says if tasks of the tenant are left.
     """
     tasks = Tasks(fake, IDS[:3])
 
@@ -339,7 +339,7 @@ def test_an_erasure_whose_answer_was_lost_counts(answer: Any, fake: FakeApi, run
 
 
 def test_a_failure_says_how_far_it_came(fake: FakeApi, run: Runs) -> None:
-    """If a request of `tenant erase` is refused, the command stops and says how far it came.
+    """If a request of `tenant erase` is refused, `onceover` stops and says how far it came.
 
     A repeated `tenant erase` erases the rest.
     """
@@ -370,7 +370,7 @@ def test_it_asks_first(fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
-    """If the server answers 429 or 503, the command waits and tries again."""
+    """If the server answers 429 or 503, `onceover` waits and tries again."""
     tasks = Tasks(fake, IDS[:1])
     busy = (problem(429, "limit_reached"), problem(503, "overloaded"))
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", *busy, partial(tasks.erase, IDS[0]))

@@ -35,7 +35,7 @@ def environment(fake: FakeApi, **more: str) -> dict[str, str]:
 
 
 def piped(fake: FakeApi, *arguments: str, **more: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command with standard output and standard error in pipes."""
+    """Run `onceover` with standard output and standard error in pipes."""
     return subprocess.run(
         [*PROGRAM, *arguments], env=environment(fake, **more), capture_output=True, timeout=60, check=False
     )
@@ -53,7 +53,7 @@ def test_a_large_chinese_result_comes_through_a_pipe_whole_whatever_the_locale(f
     "arguments", [["watch", TASK_ID], ["result", TASK_ID], ["watch", TASK_ID, "-o", "json"], ["--help"]]
 )
 def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
-    """If a reader such as `head -1` closes the pipe, the command ends with status 0 and without a traceback."""
+    """If a reader such as `head -1` closes the pipe, `onceover` ends with status 0 and without a traceback."""
     fake.on("GET", PATH, task(output=LARGE))
     with subprocess.Popen(
         [*PROGRAM, *arguments], env=environment(fake), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -67,7 +67,7 @@ def test_a_pipe_that_closes_is_no_error(arguments: list[str], fake: FakeApi):
 
 
 def test_a_pipe_that_closes_leaves_the_task_running(fake: FakeApi):
-    """When the reader closes the pipe, the command stops watching, and says how to watch the task again."""
+    """When the reader closes the pipe, `onceover` stops watching, and says how to watch the task again."""
     more = threading.Event()
 
     def stream() -> Iterator[str]:
@@ -98,7 +98,7 @@ def test_a_pipe_that_closes_leaves_the_task_running(fake: FakeApi):
     ],
 )
 def test_a_pipe_that_closes_on_a_task_that_has_ended(ends: dict[str, object], status: int, said: str, fake: FakeApi):
-    """If the pipe closes after the task's end, the command reports this end, and does not say that the task runs on."""
+    """If the pipe closes after the task's end, `onceover` reports this end, and does not say that the task runs on."""
     more = threading.Event()
 
     def stream() -> Iterator[str]:
@@ -176,7 +176,7 @@ def test_a_wide_terminal_sees_a_table(fake: FakeApi):
 
 @pytest.mark.parametrize("arguments", [["list"], ["doctor"], ["watch", TASK_ID]])
 def test_no_color_means_no_colour(arguments: list[str], fake: FakeApi):
-    """With NO_COLOR the command uses no colours, as no-color.org says, even on a terminal that has them."""
+    """With NO_COLOR `onceover` uses no colours, as no-color.org says, even on a terminal that has them."""
     gate = threading.Event()
     gate.set()
     following(fake, gate)
@@ -189,7 +189,7 @@ def test_no_color_means_no_colour(arguments: list[str], fake: FakeApi):
 
 
 def test_a_dumb_terminal_has_no_bar(fake: FakeApi):
-    """With TERM=dumb the command shows no bar, since such a terminal cannot move its cursor."""
+    """With TERM=dumb `onceover` shows no bar, since such a terminal cannot move its cursor."""
     fake.on("GET", PATH, task())
     with Terminal([*PROGRAM, "watch", TASK_ID], environment(fake, TERM="dumb")) as terminal:
         assert terminal.wait() == 0
@@ -209,9 +209,9 @@ def test_an_output_does_not_command_the_terminal(fake: FakeApi):
 
 
 def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
-    """Ctrl-C ends the command with status 130, and the last line says how to watch the task.
+    """Ctrl-C ends `onceover` with status 130, and the last line says how to watch the task.
 
-    A second Ctrl-C changes nothing.
+    A second Ctrl-C during `onceover watch` changes nothing.
     """
     for presses in (1, 2):
         gate = threading.Event()
@@ -230,8 +230,8 @@ def test_ctrl_c_while_watching_leaves_the_task_running(fake: FakeApi):
 def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
     """A second Ctrl-C while Python exits does not change the status.
 
-    Python drops its signal handlers before it exits. Therefore a second Ctrl-C on a busy machine once gave status -2
-    instead of 130.
+    Python drops its signal handlers before it exits. While Python exits on a busy machine, a second Ctrl-C once gave
+    status -2 instead of 130.
     """
     program = (
         "import atexit, os, signal\n"
@@ -245,9 +245,9 @@ def test_an_interrupt_while_the_program_ends_changes_no_status(fake: FakeApi):
 
 
 def test_ctrl_c_while_submitting_waits_for_the_id(fake: FakeApi, tmp_path: Path):
-    """After a first Ctrl-C during a submission, the command says that it waits for the id, and what a second one does.
+    """After a first Ctrl-C during a submission, `onceover` says that it waits for the id, and what a second one does.
 
-    When the command ends, it has printed the task's id.
+    When `onceover` ends after Ctrl-C, it has printed the task's id.
     """
     (tmp_path / "text").write_text("text")
     gate = threading.Event()
@@ -296,7 +296,7 @@ print("not reached")
 
 
 def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
-    """A second Ctrl-C, during the answer to the first, ends the command at once with a message and no traceback."""
+    """A second Ctrl-C, during the answer to the first, ends `onceover` at once with a message and no traceback."""
     done = subprocess.run(
         [sys.executable, "-c", INTERRUPTED], env=environment(fake), capture_output=True, timeout=60, check=False
     )
@@ -305,7 +305,7 @@ def test_a_second_interrupt_is_explained_and_ends_at_once(fake: FakeApi):
 
 
 def test_an_interrupt_in_a_pipe_is_the_same(fake: FakeApi):
-    """Without a terminal, SIGINT ends the command with the same message on standard error."""
+    """Without a terminal, SIGINT ends `onceover` with the same message on standard error."""
     gate = threading.Event()
     following(fake, gate)
     with subprocess.Popen(

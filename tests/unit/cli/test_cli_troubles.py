@@ -62,7 +62,7 @@ def test_no_terminal_obeys_what_a_model_writes(kind: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("arguments", [["status", TASK_ID], ["status", TASK_ID, "-o", "json"], ["--help"]])
 def test_a_full_disk_is_said_without_a_traceback(arguments: list[str], fake: FakeApi) -> None:
-    """If its output cannot be written to a full disk, the command ends with status 1 and without a traceback."""
+    """If its output cannot be written to a full disk, `onceover` ends with status 1 and without a traceback."""
     fake.on("GET", PATH, task())
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
@@ -138,7 +138,7 @@ def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
-    """If its caller, such as nohup, ignores interrupts, the command ignores them throughout."""
+    """If its caller, such as nohup, ignores interrupts, `onceover` ignores them throughout."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Interrupts().held("never said"):
@@ -174,13 +174,13 @@ def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
     ],
 )
 def test_what_may_pass_by_itself(status: int, code: str, passes: bool) -> None:
-    """The command tries again only after errors that may pass by themselves."""
+    """`onceover` tries again only after errors that may pass by themselves."""
     assert ServerRefused(status, {"code": code}).may_pass is passes
 
 
 @pytest.mark.parametrize("refusal", [problem(401, "unauthenticated"), problem(403, "forbidden"), problem(404, "gone")])
 def test_a_task_that_may_not_be_seen_is_not_said_to_run(refusal: Reply, fake: FakeApi, run: Runs) -> None:
-    """If the key may not see the task, the command does not say that the task runs on."""
+    """If the key may not see the task, `onceover` does not say that the task runs on."""
     fake.on("GET", PATH, task("processing"), refusal).on("GET", f"{PATH}/events", refusal)
     status, _, err = run("watch", TASK_ID)
     assert status == 1
@@ -200,7 +200,10 @@ class Enough(Exception):
 def test_top_as_documents_outlives_a_server_that_is_away(
     fake: FakeApi, run: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`onceover top -o json` prints no line for a snapshot that failed, and goes on. A refused key ends the command."""
+    """`onceover top -o json` prints no line for a snapshot that failed, and goes on.
+
+    A refused key ends `onceover top`.
+    """
     serve_everything(fake)
     status: dict[str, Any] = {"status": "healthy"}
     fake.on("GET", "/api/async-status", status, problem(503, "database_unavailable"), LOST, status)

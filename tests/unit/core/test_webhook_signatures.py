@@ -20,7 +20,7 @@ TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
 def test_the_published_vector_of_standard_webhooks():
     """onceover's signature equals the published example of the Standard Webhooks libraries.
 
-    The example is in `libraries/*/tests`, "sign function".
+    This published example is in `libraries/*/tests`, "sign function".
     """
     secret, message = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "msg_p5jXN8AQM9LWM0D4loKWxJek"
     signed = webhooks.signature(secret, message, 1_614_265_330, '{"test": 2432232314}')
@@ -37,7 +37,8 @@ def _sent(*secrets: str) -> tuple[str, dict[str, str]]:
 def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
     """A message that was signed during a rotation is accepted with the old secret and with the new one.
 
-    Standard Webhooks' reference implementation and openai's `unwrap` both say so, and neither accepts a third secret.
+    Standard Webhooks' reference implementation and openai's `unwrap` accept such a message with either secret, and
+    refuse it with a third one.
     """
     old, new, other = (webhooks.secret(KEY, ENDPOINT, generation) for generation in (0, 1, 2))
     body, headers = _sent(new, old)

@@ -75,7 +75,7 @@ HOSTILE = [
     "https://[64:ff9b::7f00:1]/",
     "https://[v1.x]/",
     "https://::1/",
-    # URLs with user info, or with syntax that parsers read differently.
+    # Hostile URLs with user info, or with syntax that parsers read differently.
     "https://user@example.com/",
     "https://user:secret@example.com/",
     "https://@example.com/",
@@ -96,7 +96,7 @@ HOSTILE = [
     "https://example.com/<x>",
     'https://example.com/"',
     "https://example.com\\evil",
-    # Host names of a private network, or of no network.
+    # URLs with a host name of a private network, or of no network.
     "https://localhost/",
     "https://LOCALHOST/",
     "https://localhost./",
@@ -137,7 +137,7 @@ HOSTILE = [
     "https://loc\u200balhost/",
     "https://\u24c1ocalhost/",
     "https://b\u00fccher.ch/",
-    # Host names with letters that fold to an ASCII letter.
+    # URLs whose host name has letters that fold to an ASCII letter.
     "https://foo.localho\u017ft/",
     "https://169.254.169.254.\u017fslip.io/",
     "https://x.localte\u017ft.me/",

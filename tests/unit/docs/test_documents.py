@@ -34,8 +34,8 @@ def test_curl_is_used_as_that_of_2022_understands_it():
 def test_every_submission_has_an_idempotency_key():
     """Each command in the documents that submits a task has an idempotency key.
 
-    If the command's answer is lost, for example to the platform's CPU limit, the same command, repeated, gets the same
-    task.
+    If the answer to a submission is lost, for example to the platform's CPU limit, the same command, repeated, gets the
+    same task.
     """
     submissions = [
         command

@@ -64,7 +64,7 @@ def test_names_and_figures_are_the_same(english: Path, chinese: Path) -> None:
 def test_it_is_chinese(english: Path, chinese: Path) -> None:
     """A translation has English sentences only in quotes, and Chinese punctuation.
 
-    Each of the two documents links to the other.
+    A translation and its original link to each other.
     """
     text = re.sub(r'`[^`]+`|"[^"\n]+"', "", prose(chinese))
     assert not _ENGLISH_SENTENCE.search(text)

@@ -65,7 +65,7 @@ def test_the_field_alone_leaves_the_messages_as_they_are() -> None:
 def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) -> None:
     """`response_format` is sent with `native` and `both`, but not with `prompt`.
 
-    OpenAI's API gets the schema with a name and `strict`, and Workers AI the schema alone.
+    OpenAI's API gets the schema with a name and `strict`, and Workers AI gets the schema alone.
     """
     wrapped = {"type": "json_schema", "json_schema": {"name": "output", "strict": True, "schema": SCHEMA}}
     bare = {"type": "json_schema", "json_schema": SCHEMA}
@@ -78,7 +78,7 @@ def test_the_field_goes_where_it_is_wanted(sending: Sending, has_field: bool) ->
 def test_a_model_is_asked_again_with_its_answer_and_the_faults(sending: Sending) -> None:
     """When a model is asked again, two messages follow those of the first call: its answer, and the faults.
 
-    The first call's messages are repeated unchanged, so a server may reuse its work on them.
+    The messages of the first call are repeated unchanged, so a server may reuse its work on them.
     """
     before, after = asking.messages(call(sending)), asking.messages(call(sending, REJECTED))
     assert after[: len(before)] == before
@@ -194,7 +194,7 @@ def test_an_output_that_the_server_found_unfit_may_succeed_later(said: str) -> N
 def test_other_words_are_not_about_the_form(said: str) -> None:
     """A server's message that is not about the schema is no refusal of it, and keeps the error of its status.
 
-    Only the beginning of a server's message is searched.
+    Only the beginning of a server's message is searched for words about the schema.
     """
     assert asking.form_failure(call("both"), said, "x") is None
 

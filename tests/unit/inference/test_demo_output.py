@@ -53,7 +53,7 @@ def made(schema: dict[str, Any], text: str = TEXT) -> Any:
 
 
 def of(**properties: Any) -> dict[str, Any]:
-    """Return a strict object schema with these properties."""
+    """Return a strict object schema with the given properties."""
     return {
         "type": "object",
         "properties": properties,
@@ -111,7 +111,7 @@ def test_words_and_figures_are_the_texts() -> None:
 def test_a_merge_is_made_of_the_words_of_outputs() -> None:
     """The demo reads the outputs that it merges as JSON.
 
-    Braces and names of fields therefore do not count as words of the text.
+    Braces and names of fields therefore do not count as words of the merged text.
     """
     schema = of(names=NAMES)
     outputs = [formed(schema, text) for text in (TEXT, CHINESE)]
@@ -131,7 +131,7 @@ def test_any_text_fills_a_form(text: str) -> None:
 def test_recursion_ends() -> None:
     """The demo's values of recursive schemas end and stay small.
 
-    The schemas are a tree, a list that must name its next element, and a chain of references.
+    The recursive schemas are a tree, a list that must name its next element, and a chain of references.
     """
     chain: dict[str, Any] = {
         f"n{number}": of(next={"$ref": f"#/$defs/n{number + 1}"}) if number < 25 else {"type": "null"}

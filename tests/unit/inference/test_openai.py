@@ -493,7 +493,7 @@ def test_a_probe_without_a_key_says_that_one_is_wanted() -> None:
 def test_a_refusal_repeats_no_option() -> None:
     """If a server's refusal quotes a client's text in an option, the error does not contain it.
 
-    The error keeps the names of options.
+    The error keeps the names of options that the refusal mentions.
     """
     call = ModelCall("a", "b", "m", options={"stop": ["a secret word of mine"], "presence_penalty": 1})
     said = "presence_penalty with stop 'a secret word of mine' is not supported"

@@ -119,7 +119,8 @@ def test_what_a_filter_withheld_is_an_empty_output() -> None:
 def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None) -> None:
     """If a model uses up its limit with thoughts or white space, a call with a schema has a cut-off output.
 
-    The call with a schema is not made again. Without a schema the reply is malformed, and the call is tried again.
+    A call with a schema whose output was cut off is not made again. Without a schema a reply that was cut before its
+    first word is malformed, and the call is tried again.
     """
     assert sent(choice({"content": content}, "length"))[1].finish_reason == "length"
     free = ModelCall(CALL.system, CALL.user, CALL.model)
@@ -137,7 +138,7 @@ def test_an_output_that_was_cut_before_its_first_word_is_cut(content: str | None
 def test_openai_refuses_the_field(message: str, param: str | None) -> None:
     """If OpenAI refuses `response_format`, it names the field in the message or in `param`.
 
-    Azure's answers have the same form.
+    Azure refuses `response_format` with answers of the same form.
     """
     error = refused(400, {"error": {"message": message, "type": "invalid_request_error", "param": param, "code": None}})
     assert is_unsupported(error)
@@ -158,14 +159,14 @@ def test_what_is_wrong_with_a_schema_can_be_read() -> None:
 
 
 def test_a_used_up_quota_is_not_about_the_form() -> None:
-    """A used-up quota stays this error, even if the server's message mentions `json_schema`."""
+    """A used-up quota stays the same error, even if the server's message mentions `json_schema`."""
     body = {"error": {"message": "no json_schema on your plan", "code": "insufficient_quota"}}
     assert type(refused(400, body)) is errors.ModelQuotaExhausted
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, errors.ModelRefused), (429, errors.ModelRateLimited)])
 def test_other_statuses_keep_their_meaning(status: int, kind: type[errors.ModelError]) -> None:
-    """A 401 or a 429 keeps its meaning, even if its message mentions `response_format`."""
+    """A 401 or a 429 keeps its meaning as an error, even if its message mentions `response_format`."""
     assert type(refused(status, {"error": {"message": "response_format"}})) is kind
 
 
@@ -215,7 +216,7 @@ def test_vllm_refuses_the_field(document: object) -> None:
 def test_ollama_gets_the_field() -> None:
     """Ollama gets `response_format`, and reads its `json_schema.schema`.
 
-    Ollama's page about this field is "OpenAI compatibility".
+    Ollama's page about `response_format` is "OpenAI compatibility".
     """
     document = {**choice({"role": "assistant", "content": ANSWER}), "system_fingerprint": "fp_ollama"}
     body, reply = sent(document, with_sending("both"))
@@ -257,7 +258,7 @@ def test_llama_cpp_python_refuses_the_field_with_500() -> None:
 def test_llama_cpp_gets_the_field() -> None:
     """llama.cpp gets `response_format` as OpenAI does (its page is "LLaMA.cpp HTTP Server").
 
-    The answer in this test was recorded from `make model`.
+    The server's answer in this test was recorded from `make model`.
     """
     document = {
         "choices": [{"finish_reason": "stop", "index": 0, "message": {"role": "assistant", "content": '{\n"a": []}'}}],
@@ -277,7 +278,7 @@ def test_llama_cpp_gets_the_field() -> None:
 def test_llama_cpp_refuses_a_schema() -> None:
     """llama.cpp answers 400 for a schema with a reference to a missing definition.
 
-    The answer in this test was recorded from `make model`.
+    The server's answer in this test was recorded from `make model`.
     """
     message = (
         "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
@@ -300,7 +301,7 @@ def test_llama_cpp_has_no_reference_to_the_root() -> None:
 def test_llama_cpp_refuses_its_own_output() -> None:
     """If llama.cpp's model writes no JSON, the server answers 500, and the call is tried again.
 
-    The answer in this test was recorded from `make model`.
+    The server's answer in this test was recorded from `make model`.
     """
     message = "The model produced output that does not match the expected peg-native format"
     body = {"error": {"code": 500, "message": message, "type": "server_error"}}
@@ -327,7 +328,7 @@ def run_error(said: str, call: ModelCall = CALL) -> errors.ModelError:
 def test_workers_ai_gets_the_schema_without_a_name() -> None:
     """Workers AI gets the schema itself in `json_schema`, without a name, and answers with an object.
 
-    Workers AI's page about this field is "JSON Mode".
+    Workers AI's page about `json_schema` is "JSON Mode".
     """
     usage = {"prompt_tokens": 7, "completion_tokens": 2}
     inputs, reply = run({"response": {"name": "India", "capital": "New Delhi"}, "usage": usage})
@@ -394,7 +395,7 @@ def test_objects_are_text_only_where_json_was_asked_for() -> None:
 def test_thoughts_alone_are_an_output_of_a_form() -> None:
     """If a model's answer has only thoughts, a call with a schema has these as its output.
 
-    The schema refuses them, and the model is asked again with the reason, which a plain retry would not give.
+    The schema refuses the thoughts, and the model is asked again with the reason, which a plain retry would not give.
     """
     assert run({"response": "<think>Hm.</think>\n"})[1].output == "<think>Hm.</think>\n"
     assert run({"response": f"<think>Hm.</think>\n{ANSWER}"})[1].output == ANSWER
@@ -406,7 +407,7 @@ def test_thoughts_alone_are_an_output_of_a_form() -> None:
 def test_a_second_try_has_the_same_field() -> None:
     """When a model is asked again, the answer and its faults follow the text.
 
-    `response_format` is the same as in the first call.
+    When a model is asked again, `response_format` is the same as in the first call.
     """
     rejected = RejectedAnswer('{"name": 7}', [("/name", "string")])
     call = ModelCall(CALL.system, CALL.user, CALL.model, form=FORM._replace(rejected=rejected))

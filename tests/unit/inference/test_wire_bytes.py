@@ -34,14 +34,18 @@ def api() -> Iterator[ApiBench]:
 
 
 def within(measured: int, today: int) -> bool:
-    """Return whether a figure is within 5 % of today's. If a figure becomes smaller, this test must be changed, too."""
+    """Return whether a figure is within 5 % of today's.
+
+    If a measured figure becomes smaller, this test must be changed, too.
+    """
     return 0.95 * today <= measured <= 1.05 * today
 
 
 def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run of 20 chunks sends D1 as many bytes as today, within 5 %.
 
-    The figure counts all statements and their values. The text of 20 letters and its outputs are a negligible part.
+    The figure of bytes sent to D1 counts all statements and their values. The figure of bytes sent to D1 hardly depends
+    on the text of 20 letters and on its outputs.
     """
     sent: list[int] = []
     batch = bench.database.batch

@@ -173,8 +173,8 @@ WINDOW = "The estimated number of input tokens (155740) exceeded this model cont
 def test_a_request_that_can_never_pass_is_refused_at_once(said: str) -> None:
     """A call that Workers AI can never accept is refused without a retry.
 
-    The reason is a text that exceeds the context window, by code or by words, or an unlisted code with a word such as
-    "invalid".
+    A call that can never pass has a text that exceeds the context window, by code or by words, or an unlisted code with
+    a word such as "invalid".
     """
     assert type(failure(RuntimeError(said))) is errors.ModelRefused
 

@@ -368,7 +368,7 @@ def older(wanted: Needs) -> DeploymentReply:
 def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], tmp_path: Path) -> None:
     """`make deploy` waits until the new Worker answers.
 
-    Until this time is over, a missing certificate, an unknown name, or an older version is no failure.
+    While `make deploy` waits, a missing certificate, an unknown name, or an older version is no failure.
     """
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account, [first(needs(ROOT, "free"))] * 3)

@@ -179,7 +179,8 @@ def values(operator: Operator) -> dict[str, str]:
 def test_secrets_are_asked_for(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     """`make secrets` asks for each secret without showing what is typed.
 
-    An empty answer keeps the secret as it is. `make secrets` neither prints a secret nor passes one as an argument.
+    If the user types nothing, `make secrets` keeps the secret as it is. `make secrets` neither prints a secret nor
+    passes one as an argument.
     """
     operator.make("deploy")
     questions: list[str] = []
@@ -358,7 +359,8 @@ def test_a_file_with_a_broken_line_sets_nothing(operator: Operator, tmp_path: Pa
 def test_the_way_back(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
     """A user can note the version, deploy, and go back to the noted version.
 
-    Going back again has no effect. The deployment workflow notes a version, deploys and goes back in the same way.
+    A second rollback to the noted version has no effect. The deployment workflow notes a version, deploys and goes back
+    in the same way.
     """
     assert operator.make("version") == 0
     assert capsys.readouterr().out == "\n"
@@ -395,7 +397,7 @@ def test_an_unknown_environment(target: str, operator: Operator, capsys: pytest.
 
 
 def test_an_answer_that_is_no_list_is_a_failure(operator: Operator) -> None:
-    """If wrangler prints no JSON, the command fails, and does not take the account for one without databases."""
+    """If wrangler prints no JSON, a command fails, and does not take the account for one without databases."""
     operator.patch.setattr(operator.account, "_d1_list", lambda *_: "nothing\n", raising=False)
     with pytest.raises(StepFailed):
         deploy(operator.account, operator.internet.web, needs(ROOT, ""), Shape())

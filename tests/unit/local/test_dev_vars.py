@@ -54,7 +54,7 @@ def host(**variables: object) -> LocalConfiguration:
 def test_a_shared_file_may_hold_variables_of_others() -> None:
     """In `.env`, which other programs may share, only a name similar to one of onceover's causes a warning.
 
-    Variables of known tools never cause one.
+    A variable of a well-known tool never causes this warning.
     """
     variables = {"DATABASE_URL": "x", "AI_MODDEL": "x", "CLOUDFLARE_API_TOKEN": "x"}
     text = "\n".join(f"{name}=x" for name in variables)

@@ -21,7 +21,7 @@ SENTENCE = (
 
 
 def keep(state: Path, *names: str) -> None:
-    """Make a local database that has recorded these migrations.
+    """Make a local database that has recorded the given migrations.
 
     The record is only in the write-ahead log, as after a SIGKILL.
     """

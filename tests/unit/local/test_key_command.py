@@ -81,7 +81,7 @@ def test_no_label_gets_out_of_its_literal(label: str) -> None:
 def test_the_scope_operator_is_given_beside_read_or_write() -> None:
     """`make key` refuses the scope `operator` without `read` or `write`, and says why.
 
-    A key with `operator` alone would be useless, since this scope extends the two others.
+    An API key with the scope `operator` alone would be useless, since this scope extends `read` and `write`.
     """
     database = SqliteD1(now_ms=lambda: 1000)
     found = options("--scopes", "read,operator")
@@ -128,7 +128,7 @@ INSERTED = json.dumps([{"results": []}, {"results": []}, {"results": [{"id": ID}
 def test_remote(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """`make key` with `--remote` writes the key's digest to the account's database, and never the secret.
 
-    On standard output `make key` prints only the key.
+    The old database's record of migrations is only in the write-ahead log, as after a SIGKILL.
     """
     status, stand_in = run(monkeypatch, ["--remote", "--env", "free"], said=INSERTED)
     printed = capsys.readouterr()

@@ -1,6 +1,6 @@
 """After a restart of `make dev` unfinished tasks continue at once.
 
-Until a worker takes these tasks, they show that they wait for their worker's lease.
+Until a worker takes unfinished tasks after a restart, they show that they wait for their worker's lease.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ def begun(bench: StoreBench) -> Claim:
 def test_a_task_of_a_former_start_goes_on_at_once(bench: StoreBench):
     """A restart of `make dev` ends all leases, so the sweep finds the tasks.
 
-    The next claim puts announced calls in doubt.
+    After the restart, the next claim of a task puts its announced calls in doubt.
     """
     claim = begun(bench)
     restart(bench)

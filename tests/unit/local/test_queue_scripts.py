@@ -144,9 +144,9 @@ def text(node: Node) -> str:
 
 
 def test_the_powershell_script_parses() -> None:
-    """PowerShell's grammar finds no error in the PowerShell script, and nothing missing.
+    """PowerShell's grammar finds no error in the PowerShell script for queues, and nothing missing.
 
-    The parameter -WhatIf is PowerShell's own.
+    The script needs no definition of its parameter -WhatIf, because PowerShell provides it.
     """
     found = powershell()
     assert not [node for node in found if node.type == "ERROR" or node.is_missing]

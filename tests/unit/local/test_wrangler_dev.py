@@ -118,7 +118,7 @@ def test_a_task_is_done(wrangler: StandIn, api: FakeApi, capsys: pytest.CaptureF
 
 
 def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
-    """If the task fails, the command fails too, and stops the server all the same."""
+    """If the task fails, `local.wrangler_dev` fails too, and stops the server all the same."""
     api.on("POST", "/api/tasks", failed("model_refused"))
     with pytest.raises(wrangler_dev.NotDone, match="ended with status 2"):
         wrangler_dev.try_out("free", wrangler)
@@ -127,7 +127,7 @@ def test_a_task_that_fails(wrangler: StandIn, api: FakeApi) -> None:
 
 @pytest.mark.parametrize(("command", "said"), [("d1", "migrations could not be applied"), ("dev", "with status 7")])
 def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: FakeApi) -> None:
-    """If wrangler ends early, the command fails at once and does not wait for the server."""
+    """If wrangler ends early, `local.wrangler_dev` fails at once and does not wait for the server."""
     api.on("GET", "/api/async-status", problem(503, "database_unavailable"))
     wrangler.ends = command
     with pytest.raises(wrangler_dev.NotDone, match=said):
@@ -136,7 +136,7 @@ def test_a_wrangler_that_ends(command: str, said: str, wrangler: StandIn, api: F
 
 
 def test_a_server_that_never_answers_well(wrangler: StandIn, api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the server answers with another environment's bindings, the command fails."""
+    """If the server answers with another environment's bindings, `local.wrangler_dev` fails."""
     monkeypatch.setattr(wrangler_dev, "READY_SECONDS_MOST", 0.0)
     with pytest.raises(wrangler_dev.NotDone, match="no good answer"):
         wrangler_dev.try_out("direct", wrangler)

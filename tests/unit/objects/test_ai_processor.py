@@ -74,7 +74,7 @@ class InFlight:
 
     @property
     def most_of_one(self) -> int:
-        """Return the largest number of calls that any single invocation had in flight."""
+        """Return the largest number of model calls that any single invocation had in flight."""
         return max(most for key, most in self.most.items() if key != "all")
 
 
@@ -126,7 +126,7 @@ class ObjectBench:
         return await self.lanes[-1].infer(replace(worker, settings=settings), task_key, fence, calls)
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Tell all lanes that this claim has ended."""
+        """Tell all lanes that the claim with the given fence has ended."""
         for lane in self.lanes:
             lane.abort(fence)
 
@@ -314,7 +314,7 @@ def test_a_start_that_comes_during_the_last_failure_is_kept(make):
     async def send() -> None:
         nonlocal looks
         looks += 1
-        if looks == 2:  # the first `get` reads the task, the second one the failures
+        if looks == 2:  # the first `get` reads the task, the second `get` the failures
             await task.send()
 
     task.storage.after_get = send
@@ -339,7 +339,7 @@ def test_a_start_does_not_wait_for_what_the_slice_before_it_knew(make):
         nonlocal batches
         result = await release(statements)
         batches += 1
-        if batches == 2:  # the first batch is the claim, the second the release
+        if batches == 2:  # the first batch is the slice's claim, the second its release
             await task.bench.store.cancel("task", 1)
             await task.bench.store.retry("task", task.bench.settings.lease_ms)
             await task.send()
@@ -400,7 +400,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 ):
     """A slice is so long that its last call still ends within the platform's 15 minutes.
 
-    A lane may start this call 20 s after its announcement, and the way takes 5 s.
+    A lane may start the last call 20 s after its announcement, and the way takes 5 s.
     """
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run
@@ -430,7 +430,7 @@ def test_a_long_task_that_kills_its_slices_loses_its_lanes_and_rests(make):
         if task.due_seconds is not None:
             task.bench.do(asyncio.sleep(task.due_seconds))
     assert [number for number in calls if number] == [30, 3, 1]
-    # Of the six slices three make calls; two claims came too early, and one ended the task.
+    # Of the task's six slices three make calls; two slices claimed too early, and one ended the task.
     assert len(calls) == 6
     failed = task.bench.task()
     assert (failed.status, failed.failure.code) == (Status.FAILED, "worker_crashed")
@@ -456,7 +456,7 @@ def test_an_alarm_that_rings_while_a_slice_is_at_work_is_set_anew(make):
 def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) -> float:
     """Fire an alarm for a task with calls of 100 s, and call `meanwhile` during the slice.
 
-    Return how many seconds after `meanwhile` the slice ended.
+    Return how many seconds after the call of `meanwhile` the slice ended.
     """
     task.bench.model.seconds = lambda number: 100.0
     task.start()

@@ -31,7 +31,7 @@ class Bench:
     def heard(self, since: Mark, *acts: tuple[float, Any], quiet: float = 0.0, seconds: float = 25.0) -> Any:
         """Let a caller wait for a notice, and do each act at its time.
 
-        Return the caller's answer, and how long it waited.
+        Return the answer to the caller, and how long the caller waited.
         """
 
         async def play() -> tuple[bool | None, float]:
@@ -92,7 +92,7 @@ def test_a_word_that_comes_late_takes_none_back(bench: Bench):
 def test_within_the_quiet_time_only_an_end_is_told(bench: Bench):
     """Within its quiet time a caller gets notice only of the task's end.
 
-    A quick task therefore costs no more reads than before.
+    Because of the quiet time a quick task costs no more reads than before.
     """
     assert bench.heard(Mark(1, 4), (1.0, bench.wrote(1, 5)), quiet=6.0) == (True, 6.0)
     ends = (2.0, bench.wrote(1, 9, ended=True))
@@ -209,7 +209,7 @@ def test_marks_only_rise():
 
 
 def test_who_ends_a_task_leaves_a_mark_only_where_a_worker_has_left_one():
-    """A cancellation leaves a mark in its isolate only if a worker left one there, since otherwise no reader waits."""
+    """A cancellation marks a task's end in its isolate only if a worker left a mark; otherwise no reader waits."""
     marks = Marks()
     marks.ended(TASK)
     assert marks.find(TASK) is None

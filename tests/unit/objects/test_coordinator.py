@@ -183,7 +183,7 @@ def ask(storage: Storage, now_ms: int) -> str:
 def test_a_lane_that_was_out_at_an_eviction_is_busy_until_its_deadline(storage: Storage) -> None:
     """If a coordinator loses its memory, a lane with calls stays busy until the deadline of these calls.
 
-    The instance that waited for the lane is gone. After the deadline the lane is free again.
+    The coordinator's instance that waited for the lane is gone. After the deadline of its calls the lane is free again.
     """
 
     async def evicted() -> None:
@@ -219,7 +219,7 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
     """A coordinator gives up a silent lane after the calls' own time and the time of the way.
 
-    A lane that was given up is never used again.
+    A lane that a coordinator has given up is never used again.
     """
     loop = Loop(max_steps=1_000)  # type: ignore[abstract]
     made = Coordinator(storage, Lanes(), lambda: NOW_MS, Log(lambda _line: None))
@@ -250,7 +250,7 @@ def test_the_goodbye_of_an_earlier_claim_leaves_a_later_one_its_lanes(
 ) -> None:
     """The close call of an earlier claim does not clear the coordinator's data of a later claim.
 
-    The later claim's worker, after a retry, may already have calls in lanes. A ping stores nothing, so it needs no
+    After a retry the worker of the later claim may already have calls in lanes. A ping stores nothing, so it needs no
     close call.
     """
     coordinator = Coordinator(storage, AnsweringLanes(), lambda: NOW_MS, Log(lambda _line: None))

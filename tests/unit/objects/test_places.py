@@ -75,7 +75,7 @@ class Deployment:
         """Let a client submit this many tasks, one after the other."""
         made: list[Submitted] = []
         for _ in range(tasks):
-            self.bench.do(asyncio.sleep(0.001))  # ids sort by their milliseconds, so each task gets its own
+            self.bench.do(asyncio.sleep(0.001))  # ids sort by their milliseconds, so each task gets its own millisecond
             submission = self.app().api().submission
             made.append(self.bench.do(submission.submit(tenant, TaskRequest(text="x", options=TaskOptions()))))
             self.bench.do(self.waited.pop())  # a task is sent off after its submission's answer
@@ -159,7 +159,7 @@ def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
 def test_a_backlog_keeps_nobody_elses_task_waiting(deploy, minutes: int):
     """In this test two hundred tasks of one tenant wait for an object slot.
 
-    The next free slot goes to the only task of another tenant.
+    The next free object slot goes to the only task of another tenant.
     """
     made = deploy(2)
     backlog = made.submit(202)
@@ -190,8 +190,9 @@ def test_a_place_goes_to_the_tenant_with_the_fewest_then_to_the_oldest_task(depl
         known = len(made.objects.started)
         made.sweep(1)
         given += made.objects.started[known:]
-    # At first neither c nor b has a slot; c's task is older, so it comes first, and b's comes next. After that c and b
-    # have one slot each, and c's task is the oldest. By the fourth send a has no slot, so a's task comes.
+    # At first neither tenant c nor tenant b has a slot; c's task is older, so it comes first, and b's comes next. After
+    # these two sends the tenants c and b have one slot each, and c's task is the oldest. By the fourth send tenant a
+    # has no slot, so a's task comes.
     assert given[:4] == [kept["c"][0], kept["b"][0], kept["c"][1], kept["a"][0]]
     assert set(given) == {key for keys in kept.values() for key in keys}
     assert made.places() <= 4
@@ -214,7 +215,7 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
     made = deploy(1)
     first, waiting = made.submit(2, "a")
     made.end(first)
-    (other,) = made.submit(1, "b")  # neither tenant has a slot, and `waiting` of the other tenant is older
+    (other,) = made.submit(1, "b")  # neither tenant has a slot, and tenant a's task `waiting` is older
     assert (made.objects.started, made.places()) == ([first, waiting], 1)
     made.end(waiting)
     made.sweep()
@@ -224,7 +225,7 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
 def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
     """In this test a submission gave a slot to a waiting task, whose object could not be reached.
 
-    The next sweep notifies the object of this task before others.
+    The next sweep notifies the object of a task that got its slot unnoticed before others.
     """
     made = deploy(1)
     first, waiting, *_ = made.submit(40, "a")
@@ -328,7 +329,7 @@ def poll(made: Deployment, key: TaskKey) -> Task:
 def test_who_waits_for_a_place_is_not_run_by_whoever_asks(deploy):
     """A poll does not run a task that waits for an object slot.
 
-    When an object slot is free, the task goes to an object.
+    When an object slot is free, the waiting task goes to an object.
     """
     made = deploy(1)
     made.waited = Behind()

@@ -95,7 +95,7 @@ class Coordinators:
         if self.breaks is not None:
             raise self.breaks
 
-    # The model that the host and all lanes call.
+    # The model that the consumer and all lanes call.
 
     async def infer_one(self, call: ModelCall) -> ModelReply:
         self._now += 1
@@ -260,7 +260,7 @@ def test_the_host_leaves_lanes_their_time(make: Make, objects: bool):
 
 @pytest.mark.parametrize("error", [RuntimeError("Network connection lost."), AttributeError("close")])
 def test_a_goodbye_that_fails_is_no_failure_of_the_message(make: Make, error: Exception):
-    """If the close call fails, the message still succeeds, and the coordinator cleans up by itself later."""
+    """If the coordinator's close call fails, the message still succeeds, and the coordinator cleans up later."""
     queue = make()
     queue.coordinators.breaks = error
     queue.consume()
@@ -312,7 +312,7 @@ def test_the_host_of_a_task_that_has_ended_is_free_within_15_s(make: Make, end: 
 def test_a_queue_goes_on_where_objects_cannot_be_reached(make: Make):
     """If lanes cannot be reached, the consumer makes all calls itself, six at a time.
 
-    No call is sent in vain, is in doubt, or costs an attempt.
+    If lanes cannot be reached, no call is sent in vain, is in doubt, or costs an attempt.
     """
     queue = make()
     queue.coordinators.unreachable = RuntimeError("NoGilError")

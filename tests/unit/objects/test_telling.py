@@ -205,7 +205,7 @@ def test_a_lane_that_is_told_first_starts_nothing(bench: WorkerBench):
 def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, seconds: float):
     """If a lane's own invocation is cancelled, each of its calls closes its connection first.
 
-    A provider that ignores the cancellation delays the lane for a second at most.
+    A provider that ignores the cancellation delays the aborted lane for a second at most.
     """
     of, infer, cancelled = claim(bench, Route.DURABLE_OBJECT), bench.model.infer, list[str]()
 

@@ -51,7 +51,7 @@ class Bench:
         self.background = Background(self.context, log)
 
     def until_quiet(self, act: Callable[[], Any]) -> None:
-        """Do this act, and wait as the platform does until all promises are fulfilled."""
+        """Do an act, and wait as the platform does until all promises are fulfilled."""
 
         async def play() -> None:
             act()

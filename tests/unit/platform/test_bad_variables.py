@@ -1,6 +1,6 @@
 """While a variable has a bad value, no work is done, and no task loses anything.
 
-The platform repeats the messages, alarms and calls that came during this time.
+The platform repeats the messages, alarms and calls that came while the value was bad.
 """
 
 import asyncio
@@ -82,7 +82,7 @@ class Deployment:
         SURROUNDINGS.set(Surroundings(runtime=runtime, memory=RequestMemory()))
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the logged events, and check that they name the variable and not its value."""
+        """Return the logged events, and check that they name the bad variable and not its value."""
         assert not any("soon" in line for line in self.lines)
         return [json.loads(line) for line in self.lines]
 

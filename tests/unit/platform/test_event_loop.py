@@ -78,7 +78,7 @@ class WebLoop(asyncio.SelectorEventLoop):
         *args: *Args,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        if delay == 0:  # Pyodide's loop does the same, and its `call_soon` uses this method
+        if delay == 0:  # Pyodide's loop uses no timer for 0 either, and its `call_soon` uses this method
             return super().call_soon(callback, *args, context=context)  # type: ignore[return-value]
         return super().call_at(self.time() + delay, callback, *args, context=context)
 
@@ -166,7 +166,7 @@ def test_a_timer_that_is_due_calls_in_its_own_context(browser: Browser):
 def test_what_is_cancelled_between_its_timer_and_its_turn_does_not_run(browser: Browser):
     """A callback that is cancelled after its timer has fired and before its turn does not run.
 
-    A second cancellation of the callback changes nothing.
+    A second cancellation of the same callback changes nothing.
     """
     called: list[str] = []
 
@@ -223,7 +223,7 @@ def test_a_timer_lasts_whole_milliseconds_and_one_at_least(browser: Browser, sec
 def test_ready_handles_keep_their_order_however_many(browser: Browser):
     """Ready callbacks run in their order, however many there are.
 
-    In earlier code newer callbacks overtook those beyond a thousand.
+    In earlier code newer callbacks overtook the callbacks beyond the first thousand.
     """
     order: list[int] = []
 
@@ -255,7 +255,7 @@ def lines_of(adaptation: Adaptation, wanted: str) -> list[dict[str, Any]]:
 def test_the_variable_gives_the_loop_back(interpreter: Browser):
     """A variable can select Pyodide's own timers, which is logged once for each interpreter.
 
-    Without this variable the interpreter has onceover's timers.
+    Without the variable EVENT_LOOP the interpreter has onceover's timers.
     """
     loops_own = sys.modules["pyodide.webloop"].WebLoop.call_later
     adaptation = Adaptation()
@@ -278,7 +278,7 @@ def test_a_loop_that_lacks_something_is_left_alone(
 ):
     """If a future Pyodide lacks a function that onceover's timers need, its event loop stays unchanged.
 
-    A log line names the missing function.
+    A log line names the function that Pyodide lacks.
     """
     of_pyodide = sys.modules[module]
     bare = object()

@@ -62,8 +62,8 @@ class Browser:
 
     def __init__(self) -> None:
         self.answer: Callable[[Promise], None] = lambda promise: None
-        self.parts: list[bytes | None] = []  # None: this read does not end before the request is aborted.
-        self.stubborn = False  # True: an abort has no effect.
+        self.parts: list[bytes | None] = []  # None: a read of the body does not end before the request is aborted.
+        self.stubborn = False  # True means that an abort has no effect.
         self.aborts = 0
         self.promises: list[Promise] = []
         self.headers = {"content-type": "text/plain"}
@@ -212,7 +212,7 @@ def test_a_request_costs_two_promises_and_no_look_up(browser: Browser):
 def test_a_reply_that_says_that_it_is_short_is_read_at_once(browser: Browser, headers: dict[str, str], reads: int):
     """A reply whose header states a short length is read in one piece.
 
-    Other replies are read part by part, since a compressed one may be longer than it says.
+    Replies without a short stated length are read part by part, since a compressed one may be longer than it says.
     """
     browser.headers = headers
     browser.parts = [b"one ", b"two"]
@@ -233,7 +233,7 @@ def test_a_server_that_hangs_is_aborted_and_waited_for(browser: Browser, in_body
         asyncio.run(request(0.01))
     assert browser.aborts == 1
     assert browser.unsettled() == 0
-    assert browser.promises[-1].waits == 2  # the response and the abort each wait for this promise
+    assert browser.promises[-1].waits == 2  # the response and the abort each wait for the same promise
 
 
 def test_a_cancelled_request_is_aborted_and_waited_for(browser: Browser):

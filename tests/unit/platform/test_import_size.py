@@ -23,8 +23,8 @@ from tests.support import import_watch
 pytestmark = pytest.mark.slow  # processes
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# The bounds, which are the present counts plus a little. `syntax` is the compiled code in nodes of the syntax tree,
-# because bytecode differs between versions of Python.
+# The bounds of a start's imports, which are the present counts plus a little. `syntax` is the compiled code in nodes of
+# the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
     "modules": 200,
     "syntax": 75_000,
@@ -32,21 +32,21 @@ MOST: Mapping[str, int] = {
     "named_tuples": 99,
     "models": 4,
 }
-# Imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that may
-# read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. The
+# The imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that
+# may read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. The
 # table of the API causes further imports, since `catalogue` imports a group of calls on the first request for one of
-# them. `events` and `observation` are such groups.
+# them. `events` and `observation` are such groups of calls.
 LATE = {
     "composition.py": {"inference.demo", "store.webhooks"},
     "http/tasks/events.py": {"http.follow.following"},
     "http/base/exchange.py": {"http.base.content"},
     "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
     "http/tasks/endpoints.py": {"http.tasks.across", "http.tasks.dry_run"},
-    # a task with a schema needs these for its submission, and for its result if that is large
+    # a task with a schema needs these imports for its submission, and for its result if that is large
     "http/tasks/output_fields.py": {"core.structured.joining", "core.structured.schema"},
     "http/tasks/large_answers.py": {"core.structured.refusals"},
     "inference/openai.py": {"inference.probing"},
-    "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this
+    "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this import
     "processing/run/output_forms.py": {"core.structured.schema"},
     "store/records/results.py": {
         *("core.structured.joining", "core.structured.reading"),
@@ -82,7 +82,7 @@ def syntax(text: str) -> int:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """Return how much of the Worker a new interpreter has after it has imported `entry` from this folder."""
+    """Return how much of the Worker a new interpreter has after it has imported `entry` from the given folder."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

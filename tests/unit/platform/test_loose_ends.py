@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# Tasks that one function cancels and another function awaits, each with the reason.
+# Asyncio tasks that one function cancels and another function awaits, each with the reason.
 AWAITED_ELSEWHERE = {
     ("objects/laned_caller.py", "abort", "made"): "`_make` waits for its call",
     ("objects/lane.py", "abort", "made"): "`make_calls` waits for all of its calls",
@@ -36,9 +36,9 @@ def own(function: ast.AST) -> Iterator[ast.AST]:
 
 
 def walked(function: ast.AST, variable: str) -> set[str]:
-    """Return the expressions over which loops with this variable iterate.
+    """Return the expressions over which the function's loops with the given variable iterate.
 
-    For `made` this is `out` if the function has `for made in out`.
+    For `made` the result is `out` if the function has `for made in out`.
     """
     loops = [node for node in own(function) if isinstance(node, ast.For | ast.comprehension)]
     return {ast.unparse(loop.iter) for loop in loops if ast.unparse(loop.target) == variable}

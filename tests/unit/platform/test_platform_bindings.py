@@ -139,7 +139,7 @@ class JsObject:
         self.names: list[str] = []
 
     def getByName(self, name: str) -> "JsObject":  # noqa: N802 - the platform's name
-        """Keep the name of the object that the caller wants, and return this stand-in."""
+        """Keep the name of the object that the caller wants, and return the stand-in itself."""
         self.names.append(name)
         return self
 
@@ -156,7 +156,7 @@ class JsObject:
 def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
     """RPC to an object passes texts and numbers unchanged, and None as null.
 
-    Lists and dictionaries become JavaScript's own.
+    Lists and dictionaries that an object gets become JavaScript's own.
     """
     js = JsObject()
     stub = bound(AI_PROCESSOR=js).processors.getByName(TASK)
@@ -217,7 +217,7 @@ class JsStorage:
 def test_writes_with_no_await_between_them_are_under_way_together():
     """Two writes to an object's storage without an await between them are committed together by the platform.
 
-    A storage method therefore awaits nothing before its write, or the writes would not be atomic.
+    A storage method therefore awaits nothing before its write, because otherwise several writes would not be atomic.
     """
     js = JsStorage()
     storage = storage_of(SimpleNamespace(storage=wrapped(js)))

@@ -1,7 +1,7 @@
 """What the Worker's modules do at import, which the platform runs once before it takes a snapshot.
 
-`tests/runtime/test_upload.py` imports the modules in production's interpreter; this module imports them in its own, and
-checks their text.
+`tests/runtime/test_upload.py` imports the Worker's modules in production's interpreter; the present tests import them
+in CPython, and check their text.
 """
 
 import ast

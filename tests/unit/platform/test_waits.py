@@ -21,7 +21,7 @@ from tests.support import api_bench, worker_bench
 from tests.support.hosted_loop import HAIR_SECONDS, HostedLoop
 from tests.support.worker_bench import Script, WorkerBench
 
-# These times are no whole milliseconds, like those of `?wait=1.2342` and of measurements.
+# The times in this list are no whole milliseconds, like those of `?wait=1.2342` and of measurements.
 ODD = (1.2342, 0.0017, 0.9999999, 2.0501, 0.00031)
 LATE = 0.006
 
@@ -44,7 +44,7 @@ def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
 
 
 def calls_of(*seconds: float) -> CallGroups:
-    """Start calls that take these times, in this order."""
+    """Start calls that take the given times, in this order."""
     model = Script()
     model.seconds = lambda number: seconds[number - 1]
     return CallGroups(LocalCaller(model, 6), lambda _key: ModelCall("", "", ""), 100.0)
@@ -123,7 +123,7 @@ def test_a_stream_has_its_comments(make_loop: LoopMaker, monkeypatch: pytest.Mon
 def test_a_task_of_odd_calls_ends(make_loop: LoopMaker, monkeypatch: pytest.MonkeyPatch):
     """A task whose calls take odd times ends.
 
-    The task's run waits for other calls, for turns to write, and for retries.
+    The run of this task waits for other calls, for turns to write, and for retries.
     """
     monkeypatch.setattr(worker_bench, "Loop", make_loop)
     bench = WorkerBench()

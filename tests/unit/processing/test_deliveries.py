@@ -52,7 +52,7 @@ def _outcomes(bench: DeliveryBench) -> list[DeliveryOutcome | None]:
 def test_who_ends_a_task_sends_its_delivery_at_once(bench: DeliveryBench):
     """The host that ends a task sends its delivery at once, as one signed message that names the task.
 
-    No sweep sends this message again.
+    No sweep sends the delivery's message again.
     """
     bench.submit()
     bench.finish()
@@ -443,7 +443,7 @@ def test_a_dead_receiver_does_not_eat_the_sweeps_allowance(bench: DeliveryBench)
 def test_a_receiver_that_hangs_holds_nobody_up(bench: DeliveryBench):
     """If a receiver hangs, at most five attempts are out at a time, each for at most 15 s.
 
-    Deliveries beyond these five attempts are left to the sweep.
+    Deliveries beyond the five attempts are left to the sweep.
     """
     bench.courier.seconds = 14.0
     for number in range(12):

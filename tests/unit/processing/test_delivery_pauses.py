@@ -79,7 +79,7 @@ def test_attempts_that_fail_together_are_one_failure(bench: DeliveryBench):
 
 
 def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, asked_ms: int = 0) -> None:
-    """Record an attempt that began at this time, with this failure or none."""
+    """Record an attempt that began at the given time, with the given failure or none."""
     (row,) = bench.deliveries()
     taken = bench.do(bench.store.redeliver(row))
     bench.do(bench.store.record([AttemptResult(taken, Attempt(began_at, None, 1, failure), None, 1_000, asked_ms)]))
@@ -88,7 +88,7 @@ def _tried(bench: DeliveryBench, began_at: int, failure: AttemptFailure | None, 
 def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     """An attempt that began before a pause does not change the pause: a failure does not count.
 
-    A success of an attempt from before the pause only sets the failures to 0.
+    If an attempt from before the pause succeeds, only the endpoint's number of failures becomes 0.
     """
     key = bench.add_endpoint()
     bench.submit()
@@ -164,7 +164,7 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
     """Deliveries that are older than a day do not reduce how many other deliveries a sweep sends.
 
-    A sweep may end more such deliveries than it may send.
+    A sweep may end more deliveries that are older than a day than it may send.
     """
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)
@@ -289,7 +289,7 @@ def test_a_large_backlog_ends_a_part_at_a_time(
 ):
     """The deletion of an endpoint ends a limited number of its deliveries, and sweeps end the others.
 
-    No delivery of the endpoint is sent.
+    No delivery of the deleted endpoint is sent.
     """
     monkeypatch.setattr(limits, "DELIVERIES_WALK_MOST", 3)
     key, same_tenant = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)

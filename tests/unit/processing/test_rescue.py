@@ -92,7 +92,7 @@ def test_polls_end_a_task_that_nobody_comes_for(made: Polls):
     task = made.bench.task()
     assert completed == sorted(completed)
     assert (task.usage.model_calls, task.usage.in_doubt, task.route) == (4, 0, Route.DIRECT)
-    # The submission had tried the queue before it is recorded here, and later sends go to an object.
+    # `queue` records sends only after the submission, and all these sends go to an object.
     assert (len(made.queue.sent_at), len(made.objects.sent_at)) == (0, limits.SENDS_IN_VAIN)
 
 
@@ -120,7 +120,7 @@ def test_no_call_starts_when_the_answer_is_out(made: Polls):
 def test_a_call_that_outlasts_the_poll_is_cut_and_in_doubt(made: Polls):
     """A call that outlasts its poll for too long is cut off; it is on the bill in doubt, and counts as an attempt.
 
-    After MAX_ATTEMPTS such calls the task fails, so polls do not go on for ever.
+    After MAX_ATTEMPTS calls that were cut off the task fails, so polls do not go on for ever.
     """
 
     async def story() -> None:
@@ -171,7 +171,7 @@ def test_a_poll_that_does_not_wait_makes_no_call(made: Polls):
 async def swept_while_polled(made: Polls, sweep_seconds: float, sweep: Callable[[], Sweep]) -> float:
     """Poll a task every 30 s without `wait`, with sweeps in between.
 
-    Return after how many seconds the task has completed.
+    Return after how many seconds the polled task has completed.
     """
     began = asyncio.get_running_loop().time()
     swept_at = began
@@ -265,7 +265,7 @@ def test_a_route_that_refuses_slowly_makes_no_poll_longer(made: Polls):
         return took
 
     assert made.bench.do(story()) == [pytest.approx(10.0), pytest.approx(6.0)]
-    # Only the first poll's call failed, since the second poll had no time left for a call.
+    # Only the first poll's model call failed, since the second poll had no time left for a call.
     (cut,) = made.bench.events("call_failed")
     assert cut["ms"] == pytest.approx(24_000, abs=100)
 

@@ -63,7 +63,7 @@ def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
 def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     """A cut-off output's chunk shows the reason, the task counts such outputs, and the log names each.
 
-    After a retry the next worker adds to this count.
+    After a retry the next worker adds to the task's count of cut-off outputs.
     """
     reasons = ["stop", "length", "content_filter", "odd", None, "length"]
     bench = make(max_attempts=1, patience_seconds=0)
@@ -77,7 +77,7 @@ def test_outputs_that_were_cut_off_are_marked_and_counted(make, lanes: bool):
     bench.model.act = lambda call, number: ModelReply("cut", 1, 1, "length")
     assert bench.do(bench.store.retry(TaskKey("task"), bench.settings.lease_ms))
     assert bench.run(host) == Ended(Status.COMPLETED)
-    assert bench.task().truncated == 2 + 2  # the sixth chunk's output and the merge's are cut off
+    assert bench.task().truncated == 2 + 2  # the output of the sixth chunk and that of the merge are cut off
     chunks = bench.do(bench.store.chunks(TaskKey("task")))
     assert [chunk.finish_reason for chunk in chunks] == reasons
     said = [(line["level"], line["truncated"]) for line in bench.events("calls_done") if "truncated" in line]
@@ -171,7 +171,7 @@ def test_a_slice_stays_within_its_subrequests(make):
 def test_a_slice_stays_within_its_seconds(make):
     """When the time of its slice is over, a run starts no further call.
 
-    Calls that are in flight then are finished, and their outputs kept.
+    Calls that are in flight when the slice's time is over are finished, and their outputs kept.
     """
     bench = make()
     bench.insert(20)
@@ -216,8 +216,8 @@ def test_a_rate_limit_that_asks_for_no_time_makes_no_storm(make):
 def test_a_poison_task_ends(make):
     """A task whose workers all die without an output fails after MAX_ATTEMPTS deaths, and after ten minutes at least.
 
-    The task's first claim makes the usual number of calls at once, the next one half as many, and the last one a single
-    call.
+    The task's first claim makes the usual number of model calls at once, the next one half as many, and the last one a
+    single call.
     """
     bench = make(lease_seconds=180, max_attempts=3)
     bench.insert(9)
@@ -291,7 +291,7 @@ def test_a_worker_that_dies_after_a_finished_call_is_no_stall(make):
 def test_an_unexpected_error_gives_the_task_back_and_counts_towards_the_end(make):
     """An error in a provider's code is raised, and the task is given back, at first at once, later after longer rests.
 
-    After MAX_ATTEMPTS such errors the task fails, so it is not run for ever.
+    After MAX_ATTEMPTS errors in a provider's code the task fails, so it is not run for ever.
     """
     bench = make()
     bench.insert(2)
@@ -320,7 +320,7 @@ def test_paid_outputs_outlast_an_outage(make):
 def test_an_outage_beyond_the_lease_ends_the_run(make):
     """If D1 stays away for a whole lease, the run ends.
 
-    After the outage the task continues, and its bill shows the lost calls.
+    After an outage of D1 the task continues, and its bill shows the lost calls.
     """
     bench = make(timeout_seconds=5, lease_seconds=10)
     bench.insert(2)
@@ -393,7 +393,7 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
     before = bench.loop.time()
     with pytest.raises(StoreUnavailable):
         bench.run()
-    # The calls take one second, and the rest of the time is the lease that the last save renewed.
+    # The model calls take one second, and the rest of the time is the lease that the last save renewed.
     assert 5 < bench.loop.time() - before < 1 + 10
     bench.database.heal()
     assert (bench.task().completed, bench.task().usage.in_doubt) == (12, 0)
@@ -462,8 +462,8 @@ def second_message(bench: WorkerBench, host: Host, seconds: float) -> tuple[RunO
 def test_a_claim_outlasts_its_calls_whatever_the_lease(make):
     """While a worker's calls are out, its claim lasts, even if LEASE_SECONDS is only a second more than the timeout.
 
-    In this test the claim's answer is slow, so calls start late, and a call that ends just before the others waits for
-    them.
+    In this test the claim's answer is slow, so model calls start late, and a call that ends just before the others
+    waits for them.
     """
     bench = make(timeout_seconds=120, lease_seconds=121, patience_seconds=0)
     bench.insert(6)
@@ -692,7 +692,7 @@ def test_a_retry_after_the_deadline_goes_on(make):
 def test_a_budget_is_spent_to_the_last_call(make):
     """A worker makes exactly as many calls as the budget allows, and then fails the task.
 
-    The outputs are kept, and after a retry with a larger budget the task continues.
+    The outputs of a task whose budget is spent are kept, and after a retry with a larger budget the task continues.
     """
     bench = make()
     bench.insert(20, max_calls=14)
@@ -709,7 +709,10 @@ def test_a_budget_is_spent_to_the_last_call(make):
 
 @pytest.mark.parametrize("reduce", list(Reduce))
 def test_a_budget_of_exactly_what_is_needed_is_enough(make, reduce: Reduce):
-    """A budget of `minimumCalls` suffices if no call fails. A budget of one call less does not suffice."""
+    """A budget of `minimumCalls` suffices if no call fails.
+
+    A budget of one call less than `minimumCalls` does not suffice.
+    """
     bench, other = make(), make()
     bench.insert(8, reduce, max_calls=8 + (reduce is Reduce.MERGE))
     assert bench.run() == Ended(Status.COMPLETED)
@@ -773,7 +776,7 @@ def test_calls_in_doubt_are_on_the_budget(make):
 def test_no_mishap_passes_a_budget(seed: int, chunks: int, most: int, reduce: Reduce):
     """Whatever goes wrong, a task makes no more calls than its budget allows.
 
-    The test mixes failing calls, 429s, dying workers, lost writes, short slices and client retries.
+    The test of budgets mixes failing calls, 429s, dying workers, lost writes, short slices and client retries.
     """
     dice = random.Random(seed)
     bench = WorkerBench(max_attempts=dice.randint(1, 4), concurrency=dice.randint(1, 6))

@@ -29,7 +29,7 @@ def words(language: str, part: str) -> dict[str, str]:
 
 
 def reached(*names: str) -> dict[str, str]:
-    """Return these modules and all modules that they import, directly or not."""
+    """Return the given modules and all modules that they import, directly or not."""
     found: dict[str, str] = {}
     left = list(names)
     while left:
@@ -47,7 +47,7 @@ def views(part: str) -> list[list[str]]:
 
 
 def sources(*parts: str) -> str:
-    """Return the sources of the page, and of the views with texts in these parts."""
+    """Return the sources of the page, and of the views with texts in the given parts."""
     return "\n".join(reached(*PAGE, *(files[0] for part in parts for files in views(part))).values())
 
 
@@ -81,7 +81,7 @@ def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() 
 
 
 def used(name: str, text: str) -> bool:
-    """Return whether a source mentions the name, or a family to which the name belongs."""
+    """Return whether a source mentions the name of a text, or a family to which the name belongs."""
     families = set(_FAMILY.findall(text)) | {(prefix, "") for prefix in _EXPLAINED.findall(text)}
     plain = name.removesuffix("One")
     return bool({name, plain} & set(_NAMED.findall(text))) or any(

@@ -131,7 +131,7 @@ def test_no_lock_file_of_uv_is_committed():
 def test_the_workflow_runs_what_everyone_can_run():
     """The workflow for every change runs `.ci/run` and the report of coverage.
 
-    This workflow has read access only, and names each action by a digest.
+    The workflow for every change has read access only, and names each action by a digest.
     """
     text = read(".github/workflows/ci.yml")
     workflow = yaml.safe_load(text)
@@ -185,7 +185,8 @@ def test_the_makefile_works_from_elsewhere(tmp_path: Path):
     folder = tmp_path / "a clone"
     folder.mkdir()
     shutil.copy(ROOT / "Makefile", folder)
-    # make runs as a user calls it: inside another make it would inherit that one's flags, and would print its folder.
+    # make runs here as a user calls it: inside another make it would inherit the other's flags, and would print its
+    # folder.
     command = ["env", "-u", "MAKEFLAGS", "-u", "MAKELEVEL", "make", "-f", str(folder / "Makefile")]
     shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
     assert shown.startswith("  make help ")

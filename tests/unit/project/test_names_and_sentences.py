@@ -6,8 +6,7 @@ from collections import defaultdict
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
-# Words that mark a sentence that few readers can restate. Each folder may have only a limited number of words that
-# match.
+# Words that mark a sentence that few readers can restate. In each folder only a limited number of words may match.
 _RIDDLES = re.compile(
     r"\b(?:nobody|whoever|of which|for whom|(?:is|are) told|comes to|ha(?:s|ve) come|h[oe]lds? to|meanwhile|thereby"
     r"|at that|so that is)\b",
@@ -26,7 +25,7 @@ def files_of(*folders: str) -> list[str]:
 
 
 def twins(names: list[str], pattern: re.Pattern[str]) -> dict[str, list[str]]:
-    """Return each name that several of these files define, with these files."""
+    """Return each name that several of the given files define, with these files."""
     found: dict[str, list[str]] = defaultdict(list)
     for name in names:
         for defined in pattern.findall((ROOT / name).read_text("utf-8")):

@@ -17,8 +17,8 @@ from local.node import ROOT
 pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# Programs that targets run besides the modules of their recipes. The programs are `make install` itself, and those that
-# these modules start.
+# Programs that targets of the Makefile run besides the modules of their recipes. These programs are `make install`
+# itself, and those that the recipes' modules start.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
 # Modules of the Workers runtime, which never run on the host.
 OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
@@ -39,7 +39,7 @@ def wanted(name: str) -> set[str]:
 def test_what_running_needs_is_a_share_of_what_the_tests_need() -> None:
     """Each package of run.txt is in dev.txt with the same version.
 
-    The tests therefore try the versions with which the project runs.
+    The tests therefore try the versions of packages with which the project runs.
     """
     assert wanted("run") < wanted("dev")
     assert pins("run").items() < pins("dev").items()
@@ -71,7 +71,7 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 def recipes() -> dict[str, tuple[str, str]]:
     """Return the targets of the Makefile that install packages first.
 
-    The values are the target that installs, and the module that the target runs.
+    For each such target the result has the target that installs, and the module that the target runs.
     """
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)
@@ -92,7 +92,7 @@ def _file_of(module: str) -> Path | None:
 def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
     """Return the names of modules that an import statement may import.
 
-    Some of them may be names inside a module, which do no harm.
+    Some of these may be names inside a module, which do no harm.
     """
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
@@ -104,7 +104,7 @@ def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
 
 
 def imported(modules: Iterable[str]) -> set[str]:
-    """Return the packages of others that these modules, or modules of ours that they import, may import."""
+    """Return the packages of others that the given modules, or modules of ours that they import, may import."""
     waiting, seen, others = list(modules), set[Path](), set[str]()
     while waiting:
         module = waiting.pop()
@@ -122,7 +122,7 @@ def imported(modules: Iterable[str]) -> set[str]:
 
 
 def packages_of(modules: Iterable[str]) -> set[str]:
-    """Return the packages that these modules import, by their names in the registry."""
+    """Return the packages that the given modules import, by their names in the registry."""
     distributions = importlib.metadata.packages_distributions()
     return {distributions[name][0].lower().replace("_", "-") for name in imported(modules)}
 
@@ -130,13 +130,13 @@ def packages_of(modules: Iterable[str]) -> set[str]:
 def test_what_make_install_installs_is_what_its_targets_import() -> None:
     """Targets that need only `make install` import no package that `make install` does not install.
 
-    The other targets need `make install-dev`.
+    Targets that import further packages need `make install-dev`.
     """
     run = {target: module for target, (installs, module) in recipes().items() if installs == "install"}
     assert {"dev", "key", "model", "docs", "bundle", "deploy", "secrets"} == set(run)
     assert packages_of([*run.values(), *PROGRAMS]) <= set(pins("run"))
     asked = {name.partition("==")[0] for name in wanted("run")}
-    # Each required package is imported by one of these modules or programs.
+    # Each required package is imported by one of the following modules or programs.
     assert asked <= packages_of([*run.values(), *PROGRAMS])
     development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
     of_tests = {"quick", "test", "campaign", "coverage", "check", "format"}
@@ -163,7 +163,7 @@ def test_the_packages_of_npm_for_tests_are_marked_so() -> None:
 
 
 def _bytes(files: Iterable[Path]) -> int:
-    """Return how many bytes these files and folders take on disk."""
+    """Return how many bytes files and folders take on disk."""
     return sum(file.lstat().st_blocks * 512 for file in files)
 
 
@@ -172,7 +172,7 @@ def _whole(folder: Path) -> int:
 
 
 def _python_packages(names: Iterable[str]) -> int:
-    """Return how many bytes these installed packages take on disk, with their compiled files."""
+    """Return how many bytes the given installed packages take on disk, with their compiled files."""
     total = 0
     for name in names:
         try:

@@ -22,7 +22,7 @@ def files_of(folder: str) -> list[str]:
 
 
 def test_no_room_has_more_files_than_one_can_survey():
-    """A folder has at most 25 files directly in it. Files in its subfolders do not count."""
+    """A folder has at most 25 files directly in it. Files in a folder's subfolders do not count for the folder."""
     found = Counter(name.rpartition("/")[0] for folder in SURVEYED for name in files_of(folder))
     assert all(any(room.startswith(folder) for room in found) for folder in SURVEYED)
     assert {room for room, count in found.items() if count > FILES_MOST} == set()

@@ -43,14 +43,14 @@ _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
 def tracked(*suffixes: str) -> list[Path]:
-    """Return all files of the repository whose names end like this."""
+    """Return all files of the repository whose names have one of the given endings."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     return [ROOT / name for name in listed if name.endswith(suffixes) and (ROOT / name).is_file()]
 
 
 def modules(*folders: str) -> list[Path]:
-    """Return all Python modules below these folders."""
+    """Return all Python modules below the given folders."""
     return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
@@ -80,7 +80,7 @@ def test_unit_tests_mirror_the_source():
 def words(name: str) -> list[str]:
     """Return the words of a name in either style.
 
-    `ObjectStorage` and `object_storage` both have two words.
+    Both `ObjectStorage` and `object_storage` have two words.
     """
     return [word.lower() for word in _WORD.findall(name)]
 
@@ -164,7 +164,7 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 def strings(path: Path) -> Iterator[str]:
     """Return all strings of a module except its docstrings.
 
-    A formatted string gives its literal parts.
+    Of a formatted string the result has the literal parts.
     """
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {

@@ -58,7 +58,7 @@ def test_allowances_begin_anew_at_midnight_utc(now_ms: int, seconds: int):
 
 
 class Sender:
-    """A route that refuses each task with this message, or takes each."""
+    """A route that refuses each task with the given message, or takes each."""
 
     def __init__(self, route: Route, refuses: str = "") -> None:
         self.route = route
@@ -113,7 +113,7 @@ class Delivery:
 
 @dataclass
 class Failing:
-    """A batch of one message, and a worker that raises this error for it."""
+    """A batch of one message, and a worker that raises the given error for it."""
 
     error: StoreError
     messages: list[Delivery]
@@ -169,7 +169,7 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
             left.append(task_key)  # noqa: B023 - called here
 
         bench.do(consume(batch, worker, Dispatcher([sender], worker.meter, log), HOST, leave, log))
-        assert left == ([] if sent else [TASK])  # the lanes of a task that goes on elsewhere are not given up
+        assert left == ([] if sent else [TASK])  # a task that goes on elsewhere keeps its lanes
         assert message.fate == "ack"
         assert sender.sent == [(TASK, 0)] * sent
         assert bench.do(bench.store.task(TASK)).status is status

@@ -1,6 +1,6 @@
 """To the millisecond, when a time of the database is over.
 
-The times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
+These times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
 """
 
 from collections.abc import Iterator
@@ -57,18 +57,18 @@ class Table(StoreBench):
         return value
 
     def pending(self, **columns: Any) -> None:
-        """Make a waiting task with these columns."""
+        """Make a waiting task with the given values of columns."""
         self.insert(TASK)
         self.give(**columns)
 
     def held(self, **columns: Any) -> None:
-        """Make a task with a worker and these columns."""
+        """Make a task with a worker and the given values of columns."""
         self.insert(TASK)
         self.claim(TASK)
         self.give(**columns)
 
     def ended(self, status: Status = Status.CANCELLED, **columns: Any) -> None:
-        """Make an ended task with these columns."""
+        """Make an ended task with the given values of columns."""
         self.insert(TASK)
         given: dict[str, Any] = {"status": status, "finished_at": NOW - 1}
         self.give(**given | columns)
@@ -141,7 +141,7 @@ def test_a_rest_is_over_at_its_time(table: Table, off: int) -> None:
 def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, off: int) -> None:
     """A message that comes up to a second before a task's time counts as on time.
 
-    A message that comes a millisecond earlier does not.
+    A message that comes earlier by another millisecond does not count as on time.
     """
     table.pending(not_before=NOW + EARLY_MS + off)
     found = table.try_claim(TASK)
@@ -196,7 +196,7 @@ def test_a_dead_letter_does_not_end_what_somebody_works_on(table: Table, off: in
 def test_how_long_announced_calls_may_start(table: Table, announced_off: int, left: int) -> None:
     """Announced calls may start for the rest of their start window.
 
-    If the clock went back, they may start for one whole window, and no longer.
+    If the clock went back, announced calls may start for one whole window, and no longer.
     """
     table.held(announced_at=NOW + announced_off, start_ms=2_000)
     (found,) = table.ask(ending.START_WINDOW, task_key=TASK, lanes_from_chunks=1_000)
@@ -207,7 +207,7 @@ def test_how_long_announced_calls_may_start(table: Table, announced_off: int, le
 def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) -> None:
     """A repeated request joins a submission until the last millisecond of its window.
 
-    A submission that came before this window counts as another request.
+    A submission that came before the repetition's window counts as another request.
     """
     table.write(
         "submissions", id="local:r:1", task_id="local:a", digest='{"0": "local:a"}', expires_at=NOW - 300 + 9_000 + off
@@ -237,7 +237,7 @@ def test_a_task_is_due_from_its_time_on(table: Table, off: int) -> None:
 def test_a_task_that_was_just_sent_off_is_left_alone_for_a_minute(table: Table, off: int) -> None:
     """A sweep does not send off a task again until a minute after it was last sent.
 
-    A sweep that runs tasks itself also takes a task that was sent off in vain within this minute.
+    A sweep that runs tasks itself also takes a task that was sent off in vain within the last minute.
     """
     table.pending(wake_at=NOW, dispatches=2, sent_at=NOW - LATE_MS + off)
     assert bool(due(table)) == (off <= 0)
@@ -353,7 +353,7 @@ def test_a_turn_is_taken_once_in_its_time(table: Table, off: int) -> None:
 def test_a_key_opens_until_it_expires(table: Table, off: int) -> None:
     """An API key is valid until the millisecond before it expires.
 
-    From that time on the API key is invalid, and making a key deletes it.
+    From the millisecond of its expiry on the API key is invalid, and making a key deletes it.
     """
     row = {"id": "0" * 16, "tenant": "local", "digest": "d" * 64, "scopes": '["read"]', "created_at": NOW - 9}
     table.write("api_keys", **row, expires_at=NOW + off)
@@ -382,7 +382,7 @@ def test_an_old_secret_signs_until_its_time(table: Table, off: int) -> None:
 def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> None:
     """A success ends its endpoint's pause only if its attempt began after the pause did.
 
-    A success of an attempt from before the pause only sets the failures to 0.
+    If an attempt from before the pause succeeds, only the endpoint's number of failures becomes 0.
     """
     endpoint(table, failures=3, paused_at=NOW + off, paused_until=NOW + 9_000)
     table.ask(webhooks.NOTE_SUCCESS, endpoint=ENDPOINT, began_at=NOW)
@@ -401,10 +401,10 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
         (2, -5, 0, 3, 1_000),  # the third in a row
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
-        (5, -5, 0, 6, 5_000),  # The pause is limited to the longest one.
-        (5, 0, 0, 6, 5_000),  # The attempt began when the pause ended, so it counts.
-        (5, 1, 0, 5, 1),  # The attempt began within a pause, so it does not count.
-        (5, 1, 1, 5, 1),  # The attempt asks for a pause no longer than the present one.
+        (5, -5, 0, 6, 5_000),  # The doubled pause is limited to the longest pause.
+        (5, 0, 0, 6, 5_000),  # The attempt began when the endpoint's pause ended, so it counts.
+        (5, 1, 0, 5, 1),  # The attempt began within the endpoint's pause, so it does not count.
+        (5, 1, 1, 5, 1),  # The receiver asks for a pause no longer than the present one.
         (5, 1, 2, 5, 2),
         (0, -5, 700, 1, 700),  # asked for, without a breaker
         (2, -5, 7_000, 3, 7_000),
@@ -415,7 +415,7 @@ def test_what_a_failure_does_to_an_endpoint(
 ) -> None:
     """From the third failure in a row on an endpoint is paused, each time for twice as long, up to a limit.
 
-    A pause that the receiver asks for is kept, too.
+    A pause of the endpoint that the receiver asks for is kept, too.
     """
     endpoint(table, failures=failures, paused_at=NOW - 9, paused_until=NOW + paused_off)
     table.ask(
@@ -439,7 +439,7 @@ def test_an_attempt_that_began_in_a_pause_does_not_count(
 ) -> None:
     """A failed attempt that began within its endpoint's pause does not count, even if the pause is over by its end.
 
-    If the receiver asks for a pause in its answer to this attempt, the pause is kept all the same.
+    If the receiver asks for a pause in its answer to an attempt that does not count, the pause is kept all the same.
     """
     endpoint(table, failures=3, paused_at=NOW - 9_000, paused_until=NOW + paused_off)
     values = {"breaker": 9, "pause_ms": 1_000, "pause_most_ms": 5_000}
@@ -511,7 +511,7 @@ def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None
 def test_what_nobody_sent_is_put_away_while_its_endpoint_rests(table: Table, paused_off: int, failures: int) -> None:
     """An unsent delivery of an endpoint whose breaker is open waits until the endpoint's pause is over.
 
-    An unsent delivery of any other endpoint must be sent.
+    An unsent delivery of an endpoint whose breaker is closed must be sent.
     """
     table.ended()
     endpoint(table)
@@ -570,7 +570,7 @@ def test_early_erasure_is_bounded(table: Table, most: int, chunks_most: int, fou
 def test_sums_of_five_minutes_are_kept_for_two_days(table: Table, off: int) -> None:
     """Sums over ended tasks for five minutes are deleted after exactly two days.
 
-    The sums since the beginning are never deleted.
+    The sums over all ended tasks since the beginning are never deleted.
     """
     kept_ms = round(limits.HISTORY_SECONDS * 1000)
     for at in (0, NOW - kept_ms + off):
@@ -646,7 +646,7 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
     """A task's outputs are read with the task if they are not too large together.
 
-    If a task's outputs exceed this limit by one character, the query reads none of them.
+    If a task's outputs exceed the limit of a joint read by one character, the query reads none of them.
     """
     for name, tag in ((TASK, "12345678"), ("local:other", "1")):
         table.insert(name)
@@ -661,7 +661,7 @@ def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) ->
 def completed_of_three(table: Table, completed: str, walk_most: int) -> list[dict[str, Any]]:
     """List the completed tasks among `local:a`, `local:b` and `local:c`.
 
-    In this table exactly one of the three tasks is completed.
+    In the table of the test exactly one of the three tasks is completed.
     """
     for name in ("local:a", "local:b", "local:c"):
         table.insert(name)

@@ -77,7 +77,7 @@ def statuses(bench: StoreBench) -> list[str]:
 def test_a_retry_of_a_hundred_keeps_to_an_invocation_of_the_free_plan() -> None:
     """A bulk retry of 100 tasks stays within the subrequests and statements of an invocation of the free plan.
 
-    Retried tasks that it could not send off are due at once.
+    Retried tasks that the bulk retry could not send off are due at once.
     """
     bench = StoreBench()
     tasks = keys(Status.FAILED, bench, limits.BULK_TASKS_MOST + 5)
@@ -155,8 +155,8 @@ def test_a_retry_of_tasks_that_others_changed_meanwhile_is_not_refused(
 ) -> None:
     """If the tasks that a bulk retry found change before its write, it puts none back, and searches again.
 
-    The limit allowed all these tasks. The second search of a bulk retry finds no task, or fewer tasks, or that the
-    limit is reached.
+    The tenant's limit allowed all tasks that the bulk retry found at first. The second search of a bulk retry finds no
+    task, or fewer tasks, or that the limit is reached.
     """
     bench = StoreBench()
     keys(Status.FAILED, bench, 2)

@@ -22,7 +22,7 @@ BOUND, PROBE = limits.OVERLOAD_SECONDS, limits.OVERLOAD_PROBE_SECONDS
 
 
 def call(load: DatabaseLoad, began: float, ended: float, *, answered: bool = True) -> None:
-    """Make a call to the database that takes this time."""
+    """Make a call to the database that takes the given time."""
     load.ended(load.began(began), ended, answered=answered)
 
 
@@ -147,7 +147,7 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 def test_who_was_refused_gives_no_probe_back() -> None:
     """A request that was refused cannot give a probe back.
 
-    The probe belongs to another request, or the next one is not due yet.
+    The probe that such a request would give back belongs to another request, or the next probe is not due yet.
     """
     load = DatabaseLoad()
     call(load, 0, 6)

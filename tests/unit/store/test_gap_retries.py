@@ -31,7 +31,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def complete_with_gaps(bench: WorkerBench, chunks: int, *gaps: int, reduce: Reduce = Reduce.CONCAT) -> Task:
-    """Run a task whose calls with these numbers are refused, so that their chunks become gaps."""
+    """Run a task whose calls with the given numbers are refused, so that their chunks become gaps."""
     bench.insert(chunks, reduce, structure=Structure(gaps=True))
     bench.model.act = lambda call, number: REFUSED if number in gaps else f"{number:03}{LONG}"
     assert bench.run() == Ended(Status.COMPLETED)
@@ -40,7 +40,7 @@ def complete_with_gaps(bench: WorkerBench, chunks: int, *gaps: int, reduce: Redu
 
 
 def retry(bench: WorkerBench, key: TaskKey = NEW, on: Conditions = ON) -> Any:
-    """Retry the old task's gaps as a new task with this key."""
+    """Retry the old task's gaps as a new task with the given key."""
     plan = bench.do(bench.store.plan_gap_retry(OLD))
     assert plan is not None
     write = bench.store.retry_gaps(plan, key, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
@@ -100,7 +100,7 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
 def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> None:
     """A repeated retry of gaps makes no second task, whether the first one's task is running or has ended.
 
-    A write that is sent again changes nothing.
+    If the write of the retry is sent again, it changes nothing.
     """
     complete_with_gaps(bench, 3, 2)
     assert isinstance(retry(bench), Accepted)

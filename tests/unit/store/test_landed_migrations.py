@@ -15,7 +15,7 @@ FOLDER = ROOT / "migrations"
 MIGRATIONS = sorted(FOLDER.glob("*.sql"))
 # The migration that makes the whole schema, before which no code existed.
 FIRST = "0001_initial.sql"
-# SQL statements that remove something which code of the previous release may use.
+# Patterns of SQL that removes something which code of the previous release may use.
 _TAKES_AWAY = re.compile(
     r"\b(?:DROP\s+(?:TABLE|COLUMN|VIEW)|RENAME|DELETE\s+FROM|ADD\s+COLUMN\s+\w+[^;,]*\bNOT\s+NULL\b(?![^;,]*\bDEFAULT\b))",
     re.IGNORECASE,
@@ -111,7 +111,7 @@ def _columns(database: SqliteD1) -> dict[str, dict[str, dict[str, Any]]]:
 def test_a_migration_is_applied_once() -> None:
     """A migration cannot be applied twice: a second run of all migrations fails at the first.
 
-    Only wrangler's record prevents a second run.
+    Only wrangler's record of applied migrations prevents a second run.
     """
     database = sqlite3.connect(":memory:")
     for path in MIGRATIONS:

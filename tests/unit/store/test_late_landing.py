@@ -86,7 +86,7 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
 def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Step):
     """If a worker has given its task back without a write, this write changes nothing when it lands later.
 
-    The worker had no answer to this write, and then found no space for it.
+    In this test the worker had no answer to the write, and then found no space for it.
     """
     claim = claimed(bench)
     told = progress(claim, in_flight=[CallKey(0, 1)], calls_settled=3, outputs=outputs(0, 1, 2), completed=3)
@@ -102,7 +102,7 @@ def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_not
 def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench, landed: str):
     """A worker's write that was given up and lands before or after its next write adds no output twice.
 
-    The next write has another number, the same outputs and more.
+    The worker's next write has another number, and has the same outputs and more.
     """
     claim = claimed(bench)
     early = progress(claim, step=1, first_step=1, outputs=outputs(0), completed=1, calls_settled=1)
@@ -130,7 +130,7 @@ def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(
 def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: StoreBench):
     """A submission that lands again after a worker has begun the task changes nothing.
 
-    In this test the first send was answered.
+    In this test the first send of the submission was answered.
     """
     claim = claimed(bench)
     assert bench.step(claim, outputs=outputs(0), completed=1)
@@ -304,7 +304,7 @@ def test_a_key_taken_anew_was_not_replayed(bench: StoreBench):
     bench.run(bench.store.insert(first, LEASE_MS, on))
     assert isinstance(bench.run(bench.store.insert(twin, LEASE_MS, on)), Replayed)
     bench.run(bench.store.withdraw(first, on))
-    # A repeated request was answered with this task, so it is kept.
+    # A repeated request was answered with the task, so the task is kept.
     assert bench.run(bench.store.is_there(first.task_key))
     bench.pass_ms(limits.IDEMPOTENCY_SECONDS * 1000)
     assert isinstance(bench.run(bench.store.insert(second, LEASE_MS, on)), Accepted)

@@ -54,7 +54,7 @@ def test_a_merge_of_20_mb_holds_little(free: WorkerBench):
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
 
     def act(call: Any, number: int) -> str:
-        # The recorded calls would keep the texts in memory.
+        # The list of recorded calls would keep the texts in memory.
         free.model.calls[-12:] = [(0.0, ModelCall("", "", ""))] * min(12, number)
         return " ".join(rng.choices(words, k=1_780))
 

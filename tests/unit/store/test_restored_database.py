@@ -17,7 +17,7 @@ from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
-STEP = 1_000  # the first step of the worker that must change nothing, later than any step of the other worker
+STEP = 1_000  # the first step of the worker whose claim is forgotten, later than any step of the other worker
 FORGOTTEN: dict[str, Any] = {
     "outputs": outputs(0, 1, tag="forgotten"),
     "calls_settled": 90,
@@ -49,7 +49,7 @@ def everything(bench: StoreBench) -> list[Any]:
 def twins(bench: StoreBench) -> tuple[Claim, Claim]:
     """Make two live workers of one task with the same fence.
 
-    The database was set back after the first one's claim, and has forgotten it.
+    The database was set back after the first worker's claim, and has forgotten it.
     """
     bench.insert()
     before = bench.database.snapshot()
@@ -153,7 +153,7 @@ def test_a_row_that_names_no_claim_is_worked_on(bench: StoreBench, holder: str |
 def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
     """If a database forgets a task's end, receivers have already got a message about it.
 
-    The task's second end may be another, so its message has another id.
+    The task's second end may differ from its first end, so its message has another id.
     """
     columns = {"name": "one", "url": "https://hooks.example.com", "event_types": json.dumps(["task.completed"])}
     bench.insert("local:0197b2f0-0000-7000-8000-00000000abcd")
@@ -172,6 +172,6 @@ def test_an_end_that_comes_again_has_another_id(bench: StoreBench):
         found += [one.key for one in bench.run(bench.store.deliveries(key))]
     assert [one.generation for one in found] == [0, 0]
     assert found[0].id != found[1].id
-    # The old delivery is gone with the restore, so no sweep sends it.
+    # The old delivery has gone with the restored database, so no sweep sends it.
     assert bench.run(bench.store.delivery(found[0])) is None
     assert bench.run(bench.store.delivery(found[1])) is not None

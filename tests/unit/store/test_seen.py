@@ -39,7 +39,7 @@ def seen(bench: StoreBench) -> dict[str, int]:
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
     """A claim notes the time of its trigger, with at most one write in the time for which an isolate remembers this.
 
-    The noted time is therefore exact to five minutes.
+    The noted time of a trigger is therefore exact to five minutes.
     """
     times = []
     for second in range(0, 600, 10):
@@ -151,7 +151,7 @@ def nudge(bench: StoreBench) -> bool:
 def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
     """A pending task is late a minute after it was due, and late again a minute after each send.
 
-    The first such sends put the sweep's check off by a lease's time, and later ones in vain do not.
+    The first sends of a late task put the sweep's check off by a lease's time, and later sends in vain do not.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS - 1)
@@ -195,8 +195,8 @@ def test_polls_bring_the_sweeps_look_nearer(bench: StoreBench):
 def test_what_a_poll_just_sent_is_not_the_sweeps(bench: StoreBench):
     """For a minute after a poll has sent a task off, the sweep does not send it.
 
-    If a lease is shorter than a minute, the sweep waits only as long as a lease. A sweep that runs tasks itself takes
-    the task.
+    If a lease is shorter than a minute, the sweep waits only as long as a lease. A sweep that runs tasks itself takes a
+    task that a poll has just sent off.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
@@ -247,7 +247,7 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # this note comes late, since a worker has claimed the task
+    bench.run(bench.store.unsent(KEY))  # a worker has claimed the task, so this note comes late
     assert bench.row(KEY) == before
     assert bench.step(claim)
 
@@ -321,7 +321,7 @@ def test_a_dead_workers_task_is_late_a_minute_after_its_lease(bench: StoreBench)
 def test_after_two_sendings_in_vain_the_task_is_unanswered(bench: StoreBench):
     """A task counts as unanswered a minute after its second send in vain.
 
-    After a stand-in's claim it still counts as unanswered, and after a regular host's claim it does not.
+    After a stand-in's claim a task still counts as unanswered, and after a regular host's claim it does not.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)

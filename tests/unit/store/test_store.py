@@ -54,7 +54,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # If the test has no claim, it counts the step as refused.
+        # If the store gave the test no claim, the step counts as refused.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -103,7 +103,7 @@ def test_the_sql_is_the_table(bench: StoreBench, name: str, source: Status):
     before = bench.row("task")
     granted = ACTS[name](bench, claim)
     after = bench.row("task")
-    # A task that is taken over has a holder. A take-over of a pending task is a plain claim.
+    # A task that another worker takes over has a holder. A take-over of a pending task is a plain claim.
     sources = {*TRANSITIONS[name].sources, *({Status.PENDING} if name == "take_over" else ())}
     if source in sources:
         assert granted
@@ -353,7 +353,7 @@ def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: 
     assert (task.usage.model_calls, task.usage.in_doubt, task.completed) == (2, 0, 1)
     assert bench.run(bench.store.retry(TaskKey("task"), LEASE_MS))
     assert bench.claim().outputs == {CallKey(0, 0)}
-    # the fence has risen, so the old worker is refused in this case too
+    # the fence has risen, so the old worker's settlement is refused, too
     settle(bench, claim, progress(claim, calls_settled=50))
     assert bench.row("task")["calls_settled"] == 2
 
@@ -394,7 +394,7 @@ def test_a_dead_letter_does_not_touch_a_task_that_somebody_works_on(bench: Store
 def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.MonkeyPatch):
     """If a write is sent again after a lost answer, the task ends as if the write had been sent once.
 
-    The test repeats each write except the first one, which is the submission's.
+    The test of repeated writes repeats each write except the first one, which is the submission's.
     """
     monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 
@@ -565,7 +565,7 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
-    # These scans are bounded: a subquery's result, a recursion over tenants, one row of constants.
+    # The following scans are bounded: a subquery's result, a recursion over tenants, one row of constants.
     bounded = r"json_each|tenants|turns|found|seated|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
     # A minimum that no index serves is a search without a bound, which reads up to the first row that fits.

@@ -76,7 +76,7 @@ def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **ch
 def test_what_is_added_of_a_task(bench: StoreBench) -> None:
     """A task's end, bill, wait and duration are added to the sums since the beginning.
 
-    The same values are added to the sums of the five minutes in which the task ended.
+    The same values of an ended task are added to the sums of the five minutes in which the task ended.
     """
     bench.insert()
     bench.pass_ms(1_500)
@@ -104,7 +104,7 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
 def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench) -> None:
     """In this test two folds find the same end, and one of them lands again after a third fold.
 
-    Each end is in the sums exactly once.
+    After all these folds each end of a task is in the sums exactly once.
     """
     complete(bench, "a")
     found = bench.run(sums(bench).foldable(KINDS, 100))
@@ -178,13 +178,13 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
     fold(bench)
     assert ended(bench) == {"completed": 2}
     bench.pass_ms(1)
-    complete(bench, "c", 7_777_777)  # tasks of a worker with newer settings, whose retention no sweep knows yet
+    complete(bench, "c", 7_777_777)  # a worker with newer settings writes this task, whose retention no sweep knows yet
     fold(bench)
     assert ended(bench) == {"completed": 2}
     found = bench.run(sums(bench).foldable([7_777_777], 100))
     bench.run(sums(bench).fold(found, 100))
     bench.pass_ms(1)
-    complete(bench, "d")  # tasks of a worker with older settings
+    complete(bench, "d")  # a worker with older settings writes this task
     bench.pass_ms(1)
     found = bench.run(sums(bench).foldable([7_777_777], 100))
     bench.run(sums(bench).fold(found, 100))
@@ -195,7 +195,7 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
     """An end counts once if its task is erased before or after a fold.
 
-    The erasure may be a deletion, the end of a retention, or an early erasure.
+    The erasure of a task may be a deletion, the end of a retention, or an early erasure.
     """
     for name in ("deleted", "expired", "cleared"):
         complete(bench, name, 0 if name == "expired" else RETENTION_MS)
@@ -267,7 +267,7 @@ def test_a_retry_adds_what_is_new_on_the_bill(bench: StoreBench, folded: bool) -
     assert ended(bench) == {"completed": 1, "failed": 1}
     figures = totals(bench)
     assert [figures[name] for name in ("calls", "in_doubt", "fruitless", "retries")] == [7, 1, 5, 1]
-    assert figures["took"] == figures["waited"] == 1  # the time between the end and the retry does not count as latency
+    assert figures["took"] == figures["waited"] == 1  # the time between the failure and the retry is no latency
 
 
 def test_a_bulk_retry_counts_the_ends_that_it_takes_back(bench: StoreBench) -> None:

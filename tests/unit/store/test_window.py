@@ -85,7 +85,7 @@ def free(monkeypatch: pytest.MonkeyPatch):
 
 
 def to_the_end(bench: WorkerBench) -> int:
-    """Run until the task is completed. Return how many claims this took."""
+    """Run workers until the task is completed. Return how many claims the task took."""
     claims = 1
     while (outcome := bench.run()) != Ended(Status.COMPLETED):
         assert isinstance(outcome, Released)

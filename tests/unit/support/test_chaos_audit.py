@@ -11,7 +11,7 @@ ORIGIN = Submission("t0001x0", 3, "concat")
 
 
 def calls(*more: int) -> list[Call]:
-    """Return the calls that a task needs, one in each second, and a second call for each of these chunks."""
+    """Return the calls that a task needs, one in each second, and a second call for each chunk in `more`."""
     spans = chunks(cuts(ORIGIN.text, MAX_CHARS), 0)
     texts = [ORIGIN.text[span.start : span.end] for span in spans]
     return [

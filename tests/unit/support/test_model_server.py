@@ -170,7 +170,7 @@ def test_closing_the_server_ends_hanging_calls() -> None:
 def test_held_calls_wait_for_release(server: ModelServer) -> None:
     """While the model server holds its answers, a test can wait until a number of calls has arrived.
 
-    After the release the server answers all held calls.
+    After the release the model server answers all held calls.
     """
     server.hold()
     with ThreadPoolExecutor() as threads:

@@ -19,7 +19,7 @@ def database() -> Iterator[SqliteD1]:
 
 
 def batch(database: SqliteD1, *statements: tuple[Any, ...]) -> list[Any]:
-    """Run these statements as one batch; each is given as SQL and values."""
+    """Run the given statements as one batch; each is given as SQL and values."""
     return list(asyncio.run(database.batch([database.prepare(sql).bind(*values) for sql, *values in statements])))
 
 

@@ -20,7 +20,7 @@ class Case(NamedTuple):
     calls: str
     own: bool
     success_at: float = 995.0
-    apart: float = 1.0  # the seconds between two consecutive calls of `calls`
+    apart: float = 1.0  # the seconds between two consecutive calls in `calls`
 
 
 TABLE = [
@@ -47,7 +47,7 @@ TABLE = [
 def test_what_counts(case: Case):
     """A chunk's failure counts against it only if the model answers most calls of other chunks at that time.
 
-    The chunk's own calls are no evidence.
+    The results of a chunk's own calls do not decide whether its failure counts.
     """
     calls = [LatestCall(at, NOW - case.apart * (at + 1), mark == "+") for at, mark in enumerate(case.calls)]
     own = [LatestCall(CHUNK, NOW - 0.5, succeeded=False)]

@@ -50,7 +50,7 @@ def test_a_quick_no_does_not_make_the_database_fast():
 def test_pauses_double_up_to_their_most():
     """The pause after an announcement whose calls could not start doubles each time, up to a limit.
 
-    The rest after a run that started no call doubles each time, up to a limit.
+    The rest of a task after a run that started no call doubles each time, up to a limit.
     """
     assert [start_pause_seconds(row) for row in (1, 2, 3, 5, 6, 99)] == [1, 2, 4, 16, 30, 30]
     assert [idle_seconds(runs) for runs in (0, 1, 2, 6, 7, 99)] == [5, 10, 20, 320, 600, 600]
@@ -59,7 +59,7 @@ def test_pauses_double_up_to_their_most():
 def test_a_bucket_gives_two_writes_a_minute():
     """Once a run has used its first writes, its next write is allowed 30 s later.
 
-    A question for the next time does not change this time.
+    To ask the bucket of writes when the next write is allowed does not change this time.
     """
     bucket = WriteBucket(limits.WRITES_AT_FIRST, 0)
     for _ in range(limits.WRITES_AT_FIRST):
@@ -90,7 +90,7 @@ def test_a_call_that_has_ended_earns_two_writes():
 def test_a_write_that_could_not_wait_is_paid_for_later():
     """A write that cannot wait for its turn brings the bucket of writes below zero.
 
-    The bucket then fills up again at two writes a minute.
+    After a write that could not wait, the bucket fills up again at two writes a minute.
     """
     bucket = WriteBucket(0, 0)
     bucket.spend(0)

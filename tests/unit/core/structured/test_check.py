@@ -214,7 +214,7 @@ def chain(length: int, leaf: object) -> object:
 def test_any_of_takes_linear_time(leaf: object, is_valid: bool) -> None:
     """A check of `anyOf` takes linear time although both schemas fit every node down to the leaf.
 
-    If answers were not kept, each node would double the work.
+    If the results for each node were not kept, each level of the value would double the work.
     """
     short, long = (steps_of(TWINS, {"t": chain(size, leaf)}, is_valid=is_valid) for size in (200, 400))
     assert long < short * 2.1

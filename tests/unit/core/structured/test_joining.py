@@ -66,7 +66,7 @@ def test_each_rule(schema: Any, rule: str | None, values: list[Any], expected: A
 def test_null_and_absent_values_say_nothing() -> None:
     """In joining, null and absent values do not count if another output has a value.
 
-    The joined field is null if the outputs had only null, and absent if none had it.
+    The joined field is null if the outputs had only null, and absent if no output had it.
     """
     document: dict[str, Any] = {
         "type": "object",

@@ -13,7 +13,7 @@ from tests.support.steps import counted
 def test_json_is_read_as_it_stands(text: str) -> None:
     """JSON with blanks around it is read without a repair.
 
-    The compact text has the same value without blanks.
+    The compact text of the JSON has the same value without blanks.
     """
     found = read_output(text)
     assert found.value == {"a": [1, 2.5, "x", None]}
@@ -103,7 +103,7 @@ def test_trailing_commas_go_where_values_stand_before_them() -> None:
 def test_what_is_refused_says_why(text: str, word: str) -> None:
     """A text that is not exactly one object is refused with a reason, at the root.
 
-    No missing bracket is added, and no object is taken out of another value.
+    When a model's output is read, no missing bracket is added, and no object is taken out of another value.
     """
     found = read_output(text)
     assert found.value is None

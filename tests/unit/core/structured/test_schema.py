@@ -15,7 +15,7 @@ STRINGS = {"type": "string"}
 
 
 def closed(**properties: Any) -> dict[str, Any]:
-    """Return a strict object schema with these properties, all of them required."""
+    """Return a strict object schema with the given properties, all of them required."""
     return {
         "type": "object",
         "properties": properties,
@@ -233,7 +233,8 @@ def test_strict_needs_no_type_where_values_are_named() -> None:
 def test_a_cycle_without_progress_is_refused(definitions: Any, pointer: str) -> None:
     """A schema that refers to itself without going into a property or an item is refused.
 
-    A check would never end, since it would ask about the same value again and again.
+    A check by a schema that refers to itself without progress would never end, since it would ask about the same value
+    again and again.
     """
     found, reason = refusal({"type": "object", "$defs": definitions})
     assert found == pointer

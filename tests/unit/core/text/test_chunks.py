@@ -73,7 +73,10 @@ def test_every_line_end_is_known_and_beats_sentences(end: str) -> None:
     ],
 )
 def test_a_sentence_ends_after_its_marks_and_what_closes_it(text: str, max_chars: int, first: str) -> None:
-    """An English sentence ends after its marks only if white space follows. A Chinese sentence needs no white space."""
+    """An English sentence ends after its marks only if white space follows.
+
+    The end of a Chinese sentence needs no white space after its marks.
+    """
     assert parts(text, max_chars)[0] == first
 
 
@@ -106,7 +109,7 @@ def test_a_mark_with_no_end_is_cut_all_the_same() -> None:
 def test_a_better_kind_that_leaves_the_chunk_nearly_empty_gives_way() -> None:
     """A sentence's end is preferred to an earlier paragraph that would leave less than a quarter of the window full.
 
-    A paragraph's end at exactly a quarter is preferred.
+    A paragraph's end that leaves exactly a quarter of the window full is preferred to the later sentence's end.
     """
     text = "Hi.\n\n" + "Word word word end. " + "tail " * 5
     assert parts(text, 26)[0] == "Hi.\n\nWord word word end. "
@@ -142,7 +145,7 @@ def test_sizes_that_make_no_sense_are_our_own_mistake(text: str, size: int, over
 def test_too_many_chunks_are_refused_before_the_work_is_done() -> None:
     """A text that needs too many chunks is refused before the splitter searches for a boundary.
 
-    A division shows that a megabyte in chunks of one character needs too many.
+    A division shows that a megabyte in chunks of one character needs too many chunks.
     """
     with counted(splitter) as steps, pytest.raises(TooManyChunks, match="more than 2000 chunks") as refusal:
         cuts("\n" * _MEGABYTE, 1, most=2000)

@@ -1,6 +1,6 @@
 """The form of API keys, an isolate's memory of keys, and the store's statements about keys.
 
-The shared check of the model's state is tested here, too.
+The check of the model's state, which requests share, is tested here, too.
 """
 
 import asyncio
@@ -222,7 +222,7 @@ def test_one_probe_serves_all_for_a_while(loop: Loop) -> None:
 def test_a_probe_that_dies_holds_nobody_up_for_long(loop: Loop) -> None:
     """If a probe of the model never ends, a new one is made after MODEL_CHECK_SECONDS.
 
-    If a probe raises an error, the next request makes a new one at once.
+    If a probe of the model raises an error, the next request makes a new one at once.
     """
     provider, check = Probed(), ModelCheck()
 
@@ -281,7 +281,7 @@ def keys() -> Iterator[Keys]:
 def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
     """An insertion that is sent twice makes one key.
 
-    The repeated send finds the key that it made before, even if this key is the last one that the limit allows.
+    The repeated insertion finds the key that it made before, even if this key is the last one that the limit allows.
     """
     for name in range(limits.KEYS_MOST - 1):
         keys.insert(name)

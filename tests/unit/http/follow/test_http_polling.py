@@ -47,7 +47,7 @@ def until(seconds: float) -> Wait:
 @pytest.mark.parametrize(
     ("facts", "wait", "expected"),
     [
-        ({}, None, 1),  # No call has ended yet, so the client may poll at once.
+        ({}, None, 1),  # No call of the task has ended yet, so the client may poll at once.
         ({"silent": 3.2}, None, 4),  # Later `Retry-After` is as long as the time without progress.
         ({"silent": 300}, None, 30),
         # 30 chunks are left, at 3 a second: the client polls after half of these 10 s.
@@ -71,7 +71,7 @@ def until(seconds: float) -> Wait:
 def test_retry_after(facts: dict[str, Any], wait: Wait | None, expected: int) -> None:
     """`Retry-After` is half the estimated remaining time of a task that makes progress.
 
-    Without progress it is as long as the time since the last progress.
+    Without progress `Retry-After` is as long as the time since the last progress.
     """
     assert retry_after_seconds(task(**facts), wait, concurrency=6) == expected
 
@@ -111,7 +111,7 @@ def test_who_obeys_a_silent_task_asks_eight_times_in_a_minute(silent_from: float
         ({}, None, None),  # no pace yet
         ({"completed": 50, "pace_ms": 2_500}, None, "2026-09-21T14:13:45.000Z"),
         ({"completed": 50, "pace_ms": 2_500}, until(60), "2026-09-21T14:14:45.000Z"),
-        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # the end of this wait is unknown
+        ({"completed": 50, "pace_ms": 2_500}, Wait("lease", None), None),  # the end of a wait for a lease is unknown
     ],
 )
 def test_the_end_is_estimated_from_the_pace(facts: dict[str, Any], wait: Wait | None, expected: str | None) -> None:

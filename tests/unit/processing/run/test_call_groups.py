@@ -41,8 +41,8 @@ NEVER = 1e6
 class Model:
     """A model whose calls take `seconds` (by text, else 1 s) and then do what `act` says.
 
-    `started` and `ended` list the texts of its calls, in order. A cancelled call takes `cancelled_seconds` more until
-    it ends.
+    `started` and `ended` list the texts of the model's calls, in order. A model call that is cancelled takes
+    `cancelled_seconds` more until it ends.
     """
 
     name = default_model = "model"
@@ -74,9 +74,9 @@ class Model:
 class Coordinator:
     """Makes each group's calls together. `groups` are their sizes.
 
-    This coordinator answers each group `deaf_seconds` late. `breaks` is the error of its RPC, `answers` replaces the
-    calls' results, and `starts_by` is the time until which a lane may start calls. `patience` is the time for a group's
-    answer that it was last given.
+    The coordinator of this bench answers each group of calls `deaf_seconds` late. `breaks` is the error of its RPC,
+    `answers` replaces the calls' results, and `starts_by` is the time until which a lane may start calls. `patience` is
+    the time for a group's answer that the coordinator was last given.
     """
 
     def __init__(self, model: Model) -> None:
@@ -87,8 +87,8 @@ class Coordinator:
         self.starts_by = math.inf
         self.patience = 0.0
         self.aborted: list[int] = []  # The fences of the claims whose calls were to be aborted.
-        self.signs = 0  # The number of pings that arrived.
-        self.unreachable: Exception | None = None  # The error that each ping raises, or None.
+        self.signs = 0  # The number of pings that reached the coordinator.
+        self.unreachable: Exception | None = None  # The error that each ping to the coordinator raises, or None.
         self.hangs = False
         self.sign_seconds = 0.0
         self._model = model
@@ -118,7 +118,7 @@ class Coordinator:
             raise self.breaks
 
     async def close(self, fence: int) -> None:
-        """Do nothing, since this coordinator stores nothing."""
+        """Do nothing, since the coordinator of this bench stores nothing."""
 
 
 class CallBench:
@@ -205,7 +205,7 @@ def kinds(outcomes: list[CallOutcome]) -> list[type]:
 def test_a_group_is_one_call_or_a_lanes(local: CallBench, laned: CallBench):
     """Without lanes each call is a group of its own; with lanes up to six calls make a group.
 
-    Seven calls are then two groups instead of seven.
+    With lanes, seven calls are two groups instead of seven.
     """
     assert local.start(KEYS[:6]) == 6
     assert laned.start(KEYS[:7]) == 2
@@ -292,7 +292,7 @@ def test_one_slow_call_of_a_run_says_that_its_calls_are_slow(local: CallBench):
 def test_a_failure_is_not_held_for_company(local: CallBench):
     """A failed call is recorded at once and does not wait for others, since it may be due again.
 
-    Outputs that have waited until then are recorded together with the failure.
+    Outputs that have waited until a call fails are recorded together with the failure.
     """
     local.model.seconds = {"0": 6.0, "1": 7.5, "2": NEVER}
     local.model.act = {"1": ModelUnavailable("503")}.get
@@ -346,7 +346,7 @@ def test_a_call_ends_at_its_timeout(bench: CallBench):
     bench.model.seconds = {"0": NEVER}
     bench.start(KEYS[:2])
     finished = bench.wait()
-    if len(finished) == 1:  # without lanes the two calls come back one after the other
+    if len(finished) == 1:  # without lanes the calls come back one after the other
         finished = [*bench.wait(), *finished]
     assert kinds([call.result for call in finished]) == [ModelTimeout, ModelReply]
     assert str(finished[0].result) == "no reply from the model within 10 s"
@@ -377,7 +377,7 @@ def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
     """A lane stays occupied until the last call of its group has ended.
 
-    If thirty lanes had one call left each, thirty connections would wait.
+    If thirty lanes that count as free had one call left each, thirty connections would wait.
     """
     laned.model.seconds = {str(position): 2.0 for position in range(5)} | {"5": 8.0, "6": 4.0, "8": 5.0}
     assert laned.room == (0, 18)
@@ -397,7 +397,7 @@ def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
     """A silent group occupies its lane even after it was given up, since its connection may still be used.
 
     The silent group's lane stays occupied even if the group's calls are made again in another group and come back. The
-    silent group occupies one lane, and a late answer changes nothing.
+    silent group occupies one lane, and an answer that comes late changes nothing.
     """
     laned.coordinator.deaf_seconds = 100
     laned.start(KEYS[:6])
@@ -441,7 +441,7 @@ def test_when_all_lanes_are_silent_nothing_more_may_start(laned: CallBench):
 def test_a_lost_lane_is_a_lost_connection_of_each_call(laned: CallBench):
     """If the RPC to a lane fails, each call of the group counts as lost.
 
-    The connection is gone, so the calls may be made again at once.
+    The connection to the lost lane is gone, so the calls may be made again at once.
     """
     laned.coordinator.breaks = RuntimeError("Network connection lost.")
     laned.start(KEYS[:8])
@@ -469,7 +469,7 @@ def test_what_is_dropped_has_ended(local: CallBench):
     local.start(KEYS[:4])
     local.sleep(2)
     assert local.model.ended == ["3"]
-    # The run has not recorded this call yet, but the call has ended and is paid for.
+    # The run has not recorded the last call yet, but this call has ended and is paid for.
     assert ended(local.do(local.calls.drop())) == [3]
     assert sorted(local.model.ended) == ["0", "1", "2", "3"]
     assert (local.room, local.loop.time()) == ((0, 6), 2.0)
@@ -479,7 +479,7 @@ def test_what_is_dropped_has_ended(local: CallBench):
 def test_what_has_ended_is_taken_in_without_waiting(laned: CallBench):
     """`ended` returns the calls of all groups that are complete, without waiting for the others.
 
-    `rest` waits until no group is out.
+    `rest` waits until no group of calls is out.
     """
     laned.model.seconds = {"1": 9.0, "7": 3.0}
     laned.start(KEYS[:8])
@@ -543,7 +543,7 @@ def test_groups_that_go_out_together_ask_for_one_sign_of_life(laned: CallBench):
 def test_where_no_lane_can_be_reached_the_worker_makes_the_calls(laned: CallBench, hangs: bool):
     """If the ping fails, the groups' calls count as not started, which costs no attempt.
 
-    From then on the worker makes the calls itself, as many at a time as one lane.
+    After a failed ping the worker makes the calls itself, as many at a time as one lane.
     """
     laned.coordinator.unreachable = RuntimeError("NoGilError")
     laned.coordinator.hangs = hangs
@@ -601,7 +601,7 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
     """In this test one group is out, another was lost, and the ping after it failed, so lanes are no longer used.
 
-    An abort then still notifies the lanes of the group that is out.
+    An abort in this situation still notifies the lanes of the group that is out.
     """
     laned.coordinator.deaf_seconds = 20
     laned.start(KEYS[:6])

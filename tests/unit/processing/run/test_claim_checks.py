@@ -1,6 +1,6 @@
 """A run that waits for slow calls checks whether its claim is still valid.
 
-By its checks a run notices its task's end and lets go of its host, and it checks no more often than allowed.
+By these checks a run notices its task's end and lets go of its host, and it checks no more often than allowed.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ def test_a_write_begins_them_anew():
 def test_a_database_that_does_not_answer_is_asked_less_and_less():
     """Each check without an answer doubles the time until the run's next check, without limit.
 
-    After a check with an answer the next one comes after the usual time again.
+    After a check with an answer, the run's next check comes after the usual time again.
     """
     schedule = CheckSchedule(100)
     assert times(schedule, 5, answered=False) == [5.0, 15.0, 35.0, 75.0, 155.0]
@@ -170,7 +170,7 @@ def test_a_worker_that_was_overtaken_lets_go_of_its_host(bench: WorkerBench):
 def test_what_had_come_is_kept(bench: WorkerBench):
     """In this test one of two outputs is recorded before the cancellation.
 
-    After a retry only the other call is made.
+    After a retry only the call without a recorded output is made.
     """
     bench.model.seconds = lambda number: FOREVER if number == 2 else 2.0
     assert freed(bench, lambda: cancel(bench), 7.5)[0] < FREED_SECONDS_MOST
@@ -190,7 +190,10 @@ def test_quick_calls_are_not_looked_at(bench: WorkerBench):
 
 
 def test_slow_calls_that_go_on_are_not_disturbed(bench: WorkerBench):
-    """While a run's claim stays valid, the checks change nothing. Slow calls end as usual, and each is made once."""
+    """While a run's claim stays valid, the checks change nothing.
+
+    Slow calls of this run end as usual, and each is made once.
+    """
     at = looks(bench)
     assert bench.run() == Ended(Status.COMPLETED)
     assert at == [5.0, *(15.0 + 10.0 * number for number in range(9))]

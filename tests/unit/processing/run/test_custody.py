@@ -28,7 +28,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def slowly(bench: WorkerBench, meanwhile: Callable[[], Awaitable[Any]] | None = None, *, which: int = 2) -> None:
-    """Make the write of the first output take a second. `meanwhile` comes first."""
+    """Make the database take a second for the write of the first output. `meanwhile` comes first."""
     batch, number = bench.database.batch, 0
 
     async def slow(statements: Any) -> Any:
@@ -61,7 +61,7 @@ def bill(bench: WorkerBench) -> tuple[int, int]:
 def test_an_output_that_came_during_a_write_outlasts_a_cancellation(bench: WorkerBench):
     """In this test a client cancels the task during the write of its first output, and the second output comes then.
 
-    The task keeps both outputs, and after a retry only the third call is made.
+    The cancelled task keeps both outputs, and after a retry only the third call is made.
     """
     bench.insert(3)
     slowly(bench, lambda: cancel(bench))
@@ -100,7 +100,7 @@ def test_an_output_that_came_during_a_write_outlasts_a_mistake(bench: WorkerBenc
 def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
     """A call whose connection is closed after a cancellation is in doubt.
 
-    The provider may have seen the call or not.
+    The provider may or may not have seen the call that was cut off.
     """
     bench.insert(3)
     bench.model.seconds = lambda number: 9.0 if number == 2 else 1.0
@@ -112,7 +112,7 @@ def test_a_call_that_is_cut_by_a_cancellation_is_in_doubt(bench: WorkerBench):
 def test_nothing_is_written_behind_another_claim(bench: WorkerBench):
     """If a task was put back and claimed again, the old worker's outputs are not written.
 
-    The old worker's calls are in doubt.
+    The calls that the old worker had out are in doubt.
     """
 
     async def cancel_and_retry() -> None:
@@ -171,7 +171,7 @@ def test_what_lanes_have_begun_is_kept_when_the_task_is_cancelled(laned: WorkerB
 def test_what_lanes_have_begun_is_kept_when_the_deadline_comes(laned: WorkerBench):
     """A task with lanes fails at its deadline, and not when the last lane has answered.
 
-    The outputs of its lanes are kept all the same.
+    The outputs of the last lane's calls are kept all the same.
     """
     laned.insert(18, deadline_ms=3_000)
     laned.model.seconds = lambda number: 9.0

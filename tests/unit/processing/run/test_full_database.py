@@ -15,7 +15,7 @@ from src.core.storage import MB, StorageUse
 from src.processing.outcomes import Ended, Released
 from tests.support.worker_bench import WorkerBench
 
-# An output that fits into no page in use, compressed or not.
+# A model's output that fits into no page in use, compressed or not.
 LONG = b64encode(Random(1).randbytes(9_000)).decode()
 RESTS = Released(limits.STORAGE_REST_SECONDS)
 
@@ -72,7 +72,7 @@ def test_the_cause_is_in_the_log(bench: WorkerBench):
 def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(bench: WorkerBench):
     """In a database above STORAGE_MB_MOST each announcement of calls reserves space for their outputs first.
 
-    The write that reserves space also frees it again.
+    The write that reserves space for outputs also frees the space again.
     """
     bench.insert(8)
     fill(bench, room_pages=1_000)
@@ -86,7 +86,7 @@ def test_a_database_over_its_bound_with_room_costs_a_write_more_and_no_call(benc
 def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: WorkerBench):
     """In this test the isolate remembers a write that found no space.
 
-    The next announcement reserves space; once this has succeeded, announcements of the isolate reserve none.
+    The next announcement of calls reserves space; once this has succeeded, announcements of the isolate reserve none.
     """
     bench.storage.found_full(0.0)
     bench.insert(8)
@@ -98,7 +98,7 @@ def test_calls_that_find_room_clear_the_isolate_of_a_full_database(bench: Worker
 def test_outputs_of_calls_that_are_out_are_held_until_there_is_room(bench: WorkerBench):
     """If the database fills up while calls are out, no further call starts, and the run keeps the outputs.
 
-    The run stores these outputs once there is space, in this test after 20 s.
+    The run stores the kept outputs once there is space, in this test after 20 s.
     """
     bench.insert(12)
 
@@ -150,8 +150,8 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 
     bench.model.act = act
     assert bench.run() == RESTS
-    # The first write recorded six outputs; the second one found no space. The second found no space. The third write
-    # gave the task back.
+    # The run's first write recorded six outputs; its second one found no space. The second found no space. The run's
+    # third write gave the task back.
     assert row(bench)["step"] == 3
 
 
@@ -224,7 +224,7 @@ def test_what_makes_a_database_tight(full: bool, size: int, tight: bool):
         storage.found_full(1.0)
     assert storage.is_tight(100) is tight
     storage.took_task()
-    assert storage.is_tight(100) is tight  # a new task needs less space than outputs do
+    assert storage.is_tight(100) is tight  # a new task that finds space does not prove that outputs find space, too
     storage.found_room()
     assert storage.is_tight(100) is (size >= 100)
 

@@ -48,7 +48,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def failing(error: ModelError, *numbers: int) -> Any:
-    """Return an act of the model in which the calls with these numbers fail with this error."""
+    """Return an act of the model in which the calls with the given numbers fail with the given error."""
     return lambda call, number: error if number in numbers else None
 
 
@@ -76,7 +76,7 @@ def kept_input(bench: WorkerBench) -> str:
 def test_a_task_completes_without_a_chunk_that_was_refused(bench: WorkerBench) -> None:
     """With `onChunkFailure: gap` a task completes without a chunk that the model refused.
 
-    The gap has its place and code, coverage is exact, and the input is kept for a retry.
+    The task of a refused chunk shows the gap's place and code, coverage is exact, and the input is kept for a retry.
     """
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2)
@@ -157,7 +157,7 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
 def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: WorkerBench) -> None:
     """If every chunk is refused, the task fails with this cause, although it may have gaps.
 
-    A task that failed because every chunk was refused counts them in `failed`, and has no gaps.
+    A task that failed because every chunk was refused counts its chunks in `failed`, and has no gaps.
     """
     bench.insert(3, **(WITH_GAPS | {"structure": Structure(gaps=True, max_gap_share=1.0)}))
     bench.model.act = failing(REFUSED, 1, 2, 3)

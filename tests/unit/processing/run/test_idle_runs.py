@@ -25,8 +25,8 @@ def bench():
 def test_a_database_that_outlasts_the_slice_is_left_alone(bench: WorkerBench, seconds: float):
     """In this test the database is so slow that the slice ends before its calls could start.
 
-    A run on this database makes fewer than three announcements in vain, and still its task rests, twice as long after
-    each run.
+    A run on a database that is slow for so long makes fewer than three announcements in vain, and its task rests twice
+    as long after each run.
     """
     bench.insert(12)
     bench.database.seconds = seconds

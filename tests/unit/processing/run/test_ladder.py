@@ -105,8 +105,8 @@ def test_a_model_is_asked_again_with_its_answer_and_the_faults(bench: WorkerBenc
 def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
     """A model is asked again at most as often as AI_REASKS says.
 
-    If no answer fits after that, the task fails with `invalid_output`, and the chunk shows the last answer and its
-    faults.
+    If no answer fits after AI_REASKS further calls, the task fails with `invalid_output`, and the chunk shows the last
+    answer and its faults.
     """
     bench = WorkerBench(reasks=reasks)
     bench.insert(1, **FORMED)
@@ -139,7 +139,7 @@ def test_an_output_that_was_cut_off_is_not_asked_for_again(bench: WorkerBench, r
 def test_the_rung_outlasts_other_failures_of_the_call(bench: WorkerBench) -> None:
     """If a call that asks a model again fails, for example with 503, it is repeated with the same messages.
 
-    Only rejected answers count towards the limit.
+    Only rejected answers count towards the limit of AI_REASKS.
     """
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, ModelUnavailable("503"), BAD)
@@ -214,7 +214,7 @@ def test_an_ask_again_keeps_to_the_budget(bench: WorkerBench) -> None:
 def test_a_retry_begins_the_ladder_anew(bench: WorkerBench) -> None:
     """After a client's retry a chunk's first call does not repeat the answer that was rejected before the retry.
 
-    The calls from before the retry stay on the bill.
+    The calls from before the client's retry stay on the bill.
     """
     bench.insert(1, **FORMED)
     bench.model.act = says(BAD, BAD, BAD, GOOD)
@@ -242,7 +242,7 @@ def test_a_long_rejected_answer_is_cut(bench: WorkerBench) -> None:
 
 
 def test_lanes_carry_the_form_and_their_worker_judges(bench: WorkerBench) -> None:
-    """Lanes make calls with the schema, and the task's own worker checks the outputs."""
+    """Lanes make calls with the schema, and the task's own worker checks their outputs."""
     bench.insert(12, **FORMED)
     bench.model.act = lambda call, number: BAD if call.form is None or number <= 3 else GOOD
     assert bench.run(bench.laned_host()) == Ended(Status.COMPLETED)

@@ -68,7 +68,7 @@ def test_outputs_that_are_there_are_not_asked_for_again():
 def test_every_call_is_on_the_bill_once(unanswered: ModelError):
     """A call with an answer is settled, whether it succeeded or not, and a call without an answer is in doubt.
 
-    Settled calls and calls in doubt together are the bill.
+    Settled calls and calls in doubt together make up the bill.
     """
     ledger = Ledger(claim(calls_settled=10, calls_in_doubt=1), 3)
     started(ledger, FIRST, SECOND, THIRD)
@@ -116,7 +116,7 @@ def test_attempts_of_an_earlier_claim_count():
 def test_a_failure_for_good_of_an_earlier_claim_stands():
     """A claim that finds a chunk's final failure starts no call and fails the task with this reason.
 
-    The claim's progress counts the failed chunks.
+    The progress of this claim counts the failed chunks.
     """
     refused = Failure(TaskCode.MODEL_REFUSED, "401", retryable=False)
     later = Failure(TaskCode.MODEL_TIMEOUT, "late", retryable=True)
@@ -240,7 +240,7 @@ def test_doubted_calls_count_as_calls_of_their_chunk_but_not_as_attempts():
 
 
 def test_what_was_saved_is_not_told_again():
-    """After a write the next one has only what is new.
+    """After a successful write, a run's next write has only what is new.
 
     Each write of a run announces the calls that are in flight and those that are to start.
     """
@@ -257,7 +257,7 @@ def test_what_was_saved_is_not_told_again():
 def test_a_write_that_is_tried_again_says_what_each_try_told():
     """A write that is tried again has the same outputs in the same order as before, followed by newer ones.
 
-    After a saved write the next one has only new outputs.
+    After a saved write, the run's next write has only new outputs.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND, THIRD)
@@ -277,7 +277,7 @@ def test_a_write_that_is_tried_again_says_what_each_try_told():
 def test_a_write_that_was_given_up_keeps_its_number():
     """The number of a write that was given up is not used again, since the write may still land.
 
-    The next write has another number, and names the number under which its outputs were first sent.
+    The next write of the run has another number, and names the number under which its outputs were first sent.
     """
     ledger = Ledger(claim(), 3)
     started(ledger, FIRST, SECOND)
@@ -295,7 +295,7 @@ def test_a_write_that_was_given_up_keeps_its_number():
 def test_calls_that_nobody_waits_for_are_in_doubt():
     """Calls of a cancelled task, or of a worker that failed, are in doubt.
 
-    The provider may or may not have counted these calls.
+    The provider may or may not have counted the calls whose answers nobody has.
     """
     for end, expected in ((Ledger.abandon, (0, 2, 0)), (Ledger.stalled, (0, 2, 1))):
         ledger = Ledger(claim(), 3)
@@ -335,7 +335,7 @@ def test_calls_that_did_not_start_pause_all_starts_longer_and_longer():
 
 
 def test_a_call_that_was_made_ends_the_row():
-    """An answer or a failure shows that calls do start, so the next such pause is 1 s again."""
+    """An answer or a failure shows that calls do start, so the next pause of all starts is 1 s again."""
     for fails in (False, True):
         ledger = Ledger(claim(idle_runs=4), 3)
         ledger.add([FIRST, SECOND])
@@ -371,7 +371,7 @@ def test_a_run_that_started_nothing_is_counted():
 def test_a_tasks_pace_is_the_mean_time_from_one_output_to_the_next():
     """A task's pace is the mean time between outputs, which is 2 s for three calls at a time of 6 s each.
 
-    The time from a failure to the next output does not count.
+    The time from a failure to the next output does not count towards the pace.
     """
     ledger, keys = Ledger(claim(total=5), 3), [CallKey(0, position) for position in range(5)]
     ledger.add(keys)

@@ -50,7 +50,7 @@ def probe(patience: Patience, now: float, chance: float = 0.0, asked: float | No
 def test_a_task_asks_at_most_32_times_an_hour(chances: list[float]):
     """While its model is away, a task's pauses double from a second to five minutes, and half of each is random.
 
-    At most 32 calls fit into an hour, whatever the random parts are.
+    At most 32 calls to an absent model fit into an hour, whatever the random parts are.
     """
     patience, now, times = away(seconds=10 * HOUR), 0.0, []
     for chance in chances:
@@ -91,13 +91,13 @@ def test_a_pause_that_the_provider_asks_for_is_obeyed():
 def test_a_success_ends_it_for_all_tasks_of_the_isolate():
     """A success of one task ends the wait for the model for the isolate's other tasks.
 
-    A task whose own call has failed after that success goes on waiting.
+    A task whose own call has failed after that success still waits.
     """
     news = News()
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
     assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
-    # All failures of `other` may be its own chunk's, so its count begins at time 0.
+    # All failures of `other` may be the fault of its own chunk, so its model counts as away from time 0 on.
     assert (one.away_since, other.away_since) == (None, 0.0)
 
 
@@ -144,7 +144,7 @@ def test_patience_ends():
 def test_the_next_claim_goes_on_where_the_last_one_was():
     """A claim learns for how long the model has been away, and how often the task has called it since.
 
-    A claim of a task without patience knows neither.
+    A claim of a task without patience learns neither for how long nor how often.
     """
     patience = Patience(News(), HOUR, now=1_000.0, away_for=900, waits=8, failed_for=100)
     assert (patience.away_since, patience.waits, patience.narrow(1_000)) == (100, 8, True)
@@ -156,7 +156,7 @@ def test_the_next_claim_goes_on_where_the_last_one_was():
 def test_an_isolate_remembers_so_many_models():
     """An isolate remembers the state of a limited number of models, and drops the one that was called longest ago.
 
-    After a while it no longer uses what it knows of a model.
+    After a while an isolate no longer uses what it knows of a model.
     """
     news = ModelNews()
     news.of(TENANT, MODEL).failed(CHUNK, 0, 1, 0.0, 0.0)
@@ -193,11 +193,11 @@ def test_a_chunk_that_alone_fails_ends_after_ten_failures():
                 ledger.succeeded(key, REPLY, now=now)
         ledger.settle(now)
         now = max(now, now if ledger.ready else ledger.next_at(now) or now)
-        if ledger.ready < 3:  # other chunks must remain until the end of the test
+        if ledger.ready < 3:  # calls of other chunks must remain until the end of the test
             ledger.add(CallKey(1, position) for position in range(round(now * 1_000), round(now * 1_000) + 9))
     assert ledger.failure.code == "model_unavailable"
     pauses = [round(later - before - 0.5) for before, later in pairwise(failures)]
-    assert pauses.pop(0) == 1  # with too few calls of other chunks the first failure does not count
+    assert pauses.pop(0) == 1  # with too few calls of other chunks the first failure would not count
     assert pauses == [4, 8, 16, 32, 64, 128, 160, 160, 160]
     told = ledger.progress([], 99, now)
     assert [(item.key, item.tried, item.final) for item in told.failures] == [(FIRST, CallTries(0, 11, 10), True)]
@@ -224,7 +224,7 @@ def test_a_failure_counts_once_another_call_succeeds_after_it():
 def test_calls_that_fail_together_are_the_models_trouble():
     """If all calls fail together, none of the failures counts against its chunk.
 
-    A success after these failures does not make them count.
+    A success after failures of all calls together does not make these failures count.
     """
     ledger = patient(max_attempts=1)
     now = 0.0
@@ -310,7 +310,7 @@ def test_retry_after_is_obeyed_on_any_status(error: ModelError, seconds: float):
 def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
     """A run that waits for a model that other tasks have found away writes the reason for its wait.
 
-    A poll during this wait shows the reason `model_away`.
+    A poll while a run waits for a model that is away shows the reason `model_away`.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)
@@ -334,7 +334,7 @@ def test_a_run_says_that_it_waits_for_a_model_that_others_have_found_away():
 def test_a_run_of_the_queue_holds_no_consumer_while_the_model_is_away(seconds: float, outcome: RunOutcome):
     """A run on the queue's route waits at most two seconds for a model that is away, and then gives its task back.
 
-    The task shows `model_away`, and its next run calls the model.
+    While its model is away, the task shows `model_away`, and its next run calls the model.
     """
     bench, news = WorkerBench(), ModelNews()
     bench.insert(2)

@@ -57,8 +57,8 @@ def note_windows(bench: WorkerBench) -> list[tuple[int, int]]:
 def test_a_task_on_a_slow_database_ends(make, seconds: float):
     """A worker that does not know yet that the database is slow announces its first calls in vain.
 
-    After the second announcement the calls start, each once. The task makes only one write more than on a quick
-    database.
+    After the second announcement the task's calls start, each once. On a slow database the task makes only one write
+    more than on a quick database.
     """
     bench = make()
     bench.insert(12)
@@ -193,8 +193,8 @@ def test_a_lane_has_the_window_of_the_announcement(make, start_ms: int, *, made:
 def test_a_run_that_starts_nothing_gives_its_task_back(make):
     """After three announcements in vain a run gives its task back, each time for longer, without an attempt.
 
-    In this test the database takes longer than any start window. A run that follows a run without a started call
-    announces calls only once.
+    In this test the database takes longer than any start window. A run that follows an idle run gives its task back
+    after its first announcement in vain.
     """
     bench = make()
     bench.insert(3)
@@ -251,13 +251,13 @@ def test_an_outage_makes_no_storm(make, message: str):
 
 
 def test_paid_outputs_wait_for_their_turn(make):
-    """If a run may not write yet, it keeps its paid outputs until it may.
+    """If a run may not write yet, it keeps its paid outputs until it may write.
 
     The run's next write also contains outputs that came later, and no call is paid for twice.
     """
     bench = make()
     bench.insert(6)
-    # With one idle run before, the run may make two writes at first: the claim and the announcement.
+    # After one idle run, the run may make two writes at first: the claim and the announcement.
     bench.database.rows("UPDATE tasks SET idle_runs = 1")
     bench.model.seconds = float
     bench.model.act = lambda call, number: bench.database.fail(NETWORK_LOST, times=3) if number == 1 else None
@@ -278,8 +278,8 @@ def test_a_run_without_a_turn_waits_for_its_calls_or_the_turn(make, seconds: flo
     bench.model.act = lambda call, number: CallNotStarted("late") if number in {3, 4} else None
     bench.model.seconds = lambda number: seconds if number == 2 else 1.0
     assert bench.run() == Ended(Status.COMPLETED)
-    # The third call waits until the first one is recorded. The fourth waits until the third is recorded, and for a
-    # pause. The fifth waits until the second has ended or the turn comes.
+    # The third model call waits until the first one is recorded. The fourth model call waits until the third is
+    # recorded, and for a pause. The fifth model call waits until the second has ended or the turn to write comes.
     assert [at for at, _ in bench.model.calls] == pytest.approx([0, 0, 1.2, 3.4, announced_at], abs=0.2)
 
 

@@ -29,7 +29,7 @@ class Spent(NamedTuple):
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[Claim]:
     """Record the checks of their claims that all runs make.
 
-    The bounds on writes leave out these checks, because slow calls need them in any case.
+    The bounds on writes leave out checks of claims, because slow calls need them in any case.
     """
     made: list[Claim] = []
     stands = TaskStore.stands
@@ -65,8 +65,8 @@ def test_uneven_calls_write_few_rows(
 ):
     """For each of ten seeds the rows written and the D1 calls stay within a bound.
 
-    If calls differ by a tenth, the bound is that of even calls. On average the task takes at most an eighth longer than
-    if no ended call waited for others.
+    If the times of calls differ by a tenth, the bound is that of even calls. On average the task takes at most an
+    eighth longer than if no ended call waited for others.
     """
     waiting = [spent(seed, least, most, looks) for seed in SEEDS]
     assert max(one.rows for one in waiting) <= rows

@@ -15,7 +15,7 @@ from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
 DAY_MS = 86_400_000
-BYTES = 2_000 + 4 * 500  # the bytes that a count adds for one of the tasks below, without its input
+BYTES = 2_000 + 4 * 500  # the bytes that a count of storage adds for a task in these tests, without its input
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def bench() -> Iterator[WorkerBench]:
 
 
 def hold(bench: WorkerBench, size: int) -> None:
-    """Make every reply of the database report this size."""
+    """Make every reply of the database report the given size."""
     bench.database.cap.reported = size
 
 
@@ -93,7 +93,7 @@ def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
 def test_a_tenant_whose_calls_never_came_back_counts_all_the_same(bench: WorkerBench):
     """Long texts of tasks that were cancelled at once count for their tenant, although they have no counted tokens.
 
-    If such texts did not count, other tenants' tasks would be erased instead.
+    If the long texts of cancelled tasks did not count, other tenants' tasks would be erased instead.
     """
     fill(bench, "sly", 50, status="cancelled")
     bench.database.rows("UPDATE tasks SET total = 20, calls_minimum = 20, chunk_chars = 10000")
@@ -225,7 +225,7 @@ def test_a_task_that_ended_anew_after_the_look_stays_whole(bench: WorkerBench):
     day_ago = START_MS - DAY_MS
     assert found.ended_by == day_ago
     bench.database.rows("UPDATE tasks SET finished_at = ? WHERE id = 'large:000000'", day_ago + 1)
-    bench.do(asyncio.sleep(1))  # by the clock, the task seems to have ended a day ago now
+    bench.do(asyncio.sleep(1))  # by the database's clock, the task seems to have ended a day ago now
     assert bench.do(bench.worker().store.erase_early(found, keep_input=False)) == 1
     assert left(bench, "large") == ["000000"]
     assert bench.database.rows("SELECT task_id FROM texts") == [{"task_id": "large:000000"}]
@@ -246,7 +246,7 @@ def test_below_nine_tenths_nothing_is_asked(bench: WorkerBench):
     hold(bench, 8_999_999)
     before = bench.database.batches
     assert clear(bench) == 0
-    assert bench.database.batches == before + 1  # this call is the read that reported the size
+    assert bench.database.batches == before + 1  # the only call is the read that reported the size
 
 
 def test_the_count_is_made_four_times_a_day(bench: WorkerBench):

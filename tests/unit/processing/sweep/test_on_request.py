@@ -129,7 +129,7 @@ def test_without_time_for_calls_a_sweep_only_sends(bench: WorkerBench):
 def test_what_a_request_has_no_time_to_send_is_given_back(bench: WorkerBench, seconds: float):
     """A sweep that a request has started ends 30 s after the answer.
 
-    When its time is over, the tasks that it has not sent are due again.
+    When the 30 s are over, the tasks that the sweep has not sent are due again.
     """
     insert(bench, *(f"{number:03}" for number in range(100)))
     bench.do(asyncio.sleep(LEASE_SECONDS))

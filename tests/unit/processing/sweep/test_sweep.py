@@ -171,7 +171,7 @@ def test_a_sweep_is_bounded_and_takes_the_longest_overdue_first(bench: StoreBenc
 def test_a_finished_task_is_erased_after_its_retention(bench: StoreBench, status: Status):
     """After its retention an ended task is erased without a trace.
 
-    Before the retention's end everything of the task exists.
+    Before the end of its retention all rows of the task exist.
     """
     bench.in_status(status)
     bench.pass_ms(RETENTION_MS - 1)
@@ -226,7 +226,7 @@ def test_tasks_to_erase_and_tasks_to_send_do_not_crowd_each_other_out(bench: Sto
 def test_a_run_erases_as_many_outputs_as_a_transaction_takes(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
     """The sweep erases tasks together up to a number of chunks, and a task with more chunks alone.
 
-    After enough sweeps all these tasks are erased.
+    After enough sweeps all tasks past their retention are erased.
     """
     for name in ("a", "b", "c"):
         bench.in_status(Status.COMPLETED, name)
@@ -286,7 +286,7 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
     """A page of the sweep is divided evenly among tenants, and what one does not need goes to the others.
 
-    Each tenant's oldest tasks come first.
+    In a page of the sweep each tenant's oldest tasks come first.
     """
     for tenant, tasks in (("a", 50), ("b", 50), ("c", 2)):
         backlog(bench, tenant, tasks)
@@ -322,7 +322,7 @@ def test_with_more_tenants_than_the_page_holds_each_has_its_turn(bench: StoreBen
 def test_where_a_run_gets_to_one_task_only_the_tenants_take_turns_too(bench: StoreBench, tenants: int, turns: int):
     """If a sweep reaches only one task, because only the direct route takes it, tenants take turns too.
 
-    Each tenant is the first in some sweep.
+    In turn, each tenant is the first in a sweep.
     """
     for number in range(tenants):
         backlog(bench, f"t{number}", 30)
@@ -368,7 +368,7 @@ def test_overdue_tasks_fail(bench: StoreBench):
 
 
 def test_the_whole_sweep_fails_overdue_tasks_and_sends_the_others_off(bench: StoreBench):
-    """One sweep fails the tasks past their deadline without sending them, and sends off the idle ones."""
+    """A single sweep fails the tasks past their deadline without sending them, and sends off the idle ones."""
     bench.insert("a:late", deadline_ms=LEASE_MS)
     bench.insert("a:idle", deadline_ms=10 * LEASE_MS)
     bench.pass_ms(LEASE_MS)
@@ -427,7 +427,7 @@ def test_a_postponed_look_does_not_sleep_through_the_deadline(bench: StoreBench)
 def test_a_look_is_not_postponed_for_who_is_live_no_more(bench: StoreBench, ends: str):
     """The sweep does not put off its check of a task whose lease is over by the time of the sweep's write.
 
-    The sweep's check of a task is not put off either if the task's worker has finished by then.
+    Also if the task's worker has finished by the time of the write, the sweep does not put off its check of the task.
     """
     bench.insert()
     bench.pass_ms(LEASE_MS // 2)

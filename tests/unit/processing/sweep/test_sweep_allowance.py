@@ -58,7 +58,7 @@ def submit(bench: WorkerBench, tasks: int) -> set[TaskKey]:
 def test_a_run_looks_for_no_page_that_it_has_no_statements_for(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
     """A sweep reads no further page for which it has too few statements left, even if it could make hundreds of sends.
 
-    The tasks that it did not reach are still due in the next sweep.
+    Tasks on pages that the sweep did not read are still due in the next sweep.
     """
     monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 5)
     keys, road = submit(bench, 100), Road()
@@ -90,7 +90,7 @@ def test_a_run_adds_up_what_has_ended_with_what_is_left(
 def test_a_run_works_on_no_task_without_the_allowance_for_it(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
     """A sweep runs a task only if its allowance suffices for the run.
 
-    If tasks may wait for object slots, the check whether this one may be run needs allowance, too.
+    If tasks may wait for object slots, the check whether a task may be run needs allowance, too.
     """
     bench.settings = replace(bench.settings, objects_at_work_most=1)
     had_room, run = list[bool](), Worker.run

@@ -100,7 +100,7 @@ class Cron:
         assert worker.meter.statements <= worker.settings.statements
 
     def count(self, condition: str) -> int:
-        """Count the tasks for which this SQL condition holds."""
+        """Count the tasks for which a given SQL condition holds."""
         (row,) = self.bench.database.rows(f"SELECT count(*) AS found FROM tasks WHERE {condition}")  # noqa: S608
         return int(row["found"])
 
@@ -171,8 +171,8 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
     """Tasks with segments and webhook deliveries are erased with all their rows, and fast enough.
 
     A sweep erases as many tasks of 20 chunks as tasks of one chunk. A transaction erases 50 tasks of 100 chunks, which
-    have 5,000 chunks together, and sweeps still erase over 200,000 such tasks a day. Tasks of 5,000 chunks are erased
-    one in a transaction.
+    have 5,000 chunks together, and sweeps still erase over 200,000 such tasks a day. Of tasks with 5,000 chunks a
+    transaction erases one.
     """
     made = cron("paid")
     made.fill("u", 1_100, ENDED)
@@ -181,7 +181,7 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
     made.fire()
     erased = of_a_page * limits.ERASE_PAGES_MOST["paid"]
     assert of_a_page == min(limits.ERASE_TASKS_MOST["paid"], limits.ERASE_OUTPUTS_MOST // chunks)
-    left = 1_100 - erased  # every fifth of these tasks has a webhook delivery
+    left = 1_100 - erased  # every fifth of the erased tasks has a webhook delivery
     assert made.left("u") == {"tasks": left, "texts": left, "segments": left, "webhook_deliveries": left // 5}
     if chunks <= 100:
         assert erased * RUNS_A_DAY >= ERASED_A_DAY

@@ -82,7 +82,7 @@ def fire(bench: WorkerBench, *roads: Road, **terms: Any) -> SweepCounts:
 def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
     """Whichever write of a sweep finds no space, the sweep still erases tasks past their retention, and early ones.
 
-    The unfinished tasks stay due for the next sweep.
+    Unfinished tasks that the sweep could not send stay due for the next sweep.
     """
     bench.settings = replace(bench.settings, objects_at_work_most=5)
     submit(bench, 3)
@@ -97,8 +97,8 @@ def test_a_run_that_finds_no_room_erases(bench: WorkerBench, passing: int):
 def test_a_full_database_is_erased_from_before_anybody_is_sent_off(bench: WorkerBench):
     """On a full database a sweep erases tasks past their retention before it sends any task off.
 
-    A sweep's other writes may need the space that this erasure frees. If the database has enough space, the sweep
-    erases these tasks last.
+    A sweep's other writes may need the space that the erasure of ended tasks frees. If the database has enough space,
+    the sweep erases the tasks past their retention last.
     """
     submit(bench, 1)
     bench.database.cap.reported = NEARLY_FULL - 1_000_000
@@ -133,7 +133,7 @@ def test_an_erasure_that_was_made_is_not_made_twice(bench: WorkerBench):
 def test_many_due_tasks_do_not_keep_a_run_from_making_room(bench: WorkerBench):
     """However many tasks are due, a sweep on the free plan keeps enough of its allowance for early erasure.
 
-    The due tasks that it did not reach are still due.
+    Due tasks that the sweep did not reach are still due.
     """
     submit(bench, 100)
     bench.database.cap.reported = NEARLY_FULL
@@ -148,8 +148,8 @@ def test_a_task_that_runs_in_the_sweep_leaves_room_to_be_made(
 ):
     """Early erasure comes before a task that runs in the sweep, since the run uses the rest of the allowance.
 
-    After both erasures and a count, 17 of the free plan's 45 statements are left. A run of a task needs three more, so
-    it would come in the next sweep. In this test the sweep has 48 statements.
+    After the two erasures and a count, 17 of the free plan's 45 statements are left. A run of a task needs three
+    statements more, so it would come in the next sweep. In this test the sweep has 48 statements.
     """
     monkeypatch.setitem(limits.STATEMENTS, "free", 48)
     submit(bench, 1, chunks=40)

@@ -46,10 +46,7 @@ class Road:
 
 
 class Cron:
-    """A deployment on the free plan with this many due tasks, whose cron trigger a test fires.
-
-    A test fires its cron trigger.
-    """
+    """A deployment on the free plan with this many due tasks, whose cron trigger a test fires."""
 
     def __init__(self, tasks: int, chunks: int, **settings: Any) -> None:
         self.bench = WorkerBench(**settings)
@@ -116,7 +113,7 @@ def refusing() -> tuple[Road, Road]:
 def test_where_all_routes_refuse_one_task_runs_at_a_time(cron: Callable[..., Cron]):
     """If queue and objects refuse 60 tasks, the sweep runs one task at a time, six calls each, within its allowance.
 
-    All outputs of these runs are kept. The tasks that it does not reach are due as before.
+    All outputs of the runs in the sweep are kept. The tasks that the sweep does not reach are due as before.
     """
     made = cron(60, 10)
     made.fire(*refusing())
@@ -156,7 +153,7 @@ def test_routes_that_begin_to_refuse_in_the_middle_put_nothing_off(cron: Callabl
 def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callable[..., Cron], taken: int):
     """A task that the queue refuses needs a second send, to its object.
 
-    If the sweep has no send left for this, the task stays due.
+    If the sweep has no send left for the task's object, the task stays due.
     """
     made = cron(60, 2)
     queue, objects = Road(Route.QUEUE, taken), Road(Route.DURABLE_OBJECT)
@@ -182,7 +179,7 @@ def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Cal
 def test_where_routes_work_a_page_costs_one_call_more_than_its_sends(cron: Callable[..., Cron]):
     """If routes work, a page of 40 tasks costs the sweep 40 sends, one read and two writes.
 
-    Two more calls add up the sums over ended tasks.
+    Two more D1 calls of the sweep add up the sums over ended tasks.
     """
     made = cron(60, 2)
     queue = Road(Route.QUEUE)
@@ -221,7 +218,7 @@ def test_no_call_of_a_sweep_outlasts_the_cron_trigger(cron: Callable[..., Cron])
 def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: tuple[float, ...]):
     """A slice, its longest call and a margin fit into the platform's time limit, whatever AI_TIMEOUT_SECONDS is.
 
-    A call of `demo` needs no time.
+    A call of the `demo` provider takes no time.
     """
     assert seconds == (
         slice_seconds(settings, limits.DIRECT_SLICE_SECONDS, limits.DIRECT_WALL_SECONDS),
@@ -235,7 +232,7 @@ def test_a_slice_leaves_room_for_the_longest_call(settings: Settings, seconds: t
 def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task():
     """If a call could outlast its invocation, the direct route makes the task due at once, without a claim or a call.
 
-    The statement that does this has its effect once, however often it is sent.
+    The statement that makes the task due at once has its effect once, however often it is sent.
     """
     bench = WorkerBench()
     bench.insert(2)
@@ -246,7 +243,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
         sender = DirectSender(worker, lambda: -95.0, runs.append)
         for _ in range(2):
             await sender.send(TaskKey("task"), 0)
-        await sender.send(TaskKey("task"), 10)  # a delayed task is already left to the sweep
+        await sender.send(TaskKey("task"), 10)  # the sweep already takes care of a delayed task
         for run in runs:
             await run()
 
@@ -259,7 +256,7 @@ def test_where_a_call_may_outlast_the_invocation_the_next_sweep_begins_the_task(
 
 
 def test_only_what_nobody_works_on_is_hastened():
-    """Making tasks due at once leaves tasks with a live lease, and the retention of ended ones, unchanged.
+    """Making tasks due at once changes neither tasks with a live lease nor the retention of ended ones.
 
     If the write that makes tasks due is repeated, it changes nothing.
     """
@@ -278,7 +275,7 @@ def test_only_what_nobody_works_on_is_hastened():
         bench.do(bench.store.make_due(keys))
     rows = bench.database.rows("SELECT wake_at, dispatches FROM tasks ORDER BY id")
     assert [row["wake_at"] - START_MS for row in rows] == [541_000, 4_000_000, 1_000_000]
-    # Making the idle task due has taken back the last of its two dispatches.
+    # Because the idle task was made due again, the last of its two dispatches no longer counts.
     assert [row["dispatches"] for row in rows] == [1, 0, 0]
     bench.loop.close()
     bench.database.close()

@@ -24,7 +24,7 @@ SOURCE = Source("do", 0, 4, SCHEMA, {"/count": "sum", "/people": "union"})
 
 
 def outputs(*found: tuple[int, Any]) -> list[Output]:
-    """Return outputs of these chunks, each given as a text or as a value."""
+    """Return outputs of the given chunks, each given as a text or as a value."""
     return [Output(CallKey(0, at), one if isinstance(one, str) else json.dumps(one), 1) for at, one in found]
 
 

@@ -250,7 +250,7 @@ def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
 def test_the_input_of_a_completed_task_is_emptied(bench: StoreBench, *, keep: bool):
     """The statement that completes a task also deletes its input, unless the input is to be kept.
 
-    The chunks' places in the input are kept.
+    The places of the chunks in the deleted input are kept.
     """
     claim = bench.claim()
     end = progress(claim, outputs=outputs(0, 1, 2, 3), completed=4)
@@ -272,7 +272,7 @@ def test_the_input_of_another_task_stays(bench: StoreBench):
 def test_a_task_that_may_be_put_back_keeps_its_input(bench: StoreBench):
     """If a task's end is refused, its input stays.
 
-    The causes are missing outputs, an earlier cancellation, and a passed deadline.
+    A task's end is refused because of missing outputs, an earlier cancellation, or a passed deadline.
     """
     claim = bench.claim()
     assert not bench.step(claim, Finish(RETENTION_MS), outputs=outputs(0), completed=1)
