@@ -1,11 +1,14 @@
 """Compares JSON values, with exact decimals: 1 equals 1.0, true does not equal 1, and 0.3 is a multiple of 0.1."""
 
 import json
-from hashlib import sha256
+from hashlib import blake2b
 from typing import Final
 
 _EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
+_SHORT_CHARS: Final = 24  # a digest takes as much memory
+_DIGEST_BYTES: Final = 16
+_SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
 type Key = tuple[str, object]
@@ -68,15 +71,23 @@ def size_of(value: object) -> int:
     return len(found)
 
 
-def identity(value: object) -> Key:
-    """Return a small key for comparing a value that is no deeper than an output may be.
+def identity(value: object) -> object:
+    """Return a small key for any value that is no deeper than an output may be. Equal values have equal keys.
 
-    The key of an object or array is a digest, so a set of keys is small, however large the values are.
+    The key of an object, an array or a long string is a digest, so a set of keys holds no second copy of the values.
     """
+    if isinstance(value, str):
+        return value if len(value) <= _SHORT_CHARS else _digest(f'"{value}')  # an object's or an array's JSON differs
     if isinstance(value, dict | list):
-        text = json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return ("digest", sha256(text.encode()).digest())
-    return scalar_key(value)
+        text = _SORTED(value)
+        may_have_whole_floats = ".0" in text or "e+" in text
+        return _digest(_SORTED(_normal(value)) if may_have_whole_floats else text)
+    return scalar_key(value) if isinstance(value, bool) or value is None else value
+
+
+def _digest(text: str) -> bytes:
+    """Return a digest of a string, or of the JSON of an object or an array."""
+    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 
 
 def _normal(value: object) -> object:

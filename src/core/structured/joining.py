@@ -4,6 +4,7 @@ If `join_plan` accepts a schema and rules, then valid outputs give a joined valu
 random schemas, rules and values that the joined value is valid.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Final
@@ -15,9 +16,9 @@ from .pointers import Place, pointer_to, tokens_of
 from .refusals import NotJoinable
 from .schema import OutputSchema
 
-__all__ = ["JoinPlan", "Joiner", "NotJoinable", "join_plan"]
+__all__ = ["JoinPlan", "Joiner", "NotJoinable", "join_plan", "summed_fields"]
 
-UNION: Final = "union"
+SUM, UNION = "sum", "union"
 RULES: Final = ("first", "last", "sum", "min", "max", "any", "all", UNION)
 _CHOICES: Final[dict[str, Callable[[object, object], bool]]] = {
     "first": lambda _new, _kept: False,
@@ -37,7 +38,7 @@ type _FoldMaker = Callable[[], ValueFold]
 class Joiner:
     """Joins the outputs of one task: call `add` for each valid output in the text's order, then `result`.
 
-    A `Joiner` holds the joined value in memory only once: the joined value contains the outputs' own items, not copies.
+    It holds the result once, as it is written.
     """
 
     def __init__(self, fold: ValueFold) -> None:
@@ -47,13 +48,17 @@ class Joiner:
         """Add an output that fits the schema to the outputs to join."""
         self._fold.add(value)
 
-    def result(self) -> dict[str, object]:
-        """Return the joined value of the outputs that were added, at least one.
+    def written(self) -> list[bytes]:
+        """Write the joined value of at least one output as compact JSON, in pieces of UTF-8.
 
-        Raises NotJoinable if a sum is beyond the largest double.
+        Raises NotJoinable if a sum is no double.
         """
-        joined = self._fold.result()
-        assert isinstance(joined, dict), "nothing was added"
+        assert not self._fold.is_absent, "nothing was added"
+        return self._fold.written()
+
+    def result(self) -> dict[str, object]:
+        """Return the joined value. Raises NotJoinable if a sum is no double."""
+        joined: dict[str, object] = json.loads(b"".join(self.written()))
         return joined
 
 
@@ -79,6 +84,11 @@ def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
     plan = JoinPlan(planner.object(schema.root, None, []))
     planner.check_all_used()
     return plan
+
+
+def summed_fields(rules: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
+    """Return the places of the fields that are summed, as the tokens of their pointers. The rules were planned."""
+    return tuple(tokens_of(pointer) or () for pointer, rule in rules.items() if rule == SUM)
 
 
 class _Planner:
@@ -137,7 +147,7 @@ class _Planner:
         if rule is None:
             raise _unjoined(place, "A field outside arrays needs a rule in `join`.")
         if rule in _OF_NUMBERS and kinds and kinds <= NUMBERS:
-            return _summed(inner, place) if rule == "sum" else _chosen(rule)
+            return _summed(inner, place) if rule == SUM else _chosen(rule)
         if rule in _OF_BOOLEANS and kinds == {bool}:
             return _chosen(rule)
         raise _unjoined(place, f"`{rule}` is not for a field of this type.")

@@ -75,6 +75,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         told=told(task),
         characters=whole(source, "characters"),
         output_schema=maybe_text(source, "output_schema"),
+        join_rules=structures.join_rules(source) or {},
         inherited=structures.inherited(source),
         rungs={_key(row): rung for row in failures if (rung := structures.rung(row)) is not None},
         chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
