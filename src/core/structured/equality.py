@@ -8,6 +8,9 @@ _EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 
 _EXACT_ZEROS: Final = 22
 _SHORT_CHARS: Final = 24  # a digest takes as much memory
 _DIGEST_BYTES: Final = 16
+# Python's hash of a number is its remainder by this prime on a platform of 32 bits. So a client could give a thousand
+# larger numbers one hash, and each look at them would take a thousand comparisons.
+_HASHED: Final = 2**31 - 1
 _SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
@@ -57,6 +60,8 @@ def scalar_key(value: object) -> Key:
         return ("string", value)
     if isinstance(value, bool) or value is None:
         return ("name", value)
+    if isinstance(value, int | float) and not -_HASHED < value < _HASHED and value.is_integer():
+        return ("number", str(int(value)))
     return ("number", value)
 
 
@@ -82,7 +87,8 @@ def identity(value: object) -> object:
         text = _SORTED(value)
         may_have_whole_floats = ".0" in text or "e+" in text
         return _digest(_SORTED(_normal(value)) if may_have_whole_floats else text)
-    return scalar_key(value) if isinstance(value, bool) or value is None else value
+    key = scalar_key(value)
+    return value if key == ("number", value) else key
 
 
 def _digest(text: str) -> bytes:
