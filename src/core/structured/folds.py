@@ -39,7 +39,7 @@ class ValueFold:
         return self._spoken is ABSENT
 
     def written(self) -> list[bytes]:
-        """Write the field's value in the joined result, if it has one. Raises NotJoinable for a sum without a double."""
+        """Write the field's joined value, if it has one. Raises NotJoinable for a sum beyond the largest double."""
         return self.taken() if self._spoken is True else [b"null"]
 
     def take(self, value: object) -> None:

@@ -64,11 +64,12 @@ def _accepted(
 
 
 def _unsummable(value: object, summed: Sequence[Sequence[str]]) -> Iterator[Fault]:
-    """Find numbers that are too large to be summed. Rules name fields outside arrays, so all around them is an object."""
+    """Find numbers that are too large to be summed. The places are of fields outside arrays: objects lead to them."""
     for tokens in summed:
         found: object = value
         for token in tokens:
             found = found.get(token) if isinstance(found, dict) else None
         if isinstance(found, int | float) and not -SUMMED_MAGNITUDE_MOST <= found <= SUMMED_MAGNITUDE_MOST:
             pointer = "".join(f"/{escaped(token)}" for token in tokens)
-            yield Fault(shown(pointer), f"a number from {-SUMMED_MAGNITUDE_MOST} to {SUMMED_MAGNITUDE_MOST}: it is summed")
+            expected = f"a number from {-SUMMED_MAGNITUDE_MOST} to {SUMMED_MAGNITUDE_MOST}: it is summed"
+            yield Fault(shown(pointer), expected)

@@ -60,7 +60,9 @@ class ResultFold:
         """Return the value that a result has which is this text, or these texts; None without a schema."""
         if not self._has_schema:
             return None
-        return json.loads(texts) if isinstance(texts, str) else [None if one is None else json.loads(one) for one in texts]
+        if isinstance(texts, str):
+            return json.loads(texts)
+        return [None if text is None else json.loads(text) for text in texts]
 
 
 def result_of(
