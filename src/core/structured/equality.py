@@ -6,8 +6,8 @@ from typing import Final
 
 _EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
-_SHORT_CHARS: Final = 24  # a digest takes as much memory
-_DIGEST_BYTES: Final = 16
+_DIGEST_BYTES: Final = 12
+_NO_DIGEST: Final = bytes(_DIGEST_BYTES)
 # Python's hash of a number is its remainder by this prime on a platform of 32 bits. So a client could give a thousand
 # larger numbers one hash, and each look at them would take a thousand comparisons.
 _HASHED: Final = 2**31 - 1
@@ -76,24 +76,54 @@ def size_of(value: object) -> int:
     return len(found)
 
 
-def identity(value: object) -> object:
-    """Return a small key for any value that is no deeper than an output may be. Equal values have equal keys.
-
-    The key of an object, an array or a long string is a digest, so a set of keys holds no second copy of the values.
-    """
+def identity(value: object) -> bytes:
+    """Return a digest of any value that is no deeper than an output may be. Equal values have equal digests."""
     if isinstance(value, str):
-        return value if len(value) <= _SHORT_CHARS else _digest(f'"{value}')  # an object's or an array's JSON differs
-    if isinstance(value, dict | list):
+        text = f'"{value}'  # the JSON of another value begins otherwise
+    else:
         text = _SORTED(value)
-        may_have_whole_floats = ".0" in text or "e+" in text
-        return _digest(_SORTED(_normal(value)) if may_have_whole_floats else text)
-    key = scalar_key(value)
-    return value if key == ("number", value) else key
-
-
-def _digest(text: str) -> bytes:
-    """Return a digest of a string, or of the JSON of an object or an array."""
+        if ".0" in text or "e+" in text:
+            text = _SORTED(_normal(value))
     return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
+
+
+class Digests:
+    """A set of digests in one table. A set of Python's objects takes several times as much memory."""
+
+    def __init__(self) -> None:
+        self._slots = 64
+        self._table = bytearray(self._slots * _DIGEST_BYTES)
+        self._count = 0
+
+    def add(self, digest: bytes) -> bool:
+        """Add a digest. Return whether it is new. The digest of zeros alone, which no known value has, always is."""
+        if self._count * 3 > self._slots * 2:
+            self._grow()
+        place = self._place(digest)
+        if self._table[place : place + _DIGEST_BYTES] == digest:
+            return False
+        self._table[place : place + _DIGEST_BYTES] = digest
+        self._count += 1
+        return True
+
+    def _place(self, digest: bytes) -> int:
+        """Find where the digest is, or the free place where it belongs."""
+        slot = int.from_bytes(digest[:8]) % self._slots
+        while True:
+            place = slot * _DIGEST_BYTES
+            found = self._table[place : place + _DIGEST_BYTES]
+            if found in (digest, _NO_DIGEST):
+                return place
+            slot = (slot + 1) % self._slots
+
+    def _grow(self) -> None:
+        old, self._slots = self._table, self._slots * 2
+        self._table = bytearray(self._slots * _DIGEST_BYTES)
+        for start in range(0, len(old), _DIGEST_BYTES):
+            digest = bytes(old[start : start + _DIGEST_BYTES])
+            if digest != _NO_DIGEST:
+                place = self._place(digest)
+                self._table[place : place + _DIGEST_BYTES] = digest
 
 
 def _normal(value: object) -> object:

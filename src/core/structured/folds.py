@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from typing import Final
 
-from .equality import decimal_of, identity, scaled
+from .equality import Digests, decimal_of, identity, scaled
 from .pointers import Place, pointer_to
 from .refusals import NotJoinable
 
@@ -101,7 +101,7 @@ class ListFold(ValueFold):
     def __init__(self, *, is_union: bool) -> None:
         super().__init__()
         self._pieces: list[bytes] = []  # the items of one array after the other, without brackets
-        self._seen: set[object] | None = set() if is_union else None
+        self._seen = Digests() if is_union else None
 
     def take(self, value: object) -> None:
         """Append the array's items."""
@@ -110,14 +110,8 @@ class ListFold(ValueFold):
         if fresh:
             self._pieces += [b",", _json(fresh)[1:-1]]
 
-    def _unseen(self, items: list[object], seen: set[object]) -> list[object]:
-        fresh = []
-        for item in items:
-            key = identity(item)
-            if key not in seen:
-                seen.add(key)
-                fresh.append(item)
-        return fresh
+    def _unseen(self, items: list[object], seen: Digests) -> list[object]:
+        return [item for item in items if seen.add(identity(item))]
 
     def taken(self) -> list[bytes]:
         """Write the items."""
