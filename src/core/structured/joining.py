@@ -16,9 +16,9 @@ from .pointers import Place, pointer_to, tokens_of
 from .refusals import NotJoinable
 from .schema import OutputSchema
 
-__all__ = ["JoinPlan", "Joiner", "NotJoinable", "join_plan", "summed_fields"]
+__all__ = ["JoinPlan", "Joiner", "NotJoinable", "join_plan"]
 
-SUM, UNION = "sum", "union"
+UNION: Final = "union"
 RULES: Final = ("first", "last", "sum", "min", "max", "any", "all", UNION)
 _CHOICES: Final[dict[str, Callable[[object, object], bool]]] = {
     "first": lambda _new, _kept: False,
@@ -86,11 +86,6 @@ def join_plan(schema: OutputSchema, rules: Mapping[str, str]) -> JoinPlan:
     return plan
 
 
-def summed_fields(rules: Mapping[str, str]) -> tuple[tuple[str, ...], ...]:
-    """Return the places of the fields that are summed, as the tokens of their pointers. The rules were planned."""
-    return tuple(tokens_of(pointer) or () for pointer, rule in rules.items() if rule == SUM)
-
-
 class _Planner:
     """Plans how each field of an output is joined. The planner recurses no deeper than VALUE_LEVELS_MOST."""
 
@@ -147,7 +142,7 @@ class _Planner:
         if rule is None:
             raise _unjoined(place, "A field outside arrays needs a rule in `join`.")
         if rule in _OF_NUMBERS and kinds and kinds <= NUMBERS:
-            return _summed(inner, place) if rule == SUM else _chosen(rule)
+            return _summed(inner, place) if rule == "sum" else _chosen(rule)
         if rule in _OF_BOOLEANS and kinds == {bool}:
             return _chosen(rule)
         raise _unjoined(place, f"`{rule}` is not for a field of this type.")

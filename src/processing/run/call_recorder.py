@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ...core.errors import CallNotStarted, ModelError
 from ...core.task import is_truncated
 from ...inference.protocol import ModelReply
-from ...store.records.claims import CallKey, CallMade, CallTimes, Claim
+from ...store.records.claims import CallKey, CallMade, CallTimes
 from .. import clock
 from .call_groups import EndedCall
 from .call_inputs import CallInputs
@@ -34,7 +34,7 @@ class CallRecorder:
     ) -> None:
         self._ledger = ledger
         self._schema = schema
-        self._summed = _summed(context.claim)
+        self._join_rules = context.claim.join_rules
         self._inputs = inputs
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
         self._chance = context.chance
@@ -73,7 +73,7 @@ class CallRecorder:
         """Check an answer against the schema, and record it as an output, which is returned, or as rejected."""
         from ...core.structured.judging import judge  # noqa: PLC0415 - only structured tasks need it
 
-        judged = judge(schema, result.output, result.finish_reason, self._summed)
+        judged = judge(schema, result.output, result.finish_reason, self._join_rules)
         if judged.output is None:
             self._note_first(key, started)
             made = self._call_made(started, seconds, answered=True)
@@ -101,15 +101,6 @@ class CallRecorder:
         times = CallTimes(ms(started), ms(started + seconds), None if first is None else ms(first))
         self._ledger.succeeded(key, result, times, clock.now(), repaired=repaired)
         self._inputs.keep(key, result.output)
-
-
-def _summed(claim: Claim) -> tuple[tuple[str, ...], ...]:
-    """Return the places of the fields that the task sums."""
-    if not claim.join_rules:
-        return ()
-    from ...core.structured.joining import summed_fields  # noqa: PLC0415 - only structured tasks need it
-
-    return summed_fields(claim.join_rules)
 
 
 def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:
