@@ -148,8 +148,7 @@ class Claim:
     inherited: Inherited | None = None  # What this task got from the task whose gaps it retries.
     rungs: dict[CallKey, Rung] = field(default_factory=dict)  # The answers that did not fit the schema, by output.
     chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # The lengths of failed chunks that may leave a gap.
-    # The chunks that failed for good without ending the task.
-    gaps: dict[CallKey, FailedCall] = field(default_factory=dict)
+    gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Chunks that failed for good, and the task goes on.
     ladder: LadderCounts = NOTHING_COUNTED
 
 
