@@ -97,6 +97,7 @@ SCHEMA_ENUM_VALUES_MOST = 1_000
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
 BRANCH_STEPS_MOST = 200_000  # The most steps of one output's check through `anyOf`, half a second at most.
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
+SUMMED_MAGNITUDE_MOST = 1e300  # The largest number in a summed field, so that the sum over CHUNKS_MOST is a double.
 JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.
 SCHEMA_NAME_CHARS_MOST = 64  # OpenAI's
 

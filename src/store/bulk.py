@@ -69,14 +69,20 @@ class BulkStore(OutboxStore):
         )
         return FailedTasks(_generations(found), columns.whole(found[0], "unended") if found else 0)
 
-    async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int) -> Cost:
+    async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int, reasks: int = 0) -> Cost:
         """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying them would take.
 
-        The most model calls are counted with `attempts` calls for each output.
+        The most model calls are counted with `attempts` calls for each output, and `reasks` more if it must fit a
+        schema.
         """
         (found,) = await self._database.run(
             sql.COUNT_FAILED.bind(
-                first=span.first, behind=span.behind, code=code, attempts=attempts, most=limits.BULK_COUNT_MOST
+                first=span.first,
+                behind=span.behind,
+                code=code,
+                attempts=attempts,
+                reasks=reasks,
+                most=limits.BULK_COUNT_MOST,
             )
         )
         return Cost(*(columns.whole(found[0], name) for name in ("tasks", "minimum", "maximum")))

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
-from ..core.task import Route
+from ..core.task import Route, is_truncated
 from .admission import AdmissionStore, Conditions, Outcome, holding, outcome_of
 from .d1 import columns
 from .d1.statement import BoundStatement, Value
@@ -17,12 +17,16 @@ from .sql import gap_retries as sql
 
 
 class GapRetry(NamedTuple):
-    """The plan of a retry of a task's gaps: merge outputs to copy, what is inherited, and the calls that are needed."""
+    """The plan of a retry of a task's gaps: merge outputs to copy, what is inherited, and the calls that are needed.
+
+    `cut_redone` counts outputs that were cut off and are made again.
+    """
 
     old_key: TaskKey
     merged: Sequence[Output]
     inherited: Inherited
     minimum_calls: int
+    cut_redone: int
 
 
 class GapRetryStore(AdmissionStore):
@@ -39,11 +43,16 @@ class GapRetryStore(AdmissionStore):
             return None
         merges = tuple(columns.whole_list(row, "ends") for row in plan)
         merged: list[Output] = []
+        cut_redone = 0
         for level, redone in enumerate(_above({columns.whole(row, "idx") for row in gaps}, merges), start=1):
-            merged += [output for output in await self._merged(old_key, level) if output.key.position not in redone]
+            for output in await self._merged(old_key, level):
+                if output.key.position not in redone:
+                    merged.append(output)
+                else:
+                    cut_redone += is_truncated(output.finish_reason)
         copied = columns.whole(found[0], "completed") + len(merged)
         minimum = columns.whole(found[0], "total") + sum(map(len, merges)) - copied
-        return GapRetry(old_key, merged, Inherited(copied, merges), minimum)
+        return GapRetry(old_key, merged, Inherited(copied, merges), minimum, cut_redone)
 
     async def _merged(self, old_key: TaskKey, level: int) -> list[Output]:
         (found,) = await self._database.run(sql.OLD_MERGED.bind(task_key=old_key, level=level))
@@ -76,6 +85,7 @@ class GapRetryStore(AdmissionStore):
             tasks_most=on.tasks_in_flight_most,
             max_calls=max_calls,
             calls_minimum=retry.minimum_calls,
+            cut_redone=retry.cut_redone,
             created_at=created_at,
             unclaimed_ms=unclaimed_ms,
         )

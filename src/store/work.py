@@ -24,6 +24,7 @@ from .records.claims import (
     Step,
     Unclaimed,
 )
+from .records.ladder import LadderCounts
 from .seen import Seen, note
 from .sql import latest_calls, tallies
 from .sql import work as sql
@@ -161,12 +162,13 @@ class WorkStore(OutboxStore):
         cases: the claim is still valid, and its outputs and totals are recorded; or the claim was lost in another way,
         and nothing has changed.
         """
-        batch = self._records(claim, progress)
-        if claim.deadline_left_ms is not None:
-            batch.insert(0, ending.expiry([claim.task_key], overdue, retention_ms))
         told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
-        batch.append(tallies.SETTLE_LATE.bind(**{name: told[name] for name in tallies.SETTLE_LATE.parameters}))
-        batch.append(sql.SETTLE.bind(**told))
+        counts = progress.ladder
+        late = {**told, **(dict.fromkeys(LadderCounts._fields) if counts is None else counts._asdict())}
+        batch = [tallies.SETTLE_LATE.bind(**{name: late[name] for name in tallies.SETTLE_LATE.parameters})]
+        if claim.deadline_left_ms is not None:
+            batch.append(ending.expiry([claim.task_key], overdue, retention_ms))
+        batch += [*self._records(claim, progress), sql.SETTLE.bind(**told)]
         if claim.deadline_left_ms is None:  # Without a deadline, only another writer can have ended the task.
             settled = (await self._database.run(*batch))[-1]
         else:

@@ -123,6 +123,13 @@ def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -
     assert bench.database.rows("SELECT * FROM tasks") == before
 
 
+def test_a_dry_run_counts_the_calls_that_ask_again(bench: ApiBench) -> None:
+    """An output that must fit a schema may take AI_REASKS calls more: one, by default, for each of two chunks."""
+    schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}, "required": ["a"]}
+    failed(bench, outputSchema={**schema, "additionalProperties": False})
+    assert data(retry(bench, dryRun=True))["maximumCalls"] == 2 * (3 + 1)
+
+
 def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
     """A bulk retry skips a task whose budget is too small, names it, and leaves its error code as it is."""
     task = bench.submit(maxModelCalls=3)

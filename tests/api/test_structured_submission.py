@@ -74,6 +74,30 @@ def test_fields_are_kept(bench: ApiBench) -> None:
     assert not claim.options.structure.strict
 
 
+def nullable(levels: int) -> dict[str, Any]:
+    """Objects in objects, each of them or null, as pydantic writes them: four brackets a level."""
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(levels - 1):
+        schema = with_property({"anyOf": [schema, {"type": "null"}]})
+    return with_property(schema)
+
+
+def test_a_deep_schema_is_judged_by_its_own_limit(bench: ApiBench) -> None:
+    """Ten levels of `anyOf` are 40 brackets deep and fine. The eleventh is refused with its pointer, on both faces."""
+    join = {"/a": "first"}
+    assert bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": nullable(10), "join": join}).status == 202
+    refused = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": nullable(11), "join": join})
+    (flaw,) = data(refused)["errors"]
+    assert (refused.status, data(refused)["code"], flaw["pointer"]) == (
+        422,
+        "unsupported_schema",
+        "/properties/a" + "/properties/a/anyOf/0" * 9,
+    )
+    form = {"type": "json_schema", "name": "deep", "schema": nullable(11)}
+    refused = bench.call("POST", "/v1/responses", {"input": "x", "background": True, "text": {"format": form}})
+    assert (refused.status, data(refused)["error"]["code"]) == (400, "unsupported_schema")
+
+
 # Refused submissions: the fields sent, the error's code, the field that it names, and its pointer.
 REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"outputSchema": {"type": "array"}, "strict": False}, "unsupported_schema", "outputSchema", "/type"),

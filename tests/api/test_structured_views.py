@@ -159,13 +159,15 @@ def test_a_large_result_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyP
     assert data(whole)["result"] == task["result"]
 
 
-def test_a_sum_that_is_no_double_is_no_result(bench: ApiBench) -> None:
-    """If a joined sum exceeds the largest double, the task completes without a result and stays readable."""
+def test_a_number_that_no_sum_can_hold_is_a_fault(bench: ApiBench) -> None:
+    """A task that has completed always has a result. Its chunk says what is wrong, and where."""
     total = {"properties": {"n": {"type": "number"}}, "required": ["n"], "additionalProperties": False}
     model: Any = bench.api.provider
     model.says = {part: ['{"n": 1e308}'] for part in ("first", "second", "third", "fourth")}
     task = run(bench, outputSchema={"type": "object", **total}, join={"/n": "sum"})
-    assert (task["status"], task["result"]) == ("completed", None)
+    assert (task["status"], task["error"]["code"]) == ("failed", "invalid_output")
+    (chunk, *_) = data(bench.call("GET", f"/api/tasks/{task['id']}/chunks"))["chunks"]
+    assert chunk["rejected"]["errors"][0]["pointer"] == "/n"
 
 
 def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:

@@ -1,6 +1,9 @@
 """Tests large outputs on the real runtime: reading and merging them, within a limit of WebAssembly's memory."""
 
+import json
+import pathlib
 import random
+import zlib
 from collections.abc import Iterator
 
 import pytest
@@ -8,7 +11,7 @@ import pytest
 from tests.support import metered
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
-from tests.support.model_plan import Plan, ok
+from tests.support.model_plan import Behaviour, Call, Plan, ok
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
@@ -28,6 +31,38 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     with (
         model,
         DevServer(tmp_path_factory.mktemp("large"), *openai(model.base_url, PLAN="paid"), "--limits", "paid") as server,
+    ):
+        yield server
+
+
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+PEOPLE = {
+    "type": "object",
+    "properties": {"people": {"type": "array", "items": PERSON}},
+    "required": ["people"],
+    "additionalProperties": False,
+}
+PEOPLE_EACH, PEOPLE_CHUNKS = 4_500, 120  # 20 MB
+
+
+def people(call: Call) -> Behaviour:
+    """An output of 180,000 characters that fits the schema: small objects, other ones for each chunk."""
+    tag = zlib.crc32(call.user.encode())
+    return ok(json.dumps({"people": [{"name": f"{tag} {n}", "age": n} for n in range(PEOPLE_EACH)]}))
+
+
+@pytest.fixture(name="structured")
+def structured_served(tmp_path: pathlib.Path) -> Iterator[DevServer]:
+    """Serve the Worker, metered, with a model whose outputs are long lists of small objects."""
+    model = ModelServer(api_key="test-key", plan=Plan(decide=people))
+    with (
+        model,
+        DevServer(tmp_path, *openai(model.base_url, PLAN="paid"), "--limits", "paid") as server,
     ):
         yield server
 
@@ -90,3 +125,17 @@ def test_20_mb_are_merged(large: DevServer, client: Client):
     assert len(task["result"]["output"]) > CHARS - 1_000
     print(f"heap {heap_mb(large)} MB")
     assert heap_mb(large) <= HEAP_MB_MOST
+
+
+@pytest.mark.parametrize("rules", [{}, {"/people": "union"}], ids=["all", "union"])
+def test_20_mb_of_structured_outputs_are_joined(structured: DevServer, rules: dict[str, str]):
+    """Objects of 20 MB are checked, joined and read as a value, within 100 MB."""
+    with Client(structured.url) as client:
+        path = completed(client, PEOPLE_CHUNKS, outputSchema=PEOPLE, join=rules or None)
+        reply = client.http.get(path, timeout=120)
+    assert len(reply.content) > 40_000_000  # as text, and as a value
+    result = reply.json()["result"]
+    assert json.loads(result["output"]) == result["value"]
+    assert len(result["value"]["people"]) > PEOPLE_EACH * (PEOPLE_CHUNKS - 1)
+    print(f"heap {heap_mb(structured)} MB")
+    assert heap_mb(structured) <= HEAP_MB_MOST

@@ -177,6 +177,6 @@ BODIES = tuple(
         '"minimum": -Infinity',
         '"minimum": 1e400',
         f'"minimum": {"9" * 5_000}',
-        f'"a": {"[" * 40}{"]" * 40}',
+        f'"a": {"[" * 105}{"]" * 105}',
     )
 )

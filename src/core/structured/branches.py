@@ -29,6 +29,7 @@ class BranchSearch:
     def __init__(self, steps: int) -> None:
         self._left = steps
         self._answers: dict[tuple[int, int], bool] = {}
+        self._latest: dict[int, SchemaNode] = {}  # the branch of each node that fitted last
 
     def candidates(self, node: SchemaNode, value: object) -> list[SchemaNode]:
         """Return the alternatives of `anyOf` that the value itself fits, without the values inside it.
@@ -44,6 +45,44 @@ class BranchSearch:
             self._pay(branch, value)
             if fits_alone(branch, value):
                 found.append(branch)
+        return found
+
+    def fits_latest(self, node: SchemaNode, value: object) -> bool:
+        """Whether the value fits the branch that fitted last here, as far as that is quick to say.
+
+        The values of an array are often alike. Raises SearchEnded.
+        """
+        branch = self._latest.get(id(node))
+        return branch is not None and fits_alone(branch, value) and self._fits_simply(branch, value) is True
+
+    def any_fits(self, node: SchemaNode, candidates: list[SchemaNode], value: object) -> bool:
+        """Whether the value fits one of the candidates, which were found for it. Raises SearchEnded."""
+        for branch in candidates:
+            known = self._fits_simply(branch, value)
+            if self.fits(branch, value) if known is None else known:
+                self._latest[id(node)] = branch
+                return True
+        return False
+
+    def _fits_simply(self, node: SchemaNode, value: object) -> bool | None:
+        """Whether a value that fits the node alone fits it with all in it. None: alternatives in it need a search."""
+        if node.branches:
+            return None
+        found: bool | None = True
+        inside = children(node, value)
+        steps = 1 + (len(value) // _MEMBERS_A_STEP if isinstance(value, dict | list) else 0)
+        for each, one in inside:
+            if each.branches:
+                found = None
+                break
+            if not fits_alone(each, one):
+                found = False
+                break
+            kind = type(one)
+            if kind is dict or kind is list:
+                inside += children(each, one)
+                steps += len(one) // _MEMBERS_A_STEP  # type: ignore[arg-type]
+        self._spend(steps + len(inside))
         return found
 
     def fits(self, node: SchemaNode, value: object) -> bool:
@@ -112,7 +151,10 @@ class BranchSearch:
 
     def _pay(self, node: SchemaNode, value: object) -> None:
         size = len(value) if isinstance(value, dict | list) else 0
-        self._left -= 1 + (size + len(node.required)) // _MEMBERS_A_STEP
+        self._spend(1 + (size + len(node.required)) // _MEMBERS_A_STEP)
+
+    def _spend(self, steps: int) -> None:
+        self._left -= steps
         if self._left < 0:
             raise SearchEnded
 

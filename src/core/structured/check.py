@@ -100,10 +100,12 @@ class _Check:
             self._value(of_type[0], value, place)
             return
         try:
+            if self._search.fits_latest(node, value):
+                return
             candidates = self._search.candidates(node, value)
             if len(candidates) == 1:
                 self._value(candidates[0], value, place)
-            elif not any(self._search.fits(branch, value) for branch in candidates):
+            elif not self._search.any_fits(node, candidates, value):
                 self._faults.append(Fault(pointer_to(place), _none_fits(node, value)))
         except SearchEnded:
             self._faults.append(Fault(pointer_to(place), _ENDED))

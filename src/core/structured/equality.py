@@ -1,11 +1,17 @@
 """Compares JSON values, with exact decimals: 1 equals 1.0, true does not equal 1, and 0.3 is a multiple of 0.1."""
 
 import json
-from hashlib import sha256
+from hashlib import blake2b
 from typing import Final
 
 _EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
+_DIGEST_BYTES: Final = 12
+_NO_DIGEST: Final = bytes(_DIGEST_BYTES)
+# Python's hash of a number is its remainder by this prime on a platform of 32 bits. So a client could give a thousand
+# larger numbers one hash, and each look at them would take a thousand comparisons.
+_HASHED: Final = 2**31 - 1
+_SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
 type Key = tuple[str, object]
@@ -54,6 +60,8 @@ def scalar_key(value: object) -> Key:
         return ("string", value)
     if isinstance(value, bool) or value is None:
         return ("name", value)
+    if isinstance(value, int | float) and not -_HASHED < value < _HASHED and value.is_integer():
+        return ("number", str(int(value)))
     return ("number", value)
 
 
@@ -68,15 +76,54 @@ def size_of(value: object) -> int:
     return len(found)
 
 
-def identity(value: object) -> Key:
-    """Return a small key for comparing a value that is no deeper than an output may be.
+def identity(value: object) -> bytes:
+    """Return a digest of any value that is no deeper than an output may be. Equal values have equal digests."""
+    if isinstance(value, str):
+        text = f'"{value}'  # the JSON of another value begins otherwise
+    else:
+        text = _SORTED(value)
+        if ".0" in text or "e+" in text:
+            text = _SORTED(_normal(value))
+    return blake2b(text.encode(), digest_size=_DIGEST_BYTES).digest()
 
-    The key of an object or array is a digest, so a set of keys is small, however large the values are.
-    """
-    if isinstance(value, dict | list):
-        text = json.dumps(_normal(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return ("digest", sha256(text.encode()).digest())
-    return scalar_key(value)
+
+class Digests:
+    """A set of digests in one table. A set of Python's objects takes several times as much memory."""
+
+    def __init__(self) -> None:
+        self._slots = 64
+        self._table = bytearray(self._slots * _DIGEST_BYTES)
+        self._count = 0
+
+    def add(self, digest: bytes) -> bool:
+        """Add a digest. Return whether it is new. The digest of zeros alone, which no known value has, always is."""
+        if self._count * 3 > self._slots * 2:
+            self._grow()
+        place = self._place(digest)
+        if self._table[place : place + _DIGEST_BYTES] == digest:
+            return False
+        self._table[place : place + _DIGEST_BYTES] = digest
+        self._count += 1
+        return True
+
+    def _place(self, digest: bytes) -> int:
+        """Find where the digest is, or the free place where it belongs."""
+        slot = int.from_bytes(digest[:8]) % self._slots
+        while True:
+            place = slot * _DIGEST_BYTES
+            found = self._table[place : place + _DIGEST_BYTES]
+            if found in (digest, _NO_DIGEST):
+                return place
+            slot = (slot + 1) % self._slots
+
+    def _grow(self) -> None:
+        old, self._slots = self._table, self._slots * 2
+        self._table = bytearray(self._slots * _DIGEST_BYTES)
+        for start in range(0, len(old), _DIGEST_BYTES):
+            digest = bytes(old[start : start + _DIGEST_BYTES])
+            if digest != _NO_DIGEST:
+                place = self._place(digest)
+                self._table[place : place + _DIGEST_BYTES] = digest
 
 
 def _normal(value: object) -> object:

@@ -4,6 +4,7 @@ If `join_plan` accepts a schema and rules, then valid outputs give a joined valu
 random schemas, rules and values that the joined value is valid.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from types import NoneType
 from typing import Final
@@ -37,7 +38,7 @@ type _FoldMaker = Callable[[], ValueFold]
 class Joiner:
     """Joins the outputs of one task: call `add` for each valid output in the text's order, then `result`.
 
-    A `Joiner` holds the joined value in memory only once: the joined value contains the outputs' own items, not copies.
+    It holds the result once, as it is written.
     """
 
     def __init__(self, fold: ValueFold) -> None:
@@ -47,13 +48,17 @@ class Joiner:
         """Add an output that fits the schema to the outputs to join."""
         self._fold.add(value)
 
-    def result(self) -> dict[str, object]:
-        """Return the joined value of the outputs that were added, at least one.
+    def written(self) -> list[bytes]:
+        """Write the joined value of at least one output as compact JSON, in pieces of UTF-8.
 
-        Raises NotJoinable if a sum is beyond the largest double.
+        Raises NotJoinable if a sum is no double.
         """
-        joined = self._fold.result()
-        assert isinstance(joined, dict), "nothing was added"
+        assert not self._fold.is_absent, "nothing was added"
+        return self._fold.written()
+
+    def result(self) -> dict[str, object]:
+        """Return the joined value. Raises NotJoinable if a sum is no double."""
+        joined: dict[str, object] = json.loads(b"".join(self.written()))
         return joined
 
 

@@ -7,7 +7,7 @@ from math import isfinite
 from .messages import BodyBroken, BodyTooLarge, Request
 from .problems import MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 
-DEPTH_MOST = 32
+DEPTH_MOST = 104  # A schema is at most 100 deep, and stands in up to four objects.
 # The most tokens in a body: strings, brackets, commas and colons. A usual body of the API has a few dozen tokens,
 # besides up to 4 KB of metadata.
 TOKENS_MOST = 20_000

@@ -149,7 +149,8 @@ async def retry_tasks(exchange: Exchange) -> Reply:
 
 async def _plan_retry(exchange: Exchange, fields: BulkRetryFields, tenant: str) -> across.ActResult:
     api = exchange.api
-    cost = await api.store.retry_cost(fields.span(tenant), fields.error_code, api.settings.max_attempts)
+    most = api.settings.max_attempts, api.settings.reasks
+    cost = await api.store.retry_cost(fields.span(tenant), fields.error_code, *most)
     plan = BulkRetryPlanView(
         tasks=cost.tasks,
         minimumCalls=cost.minimum_calls,

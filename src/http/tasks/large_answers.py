@@ -5,9 +5,8 @@ copies of the whole text.
 """
 
 import json
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
-from ...core import limits
 from ...core.states import Status
 from ...core.task import CONCAT_SEPARATOR, Reduce, Task
 from ...store.records.chunk_index import ChunkIndex
@@ -21,6 +20,7 @@ from .outcome_views import has_schema
 from .task_views import WholeTaskView, with_chunks
 
 JSON = {"Content-Type": "application/json"}
+_PART_BYTES = 100_000  # of a joined value: its arrays are in small pieces
 
 
 async def task_reply(
@@ -126,14 +126,16 @@ async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGener
         async for part in _values(store, index):
             yield part
     else:
-        value = await _joined_value(store, task, index)
-        if value is None:
+        joined = await _joined_value(store, task, index)
+        if not joined:
             yield "null"
             return
         yield '{"output": '
-        for part in _in_pieces(value):
+        for part in _as_text(joined):
             yield part
-        yield f', "value": {value}'
+        yield ', "value": '
+        for part in _parts(joined):
+            yield part
     yield "}"
 
 
@@ -146,7 +148,7 @@ async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> Asy
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE
     if not as_list and has_schema(task):
-        for part in _in_pieces(await _joined_value(store, task, index) or ""):
+        for part in _as_text(await _joined_value(store, task, index)):
             yield part
         return
     begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')
@@ -171,8 +173,8 @@ async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
     yield "]"
 
 
-async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> str | None:
-    """Join the outputs page by page, and return the value as compact JSON, None if a sum does not fit a double."""
+async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> list[bytes]:
+    """Join the outputs page by page, and write the value as compact JSON, in pieces. No piece: a sum is no double."""
     from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only tasks with a schema need it
 
     assert task.source is not None
@@ -182,19 +184,30 @@ async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> str 
             if chunk.output is not None:
                 fold.add(chunk.index, chunk.output)
     try:
-        text = fold.texts(fold.value())
+        return fold.joined()
     except NotJoinable:
-        return None
-    assert isinstance(text, str)
-    return text
+        return []
 
 
-def _in_pieces(text: str) -> Iterator[str]:
-    """Write a text as one JSON string, piece by piece."""
+def _as_text(written: Sequence[bytes]) -> Iterator[str]:
+    """Write a text as JSON, part by part."""
     yield '"'
-    for start in range(0, len(text), limits.ANSWER_CHARS_AT_ONCE):
-        yield _text(text[start : start + limits.ANSWER_CHARS_AT_ONCE])[1:-1]
+    for part in _parts(written):
+        yield _text(part)[1:-1]
     yield '"'
+
+
+def _parts(written: Sequence[bytes]) -> Iterator[str]:
+    """Put pieces of a text together to parts that are worth sending."""
+    held: list[bytes] = []
+    size = 0
+    for piece in written:
+        held.append(piece)
+        size += len(piece)
+        if size >= _PART_BYTES:
+            yield b"".join(held).decode()
+            held, size = [], 0
+    yield b"".join(held).decode()
 
 
 def _text(value: object) -> str:

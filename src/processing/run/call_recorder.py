@@ -34,6 +34,7 @@ class CallRecorder:
     ) -> None:
         self._ledger = ledger
         self._schema = schema
+        self._join_rules = context.claim.join_rules
         self._inputs = inputs
         self._database_clock = clock.DatabaseClock(context.claim.claimed_ms, context.asked_at)
         self._chance = context.chance
@@ -72,7 +73,7 @@ class CallRecorder:
         """Check an answer against the schema, and record it as an output, which is returned, or as rejected."""
         from ...core.structured.judging import judge  # noqa: PLC0415 - only structured tasks need it
 
-        judged = judge(schema, result.output, result.finish_reason)
+        judged = judge(schema, result.output, result.finish_reason, self._join_rules)
         if judged.output is None:
             self._note_first(key, started)
             made = self._call_made(started, seconds, answered=True)

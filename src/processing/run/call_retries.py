@@ -59,7 +59,7 @@ class HeldFailures:
         self._held[failed.key] = HeldFailure(failed, began_at, failed_at, chance)
 
     def drop(self, key: CallKey) -> None:
-        """Forget the held failures of a call, because it has succeeded or because a later failure counts."""
+        """Forget the held failures of a call: it has succeeded, or a later failure counts or is final."""
         self._held.pop(key, None)
 
     def take(self, there_at: float, out: Collection[CallKey]) -> list[HeldFailure]:
@@ -113,6 +113,8 @@ class CallRetries:
 
     def limited(self, key: CallKey, failure: Failure, made: CallMade | None, *, final: bool) -> FailedCall:
         """Record that the provider answered a call with 429, which costs the call no attempt."""
+        if final:
+            self._held.drop(key)
         self._patience.answered(None, 0.0)
         self._tried[key] = tried = self.tried(key).after(0)
         return FailedCall(key, tried, final, failure, made=_logged(made, tried, failure))

@@ -32,6 +32,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         for row in covered
         for position in range(whole(row, "first"), whole(row, "last") + 1)
     )
+    given_up = [row for row in failures if row["final"] and _key(row) not in done]
     return Claim(
         task_key=key,
         holder=holder,
@@ -59,11 +60,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         tried={_key(row): _tried(row) for row in failures if not row["final"]},
         resting={_key(row): whole(row, "rest_left") for row in failures if row["rest_left"]},
         held=tuple(_held(row) for row in failures if row["held"] is not None and _key(row) not in done),
-        refused={
-            _key(row): rows.call_failure(row)
-            for row in failures
-            if row["final"] and row["gap_chars"] is None and _key(row) not in done
-        },
+        refused={_key(row): rows.call_failure(row) for row in given_up if row["gap_chars"] is None},
         announced=rows.keys(task, "in_flight"),
         doubted=rows.keys(task, "doubted"),
         deadline_left_ms=maybe_whole(task, "deadline_left"),
@@ -75,14 +72,11 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         told=told(task),
         characters=whole(source, "characters"),
         output_schema=maybe_text(source, "output_schema"),
+        join_rules=structures.join_rules(source) or {},
         inherited=structures.inherited(source),
         rungs={_key(row): rung for row in failures if (rung := structures.rung(row)) is not None},
         chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
-        gaps={
-            _key(row): _gap(row)
-            for row in failures
-            if row["final"] and row["gap_chars"] is not None and _key(row) not in done
-        },
+        gaps={_key(row): _gap(row) for row in given_up if row["gap_chars"] is not None},
         ladder=LadderCounts(whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired")),
     )
 

@@ -1,6 +1,6 @@
 """The records of a claim: what a worker learns of the task when it claims it, and what it then writes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -144,11 +144,11 @@ class Claim:
     # The fields of a `Claim` from here on are for structured tasks only.
     characters: int = 0  # How many characters the task's whole text has.
     output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
+    join_rules: Mapping[str, str] = field(default_factory=dict)  # How fields of the outputs are joined.
     inherited: Inherited | None = None  # What this task got from the task whose gaps it retries.
     rungs: dict[CallKey, Rung] = field(default_factory=dict)  # The answers that did not fit the schema, by output.
     chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # The lengths of failed chunks that may leave a gap.
-    # The chunks that failed for good without ending the task.
-    gaps: dict[CallKey, FailedCall] = field(default_factory=dict)
+    gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Chunks that failed for good, and the task goes on.
     ladder: LadderCounts = NOTHING_COUNTED
 
 

@@ -1,4 +1,4 @@
-"""Makes the result of a structured task from its outputs, one after the other, without a second copy of all."""
+"""The result of a structured task, made of its outputs one after the other. It holds them once, as text."""
 
 import json
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ type Texts = str | tuple[str | None, ...]
 
 
 class ResultFold:
-    """Takes the outputs that a task's result consists of, in order, and gives the result as text and as a value.
+    """Takes the outputs that make a result, in order, and writes it.
 
     With `reduce: none` the result is a list, with None in the place of a gap. With `concat` and a schema the result is
     the joined value as compact JSON. `source` has the schema, and the rules by which outputs are joined.
@@ -40,27 +40,29 @@ class ResultFold:
         else:
             self._texts.append(output)
 
-    def value(self) -> object:
-        """Return the result as a JSON value; None without a schema.
+    def joined(self) -> list[bytes]:
+        """Write the joined value of outputs with a schema as compact JSON, in pieces of UTF-8.
 
-        Raises NotJoinable for a sum beyond the largest double.
+        Raises NotJoinable for a sum without end.
         """
-        if not self._has_schema:
-            return None
-        if self._joiner is not None:
-            return self._joiner.result()
-        values = [None if text is None else json.loads(text) for text in self._texts]
-        return values if self._reduce is Reduce.NONE else values[0]
+        written: list[bytes] = self._joiner.written()
+        return written
 
-    def texts(self, value: object) -> Texts:
-        """Return the result as text. `value` is what the method `value` returned."""
+    def texts(self) -> Texts:
+        """Return the result as text. Raises NotJoinable for a sum without end."""
         if self._joiner is not None:
-            from ...core.structured.reading import compact  # noqa: PLC0415 - only structured tasks need it
-
-            return compact(value)
+            return b"".join(self.joined()).decode()
         if self._reduce is Reduce.NONE:
             return tuple(self._texts)
         return CONCAT_SEPARATOR.join(text for text in self._texts if text is not None)
+
+    def value_of(self, texts: Texts) -> object:
+        """Return the value that a result has which is this text, or these texts; None without a schema."""
+        if not self._has_schema:
+            return None
+        if isinstance(texts, str):
+            return json.loads(texts)
+        return [None if text is None else json.loads(text) for text in texts]
 
 
 def result_of(
@@ -76,7 +78,7 @@ def result_of(
     for output in outputs:
         fold.add(output.key.position, output.text)
     try:
-        value = fold.value()
+        texts = fold.texts()
     except NotJoinable:
         return None, None
-    return fold.texts(value), value
+    return texts, fold.value_of(texts)

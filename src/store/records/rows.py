@@ -180,13 +180,12 @@ def _result(
 
 
 def _source(row: Row) -> Source:
-    rules = maybe_json_object(row, "join_rules")
     return Source(
         text(row, "instructions"),
         whole(row, "overlap"),
         whole(row, "characters"),
         maybe_json_object(row, "output_schema"),
-        None if rules is None else {pointer: str(rule) for pointer, rule in rules.items()},
+        structures.join_rules(row),
     )
 
 

@@ -44,6 +44,12 @@ def rung(row: Row) -> Rung | None:
     return Rung(found["rejected"], Rejected(found["output"], errors), found.get("reason"))
 
 
+def join_rules(row: Row) -> dict[str, str] | None:
+    """Read the rules by which outputs are joined. None: there are none."""
+    rules = maybe_json_object(row, "join_rules")
+    return None if rules is None else {pointer: str(rule) for pointer, rule in rules.items()}
+
+
 def inherited_text(inherited: Inherited) -> str:
     """Write what a task that retries gaps inherits from the earlier task."""
     return as_json(inherited._asdict())

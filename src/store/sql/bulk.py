@@ -28,11 +28,14 @@ WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BU
 FAILED = statement(f"SELECT id, generation, {unended(':counted_most')} AS unended {_FAILED} ORDER BY id LIMIT :most")
 
 # Counts up to `:most` failed tasks to retry, and two numbers of model calls: those that the tasks need without
-# failures, and the most that they make with `:attempts` for each output. A merge of n outputs takes fewer than n calls.
+# failures, and the most that they make with `:attempts` for each output, and `:reasks` more if it must fit a schema. A
+# merge of n outputs takes fewer than n calls.
 COUNT_FAILED = statement(f"""
 SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most), 0) AS maximum FROM (
   SELECT {LEFT} AS least, min(
-    :attempts * (total - completed + (reduce = 'merge') * (total - 1)), coalesce(max_calls - {SPENT}, 1000000000)
+    (:attempts + :reasks * coalesce(structured ->> 'has_schema', 0))
+      * (total - completed + (reduce = 'merge') * (total - 1)),
+    coalesce(max_calls - {SPENT}, 1000000000)
   ) AS most {_FAILED} LIMIT :most
 )
 """)

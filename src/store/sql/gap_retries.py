@@ -29,13 +29,15 @@ _COPIED = ", ".join("coalesce(:max_calls, max_calls)" if name == "max_calls" els
 _DEADLINE_AT = f"{NOW} + deadline_ms"
 
 # Writes the pending task that retries gaps, unless another request has its Idempotency-Key or its tenant's limit of
-# tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If INSERT_GAP_RETRY
-# arrives after the new task was erased, the task's tombstone stops the write; if the old task was erased, nothing is
-# written. `:max_calls` is NULL for the old task's budget, and `:tasks_most` is NULL without a limit.
+# tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If the write arrives
+# after the new task was erased, the tombstone stops it; if the old task was erased, nothing is written. `:cut_redone`
+# outputs of merges were cut off and are made again. `:max_calls` is NULL for the old task's budget, and `:tasks_most`
+# is NULL without a limit.
 INSERT_GAP_RETRY = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, truncated, merge_chars, calls_minimum, created_at,
   first_line, retry_of, deadline_at, wake_at)
-SELECT :task_key, 'pending', :route, {_COPIED}, total, completed, truncated, merge_chars, :calls_minimum, :created_at,
+SELECT :task_key, 'pending', :route, {_COPIED}, total, completed, max(0, truncated - :cut_redone), merge_chars,
+  :calls_minimum, :created_at,
   first_line, id, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
 FROM tasks WHERE id = :old_key AND status = 'completed' AND failed > 0
   AND EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key)

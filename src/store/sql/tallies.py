@@ -23,6 +23,7 @@ _BUCKET = f"({NOW} / {BUCKET_MS} * {BUCKET_MS})"
 _DOUBT = "(calls_in_doubt + CASE WHEN finished_at IS NULL THEN json_array_length(in_flight) ELSE 0 END)"
 _SENT = f"(calls_settled + {_DOUBT})"
 _ENDED_AT = f"coalesce(finished_at, max(created_at, {NOW}))"
+_LADDER_COLUMNS = dict(zip(LADDER, ("reasks", "rejected", "repaired"), strict=True))
 _BILL = {
     "calls": _SENT,
     "in_doubt": _DOUBT,
@@ -30,7 +31,7 @@ _BILL = {
     "truncated": "truncated",
     "input_tokens": "input_tokens",
     "output_tokens": "output_tokens",
-    **dict(zip(LADDER, ("reasks", "rejected", "repaired"), strict=True)),
+    **_LADDER_COLUMNS,
 }
 assert tuple(_BILL) == BILLED
 _COUNTED = {name: f"coalesce(counted ->> {place}, 0)" for place, name in enumerate(BILLED)}
@@ -133,8 +134,9 @@ ON CONFLICT DO UPDATE SET until = excluded.until WHERE until = :after
 """)
 
 # Adds to the sums what a worker settles of a task's bill after the task was cancelled or passed its deadline and was
-# already added. SETTLE_LATE goes before SETTLE, with the same totals. If SETTLE_LATE is sent again, or arrives after a
-# later write, it adds nothing.
+# already added. SETTLE_LATE goes before all other statements that write the bill, with the same totals. If SETTLE_LATE
+# is sent again, or arrives after a later write, it adds nothing. The counters of LADDER are NULL if they are as they
+# were.
 _SETTLED = {
     "calls": "(:calls_settled + :calls_in_doubt)",
     "in_doubt": ":calls_in_doubt",
@@ -142,7 +144,9 @@ _SETTLED = {
     "truncated": ":truncated",
     "input_tokens": ":input_tokens",
     "output_tokens": ":output_tokens",
+    **{name: f"coalesce(:{column}, {column})" for name, column in _LADDER_COLUMNS.items()},
 }
+assert tuple(_SETTLED) == BILLED
 _MORE = {name: f"max(0, {value} - max({_COUNTED[name]}, {_BILL[name]}))" for name, value in _SETTLED.items()}
 SETTLE_LATE = statement(
     _add(

@@ -46,18 +46,6 @@ def _taken(names: Iterable[str]) -> str:
     return " AND ".join(f"(:{name} IS NULL OR {_FILTERS[name]})" for name in names)
 
 
-# The gaps of the task `:task_key`, as a JSON list of objects; NULL if the task leaves no gaps. A chunk that failed
-# without ending the task is a gap as soon as another chunk has an output.
-_GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THEN (
-    SELECT json_group_array(json_object(
-      'idx', idx, 'start', start, 'cut', cut, 'code', code, 'reason', rung ->> 'reason'
-    )) FROM (
-      SELECT key AS place, value AS cut, lag(value, 1, 0) OVER (ORDER BY key) AS start
-      FROM texts, json_each(cuts) WHERE task_id = :task_key
-    ) CROSS JOIN failures ON task_id = :task_key AND level = 0 AND idx = place
-    WHERE final = 1 AND gap_chars >= 0 AND idx NOT IN ({done("0")})
-  ) END AS gaps"""
-
 # Reads one task, in one row. With `late` and `unanswered`, TASK also says whether a request that reads the task must
 # help it. If the task has been pending and due for `:queued_ms`, TASK counts the older unfinished tasks of its tenant,
 # unless more than `:most_ahead` are unfinished. To count the older tasks, TASK reads two rows for each unfinished task

@@ -104,7 +104,7 @@ _MERGES = """(
     )
   ) AS merges,
   (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends,
-  cuts ->> '$[#-1]' AS characters, output_schema, inherited"""
+  cuts ->> '$[#-1]' AS characters, output_schema, join_rules, inherited"""
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
 # Reads which outputs of a task exist, as ranges of positions from `first` to `last` of a level. The claim of a task

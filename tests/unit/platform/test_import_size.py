@@ -48,10 +48,7 @@ LATE = {
     "inference/openai.py": {"inference.probing"},
     "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this import
     "processing/run/output_forms.py": {"core.structured.schema"},
-    "store/records/results.py": {
-        *("core.structured.joining", "core.structured.reading"),
-        *("core.structured.refusals", "core.structured.schema"),
-    },
+    "store/records/results.py": {"core.structured.joining", "core.structured.refusals", "core.structured.schema"},
     "processing/deliveries.py": {"core.webhook_urls"},
 }
 

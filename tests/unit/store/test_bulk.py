@@ -263,7 +263,7 @@ def test_tasks_that_did_not_fail_are_not_read(counts: bool) -> None:
     bench = StoreBench()
     where: dict[str, Any] = {"first": "t:", "behind": "t:~", "most": 5}
     failed = (
-        sql.COUNT_FAILED.bind(**where, code=None, attempts=3)
+        sql.COUNT_FAILED.bind(**where, code=None, attempts=3, reasks=1)
         if counts
         else sql.FAILED.bind(**where, code=None, tenant="t", counted_most=0)
     )

@@ -12,6 +12,7 @@ from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.structure import Structure
 from src.core.task import Reduce, Route, Task
+from src.inference.protocol import ModelReply
 from src.processing.outcomes import Ended
 from src.store.admission import Accepted, Conditions, LimitReached, Replayed
 from tests.support.worker_bench import HOST, WorkerBench
@@ -95,6 +96,18 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
     assert task.result != old.result
     levels = bench.database.rows("SELECT ends FROM merges WHERE task_id = ? ORDER BY level", NEW)
     assert [json.loads(row["ends"]) for row in levels] == plan
+
+
+def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:
+    """Of three outputs that were cut off, those of two chunks are copied. The merge above the gap is made again."""
+    bench.insert(3, Reduce.MERGE, structure=Structure(gaps=True))
+    bench.model.act = lambda call, number: REFUSED if number == 2 else ModelReply(f"{number}", 1, 1, "length")
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert bench.task().truncated == 3
+    assert isinstance(retry(bench), Accepted)
+    assert bench.do(bench.store.task(NEW)).truncated == 2
+    bench.model.act = lambda call, number: "whole"
+    assert finished(bench).truncated == 2
 
 
 def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> None:

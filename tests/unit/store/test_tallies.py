@@ -9,11 +9,13 @@ from src.core import limits
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey
 from src.core.states import Status
+from src.core.structure import Structure
 from src.core.tallies import BOUNDS_MS, FAILED_WITH, MEASURES, quantile_ms
 from src.core.task import Failure, Reduce
 from src.store.admission import UNCONDITIONAL
 from src.store.early_erasure import Old
-from src.store.records.claims import Claim, Fail, Finish
+from src.store.records.claims import CallKey, Claim, Fail, Finish, Output
+from src.store.records.ladder import LadderCounts
 from src.store.sql import tallies as sql
 from src.store.tallies import TallyStore
 from tests.conformance.cases.storyteller import progress
@@ -304,6 +306,29 @@ def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -
     fold(bench)
     figures = totals(bench)
     assert [figures[name] for name in ("ended", "calls", "in_doubt", "fruitless", "output_tokens")] == [1, 2, 1, 1, 5]
+
+
+@pytest.mark.parametrize("folded", [False, True])
+def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
+    """What the late settlement says of rejected answers, and of outputs that were cut off, is added once, too."""
+    bench.insert(chunks=3, structure=Structure(has_schema=True, gaps=True))
+    claim = bench.claim()
+    assert bench.step(claim, in_flight=[(0, 0), (0, 1)], ladder=LadderCounts(1, 2, 0))
+    assert bench.run(bench.store.cancel(claim.task_key, RETENTION_MS)).changed
+    if folded:
+        fold(bench)
+        assert [totals(bench)[name] for name in ("asked_again", "rejections", "repairs")] == [1, 2, 0]
+    cut = [Output(CallKey(0, 0), "output 0", 1, "length")]
+    facts = {"calls_settled": 3, "completed": 1, "outputs": cut, "truncated": 1, "ladder": LadderCounts(2, 3, 1)}
+    for _ in range(2):
+        told = progress(claim, **facts)
+        assert bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    told = progress(claim, **(facts | {"ladder": None, "outputs": [], "calls_settled": 4}))
+    assert bench.run(bench.store.settle(claim, told, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    fold(bench)
+    figures = totals(bench)
+    names = ("calls", "truncated", "asked_again", "rejections", "repairs")
+    assert [figures[name] for name in names] == [4, 1, 2, 3, 1]
 
 
 def test_dead_letters(bench: StoreBench) -> None:

@@ -1,11 +1,13 @@
 """The checker of values: what is wrong and where, equality as JSON has it, and work that is linear and bounded."""
 
+import random
 from typing import Any
 
 import pytest
 
 from src.core.structured import branches, check, equality, nodes, shallow
 from src.core.structured.check import Fault, faults_of
+from src.core.structured.equality import Digests, identity, scalar_key
 from src.core.structured.schema import parse_schema
 from tests.support.steps import counted
 
@@ -273,3 +275,28 @@ def test_nothing_recurses() -> None:
     for _ in range(20_000):
         value = [value]
     assert not faults_of(schema, {"a": value})
+
+
+def test_equal_numbers_have_one_key_and_large_ones_have_hashes_of_their_own() -> None:
+    """Python's hash of a number is a remainder, so a client could give a thousand of them one hash."""
+    assert scalar_key(1) == scalar_key(1.0) != scalar_key(True)
+    assert scalar_key(10**20) == scalar_key(1e20) != scalar_key(str(10**20))
+    assert scalar_key(-(2**31)) == scalar_key(-2147483648.0)
+    assert scalar_key(2.0**31 + 0.5) != scalar_key(2**31)
+    for prime in (2**31 - 1, 2**61 - 1):
+        numbers = [number * prime for number in range(1_000)]
+        assert len({hash(scalar_key(number)) for number in numbers}) > 990
+        assert len({identity(number) for number in numbers}) == 1_000
+    assert identity(10**20) == identity(1e20) != identity(str(10**20))
+    assert identity(True) != identity(1) == identity(1.0) != identity("1")
+    assert identity("[1]") != identity([1]) == identity([1.0])
+
+
+def test_a_set_of_digests_is_a_set() -> None:
+    """It says of each digest whether it is new, also after it has grown."""
+    drawn = random.Random(7)
+    seen, expected = Digests(), set[bytes]()
+    for _ in range(5_000):
+        digest = identity(drawn.randrange(3_000))
+        assert seen.add(digest) is (digest not in expected)
+        expected.add(digest)

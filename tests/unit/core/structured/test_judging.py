@@ -8,6 +8,7 @@ from src.core.structured.schema import parse_schema
 from .test_schema import closed
 
 SCHEMA = parse_schema(closed(n={"type": "integer"}), strict=True)
+ANY = parse_schema({"type": "object"}, strict=False)
 LONG = parse_schema(closed(l={"type": "array", "items": {"type": "number"}}), strict=True)
 
 
@@ -52,6 +53,19 @@ def test_what_is_no_object_is_invalid() -> None:
     """An output that is no JSON object is invalid, and its fault has the pointer of the root."""
     judged = judge(SCHEMA, "I cannot do that.", "stop")
     assert (judged.code, judged.faults[0].pointer) == ("invalid_output", "")
+
+
+@pytest.mark.parametrize("number", ["1.1e300", "-2e300", "1" + "0" * 301])
+def test_a_number_that_no_sum_can_hold_is_invalid(number: str) -> None:
+    """The sum of 5,000 outputs is a double, whatever they say, so the joined value is valid."""
+    rules = {"/a~1b/n": "sum", "/t": "sum", "/f": "first"}
+    text = f'{{"a/b": {{"n": {number}}}, "t": 1, "f": {number}}}'
+    judged = judge(ANY, text, "stop", rules)
+    assert (judged.code, [fault.pointer for fault in judged.faults]) == ("invalid_output", ["/a~1b/n"])
+    assert judge(ANY, text, "stop").output is not None
+    for fine in ("1e300", "-1e300", "null", "0"):
+        assert judge(ANY, text.replace(number, fine), "stop", rules).output is not None
+    assert judge(ANY, "{}", "stop", rules).output is not None
 
 
 def test_faults_are_at_most_ten() -> None:

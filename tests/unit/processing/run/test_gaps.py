@@ -22,6 +22,7 @@ from src.core.task import Reduce, Task, TaskOptions
 from src.inference.protocol import ModelCall, ModelReply
 from src.processing.outcomes import Ended, Released
 from src.processing.run.ledger import Ledger
+from src.store.admission import UNCONDITIONAL
 from src.store.records.claims import CallKey, CallTries
 from src.store.records.ladder import LadderCounts
 from tests.support.worker_bench import WorkerBench
@@ -154,6 +155,28 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
     assert told.ladder == LadderCounts(0, 0, 0, 0.75)
 
 
+@pytest.mark.parametrize("last", [REFUSED, ModelReplyMalformed("no text")], ids=["refused", "malformed"])
+def test_a_gap_is_not_called_again_for_an_earlier_failure(last: ModelError) -> None:
+    """A failure that was held when the chunk failed for good counts no more, once the other chunks have succeeded."""
+    keys = [CallKey(0, place) for place in range(6)]
+    found = claim(total=6, characters=60, options=TaskOptions(structure=Structure(gaps=True)))
+    ledger = Ledger(found, 1, Patience(News(), 3600, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 6), 0.0)
+    ledger.failed(keys[0], ModelUnavailable("503"), 1.0, 0.0, chars=10)
+    ledger.settle(1.0)
+    ledger.start(ledger.startable(30.0, 1), 30.0)
+    ledger.failed(keys[0], last, 31.0, 0.0, chars=10)
+    assert keys[0] in ledger.gaps
+    for key in keys[1:]:
+        ledger.succeeded(key, ModelReply("fine", 1, 1), now=32.0)
+    ledger.settle(33.0)
+    assert ledger.next_at(33.0) is None
+    told = ledger.progress([], 6)
+    assert [(one.key, one.final, one.failure.code) for one in told.failures] == [(keys[0], True, last.code)]
+    assert (told.failed, ledger.gaps.coverage) == (1, 50 / 60)
+
+
 def test_without_any_output_the_task_fails_with_the_commonest_cause(bench: WorkerBench) -> None:
     """If every chunk is refused, the task fails with this cause, although it may have gaps.
 
@@ -207,6 +230,28 @@ def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> No
     assert bench.do(bench.store.retry(KEY, 1000)) is not None
     task = ended(bench)
     assert (task.status, task.completed, task.failed, task.coverage) == ("completed", 5, 0, None)
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
+def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: WorkerBench, bulk: bool) -> None:
+    """The outputs of merges may have been made without them. A retry of the gaps fills them afterwards."""
+    bench.insert(3, Reduce.MERGE, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 4)
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed) == ("failed", 2, 1)
+    if bulk:
+        assert bench.do(bench.store.retry_all("", {KEY: 0}, 1000, UNCONDITIONAL)) == [KEY]
+    else:
+        assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    task = bench.task()
+    assert (task.status, task.failed, [gap.chunk for gap in task.gaps]) == ("pending", 1, [1])
+    assert task.coverage == 2 / 3
+    task = ended(bench)
+    assert (task.status, [gap.chunk for gap in task.gaps], task.coverage) == ("completed", [1], 2 / 3)
+    assert (task.failed, task.usage.model_calls, kept_input(bench)) == (1, 5, "xxx")
+    plan = bench.do(bench.store.plan_gap_retry(KEY))
+    assert plan is not None
+    assert plan.minimum_calls == 2
 
 
 def test_a_later_claim_knows_the_gaps(bench: WorkerBench) -> None:

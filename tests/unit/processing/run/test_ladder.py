@@ -124,6 +124,16 @@ def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
     bench.close()
 
 
+def test_an_output_whose_number_no_sum_can_hold_is_rejected(bench: WorkerBench) -> None:
+    """So a task that has completed always has a result."""
+    schema = SCHEMA | {"properties": {"n": {"type": "number"}}}
+    bench.insert(3, **(FORMED | {"output_schema": json.dumps(schema), "join_rules": {"/n": "sum"}}))
+    bench.model.act = lambda call, number: '{"n": 1e300}' if call.form and call.form.rejected else '{"n": 1e308}'
+    assert bench.run() == Ended(Status.COMPLETED)
+    task = bench.task()
+    assert (task.value, task.usage.rejected) == ({"n": 3e300}, 3)
+
+
 @pytest.mark.parametrize("reason", ["length", "content_filter"])
 def test_an_output_that_was_cut_off_is_not_asked_for_again(bench: WorkerBench, reason: str) -> None:
     """A cut-off output of a structured task fails its chunk without a further call, and is not counted as truncated."""

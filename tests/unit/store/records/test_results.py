@@ -69,7 +69,7 @@ def test_a_fold_takes_output_after_output() -> None:
     fold = ResultFold(asked(Reduce.CONCAT), 4, SOURCE)
     for at, one in enumerate((FIRST, LAST, FIRST)):
         fold.add(at, json.dumps(one))
-    assert fold.value() == {"people": ["Anna", "Bo", "Åsa"], "count": 9}
+    assert json.loads(b"".join(fold.joined())) == {"people": ["Anna", "Bo", "Åsa"], "count": 9}
 
 
 def test_a_sum_that_is_no_double_has_no_result() -> None:
