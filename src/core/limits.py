@@ -83,8 +83,7 @@ DATABASE_CHECK_SECONDS = 1.0  # How often an isolate may ask whether D1 answers,
 # --- What a model may answer ------------------------------------------------------------------------
 OUTPUT_CHARS_MOST = 200_000
 REPLY_BYTES_MOST = 1_048_576
-# The most characters of an answer that does not fit its schema that are kept and shown to the model again.
-REJECTED_CHARS_MOST = 8_000
+REJECTED_CHARS_MOST = 8_000  # The most characters of a rejected answer that are kept and shown to the model again.
 FAULTS_MOST = 10  # The most faults that are reported of a rejected answer.
 FAULT_CHARS_MOST = 200  # The most characters of a fault's JSON pointer, and of what was expected there.
 FINISH_REASON_CHARS_MOST = 40  # The length at which the provider's reason for an output's end is cut off.

@@ -20,7 +20,7 @@ def test_a_killed_task_completes_after_the_restart(tmp_path: Path, first: str, t
     The model server gets at most 40 calls plus the calls in flight at the kill, and the bill has the same number.
     """
     with ModelServer(api_key="test-key", latency_seconds=0.05) as model:
-        flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=4, LEASE_SECONDS=5, PLAN="paid"), "--cron-every", "0.5"]
+        flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=40, LEASE_SECONDS=60, PLAN="paid"), "--cron-every", "0.5"]
         with DevServer(tmp_path, *ENVIRONMENTS[first], *flags) as dev, Client(dev.url) as client:
             task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
             model.wait_for_calls(15)

@@ -57,7 +57,7 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
 @pytest.mark.parametrize("route", ROUTES)
 def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, model: ModelServer, tmp_path: Path):
     """After a SIGKILL of three working lanes and a restart, the task completes; each repeated call was in doubt."""
-    settings = flags(route, model, AI_TIMEOUT_SECONDS=4, LEASE_SECONDS=5)
+    settings = flags(route, model, AI_TIMEOUT_SECONDS=40, LEASE_SECONDS=60)
     with DevServer(tmp_path, *settings) as dev, Client(dev.url) as client:
         task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
         model.wait_for_calls(30)
