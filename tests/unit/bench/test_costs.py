@@ -69,9 +69,10 @@ def test_the_readme_has_the_figures_of_the_model():
         (
             "README.md",
             (
-                f"for {neurons[0]} such tasks in English and {neurons[1]} in Chinese",
-                f"allows {uneven} to {operations}.",
-                f"allows {calls} in English (Workers AI's rate is the first limit) and {stored} in Chinese (storage",
+                f"for {neurons[0]} tasks of twenty chunks in English and {neurons[1]} in Chinese",
+                f"allows {uneven} to {operations} tasks a day.",
+                f"allows {calls} in English, where the rate of Workers AI is the first limit,",
+                f"first limit, and {stored} in Chinese, where storage",
                 f"writes {rows} rows to D1 if its calls take equally long, and {least} to {most} if they take 2 to",
             ),
         ),
