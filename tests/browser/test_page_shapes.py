@@ -79,7 +79,9 @@ def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str, width
     page.get_by_role("checkbox", name="Strict" if english else "严格").uncheck()
     page.get_by_role("checkbox", name="Allow gaps" if english else "允许缺口").check()
     page.get_by_label("Gaps at most" if english else "缺口上限").fill("0.25")
-    plan.click()
+    # The page also asks by itself when the user pauses, perhaps before all fields are filled.
+    with page.expect_response(lambda response: "maxGapShare" in (response.request.post_data or "")):
+        plan.click()
     expect(page.locator("#outputSchema-fault")).to_have_text(message)
     expect(schema).to_have_accessible_description(f"{message} " + page.locator("#outputSchema-hint").inner_text())
     expect(page.get_by_role("alert")).to_have_text(f"outputSchema: {message}")  # said once
