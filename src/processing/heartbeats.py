@@ -10,8 +10,8 @@ _TRIGGERS = {Route.QUEUE: Seen.QUEUE, Route.DURABLE_OBJECT: Seen.ALARM}
 class TriggerHeartbeats:
     """The triggers (queue, alarm) that an isolate has recorded in D1.
 
-    If an isolate forgets a trigger, this costs one statement. Times in `TriggerHeartbeats` are seconds of the event
-    loop's steady clock.
+    An isolate that has forgotten when it last recorded a trigger records it again, with one statement in a claim. Times
+    in `TriggerHeartbeats` are seconds of the event loop's steady clock.
     """
 
     def __init__(self) -> None:

@@ -203,7 +203,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
 
 
 def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
-    """A part that fails on a terminal is not reported as installed.
+    """If the installation of a part fails, no line on the terminal says that it was installed.
 
     If a part of an installation fails, the message says what to do, and that the other parts stay installed.
     """

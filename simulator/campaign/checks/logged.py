@@ -21,7 +21,7 @@ from src.store.sql import attempts as sql
 
 LOGS_JUDGED: Final = "logs that agree with the model's books, with failed calls"
 LOGS_JUDGED_EXACTLY: Final = "logs that have each call of the bill, with failed calls"
-# By a failed call's code: the name that the model's records give to this end of a call.
+# For the code of a failed call in the log: the name of this end of a call in the simulated model's records.
 _ENDS: Final = {
     "model_unavailable": "5xx",
     "model_rate_limited": "429",

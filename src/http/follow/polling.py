@@ -21,8 +21,8 @@ def look_seconds(silent_seconds: float, look_took: float) -> float:
     """Return how long a stream of events pauses after a read of its task.
 
     The pause is a quarter of `silent_seconds`, the time since the task's last write, within limits: the longer a task
-    does not change, the less often it is read. A slow database is asked less often: a stream spends at most an eleventh
-    of its time on reads.
+    does not change, the less often it is read. A slow database is asked less often: the pause is at least ten times as
+    long as the read took, up to 10 s.
     """
     wanted = max(limits.EVENT_LOOK_SECONDS_LEAST, silent_seconds * _SILENCE_FRACTION, look_took * limits.LOOK_LATENCIES)
     return min(limits.EVENT_LOOK_SECONDS_MOST, wanted)

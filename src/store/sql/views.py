@@ -46,10 +46,10 @@ def _taken(names: Iterable[str]) -> str:
     return " AND ".join(f"(:{name} IS NULL OR {_FILTERS[name]})" for name in names)
 
 
-# Reads one task, in one row. With `late` and `unanswered`, TASK also says whether a request that reads the task must
-# help it. If the task has been pending and due for `:queued_ms`, TASK counts the older unfinished tasks of its tenant,
-# unless more than `:most_ahead` are unfinished. To count the older tasks, TASK reads two rows for each unfinished task
-# of the tenant. A task's gaps are read from its failures and its cuts.
+# Reads one task, in one row. Its columns `late` and `unanswered` say whether a request that reads the task must help
+# it, because no worker has claimed it in time. If the task has been pending and due for `:queued_ms`, TASK counts the
+# older unfinished tasks of its tenant, unless more than `:most_ahead` are unfinished. To count the older tasks, TASK
+# reads two rows for each unfinished task of the tenant. A task's gaps are read from its failures and its cuts.
 TASK = statement(f"""
 SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (

@@ -368,7 +368,8 @@ def older(wanted: Needs) -> DeploymentReply:
 def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], tmp_path: Path) -> None:
     """`make deploy` waits until the new Worker answers.
 
-    While `make deploy` waits, a missing certificate, an unknown name, or an older version is no failure.
+    While `make deploy` waits, a failed TLS handshake, Cloudflare's 404, a missing schema or an answer of an older
+    version is no failure.
     """
     account = CloudAccount(tmp_path / "account.json")
     internet = Internet(account, [first(needs(ROOT, "free"))] * 3)
