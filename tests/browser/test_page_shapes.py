@@ -94,6 +94,19 @@ def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str, width
     assert stage.faults == []
 
 
+def test_a_pause_in_unfinished_json_asks_nothing(stage: Stage) -> None:
+    """When the user pauses in text that is not JSON yet, the page asks for no plan, and no script fails."""
+    stage.page.clock.install()
+    page = stage.open("#/submit")
+    page.get_by_label("Text", exact=True).fill("The text")
+    page.get_by_text("Structured output and gaps").click()
+    page.get_by_label("Output schema, JSON").fill("{ not JSON")
+    page.clock.run_for(10_000)
+    stage.settle()
+    assert not [path for method, path, _ in stage.asked if method == "POST"]
+    assert stage.faults == []
+
+
 def test_a_task_without_a_shape_is_sent_as_before(stage: Stage) -> None:
     """Fields that are left as they are add nothing to the request."""
     stage.answers["POST /api/tasks"] = PLAN | {"request": task()["request"]}

@@ -80,13 +80,13 @@ export function Submit() {
   // If the text has at most 100,000 code units, the page requests a plan whenever the user stops typing.
   useEffect(() => {
     if (!fields.input || fields.input.length > PLANNED_MOST || plan) return undefined;
-    const timer = setTimeout(() => readPlan(bodyOf(fields)).catch(() => {}), PLAN_MS); // the button says what is wrong
+    const timer = setTimeout(() => readPlan(fields).catch(() => {}), PLAN_MS); // the button says what is wrong
     return () => clearTimeout(timer);
   }, [fields]);
-  const readPlan = async (body) => {
+  const readPlan = async (form) => {
     const number = (asked.current += 1);
-    const { data } = await call("POST", "/api/tasks?dryRun=true", { body });
-    if (number === asked.current) setPlan({ answer: data, text: fields.input });
+    const { data } = await call("POST", "/api/tasks?dryRun=true", { body: bodyOf(form) });
+    if (number === asked.current) setPlan({ answer: data, text: form.input });
     return data;
   };
   const ask = async (busy, send) => {
@@ -99,8 +99,8 @@ export function Submit() {
     }
   };
   const preview = () =>
-    ask("plan", async (body) => {
-      announce(count("plan.calls", (await readPlan(body)).minimumCalls));
+    ask("plan", async () => {
+      announce(count("plan.calls", (await readPlan(fields)).minimumCalls));
     });
   const submit = () =>
     ask("submit", async (body) => {
