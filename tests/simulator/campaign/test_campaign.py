@@ -82,59 +82,66 @@ def part(number: int) -> CampaignTally:
     return run_block(number * SCHEDULES // PARTS, SCHEDULES // PARTS, None)[0]
 
 
-@pytest.mark.parametrize("number", range(PARTS))
-def test_no_schedule_breaks_an_invariant(number: int):
-    """In 500 seeded schedules nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
-    assert part(number).failures == []
+class TestSchedules:
+    """What the 2,000 schedules show. xdist gives a class a worker of its own, beside the module's other tests."""
 
+    @pytest.mark.parametrize("number", range(PARTS))
+    def test_no_schedule_breaks_an_invariant(self, number: int):
+        """In 500 seeded schedules nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
+        assert part(number).failures == []
 
-@pytest.fixture(scope="module")
-def seeds() -> CampaignTally:
-    """All 2,000 schedules."""
-    tally = CampaignTally()
-    for number in range(PARTS):
-        tally.merge(part(number))
-    return tally
+    @pytest.fixture(scope="class")
+    def seeds(self) -> CampaignTally:
+        """All 2,000 schedules."""
+        tally = CampaignTally()
+        for number in range(PARTS):
+            tally.merge(part(number))
+        return tally
 
+    def test_all_schedules_ran(self, seeds: CampaignTally):
+        """There were 2,000 schedules, of every profile, and the Worker accepted some thousand tasks in them."""
+        assert seeds.schedules == SCHEDULES
+        assert seeds.accepted >= TASKS_LEAST
+        assert set(seeds.profiles) == set(PROFILES)
 
-def test_all_schedules_ran(seeds: CampaignTally):
-    """There were 2,000 schedules, of every profile, and the Worker accepted some thousand tasks in them."""
-    assert seeds.schedules == SCHEDULES
-    assert seeds.accepted >= TASKS_LEAST
-    assert set(seeds.profiles) == set(PROFILES)
+    def test_every_kind_of_fault_fired(self, seeds: CampaignTally):
+        """Each of the design's faults 1 to 30 and 32 to 34 struck at least 50 times, and so did each kind of fault."""
+        fired = seeds.fired_by_number()
+        assert set(fired) == {*range(1, 31), 32, 33, 34}
+        assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
+        assert {name for name, count in seeds.fired.items() if count < FIRED_LEAST} <= {*RECEIVER}
+        assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
 
+    def test_checks_that_excuse_much_have_judged(self, seeds: CampaignTally):
+        """Each check that a fault may excuse has judged at least a stated number of schedules."""
+        assert {name: seeds.judging[name] for name in JUDGED_LEAST if seeds.judging[name] < JUDGED_LEAST[name]} == {}
+        assert seeds.idle(None) == ()
+        assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
 
-def test_every_kind_of_fault_fired(seeds: CampaignTally):
-    """Each numbered fault, 1 to 30 and 32 to 34 of the design's list, struck at least 50 times; so did each kind."""
-    fired = seeds.fired_by_number()
-    assert set(fired) == {*range(1, 31), 32, 33, 34}
-    assert {number: count for number, count in fired.items() if count < FIRED_LEAST} == {}
-    assert {name for name, count in seeds.fired.items() if count < FIRED_LEAST} <= {*RECEIVER}
-    assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
+    def test_responses_are_submitted_and_joined(self, seeds: CampaignTally):
+        """Clients of `/v1` repeat requests, and each repetition joins the earlier ones."""
+        assert seeds.told["join"] >= 30
+        assert seeds.told["doubled"] <= seeds.told["join"] / 10
 
+    def test_the_schedules_reach_every_end(self, seeds: CampaignTally):
+        """Tasks end in every possible way, so that each invariant is checked."""
+        assert all(seeds.statuses[name] > 100 for name in ("completed", "failed", "cancelled", "erased"))
+        assert seeds.in_doubt > 1_000
 
-def test_checks_that_excuse_much_have_judged(seeds: CampaignTally):
-    """Each check that a fault may excuse has judged at least a stated number of schedules."""
-    assert {name: seeds.judging[name] for name in JUDGED_LEAST if seeds.judging[name] < JUDGED_LEAST[name]} == {}
-    assert seeds.idle(None) == ()
-    assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
+    def test_the_schedules_reach_the_limit_of_requests(self, seeds: CampaignTally):
+        """The limiter of requests refuses requests more than 300 times."""
+        assert seeds.told["limited"] > 300
 
+    def test_the_hosted_runtime_excuses_nothing(self, seeds: CampaignTally):
+        """No check excuses a failure because of the hosted runtime's behaviour."""
+        assert not HOSTED & (CRASHES | MODEL | LATE_TO_HEAR)
+        assert all(seeds.fired[name] >= FIRED_LEAST for name in HOSTED)
 
-def test_responses_are_submitted_and_joined(seeds: CampaignTally):
-    """Clients of `/v1` repeat requests, and each repetition joins the earlier ones."""
-    assert seeds.told["join"] >= 30
-    assert seeds.told["doubled"] <= seeds.told["join"] / 10
-
-
-def test_the_schedules_reach_every_end(seeds: CampaignTally):
-    """Tasks end in every possible way, so that each invariant is checked."""
-    assert all(seeds.statuses[name] > 100 for name in ("completed", "failed", "cancelled", "erased"))
-    assert seeds.in_doubt > 1_000
-
-
-def test_the_schedules_reach_the_limit_of_requests(seeds: CampaignTally):
-    """The limiter of requests refuses requests more than 300 times."""
-    assert seeds.told["limited"] > 300
+    def test_the_figures_are_json(self, seeds: CampaignTally):
+        """The campaign's figures can be written as JSON, and include the statistical bound for 0 failures."""
+        facts = json.loads(json.dumps(seeds.facts()))
+        assert facts["failureRateBound95"] == pytest.approx(3 / SCHEDULES)
+        assert "at 95 %" in seeds.verdict()
 
 
 @pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
@@ -273,12 +280,6 @@ def test_half_of_the_schedules_have_the_hosted_clock():
     assert {one["promises_alone"] for one in drawn} == {1.0}
 
 
-def test_the_hosted_runtime_excuses_nothing(seeds: CampaignTally):
-    """No check excuses a failure because of the hosted runtime's behaviour."""
-    assert not HOSTED & (CRASHES | MODEL | LATE_TO_HEAR)
-    assert all(seeds.fired[name] >= FIRED_LEAST for name in HOSTED)
-
-
 def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
     """A run prints the table of faults and a verdict with a statistical bound.
 
@@ -298,13 +299,6 @@ def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.
     monkeypatch.setattr(pool, "run_seed", lambda seed, **_options: Result(seed, profile))
     assert main(["--faults", profile, "--seeds", "3", "--workers", "1"]) == 1
     assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0
-
-
-def test_the_figures_are_json(seeds: CampaignTally):
-    """The campaign's figures can be written as JSON, and include the statistical bound for 0 failures."""
-    facts = json.loads(json.dumps(seeds.facts()))
-    assert facts["failureRateBound95"] == pytest.approx(3 / SCHEDULES)
-    assert "at 95 %" in seeds.verdict()
 
 
 def test_a_crowd_keeps_the_promises():
