@@ -37,6 +37,7 @@ class Clients:
         self.interfered = False  # True if some client cancelled, retried or erased a task.
         self.mended: dict[TaskKey, TaskKey] = {}  # Tasks that make gaps of others, which clients were told of.
         self.followers: list[StreamClient] = []
+        self.mixed = False  # True if some isolates are of an older release, which does not know schemas.
         self._world = world
         self._rng = rng
         self._new_tag = new_tag
@@ -92,6 +93,7 @@ class Clients:
     async def _follow(self, kind: type[StreamClient], task_key: TaskKey) -> None:
         """Let a client follow a task by its events for up to `FOLLOWED_SECONDS_MOST`."""
         follower = kind(self._world, self.fetch, task_key)
+        follower.mixed = self.mixed
         self.followers.append(follower)
         await follower.follow(FOLLOWED_SECONDS_MOST)
 

@@ -42,6 +42,7 @@ class StreamClient:
         self.outputs: list[str | None] = []
         self.cuts = 0
         self.gone = False
+        self.mixed = False  # True if some isolates are of an older release, which does not know schemas.
         self._world = world
         self._fetch = fetch
         self._tenant, task_id = split_task_key(task_key)

@@ -51,6 +51,7 @@ class Scenario:
         self.invariants = Invariants(world, max_attempts=MAX_ATTEMPTS, told=not workload.changes)
         self.undelayed = Undelayed(world, self.invariants)
         self.clients = Clients(world, rng, self.invariants.new_tag)
+        self.clients.mixed = workload.older_isolates > 0
         self.forms = FormChecks(world, self.invariants, self.clients, mixed=workload.older_isolates > 0)
         if is_formed(workload):
             self.forms.watch()
