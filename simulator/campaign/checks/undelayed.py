@@ -57,10 +57,14 @@ class _Run:
 
 
 class Undelayed:
-    """The runs of one world, and when a model call of each tenant last failed."""
+    """The runs of one world, and when a model call of each tenant last failed.
 
-    def __init__(self, world: World, invariants: Invariants) -> None:
+    `mixed`: some isolates are of an older release, whose objects cannot claim a task with a schema or gaps.
+    """
+
+    def __init__(self, world: World, invariants: Invariants, *, mixed: bool) -> None:
         self._world = world
+        self._mixed = mixed
         self._invariants = invariants
         self._runs: dict[TaskKey, _Run] = {}
         self._accepted: dict[TaskKey, float] = {}
@@ -124,7 +128,9 @@ class Undelayed:
         if not self._is_beside_trouble(task_key):
             return
         waits = route != Route.DURABLE_OBJECT or "MAX_OBJECTS_AT_WORK" in self._world.variables
-        excused = waits or self._is_excused(task_key) or self._have_struck(_ON_THE_WAY)
+        row = self._invariants.rows.get(task_key)
+        unclaimable = self._mixed and (row is None or row.structured is not None)
+        excused = waits or unclaimable or self._is_excused(task_key) or self._have_struck(_ON_THE_WAY)
         self._invariants.judged[STARTS_EXCUSED if excused else STARTS_JUDGED] += 1
         if not excused and waited > LATE_SECONDS_MOST:
             self._break(f"{task_key}: no object began for {waited:.1f} s, beside another tenant's trouble")

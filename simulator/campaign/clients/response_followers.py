@@ -13,7 +13,6 @@ from simulator.campaign.subject.adapter import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from src.http.base.messages import Reply
 
-_FORM = "SELECT structured FROM tasks WHERE id = ?"
 _TEXT = "response.output_text.delta"
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
 _WITH_TEXT = _ENDS[:2]
@@ -53,16 +52,11 @@ class ResponseFollower(StreamClient):
 
         An isolate of an older release streams the outputs of a task with a schema as they are, and does not join them.
         """
-        if self.mixed and self._has_form():
+        if self.may_be_misread():
             return
         shown = json.dumps(response["output"])
         if self._end in _WITH_TEXT and json.dumps(self.text) not in shown:
             raise InvariantBroken(f"{self.task_key}: its stream told {self.text!r}, and its end {shown}")
-
-    def _has_form(self) -> bool:
-        """Whether the task has a schema or allows gaps, or is erased, so that this is unknown."""
-        found = self._world.database.connection.execute(_FORM, (self.task_key,)).fetchone()
-        return found is None or found[0] is not None
 
     async def see_the_end(self) -> None:
         """Once all is quiet, check that the end event has come and that all events agree with what the API shows.
