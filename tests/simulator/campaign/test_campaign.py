@@ -82,6 +82,15 @@ def part(number: int) -> CampaignTally:
     return run_block(number * SCHEDULES // PARTS, SCHEDULES // PARTS, None)[0]
 
 
+@pytest.fixture(scope="module")
+def seeds() -> CampaignTally:
+    """All 2,000 schedules."""
+    tally = CampaignTally()
+    for number in range(PARTS):
+        tally.merge(part(number))
+    return tally
+
+
 class TestSchedules:
     """What the 2,000 schedules show. xdist gives a class a worker of its own, beside the module's other tests."""
 
@@ -89,14 +98,6 @@ class TestSchedules:
     def test_no_schedule_breaks_an_invariant(self, number: int):
         """In 500 seeded schedules nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
         assert part(number).failures == []
-
-    @pytest.fixture(scope="class")
-    def seeds(self) -> CampaignTally:
-        """All 2,000 schedules."""
-        tally = CampaignTally()
-        for number in range(PARTS):
-            tally.merge(part(number))
-        return tally
 
     def test_all_schedules_ran(self, seeds: CampaignTally):
         """There were 2,000 schedules, of every profile, and the Worker accepted some thousand tasks in them."""
