@@ -159,7 +159,7 @@ def is_read(page: Page, visit: Watched, old: Json) -> None:
 
 
 def test_from_a_schema_to_a_retry_of_its_gaps(visit: Watched, demo: DevServer) -> None:
-    """A person is told which rule is missing, sees the plan, gets a value with a gap, and retries the gap alone."""
+    """The page names the missing rule, then shows the plan. The value has a gap, and a retry makes the gap alone."""
     page = visit.open("#/submit")
     page.get_by_label("Text", exact=True).fill(TEXT)
     page.get_by_text("More options").click()

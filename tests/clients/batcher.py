@@ -38,7 +38,7 @@ async def long(client: Any) -> list[object]:
 
 
 async def at_once(client: Any) -> list[object]:
-    """Send many texts in parallel, each of which must get its own answer and its own task."""
+    """Send many texts in parallel. Each text must get its own answer and its own task."""
     calls = (client.responses.create(model="demo-1", input=f"Text {at:03} alone.") for at in range(TEXTS))
     done = await asyncio.gather(*calls)
     right = [f"Text {at:03} alone." in one.output_text for at, one in enumerate(done)]

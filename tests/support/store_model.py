@@ -207,7 +207,7 @@ class ModelTask:
         return {key: item for key, item in self.failures.items() if item.final and key not in self.outputs}
 
     def result(self) -> list[str] | None:
-        """Return the outputs of which a completed task's result consists, or None."""
+        """Return the outputs that form a completed task's result, or None."""
         if self.status is not Status.COMPLETED:
             return None
         level = max(key.level for key in self.outputs) if self.reduce is Reduce.MERGE else 0

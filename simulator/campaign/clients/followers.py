@@ -1,9 +1,8 @@
 """Clients that follow a task by its events, and open a new stream whenever their stream is cut off.
 
 Three things must be true for the events that a client gets, whatever happens to the task and the stream. The chunks in
-a client's events come in the order of the text, each exactly once, and
-a gap comes in the place of its chunk. Each event has an id of its own. At the end, the
-events that came agree with the task that the API shows.
+a client's events come in the order of the text, each exactly once, and a gap comes in the place of its chunk. Each
+event has an id of its own. At the end, the events that came agree with the task that the API shows.
 """
 
 import asyncio

@@ -58,7 +58,7 @@ class SchemaNode:
     max_length: int | None = None
     format_name: str | None = None
     format: Callable[[str], bool] | None = None
-    plain: frozenset[type] = frozenset()  # The types of which every value is valid, whatever it contains.
+    plain: frozenset[type] = frozenset()  # All values of these types are valid, whatever they contain.
     possible: frozenset[type] = ALL_KINDS  # The Python types that a value may have to fit the node.
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
@@ -121,7 +121,7 @@ class SchemaNode:
         return frozenset.intersection(*(frozenset(_kinds_of(keys)) for keys in self.members))
 
     def _plain(self) -> frozenset[type]:
-        """The Python types of which the node allows every value."""
+        """The Python types whose values the node allows without exception."""
         if self.members:
             return frozenset()
         plain = set(self.possible)

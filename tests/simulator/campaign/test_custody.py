@@ -150,7 +150,7 @@ def test_an_output_belongs_to_the_run_that_asked_for_it():
 
 @pytest.mark.parametrize("taken_back", [False, True])
 def test_a_task_whose_client_was_told_of_another_request_is_not_there(taken_back: bool):
-    """If a client is told that its key belongs to another request, its task must have been withdrawn."""
+    """If a request is refused because its key belongs to another request, its task has been withdrawn."""
     world = Watched()
     promises = ClientPromises(world, world.invariants)  # type: ignore[arg-type]
     arrival = SimpleNamespace(

@@ -141,7 +141,7 @@ def test_the_sweep_sends_one_for_each_that_ends(deploy):
 
 
 def test_a_lost_task_with_a_place_is_reached_behind_those_that_wait(deploy):
-    """In this test the sweep comes to sixty waiting tasks before the lost task.
+    """In this test the sweep finds sixty waiting tasks before it finds the lost task.
 
     The lost task keeps its slot, its object is notified again, and no waiting task starts.
     """

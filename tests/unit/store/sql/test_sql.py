@@ -25,7 +25,7 @@ def test_names_become_numbers_in_the_order_of_their_first_use():
 
 
 def test_a_longer_name_is_not_taken_for_a_shorter_one():
-    """The parameters `:fence` and `:fence_most` of a statement are told apart."""
+    """A statement may have the parameters `:fence` and `:fence_most`, and each gets its own number."""
     assert statement("SELECT :fence_most, :fence, :fence_most").sql == "SELECT ?1, ?2, ?1"
 
 
