@@ -221,6 +221,19 @@ class SchemaMissing(StoreError):
     retryable = False
 
 
+class BlobUnavailable(OnceoverError):
+    """The bucket of files did not answer, or refused. A put without an answer may have taken effect, or may later."""
+
+    code = "files_unavailable"
+    retryable = True
+
+
+class BlobMissing(OnceoverError):
+    """A part of a file is not in the bucket, although a row names it."""
+
+    code = "file_part_missing"
+
+
 class TransitionRefused(OnceoverError):
     """A task was to change from status `source` to `target`, a transition that the state machine does not allow."""
 

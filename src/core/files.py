@@ -1,0 +1,58 @@
+"""The data of a file: its key, its purpose and its parts. Times are milliseconds since the epoch."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, NewType
+
+# A file's key: its tenant, a colon and a UUIDv7. The inside uses keys, and clients see ids.
+FileKey = NewType("FileKey", str)
+
+_PREFIX = "file-"
+
+
+class Purpose(StrEnum):
+    """What a file is for: requests of a batch, a long text, or the answers of a batch."""
+
+    BATCH = "batch"
+    USER_DATA = "user_data"
+    BATCH_OUTPUT = "batch_output"
+
+
+class FilePart(NamedTuple):
+    """A part of a file: its name in the bucket, and how many bytes it has."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """A file that clients can read. `growing`: a batch still adds parts to it."""
+
+    key: FileKey
+    purpose: Purpose
+    filename: str
+    bytes: int
+    parts: tuple[FilePart, ...]
+    created_at: int
+    expires_at: int | None = None  # None if the file is kept until it is deleted, or as long as its owner.
+    owner: str | None = None  # The key of the task whose output the file is; None for a client's file.
+    growing: bool = False
+
+    @property
+    def id(self) -> str:
+        """The id by which clients know the file."""
+        return file_id(self.key)
+
+
+def file_id(key: FileKey) -> str:
+    """Return the id of a file: `file-` and the UUID of its key without hyphens."""
+    return _PREFIX + key.partition(":")[2].replace("-", "")
+
+
+def file_key_of(tenant: str, name: str) -> FileKey | None:
+    """Return the key of a tenant's file from its id, None if the text is no id of a file."""
+    digits = name.removeprefix(_PREFIX)
+    if not name.startswith(_PREFIX) or len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
+        return None
+    return FileKey(f"{tenant}:{'-'.join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))}")
