@@ -23,8 +23,8 @@ CREATE TABLE batches (
   endpoint TEXT NOT NULL CHECK (endpoint IN ('/v1/chat/completions', '/v1/responses')),
   window_ms INTEGER NOT NULL CHECK (window_ms >= 1),        -- the completion window
   input_file TEXT NOT NULL,                                -- the file's key
-  output_file TEXT NOT NULL,                               -- keys of the files that it writes; a row in `files` comes with the
-  error_file TEXT NOT NULL,                                -- first part, or at the end
+  output_file TEXT NOT NULL,                               -- keys of the files that it writes: the row of the first comes when
+  error_file TEXT NOT NULL,                                -- the lines were found valid, of the other with its first part
   output_ms INTEGER CHECK (output_ms >= 1),                -- output_expires_after; NULL: as long as the task
   model TEXT,                                              -- the model of all lines; NULL until the first one is read
 
@@ -59,3 +59,12 @@ CREATE TABLE batch_slices (
   ids BLOB NOT NULL,                                       -- a digest of 8 bytes of each custom_id
   PRIMARY KEY (task_id, first)
 ) STRICT, WITHOUT ROWID;
+
+-- Erases the batch of a task with the task, whoever erases it: also code of the release before, which knows no batches.
+CREATE TRIGGER batches_end_with_tasks AFTER DELETE ON tasks WHEN OLD.kind IS NOT NULL BEGIN
+  DELETE FROM batches WHERE task_id = OLD.id;
+  DELETE FROM batch_slices WHERE task_id = OLD.id;
+END;
+
+-- The failed batches whose input was not valid: see 0003.
+ALTER TABLE tallies ADD COLUMN failed_invalid_batch INTEGER NOT NULL DEFAULT 0;

@@ -20,6 +20,13 @@ class Route(StrEnum):
     DIRECT = "direct"
 
 
+class Kind(StrEnum):
+    """What the chunks of a task are, if they are not parts of the task's text: lines of a file, or parts of a file."""
+
+    BATCH = "batch"
+    FILE = "file"
+
+
 class Reduce(StrEnum):
     """The way in which a task combines its chunks' outputs."""
 
@@ -212,6 +219,8 @@ class Task:
     gaps: tuple[Gap, ...] = ()  # The failed chunks without which the task goes on or completed; not in lists.
     coverage: float | None = None  # The share of the text's characters that has outputs; None without gaps.
     retry_of: TaskKey | None = None  # The key of the earlier task whose gaps this task retries.
+    # What the task's chunks are; None if they are parts of its text. While a file is being read, `total` is 0.
+    kind: Kind | None = None
 
     @property
     def id(self) -> str:

@@ -27,7 +27,7 @@ _DOMAIN = b"onceover webhook secret 1\0"  # Keeps endpoints' secrets apart from 
 
 
 class Event(StrEnum):
-    """What a webhook endpoint can be told about: ends of tasks from `/v1`, and ends of other tasks."""
+    """What a webhook endpoint can be told about: ends of tasks from `/v1`, of other tasks, and of batches."""
 
     RESPONSE_COMPLETED = "response.completed"
     RESPONSE_FAILED = "response.failed"
@@ -36,6 +36,10 @@ class Event(StrEnum):
     TASK_COMPLETED = "task.completed"
     TASK_FAILED = "task.failed"
     TASK_CANCELLED = "task.cancelled"
+    BATCH_COMPLETED = "batch.completed"
+    BATCH_FAILED = "batch.failed"
+    BATCH_EXPIRED = "batch.expired"
+    BATCH_CANCELLED = "batch.cancelled"
 
 
 class AttemptFailure(StrEnum):
@@ -160,8 +164,10 @@ def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
 
 
 def told_id(event: str, task_key: TaskKey) -> str:
-    """Return the ended task's id as a webhook has it: with `resp_` in front if the task came from `/v1`."""
+    """Return the ended task's id as a webhook has it: with a prefix if the task is known by the ids of `/v1`."""
     _, task_id = split_task_key(task_key)
+    if event.startswith("batch."):
+        return f"batch_{task_id}"
     return f"resp_{task_id}" if event.startswith("response.") else task_id
 
 

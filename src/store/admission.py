@@ -189,7 +189,7 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
     if on.characters_a_day_most is not None:
         tenant, _ = split_task_key(task_key)
         writes.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
-    writes.append(_text_row(new, submission))
+    writes.append(text_row(new, submission))
     return holding(task_key, on, writes)
 
 
@@ -218,25 +218,31 @@ def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement])
 
 
 def _task_row(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None) -> BoundStatement:
-    return sql.INSERT_TASK.bind(
-        task_key=new.task_key,
-        tenant=split_task_key(new.task_key)[0],
-        submission=submission,
-        route=new.route,
-        total=len(new.cuts),
-        merge_chars=new.merge_chars,
-        calls_minimum=new.minimum_calls,
-        created_at=new.created_at,
-        unclaimed_ms=unclaimed_ms,
-        first_line=new.first_line,
-        characters=len(new.text),
-        characters_most=on.characters_a_day_most,
-        tasks_most=on.tasks_in_flight_most,
+    return sql.INSERT_TASK.bind(**task_values(new, unclaimed_ms, on, submission))
+
+
+def task_values(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str | None) -> dict[str, Value]:
+    """Return the parameters of the statement that writes a new task."""
+    return {
+        "task_key": new.task_key,
+        "tenant": split_task_key(new.task_key)[0],
+        "submission": submission,
+        "route": new.route,
+        "total": len(new.cuts),
+        "merge_chars": new.merge_chars,
+        "calls_minimum": new.minimum_calls,
+        "created_at": new.created_at,
+        "unclaimed_ms": unclaimed_ms,
+        "first_line": new.first_line,
+        "characters": len(new.text),
+        "characters_most": on.characters_a_day_most,
+        "tasks_most": on.tasks_in_flight_most,
         **options.written(new.options),
-    )
+    }
 
 
-def _text_row(new: NewTask, submission: str | None) -> BoundStatement:
+def text_row(new: NewTask, submission: str | None) -> BoundStatement:
+    """Make the statement that writes the text of a new task."""
     values: dict[str, Value] = {
         "task_key": new.task_key,
         "input": new.text,

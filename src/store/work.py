@@ -1,14 +1,16 @@
 """What a worker writes to D1: it claims a task, records its work under the claim, and ends the claim."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 from ..core import limits
 from ..core.calls.stalls import Rests
 from ..core.ids import TaskKey
 from ..core.states import Status
-from ..core.task import Failure, Route, is_truncated
+from ..core.task import Failure, Kind, Route, is_truncated
 from . import ending
 from .d1 import columns
+from .d1.database import Row
 from .d1.statement import BoundStatement, Value, as_json
 from .outbox import OutboxStore
 from .records import claim_rows, failed_calls, segments
@@ -30,6 +32,21 @@ from .sql import latest_calls, tallies
 from .sql import work as sql
 
 NO_RESTS = Rests()
+
+
+class Also(NamedTuple):
+    """What a batch's worker writes and reads in the transaction of a step, besides the step.
+
+    `writes` makes statements from the parameters that name the claim and the step. They go before the step, and must
+    change nothing once the claim is lost. `hears` gets the rows of `asks` if the step has landed.
+    """
+
+    writes: Callable[[Mapping[str, Value]], Sequence[BoundStatement]] = lambda under: ()
+    asks: BoundStatement | None = None
+    hears: Callable[[Sequence[Row]], None] = lambda rows: None
+
+
+NOTHING_ELSE = Also()
 _TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)
 
 
@@ -105,15 +122,17 @@ class WorkStore(OutboxStore):
         sends: int = limits.STORE_SENDS,
         model: str = "",
         heard: Callable[[LatestCallsReport], None] | None = None,
+        also: Also = NOTHING_ELSE,
     ) -> bool:
         """Record a worker's progress, and continue or end its claim, in one transaction. False: the claim is lost.
 
         The write is sent at most `sends` times, because the worker limits its own writes. If the claim continues,
         `heard` is called with the latest calls of `model` for this tenant that other isolates wrote, if one has failed
-        lately.
+        lately. `also` has statements of a batch's worker for the same transaction.
         """
         told_id = latest_calls_id(claim.task_key, model)
-        batch = [*self._records(claim, progress), _step(claim, progress, step, told_id)]
+        more = also.writes(_under(claim, progress))
+        batch = [*self._records(claim, progress), *more, _step(claim, progress, step, told_id)]
         if progress.told is not None:
             batch.insert(0, _tell(told_id, progress.told))
         written = len(batch) - 1
@@ -126,10 +145,14 @@ class WorkStore(OutboxStore):
         is_end, asked_at = isinstance(step, Finish | Fail), self._now()
         if is_end:
             batch.append(self._outbox([claim.task_key]))
+        elif also.asks is not None:
+            batch.append(also.asks)
         results = await self._database.run(*batch, sends=sends)
         if is_end:
             self._wrote(results[-1], asked_at)
         landed = results[written]
+        if landed and not is_end and also.asks is not None:
+            also.hears(results[-1])
         if heard is not None and landed and isinstance(step, Continue):
             told = claim_rows.told(landed[0])
             if told is not None:
@@ -193,8 +216,12 @@ class WorkStore(OutboxStore):
         batch: list[BoundStatement] = []
         if progress.outputs:
             first: dict[str, Value] = {**mine, "step": progress.first_step or progress.step}
+            full: dict[str, Value] = {"segment_bytes": limits.SEGMENT_BYTES}
+            record = sql.RECORD_OUTPUTS
+            if claim.kind is Kind.BATCH:
+                record, full["segment_chars"] = sql.RECORD_LINES, limits.SEGMENT_CHARS_OF_BATCH
             batch += [
-                sql.RECORD_OUTPUTS.bind(**first, **piece._asdict(), piece=number, segment_bytes=limits.SEGMENT_BYTES)
+                record.bind(**first, **piece._asdict(), piece=number, **full)
                 for number, piece in enumerate(segments.pieces(progress.outputs, progress.tries))
             ]
         if any(is_truncated(output.finish_reason) for output in progress.outputs):
@@ -204,6 +231,8 @@ class WorkStore(OutboxStore):
         ]
         if progress.failures:
             write = sql.RECORD_FAILURES if claim.options.structure is None else sql.RECORD_RUNGS
+            if claim.kind is Kind.BATCH:
+                write = sql.RECORD_REFUSALS
             batch += [
                 write.bind(**mine, failures=listed, logged_most=limits.ATTEMPTS_LOGGED_MOST)
                 for listed in failed_calls.written(claim, progress.failures)
@@ -211,6 +240,11 @@ class WorkStore(OutboxStore):
         if progress.ladder is not None:
             batch.append(sql.RECORD_LADDER.bind(**mine, **progress.ladder._asdict()))
         return batch
+
+
+def _under(claim: Claim, progress: Progress) -> dict[str, Value]:
+    """Return the parameters that name a claim and the number of its write."""
+    return {**_claimed(claim), "step": progress.step}
 
 
 def latest_calls_id(task_key: TaskKey, model: str) -> str:
@@ -264,6 +298,8 @@ def _step(claim: Claim, progress: Progress, step: Step, told_id: str) -> BoundSt
             return sql.RELEASE.bind(**told, delay_ms=delay_ms, sweep_ms=sweep_ms)
         case Finish(retention_ms, top_level, keep_input):
             finish, keeps = sql.FINISH_WITH_GAPS if step.gaps else sql.FINISH, int(keep_input or step.gaps)
+            if step.batch:
+                finish = sql.FINISH_BATCH
             return finish.bind(**told, retention_ms=retention_ms, top_level=top_level, keeps_input=keeps)
         case Fail(retention_ms, failure):
             return sql.FAIL.bind(

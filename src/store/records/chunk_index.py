@@ -76,4 +76,6 @@ class ChunkIndex(NamedTuple):
         )
 
     def _span(self, index: int) -> tuple[int, int]:
+        if not self.cuts:
+            return 0, 0
         return max(0, self.cuts[index - 1] - self.overlap) if index else 0, self.cuts[index]

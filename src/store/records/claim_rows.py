@@ -1,11 +1,12 @@
 """Makes a `Claim` from the rows of its transaction, or reads from them why no claim was granted."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ...core.calls.latest_calls import LatestCall
 from ...core.ids import TaskKey
 from ...core.states import Status
+from ...core.task import Kind
 from ..d1.columns import maybe_text, maybe_whole, text, whole, whole_list
 from ..d1.database import Row
 from . import options, rows, structures, waiting_for
@@ -27,11 +28,7 @@ def _key(row: Row) -> CallKey:
 
 def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
     """Build a claim from the rows of its transaction. `covered` are rows with ranges of calls that have outputs."""
-    done = frozenset(
-        CallKey(whole(row, "level"), position)
-        for row in covered
-        for position in range(whole(row, "first"), whole(row, "last") + 1)
-    )
+    done = _calls(row for row in covered if not row["failed"])
     given_up = [row for row in failures if row["final"] and _key(row) not in done]
     return Claim(
         task_key=key,
@@ -77,7 +74,17 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         rungs={_key(row): rung for row in failures if (rung := structures.rung(row)) is not None},
         chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
         gaps={_key(row): _gap(row) for row in given_up if row["gap_chars"] is not None},
+        kind=None if task["kind"] is None else Kind(text(task, "kind")),
+        refused_lines=_calls(row for row in covered if row["failed"]) - done,
         ladder=LadderCounts(whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired")),
+    )
+
+
+def _calls(ranges: Iterable[Row]) -> frozenset[CallKey]:
+    return frozenset(
+        CallKey(whole(row, "level"), position)
+        for row in ranges
+        for position in range(whole(row, "first"), whole(row, "last") + 1)
     )
 
 

@@ -11,7 +11,7 @@ from ...core.calls.latest_calls import LatestCall
 from ...core.ids import TaskKey
 from ...core.states import Status
 from ...core.structure import Rung
-from ...core.task import Failure, LastError, TaskOptions, Wait
+from ...core.task import Failure, Kind, LastError, TaskOptions, Wait
 from ...core.text.window import Window
 from .ladder import NOTHING_COUNTED, Inherited, LadderCounts
 
@@ -85,7 +85,8 @@ class FailedCall(NamedTuple):
     `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
     counts against the chunk. `made` goes into the log of the task's calls; it is None if an earlier worker recorded the
     call. `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if
-    its final failure ends the task.
+    its final failure ends the task; it is 0 for a line of a batch. `refusal` is the provider's answer if it refused a
+    line of a batch for good, as JSON.
     """
 
     key: CallKey
@@ -97,6 +98,7 @@ class FailedCall(NamedTuple):
     made: CallMade | None = None
     rung: Rung | None = None
     gap_chars: int | None = None
+    refusal: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +152,9 @@ class Claim:
     chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # The lengths of failed chunks that may leave a gap.
     gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Chunks that failed for good, and the task goes on.
     ladder: LadderCounts = NOTHING_COUNTED
+    kind: Kind | None = None  # What the chunks are; None if they are parts of the task's text.
+    # The lines of a batch that failed for good. The task goes on without them.
+    refused_lines: frozenset[CallKey] = frozenset()
 
 
 class ClaimRefusal(StrEnum):
@@ -259,13 +264,14 @@ class Finish(NamedTuple):
     """Ends a claim by completing its task. `top_level` is the last merge level, 0 without a merge.
 
     Completing a task also empties its input, unless `keep_input` or `gaps` is set. `gaps` says that some chunks have no
-    output; a retry of these gaps needs the input.
+    output; a retry of these gaps needs the input. A `batch` may complete without any output.
     """
 
     retention_ms: int
     top_level: int = 0
     keep_input: bool = False
     gaps: bool = False
+    batch: bool = False
 
     @property
     def status(self) -> Status:

@@ -3,25 +3,29 @@
 from collections.abc import Iterator, Sequence
 
 from ...core import limits
+from ...core.task import Kind
 from ..d1.statement import as_json
 from . import structures
 from .claims import Claim, FailedCall
 
 
 def written(claim: Claim, calls: Sequence[FailedCall]) -> Iterator[str]:
-    """Give the parameter of RECORD_FAILURES, or for a structured task the parameters of one or more RECORD_RUNGS.
+    """Give the parameter of RECORD_FAILURES, or the parameters of one or more RECORD_RUNGS or RECORD_REFUSALS.
 
-    Failed calls of a structured task contain rejected answers of up to 8,000 characters each, so they are divided among
-    parameters that are small enough.
+    Failed calls of a structured task contain rejected answers of up to 8,000 characters each, and those of a batch the
+    provider's refusals, so they are divided among parameters that are small enough.
     """
-    if claim.options.structure is None:
+    if claim.options.structure is None and claim.kind is not Kind.BATCH:
         yield as_json([_failed(call, claim.fence) for call in calls])
         return
     entries: list[str] = []
     size = 0
     for call in calls:
-        rung = None if call.rung is None else structures.rung_text(call.rung)
-        entry = as_json([*_failed(call, claim.fence), rung, call.gap_chars])
+        if claim.kind is Kind.BATCH:
+            entry = as_json([*_failed(call, claim.fence), call.gap_chars, call.refusal])
+        else:
+            rung = None if call.rung is None else structures.rung_text(call.rung)
+            entry = as_json([*_failed(call, claim.fence), rung, call.gap_chars])
         added = len(entry.encode())
         if entries and size + added > limits.PIECE_BYTES_MOST:
             yield f"[{','.join(entries)}]"

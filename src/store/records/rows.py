@@ -11,6 +11,7 @@ from ...core.task import (
     CONTENT_FILTER,
     Failure,
     FinishedChunk,
+    Kind,
     Mark,
     Reduce,
     Route,
@@ -106,7 +107,7 @@ def _failure(row: Row) -> Failure | None:
 
 
 def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
-    """Build a task from a _VIEW row, and from its RESULT and SOURCE rows if they were read."""
+    """Build a task from a VIEW row, and from its RESULT and SOURCE rows if they were read."""
     status = Status(text(row, "status"))
     asked = options.read(row)
     announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
@@ -164,6 +165,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         gaps=structures.gaps(row),
         coverage=maybe_number(row, "coverage"),
         retry_of=None if row["retry_of"] is None else task_key(row, "retry_of"),
+        kind=None if row["kind"] is None else Kind(text(row, "kind")),
     )
 
 

@@ -55,18 +55,24 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
 # `:max_calls` are NULL for a task without a deadline or budget, `:submission` is NULL without an Idempotency-Key, and
 # `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
-INSERT_TASK = statement(f"""
+def insert_task(kind: str = "NULL", condition: str = "1") -> Statement:
+    """Make the statement that writes a new task of a `kind`, if also the `condition` holds. Both are SQL."""
+    column, value = ("", "") if kind == "NULL" else (", kind", f", {kind}")
+    return statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
-  deadline_at, wake_at)
+  deadline_at, wake_at{column})
 SELECT :task_key, 'pending', :route, {OPTION_PARAMETERS}, :total, :merge_chars, :calls_minimum, :created_at,
-  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
+  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}{value}
 WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND (:characters_most IS NULL OR :characters_most >=
     :characters + coalesce((SELECT characters FROM daily_use WHERE tenant = :tenant AND day = {_TODAY}), 0))
-  AND NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :task_key)
+  AND NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :task_key) AND {condition}
 ON CONFLICT DO NOTHING
 """)
+
+
+INSERT_TASK = insert_task()
 
 # A condition: the task's row has just been written, and its text has not been written yet.
 _FRESH = """EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
@@ -144,8 +150,9 @@ LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
 # `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
-# old one. If the task's budget ran out, the new budget must be larger than the old one.
-_RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled')
+# old one. If the task's budget ran out, the new budget must be larger than the old one. A batch is not retried, because
+# its files are complete.
+_RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') AND kind IS NOT 'batch'
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""

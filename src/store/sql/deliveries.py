@@ -4,11 +4,14 @@ A webhook delivery is written when its task ends, then taken under a fence, and 
 `:generation` and `:endpoint` (the endpoint's key) together name a webhook delivery.
 """
 
+from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
 from .fragments import LISTED, NOW
 
 # The event for webhooks that an ended task causes. The column `response` is not NULL for a task that came from `/v1`.
-_EVENT = """CASE WHEN response IS NULL THEN 'task.' || status
+# A batch has ended when its files are complete.
+_EVENT = f"""CASE WHEN kind = 'batch' THEN 'batch.' || iif(error_code = '{DEADLINE_EXCEEDED}', 'expired', status)
+    WHEN response IS NULL THEN 'task.' || status
     WHEN status = 'completed' AND truncated + failed > 0 THEN 'response.incomplete' ELSE 'response.' || status END"""
 
 _ONE = "task_id = :task_key AND generation = :generation AND endpoint_id = :endpoint"
@@ -40,6 +43,7 @@ SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation,
   {NOW}, max({NOW} + :held_ms, paused_until)
 FROM (
   SELECT id, tenant, generation, finished_at, {_EVENT} AS event FROM tasks WHERE {LISTED} AND finished_at IS NOT NULL
+    AND (kind IS NOT 'batch' OR EXISTS (SELECT 1 FROM batches WHERE task_id = tasks.id AND ended_at IS NOT NULL))
 ) AS ended CROSS JOIN webhook_endpoints AS endpoints
 WHERE endpoints.id > ended.tenant || ':' AND endpoints.id < ended.tenant || ';'
   AND disabled_at IS NULL AND endpoints.created_at <= finished_at + 60000

@@ -10,14 +10,14 @@ from ...core.task import NAME_MEMBERS
 from ..d1.statement import statement
 from .fragments import GAPS, LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 
-# `coverage` may be that of gaps which a retry by code of the release before has opened again.
-_VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
+# The columns from which `records.rows.task` makes a task. `coverage` may be that of gaps which a retry by code of the release before has opened again.
+VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   in_flight, doubted,
   {LIVE} AS live, input_tokens, output_tokens,
   error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
-  pace_ms, sent_at, reasks, rejected, repaired, iif(failed > 0, coverage, NULL) AS coverage, retry_of,
+  pace_ms, sent_at, reasks, rejected, repaired, iif(failed > 0, coverage, NULL) AS coverage, retry_of, kind,
   {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
@@ -51,7 +51,7 @@ def _taken(names: Iterable[str]) -> str:
 # older unfinished tasks of its tenant, unless more than `:most_ahead` are unfinished. To count the older tasks, TASK
 # reads two rows for each unfinished task of the tenant. A task's gaps are read from its failures and its cuts.
 TASK = statement(f"""
-SELECT {_VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
+SELECT {VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
     SELECT CASE WHEN count(*) <= :most_ahead THEN coalesce(sum(other < :task_key), 0) END FROM (
       SELECT going.id AS other FROM tasks AS going WHERE going.tenant = tasks.tenant AND going.finished_at IS NULL
@@ -62,21 +62,21 @@ FROM tasks WHERE id = :task_key
 """)
 
 # Reads several tasks by their keys, one row each.
-TASKS = statement(f"SELECT {_VIEW} FROM tasks WHERE {LISTED}")
+TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE {LISTED}")
 
 # Reads the outputs that the result of a completed task consists of. RESULT gives no rows if the task is not completed,
-# or if the outputs of its result are too large to be read at once.
+# or if the outputs of its result are too large to be read at once. A batch has no result: its outputs are a file.
 RESULT = statement(f"""
 WITH top (level) AS (
   SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END
-  FROM tasks WHERE id = :task_key AND status = 'completed'
+  FROM tasks WHERE id = :task_key AND status = 'completed' AND kind IS NOT 'batch'
 )
 SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT level FROM top)")}
 """)
 
 # Reads what the API shows of a task's input, without its text.
 SOURCE = statement("""
-SELECT instructions, overlap, cuts ->> '$[#-1]' AS characters, output_schema, join_rules
+SELECT instructions, overlap, coalesce(cuts ->> '$[#-1]', 0) AS characters, output_schema, join_rules
 FROM texts WHERE task_id = :task_key
 """)
 
@@ -89,18 +89,20 @@ STATUS = statement(
 )
 
 # CHUNKS reads the outputs of a task's chunks, and PLACES where the chunks are in the input. `whole` says that the
-# outputs of the task's chunks are small enough to be read at once.
+# outputs of the task's chunks are small enough to be read at once. Of a batch no chunk is read, because its lines are in
+# its files.
+_IS_NO_BATCH = "NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 'batch')"
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
-CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')}")
+CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')} AND {_IS_NO_BATCH}")
 
 # CHUNK_SIZES reads which chunks of a task have outputs, with their lengths, SOME_CHUNKS reads some of the outputs, and
 # FAILED_CHUNKS reads the chunks that failed for good.
-CHUNK_SIZES = statement(sizes("0"))
+CHUNK_SIZES = statement(f"SELECT * FROM ({sizes('0')}) WHERE {_IS_NO_BATCH}")
 SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""
 SELECT idx, calls, code, message, retryable, rung,
   CASE WHEN gap_chars >= 0 THEN EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND completed > 0) END AS gap
-FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1
+FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND {_IS_NO_BATCH}
   AND idx NOT IN ({done("0")})
 ORDER BY idx
 """)
@@ -108,7 +110,7 @@ ORDER BY idx
 # Reads a page of the tasks whose keys are from `:first` on and below `:behind`, newest first: a tenant's task keys sort
 # by creation.
 LIST = statement(f"""
-SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
+SELECT {VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
 # Reads a page of the tasks that all filters take. LIST_FILTERED reads at most `:walk_most` tasks, and skips those that
@@ -117,7 +119,7 @@ SELECT {_VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC L
 # many. Finding the end of the walk with a window function would read three rows for each task.
 _WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
 LIST_FILTERED = statement(f"""
-SELECT {_VIEW}, ends_walk
+SELECT {VIEW}, ends_walk
 FROM (SELECT *, id IS (SELECT id FROM {_WALK} 1 OFFSET :walk_most - 1) AS ends_walk FROM {_WALK} :walk_most)
 WHERE ({_taken(_FILTERS)}) OR ends_walk ORDER BY id DESC LIMIT :most
 """)
@@ -131,5 +133,7 @@ LIST_COUNTS = statement(f"SELECT count(*) AS among, {_COUNTS} FROM (SELECT * FRO
 # Succeeds if D1 answers and all migrations have been applied, because READY names the tables of the first migration,
 # the columns of all options, and something that each later migration adds.
 READY = statement(f"""
-SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures) FROM tasks LIMIT 1
+SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures),
+  EXISTS (SELECT 1 FROM files), EXISTS (SELECT 1 FROM batches)
+FROM tasks LIMIT 1
 """)

@@ -1,7 +1,7 @@
 """The SQL of a worker: it claims a task, records the work under the claim, and ends the claim."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from ..d1.statement import statement
+from ..d1.statement import Statement, statement
 from .failed_calls import recording_failures
 from .fragments import (
     ANNOUNCED,
@@ -43,7 +43,7 @@ from .window import window
 #
 # CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
-# structured tasks: see the CHECK of the column.
+# structured tasks, and `kind_fence` that it knows batches: see the CHECKs of the columns.
 #
 # The announced calls must start within `:start_ms` from now, or they may not start. Lanes of the former worker may have
 # read its longer start window just now, and may start calls until that window ends. If the row has a longer `start_ms`
@@ -70,6 +70,7 @@ UPDATE tasks SET
     WHEN started_at IS NULL AND completed = 0 THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
   structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}),
+  kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}),
   dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
   lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
   started_at = coalesce(started_at, max(created_at, {NOW}))
@@ -79,7 +80,7 @@ WHERE id = :task_key AND (
     rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
-  total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens, truncated,
+  kind, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens, truncated,
   reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left,
   max(0, {NOW} - away_since) AS away_ms, away_waits, last_error, pace_ms,
   {told("tenant || ':' || coalesce(model, :model)")} AS told
@@ -104,24 +105,30 @@ _MERGES = """(
     )
   ) AS merges,
   (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends,
-  cuts ->> '$[#-1]' AS characters, output_schema, join_rules, inherited"""
+  coalesce(cuts ->> '$[#-1]', 0) AS characters, output_schema, join_rules, inherited"""
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
 # Reads which outputs of a task exist, as ranges of positions from `first` to `last` of a level. The claim of a task
-# with thousands of chunks therefore reads only a few rows. The statement reads no texts.
+# with thousands of chunks therefore reads only a few rows. The statement reads no texts. The lines of a batch that failed
+# for good are ranges too, with `failed` = 1, because there may be thousands.
+_IS_BATCH = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 'batch')"
 CLAIM_OUTPUTS = statement(f"""
-SELECT level, min(idx) AS first, max(idx) AS last FROM (
-  SELECT level, idx, idx - row_number() OVER (PARTITION BY level ORDER BY idx) AS neighbours FROM (
-    SELECT DISTINCT level, value AS idx FROM segments, json_each('[' || places || ']') WHERE task_id = :task_key
+SELECT level, failed, min(idx) AS first, max(idx) AS last FROM (
+  SELECT level, failed, idx, idx - row_number() OVER (PARTITION BY level, failed ORDER BY idx) AS neighbours FROM (
+    SELECT DISTINCT level, 0 AS failed, value AS idx FROM segments, json_each('[' || places || ']')
+    WHERE task_id = :task_key
+    UNION ALL
+    SELECT level, 1, idx FROM failures WHERE task_id = :task_key AND final = 1 AND gap_chars >= 0 AND {_IS_BATCH}
   )
-) WHERE {_HELD} GROUP BY level, neighbours ORDER BY level, first
+) WHERE {_HELD} GROUP BY level, failed, neighbours ORDER BY level, failed, first
 """)
 # CLAIM_FAILURES reads the failed calls of a task. A row without calls is left out, because since a client's retry of
-# the task the row has only a log.
+# the task the row has only a log. The lines of a batch that failed for good are read by CLAIM_OUTPUTS.
 CLAIM_FAILURES = statement(f"""
 SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
   max(0, rests_until - {NOW}) AS rest_left, held, rung, gap_chars
-FROM failures WHERE task_id = :task_key AND (calls > 0 OR final = 1) AND {_HELD} ORDER BY level, idx
+FROM failures WHERE task_id = :task_key AND (calls > 0 OR final = 1) AND {_HELD}
+  AND NOT (final = 1 AND coalesce(gap_chars, -1) >= 0 AND {_IS_BATCH}) ORDER BY level, idx
 """)
 
 # Says why a worker got no claim of a task. If an earlier instance of the asking host holds the task, `own_fence` is
@@ -148,10 +155,11 @@ _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 # later one, finds its piece or a later one in the segment, and adds nothing. The outputs of a task's last worker are
 # recorded even if the task was cancelled or passed its deadline in between, because they are paid for. `:places`,
 # `:sizes` and `:body` are those of a `Piece` in `store.records.segments`.
-RECORD_OUTPUTS = statement(f"""
+def _record_outputs(full: str) -> Statement:
+    return statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, :level, coalesce((
-    SELECT part + (length(body) >= :segment_bytes OR fence = 0) FROM segments
+    SELECT part + ({full}) FROM segments
     WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
   ), 0), :fence, :step, :piece, :places, :sizes, unhex(:body)
 WHERE {_MINE} AND NOT EXISTS (
@@ -162,6 +170,15 @@ ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = 
   places = places || ',' || excluded.places, sizes = sizes || ',' || excluded.sizes,
   body = unhex(hex(body) || hex(excluded.body))
 """)
+
+
+_IS_FULL = "length(body) >= :segment_bytes OR fence = 0"
+RECORD_OUTPUTS = _record_outputs(_IS_FULL)
+
+# Records lines of a batch. Lines that have become an object take no more, nor do `:segment_chars` characters of lines,
+# because the worker holds all lines of a segment in memory when it makes an object of them.
+RECORD_LINES = _record_outputs(f"""{_IS_FULL} OR object IS NOT NULL
+      OR (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars""")
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in
 # between, the transaction still records its outputs, but not the worker's other totals. For an ended task, only
@@ -176,6 +193,10 @@ RECORD_FAILURES = recording_failures(_MINE)
 # Records failed calls of a structured task: each entry of `:failures` also has the rejected answers, a JSON object, and
 # the chunk's length if it may leave a gap. Both may be null.
 RECORD_RUNGS = recording_failures(_MINE, "rung", "gap_chars")
+
+# Records failed calls for lines of a batch: each entry of `:failures` also has a 0 if the line has failed without ending
+# the task, and the provider's answer if it refused the line for good, a JSON object. Both may be null.
+RECORD_REFUSALS = recording_failures(_MINE, "gap_chars", "refusal")
 
 # Records the counters of a structured task, and which share of its text has outputs. Like RECORD_CUT, RECORD_LADDER
 # takes effect even if the task has ended in between.
@@ -273,6 +294,15 @@ FINISH_WITH_GAPS = statement(f"""
     {done("0")} UNION SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0
   )) = total
   AND EXISTS ({done("0")}) AND (:top_level = 0 OR 0 IN ({done(":top_level")}))
+RETURNING fence
+""")
+
+# Completes a batch: each line must have an output, or have failed without ending the task.
+FINISH_BATCH = statement(f"""
+{_FINISH} AND :top_level = 0 AND total >= 1
+  AND (SELECT count(*) FROM (
+    {done("0")} UNION SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0
+  )) = total
 RETURNING fence
 """)
 

@@ -1,0 +1,162 @@
+"""The SQL that writes the output file and the error file of a batch, while the batch goes on and after its end.
+
+A part of a file is an object in the bucket. It is stored first, and then one write names it in `files.parts`. The lines
+of the part leave their segments in the same write, so a reader finds each line once: in a part or in a segment.
+"""
+
+from ..d1.statement import Statement, statement
+from .fragments import NOW, UNDER_CLAIM, done
+
+_OF_LINES = "task_id = :task_key AND level = 0"
+
+# --- Reads -----------------------------------------------------------------------------------------------
+
+# Reads the lengths of a batch's lines in the order of its output file, and whether each segment has become an object.
+LINES = statement(f"SELECT part, object, sizes FROM segments WHERE {_OF_LINES} ORDER BY part")
+
+# Reads the segments that have not become objects, with the bytes of their bodies.
+SEGMENTS = statement(f"""
+SELECT part, length(body) AS bytes, sizes FROM segments WHERE {_OF_LINES} AND object IS NULL ORDER BY part
+""")
+
+# Counts the characters of the lines that have not become objects.
+WAITING = statement(f"""
+SELECT coalesce((SELECT sum(value) FROM segments, json_each('[' || sizes || ']') WHERE {_OF_LINES} AND object IS NULL), 0)
+  AS chars
+""")
+
+# Reads the lines of the segments from `:first` to `:last` that have not become objects.
+BODIES = statement(f"""
+SELECT part, hex(body) AS body FROM segments
+WHERE {_OF_LINES} AND part BETWEEN :first AND :last AND object IS NULL ORDER BY part
+""")
+
+# --- A part is added -------------------------------------------------------------------------------------
+# `:parts` is a JSON list of the new parts' names and bytes, and `:bytes` their bytes together.
+
+_ADDED = """parts = CASE parts WHEN '[]' THEN :parts ELSE substr(parts, 1, length(parts) - 1) || ',' || substr(:parts, 2) END,
+  bytes = bytes + :bytes"""
+
+
+def _count_use(condition: str) -> Statement:
+    return statement(f"""
+INSERT INTO file_use (tenant, bytes) SELECT :tenant, :bytes WHERE {condition}
+ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes
+""")
+
+
+def _moving(allowed: str) -> tuple[Statement, ...]:
+    """Make the statements that name an object with the lines of the segments from `:first` to `:last`.
+
+    The segments become one row without a body: the last one, whose `fence`, `step` and `piece` say that the outputs of
+    all are recorded. Each statement checks that the last segment has not become an object before.
+    """
+    growing = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'growing')"
+    last = f"{_OF_LINES} AND part = :last AND object IS"
+    movable = f"{allowed} AND {growing} AND EXISTS (SELECT 1 FROM segments WHERE {last} NULL)"
+    run = f"(SELECT %s FROM segments WHERE {_OF_LINES} AND part BETWEEN :first AND :last ORDER BY part)"
+    return (
+        _count_use(movable),
+        statement(f"UPDATE files SET {_ADDED} WHERE id = :file_key AND {movable}"),
+        statement(f"""
+UPDATE segments SET object = (SELECT json_array_length(parts) FROM files WHERE id = :file_key) - json_array_length(:parts),
+  places = (SELECT group_concat(places) FROM {run % "places"}), sizes = (SELECT group_concat(sizes) FROM {run % "sizes"}),
+  body = x''
+WHERE {last} NULL AND {allowed} AND {growing}
+"""),
+        statement(f"""
+DELETE FROM segments WHERE {_OF_LINES} AND part >= :first AND part < :last AND object IS NULL AND {allowed}
+  AND EXISTS (SELECT 1 FROM segments WHERE {last} NOT NULL)
+"""),
+    )
+
+
+# Name an object that the worker of a batch has stored. They are part of a step, and name the claim and the step.
+GROW = _moving(
+    f"EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {UNDER_CLAIM} AND step <= :step AND status = 'processing')"
+)
+
+# --- The end ---------------------------------------------------------------------------------------------
+# A writer completes the files of a batch whose task has ended. `:writer_fence` names it in all of its writes.
+
+# A condition: no call of an ended task can record an output any more. `:claim_ms` is the longest time from the
+# announcement of a call to its record.
+_IS_QUIET = f"""finished_at IS NOT NULL
+  AND (in_flight = '[]' OR coalesce(announced_at, 0) + :claim_ms <= {NOW})"""
+
+# Takes a batch for a writer, for `:lease_ms`, if no other has it. Then raises the task's fence, so that no late write of a
+# worker adds an output.
+TAKE = statement(f"""
+UPDATE batches SET writer_fence = writer_fence + 1, writer_until = {NOW} + :lease_ms,
+  finalizing_at = coalesce(finalizing_at, {NOW})
+WHERE task_id = :task_key AND ended_at IS NULL AND writer_until <= {NOW}
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_IS_QUIET})
+RETURNING *
+""")
+SHUT_OUT = statement(f"""
+UPDATE tasks SET fence = fence + 1 WHERE id = :task_key AND {_IS_QUIET}
+  AND EXISTS (SELECT 1 FROM batches WHERE task_id = :task_key AND ended_at IS NULL AND writer_until > {NOW})
+""")
+
+# Reads what a writer must know of the task, and which lines have an output, as ranges of places.
+ENDED = statement("SELECT status, error_code, total FROM tasks WHERE id = :task_key")
+ANSWERED = statement(f"""
+SELECT min(idx) AS first, max(idx) AS last FROM (
+  SELECT idx, idx - row_number() OVER (ORDER BY idx) AS neighbours FROM ({done("0")})
+) GROUP BY neighbours ORDER BY first
+""")
+
+# Reads why the lines at the places from `:first` to `:last` failed for good, and the provider's refusal, which may be
+# NULL.
+REFUSALS = statement("""
+SELECT idx, message, refusal FROM failures
+WHERE task_id = :task_key AND level = 0 AND final = 1 AND idx BETWEEN :first AND :last ORDER BY idx
+""")
+
+_OURS = "task_id = :task_key AND writer_fence = :writer_fence AND ended_at IS NULL"
+_MINE = f"EXISTS (SELECT 1 FROM batches WHERE {_OURS})"
+
+# Name an object that the writer of a batch has stored.
+MOVE = _moving(_MINE)
+
+# Keeps the batch for the writer for another `:lease_ms`; 0 gives it back. Without a row another writer has it.
+HOLD = statement(f"UPDATE batches SET writer_until = {NOW} + :lease_ms WHERE {_OURS} RETURNING task_id")
+
+# Name a part of the error file, with `:lines` lines of the places from `:from_place` up to `:to_place`. If WRITTEN gives no
+# row, another writer has the batch.
+_FROM_HERE = f"EXISTS (SELECT 1 FROM batches WHERE {_OURS} AND written_places = :from_place)"
+ADD_ERRORS = (
+    _count_use(_FROM_HERE),
+    statement(f"""
+INSERT INTO files (id, state, purpose, filename, place, owner, created_at, parts, bytes)
+SELECT :file_key, 'growing', 'batch_output', :filename, :place, :task_key, {NOW}, :parts, :bytes WHERE {_FROM_HERE}
+ON CONFLICT DO UPDATE SET {_ADDED}
+"""),
+)
+WRITTEN = statement(f"""
+UPDATE batches SET written_places = :to_place, error_lines = error_lines + :lines, writer_until = {NOW} + :lease_ms
+WHERE {_OURS} AND written_places = :from_place RETURNING task_id
+""")
+
+# Complete the files of a batch, and end it, once each line is in one of them. A batch whose lines were not found valid has
+# no files. An output file without a line goes. COMPLETE gives a row if the batch has ended with this write.
+_IS_WRITTEN = f"""EXISTS (SELECT 1 FROM batches JOIN tasks ON tasks.id = task_id
+  WHERE {_OURS} AND (valid_at IS NULL OR written_places = total))
+  AND NOT EXISTS (SELECT 1 FROM segments WHERE {_OF_LINES} AND object IS NULL)"""
+DROP_EMPTY = statement(f"""
+DELETE FROM files WHERE id = :output_file AND state = 'growing' AND parts = '[]' AND {_IS_WRITTEN}
+""")
+CLOSE_FILES = statement(f"""
+UPDATE files SET state = 'ready', expires_at = {NOW} + :output_ms, due_at = {NOW} + :output_ms
+WHERE id IN (:output_file, :error_file) AND state = 'growing' AND {_IS_WRITTEN}
+""")
+COMPLETE = statement(f"""
+UPDATE batches SET ended_at = {NOW}, output_lines = (SELECT count(*) FROM ({done("0")}))
+WHERE {_OURS} AND {_IS_WRITTEN} RETURNING task_id
+""")
+
+# Finds batches whose task has ended and whose files nobody completes, up to `:most`.
+UNWRITTEN = statement(f"""
+SELECT task_id FROM batches CROSS JOIN tasks ON tasks.id = task_id
+WHERE ended_at IS NULL AND writer_until <= {NOW} AND finished_at IS NOT NULL ORDER BY writer_until LIMIT :most
+""")
