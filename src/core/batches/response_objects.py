@@ -8,8 +8,8 @@ from .. import task
 from .completions import ROLE, created_of
 from .fields import token_limit
 
-# The most characters of JSON that a response repeats of a field of its request, and of all fields together. Instructions
-# may be as long as a line, and a line of the output file must not become longer than OUTPUT_LINE_CHARS_MOST.
+# The most characters of JSON that a response repeats of a field of its request, and of all fields together. The
+# instructions may be as long as a line, and a line of the output file has at most OUTPUT_LINE_CHARS_MOST.
 _REPEATED_CHARS_MOST: Final = 20_000
 _ALL_REPEATED_CHARS_MOST: Final = 80_000
 # OpenAI's defaults, which a response shows if its request gave no value.
