@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from src.core.errors import ConfigurationFaults
-from src.core.settings import Reading, Settings, load
+from src.core.settings import Settings, load
 from src.core.task import Route
+from src.core.variables import Reading
 from src.inference import openai
 
 from .dev_vars import SecretsFile, find

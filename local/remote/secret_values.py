@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from src.core.errors import ConfigurationFaults
-from src.core.settings import Reading, load
+from src.core.settings import load
+from src.core.variables import Reading
 
 from ..arguments import Parser, UsageError, refuse_unknown
 from ..dev_vars import SecretsFile, assignments

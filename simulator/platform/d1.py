@@ -16,7 +16,7 @@ from simulator.engine.fault_kinds import LATE_ANSWER
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform import sql_values
 from simulator.platform.binding_port import CONNECTION_LOST, DirectPort, JsError, Pending, Port, Reply
-from simulator.platform.shared_database import Line
+from simulator.platform.shared_database import CallQueue
 from simulator.platform.sql_meter import Analysis, analyse
 from simulator.platform.sql_values import NO_TRANSACTIONS, TRANSACTION, bound, read_rows, sqlite_message
 from simulator.platform.sqlite_database import Connection, Template
@@ -43,7 +43,7 @@ class DatabaseServer:
         self.observers: list[Callable[[], None]] = []  # Called after each database call that writes.
         self.note: Callable[[int], None] | None = None
         self.meter_reads = True
-        self.line: Line | None = None  # The queue of calls to the database, or None if calls are served at once.
+        self.line: CallQueue | None = None  # The queue of calls to the database, or None if calls are served at once.
         self.cap = Cap(self.connection, faults)
         self._template = template
         self._platform_now_ms = platform_now_ms

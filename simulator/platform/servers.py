@@ -13,7 +13,7 @@ from simulator.platform.objects import Cell, NamespaceBinding, ObjectHost, Objec
 from simulator.platform.queue_producer import QueueBinding
 from simulator.platform.queues import DeliveredBatch, QueueServer, QueueSettings
 from simulator.platform.rate_limits import RateLimit, RateLimitServer
-from simulator.platform.shared_database import Line, Sharing
+from simulator.platform.shared_database import CallQueue, Sharing
 from simulator.platform.sqlite_database import Template
 
 OBJECT_CLASSES = ("AIProcessor", "BatchCoordinator")
@@ -43,7 +43,7 @@ class Servers:
         self.database = DatabaseServer(template, network.faults, now_ms)
         self.database.note = network.loop.trace.steps.append
         if sharing is not None:
-            self.database.line = Line(sharing, network.faults, network.loop.now)
+            self.database.line = CallQueue(sharing, network.faults, network.loop.now)
         self.model = ModelServer(network, seconds=model_seconds)
         self.queue = QueueServer("ai-processing-queue", network, now_ms, queue_settings)
         self.dlq = QueueServer("ai-processing-dlq", network, now_ms, QueueSettings(max_retries=3))

@@ -34,7 +34,7 @@ class Sharing:
         return cls(rng.choice(SERVICE_SECONDS), rng.choice(_OTHERS))
 
 
-class Line:
+class CallQueue:
     """The queue of calls at one database, stored as the time at which all waiting calls will have been served."""
 
     def __init__(self, sharing: Sharing, faults: FaultPlan, now: Callable[[], float]) -> None:

@@ -133,14 +133,23 @@ class ModelRefused(ModelError):
     """The provider answered 400, 401, 403, 404 or similar.
 
     The provider would refuse the same model call again, so its task fails at once. `of_call` says that the provider
-    refused the content of this call (400, 413 or 422), and may accept another call.
+    refused the content of this call (400, 413 or 422), and may accept another call. `answer` is set for a line of a
+    batch: the status and the body of the refusal, without the API key.
     """
 
     code = TaskCode.MODEL_REFUSED
 
-    def __init__(self, message: str = "", delay_seconds: float | None = None, *, of_call: bool = False) -> None:
+    def __init__(
+        self,
+        message: str = "",
+        delay_seconds: float | None = None,
+        *,
+        of_call: bool = False,
+        answer: tuple[int, object] | None = None,
+    ) -> None:
         super().__init__(message, delay_seconds)
         self.of_call = of_call
+        self.answer = answer
 
 
 class ModelQuotaExhausted(ModelRefused):

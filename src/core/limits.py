@@ -88,6 +88,17 @@ FAULTS_MOST = 10  # The most faults that are reported of a rejected answer.
 FAULT_CHARS_MOST = 200  # The most characters of a fault's JSON pointer, and of what was expected there.
 FINISH_REASON_CHARS_MOST = 40  # The length at which the provider's reason for an output's end is cut off.
 
+# --- Batches ----------------------------------------------------------------------------------------
+BATCH_LINES_MOST = 20_000  # The most lines of a batch, blank lines not counted.
+BATCH_LINE_BYTES_MOST = 1_000_000  # The most bytes of a line, without its end.
+BATCH_ERRORS_MOST = 100  # The most faults that a batch reports of its lines.
+CUSTOM_ID_CHARS_MOST = 64
+# The most characters of the answer in a line of the output file, and of the whole line: ASCII, so that a character is a
+# byte. Compressed, and written in hexadecimal digits, a line of random letters then fits the 2,000,000 bytes of D1.
+ANSWER_CHARS_MOST = 1_000_000
+OUTPUT_LINE_CHARS_MOST = 1_100_000
+REFUSAL_BYTES_MOST = 65_536  # The most bytes of the body with which a provider refused a line.
+
 # --- Structured output ----------------------------------------------------------------------------------
 SCHEMA_BYTES_MOST = 32_768  # The most bytes of an output schema as compact JSON.
 SCHEMA_PROPERTIES_MOST = 5_000  # The most properties of an output schema, as at OpenAI.

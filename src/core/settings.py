@@ -4,21 +4,28 @@ The public contract defines the variables' names, defaults and meanings. Bad val
 error for bad variables names each one and its allowed values, but never repeats a bad value, which may be a secret.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from . import limits
-from .errors import ConfigurationError, ConfigurationFaults
+from .errors import ConfigurationFaults
 from .model_servers import SENDINGS, Sending, sending_by_default
 from .origins import TAKES, parse_origins
 from .storage import MB
 from .tenants import LOCAL, TENANT_TAKES, is_tenant
+from .variables import Reading, Variables
 from .webhooks import WEBHOOK_KEY_CHARS_LEAST
 
 EVENT_LOOPS = ("adapted", "pyodide")
 PROVIDERS = ("workers-ai", "openai", "demo")
 MODEL_OPTIONS = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort")
+# The fields of a line of a batch that reach the provider, besides its model and AI_MODEL_OPTIONS.
+BATCH_FIELDS = (
+    *("messages", "input", "instructions", "max_tokens", "max_completion_tokens", "max_output_tokens"),
+    *("temperature", "response_format", "text"),
+)
+# Fields that no line of a batch sends: a line is one call, whose answer arrives whole, and every line has a model.
+_NO_BATCH_FIELDS = frozenset({"model", "n", "stream", "stream_options"})
 # Fields of a model call that clients may not set: the service sets them, or they would change the reply's form.
 _OWN_FIELDS = frozenset(
     {
@@ -26,10 +33,6 @@ _OWN_FIELDS = frozenset(
         *("prompt", "stream", "stream_options", "temperature"),
     }
 )
-
-# `Variables` is a function from a variable's name to its value, None if it is not set. Values without quotes in
-# wrangler.toml arrive as numbers or bools.
-Variables = Callable[[str], object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +44,7 @@ class Settings:
     models: tuple[str, ...] = ()  # AI_MODELS: the models that a client may name besides AI_MODEL.
     max_output_tokens: int | None = None  # AI_MAX_OUTPUT_TOKENS.
     model_options: tuple[str, ...] = MODEL_OPTIONS  # AI_MODEL_OPTIONS: fields of a model call that clients may set.
+    batch_fields: tuple[str, ...] = BATCH_FIELDS + MODEL_OPTIONS  # AI_BATCH_FIELDS.
     structured_output: Sending = "prompt"  # STRUCTURED_OUTPUT: how a model's server gets an output schema.
     base_url: str | None = None  # AI_BASE_URL, the server's URL up to and including /v1.
     api_key: str | None = field(default=None, repr=False)  # AI_API_KEY.
@@ -109,32 +113,6 @@ class Settings:
         return round(self.retention_days * 86_400_000)
 
 
-class Reading:
-    """Reads variables of the deployment, and remembers which were read and which were refused."""
-
-    def __init__(self, variables: Variables) -> None:
-        self._variables = variables
-        self.asked: set[str] = set()
-        self.faults: list[ConfigurationError] = []
-
-    def __call__(self, name: str) -> object:
-        """Return the value of a variable, or None if it is not set."""
-        self.asked.add(name)
-        return self._variables(name)
-
-    def refuse(self, name: str, takes: str) -> None:
-        """Record that a variable's value is bad, without raising an error.
-
-        Only the first fault of a variable is kept.
-        """
-        if not self.refused(name):
-            self.faults.append(ConfigurationError(name, takes))
-
-    def refused(self, *names: str) -> bool:
-        """Whether any of the given variables has a value that was refused."""
-        return any(fault.variable in names for fault in self.faults)
-
-
 def load(variables: Variables) -> Settings:
     """Parse and check all variables of a deployment.
 
@@ -165,6 +143,7 @@ def _read(variables: Reading) -> Settings:
         models=_list(variables, "AI_MODELS"),
         max_output_tokens=_bound(variables, "AI_MAX_OUTPUT_TOKENS", limits.OUTPUT_TOKENS_MOST),
         model_options=_model_options(variables),
+        batch_fields=_batch_fields(variables),
         structured_output=_choice(variables, "STRUCTURED_OUTPUT", SENDINGS, sending_by_default(provider, base_url)),
         base_url=base_url,
         api_key=_secret(variables, "AI_API_KEY", 1),
@@ -255,11 +234,20 @@ def _list(variables: Reading, name: str) -> tuple[str, ...]:
 
 
 def _model_options(variables: Reading) -> tuple[str, ...]:
-    names = _list(variables, "AI_MODEL_OPTIONS")
-    if not all(one.isascii() and one.isidentifier() and one not in _OWN_FIELDS for one in names):
-        takes = f"names of fields, separated by commas, none of them {', '.join(sorted(_OWN_FIELDS))}"
-        variables.refuse("AI_MODEL_OPTIONS", takes)
-    return names or MODEL_OPTIONS
+    return _fields(variables, "AI_MODEL_OPTIONS", _OWN_FIELDS) or MODEL_OPTIONS
+
+
+def _batch_fields(variables: Reading) -> tuple[str, ...]:
+    return _fields(variables, "AI_BATCH_FIELDS", _NO_BATCH_FIELDS) or BATCH_FIELDS + _model_options(variables)
+
+
+def _fields(variables: Reading, name: str, refused: frozenset[str]) -> tuple[str, ...]:
+    """Read names of fields of a model call, none of which is in `refused`."""
+    names = _list(variables, name)
+    if not all(one.isascii() and one.isidentifier() and one not in refused for one in names):
+        takes = f"names of fields, separated by commas, none of them {', '.join(sorted(refused))}"
+        variables.refuse(name, takes)
+    return names
 
 
 def _base_url(variables: Reading, provider: str) -> str | None:

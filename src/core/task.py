@@ -68,6 +68,8 @@ DEADLINE_EXCEEDED = TaskCode.DEADLINE_EXCEEDED
 BUDGET_EXHAUSTED = TaskCode.BUDGET_EXHAUSTED
 CONTENT_FILTER = "content_filter"
 _CUT_OFF = frozenset({"length", CONTENT_FILTER})
+# Words of several servers for the finish reason of an output that reached its limit of tokens.
+LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 
 
 def is_truncated(finish_reason: str | None) -> bool:

@@ -49,6 +49,10 @@ class ModelCall:
 
     If `max_output_tokens` or `temperature` is None, the provider's own value applies. `options` are further fields of
     the request. If `form` is None, the output is any text.
+
+    `body` is a line of a batch, as the body of a chat completion without a model: the provider sends it as it is, in
+    place of `system`, `user`, `temperature`, `options` and `form`. Its limit of tokens is called
+    `max_completion_tokens`. If it has none, `max_output_tokens` applies. A call with a body gets the whole answer.
     """
 
     system: str
@@ -58,6 +62,7 @@ class ModelCall:
     temperature: float | None = None
     options: Mapping[str, object] = field(default_factory=dict, hash=False)
     form: OutputForm | None = field(default=None, hash=False)
+    body: Mapping[str, object] | None = field(default=None, hash=False)
 
 
 class ModelReply(NamedTuple):
@@ -66,6 +71,9 @@ class ModelReply(NamedTuple):
     `finish_reason` is `stop`, `length`, `content_filter`, another word of the provider, or None if the provider gives
     none. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if the
     lane is unknown.
+
+    `answer` is set for a call with a body: the whole answer as a chat completion, which may lack fields such as `id`.
+    `output` is then the text of the first message, and may be empty.
     """
 
     output: str
@@ -73,6 +81,7 @@ class ModelReply(NamedTuple):
     output_tokens: int
     finish_reason: str | None = None
     lane: int | None = None
+    answer: Mapping[str, object] | None = None
 
 
 class Health(NamedTuple):

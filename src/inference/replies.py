@@ -10,7 +10,7 @@ from pydantic_core import from_json, to_json
 
 from ..core import limits
 from ..core.errors import ModelReplyMalformed, ModelTimeout
-from ..core.task import CONTENT_FILTER
+from ..core.task import CONTENT_FILTER, LENGTH_REASONS
 from .protocol import ModelReply
 
 # the most tokens of one call that are believed: far above any model, and a task's sum stays exact in JavaScript
@@ -21,8 +21,6 @@ _REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
 _HIDDEN_CHARS_LEAST = 4  # a secret of fewer characters is not searched for, because a match would be chance
 _ELLIPSIS = "…"
-
-_TOO_LONG = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x20\x7f-\xa0\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
@@ -123,7 +121,7 @@ def _finish_reason(value: object) -> str | None:
     """Read a finish reason, None if it is not a text. Several servers' words for a cut output become `length`."""
     if not isinstance(value, str) or not (word := one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
-    return "length" if word.lower() in _TOO_LONG else word
+    return "length" if word.lower() in LENGTH_REASONS else word
 
 
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:

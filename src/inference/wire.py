@@ -30,7 +30,7 @@ _ERRORS[_ABORTED] = errors.CallAborted
 
 
 def write_call(call: ModelCall) -> Wire:
-    """Write a model call. A model call without an output form is written without the field `form`."""
+    """Write a model call. A model call without an output form, or without a body, is written without its field."""
     written: Wire = {
         "system": call.system,
         "user": call.user,
@@ -39,7 +39,11 @@ def write_call(call: ModelCall) -> Wire:
         "temperature": call.temperature,
         "options": json.dumps(dict(call.options)),
     }
-    return written if call.form is None else {**written, "form": json.dumps(call.form)}
+    if call.form is not None:
+        written["form"] = json.dumps(call.form)
+    if call.body is not None:
+        written["body"] = json.dumps(call.body, ensure_ascii=False)
+    return written
 
 
 def read_call(wire: Wire) -> ModelCall:
@@ -53,6 +57,7 @@ def read_call(wire: Wire) -> ModelCall:
         temperature=None if temperature is None else float(temperature),
         options=json.loads(str(wire["options"])),
         form=_form(*json.loads(str(wire["form"]))) if "form" in wire else None,
+        body=json.loads(str(wire["body"])) if "body" in wire else None,
     )
 
 
@@ -67,16 +72,22 @@ def _form(schema: Any, name: Any, strict: Any, sending: Any, rejected: Any) -> O
 def write_outcome(outcome: ModelReply | ModelError) -> Wire:
     """Write the outcome of a model call."""
     if isinstance(outcome, ModelReply):
-        return {
+        made: Wire = {
             "output": outcome.output,
             "inputTokens": outcome.input_tokens,
             "outputTokens": outcome.output_tokens,
             "finishReason": outcome.finish_reason,
         }
+        return made if outcome.answer is None else {**made, "answer": json.dumps(outcome.answer, ensure_ascii=False)}
     # `str`, because RPC clones plain values only, and a member of an enumeration is not a plain text.
     code = _ABORTED if isinstance(outcome, errors.CallAborted) else str(outcome.code)
     written: Wire = {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
-    return {**written, "ofCall": 1} if isinstance(outcome, errors.ModelRefused) and outcome.of_call else written
+    if isinstance(outcome, errors.ModelRefused):
+        if outcome.of_call:
+            written["ofCall"] = 1
+        if outcome.answer is not None:
+            written["answer"] = json.dumps(outcome.answer, ensure_ascii=False)
+    return written
 
 
 def from_lane(outcome: Wire, lane: int) -> Wire:
@@ -98,11 +109,15 @@ def read_outcome(wire: Wire) -> ModelReply | ModelError:
             _whole(wire["outputTokens"]),
             None if reason is None else str(reason),
             None if lane is None else _whole(lane),
+            json.loads(str(wire["answer"])) if "answer" in wire else None,
         )
     delay = wire.get("delaySeconds")
     error = _ERRORS.get(str(code), ModelConnectionLost)(str(wire["message"]), None if delay is None else float(delay))
     if isinstance(error, errors.ModelRefused):
         error.of_call = bool(wire.get("ofCall"))
+        if "answer" in wire:
+            status, body = json.loads(str(wire["answer"]))
+            error.answer = int(status), body
     return error
 
 

@@ -19,7 +19,8 @@ from onceover_cli.doctor.sources import PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
 from onceover_cli.doctor.variables import KNOWN, SECRETS, variables
 from src.core.errors import ConfigurationFaults
-from src.core.settings import Reading, load
+from src.core.settings import load
+from src.core.variables import Reading
 from tests.support.dev_server import ROOT
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, failed, problem, task
 

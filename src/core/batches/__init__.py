@@ -1,0 +1,1 @@
+"""Batches: the lines of a file, the requests in them, and the lines of answers and errors. Pure."""

@@ -1,0 +1,97 @@
+"""Where the lines of a batch lie in its file: for each slice of lines, their places and digests of their ids.
+
+A slice is a row of `batch_slices`. A line takes about 12 bytes: 3 or 4 for its place, and 8 for its digest.
+"""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+_DIGEST_BYTES = 8
+_MORE = 0x80  # the bit that says that more bytes of a number follow
+
+
+class Slice(NamedTuple):
+    """Lines that follow one another in a file, blank lines left out.
+
+    `first` is the place of the first line among the batch's lines, and `start` the byte at which it begins. `spans` has
+    for each line how many bytes lie between the line before and it, which is 0 for the first line, and how many bytes
+    it has. `ids` has the digest of each line's `custom_id`.
+    """
+
+    first: int
+    start: int
+    spans: tuple[tuple[int, int], ...]
+    ids: tuple[int, ...]
+
+    @property
+    def end(self) -> int:
+        """The byte behind the last line, without its end."""
+        return self.start + sum(gap + size for gap, size in self.spans)
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield for each line where it begins in the file, and the byte behind it."""
+        at = self.start
+        for gap, size in self.spans:
+            at += gap
+            yield at, at + size
+            at += size
+
+
+def slice_of(first: int, lines: Iterable[tuple[int, int, int]]) -> Slice:
+    """Make a slice from one or more lines: where each begins, the byte behind it, and its digest."""
+    spans: list[tuple[int, int]] = []
+    ids: list[int] = []
+    start = before = -1
+    for begins, ends, identity in lines:
+        if start < 0:
+            start = before = begins
+        spans.append((begins - before, ends - begins))
+        ids.append(identity)
+        before = ends
+    assert spans, "a slice without lines"
+    return Slice(first, start, tuple(spans), tuple(ids))
+
+
+def pack(one: Slice) -> tuple[bytes, bytes]:
+    """Write a slice's `spans` and `ids` as the two BLOBs of its row.
+
+    Each number of `spans` is written in groups of seven bits, the lowest first, as in LEB128. Most take one or two
+    bytes. Each of `ids` is written in eight bytes.
+    """
+    spans = bytearray()
+    for pair in one.spans:
+        for number in pair:
+            left = number
+            while left >= _MORE:
+                spans.append(left & (_MORE - 1) | _MORE)
+                left >>= 7
+            spans.append(left)
+    return bytes(spans), struct.pack(f">{len(one.ids)}Q", *one.ids)
+
+
+def unpack(first: int, start: int, spans: bytes, ids: bytes) -> Slice:
+    """Read a slice from the columns of its row."""
+    numbers: list[int] = []
+    number = shift = 0
+    for byte in spans:
+        number |= (byte & (_MORE - 1)) << shift
+        if byte & _MORE:
+            shift += 7
+        else:
+            numbers.append(number)
+            number = shift = 0
+    found = Slice(first, start, tuple(zip(numbers[::2], numbers[1::2], strict=True)), read_ids(ids))
+    assert len(found.spans) == len(found.ids) > 0, "a slice whose columns do not belong together"
+    return found
+
+
+def read_ids(ids: bytes) -> tuple[int, ...]:
+    """Read the digests of a slice."""
+    return struct.unpack(f">{len(ids) // _DIGEST_BYTES}Q", ids)
+
+
+def digest(custom_id: str) -> int:
+    """Return 64 bits that stand for a `custom_id`. Two of a batch's 20,000 ids are the same once in 10^11 batches."""
+    return int.from_bytes(hashlib.sha256(custom_id.encode("ascii")).digest()[:_DIGEST_BYTES])
