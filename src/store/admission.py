@@ -132,8 +132,10 @@ class AdmissionStore(StandingStore):
             batch.insert(0, sql.NOTE_REPLAY.bind(submission=submission, task_key=task_key, digest=on.digest))
         return _held((await self._database.run(*batch))[-1], on.digest)
 
-    async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL) -> None:
+    async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL, *, characters: int | None = None) -> None:
         """Withdraw a new task whose write may have succeeded, or may still succeed.
+
+        `characters` are those that count against the tenant's limit; by default those of the text.
 
         If a repeated request was already answered with the task, the task stays.
         """
@@ -143,7 +145,8 @@ class AdmissionStore(StandingStore):
         batch = [buried, *parts]
         if on.characters_a_day_most is not None:
             tenant, _ = split_task_key(task_key)
-            batch.insert(0, sql.UNCOUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
+            counted = len(new.text) if characters is None else characters
+            batch.insert(0, sql.UNCOUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=counted))
         await self._database.run(*batch)
 
     async def retry(

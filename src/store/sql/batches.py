@@ -45,9 +45,6 @@ SLICES = statement("""
 SELECT first, start, hex(spans) AS spans, hex(ids) AS ids FROM batch_slices WHERE task_id = :task_key ORDER BY first
 """)
 
-# Reads the digests of the lines' ids, as far as the input file is read.
-IDS = statement("SELECT hex(ids) AS ids, first + lines AS behind FROM batch_slices WHERE task_id = :task_key")
-
 # --- The validation of the input file --------------------------------------------------------------------
 # Each statement is part of a step of the worker that has the claim, and names the claim and the step. A write that is
 # sent again, or that arrives after a later one, finds that the file is read farther than `:from_bytes`.
