@@ -1,12 +1,15 @@
 """The types of an HTTP request and of an HTTP answer.
 
-The module `messages` imports nothing of the application.
+The module `messages` imports nothing of the application, except a type of what it sends.
 """
 
 import json
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ...core.files import Piped
 
 # The parameters of a URL's query, by name.
 Query = Mapping[str, str]
@@ -38,6 +41,13 @@ class Request(Protocol):
         """Read the request's body as it streams in. Raises BodyTooLarge above `most` bytes."""
         ...
 
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """Read the request's body in chunks, as it streams in. Raises BodyBroken.
+
+        If the generator is closed before its end, the rest of the body is not read.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -45,12 +55,16 @@ class Reply:
 
     An answer with `parts` has no `body`: its text is sent in parts, and each part is made when it is sent. If making a
     part raises an error, the connection is cut off, so the client sees that the answer is incomplete.
+
+    An answer with `content` has no `body` either: it sends bytes, which are made when they are sent, as parts are. Its
+    header `Content-Length` says how many there are.
     """
 
     status: int
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     parts: AsyncGenerator[str] | None = None
+    content: "AsyncGenerator[bytes | Piped] | None" = None
 
 
 def json_reply(
