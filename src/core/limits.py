@@ -91,6 +91,7 @@ FINISH_REASON_CHARS_MOST = 40  # The length at which the provider's reason for a
 # --- Batches ----------------------------------------------------------------------------------------
 BATCH_LINES_MOST = 20_000  # The most lines of a batch, blank lines not counted.
 BATCH_LINE_BYTES_MOST = 1_000_000  # The most bytes of a line, without its end.
+BATCH_WINDOW_HOURS_MOST = 168  # A week.
 BATCH_ERRORS_MOST = 100  # The most faults that a batch reports of its lines.
 CUSTOM_ID_CHARS_MOST = 64
 # The most characters of the answer in a line of the output file, and of the whole line: ASCII, so that a character is a

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, NewType
 
 from . import limits
+from .batches.names import batch_id
 from .ids import TaskKey, split_task_key, task_key_of
 from .tenants import TENANT_PATTERN
 
@@ -167,7 +168,7 @@ def told_id(event: str, task_key: TaskKey) -> str:
     """Return the ended task's id as a webhook has it: with a prefix if the task is known by the ids of `/v1`."""
     _, task_id = split_task_key(task_key)
     if event.startswith("batch."):
-        return f"batch_{task_id}"
+        return batch_id(task_id)
     return f"resp_{task_id}" if event.startswith("response.") else task_id
 
 

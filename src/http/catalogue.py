@@ -126,6 +126,12 @@ def _files() -> Sequence[Endpoint]:
     return ENDPOINTS
 
 
+def _batches() -> Sequence[Endpoint]:
+    from .batches.endpoints import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
 def _webhook_calls() -> Sequence[Endpoint]:
     from .webhooks.webhook_calls import ENDPOINTS  # noqa: PLC0415
 
@@ -156,6 +162,7 @@ GROUPS: Final = (
         _responses,
     ),
     PathGroup(("/v1/files", "/v1/files/{id}", "/v1/files/{id}/content"), _files),
+    PathGroup(("/v1/batches", "/v1/batches/{id}", "/v1/batches/{id}/cancel"), _batches),
     PathGroup(
         (
             *("/v1/webhook_endpoints", "/v1/webhook_endpoints/{id}"),

@@ -81,6 +81,14 @@ class Rescue:
         if (left := ends_at - clock.now()) > 0:  # a route that refused the task may have used up the time
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
+    def complete_batch(self, task_key: TaskKey) -> None:
+        """Let the files of a batch whose task has ended be completed after the answer, if nobody completes them."""
+
+        async def complete() -> None:
+            await self.worker.complete_batch(task_key)
+
+        self.wait_until(complete())
+
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
         """Work on the task.
 

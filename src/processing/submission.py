@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import limits
@@ -13,9 +14,9 @@ from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.states import Status
 from ..core.storage import StorageUse
-from ..core.task import NewTask, Route, Task, Usage, Wait
+from ..core.task import Kind, NewTask, Route, Source, Task, Usage, Wait
 from ..core.text.merge import merge_chars
-from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Outcome, Replayed
+from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .log import Log
@@ -24,7 +25,7 @@ from .task_request import BudgetTooSmall, TaskRequest, check_budget
 if TYPE_CHECKING:
     from ..store.joining import Joining
 
-_REPLAYS_MOST = 3
+REPLAYS_MOST = 3  # How often a submission whose earlier task was erased just now begins again.
 
 
 class Submitted(NamedTuple):
@@ -64,13 +65,16 @@ class Submission:
         that is tried first. `digest` is the digest of the request's body: if the idempotency key was used before, the
         digests are compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
         """
-        for _ in range(_REPLAYS_MOST):
+        for _ in range(REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
             new = self._new(tenant, request)
-            outcome = await self._refused_by_storage(new.task_key, conditions) or await self._write(new, conditions)
+            outcome = await self.refused_by_storage(new.task_key, conditions) or await self.written(
+                new, conditions, partial(self.store.insert, new, self.settings.lease_ms, conditions)
+            )
             if isinstance(outcome, Accepted):
-                self.after_answer(self._send(new, crowded=outcome.crowded))
-                return Submitted(_fresh(new, request, self.dispatcher.first_choice(crowded=outcome.crowded)))
+                self.after_answer(self.send(new, crowded=outcome.crowded))
+                route = self.dispatcher.first_choice(crowded=outcome.crowded)
+                return Submitted(fresh_task(new, request.source(), route))
             if not isinstance(outcome, Replayed):
                 return outcome
             if (task := await self.store.task(outcome.task_key)) is not None:
@@ -79,10 +83,10 @@ class Submission:
             # The task of the idempotency key was erased just now, and the key with it: submit the request again.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
-    async def _send(self, new: NewTask, *, crowded: bool) -> None:
+    async def send(self, new: NewTask, *, crowded: bool) -> None:
         """Dispatch a new task, and log that it was accepted."""
         route = await self.dispatcher.dispatch(new.task_key, crowded=crowded)
-        facts = {"route": route, "chunks": len(new.cuts), "crowded": crowded or None}
+        facts = {"route": route, "chunks": len(new.cuts) or None, "crowded": crowded or None}
         self.log("accepted", task=new.task_key, **facts, **self.meter.facts())
 
     async def retry(self, task_key: TaskKey, max_calls: int | None = None) -> Accepted | None:
@@ -105,9 +109,9 @@ class Submission:
         # The idempotency key for a retry of gaps begins with a space, so it cannot be a client's key. The gaps'
         # characters were counted against the day's limit with the old task.
         conditions = self.conditions(f" gaps of {old_id}", old_id)._replace(characters_a_day_most=None)
-        for _ in range(_REPLAYS_MOST):
-            task_key = self._task_key(tenant)
-            outcome = await self._refused_by_storage(task_key, conditions) or await self.store.retry_gaps(
+        for _ in range(REPLAYS_MOST):
+            task_key = self.task_key(tenant)
+            outcome = await self.refused_by_storage(task_key, conditions) or await self.store.retry_gaps(
                 retry,
                 task_key,
                 route=self.dispatcher.first_route,
@@ -145,7 +149,7 @@ class Submission:
             joining=joining,
         )
 
-    async def _refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
+    async def refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
         """Raise StoreFull if the database has reached STORAGE_MB_MOST, unless an earlier request made the task.
 
         Returns None if the task may be written, and the outcome for a used idempotency key otherwise.
@@ -164,28 +168,30 @@ class Submission:
         self.log("storage_full", bytes=self.storage.size, most=most)
         raise StoreFull("the database has reached STORAGE_MB_MOST")
 
-    async def _write(self, new: NewTask, on: Conditions) -> Outcome:
-        """Write a new task, and return the outcome of its submission.
+    async def written[O](
+        self, new: NewTask, on: Conditions, insert: Callable[[], Awaitable[O]], *, characters: int | None = None
+    ) -> O | Accepted:
+        """Write a new task by `insert`, and return the outcome of its submission.
 
-        If D1's answer was lost, `_landed` looks for the task. A task that `_landed` does not find is withdrawn, so that
+        `characters` count against the tenant's limit, by default those of the text. If D1's answer was lost, `_landed` looks for the task. A task that `_landed` does not find is withdrawn, so that
         the write cannot land later.
         """
         try:
-            outcome = await self.store.insert(new, self.settings.lease_ms, on)
+            outcome = await insert()
         except StoreUnavailable as error:
             # A write that found the database full has not landed, but an earlier send of the same write may have
             # landed.
             may_have_landed = error.sends > 1 if isinstance(error, StoreFull) else error.passing
             if not (may_have_landed or error.withdrawing):
                 raise
-            if await self._landed(new, on, withdrawing=error.withdrawing):
+            if await self._landed(new, on, withdrawing=error.withdrawing, characters=characters):
                 return Accepted()
             raise
         if isinstance(outcome, Accepted):
             self.storage.took_task()
         return outcome
 
-    async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool) -> bool:
+    async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool, characters: int | None) -> bool:
         """Return whether the task was stored by a write whose answer was lost.
 
         If the task is not there, or if that is unknown, the task is withdrawn, so that the write cannot land later.
@@ -198,16 +204,17 @@ class Submission:
                 if await self.store.is_there(new.task_key):
                     return True
         with suppress(StoreError):
-            await self.store.withdraw(new, on)
+            await self.store.withdraw(new, on, characters=characters)
         return False
 
-    def _task_key(self, tenant: str) -> TaskKey:
+    def task_key(self, tenant: str) -> TaskKey:
+        """Make the key of a new task."""
         return task_key_of(tenant, new_task_id(self.now_ms(), self.entropy(10)))
 
     def _new(self, tenant: str, request: TaskRequest) -> NewTask:
         max_chars = request.max_chars(self.settings)
         new = NewTask(
-            task_key=self._task_key(tenant),
+            task_key=self.task_key(tenant),
             route=self.dispatcher.first_route,
             text=request.text,
             instructions=request.system(),
@@ -223,7 +230,7 @@ class Submission:
         return new
 
 
-def _fresh(new: NewTask, request: TaskRequest, route: Route) -> Task:
+def fresh_task(new: NewTask, source: Source, route: Route, kind: Kind | None = None) -> Task:
     """Return a task as the submission has just written it, without a read of D1."""
     deadline_ms = new.options.deadline_ms
     return Task(
@@ -245,6 +252,7 @@ def _fresh(new: NewTask, request: TaskRequest, route: Route) -> Task:
         # clock, which decides.
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
         waiting_for=Wait("queued", None),
-        source=request.source(),
+        source=source,
+        kind=kind,
         first_line=new.first_line,
     )

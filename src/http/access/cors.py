@@ -26,7 +26,7 @@ ON_PREFLIGHTS = {
 
 _EXPOSED = (
     "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id, openai-poll-after-ms, "
-    "x-should-retry"
+    "x-should-retry, X-Incomplete, X-Last-Line"
 )
 _SENDABLE = "Authorization, Content-Type, Idempotency-Key, X-Request-Id, Last-Event-ID"
 # Further request headers that OpenAI's SDK for JavaScript sends, so a preflight must allow them.

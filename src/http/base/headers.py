@@ -21,7 +21,9 @@ MEANINGS = {
     "x-should-retry": "`false` if an SDK's own repetition of the request would get the same answer.",
     "Allow": "The methods that the path takes.",
     "Content-Disposition": "`attachment`, with the file's name.",
-    "Content-Length": "How many bytes the file has.",
+    "Content-Length": "How many bytes the answer has.",
+    "X-Incomplete": "`true` if the batch may still add lines, or if the file has lines behind these; else `false`.",
+    "X-Last-Line": "The number of the last line of the answer, which is the `offset` of the next request.",
 }
 
 # Headers that an answer may lack although `/openapi.json` lists them for it.

@@ -21,7 +21,7 @@ _EVENTS = (
     "earlier ends with `error`, and its connection is aborted."
 )
 _LATER = ("Retry-After", "openai-poll-after-ms")
-_JOINING = (
+JOINING = (
     Parameter(
         "x-stainless-retry-count",
         "How often the SDK has sent this request before. From 1 on, the answer is the task of the first "
@@ -44,7 +44,7 @@ ENDPOINTS: Final = (
         access=Scope.WRITE,
         body=NewResponseFields,
         makes_tasks=True,
-        parameters=(IDEMPOTENCY_KEY, *_JOINING),
+        parameters=(IDEMPOTENCY_KEY, *JOINING),
         answers=(
             Answer(
                 200,

@@ -8,7 +8,7 @@ import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 
 from ...core.states import Status
-from ...core.task import CONCAT_SEPARATOR, Reduce, Task
+from ...core.task import CONCAT_SEPARATOR, Kind, Reduce, Task
 from ...store.records.chunk_index import ChunkIndex
 from ...store.records.results import ResultFold
 from ...store.tasks import TaskStore
@@ -36,8 +36,8 @@ async def task_reply(
 
     Raises Refusal (404).
     """
-    # A completed task that was read without its result has a large result.
-    large = task.status is Status.COMPLETED and task.result is None
+    # A completed task that was read without its result has a large result. The result of a batch is its files.
+    large = task.status is Status.COMPLETED and task.result is None and task.kind is not Kind.BATCH
     if not large and not chunks_too:
         return json_reply(status, view, headers)
     if not large:

@@ -9,7 +9,7 @@ from pydantic import Field
 from ...core import limits
 from ...core.keys import Scope
 from ...core.states import Status
-from ...core.task import BUDGET_EXHAUSTED, Task, calls_left
+from ...core.task import BUDGET_EXHAUSTED, Kind, Task, calls_left
 from ...processing.terms import OVERDUE
 from ...store.admission import Limit, LimitReached
 from ..base import problems
@@ -49,6 +49,9 @@ class RetryFields(Asked):
 
 def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     """Make the refusal that says why a task was not retried."""
+    if task.kind is Kind.BATCH:
+        detail = "A batch is not retried. Start a new batch with the lines whose custom_id is in its error file."
+        return Refusal(NOT_RETRYABLE, detail)
     if task.status not in _ENDED_BADLY:
         detail = (
             f"The task is {task.status}. Only a failed or cancelled task, or a completed one with gaps, can be retried."
@@ -82,7 +85,7 @@ async def retry_task(exchange: Exchange) -> Reply:
         if task.overdue:  # the task's deadline has passed, and no write has failed it yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
-        elif task.status is Status.COMPLETED and task.failed:
+        elif task.status is Status.COMPLETED and task.failed and task.kind is not Kind.BATCH:
             return await _retry_gaps(exchange, max_calls)
     if accepted is None:
         raise not_retryable(await wait.found(api.store, key), max_calls, api)

@@ -1,11 +1,12 @@
 """The API's views of a task."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, NotRequired, TypedDict, cast
+from typing import Annotated, Literal, NotRequired, TypedDict, cast
 
 from pydantic import Field
 
 from ...core import task as core
+from ...core.batches.names import batch_id
 from ...core.ids import split_task_key
 from ...core.states import Status
 from ...core.task import Route
@@ -56,12 +57,14 @@ class TaskView(TypedDict):
     `waitingFor` is null while calls are out or about to start, and when the task has ended. `tenant` is set if the
     request names another tenant, or all. `name` is `name`, `title` or `label` of the metadata, else the beginning of
     the text's first line, until the input is emptied. `coverage` is set with `onChunkFailure: gap`: it is the share of
-    the characters that are not in gaps. `retryOf` is set for a task that makes the missing chunks of another task: it
+    the characters that are not in gaps. `kind` is set for a batch of `/v1/batches`, and `batch` is its id there. `retryOf` is set for a task that makes the missing chunks of another task: it
     is the id of that task.
     """
 
     id: str
     tenant: NotRequired[str]
+    kind: NotRequired[Literal["batch"]]
+    batch: NotRequired[str]
     name: str | None
     status: Status
     terminal: bool
@@ -170,6 +173,9 @@ def task_view(task: core.Task, api: Api, acting: Acting) -> TaskView:
         view["coverage"] = covered(task)
     if task.retry_of is not None:
         view["retryOf"] = split_task_key(task.retry_of)[1]
+    if task.kind is core.Kind.BATCH:
+        of_batch = {"id": view["id"], "kind": "batch", "batch": batch_id(task.id)}
+        view = cast("TaskView", {**of_batch, **view})
     if acting.names_tenants:
         # The field `tenant` comes after `id`, as in the model.
         return cast("TaskView", {"id": view["id"], "tenant": split_task_key(task.task_key)[0], **view})

@@ -3,30 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import NamedTuple, cast
 
 from ...core.batches.endpoints import BatchEndpoint
 from ...core.batches.line_index import Slice, unpack
+from ...core.batches.status import BatchStatus, batch_status
 from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.states import Status
 from ...core.task import DEADLINE_EXCEEDED, NewTask, Task
 from ..d1.columns import maybe_text, maybe_whole, task_key, text, whole
 from ..d1.database import Row
-
-
-class BatchStatus(StrEnum):
-    """The state of a batch, in the words of OpenAI's API."""
-
-    VALIDATING = "validating"
-    FAILED = "failed"
-    IN_PROGRESS = "in_progress"
-    FINALIZING = "finalizing"
-    COMPLETED = "completed"
-    EXPIRED = "expired"
-    CANCELLING = "cancelling"
-    CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,14 +64,13 @@ class Batch:
     @property
     def status(self) -> BatchStatus:
         """The batch's state, which follows from its task and from whether its files are complete."""
-        task = self.task
-        if not task.status.terminal:
-            return BatchStatus.VALIDATING if self.valid_at is None else BatchStatus.IN_PROGRESS
-        if self.ended_at is None:
-            return BatchStatus.CANCELLING if task.status is Status.CANCELLED else BatchStatus.FINALIZING
-        if task.failure is not None and task.failure.code == DEADLINE_EXCEEDED:
-            return BatchStatus.EXPIRED
-        return BatchStatus(task.status)
+        failure = self.task.failure
+        return batch_status(
+            self.task.status,
+            is_valid=self.valid_at is not None,
+            is_expired=failure is not None and failure.code == DEADLINE_EXCEEDED,
+            has_ended=self.ended_at is not None,
+        )
 
     @property
     def has_output_file(self) -> bool:

@@ -1,0 +1,132 @@
+"""Accepts a batch: writes it to D1 with its task, so that it is durable, and then sends the task to a host."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+from ...core.batches.endpoints import BatchEndpoint
+from ...core.errors import StoreUnavailable
+from ...core.files import File, FileKey
+from ...core.task import Kind, NewTask, Reduce, Route, Source, TaskOptions
+from ...core.text.merge import merge_chars
+from ...store.admission import Accepted, LimitReached, Mismatched, Replayed
+from ...store.batches import BatchStore, InputMissing
+from ...store.records.batches import Batch, NewBatch
+from ..submission import REPLAYS_MOST, Submission, fresh_task
+
+if TYPE_CHECKING:
+    from ...store.joining import Joining
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRequest:
+    """A checked request for a batch. `window_ms` is the completion window.
+
+    `output_ms` is how long the batch's files are kept after its end, None if as long as its task.
+    """
+
+    endpoint: BatchEndpoint
+    input_file: File
+    window_ms: int
+    metadata: Mapping[str, object]
+    max_calls: int | None = None
+    output_ms: int | None = None
+
+
+class SubmittedBatch(NamedTuple):
+    """An accepted batch. `replayed`: an earlier request with the same key, or an earlier send of an SDK, made it."""
+
+    batch: Batch
+    replayed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSubmission:
+    """Makes batches of checked requests, as `Submission` makes tasks."""
+
+    base: Submission
+
+    async def submit(
+        self,
+        tenant: str,
+        request: BatchRequest,
+        idempotency_key: str | None = None,
+        digest: str = "",
+        joining: "Joining | None" = None,
+    ) -> SubmittedBatch | InputMissing | Mismatched | LimitReached:
+        """Write a new batch, or return why it was not written. Raises StoreError if nothing was accepted.
+
+        See `Submission.submit` for what is the same with any task.
+        """
+        base, store = self.base, self.base.store.beside(BatchStore)
+        for _ in range(REPLAYS_MOST):
+            conditions = base.conditions(idempotency_key, digest, joining)
+            new = self._new(tenant, request)
+            task_key, size = new.task.task_key, new.input_bytes
+            insert = partial(store.submit, new, base.settings.lease_ms, conditions)
+            outcome = await base.refused_by_storage(task_key, conditions) or await base.written(
+                new.task, conditions, insert, characters=size
+            )
+            if isinstance(outcome, Accepted):
+                base.after_answer(base.send(new.task, crowded=outcome.crowded))
+                return SubmittedBatch(_fresh(new, base.dispatcher.first_choice(crowded=outcome.crowded)))
+            if not isinstance(outcome, Replayed):
+                return outcome
+            if (found := await store.batch(outcome.task_key)) is not None:
+                base.log("replayed", task=outcome.task_key)
+                return SubmittedBatch(found, replayed=True)
+            # The batch of the idempotency key was erased just now, and the key with it: submit the request again.
+        raise StoreUnavailable("the batch of the idempotency key is erased again and again")
+
+    def _new(self, tenant: str, request: BatchRequest) -> NewBatch:
+        base = self.base
+        task = NewTask(
+            task_key=base.task_key(tenant),
+            route=base.dispatcher.first_route,
+            text="",
+            instructions="",
+            cuts=(),
+            overlap=0,
+            merge_chars=merge_chars(base.settings.chunk_chars),
+            created_at=base.now_ms(),
+            options=TaskOptions(
+                reduce=Reduce.NONE,
+                metadata=request.metadata,
+                deadline_ms=request.window_ms,
+                max_calls=request.max_calls,
+            ),
+        )
+        return NewBatch(
+            task=task,
+            endpoint=request.endpoint,
+            input_file=request.input_file.key,
+            # The keys of files are like those of tasks.
+            output_file=FileKey(base.task_key(tenant)),
+            error_file=FileKey(base.task_key(tenant)),
+            input_bytes=request.input_file.bytes,
+            output_ms=request.output_ms,
+        )
+
+
+def _fresh(new: NewBatch, route: Route) -> Batch:
+    """Return a batch as the submission has just written it, without a read of D1."""
+    deadline_ms = new.task.options.deadline_ms
+    assert deadline_ms is not None
+    return Batch(
+        task=fresh_task(new.task, Source("", 0, 0), route, Kind.BATCH),
+        endpoint=new.endpoint,
+        window_ms=deadline_ms,
+        input_file=new.input_file,
+        output_file=new.output_file,
+        error_file=new.error_file,
+        output_ms=new.output_ms,
+        model=None,
+        read_bytes=0,
+        errors=(),
+        valid_at=None,
+        finalizing_at=None,
+        ended_at=None,
+        output_lines=0,
+        error_lines=0,
+    )
