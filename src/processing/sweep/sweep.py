@@ -12,6 +12,7 @@ from ..worker import Worker
 from .early_erasure import EarlyErasure
 from .erasure import Erasure
 from .expiry import Expiry
+from .finalizing import Finalizing
 from .folding import Folding
 from .resending import Resending
 from .sweep_allowance import StepCost, SweepAllowance
@@ -65,6 +66,8 @@ class Sweep:
         self._expiry = Expiry(worker)
         self._erasure = Erasure(worker)
         self._early_erasure = EarlyErasure(worker, self._allowance)
+        self._finalizing = Finalizing(worker, self._allowance)
+        self._unwritten: list[TaskKey] = []
         # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
         # allowance.
         self._allowance.keep_back(self._early_erasure.cost)
@@ -79,6 +82,8 @@ class Sweep:
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._erase_early()
+        if self._unwritten:
+            await self._finalizing.run(self._unwritten)
         if self._folds:
             await self._fold()
         self._worker.begin_deliveries()
@@ -122,6 +127,7 @@ class Sweep:
             plan=settings.plan,
         )
         self._worker.begin_deliveries(page.deliveries)
+        self._unwritten += page.unwritten
         if page.past_retention and storage.is_tight(settings.storage_bytes_most):
             await self._erase(page)  # tasks are erased first, because the other duties may need the space
             page = replace(page, past_retention=[])
