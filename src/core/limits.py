@@ -92,6 +92,16 @@ FINISH_REASON_CHARS_MOST = 40  # The length at which the provider's reason for a
 BATCH_LINES_MOST = 20_000  # The most lines of a batch, blank lines not counted.
 BATCH_LINE_BYTES_MOST = 1_000_000  # The most bytes of a line, without its end.
 BATCH_WINDOW_HOURS_MOST = 168  # A week.
+BATCH_SLICE_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
+# The slices of its input file that a run checks or a writer reads: each takes some 0.1 s of CPU.
+BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}
+BATCH_LINES_KEPT_BYTES = 8_388_608  # The most bytes of the lines whose calls a run has in flight, or has read ahead.
+# The characters from which a segment of a batch takes no more lines, because an object is made of whole segments.
+SEGMENT_CHARS_OF_BATCH = 1_048_576
+BATCH_READ_PAUSE_SECONDS = 1.0  # The first pause of a run that cannot read its lines; it doubles with each failure.
+WRITER_SECONDS = 60.0  # How long a writer has a batch whose files it completes, from its last write on.
+WRITER_SLICE_SECONDS = 20.0  # How long a writer works in one invocation; `waitUntil` is cut after 30 s.
+BATCHES_WRITTEN_A_SWEEP = {"free": 1, "paid": 20}  # The batches whose files one sweep completes at most.
 BATCH_ERRORS_MOST = 100  # The most faults that a batch reports of its lines.
 CUSTOM_ID_CHARS_MOST = 64
 # The most characters of the answer in a line of the output file, and of the whole line: ASCII, so that a character is a

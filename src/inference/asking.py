@@ -106,12 +106,21 @@ def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str,
 
 def client_texts(call: ModelCall) -> list[str]:
     """Return the client's texts in a call, and a repeated answer, which a provider's error message may quote."""
+    if call.body is not None:
+        from .line_calls import client_texts as texts_of_line  # noqa: PLC0415 - only batches make such calls
+
+        return texts_of_line(call.body)
     texts = [call.user, call.system, *(json.dumps(value, ensure_ascii=False) for value in call.options.values())]
     if call.form is not None:
-        texts.append(_KEYWORDS.sub("", json.dumps(call.form.schema, ensure_ascii=False)))
+        texts.append(without_keywords(json.dumps(call.form.schema, ensure_ascii=False)))
         if call.form.rejected is not None:
             texts += [shown(call.form.rejected.output), _again(call.form.rejected)]
     return texts
+
+
+def without_keywords(schema: str) -> str:
+    """Return the JSON of a schema without keywords that an error message may name although a client's text has them."""
+    return _KEYWORDS.sub("", schema)
 
 
 def form_failure(call: ModelCall, said: str, message: str) -> ModelError | None:

@@ -33,8 +33,9 @@ _LONGEST_ABBREVIATION_CHARS = 5
 class DemoProvider:
     """A model provider (`Provider`) that analyses the text itself, without a model.
 
-    The demo provider needs no configuration and never fails. The demo provider obeys `max_output_tokens` and the form
-    of the output. The demo provider ignores `system`, the temperature and other options of a call.
+    The demo provider needs no configuration, and fails only for a line of a batch that no server would take. The demo
+    provider obeys `max_output_tokens` and the form of the output. The demo provider ignores `system`, the temperature
+    and other options of a call.
     """
 
     name = "demo"
@@ -42,6 +43,10 @@ class DemoProvider:
 
     async def infer(self, call: ModelCall) -> ModelReply:
         """Return headline, key sentences, key terms and counts of `call.user`, as Markdown or JSON of its form."""
+        if call.body is not None:
+            from .demo_lines import line_reply_of  # noqa: PLC0415 - only batches make such calls
+
+            return line_reply_of(call)
         whole = analysis(call.user) if call.form is None else formed(call.form.schema, call.user)
         output = cut(whole, call.max_output_tokens)
         reason = "stop" if output == whole else "length"

@@ -19,6 +19,7 @@ from ..core import limits
 from .demo_bounds import Impossible, Node, Nodes, candidates, is_within, kind_of, kinds, listed, same, span
 from .demo_formats import formatted
 from .demo_report import QUOTE_CHARS, Report, clipped
+from .line_calls import strings_in
 
 _DEPTHS = (12, 60)  # the most levels of nesting in a value: the second limit is tried if the first is too low
 _STEPS_MOST = 10_000
@@ -39,23 +40,10 @@ def plain(text: str) -> str:
         if not part.startswith("{"):
             return text
         try:
-            words += _leaves(from_json(part))
+            words += strings_in(from_json(part))
         except ValueError:
             return text
     return "\n\n".join(words) or text
-
-
-def _leaves(value: object) -> Iterator[str]:
-    """Yield the strings in a JSON value, in their order."""
-    left = [value]
-    while left:
-        one = left.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, Mapping):
-            left += reversed(list(one.values()))
-        elif isinstance(one, list):
-            left += reversed(one)
 
 
 def fitted(schema: Node, report: Report, text: str) -> str:

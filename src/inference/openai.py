@@ -81,6 +81,10 @@ class OpenAIProvider:
         if not 200 <= reply.status < 300:
             raise self._failure(reply, call)
         try:
+            if call.body is not None:
+                from .line_calls import line_reply  # noqa: PLC0415 - only batches make such calls
+
+                return line_reply(replies.parse(reply.body), len(reply.body))
             return replies.chat_reply(replies.parse(reply.body), formed=call.form is not None)
         except ModelReplyMalformed as error:
             error.delay_seconds = retry_after_seconds(reply.headers)
@@ -89,6 +93,10 @@ class OpenAIProvider:
     def _body(self, call: ModelCall) -> dict[str, object]:
         new_spelling = self._at_openai or _OPENAI_MODEL.match(call.model)
         tokens_name = "max_completion_tokens" if new_spelling else "max_tokens"
+        if call.body is not None:
+            from .line_calls import sent_fields  # noqa: PLC0415 - only batches make such calls
+
+            return {"model": call.model, **sent_fields(call, tokens_name)}
         fields = {**asking.fields(call, tokens_name), **asking.response_format(call.form)}
         return {"model": call.model, "messages": asking.messages(call), **fields}
 
@@ -136,7 +144,12 @@ class OpenAIProvider:
             about = asking.form_failure(call, reply.body.decode("utf-8", "replace"), message)
             if about is not None:
                 return about
-        return self._of_status(reply, codes, message)
+        error = self._of_status(reply, codes, message)
+        if call.body is not None and reply.status >= 400:
+            from .line_calls import with_refusal  # noqa: PLC0415 - only batches make such calls
+
+            return with_refusal(error, reply.status, reply.body, self._api_key)
+        return error
 
     def _of_status(self, reply: HttpReply, codes: frozenset[str], message: str) -> ModelError:
         status = reply.status

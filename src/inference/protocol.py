@@ -73,7 +73,7 @@ class ModelReply(NamedTuple):
     lane is unknown.
 
     `answer` is set for a call with a body: the whole answer as a chat completion, which may lack fields such as `id`.
-    `output` is then the text of the first message, and may be empty.
+    `output` is then empty.
     """
 
     output: str

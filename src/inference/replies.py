@@ -17,7 +17,7 @@ from .protocol import ModelReply
 TOKENS_MOST = 1_000_000_000
 CAUSE_CHARS_MOST = 200
 _CAUSE_CHARS_READ = 400  # the most characters of a message that are searched for repeated client text
-_REPEATED_CHARS_LEAST = 12
+REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
 _HIDDEN_CHARS_LEAST = 4  # a secret of fewer characters is not searched for, because a match would be chance
 _ELLIPSIS = "…"
@@ -92,7 +92,7 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
     if isinstance(content, list):
         parts = [member(part, "text") for part in content if member(part, "type") == "text"]
         content = "".join(part for part in parts if isinstance(part, str))
-    reason = _finish_reason(finish_reason)
+    reason = finish_reason_of(finish_reason)
     may_be_empty = reason == CONTENT_FILTER or (formed and reason == "length")
     if may_be_empty and content is None:
         content = ""
@@ -103,8 +103,8 @@ def text_reply(content: object, usage: object, finish_reason: object = None, *, 
         raise ModelReplyMalformed(f"the reply's text exceeds {limits.OUTPUT_CHARS_MOST} characters")
     return ModelReply(
         output=_UNSTORABLE.sub("\ufffd", content),
-        input_tokens=_token_count(member(usage, "prompt_tokens")),
-        output_tokens=_token_count(member(usage, "completion_tokens")),
+        input_tokens=token_count(member(usage, "prompt_tokens")),
+        output_tokens=token_count(member(usage, "completion_tokens")),
         finish_reason=reason,
     )
 
@@ -117,7 +117,7 @@ def _as_json(value: object) -> str:
         raise ModelReplyMalformed("the reply holds an object that is no JSON") from None
 
 
-def _finish_reason(value: object) -> str | None:
+def finish_reason_of(value: object) -> str | None:
     """Read a finish reason, None if it is not a text. Several servers' words for a cut output become `length`."""
     if not isinstance(value, str) or not (word := one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
@@ -132,15 +132,23 @@ def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()
     """
     line = one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:
-        line = _without(line, key, _REPEATED_KEY_CHARS_LEAST)
+        line = without(line, key)
     for client_text in client_texts:
-        line = _without(line, one_line(client_text), _REPEATED_CHARS_LEAST)
+        line = _without(line, one_line(client_text), REPEATED_CHARS_LEAST)
     return line if len(line) <= CAUSE_CHARS_MOST else line[: CAUSE_CHARS_MOST - 1] + _ELLIPSIS
 
 
 def one_line(text: str) -> str:
     """Replace each run of control characters and white space by one space."""
     return _CONTROL.sub(" ", text).strip()
+
+
+def without(text: str, key: str) -> str:
+    """Replace each stretch of a text that is also in the API key by an ellipsis, if it has at least 6 characters."""
+    least = min(_REPEATED_KEY_CHARS_LEAST, len(key))
+    # most texts contain no part of the key, which is found faster than each stretch
+    parts = (key[at : at + least] for at in range(len(key) - least + 1))
+    return _without(text, key, least) if any(part in text for part in parts) else text
 
 
 def _without(line: str, hidden: str, least: int) -> str:
@@ -162,6 +170,7 @@ def _without(line: str, hidden: str, least: int) -> str:
     return "".join(kept)
 
 
-def _token_count(value: object) -> int:
+def token_count(value: object) -> int:
+    """Return a plausible count of tokens, and 0 for any other value."""
     # `type(…) is int`, because `isinstance` would accept `True` as an int.
     return value if type(value) is int and 0 <= value <= TOKENS_MOST else 0

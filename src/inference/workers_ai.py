@@ -73,22 +73,29 @@ class WorkersAIProvider:
         """Send the call once. Raises a `ModelError` that names the cause, without client text."""
         if self._ai is None:
             raise ModelRefused(_NO_BINDING)
+        if call.body is not None:
+            from . import workers_ai_lines  # noqa: PLC0415 - only batches make such calls
+
+            inputs = workers_ai_lines.inputs(call, OUTPUT_TOKENS)
+            return workers_ai_lines.reply(await self._run(self._ai, call, inputs), inputs.get("max_tokens"))
         fields = {
             **asking.fields(call, "max_tokens", OUTPUT_TOKENS),
             **asking.response_format(call.form, bare=True),
         }
-        inputs = {"messages": asking.messages(call), **fields}
-        try:
-            async with asyncio.timeout(self._timeout_seconds):
-                result = await self._ai.run(call.model, inputs)
-        except TimeoutError:
-            raise replies.too_late(self._timeout_seconds) from None
-        except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
-            raise _failure(str(error), call) from None
+        result = await self._run(self._ai, call, {"messages": asking.messages(call), **fields})
         formed = call.form is not None
         if isinstance(result, Mapping) and "choices" not in result:
             return _without_thoughts(_text_reply(result, fields.get("max_tokens"), formed=formed), formed=formed)
         return _without_thoughts(replies.chat_reply(result, formed=formed), formed=formed)
+
+    async def _run(self, ai: AiBinding, call: ModelCall, inputs: dict[str, object]) -> object:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await ai.run(call.model, inputs)
+        except TimeoutError:
+            raise replies.too_late(self._timeout_seconds) from None
+        except Exception as error:  # noqa: BLE001 - the binding's errors share no narrower type
+            raise _failure(str(error), call) from None
 
     async def probe(self) -> Health:
         """Check only whether the binding exists, because every call over it is paid."""
@@ -139,8 +146,16 @@ def _failure(said: str, call: ModelCall) -> ModelError:
         return ModelReplyMalformed(message)
     if code is None and "network connection lost" in said.lower():
         return ModelConnectionLost(message)
-    of_call = _TOO_LONG.search(said) is not None
-    return ModelRefused(message, of_call=of_call) if _is_refusal(code, said) else ModelUnavailable(message)
+    return _refusal(message, said, code, call) if _is_refusal(code, said) else ModelUnavailable(message)
+
+
+def _refusal(message: str, said: str, code: int | None, call: ModelCall) -> ModelRefused:
+    too_long = _TOO_LONG.search(said) is not None
+    if call.body is None:
+        return ModelRefused(message, of_call=too_long)
+    from . import workers_ai_lines  # noqa: PLC0415 - only batches make such calls
+
+    return workers_ai_lines.refusal(message, said, code, too_long=too_long)
 
 
 def _is_refusal(code: int | None, said: str) -> bool:

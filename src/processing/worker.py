@@ -19,7 +19,7 @@ from ..core.marks import LAST_STEP, Marks
 from ..core.meter import Meter
 from ..core.settings import Settings
 from ..core.storage import StorageUse
-from ..core.task import Mark, Route
+from ..core.task import Kind, Mark, Route
 from ..inference.protocol import Provider
 from ..store.deliveries import DueDelivery
 from ..store.records.claims import Claim, ClaimRefusal, Unclaimed
@@ -118,6 +118,8 @@ class Worker:
             ended = isinstance(outcome, Ended)
             self.marks.left(task_key, claim.fence, ended=ended)
             host.wrote(Mark(claim.fence, LAST_STEP), ended)
+        if ended and claim.kind is Kind.BATCH:
+            await self.complete_batch(task_key)
         self.begin_deliveries()
         log(
             "run_ended",
@@ -217,6 +219,7 @@ class Worker:
             caller=caller,
             slack_seconds=host.slack_seconds,
             model=model,
+            default_model=self._model,
             terms=Terms(claim, asked_at, granted_at),
             allowance=allowance,
             latency=self.latency,
@@ -228,4 +231,24 @@ class Worker:
             hint=host.hint,
             chance=self.chance,
             wrote=partial(self._tell, claim, host),
+            open_files=lambda: self.files,
         )
+
+    async def complete_batch(self, task_key: TaskKey) -> bool:
+        """Complete the files of a batch whose task has ended, as far as the invocation may. Returns whether it has ended.
+
+        No error is raised, because the sweep completes the files otherwise.
+        """
+        from ..store.batch_files import BatchFileStore  # noqa: PLC0415 - only batches need these modules
+        from ..store.batches import BatchStore  # noqa: PLC0415
+        from .batches.writer import BatchWriter  # noqa: PLC0415
+
+        writer = BatchWriter(
+            files=lambda: self.files,
+            rows=self.store.beside(BatchStore),
+            store=self.store.beside(BatchFileStore),
+            settings=self.settings,
+            meter=self.meter,
+            log=self.log,
+        )
+        return await writer.run(task_key)

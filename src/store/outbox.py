@@ -58,6 +58,13 @@ class OutboxStore(Store):
         super().__init__(database)
         self.fresh = fresh or Fresh()
 
+    def beside[S: Store](self, kind: type[S]) -> S:
+        """Make a store of another class for the same database, which shares `fresh` if it ends tasks too."""
+        made = kind(self._database)
+        if isinstance(made, OutboxStore):
+            made.fresh = self.fresh
+        return made
+
     def _outbox(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
         """Make the statement that writes webhook deliveries, which must follow every statement that ends tasks."""
         return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)

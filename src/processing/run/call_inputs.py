@@ -11,7 +11,7 @@ from itertools import accumulate, takewhile
 from ...core import limits
 from ...core.task import Reduce
 from ...core.text.merge import merge_message, merge_system
-from ...inference.protocol import ModelCall
+from ...inference.protocol import ModelCall, ModelReply
 from ...store.records.claims import CallKey
 from ..outcomes import ClaimLost
 from .call_plan import CallPlan
@@ -62,6 +62,17 @@ class CallInputs:
         self._sizes[key] = len(output)
         if self._outputs_chars + len(output) <= limits.OUTPUTS_KEPT_CHARS:
             self._hold(key, output)
+
+    def within(self, starting: list[CallKey]) -> list[CallKey]:
+        """Return the calls that may start as far as the memory for their inputs allows: all of them."""
+        return starting
+
+    def ended(self, key: CallKey) -> None:
+        """Do nothing when a call has ended, because its input may be one of many in memory."""
+
+    def formed(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
+        """Return the answer of a call as it is recorded: as the model gave it."""
+        return reply
 
     def message(self, key: CallKey) -> ModelCall:
         """Return the content of a call: instructions and input. The input of the model call must be in memory."""

@@ -15,6 +15,7 @@ from .context import RunContext
 from .ledger import Ledger
 
 if TYPE_CHECKING:
+    from ..batches.line_inputs import LineInputs  # the module is imported with the first batch
     from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
 
 
@@ -30,7 +31,11 @@ class CallRecorder:
     """Records ended calls in `ledger`, checks answers against `schema`, and keeps outputs for merges in `inputs`."""
 
     def __init__(
-        self, context: RunContext, ledger: Ledger, inputs: CallInputs, schema: "OutputSchema | None" = None
+        self,
+        context: RunContext,
+        ledger: Ledger,
+        inputs: "CallInputs | LineInputs",
+        schema: "OutputSchema | None" = None,
     ) -> None:
         self._ledger = ledger
         self._schema = schema
@@ -53,6 +58,8 @@ class CallRecorder:
             else:
                 self._record_output(key, result, started, seconds)
                 done.append(CallOutput(key, result, seconds))
+            if not isinstance(result, CallNotStarted):
+                self._inputs.ended(key)
         for level, outputs in groupby(done, lambda output: output.key.level):
             self._log("calls_done", **_facts(level, list(outputs)))
 
@@ -99,6 +106,7 @@ class CallRecorder:
     ) -> None:
         ms, first = self._database_clock.ms, self._first.pop(key, None)
         times = CallTimes(ms(started), ms(started + seconds), None if first is None else ms(first))
+        result = self._inputs.formed(key, result, ms(started + seconds))
         self._ledger.succeeded(key, result, times, clock.now(), repaired=repaired)
         self._inputs.keep(key, result.output)
 

@@ -5,6 +5,7 @@ The worker makes a run's context once, when it has the claim.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ...core.calls.news import News
 from ...core.calls.pace import Latency
@@ -20,6 +21,9 @@ from ..hint import Hint
 from ..log import Log
 from ..terms import Terms
 
+if TYPE_CHECKING:
+    from ...store.files import FileStore  # the module is imported with the first batch
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
@@ -33,6 +37,7 @@ class RunContext:
     caller: ModelCaller  # The `ModelCaller` that makes the run's model calls.
     slack_seconds: float  # The most seconds that a group of calls may travel to a lane and back.
     model: str  # The model that the run's calls go to.
+    default_model: str  # The deployment's model, for tasks that name none.
     terms: Terms  # The task's deadline and budget.
     allowance: Allowance  # What the run and its invocation may spend.
     latency: Latency  # The isolate's estimate of how long D1 takes for a write.
@@ -44,6 +49,7 @@ class RunContext:
     hint: Hint | None  # The hint that the host gives when the task may have ended. None if the host gives no hints.
     chance: Callable[[], float]  # Returns a random number from 0 to 1.
     wrote: Callable[[int], None]  # Called with the step of each write that has landed.
+    open_files: "Callable[[], FileStore]"  # Makes the store of files, for batches.
 
 
 def patience_of(context: RunContext) -> Patience:

@@ -6,18 +6,22 @@ stored in the same way, and is a gap if the task has at least one output: see do
 
 from ...core.codes import TaskCode
 from ...core.structure import commonest, coverage
-from ...core.task import Failure
+from ...core.task import Failure, Kind
 from ...store.records.claims import CallKey, Claim, FailedCall
 
 CODES = frozenset({TaskCode.TOO_MANY_GAPS})
 
 
 class Gaps:
-    """The gaps of a task, under this claim and earlier ones. A task without `onChunkFailure: gap` has no gaps."""
+    """The gaps of a task, under this claim and earlier ones. A task without `onChunkFailure: gap` has no gaps.
+
+    The lines of a batch that fail for good are gaps too, but only those of this claim are kept here.
+    """
 
     def __init__(self, claim: Claim) -> None:
         structure = claim.options.structure
-        self._allowed = structure is not None and structure.gaps
+        self._lines = claim.kind is Kind.BATCH
+        self._allowed = self._lines or (structure is not None and structure.gaps)
         self._share_most = 0.0 if structure is None else structure.max_gap_share
         self._total = claim.total
         self._characters = claim.characters
@@ -38,6 +42,8 @@ class Gaps:
 
     def chars(self, key: CallKey) -> int | None:
         """Return the number of characters of a chunk that may leave a gap. None for any other call."""
+        if self._lines:
+            return 0  # a line that fails for good is counted, and not measured
         return self._chars.get(key) if self._allowed and key.level == 0 else None
 
     def add(self, failed: FailedCall) -> None:
@@ -49,19 +55,20 @@ class Gaps:
     @property
     def coverage(self) -> float | None:
         """The share of the text's characters that is not in gaps, None if the task has no gap."""
-        return coverage(self._gap_chars, self._characters) if self._found else None
+        return coverage(self._gap_chars, self._characters) if self._found and not self._lines else None
 
     @property
     def too_many(self) -> bool:
         """Whether the gaps have more characters than the task's `maxGapShare` allows, so the task must fail."""
-        return self._gap_chars > self._share_most * self._characters
+        return not self._lines and self._gap_chars > self._share_most * self._characters
 
     def failure(self, completed: int) -> Failure | None:
         """Return the failure that the gaps cause if `completed` chunks have outputs, None if the task does not fail.
 
-        If no chunk has an output, the task fails for the most frequent cause of its gaps.
+        If no chunk has an output, the task fails for the most frequent cause of its gaps. The lines that failed for good
+        never fail a batch, however many they are.
         """
-        if not self._found or not (self.too_many or (not completed and len(self._found) == self._total)):
+        if self._lines or not self._found or not (self.too_many or (not completed and len(self._found) == self._total)):
             return None
         failures = [failed.failure for _, failed in sorted(self._found.items())]
         code = commonest(failure.code for failure in failures)

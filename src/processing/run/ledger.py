@@ -4,6 +4,7 @@ The module `ledger` is pure: times are seconds of the run's steady clock, and ti
 """
 
 import heapq
+import json
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from ...core.calls.news import News
 from ...core.calls.patience import Patience
 from ...core.calls.stalls import width
-from ...core.errors import ModelError, ModelRateLimited
+from ...core.errors import ModelError, ModelRateLimited, ModelRefused
 from ...core.task import Failure
 from ...inference.protocol import ModelReply
 from ...store.records.claims import (
@@ -70,11 +71,12 @@ class Ledger:
         self.idle_runs = claim.idle_runs
         self.fruitless = 0  # How many announcements in a row led to no started call.
         self.ended = 0  # How many calls of the run have ended.
-        self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps)
+        self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps) + len(claim.refused_lines)
         self._failure: Failure | None = next(iter(claim.refused.values()), None)
         self.rungs = Rungs(claim, reasks)
         self.gaps = Gaps(claim)
-        self.left_out: set[CallKey] = set(claim.gaps)  # calls that give no output: gaps, and merges of gaps only
+        # Calls that give no output: gaps, and merges of gaps only.
+        self.left_out: set[CallKey] = {*claim.gaps, *claim.refused_lines}
         self._is_plain = claim.options.structure is None
         self._counted = self._ladder()
 
@@ -258,7 +260,8 @@ class Ledger:
         if limited:
             self._place(NextTry(self.retries.limited(key, failure, made, final=given_up), now, ends_task=True))
         else:
-            self._place(self.retries.failed(key, error, failure, started_at, now, chance, made))
+            then = self.retries.failed(key, error, failure, started_at, now, chance, made)
+            self._place(then._replace(failed=then.failed._replace(refusal=refusal_of(error))))
 
     def settle(self, now: float) -> None:
         """Count held failures that turned out to be their chunks' own, after all calls that ended were recorded."""
@@ -328,6 +331,10 @@ class Ledger:
         self._doubted = self._doubted.union(self._in_flight)
         self._in_flight.clear()
 
+    def read_on(self) -> None:
+        """Note that the run has read and recorded a part of its batch's file, so that its claim is no stall."""
+        self._stalls, self.finished = 0, True
+
     def stalled(self) -> None:
         """Record that the claim ends with an unexpected error, which puts its calls in flight in doubt."""
         self._stalls += not self.finished
@@ -379,6 +386,11 @@ class Ledger:
     def _ladder(self) -> LadderCounts:
         return self.rungs.counts(self.gaps.coverage)
 
+    @property
+    def last_step(self) -> int:
+        """The number of the last write that landed, or that was given up."""
+        return self._unsaved.last_step
+
     def given_up(self) -> None:
         """Note that a failed write, which may still land, is not sent again. The write after it gets another number."""
         self._unsaved.given_up()
@@ -387,3 +399,11 @@ class Ledger:
         """Note that the last write has landed, so that all of its progress is saved."""
         self._unsaved.saved()
         self._counted = self._ladder()
+
+
+def refusal_of(error: ModelError) -> str | None:
+    """Return the provider's answer with which it refused a line of a batch for good, as JSON, None if there is none."""
+    if not isinstance(error, ModelRefused) or error.answer is None:
+        return None
+    status, body = error.answer
+    return json.dumps({"status": status, "body": body}, ensure_ascii=False)

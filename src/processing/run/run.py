@@ -7,14 +7,17 @@ finds every recorded output, and finds the announced calls without an outcome, w
 
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from ...core import limits
 from ...core.calls.pace import idle_seconds
-from ...core.errors import CallAborted, StoreFull, StoreUnavailable
+from ...core.errors import BlobUnavailable, CallAborted, StoreFull, StoreUnavailable
 from ...core.states import Status
-from ...core.task import Route
+from ...core.task import Failure, Kind, Route
 from ...store.records.claims import CallKey, Continue, Ending, Fail, Finish, Release, Step
+from ...store.work import NOTHING_ELSE, Also
 from .. import clock
 from ..outcomes import ClaimLost, Ended, Lost, Released, RunOutcome, crashed
 from ..terms import OVERDUE, exhausted
@@ -31,11 +34,19 @@ from .output_forms import OutputForms, schema_of
 from .storage_guard import StorageGuard
 from .write_pacer import WritePacer
 
+if TYPE_CHECKING:
+    from ..batches.line_inputs import LineInputs
+    from .batch_parts import BatchParts
+
 
 class Run:
     """The work under one claim. The worker calls only the method `work` of a `Run`, once."""
 
     def __init__(self, context: RunContext) -> None:
+        self._set_up(context)
+
+    def _set_up(self, context: RunContext) -> None:
+        """Make the parts of the run. A batch whose lines were just counted gets new ones."""
         self._context = context
         self._claim = context.claim
         self._caller = context.caller
@@ -55,7 +66,16 @@ class Run:
         self._plan = CallPlan(context.claim)
         schema = schema_of(context.claim)
         form = None if schema is None else OutputForms(context, schema, self._ledger.rungs)
-        self._inputs = CallInputs(context, self._plan, self._pacer, self._save, self._ledger.left_out, form)
+        self._batch: BatchParts | None = None
+        if self._claim.kind is Kind.BATCH:
+            from .batch_parts import BatchParts  # noqa: PLC0415 - only batches need it
+
+            self._batch = BatchParts(context, self._pacer, self._record)
+        self._inputs: CallInputs | LineInputs = (
+            CallInputs(context, self._plan, self._pacer, self._save, self._ledger.left_out, form)
+            if self._batch is None
+            else self._batch.inputs
+        )
         self._recorder = CallRecorder(context, self._ledger, self._inputs, schema)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
@@ -92,13 +112,17 @@ class Run:
         if self._claim.stalls >= self._settings.max_attempts:
             failure = self._ledger.failure or crashed(self._claim.stalls)
             return await self._end(Fail(self._settings.retention_ms, failure))
+        if self._batch is not None and not self._claim.total:
+            ending = await self._validate(self._batch)
+            if ending is not None:
+                return await self._end(ending)
         await self._begin()
         while True:
             now = clock.now()
             if now >= self._terms.deadline_latest:
                 return await self._overdue()
             self._ledger.settle(now)
-            starting = self._scheduler.starting(now)
+            starting = self._inputs.within(self._scheduler.starting(now))
             if self._ledger.retries.in_question(starting):
                 self._ledger.retries.asked()
                 await self._gossip.ask(self._calls.groups_out)
@@ -118,6 +142,8 @@ class Run:
             if turn_at <= now and wanted and not await self._go_on(starting):
                 continue
             self._start(starting)
+            if self._batch is not None:
+                await self._batch.grow(self._calls.groups_out)
             await self._wait(turn_at)
             await self._advance()
 
@@ -130,6 +156,25 @@ class Run:
         if not self._storage.tight:  # otherwise a write that checks for space announces these calls again
             self._start(announced)
         await self._advance()
+
+    async def _validate(self, batch: "BatchParts") -> Ending | None:
+        """Check the lines of a batch. Return how the claim ends, None if the run goes on with the calls."""
+        try:
+            outcome = await batch.validate()
+        except BlobUnavailable as error:
+            self._ledger.idled()
+            self._log("files_unavailable", error=error.code)
+            return self._back(idle_seconds(self._ledger.idle_runs))
+        if isinstance(outcome, Failure):
+            return Fail(self._settings.retention_ms, outcome)
+        # A run has no lanes before the lines are counted, and on these routes the next run comes at once.
+        if outcome is None or (outcome.total >= limits.LANES_FROM_CHUNKS and self._context.route is not Route.DIRECT):
+            return Release(0, self._settings.lease_ms)
+        options = replace(self._claim.options, model=outcome.model)
+        step = self._ledger.last_step
+        claim = replace(self._claim, total=outcome.total, options=options, step=step, stalls=0, idle_runs=0)
+        self._set_up(replace(self._context, claim=claim, model=outcome.model))
+        return None
 
     def _has_untold_wait(self, now: float) -> bool:
         """Whether to write that the run waits for a model that is away, which the task's row does not show yet."""
@@ -160,6 +205,8 @@ class Run:
             return Fail(retention_ms, self._ledger.failure)
         next_at = self._ledger.next_at(now)
         if next_at is None:
+            if self._batch is not None:
+                return Finish(retention_ms, keep_input=True, batch=True)
             return Finish(retention_ms, self._plan.top, self._settings.keep_input, gaps=len(self._ledger.gaps) > 0)
         if self._claim.options.max_calls is not None and not self._terms.calls_left(self._ledger.sent):
             return Fail(retention_ms, exhausted(self._claim.options.max_calls))
@@ -261,15 +308,28 @@ class Run:
         lease_ms = self._settings.claim_ms(self._context.slack_seconds, seconds)
         return Continue(lease_ms, round(seconds * 1000), room_bytes)
 
-    async def _step(self, starting: Sequence[CallKey], step: Step) -> None:
-        """Write progress. The write is repeated while the lease lasts, so that paid outputs are not lost."""
+    async def _record(self, also: Also, minimum_calls: int | None = None) -> None:
+        """Write progress, and in the same transaction what a batch's worker records of its file."""
+        self._ledger.read_on()
+        await self._step((), self._continue(), also, minimum_calls)
+
+    async def _step(
+        self, starting: Sequence[CallKey], step: Step, also: Also | None = None, minimum_calls: int | None = None
+    ) -> None:
+        """Write progress. The write is repeated while the lease lasts, so that paid outputs are not lost.
+
+        `also` is written in the same transaction.
+        """
         told = None if self._storage.tight else self._gossip.to_send(self._calls.groups_out)
-        progress = self._ledger.progress(starting, self._plan.minimum_calls, clock.now(), self._plan.unsaved, told)
+        least = self._plan.minimum_calls if minimum_calls is None else minimum_calls
+        progress = self._ledger.progress(starting, least, clock.now(), self._plan.unsaved, told)
+        if also is None:
+            also = NOTHING_ELSE if self._batch is None else self._batch.asking(progress.outputs)
         model, receive = self._context.model, self._gossip.receive
 
         def write() -> Awaitable[bool]:
             self._pacer.announced_at = clock.now()
-            return self._store.step(self._claim, progress, step, sends=1, model=model, heard=receive)
+            return self._store.step(self._claim, progress, step, sends=1, model=model, heard=receive, also=also)
 
         if not await self._pacer.with_retries(write, when_full=not starting):
             raise ClaimLost
@@ -278,6 +338,8 @@ class Run:
         self._wait_told = True
         self._context.wrote(progress.step)
         self._ledger.saved()
+        if self._batch is not None:
+            self._batch.recorded(progress.outputs)
         self._plan.saved()
 
     async def _save(self) -> None:
@@ -298,7 +360,13 @@ class Run:
         """Read the input of a call, and of as many calls after it as the run may still make."""
         groups_out, group_size = self._calls.groups_out, self._caller.group_size
         calls = self._allowance.affordable_calls(now, limits.CHUNKS_MOST, groups_out, group_size)
-        await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
+        try:
+            await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
+        except BlobUnavailable as error:  # calls in flight go on, and no other starts for a while
+            assert self._batch is not None
+            pause = self._batch.pause_seconds()
+            self._log("files_unavailable", error=error.code, retry_seconds=pause)
+            self._ledger.rest(clock.now() + pause)
 
     async def _wait(self, turn_at: float) -> None:
         """Wait until calls end, a call may start, a write is allowed, a check is due, or the deadline passes."""

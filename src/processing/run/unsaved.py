@@ -35,6 +35,11 @@ class UnsavedProgress:
             "failures": tuple(self.failures.values()),
         }
 
+    @property
+    def last_step(self) -> int:
+        """The number of the last write that landed, or that was given up."""
+        return self._step - 1
+
     def given_up(self) -> None:
         """Note that a failed write will not be sent again."""
         self._step += 1

@@ -1,0 +1,106 @@
+"""Model calls for lines of a batch: what is sent, and how whole answers and refusals are read.
+
+A line's body goes to the provider as it is, and its answer comes back whole. Only a batch makes such calls, so the
+providers import this module when the first one comes.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+
+from ..core import limits
+from ..core.errors import ModelError, ModelRefused, ModelReplyMalformed
+from . import asking, replies
+from .protocol import ModelCall, ModelReply
+
+_TOKENS = "max_completion_tokens"
+# A reply of fewer bytes cannot become an answer of more than ANSWER_CHARS_MOST: a byte becomes at most six characters.
+_SURELY_SHORT_BYTES = limits.ANSWER_CHARS_MOST // 6
+_MESSAGE_CHARS_MOST = 4_000
+
+
+def sent_fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
+    """Write the fields of a call with a body. `tokens_name` is the server's name for the limit of tokens.
+
+    `tokens` is the limit of a call that sets none.
+    """
+    assert call.body is not None
+    body = dict(call.body)
+    tokens = tokens if call.max_output_tokens is None else call.max_output_tokens
+    wanted = body.pop(_TOKENS, None)
+    limit = tokens if wanted is None else wanted
+    return body if limit is None else {**body, tokens_name: limit}
+
+
+def line_reply(document: object, raw_bytes: int) -> ModelReply:
+    """Make the reply from a whole chat completion. Its content may be empty. `raw_bytes` is the size of its JSON.
+
+    Raises ModelReplyMalformed if the document has no message, or is too large for a line of an output file.
+    """
+    choices = replies.member(document, "choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(document, Mapping) or not isinstance(replies.member(first, "message"), Mapping):
+        raise ModelReplyMalformed("the reply has no message")
+    if raw_bytes > _SURELY_SHORT_BYTES and len(json.dumps(document)) > limits.ANSWER_CHARS_MOST:
+        raise ModelReplyMalformed(f"the reply exceeds {limits.ANSWER_CHARS_MOST} characters of JSON in ASCII")
+    usage = document.get("usage")
+    return ModelReply(
+        output="",
+        input_tokens=replies.token_count(replies.member(usage, "prompt_tokens")),
+        output_tokens=replies.token_count(replies.member(usage, "completion_tokens")),
+        finish_reason=replies.finish_reason_of(replies.member(first, "finish_reason")),
+        answer=document,
+    )
+
+
+def with_refusal(error: ModelError, status: int, raw: bytes, key: str | None) -> ModelError:
+    """Add the provider's answer to the error of a refused call: its status, and its body without the API key."""
+    if isinstance(error, ModelRefused):
+        error.answer = status, _refusal_body(raw, key)
+    return error
+
+
+def _refusal_body(raw: bytes, key: str | None) -> object:
+    """Return the JSON object of a refusal. Another body, or a large one, becomes the message of such an object."""
+    document: object = None
+    if len(raw) <= limits.REFUSAL_BYTES_MOST:
+        try:
+            document = replies.parse(_struck(raw.decode("utf-8", "replace"), key).encode())
+        except ModelReplyMalformed:
+            document = None
+    if isinstance(document, Mapping):
+        return document
+    text = raw[: 4 * _MESSAGE_CHARS_MOST].decode("utf-8", "replace")
+    return error_body(_struck(text, key), None)
+
+
+def error_body(message: str, code: str | None) -> dict[str, object]:
+    """Return the body of a refusal in OpenAI's shape. The message becomes one line, and is cut off if it is long."""
+    line = replies.one_line(message)[:_MESSAGE_CHARS_MOST]
+    return {"error": {"message": line, "type": "invalid_request_error", "param": None, "code": code}}
+
+
+def _struck(text: str, key: str | None) -> str:
+    """Strike the API key out of a text. What the client sent may stay, as only the client reads it."""
+    return text if key is None else replies.without(text, key)
+
+
+def client_texts(body: Mapping[str, object]) -> list[str]:
+    """Return the client's texts in a body, which a provider's error message may quote."""
+    texts = list(strings_in(body))
+    # the JSON of a schema contains names that the client chose, and that of messages only names that the API knows
+    others = (value for name, value in body.items() if name != "messages" and isinstance(value, Mapping | list))
+    texts += (asking.without_keywords(json.dumps(value, ensure_ascii=False)) for value in others)
+    return [text for text in texts if len(text) >= replies.REPEATED_CHARS_LEAST]
+
+
+def strings_in(value: object) -> Iterator[str]:
+    """Yield the strings in a JSON value, in their order, without the names of its members."""
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            left += reversed(list(one.values()))
+        elif isinstance(one, list):
+            left += reversed(one)

@@ -1,0 +1,127 @@
+"""Workers AI for the lines of a batch: what the binding gets for a line, and whole answers made from its results."""
+
+import json
+import re
+from collections.abc import Mapping
+
+from ..core.errors import ModelRefused, ModelReplyMalformed
+from . import replies
+from .line_calls import error_body, line_reply, sent_fields
+from .protocol import ModelCall, ModelReply
+
+# The reasoning that a model may write before its answer. In an answer it gets a field of its own, as at other servers.
+_THOUGHTS = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
+# The statuses of Cloudflare's list for codes that are no 400.
+_STATUSES = {3006: 413, 3023: 403, 3041: 403, 3042: 404, 5007: 404, 5016: 403, 5018: 403, 5019: 405}
+# Codes that refuse the account or the model, and so every line. So do the codes 7xxx, which are about the address.
+_OF_ALL_LINES = frozenset({3023, 3039, 3041, 3042, 5005, 5007, 5016, 5018, 5019})
+_OF_ALL_LINES_THOUSAND = 7
+
+
+def inputs(call: ModelCall, tokens: int) -> dict[str, object]:
+    """Write the inputs of the binding for a line. `tokens` is the limit of output tokens for a line that sets none.
+
+    The schema of an output is sent without OpenAI's name and strictness around it. A message's content that consists of
+    texts becomes one text, because most models take no lists.
+    """
+    fields = sent_fields(call, "max_tokens", tokens)
+    messages = fields.get("messages")
+    if isinstance(messages, list):
+        fields["messages"] = [_with_text(message) for message in messages]
+    form = fields.get("response_format")
+    schema = replies.member(replies.member(form, "json_schema"), "schema")
+    if isinstance(form, Mapping) and isinstance(schema, Mapping):
+        fields["response_format"] = {**form, "json_schema": schema}
+    return fields
+
+
+def _with_text(message: object) -> object:
+    content = replies.member(message, "content")
+    if not isinstance(message, Mapping) or not isinstance(content, list):
+        return message
+    texts = [replies.member(part, "text") for part in content if replies.member(part, "type") == "text"]
+    if not content or len(texts) < len(content) or not all(isinstance(text, str) for text in texts):
+        return message
+    return {**message, "content": "".join(map(str, texts))}
+
+
+def reply(result: object, tokens_most: object) -> ModelReply:
+    """Make the reply from the binding's result, a chat completion or Workers AI's older shape.
+
+    `tokens_most` is the line's limit of tokens. Raises ModelReplyMalformed if the result has no answer.
+    """
+    if not isinstance(result, Mapping):
+        raise ModelReplyMalformed("the reply has no message")
+    document = dict(result) if "choices" in result else _completion(result, tokens_most)
+    document = _without_thoughts(document)
+    try:
+        written = json.dumps(document).encode()
+    except (TypeError, ValueError):
+        raise ModelReplyMalformed("the reply is not JSON") from None
+    return line_reply(replies.parse(written), len(written))
+
+
+def _completion(result: Mapping[str, object], tokens_most: object) -> dict[str, object]:
+    """Bring a result of the older shape into the shape of a chat completion.
+
+    Without a finish reason, an output of `tokens_most` tokens counts as cut off.
+    """
+    said, called, usage = result.get("response"), _tool_calls(result.get("tool_calls")), result.get("usage")
+    if isinstance(said, Mapping | list):
+        said = json.dumps(said, ensure_ascii=False)
+    if not isinstance(said, str) and not called:
+        raise ModelReplyMalformed("the reply has no text")
+    reason = result.get("finish_reason")
+    if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
+        reason = "length"
+    message: dict[str, object] = {"role": "assistant", "content": said}
+    if called:
+        message["tool_calls"] = called
+    choice = {"index": 0, "message": message, "finish_reason": reason or ("tool_calls" if called else "stop")}
+    made: dict[str, object] = {"choices": [choice]}
+    return made if usage is None else {**made, "usage": usage}
+
+
+def _tool_calls(called: object) -> list[object]:
+    """Bring tool calls of the older shape into OpenAI's, which writes the arguments as JSON."""
+    if not isinstance(called, list):
+        return []
+    return [
+        {
+            "id": f"call_{number}",
+            "type": "function",
+            "function": {
+                "name": replies.member(one, "name"),
+                "arguments": json.dumps(replies.member(one, "arguments"), ensure_ascii=False),
+            },
+        }
+        for number, one in enumerate(called)
+    ]
+
+
+def _without_thoughts(document: dict[str, object]) -> dict[str, object]:
+    """Move the reasoning before an answer into the field `reasoning_content`. Reasoning without an answer stays."""
+    choices = document["choices"]
+    if not isinstance(choices, list):
+        return document
+    return {**document, "choices": [_thoughtless(choice) for choice in choices]}
+
+
+def _thoughtless(choice: object) -> object:
+    message = replies.member(choice, "message")
+    content = replies.member(message, "content")
+    thoughts = _THOUGHTS.match(content) if isinstance(content, str) else None
+    if not isinstance(choice, Mapping) or not isinstance(message, Mapping) or thoughts is None:
+        return choice
+    assert isinstance(content, str)
+    if not (left := content[thoughts.end() :]):
+        return choice
+    return {**choice, "message": {"reasoning_content": thoughts[1].strip(), **message, "content": left}}
+
+
+def refusal(message: str, said: str, code: int | None, *, too_long: bool) -> ModelRefused:
+    """Return the error for a refused line, with an answer in OpenAI's shape: the binding gives only a text."""
+    status = 413 if too_long else _STATUSES.get(code or 0, 400)
+    of_all = code is not None and (code in _OF_ALL_LINES or code // 1000 == _OF_ALL_LINES_THOUSAND)
+    answer = status, error_body(said, None if code is None else str(code))
+    return ModelRefused(message, of_call=too_long or not of_all, answer=answer)

@@ -1,0 +1,122 @@
+"""Reads the lines that the output file of a batch has so far, each once, in the order that it keeps for ever.
+
+Lines lie in objects first, and then in segments. While they are read, segments may become objects. A line keeps its
+number and its place in bytes, so the reader goes on behind the last line that it gave.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from ...core import limits
+from ...core.errors import BlobMissing
+from ...core.files import File
+from ...store.batch_files import BatchFileStore
+from ...store.files import FileStore
+from ...store.records.batches import Batch, SegmentLines
+
+_REPLANS_MOST = 20
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyLines:
+    """Lines of an output file, from line `first` up to line `behind`, counted from 0, with `size` bytes together.
+
+    `available` is how many lines the file has now. `chunks` gives their bytes, whole lines each.
+    """
+
+    first: int
+    behind: int
+    size: int
+    available: int
+    chunks: AsyncIterator[bytes]
+
+    @property
+    def reaches_end(self) -> bool:
+        """Whether these lines are the last that the file has now."""
+        return self.behind >= self.available
+
+
+async def read_lines(
+    files: FileStore, store: BatchFileStore, batch: Batch, offset: int, limit: int | None, bytes_most: int
+) -> EarlyLines:
+    """Choose lines from `offset` on: up to `limit` lines with at most `bytes_most` bytes, but at least one if there is.
+
+    Raises StoreError. The bytes are read when `chunks` is iterated, which may also raise `BlobUnavailable`, and
+    `BlobMissing` if the batch is erased meanwhile.
+    """
+    segments = await store.lines(batch.task.task_key)
+    sizes = [size + 1 for one in segments for size in one.sizes]
+    behind, chosen = min(offset, len(sizes)), 0
+    first = behind
+    for size in islice(sizes, first, None if limit is None else first + limit):
+        if behind > first and chosen + size > bytes_most:
+            break
+        chosen += size
+        behind += 1
+    chunks = _Reader(files, store, batch, segments).chunks(first, behind)
+    return EarlyLines(first, behind, chosen, len(sizes), chunks)
+
+
+class _Reader:
+    """Reads lines by their numbers."""
+
+    def __init__(
+        self, files: FileStore, store: BatchFileStore, batch: Batch, segments: Sequence[SegmentLines]
+    ) -> None:
+        self._files = files
+        self._store = store
+        self._batch = batch
+        self._segments = segments
+        self._file: File | None = None
+        self._replans_left = _REPLANS_MOST
+
+    async def chunks(self, first: int, behind: int) -> AsyncIterator[bytes]:
+        """Give the bytes of the lines from `first` up to `behind`."""
+        at = first
+        while at < behind:
+            number, start, line = self._segment_of(at)
+            segment = self._segments[number]
+            lines = min(behind - at, len(segment.sizes) - line)
+            if segment.in_file:
+                start += sum(segment.sizes[:line]) + line
+                end = start
+                taken = 0
+                for size in segment.sizes[line : line + lines]:
+                    if taken and end + size + 1 - start > limits.BATCH_SLICE_BYTES:
+                        break
+                    end += size + 1
+                    taken += 1
+                chunk = await self._in_file(start, end)
+            else:
+                found = await self._store.bodies(self._batch.task.task_key, range(segment.part, segment.part + 1))
+                taken = lines
+                chunk = "".join(f"{text}\n" for text in found[0][line : line + lines]).encode("ascii") if found else b""
+            if not chunk:  # the segment has become an object since the plan
+                await self._plan_again()
+                continue
+            at += taken
+            yield chunk
+
+    async def _in_file(self, start: int, end: int) -> bytes:
+        if self._file is None or self._file.bytes < end:
+            self._file = await self._files.file(self._batch.output_file)
+        if self._file is None or self._file.bytes < end:
+            raise BlobMissing("the output file of a batch is gone")
+        return await self._files.read(self._file, start, end)
+
+    async def _plan_again(self) -> None:
+        self._replans_left -= 1
+        self._segments = await self._store.lines(self._batch.task.task_key)
+        if not self._segments or not self._replans_left:
+            raise BlobMissing("the output of a batch is gone")
+
+    def _segment_of(self, line: int) -> tuple[int, int, int]:
+        """Return the segment of a line, at which byte of the output file it begins, and the line's number in it."""
+        start = 0
+        for number, one in enumerate(self._segments):
+            if line < len(one.sizes):
+                return number, start, line
+            line -= len(one.sizes)
+            start += sum(one.sizes) + len(one.sizes)
+        raise BlobMissing("the output of a batch is gone")

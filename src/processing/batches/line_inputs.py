@@ -1,0 +1,192 @@
+"""Holds the inputs of a batch's calls: lines of its input file, which a run reads when it needs them.
+
+A run keeps only the lines of its present calls in memory, and the index of all lines.
+"""
+
+from bisect import bisect_right
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from ...core import limits
+from ...core.batches.answers import output_line
+from ...core.batches.line_index import Slice
+from ...core.batches.line_json import parse_line
+from ...core.batches.lines import Line, LineRules, check_line, rules_of
+from ...core.batches.requests import call_body
+from ...core.files import File, FileKey
+from ...core.settings import Settings
+from ...inference.protocol import ModelCall, ModelReply
+from ...store.files import FileStore
+from ...store.records.batches import BatchWork
+from ...store.records.claims import CallKey, Claim
+from ..outcomes import ClaimLost
+
+
+class LineIndex:
+    """Knows where each line of a batch lies in its file. Only the slices that are asked for are spread out."""
+
+    def __init__(self, slices: Sequence[Slice]) -> None:
+        self._slices = slices
+        self._firsts = [one.first for one in slices]
+        self._ranges: dict[int, list[tuple[int, int]]] = {}
+
+    def range_of(self, place: int) -> tuple[int, int]:
+        """Return where a line begins in the file, and the byte behind it."""
+        number = bisect_right(self._firsts, place) - 1
+        if number not in self._ranges:
+            self._ranges[number] = list(self._slices[number].ranges())
+        return self._ranges[number][place - self._firsts[number]]
+
+
+class _Opened(NamedTuple):
+    """What a run reads once: the batch, its file, and the index of its lines."""
+
+    work: BatchWork
+    file: File
+    lines: LineIndex
+    rules: LineRules
+
+
+class LineInputs:
+    """The lines that the calls of one claim need, in place of `CallInputs`.
+
+    `ask` reads from D1 with repetitions. `work` reads the batch and its index from D1, None if the batch is gone.
+    """
+
+    def __init__(
+        self,
+        claim: Claim,
+        settings: Settings,
+        model: str,
+        files: FileStore,
+        work: Callable[[], Awaitable[tuple[BatchWork, list[Slice]] | None]],
+    ) -> None:
+        self._claim = claim
+        self._settings = settings
+        self._model = model
+        self._files = files
+        self._work = work
+        self._opened: _Opened | None = None
+        self._lines: dict[CallKey, Line] = {}
+        self._sizes: dict[CallKey, int] = {}  # The bytes of each line in memory.
+        self._out: set[CallKey] = set()  # The lines whose calls are in flight.
+        self._asked: frozenset[CallKey] = frozenset()
+
+    def within(self, starting: list[CallKey]) -> list[CallKey]:
+        """Return the first of the calls that may start: as many as the memory for lines allows, but at least one."""
+        if self._opened is None:
+            return starting
+        held = sum(self._sizes[key] for key in self._out)
+        for number, key in enumerate(starting):
+            first, behind = self._opened.lines.range_of(key.position)
+            held += behind - first
+            if held > limits.BATCH_LINES_KEPT_BYTES and (number or self._out):
+                return starting[:number]
+        return starting
+
+    def keep(self, key: CallKey, output: str) -> None:
+        """Keep nothing: no call merges the outputs of a batch."""
+
+    def ended(self, key: CallKey) -> None:
+        """Drop the line of a call that has ended."""
+        self._out.discard(key)
+        self._drop(key)
+
+    def message(self, key: CallKey) -> ModelCall:
+        """Return the content of a call. The line must be in memory, and stays until the call has ended."""
+        line, opened = self._lines[key], self._opened
+        assert opened is not None
+        self._out.add(key)
+        body = call_body(opened.work.endpoint, line.body)
+        return ModelCall("", "", line.model, self._settings.max_output_tokens, body=body)
+
+    def chars_of(self, key: CallKey) -> int | None:
+        """Return 0: lines that fail for good are counted, and not measured."""
+        return 0
+
+    def formed(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
+        """Make the line of the output file of an answer, which is the output of the call."""
+        line, opened = self._lines[key], self._opened
+        assert opened is not None
+        assert reply.answer is not None, "a provider gave no whole answer for a line"
+        text = output_line(self._claim.task_key, key.position, opened.work.endpoint, line, reply.answer, now_ms)
+        return reply._replace(output=text, answer=None)
+
+    def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
+        """Return the first call whose line must be read, None if the lines of all are in memory."""
+        asked = list(keys)
+        self._asked = frozenset(asked)
+        return next((key for key in asked if key not in self._lines), None)
+
+    async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
+        """Read the line of a call, and of further calls after it, up to `calls` in all.
+
+        Raises `BlobUnavailable`, StoreError and ClaimLost.
+        """
+        opened = self._opened or await self._open()
+        self._make_room()
+        places = self._places(opened.lines, key.position, calls)
+        start, end = opened.lines.range_of(places.start)[0], opened.lines.range_of(places.stop - 1)[1]
+        found = await self._files.read(opened.file, start, end)
+        for place in places:
+            first, behind = opened.lines.range_of(place)
+            one = CallKey(0, place)
+            if one not in self._lines and wanted(one):
+                self._lines[one] = _line(found[first - start : behind - start], opened.rules)
+                self._sizes[one] = behind - first
+
+    async def output_file(self) -> FileKey:
+        """Return the batch's output file. Raises StoreError, `BlobUnavailable` and ClaimLost."""
+        opened = self._opened or await self._open()
+        return opened.work.output_file
+
+    async def sizes(self) -> Sequence[int]:
+        """Fail, because the outputs of a batch are not merged."""
+        raise AssertionError("a batch has no merge")
+
+    async def _open(self) -> _Opened:
+        found = await self._work()
+        if found is None:
+            raise ClaimLost
+        work, slices = found
+        file = await self._files.file(work.input_file)
+        if file is None:
+            raise ClaimLost  # a file is in use until its batch has ended
+        rules = rules_of(self._settings, work.endpoint, self._model, work.model)
+        self._opened = _Opened(work, file, LineIndex(slices), rules)
+        return self._opened
+
+    def _places(self, index: LineIndex, first: int, calls: int) -> range:
+        """Return the places of lines that are read together: as many as a read may have, but at least one."""
+        start = index.range_of(first)[0]
+        behind = first + 1
+        while behind < min(first + calls, self._claim.total):
+            if index.range_of(behind)[1] - start > limits.BATCH_SLICE_BYTES:
+                break
+            behind += 1
+        return range(first, behind)
+
+    def _make_room(self) -> None:
+        """Drop lines that were read ahead if they take too much memory."""
+        if sum(self._sizes.values()) <= limits.BATCH_LINES_KEPT_BYTES:
+            return
+        for key in [key for key in self._lines if key not in self._out and key not in self._asked]:
+            self._drop(key)
+
+    def _drop(self, key: CallKey) -> None:
+        self._lines.pop(key, None)
+        self._sizes.pop(key, None)
+
+
+def _line(raw: bytes, rules: LineRules) -> Line:
+    """Parse a line that the validation found valid, perhaps by other settings than those of today."""
+    found = check_line(raw, 0, rules)
+    if isinstance(found, Line):
+        return found
+    document = parse_line(raw)
+    assert isinstance(document, Mapping)
+    body = document["body"]
+    assert isinstance(body, Mapping)
+    found = check_line(raw, 0, rules._replace(fields=rules.fields | frozenset(body), models=(), model=None))
+    assert isinstance(found, Line), "a line is not valid any more"
+    return found

@@ -1,0 +1,150 @@
+"""Reads the input file of a batch in slices, and checks its lines, before the batch makes a call.
+
+Each slice is recorded under the claim, so a run that has used its allowance, or that dies, is followed by one that goes
+on behind the last slice.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+from ...core import limits
+from ...core.batches.file_check import CheckedPart, FileCheck
+from ...core.batches.line_index import Slice
+from ...core.batches.lines import LineCode, LineFault, LineRules
+from ...core.codes import TaskCode
+from ...core.files import File
+from ...core.ids import TaskKey
+from ...core.task import Failure
+from ...store.batches import ValidationStatements, fault_row, output_filename
+from ...store.files import FileStore
+from ...store.records.batches import BatchWork
+from ...store.work import Also
+
+
+class Valid(NamedTuple):
+    """Every line is valid, and this is recorded. The batch has `total` lines, and their calls go to `model`."""
+
+    total: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """The run has used what it may spend, so the next run goes on."""
+
+
+Outcome = Valid | Failure | Unfinished
+MISSING = Failure(TaskCode.INVALID_BATCH, "the input file of the batch is gone", False)
+
+
+class Validation:
+    """Checks the lines of one batch, from where an earlier run stopped.
+
+    `record` writes a step of the claim with further statements, and raises ClaimLost. `minimum_calls` of the step are
+    its second argument. `may_go_on` says whether the run may read and record another slice.
+    """
+
+    def __init__(
+        self,
+        task_key: TaskKey,
+        work: BatchWork,
+        slices: Sequence[Slice],
+        rules: LineRules,
+        *,
+        files: FileStore,
+        record: Callable[[Also, int | None], Awaitable[None]],
+        may_go_on: Callable[[], bool],
+        slices_most: int,
+    ) -> None:
+        self._task_key = task_key
+        self._work = work
+        self._files = files
+        self._record = record
+        self._may_go_on = may_go_on
+        self._left = slices_most
+        self._faults = list(work.errors)
+        self._recorded_bytes = work.read_bytes
+        self._check = FileCheck(
+            rules,
+            read_bytes=work.read_bytes,
+            read_lines=work.read_lines,
+            total=sum(len(one.spans) for one in slices),
+            ids=chain.from_iterable(one.ids for one in slices),
+            faults=len(work.errors),
+        )
+
+    async def run(self) -> Outcome:
+        """Read and check the file as far as the run may. Raises `BlobUnavailable`, StoreError and ClaimLost.
+
+        A failure that is returned has its faults recorded, but has not ended the task.
+        """
+        file = await self._files.file(self._work.input_file)
+        if file is None:
+            return MISSING
+        at = self._recorded_bytes
+        while at < file.bytes and not self._check.is_over:
+            if not (self._left and self._may_go_on()):
+                return Unfinished()
+            self._left -= 1
+            behind = min(at + limits.BATCH_SLICE_BYTES, file.bytes)
+            self._check.feed(await self._files.read(file, at, behind))
+            at = behind
+            if at < file.bytes:
+                await self._recorded(self._check.take(), at)
+        return await self._ended(file)
+
+    def facts(self) -> dict[str, object]:
+        """Return how far the file is read, for the log."""
+        return {"bytes": self._recorded_bytes, "lines": self._check.total, "faults": len(self._faults)}
+
+    async def _recorded(self, part: CheckedPart, at: int) -> None:
+        """Record what a slice of the file has, unless it lies within one line.
+
+        The rest of a file after a line that is too large is not read, because a run might get no farther than that line.
+        """
+        self._faults += map(fault_row, part.faults)
+        if at - part.read_bytes > 2 * limits.BATCH_SLICE_BYTES:
+            message = f"The line has more than {limits.BATCH_LINE_BYTES_MOST:,} bytes."
+            self._faults.append(fault_row(LineFault(LineCode.LINE_TOO_LARGE, part.read_lines + 1, message)))
+            self._check.faults_all = limits.BATCH_ERRORS_MOST
+        if part.read_bytes > self._recorded_bytes:
+            await self._write(part)
+
+    async def _ended(self, file: File) -> Outcome:
+        if not self._check.is_over:
+            self._check.finish()
+        part = self._check.take()
+        self._faults += map(fault_row, part.faults)
+        # The last slice is recorded even if it lies within one line, for its faults.
+        behind = max(part.read_bytes, self._recorded_bytes)
+        await self._write(part._replace(read_bytes=behind))
+        if self._faults:
+            count = len(self._faults)
+            message = "a line of the input file is not valid" if count == 1 else f"{count} lines are not valid"
+            return Failure(TaskCode.INVALID_BATCH, message, False)
+        assert part.model is not None
+        assert part.total
+        filename, place, total, model = output_filename(self._task_key), self._files.bucket.place, part.total, part.model
+        await self._record(
+            Also(lambda under: ValidationStatements(under).found_valid(total, model, filename, place)), total
+        )
+        return Valid(total, model)
+
+    async def _write(self, part: CheckedPart) -> None:
+        from_bytes, faults = self._recorded_bytes, self._faults[: limits.BATCH_ERRORS_MOST]
+        await self._record(
+            Also(
+                lambda under: ValidationStatements(under).read_on(
+                    from_bytes,
+                    read_bytes=part.read_bytes,
+                    read_lines=part.read_lines,
+                    model=part.model,
+                    faults=faults,
+                    found=part.lines,
+                )
+            ),
+            0,
+        )
+        self._recorded_bytes = part.read_bytes

@@ -1,0 +1,232 @@
+"""Completes the files of a batch whose task has ended, so that each of its lines is in one of them.
+
+The worker that ends the task begins, and the sweep goes on. A writer may die anywhere: the next one takes the batch with
+a higher fence, and goes on behind the last part that a row names.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...core import limits
+from ...core.batches.answers import refused_line, unanswered_line
+from ...core.batches.line_json import parse_line
+from ...core.errors import BlobUnavailable, OnceoverError
+from ...core.files import File, FileKey
+from ...core.ids import TaskKey
+from ...core.meter import Meter
+from ...core.settings import Settings
+from ...core.states import Status
+from ...store.batch_files import BatchFileStore, places_without
+from ...store.batches import BatchStore
+from ...store.files import FileStore
+from ...store.records.batches import Writing
+from .. import clock
+from ..log import Log
+from .growth import PartWriter, object_of, store_segments
+from .line_inputs import LineIndex
+
+# What a step of a writer takes at most, in subrequests and statements: to store an object of segments, or to read lines
+# and to name the part that is full with them.
+_MOVE = (14, 14)
+_ERRORS = (6, 8)
+_CODES = {Status.CANCELLED: "batch_cancelled", Status.FAILED: "batch_failed", Status.COMPLETED: "batch_failed"}
+_MESSAGES = {
+    "batch_expired": "The completion window of the batch was over before this request was answered.",
+    "batch_cancelled": "The batch was cancelled before this request was answered.",
+    "batch_failed": "The batch failed before this request was answered.",
+}
+
+
+class _Lost(Exception):
+    """Another writer has the batch."""
+
+
+class _Spent(Exception):
+    """The invocation may not spend more, so that another one goes on."""
+
+
+class _Input(NamedTuple):
+    """The input file of a batch, from which the `custom_id` of a line without an answer is read."""
+
+    file: File
+    lines: LineIndex
+
+
+@dataclass(frozen=True, slots=True)
+class BatchWriter:
+    """Completes files of batches in one invocation."""
+
+    files: Callable[[], FileStore]
+    rows: BatchStore
+    store: BatchFileStore
+    settings: Settings
+    meter: Meter
+    log: Log
+
+    async def run(self, task_key: TaskKey) -> bool:
+        """Complete the files of a batch as far as the invocation may. Returns whether the batch has ended.
+
+        Errors of the database and of the bucket are logged, because another writer goes on when the lease is over.
+        """
+        log = self.log.bind(task=task_key)
+        try:
+            if not self._affords(*_ERRORS):
+                return False
+            of = await self.store.take(task_key, self._claim_ms)
+            return of is not None and await self._write(of, log)
+        except OnceoverError as error:
+            log.failure("batch_write_failed", error)
+            return False
+
+    async def _write(self, of: Writing, log: Log) -> bool:
+        work = _Work(self, of)
+        try:
+            await work.run()
+        except _Lost:
+            log("batch_lost", fence=of.fence)
+            return False
+        except _Spent:
+            await self.store.give_back(of)
+            log("batch_unfinished", fence=of.fence, written=work.written)
+            return False
+        log("batch_ended", fence=of.fence, status=of.status, lines=of.total)
+        return True
+
+    @property
+    def _claim_ms(self) -> int:
+        """The longest time from the announcement of a call to its record, with lanes."""
+        return self.settings.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS_MOST)
+
+    def _affords(self, subrequests: int, statements: int) -> bool:
+        settings, meter = self.settings, self.meter
+        return (
+            settings.subrequests - meter.subrequests_taken >= subrequests
+            and settings.statements - meter.statements_taken >= statements
+        )
+
+    def may_go_on(self, cost: tuple[int, int], ends_at: float) -> bool:
+        """Whether time and allowance suffice for another step."""
+        return clock.now() < ends_at and self._affords(*cost)
+
+
+class _Work:
+    """The work of a writer on the batch `of` that it has taken."""
+
+    def __init__(self, by: BatchWriter, of: Writing) -> None:
+        self._by = by
+        self._of = of
+        self._files = by.files()
+        self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
+        self._slices_left = limits.BATCH_SLICES_A_RUN[by.settings.plan]
+        self.written = of.written_places
+
+    async def run(self) -> None:
+        """Write what the files lack, and end the batch. Raises _Spent and _Lost."""
+        if self._of.is_valid:
+            await self._finish_output()
+            await self._write_errors()
+        if not await self._by.store.complete(self._of):
+            raise _Lost
+
+    async def _finish_output(self) -> None:
+        """Make objects of the segments that are left."""
+        of, store, bucket = self._of, self._by.store, self._files.bucket
+        waiting = await store.waiting(of.task_key)
+        while waiting:
+            if not self._by.may_go_on(_MOVE, self._ends_at):
+                raise _Spent
+            chosen = object_of(waiting, bucket.part_bytes)
+            stored = await store_segments(store, bucket, of.task_key, of.output_file, f"w{of.fence}", chosen)
+            if not await store.move(of, stored.segments, stored.added):
+                raise _Lost
+            waiting = waiting[len(chosen) :]
+
+    async def _write_errors(self) -> None:
+        """Write a line for each place without an answer, from where the last writer stopped."""
+        missing = places_without(self._of.answered, self._of.total)
+        places = [place for one in missing for place in one if place >= self.written]
+        if places:
+            await self._write_lines(places, await self._input())
+        if self.written < self._of.total:
+            await self._add(None, self._of.total, 0)
+
+    async def _write_lines(self, places: Sequence[int], source: _Input) -> None:
+        writer, lines, done = self._part(), 0, 0
+        while done < len(places):
+            if not (self._slices_left and self._by.may_go_on(_ERRORS, self._ends_at)):
+                await self._add(writer, places[done - 1] + 1 if done else self.written, lines)
+                raise _Spent
+            self._slices_left -= 1
+            together = _together(places, done, source.lines)
+            await writer.write(await self._lines(together, source))
+            done += len(together)
+            lines += len(together)
+            if writer.added:  # a part is full, and a crash would lose no more than that
+                await self._add(writer, places[done - 1] + 1, lines)
+                writer, lines = self._part(), 0
+        await self._add(writer, self._of.total, lines)
+
+    def _part(self) -> PartWriter:
+        name = f"w{self._of.fence}-e{self.written}"
+        return PartWriter(self._files.bucket, self._of.error_file, name)
+
+    async def _add(self, writer: PartWriter | None, behind: int, lines: int) -> None:
+        """Name what was written in the error file, which then has the lines of all places before `behind`."""
+        if behind == self.written:
+            return
+        added = [] if writer is None else await writer.finish()
+        places = range(self.written, behind)
+        if not await self._by.store.add_errors(
+            self._of, places, added, lines=lines, place=self._files.bucket.place
+        ):
+            raise _Lost
+        self.written = behind
+
+    async def _lines(self, places: Sequence[int], source: _Input) -> bytes:
+        """Make the lines of the error file for places that lie near one another."""
+        start, end = source.lines.range_of(places[0])[0], source.lines.range_of(places[-1])[1]
+        raw = await self._files.read(source.file, start, end)
+        refusals = await self._by.store.refusals(self._of.task_key, range(places[0], places[-1] + 1))
+        made = []
+        for place in places:
+            first, behind = source.lines.range_of(place)
+            made.append(self._line(place, _custom_id(raw[first - start : behind - start]), refusals))
+        return "".join(f"{line}\n" for line in made).encode("ascii")
+
+    def _line(self, place: int, custom_id: str, refusals: Mapping[int, tuple[str, str | None]]) -> str:
+        task_key = self._of.task_key
+        if place in refusals:
+            message, refusal = refusals[place]
+            if refusal is None:
+                return unanswered_line(task_key, place, custom_id, "batch_failed", message)
+            found = json.loads(refusal)
+            return refused_line(task_key, place, custom_id, found["status"], found["body"])
+        code = "batch_expired" if self._of.expired else _CODES[self._of.status]
+        return unanswered_line(task_key, place, custom_id, code, _MESSAGES[code])
+
+    async def _input(self) -> _Input:
+        found = await self._by.rows.work(self._of.task_key)
+        key: FileKey = self._of.input_file
+        file = await self._files.file(key)
+        if found is None:
+            raise _Lost
+        if file is None:
+            raise BlobUnavailable("the input file of a batch is gone before its end")
+        return _Input(file, LineIndex(found[1]))
+
+
+def _together(places: Sequence[int], first: int, index: LineIndex) -> Sequence[int]:
+    """Return the next places whose lines one read of the input file gives; at least one."""
+    start = index.range_of(places[first])[0]
+    behind = first + 1
+    while behind < len(places) and index.range_of(places[behind])[1] - start <= limits.BATCH_SLICE_BYTES:
+        behind += 1
+    return places[first:behind]
+
+
+def _custom_id(raw: bytes) -> str:
+    document = parse_line(raw)
+    assert isinstance(document, Mapping)
+    return str(document["custom_id"])
