@@ -92,6 +92,8 @@ FINISH_REASON_CHARS_MOST = 40  # The length at which the provider's reason for a
 BATCH_LINES_MOST = 20_000  # The most lines of a batch, blank lines not counted.
 BATCH_LINE_BYTES_MOST = 1_000_000  # The most bytes of a line, without its end.
 BATCH_WINDOW_HOURS_MOST = 168  # A week.
+# The most bytes of lines that one answer has of an output file that grows: it is read in pieces of BATCH_SLICE_BYTES.
+EARLY_BYTES_MOST = {"free": 8 * 1_024 * 1_024, "paid": 64 * 1_024 * 1_024}
 BATCH_SLICE_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
 # The slices of its input file that a run checks or a writer reads: each takes some 0.1 s of CPU.
 BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}

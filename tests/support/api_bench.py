@@ -31,6 +31,7 @@ from src.http.base.headers import ON_EVERY_ANSWER
 from src.http.base.isolate import RequestMemory
 from src.http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 from src.http.base.services import Api, BoundRoutes
+from src.http.batches import shapes as batch_shapes
 from src.http.catalogue import document
 from src.http.files import content
 from src.http.files import shapes as file_shapes
@@ -188,6 +189,7 @@ class ApiBench:
             nonce=lambda: self._random(12).hex(),
             log=log,
             marks=isolate.marks,
+            open_files=lambda: FileStore(database, None if self.blobs is None else R2Bucket(self.blobs, Meter())),
         )
         self.worker = worker
         others: list[Sender] = [sender for sender in senders if sender.route is not Route.DIRECT]
@@ -480,6 +482,7 @@ def _check_body(body: str, schema: Mapping[str, Any]) -> None:
 _MODELS = (
     *(
         attempts,
+        batch_shapes,
         bulk,
         deliveries,
         dry_run,

@@ -70,7 +70,7 @@ def _errors(batch: Batch) -> BatchErrorsView | None:
         return None
     found = [cast("BatchErrorView", dict(error)) for error in batch.errors[: limits.BATCH_ERRORS_MOST]]
     failure = batch.task.failure
-    if failure is not None and (failure.code is not TaskCode.INVALID_BATCH or not found):
+    if failure is not None and (failure.code != TaskCode.INVALID_BATCH or not found):
         found = [BatchErrorView(code=failure.code, line=None, message=failure.message, param=None)]
     return BatchErrorsView(object="list", data=found)
 

@@ -13,16 +13,17 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9 ._()+-]")
 
 
 async def content_reply(exchange: Exchange, file: File) -> Reply:
-    """Send a file as an attachment. Of a file that still grows, the parts that it has now are sent.
+    """Send a file as an attachment. Of the output file of a batch that goes on, the lines so far are sent.
 
     The first part is opened before the answer begins, so that a bucket that does not answer refuses the request. Raises
     BlobUnavailable, and BlobMissing if the file was erased just now.
     """
-    headers = {
-        "Content-Type": MEDIA_TYPE,
-        "Content-Disposition": disposition(file.filename),
-        "Content-Length": str(sum(part.bytes for part in file.parts)),
-    }
+    headers = {"Content-Type": MEDIA_TYPE, "Content-Disposition": disposition(file.filename)}
+    if file.growing or not exchange.query.keys().isdisjoint({"offset", "limit"}):
+        from . import early  # noqa: PLC0415 - only batches need it (docs/decisions/0033)
+
+        return await early.lines_reply(exchange, file, early.wanted(exchange.query) or early.Wanted(0, None), headers)
+    headers["Content-Length"] = str(sum(part.bytes for part in file.parts))
     if exchange.request.method == "HEAD" or not file.parts:
         return Reply(200, headers=headers)
     pieces = exchange.api.files.pieces(file)

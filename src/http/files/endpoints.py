@@ -7,7 +7,7 @@ from ...core.multipart import headers as multipart
 from ..base import problems
 from ..base.acting import Reach
 from ..base.endpoint import Answer, Endpoint
-from . import content, handlers, listing
+from . import content, early, handlers, listing
 from .shapes import FILE_ID_PATTERN, DeletedFileView, FileListView, FileView, NewFileFields
 
 _ID = {"type": "string", "pattern": f"^{FILE_ID_PATTERN}$"}
@@ -60,12 +60,18 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/v1/files/{id}/content",
-        summary="Read the bytes of a file",
+        summary="Read the bytes of a file; of a batch's output file also some lines, and the lines so far",
         handler=handlers.read_file_content,
         access=Scope.READ,
         reach=Reach.ONE,
+        parameters=early.PARAMETERS,
         answers=(
-            Answer(200, "The bytes", headers=("Content-Disposition", "Content-Length"), media_type=content.MEDIA_TYPE),
+            Answer(
+                200,
+                "The bytes",
+                headers=("Content-Disposition", "Content-Length", early.INCOMPLETE, early.LAST_LINE),
+                media_type=content.MEDIA_TYPE,
+            ),
         ),
         problems=(problems.FILES_UNAVAILABLE,),
         id_schema=_ID,

@@ -89,14 +89,38 @@ class _Reader:
                     taken += 1
                 chunk = await self._in_file(start, end)
             else:
-                found = await self._store.bodies(self._batch.task.task_key, range(segment.part, segment.part + 1))
-                taken = lines
-                chunk = "".join(f"{text}\n" for text in found[0][line : line + lines]).encode("ascii") if found else b""
+                taken, chunk = await self._in_segments(number, line, behind - at)
             if not chunk:  # the segment has become an object since the plan
                 await self._plan_again()
                 continue
             at += taken
             yield chunk
+
+    async def _in_segments(self, number: int, line: int, most: int) -> tuple[int, bytes]:
+        """Read lines from segment `number` on, from its line `line` on, up to `most` lines of several segments at once.
+
+        Returns how many lines were read, with their bytes: none if a segment has become an object since the plan.
+        """
+        group = range(number, number + 1)
+        chars, lines = sum(self._segments[number].sizes), len(self._segments[number].sizes) - line
+        for one in self._segments[number + 1 :]:
+            chars += sum(one.sizes)
+            if one.in_file or lines >= most or chars > limits.BATCH_SLICE_BYTES:
+                break
+            group = range(number, group.stop + 1)
+            lines += len(one.sizes)
+        parts = range(self._segments[number].part, self._segments[group.stop - 1].part + 1)
+        found = await self._store.bodies(self._batch.task.task_key, parts)
+        if len(found) < len(group):
+            return 0, b""
+        # A segment may have got outputs since the plan, which are behind those that the plan has.
+        planned = [
+            text
+            for place, texts in zip(group, found, strict=True)
+            for text in texts[: len(self._segments[place].sizes)]
+        ]
+        texts = planned[line : line + most]
+        return len(texts), "".join(f"{text}\n" for text in texts).encode("ascii")
 
     async def _in_file(self, start: int, end: int) -> bytes:
         if self._file is None or self._file.bytes < end:

@@ -1,0 +1,377 @@
+"""`/v1/batches`: create, read, list and cancel, in the shapes of OpenAI's SDKs, and the batch as a native task."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from openai.pagination import SyncCursorPage
+from openai.types import Batch as SdkBatch
+
+from src.core.errors import ModelUnavailable
+from src.core.batches.names import batch_id, task_id_of
+from src.core.ids import split_task_key
+from src.core.keys import Scope
+from src.core.task import Route
+from src.http.base.messages import Reply
+from src.processing.worker import Host
+from tests.support import batches
+from tests.support.api_bench import START_MS, ApiBench, bearer, data
+from tests.support.batches import CHAT, Scripted, content, create, ids, key_of, line, lines, read, refused, run, upload
+from tests.support.memory_r2 import MemoryR2
+
+UNKNOWN = "batch_" + "0" * 12 + "7" + "0" * 3 + "8" + "0" * 15
+START = START_MS // 1000
+DAY = 86_400
+
+
+@pytest.fixture(name="bench", params=["d1", "r2"])
+def batch_bench(request: pytest.FixtureRequest) -> Iterator[ApiBench]:
+    """A deployment with and without the binding BLOBS."""
+    made = ApiBench()
+    if request.param == "r2":
+        made.blobs = MemoryR2(made.now_ms)
+    yield made
+    made.close()
+
+
+def refusal(reply: Reply) -> tuple[int, str, str | None]:
+    """Return a refusal's status, its code, and the parameter that it names."""
+    error = data(reply)["error"]
+    assert error["message"]
+    return reply.status, error["code"], error["param"]
+
+
+def post(bench: ApiBench, body: object, **headers: str) -> Reply:
+    """Start a batch."""
+    return bench.call("POST", "/v1/batches", body, {name.replace("_", "-"): one for name, one in headers.items()})
+
+
+def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
+    """Each answer is the SDK's object, and each line is in the output once."""
+    made = create(bench, lines(3), metadata={"night": "1"})
+    batch = SdkBatch.model_validate(made, strict=True)
+    assert SdkBatch.model_fields.keys() <= made.keys()
+    assert made.keys() - SdkBatch.model_fields.keys() == {"onceover"}
+    assert (batch.status, batch.created_at, batch.expires_at) == ("validating", START, START + DAY)
+    assert (batch.endpoint, batch.completion_window, batch.metadata) == (CHAT, "24h", {"night": "1"})
+    assert made["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
+    missing = ("model", "errors", "output_file_id", "error_file_id", "in_progress_at", "finalizing_at", "completed_at")
+    assert [made[name] for name in missing] == [None] * len(missing)
+    assert read(bench, batch.id) == made
+
+    ended = run(bench, made)
+    batch = SdkBatch.model_validate(ended, strict=True)
+    assert (batch.status, batch.model, batch.errors, batch.error_file_id) == ("completed", "demo", None, None)
+    assert ended["request_counts"] == {"total": 3, "completed": 3, "failed": 0}
+    assert ended["onceover"]["usage"] == {"modelCalls": 3, "minimumCalls": 3, "inDoubt": 0}
+    assert None not in (batch.in_progress_at, batch.finalizing_at, batch.completed_at)
+    assert batch.output_file_id is not None
+    found = content(bench, batch.output_file_id)
+    assert ids(found) == ["line-0", "line-1", "line-2"]
+    assert ended["usage"]["total_tokens"] == sum(one["response"]["body"]["usage"]["total_tokens"] for one in found)
+    file = data(bench.call("GET", f"/v1/files/{batch.output_file_id}"))
+    assert (file["purpose"], file["filename"]) == ("batch_output", f"{batch.id}_output.jsonl")
+
+
+def test_the_id_of_a_batch_follows_from_its_task(bench: ApiBench) -> None:
+    """The ids convert both ways, and nothing else is an id."""
+    made = create(bench, lines(1))
+    _, task_id = split_task_key(key_of(made))
+    assert (batch_id(task_id), task_id_of(made["id"])) == (made["id"], task_id)
+    for wrong in ("", "batch_", "batch_0", task_id, made["id"].upper(), "batch_" + "0" * 32, f"x{made['id']}"):
+        assert task_id_of(wrong) is None
+        if wrong:
+            assert bench.call("GET", f"/v1/batches/{wrong}").status == 404
+    assert refusal(bench.call("GET", f"/v1/batches/{UNKNOWN}")) == (404, "not_found", None)
+    assert refusal(bench.call("POST", f"/v1/batches/{UNKNOWN}/cancel")) == (404, "not_found", None)
+
+
+BODY = {"input_file_id": "file-" + "0" * 32, "endpoint": CHAT, "completion_window": "24h"}
+FLAWS: list[tuple[dict[str, Any], str, str]] = [
+    ({}, "invalid_fields", "input_file_id"),
+    ({"input_file_id": "x"}, "invalid_fields", "input_file_id"),
+    ({"input_file_id": None}, "invalid_fields", "input_file_id"),
+    ({"endpoint": "/v1/embeddings"}, "invalid_fields", "endpoint"),
+    ({"endpoint": None}, "invalid_fields", "endpoint"),
+    *(({"completion_window": one}, "invalid_fields", "completion_window") for one in ("0h", "169h", "24", "1d", "024h")),
+    ({"completion_window": 24}, "invalid_fields", "completion_window"),
+    ({"metadata": {"a": 1}}, "invalid_fields", "metadata.a"),
+    ({"metadata": {str(n): "" for n in range(17)}}, "invalid_fields", "metadata"),
+    ({"metadata": {"a": "\0"}}, "invalid_fields", "metadata"),
+    ({"output_expires_after": {"anchor": "created_at"}}, "invalid_fields", "output_expires_after.seconds"),
+    *(
+        ({"output_expires_after": {"anchor": "created_at", "seconds": n}}, "invalid_fields", "output_expires_after.seconds")
+        for n in (3_599, 2_592_001)
+    ),
+    (
+        {"output_expires_after": {"anchor": "now", "seconds": 3_600}},
+        "invalid_fields",
+        "output_expires_after.anchor",
+    ),
+    ({"onceover": {"maxModelCalls": 0}}, "invalid_fields", "onceover.maxModelCalls"),
+    ({"onceover": {"reduce": "merge"}}, "unsupported_parameter", "onceover.reduce"),
+    ({"priority": "high"}, "unsupported_parameter", "priority"),
+]
+
+
+@pytest.mark.parametrize(("fields", "code", "param"), FLAWS)
+def test_each_wrong_field_is_refused_by_name(bench: ApiBench, fields: dict[str, Any], code: str, param: str) -> None:
+    """A refusal is 400, as at OpenAI, and nothing is stored."""
+    assert refusal(post(bench, BODY | fields)) == (400, code, param)
+    assert bench.database.rows("SELECT 1 FROM tasks") == bench.database.rows("SELECT 1 FROM batches") == []
+
+
+def test_a_file_of_another_purpose_is_refused(bench: ApiBench) -> None:
+    """A batch reads only files of the purpose `batch`, and only its own tenant's."""
+    text = upload(bench, "text", purpose="user_data")
+    assert refusal(post(bench, BODY | {"input_file_id": text})) == (400, "invalid_fields", "input_file_id")
+    file = upload(bench, lines(1))
+    reply = bench.call("POST", "/v1/batches", BODY | {"input_file_id": file})
+    output = run(bench, data(reply))["output_file_id"]
+    assert refusal(post(bench, BODY | {"input_file_id": output})) == (400, "invalid_fields", "input_file_id")
+
+
+@pytest.mark.parametrize(("window", "hours"), [("1h", 1), ("24h", 24), ("168h", 168)])
+def test_the_window_is_the_deadline(bench: ApiBench, window: str, hours: int) -> None:
+    """A batch shows its window as it was sent, and when the window ends."""
+    made = create(bench, lines(1), completion_window=window)
+    assert (made["completion_window"], made["expires_at"]) == (window, START + hours * 3_600)
+
+
+def test_a_batch_expires_with_its_window() -> None:
+    """Lines that were never answered are in the error file, and the answered ones in the output file."""
+
+    def before(text: str) -> None:
+        if "number 1" in text:
+            raise ModelUnavailable
+
+    bench = ApiBench(provider=Scripted(before))
+    made = create(bench, lines(2), completion_window="1h")
+    bench.run(bench.worker.run(key_of(made), Host(Route.QUEUE, 20.0)))
+    assert read(bench, made["id"])["status"] == "in_progress"
+    bench.pass_seconds(3_600)
+    read(bench, made["id"])
+    bench.pass_seconds(600)
+    ended = run(bench, made)
+    assert (ended["status"], ended["expired_at"] is not None, ended["completed_at"]) == ("expired", True, None)
+    assert ended["request_counts"] == {"total": 2, "completed": 1, "failed": 1}
+    assert ids(content(bench, ended["output_file_id"])) == ["line-0"]
+    (error,) = content(bench, ended["error_file_id"])
+    assert (error["custom_id"], error["response"], error["error"]["code"]) == ("line-1", None, "batch_expired")
+    assert (ended["errors"], ended["usage"]["total_tokens"] > 0) == (None, True)
+    bench.close()
+
+
+INVALID = {
+    "invalid_json_line": "{",
+    "duplicate_custom_id": line("line-0"),
+    "url_mismatch": line("x", endpoint="/v1/responses"),
+    "mismatched_model": line("x", model="other"),
+    "unsupported_parameter": line("x", stream=True),
+}
+
+
+@pytest.mark.parametrize("code", INVALID)
+def test_a_wrong_line_fails_the_batch_before_any_call(bench: ApiBench, code: str) -> None:
+    """The fault names code and line in the list `errors`."""
+    ended = run(bench, create(bench, lines(2) + INVALID[code]))
+    batch = SdkBatch.model_validate(ended, strict=True)
+    assert batch.status == "failed"
+    assert batch.errors is not None and batch.errors.data is not None
+    (error,) = batch.errors.data
+    assert (error.code, error.line) == (code, 3)
+    assert ended["onceover"]["usage"]["modelCalls"] == 0
+    assert (batch.output_file_id, batch.error_file_id, batch.in_progress_at) == (None, None, None)
+    assert batch.failed_at is not None
+    assert ended["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
+
+
+def test_an_empty_file_fails_the_batch(bench: ApiBench) -> None:
+    """A file without lines is no batch."""
+    (error,) = run(bench, create(bench, "\n\n"))["errors"]["data"]
+    assert (error["code"], error["line"]) == ("empty_file", None)
+
+
+def test_a_refused_line_is_an_error_line(bench: ApiBench) -> None:
+    """A third of the lines is refused by the provider, and the batch completes."""
+
+    def before(text: str) -> None:
+        if any(f"number {n}." in text for n in range(0, 9, 3)):
+            raise refused(400, "too long")
+
+    own = ApiBench(provider=Scripted(before))
+    ended = run(own, create(own, lines(9)))
+    assert (ended["status"], ended["request_counts"]) == ("completed", {"total": 9, "completed": 6, "failed": 3})
+    errors = content(own, ended["error_file_id"])
+    assert ids(errors) == ["line-0", "line-3", "line-6"]
+    assert [(one["response"]["status_code"], one["error"]) for one in errors] == [(400, None)] * 3
+    assert len(content(own, ended["output_file_id"])) == 6
+    own.close()
+
+
+def test_a_cancelled_batch_keeps_what_it_has() -> None:
+    """A cancellation may be repeated, and is refused after another end."""
+    bench = ApiBench()
+    made = create(bench, lines(2))
+    reply = bench.call("POST", f"/v1/batches/{made['id']}/cancel")
+    bench.settle()
+    assert (reply.status, data(reply)["status"]) == (200, "cancelling")
+    ended = run(bench, made)
+    assert (ended["status"], ended["cancelled_at"] is not None) == ("cancelled", True)
+    assert ended["cancelling_at"] is not None
+    assert bench.call("POST", f"/v1/batches/{made['id']}/cancel").status == 200
+    done = run(bench, create(bench, lines(1)))
+    reply = bench.call("POST", f"/v1/batches/{done['id']}/cancel")
+    assert refusal(reply) == (409, "already_terminal", None)
+    assert reply.headers["x-should-retry"] == "false"
+    bench.close()
+
+
+def test_lists_are_pages_newest_first(bench: ApiBench) -> None:
+    """`after` and `limit` page as the SDK does."""
+    file = upload(bench, lines(1))
+    made = []
+    for _ in range(3):
+        made.insert(0, data(post(bench, BODY | {"input_file_id": file}))["id"])
+        bench.pass_seconds(1)
+    listed = data(bench.call("GET", "/v1/batches?limit=2"))
+    page = SyncCursorPage[SdkBatch].model_validate(listed, strict=True)
+    assert ([one.id for one in page.data], page.has_more) == (made[:2], True)
+    assert (listed["first_id"], listed["last_id"]) == (made[0], made[1])
+    rest = data(bench.call("GET", f"/v1/batches?after={made[1]}"))
+    assert ([one["id"] for one in rest["data"]], rest["has_more"]) == (made[2:], False)
+    assert data(bench.call("GET", f"/v1/batches?after={made[2]}"))["first_id"] is None
+    for query, param in (("limit=0", "limit"), ("limit=101", "limit"), ("limit=x", "limit"), ("after=x", "after")):
+        assert refusal(bench.call("GET", f"/v1/batches?{query}")) == (400, "invalid_fields", param)
+
+
+def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
+    """By its Idempotency-Key, or by the SDK's count of tries."""
+    file = upload(bench, lines(1))
+    body = BODY | {"input_file_id": file}
+    first = post(bench, body, idempotency_key="a")
+    second = post(bench, body, idempotency_key="a")
+    assert (data(first)["id"], second.headers["Idempotency-Replayed"]) == (data(second)["id"], "true")
+    assert refusal(post(bench, body | {"completion_window": "1h"}, idempotency_key="a"))[:2] == (
+        422,
+        "idempotency_mismatch",
+    )
+    lost = post(bench, body, x_stainless_retry_count="0")
+    joined = post(bench, body, x_stainless_retry_count="1")
+    assert (data(lost)["id"], joined.headers["Idempotency-Replayed"]) == (data(joined)["id"], "true")
+    assert data(post(bench, body, x_stainless_retry_count="0"))["id"] != data(lost)["id"]
+
+
+def test_a_lost_answer_of_the_database_accepts_one_batch(bench: ApiBench) -> None:
+    """The limits of a tenant hold for batches too."""
+    bench.limit(tasks_in_flight_most=1)
+    file = upload(bench, lines(1))
+    assert post(bench, BODY | {"input_file_id": file}).status == 200
+    assert refusal(post(bench, BODY | {"input_file_id": file}))[:2] == (429, "limit_reached")
+
+
+def test_the_input_file_stays_while_the_batch_reads_it(bench: ApiBench) -> None:
+    """It is 409 to delete it before the end, and the batch then no longer needs it."""
+    made = create(bench, lines(1))
+    file = f"/v1/files/{made['input_file_id']}"
+    assert refusal(bench.call("DELETE", file))[:2] == (409, "file_in_use")
+    run(bench, made)
+    assert bench.call("DELETE", file).status == 200
+
+
+def test_files_of_a_batch_expire_on_their_own(bench: ApiBench) -> None:
+    """`output_expires_after` counts from the end of the batch."""
+    made = create(bench, lines(1), output_expires_after={"anchor": "created_at", "seconds": 3_600})
+    ended = run(bench, made)
+    file = data(bench.call("GET", f"/v1/files/{ended['output_file_id']}"))
+    assert file["expires_at"] == ended["completed_at"] + 3_600
+
+
+def test_tenants_and_scopes_are_kept_apart() -> None:
+    """Another tenant's batch is 404, an operator names the tenant, and each call needs its scope."""
+    bench = ApiBench(keys=True)
+    own = bearer(bench.make_key())
+    other = bearer(bench.make_key(tenant="acme"))
+    operator = bearer(bench.make_key(Scope.READ, Scope.WRITE, Scope.OPERATOR))
+    file = upload(bench, lines(1), **other)
+    reply = bench.call("POST", "/v1/batches", BODY | {"input_file_id": file}, other)
+    made = data(reply)
+    path = f"/v1/batches/{made['id']}"
+    assert bench.call("GET", path, headers=own).status == 404
+    assert bench.call("POST", f"{path}/cancel", headers=own).status == 404
+    assert data(bench.call("GET", "/v1/batches", headers=own))["data"] == []
+    body = BODY | {"input_file_id": file}
+    assert refusal(bench.call("POST", "/v1/batches", body, own)) == (400, "invalid_fields", "input_file_id")
+    assert bench.call("GET", f"{path}?tenant=acme", headers=own).status == 403
+    assert data(bench.call("GET", f"{path}?tenant=acme", headers=operator))["id"] == made["id"]
+    writer = bearer(bench.make_key(Scope.WRITE, tenant="acme"))
+    reader = bearer(bench.make_key(Scope.READ, tenant="acme"))
+    assert bench.call("GET", path, headers=writer).status == 403
+    assert bench.call("POST", "/v1/batches", body, reader).status == 403
+    reply = bench.call("POST", "/v1/batches", body | {"metadata": {"a": "secret"}}, writer)
+    assert (reply.status, data(reply)["metadata"]) == (200, {})
+    bench.close()
+
+
+def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
+    """It is listed, read, followed and erased there, and says what it is."""
+    made = create(bench, lines(2), metadata={"name": "nightly"})
+    path = made["onceover"]["task"]
+    task = data(bench.call("GET", path))
+    assert (task["kind"], task["batch"], task["name"]) == ("batch", made["id"], "nightly")
+    assert (task["progress"]["total"], task["usage"]["minimumCalls"], task["result"]) == (None, 0, None)
+    assert [one["kind"] for one in data(bench.call("GET", "/api/tasks"))["tasks"]] == ["batch"]
+    ended = run(bench, made)
+    task = data(bench.call("GET", f"{path}?include=chunks"))
+    assert (task["status"], task["progress"]["total"], task["progress"]["completed"]) == ("completed", 2, 2)
+    assert (task["result"], task["chunks"]) == (None, [])
+    assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None}
+    assert data(bench.call("POST", f"{path}/retry"))["code"] == "not_retryable"
+    assert bench.call("GET", f"/v1/responses/resp_{task['id']}").status == 404
+    assert bench.call("DELETE", path).status == 204
+    assert bench.call("GET", f"/v1/batches/{made['id']}").status == 404
+    assert bench.call("GET", f"/v1/files/{ended['output_file_id']}").status == 404
+
+
+def test_a_native_cancellation_cancels_the_batch(bench: ApiBench) -> None:
+    """Both faces show the same end."""
+    made = create(bench, lines(2))
+    assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
+    assert run(bench, made)["status"] == "cancelled"
+
+
+def test_a_plain_task_is_no_batch(bench: ApiBench) -> None:
+    """A task of the native API has no batch, and shows no kind."""
+    task = bench.submit()
+    assert "kind" not in task
+    assert bench.call("GET", f"/v1/batches/{batch_id(task['id'])}").status == 404
+
+
+def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
+    """A batch with fewer calls than lines fails, and keeps its answers."""
+    ended = run(bench, create(bench, lines(4), onceover={"maxModelCalls": 3}))
+    assert ended["status"] == "failed"
+    assert [(one["code"], one["line"]) for one in ended["errors"]["data"]] == [("budget_exhausted", None)]
+    assert ended["request_counts"]["total"] == 4
+    counts = ended["request_counts"]
+    assert (counts["completed"], counts["failed"]) == (3, 1)
+    assert len(content(bench, ended["output_file_id"])) == 3
+    (error,) = content(bench, ended["error_file_id"])
+    assert error["error"]["code"] == "batch_failed"
+
+
+def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
+    """A poll completes the files if the worker that ended the task died."""
+    made = create(bench, lines(1))
+    assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
+    bench.pass_seconds(600)
+    assert read(bench, made["id"])["status"] == "cancelling"
+    bench.settle()
+    assert read(bench, made["id"])["status"] == "cancelled"
+
+
+def test_responses_are_an_endpoint_of_batches(bench: ApiBench) -> None:
+    """Lines for /v1/responses have whole responses as answers."""
+    made = create(bench, lines(2, batches.RESPONSES), endpoint=batches.RESPONSES)
+    found = content(bench, run(bench, made)["output_file_id"])
+    assert {one["response"]["body"]["object"] for one in found} == {"response"}

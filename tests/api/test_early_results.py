@@ -1,0 +1,148 @@
+"""Early results: `/v1/files/{id}/content?offset=&limit=` gives each line of an output file once, also while it grows."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from src.core import limits
+from src.core.errors import ModelUnavailable
+from src.core.task import Route
+from src.http.base.messages import Reply
+from src.processing.worker import Host
+from src.store.blobs.d1 import D1Bucket
+from src.store.blobs.r2 import R2Bucket
+from tests.support.api_bench import ApiBench, data
+from tests.support.batches import Batch, Scripted, create, key_of, lines, read, run, upload
+from tests.support.memory_r2 import MemoryR2
+
+
+@pytest.fixture(name="bench", params=["d1", "r2"])
+def early_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ApiBench]:
+    """A deployment whose parts and segments are small, so that output files grow."""
+    for bucket in (D1Bucket, R2Bucket):
+        monkeypatch.setattr(bucket, "part_bytes", 4_000)
+    monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 1_500)
+    made = ApiBench(provider=Scripted(lambda text: None))
+    if request.param == "r2":
+        made.blobs = MemoryR2(made.now_ms)
+    yield made
+    made.close()
+
+
+def stopping(bench: ApiBench, after: int) -> list[int]:
+    """Let the provider answer only so many lines, and return a list whose first item is that number."""
+    left = [after]
+
+    def before(_text: str) -> None:
+        if left[0] <= 0:
+            raise ModelUnavailable
+        left[0] -= 1
+
+    provider = bench.worker.provider
+    assert isinstance(provider, Scripted)
+    provider.before = before
+    return left
+
+
+def work(bench: ApiBench, batch: Batch) -> None:
+    """Let a worker run the batch for a while."""
+    bench.run(bench.worker.run(key_of(batch), Host(Route.QUEUE, 5.0)))
+    bench.settle()
+
+
+def page(bench: ApiBench, batch: Batch, query: str) -> Reply:
+    """Read a page of the output file."""
+    reply = bench.call("GET", f"/v1/files/{batch['output_file_id']}/content{query}")
+    assert reply.status == 200, reply
+    assert not reply.body or reply.body.endswith("\n")
+    return reply
+
+
+def test_a_reader_gets_each_line_once_while_the_file_grows(bench: ApiBench) -> None:
+    """The pages joined are the bytes of the final file, over every growth."""
+    left = stopping(bench, 0)
+    batch = create(bench, lines(40))
+    gathered, offset = "", 0
+    for _ in range(40):
+        left[0] = 3
+        work(bench, batch)
+        batch = read(bench, batch["id"])
+        if batch["output_file_id"] is None:
+            continue
+        reply = page(bench, batch, f"?offset={offset}&limit=7")
+        gathered += reply.body
+        assert int(reply.headers["X-Last-Line"]) == offset + reply.body.count("\n")
+        offset = int(reply.headers["X-Last-Line"])
+        if batch["status"] == "completed":
+            break
+        bench.pass_seconds(20)
+        assert reply.headers["X-Incomplete"] == "true"
+        so_far = page(bench, batch, "")
+        assert so_far.body.startswith(gathered)
+        assert so_far.headers["X-Incomplete"] == "true"
+    assert batch["status"] == "completed"
+    while True:
+        reply = page(bench, batch, f"?offset={offset}")
+        gathered += reply.body
+        offset = int(reply.headers["X-Last-Line"])
+        if reply.headers["X-Incomplete"] == "false":
+            break
+    final = page(bench, batch, "")
+    assert "X-Incomplete" not in final.headers
+    assert gathered == final.body
+    assert sorted(json.loads(one)["custom_id"] for one in gathered.splitlines()) == sorted(
+        f"line-{n}" for n in range(40)
+    )
+
+
+def test_an_answer_ends_after_a_whole_line_within_its_allowance(
+    bench: ApiBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page above the allowance is shorter, and says that lines follow."""
+    ended = run(bench, create(bench, lines(20)))
+    whole = page(bench, ended, "").body
+    monkeypatch.setitem(limits.EARLY_BYTES_MOST, bench.settings.plan, len(whole) // 3)
+    reply = page(bench, ended, "?offset=0")
+    assert 0 < len(reply.body) <= len(whole) // 3
+    assert whole.startswith(reply.body)
+    assert reply.headers["X-Incomplete"] == "true"
+    monkeypatch.setitem(limits.EARLY_BYTES_MOST, bench.settings.plan, 1)
+    assert page(bench, ended, "?offset=3").body == whole.splitlines(keepends=True)[3]
+
+
+def test_pages_beyond_the_end_are_empty(bench: ApiBench) -> None:
+    """The number of the last line tells how many lines there are."""
+    ended = run(bench, create(bench, lines(2)))
+    reply = page(bench, ended, "?offset=5")
+    assert (reply.body, reply.headers["X-Incomplete"], reply.headers["X-Last-Line"]) == ("", "false", "2")
+    assert page(bench, ended, "?offset=1&limit=1").headers["X-Last-Line"] == "2"
+    first = page(bench, ended, "?limit=1")
+    assert (first.body.count("\n"), first.headers["X-Incomplete"]) == (1, "true")
+
+
+def test_a_batch_without_answers_yet_has_an_empty_file(bench: ApiBench) -> None:
+    """A file without lines is there from `in_progress` on."""
+    stopping(bench, 0)
+    batch = create(bench, lines(2))
+    work(bench, batch)
+    batch = read(bench, batch["id"])
+    assert batch["status"] == "in_progress"
+    reply = page(bench, batch, "")
+    assert (reply.body, reply.headers["X-Incomplete"], reply.headers["X-Last-Line"]) == ("", "true", "0")
+    assert bench.call("DELETE", f"/v1/files/{batch['output_file_id']}").status == 409
+
+
+@pytest.mark.parametrize("query", ["offset=-1", "offset=x", "limit=0", "limit=20001", "limit=1.5"])
+def test_a_bad_value_is_refused_by_name(bench: ApiBench, query: str) -> None:
+    """The refusal names the parameter."""
+    ended = run(bench, create(bench, lines(1)))
+    reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content?{query}")
+    assert (reply.status, data(reply)["error"]["param"]) == (400, query.partition("=")[0])
+
+
+def test_only_output_files_have_lines(bench: ApiBench) -> None:
+    """An input file is read whole."""
+    file = upload(bench, lines(1))
+    reply = bench.call("GET", f"/v1/files/{file}/content?offset=0")
+    assert (reply.status, data(reply)["error"]["param"]) == (400, "offset")
