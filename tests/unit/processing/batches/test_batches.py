@@ -143,7 +143,7 @@ def test_a_file_that_cannot_be_a_batch_fails(
 
 def test_a_cancelled_batch_keeps_what_was_answered(bench: BatchBench) -> None:
     """After a cancellation each line is in one of the files, with what was answered in the output file."""
-    bench.begin(lines(40))
+    bench.begin(lines(60))
     bench.run()
     made: list[Any] = []
 
@@ -155,21 +155,21 @@ def test_a_cancelled_batch_keeps_what_was_answered(bench: BatchBench) -> None:
     assert bench.run() == Ended(Status.CANCELLED)
     bench.sweep_to_end()
     assert bench.batch().status is BatchStatus.CANCELLED
-    bench.check_end(ids(40))
+    bench.check_end(ids(60))
     assert len(bench.ids(OUTPUT)) >= 12
     assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_cancelled"}
 
 
 def test_a_batch_that_no_worker_ends_is_completed_by_the_sweep(bench: BatchBench) -> None:
     """A batch that expires while it waits gets a line in the error file for each of its requests."""
-    bench.begin(lines(40))
+    bench.begin(lines(60))
     bench.run()
     bench.pass_seconds(WINDOW_MS / 1000 + 1)
     bench.run()  # finds that the window is over
     assert bench.batch().status is BatchStatus.FINALIZING
     bench.sweep_to_end()
     assert bench.batch().status is BatchStatus.EXPIRED
-    bench.check_end(ids(40))
+    bench.check_end(ids(60))
     assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_expired"}
 
 
