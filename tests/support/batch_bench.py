@@ -1,0 +1,390 @@
+"""A bench for batches: a database, a bucket and a scripted model, over which workers run and die in virtual time."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import copy_context
+from typing import Any
+
+from simulator.engine.loop import Loop
+from simulator.engine.scope import SCOPE, Gate, InvocationScope
+from src.core.batches.endpoints import CHAT, BatchEndpoint
+from src.core.errors import BlobMissing, BlobUnavailable
+from src.core.files import FileKey, FilePart, Place, Purpose
+from src.core.ids import TaskKey
+from src.core.meter import Meter
+from src.core.settings import Settings
+from src.core.storage import StorageUse
+from src.core.task import NewTask, Reduce, Route, TaskOptions
+from src.inference.protocol import Health, ModelCall, ModelReply
+from src.processing.batches.early_lines import EarlyLines, read_lines
+from src.processing.log import Log
+from src.processing.outcomes import Released, RunOutcome
+from src.processing.worker import Host, Worker
+from src.store.admission import UNCONDITIONAL, Conditions
+from src.store.batch_files import BatchFileStore
+from src.store.batches import BatchStore
+from src.store.blobs import Buffer, StoredPart
+from src.store.blobs.d1 import MemoryBuffer
+from src.store.d1.database import D1Statement, Database
+from src.store.files import FileStore
+from src.store.records.batches import Batch, NewBatch
+from src.store.records.claims import Unclaimed
+from src.store.tasks import TaskStore
+from tests.support.sqlite_d1 import SqliteD1
+from tests.support.store_bench import START_MS
+
+HOST = Host(Route.QUEUE, 600.0)
+KEY = TaskKey("local:01900000-0000-7000-8000-000000000001")
+INPUT = FileKey("local:01900000-0000-7000-8000-0000000000a1")
+OUTPUT = FileKey("local:01900000-0000-7000-8000-0000000000a2")
+ERRORS = FileKey("local:01900000-0000-7000-8000-0000000000a3")
+WINDOW_MS = 86_400_000
+
+
+class Points:
+    """The points at which workers may die: before and after each call to the database, the bucket and the model."""
+
+    def __init__(self) -> None:
+        self.passed = 0
+        self.deaths: set[int] = set()
+
+    async def pass_one(self) -> None:
+        """Pass a point. If a death is planned for it, the invocation that passes it stops for ever."""
+        self.passed += 1
+        scope = SCOPE.get()
+        if self.passed in self.deaths and scope is not None:
+            scope.dead = True
+            await asyncio.get_running_loop().create_future()
+
+
+class PointedD1:
+    """A binding to the database with a point before and after each call."""
+
+    def __init__(self, database: SqliteD1, points: Points) -> None:
+        self._database = database
+        self._points = points
+
+    def prepare(self, sql: str) -> D1Statement:
+        """Prepare a statement."""
+        return self._database.prepare(sql)
+
+    async def batch(self, statements: list[D1Statement]) -> list[Mapping[str, object]]:
+        """Run statements as one transaction."""
+        await self._points.pass_one()
+        results = await self._database.batch(statements)
+        await self._points.pass_one()
+        return results
+
+
+class MemoryBucket:
+    """A bucket in memory. `fail(times)` makes the next calls fail, and a put that fails may have landed."""
+
+    place: Place = "r2"
+
+    def __init__(self, points: Points, part_bytes: int) -> None:
+        self.part_bytes = part_bytes
+        self.parts: dict[tuple[FileKey, str], bytes] = {}
+        self.puts = 0
+        self._points = points
+        self._failing: list[bool] = []
+
+    def fail(self, times: int, *, landed: bool = False) -> None:
+        """Make the next calls fail."""
+        self._failing = [landed] * times
+
+    def buffer(self) -> Buffer:
+        """Return an empty buffer."""
+        return MemoryBuffer(self.part_bytes)
+
+    async def put(self, file: FileKey, name: str, body: bytes | Buffer) -> None:
+        """Store a part. A name must have one content for ever."""
+        await self._points.pass_one()
+        content = bytes(body) if isinstance(body, bytes) else bytes(body.content)  # type: ignore[attr-defined]
+        landed = self._failing.pop(0) if self._failing else None
+        if landed is not False:
+            assert self.parts.get((file, name), content) == content, "a name with two contents"
+            assert 0 < len(content) <= self.part_bytes
+            self.parts[file, name] = content
+            self.puts += 1
+        if landed is not None:
+            raise BlobUnavailable("503")
+        await self._points.pass_one()
+
+    async def read(self, file: FileKey, name: str, start: int, end: int) -> bytes:
+        """Return a range of a part."""
+        await self._points.pass_one()
+        if self._failing:
+            self._failing.pop(0)
+            raise BlobUnavailable("503")
+        if (file, name) not in self.parts:
+            raise BlobMissing(name)
+        return self.parts[file, name][start:end]
+
+    async def erase(self, file: FileKey) -> bool:
+        """Erase all parts of a file."""
+        self.parts = {key: body for key, body in self.parts.items() if key[0] != file}
+        return True
+
+    async def erase_parts(self, parts: list[tuple[FileKey, str]]) -> None:
+        """Erase single parts."""
+        for key in parts:
+            self.parts.pop(key, None)
+
+    async def listed(self, after: str, most: int) -> tuple[list[StoredPart], str]:
+        """List nothing."""
+        return [], ""
+
+
+class LineModel:
+    """A model that answers the last message of a line's body. `act` may return an error, or another text."""
+
+    name = "script"
+    default_model = "m"
+
+    def __init__(self, points: Points) -> None:
+        self.act: Callable[[str, int], Any] = lambda text, number: None
+        self.seconds = 1.0
+        self.calls: list[str] = []
+        self.answered: list[str] = []
+        self._points = points
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Answer a call."""
+        assert call.body is not None
+        text = str(call.body["messages"][-1]["content"])  # type: ignore[index]
+        self.calls.append(text)
+        number = len(self.calls)
+        await self._points.pass_one()
+        await asyncio.sleep(self.seconds)
+        result = self.act(text, number)
+        if isinstance(result, Exception):
+            raise result
+        self.answered.append(text)
+        await self._points.pass_one()
+        return reply(result or f"<{text}>")
+
+    async def probe(self) -> Health:
+        """Be healthy."""
+        return Health("healthy", "")
+
+
+def reply(text: str) -> ModelReply:
+    """Return the reply to a call with a body."""
+    message = {"role": "assistant", "content": text}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    answer = {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}}
+    return ModelReply(text, 10, 5, "stop", answer=answer)
+
+
+def line(custom_id: str, text: str | None = None, **changes: Any) -> str:
+    """Return a line of an input file."""
+    body = {"model": "m", "messages": [{"role": "user", "content": text or custom_id}]}
+    return json.dumps({"custom_id": custom_id, "method": "POST", "url": CHAT, "body": body} | changes)
+
+
+def lines(count: int, chars: int = 0) -> bytes:
+    """Return an input file of lines whose ids count from 0, each with so many more characters."""
+    return "".join(line(f"line-{number}", f"{number} {'x' * chars}".strip()) + "\n" for number in range(count)).encode()
+
+
+class BatchBench:
+    """One database, one bucket and one model."""
+
+    def __init__(self, *, part_bytes: int = 2_000, in_d1: bool = False, **settings: Any) -> None:
+        self.loop = Loop(max_steps=50_000_000)  # type: ignore[abstract]
+        self.points = Points()
+        self.database = SqliteD1(now_ms=lambda: START_MS + round(self.loop.time() * 1000))
+        self.bucket = None if in_d1 else MemoryBucket(self.points, part_bytes)
+        self.model = LineModel(self.points)
+        self.settings = Settings(**{"plan": "paid", "models": ("m",), "model": "m", **settings})
+        self.log: list[dict[str, Any]] = []
+        self._nonces = 0
+
+    # --- Stores -----------------------------------------------------------------------------------------------
+
+    def store(self, meter: Meter | None = None) -> TaskStore:
+        """Return a store with a point before and after each call."""
+        return TaskStore(Database(PointedD1(self.database, self.points), meter or Meter(), storage=StorageUse()))
+
+    def files(self, meter: Meter | None = None) -> FileStore:
+        """Return the store of files."""
+        return FileStore(Database(PointedD1(self.database, self.points), meter or Meter()), self.bucket)
+
+    @property
+    def rows(self) -> BatchStore:
+        """The store of batches."""
+        return self.store().beside(BatchStore)
+
+    @property
+    def lines(self) -> BatchFileStore:
+        """The store of the files of batches."""
+        return self.store().beside(BatchFileStore)
+
+    def do(self, coroutine: Any) -> Any:
+        """Run a coroutine to its end."""
+        return self.loop.run_until_complete(coroutine)
+
+    # --- A batch ----------------------------------------------------------------------------------------------
+
+    def upload(self, content: bytes, key: FileKey = INPUT, purpose: Purpose = Purpose.BATCH) -> None:
+        """Store a file."""
+        self.do(self._upload(content, key, purpose))
+
+    async def _upload(self, content: bytes, key: FileKey, purpose: Purpose) -> None:
+        files = self.files()
+        await files.begin(key, START_MS)
+        parts = []
+        for number, start in enumerate(range(0, len(content), files.bucket.part_bytes)):
+            body = content[start : start + files.bucket.part_bytes]
+            await files.bucket.put(key, str(number), body)
+            parts.append(FilePart(str(number), len(body)))
+        made = await files.ready(
+            key, purpose=purpose, filename="in.jsonl", parts=parts, keeps_ms=None, use_most=10**12
+        )
+        assert made is not None
+
+    def submit(self, *, endpoint: BatchEndpoint = CHAT, on: Conditions = UNCONDITIONAL, key: TaskKey = KEY, **changes: Any) -> Any:
+        """Submit a batch."""
+        terms = {"deadline_ms": WINDOW_MS, **changes}
+        output_ms = terms.pop("output_ms", None)
+        options = TaskOptions(reduce=Reduce.NONE, **terms)
+        task = NewTask(
+            task_key=key,
+            route=Route.QUEUE,
+            text="",
+            instructions="",
+            cuts=(),
+            overlap=0,
+            merge_chars=1,
+            created_at=START_MS,
+            options=options,
+        )
+        new = NewBatch(
+            task=task,
+            endpoint=endpoint,
+            input_file=INPUT,
+            output_file=OUTPUT,
+            error_file=ERRORS,
+            input_bytes=10,
+            output_ms=output_ms,
+        )
+        return self.do(self.rows.submit(new, self.settings.lease_ms, on))
+
+    def begin(self, content: bytes, **changes: Any) -> None:
+        """Upload an input file, and submit a batch of it."""
+        self.upload(content)
+        self.submit(**changes)
+
+    def batch(self) -> Batch:
+        """Read the batch."""
+        found = self.do(self.rows.batch(KEY))
+        assert found is not None
+        return found  # type: ignore[no-any-return]
+
+    # --- Workers ----------------------------------------------------------------------------------------------
+
+    def worker(self) -> Worker:
+        """Return the worker of a new invocation."""
+        meter = Meter()
+        return Worker(
+            store=self.store(meter),
+            provider=self.model,
+            settings=self.settings,
+            meter=meter,
+            chance=lambda: 0.0,
+            nonce=self._nonce,
+            log=Log(lambda line: self.log.append(json.loads(line))),
+            open_files=lambda: self.files(meter),
+        )
+
+    def _nonce(self) -> str:
+        self._nonces += 1
+        return f"holder{self._nonces:02}"
+
+    def run(self, host: Host = HOST) -> RunOutcome:
+        """Run the task once."""
+        return self.do(self.worker().run(KEY, host))  # type: ignore[no-any-return]
+
+    def run_to_end(self, most: int = 50) -> None:
+        """Run the task until it has ended, then sweep until its files are complete."""
+        for _ in range(most):
+            outcome = self.run()
+            if isinstance(outcome, Released):
+                self.pass_seconds(outcome.delay_seconds)
+            elif isinstance(outcome, Unclaimed) and not self.batch().task.status.terminal:
+                self.pass_seconds(outcome.left_ms / 1000 + 0.001)
+            else:
+                break
+        self.sweep_to_end()
+
+    def sweep(self) -> bool:
+        """Complete the files as a sweep does. Returns whether the batch has ended."""
+        return any([self.do(self.worker().complete_batch(key)) for key in self.do(self.lines.unwritten(10))])
+
+    def sweep_to_end(self, most: int = 50) -> None:
+        """Sweep until no batch is unwritten."""
+        for _ in range(most):
+            if self.batch().ended_at is not None:
+                return
+            self.sweep()
+            self.pass_seconds(61)
+        raise AssertionError("the batch does not end")
+
+    def pass_seconds(self, seconds: float) -> None:
+        """Let time pass."""
+        self.do(asyncio.sleep(seconds))
+
+    async def mortal(self, coroutine: Any) -> Any:
+        """Run a coroutine as an invocation of its own, which may die. Returns None if it has died."""
+        scope = InvocationScope(Gate())
+        context = copy_context()
+        context.run(SCOPE.set, scope)
+        task = asyncio.get_running_loop().create_task(coroutine, context=context)
+        while not task.done() and not scope.dead:
+            await asyncio.sleep(0.5)
+        return task.result() if task.done() else None
+
+    # --- What it wrote ----------------------------------------------------------------------------------------
+
+    def content(self, key: FileKey) -> list[dict[str, Any]]:
+        """Read the lines of a file, none if it does not exist."""
+        raw = self.do(self._content(key))
+        assert not raw or raw.endswith(b"\n")
+        return [json.loads(one) for one in raw.decode("ascii").splitlines()]
+
+    async def _content(self, key: FileKey) -> bytes:
+        files = self.files()
+        file = await files.file(key)
+        return b"" if file is None else await files.read(file, 0, file.bytes)
+
+    def early(self, offset: int = 0, limit: int | None = None, bytes_most: int = 10**9) -> tuple[EarlyLines, bytes]:
+        """Read early results."""
+        return self.do(self._early(offset, limit, bytes_most))  # type: ignore[no-any-return]
+
+    async def _early(self, offset: int, limit: int | None, bytes_most: int) -> tuple[EarlyLines, bytes]:
+        batch = await self.rows.batch(KEY)
+        assert batch is not None
+        found = await read_lines(self.files(), self.lines, batch, offset, limit, bytes_most)
+        return found, b"".join([chunk async for chunk in found.chunks])
+
+    def ids(self, key: FileKey) -> list[str]:
+        """Return the ids of a file's lines, in their order."""
+        return [one["custom_id"] for one in self.content(key)]
+
+    def check_end(self, ids: Sequence[str]) -> None:
+        """Check that each id is in exactly one file, exactly once, and that the counts add up."""
+        batch, output, errors = self.batch(), self.ids(OUTPUT), self.ids(ERRORS)
+        assert batch.ended_at is not None
+        assert sorted([*output, *errors]) == sorted(ids)
+        assert (batch.output_lines, batch.error_lines) == (len(output), len(errors))
+        assert batch.counts == (len(ids), len(output), len(errors))
+        (use,) = self.database.rows("SELECT bytes FROM file_use WHERE tenant = 'local'")
+        (sizes,) = self.database.rows("SELECT sum(bytes) AS bytes FROM files WHERE state <> 'erasing'")
+        assert use["bytes"] == sizes["bytes"]
+        assert not self.database.rows("SELECT 1 FROM segments WHERE object IS NULL")
+
+    def close(self) -> None:
+        """Close the loop and the database."""
+        self.loop.close()
+        self.database.close()

@@ -1,0 +1,260 @@
+"""The work on a batch from its submission to its files: validation, calls, growth and end."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.batches.lines import LineCode
+from src.core.codes import TaskCode
+from src.core.errors import ModelRefused, ModelUnavailable
+from src.core.files import Purpose
+from src.core.states import Status
+from src.processing.outcomes import Ended, Released
+from src.store.admission import Accepted
+from src.store.batches import InputMissing
+from src.store.records.batches import BatchStatus
+from tests.support.batch_bench import ERRORS, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, line, lines
+
+RETENTION_MS = 1_000_000
+
+
+@pytest.fixture
+def bench() -> Iterator[BatchBench]:
+    """Give a bench whose files have parts of 2,000 bytes."""
+    made = BatchBench()
+    yield made
+    made.close()
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make slices and segments small, so that short files have several."""
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
+
+
+def ids(count: int) -> list[str]:
+    """Return the ids of the lines of a file."""
+    return [f"line-{number}" for number in range(count)]
+
+
+def test_each_line_is_answered_once_and_the_output_file_has_all(bench: BatchBench) -> None:
+    """A batch without failures has each answer in its output file, and no error file."""
+    bench.begin(lines(20))
+    bench.run_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.COMPLETED
+    assert not batch.has_error_file
+    bench.check_end(ids(20))
+    assert sorted(bench.model.calls) == sorted(str(number) for number in range(20))
+    found = {one["custom_id"]: one for one in bench.content(OUTPUT)}
+    assert found["line-7"]["response"]["body"]["choices"][0]["message"]["content"] == "<7>"
+    assert batch.task.usage.model_calls == batch.task.usage.minimum_calls == 20
+
+
+def test_the_file_grows_in_objects_while_the_batch_goes_on(bench: BatchBench) -> None:
+    """Full segments become objects during the run, and their rows become one."""
+    bench.begin(lines(60))
+    assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
+    bench.run_to_end()
+    assert any(entry["event"] == "batch_grown" for entry in bench.log)
+    bench.check_end(ids(60))
+    (file,) = bench.database.rows("SELECT parts FROM files WHERE id = ?", OUTPUT)
+    assert '"c' in file["parts"]
+    assert '"w' in file["parts"]
+
+
+def test_a_refused_line_is_in_the_error_file_with_the_refusal(bench: BatchBench) -> None:
+    """A line that the provider refused for good has the provider's answer, and the batch completes, even without outputs."""
+    answer = (400, {"error": {"message": "too long"}})
+    bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=answer)
+    bench.begin(lines(5))
+    bench.run_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.COMPLETED
+    assert not batch.has_output_file
+    bench.check_end(ids(5))
+    assert bench.content(ERRORS)[0]["response"]["status_code"] == 400
+    assert bench.content(ERRORS)[0]["response"]["body"] == answer[1]
+    assert len(bench.model.calls) == 5
+
+
+def test_a_refusal_that_concerns_more_than_the_line_fails_the_batch(bench: BatchBench) -> None:
+    """Refused credentials end the batch, and each line without an answer is in the error file."""
+    bench.model.act = lambda text, number: ModelRefused("401") if number > 3 else None
+    bench.begin(lines(12))
+    bench.run_to_end()
+    assert bench.batch().status is BatchStatus.FAILED
+    bench.check_end(ids(12))
+    assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_failed"}
+
+
+@pytest.mark.parametrize("plan", ["free", "paid"])
+def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> None:
+    """A run checks as many slices as its plan allows, and the next one goes on behind them."""
+    bench.settings = type(bench.settings)(plan=plan, model="m", models=("m",))
+    bench.begin(lines(100))
+    bench.run_to_end()
+    slices = bench.database.rows("SELECT first, lines FROM batch_slices ORDER BY first")
+    assert sum(one["lines"] for one in slices) == 100
+    assert [one["first"] for one in slices[1:]] == [one["first"] + one["lines"] for one in slices[:-1]]
+    bench.check_end(ids(100))
+    assert len(bench.model.calls) == 100
+
+
+def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
+    """A batch with faulty lines fails with the faults, and makes no call."""
+    content = lines(30) + b"{\n" + line("line-3").encode() + b"\n" + line("a", url="/v1/x").encode()
+    bench.begin(content)
+    bench.run_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.FAILED
+    assert batch.task.failure is not None
+    assert batch.task.failure.code == TaskCode.INVALID_BATCH
+    codes = [LineCode.INVALID_JSON_LINE, LineCode.DUPLICATE_CUSTOM_ID, LineCode.URL_MISMATCH]
+    assert [(one["code"], one["line"]) for one in batch.errors] == list(zip(codes, (31, 32, 33), strict=True))
+    assert not bench.model.calls
+    assert not batch.has_output_file
+    assert not bench.database.rows("SELECT 1 FROM files WHERE owner IS NOT NULL")
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (b"\n \n", LineCode.EMPTY_FILE),
+        (b"x" * 5_000, LineCode.LINE_TOO_LARGE),
+        (lines(8), LineCode.TOO_MANY_TASKS),
+    ],
+)
+def test_a_file_that_cannot_be_a_batch_fails(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch, content: bytes, code: str
+) -> None:
+    """An empty file, a line without an end and too many lines fail the batch in a bounded number of runs."""
+    monkeypatch.setattr(limits, "BATCH_LINES_MOST", 7)
+    monkeypatch.setattr(limits, "BATCH_LINE_BYTES_MOST", 900)
+    bench.begin(content)
+    bench.run_to_end(most=3)
+    batch = bench.batch()
+    assert batch.status is BatchStatus.FAILED
+    assert [one["code"] for one in batch.errors] == [code]
+
+
+def test_a_cancelled_batch_keeps_what_was_answered(bench: BatchBench) -> None:
+    """After a cancellation each line is in one of the files, with what was answered in the output file."""
+    bench.begin(lines(60))
+    bench.run()
+    made: list[Any] = []
+
+    def act(text: str, number: int) -> None:
+        if number == 15 and not made:
+            made.append(bench.loop.create_task(bench.store().cancel(KEY, RETENTION_MS)))
+
+    bench.model.act = act
+    assert bench.run() == Ended(Status.CANCELLED)
+    bench.sweep_to_end()
+    assert bench.batch().status is BatchStatus.CANCELLED
+    bench.check_end(ids(60))
+    assert len(bench.ids(OUTPUT)) >= 12
+    assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_cancelled"}
+
+
+def test_a_batch_that_no_worker_ends_is_completed_by_the_sweep(bench: BatchBench) -> None:
+    """A batch that expires while it waits gets a line in the error file for each of its requests."""
+    bench.begin(lines(60))
+    bench.run()
+    bench.pass_seconds(WINDOW_MS / 1000 + 1)
+    bench.run()  # finds that the window is over
+    assert bench.batch().status is BatchStatus.FINALIZING
+    bench.sweep_to_end()
+    assert bench.batch().status is BatchStatus.EXPIRED
+    bench.check_end(ids(60))
+    assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_expired"}
+
+
+def test_a_batch_that_is_cancelled_before_its_lines_are_checked_has_no_files(bench: BatchBench) -> None:
+    """A batch without counted lines ends without files."""
+    bench.begin(lines(3))
+    bench.do(bench.store().cancel(KEY, RETENTION_MS))
+    assert bench.batch().status is BatchStatus.CANCELLING
+    bench.sweep_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.CANCELLED
+    assert not (batch.has_output_file or batch.has_error_file)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 7, 33, 60])
+def test_early_results_are_the_beginning_of_the_final_file(bench: BatchBench, offset: int) -> None:
+    """Early results have each line once, in the order of the final file, across the move to objects."""
+    bench.begin(lines(60))
+    bench.run()
+    bench.model.act = lambda text, number: ModelUnavailable("503") if number > 35 else None
+    bench.settings = type(bench.settings)(plan="paid", model="m", models=("m",), patience_seconds=100_000)
+    bench.run()
+    early, chunk = bench.early(offset)
+    assert early.available >= 30
+    assert len(chunk) == early.size
+    part, some = bench.early(offset, 3, 500)
+    assert chunk.startswith(some)
+    assert part.behind - part.first <= 3
+    bench.model.act = lambda text, number: None
+    bench.pass_seconds(400)
+    bench.run_to_end()
+    _, whole = bench.early(offset)
+    assert whole.startswith(chunk)
+    final = bench.do(bench._content(OUTPUT))
+    assert final.endswith(whole)
+    assert bench.early()[1] == final
+    bench.check_end(ids(60))
+
+
+def test_the_bucket_may_be_away(bench: BatchBench) -> None:
+    """While the bucket does not answer, the batch waits, and no call is paid for in vain."""
+    bench.begin(lines(60))
+    assert bench.bucket is not None
+    bench.bucket.fail(3)
+    bench.run()
+    bench.bucket.fail(2)
+    bench.run()
+    bench.bucket.fail(6, landed=True)
+    bench.run_to_end()
+    bench.check_end(ids(60))
+    assert len(bench.model.calls) == 60
+
+
+def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
+    """Without a bucket the parts of all files are rows."""
+    bench = BatchBench(in_d1=True)
+    bench.begin(lines(30))
+    bench.run_to_end()
+    bench.check_end(ids(30))
+    bench.close()
+
+
+def test_the_input_file_must_be_there_and_for_batches(bench: BatchBench) -> None:
+    """A batch of a missing file, or of a file for something else, is refused, and nothing is written."""
+    assert bench.submit() == InputMissing()
+    bench.upload(b"x", INPUT, Purpose.USER_DATA)
+    assert bench.submit() == InputMissing()
+    assert not bench.database.rows("SELECT 1 FROM tasks UNION ALL SELECT 1 FROM batches UNION ALL SELECT 1 FROM texts")
+
+
+def test_an_accepted_batch_keeps_its_input(bench: BatchBench) -> None:
+    """A submission that is sent again changes nothing, and the input file is in use."""
+    bench.upload(lines(2))
+    assert isinstance(bench.submit(), Accepted)
+    before = bench.database.rows("SELECT * FROM tasks")
+    assert isinstance(bench.submit(), Accepted)
+    assert bench.database.rows("SELECT * FROM tasks") == before
+    bench.do(bench.files().delete(INPUT))
+    assert bench.do(bench.files().file(INPUT)) is not None
+
+
+def test_nothing_is_left_of_an_erased_batch(bench: BatchBench) -> None:
+    """The rows of a batch go with its task."""
+    bench.begin(lines(3))
+    bench.run_to_end()
+    bench.do(bench.store().erase(KEY))
+    for table in ("tasks", "batches", "batch_slices", "segments", "failures", "texts"):
+        assert not bench.database.rows(f"SELECT 1 FROM {table}"), table  # noqa: S608 - one of the names above
