@@ -19,6 +19,7 @@ DEFAULT_URL = "http://127.0.0.1:8787"
 CONNECT_SECONDS = 10.0
 # How many seconds to wait for an answer: longer than a poll with `wait` or a cancellation, which may take up to 25 s.
 READ_SECONDS = 40.0
+UPLOAD_SECONDS = 600.0  # How many seconds one piece of an upload, or its answer, may take.
 EVENT_BYTES_MOST = 64_000_000  # the last event of a stream has the task's whole result
 # How many seconds a stream may be silent: the server sends at least a comment every 15 s.
 EVENT_SILENCE_SECONDS = 45.0
@@ -123,6 +124,24 @@ class ApiClient:
         """Send a request, and return its answer's JSON, empty for 204. Raises `Unreachable` and `ServerRefused`."""
         with self._errors():
             response = self._http.request(method, path, params=self._named(params), json=body, headers=headers)
+        return _read(response)
+
+    def fetch(self, path: str, params: Mapping[str, str]) -> httpx2.Response:
+        """Send a GET request for bytes, and return the whole answer. Raises `Unreachable` and `ServerRefused`."""
+        with self._errors():
+            response = self._http.get(path, params=self._named(params))
+        if not response.is_success:
+            _read(response)
+        return response
+
+    def upload(self, filename: str, content: bytes, purpose: str) -> Json:
+        """Upload a file, and return it. Raises `Unreachable` and `ServerRefused`."""
+        sent = {"file": (filename, content, "application/jsonl")}
+        timeout = httpx2.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
+        with self._errors():
+            response = self._http.post(
+                "/v1/files", params=self._named(None), files=sent, data={"purpose": purpose}, timeout=timeout
+            )
         return _read(response)
 
     @contextmanager

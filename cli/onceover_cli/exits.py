@@ -20,6 +20,20 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
+def exit_of_batch(batch: Json) -> Exit:
+    """Return the exit status for the end of a batch. A batch with failed lines is incomplete."""
+    match batch["status"]:
+        case "cancelled":
+            return Exit.CANCELLED
+        case "expired":
+            return Exit.TERMS
+        case "failed":
+            faults = (batch["errors"] or {}).get("data", ())
+            return Exit.TERMS if any(one["code"] in _OF_TERMS for one in faults) else Exit.FAILED
+        case _:
+            return Exit.INCOMPLETE if batch["request_counts"]["failed"] else Exit.COMPLETED
+
+
 def exit_of(task: Json) -> Exit:
     """Return the exit status for the end of a task: completed, failed, over its terms, cancelled, or incomplete."""
     if task["status"] == "cancelled":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from . import __version__, terminal
-from .commands import changes, details, doctor, keys, tasks, tenants, top, webhooks, work
+from .commands import batch, changes, details, doctor, keys, tasks, tenants, top, webhooks, work
 from .errors import CommandError
 from .exits import Exit
 
@@ -25,7 +25,7 @@ app = typer.Typer(
     help=f"Submit long texts to an onceover deployment, watch them, and operate it. {_STATUSES}",
     epilog="[bold]Examples[/bold]\n\n  onceover run book.txt > result.md\n\n  onceover run --help",
 )
-for module in (work, tasks, details, changes):
+for module in (work, batch, tasks, details, changes):
     module.register(app)
 app.add_typer(keys.app, name="keys")
 app.add_typer(webhooks.app, name="webhooks")

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
@@ -102,6 +103,10 @@ class TaskDisplay:
         with _Aside(self._bar):
             terminal.say(f"onceover: {text}")
 
+    def aside(self) -> AbstractContextManager[object]:
+        """Hide the bar while the caller writes to the same terminal."""
+        return _Aside(self._bar)
+
     def finish(self, task: Json) -> None:
         """Print the part of the result that was not printed yet."""
         if self._bar is not None:
@@ -150,7 +155,7 @@ def last_line(task: Json) -> str:
     """Return one line that says how a task ended and what it cost."""
     progress, usage = task["progress"], task["usage"]
     parts = [
-        f"{progress['completed']} of {progress['total']} chunks",
+        f"{progress['completed']} of {progress['total'] or 0} {'lines' if task.get('kind') == 'batch' else 'chunks'}",
         many(usage["modelCalls"], "model call") + (f" ({usage['inDoubt']} in doubt)" if usage["inDoubt"] else ""),
         f"{usage['inputTokens']} + {usage['outputTokens']} tokens",
     ]
@@ -161,6 +166,18 @@ def last_line(task: Json) -> str:
     error = task.get("error")
     cause = "" if error is None else f": {error['message']} ({error['code']})"
     return f"{task['status']}{cause}. {', '.join(parts)}."
+
+
+def last_line_of_batch(batch: Json) -> str:
+    """Return one line that says how a batch ended and what it cost."""
+    counts, calls, tokens = batch["request_counts"], batch["onceover"]["usage"], batch["usage"]
+    parts = [
+        f"{counts['completed']} of {many(counts['total'], 'line')} answered",
+        *([f"{counts['failed']} failed"] if counts["failed"] else []),
+        many(calls["modelCalls"], "model call") + (f" ({calls['inDoubt']} in doubt)" if calls["inDoubt"] else ""),
+        f"{tokens['input_tokens']} + {tokens['output_tokens']} tokens",
+    ]
+    return f"{batch['status']}. {', '.join(parts)}."
 
 
 def _clock(seconds: float) -> str:

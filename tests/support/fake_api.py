@@ -75,7 +75,7 @@ class FakeApi(Loopback):
                 content = self.rfile.read(length)
                 query = {name: values[0] for name, values in parse_qs(parts.query).items()}
                 headers = {name.lower(): value for name, value in self.headers.items()}
-                asked = Asked(self.command, parts.path, query, headers, json.loads(content) if content else None)
+                asked = Asked(self.command, parts.path, query, headers, _parsed(content, headers))
                 reply = fake._next(asked)
                 if callable(reply):
                     reply = reply(asked)
@@ -94,7 +94,7 @@ class FakeApi(Loopback):
                         self.wfile.flush()
                     self.close_connection = True
                     return
-                content = b"" if answer.body is None else json.dumps(answer.body, ensure_ascii=False).encode()
+                content = _written(answer.body)
                 for name, value in {"Content-Type": "application/json", **answer.headers}.items():
                     self.send_header(name, value)
                 self.send_header("Content-Length", str(len(content)))
@@ -104,6 +104,20 @@ class FakeApi(Loopback):
             do_GET = do_POST = do_DELETE = _answer  # noqa: N815 - names of http.server
 
         return Handler
+
+
+def _parsed(content: bytes, headers: dict[str, str]) -> Any:
+    """Read a body: JSON, or the bytes of a form."""
+    if headers.get("content-type", "").startswith("multipart/"):
+        return content
+    return json.loads(content) if content else None
+
+
+def _written(body: Any) -> bytes:
+    """Write a body: bytes as they are, anything else as JSON."""
+    if isinstance(body, bytes):
+        return body
+    return b"" if body is None else json.dumps(body, ensure_ascii=False).encode()
 
 
 def task(status: str = "completed", *, output: Any = "one\n\ntwo", **more: Any) -> Json:

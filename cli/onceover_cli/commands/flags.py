@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from .. import terminal
-from ..connection import ApiClient, place
+from ..connection import DEFAULT_URL, ApiClient, place
 from ..errors import CommandError
 from ..submission import seconds
 
@@ -92,6 +92,12 @@ def _time(text: str) -> datetime:
 def examples(*lines: str) -> str:
     """Write the examples of a command's help, each on its own line."""
     return "\n\n".join(["[bold]Examples[/bold]", *(f"  {line}" for line in lines)])
+
+
+def where(api: ApiClient) -> str:
+    """Return the flags that select the same deployment and the same tenant in another command."""
+    url = "" if api.where.url == DEFAULT_URL else f" --url {api.where.url}"
+    return url if api.tenant is None else f"{url} --tenant {api.tenant}"
 
 
 def connect(

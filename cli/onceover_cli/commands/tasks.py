@@ -167,7 +167,7 @@ def list_tasks(
             task["id"],
             *([task.get("tenant", "")] if is_named else []),
             task["status"],
-            f"{task['progress']['completed']}/{task['progress']['total']}",
+            f"{task['progress']['completed']}/{task['progress']['total'] or '?'}",
             str(task["usage"]["modelCalls"]),
             task["createdAt"],
             (task["error"] or {}).get("code", "") or (task.get("waitingFor") or {}).get("reason", ""),

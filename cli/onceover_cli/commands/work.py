@@ -3,14 +3,14 @@
 import typer
 
 from .. import submission, terminal
-from ..connection import DEFAULT_URL, ApiClient
+from ..connection import ApiClient
 from ..errors import CommandError, ServerRefused
 from ..exits import Exit, exit_of
 from ..following import Following
 from ..interruption import Interrupts, explained
 from ..progress import TaskDisplay, last_line
 from ..shapes import Json, is_terminal, many
-from .flags import Form, Key, Output, Patience, Quiet, TaskId, Tenant, Url, connect, examples
+from .flags import Form, Key, Output, Patience, Quiet, TaskId, Tenant, Url, connect, examples, where
 from .task_flags import (
     ChunkChars,
     ChunkOverlap,
@@ -161,7 +161,7 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
     request = task.get("request") or {}
     streams = output is Form.TEXT and request.get("reduce") != "merge" and request.get("outputSchema") is None
     task_id = str(task["id"])
-    second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}{_where(api)}"
+    second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}{where(api)}"
     try:
         with explained(second), TaskDisplay(streams=streams, is_quiet=is_quiet) as view:
             view.progress(task)
@@ -180,7 +180,7 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
     except CommandError as error:
         # After an answer 401, 403 or 404 it is unknown whether the task runs, so the hint that it runs on is left out.
         if not (isinstance(error, ServerRefused) and error.status in {401, 403, 404}):
-            terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}{_where(api)}")
+            terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}{where(api)}")
         raise
     if output is Form.JSON:
         terminal.write_json(task)
@@ -207,16 +207,10 @@ def _unread(api: ApiClient, task_id: str, *, is_quiet: bool) -> Exit:
     return Exit.COMPLETED
 
 
-def _where(api: ApiClient) -> str:
-    """Return the flags that select the same deployment and the same tenant in another command."""
-    url = "" if api.where.url == DEFAULT_URL else f" --url {api.where.url}"
-    return url if api.tenant is None else f"{url} --tenant {api.tenant}"
-
-
 def _say_goodbye(api: ApiClient, task_id: str) -> None:
-    where = _where(api)
-    terminal.say(f"\nThe task runs on, and its calls are billed. Stop it: onceover cancel {task_id}{where}")
-    terminal.say(f"Watch it: onceover watch {task_id}{where}")
+    also = where(api)
+    terminal.say(f"\nThe task runs on, and its calls are billed. Stop it: onceover cancel {task_id}{also}")
+    terminal.say(f"Watch it: onceover watch {task_id}{also}")
 
 
 def _show_plan(plan: Json, output: Form) -> None:

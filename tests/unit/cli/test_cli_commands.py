@@ -19,6 +19,7 @@ from onceover_cli.exits import Exit, exit_of
 from onceover_cli.main import app, main
 from onceover_cli.submission import Wanted, body_of
 from tests.support.dev_server import ROOT
+from tests.support.fake_batches import FakeBatches, batch
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, chunk, event, failed, problem, task
 
 jsonschema: Any = importlib.import_module("jsonschema_rs")
@@ -518,6 +519,7 @@ def serve_everything(fake: FakeApi) -> None:
     fake.on("GET", "/api/async-status", STATUS)
     model = {"status": "healthy", "provider": "demo", "model": "demo-1", "checkedAt": "", "detail": "built in"}
     fake.on("GET", "/api/ai-status", model)
+    FakeBatches(fake, batch("completed", done=4))
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 410, 500])
@@ -537,6 +539,7 @@ def test_a_webhook_that_refuses_its_test_is_an_error(status: int, form: str, fak
 COMMANDS = {
     "run": ["run", "TEXT"],
     "submit": ["submit", "TEXT"],
+    "batch": ["batch", "TEXT"],
     "dry-run": ["run", "TEXT", "--dry-run"],
     "watch": ["watch", TASK_ID],
     "status": ["status", TASK_ID],

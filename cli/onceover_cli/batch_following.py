@@ -1,0 +1,169 @@
+"""Follows a batch to its end, and writes the lines of its output file as they come."""
+
+from pathlib import Path
+from typing import IO, Final, Self
+
+from . import terminal
+from .backoff import Backoff
+from .batches import ENDED
+from .connection import ApiClient
+from .errors import CommandError, ServerRefused, Unreachable
+from .progress import TaskDisplay
+from .shapes import Json
+
+_POLL_SECONDS_LEAST: Final = 0.5
+_POLL_SECONDS_MOST: Final = 5.0
+
+
+class LineSink:
+    """Where the lines of the output file go: to standard output, to a file, or nowhere.
+
+    A file that an earlier command began is continued behind its last whole line.
+    """
+
+    def __init__(self, path: Path | None, *, to_standard_output: bool) -> None:
+        self.written = 0
+        self.last_line = b""
+        self._path = path
+        self._prints = path is None and to_standard_output
+        self._file: IO[bytes] | None = None
+
+    @property
+    def takes_lines(self) -> bool:
+        """Whether lines are written anywhere."""
+        return self._prints or self._path is not None
+
+    def __enter__(self) -> Self:
+        if self._path is not None:
+            try:
+                self._file = self._path.open("r+b" if self._path.exists() else "w+b")
+                self._go_to_the_end(self._file)
+            except OSError as error:
+                raise CommandError(f"cannot write {self._path}: {error.strerror}") from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def _go_to_the_end(self, file: IO[bytes]) -> None:
+        """Count the whole lines, and cut off a line that was not written whole."""
+        whole = 0
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            whole += len(line)
+            self.written += 1
+            self.last_line = line
+        file.seek(whole)
+        file.truncate()
+
+    def write(self, lines: bytes, display: TaskDisplay) -> None:
+        """Write whole lines."""
+        if self._file is not None:
+            try:
+                self._file.write(lines)
+                self._file.flush()
+            except OSError as error:
+                raise CommandError(f"cannot write {self._path}: {error.strerror}") from None
+        elif self._prints:
+            with display.aside():
+                terminal.write(lines.decode("ascii"))
+
+
+class BatchFollowing:
+    """Follows one batch."""
+
+    def __init__(
+        self,
+        api: ApiClient,
+        batch: Json,
+        sink: LineSink,
+        display: TaskDisplay,
+        *,
+        patience_seconds: float,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self._api = api
+        self._batch = batch
+        self._sink = sink
+        self._display = display
+        self._backoff = backoff or Backoff(patience_seconds)
+        self._is_checked = not sink.written
+
+    def to_the_end(self) -> Json:
+        """Follow the batch until it has ended and all its lines are written. Returns it. Raises `CommandError`."""
+        pause = _POLL_SECONDS_LEAST
+        while True:
+            try:
+                before = self._sink.written
+                is_over = self._look()
+                self._answered()
+            except (Unreachable, ServerRefused) as error:
+                self._stay(error)
+                continue
+            if is_over:
+                return self._batch
+            pause = _POLL_SECONDS_LEAST if self._sink.written > before else min(_POLL_SECONDS_MOST, pause * 1.5)
+            self._backoff.wait(pause)
+
+    def _look(self) -> bool:
+        """Read the batch and the lines that it has since. Returns whether it has ended, and all lines are written."""
+        self._batch = batch = self._api.get(f"/v1/batches/{self._batch['id']}")
+        self._show(batch)
+        has_lines = self._read_lines(batch)
+        return batch["status"] in ENDED and has_lines
+
+    def _read_lines(self, batch: Json) -> bool:
+        """Write the lines that follow. Returns whether these were all lines that the file has now."""
+        file = batch["output_file_id"]
+        if file is None or not self._sink.takes_lines:
+            return True
+        self._check(file)
+        while True:
+            found = self._api.fetch(f"/v1/files/{file}/content", {"offset": str(self._sink.written)})
+            last = int(found.headers.get("X-Last-Line", "0"))
+            if found.content:
+                self._sink.write(found.content, self._display)
+                self._sink.written = last
+            if not found.content:
+                return True
+
+    def _check(self, file: str) -> None:
+        """Check that the lines which an earlier command wrote are those of this batch."""
+        if self._is_checked:
+            return
+        query = {"offset": str(self._sink.written - 1), "limit": "1"}
+        if self._api.fetch(f"/v1/files/{file}/content", query).content != self._sink.last_line:
+            raise CommandError("the file of --output has lines of something else; name another file, or remove it")
+        self._is_checked = True
+
+    def _show(self, batch: Json) -> None:
+        counts = batch["request_counts"]
+        done = {"completed": counts["completed"] + counts["failed"], "total": counts["total"] or None}
+        # `terminal` keeps the display from calling the last moment of a batch a merge.
+        self._display.progress({"status": batch["status"].replace("_", " "), "progress": done, "terminal": True})
+
+    def _stay(self, error: Unreachable | ServerRefused) -> None:
+        """Wait for a server that is away."""
+        if isinstance(error, ServerRefused) and not error.may_pass:
+            raise error
+        if not self._backoff.is_away:
+            self._display.note(f"{error}; the batch is safe on the server, trying again …")
+        self._backoff.wait(self._backoff.pause(error))
+
+    def _answered(self) -> None:
+        if self._backoff.is_away:
+            self._display.note("the server is back")
+        self._backoff.succeed()
+
+
+def write_errors(api: ApiClient, file_id: str, path: Path) -> None:
+    """Write the error file of a batch, whole or not at all. Raises `CommandError`."""
+    content = api.fetch(f"/v1/files/{file_id}/content", {}).content
+    beside = path.with_name(f"{path.name}.part")
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        raise CommandError(f"cannot write {path}: {error.strerror}") from None

@@ -1,0 +1,215 @@
+"""`onceover batch` against a scripted server: it starts, goes on after a break, and writes the answers as they come."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from onceover_cli.exits import Exit, exit_of_batch
+from onceover_cli.main import main
+from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, problem
+from tests.support.fake_batches import BATCH_ID, ERRORS, OUTPUT, FakeBatches, batch, output_line
+
+type Run = Callable[..., tuple[int, str, str]]
+ANSWERS = "".join(map(output_line, range(4)))
+DONE = (batch(), batch("in_progress", done=1), batch("in_progress", done=3), batch("completed", done=4))
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
+    """Start a server to which ONCEOVER_URL leads, and let pauses take no time."""
+    monkeypatch.delenv("ONCEOVER_KEY", raising=False)
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    with FakeApi() as server:
+        monkeypatch.setenv("ONCEOVER_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> str:
+    """A file of requests."""
+    path = tmp_path / "requests.jsonl"
+    path.write_text('{"custom_id": "line-0"}\n', "utf-8")
+    return str(path)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command line. Return the exit status of `onceover`, and what it wrote on both streams."""
+
+    def go(*arguments: str) -> tuple[int, str, str]:
+        status = main(("batch", *arguments))
+        said = capsys.readouterr()
+        return status, said.out, said.err
+
+    return go
+
+
+def test_a_file_becomes_a_batch_and_its_answers_come_as_they_are_made(fake: FakeApi, run: Run, requests: str) -> None:
+    """The answers are on standard output, each once; everything else is on standard error."""
+    FakeBatches(fake, *DONE)
+    status, out, err = run(requests, "--window", "48h", "--metadata", "night=1", "--max-calls", "9")
+    assert (status, out) == (Exit.COMPLETED, ANSWERS)
+    assert f"Started {BATCH_ID}" in err
+    assert err.endswith("completed. 4 of 4 lines answered, 4 model calls, 40 + 4 tokens.\n")
+    (created,) = fake.requests("POST", "/v1/batches")
+    assert created.body == {
+        "input_file_id": "file-1",
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "48h",
+        "metadata": {"night": "1"},
+        "onceover": {"maxModelCalls": 9},
+    }
+    (uploaded,) = fake.requests("POST", "/v1/files")
+    assert b'name="purpose"\r\n\r\nbatch' in uploaded.body
+    offsets = [one.query["offset"] for one in fake.requests("GET", f"/v1/files/{OUTPUT}/content")]
+    assert offsets == sorted(offsets, key=int)
+
+
+@pytest.mark.parametrize("name", ["responses", "/v1/responses"])
+def test_the_endpoint_is_named_short_or_as_a_path(fake: FakeApi, run: Run, requests: str, name: str) -> None:
+    """`responses` is short for the path."""
+    FakeBatches(fake, *DONE)
+    assert run(requests, "--endpoint", name)[0] == 0
+    assert fake.requests("POST", "/v1/batches")[0].body["endpoint"] == "/v1/responses"
+
+
+def test_the_same_command_goes_on_with_the_same_batch(fake: FakeApi, run: Run, requests: str, tmp_path: Path) -> None:
+    """Nothing is uploaded or started twice, and the output goes on behind its last whole line."""
+    served, output = FakeBatches(fake, batch("in_progress", done=2)), tmp_path / "answers.jsonl"
+    fake.on("GET", f"/v1/files/{OUTPUT}/content", problem(403, "forbidden"))
+    assert run(requests, "--output", str(output))[0] == Exit.COULD_NOT_RUN
+    served = FakeBatches(fake, *DONE)
+    served.files, served.batches = [served_file(fake)], [batch()]
+    output.write_text(output_line(0) + output_line(1)[:9], "utf-8")
+    status, out, err = run(requests, "--output", str(output))
+    assert (status, out, output.read_text("utf-8")) == (0, "", ANSWERS)
+    assert f"Going on with {BATCH_ID}" in err
+    assert (len(fake.requests("POST", "/v1/files")), len(fake.requests("POST", "/v1/batches"))) == (1, 1)
+
+
+def served_file(fake: FakeApi) -> dict[str, Any]:
+    """Return the file that the server got, as it lists it."""
+    (uploaded,) = fake.requests("POST", "/v1/files")
+    name = uploaded.body.partition(b'filename="')[2].partition(b'"')[0].decode()
+    return {"id": "file-1", "filename": name, "bytes": 24, "created_at": 1_795_600_000}
+
+
+def test_other_lines_or_new_start_another_batch(fake: FakeApi, run: Run, requests: str) -> None:
+    """`--new` starts another batch over an upload that is there."""
+    FakeBatches(fake, *DONE)
+    for more in ((), ("--new",), ("--metadata", "a=b")):
+        assert run(requests, *more)[0] == 0
+    assert (len(fake.requests("POST", "/v1/files")), len(fake.requests("POST", "/v1/batches"))) == (1, 3)
+    Path(requests).write_text("{}\n", "utf-8")
+    assert run(requests)[0] == 0
+    assert len(fake.requests("POST", "/v1/files")) == 2
+
+
+def test_a_lost_answer_starts_one_batch(fake: FakeApi, run: Run, requests: str) -> None:
+    """A repeated request has the same key."""
+    FakeBatches(fake, *DONE)
+    fake.on("POST", "/v1/batches", LOST, batch())
+    status, _, err = run(requests)
+    assert (status, "it makes only one batch" in err) == (0, True)
+    first, second = fake.requests("POST", "/v1/batches")
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+
+
+def test_a_batch_goes_on_by_its_id(fake: FakeApi, run: Run) -> None:
+    """The file is not needed."""
+    FakeBatches(fake, *DONE)
+    assert run("--id", BATCH_ID)[:2] == (0, ANSWERS)
+    assert fake.requests("POST", "/v1/batches") == []
+
+
+def test_an_output_of_something_else_stays_as_it_is(fake: FakeApi, run: Run, tmp_path: Path) -> None:
+    """The command does not append to a file that has other lines."""
+    FakeBatches(fake, *DONE)
+    output = tmp_path / "answers.jsonl"
+    output.write_text("something else\n", "utf-8")
+    status, _, err = run("--id", BATCH_ID, "--output", str(output))
+    assert (status, "has lines of something else" in err) == (Exit.COULD_NOT_RUN, True)
+    assert output.read_text("utf-8") == "something else\n"
+
+
+def test_failed_lines_go_beside_the_output(fake: FakeApi, run: Run, requests: str, tmp_path: Path) -> None:
+    """The exit status says that lines are missing."""
+    FakeBatches(fake, batch("completed", done=3, failed=1))
+    output = tmp_path / "answers.jsonl"
+    status, _, err = run(requests, "--output", str(output))
+    assert status == Exit.INCOMPLETE
+    assert (tmp_path / "answers.errors.jsonl").read_text("utf-8") == '{"custom_id": "x"}\n'
+    assert "3 of 4 lines answered, 1 failed" in err
+    status, _, err = run("--id", BATCH_ID)
+    assert (status, f"The failed requests are in {ERRORS}." in err) == (Exit.INCOMPLETE, True)
+
+
+def test_faults_of_lines_are_shown(fake: FakeApi, run: Run, requests: str) -> None:
+    """A file that is not valid ends with the status of a failure."""
+    fault = {"code": "url_mismatch", "line": 7, "message": "The url is wrong.", "param": "url"}
+    FakeBatches(fake, batch("failed", errors={"object": "list", "data": [fault]}))
+    status, out, err = run(requests)
+    assert (status, out) == (Exit.FAILED, "")
+    assert "line 7: The url is wrong. (url_mismatch)\n" in err
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"),
+    [
+        (batch("completed", done=4), Exit.COMPLETED),
+        (batch("completed", done=3, failed=1), Exit.INCOMPLETE),
+        (batch("expired", done=3, failed=1), Exit.TERMS),
+        (batch("cancelled"), Exit.CANCELLED),
+        (batch("failed"), Exit.FAILED),
+        (batch("failed", errors={"data": [{"code": "budget_exhausted"}]}), Exit.TERMS),
+    ],
+)
+def test_exit_statuses(ended: dict[str, Any], status: Exit) -> None:
+    """The end of a batch gives the same statuses as the end of a task."""
+    assert exit_of_batch(ended) == status
+
+
+def test_json_is_one_document(fake: FakeApi, run: Run, requests: str, tmp_path: Path) -> None:
+    """With `-o json` the answers go to --output alone."""
+    FakeBatches(fake, *DONE)
+    output = tmp_path / "answers.jsonl"
+    status, out, _ = run(requests, "-o", "json", "--output", str(output), "-q")
+    assert (status, json.loads(out)["status"], output.read_text("utf-8")) == (0, "completed", ANSWERS)
+
+
+@pytest.mark.parametrize("arguments", [(), ("FILE", "--id", BATCH_ID), ("missing.jsonl",), ("FILE", "--metadata", "x")])
+def test_a_wrong_command_line_says_what_is_wrong(fake: FakeApi, run: Run, requests: str, arguments: list[str]) -> None:
+    """Nothing is sent."""
+    status, out, err = run(*(requests if one == "FILE" else one for one in arguments))
+    assert (status, out, err.startswith("error: ")) == (Exit.COULD_NOT_RUN, "", True)
+    assert fake.asked == []
+
+
+def test_a_server_that_is_away_is_waited_for(fake: FakeApi, run: Run) -> None:
+    """The batch goes on meanwhile, and each line is written once."""
+    FakeBatches(fake, *DONE)
+    away = Answer(503, {"error": {"code": "database_unavailable", "message": "away"}})
+    states = [batch(), away, batch("in_progress", done=2), LOST, batch("completed", done=4)]
+    served = FakeBatches(fake, *DONE)
+    served.lines = 4
+    fake.on("GET", f"/v1/batches/{BATCH_ID}", *states)
+    status, out, err = run("--id", BATCH_ID)
+    assert (status, out) == (0, ANSWERS)
+    assert "the batch is safe on the server" in err
+
+
+def test_ctrl_c_leaves_the_batch_running(fake: FakeApi, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last lines say how to stop the batch, and how to go on."""
+
+    def interrupt(_self: object) -> None:
+        raise KeyboardInterrupt
+
+    FakeBatches(fake, *DONE)
+    monkeypatch.setattr("onceover_cli.batch_following.BatchFollowing.to_the_end", interrupt)
+    status, _, err = run("--id", BATCH_ID)
+    assert status == Exit.INTERRUPTED
+    assert f"onceover cancel {TASK_ID} --url" in err
+    assert f"onceover batch --id {BATCH_ID} --url" in err
