@@ -61,7 +61,7 @@ class IncomingRequest:
 
     def chunks(self) -> AsyncGenerator[bytes]:
         """Read the body in chunks. Raises BodyBroken if reading fails."""
-        from .byte_streams import read_chunks  # noqa: PLC0415 - only uploads need it
+        from .byte_streams import read_chunks
 
         return read_chunks(self._request.body)
 
@@ -75,7 +75,7 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
 
     options = into_javascript({"status": reply.status, "headers": dict(reply.headers)})
     if reply.content is not None:
-        from .byte_streams import send_content  # noqa: PLC0415 - only downloads need it
+        from .byte_streams import send_content
 
         sized = js.FixedLengthStream.new(int(reply.headers["Content-Length"]))
         wait_until(send_content(reply.content, sized.writable))
