@@ -137,12 +137,11 @@ DELETE FROM file_use WHERE bytes = 0 AND tenant IN (SELECT tenant FROM files WHE
 
 # --- Orphans --------------------------------------------------------------------------------------------------
 
-# Names the places in `:places` whose parts have not been searched for orphans within the last `:apart_ms`. D1 is only
-# searched while it has parts.
+# Names the places in `:places` whose parts have not been searched for orphans within the last `:apart_ms`.
 WALKS_DUE = statement(f"""
 SELECT value AS place FROM json_each(:places) WHERE NOT EXISTS (
   SELECT 1 FROM file_walks WHERE what = value AND at BETWEEN {NOW} - :apart_ms AND {NOW}
-) AND (value = 'r2' OR EXISTS (SELECT 1 FROM file_parts))
+)
 """)
 
 # Takes the turn to search a page of parts for orphans: the caller that gets a row has the turn. If BEGIN_WALK lands
