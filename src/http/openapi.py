@@ -146,7 +146,7 @@ def _kinds(endpoint: Endpoint) -> Iterator[ProblemKind]:
     is_compatible = errors.is_compatible(endpoint.path)
     if endpoint.body is not None:
         yield from problems.BODY_KINDS
-    if is_compatible and (endpoint.body is not None or endpoint.parameters):
+    if is_compatible and (endpoint.body is not None or endpoint.all_parameters):
         yield problems.INVALID_FIELDS
     if IDEMPOTENCY_KEY in endpoint.parameters:
         yield from problems.IDEMPOTENCY_KINDS
@@ -196,10 +196,7 @@ _EVENT: Json = {
 
 
 # What an answer has that is neither JSON nor plain text, by its media type.
-_FORMATS: Mapping[str, Json] = {
-    sse.MEDIA_TYPE: _EVENT,
-    "application/octet-stream": {"type": "string", "format": "binary"},
-}
+_FORMATS = {sse.MEDIA_TYPE: _EVENT, "application/octet-stream": {"type": "string", "format": "binary"}}
 
 
 def _answer(answer: Answer) -> Json:

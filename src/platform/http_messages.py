@@ -4,16 +4,12 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
-from ..core.files import Piped
 from ..http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 from .crossing import Crossing, into_javascript, says_at_most
 
 if TYPE_CHECKING:
     import js
     import workers
-
-
-CHUNK_BYTES = 256 * 1024
 
 
 class IncomingRequest:
@@ -63,34 +59,11 @@ class IncomingRequest:
                 await reader.cancel()
                 raise BodyTooLarge
 
-    async def chunks(self) -> AsyncGenerator[bytes]:
-        """Read the body in chunks of CHUNK_BYTES, the last one shorter. Raises BodyBroken.
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """Read the body in chunks. Raises BodyBroken if reading fails."""
+        from .byte_streams import read_chunks
 
-        The runtime fills a chunk before it calls Python, because each call costs as much as copying 100 KB.
-        """
-        from js import Uint8Array
-        from pyodide.ffi import JsException
-
-        body = self._request.body
-        if not body:
-            return
-        reader = body.getReader(into_javascript({"mode": "byob"}))
-        place, is_over = Uint8Array.new(CHUNK_BYTES), False
-        try:
-            while True:
-                try:
-                    part = await reader.readAtLeast(CHUNK_BYTES, place)
-                except JsException:
-                    is_over = True
-                    raise BodyBroken from None
-                if part.done:
-                    is_over = True
-                    return
-                yield part.value.to_bytes()
-                place = Uint8Array.new(part.value.buffer)
-        finally:
-            if not is_over:
-                await reader.cancel()
+        return read_chunks(self._request.body)
 
 
 def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js.Response":
@@ -102,8 +75,10 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
 
     options = into_javascript({"status": reply.status, "headers": dict(reply.headers)})
     if reply.content is not None:
+        from .byte_streams import send_content
+
         sized = js.FixedLengthStream.new(int(reply.headers["Content-Length"]))
-        wait_until(_send_content(reply.content, sized.writable))
+        wait_until(send_content(reply.content, sized.writable))
         return js.Response.new(sized.readable, options)
     if reply.parts is None:
         return js.Response.new(reply.body or None, options)
@@ -137,28 +112,3 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
             await writer.abort("the answer is incomplete")
             raise
         await writer.close()
-
-
-async def _send_content(pieces: AsyncGenerator[bytes | Piped], writable: "js.WritableStream") -> None:
-    """Send an answer's bytes. A piece in a bucket goes to the client without Python.
-
-    When a piece cannot be sent, the client has left, or the bucket has failed. Then the answer is cut off.
-    """
-    from pyodide.ffi import JsException, to_js
-
-    async with aclosing(pieces):
-        try:
-            async for piece in pieces:
-                try:
-                    if isinstance(piece, bytes):
-                        writer = writable.getWriter()
-                        await writer.write(to_js(piece))
-                        writer.releaseLock()
-                    else:
-                        await piece.pipe_to(writable)
-                except JsException:
-                    return
-        except Exception:
-            await writable.abort("the answer is incomplete")
-            raise
-        await writable.close()

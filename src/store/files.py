@@ -130,11 +130,11 @@ class FileStore(Store):
 
         Parts that cannot be erased now are erased by the sweep.
         """
-        standing, *_ = await self._database.run(
-            sql.STANDING.bind(file_key=key),
+        *_, standing = await self._database.run(
             *(one.bind(**_named(one.parameters, key)) for one in sql.ABORT),
+            sql.STANDING.bind(file_key=key),
         )
-        if standing:
+        if standing and standing[0]["state"] == "erasing":
             await self._try_to_erase(DueFile(key, _place(standing[0])))
 
     # --- Reads ----------------------------------------------------------------------------------------------------

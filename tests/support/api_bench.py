@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+import httpx
 from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
@@ -295,6 +296,15 @@ class ApiBench:
         headers = {"x-request-id": "bench"} | dict(headers or {})
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))
+
+    def upload(
+        self, content: bytes = b"{}\n", headers: Mapping[str, str] | None = None, *, query: str = "", **fields: str
+    ) -> Reply:
+        """Upload a file, by default for a batch, with a form as SDKs send it."""
+        given = {"purpose": "batch"} | fields
+        made = httpx.Request("POST", "http://h", files={"file": ("a.jsonl", content)}, data=given)
+        sent = {name: made.headers[name] for name in ("content-type", "content-length")}
+        return self.call("POST", f"/v1/files{query}", made.read(), sent | dict(headers or {}))
 
     def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
         """Write a key as `make key` does, by default with all scopes of its tenant, and return its text."""

@@ -1,15 +1,12 @@
 """The types of an HTTP request and of an HTTP answer.
 
-The module `messages` imports nothing of the application, except a type of what it sends.
+The module `messages` imports nothing of the application.
 """
 
 import json
 from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
-
-if TYPE_CHECKING:
-    from ...core.files import Piped
+from typing import Protocol
 
 # The parameters of a URL's query, by name.
 Query = Mapping[str, str]
@@ -28,6 +25,14 @@ class CutOff(Exception):
 
     After a CutOff the Worker aborts the connection, so that the client does not take the answer for complete.
     """
+
+
+class Piped(Protocol):
+    """Bytes that the platform sends to the client, so that Python never has them, as of `core.files.Piped`."""
+
+    async def pipe_to(self, writable: object) -> None:
+        """Send the bytes to a stream of the platform. Raises what the platform raises."""
+        ...
 
 
 class Request(Protocol):
@@ -64,7 +69,7 @@ class Reply:
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     parts: AsyncGenerator[str] | None = None
-    content: "AsyncGenerator[bytes | Piped] | None" = None
+    content: AsyncGenerator[bytes | Piped] | None = None
 
 
 def json_reply(
