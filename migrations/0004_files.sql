@@ -29,6 +29,7 @@ CREATE TABLE file_parts (
   file_id TEXT NOT NULL,
   name TEXT NOT NULL,
   body BLOB NOT NULL,
+  stored_at INTEGER NOT NULL,                            -- when it was last stored
   PRIMARY KEY (file_id, name)
 ) STRICT, WITHOUT ROWID;
 
@@ -39,9 +40,9 @@ CREATE TABLE file_use (
   bytes INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
--- Where the search for orphans, objects in R2 that no row names, goes on. One row, named 'orphans'.
+-- Where the search for orphans, parts that no row names, goes on. A row for each place, named as the place.
 CREATE TABLE file_walks (
   what TEXT NOT NULL PRIMARY KEY,
-  after TEXT NOT NULL,                                   -- the key of the last object that it has passed; '': the beginning
+  after TEXT NOT NULL,                                   -- the last part that it has passed; '': the beginning
   at INTEGER NOT NULL                                    -- when it last looked
 ) STRICT, WITHOUT ROWID;

@@ -37,6 +37,8 @@ from .store.outbox import Fresh
 from .store.tasks import TaskStore
 
 if TYPE_CHECKING:
+    from .store.blobs.r2 import R2
+    from .store.files import FileStore
     from .store.webhooks import WebhookStore
 
 WaitUntil = Callable[[Awaitable[None]], None]
@@ -55,6 +57,7 @@ class Bindings:
     day_use: DayUse | None = None
     rate_limiter: RateLimiter | None = None
     courier: Courier | None = None
+    blobs: "R2 | None" = None
 
 
 class Runtime(Protocol):
@@ -127,6 +130,7 @@ class App:
             news=self._isolate.news,
             marks=self._isolate.marks,
             deliverer=self._deliverer(),
+            open_files=partial(_files, self._database, self._bindings.blobs, self.meter),
         )
 
     def _deliverer(self) -> Deliverer:
@@ -178,6 +182,7 @@ class App:
             store=store,
             keys=KeyStore(database),
             webhooks=partial(_webhooks, database),
+            open_files=partial(_files, database, self._bindings.blobs, self.meter),
             deliverer=self._deliverer(),
             isolate=self._isolate,
             submission=Submission(
@@ -255,6 +260,13 @@ def _webhooks(database: Database) -> "WebhookStore":
     from .store.webhooks import WebhookStore  # noqa: PLC0415 - seldom used, so an isolate's start does not import it
 
     return WebhookStore(database)
+
+
+def _files(database: Database, binding: "R2 | None", meter: Meter) -> "FileStore":
+    from .store.blobs.r2 import R2Bucket  # noqa: PLC0415 - as for webhooks
+    from .store.files import FileStore  # noqa: PLC0415
+
+    return FileStore(database, None if binding is None else R2Bucket(binding, meter))
 
 
 def bound(bindings: Bindings) -> BoundRoutes:

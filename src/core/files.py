@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, NewType
+from typing import Literal, NamedTuple, NewType
 
 # A file's key: its tenant, a colon and a UUIDv7. The inside uses keys, and clients see ids.
 FileKey = NewType("FileKey", str)
+
+Place = Literal["r2", "d1"]  # Where the parts of a file lie.
 
 _PREFIX = "file-"
 
@@ -38,6 +40,7 @@ class File:
     expires_at: int | None = None  # None if the file is kept until it is deleted, or as long as its owner.
     owner: str | None = None  # The key of the task whose output the file is; None for a client's file.
     growing: bool = False
+    place: Place = "r2"
 
     @property
     def id(self) -> str:

@@ -166,6 +166,28 @@ FIRST_LINE_WITHIN_CHARS = 1_000  # How much blank text may come before a task's 
 ATTEMPTS_LOGGED_MOST = 10  # The most failed calls that a task's log of calls keeps for one output.
 ATTEMPT_MESSAGE_CHARS_MOST = 300  # The most characters of an error message in a task's log of calls.
 
+# --- Files --------------------------------------------------------------------------------------------
+FILE_BYTES_DEFAULT = 50_000_000
+FILE_BYTES_MOST = 95_000_000  # The platform lets a request's body have 100 MB.
+FILES_BYTES_DEFAULT = 2_000_000_000
+FILES_BYTES_MOST = 10**15
+FILE_BYTES_MOST_IN_D1 = 1_500_000  # Without R2 the bytes of files share the database with all tasks.
+FILE_PART_BYTES = 8 * 1_024 * 1_024  # An isolate has 128 MB, and a part is held whole while it is stored.
+FILE_PART_BYTES_IN_D1 = 512 * 1_024  # The parameter is hexadecimal, twice as long; D1 allows 2,000,000 bytes.
+FILE_READ_BYTES_MOST = FILE_PART_BYTES  # The most bytes of a file that are read at once.
+BLOB_SENDS = 3  # How often a call to R2 is made at most while R2 answers with a passing error.
+BLOB_RESEND_SECONDS = 0.2
+BLOB_SECONDS = 30.0  # When a call to R2 without an answer is given up; what it writes may still land later.
+BLOB_KEYS_MOST = 1_000  # The most keys that R2 lists or deletes at once.
+FILE_ROWS_ERASED = 100  # The most parts in D1 that one call erases.
+UPLOAD_SECONDS_MOST = 3_600  # How long an upload may take; the sweep erases one that is not ready by then.
+FILE_ERASE_SECONDS = 300  # When the sweep tries again to erase a file that could not be erased.
+FILE_IN_USE_SECONDS = 600  # When the sweep looks again at an expired file that a batch still reads.
+FILES_A_SWEEP = {"free": 2, "paid": 100}  # The most files that one sweep erases, at two calls to R2 each.
+ORPHAN_SECONDS = 86_400  # The age from which a part that no row names is an orphan, and is erased.
+ORPHANS_APART_SECONDS = 3_600  # How often a page of parts is searched for orphans.
+ORPHANS_A_PAGE = {"free": 200, "paid": 1_000}  # The parts that are searched at once.
+
 # --- Processing -------------------------------------------------------------------------------------
 # SLICE_SECONDS is how long a run may start calls, and WALL_SECONDS when the platform ends its invocation (Workers,
 # Limits: duration; Queues, Limits: consumer wall time; Durable Objects, Alarms). `processing/allowance.py` uses both.

@@ -68,6 +68,8 @@ class Settings:
     storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, which counts millions of bytes.
     webhook_key: str | None = field(default=None, repr=False)  # WEBHOOK_KEY.
     webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: whether webhooks may go to the machine of the Worker itself.
+    file_bytes: int = limits.FILE_BYTES_DEFAULT  # MAX_FILE_BYTES of one file.
+    files_bytes: int = limits.FILES_BYTES_DEFAULT  # MAX_FILES_BYTES of all files of a tenant.
     event_loop: str = EVENT_LOOPS[0]  # EVENT_LOOP, one of EVENT_LOOPS.
 
     @property
@@ -165,6 +167,8 @@ def _read(variables: Reading) -> Settings:
         operator_tenant=_tenant(variables, "OPERATOR_TENANT"),
         webhook_key=_secret(variables, "WEBHOOK_KEY", WEBHOOK_KEY_CHARS_LEAST),
         webhook_loopback=_choice(variables, "WEBHOOK_LOOPBACK", ("true", "false"), "false") == "true",
+        file_bytes=_whole(variables, "MAX_FILE_BYTES", limits.FILE_BYTES_DEFAULT, 1, limits.FILE_BYTES_MOST),
+        files_bytes=_whole(variables, "MAX_FILES_BYTES", limits.FILES_BYTES_DEFAULT, 1, limits.FILES_BYTES_MOST),
         event_loop=_choice(variables, "EVENT_LOOP", EVENT_LOOPS, EVENT_LOOPS[0]),
     )
 

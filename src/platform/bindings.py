@@ -12,7 +12,9 @@ from .queues import BoundQueue
 from .webhook_courier import FetchCourier
 
 if TYPE_CHECKING:
-    from js import Env, Fetcher, RateLimit
+    from js import Env, Fetcher, R2Bucket, RateLimit
+
+    from .r2 import BoundR2
 
 
 def bindings(env: "Env") -> Bindings:
@@ -30,6 +32,7 @@ def bindings(env: "Env") -> Bindings:
         ai=BoundAi(env.AI) if hasattr(env, "AI") else None,
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
         rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,
+        blobs=_bound(env, "BLOBS", _bucket),
         courier=FetchCourier(unwrapped(env.WEBHOOK_NETWORK)) if hasattr(env, "WEBHOOK_NETWORK") else None,
     )
 
@@ -43,6 +46,12 @@ def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = 
     source = env if raw is None else raw
     binding = getattr(source, name) if needed else getattr(source, name, None)
     return binding if raw is None or binding is None else kind(binding)
+
+
+def _bucket(binding: "R2Bucket") -> "BoundR2":
+    from .r2 import BoundR2
+
+    return BoundR2(binding)
 
 
 class LocalDayUse:

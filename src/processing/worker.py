@@ -7,7 +7,7 @@ the outcome.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..core import limits
 from ..core.calls.news import ModelNews
@@ -35,6 +35,9 @@ from .outcomes import Ended, RunOutcome
 from .run.context import RunContext
 from .run.run import Run
 from .terms import OVERDUE, Terms
+
+if TYPE_CHECKING:
+    from ..store.files import FileStore
 
 
 class Host(NamedTuple):
@@ -72,6 +75,16 @@ class Worker:
     news: ModelNews = field(default_factory=ModelNews)  # What the isolate knows about whether each model answers.
     marks: Marks = field(default_factory=Marks)  # The last write to each task by the isolate's workers.
     deliverer: Deliverer | None = None  # Sends webhooks, None in a deployment without webhooks.
+    open_files: "Callable[[], FileStore] | None" = None  # Makes the store of files; None if all files lie in D1.
+
+    @property
+    def files(self) -> "FileStore":
+        """Return the store of files, whose modules are imported by the first run or sweep that needs them."""
+        if self.open_files is not None:
+            return self.open_files()
+        from ..store.files import FileStore  # noqa: PLC0415 - seldom used, so an isolate's start does not import it
+
+        return self.store.beside(FileStore)
 
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
         """Claim the task, and work on it until the task ends or the host's allowance is used up.

@@ -23,7 +23,7 @@ class Due:
     `live` are tasks that have a worker, or that rest after one died. `stalls` has the tasks whose worker is gone, each
     with the number of claims in a row that ended without a finished call. `unanswered` are tasks that were dispatched
     several times and not claimed. `uncounted` says that some of the tasks past their retention may not be in the sums
-    over ended tasks yet.
+    over ended tasks yet. `files` says that there are files to erase, or parts to search.
     """
 
     now_ms: int = 0
@@ -35,6 +35,7 @@ class Due:
     unanswered: set[TaskKey] = field(default_factory=set)
     uncounted: bool = field(default=False, compare=False)
     deliveries: list[DueDelivery] = field(default_factory=list)
+    files: bool = field(default=False, compare=False)
 
     @property
     def empty(self) -> bool:
@@ -96,9 +97,10 @@ class SweepStore(Store):
 
         The read finds at most `most` unfinished tasks. `due` also finds up to `erase_most` tasks to erase, or `most` if
         `erase_most` is None. Unless `erase_most` is 0, the call also removes old tombstones, records that the sweep
-        came, and finds due deliveries, as many as the `plan` allows. `served` is how many of the unfinished tasks the
-        caller will certainly serve, all if None. Tasks that `take_due` would not take with the same `delay_ms` are left
-        out. With `stands_in`, tasks that were dispatched in vain are included, because the caller works on them itself.
+        came, says whether there is work with files, and finds due deliveries, as many as the `plan` allows. `served` is
+        how many of the unfinished tasks the caller will certainly serve, all if None. Tasks that `take_due` would not
+        take with the same `delay_ms` are left out. With `stands_in`, tasks that were dispatched in vain are included,
+        because the caller works on them itself.
         """
         erasing = most if erase_most is None else erase_most
         batch = [
@@ -110,13 +112,15 @@ class SweepStore(Store):
             )
         ]
         if erasing:
-            batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP), look(plan)]
+            batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP)]
+            batch += [sql.FILE_WORK.bind(apart_ms=limits.ORPHANS_APART_SECONDS * 1000), look(plan)]
         found, *others = await self._database.run(*batch)
         due = _read_past_retention(others[0]) if others else Due()
         if found and not due.past_retention:
             due = Due(columns.whole(found[0], "now"))
         if others:
             due.deliveries.extend(read_look(others[-1]))
+            due = replace(due, files=bool(others[-2][0]["wanted"]))
         for row in found:
             due.add(
                 columns.task_key(row),

@@ -29,6 +29,8 @@ KNOWN: Final = frozenset(
         "LEASE_SECONDS",
         "MAX_ATTEMPTS",
         "MAX_CHARACTERS_PER_DAY",
+        "MAX_FILES_BYTES",
+        "MAX_FILE_BYTES",
         "MAX_INPUT_BYTES",
         "MAX_OBJECTS_AT_WORK",
         "MAX_TASKS_IN_FLIGHT",

@@ -20,6 +20,7 @@ from ...store.tasks import TaskStore
 from .isolate import RequestMemory
 
 if TYPE_CHECKING:
+    from ...store.files import FileStore
     from ...store.webhooks import WebhookStore
 
 
@@ -72,6 +73,7 @@ class Api:
     store: TaskStore
     keys: KeyStore
     webhooks: "Callable[[], WebhookStore]"
+    open_files: "Callable[[], FileStore]"
     deliverer: Deliverer
     isolate: RequestMemory
     submission: Submission
@@ -88,3 +90,8 @@ class Api:
     log: Log
     day_use: DayUse | None = None
     rate_limiter: RateLimiter | None = None
+
+    @property
+    def files(self) -> "FileStore":
+        """Return the store of files, whose modules are imported by the first request that needs them."""
+        return self.open_files()

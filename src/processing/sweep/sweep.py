@@ -12,6 +12,7 @@ from ..worker import Worker
 from .early_erasure import EarlyErasure
 from .erasure import Erasure
 from .expiry import Expiry
+from .files import FileErasure
 from .folding import Folding
 from .resending import Resending
 from .sweep_allowance import StepCost, SweepAllowance
@@ -64,6 +65,7 @@ class Sweep:
         self._resending = Resending(worker, self._allowance, senders, stands_in=stands_in)
         self._expiry = Expiry(worker)
         self._erasure = Erasure(worker)
+        self._files = FileErasure(worker, self._allowance)
         self._early_erasure = EarlyErasure(worker, self._allowance)
         # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
         # allowance.
@@ -81,6 +83,7 @@ class Sweep:
         await self._erase_early()
         if self._folds:
             await self._fold()
+            await self._files.run()
         self._worker.begin_deliveries()
         return self._counts
 
@@ -122,6 +125,7 @@ class Sweep:
             plan=settings.plan,
         )
         self._worker.begin_deliveries(page.deliveries)
+        self._files.is_wanted |= page.files
         if page.past_retention and storage.is_tight(settings.storage_bytes_most):
             await self._erase(page)  # tasks are erased first, because the other duties may need the space
             page = replace(page, past_retention=[])

@@ -44,6 +44,14 @@ SELECT id, {NOW} AS now, uncounted FROM (
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
 """)
 
+# Says whether a sweep has work with files: forgotten, expired or deleted ones, or a search for parts that no row names,
+# which is done each `:apart_ms` from the first file on.
+FILE_WORK = statement(f"""
+SELECT EXISTS (SELECT 1 FROM files WHERE due_at <= {NOW})
+  OR EXISTS (SELECT 1 FROM file_walks WHERE at NOT BETWEEN {NOW} - :apart_ms AND {NOW})
+  OR (NOT EXISTS (SELECT 1 FROM file_walks) AND EXISTS (SELECT 1 FROM files)) AS wanted
+""")
+
 # Removes tombstones whose time is over, when the writes that they guard against can no longer arrive.
 REMOVE_TOMBSTONES = statement(f"DELETE FROM tombstones WHERE until <= {NOW}")
 

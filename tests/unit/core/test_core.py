@@ -60,6 +60,8 @@ def test_settings_have_the_defaults_of_the_contract():
         ("AI_CONCURRENCY", "2.5"),
         ("CHUNK_MAX_CHARS", "-1"),
         ("MAX_INPUT_BYTES", "1e6"),
+        ("MAX_FILE_BYTES", "95000001"),
+        ("MAX_FILES_BYTES", "0"),
         ("MAX_INPUT_BYTES", "99999999"),
         ("LEASE_SECONDS", "120"),
         ("LEASE_SECONDS", "inf"),

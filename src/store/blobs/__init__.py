@@ -1,10 +1,8 @@
-"""The protocol of a bucket, which stores the bytes of files in parts: in R2, or in D1 where R2 is not bound."""
+"""The protocol of a bucket, which stores the bytes of files in parts: in R2 (`r2`), or in D1 (`d1`) without R2."""
 
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
-from ..core.files import FileKey
-
-Place = Literal["r2", "d1"]
+from ...core.files import FileKey, Place
 
 
 class Buffer(Protocol):
@@ -32,17 +30,24 @@ class StoredPart(NamedTuple):
 
 
 class Bucket(Protocol):
-    """Stores parts of files. Every method raises `BlobUnavailable` if the bucket does not answer or refuses."""
+    """Stores parts of files.
+
+    Every method raises `BlobUnavailable` if the bucket does not answer or refuses. In D1, `put` raises `StoreFull` if
+    the database is full.
+    """
 
     place: Place
     part_bytes: int  # The size of each part of an uploaded file, except the last.
 
     def buffer(self) -> Buffer:
-        """Return an empty buffer for one part."""
+        """Return an empty buffer for one part, of up to `part_bytes`."""
         ...
 
     async def put(self, file: FileKey, name: str, body: bytes | Buffer) -> None:
-        """Store a part. The same part may be stored again, with the same bytes."""
+        """Store a part. The same part may be stored again, with the same bytes.
+
+        If `put` raises an error, the part may still land, with the bytes that the buffer had.
+        """
         ...
 
     async def read(self, file: FileKey, name: str, start: int, end: int) -> bytes:

@@ -1,0 +1,103 @@
+"""Implements R2's binding for the store (`store.blobs.r2.R2`). The bytes of a part lie in JavaScript's memory."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from ..store.blobs import Buffer
+from ..store.blobs.r2 import ListedObject
+from .crossing import Crossing
+
+if TYPE_CHECKING:
+    import js
+
+
+class BoundR2:
+    """The binding `BLOBS` of an R2 bucket, used without the SDK's wrapper. Errors of R2 are raised as JsException."""
+
+    def __init__(self, binding: "js.R2Bucket") -> None:
+        self._binding = binding
+        self._crossing = Crossing()
+
+    def buffer(self, most: int) -> "JsBytes":
+        """Return an empty buffer in JavaScript's memory."""
+        return JsBytes(most)
+
+    async def put(self, key: str, body: bytes | Buffer) -> None:
+        """Store an object. A buffer is passed as it is, without a copy."""
+        from pyodide.ffi import to_js
+
+        if isinstance(body, bytes):
+            await self._binding.put(key, to_js(body))
+            return
+        assert isinstance(body, JsBytes), "a buffer of another bucket"
+        body.is_lent = True
+        await self._binding.put(key, body.view())
+        body.is_lent = False
+
+    async def get(self, key: str, start: int, length: int) -> bytes | None:
+        """Return a range of an object, None if there is no object with this key."""
+        options = self._crossing.into_javascript({"range": {"offset": start, "length": length}})
+        found = await self._binding.get(key, options)
+        if not found:
+            return None
+        return (await found.arrayBuffer()).to_bytes()
+
+    async def delete(self, keys: list[str]) -> None:
+        """Delete objects."""
+        await self._binding.delete(self._crossing.into_javascript(keys))
+
+    async def list(self, prefix: str, after: str, most: int) -> tuple[list[ListedObject], bool]:
+        """List objects behind the key `after`, and whether there are more."""
+        options: dict[str, object] = {"limit": most}
+        options |= {"prefix": prefix} if prefix else {}
+        options |= {"startAfter": after} if after else {}
+        found = self._crossing.from_javascript(await self._binding.list(self._crossing.into_javascript(options)))
+        objects = [ListedObject(one["key"], _milliseconds(one["uploaded"])) for one in found["objects"]]
+        return objects, bool(found["truncated"])
+
+
+class JsBytes:
+    """Implements `store.blobs.Buffer` in a Uint8Array, which is used again for each part of a file.
+
+    `is_lent` says that R2 may still read the bytes. After a put without an answer, the next part gets another array, so
+    that a put that lands late stores the bytes of its own part.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._length = 0
+        self._array = _new_array(most)
+        self.is_lent = False
+
+    def __len__(self) -> int:
+        """Return how many bytes the buffer has."""
+        return self._length
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        end = self._length + len(chunk)
+        assert end <= self._most, "a part is too long"
+        if chunk:
+            self._array.subarray(self._length, end).assign(chunk)
+        self._length = end
+
+    def clear(self) -> None:
+        """Remove all bytes."""
+        if self.is_lent:
+            self._array, self.is_lent = _new_array(self._most), False
+        self._length = 0
+
+    def view(self) -> "js.Uint8Array":
+        """Return the bytes in JavaScript, which are the buffer's own memory."""
+        return self._array.subarray(0, self._length)
+
+
+def _new_array(size: int) -> "js.Uint8Array":
+    from js import Uint8Array
+
+    return Uint8Array.new(size)
+
+
+def _milliseconds(written: str) -> int:
+    """Convert a time as JavaScript writes it into JSON."""
+    return round(datetime.fromisoformat(written).timestamp() * 1000)

@@ -1,0 +1,319 @@
+"""Reads and writes files: their rows in D1, by the SQL in `sql.files`, and their parts in a bucket.
+
+The row of an upload is written first, then its parts, and then the write that names the parts and makes the file ready.
+A file is erased in the other direction: its row is marked, then its parts are erased, then the row.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ..core import limits
+from ..core.errors import BlobUnavailable
+from ..core.files import File, FileKey, FilePart, Place, Purpose
+from ..core.ids import TaskKey
+from .blobs import Bucket
+from .blobs.d1 import D1Bucket
+from .d1 import columns
+from .d1.database import Database, Row, Store
+from .d1.statement import as_json
+from .sql import files as sql
+from .standing import TOMBSTONE_MS
+
+_UPLOAD_MS = limits.UPLOAD_SECONDS_MOST * 1000
+_ORPHANS_APART_MS = limits.ORPHANS_APART_SECONDS * 1000
+
+
+class FilesFull(NamedTuple):
+    """The refusal of a file that would give the tenant's files more than `most` bytes. They have `used` bytes now."""
+
+    used: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """A file was deleted: no client sees it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class InUse:
+    """A file was not deleted, because the batch `batch` still reads or writes it."""
+
+    batch: TaskKey
+
+
+class DueFile(NamedTuple):
+    """A file that the sweep must look at."""
+
+    key: FileKey
+    place: Place
+
+
+class FileWork(NamedTuple):
+    """What a sweep finds to do: files to look at, and places to search for orphans. `now_ms` is the database's time."""
+
+    now_ms: int
+    files: Sequence[DueFile]
+    places: Sequence[Place]
+
+
+class FileStore(Store):
+    """Reads and writes files. Every write is safe to send again, and safe to land late.
+
+    `bucket` stores the parts of new files: in R2, or in D1 if no bucket is given. Files of both places can be read, so
+    a deployment that gets a bucket later keeps its files. Methods that read or erase parts may raise `BlobUnavailable`.
+    """
+
+    def __init__(self, database: Database, bucket: Bucket | None = None) -> None:
+        super().__init__(database)
+        in_d1 = D1Bucket(database)
+        self.bucket: Bucket = bucket or in_d1
+        self._buckets: dict[Place, Bucket] = {"d1": in_d1, self.bucket.place: self.bucket}
+
+    # --- Upload ---------------------------------------------------------------------------------------------------
+
+    async def begin(self, key: FileKey, now_created: int) -> None:
+        """Write the row of a new file, before its first part. `now_created` is when the file was made, ms."""
+        await self._database.run(
+            sql.BEGIN.bind(
+                file_key=key,
+                place=self.bucket.place,
+                created_at=now_created,
+                upload_ms=_UPLOAD_MS,
+                grave=f"file/{key}",
+            )
+        )
+
+    async def ready(
+        self,
+        key: FileKey,
+        *,
+        purpose: Purpose,
+        filename: str,
+        parts: Sequence[FilePart],
+        keeps_ms: int | None,
+        use_most: int,
+    ) -> File | FilesFull | None:
+        """Make an uploaded file visible, after all of its parts were stored.
+
+        The file expires `keeps_ms` after its creation; None if it is kept until it is deleted. Returns FilesFull if the
+        tenant's files would have more than `use_most` bytes, and None if the file is gone, because its upload has taken
+        too long or was aborted.
+        """
+        size = sum(part.bytes for part in parts)
+        late, add, ready, take_back = sql.READY
+        *_, found = await self._database.run(
+            late.bind(file_key=key),
+            add.bind(file_key=key, tenant=_tenant(key), bytes=size),
+            ready.bind(
+                file_key=key,
+                tenant=_tenant(key),
+                purpose=purpose,
+                filename=filename,
+                bytes=size,
+                parts=as_json(parts),
+                keeps_ms=keeps_ms,
+                use_most=use_most,
+            ),
+            take_back.bind(file_key=key, tenant=_tenant(key), bytes=size),
+            sql.OUTCOME.bind(file_key=key),
+        )
+        if not found:
+            return None
+        (row,) = found
+        return _file(row) if row["state"] == "ready" else FilesFull(columns.whole(row, "used"), use_most)
+
+    async def abort(self, key: FileKey) -> None:
+        """End a failed upload: mark the file for its erasure at once, then erase the parts that are there.
+
+        Parts that cannot be erased now are erased by the sweep.
+        """
+        *_, standing = await self._database.run(
+            *(one.bind(**_named(one.parameters, key)) for one in sql.ABORT),
+            sql.STANDING.bind(file_key=key),
+        )
+        if standing and standing[0]["state"] == "erasing":
+            await self._try_to_erase(DueFile(key, _place(standing[0])))
+
+    # --- Reads ----------------------------------------------------------------------------------------------------
+
+    async def file(self, key: FileKey) -> File | None:
+        """Read a file that clients see: growing or ready, and not expired."""
+        (found,) = await self._database.run(sql.FIND.bind(file_key=key))
+        return _file(found[0]) if found else None
+
+    async def files(
+        self, tenant: str, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
+    ) -> list[File]:
+        """List up to `most` files of a tenant by their creation, those behind `after` in that order."""
+        listed = sql.NEWEST if newest_first else sql.OLDEST
+        (found,) = await self._database.run(
+            listed.bind(first=f"{tenant}:", behind=f"{tenant};", purpose=purpose, after=after, most=most)
+        )
+        return [_file(row) for row in found]
+
+    async def read(self, file: File, start: int, end: int) -> bytes:
+        """Return the bytes from `start` to `end`, exclusive, of a file: at most FILE_READ_BYTES_MOST.
+
+        Each part that the range touches is one call. Raises `BlobMissing` if a part is gone, because the file was
+        erased since its row was read.
+        """
+        assert 0 <= start <= end <= file.bytes, "a range outside of the file"
+        assert end - start <= limits.FILE_READ_BYTES_MOST, "a range too long to be read at once"
+        bucket = self._bucket_of(file.place)
+        found: list[bytes] = []
+        at = 0
+        for part in file.parts:
+            first, last = max(start - at, 0), min(end - at, part.bytes)
+            if first < last:
+                found.append(await bucket.read(file.key, part.name, first, last))
+            at += part.bytes
+        return found[0] if len(found) == 1 else b"".join(found)
+
+    # --- Erasure --------------------------------------------------------------------------------------------------
+
+    async def delete(self, key: FileKey) -> Deleted | InUse | None:
+        """Delete a file: mark it, so that no client sees it, and then erase its parts.
+
+        Returns None if there is no such file. Parts that cannot be erased now are erased by the sweep.
+        """
+        standing, *_ = await self._database.run(
+            sql.STANDING.bind(file_key=key),
+            *(one.bind(**_named(one.parameters, key)) for one in sql.DELETE),
+        )
+        if not standing:
+            return None
+        (row,) = standing
+        if row["reader"] is not None:
+            return InUse(columns.task_key(row, "reader"))
+        if row["state"] == "growing":
+            return InUse(columns.task_key(row, "owner"))
+        # After a lost answer, the row is already marked by the send before.
+        was_sent = row["state"] == "erasing" and self._database.sends > 1
+        if not (row["visible"] or was_sent):
+            return None
+        await self._try_to_erase(DueFile(key, _place(row)))
+        return Deleted()
+
+    async def work(self, most: int) -> FileWork:
+        """Find what a sweep must do: up to `most` files to look at, and places to search for orphans."""
+        found, places = await self._database.run(
+            sql.DUE.bind(most=most),
+            sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=_ORPHANS_APART_MS),
+        )
+        now_ms = columns.whole(found[0], "now") if found else 0
+        due = [DueFile(FileKey(columns.text(row, "id")), _place(row)) for row in found]
+        return FileWork(now_ms, due, [_place(row) for row in places])
+
+    async def erase_due(self, most: int) -> int:
+        """Erase up to `most` forgotten, expired and deleted files, and return how many were erased."""
+        return await self.erase(await self.work(most))
+
+    async def erase(self, work: FileWork) -> int:
+        """Erase the files of `work` that are still due, and return how many were erased whole.
+
+        Raises `BlobUnavailable` at the first part that cannot be erased, after the rows of erased files are removed.
+        """
+        if not work.files:
+            return 0
+        use, mark = sql.TAKE
+        names = as_json([one.key for one in work.files])
+        _, found = await self._database.run(
+            use.bind(file_keys=names, now_ms=work.now_ms),
+            mark.bind(
+                file_keys=names,
+                now_ms=work.now_ms,
+                in_use_ms=limits.FILE_IN_USE_SECONDS * 1000,
+                again_ms=limits.FILE_ERASE_SECONDS * 1000,
+            ),
+        )
+        erased: list[FileKey] = []
+        try:
+            for row in found:
+                key = FileKey(columns.text(row, "id"))
+                if row["state"] == "erasing" and await self._bucket_of(_place(row)).erase(key):
+                    erased.append(key)
+        finally:
+            gone = await self._remove(erased)
+        return gone
+
+    async def erase_orphans(self, most: int) -> int:
+        """Search up to `most` parts of each place for those that no row names, and erase them. Returns how many.
+
+        A place is searched once an hour. Only parts older than a day are erased, because the row of a younger one may
+        still be written.
+        """
+        return sum([await self._erase_orphans(bucket, most) for bucket in self._buckets.values()])
+
+    async def _erase_orphans(self, bucket: Bucket, most: int) -> int:
+        (turn,) = await self._database.run(sql.BEGIN_WALK.bind(place=bucket.place, apart_ms=_ORPHANS_APART_MS))
+        if not turn:
+            return 0
+        at = columns.whole(turn[0], "at")
+        parts, cursor = await bucket.listed(columns.text(turn[0], "after"), most)
+        old = [(part.file, part.name) for part in parts if part.stored_at <= at - limits.ORPHAN_SECONDS * 1000]
+        orphans: list[tuple[FileKey, str]] = []
+        if old:
+            (found,) = await self._database.run(sql.UNNAMED.bind(parts=as_json(old)))
+            orphans = [(FileKey(columns.text(row, "file_id")), columns.text(row, "name")) for row in found]
+        if orphans:
+            await bucket.erase_parts(orphans)
+        await self._database.run(sql.END_WALK.bind(place=bucket.place, at=at, cursor=cursor))
+        return len(orphans)
+
+    async def _try_to_erase(self, file: DueFile) -> None:
+        """Erase a marked file. If the bucket does not answer, the sweep erases the file."""
+        try:
+            if await self._bucket_of(file.place).erase(file.key):
+                await self._remove([file.key])
+        except BlobUnavailable:
+            return
+
+    async def _remove(self, keys: Sequence[FileKey]) -> int:
+        """Delete the rows of files whose parts are erased."""
+        if not keys:
+            return 0
+        names = as_json(keys)
+        bury, unused, rows = sql.REMOVE
+        *_, gone = await self._database.run(
+            bury.bind(file_keys=names, tombstone_ms=TOMBSTONE_MS),
+            unused.bind(file_keys=names),
+            rows.bind(file_keys=names),
+        )
+        return len(gone)
+
+    def _bucket_of(self, place: Place) -> Bucket:
+        bucket = self._buckets.get(place)
+        if bucket is None:
+            raise BlobUnavailable("the file lies in R2, and the binding BLOBS is missing")
+        return bucket
+
+
+def _tenant(key: FileKey) -> str:
+    return key.partition(":")[0]
+
+
+def _named(parameters: Sequence[str], key: FileKey) -> dict[str, str]:
+    """Return those of a file's key and tenant that a statement takes."""
+    return {name: value for name, value in (("file_key", key), ("tenant", _tenant(key))) if name in parameters}
+
+
+def _place(row: Row) -> Place:
+    return "r2" if row["place"] == "r2" else "d1"
+
+
+def _file(row: Row) -> File:
+    return File(
+        key=FileKey(columns.text(row, "id")),
+        purpose=Purpose(columns.text(row, "purpose")),
+        filename=columns.text(row, "filename"),
+        bytes=columns.whole(row, "bytes"),
+        parts=tuple(FilePart(name, size) for name, size in json.loads(columns.text(row, "parts"))),
+        created_at=columns.whole(row, "created_at"),
+        expires_at=columns.maybe_whole(row, "expires_at"),
+        owner=columns.maybe_text(row, "owner"),
+        growing=row["state"] == "growing",
+        place=_place(row),
+    )
