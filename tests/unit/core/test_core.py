@@ -77,7 +77,6 @@ def test_settings_have_the_defaults_of_the_contract():
         ("AI_MODEL_OPTIONS", "top p"),
         ("AI_BATCH_FIELDS", "messages, stream"),
         ("AI_BATCH_FIELDS", "messages, n"),
-        ("AI_BATCH_FIELDS", "model"),
         ("AI_BATCH_FIELDS", "a b"),
         ("STRUCTURED_OUTPUT", "json_schema"),
         ("STRUCTURED_OUTPUT", "Native"),
