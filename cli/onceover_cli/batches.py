@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -77,12 +78,12 @@ class Start:
         With `is_new` another batch is made, whatever was made before. Raises `CommandError`.
         """
         file = self._again(lambda: self._file(given))
-        if file is not None and not is_new:
-            earlier = self._again(lambda: self._batch(file, fields))
-            if earlier is not None:
-                return earlier, True
         if file is None:
             file = self._again(lambda: self._file(given) or self._api.upload(given.filename, given.content, "batch"))
+        elif not is_new:
+            earlier = self._again(partial(self._batch, file, fields))
+            if earlier is not None:
+                return earlier, True
         key = fresh_key()  # the answer may be lost, and the request sent again
         body = {"input_file_id": file["id"], **fields}
         headers = {"Idempotency-Key": key}

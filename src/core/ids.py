@@ -13,6 +13,8 @@ _ID_PATTERN = "[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{1
 _ID = re.compile(_ID_PATTERN)
 _KEY = re.compile(f"{TENANT_PATTERN}:{_ID_PATTERN}")
 _RANDOM_BITS = 80
+_BATCH = "batch_"
+BATCH_ID_PATTERN = "batch_[0-9a-f]{32}"
 
 # A `TaskKey`, `<tenant>:<task id>`, names a task everywhere below the HTTP layer, in SQL too.
 TaskKey = NewType("TaskKey", str)
@@ -57,3 +59,17 @@ def split_task_key(task_key: TaskKey) -> tuple[str, str]:
     """Return the tenant and the task id of a task key."""
     tenant, _, task_id = task_key.rpartition(":")
     return tenant, task_id
+
+
+def batch_id(task_id: str) -> str:
+    """Return the id of the batch of `/v1/batches` that a task is: `batch_` and the task's id without hyphens."""
+    return _BATCH + task_id.replace("-", "")
+
+
+def task_id_of_batch(text: str) -> str | None:
+    """Return the id of a batch's task, None if the text is no id of a batch."""
+    digits = text.removeprefix(_BATCH)
+    if not text.startswith(_BATCH) or len(digits) != 32:
+        return None
+    task_id = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
+    return task_id if is_task_id(task_id) else None

@@ -9,8 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple, NewType
 
 from . import limits
-from .batches.names import batch_id
-from .ids import TaskKey, split_task_key, task_key_of
+from .ids import TaskKey, batch_id, split_task_key, task_key_of
 from .tenants import TENANT_PATTERN
 
 # An `EndpointKey` names a webhook endpoint everywhere below the HTTP layer: tenant, colon, endpoint id.

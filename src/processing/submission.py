@@ -16,7 +16,7 @@ from ..core.states import Status
 from ..core.storage import StorageUse
 from ..core.task import Kind, NewTask, Route, Source, Task, Usage, Wait
 from ..core.text.merge import merge_chars
-from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Replayed
+from ..store.admission import Accepted, Conditions, LimitReached, Mismatched, Outcome, Replayed
 from ..store.tasks import TaskStore
 from .dispatch import Dispatcher
 from .log import Log
@@ -68,9 +68,10 @@ class Submission:
         for _ in range(REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
             new = self._new(tenant, request)
-            outcome = await self.refused_by_storage(new.task_key, conditions) or await self.written(
-                new, conditions, partial(self.store.insert, new, self.settings.lease_ms, conditions)
-            )
+            outcome: Outcome | None = await self.refused_by_storage(new.task_key, conditions)
+            if outcome is None:
+                insert = partial(self.store.insert, new, self.settings.lease_ms, conditions)
+                outcome = await self.written(new, conditions, insert)
             if isinstance(outcome, Accepted):
                 self.after_answer(self.send(new, crowded=outcome.crowded))
                 route = self.dispatcher.first_choice(crowded=outcome.crowded)
@@ -173,8 +174,9 @@ class Submission:
     ) -> O | Accepted:
         """Write a new task by `insert`, and return the outcome of its submission.
 
-        `characters` count against the tenant's limit, by default those of the text. If D1's answer was lost, `_landed` looks for the task. A task that `_landed` does not find is withdrawn, so that
-        the write cannot land later.
+        `characters` count against the tenant's limit, by default those of the text. If D1's answer was lost,
+        `_landed` looks for the task. A task that `_landed` does not find is withdrawn, so that the write cannot land
+        later.
         """
         try:
             outcome = await insert()

@@ -8,8 +8,7 @@ from openai.pagination import SyncCursorPage
 from openai.types import Batch as SdkBatch
 
 from src.core.errors import ModelUnavailable
-from src.core.batches.names import batch_id, task_id_of
-from src.core.ids import split_task_key
+from src.core.ids import batch_id, split_task_key, task_id_of_batch
 from src.core.keys import Scope
 from src.core.task import Route
 from src.http.base.messages import Reply
@@ -77,9 +76,9 @@ def test_the_id_of_a_batch_follows_from_its_task(bench: ApiBench) -> None:
     """The ids convert both ways, and nothing else is an id."""
     made = create(bench, lines(1))
     _, task_id = split_task_key(key_of(made))
-    assert (batch_id(task_id), task_id_of(made["id"])) == (made["id"], task_id)
+    assert (batch_id(task_id), task_id_of_batch(made["id"])) == (made["id"], task_id)
     for wrong in ("", "batch_", "batch_0", task_id, made["id"].upper(), "batch_" + "0" * 32, f"x{made['id']}"):
-        assert task_id_of(wrong) is None
+        assert task_id_of_batch(wrong) is None
         if wrong:
             assert bench.call("GET", f"/v1/batches/{wrong}").status == 404
     assert refusal(bench.call("GET", f"/v1/batches/{UNKNOWN}")) == (404, "not_found", None)
@@ -93,14 +92,21 @@ FLAWS: list[tuple[dict[str, Any], str, str]] = [
     ({"input_file_id": None}, "invalid_fields", "input_file_id"),
     ({"endpoint": "/v1/embeddings"}, "invalid_fields", "endpoint"),
     ({"endpoint": None}, "invalid_fields", "endpoint"),
-    *(({"completion_window": one}, "invalid_fields", "completion_window") for one in ("0h", "169h", "24", "1d", "024h")),
+    *(
+        ({"completion_window": one}, "invalid_fields", "completion_window")
+        for one in ("0h", "169h", "24", "1d", "024h")
+    ),
     ({"completion_window": 24}, "invalid_fields", "completion_window"),
     ({"metadata": {"a": 1}}, "invalid_fields", "metadata.a"),
     ({"metadata": {str(n): "" for n in range(17)}}, "invalid_fields", "metadata"),
     ({"metadata": {"a": "\0"}}, "invalid_fields", "metadata"),
     ({"output_expires_after": {"anchor": "created_at"}}, "invalid_fields", "output_expires_after.seconds"),
     *(
-        ({"output_expires_after": {"anchor": "created_at", "seconds": n}}, "invalid_fields", "output_expires_after.seconds")
+        (
+            {"output_expires_after": {"anchor": "created_at", "seconds": n}},
+            "invalid_fields",
+            "output_expires_after.seconds",
+        )
         for n in (3_599, 2_592_001)
     ),
     (
@@ -177,7 +183,8 @@ def test_a_wrong_line_fails_the_batch_before_any_call(bench: ApiBench, code: str
     ended = run(bench, create(bench, lines(2) + INVALID[code]))
     batch = SdkBatch.model_validate(ended, strict=True)
     assert batch.status == "failed"
-    assert batch.errors is not None and batch.errors.data is not None
+    assert batch.errors is not None
+    assert batch.errors.data is not None
     (error,) = batch.errors.data
     assert (error.code, error.line) == (code, 3)
     assert ended["onceover"]["usage"]["modelCalls"] == 0
@@ -230,7 +237,7 @@ def test_a_cancelled_batch_keeps_what_it_has() -> None:
 def test_lists_are_pages_newest_first(bench: ApiBench) -> None:
     """`after` and `limit` page as the SDK does."""
     file = upload(bench, lines(1))
-    made = []
+    made: list[str] = []
     for _ in range(3):
         made.insert(0, data(post(bench, BODY | {"input_file_id": file}))["id"])
         bench.pass_seconds(1)

@@ -1,4 +1,4 @@
-"""Early results: `/v1/files/{id}/content?offset=&limit=` gives each line of an output file once, also while it grows."""
+"""Early results: `/v1/files/{id}/content?offset=&limit=` gives each line of a growing output file once."""
 
 import json
 from collections.abc import Iterator
@@ -7,13 +7,11 @@ import pytest
 
 from src.core import limits
 from src.core.errors import ModelUnavailable
-from src.core.task import Route
 from src.http.base.messages import Reply
-from src.processing.worker import Host
 from src.store.blobs.d1 import D1Bucket
 from src.store.blobs.r2 import R2Bucket
 from tests.support.api_bench import ApiBench, data
-from tests.support.batches import Batch, Scripted, create, key_of, lines, read, run, upload
+from tests.support.batches import Batch, Scripted, create, lines, read, run, upload, work
 from tests.support.memory_r2 import MemoryR2
 
 
@@ -30,25 +28,15 @@ def early_bench(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
     made.close()
 
 
-def stopping(bench: ApiBench, after: int) -> list[int]:
-    """Let the provider answer only so many lines, and return a list whose first item is that number."""
-    left = [after]
-
-    def before(_text: str) -> None:
-        if left[0] <= 0:
-            raise ModelUnavailable
-        left[0] -= 1
-
-    provider = bench.worker.provider
-    assert isinstance(provider, Scripted)
-    provider.before = before
-    return left
+def scripted(bench: ApiBench) -> Scripted:
+    """Return the provider of the bench."""
+    assert isinstance(bench.worker.provider, Scripted)
+    return bench.worker.provider
 
 
-def work(bench: ApiBench, batch: Batch) -> None:
-    """Let a worker run the batch for a while."""
-    bench.run(bench.worker.run(key_of(batch), Host(Route.QUEUE, 5.0)))
-    bench.settle()
+def away(_text: str) -> None:
+    """Answer no line."""
+    raise ModelUnavailable
 
 
 def page(bench: ApiBench, batch: Batch, query: str) -> Reply:
@@ -61,12 +49,11 @@ def page(bench: ApiBench, batch: Batch, query: str) -> Reply:
 
 def test_a_reader_gets_each_line_once_while_the_file_grows(bench: ApiBench) -> None:
     """The pages joined are the bytes of the final file, over every growth."""
-    left = stopping(bench, 0)
+    scripted(bench).seconds = 1.0
     batch = create(bench, lines(40))
     gathered, offset = "", 0
     for _ in range(40):
-        left[0] = 3
-        work(bench, batch)
+        work(bench, batch, 1.0)
         batch = read(bench, batch["id"])
         if batch["output_file_id"] is None:
             continue
@@ -76,7 +63,6 @@ def test_a_reader_gets_each_line_once_while_the_file_grows(bench: ApiBench) -> N
         offset = int(reply.headers["X-Last-Line"])
         if batch["status"] == "completed":
             break
-        bench.pass_seconds(20)
         assert reply.headers["X-Incomplete"] == "true"
         so_far = page(bench, batch, "")
         assert so_far.body.startswith(gathered)
@@ -123,9 +109,9 @@ def test_pages_beyond_the_end_are_empty(bench: ApiBench) -> None:
 
 def test_a_batch_without_answers_yet_has_an_empty_file(bench: ApiBench) -> None:
     """A file without lines is there from `in_progress` on."""
-    stopping(bench, 0)
+    scripted(bench).before = away
     batch = create(bench, lines(2))
-    work(bench, batch)
+    work(bench, batch, 5.0)
     batch = read(bench, batch["id"])
     assert batch["status"] == "in_progress"
     reply = page(bench, batch, "")

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from src.core.errors import ConfigurationError
-from src.core.ids import new_task_id
+from src.core.ids import batch_id, new_task_id
 from src.core.keys import Scope
 from src.core.limits import KEYS_MOST, WEBHOOK_ENDPOINTS_MOST
 from src.http.base import problems
@@ -22,6 +22,7 @@ from src.inference.protocol import HttpTimeout
 from src.processing.terms import exhausted
 from src.store.records.claims import Fail
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, BenchRequest, bearer, check_documented, data
+from tests.support.batches import CHAT, create, lines, run, upload
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
 UNKNOWN = new_task_id(START_MS, b"0123456789")
@@ -45,6 +46,8 @@ def there(bench: ApiBench, path: str, task_id: str) -> str:
     for part, make in (("/webhook_endpoints/", an_endpoint), ("/files/", a_file), ("/deliveries/", a_delivery)):
         if part in path:
             return make(bench)
+    if "/batches/" in path:
+        return str(create(bench, lines(1))["id"])
     if "/responses/" in path:
         made: str = data(bench.call("POST", "/v1/responses", BODIES["/v1/responses"]))["id"]
         return made
@@ -57,6 +60,8 @@ def unknown(path: str) -> str:
         return "we_" + "0" * 24
     if "/files/" in path:
         return "file-" + "0" * 32
+    if "/batches/" in path:
+        return batch_id(UNKNOWN)
     if "/deliveries/" in path:
         return f"evt_{'0' * 32}_0_0_{'0' * 24}"
     return "0" * 16 if "/keys/" in path else f"resp_{UNKNOWN}" if "/responses/" in path else UNKNOWN
@@ -96,6 +101,7 @@ BODIES: dict[str, Any] = {
     "/api/tasks/cancel": {},
     "/api/keys": {},
     "/v1/responses": {"background": True, "input": "x"},
+    "/v1/batches": {"input_file_id": "file-" + "0" * 32, "endpoint": CHAT, "completion_window": "24h"},
     "/v1/webhook_endpoints": ENDPOINT,
 }
 
@@ -131,6 +137,30 @@ def bad_value(bench: ApiBench, method: str, path: str) -> Reply:
 def bad_file(bench: ApiBench, method: str, path: str) -> Reply:
     """Upload a file for a purpose that is not supported, or list too many files."""
     return bench.upload(purpose="vision") if method == "POST" else bench.call(method, f"{path}?limit=0")
+
+
+def new_batch(bench: ApiBench, _method: str, path: str) -> Reply:
+    """Start a batch over an uploaded file."""
+    return bench.call("POST", path, BODIES[path] | {"input_file_id": upload(bench, lines(1))})
+
+
+def bad_batch(bench: ApiBench, method: str, path: str) -> Reply:
+    """Start a batch with a window that is not supported, or list too few."""
+    if method == "GET":
+        return bench.call(method, f"{path}?limit=0")
+    return bench.call(method, path, BODIES[path] | {"completion_window": "0h"})
+
+
+def other_batch(bench: ApiBench, method: str, path: str) -> Reply:
+    """Start another batch with an idempotency key that is in use."""
+    sent = BODIES[path] | {"input_file_id": upload(bench, lines(1))}
+    bench.call(method, path, sent, {"idempotency-key": "key"})
+    return bench.call(method, path, sent | {"completion_window": "1h"}, {"idempotency-key": "key"})
+
+
+def ended_batch(bench: ApiBench, method: str, path: str) -> Reply:
+    """Cancel a completed batch."""
+    return bench.call(method, path.replace("{id}", str(run(bench, create(bench, lines(1)))["id"])))
 
 
 def bad_tenant(bench: ApiBench, method: str, path: str) -> Reply:
@@ -385,6 +415,7 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/api/tasks/retry", 200): body(b'{"dryRun": true}'),
     ("POST", "/api/tasks/cancel", 200): body(b'{"dryRun": true}'),
     ("GET", "/api/async-status", 503): database_away(NETWORK_LOST),
+    ("POST", "/v1/batches", 200): new_batch,
 }
 
 # How to get problems that other calls have too, but that these paths have for another cause.
@@ -396,6 +427,11 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/responses/{id}/input_items", "invalid_fields"): bad_value,
     ("/v1/responses/{id}", "invalid_fields"): bad_flag,
     ("/v1/models", "invalid_fields"): bad_value,
+    ("/v1/batches", "invalid_fields"): bad_batch,
+    ("/v1/batches", "idempotency_mismatch"): other_batch,
+    ("/v1/batches/{id}", "invalid_fields"): bad_tenant,
+    ("/v1/batches/{id}/cancel", "invalid_fields"): bad_tenant,
+    ("/v1/batches/{id}/cancel", "already_terminal"): ended_batch,
     ("/v1/files", "invalid_fields"): bad_file,
     ("/v1/files/{id}", "invalid_fields"): bad_tenant,
     ("/v1/files/{id}/content", "invalid_fields"): bad_tenant,
@@ -520,6 +556,9 @@ def test_every_endpoint_is_described() -> None:
         "/v1/responses/{id}": ["delete", "get", "head", "options"],
         "/v1/responses/{id}/cancel": ["options", "post"],
         "/v1/responses/{id}/input_items": ["get", "head", "options"],
+        "/v1/batches": ["get", "head", "options", "post"],
+        "/v1/batches/{id}": ["get", "head", "options"],
+        "/v1/batches/{id}/cancel": ["options", "post"],
         "/v1/files": ["get", "head", "options", "post"],
         "/v1/files/{id}": ["delete", "get", "head", "options"],
         "/v1/files/{id}/content": ["get", "head", "options"],

@@ -1,11 +1,14 @@
 """Helpers for tests of batches: the lines of an input file, an upload, and a provider that a test scripts."""
 
+import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from src.core.errors import ModelRefused
 from src.core.ids import TaskKey, task_key_of
+from src.core.meter import Meter
 from src.core.task import Route
 from src.inference.demo import DemoProvider
 from src.inference.protocol import ModelCall, ModelReply
@@ -67,11 +70,17 @@ def key_of(batch: Batch, tenant: str = "local") -> TaskKey:
     return task_key_of(tenant, str(batch["onceover"]["task"]).rpartition("/")[2])
 
 
+def work(bench: ApiBench, batch: Batch, seconds: float) -> None:
+    """Let a worker run the batch in an invocation of its own."""
+    worker = replace(bench.worker, meter=Meter())
+    bench.run(worker.run(key_of(batch), Host(Route.QUEUE, seconds)))
+    bench.settle()
+
+
 def run(bench: ApiBench, batch: Batch, seconds: float = 600.0, times: int = 20) -> Batch:
     """Let workers run the batch until it has ended, and return it."""
     for _ in range(times):
-        bench.run(bench.worker.run(key_of(batch), Host(Route.QUEUE, seconds)))
-        bench.settle()
+        work(bench, batch, seconds)
         found = read(bench, str(batch["id"]))
         if found["status"] in {"completed", "failed", "expired", "cancelled"}:
             return found
@@ -92,16 +101,18 @@ def ids(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 class Scripted(DemoProvider):
-    """A demo provider that calls `before` with the text of each line before it answers."""
+    """A demo provider that calls `before` with the text of each line, and answers after some seconds."""
 
-    def __init__(self, before: Callable[[str], None]) -> None:
+    def __init__(self, before: Callable[[str], None], seconds: float = 0.0) -> None:
         super().__init__()
         self.before = before
+        self.seconds = seconds
 
     async def infer(self, call: ModelCall) -> ModelReply:
         """Answer a call, or raise what `before` raises."""
         assert call.body is not None
         self.before(json.dumps(call.body))
+        await asyncio.sleep(self.seconds)
         return await super().infer(call)
 
 

@@ -93,14 +93,12 @@ def batch(
     raise typer.Exit(status)
 
 
-def _start(
-    api: ApiClient, source: str, fields: Json, *, is_new: bool, is_quiet: bool, patience_seconds: float
-) -> Json:
+def _start(api: ApiClient, source: str, fields: Json, *, is_new: bool, is_quiet: bool, patience_seconds: float) -> Json:
     """Upload the lines and start the batch, or find both. Ctrl-C waits for the answer, which has the batch's id."""
     given, interrupts = read_input(source), Interrupts()
     first = (
-        "waiting for the answer, which has the batch's id. Ctrl-C again leaves at once. An accepted batch then runs on; "
-        "the same command finds it"
+        "waiting for the answer, which has the batch's id. Ctrl-C again leaves at once. An accepted batch then runs "
+        "on; the same command finds it"
     )
     with interrupts.held(first):
         made, was_there = Start(api, terminal.say, patience_seconds).find_or_make(given, fields, is_new=is_new)

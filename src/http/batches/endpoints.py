@@ -3,7 +3,7 @@
 from typing import Final
 
 from ...core import limits
-from ...core.batches.names import BATCH_ID_PATTERN
+from ...core.ids import BATCH_ID_PATTERN
 from ...core.keys import Scope
 from ..base import problems
 from ..base.acting import Reach

@@ -4,10 +4,9 @@ import asyncio
 import re
 
 from ...core import limits
-from ...core.batches.names import task_id_of
 from ...core.batches.status import ENDED, BatchStatus
 from ...core.files import file_key_of
-from ...core.ids import TaskKey, task_key_of
+from ...core.ids import TaskKey, task_id_of_batch, task_key_of
 from ...processing.batches.submission import BatchRequest, BatchSubmission, SubmittedBatch
 from ...store.admission import LimitReached, Mismatched
 from ...store.batches import BatchStore, InputMissing
@@ -132,7 +131,7 @@ def _page(exchange: Exchange) -> tuple[TaskKey | None, int]:
     """Read `after` and `limit`. Raises Refusal (400) for a bad value."""
     query, after = exchange.query, None
     if "after" in query:
-        task_id = task_id_of(query["after"])
+        task_id = task_id_of_batch(query["after"])
         if task_id is None:
             raise field_refusal([FieldError("after", "must be the id of a batch")])
         after = task_key_of(exchange.tenant, task_id)
@@ -144,7 +143,7 @@ def _page(exchange: Exchange) -> tuple[TaskKey | None, int]:
 
 def _task_key(exchange: Exchange) -> TaskKey:
     """Return the key of the batch's task. Raises Refusal (404) for a malformed id, without a D1 call."""
-    task_id = task_id_of(exchange.parts["id"])
+    task_id = task_id_of_batch(exchange.parts["id"])
     if task_id is None:
         raise _no_batch()
     return task_key_of(exchange.tenant, task_id)

@@ -7,11 +7,12 @@ from pydantic import Field
 
 from ...core import limits
 from ...core.batches.endpoints import BatchEndpoint
-from ...core.batches.names import BATCH_ID_PATTERN
 from ...core.batches.status import BatchStatus
+from ...core.ids import BATCH_ID_PATTERN
 from ..base.views import Count, shown
 from ..files.shapes import FILE_ID_PATTERN
 
+Anything = object
 _BatchId = Annotated[str, Field(json_schema_extra={"pattern": f"^{BATCH_ID_PATTERN}$"})]
 _FileId = Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})]
 
@@ -70,9 +71,9 @@ class BatchUsageView(TypedDict):
 
 @shown
 class CallsBillView(TypedDict):
-    """The bill. `modelCalls` counts every call that was sent, `minimumCalls` the lines, `inDoubt` calls without an answer.
+    """The bill. `modelCalls` counts every call that was sent, `inDoubt` those of them without an answer.
 
-    `minimumCalls` is 0 while the file is checked.
+    `minimumCalls` is the number of lines, and 0 while the file is checked.
     """
 
     modelCalls: Count
@@ -117,7 +118,7 @@ class BatchView(TypedDict):
     cancelled_at: Count | None
     request_counts: RequestCountsView
     usage: BatchUsageView
-    metadata: Mapping[str, object]
+    metadata: Mapping[str, Anything]
     onceover: BatchOnceoverView
 
 

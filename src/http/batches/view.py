@@ -3,10 +3,10 @@
 from typing import cast
 
 from ...core import limits
-from ...core.batches.names import batch_id
 from ...core.batches.status import BatchStatus
 from ...core.codes import TaskCode
 from ...core.files import file_id
+from ...core.ids import batch_id
 from ...store.records.batches import Batch
 from ..tasks.task_views import task_path
 from .shapes import (

@@ -14,7 +14,8 @@ from ..base.views import Count, shown
 class ProgressView(TypedDict):
     """How many chunks the task has, and how many of them are completed or failed.
 
-    The chunks of a batch are its lines. `total` is null until the lines of its file are counted. `truncated` counts outputs that were cut off (`finishReason` `length` or `content_filter`), also those of merges.
+    The chunks of a batch are its lines, and `total` is null until they are counted. `truncated` counts outputs that were
+    cut off (`finishReason` `length` or `content_filter`), also those of merges.
     """
 
     total: Annotated[int, Field(ge=1)] | None
@@ -28,9 +29,9 @@ class UsageView(TypedDict):
     """The bill of a task. `modelCalls` counts every call that was sent, `inDoubt` the calls without an answer.
 
     A call has no answer if its worker died, its connection was lost or cut, or `AI_TIMEOUT_SECONDS` passed. The
-    provider may have billed calls without an answer. `minimumCalls` is 0 while the lines of a batch are counted. The other counts are set for a task with a schema: `reasks` counts
-    calls that asked the model again because an output did not fit, `rejected` answers without a usable output, and
-    `repaired` outputs that were repaired.
+    provider may have billed calls without an answer. `minimumCalls` is 0 while the lines of a batch are counted. The
+    other counts are set for a task with a schema: `reasks` counts calls that asked the model again because an output
+    did not fit, `rejected` answers without a usable output, and `repaired` outputs that were repaired.
     """
 
     modelCalls: Count

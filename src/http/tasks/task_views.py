@@ -6,8 +6,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict, cast
 from pydantic import Field
 
 from ...core import task as core
-from ...core.batches.names import batch_id
-from ...core.ids import split_task_key
+from ...core.ids import batch_id, split_task_key
 from ...core.states import Status
 from ...core.task import Route
 from ..base.acting import Acting
@@ -57,8 +56,8 @@ class TaskView(TypedDict):
     `waitingFor` is null while calls are out or about to start, and when the task has ended. `tenant` is set if the
     request names another tenant, or all. `name` is `name`, `title` or `label` of the metadata, else the beginning of
     the text's first line, until the input is emptied. `coverage` is set with `onChunkFailure: gap`: it is the share of
-    the characters that are not in gaps. `kind` is set for a batch of `/v1/batches`, and `batch` is its id there. `retryOf` is set for a task that makes the missing chunks of another task: it
-    is the id of that task.
+    the characters that are not in gaps. `kind` is set for a batch of `/v1/batches`, and `batch` is its id there.
+    `retryOf` is set for a task that makes the missing chunks of another task: it is the id of that task.
     """
 
     id: str

@@ -10,7 +10,7 @@ from ...core.errors import StoreUnavailable
 from ...core.files import File, FileKey
 from ...core.task import Kind, NewTask, Reduce, Route, Source, TaskOptions
 from ...core.text.merge import merge_chars
-from ...store.admission import Accepted, LimitReached, Mismatched, Replayed
+from ...store.admission import Accepted, LimitReached, Mismatched, Outcome, Replayed
 from ...store.batches import BatchStore, InputMissing
 from ...store.records.batches import Batch, NewBatch
 from ..submission import REPLAYS_MOST, Submission, fresh_task
@@ -64,10 +64,10 @@ class BatchSubmission:
             conditions = base.conditions(idempotency_key, digest, joining)
             new = self._new(tenant, request)
             task_key, size = new.task.task_key, new.input_bytes
-            insert = partial(store.submit, new, base.settings.lease_ms, conditions)
-            outcome = await base.refused_by_storage(task_key, conditions) or await base.written(
-                new.task, conditions, insert, characters=size
-            )
+            outcome: Outcome | InputMissing | None = await base.refused_by_storage(task_key, conditions)
+            if outcome is None:
+                insert = partial(store.submit, new, base.settings.lease_ms, conditions)
+                outcome = await base.written(new.task, conditions, insert, characters=size)
             if isinstance(outcome, Accepted):
                 base.after_answer(base.send(new.task, crowded=outcome.crowded))
                 return SubmittedBatch(_fresh(new, base.dispatcher.first_choice(crowded=outcome.crowded)))

@@ -9,7 +9,7 @@ import pytest
 
 from onceover_cli.exits import Exit, exit_of_batch
 from onceover_cli.main import main
-from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, problem
+from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, Reply, problem
 from tests.support.fake_batches import BATCH_ID, ERRORS, OUTPUT, FakeBatches, batch, output_line
 
 type Run = Callable[..., tuple[int, str, str]]
@@ -192,7 +192,7 @@ def test_a_server_that_is_away_is_waited_for(fake: FakeApi, run: Run) -> None:
     """The batch goes on meanwhile, and each line is written once."""
     FakeBatches(fake, *DONE)
     away = Answer(503, {"error": {"code": "database_unavailable", "message": "away"}})
-    states = [batch(), away, batch("in_progress", done=2), LOST, batch("completed", done=4)]
+    states: list[Reply] = [batch(), away, batch("in_progress", done=2), LOST, batch("completed", done=4)]
     served = FakeBatches(fake, *DONE)
     served.lines = 4
     fake.on("GET", f"/v1/batches/{BATCH_ID}", *states)

@@ -19,8 +19,8 @@ from onceover_cli.exits import Exit, exit_of
 from onceover_cli.main import app, main
 from onceover_cli.submission import Wanted, body_of
 from tests.support.dev_server import ROOT
-from tests.support.fake_batches import FakeBatches, batch
 from tests.support.fake_api import LOST, TASK_ID, Answer, Asked, FakeApi, chunk, event, failed, problem, task
+from tests.support.fake_batches import FakeBatches, batch
 
 jsonschema: Any = importlib.import_module("jsonschema_rs")
 
@@ -898,11 +898,11 @@ def test_the_commands_are_those_of_the_contract():
     The contract lists the commands in the table of section 9, and in sections 8 (`rotate`) and 15 (for tenants); four
     more are for details.
     """
-    words = "run submit watch status result list cancel retry delete doctor top chunks attempts deliveries history"
+    words = "run batch submit watch status result list cancel retry delete doctor top chunks attempts deliveries"
     of_keys, of_hooks = "list make revoke", "list add test remove rotate"
     grouped = {f"keys {one}" for one in of_keys.split()} | {f"webhooks {one}" for one in of_hooks.split()}
     grouped |= {f"tenant {one}" for one in ("list", "export", "erase")}
-    assert set(commands()) == {*words.split(), *grouped}
+    assert set(commands()) == {*words.split(), "history", *grouped}
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

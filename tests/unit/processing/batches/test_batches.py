@@ -7,6 +7,7 @@ import pytest
 
 from src.core import limits
 from src.core.batches.lines import LineCode
+from src.core.batches.status import BatchStatus
 from src.core.codes import TaskCode
 from src.core.errors import ModelRefused, ModelUnavailable
 from src.core.files import Purpose
@@ -14,7 +15,6 @@ from src.core.states import Status
 from src.processing.outcomes import Ended, Released
 from src.store.admission import Accepted
 from src.store.batches import InputMissing
-from src.store.records.batches import BatchStatus
 from tests.support.batch_bench import ERRORS, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, line, lines
 
 RETENTION_MS = 1_000_000

@@ -1,0 +1,228 @@
+"""Tests batches on the real runtime: OpenAI's unmodified SDKs, early results, expiry, webhooks and the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from local.node import ROOT, find_node
+from tests.clients.walking import HERE, run
+from tests.support.client import openai, variables
+from tests.support.databases import d1_file, opened
+from tests.support.dev_server import DevServer, eventually
+from tests.support.make_key import make_key
+from tests.support.model_plan import Plan, status
+from tests.support.model_server import ModelServer
+from tests.support.shell_blocks import blocks
+
+pytestmark = pytest.mark.runtime
+
+CHAT, RESPONSES = "/v1/chat/completions", "/v1/responses"
+ENDED = {"completed", "failed", "expired", "cancelled"}
+PROGRAM = ROOT / ".venv" / "bin" / "onceover"
+
+
+def line(custom_id: str, text: str = "A text.", endpoint: str = CHAT, **body: object) -> str:
+    """Write one line of an input file."""
+    said = {"input": text} if endpoint == RESPONSES else {"messages": [{"role": "user", "content": text}]}
+    document = {
+        "custom_id": custom_id,
+        "method": "POST",
+        "url": endpoint,
+        "body": {"model": "test-model", **said, **body},
+    }
+    return json.dumps(document) + "\n"
+
+
+FILES = {
+    "chat": "".join(line(f"r-{n}") for n in range(4)),
+    "responses": "".join(line(f"r-{n}", endpoint=RESPONSES) for n in range(2)),
+    "thirds": "".join(line(f"r-{n}", "refuse this" if n % 3 == 0 else "fine") for n in range(9)),
+}
+INVALID = {
+    "invalid_json_line": (line("r-0") + "{\n", 2),
+    "duplicate_custom_id": (line("r-0") + "\n" + line("r-0"), 3),
+    "url_mismatch": (line("r-0", endpoint=RESPONSES), 1),
+    "mismatched_model": (line("r-0") + line("r-1", model="other"), 2),
+    "model_not_allowed": (line("r-0", model="forbidden") + "", 1),
+    "unsupported_parameter": (line("r-0", stream=True), 1),
+    "line_too_large": (line("r-0", "x" * 1_000_000), 1),
+    "empty_file": ("\n", None),
+    "too_many_tasks": ("".join(line(f"r-{n}") for n in range(20_001)), 20_001),
+}
+EXPECTED: dict[str, Any] = {
+    "created": ["validating", "batch", {"name": "chat"}, "24h", None],
+    "listed": True,
+    "page": True,
+    "chat": ["completed", [4, 4, 0], ["r-0", "r-1", "r-2", "r-3"], None],
+    "responses": ["completed", [2, 2, 0], ["r-0", "r-1"], None],
+    "thirds": ["completed", [9, 6, 3], [f"r-{n}" for n in (1, 2, 4, 5, 7, 8)], ["r-0", "r-3", "r-6"]],
+    "cancelled": [True, "cancelled"],
+    "invalid": {f"invalid-{code}": ["failed", [[code, number]], None] for code, (_, number) in sorted(INVALID.items())},
+    "unknown": ["NotFoundError", 404, "not_found", None],
+    "no file": ["BadRequestError", 400, "invalid_fields", "input_file_id"],
+    "embeddings": ["BadRequestError", 400, "invalid_fields", "endpoint"],
+    "too late": ["ConflictError", 409, "already_terminal", None],
+}
+
+
+@pytest.fixture(scope="module")
+def model() -> Iterator[ModelServer]:
+    """A model server that refuses some lines for good."""
+    with ModelServer(api_key="test-key", plan=Plan(by_text={"refuse this": (status(400),)})) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterator[DevServer]:
+    """A Worker whose provider is the model server. Leases are short, so that ends come soon."""
+    flags = openai(
+        model.base_url,
+        AI_MODEL="test-model",
+        AI_MODELS="test-model,other",
+        LEASE_SECONDS=4,
+        AI_TIMEOUT_SECONDS=3,
+        PLAN="paid",
+    )
+    with DevServer(tmp_path_factory.mktemp("state"), *flags, "--cron-every", "1") as started:
+        yield started
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with an input file for each case."""
+    for name, content in FILES.items():
+        (tmp_path / f"{name}.jsonl").write_text(content, "utf-8")
+    for code, (content, _) in INVALID.items():
+        (tmp_path / f"invalid-{code}.jsonl").write_text(content, "utf-8")
+    return tmp_path
+
+
+def seen_by(command: list[str | Path]) -> str:
+    """Run a program, compare what it saw, and return the version of its SDK."""
+    seen = run(command)
+    version: str = seen.pop("version")
+    assert seen == EXPECTED
+    return version
+
+
+def test_openai_for_python(server: DevServer, folder: Path) -> None:
+    """A program creates, polls, lists and cancels batches, and reads their files and every fault of a line."""
+    assert seen_by([sys.executable, HERE / "batches.py", server.url, "none", folder]).startswith("3.")
+
+
+@pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
+def test_openai_for_javascript(server: DevServer, folder: Path, package: str, version: str) -> None:
+    """The same with `openai` for JavaScript."""
+    command = [find_node(), HERE / "batches.mjs", package, server.url, "none", folder]
+    assert seen_by(command).startswith(version)
+
+
+def create(url: str, content: str, **headers: str) -> dict[str, Any]:
+    """Upload a file, and start a batch over it."""
+    sent = httpx.post(f"{url}/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"}, headers=headers)
+    assert sent.status_code == 200, sent.text
+    body = {"input_file_id": sent.json()["id"], "endpoint": CHAT, "completion_window": "1h"}
+    made = httpx.post(f"{url}/v1/batches", json=body, headers=headers)
+    assert made.status_code == 200, made.text
+    batch: dict[str, Any] = made.json()
+    return batch
+
+
+def until(url: str, batch_id: str, statuses: set[str]) -> dict[str, Any]:
+    """Poll a batch until it has one of the statuses."""
+    found: list[dict[str, Any]] = []
+
+    def has_one() -> bool:
+        found[:] = [httpx.get(f"{url}/v1/batches/{batch_id}").json()]
+        return found[0]["status"] in statuses
+
+    eventually(has_one, seconds=90, pause=0.3)
+    return found[0]
+
+
+def content(url: str, file_id: str, query: str = "") -> httpx.Response:
+    """Read a file."""
+    answer = httpx.get(f"{url}/v1/files/{file_id}/content{query}")
+    assert answer.status_code == 200, answer.text
+    return answer
+
+
+def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None:
+    """Lines are read while others are out. At the end of the window those without an answer are in the error file."""
+    batch = create(server.url, "".join(line(f"r-{n}", f"early {n}") for n in range(30)))
+    eventually(lambda: until(server.url, batch["id"], {"in_progress", "completed"}))
+    batch = until(server.url, batch["id"], {"completed"})
+    whole = content(server.url, batch["output_file_id"]).text
+    first = content(server.url, batch["output_file_id"], "?offset=0&limit=10")
+    rest = content(server.url, batch["output_file_id"], f"?offset={first.headers['X-Last-Line']}")
+    assert first.text + rest.text == whole
+    assert (first.headers["X-Incomplete"], rest.headers["X-Incomplete"]) == ("true", "false")
+
+    model.hold()
+    try:
+        held = create(server.url, "".join(line(f"r-{n}", f"held {n}") for n in range(8)))
+        model.wait_for_in_flight(1)
+        held = until(server.url, held["id"], {"in_progress"})
+        early = content(server.url, held["output_file_id"])
+        assert (early.text, early.headers["X-Incomplete"]) == ("", "true")
+        with opened(d1_file(server.persist_to)) as connection:
+            connection.execute("UPDATE tasks SET deadline_at = 1 WHERE kind = 'batch' AND finished_at IS NULL")
+            connection.commit()
+        ended = until(server.url, held["id"], ENDED)
+    finally:
+        model.release()
+    assert ended["status"] == "expired"
+    counts = ended["request_counts"]
+    assert (counts["total"], counts["completed"] + counts["failed"]) == (8, 8)
+    errors = [json.loads(one) for one in content(server.url, ended["error_file_id"]).text.splitlines()]
+    assert {one["error"]["code"] for one in errors} == {"batch_expired"}
+    assert len(errors) == counts["failed"]
+
+
+def test_the_program_of_the_document(tmp_path: Path) -> None:
+    """The program of docs/batches.md runs unchanged, and prints what the page says."""
+    page = ROOT / "docs" / "batches.md"
+    (program,), printed = blocks(page, "python"), blocks(page, "text")[0]
+    with DevServer(tmp_path / "state", *variables({"REQUIRE_KEYS": "true"})) as started:
+        key = make_key(started.persist_to)
+        environment = {**os.environ, "OPENAI_BASE_URL": f"{started.url}/v1", "OPENAI_API_KEY": key}
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines()) == sorted(printed.splitlines())
+
+
+def test_the_command_line_runs_a_file(server: DevServer, folder: Path) -> None:
+    """The answers go to a file, the failed requests beside it, and the same command again pays nothing."""
+    environment = {**os.environ, "ONCEOVER_URL": server.url}
+    output = folder / "answers.jsonl"
+    for _ in range(2):
+        done = subprocess.run(
+            [PROGRAM, "batch", folder / "thirds.jsonl", "--output", output],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (3, ""), done.stderr
+        assert sorted(json.loads(one)["custom_id"] for one in output.read_text("utf-8").splitlines()) == [
+            f"r-{n}" for n in (1, 2, 4, 5, 7, 8)
+        ]
+        errors = (folder / "answers.errors.jsonl").read_text("utf-8").splitlines()
+        assert [json.loads(one)["response"]["status_code"] for one in errors] == [400, 400, 400]
+    assert "Going on with" in done.stderr
+    assert len(httpx.get(f"{server.url}/v1/batches?limit=100").json()["data"]) >= 1
