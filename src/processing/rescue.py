@@ -85,7 +85,8 @@ class Rescue:
         """Let the files of a batch whose task has ended be completed after the answer, if nobody completes them."""
 
         async def complete() -> None:
-            await self.worker.complete_batch(task_key)
+            if await self.worker.complete_batch(task_key):
+                self.worker.begin_deliveries()
 
         self.wait_until(complete())
 

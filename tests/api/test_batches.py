@@ -3,19 +3,24 @@
 from collections.abc import Iterator
 from typing import Any
 
+import openai
 import pytest
 from openai.pagination import SyncCursorPage
 from openai.types import Batch as SdkBatch
+from openai.types.webhooks import BatchCompletedWebhookEvent, BatchFailedWebhookEvent
 
+from src.core.batches.status import ENDED, BatchStatus, batch_status
 from src.core.errors import ModelUnavailable
 from src.core.ids import batch_id, split_task_key, task_id_of_batch
 from src.core.keys import Scope
+from src.core.states import Status
 from src.core.task import Route
 from src.http.base.messages import Reply
 from src.processing.worker import Host
 from tests.support import batches
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.batches import CHAT, Scripted, content, create, ids, key_of, line, lines, read, refused, run, upload
+from tests.support.event_streams import Received, events_of
 from tests.support.memory_r2 import MemoryR2
 
 UNKNOWN = "batch_" + "0" * 12 + "7" + "0" * 3 + "8" + "0" * 15
@@ -382,3 +387,94 @@ def test_responses_are_an_endpoint_of_batches(bench: ApiBench) -> None:
     made = create(bench, lines(2, batches.RESPONSES), endpoint=batches.RESPONSES)
     found = content(bench, run(bench, made)["output_file_id"])
     assert {one["response"]["body"]["object"] for one in found} == {"response"}
+
+
+EVENTS = ["batch.completed", "batch.failed", "batch.expired", "batch.cancelled", "task.completed", "task.failed"]
+RECEIVER = {"name": "one", "url": "https://hooks.example.com/a", "event_types": EVENTS}
+
+
+ENDS = [
+    (lines(1), "batch.completed", BatchCompletedWebhookEvent),
+    ("{", "batch.failed", BatchFailedWebhookEvent),
+]
+
+
+@pytest.mark.parametrize(("content_of", "event", "model"), ENDS)
+def test_a_webhook_tells_about_the_end(
+    bench: ApiBench,
+    content_of: str,
+    event: str,
+    model: type[BatchCompletedWebhookEvent] | type[BatchFailedWebhookEvent],
+) -> None:
+    """OpenAI's SDK takes the message, which has the batch's id. There is no event of the batch's task."""
+    secret = data(bench.call("POST", "/v1/webhook_endpoints", RECEIVER))["signing_secret"]
+    ended = run(bench, create(bench, content_of))
+    bench.deliverer.begin()
+    bench.settle()
+    (message,) = bench.courier.messages
+    assert message.event["type"] == event
+    client = openai.OpenAI(api_key="none", webhook_secret=secret)
+    client.webhooks.verify_signature(message.body, dict(message.headers), tolerance=10**9)
+    told = model.model_validate(message.event, strict=True)
+    assert told.data.id == ended["id"]
+    deliveries = data(bench.call("GET", f"{ended['onceover']['task']}/deliveries"))["deliveries"]
+    assert [one["event"] for one in deliveries] == [event]
+
+
+def test_a_webhook_tells_about_a_cancellation(bench: ApiBench) -> None:
+    """Also if the poll of a client completes the files."""
+    bench.call("POST", "/v1/webhook_endpoints", RECEIVER)
+    made = create(bench, lines(1))
+    bench.call("POST", f"/v1/batches/{made['id']}/cancel")
+    bench.settle()
+    bench.pass_seconds(600)
+    while read(bench, made["id"])["status"] != "cancelled":
+        bench.settle()
+    bench.deliverer.begin()
+    bench.settle()
+    assert [message.event["type"] for message in bench.courier.messages] == ["batch.cancelled"]
+
+
+def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
+    """Its progress and its end are events; its lines are not."""
+    ended = run(bench, create(bench, lines(3)))
+    reply = bench.call("GET", f"{ended['onceover']['task']}/events")
+    found = [one for one in events_of(reply.body.splitlines()) if isinstance(one, Received)]
+    assert "chunk" not in {one.name for one in found}
+    assert found[-1].name == "end"
+    assert found[-1].json["task"]["batch"] == ended["id"]
+
+
+CASES = [
+    (Status.PENDING, False, False, False, "validating"),
+    (Status.PROCESSING, False, False, False, "validating"),
+    (Status.PENDING, True, False, False, "in_progress"),
+    (Status.PROCESSING, True, False, False, "in_progress"),
+    (Status.COMPLETED, True, False, False, "finalizing"),
+    (Status.COMPLETED, True, False, True, "completed"),
+    (Status.FAILED, False, False, False, "finalizing"),
+    (Status.FAILED, False, False, True, "failed"),
+    (Status.FAILED, True, False, False, "finalizing"),
+    (Status.FAILED, True, False, True, "failed"),
+    (Status.FAILED, True, True, False, "finalizing"),
+    (Status.FAILED, True, True, True, "expired"),
+    (Status.FAILED, False, True, True, "expired"),
+    (Status.CANCELLED, False, False, False, "cancelling"),
+    (Status.CANCELLED, True, False, False, "cancelling"),
+    (Status.CANCELLED, True, False, True, "cancelled"),
+    (Status.CANCELLED, False, False, True, "cancelled"),
+]
+
+
+@pytest.mark.parametrize(("task", "is_valid", "is_expired", "has_ended", "status"), CASES)
+def test_the_status_follows_from_the_task_and_the_files(
+    task: Status, is_valid: bool, is_expired: bool, has_ended: bool, status: str
+) -> None:
+    """The table of decision 0051."""
+    assert batch_status(task, is_valid=is_valid, is_expired=is_expired, has_ended=has_ended) == status
+
+
+def test_every_status_has_a_case() -> None:
+    """Those that end a batch are known as such."""
+    assert {case[-1] for case in CASES} == set(BatchStatus)
+    assert {case[-1] for case in CASES if case[3]} == ENDED

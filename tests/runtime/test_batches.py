@@ -126,7 +126,8 @@ def test_openai_for_javascript(server: DevServer, folder: Path, package: str, ve
 
 def create(url: str, content: str, **headers: str) -> dict[str, Any]:
     """Upload a file, and start a batch over it."""
-    sent = httpx.post(f"{url}/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"}, headers=headers)
+    form = {"file": ("a.jsonl", content)}
+    sent = httpx.post(f"{url}/v1/files", files=form, data={"purpose": "batch"}, headers=headers)
     assert sent.status_code == 200, sent.text
     body = {"input_file_id": sent.json()["id"], "endpoint": CHAT, "completion_window": "1h"}
     made = httpx.post(f"{url}/v1/batches", json=body, headers=headers)

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from ...core import limits
 from ...core.batches.endpoints import BatchEndpoint
 from ...core.files import File, Purpose
-from ...processing.batches.submission import BatchRequest
+from ...processing.batch_submission import BatchRequest
 from ..base.fields import Asked, Plain, Whole, field_errors, text_flaws
 from ..base.problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Refusal, field_refusal
 

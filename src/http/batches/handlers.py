@@ -7,7 +7,7 @@ from ...core import limits
 from ...core.batches.status import ENDED, BatchStatus
 from ...core.files import file_key_of
 from ...core.ids import TaskKey, task_id_of_batch, task_key_of
-from ...processing.batches.submission import BatchRequest, BatchSubmission, SubmittedBatch
+from ...processing.batch_submission import BatchRequest, BatchSubmission, SubmittedBatch
 from ...store.admission import LimitReached, Mismatched
 from ...store.batches import BatchStore, InputMissing
 from ...store.joining import Joining

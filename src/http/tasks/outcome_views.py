@@ -14,8 +14,8 @@ from ..base.views import Count, shown
 class ProgressView(TypedDict):
     """How many chunks the task has, and how many of them are completed or failed.
 
-    The chunks of a batch are its lines, and `total` is null until they are counted. `truncated` counts outputs that were
-    cut off (`finishReason` `length` or `content_filter`), also those of merges.
+    The chunks of a batch are its lines, and `total` is null until they are counted. `truncated` counts outputs that
+    were cut off (`finishReason` `length` or `content_filter`), also those of merges.
     """
 
     total: Annotated[int, Field(ge=1)] | None

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from ...core.batches.endpoints import BatchEndpoint
-from ...core.errors import StoreUnavailable
-from ...core.files import File, FileKey
-from ...core.task import Kind, NewTask, Reduce, Route, Source, TaskOptions
-from ...core.text.merge import merge_chars
-from ...store.admission import Accepted, LimitReached, Mismatched, Outcome, Replayed
-from ...store.batches import BatchStore, InputMissing
-from ...store.records.batches import Batch, NewBatch
-from ..submission import REPLAYS_MOST, Submission, fresh_task
+from ..core.batches.endpoints import BatchEndpoint
+from ..core.errors import StoreUnavailable
+from ..core.files import File, FileKey
+from ..core.task import Kind, NewTask, Reduce, Route, Source, TaskOptions
+from ..core.text.merge import merge_chars
+from ..store.admission import Accepted, LimitReached, Mismatched, Outcome, Replayed
+from ..store.batches import BatchStore, InputMissing
+from ..store.records.batches import Batch, NewBatch
+from .submission import REPLAYS_MOST, Submission, fresh_task
 
 if TYPE_CHECKING:
-    from ...store.joining import Joining
+    from ..store.joining import Joining
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
