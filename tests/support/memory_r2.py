@@ -74,6 +74,11 @@ class MemoryR2:
         assert length > 0
         return None if found is None else found.body[start : start + length]
 
+    async def open(self, key: str, size: int) -> bytes | None:
+        """Return a whole object of this size."""
+        found = await self._call("open", lambda: self.objects.get(key))
+        return None if found is None or len(found.body) != size else found.body
+
     async def delete(self, keys: list[str]) -> None:
         """Delete objects."""
         assert 0 < len(keys) <= 1_000
