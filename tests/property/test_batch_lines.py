@@ -54,7 +54,8 @@ def test_lines_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int]) 
 )
 def test_a_slice_comes_back_from_its_row(first: int, start: int, drawn: list[tuple[int, int, int]]) -> None:
     """A slice is the same after it was packed, and gives back the places that it was made from."""
-    at, lines = start, []
+    at = start
+    lines: list[tuple[int, int, int]] = []
     for gap, size, identity in drawn:
         at += gap if lines else 0
         lines.append((at, at + size, identity))

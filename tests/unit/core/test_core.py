@@ -108,7 +108,7 @@ def test_the_fields_of_batches_have_a_default_list():
     """Without AI_BATCH_FIELDS the list ends with the names of AI_MODEL_OPTIONS; AI_BATCH_FIELDS replaces all of it."""
     assert load({"AI_BATCH_FIELDS": "messages, tools"}.get).batch_fields == ("messages", "tools")
     assert load({"AI_MODEL_OPTIONS": "top_k"}.get).batch_fields == (*BATCH_FIELDS, "top_k")
-    assert load({}.get).batch_fields == (*BATCH_FIELDS, *MODEL_OPTIONS)
+    assert load(lambda _name: None).batch_fields == (*BATCH_FIELDS, *MODEL_OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def refused(outcome: object) -> tuple[int, Any]:
 
 def test_a_body_goes_to_the_server_as_it_is() -> None:
     """The server gets the line's body, with the model and nothing else, and the reply has its whole answer."""
-    body = {"temperature": 0.5, "response_format": FORM, "top_k": 3, "stop": ["x"]}
+    body: dict[str, Any] = {"temperature": 0.5, "response_format": FORM, "top_k": 3, "stop": ["x"]}
     sent, outcome = at_openai(WHOLE, call(**body))
     assert sent == {"model": "m-1", "messages": MESSAGES, **body}
     assert outcome == ModelReply("", 7, 2, None, answer=WHOLE)

@@ -137,7 +137,7 @@ def test_an_id_has_visible_characters(custom_id: object) -> None:
         ({"a\nb": 1}, LineCode.UNSUPPORTED_PARAMETER, "a\\nb"),
     ],
 )
-def test_the_members_of_a_line(changes: dict[str, object], code: LineCode, param: str) -> None:
+def test_the_members_of_a_line(changes: dict[str, Any], code: LineCode, param: str) -> None:
     """A line has four members. Each missing, wrong or further one is named."""
     assert fault(line(**changes))[::3] == (code, param)
 
@@ -175,7 +175,13 @@ def test_a_chat_line_has_messages(messages: object) -> None:
 def test_the_default_fields_are_those_of_the_contract() -> None:
     """Without AI_BATCH_FIELDS the fields of both endpoints reach the provider, and those of AI_MODEL_OPTIONS."""
     assert rules_of(Settings(), CHAT, "m").fields == frozenset(BATCH_FIELDS + MODEL_OPTIONS)
-    sent = {"temperature": 1, "max_tokens": 5, "response_format": {"type": "json_object"}, "seed": 1, "top_p": 0.5}
+    sent: dict[str, Any] = {
+        "temperature": 1,
+        "max_tokens": 5,
+        "response_format": {"type": "json_object"},
+        "seed": 1,
+        "top_p": 0.5,
+    }
     assert checked(with_fields(**sent)).body == sent | {"messages": BODIES[CHAT]["messages"]}
 
 
