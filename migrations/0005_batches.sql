@@ -60,11 +60,5 @@ CREATE TABLE batch_slices (
   PRIMARY KEY (task_id, first)
 ) STRICT, WITHOUT ROWID;
 
--- Erases the batch of a task with the task, whoever erases it: also code of the release before, which knows no batches.
-CREATE TRIGGER batches_end_with_tasks AFTER DELETE ON tasks WHEN OLD.kind IS NOT NULL BEGIN
-  DELETE FROM batches WHERE task_id = OLD.id;
-  DELETE FROM batch_slices WHERE task_id = OLD.id;
-END;
-
 -- The failed batches whose input was not valid: see 0003.
 ALTER TABLE tallies ADD COLUMN failed_invalid_batch INTEGER NOT NULL DEFAULT 0;

@@ -150,6 +150,8 @@ def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement
         statement(f"""
 UPDATE files SET state = iif(state = 'growing', 'ready', state), owner = NULL, expires_at = {NOW}, due_at = {NOW}
 WHERE owner {equals} {keys} {condition}"""),
+        statement(f"DELETE FROM batches WHERE {of_task} {condition}"),
+        statement(f"DELETE FROM batch_slices WHERE {of_task} {condition}"),
         statement(f"DELETE FROM segments WHERE {of_task} {condition}"),
         statement(f"DELETE FROM merges WHERE {of_task} {condition}"),
         statement(f"DELETE FROM failures WHERE {of_task} {condition}"),

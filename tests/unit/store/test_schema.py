@@ -114,7 +114,8 @@ def test_outputs_of_another_task_lie_before_the_first_write(bench: StoreBench) -
     bench.insert(donor, chunks=CHUNKS)
     assert bench.step(bench.claim(donor), outputs=outputs(0, 1), completed=2)
     bench.database.rows(
-        "INSERT INTO segments SELECT ?, level, part, 0, 0, 0, places, sizes, body FROM segments WHERE task_id = ?",
+        """INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
+        SELECT ?, level, part, 0, 0, 0, places, sizes, body FROM segments WHERE task_id = ?""",
         *(TASK, donor),
     )
     claim = bench.claim()

@@ -23,6 +23,7 @@ from src.processing.run.call_plan import CallPlan
 from src.processing.run.context import RunContext
 from src.processing.run.write_pacer import WritePacer
 from src.processing.terms import Terms
+from src.store.files import FileStore
 from src.store.records.claims import CallKey, Claim, MergeLevel
 from tests.support.store_bench import LEASE_MS, StoreBench, outputs
 from tests.support.worker_bench import Script
@@ -47,6 +48,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         caller=LocalCaller(Script(), 1),
         slack_seconds=0.0,
         model="m",
+        default_model="m",
         terms=Terms(claim, 0.0, 0.0),
         allowance=Allowance(600.0, 900, 900, Meter(), 0.0),
         latency=Latency(),
@@ -58,6 +60,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         hint=None,
         chance=lambda: 0.0,
         wrote=lambda step: None,
+        open_files=lambda: bench.store.beside(FileStore),
     )
     return CallInputs(context, CallPlan(claim), WritePacer(context), partial(asyncio.sleep, 0))
 

@@ -213,8 +213,8 @@ def test_a_claim_reads_neighbours_as_one_row(bench: StoreBench):
     assert {key.position for key in heir.outputs} == set(done)
     covered = work.CLAIM_OUTPUTS.bind(task_key="long", holder="heir")
     assert bench.database.rows(covered.sql, *covered.values) == [
-        {"level": 0, "first": 0, "last": 399},
-        {"level": 0, "first": 401, "last": 999},
+        {"level": 0, "failed": 0, "first": 0, "last": 399},
+        {"level": 0, "failed": 0, "first": 401, "last": 999},
     ]
 
 

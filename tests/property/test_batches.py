@@ -1,0 +1,135 @@
+"""A property of batches: whatever dies, each line is in one of the files once, and nothing paid for is thrown away."""
+
+import asyncio
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from src.core import limits
+from src.core.errors import BlobUnavailable, ModelRefused, ModelUnavailable
+from src.core.states import Status
+from src.core.task import Route
+from src.processing.worker import Host
+from src.store.records.batches import BatchStatus
+from tests.support.batch_bench import ERRORS, KEY, OUTPUT, BatchBench, lines
+from tests.support.tiers import sized
+
+(RUNS,) = sized(quick=(25,), test=(200,), campaign=(5_000,))
+LINES = 30
+CONCURRENCY = 6
+RETENTION_MS = 10**12
+HOSTS = (Host(Route.QUEUE, 600.0), Host(Route.DIRECT, 20.0), Host(Route.DURABLE_OBJECT, 300.0, "object"))
+REFUSAL = ModelRefused("400", of_call=True, answer=(400, {"error": "no"}))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Make slices, segments and lanes small, so that short files have several."""
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
+    monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
+    monkeypatch.setattr(limits, "LANES_FROM_CHUNKS", 20)
+    yield
+
+
+class Story:
+    """A batch, several workers that die at the given points, and a reader that pages the output while it grows."""
+
+    def __init__(self, deaths: set[int], lost_puts: list[int], cancel_at: int | None, refused: set[int]) -> None:
+        self.bench = BatchBench(patience_seconds=0, max_attempts=20)
+        self.bench.begin(lines(LINES))
+        self.bench.points.deaths = {self.bench.points.passed + death for death in deaths}
+        self.lost_puts = lost_puts
+        self.cancel_at = cancel_at
+        self.refused = {str(place) for place in refused}
+        self.tries: dict[str, int] = {}
+        self.read = b""
+        self.bench.model.act = self.act
+
+    def act(self, text: str, number: int) -> object:
+        """Answer a call: some lines are refused, and every seventh call fails."""
+        if number == self.cancel_at:
+            self.bench.loop.create_task(self.bench.store().cancel(KEY, RETENTION_MS))
+        if text in self.refused:
+            return REFUSAL
+        self.tries[text] = self.tries.get(text, 0) + 1
+        return ModelUnavailable("503") if number % 7 == 0 and self.tries[text] < 3 else None
+
+    async def run(self) -> None:
+        """Let two workers at a time work on the batch until it has ended."""
+        bench = self.bench
+        for round_number in range(60):
+            if self.lost_puts and bench.bucket is not None:
+                bench.bucket.fail(self.lost_puts.pop() % 3, landed=round_number % 2 == 0)
+            batch = await bench.rows.batch(KEY)
+            assert batch is not None
+            if batch.ended_at is not None:
+                return
+            works: list[Coroutine[Any, Any, object]] = []
+            for number in range(2):
+                if batch.task.status.terminal:
+                    works.append(bench.worker().complete_batch(KEY))
+                else:
+                    works.append(bench.worker().run(KEY, HOSTS[(round_number + number) % len(HOSTS)]))
+            await asyncio.gather(*(bench.mortal(one) for one in works), self.page())
+            await asyncio.sleep(200)
+        raise AssertionError("the batch does not end")
+
+    async def page(self) -> None:
+        """Read what the output file has behind what was read before."""
+        for _ in range(3):
+            batch = await self.bench.rows.batch(KEY)
+            assert batch is not None
+            if batch.has_output_file:
+                with suppress(BlobUnavailable):
+                    _, more = await self.bench._early(self.read.count(b"\n"), 4, 10**6)
+                    self.read += more
+            await asyncio.sleep(1.3)
+
+
+@settings(max_examples=RUNS, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    deaths=st.sets(st.integers(1, 500), max_size=6),
+    lost_puts=st.lists(st.integers(0, 5), max_size=3),
+    cancel_at=st.none() | st.integers(1, 40),
+    refused=st.sets(st.integers(0, LINES - 1), max_size=4),
+)
+def test_each_line_ends_once_whatever_dies(
+    deaths: set[int], lost_puts: list[int], cancel_at: int | None, refused: set[int]
+) -> None:
+    """Each id is in one file once, the counts and the bill add up, and a reader of early results sees each line once."""
+    story = Story(deaths, lost_puts, cancel_at, refused)
+    bench = story.bench
+    try:
+        bench.do(story.run())
+        assert bench.bucket is not None
+        bench.bucket.fail(0)
+        batch = bench.batch()
+        bench.check_end([f"line-{place}" for place in range(LINES)]) if batch.valid_at else None
+        assert batch.status in {BatchStatus.COMPLETED, BatchStatus.CANCELLED}
+        assert (cancel_at is None) <= (batch.task.status is Status.COMPLETED)
+        check_bill(story)
+        final = bench.do(bench._content(OUTPUT))
+        assert final.startswith(story.read)
+        if batch.status is BatchStatus.COMPLETED:
+            assert {one["response"] is not None for one in bench.content(ERRORS)} <= {True}
+            assert {int(one["custom_id"][5:]) for one in bench.content(ERRORS)} == refused
+    finally:
+        bench.close()
+
+
+def check_bill(story: Story) -> None:
+    """Each call that was made is on the bill, and only those of dead workers are in doubt, at most those in flight."""
+    usage, model = story.bench.batch().task.usage, story.bench.model
+    assert usage.model_calls >= len(model.calls)
+    dead = len(story.bench.points.deaths)
+    assert usage.in_doubt <= dead * CONCURRENCY
+    # An answer is paid for. Unless its worker died, it is in the output file.
+    answered = {text for text in model.answered}
+    lost = answered - {one["custom_id"][5:] for one in story.bench.content(OUTPUT)}
+    assert len(lost) <= dead * CONCURRENCY
+    doubled = len(model.answered) - len(answered)
+    assert doubled <= dead * CONCURRENCY
