@@ -1,0 +1,306 @@
+"""`python -m tests.batch_chaos --lines 20000 --kills 1` kills the real runtime while it works on a batch.
+
+The program kills the runtime with SIGKILL: the first time when a third of the lines have an answer, and after that at
+random moments. The model is a separate server with a ledger of its calls. All the while a reader pages the growing
+output file by `offset`. At the end each line must stand exactly once in the output file, the reader must have seen the
+same file, and the bill must agree with the ledger.
+"""
+
+import argparse
+import contextlib
+import json
+import secrets
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import httpx
+
+from simulator.options import positive
+from tests.support.client import openai
+from tests.support.dev_server import ROOT, DevServer
+from tests.support.model_plan import read_ledger
+
+ENDPOINT = "/v1/chat/completions"
+VARIABLES = {"AI_TIMEOUT_SECONDS": 8, "LEASE_SECONDS": 10, "PLAN": "paid", "MAX_ATTEMPTS": 20}
+ENDED = {"completed", "failed", "expired", "cancelled"}
+PAGE_LINES = 500
+LOOK_SECONDS = 0.2
+
+
+@dataclass(slots=True)
+class Plan:
+    """The plan of a run. `settle_seconds` is the time that the batch may take after the last kill."""
+
+    lines: int
+    kills: int
+    seed: int
+    latency_seconds: float = 0.05
+    concurrency: int = 6
+    life_seconds: float = 6.0
+    settle_seconds: float = 1200
+
+
+@dataclass(slots=True)
+class Report:
+    """The results of a run. `resumed_seconds` are the times from each restart to the next answered line."""
+
+    plan: Plan
+    seconds: float = 0.0
+    kills: int = 0
+    status: str = ""
+    calls: int = 0  # by the model server's ledger
+    billed: int = 0
+    in_doubt: int = 0
+    doubled: int = 0  # calls for lines that had been called before
+    resumed_seconds: list[float] = field(default_factory=list)
+    pages: int = 0
+    violations: list[str] = field(default_factory=list)
+
+
+def say(text: str) -> None:
+    """Print a line of progress."""
+    print(text, flush=True)
+
+
+@contextlib.contextmanager
+def model_process(ledger: Path, plan: Plan) -> Iterator[str]:
+    """Serve the model from a process group that no kill reaches, and yield its URL."""
+    command = [sys.executable, "-m", "tests.support.model_server", "--ledger", str(ledger)]
+    command += ["--latency", str(plan.latency_seconds), "--seed", str(plan.seed)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip().removeprefix("Ready on ")
+        finally:
+            process.terminate()
+
+
+class Reader(threading.Thread):
+    """A client that reads the growing output file by `offset`, while the server is killed and comes back."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.lines: list[str] = []
+        self.pages = 0
+        self.url = ""
+        self.file_id = ""
+        self._ended = threading.Event()
+
+    def end(self) -> None:
+        """Stop reading."""
+        self._ended.set()
+        self.join()
+
+    def run(self) -> None:
+        """Read page after page, until `end`."""
+        while not self._ended.wait(LOOK_SECONDS):
+            with contextlib.suppress(httpx.HTTPError):
+                self.read()
+
+    def read(self) -> None:
+        """Read the next page, if a server runs."""
+        if not self.url or not self.file_id:
+            return
+        query = {"offset": len(self.lines), "limit": PAGE_LINES}
+        answer = httpx.get(f"{self.url}/v1/files/{self.file_id}/content", params=query, timeout=20)
+        if answer.status_code == 200:
+            self.lines += answer.text.splitlines()
+            self.pages += 1
+
+
+def run(plan: Plan, folder: Path) -> Report:
+    """Run the plan in an empty folder."""
+    report, started = Report(plan), time.monotonic()
+    ledger = folder / "ledger.jsonl"
+    ledger.touch()
+    source = folder / "lines.jsonl"
+    source.write_text("".join(_line(number) for number in range(plan.lines)))
+    with model_process(ledger, plan) as model_url:
+        flags = [*openai(model_url, AI_CONCURRENCY=plan.concurrency, **VARIABLES), "--cron-every", "1"]
+        reader = Reader()
+        reader.start()
+        try:
+            batch_id = _kill_over_and_over(report, source, folder / "state", flags, reader)
+            _let_finish(report, batch_id, folder / "state", flags, reader)
+        finally:
+            reader.end()
+    report.calls = len(read_ledger(ledger))
+    report.doubled = _doubled(ledger)
+    report.pages = reader.pages
+    _audit_bill(report)
+    report.seconds = time.monotonic() - started
+    return report
+
+
+def _line(number: int) -> str:
+    messages = [{"role": "user", "content": f"Text number {number} of a batch."}]
+    body = {"model": "test-model", "messages": messages}
+    return json.dumps({"custom_id": f"line-{number}", "method": "POST", "url": ENDPOINT, "body": body}) + "\n"
+
+
+def _start(url: str, source: Path) -> str:
+    with source.open("rb") as opened:
+        sent = httpx.post(f"{url}/v1/files", data={"purpose": "batch"}, files={"file": opened}, timeout=120)
+    request = {
+        "input_file_id": sent.raise_for_status().json()["id"],
+        "endpoint": ENDPOINT,
+        "completion_window": "24h",
+    }
+    answer = httpx.post(f"{url}/v1/batches", json=request, timeout=60).raise_for_status()
+    return str(answer.json()["id"])
+
+
+def _batch(url: str, batch_id: str) -> dict[str, Any]:
+    document: dict[str, Any] = httpx.get(f"{url}/v1/batches/{batch_id}", timeout=60).raise_for_status().json()
+    return document
+
+
+def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequence[str], reader: Reader) -> str:
+    """Start the batch, kill the runtime at a third of the lines, and then at random moments. Returns the batch's id."""
+    plan, random, batch_id = report.plan, Random(f"{report.plan.seed}/kills"), ""
+    while report.kills < plan.kills:
+        server = DevServer(state, *flags)
+        server.start()
+        begun_at = time.monotonic()
+        if not batch_id:
+            batch_id = _start(server.url, source)
+            done = _watch(server.url, batch_id, reader, until=plan.lines // 3, seconds=plan.settle_seconds)
+        else:
+            done = _resumed(report, server.url, batch_id, reader, begun_at)
+            reader.url = server.url
+            threading.Event().wait(random.uniform(0, plan.life_seconds))
+        reader.url = ""
+        server.kill()
+        server.__exit__(None, None, None)
+        report.kills += 1
+        say(f"kill {report.kills}/{plan.kills}: {done} of {plan.lines} lines have an answer, {len(reader.lines)} read")
+    return batch_id
+
+
+def _resumed(report: Report, url: str, batch_id: str, reader: Reader, begun_at: float) -> int:
+    """Wait until one more line has an answer than at the restart, and note how long that took."""
+    found = _batch(url, batch_id)
+    done = found["request_counts"]["completed"]
+    if found["status"] in ENDED | {"finalizing"}:
+        return int(done)
+    done = _watch(url, batch_id, reader, until=done + 1, seconds=report.plan.settle_seconds)
+    report.resumed_seconds.append(time.monotonic() - begun_at)
+    return done
+
+
+def _watch(url: str, batch_id: str, reader: Reader, *, until: int, seconds: float) -> int:
+    """Wait until a number of lines have an answer, or the batch has ended, and return how many have."""
+    reader.url, deadline = url, time.monotonic() + seconds
+    while True:
+        found = _batch(url, batch_id)
+        reader.file_id = found["output_file_id"] or ""
+        done = int(found["request_counts"]["completed"])
+        if done >= until or found["status"] in ENDED or time.monotonic() > deadline:
+            return done
+        threading.Event().wait(LOOK_SECONDS)
+
+
+def _let_finish(report: Report, batch_id: str, state: Path, flags: Sequence[str], reader: Reader) -> None:
+    """Run the runtime without kills until the batch has ended, and compare its files with its lines."""
+    with DevServer(state, *flags) as server:
+        begun_at = time.monotonic()
+        if batch_id:
+            _resumed(report, server.url, batch_id, reader, begun_at)
+        else:
+            batch_id = _start(server.url, state.parent / "lines.jsonl")
+        deadline, said = time.monotonic() + report.plan.settle_seconds, 0.0
+        while (found := _batch(server.url, batch_id))["status"] not in ENDED and time.monotonic() < deadline:
+            reader.url, reader.file_id = server.url, found["output_file_id"] or ""
+            if time.monotonic() > said + 10:
+                said = time.monotonic()
+                say(f"{found['status']}: {found['request_counts']}, {len(reader.lines)} lines read")
+            threading.Event().wait(LOOK_SECONDS)
+        report.status = found["status"]
+        usage = found["onceover"]["usage"]
+        report.billed, report.in_doubt = usage["modelCalls"], usage["inDoubt"]
+        whole = httpx.get(f"{server.url}/v1/files/{found['output_file_id']}/content", timeout=120).text.splitlines()
+        reader.url, reader.file_id = server.url, found["output_file_id"]
+        while len(reader.lines) < len(whole) and time.monotonic() < deadline:
+            threading.Event().wait(LOOK_SECONDS)
+    _audit_files(report, found, whole, reader.lines)
+
+
+def _audit_files(report: Report, found: dict[str, Any], whole: list[str], read: list[str]) -> None:
+    """Note what is wrong with the files of a batch that has ended."""
+    counts = Counter(json.loads(line)["custom_id"] for line in whole)
+    missing = [number for number in range(report.plan.lines) if f"line-{number}" not in counts]
+    checks = {
+        f"the batch is {found['status']}": found["status"] == "completed",
+        f"{len(missing)} lines are missing": not missing,
+        f"{counts.total() - len(counts)} lines are doubled": counts.total() == len(counts),
+        f"request_counts says {found['request_counts']}": found["request_counts"]
+        == {"total": report.plan.lines, "completed": report.plan.lines, "failed": 0},
+        "the reader by offset has not seen the same file": read == whole,
+    }
+    report.violations += [text for text, holds in checks.items() if not holds]
+
+
+def _doubled(ledger: Path) -> int:
+    calls = Counter(call.user for call in read_ledger(ledger))
+    return calls.total() - len(calls)
+
+
+def _audit_bill(report: Report) -> None:
+    """Note where the bill does not agree with the model server's ledger."""
+    if not report.billed - report.in_doubt <= report.calls <= report.billed:
+        report.violations.append(f"{report.calls} calls by the ledger, {report.billed} billed")
+    if report.doubled > report.in_doubt:
+        report.violations.append(f"{report.doubled} doubled calls, and only {report.in_doubt} in doubt")
+
+
+def table(report: Report) -> str:
+    """Return the report as text for people."""
+    resumed = ", ".join(f"{seconds:.1f}" for seconds in report.resumed_seconds) or "no restart"
+    lines = [
+        ("seed", report.plan.seed),
+        ("lines", report.plan.lines),
+        ("seconds", f"{report.seconds:.0f}"),
+        ("SIGKILLs of the process group", report.kills),
+        ("status", report.status),
+        ("seconds from ready to the next answer", resumed),
+        ("model calls, by the ledger", report.calls),
+        ("model calls, by the bill", f"{report.billed}, {report.in_doubt} of them in doubt"),
+        ("doubled calls", report.doubled),
+        ("pages of the reader", report.pages),
+        ("violations", len(report.violations)),
+    ]
+    width = max(len(name) for name, _ in lines)
+    return "\n".join([f"{name:<{width}}  {value}" for name, value in lines] + report.violations)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the plan and print the report. Return the exit status, 0 if the audit found no violation."""
+    parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.batch_chaos")
+    parser.add_argument("--lines", type=positive, default=2000, help="how many lines (default 2000)")
+    parser.add_argument("--kills", type=positive, default=5, help="how many SIGKILLs (default 5)")
+    parser.add_argument("--life", type=float, default=6.0, help="the longest time between restart and kill, in seconds")
+    parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
+    parser.add_argument("--keep", type=Path, help="an empty folder for the state and the ledger, left in place")
+    options = parser.parse_args(arguments)
+    seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
+    say(f"seed {seed}")
+    plan = Plan(options.lines, options.kills, seed, life_seconds=options.life)
+    with contextlib.ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batch-chaos-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        report = run(plan, folder)
+    print(table(report))
+    return 1 if report.violations or report.kills < plan.kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
