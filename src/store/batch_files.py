@@ -35,9 +35,7 @@ class BatchFileStore(OutboxStore):
 
     async def bodies(self, task_key: TaskKey, parts: range) -> list[list[str]]:
         """Read the lines of those of the given segments that have not become objects, segment by segment, in order."""
-        (found,) = await self._database.run(
-            sql.BODIES.bind(task_key=task_key, first=parts.start, last=parts.stop - 1)
-        )
+        (found,) = await self._database.run(sql.BODIES.bind(task_key=task_key, first=parts.start, last=parts.stop - 1))
         return [[output.text for output in segments.unpack(0, columns.text(row, "body"))] for row in found]
 
     async def refusals(self, task_key: TaskKey, places: range) -> Mapping[int, tuple[str, str | None]]:
