@@ -75,7 +75,7 @@ EXPECTED: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
     """A model server that refuses some lines for good."""
-    with ModelServer(api_key="test-key", plan=Plan(by_text={"refuse this": (status(400),)})) as server:
+    with ModelServer(api_key="test-key", plan=Plan(by_text={"refuse this": (status(400),) * 100})) as server:
         yield server
 
 
