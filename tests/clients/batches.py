@@ -82,9 +82,7 @@ class Program:
             faults = [[error.code, error.line] for error in failed.errors.data or ()]
             seen["invalid"][path.stem] = [failed.status, faults, failed.output_file_id]  # type: ignore[index]
         seen["unknown"] = refused(client.batches.retrieve, "batch_1")
-        seen["no file"] = refused(
-            client.batches.create, input_file_id="file-1", endpoint=CHAT, completion_window="24h"
-        )
+        seen["no file"] = refused(client.batches.create, input_file_id="file-1", endpoint=CHAT, completion_window="24h")
         seen["embeddings"] = refused(
             client.batches.create, input_file_id="file-1", endpoint="/v1/embeddings", completion_window="24h"
         )
