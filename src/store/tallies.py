@@ -67,7 +67,8 @@ class OpenBatches(NamedTuple):
 class Scrape(NamedTuple):
     """The figures that one request for metrics shows.
 
-    `batches` has the batches that have not ended, by status. `totals` has all tasks that ended up to `until` (ms since the epoch).
+    `batches` has the batches that have not ended, by status. `totals` has all tasks that ended up to `until` (ms since
+    the epoch).
     """
 
     totals: Mapping[tuple[Status, Route], Sums]

@@ -387,6 +387,44 @@ def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
     assert error["error"]["code"] == "batch_failed"
 
 
+def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) -> None:
+    """It pays for these lines alone, and a repeated request gets the same batch."""
+    old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}, metadata={"a": "b"}))
+    missing = ids(content(bench, old["error_file_id"]))
+    retry = f"{old['onceover']['task']}/retry"
+    reply = bench.call("POST", retry, {"maxModelCalls": 9})
+    assert reply.status == 202
+    task = data(reply)
+    assert (task["kind"], task["maxModelCalls"], reply.headers["Location"]) == ("batch", 9, task["links"]["self"])
+    again = bench.call("POST", retry, {"maxModelCalls": 9})
+    assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (task["id"], "true")
+    new = read(bench, task["batch"])
+    assert (new["metadata"], new["endpoint"], new["completion_window"]) == ({"a": "b"}, CHAT, "24h")
+    ended = run(bench, new)
+    assert (ended["status"], ended["onceover"]["usage"]["modelCalls"]) == ("completed", 4)
+    assert ids(content(bench, ended["output_file_id"])) == missing
+    assert read(bench, old["id"]) == old
+    file = data(bench.call("GET", f"/v1/files/{ended['input_file_id']}"))
+    assert file["filename"] == f"{old['id']}_retry.jsonl"
+
+
+def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> None:
+    """A refusal says what is the matter, and leaves no file."""
+
+    def refused_retry(batch: batches.Batch) -> None:
+        before = bench.database.rows("SELECT id FROM files")
+        reply = bench.call("POST", f"{batch['onceover']['task']}/retry")
+        assert (reply.status, data(reply)["code"]) == (409, "not_retryable")
+        assert bench.database.rows("SELECT id FROM files") == before
+
+    refused_retry(create(bench, lines(1)))
+    refused_retry(run(bench, create(bench, "{")))
+    refused_retry(run(bench, create(bench, lines(1))))
+    gone = run(bench, create(bench, lines(2), onceover={"maxModelCalls": 1}))
+    assert bench.call("DELETE", f"/v1/files/{gone['input_file_id']}").status == 200
+    refused_retry(gone)
+
+
 def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
     """A poll completes the files if the worker that ended the task died."""
     made = create(bench, lines(1))
