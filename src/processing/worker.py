@@ -235,7 +235,8 @@ class Worker:
         )
 
     async def complete_batch(self, task_key: TaskKey) -> bool:
-        """Complete the files of a batch whose task has ended, as far as the invocation may. Returns whether it has ended.
+        """Complete the files of a batch whose task has ended, as far as the invocation may. Returns whether it has
+        ended.
 
         No error is raised, because the sweep completes the files otherwise.
         """

@@ -35,9 +35,7 @@ class BatchFileStore(OutboxStore):
 
     async def bodies(self, task_key: TaskKey, parts: range) -> list[list[str]]:
         """Read the lines of those of the given segments that have not become objects, segment by segment, in order."""
-        (found,) = await self._database.run(
-            sql.BODIES.bind(task_key=task_key, first=parts.start, last=parts.stop - 1)
-        )
+        (found,) = await self._database.run(sql.BODIES.bind(task_key=task_key, first=parts.start, last=parts.stop - 1))
         return [[output.text for output in segments.unpack(0, columns.text(row, "body"))] for row in found]
 
     async def refusals(self, task_key: TaskKey, places: range) -> Mapping[int, tuple[str, str | None]]:
@@ -49,6 +47,14 @@ class BatchFileStore(OutboxStore):
             columns.whole(row, "idx"): (columns.text(row, "message"), columns.maybe_text(row, "refusal"))
             for row in found
         }
+
+    async def unanswered(self, task_key: TaskKey) -> list[range]:
+        """Read which lines of a batch have no answer, as ranges of places."""
+        found, answered = await self._database.run(
+            sql.ENDED.bind(task_key=task_key), sql.ANSWERED.bind(task_key=task_key)
+        )
+        have = [range(columns.whole(one, "first"), columns.whole(one, "last") + 1) for one in answered]
+        return places_without(have, columns.whole(found[0], "total")) if found else []
 
     async def unwritten(self, most: int) -> list[TaskKey]:
         """Find up to `most` batches whose task has ended, and whose files nobody completes."""

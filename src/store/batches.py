@@ -1,7 +1,7 @@
 """Reads and writes batches: accepts them, reads them, and records how far their input is read.
 
-A batch is a task whose chunks are the lines of a file. Its rows in the tables of tasks are written as those of any task,
-and this module writes what only batches have. `store.batch_files` writes their files.
+A batch is a task whose chunks are the lines of a file. Its rows in the tables of tasks are written as those of any
+task, and this module writes what only batches have. `store.batch_files` writes their files.
 """
 
 from collections.abc import Mapping, Sequence
@@ -46,9 +46,7 @@ class InputMissing:
 class BatchStore(AdmissionStore):
     """Reads and writes the rows of batches. Each method is one call to D1, unless it says otherwise."""
 
-    async def submit(
-        self, new: NewBatch, unclaimed_ms: int, on: Conditions = UNCONDITIONAL
-    ) -> Outcome | InputMissing:
+    async def submit(self, new: NewBatch, unclaimed_ms: int, on: Conditions = UNCONDITIONAL) -> Outcome | InputMissing:
         """Write a new batch with its task, if the conditions `on` are met and its input file is there.
 
         From the write on the input file is in use, so it is not erased before the batch has ended. See

@@ -100,10 +100,10 @@ class SweepStore(Store):
 
         The read finds at most `most` unfinished tasks. `due` also finds up to `erase_most` tasks to erase, or `most` if
         `erase_most` is None. Unless `erase_most` is 0, the call also removes old tombstones, records that the sweep
-        came, says whether there is work with files, and finds due deliveries and batches without complete files, as many as
-        the `plan` allows. `served` is how many of the unfinished tasks the caller will certainly serve, all if None. Tasks that `take_due` would not
-        take with the same `delay_ms` are left out. With `stands_in`, tasks that were dispatched in vain are included,
-        because the caller works on them itself.
+        came, says whether there is work with files, and finds due deliveries and batches without complete files, as
+        many as the `plan` allows. `served` is how many of the unfinished tasks the caller will certainly serve, all if
+        None. Tasks that `take_due` would not take with the same `delay_ms` are left out. With `stands_in`, tasks that
+        were dispatched in vain are included, because the caller works on them itself.
         """
         erasing = most if erase_most is None else erase_most
         batch = [

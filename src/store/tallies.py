@@ -57,10 +57,18 @@ class Sample(NamedTuple):
     oldest_ms: int | None
 
 
+class OpenBatches(NamedTuple):
+    """How many batches have one status and have not ended, and how many of their lines have no outcome yet."""
+
+    batches: int
+    lines: int
+
+
 class Scrape(NamedTuple):
     """The figures that one request for metrics shows.
 
-    `totals` has all tasks that ended up to `until` (ms since the epoch).
+    `batches` has the batches that have not ended, by status. `totals` has all tasks that ended up to `until` (ms since
+    the epoch).
     """
 
     totals: Mapping[tuple[Status, Route], Sums]
@@ -68,6 +76,7 @@ class Scrape(NamedTuple):
     characters: Mapping[str, int]
     seen: Mapping[Seen, int]
     deliveries: Mapping[str, int]
+    batches: Mapping[str, OpenBatches]
     until: int | None
 
 
@@ -120,13 +129,14 @@ class TallyStore(Store):
 
     async def scrape(self, most: int) -> Scrape:
         """Read the figures for a request for metrics. The figures for metrics count at most `most` unfinished tasks."""
-        totals, (until,), at_work, characters, times, (deliveries,) = await self._database.run(
+        totals, (until,), at_work, characters, times, (deliveries,), batches = await self._database.run(
             sql.TOTALS.bind(),
             sql.FOLDED_UNTIL.bind(),
             sql.AT_WORK.bind(most=most),
             sql.CHARACTERS_USED.bind(most=limits.METRICS_TENANTS_MOST, read_most=limits.METRICS_TENANTS_READ),
             seen.SEEN.bind(),
             sql.OPEN_DELIVERIES.bind(most=most),
+            sql.OPEN_BATCHES.bind(most=most),
         )
         return Scrape(
             totals={(_status(row), Route(columns.text(row, "route"))): _sums(row) for row in totals},
@@ -143,6 +153,10 @@ class TallyStore(Store):
             characters={columns.text(row, "tenant"): columns.whole(row, "characters") for row in characters},
             seen={Seen(columns.text(row, "what")): columns.whole(row, "at") for row in times},
             deliveries={name: columns.whole(deliveries, name) for name in ("unsent", "failing")},
+            batches={
+                columns.text(row, "state"): OpenBatches(columns.whole(row, "batches"), columns.whole(row, "lines"))
+                for row in batches
+            },
             until=columns.maybe_whole(until, "until"),
         )
 

@@ -1,5 +1,6 @@
 """`/v1/batches`: create, read, list and cancel, in the shapes of OpenAI's SDKs, and the batch as a native task."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,21 @@ from src.http.base.messages import Reply
 from src.processing.worker import Host
 from tests.support import batches
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
-from tests.support.batches import CHAT, Scripted, content, create, ids, key_of, line, lines, read, refused, run, upload
+from tests.support.batches import (
+    CHAT,
+    Scripted,
+    content,
+    create,
+    ids,
+    key_of,
+    line,
+    lines,
+    read,
+    refused,
+    run,
+    upload,
+    work,
+)
 from tests.support.event_streams import Received, events_of
 from tests.support.memory_r2 import MemoryR2
 
@@ -372,6 +387,44 @@ def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
     assert error["error"]["code"] == "batch_failed"
 
 
+def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) -> None:
+    """It pays for these lines alone, and a repeated request gets the same batch."""
+    old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}, metadata={"a": "b"}))
+    missing = ids(content(bench, old["error_file_id"]))
+    retry = f"{old['onceover']['task']}/retry"
+    reply = bench.call("POST", retry, {"maxModelCalls": 9})
+    assert reply.status == 202
+    task = data(reply)
+    assert (task["kind"], task["maxModelCalls"], reply.headers["Location"]) == ("batch", 9, task["links"]["self"])
+    again = bench.call("POST", retry, {"maxModelCalls": 9})
+    assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (task["id"], "true")
+    new = read(bench, task["batch"])
+    assert (new["metadata"], new["endpoint"], new["completion_window"]) == ({"a": "b"}, CHAT, "24h")
+    ended = run(bench, new)
+    assert (ended["status"], ended["onceover"]["usage"]["modelCalls"]) == ("completed", 4)
+    assert ids(content(bench, ended["output_file_id"])) == missing
+    assert read(bench, old["id"]) == old
+    file = data(bench.call("GET", f"/v1/files/{ended['input_file_id']}"))
+    assert file["filename"] == f"{old['id']}_retry.jsonl"
+
+
+def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> None:
+    """A refusal says what is the matter, and leaves no file."""
+
+    def refused_retry(batch: batches.Batch) -> None:
+        before = bench.database.rows("SELECT id FROM files")
+        reply = bench.call("POST", f"{batch['onceover']['task']}/retry")
+        assert (reply.status, data(reply)["code"]) == (409, "not_retryable")
+        assert bench.database.rows("SELECT id FROM files") == before
+
+    refused_retry(create(bench, lines(1)))
+    refused_retry(run(bench, create(bench, "{")))
+    refused_retry(run(bench, create(bench, lines(1))))
+    gone = run(bench, create(bench, lines(2), onceover={"maxModelCalls": 1}))
+    assert bench.call("DELETE", f"/v1/files/{gone['input_file_id']}").status == 200
+    refused_retry(gone)
+
+
 def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
     """A poll completes the files if the worker that ended the task died."""
     made = create(bench, lines(1))
@@ -418,18 +471,15 @@ def test_a_webhook_tells_about_the_end(
     told = model.model_validate(message.event, strict=True)
     assert told.data.id == ended["id"]
     deliveries = data(bench.call("GET", f"{ended['onceover']['task']}/deliveries"))["deliveries"]
-    assert [one["event"] for one in deliveries] == [event]
+    assert [one["type"] for one in deliveries] == [event]
 
 
 def test_a_webhook_tells_about_a_cancellation(bench: ApiBench) -> None:
-    """Also if the poll of a client completes the files."""
+    """The request that cancels a batch which never began completes it, too."""
     bench.call("POST", "/v1/webhook_endpoints", RECEIVER)
     made = create(bench, lines(1))
     bench.call("POST", f"/v1/batches/{made['id']}/cancel")
     bench.settle()
-    bench.pass_seconds(600)
-    while read(bench, made["id"])["status"] != "cancelled":
-        bench.settle()
     bench.deliverer.begin()
     bench.settle()
     assert [message.event["type"] for message in bench.courier.messages] == ["batch.cancelled"]
@@ -442,7 +492,31 @@ def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
     found = [one for one in events_of(reply.body.splitlines()) if isinstance(one, Received)]
     assert "chunk" not in {one.name for one in found}
     assert found[-1].name == "end"
-    assert found[-1].json["task"]["batch"] == ended["id"]
+    assert found[-1].json["batch"] == ended["id"]
+
+
+def test_metrics_count_batches_and_their_lines() -> None:
+    """A batch counts until its files are complete."""
+    bench = ApiBench(provider=Scripted(lambda text: None, seconds=1.0))
+
+    def found() -> dict[str, float]:
+        text = bench.call("GET", "/api/metrics").body
+        pattern = r'^onceover_(batches\{status="(\w+)"\}|batch_lines) (\d+)$'
+        return {of or "lines": float(value) for _, of, value in re.findall(pattern, text, re.MULTILINE)}
+
+    none = dict.fromkeys(("validating", "in_progress", "finalizing", "cancelling", "lines"), 0)
+    assert found() == none
+    made = create(bench, lines(20))
+    assert found() == none | {"validating": 1}
+    work(bench, made, 1.0)
+    done = read(bench, made["id"])["request_counts"]["completed"]
+    assert 0 < done < 20
+    assert found() == none | {"in_progress": 1, "lines": 20 - done}
+    bench.call("POST", f"/v1/batches/{made['id']}/cancel")
+    assert found() == none | {"cancelling": 1, "lines": 20 - done}
+    run(bench, made)
+    assert found() == none
+    bench.close()
 
 
 CASES = [

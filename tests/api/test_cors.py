@@ -67,7 +67,9 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
     assert reply.status == status
     assert reply.headers["Access-Control-Allow-Origin"] == LISTED
     exposed = "Location, Retry-After, Idempotency-Replayed, Allow, WWW-Authenticate, X-Request-Id"
-    assert reply.headers["Access-Control-Expose-Headers"] == f"{exposed}, openai-poll-after-ms, x-should-retry"
+    assert reply.headers["Access-Control-Expose-Headers"] == (
+        f"{exposed}, openai-poll-after-ms, x-should-retry, X-Incomplete, X-Last-Line"
+    )
     assert reply.headers["Vary"] == "Origin"
     assert not set(ON_PREFLIGHTS) & set(reply.headers)
     assert "Access-Control-Allow-Credentials" not in reply.headers

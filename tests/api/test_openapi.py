@@ -23,6 +23,7 @@ from src.processing.terms import exhausted
 from src.store.records.claims import Fail
 from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, BenchRequest, bearer, check_documented, data
 from tests.support.batches import CHAT, create, lines, run, upload
+from tests.support.memory_r2 import INTERNAL, MemoryR2
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
 
 UNKNOWN = new_task_id(START_MS, b"0123456789")
@@ -161,6 +162,27 @@ def other_batch(bench: ApiBench, method: str, path: str) -> Reply:
 def ended_batch(bench: ApiBench, method: str, path: str) -> Reply:
     """Cancel a completed batch."""
     return bench.call(method, path.replace("{id}", str(run(bench, create(bench, lines(1)))["id"])))
+
+
+def failed_batch(bench: ApiBench, path: str) -> str:
+    """Return a path with the task of a batch whose lines have no answers."""
+    batch = run(bench, create(bench, lines(2), onceover={"maxModelCalls": 1}))
+    return path.replace("{id}", str(batch["onceover"]["task"]).rpartition("/")[2])
+
+
+def full_retry(bench: ApiBench, method: str, path: str) -> Reply:
+    """Retry a batch while the tenant's files have no room."""
+    path = failed_batch(bench, path)
+    bench.limit(files_bytes=1)
+    return bench.call(method, path)
+
+
+def retry_without_bucket(bench: ApiBench, method: str, path: str) -> Reply:
+    """Retry a batch while the bucket does not answer."""
+    bucket = bench.blobs = MemoryR2(bench.now_ms)
+    path = failed_batch(bench, path)
+    bucket.fail(INTERNAL, times=100)
+    return bench.call(method, path)
 
 
 def bad_tenant(bench: ApiBench, method: str, path: str) -> Reply:
@@ -427,6 +449,8 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/responses/{id}/input_items", "invalid_fields"): bad_value,
     ("/v1/responses/{id}", "invalid_fields"): bad_flag,
     ("/v1/models", "invalid_fields"): bad_value,
+    ("/api/tasks/{id}/retry", "files_full"): full_retry,
+    ("/api/tasks/{id}/retry", "files_unavailable"): retry_without_bucket,
     ("/v1/batches", "invalid_fields"): bad_batch,
     ("/v1/batches", "idempotency_mismatch"): other_batch,
     ("/v1/batches/{id}", "invalid_fields"): bad_tenant,

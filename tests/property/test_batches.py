@@ -1,7 +1,7 @@
 """A property of batches: whatever dies, each line is in one of the files once, and nothing paid for is thrown away."""
 
 import asyncio
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
@@ -27,12 +27,11 @@ REFUSAL = ModelRefused("400", of_call=True, answer=(400, {"error": "no"}))
 
 
 @pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make slices, segments and lanes small, so that short files have several."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
     monkeypatch.setattr(limits, "LANES_FROM_CHUNKS", 20)
-    yield
 
 
 class Story:
@@ -100,7 +99,7 @@ class Story:
 def test_each_line_ends_once_whatever_dies(
     deaths: set[int], lost_puts: list[int], cancel_at: int | None, refused: set[int]
 ) -> None:
-    """Each id is in one file once, the counts and the bill add up, and a reader of early results sees each line once."""
+    """Each id is in one file once, counts and bill add up, and a reader of early results sees each line once."""
     story = Story(deaths, lost_puts, cancel_at, refused)
     bench = story.bench
     try:
@@ -128,7 +127,7 @@ def check_bill(story: Story) -> None:
     dead = len(story.bench.points.deaths)
     assert usage.in_doubt <= dead * CONCURRENCY
     # An answer is paid for. Unless its worker died, it is in the output file.
-    answered = {text for text in model.answered}
+    answered = set(model.answered)
     lost = answered - {one["custom_id"][5:] for one in story.bench.content(OUTPUT)}
     assert len(lost) <= dead * CONCURRENCY
     doubled = len(model.answered) - len(answered)

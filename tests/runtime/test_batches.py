@@ -2,9 +2,11 @@
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from local.node import ROOT, find_node
 from tests.clients.walking import HERE, run
 from tests.support.client import openai, variables
-from tests.support.databases import d1_file, opened
+from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import make_key
 from tests.support.model_plan import Plan, status
@@ -75,7 +77,7 @@ EXPECTED: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
     """A model server that refuses some lines for good."""
-    with ModelServer(api_key="test-key", plan=Plan(by_text={"refuse this": (status(400),)})) as server:
+    with ModelServer(api_key="test-key", plan=Plan(by_text={"refuse this": (status(400),) * 100})) as server:
         yield server
 
 
@@ -173,9 +175,8 @@ def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None
         held = until(server.url, held["id"], {"in_progress"})
         early = content(server.url, held["output_file_id"])
         assert (early.text, early.headers["X-Incomplete"]) == ("", "true")
-        with opened(d1_file(server.persist_to)) as connection:
+        with closing(sqlite3.connect(d1_file(server.persist_to), timeout=20)) as connection, connection:
             connection.execute("UPDATE tasks SET deadline_at = 1 WHERE kind = 'batch' AND finished_at IS NULL")
-            connection.commit()
         ended = until(server.url, held["id"], ENDED)
     finally:
         model.release()

@@ -239,12 +239,12 @@ class BatchBench:
             body = content[start : start + files.bucket.part_bytes]
             await files.bucket.put(key, str(number), body)
             parts.append(FilePart(str(number), len(body)))
-        made = await files.ready(
-            key, purpose=purpose, filename="in.jsonl", parts=parts, keeps_ms=None, use_most=10**12
-        )
+        made = await files.ready(key, purpose=purpose, filename="in.jsonl", parts=parts, keeps_ms=None, use_most=10**12)
         assert made is not None
 
-    def submit(self, *, endpoint: BatchEndpoint = CHAT, on: Conditions = UNCONDITIONAL, key: TaskKey = KEY, **changes: Any) -> Any:
+    def submit(
+        self, *, endpoint: BatchEndpoint = CHAT, on: Conditions = UNCONDITIONAL, key: TaskKey = KEY, **changes: Any
+    ) -> Any:
         """Submit a batch."""
         terms = {"deadline_ms": WINDOW_MS, **changes}
         output_ms = terms.pop("output_ms", None)
@@ -280,7 +280,7 @@ class BatchBench:
         """Read the batch."""
         found = self.do(self.rows.batch(KEY))
         assert found is not None
-        return found  # type: ignore[no-any-return]
+        return found
 
     # --- Workers ----------------------------------------------------------------------------------------------
 
@@ -304,7 +304,7 @@ class BatchBench:
 
     def run(self, host: Host = HOST) -> RunOutcome:
         """Run the task once."""
-        return self.do(self.worker().run(KEY, host))  # type: ignore[no-any-return]
+        return self.do(self.worker().run(KEY, host))
 
     def run_to_end(self, most: int = 50) -> None:
         """Run the task until it has ended, then sweep until its files are complete."""
@@ -320,7 +320,8 @@ class BatchBench:
 
     def sweep(self) -> bool:
         """Complete the files as a sweep does. Returns whether the batch has ended."""
-        return any([self.do(self.worker().complete_batch(key)) for key in self.do(self.lines.unwritten(10))])
+        ended = [self.do(self.worker().complete_batch(key)) for key in self.do(self.lines.unwritten(10))]
+        return any(ended)
 
     def sweep_to_end(self, most: int = 50) -> None:
         """Sweep until no batch is unwritten."""
@@ -341,8 +342,8 @@ class BatchBench:
         context = copy_context()
         context.run(SCOPE.set, scope)
         task = asyncio.get_running_loop().create_task(coroutine, context=context)
-        while not task.done() and not scope.dead:
-            await asyncio.sleep(0.5)
+        while not (task.done() or scope.dead):
+            await asyncio.wait([task], timeout=0.5)
         return task.result() if task.done() else None
 
     # --- What it wrote ----------------------------------------------------------------------------------------
@@ -360,7 +361,7 @@ class BatchBench:
 
     def early(self, offset: int = 0, limit: int | None = None, bytes_most: int = 10**9) -> tuple[EarlyLines, bytes]:
         """Read early results."""
-        return self.do(self._early(offset, limit, bytes_most))  # type: ignore[no-any-return]
+        return self.do(self._early(offset, limit, bytes_most))
 
     async def _early(self, offset: int, limit: int | None, bytes_most: int) -> tuple[EarlyLines, bytes]:
         batch = await self.rows.batch(KEY)

@@ -10,13 +10,14 @@ from collections import Counter
 from collections.abc import Mapping
 
 from ...core import limits
+from ...core.batches.status import ENDED, BatchStatus
 from ...core.settings import Settings
 from ...core.states import Status
 from ...core.tallies import BOUNDS_MS, Sums, added
 from ...core.task import Route
 from ...core.version import MIGRATION, VERSION
 from ...processing.sweep.folding import Folding
-from ...store.tallies import Scrape, TallyStore
+from ...store.tallies import OpenBatches, Scrape, TallyStore
 from ..base.exchange import Exchange
 from ..base.messages import Reply
 from ..base.services import Api
@@ -67,7 +68,27 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int]) -> l
             f"{most} are counted.",
             [Point({"state": state}, count) for state, count in standing.deliveries.items()],
         ),
+        *_batches(standing, most),
         *_service(api, standing, rows),
+    ]
+
+
+def _batches(standing: Scrape, most: int) -> list[Family]:
+    found = {status: standing.batches.get(status, OpenBatches(0, 0)) for status in BatchStatus if status not in ENDED}
+    return [
+        Family(
+            "onceover_batches",
+            "gauge",
+            f"Batches that have not ended, by status. At most {most} are counted.",
+            [Point({"status": status}, group.batches) for status, group in found.items()],
+        ),
+        Family(
+            "onceover_batch_lines",
+            "gauge",
+            "Lines of these batches without an answer or a failure. The lines of a file that is being checked are not "
+            "counted.",
+            [Point({}, sum(group.lines for group in found.values()))],
+        ),
     ]
 
 

@@ -49,9 +49,6 @@ class RetryFields(Asked):
 
 def not_retryable(task: Task, max_calls: int | None, api: Api) -> Refusal:
     """Make the refusal that says why a task was not retried."""
-    if task.kind is Kind.BATCH:
-        detail = "A batch is not retried. Start a new batch with the lines whose custom_id is in its error file."
-        return Refusal(NOT_RETRYABLE, detail)
     if task.status not in _ENDED_BADLY:
         detail = (
             f"The task is {task.status}. Only a failed or cancelled task, or a completed one with gaps, can be retried."
@@ -75,6 +72,7 @@ async def retry_task(exchange: Exchange) -> Reply:
     """Retry a failed or cancelled task, perhaps with a new budget. A task that is retried keeps its finished chunks.
 
     A retry does not change a completed task. If a completed task has gaps, a new task processes the chunks of the gaps.
+    A retry of a batch is a new batch of the lines without an answer.
     """
     body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST, optional=True)
     max_calls = checked(RetryFields, body).max_model_calls
@@ -85,7 +83,11 @@ async def retry_task(exchange: Exchange) -> Reply:
         if task.overdue:  # the task's deadline has passed, and no write has failed it yet
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
-        elif task.status is Status.COMPLETED and task.failed and task.kind is not Kind.BATCH:
+        if task.kind is Kind.BATCH:
+            from .batch_retries import retry_batch  # noqa: PLC0415 - seldom requested (docs/decisions/0033)
+
+            return await retry_batch(exchange, max_calls)
+        if accepted is None and task.status is Status.COMPLETED and task.failed:
             return await _retry_gaps(exchange, max_calls)
     if accepted is None:
         raise not_retryable(await wait.found(api.store, key), max_calls, api)
@@ -119,7 +121,8 @@ ENDPOINTS: Final = (
     Endpoint(
         method="POST",
         path="/api/tasks/{id}/retry",
-        summary="Retry a failed or cancelled task from its finished chunks, or a completed one's gaps as a new task",
+        summary="Retry a failed or cancelled task from its finished chunks; a completed one's gaps, or a batch's lines "
+        "without an answer, as a new task",
         handler=retry_task,
         access=Scope.WRITE,
         reach=Reach.ONE,
@@ -128,6 +131,11 @@ ENDPOINTS: Final = (
         answers=(
             Answer(202, "Accepted", (WholeTaskView,), ("Location", "Retry-After", "Idempotency-Replayed"), OF_TASK),
         ),
-        problems=(problems.NOT_RETRYABLE, problems.BUDGET_SPENT),
+        problems=(
+            problems.NOT_RETRYABLE,
+            problems.BUDGET_SPENT,
+            problems.FILES_FULL,
+            problems.FILES_UNAVAILABLE,
+        ),
     ),
 )

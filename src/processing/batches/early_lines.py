@@ -61,9 +61,7 @@ async def read_lines(
 class _Reader:
     """Reads lines by their numbers."""
 
-    def __init__(
-        self, files: FileStore, store: BatchFileStore, batch: Batch, segments: Sequence[SegmentLines]
-    ) -> None:
+    def __init__(self, files: FileStore, store: BatchFileStore, batch: Batch, segments: Sequence[SegmentLines]) -> None:
         self._files = files
         self._store = store
         self._batch = batch
@@ -80,14 +78,8 @@ class _Reader:
             lines = min(behind - at, len(segment.sizes) - line)
             if segment.in_file:
                 start += sum(segment.sizes[:line]) + line
-                end = start
-                taken = 0
-                for size in segment.sizes[line : line + lines]:
-                    if taken and end + size + 1 - start > limits.BATCH_SLICE_BYTES:
-                        break
-                    end += size + 1
-                    taken += 1
-                chunk = await self._in_file(start, end)
+                taken, size = _together(segment.sizes[line : line + lines])
+                chunk = await self._in_file(start, start + size)
             else:
                 taken, chunk = await self._in_segments(number, line, behind - at)
             if not chunk:  # the segment has become an object since the plan
@@ -144,3 +136,13 @@ class _Reader:
             line -= len(one.sizes)
             start += sum(one.sizes) + len(one.sizes)
         raise BlobMissing("the output of a batch is gone")
+
+
+def _together(sizes: Sequence[int]) -> tuple[int, int]:
+    """Return how many of the next lines one read of the file gives, at least one, and how many bytes they have."""
+    together = 0
+    for number, size in enumerate(sizes):
+        if number and together + size + 1 > limits.BATCH_SLICE_BYTES:
+            return number, together
+        together += size + 1
+    return len(sizes), together

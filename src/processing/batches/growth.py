@@ -69,8 +69,8 @@ async def store_segments(
     """Store the lines of segments that follow one another as parts of the output file.
 
     The segments are read in groups, so that memory has only a part of their lines at a time. Segments that take no more
-    outputs have the same lines for ever, so the names of the parts, which have the `fence` of the writer and the numbers
-    of the segments, are used for one content.
+    outputs have the same lines for ever, so the names of the parts, which have the `fence` of the writer and the
+    numbers of the segments, are used for one content.
     """
     segments = range(chosen[0].part, chosen[-1].part + 1)
     writer = PartWriter(bucket, file, f"{fence}-{segments.start}-{segments.stop - 1}")
@@ -152,7 +152,7 @@ class Growth:
         self._wanted = (self._waiting or 0) + limits.BATCH_SLICE_BYTES
 
     async def run(self) -> int:
-        """Make an object of segments, and return how many segments. Raises `BlobUnavailable`, StoreError and ClaimLost."""
+        """Make an object of segments, and return how many. Raises `BlobUnavailable`, StoreError and ClaimLost."""
         waiting = await self._store.waiting(self._task_key)
         self._waiting = sum(one.chars for one in waiting)
         self._wanted = self._waiting + limits.BATCH_SLICE_BYTES

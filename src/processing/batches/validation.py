@@ -102,7 +102,8 @@ class Validation:
     async def _recorded(self, part: CheckedPart, at: int) -> None:
         """Record what a slice of the file has, unless it lies within one line.
 
-        The rest of a file after a line that is too large is not read, because a run might get no farther than that line.
+        The rest of a file after a line that is too large is not read, because a run might get no farther than that
+        line.
         """
         self._faults += map(fault_row, part.faults)
         if at - part.read_bytes > 2 * limits.BATCH_SLICE_BYTES:
@@ -126,7 +127,12 @@ class Validation:
             return Failure(TaskCode.INVALID_BATCH, message, False)
         assert part.model is not None
         assert part.total
-        filename, place, total, model = output_filename(self._task_key), self._files.bucket.place, part.total, part.model
+        filename, place, total, model = (
+            output_filename(self._task_key),
+            self._files.bucket.place,
+            part.total,
+            part.model,
+        )
         await self._record(
             Also(lambda under: ValidationStatements(under).found_valid(total, model, filename, place)), total
         )

@@ -1,7 +1,7 @@
 """Completes the files of a batch whose task has ended, so that each of its lines is in one of them.
 
-The worker that ends the task begins, and the sweep goes on. A writer may die anywhere: the next one takes the batch with
-a higher fence, and goes on behind the last part that a row names.
+The worker that ends the task begins, and the sweep goes on. A writer may die anywhere: the next one takes the batch
+with a higher fence, and goes on behind the last part that a row names.
 """
 
 import json
@@ -178,9 +178,7 @@ class _Work:
             return
         added = [] if writer is None else await writer.finish()
         places = range(self.written, behind)
-        if not await self._by.store.add_errors(
-            self._of, places, added, lines=lines, place=self._files.bucket.place
-        ):
+        if not await self._by.store.add_errors(self._of, places, added, lines=lines, place=self._files.bucket.place):
             raise _Lost
         self.written = behind
 

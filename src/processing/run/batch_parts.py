@@ -1,4 +1,4 @@
-"""Gives a run of a batch the parts that only batches need: the check of its lines, their inputs, and its growing file."""
+"""Gives a run of a batch what only batches need: the check of its lines, their inputs, and its growing file."""
 
 from collections.abc import Awaitable, Sequence
 from functools import partial
@@ -111,4 +111,6 @@ class BatchParts:
 
     def _affords(self, calls: int, groups_out: int) -> bool:
         group_size = self._context.caller.group_size
-        return self._context.allowance.affordable_calls(clock.now(), calls * group_size, groups_out, group_size) >= calls
+        return (
+            self._context.allowance.affordable_calls(clock.now(), calls * group_size, groups_out, group_size) >= calls
+        )

@@ -15,8 +15,8 @@ from .context import RunContext
 from .ledger import Ledger
 
 if TYPE_CHECKING:
-    from ..batches.line_inputs import LineInputs  # the module is imported with the first batch
     from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
+    from ..batches.line_inputs import LineInputs  # the module is imported with the first batch
 
 
 class CallOutput(NamedTuple):

@@ -65,8 +65,8 @@ class Gaps:
     def failure(self, completed: int) -> Failure | None:
         """Return the failure that the gaps cause if `completed` chunks have outputs, None if the task does not fail.
 
-        If no chunk has an output, the task fails for the most frequent cause of its gaps. The lines that failed for good
-        never fail a batch, however many they are.
+        If no chunk has an output, the task fails for the most frequent cause of its gaps. The lines that failed for
+        good never fail a batch, however many they are.
         """
         if self._lines or not self._found or not (self.too_many or (not completed and len(self._found) == self._total)):
             return None

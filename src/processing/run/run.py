@@ -66,11 +66,7 @@ class Run:
         self._plan = CallPlan(context.claim)
         schema = schema_of(context.claim)
         form = None if schema is None else OutputForms(context, schema, self._ledger.rungs)
-        self._batch: BatchParts | None = None
-        if self._claim.kind is Kind.BATCH:
-            from .batch_parts import BatchParts  # noqa: PLC0415 - only batches need it
-
-            self._batch = BatchParts(context, self._pacer, self._record)
+        self._batch = self._batch_parts() if self._claim.kind is Kind.BATCH else None
         self._inputs: CallInputs | LineInputs = (
             CallInputs(context, self._plan, self._pacer, self._save, self._ledger.left_out, form)
             if self._batch is None
@@ -81,6 +77,11 @@ class Run:
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
         # Whether the task's row may already show a wait: the model was away before, or the last run started no call.
         self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
+
+    def _batch_parts(self) -> "BatchParts":
+        from . import batch_parts  # noqa: PLC0415 - only batches need it
+
+        return batch_parts.BatchParts(self._context, self._pacer, self._record)
 
     async def work(self) -> RunOutcome:
         """Do the run's work, and record in D1 how the claim ends if that is possible."""
@@ -109,13 +110,9 @@ class Run:
             raise
 
     async def _until_end(self) -> RunOutcome:
-        if self._claim.stalls >= self._settings.max_attempts:
-            failure = self._ledger.failure or crashed(self._claim.stalls)
-            return await self._end(Fail(self._settings.retention_ms, failure))
-        if self._batch is not None and not self._claim.total:
-            ending = await self._validate(self._batch)
-            if ending is not None:
-                return await self._end(ending)
+        refused = await self._refused()
+        if refused is not None:
+            return await self._end(refused)
         await self._begin()
         while True:
             now = clock.now()
@@ -142,8 +139,6 @@ class Run:
             if turn_at <= now and wanted and not await self._go_on(starting):
                 continue
             self._start(starting)
-            if self._batch is not None:
-                await self._batch.grow(self._calls.groups_out)
             await self._wait(turn_at)
             await self._advance()
 
@@ -156,6 +151,13 @@ class Run:
         if not self._storage.tight:  # otherwise a write that checks for space announces these calls again
             self._start(announced)
         await self._advance()
+
+    async def _refused(self) -> Ending | None:
+        """Return how the claim ends before any call, None if the run goes on with the calls."""
+        if self._claim.stalls >= self._settings.max_attempts:
+            failure = self._ledger.failure or crashed(self._claim.stalls)
+            return Fail(self._settings.retention_ms, failure)
+        return await self._validate(self._batch) if self._batch is not None and not self._claim.total else None
 
     async def _validate(self, batch: "BatchParts") -> Ending | None:
         """Check the lines of a batch. Return how the claim ends, None if the run goes on with the calls."""
@@ -369,7 +371,12 @@ class Run:
             self._ledger.rest(clock.now() + pause)
 
     async def _wait(self, turn_at: float) -> None:
-        """Wait until calls end, a call may start, a write is allowed, a check is due, or the deadline passes."""
+        """Wait until calls end, a call may start, a write is allowed, a check is due, or the deadline passes.
+
+        Before that, the output file of a batch grows if its lines suffice for an object.
+        """
+        if self._batch is not None:
+            await self._batch.grow(self._calls.groups_out)
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out, last = self._ledger.in_flight > 0, wake_at is None

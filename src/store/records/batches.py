@@ -20,8 +20,8 @@ from ..d1.database import Row
 class NewBatch:
     """A batch that is about to be written to the database.
 
-    `task` has no text. Its deadline is the batch's completion window. `output_ms` is how long the batch's files are kept
-    after its end, None if as long as the task. `input_bytes` count against the tenant's characters of the day.
+    `task` has no text. Its deadline is the batch's completion window. `output_ms` is how long the batch's files are
+    kept after its end, None if as long as the task. `input_bytes` count against the tenant's characters of the day.
     """
 
     task: NewTask

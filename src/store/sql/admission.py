@@ -49,6 +49,7 @@ SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > 
 _TODAY = f"({NOW} / 86400000)"
 _DEADLINE_AT = f"{NOW} + :deadline_ms"
 
+
 # Writes a pending task, unless another request has its Idempotency-Key or a limit of its tenant is reached. If
 # INSERT_TASK is sent twice, the second send changes nothing, because the caller chose the task's key. If the write
 # arrives after the task was erased or withdrawn, the task's tombstone stops it. If no worker claims the task within

@@ -21,8 +21,8 @@ SELECT part, length(body) AS bytes, sizes FROM segments WHERE {_OF_LINES} AND ob
 
 # Counts the characters of the lines that have not become objects.
 WAITING = statement(f"""
-SELECT coalesce((SELECT sum(value) FROM segments, json_each('[' || sizes || ']') WHERE {_OF_LINES} AND object IS NULL), 0)
-  AS chars
+SELECT coalesce(sum(value), 0) AS chars
+FROM segments, json_each('[' || sizes || ']') WHERE {_OF_LINES} AND object IS NULL
 """)
 
 # Reads the lines of the segments from `:first` to `:last` that have not become objects.
@@ -34,7 +34,8 @@ WHERE {_OF_LINES} AND part BETWEEN :first AND :last AND object IS NULL ORDER BY 
 # --- A part is added -------------------------------------------------------------------------------------
 # `:parts` is a JSON list of the new parts' names and bytes, and `:bytes` their bytes together.
 
-_ADDED = """parts = CASE parts WHEN '[]' THEN :parts ELSE substr(parts, 1, length(parts) - 1) || ',' || substr(:parts, 2) END,
+_ADDED = """parts = CASE parts WHEN '[]' THEN :parts
+    ELSE substr(parts, 1, length(parts) - 1) || ',' || substr(:parts, 2) END,
   bytes = bytes + :bytes"""
 
 
@@ -59,8 +60,10 @@ def _moving(allowed: str) -> tuple[Statement, ...]:
         _count_use(movable),
         statement(f"UPDATE files SET {_ADDED} WHERE id = :file_key AND {movable}"),
         statement(f"""
-UPDATE segments SET object = (SELECT json_array_length(parts) FROM files WHERE id = :file_key) - json_array_length(:parts),
-  places = (SELECT group_concat(places) FROM {run % "places"}), sizes = (SELECT group_concat(sizes) FROM {run % "sizes"}),
+UPDATE segments SET
+  object = (SELECT json_array_length(parts) FROM files WHERE id = :file_key) - json_array_length(:parts),
+  places = (SELECT group_concat(places) FROM {run % "places"}),
+  sizes = (SELECT group_concat(sizes) FROM {run % "sizes"}),
   body = x''
 WHERE {last} NULL AND {allowed} AND {growing}
 """),
@@ -84,8 +87,8 @@ GROW = _moving(
 _IS_QUIET = f"""finished_at IS NOT NULL
   AND (in_flight = '[]' OR coalesce(announced_at, 0) + :claim_ms <= {NOW})"""
 
-# Takes a batch for a writer, for `:lease_ms`, if no other has it. Then raises the task's fence, so that no late write of a
-# worker adds an output.
+# Takes a batch for a writer, for `:lease_ms`, if no other has it. Then raises the task's fence, so that no late write
+# of a worker adds an output.
 TAKE = statement(f"""
 UPDATE batches SET writer_fence = writer_fence + 1, writer_until = {NOW} + :lease_ms,
   finalizing_at = coalesce(finalizing_at, {NOW})
@@ -122,8 +125,8 @@ MOVE = _moving(_MINE)
 # Keeps the batch for the writer for another `:lease_ms`; 0 gives it back. Without a row another writer has it.
 HOLD = statement(f"UPDATE batches SET writer_until = {NOW} + :lease_ms WHERE {_OURS} RETURNING task_id")
 
-# Name a part of the error file, with `:lines` lines of the places from `:from_place` up to `:to_place`. If WRITTEN gives no
-# row, another writer has the batch.
+# Name a part of the error file, with `:lines` lines of the places from `:from_place` up to `:to_place`. If WRITTEN
+# gives no row, another writer has the batch.
 _FROM_HERE = f"EXISTS (SELECT 1 FROM batches WHERE {_OURS} AND written_places = :from_place)"
 ADD_ERRORS = (
     _count_use(_FROM_HERE),
@@ -138,8 +141,8 @@ UPDATE batches SET written_places = :to_place, error_lines = error_lines + :line
 WHERE {_OURS} AND written_places = :from_place RETURNING task_id
 """)
 
-# Complete the files of a batch, and end it, once each line is in one of them. A batch whose lines were not found valid has
-# no files. An output file without a line goes. COMPLETE gives a row if the batch has ended with this write.
+# Complete the files of a batch, and end it, once each line is in one of them. A batch whose lines were not found valid
+# has no files. An output file without a line goes. COMPLETE gives a row if the batch has ended with this write.
 _IS_WRITTEN = f"""EXISTS (SELECT 1 FROM batches JOIN tasks ON tasks.id = task_id
   WHERE {_OURS} AND (valid_at IS NULL OR written_places = total))
   AND NOT EXISTS (SELECT 1 FROM segments WHERE {_OF_LINES} AND object IS NULL)"""

@@ -14,8 +14,8 @@ from .views import VIEW
 _INPUT_READY = f"""EXISTS (SELECT 1 FROM files WHERE id = :input_file AND state = 'ready' AND purpose = 'batch'
   AND coalesce(expires_at > {NOW}, 1))"""
 
-# Writes the task of a batch, as INSERT_TASK does, if the input file is there. From then on the row in `batches` keeps the
-# file from being erased.
+# Writes the task of a batch, as INSERT_TASK does, if the input file is there. From then on the row in `batches` keeps
+# the file from being erased.
 INSERT_TASK = insert_task("'batch'", _INPUT_READY)
 
 # Writes the row of a batch whose task was written in the same transaction, or before if the write is sent again.
@@ -35,7 +35,8 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted, {_INPUT_RE
 # Reads the row of a batch.
 BATCH = statement("SELECT * FROM batches WHERE task_id = :task_key")
 
-# Read a page of the batches whose keys are above `:first` and below `:behind`, newest first, and the rows of their tasks.
+# Read a page of the batches whose keys are above `:first` and below `:behind`, newest first, and the rows of their
+# tasks.
 _PAGE = "batches WHERE task_id > :first AND task_id < :behind ORDER BY task_id DESC LIMIT :most"
 BATCHES = statement(f"SELECT * FROM {_PAGE}")
 TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE id IN (SELECT task_id FROM {_PAGE})")
@@ -60,15 +61,15 @@ SELECT :task_key, :first, :lines, :start, unhex(:spans), unhex(:ids)
 WHERE EXISTS (SELECT 1 FROM batches WHERE {_FROM_HERE}) ON CONFLICT DO NOTHING
 """)
 
-# Records that the input file is read up to `:read_bytes`, the model of its first line, and the faults found so far, a JSON
-# list. `:model` is NULL if no line was read yet.
+# Records that the input file is read up to `:read_bytes`, the model of its first line, and the faults found so far, a
+# JSON list. `:model` is NULL if no line was read yet.
 READ_ON = statement(f"""
 UPDATE batches SET read_bytes = :read_bytes, read_lines = :read_lines, model = coalesce(model, :model), errors = :errors
 WHERE {_FROM_HERE}
 """)
 
-# Records that the whole file was read and that each of its `:total` lines is valid. The output file is there from now on,
-# so that clients can read early results. `:place` is where its parts will be stored. FOUND_VALID goes last.
+# Records that the whole file was read and that each of its `:total` lines is valid. The output file is there from now
+# on, so that clients can read early results. `:place` is where its parts will be stored. FOUND_VALID goes last.
 START_LINES = statement(f"""
 UPDATE tasks SET total = :total, model = :model WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM}
 """)

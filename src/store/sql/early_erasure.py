@@ -9,8 +9,9 @@ from .tallies import UNCOUNTED, count_ends
 # that the answered calls read, but at least as many bytes as the task's chunks may have characters, so that the input
 # counts before the first call. Of a batch, the index of its lines is estimated, because its files are apart. The
 # estimate reads only the task's own row.
-_BYTES = """2000 + CASE WHEN kind = 'batch' THEN 64 * total ELSE 4 * output_tokens + CASE WHEN status = 'completed' AND failed = 0 AND NOT :keep_input THEN 0
-  ELSE max(4 * input_tokens, total * coalesce(chunk_chars, 6000)) END END"""
+_BYTES = """2000 + CASE WHEN kind = 'batch' THEN 64 * total ELSE 4 * output_tokens
+  + CASE WHEN status = 'completed' AND failed = 0 AND NOT :keep_input THEN 0
+    ELSE max(4 * input_tokens, total * coalesce(chunk_chars, 6000)) END END"""
 
 # FORGET_COUNT and COUNT replace the count of what tenants store, and keep the `:tenants_most` tenants that store most.
 # COUNT reads the row of every task once.

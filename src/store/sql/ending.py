@@ -9,8 +9,8 @@ from .tallies import UNCOUNTED, add_ends
 
 # Fails a task whose message reached the dead-letter queue, unless a worker holds the task, the task is not due yet, or
 # it has ended. DEAD_LETTER names the fence that was read before, so that it changes nothing after another claim or a
-# retry. A structured task and a batch are left to the sweep: the message may have failed only because an older release of
-# the code cannot claim the task.
+# retry. A structured task and a batch are left to the sweep: the message may have failed only because an older release
+# of the code cannot claim the task.
 DEAD_LETTER = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
 WHERE id = :task_key AND fence = :fence AND structured IS NULL AND kind IS NULL

@@ -176,6 +176,16 @@ SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state
 FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
 """)
 
+# Counts the first `:most` batches that have not ended, by their status, and those of their lines that have no outcome
+# yet. OPEN_BATCHES reads two rows for each batch.
+OPEN_BATCHES = statement("""
+SELECT CASE WHEN finished_at IS NOT NULL THEN iif(status = 'cancelled', 'cancelling', 'finalizing')
+  WHEN valid_at IS NULL THEN 'validating' ELSE 'in_progress' END AS state,
+  count(*) AS batches, sum(total - completed - failed) AS lines
+FROM (SELECT task_id, valid_at FROM batches INDEXED BY batches_to_write WHERE ended_at IS NULL LIMIT :most) AS open
+CROSS JOIN tasks ON tasks.id = open.task_id GROUP BY state
+""")
+
 # Says whether the backlog was already sampled in the present five minutes.
 IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
 

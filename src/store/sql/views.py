@@ -10,7 +10,8 @@ from ...core.task import NAME_MEMBERS
 from ..d1.statement import statement
 from .fragments import GAPS, LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 
-# The columns from which `records.rows.task` makes a task. `coverage` may be that of gaps which a retry by code of the release before has opened again.
+# The columns from which `records.rows.task` makes a task. `coverage` may be that of gaps which a retry by code of the
+# release before has opened again.
 VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   in_flight, doubted,
@@ -89,8 +90,8 @@ STATUS = statement(
 )
 
 # CHUNKS reads the outputs of a task's chunks, and PLACES where the chunks are in the input. `whole` says that the
-# outputs of the task's chunks are small enough to be read at once. Of a batch no chunk is read, because its lines are in
-# its files.
+# outputs of the task's chunks are small enough to be read at once. Of a batch no chunk is read, because its lines are
+# in its files.
 _IS_NO_BATCH = "NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 'batch')"
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')} AND {_IS_NO_BATCH}")

@@ -80,11 +80,9 @@ WHERE id = :task_key AND (
     rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
-  kind, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens, truncated,
-  reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left,
-  max(0, {NOW} - away_since) AS away_ms, away_waits, last_error, pace_ms,
-  {told("tenant || ':' || coalesce(model, :model)")} AS told
-""")
+  kind, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
+  truncated, reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since)
+  AS away_ms, away_waits, last_error, pace_ms, {told("tenant || ':' || coalesce(model, :model)")} AS told """)
 
 # Moves `wake_at`, when the sweep checks the task, to the end of the new lease if `wake_at` is later than that end.
 # Usually `wake_at` is not later, and no row is written.
@@ -109,8 +107,8 @@ _MERGES = """(
 CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
 
 # Reads which outputs of a task exist, as ranges of positions from `first` to `last` of a level. The claim of a task
-# with thousands of chunks therefore reads only a few rows. The statement reads no texts. The lines of a batch that failed
-# for good are ranges too, with `failed` = 1, because there may be thousands.
+# with thousands of chunks therefore reads only a few rows. The statement reads no texts. The lines of a batch that
+# failed for good are ranges too, with `failed` = 1, because there may be thousands.
 _IS_BATCH = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 'batch')"
 CLAIM_OUTPUTS = statement(f"""
 SELECT level, failed, min(idx) AS first, max(idx) AS last FROM (
@@ -149,6 +147,7 @@ FROM tasks WHERE id = :task_key
 _UNDER_CLAIM = f"id = :task_key AND {UNDER_CLAIM} AND step <= :step"
 _KEEPS = f"{_UNDER_CLAIM} AND status IN ('processing', 'cancelled', 'failed')"
 _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
+
 
 # Adds a piece with outputs to the last segment of its level. Another segment is begun if the last one has
 # `:segment_bytes`, or contains copied outputs, which have fence 0. A write that is sent again, or that arrives after a
@@ -194,8 +193,8 @@ RECORD_FAILURES = recording_failures(_MINE)
 # the chunk's length if it may leave a gap. Both may be null.
 RECORD_RUNGS = recording_failures(_MINE, "rung", "gap_chars")
 
-# Records failed calls for lines of a batch: each entry of `:failures` also has a 0 if the line has failed without ending
-# the task, and the provider's answer if it refused the line for good, a JSON object. Both may be null.
+# Records failed calls for lines of a batch: each entry of `:failures` also has a 0 if the line has failed without
+# ending the task, and the provider's answer if it refused the line for good, a JSON object. Both may be null.
 RECORD_REFUSALS = recording_failures(_MINE, "gap_chars", "refusal")
 
 # Records the counters of a structured task, and which share of its text has outputs. Like RECORD_CUT, RECORD_LADDER

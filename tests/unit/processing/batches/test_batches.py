@@ -67,7 +67,7 @@ def test_the_file_grows_in_objects_while_the_batch_goes_on(bench: BatchBench) ->
 
 
 def test_a_refused_line_is_in_the_error_file_with_the_refusal(bench: BatchBench) -> None:
-    """A line that the provider refused for good has the provider's answer, and the batch completes, even without outputs."""
+    """A line that the provider refused has the provider's answer, and the batch completes, even without outputs."""
     answer = (400, {"error": {"message": "too long"}})
     bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=answer)
     bench.begin(lines(5))
@@ -181,7 +181,8 @@ def test_a_batch_that_is_cancelled_before_its_lines_are_checked_has_no_files(ben
     bench.sweep_to_end()
     batch = bench.batch()
     assert batch.status is BatchStatus.CANCELLED
-    assert not (batch.has_output_file or batch.has_error_file)
+    assert not batch.has_output_file
+    assert not batch.has_error_file
 
 
 @pytest.mark.parametrize("offset", [0, 1, 7, 33, 60])

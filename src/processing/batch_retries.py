@@ -1,0 +1,105 @@
+"""Retries a batch that has ended: copies its lines without an answer to a new file, and starts a batch over them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ..core import limits
+from ..core.files import File, FileKey, Purpose
+from ..core.ids import TaskKey, batch_id, split_task_key
+from ..store.admission import LimitReached, Mismatched, Replayed
+from ..store.batch_files import BatchFileStore
+from ..store.batches import BatchStore, InputMissing
+from ..store.files import FilesFull, FileStore
+from ..store.records.batches import Batch
+from .batch_submission import BatchRequest, BatchSubmission, SubmittedBatch
+from .batches.growth import PartWriter
+from .batches.line_inputs import LineIndex
+from .submission import Submission
+
+type Retried = SubmittedBatch | InputMissing | FilesFull | LimitReached | Mismatched
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRetry:
+    """Retries batches. `files` makes the store of files."""
+
+    base: Submission
+    files: Callable[[], FileStore]
+
+    async def run(self, old: Batch, max_calls: int | None) -> Retried:
+        """Start a new batch over the lines of a batch that have no answer.
+
+        For a day a repeated request gets the same new batch. `max_calls` is the new batch's budget, None without one.
+        Returns InputMissing if the input file is gone. Raises StoreError, `BlobUnavailable` and `BlobMissing`.
+        """
+        tenant, old_id = split_task_key(old.task.task_key)
+        # The idempotency key begins with a space, so it cannot be a client's key.
+        key = f" lines of {old_id}"
+        on = self.base.conditions(key, old_id)
+        earlier = await self.base.store.key_holder(self.base.task_key(tenant), on)
+        if isinstance(earlier, Replayed):
+            found = await self.base.store.beside(BatchStore).batch(earlier.task_key)
+            if found is not None:
+                return SubmittedBatch(found, replayed=True)
+        lines = await self._copied(old, tenant)
+        if not isinstance(lines, File):
+            return lines
+        request = BatchRequest(
+            endpoint=old.endpoint,
+            input_file=lines,
+            window_ms=old.window_ms,
+            metadata=old.task.options.metadata,
+            max_calls=max_calls,
+            output_ms=old.output_ms,
+        )
+        return await BatchSubmission(self.base).submit(tenant, request, key, old_id)
+
+    async def _copied(self, old: Batch, tenant: str) -> File | FilesFull | InputMissing:
+        """Write the lines without an answer to a new file. A failure leaves nothing."""
+        files, base = self.files(), self.base
+        source = await files.file(old.input_file)
+        if source is None:
+            return InputMissing()
+        key = FileKey(base.task_key(tenant))
+        try:
+            await files.begin(key, base.now_ms())
+            writer = PartWriter(files.bucket, key, "r")
+            await self._copy(old.task.task_key, files, source, writer)
+            made = await files.ready(
+                key,
+                purpose=Purpose.BATCH,
+                filename=f"{batch_id(old.task.id)}_retry.jsonl",
+                parts=await writer.finish(),
+                keeps_ms=limits.FILE_EXPIRY_SECONDS[1] * 1000,
+                use_most=base.settings.files_bytes,
+            )
+        except BaseException:  # a cancellation too
+            await files.abort(key)
+            raise
+        if not isinstance(made, File):
+            await files.abort(key)
+        return made or InputMissing()
+
+    async def _copy(self, task_key: TaskKey, files: FileStore, source: File, writer: PartWriter) -> None:
+        rows = self.base.store.beside(BatchStore)
+        found = await rows.work(task_key)
+        if found is None:
+            return
+        index = LineIndex(found[1])
+        missing = await rows.beside(BatchFileStore).unanswered(task_key)
+        ranges = [index.range_of(place) for one in missing for place in one]
+        for group in _groups(ranges):
+            start = group[0][0]
+            raw = await files.read(source, start, group[-1][1])
+            await writer.write(b"".join(raw[first - start : behind - start] + b"\n" for first, behind in group))
+
+
+def _groups(ranges: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
+    """Divide the ranges of lines, in order, into groups that one read of the file gives each."""
+    first = 0
+    for number, (_, behind) in enumerate(ranges):
+        if number > first and behind - ranges[first][0] > limits.RETRY_READ_BYTES_MOST:
+            yield ranges[first:number]
+            first = number
+    if first < len(ranges):
+        yield ranges[first:]
