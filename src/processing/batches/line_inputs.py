@@ -13,6 +13,7 @@ from ...core.batches.line_index import Slice
 from ...core.batches.line_json import parse_line
 from ...core.batches.lines import Line, LineRules, check_line, rules_of
 from ...core.batches.requests import call_body
+from ...core.errors import BlobUnavailable
 from ...core.files import File, FileKey
 from ...core.settings import Settings
 from ...inference.protocol import ModelCall, ModelReply
@@ -50,7 +51,8 @@ class _Opened(NamedTuple):
 class LineInputs:
     """The lines that the calls of one claim need, in place of `CallInputs`.
 
-    `ask` reads from D1 with repetitions. `work` reads the batch and its index from D1, None if the batch is gone.
+    `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
+    the file does not answer.
     """
 
     def __init__(
@@ -60,12 +62,14 @@ class LineInputs:
         model: str,
         files: FileStore,
         work: Callable[[], Awaitable[tuple[BatchWork, list[Slice]] | None]],
+        unread: Callable[[BlobUnavailable], None],
     ) -> None:
         self._claim = claim
         self._settings = settings
         self._model = model
         self._files = files
         self._work = work
+        self._unread = unread
         self._opened: _Opened | None = None
         self._lines: dict[CallKey, Line] = {}
         self._sizes: dict[CallKey, int] = {}  # The bytes of each line in memory.
@@ -121,8 +125,14 @@ class LineInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the line of a call, and of further calls after it, up to `calls` in all.
 
-        Raises `BlobUnavailable`, StoreError and ClaimLost.
+        If the bucket does not answer, `unread` is called. Raises StoreError and ClaimLost.
         """
+        try:
+            await self._read(key, calls, wanted)
+        except BlobUnavailable as error:
+            self._unread(error)
+
+    async def _read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         opened = self._opened or await self._open()
         self._make_room()
         places = self._places(opened.lines, key.position, calls)
