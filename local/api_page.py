@@ -150,8 +150,9 @@ def _call(method: str, path: str, operation: Any, common: dict[str, dict[str, st
     yield f"{operation['summary']}. {_access(operation['security'])}{also}"
     yield ""
     if "requestBody" in operation:
-        schema = operation["requestBody"]["content"]["application/json"]["schema"]
-        yield f"Body: {_type(schema)}."
+        ((media_type, body),) = operation["requestBody"]["content"].items()
+        also = "" if media_type == "application/json" else f", as `{media_type}`"
+        yield f"Body: {_type(body['schema'])}{also}."
         yield ""
     for parameter in operation.get("parameters", []):
         shown = f"?{parameter['name']}=" if parameter["in"] == "query" else f"{parameter['name']}:"

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 from ..arguments import UsageError, environments
 from .cloud import Cloud, CommandResult, StepFailed, need
 from .fixes import FIXES, fix_for
+
+_BUCKET = re.compile(r"^name:\s+(\S+)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,7 @@ class Needs:
     bindings: frozenset[str]
     account: str | None
     variables: Mapping[str, str]
+    bucket: str | None = None  # The bucket of R2 for files, None if wrangler.toml binds none.
 
     @property
     def flag(self) -> str:
@@ -44,13 +48,16 @@ class Needs:
 class AccountState:
     """The queues, databases and secrets that the account has.
 
-    `version` is the id of the running version, or None if the account has no such Worker.
+    `version` is the id of the running version, or None if the account has no such Worker. `has_r2` is False if R2 is
+    not enabled in the account.
     """
 
     account: str
     version: str | None
     has_database: bool
     missing_queues: tuple[str, ...]
+    has_r2: bool = False
+    has_bucket: bool = False
 
 
 def needs(root: Path, env: str) -> Needs:
@@ -76,6 +83,7 @@ def needs(root: Path, env: str) -> Needs:
         ),
         account=os.environ.get("CLOUDFLARE_ACCOUNT_ID") or part.get("account_id") or config.get("account_id"),
         variables=part.get("vars", {}),
+        bucket=next((one["bucket_name"] for one in part.get("r2_buckets", [])), None),
     )
 
 
@@ -85,7 +93,10 @@ def look(cloud: Cloud, wanted: Needs) -> AccountState:
     databases = parsed(need(cloud("d1", "list", "--json", wanted.flag), "Listing the databases"))
     version = live_version(cloud, wanted)
     missing = tuple(name for name in wanted.queues if not _has_queue(cloud, name, wanted))
-    return AccountState(account, version, any(one.get("name") == wanted.database for one in databases), missing)
+    has_database = any(one.get("name") == wanted.database for one in databases)
+    buckets = None if wanted.bucket is None else _buckets(cloud, wanted)
+    has_bucket = buckets is not None and wanted.bucket in buckets
+    return AccountState(account, version, has_database, missing, has_r2=buckets is not None, has_bucket=has_bucket)
 
 
 def live_version(cloud: Cloud, wanted: Needs) -> str | None:
@@ -103,6 +114,17 @@ def _has_queue(cloud: Cloud, name: str, wanted: Needs) -> bool:
         return False
     need(answer, f"Checking the queue {name}")
     return True
+
+
+def _buckets(cloud: Cloud, wanted: Needs) -> frozenset[str] | None:
+    """Return the account's buckets of R2, None if R2 is not enabled. Raises `StepFailed`.
+
+    wrangler lists the first buckets only, so the bucket may exist although it is not in the list.
+    """
+    answer = cloud("r2", "bucket", "list", wanted.flag)
+    if answer.status != 0 and fix_for(answer.said).id == "buckets-off":
+        return None
+    return frozenset(_BUCKET.findall(need(answer, "Listing the buckets of R2").out))
 
 
 def _is_log_public() -> bool:

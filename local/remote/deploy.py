@@ -7,8 +7,10 @@ anywhere can therefore simply be repeated.
 import re
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+from ..node import ROOT
 from .account import AccountState, Needs, look
 from .cloud import Cloud, CommandResult, StepFailed, need
 from .deploy_check import Web, startup, verify
@@ -17,6 +19,9 @@ from .former_state import refuse_former_database
 
 _URL = re.compile(r"^\s+(https://\S+|\S+(?= \(custom domain\)))", re.MULTILINE)
 _VERSION = re.compile(r"Current Version ID: (\S+)")
+# wrangler.toml without the binding of R2, beside it, because wrangler reads paths from the folder of the file.
+WITHOUT_R2 = "wrangler.without-r2.toml"
+_BUCKETS = re.compile(r"^\[\[(?:env\.[\w-]+\.)?r2_buckets\]\]\n(?:[^\[\n].*\n)*", re.MULTILINE)
 _THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re.IGNORECASE)
 
 
@@ -52,8 +57,31 @@ def steps(wanted: Needs, found: AccountState) -> Iterator[Step]:
         )
     for name in found.missing_queues:
         yield Step(f"Creating the queue {name}", ("queues", "create", name, wanted.flag), creates=True)
+    if wanted.bucket is not None and found.has_r2 and not found.has_bucket:
+        command = ("r2", "bucket", "create", wanted.bucket, wanted.flag)
+        yield Step(f"Creating the bucket {wanted.bucket}", command, creates=True)
     yield Step("Applying the missing migrations", ("d1", "migrations", "apply", "DB", "--remote", wanted.flag))
-    yield Step(f"Deploying the Worker {wanted.worker}", ("deploy", wanted.flag))
+    flags = (wanted.flag,) if _binds_bucket(wanted, found) else (wanted.flag, f"--config={WITHOUT_R2}")
+    yield Step(f"Deploying the Worker {wanted.worker}", ("deploy", *flags))
+
+
+def _binds_bucket(wanted: Needs, found: AccountState) -> bool:
+    """Whether the Worker is deployed with all bindings of wrangler.toml. Without R2 its bucket is left out."""
+    return wanted.bucket is None or found.has_r2
+
+
+@contextmanager
+def _configured(wanted: Needs, found: AccountState) -> Iterator[None]:
+    """Write the configuration without the bucket for wrangler, if the account has no R2, and remove it afterwards."""
+    if _binds_bucket(wanted, found):
+        yield
+        return
+    file = ROOT / WITHOUT_R2
+    file.write_text(_BUCKETS.sub("", (ROOT / "wrangler.toml").read_text("utf-8")), "utf-8")
+    try:
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def shown(command: tuple[str, ...]) -> str:
@@ -77,6 +105,14 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
         )
     if found.has_database:
         refuse_former_database(cloud, wanted)
+    with _configured(wanted, found):
+        return _carry_out(cloud, web, wanted, found, shape, say)
+
+
+def _carry_out(
+    cloud: Cloud, web: Web, wanted: Needs, found: AccountState, shape: Shape, say: Callable[[str], None]
+) -> str | None:
+    """Do the steps that the account needs, and check the deployment."""
     plan = list(steps(wanted, found))
     total = len(plan) + 1
     answer = CommandResult(0, "", "")
@@ -89,7 +125,7 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
             need(answer, step.label)
     say(f"[{total}/{total}] Checking the deployment: GET /api/async-status, GET /api/ai-status")
     if shape.dry_run:
-        _tried(cloud, wanted, say)
+        _tried(cloud, wanted, found, say)
         return None
     return _verified(web, wanted, found, answer, say)
 
@@ -101,13 +137,20 @@ def _describe(wanted: Needs, found: AccountState, say: Callable[[str], None]) ->
     say(f"    database  {wanted.database}, {'exists' if found.has_database else 'does not exist yet'}")
     for name in wanted.queues:
         say(f"    queue     {name}, {'does not exist yet' if name in found.missing_queues else 'exists'}")
+    if wanted.bucket is not None and found.has_r2:
+        say(f"    bucket    {wanted.bucket}, {'exists' if found.has_bucket else 'does not exist yet'}")
+    elif wanted.bucket is not None:
+        say("    bucket    none, because R2 is not enabled in this account; files lie in D1, at most 1.5 MB each.")
+        say("              For larger files and batches enable R2 in the dashboard, then run `make deploy` again")
     if not wanted.queues:
         say("    queue     none in this environment; consumers of an earlier deployment stay: docs/deploy.md")
 
 
-def _tried(cloud: Cloud, wanted: Needs, say: Callable[[str], None]) -> None:
+def _tried(cloud: Cloud, wanted: Needs, found: AccountState, say: Callable[[str], None]) -> None:
     """Build the upload in a dry run, which needs no account and finds faults of the build."""
-    need(cloud("deploy", "--dry-run", wanted.flag), "Building the upload")
+    *_, step = steps(wanted, found)
+    name, *flags = step.command
+    need(cloud(name, "--dry-run", *flags), "Building the upload")
     say("The upload can be built. Nothing was changed: this was a dry run.")
 
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal, NamedTuple, NewType
+from typing import Literal, NamedTuple, NewType, Protocol
 
 # A file's key: its tenant, a colon and a UUIDv7. The inside uses keys, and clients see ids.
 FileKey = NewType("FileKey", str)
@@ -10,6 +10,14 @@ FileKey = NewType("FileKey", str)
 Place = Literal["r2", "d1"]  # Where the parts of a file lie.
 
 _PREFIX = "file-"
+
+
+class Piped(Protocol):
+    """Bytes of a file that the platform sends to a client, so that Python never has them."""
+
+    async def pipe_to(self, writable: object) -> None:
+        """Send the bytes to a stream of the platform. Raises what the platform raises."""
+        ...
 
 
 class Purpose(StrEnum):

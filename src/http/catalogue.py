@@ -120,6 +120,12 @@ def _responses() -> Sequence[Endpoint]:
     return ENDPOINTS
 
 
+def _files() -> Sequence[Endpoint]:
+    from .files.endpoints import ENDPOINTS  # noqa: PLC0415
+
+    return ENDPOINTS
+
+
 def _webhook_calls() -> Sequence[Endpoint]:
     from .webhooks.webhook_calls import ENDPOINTS  # noqa: PLC0415
 
@@ -149,6 +155,7 @@ GROUPS: Final = (
         ),
         _responses,
     ),
+    PathGroup(("/v1/files", "/v1/files/{id}", "/v1/files/{id}/content"), _files),
     PathGroup(
         (
             *("/v1/webhook_endpoints", "/v1/webhook_endpoints/{id}"),

@@ -121,7 +121,7 @@ def _operation(endpoint: Endpoint) -> Json:
     if endpoint.all_parameters:
         operation["parameters"] = [_parameter(parameter) for parameter in endpoint.all_parameters]
     if endpoint.body is not None:
-        content = {"application/json": {"schema": _reference(endpoint.body)}}
+        content = {endpoint.body_type: {"schema": _reference(endpoint.body)}}
         operation["requestBody"] = {"required": not endpoint.body_optional, "content": content}
     answers = {str(answer.status): _answer(answer) for answer in endpoint.answers}
     refusals = _refusals(endpoint, _kinds(endpoint))
@@ -146,7 +146,7 @@ def _kinds(endpoint: Endpoint) -> Iterator[ProblemKind]:
     is_compatible = errors.is_compatible(endpoint.path)
     if endpoint.body is not None:
         yield from problems.BODY_KINDS
-    if is_compatible and (endpoint.body is not None or endpoint.parameters):
+    if is_compatible and (endpoint.body is not None or endpoint.all_parameters):
         yield problems.INVALID_FIELDS
     if IDEMPOTENCY_KEY in endpoint.parameters:
         yield from problems.IDEMPOTENCY_KINDS
@@ -195,6 +195,10 @@ _EVENT: Json = {
 }
 
 
+# What an answer has that is neither JSON nor plain text, by its media type.
+_FORMATS = {sse.MEDIA_TYPE: _EVENT, "application/octet-stream": {"type": "string", "format": "binary"}}
+
+
 def _answer(answer: Answer) -> Json:
     described: Json = {"description": answer.description, "headers": _headers(answer.headers)}
     if answer.models:
@@ -202,7 +206,7 @@ def _answer(answer: Answer) -> Json:
         schema = references[0] if len(references) == 1 else {"anyOf": references}
         described["content"] = {"application/json": {"schema": schema}}
     if answer.media_type is not None:
-        schema = _EVENT if answer.media_type == sse.MEDIA_TYPE else {"type": "string"}
+        schema = _FORMATS.get(answer.media_type, {"type": "string"})
         described.setdefault("content", {})[answer.media_type] = {"schema": schema}
     if answer.leads_to:
         described["links"] = {

@@ -6,7 +6,7 @@ from dataclasses import replace
 from urllib.parse import unquote, urlsplit
 
 from ..core import limits
-from ..core.errors import ConfigurationError, StoreError, StoreSilent
+from ..core.errors import BlobUnavailable, ConfigurationError, StoreError, StoreSilent
 from . import catalogue
 from .access import cors, rate_limit
 from .access.authentication import caller_of
@@ -24,6 +24,7 @@ from .base.problems import (
     UNSUPPORTED_PARAMETER,
     Refusal,
     configuration_refusal,
+    files_refusal,
     internal_refusal,
     overload_refusal,
     store_refusal,
@@ -47,6 +48,9 @@ async def handle(request: Request, api: Api) -> Reply:
         reply = refusal.reply()
     except StoreError as error:
         reply = _database_problem(error, api)
+    except BlobUnavailable as error:
+        api.log("files_unavailable", reason=str(error))
+        reply = files_refusal().reply()
     except Exception as error:  # noqa: BLE001 - the client gets a problem, the terminal the traceback
         api.log.failure("unexpected", error)
         reply = internal_refusal().reply()

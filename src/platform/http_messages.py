@@ -59,6 +59,12 @@ class IncomingRequest:
                 await reader.cancel()
                 raise BodyTooLarge
 
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """Read the body in chunks. Raises BodyBroken if reading fails."""
+        from .byte_streams import read_chunks
+
+        return read_chunks(self._request.body)
+
 
 def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js.Response":
     """Make JavaScript's response. `wait_until` keeps the invocation alive while an answer in parts is sent.
@@ -68,6 +74,12 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
     import js
 
     options = into_javascript({"status": reply.status, "headers": dict(reply.headers)})
+    if reply.content is not None:
+        from .byte_streams import send_content
+
+        sized = js.FixedLengthStream.new(int(reply.headers["Content-Length"]))
+        wait_until(send_content(reply.content, sized.writable))
+        return js.Response.new(sized.readable, options)
     if reply.parts is None:
         return js.Response.new(reply.body or None, options)
     stream = js.IdentityTransformStream.new()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from ..store.blobs import Buffer
 from ..store.blobs.r2 import ListedObject
-from .crossing import Crossing
+from .crossing import Crossing, into_javascript
 
 if TYPE_CHECKING:
     import js
@@ -42,6 +42,16 @@ class BoundR2:
             return None
         return (await found.arrayBuffer()).to_bytes()
 
+    async def open(self, key: str, size: int) -> "JsBody | None":
+        """Return the body of an object, None if there is no object of this size with this key."""
+        found = await self._binding.get(key)
+        if not found:
+            return None
+        if found.size != size:
+            await found.body.cancel()
+            return None
+        return JsBody(found.body)
+
     async def delete(self, keys: list[str]) -> None:
         """Delete objects."""
         await self._binding.delete(self._crossing.into_javascript(keys))
@@ -54,6 +64,17 @@ class BoundR2:
         found = self._crossing.from_javascript(await self._binding.list(self._crossing.into_javascript(options)))
         objects = [ListedObject(one["key"], _milliseconds(one["uploaded"])) for one in found["objects"]]
         return objects, bool(found["truncated"])
+
+
+class JsBody:
+    """Implements `core.files.Piped` over the body of an object. The runtime sends it on without JavaScript's code."""
+
+    def __init__(self, body: "js.ReadableStream") -> None:
+        self._body = body
+
+    async def pipe_to(self, writable: object) -> None:
+        """Send the bytes to a stream, which stays open unless it fails."""
+        await self._body.pipeTo(writable, into_javascript({"preventClose": True}))
 
 
 class JsBytes:

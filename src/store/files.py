@@ -5,13 +5,13 @@ A file is erased in the other direction: its row is marked, then its parts are e
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
 from ..core.errors import BlobUnavailable
-from ..core.files import File, FileKey, FilePart, Place, Purpose
+from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
 from .blobs import Bucket
 from .blobs.d1 import D1Bucket
@@ -130,11 +130,11 @@ class FileStore(Store):
 
         Parts that cannot be erased now are erased by the sweep.
         """
-        standing, *_ = await self._database.run(
-            sql.STANDING.bind(file_key=key),
+        *_, standing = await self._database.run(
             *(one.bind(**_named(one.parameters, key)) for one in sql.ABORT),
+            sql.STANDING.bind(file_key=key),
         )
-        if standing:
+        if standing and standing[0]["state"] == "erasing":
             await self._try_to_erase(DueFile(key, _place(standing[0])))
 
     # --- Reads ----------------------------------------------------------------------------------------------------
@@ -171,6 +171,15 @@ class FileStore(Store):
                 found.append(await bucket.read(file.key, part.name, first, last))
             at += part.bytes
         return found[0] if len(found) == 1 else b"".join(found)
+
+    async def pieces(self, file: File) -> AsyncGenerator[bytes | Piped]:
+        """Open the parts of a file one after the other, to be sent to a client. Each part is one call.
+
+        Raises `BlobMissing` if a part is gone, because the file was erased since its row was read.
+        """
+        bucket = self._bucket_of(file.place)
+        for part in file.parts:
+            yield await bucket.open(file.key, part.name, part.bytes)
 
     # --- Erasure --------------------------------------------------------------------------------------------------
 

@@ -42,10 +42,9 @@ def there(bench: ApiBench, path: str, task_id: str) -> str:
         return a_key(bench)
     if "/models/" in path:
         return bench.api.provider.default_model
-    if "/webhook_endpoints/" in path:
-        return an_endpoint(bench)
-    if "/deliveries/" in path:
-        return a_delivery(bench)
+    for part, make in (("/webhook_endpoints/", an_endpoint), ("/files/", a_file), ("/deliveries/", a_delivery)):
+        if part in path:
+            return make(bench)
     if "/responses/" in path:
         made: str = data(bench.call("POST", "/v1/responses", BODIES["/v1/responses"]))["id"]
         return made
@@ -56,6 +55,8 @@ def unknown(path: str) -> str:
     """Return an unused id of the kind that the path names."""
     if "/webhook_endpoints/" in path:
         return "we_" + "0" * 24
+    if "/files/" in path:
+        return "file-" + "0" * 32
     if "/deliveries/" in path:
         return f"evt_{'0' * 32}_0_0_{'0' * 24}"
     return "0" * 16 if "/keys/" in path else f"resp_{UNKNOWN}" if "/responses/" in path else UNKNOWN
@@ -69,6 +70,12 @@ def a_key(bench: ApiBench) -> str:
 def an_endpoint(bench: ApiBench) -> str:
     """Register a webhook endpoint and return its id."""
     made: str = data(bench.call("POST", "/v1/webhook_endpoints", ENDPOINT))["id"]
+    return made
+
+
+def a_file(bench: ApiBench) -> str:
+    """Upload a file and return its id."""
+    made: str = data(bench.upload())["id"]
     return made
 
 
@@ -95,6 +102,8 @@ BODIES: dict[str, Any] = {
 
 def call(bench: ApiBench, method: str, path: str) -> Reply:
     """Send a request for a call of the API, with a valid body if the call needs one."""
+    if (method, path) == ("POST", "/v1/files"):
+        return bench.upload()
     return bench.call(method, path, BODIES.get(path) if method == "POST" else None)
 
 
@@ -117,6 +126,45 @@ def bad_value(bench: ApiBench, method: str, path: str) -> Reply:
     if method == "POST":
         return bench.call(method, path, BODIES[path] | {"temperature": 3})
     return call(bench, method, path.replace("{id}", unknown(path)) + "?limit=0")
+
+
+def bad_file(bench: ApiBench, method: str, path: str) -> Reply:
+    """Upload a file for a purpose that is not supported, or list too many files."""
+    return bench.upload(purpose="vision") if method == "POST" else bench.call(method, f"{path}?limit=0")
+
+
+def bad_tenant(bench: ApiBench, method: str, path: str) -> Reply:
+    """Name a tenant that no tenant can have."""
+    return bench.call(method, f"{path.replace('{id}', unknown(path))}?tenant=A")
+
+
+def large_file(bench: ApiBench, _method: str, _path: str) -> Reply:
+    """Upload a file above the limit of one file."""
+    bench.limit(file_bytes=1)
+    return bench.upload()
+
+
+def many_files(bench: ApiBench, _method: str, _path: str) -> Reply:
+    """Upload a file above the limit of all files."""
+    bench.limit(files_bytes=1)
+    return bench.upload()
+
+
+def bucket_away(bench: ApiBench, method: str, path: str) -> Reply:
+    """Read or store a file while its parts cannot be reached, although its row can."""
+    path = path.replace("{id}", a_file(bench))
+    bench.database.fail("string or blob too big: SQLITE_TOOBIG", passing=1)
+    return call(bench, method, path)
+
+
+def file_in_use(bench: ApiBench, method: str, path: str) -> Reply:
+    """Delete a file that a batch reads."""
+    path = path.replace("{id}", a_file(bench))
+    bench.database.rows(
+        "INSERT INTO batches (task_id, endpoint, window_ms, input_file, output_file, error_file) "
+        "SELECT 'local:1', '/v1/responses', 1, id, 'local:2', 'local:3' FROM files"
+    )
+    return call(bench, method, path)
 
 
 def strange_schema(bench: ApiBench, method: str, path: str) -> Reply:
@@ -199,6 +247,7 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
         keys=cast("Any", Nothing()),
         sweeps=cast("Any", Nothing()),
         webhooks=cast("Any", Nothing()),
+        open_files=cast("Any", Nothing()),
     )
     if needs_only_a_key(path):
         require_keys(bench)
@@ -347,6 +396,11 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/responses/{id}/input_items", "invalid_fields"): bad_value,
     ("/v1/responses/{id}", "invalid_fields"): bad_flag,
     ("/v1/models", "invalid_fields"): bad_value,
+    ("/v1/files", "invalid_fields"): bad_file,
+    ("/v1/files/{id}", "invalid_fields"): bad_tenant,
+    ("/v1/files/{id}/content", "invalid_fields"): bad_tenant,
+    ("/v1/files", "malformed_body"): body(b"[", "multipart/form-data; boundary=b"),
+    ("/v1/files", "too_large"): large_file,
     ("/v1/webhook_endpoints", "invalid_fields"): bad_endpoint,
     ("/v1/webhook_endpoints/{id}/rotate_secret", "invalid_fields"): bad_endpoint,
     ("/v1/webhook_endpoints/{id}/test", "invalid_fields"): bad_endpoint,
@@ -372,6 +426,9 @@ PROVOKED: dict[str, Provoke] = {
     "endpoint_limit": too_many_endpoints,
     "endpoint_gone": endpoint_gone,
     "endpoint_unreached": silent_endpoint,
+    "file_in_use": file_in_use,
+    "files_full": many_files,
+    "files_unavailable": bucket_away,
     "no_webhook_key": no_webhook_key,
     "already_terminal": completed_task,
     "not_retryable": completed_task,
@@ -427,10 +484,11 @@ def test_every_problem_is_described() -> None:
     kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.ProblemKind)}
     found = {(code, status) for _, path, status, code in described() if code and not path.startswith("/v1/")}
     only_below = {("unsupported_parameter", 400), ("endpoint_limit", 409), ("endpoint_unreached", 502)}
-    assert found == set(kinds.items()) - {("method_not_allowed", 405)} - only_below
+    of_files = {("file_in_use", 409), ("files_full", 507), ("files_unavailable", 503)}
+    assert found == set(kinds.items()) - {("method_not_allowed", 405)} - only_below - of_files
     below = {(code, status) for _, path, status, code in described() if code and path.startswith("/v1/")}
     bad_values = {"invalid_fields", "unsupported_schema", "not_joinable"}
-    assert {(code, 400) for code in bad_values} <= below
+    assert {(code, 400) for code in bad_values} | only_below | of_files <= below
     assert below - {(code, 400) for code in bad_values} <= set(kinds.items()) - {(code, 422) for code in bad_values}
     assert "method_not_allowed" in str(document()["info"])
 
@@ -462,6 +520,9 @@ def test_every_endpoint_is_described() -> None:
         "/v1/responses/{id}": ["delete", "get", "head", "options"],
         "/v1/responses/{id}/cancel": ["options", "post"],
         "/v1/responses/{id}/input_items": ["get", "head", "options"],
+        "/v1/files": ["get", "head", "options", "post"],
+        "/v1/files/{id}": ["delete", "get", "head", "options"],
+        "/v1/files/{id}/content": ["get", "head", "options"],
         "/v1/models": ["get", "head", "options"],
         "/v1/models/{id}": ["get", "head", "options"],
         "/api/sweep": ["options", "post"],

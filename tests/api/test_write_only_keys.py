@@ -130,6 +130,12 @@ class Walk:
         assert self.call("POST", "/v1/responses", 200, RESPONSE, idempotency_key="two")["id"] == other
         self.call("POST", "/v1/responses", 403, {**RESPONSE, "stream": True}, idempotency_key="two")
 
+    def files(self) -> None:
+        """A file is uploaded and deleted."""
+        self.made.add(("POST", "/v1/files"))
+        made = check(self.bench.upload(CANARY.encode(), self.writer), 200)
+        self.call("DELETE", "/v1/files/{id}", 200, at=made["id"])
+
     def deliveries(self) -> None:
         """A delivery is sent again."""
         assert self.bench.call("POST", "/v1/webhook_endpoints", ENDPOINT, self.admin).status == 200
@@ -149,6 +155,7 @@ def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
     walk.native()
     walk.many()
     walk.responses()
+    walk.files()
     walk.deliveries()
     writing = {(one.method, one.path) for one in endpoints() if one.access is Scope.WRITE}
     assert walk.made == writing

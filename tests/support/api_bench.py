@@ -8,12 +8,13 @@ import asyncio
 import hashlib
 import json
 import re
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
+import httpx
 from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
@@ -29,9 +30,11 @@ from src.http.access import keys
 from src.http.base import problems
 from src.http.base.headers import ON_EVERY_ANSWER
 from src.http.base.isolate import RequestMemory
-from src.http.base.messages import BodyTooLarge, CutOff, Reply
+from src.http.base.messages import BodyBroken, BodyTooLarge, CutOff, Reply
 from src.http.base.services import Api, BoundRoutes
 from src.http.catalogue import document
+from src.http.files import content
+from src.http.files import shapes as file_shapes
 from src.http.operate import figures, health, operation, tenants
 from src.http.responses import errors, shapes
 from src.http.router import handle
@@ -48,7 +51,9 @@ from src.processing.submission import Submission
 from src.processing.sweep.on_request import SweepOnRequest
 from src.processing.sweep.sweep import Sweep
 from src.processing.worker import Worker
+from src.store.blobs.r2 import R2, R2Bucket
 from src.store.d1.database import Database
+from src.store.files import FileStore
 from src.store.keys import KeyStore, NewKey
 from src.store.records.claims import (
     CallKey,
@@ -82,6 +87,19 @@ class BenchRequest:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     read_bytes: int = 0
+    chunk_bytes: int = 65_536
+    breaks_at: int | None = None
+
+    async def chunks(self) -> AsyncGenerator[bytes]:
+        """Read the body in chunks of `chunk_bytes`. Raises BodyBroken at the place `breaks_at`."""
+        end = len(self.body) if self.breaks_at is None else self.breaks_at
+        for start in range(0, end, self.chunk_bytes):
+            await asyncio.sleep(0)
+            chunk = self.body[start : min(end, start + self.chunk_bytes)]
+            self.read_bytes += len(chunk)
+            yield chunk
+        if self.breaks_at is not None:
+            raise BodyBroken
 
     async def read(self, most: int) -> bytes:
         """Read the body piece by piece, as the platform does."""
@@ -132,6 +150,7 @@ class ApiBench:
         self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
         self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms)
         self.log_lines: list[str] = []
+        self.blobs: R2 | None = None  # The binding BLOBS.
         self.senders = [BenchSender(route) for route in routes]
         self.settings = replace(
             settings or Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), require_keys=keys
@@ -178,6 +197,7 @@ class ApiBench:
             store=self.store,
             keys=self._keys,
             webhooks=lambda: WebhookStore(database),
+            open_files=lambda: FileStore(database, None if self.blobs is None else R2Bucket(self.blobs, Meter())),
             deliverer=self.deliverer,
             isolate=isolate,
             submission=Submission(
@@ -274,6 +294,15 @@ class ApiBench:
         headers = {"x-request-id": "bench"} | dict(headers or {})
         raw = b"" if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         return self.send(BenchRequest(method, f"http://localhost:8787{path}", headers, raw))
+
+    def upload(
+        self, content: bytes = b"{}\n", headers: Mapping[str, str] | None = None, *, query: str = "", **fields: str
+    ) -> Reply:
+        """Upload a file, by default for a batch, with a form as SDKs send it."""
+        given = {"purpose": "batch"} | fields
+        made = httpx.Request("POST", "http://h", files={"file": ("a.jsonl", content)}, data=given)
+        sent = {name: made.headers[name] for name in ("content-type", "content-length")}
+        return self.call("POST", f"/v1/files{query}", made.read(), sent | dict(headers or {}))
 
     def make_key(self, *scopes: Scope, tenant: str = "local", valid_ms: int | None = None) -> str:
         """Write a key as `make key` does, by default with all scopes of its tenant, and return its text."""
@@ -377,6 +406,10 @@ def bearer(secret: str) -> dict[str, str]:
 async def _whole(request: BenchRequest, api: Api) -> Reply:
     """Let the API answer a request. The parts of a streamed answer are joined, up to where it is cut off."""
     reply = await handle(request, api)
+    if reply.content is not None:
+        pieces = [piece async for piece in reply.content if isinstance(piece, bytes)]
+        # The body of a bench's answer is text, so each byte is the character of its number.
+        return replace(reply, body=b"".join(pieces).decode("latin-1"), content=None)
     if reply.parts is None:
         return reply
     assert not reply.body
@@ -409,14 +442,18 @@ def check_documented(method: str, url: str, reply: Reply) -> None:
         assert reply.body == ""
         return
     media_type = reply.headers["Content-Type"]
-    content = described["content"][media_type]
+    described_content = described["content"][media_type]
+    if media_type == content.MEDIA_TYPE:
+        assert described_content["schema"] == {"type": "string", "format": "binary"}
+        assert len(reply.body) == int(reply.headers["Content-Length"])
+        return
     if media_type == figures.TEXT:
-        assert content["schema"] == {"type": "string"}
+        assert described_content["schema"] == {"type": "string"}
         return
     if media_type == "text/event-stream":
-        assert content["schema"]["properties"].keys() == {"event", "id", "data"}
+        assert described_content["schema"]["properties"].keys() == {"event", "id", "data"}
         return
-    _check_body(reply.body, content["schema"])
+    _check_body(reply.body, described_content["schema"])
 
 
 def _operation(method: str, path: str) -> dict[str, Any] | None:
@@ -458,6 +495,7 @@ _MODELS = (
         dry_run,
         errors,
         figures,
+        file_shapes,
         health,
         keys,
         openapi,

@@ -25,6 +25,7 @@ EMPTY: dict[str, Any] = {
     "accounts": [{"name": "Example", "id": ID}],
     "databases": {},  # The migrations that were applied, by name of the database.
     "queues": {},  # The Workers that consume a queue, by the queue's name.
+    "buckets": {},  # The buckets of R2; None: R2 is not enabled.
     "workers": {},  # Versions, bindings, objects, secrets, crons, by name of the Worker.
     "startup": 612,  # The milliseconds of CPU that an upload's import takes; None: not printed.
     "refuse": [],  # A refusal is [beginning of a command, wrangler's message, how often; -1 always].
@@ -117,7 +118,8 @@ class CloudAccount:
         As in wrangler, an environment inherits no bindings of the top level.
         """
         (flag,) = [one for one in arguments if one.startswith("--env=")]
-        whole = _wrangler_toml()
+        files = [one.removeprefix("--config=") for one in arguments if one.startswith("--config=")]
+        whole = tomllib.loads((ROOT / files[0]).read_text("utf-8")) if files else _wrangler_toml()
         env = flag.removeprefix("--env=")
         part = whole["env"][env] if env else whole
         return {"migrations": whole["migrations"], "triggers": whole["triggers"], **part}
@@ -155,6 +157,19 @@ class CloudAccount:
         taken = f"Queue name '{words[2]}' is already taken. Please use a different name and try again. [code: 11009]"
         self._create("queue", words[2], "queues", [], taken)
         return f"🌀 Creating queue '{words[2]}'\n✅ Created queue '{words[2]}'\n"
+
+    def _r2_bucket(self, words: list[str], arguments: tuple[str, ...], told: str | None) -> str:
+        if self.state["buckets"] is None:
+            raise Refused(
+                f"A request to the Cloudflare API (/accounts/{ID}/r2/buckets) failed.\n"
+                "Please enable R2 through the Cloudflare Dashboard. [code: 10042]"
+            )
+        if words[2] == "list":
+            listed = [f"name:           {name}\ncreation_date:  2026-11-25" for name in self.state["buckets"]]
+            return "Listing buckets...\n" + "\n\n".join(listed) + "\n"
+        taken = "The bucket you tried to create already exists, and you own it. [code: 10004]"
+        self._create("bucket", words[3], "buckets", [], taken)
+        return f"Creating bucket '{words[3]}'...\n✅ Created bucket '{words[3]}'\n"
 
     def _queues_list(self, words: list[str], arguments: tuple[str, ...], told: str | None) -> str:
         return "".join(f"│ {name} │\n" for name in self.state["queues"])
@@ -214,6 +229,10 @@ class CloudAccount:
         database, queues = self._database(config), config.get("queues", {})
         for queue in [*queues.get("producers", []), *queues.get("consumers", [])]:
             self._queues_info(["queues", "info", queue["queue"]], arguments, None)
+        buckets = config.get("r2_buckets", [])
+        for bound in buckets:
+            if bound["bucket_name"] not in (self.state["buckets"] or {}):
+                raise Refused(f"R2 bucket '{bound['bucket_name']}' not found. [code: 10085]")
         worker = self.state["workers"].setdefault(
             config["name"], {"versions": [], "objects": [], "secrets": [], "crons": []}
         )
@@ -222,6 +241,7 @@ class CloudAccount:
         worker["bindings"] = sorted(
             [f"d1 {database}"]
             + [f"queue {queue['binding']}" for queue in queues.get("producers", [])]
+            + [f"bucket {bound['bucket_name']}" for bound in buckets]
             + [f"object {bound['name']}" for bound in config.get("durable_objects", {}).get("bindings", [])]
         )
         # A deployment without a migration never removes classes of objects.

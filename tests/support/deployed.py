@@ -11,10 +11,11 @@ from tests.support.cloud_account import CloudAccount
 MIGRATIONS = sorted(path.name for path in (ROOT / "migrations").glob("*.sql"))
 BINDINGS = {
     "": [
-        "d1 onceover", "object AI_PROCESSOR", "object BATCH_COORDINATOR", "queue AI_DLQ", "queue AI_QUEUE",
+        "bucket onceover-files", "d1 onceover", "object AI_PROCESSOR", "object BATCH_COORDINATOR",
+        "queue AI_DLQ", "queue AI_QUEUE",
     ],
-    "free": ["d1 onceover", "object AI_PROCESSOR", "object BATCH_COORDINATOR"],
-    "direct": ["d1 onceover"],
+    "free": ["bucket onceover-files", "d1 onceover", "object AI_PROCESSOR", "object BATCH_COORDINATOR"],
+    "direct": ["bucket onceover-files", "d1 onceover"],
 }  # fmt: skip
 QUEUES = ("ai-processing-queue", "ai-processing-dlq")
 
@@ -25,7 +26,8 @@ def wrong(state: dict[str, Any], env: str) -> list[str]:
     faults = []
     if state["databases"].get("onceover") != MIGRATIONS:
         faults.append("migrations")
-    if worker.get("bindings") != BINDINGS[env]:
+    bindings = [bound for bound in BINDINGS[env] if state["buckets"] is not None or not bound.startswith("bucket")]
+    if worker.get("bindings") != bindings:
         faults.append("bindings")
     if worker.get("live") != (worker.get("versions") or ["none"])[-1]:
         faults.append("version")
@@ -35,7 +37,7 @@ def wrong(state: dict[str, Any], env: str) -> list[str]:
         faults.append("consumers")
     if env != "direct" and worker.get("objects") != ["AIProcessor", "BatchCoordinator"]:
         faults.append("objects")
-    allowed = {"database onceover", *(f"queue {name}" for name in QUEUES if env == "")}
+    allowed = {"database onceover", "bucket onceover-files", *(f"queue {name}" for name in QUEUES if env == "")}
     faults += [f"created {what} {times} times" for what, times in Counter(state["created"]).items() if times > 1]
     faults += [f"created {what}" for what in state["created"] if what not in allowed]
     return faults

@@ -76,6 +76,11 @@ class SqliteD1:
         """Cancel the failures that `fail` has requested and that have not happened yet."""
         self._faults.clear()
 
+    @property
+    def late(self) -> int:
+        """How many batches have not landed yet."""
+        return len(self._late)
+
     async def land(self, most: int | None = None) -> None:
         """Execute the batches that failed with "later", in order: all of them, or the first `most`."""
         for _ in range(len(self._late) if most is None else most):

@@ -13,6 +13,7 @@ KNOWN: Final = frozenset(
     {
         *SECRETS,
         "AI_BASE_URL",
+        "AI_BATCH_FIELDS",
         "AI_CONCURRENCY",
         "AI_MAX_OUTPUT_TOKENS",
         "AI_MODEL",

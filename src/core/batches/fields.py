@@ -151,6 +151,12 @@ def _check_token_limits(body: Mapping[str, object]) -> None:
         raise ParameterRefused("max_completion_tokens", message, unsupported=False)
 
 
+def not_harmless(body: Mapping[str, object], *, is_chat: bool) -> frozenset[str]:
+    """Return the names of the fields of a body that change its answer, or may."""
+    harmless = _UNSENT_BY_CHAT if is_chat else _UNSENT_BY_RESPONSES
+    return frozenset(name for name, value in body.items() if name not in harmless or not harmless[name][0](value))
+
+
 def token_limit(body: Mapping[str, object]) -> object:
     """Return the limit of tokens in a body, by any of its names, or None."""
     return next((body[name] for name in _TOKEN_LIMITS if body.get(name) is not None), None)

@@ -25,29 +25,39 @@ def parse_line(raw: bytes) -> object:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise LineNotJson(f"not UTF-8: byte {error.start + 1} of the line is wrong") from None
+    is_flat = raw.count(b"{") + raw.count(b"[") <= _BRACKETS_SAFE
+    if not is_flat:
+        _check_by_pydantic(raw)
+    found = _parse(text)
+    if is_flat and b"\\u" in raw:
+        _check_by_pydantic(raw)  # the parser of the standard library accepts halves of surrogate pairs
+    return found
+
+
+def _check_by_pydantic(raw: bytes) -> None:
     try:
-        if b"\\u" in raw or raw.count(b"{") + raw.count(b"[") > _BRACKETS_SAFE:
-            from_json(raw, cache_strings="none")
+        from_json(raw, cache_strings="none")
+    except ValueError as error:
+        said = str(error)
+        if "recursion" in said:
+            raise LineNotJson("nested too deep: more than 200 levels") from None
+        if "hex escape" in said or "surrogate" in said:
+            raise LineNotJson("not JSON that can be stored: it contains half of a surrogate pair") from None
+        raise LineNotJson("not JSON") from None
+
+
+def _parse(text: str) -> object:
+    try:
         found: object = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except LineNotJson:
         raise
     except json.JSONDecodeError as error:
         reason = error.msg.removesuffix(" at")  # some of the parser's messages end with " at"
         raise LineNotJson(f"not JSON: {reason} at character {error.pos + 1}") from None
-    except (ValueError, RecursionError) as error:
-        raise LineNotJson(_reason(str(error))) from None
+    except (ValueError, RecursionError):
+        # Python raises ValueError for an integer of more than 4,300 digits
+        raise LineNotJson("not JSON that can be read: a number has too many digits") from None
     return found
-
-
-def _reason(said: str) -> str:
-    """Say in our own words why pydantic's parser, or Python's reader of integers, refused a line."""
-    if "surrogate" in said:
-        return "not JSON that can be stored: it contains half of a surrogate pair"
-    if "recursion" in said:
-        return "nested too deep: more than 200 levels"
-    if "digits" in said:
-        return "not JSON that can be read: a number has too many digits"
-    return "not JSON"
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -95,6 +95,18 @@ def check_line(raw: bytes, number: int, rules: LineRules) -> Line | LineFault:
         return LineFault(fault.code, number, str(fault), fault.param)
 
 
+def line_again(raw: bytes, rules: LineRules) -> Line:
+    """Read a line that the validation of its batch has found valid, perhaps by other settings than those of `rules`.
+
+    A field that was accepted then reaches the provider, although AI_BATCH_FIELDS may not list it any more.
+    """
+    found = parse_line(raw)
+    assert isinstance(found, dict)
+    body = found["body"]
+    names = rules.fields | fields.not_harmless(body, is_chat=rules.endpoint == CHAT)
+    return _line(found, rules._replace(fields=names, models=(), model=None))
+
+
 def _line(found: object, rules: LineRules) -> Line:
     if not isinstance(found, dict):
         raise _Faulty(LineCode.INVALID_JSON_LINE, "The line is JSON, but not an object.", None)

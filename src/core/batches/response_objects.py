@@ -96,15 +96,19 @@ def _asked(body: Mapping[str, object], unsent: Mapping[str, object]) -> dict[str
         "safety_identifier": unsent.get("safety_identifier"),
         "service_tier": "default",
         "store": unsent.get("store", True),
-        "temperature": body.get("temperature", _TEMPERATURE),
+        "temperature": _number(body.get("temperature"), _TEMPERATURE),
         "text": _text(body.get("text")),
         "tool_choice": unsent.get("tool_choice", "auto"),
         "tools": [],
         "top_logprobs": 0,
-        "top_p": body.get("top_p", _TOP_P),
+        "top_p": _number(body.get("top_p"), _TOP_P),
         "truncation": "disabled",
         "user": unsent.get("user"),
     }
+
+
+def _number(value: object, missing: float) -> float:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else missing
 
 
 def _text(text: object) -> dict[str, object]:

@@ -68,7 +68,7 @@ class Answer(NamedTuple):
     """One answer, other than a refusal, that a call may give.
 
     An answer's body is one of `models`, or empty if there are none. `models` are typed dictionaries. `media_type` is a
-    text format that the answer may have instead of JSON. `leads_to` lists further calls that a client can make with a
+    format that the answer may have instead of JSON. `leads_to` lists further calls that a client can make with a
     value of the answer: the call's name, its parameter, and the JSON pointer to the value in the body.
     """
 
@@ -106,6 +106,7 @@ class Endpoint(NamedTuple):
     problems: tuple[ProblemKind, ...] = ()
     parameters: tuple[Parameter, ...] = ()
     body: type[BaseModel] | None = None
+    body_type: str = "application/json"
     body_optional: bool = False
     makes_tasks: bool = False
     seconds_most: float | None = None

@@ -20,6 +20,8 @@ MEANINGS = {
     "openai-poll-after-ms": "`Retry-After` in milliseconds, as helpers of OpenAI's SDKs read it.",
     "x-should-retry": "`false` if an SDK's own repetition of the request would get the same answer.",
     "Allow": "The methods that the path takes.",
+    "Content-Disposition": "`attachment`, with the file's name.",
+    "Content-Length": "How many bytes the file has.",
 }
 
 # Headers that an answer may lack although `/openapi.json` lists them for it.

@@ -27,6 +27,14 @@ class CutOff(Exception):
     """
 
 
+class Piped(Protocol):
+    """Bytes that the platform sends to the client, so that Python never has them, as of `core.files.Piped`."""
+
+    async def pipe_to(self, writable: object) -> None:
+        """Send the bytes to a stream of the platform. Raises what the platform raises."""
+        ...
+
+
 class Request(Protocol):
     """One HTTP request. Header names are lower case."""
 
@@ -38,6 +46,13 @@ class Request(Protocol):
         """Read the request's body as it streams in. Raises BodyTooLarge above `most` bytes."""
         ...
 
+    def chunks(self) -> AsyncGenerator[bytes]:
+        """Read the request's body in chunks, as it streams in. Raises BodyBroken.
+
+        If the generator is closed before its end, the rest of the body is not read.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -45,12 +60,16 @@ class Reply:
 
     An answer with `parts` has no `body`: its text is sent in parts, and each part is made when it is sent. If making a
     part raises an error, the connection is cut off, so the client sees that the answer is incomplete.
+
+    An answer with `content` has no `body` either: it sends bytes, which are made when they are sent, as parts are. Its
+    header `Content-Length` says how many there are.
     """
 
     status: int
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     parts: AsyncGenerator[str] | None = None
+    content: AsyncGenerator[bytes | Piped] | None = None
 
 
 def json_reply(

@@ -46,6 +46,10 @@ STORAGE_DETAIL = (
     "read, cancelled and deleted, and go on once there is space. Delete ended tasks, shorten RETENTION_DAYS, "
     "or give the database more space."
 )
+FILES_DETAIL = (
+    "The bucket of files (R2, binding BLOBS; without it the database, binding DB) does not answer. Try again. The "
+    "service's log has the cause."
+)
 NO_KEY_DETAIL = (
     "This deployment has no WEBHOOK_KEY, from which the signing secrets of webhooks are made. Make one with "
     "`openssl rand -base64 32`. Set it with `npx wrangler secret put WEBHOOK_KEY`, or under `make dev` as a "
@@ -79,6 +83,7 @@ NOT_RETRYABLE = ProblemKind(ProblemCode.NOT_RETRYABLE, 409, "The task is neither
 ENDPOINT_GONE = ProblemKind(ProblemCode.ENDPOINT_GONE, 409, "The webhook endpoint is deleted or disabled")
 ENDPOINT_LIMIT = ProblemKind(ProblemCode.ENDPOINT_LIMIT, 409, "The tenant has reached its limit of webhook endpoints")
 KEY_LIMIT = ProblemKind(ProblemCode.KEY_LIMIT, 409, "The tenant has reached its limit of keys")
+FILE_IN_USE = ProblemKind(ProblemCode.FILE_IN_USE, 409, "A batch still reads or writes the file")
 TOO_LARGE = ProblemKind(ProblemCode.TOO_LARGE, 413, "The request is too large")
 UNSUPPORTED_MEDIA_TYPE = ProblemKind(ProblemCode.UNSUPPORTED_MEDIA_TYPE, 415, "The body's media type is not supported")
 IDEMPOTENCY_MISMATCH = ProblemKind(
@@ -99,8 +104,10 @@ DATABASE_QUOTA_EXHAUSTED = ProblemKind(
     ProblemCode.DATABASE_QUOTA_EXHAUSTED, 503, "The database's allowance for today is used up", _AGAIN
 )
 DATABASE_ERROR = ProblemKind(ProblemCode.DATABASE_ERROR, 503, "The database refused the operation", _AGAIN)
+FILES_UNAVAILABLE = ProblemKind(ProblemCode.FILES_UNAVAILABLE, 503, "The bucket of files cannot be reached", _AGAIN)
 UNREACHED = ProblemKind(ProblemCode.ENDPOINT_UNREACHED, 502, "The webhook endpoint gave no answer")
 STORAGE_FULL = ProblemKind(ProblemCode.STORAGE_FULL, 507, "The database is full", _AGAIN)
+FILES_FULL = ProblemKind(ProblemCode.FILES_FULL, 507, "The tenant's files have reached their limit")
 SCHEMA_MISSING = ProblemKind(ProblemCode.SCHEMA_MISSING, 503, "The database has no tables yet", _AGAIN)
 
 KINDS: Final = tuple(value for value in list(globals().values()) if isinstance(value, ProblemKind))
@@ -240,6 +247,11 @@ def store_refusal(error: StoreError, now_ms: int) -> Refusal:
         case _:
             detail = "The database refused the operation. Try again. The service's log has the cause."
             return Refusal(DATABASE_ERROR, detail, headers=again)
+
+
+def files_refusal() -> Refusal:
+    """Make the refusal of a request that needs the bucket of files while the bucket does not answer."""
+    return Refusal(FILES_UNAVAILABLE, FILES_DETAIL, headers={"Retry-After": _RETRY_SECONDS})
 
 
 def overload_refusal() -> Refusal:

@@ -39,6 +39,7 @@ _HOPELESS = frozenset(
         ProblemCode.SCHEMA_MISSING,
         ProblemCode.DATABASE_QUOTA_EXHAUSTED,
         ProblemCode.NO_WEBHOOK_KEY,
+        ProblemCode.FILES_FULL,
     }
 )
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}

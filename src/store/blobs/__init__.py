@@ -2,7 +2,7 @@
 
 from typing import NamedTuple, Protocol
 
-from ...core.files import FileKey, Place
+from ...core.files import FileKey, Piped, Place
 
 
 class Buffer(Protocol):
@@ -52,6 +52,10 @@ class Bucket(Protocol):
 
     async def read(self, file: FileKey, name: str, start: int, end: int) -> bytes:
         """Return the bytes from `start` to `end`, exclusive, of a part. Raises `BlobMissing` if it is not there."""
+        ...
+
+    async def open(self, file: FileKey, name: str, size: int) -> bytes | Piped:
+        """Return a whole part, which has `size` bytes, to be sent to a client. Raises `BlobMissing` as `read` does."""
         ...
 
     async def erase(self, file: FileKey) -> bool:

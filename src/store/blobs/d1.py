@@ -68,6 +68,10 @@ class D1Bucket:
             raise BlobMissing("a part of a file is not in the database")
         return body
 
+    async def open(self, file: FileKey, name: str, size: int) -> bytes:
+        """Return a whole part. Raises `BlobMissing` if the part is not there."""
+        return await self.read(file, name, 0, size)
+
     async def erase(self, file: FileKey) -> bool:
         """Erase parts of a file, at most FILE_ROWS_ERASED. Returns whether none is left."""
         with _as_bucket():

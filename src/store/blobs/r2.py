@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 
 from ...core import limits
 from ...core.errors import BlobMissing, BlobUnavailable
-from ...core.files import FileKey, Place, file_id, file_key_of
+from ...core.files import FileKey, Piped, Place, file_id, file_key_of
 from ...core.meter import Meter
 from . import Buffer, StoredPart
 
@@ -35,6 +35,10 @@ class R2(Protocol):
 
     async def get(self, key: str, start: int, length: int) -> bytes | None:
         """Return a range of an object, None if there is no object with this key."""
+        ...
+
+    async def open(self, key: str, size: int) -> bytes | Piped | None:
+        """Return an object of `size` bytes to be sent on, None if there is no such object."""
         ...
 
     async def delete(self, keys: list[str]) -> None:
@@ -87,6 +91,14 @@ class R2Bucket:
         if body is None or len(body) != end - start:
             raise BlobMissing("a part of a file is not in the bucket")
         return body
+
+    async def open(self, file: FileKey, name: str, size: int) -> bytes | Piped:
+        """Return a whole part, which R2 sends on. Raises `BlobMissing` without a part of this size."""
+        key = _prefix(file) + name
+        found = await self._call(lambda: self._binding.open(key, size))
+        if found is None:
+            raise BlobMissing("a part of a file is not in the bucket")
+        return found
 
     async def erase(self, file: FileKey) -> bool:
         """Erase parts of a file, at most BLOB_KEYS_MOST. Returns whether none is left. Makes two calls at most."""

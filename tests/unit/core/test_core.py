@@ -10,7 +10,7 @@ from src.core import limits
 from src.core.calls.retry import backoff_seconds, rate_limit_seconds
 from src.core.errors import ConfigurationError, ConfigurationFaults, TransitionRefused
 from src.core.ids import is_task_id, new_task_id
-from src.core.settings import MODEL_OPTIONS, load
+from src.core.settings import BATCH_FIELDS, MODEL_OPTIONS, load
 from src.core.states import TRANSITIONS, Status, check
 
 
@@ -75,6 +75,9 @@ def test_settings_have_the_defaults_of_the_contract():
         ("AI_MAX_OUTPUT_TOKENS", "1000001"),
         ("AI_MODEL_OPTIONS", "top_p, max_tokens"),
         ("AI_MODEL_OPTIONS", "top p"),
+        ("AI_BATCH_FIELDS", "messages, stream"),
+        ("AI_BATCH_FIELDS", "messages, n"),
+        ("AI_BATCH_FIELDS", "a b"),
         ("STRUCTURED_OUTPUT", "json_schema"),
         ("STRUCTURED_OUTPUT", "Native"),
         ("AI_API_KEY", "two words"),
@@ -99,6 +102,13 @@ def test_lists_are_separated_by_commas():
     assert (settings.models, settings.model_options) == (("a", "b/c"), ("top_k", "min_p"))
     assert settings.max_output_tokens == 700
     assert load({"AI_MODEL_OPTIONS": " , "}.get).model_options == MODEL_OPTIONS
+
+
+def test_the_fields_of_batches_have_a_default_list():
+    """Without AI_BATCH_FIELDS the list ends with the names of AI_MODEL_OPTIONS; AI_BATCH_FIELDS replaces all of it."""
+    assert load({"AI_BATCH_FIELDS": "messages, tools"}.get).batch_fields == ("messages", "tools")
+    assert load({"AI_MODEL_OPTIONS": "top_k"}.get).batch_fields == (*BATCH_FIELDS, "top_k")
+    assert load(lambda _name: None).batch_fields == (*BATCH_FIELDS, *MODEL_OPTIONS)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ CALLS = [
     ModelCall("s", "u", "m", max_output_tokens=9, temperature=0.0, options={"stop": ["ü"], "top_p": 0.5}),
     ModelCall("s", "u", "m", form=OutputForm({"type": "object", "title": "ü"}, "output", True, "both")),
     ModelCall("s", "u", "m", form=OutputForm({}, "n", False, "prompt", RejectedAnswer("[1]", (("/a", "string"),)))),
+    ModelCall("", "", "m", 9, body={"messages": [{"role": "user", "content": "ü😀"}], "stop": None, "seed": 7}),
 ]
 
 
@@ -22,7 +23,7 @@ def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
     sent = json.loads(json.dumps(wire.write_call(call)))
     assert wire.read_call(sent) == call
     assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
-    assert ("form" in sent) is (call.form is not None)
+    assert ("form" in sent, "body" in sent) == (call.form is not None, call.body is not None)
 
 
 @pytest.mark.parametrize("reason", [None, "length"])
@@ -30,6 +31,28 @@ def test_an_output_arrives_as_it_was(reason: str | None) -> None:
     """An output arrives from the lane with its token counts and its finish reason."""
     reply = ModelReply("fine", 7, 3, reason)
     assert wire.read_outcome(json.loads(json.dumps(wire.write_outcome(reply)))) == reply
+
+
+def test_a_whole_answer_arrives_as_it_was() -> None:
+    """The whole answer to a line of a batch arrives from the lane. Other outputs are sent without the field."""
+    reply = ModelReply("", 7, 3, "stop", answer={"choices": [{"message": {"content": "ü😀"}}], "usage": None, "x": 0.5})
+    sent = json.loads(json.dumps(wire.write_outcome(reply)))
+    assert wire.read_outcome(wire.from_lane(sent, 4)) == reply._replace(lane=4)
+    assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
+    assert "answer" not in wire.write_outcome(ModelReply("fine", 7, 3))
+
+
+def test_a_refusal_arrives_with_the_providers_answer() -> None:
+    """The status and the body of a refused line arrive from the lane. Other refusals are sent without them."""
+    error = ModelRefused("no", of_call=True, answer=(413, {"error": {"message": "ü", "code": None}}))
+    sent = json.loads(json.dumps(wire.write_outcome(error)))
+    found = wire.read_outcome(sent)
+    assert isinstance(found, ModelRefused)
+    assert (str(found), found.of_call, found.answer) == ("no", True, error.answer)
+    assert all(value is None or isinstance(value, str | int | float) for value in sent.values())
+    other = wire.write_outcome(ModelRefused("no"))
+    assert "answer" not in other
+    assert getattr(wire.read_outcome(other), "answer", ...) is None
 
 
 def test_an_output_says_which_lane_it_comes_from() -> None:

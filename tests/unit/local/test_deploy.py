@@ -12,7 +12,7 @@ from local.arguments import UsageError
 from local.node import ROOT
 from local.remote.account import Needs, needs
 from local.remote.cloud import StepFailed
-from local.remote.deploy import Shape, deploy
+from local.remote.deploy import _BUCKETS, WITHOUT_R2, Shape, deploy
 from local.remote.deploy_check import GOOD_IN_A_ROW, DeploymentReply, verify
 from local.remote.fixes import FIXES, fix_for
 from tests.support.cloud_account import ID, CloudAccount, Killed, Refused, When
@@ -42,7 +42,7 @@ def worker(env: str, versions: int = 1) -> dict[str, Any]:
     return {
         "versions": names,
         "live": names[-1],
-        "bindings": ["d1 onceover", *objects, *queues],
+        "bindings": ["bucket onceover-files", "d1 onceover", *objects, *queues],
         "objects": ["AIProcessor", "BatchCoordinator"] if objects else [],
         "secrets": ["AI_API_KEY"],
         "crons": ["* * * * *"],
@@ -54,6 +54,7 @@ def deployed(env: str, applied: int = len(MIGRATIONS)) -> dict[str, Any]:
     return {
         "databases": {"onceover": MIGRATIONS[:applied]},
         "queues": {name: ["onceover"] for name in QUEUES} if env == "" else {},
+        "buckets": {"onceover-files": []},
         "workers": {"onceover": worker(env)},
     }
 
@@ -70,6 +71,9 @@ STARTS: dict[str, dict[str, Any]] = {
     "both queues exist": {"queues": {name: [] for name in QUEUES}},
     "the newest migration is not applied": {"databases": {"onceover": MIGRATIONS[:-1]}},
     "all but the Worker is there": {"databases": {"onceover": MIGRATIONS}, "queues": {name: [] for name in QUEUES}},
+    "the bucket is there": {"buckets": {"onceover-files": []}},
+    "R2 is not enabled": {"buckets": None},
+    "R2 is not enabled any more": {**deployed("free"), "buckets": None},
     "the top level is deployed": deployed(""),
     "an older top level is deployed": deployed("", -1),
     "free is deployed": deployed("free"),
@@ -129,7 +133,7 @@ def test_a_database_from_before_the_first_migration_is_refused(tmp_path: Path, d
 
 def moments() -> list[tuple[str, int, When]]:
     """Return each call of a first deployment of each environment, with the moments at which it may be stopped."""
-    calls = {"": 10, "free": 6, "direct": 6}
+    calls = {"": 12, "free": 8, "direct": 8}
     ends: tuple[When, ...] = ("before", "half", "after")
     return [(env, call + 1, when) for env in ENVIRONMENTS for call in range(calls[env]) for when in ends]
 
@@ -184,7 +188,16 @@ def test_every_refusal_has_its_fix(command: str, said: str, fix: str, tmp_path: 
 def test_every_fix_is_provoked() -> None:
     """Each entry of fixes.toml is tested in this module, or in another one that the test names."""
     elsewhere = {
-        *("name-taken", "not-verified", "first-not-verified", "queue-taken", "no-database", "no-worker", "not-latest"),
+        *(
+            "buckets-off",
+            "name-taken",
+            "not-verified",
+            "first-not-verified",
+            "queue-taken",
+            "no-database",
+            "no-worker",
+            "not-latest",
+        ),
     }
     assert {str(refusal.values[2]) for refusal in REFUSALS} | elsewhere == set(FIXES)
 
@@ -202,6 +215,34 @@ def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> 
     assert not [call for call in account.state["calls"][calls:] if call.startswith("queues")]
 
 
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_an_account_without_r2_deploys_without_the_bucket(env: str, dry_run: bool, tmp_path: Path) -> None:
+    """If R2 is not enabled, `make deploy` says so, and deploys all other bindings. Once it is enabled, it binds all."""
+    account = CloudAccount(tmp_path / "account.json")
+    account.state["buckets"] = None
+    said = run(account, env, shape=Shape(dry_run))
+    assert "R2 is not enabled in this account" in said
+    assert f"npx wrangler deploy --env={env} --config={WITHOUT_R2}" in said
+    assert not (ROOT / WITHOUT_R2).exists()
+    if dry_run:
+        return
+    assert wrong(account.state, env) == []
+    account.state["buckets"] = {}
+    assert "Creating the bucket onceover-files" in run(account, env)
+    assert wrong(account.state, env) == []
+    assert account.state["created"].count("bucket onceover-files") == 1
+
+
+def test_the_configuration_without_r2_lacks_only_the_bucket() -> None:
+    """Without its blocks for R2, wrangler.toml says the same in all environments but for the bucket."""
+    text = (ROOT / "wrangler.toml").read_text("utf-8")
+    whole, without = tomllib.loads(text), tomllib.loads(_BUCKETS.sub("", text))
+    for part in (whole, *whole["env"].values()):
+        assert part.pop("r2_buckets") == [{"binding": "BLOBS", "bucket_name": "onceover-files"}]
+    assert without == whole
+
+
 class Contested(CloudAccount):
     """An account in which another user creates each thing just before `make deploy` does."""
 
@@ -215,7 +256,7 @@ def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
     account = Contested(tmp_path / "account.json")
     run(account, "")
     assert wrong(account.state, "") == []
-    assert len(account.state["created"]) == 3
+    assert len(account.state["created"]) == 4
 
 
 def test_another_workers_queue(tmp_path: Path) -> None:
@@ -318,6 +359,7 @@ def test_a_dry_run_changes_nothing(env: str, tmp_path: Path) -> None:
     assert account.state["calls"][-1] == f"deploy --dry-run --env={env}"
     state = CloudAccount(tmp_path / "account.json").state
     assert (state["databases"], state["queues"], state["workers"], state["created"]) == ({}, {}, {}, [])
+    assert state["buckets"] == {}
 
 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
@@ -330,7 +372,7 @@ def test_every_step_is_said_before_it_is_done(env: str, tmp_path: Path) -> None:
     ]
     places = [said.index(f"npx wrangler {call}") for call in changing]
     assert places == sorted(places)
-    assert len(changing) == (5 if env == "" else 3)
+    assert len(changing) == (6 if env == "" else 4)
 
 
 @pytest.mark.parametrize(("milliseconds", "is_warned"), [(612, False), (700, False), (701, True), (1_000, True)])

@@ -1,0 +1,1 @@
+"""Reads bodies of the type `multipart/form-data` while they arrive."""

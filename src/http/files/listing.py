@@ -1,0 +1,98 @@
+"""Lists files. A long list is read from D1 in pages, and sent in parts, so that an isolate never holds it whole."""
+
+import json
+import re
+from collections.abc import AsyncGenerator
+from typing import NamedTuple
+
+from ...core import limits
+from ...core.files import File, FileKey, Purpose, file_key_of
+from ...store.files import FileStore
+from ..base.endpoint import Parameter
+from ..base.exchange import Exchange
+from ..base.messages import Reply, json_reply
+from ..base.queries import refused
+from .shapes import FILE_ID_PATTERN, FileListView, file_view
+
+_MOST = limits.FILE_LIST_LIMIT_MOST
+_WHOLE = re.compile("[0-9]{1,6}")
+_ORDERS = ("desc", "asc")
+
+PARAMETERS = (
+    Parameter(
+        "after", "The id of the last file of the previous page.", {"type": "string", "pattern": f"^{FILE_ID_PATTERN}$"}
+    ),
+    Parameter(
+        "limit", "How many files at most.", {"type": "integer", "minimum": 1, "maximum": _MOST, "default": _MOST}
+    ),
+    Parameter("order", "By creation: `desc` is newest first.", {"type": "string", "enum": _ORDERS, "default": "desc"}),
+    Parameter("purpose", "Only files of this purpose.", {"type": "string", "enum": [one.value for one in Purpose]}),
+)
+
+
+class _Asked(NamedTuple):
+    """Which files a request lists."""
+
+    tenant: str
+    after: FileKey | None
+    limit: int
+    newest_first: bool
+    purpose: Purpose | None
+
+    async def read(self, store: FileStore, after: FileKey | None, most: int) -> list[File]:
+        """Read a page of the list from D1."""
+        return await store.files(
+            self.tenant, purpose=self.purpose, after=after, most=most, newest_first=self.newest_first
+        )
+
+
+async def list_reply(exchange: Exchange) -> Reply:
+    """Show files. Raises Refusal (400) for a bad value of a parameter."""
+    asked, store = _read(exchange), exchange.api.files
+    first = await asked.read(store, asked.after, min(asked.limit, limits.FILE_LIST_PAGE) + 1)
+    if len(first) > limits.FILE_LIST_PAGE < asked.limit:
+        return Reply(200, headers={"Content-Type": "application/json"}, parts=_parts(store, asked, first))
+    shown = [file_view(file) for file in first[: asked.limit]]
+    view = FileListView(
+        object="list",
+        data=shown,
+        first_id=shown[0]["id"] if shown else None,
+        last_id=shown[-1]["id"] if shown else None,
+        has_more=len(first) > asked.limit,
+    )
+    return json_reply(200, view)
+
+
+async def _parts(store: FileStore, asked: _Asked, found: list[File]) -> AsyncGenerator[str]:
+    """Write a list of more than one page. `found` is the first page, and one more file if the list goes on."""
+    first, left = found[0], asked.limit
+    before = '{"object": "list", "data": ['
+    while True:
+        page = found[: min(left, limits.FILE_LIST_PAGE)]
+        last, left = page[-1], left - len(page)
+        has_more = len(found) > len(page)
+        yield before + ", ".join(json.dumps(file_view(file), ensure_ascii=False) for file in page)
+        if not has_more or left == 0:
+            break
+        before = ", "
+        found = await asked.read(store, last.key, min(left, limits.FILE_LIST_PAGE) + 1)
+        if not found:  # the files that followed were deleted since
+            has_more = False
+            break
+    yield f'], "first_id": "{first.id}", "last_id": "{last.id}", "has_more": {json.dumps(has_more)}}}'
+
+
+def _read(exchange: Exchange) -> _Asked:
+    query, after = exchange.query, None
+    if "after" in query:
+        after = file_key_of(exchange.tenant, query["after"])
+        if after is None:
+            raise refused("after", "must be the id of a file")
+    limit, order, purpose = query.get("limit", str(_MOST)), query.get("order", "desc"), query.get("purpose")
+    if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= _MOST:
+        raise refused("limit", f"must be a whole number from 1 to {_MOST}")
+    if order not in _ORDERS:
+        raise refused("order", "must be asc or desc")
+    if purpose is not None and purpose not in {one.value for one in Purpose}:
+        raise refused("purpose", f"must be {', '.join(Purpose)}")
+    return _Asked(exchange.tenant, after, int(limit), order == "desc", None if purpose is None else Purpose(purpose))

@@ -1,0 +1,136 @@
+"""An R2 bucket in memory, with a clock and faults that a test sets. It implements `store.blobs.r2.R2`."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+from src.store.blobs import Buffer
+from src.store.blobs.r2 import ListedObject
+
+INTERNAL = "put: We encountered an internal error. Please try again. (10001)"
+RATE_LIMITED = "put: Reduce your concurrent request rate for the same object. (10058)"
+NO_BUCKET = "put: The specified bucket does not exist. (10006)"
+LOST = "Network connection lost."
+
+type When = Literal["before", "after", "later", "hang"]
+
+
+class Stored(NamedTuple):
+    """An object: its bytes, and when it was stored."""
+
+    body: bytes
+    stored_at: int
+
+
+class MemoryR2:
+    """One bucket. `calls` counts the calls that reached the bucket.
+
+    `fail(message, when, times)` makes the next calls raise an error: "before" their effect, "after" it, or with their
+    effect "later", at the next `land`. With "hang" a call never answers and has no effect.
+    """
+
+    def __init__(self, now_ms: Callable[[], int]) -> None:
+        self.now_ms = now_ms
+        self.objects: dict[str, Stored] = {}
+        self.calls: list[str] = []
+        self._faults: list[tuple[str, When]] = []
+        self._late: list[Callable[[], object]] = []
+
+    def fail(self, message: str, when: When = "before", times: int = 1) -> None:
+        """Make the next `times` calls fail."""
+        self._faults += [(message, when)] * times
+
+    def heal(self) -> None:
+        """Cancel the failures that have not happened yet."""
+        self._faults.clear()
+
+    @property
+    def late(self) -> int:
+        """How many calls have not landed yet."""
+        return len(self._late)
+
+    def land(self) -> None:
+        """Carry out the calls that failed with "later"."""
+        while self._late:
+            self._late.pop(0)()
+
+    def buffer(self, most: int) -> "MemoryPart":
+        """Return an empty buffer."""
+        return MemoryPart(most)
+
+    async def put(self, key: str, body: bytes | Buffer) -> None:
+        """Store an object."""
+        content = bytes(body.content) if isinstance(body, MemoryPart) else body
+        assert isinstance(content, bytes)
+
+        def store() -> None:
+            self.objects[key] = Stored(content, self.now_ms())
+
+        await self._call("put", store)
+
+    async def get(self, key: str, start: int, length: int) -> bytes | None:
+        """Return a range of an object."""
+        found = await self._call("get", lambda: self.objects.get(key))
+        assert length > 0
+        return None if found is None else found.body[start : start + length]
+
+    async def open(self, key: str, size: int) -> bytes | None:
+        """Return a whole object of this size."""
+        found = await self._call("open", lambda: self.objects.get(key))
+        return None if found is None or len(found.body) != size else found.body
+
+    async def delete(self, keys: list[str]) -> None:
+        """Delete objects."""
+        assert 0 < len(keys) <= 1_000
+
+        def remove() -> None:
+            for key in keys:
+                self.objects.pop(key, None)
+
+        await self._call("delete", remove)
+
+    async def list(self, prefix: str, after: str, most: int) -> tuple[list[ListedObject], bool]:
+        """List objects."""
+        assert 0 < most <= 1_000
+
+        def found() -> tuple[list[ListedObject], bool]:
+            keys = sorted(key for key in self.objects if key.startswith(prefix) and key > after)
+            page = [ListedObject(key, self.objects[key].stored_at) for key in keys[:most]]
+            return page, len(keys) > most
+
+        return await self._call("list", found)
+
+    async def _call[Answer](self, name: str, effect: Callable[[], Answer]) -> Answer:
+        self.calls.append(name)
+        message, when = self._faults.pop(0) if self._faults else ("", None)
+        if when == "hang":
+            await asyncio.get_running_loop().create_future()
+        if when == "later":
+            self._late.append(effect)
+        if when in {"before", "later"}:
+            raise RuntimeError(message)
+        answer = effect()
+        if when == "after":
+            raise RuntimeError(message)
+        return answer
+
+
+class MemoryPart:
+    """A buffer for one part."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.content = bytearray()
+
+    def __len__(self) -> int:
+        """Return how many bytes the buffer has."""
+        return len(self.content)
+
+    def append(self, chunk: bytes) -> None:
+        """Add bytes at the end."""
+        assert len(self.content) + len(chunk) <= self._most
+        self.content += chunk
+
+    def clear(self) -> None:
+        """Remove all bytes."""
+        self.content = bytearray()

@@ -1,0 +1,377 @@
+"""Calls for lines of a batch: the body goes to the provider as it is, and answers and refusals come back whole."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from openai.types.chat import ChatCompletion
+
+from src.core import errors, limits
+from src.core.batches.answers import output_line
+from src.core.batches.endpoints import CHAT
+from src.core.batches.lines import Line
+from src.core.ids import TaskKey
+from src.core.structured.schema import parse_schema
+from src.inference.demo import DemoProvider
+from src.inference.openai import OpenAIProvider
+from src.inference.protocol import HttpReply, ModelCall, ModelReply, Provider
+from src.inference.workers_ai import OUTPUT_TOKENS, WorkersAIProvider
+from tests.unit.inference.test_openai import KEY, ScriptedHttp, reply
+from tests.unit.inference.test_workers_ai import ScriptedAi
+
+TASK = TaskKey("acme:019a0000-0000-7000-8000-000000000000")
+MESSAGES = [{"role": "user", "content": "Call me Ishmael. Some years ago, never mind 多久以前."}]
+SCHEMA = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"]}
+FORM = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": SCHEMA}}
+WHOLE = {
+    "id": "chatcmpl-7",
+    "object": "chat.completion",
+    "created": 1_790_000_000,
+    "model": "m-1",
+    "choices": [
+        {"index": 0, "message": {"role": "assistant", "content": "fine 多", "tool_calls": [{"id": "c"}]}},
+        {"index": 1, "message": {"role": "assistant", "content": "more"}, "finish_reason": "stop"},
+    ],
+    "usage": {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9, "cost": 0.25},
+    "vendor": {"cached": [1, None, True]},
+}
+
+
+def call(*, model: str = "m-1", max_output_tokens: int | None = None, **body: object) -> ModelCall:
+    return ModelCall("", "", model, max_output_tokens, body={"messages": MESSAGES, **body})
+
+
+def at_openai(answer: object, made: ModelCall, base_url: str = "http://m/v1", status: int = 200) -> tuple[Any, Any]:
+    """Make a call to an OpenAI-compatible server. Returns what was sent, and the reply or the error."""
+    http = ScriptedHttp(answer if isinstance(answer, HttpReply) else reply(status, answer))
+    provider = OpenAIProvider(http, base_url=base_url, api_key=KEY, model=None)
+    outcome = outcome_of(provider, made)
+    return json.loads(http.requests[0][3] or ""), outcome
+
+
+def at_workers_ai(answer: object, made: ModelCall) -> tuple[Any, Any]:
+    ai = ScriptedAi(answer)
+    outcome = outcome_of(WorkersAIProvider(ai, model=None, timeout_seconds=5), made)
+    return ai.calls[0][1], outcome
+
+
+def outcome_of(provider: Provider, made: ModelCall) -> ModelReply | errors.ModelError:
+    try:
+        return asyncio.run(provider.infer(made))
+    except errors.ModelError as error:
+        return error
+
+
+def refused(outcome: object) -> tuple[int, Any]:
+    assert isinstance(outcome, errors.ModelRefused), outcome
+    assert outcome.answer is not None
+    return outcome.answer
+
+
+# --- OpenAI-compatible servers ---
+
+
+def test_a_body_goes_to_the_server_as_it_is() -> None:
+    """The server gets the line's body, with the model and nothing else, and the reply has its whole answer."""
+    body: dict[str, Any] = {"temperature": 0.5, "response_format": FORM, "top_k": 3, "stop": ["x"]}
+    sent, outcome = at_openai(WHOLE, call(**body))
+    assert sent == {"model": "m-1", "messages": MESSAGES, **body}
+    assert outcome == ModelReply("", 7, 2, None, answer=WHOLE)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "spelling"),
+    [("https://api.openai.com/v1", "max_completion_tokens"), ("http://127.0.0.1:11434/v1", "max_tokens")],
+)
+def test_the_limit_of_tokens_has_the_servers_name(base_url: str, spelling: str) -> None:
+    """The line's limit of tokens is sent once, under the server's name for it. Without one, the deployment's counts."""
+    for made, limit in (
+        (call(max_completion_tokens=9), 9),
+        (call(max_output_tokens=700), 700),
+        (call(max_completion_tokens=9, max_output_tokens=700), 9),
+    ):
+        sent, _ = at_openai(WHOLE, made, base_url)
+        assert sent == {"model": "m-1", "messages": MESSAGES, spelling: limit}
+
+
+@pytest.mark.parametrize("content", ["", None, [{"type": "text", "text": "a"}]])
+def test_an_answer_without_text_is_an_answer(content: object) -> None:
+    """An answer of tool calls, or one that was cut off before its first word, comes back whole."""
+    document = {"choices": [{"message": {"content": content}, "finish_reason": "length"}]}
+    _, outcome = at_openai(document, call())
+    assert outcome == ModelReply("", 0, 0, "length", answer=document)
+
+
+@pytest.mark.parametrize("document", [{}, [], "x", {"choices": []}, {"choices": [{"message": "x"}]}, {"choices": [7]}])
+def test_an_answer_without_a_message_is_malformed(document: object) -> None:
+    """An answer that is no chat completion is tried again, as for other calls."""
+    assert type(at_openai(document, call())[1]) is errors.ModelReplyMalformed
+
+
+def test_an_answer_that_no_line_can_hold_is_malformed() -> None:
+    """An answer must fit a line of the output file, whose characters are bytes."""
+    for size, is_fine in ((limits.ANSWER_CHARS_MOST // 6 - 100, True), (limits.ANSWER_CHARS_MOST // 6 + 100, False)):
+        document = {"choices": [{"message": {"content": "多" * size}}]}
+        raw = json.dumps(document, ensure_ascii=False).encode()
+        outcome = at_openai(HttpReply(200, {}, raw), call())[1]
+        assert isinstance(outcome, ModelReply if is_fine else errors.ModelReplyMalformed)
+
+
+@pytest.mark.parametrize("status", [400, 404, 413, 422])
+def test_a_refusal_comes_back_whole(status: int) -> None:
+    """A refusal has the server's status and body, with the client's own text in it; its message has not."""
+    body = {"error": {"message": f"bad: {MESSAGES[0]['content']}", "code": "x", "param": None}, "more": [1]}
+    outcome = at_openai(body, call(), status=status)[1]
+    assert refused(outcome) == (status, body)
+    assert "Ishmael" not in str(outcome)
+    assert outcome.of_call is (status != 404)
+
+
+def test_a_refusal_of_another_call_has_no_answer() -> None:
+    """Only a line of a batch needs the body of a refusal, so other calls do not carry it."""
+    outcome = at_openai({"error": "no"}, ModelCall("a", "b", "m"), status=400)[1]
+    assert isinstance(outcome, errors.ModelRefused)
+    assert outcome.answer is None
+
+
+def test_the_key_is_struck_out_of_a_refusal() -> None:
+    """A server that repeats the API key, or a part of it, in any place of its answer does not show it to clients."""
+    body = {"error": {"message": f"bad key {KEY}", "param": KEY[3:12], KEY: [KEY[-8:]], "code": KEY[:5]}}
+    outcome = at_openai(body, call(), status=401)[1]
+    status, found = refused(outcome)
+    assert status == 401
+    shown = json.dumps(found, ensure_ascii=False)
+    assert not any(KEY[at : at + 6] in shown for at in range(len(KEY) - 5))
+    assert found["error"]["message"] == "bad key …"
+    assert found["error"]["code"] == KEY[:5]  # five characters are chance
+    assert outcome.of_call is False
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"<html>\n<h1>Bad   request</h1></html>",
+        b"[1]",
+        b'"no"',
+        b"",
+        b"\xff\xfe",
+        json.dumps({"error": "x" * limits.REFUSAL_BYTES_MOST}).encode(),
+        b"[" * 70_000,
+    ],
+)
+def test_a_refusal_is_an_object_of_limited_size(raw: bytes) -> None:
+    """A refusal that is no JSON object, or a large one, becomes the message of an object in OpenAI's shape."""
+    status, body = refused(at_openai(HttpReply(400, {}, raw), call())[1])
+    assert (status, body.keys(), body["error"]["type"]) == (400, {"error"}, "invalid_request_error")
+    assert len(body["error"]["message"]) <= 4_000
+    if raw.startswith(b"<html>"):
+        assert body["error"]["message"] == "<html> <h1>Bad request</h1></html>"
+
+
+def test_a_redirect_is_no_answer_for_a_client() -> None:
+    """A redirect is a mistake of the deployment: the refusal has no answer of the provider."""
+    outcome = at_openai({}, call(), status=302)[1]
+    assert isinstance(outcome, errors.ModelRefused)
+    assert (outcome.answer, outcome.of_call) == (None, False)
+
+
+def test_a_message_repeats_no_text_of_a_line() -> None:
+    """The error's message, which goes to logs, has no text of the line, and no name that its schema chose."""
+    schema = {"type": "object", "properties": {"patient_diagnosis": {"enum": ["secret-enum-value"]}}}
+    form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
+    parts = [{"type": "text", "text": "line one\nline two of a letter"}]
+    made = ModelCall("", "", "m", body={"messages": [{"role": "user", "content": parts}], "response_format": form})
+    said = "no patient_diagnosis, secret-enum-value, line one line two of a letter: response_format refused"
+    outcome = at_openai({"error": {"message": said}}, made, status=400)[1]
+    assert str(outcome) == "the provider answered 400: no …, …, …: response_format refused"
+
+
+# --- Workers AI ---
+
+
+def test_workers_ai_gets_a_body_as_it_takes_it() -> None:
+    """The binding gets the messages with plain texts, the limit under its name, and the schema without its wrapping."""
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    image = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}]
+    messages = [{"role": "user", "content": parts}, {"role": "user", "content": image}, {"role": "user", "content": []}]
+    made = ModelCall("", "", "m", body={"messages": messages, "response_format": FORM, "seed": 1})
+    sent, _ = at_workers_ai({"response": "fine"}, made)
+    assert sent == {
+        "messages": [{"role": "user", "content": "ab"}, *messages[1:]],
+        "response_format": {"type": "json_schema", "json_schema": SCHEMA},
+        "seed": 1,
+        "max_tokens": OUTPUT_TOKENS,
+    }
+    for made, limit in ((call(max_completion_tokens=9), 9), (call(max_output_tokens=70), 70)):
+        assert at_workers_ai({"response": "fine"}, made)[0]["max_tokens"] == limit
+
+
+def only_choice(answer: object) -> dict[str, Any]:
+    outcome = at_workers_ai(answer, call(max_completion_tokens=9))[1]
+    assert isinstance(outcome, ModelReply), outcome
+    assert outcome.answer is not None
+    text = output_line(TASK, 0, CHAT, Line("r", "m", {}, {}), outcome.answer, 1_790_000_000_000)
+    [choice] = ChatCompletion.model_validate(json.loads(text)["response"]["body"]).choices
+    return choice.model_dump(exclude_none=True)
+
+
+def test_an_older_result_becomes_a_chat_completion() -> None:
+    """A result with `response` becomes a chat completion that OpenAI's types accept, with its tokens."""
+    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+    outcome = at_workers_ai({"response": "fine 多", "usage": usage}, call())[1]
+    message = {"role": "assistant", "content": "fine 多"}
+    answer = {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": usage}
+    assert outcome == ModelReply("", 7, 2, "stop", answer=answer)
+
+
+@pytest.mark.parametrize(
+    ("result", "content", "reason"),
+    [
+        ({"response": "fine"}, "fine", "stop"),
+        ({"response": {"name": "多"}}, '{"name": "多"}', "stop"),
+        (
+            {"response": "cut", "usage": {"prompt_tokens": 1, "completion_tokens": 9, "total_tokens": 10}},
+            "cut",
+            "length",
+        ),
+        ({"response": "x", "finish_reason": "length"}, "x", "length"),
+        ({"response": "half \ud800"}, "half \ufffd", "stop"),
+        ({"choices": [{"message": {"content": "new"}, "finish_reason": "stop"}]}, "new", "stop"),
+    ],
+)
+def test_results_of_both_shapes(result: object, content: str, reason: str) -> None:
+    """Results of the older and the newer shape become the same kind of answer."""
+    choice = only_choice(result)
+    assert (choice["message"]["content"], choice["finish_reason"]) == (content, reason)
+
+
+def test_tool_calls_of_the_older_shape() -> None:
+    """Tool calls get OpenAI's shape, with their arguments as JSON."""
+    choice = only_choice({"response": None, "tool_calls": [{"name": "f", "arguments": {"a": 1}}]})
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["tool_calls"] == [
+        {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("said", "content", "thoughts"),
+    [
+        ("<think>hm\n</think>\n\nfine", "fine", "hm"),
+        ("\n<think></think>fine", "fine", ""),
+        ("<think>only</think>", "<think>only</think>", None),
+        ("fine <think>x</think>", "fine <think>x</think>", None),
+    ],
+)
+def test_thoughts_have_a_field_of_their_own(said: str, content: str, thoughts: str | None) -> None:
+    """Reasoning before an answer does not stand in its text, and is not lost either."""
+    for result in ({"response": said}, {"choices": [{"message": {"content": said}}]}):
+        message = only_choice(result)["message"]
+        assert (message["content"], message.get("reasoning_content")) == (content, thoughts)
+
+
+@pytest.mark.parametrize("result", [None, "x", [], {}, {"response": None}, {"response": 7}, {"choices": 7}])
+def test_a_result_without_an_answer_is_malformed(result: object) -> None:
+    """A result of the binding without an answer is tried again."""
+    assert type(at_workers_ai(result, call())[1]) is errors.ModelReplyMalformed
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "of_call"),
+    [
+        (3003, 400, True), (3006, 413, True), (5004, 400, True), (5006, 400, True), (8001, 400, True),
+        (3023, 403, False), (3042, 404, False), (5007, 404, False), (5018, 403, False), (7003, 400, False),
+    ],
+)  # fmt: skip
+def test_a_refusal_of_workers_ai(code: int, status: int, of_call: bool) -> None:
+    """The binding gives only a text, which becomes a refusal in OpenAI's shape. Some codes concern every line."""
+    outcome = at_workers_ai(RuntimeError(f"{code}: Call me Ishmael. Some years ago"), call())[1]
+    found_status, body = refused(outcome)
+    assert (found_status, body["error"]["code"], outcome.of_call) == (status, str(code), of_call)
+    assert body["error"]["message"] == f"{code}: Call me Ishmael. Some years ago"
+    assert "Ishmael" not in str(outcome)
+
+
+def test_a_line_that_is_too_long_for_the_model() -> None:
+    """A line beyond the model's context is refused with 413, whatever its code, and concerns no other line."""
+    for said in ("5021: maximum context length", "This model's maximum context length is 8"):
+        outcome = at_workers_ai(RuntimeError(said), call())[1]
+        assert (refused(outcome)[0], outcome.of_call) == (413, True)
+
+
+def test_other_failures_of_workers_ai_stay_what_they_are() -> None:
+    """A failure that is no refusal has no answer, and is tried again or ends the batch as before."""
+    kinds = {
+        "3040: x": errors.ModelUnavailable,
+        "3036: x": errors.ModelQuotaExhausted,
+        "3021: x": errors.ModelRateLimited,
+    }
+    for said, kind in kinds.items():
+        assert type(at_workers_ai(RuntimeError(said), call())[1]) is kind
+
+
+# --- Demo ---
+
+
+def at_demo(**body: object) -> ModelReply | errors.ModelError:
+    return outcome_of(DemoProvider(), ModelCall("", "", "demo-1", body=body))
+
+
+def demo_text(**body: object) -> str:
+    outcome = at_demo(**body)
+    assert isinstance(outcome, ModelReply), outcome
+    assert outcome.answer is not None
+    text = output_line(TASK, 0, CHAT, Line("r", "demo-1", {}, {}), outcome.answer, 1_790_000_000_000)
+    whole = ChatCompletion.model_validate(json.loads(text)["response"]["body"])
+    assert whole.usage is not None
+    assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (outcome.input_tokens, outcome.output_tokens)
+    assert whole.choices[0].finish_reason == outcome.finish_reason
+    return whole.choices[0].message.content or ""
+
+
+def test_the_demo_answers_the_last_message_of_the_user() -> None:
+    """The demo's answer to a line is the same each time, and is about the last message of the user alone."""
+    earlier = [{"role": "system", "content": "s"}, {"role": "user", "content": "whales whales"}]
+    asked = {"role": "user", "content": [{"type": "text", "text": MESSAGES[0]["content"]}, {"type": "image_url"}]}
+    found = demo_text(messages=[*earlier, asked, {"role": "assistant", "content": "x"}])
+    assert found == demo_text(messages=MESSAGES) == demo_text(messages=MESSAGES)
+    assert "Ishmael" in found
+    assert "whales" not in found
+
+
+def test_the_demo_obeys_the_limit_of_tokens() -> None:
+    """A short limit cuts the demo's answer off, and the answer says so."""
+    outcome = at_demo(messages=MESSAGES, max_completion_tokens=3)
+    assert isinstance(outcome, ModelReply)
+    assert (outcome.finish_reason, outcome.output_tokens) == ("length", 3)
+
+
+def test_the_demo_fills_a_schema() -> None:
+    """With `response_format` the demo's answer is JSON that fits the schema, or any object."""
+    found = json.loads(demo_text(messages=MESSAGES, response_format=FORM))
+    assert parse_schema(SCHEMA, strict=False).root
+    assert found.keys() == {"name"}
+    assert json.loads(demo_text(messages=MESSAGES, response_format={"type": "json_object"}))["headline"]
+    assert demo_text(messages=MESSAGES, response_format={"type": "text"}) == demo_text(messages=MESSAGES)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": []},
+        {"messages": "Hi"},
+        {"messages": [7, {}]},
+        {"messages": [{"role": "system", "content": "x"}]},
+        {"messages": [{"role": "user", "content": " "}]},
+        {"messages": MESSAGES, "response_format": {"type": "json_schema"}},
+        {"messages": MESSAGES, "response_format": {"type": "json_schema", "json_schema": {"schema": {"allOf": []}}}},
+    ],
+)
+def test_the_demo_refuses_what_a_server_would(body: dict[str, object]) -> None:
+    """A line without a text of the user, or with a schema that is not supported, is refused as a server would do it."""
+    outcome = at_demo(**body)
+    status, document = refused(outcome)
+    assert (status, document["error"]["type"]) == (400, "invalid_request_error")
+    assert isinstance(outcome, errors.ModelRefused)
+    assert outcome.of_call

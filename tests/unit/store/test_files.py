@@ -1,0 +1,468 @@
+"""Tests of the store of files: uploads, reads, erasure and orphans, with lost answers and writes that land late."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from src.core.errors import BlobMissing, BlobUnavailable, StoreUnavailable
+from src.core.files import FileKey, FilePart, Purpose
+from src.core.limits import (
+    FILE_ERASE_SECONDS,
+    FILE_IN_USE_SECONDS,
+    LATE_SECONDS_MOST,
+    ORPHAN_SECONDS,
+    ORPHANS_APART_SECONDS,
+    STORE_SENDS,
+    UPLOAD_SECONDS_MOST,
+)
+from src.store.d1.database import Database
+from src.store.files import Deleted, FilesFull, FileStore, InUse
+from tests.support.file_bench import MOST, START_MS, TENANT, FileBench
+from tests.support.memory_r2 import INTERNAL
+from tests.support.sqlite_d1 import NETWORK_LOST
+
+DAY_MS = 86_400_000
+
+
+@pytest.fixture(params=["r2", "d1"])
+def bench(request: pytest.FixtureRequest) -> Iterator[FileBench]:
+    """Return a bench for each place of files."""
+    made = FileBench(r2=request.param == "r2")
+    yield made
+    made.database.close()
+
+
+@pytest.fixture
+def in_r2() -> Iterator[FileBench]:
+    """Return a bench with R2."""
+    made = FileBench()
+    yield made
+    made.database.close()
+
+
+def assert_sound(bench: FileBench) -> None:
+    """Check that every visible file has its parts, and that each tenant's use is right."""
+    assert bench.misfits() == []
+
+
+def assert_nothing_left(bench: FileBench) -> None:
+    """Check that no row and no part is left, except tombstones."""
+    assert (bench.rows(), bench.stored(), bench.database.rows("SELECT * FROM file_use")) == ([], {}, [])
+
+
+# --- Upload -------------------------------------------------------------------------------------------------------
+
+
+def test_an_uploaded_file_is_read_as_it_was_written(bench: FileBench):
+    """A file of several parts has the bytes and the description that it was given, from any byte to any other."""
+    file = bench.upload(b"abc", b"", b"defgh", purpose=Purpose.USER_DATA, keeps_ms=DAY_MS)
+    assert bench.run(bench.store.file(file.key)) == file
+    assert (file.purpose, file.filename, file.bytes, file.growing) == (Purpose.USER_DATA, "name.jsonl", 8, False)
+    assert (file.created_at, file.expires_at) == (START_MS, START_MS + DAY_MS)
+    assert file.place == ("r2" if bench.has_r2 else "d1")
+    for start in range(9):
+        for end in range(start, 9):
+            assert bench.run(bench.store.read(file, start, end)) == b"abcdefgh"[start:end]
+    assert bench.use() == 8
+
+
+def test_a_buffer_is_stored_like_bytes(bench: FileBench):
+    """A part that was collected in a buffer has the buffer's bytes, and the buffer can be used again."""
+    key = bench.key()
+    bench.run(bench.store.begin(key, bench.time_ms))
+    buffer = bench.store.bucket.buffer()
+    for name, chunks in (("0", (b"ab", b"", b"c")), ("1", (b"d",))):
+        buffer.clear()
+        for chunk in chunks:
+            buffer.append(chunk)
+        bench.run(bench.store.bucket.put(key, name, buffer))
+    assert len(buffer) == 1
+    assert {name: size for (_, name), size in bench.stored().items()} == {"0": 3, "1": 1}
+    with pytest.raises(AssertionError):
+        buffer.append(b"x" * bench.store.bucket.part_bytes)
+
+
+def test_no_client_sees_a_file_before_it_is_ready(bench: FileBench):
+    """A file whose upload goes on is neither found, listed nor counted, and DELETE does not touch it."""
+    key = bench.key()
+    bench.run(bench.store.begin(key, bench.time_ms))
+    assert bench.run(bench.store.file(key)) is None
+    assert bench.run(bench.store.files(TENANT, purpose=None, after=None, most=9, newest_first=True)) == []
+    assert bench.run(bench.store.delete(key)) is None
+    assert bench.use() == 0
+    assert bench.ready(key) is not None
+
+
+def test_a_file_that_does_not_fit_is_refused(bench: FileBench):
+    """If a tenant's files would have too many bytes together, the file stays invisible, and the use stays the same."""
+    bench.upload(b"x" * 600)
+    key = bench.key()
+    bench.run(bench.store.begin(key, bench.time_ms))
+    bench.run(bench.store.bucket.put(key, "0", b"y" * 401))
+    assert bench.ready(key, b"y" * 401) == FilesFull(600, MOST)
+    assert bench.use() == 600
+    assert bench.run(bench.store.file(key)) is None
+    bench.run(bench.store.abort(key))
+    bench.upload(b"y" * 400)
+    assert bench.use() == MOST
+    bench.upload(b"z", key=FileKey(bench.key("other")), use_most=1)
+    assert (bench.use(), bench.use("other")) == (MOST, 1)
+    assert_sound(bench)
+
+
+@pytest.mark.parametrize("when", ["after", "later", "before"])
+def test_a_lost_answer_to_ready_changes_nothing(bench: FileBench, when: str):
+    """If the answers to `ready` are lost, the file is ready and its bytes are counted once, whenever the sends land."""
+    key = bench.key()
+    bench.run(bench.store.begin(key, bench.time_ms))
+    bench.run(bench.store.bucket.put(key, "0", b"abc"))
+    bench.database.fail(NETWORK_LOST, when, times=STORE_SENDS - 1)  # type: ignore[arg-type]
+    ready = bench.ready(key, b"abc")
+    bench.run(bench.database.land())
+    assert ready == bench.run(bench.store.file(key)) is not None
+    assert bench.use() == 3
+    assert bench.ready(key, b"abc") == ready
+    assert bench.use() == 3
+
+
+def test_a_ready_that_lands_after_the_sweep_changes_nothing(bench: FileBench):
+    """An upload that takes too long is erased, and its `ready` finds that the file is gone, as does a late one."""
+    key = bench.key()
+    bench.run(bench.store.begin(key, bench.time_ms))
+    bench.run(bench.store.bucket.put(key, "0", b"abc"))
+    bench.database.fail(NETWORK_LOST, "later", times=STORE_SENDS)
+    with pytest.raises(StoreUnavailable):
+        bench.ready(key, b"abc")
+    bench.pass_seconds(UPLOAD_SECONDS_MOST + 1)
+    if bench.has_r2:
+        bench.r2.fail(INTERNAL, times=3)
+        with pytest.raises(BlobUnavailable):
+            bench.sweep()
+        assert [row["state"] for row in bench.rows()] == ["erasing"]
+        assert bench.ready(key, b"abc") is None
+    else:
+        bench.sweep()
+    bench.run(bench.database.land())
+    assert bench.run(bench.store.file(key)) is None
+    assert bench.use() == 0
+    bench.pass_seconds(FILE_ERASE_SECONDS + 1)
+    bench.sweep()
+    assert_nothing_left(bench)
+
+
+def test_an_upload_that_took_too_long_is_not_made_ready(bench: FileBench):
+    """`ready` after an hour finds the file gone even before a sweep has come."""
+    key = bench.key()
+    bench.run(bench.store.begin(key, bench.time_ms))
+    bench.pass_seconds(UPLOAD_SECONDS_MOST + 1)
+    assert bench.ready(key) is None
+    assert bench.sweep() == 1
+    assert_nothing_left(bench)
+
+
+def test_a_failed_upload_leaves_nothing(bench: FileBench):
+    """`abort` erases the parts and the row of a file at once, even if its `ready` had landed."""
+    for is_ready in (False, True):
+        key = bench.key()
+        bench.run(bench.store.begin(key, bench.time_ms))
+        bench.run(bench.store.bucket.put(key, "0", b"abc"))
+        if is_ready:
+            bench.ready(key, b"abc")
+        bench.run(bench.store.abort(key))
+        assert_nothing_left(bench)
+        assert bench.ready(key, b"abc") is None
+        bench.run(bench.store.abort(key))
+    assert_nothing_left(bench)
+
+
+def test_a_begin_that_lands_late_restores_nothing(bench: FileBench):
+    """If a repeated `begin` and `ready` land after the file's erasure, there is no file that names missing parts."""
+    key = bench.key()
+    bench.database.fail(NETWORK_LOST, "later")
+    bench.run(bench.store.begin(key, bench.time_ms))
+    bench.run(bench.store.bucket.put(key, "0", b"abc"))
+    bench.database.fail(NETWORK_LOST, "later")
+    bench.ready(key, b"abc")
+    assert bench.run(bench.store.delete(key)) == Deleted()
+    bench.pass_seconds(LATE_SECONDS_MOST - 1)
+    bench.run(bench.database.land())
+    assert_nothing_left(bench)
+
+
+# --- Lists --------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_listed_by_creation(bench: FileBench):
+    """A list has the tenant's visible files in either order, from any file on, of one purpose or of all."""
+    made = []
+    for at in range(5):
+        bench.pass_seconds(1)
+        made.append(bench.upload(b"x", purpose=Purpose.BATCH if at % 2 else Purpose.USER_DATA))
+    bench.upload(b"x", key=bench.key("locala"))
+    bench.upload(b"x", key=bench.key("loca"))
+    keys = [file.key for file in made]
+
+    def listed(
+        after: FileKey | None = None, most: int = 9, *, down: bool = False, of: Purpose | None = None
+    ) -> list[str]:
+        found = bench.run(bench.store.files(TENANT, purpose=of, after=after, most=most, newest_first=down))
+        return [file.key for file in found]
+
+    assert listed() == keys
+    assert listed(down=True) == keys[::-1]
+    assert listed(keys[1], 2) == keys[2:4]
+    assert listed(keys[3], 2, down=True) == [keys[2], keys[1]]
+    assert listed(of=Purpose.BATCH) == keys[1::2]
+    assert bench.run(bench.store.files("none", purpose=None, after=None, most=9, newest_first=False)) == []
+
+
+# --- Erasure ------------------------------------------------------------------------------------------------------
+
+
+def test_a_deleted_file_leaves_nothing(bench: FileBench):
+    """DELETE erases a file's row, parts and use at once, and a second DELETE finds no file."""
+    file = bench.upload(b"abc", b"def")
+    assert bench.run(bench.store.delete(file.key)) == Deleted()
+    assert_nothing_left(bench)
+    assert bench.run(bench.store.delete(file.key)) is None
+    with pytest.raises(BlobMissing):
+        bench.run(bench.store.read(file, 0, 6))
+
+
+@pytest.mark.parametrize("when", ["after", "later", "before"])
+def test_a_lost_answer_to_delete_is_no_other_answer(bench: FileBench, when: str):
+    """A DELETE whose first send was lost says that the file was deleted, and lessens the use once."""
+    file, other = bench.upload(b"abc"), bench.upload(b"de")
+    bench.database.fail(NETWORK_LOST, when)  # type: ignore[arg-type]
+    assert bench.run(bench.store.delete(file.key)) == Deleted()
+    bench.run(bench.database.land())
+    assert bench.use() == 2
+    assert [row["id"] for row in bench.rows()] == [other.key]
+
+
+def test_a_file_that_a_batch_reads_is_kept(bench: FileBench):
+    """A file that a batch reads is neither deleted nor expired, and is erased after the batch has ended."""
+    file = bench.upload(b"abc", keeps_ms=DAY_MS)
+    bench.read_by_batch(file.key)
+    assert bench.run(bench.store.delete(file.key)) == InUse("local:batch")  # type: ignore[arg-type]
+    bench.run(bench.store.abort(file.key))
+    bench.pass_seconds(2 * DAY_MS / 1000)
+    assert bench.run(bench.store.file(file.key)) == file
+    assert bench.sweep() == 0
+    assert bench.use() == 3
+    assert bench.run(bench.store.read(file, 0, 3)) == b"abc"
+    bench.end_batch()
+    assert bench.run(bench.store.file(file.key)) is None
+    assert bench.run(bench.store.delete(file.key)) is None
+    assert bench.sweep() == 1
+    assert_nothing_left(bench)
+
+
+def test_an_expired_file_that_is_in_use_is_looked_at_later(bench: FileBench):
+    """The sweep does not look at an expired file in use each minute."""
+    file = bench.upload(b"abc", keeps_ms=DAY_MS)
+    bench.read_by_batch(file.key)
+    bench.pass_seconds(DAY_MS / 1000)
+    assert [one.key for one in bench.run(bench.store.work(9)).files] == [file.key]
+    bench.sweep()
+    assert not bench.run(bench.store.work(9)).files
+    bench.pass_seconds(FILE_IN_USE_SECONDS)
+    assert [one.key for one in bench.run(bench.store.work(9)).files] == [file.key]
+
+
+def test_a_growing_file_is_not_deleted(bench: FileBench):
+    """DELETE of a file that a batch still writes names the batch."""
+    file = bench.upload(b"abc")
+    bench.database.rows("UPDATE files SET state = 'growing', owner = 'local:batch' WHERE id = ?", file.key)
+    assert bench.run(bench.store.delete(file.key)) == InUse("local:batch")  # type: ignore[arg-type]
+    found = bench.run(bench.store.file(file.key))
+    assert found == replace(file, owner="local:batch", growing=True)
+    assert_sound(bench)
+
+
+def test_expired_files_are_erased(bench: FileBench):
+    """A file that has expired is seen by no client, and the next sweep erases it, a few at a time."""
+    kept = bench.upload(b"kept")
+    for _ in range(3):
+        bench.upload(b"ab", keeps_ms=DAY_MS)
+    bench.upload(b"cd", key=bench.key("other"), keeps_ms=DAY_MS)
+    bench.pass_seconds(DAY_MS / 1000)
+    assert [
+        file.key for file in bench.run(bench.store.files(TENANT, purpose=None, after=None, most=9, newest_first=True))
+    ] == [kept.key]
+    assert bench.run(bench.store.erase_due(2)) == 2
+    assert_sound(bench)
+    assert bench.run(bench.store.erase_due(9)) == 2
+    assert bench.run(bench.store.erase_due(9)) == 0
+    assert (bench.use(), bench.use("other"), len(bench.stored())) == (4, 0, 1)
+    assert_sound(bench)
+
+
+def test_two_sweeps_at_once_erase_a_file_once(bench: FileBench):
+    """Two sweeps that found the same files count them once."""
+    bench.upload(b"ab", keeps_ms=1)
+    bench.upload(b"c")
+    bench.pass_seconds(1)
+    first, second = bench.run(bench.store.work(9)), bench.run(bench.store.work(9))
+    assert (bench.run(bench.store.erase(first)), bench.run(bench.store.erase(second))) == (1, 0)
+    assert bench.use() == 1
+
+
+def test_a_sweep_goes_on_after_a_bucket_without_an_answer(in_r2: FileBench):
+    """If the bucket fails, what was erased before is removed, and the rest is erased later."""
+    for _ in range(3):
+        in_r2.upload(b"ab", keeps_ms=1)
+    in_r2.pass_seconds(1)
+    work = in_r2.run(in_r2.store.work(9))
+    in_r2.r2.calls.clear()
+    in_r2.r2.fail("", "after", times=0)
+
+    async def fail_second() -> None:
+        real = in_r2.r2.list
+
+        async def flaky(prefix: str, after: str, most: int) -> object:
+            if in_r2.r2.calls.count("list") == 1:
+                in_r2.r2.fail(INTERNAL, times=3)
+            return await real(prefix, after, most)
+
+        in_r2.r2.list = flaky  # type: ignore[method-assign,assignment]
+        try:
+            with pytest.raises(BlobUnavailable):
+                await in_r2.store.erase(work)
+        finally:
+            in_r2.r2.list = real  # type: ignore[method-assign]
+
+    in_r2.run(fail_second())
+    assert len(in_r2.rows()) == 2
+    assert in_r2.use() == 0
+    assert in_r2.sweep() == 0
+    in_r2.pass_seconds(FILE_ERASE_SECONDS + 1)
+    assert in_r2.sweep() == 2
+    assert_nothing_left(in_r2)
+
+
+def test_output_files_end_with_their_task(bench: FileBench):
+    """In the transaction that erases a task its output files expire, growing ones too, and the sweep erases them."""
+    from tests.support.store_bench import StoreBench
+
+    tasks = StoreBench()
+    tasks.database.close()
+    tasks.database, tasks.time_ms = bench.database, bench.time_ms
+    tasks.store = type(tasks.store)(Database(bench.database, bench.meter))
+    task = tasks.insert("local:task")
+    for state in ("growing", "ready"):
+        file = bench.upload(b"abc")
+        bench.database.rows("UPDATE files SET state = ?, owner = ? WHERE id = ?", state, task, file.key)
+    other = bench.upload(b"z")
+    bench.run(tasks.store.erase(task))
+    found = bench.run(bench.store.files(TENANT, purpose=None, after=None, most=9, newest_first=True))
+    assert [file.key for file in found] == [other.key]
+    assert bench.sweep() == 2
+    assert (bench.use(), len(bench.rows()), len(bench.stored())) == (1, 1, 1)
+
+
+# --- Orphans ------------------------------------------------------------------------------------------------------
+
+
+def test_a_part_that_no_row_names_is_erased_after_a_day(bench: FileBench):
+    """The search for orphans erases old parts without a row or without a name in it, and nothing else."""
+    file = bench.upload(b"abc", b"def")
+    gone = bench.key()
+    bench.run(bench.store.bucket.put(gone, "0", b"late"))
+    bench.run(bench.store.bucket.put(file.key, "unnamed", b"late"))
+    assert bench.run(bench.store.erase_orphans(100)) == 0
+    bench.pass_seconds(ORPHAN_SECONDS - 1)
+    assert bench.run(bench.store.erase_orphans(100)) == 0
+    bench.run(bench.store.bucket.put(bench.key(), "0", b"young"))
+    bench.pass_seconds(ORPHANS_APART_SECONDS)
+    assert bench.run(bench.store.erase_orphans(100)) == 2
+    assert len(bench.stored()) == 3
+    assert bench.run(bench.store.read(file, 0, 6)) == b"abcdef"
+
+
+def test_a_search_goes_on_where_the_last_one_ended(bench: FileBench):
+    """Searches of two parts each pass all parts, once an hour, and begin anew at the end."""
+    keys = [bench.key() for _ in range(5)]
+    for key in keys:
+        bench.run(bench.store.bucket.put(key, "0", b"late"))
+    bench.pass_seconds(2 * ORPHAN_SECONDS)
+    erased = []
+    for _ in range(4):
+        erased.append(bench.run(bench.store.erase_orphans(2)))
+        assert bench.run(bench.store.erase_orphans(2)) == 0
+        bench.pass_seconds(ORPHANS_APART_SECONDS)
+    assert erased == [2, 2, 1, 0]
+    assert bench.stored() == {}
+
+
+def test_a_search_is_wanted_once_an_hour(bench: FileBench):
+    """`work` names the places that were not searched within the last hour."""
+    places = ["r2", "d1"] if bench.has_r2 else ["d1"]
+    assert sorted(bench.run(bench.store.work(1)).places) == sorted(places)
+    bench.run(bench.store.erase_orphans(9))
+    assert bench.run(bench.store.work(1)).places == []
+    bench.pass_seconds(ORPHANS_APART_SECONDS + 1)
+    assert sorted(bench.run(bench.store.work(1)).places) == sorted(places)
+
+
+def test_objects_of_others_are_left_alone(in_r2: FileBench):
+    """The search for orphans passes objects whose keys are no keys of parts."""
+    foreign = ["a", "local/b", "local/file-x/0", f"local/file-{'0' * 32}", f"local/file-{'0' * 32}/"]
+    for key in foreign:
+        in_r2.run(in_r2.r2.put(key, b"x"))
+    assert in_r2.sweep_orphans() == 0
+    assert sorted(in_r2.r2.objects) == sorted(foreign)
+
+
+def test_a_put_that_lands_after_the_erasure_is_found(in_r2: FileBench):
+    """An object that lands after its file was erased is erased as an orphan."""
+    key = in_r2.key()
+    in_r2.run(in_r2.store.begin(key, in_r2.time_ms))
+    in_r2.r2.fail(INTERNAL, "later", times=3)
+    with pytest.raises(BlobUnavailable):
+        in_r2.run(in_r2.store.bucket.put(key, "0", b"abc"))
+    in_r2.run(in_r2.store.abort(key))
+    in_r2.r2.land()
+    assert len(in_r2.stored()) == 1
+    assert in_r2.sweep_orphans() == 1
+    assert_nothing_left(in_r2)
+
+
+# --- Two places ---------------------------------------------------------------------------------------------------
+
+
+def test_files_in_d1_stay_readable_with_a_bucket():
+    """A deployment that gets a bucket later reads and deletes its files in D1, and new files lie in R2."""
+    bench = FileBench(r2=False)
+    old = bench.upload(b"old")
+    bench.store = FileStore(Database(bench.database, bench.meter), bench.bucket())
+    new = bench.upload(b"new")
+    assert (old.place, new.place) == ("d1", "r2")
+    assert [bench.run(bench.store.read(file, 0, 3)) for file in (old, new)] == [b"old", b"new"]
+    assert [bench.run(bench.store.delete(file.key)) for file in (old, new)] == [Deleted(), Deleted()]
+    assert_nothing_left(bench)
+    bench.database.close()
+
+
+def test_a_file_in_r2_without_the_binding_is_unavailable(in_r2: FileBench):
+    """Without its binding a file in R2 cannot be read; it can be deleted, and is erased when the binding is back."""
+    file = in_r2.upload(b"abc")
+    with_r2, in_r2.store = in_r2.store, FileStore(Database(in_r2.database, in_r2.meter))
+    with pytest.raises(BlobUnavailable, match="BLOBS"):
+        in_r2.run(in_r2.store.read(file, 0, 3))
+    assert in_r2.run(in_r2.store.delete(file.key)) == Deleted()
+    assert in_r2.run(in_r2.store.file(file.key)) is None
+    in_r2.store = with_r2
+    assert in_r2.sweep() == 1
+    assert_nothing_left(in_r2)
+
+
+def test_a_range_is_read_at_once_only_if_it_is_short(bench: FileBench):
+    """A range outside of the file or of more than 8 MiB is a mistake of the caller."""
+    file = bench.upload(b"abc")
+    with pytest.raises(AssertionError):
+        bench.run(bench.store.read(file, 0, 4))
+    long = replace(file, bytes=10**8, parts=(FilePart("0", 10**8),))
+    with pytest.raises(AssertionError):
+        bench.run(bench.store.read(long, 0, 8 * 1024 * 1024 + 1))
