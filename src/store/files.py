@@ -4,7 +4,6 @@ The row of an upload is written first, then its parts, and then the write that n
 A file is erased in the other direction: its row is marked, then its parts are erased, then the row.
 """
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,14 +14,15 @@ from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
 from .blobs import Bucket
 from .blobs.d1 import D1Bucket
+from .blobs.orphans import APART_MS, erase_orphans
 from .d1 import columns
-from .d1.database import Database, Row, Store
+from .d1.database import Database, Store
 from .d1.statement import as_json
+from .records.files import DueFile, FileWork, file_of, place_of
 from .sql import files as sql
 from .standing import TOMBSTONE_MS
 
 _UPLOAD_MS = limits.UPLOAD_SECONDS_MOST * 1000
-_ORPHANS_APART_MS = limits.ORPHANS_APART_SECONDS * 1000
 
 
 class FilesFull(NamedTuple):
@@ -42,21 +42,6 @@ class InUse:
     """A file was not deleted, because the batch `batch` still reads or writes it."""
 
     batch: TaskKey
-
-
-class DueFile(NamedTuple):
-    """A file that the sweep must look at."""
-
-    key: FileKey
-    place: Place
-
-
-class FileWork(NamedTuple):
-    """What a sweep finds to do: files to look at, and places to search for orphans. `now_ms` is the database's time."""
-
-    now_ms: int
-    files: Sequence[DueFile]
-    places: Sequence[Place]
 
 
 class FileStore(Store):
@@ -123,7 +108,7 @@ class FileStore(Store):
         if not found:
             return None
         (row,) = found
-        return _file(row) if row["state"] == "ready" else FilesFull(columns.whole(row, "used"), use_most)
+        return file_of(row) if row["state"] == "ready" else FilesFull(columns.whole(row, "used"), use_most)
 
     async def abort(self, key: FileKey) -> None:
         """End a failed upload: mark the file for its erasure at once, then erase the parts that are there.
@@ -135,14 +120,14 @@ class FileStore(Store):
             sql.STANDING.bind(file_key=key),
         )
         if standing and standing[0]["state"] == "erasing":
-            await self._try_to_erase(DueFile(key, _place(standing[0])))
+            await self._try_to_erase(DueFile(key, place_of(standing[0])))
 
     # --- Reads ----------------------------------------------------------------------------------------------------
 
     async def file(self, key: FileKey) -> File | None:
         """Read a file that clients see: growing or ready, and not expired."""
         (found,) = await self._database.run(sql.FIND.bind(file_key=key))
-        return _file(found[0]) if found else None
+        return file_of(found[0]) if found else None
 
     async def files(
         self, tenant: str, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
@@ -152,7 +137,7 @@ class FileStore(Store):
         (found,) = await self._database.run(
             listed.bind(first=f"{tenant}:", behind=f"{tenant};", purpose=purpose, after=after, most=most)
         )
-        return [_file(row) for row in found]
+        return [file_of(row) for row in found]
 
     async def read(self, file: File, start: int, end: int) -> bytes:
         """Return the bytes from `start` to `end`, exclusive, of a file: at most FILE_READ_BYTES_MOST.
@@ -203,18 +188,18 @@ class FileStore(Store):
         was_sent = row["state"] == "erasing" and self._database.sends > 1
         if not (row["visible"] or was_sent):
             return None
-        await self._try_to_erase(DueFile(key, _place(row)))
+        await self._try_to_erase(DueFile(key, place_of(row)))
         return Deleted()
 
     async def work(self, most: int) -> FileWork:
         """Find what a sweep must do: up to `most` files to look at, and places to search for orphans."""
         found, places = await self._database.run(
             sql.DUE.bind(most=most),
-            sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=_ORPHANS_APART_MS),
+            sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=APART_MS),
         )
         now_ms = columns.whole(found[0], "now") if found else 0
-        due = [DueFile(FileKey(columns.text(row, "id")), _place(row)) for row in found]
-        return FileWork(now_ms, due, [_place(row) for row in places])
+        due = [DueFile(FileKey(columns.text(row, "id")), place_of(row)) for row in found]
+        return FileWork(now_ms, due, [place_of(row) for row in places])
 
     async def erase_due(self, most: int) -> int:
         """Erase up to `most` forgotten, expired and deleted files, and return how many were erased."""
@@ -242,7 +227,7 @@ class FileStore(Store):
         try:
             for row in found:
                 key = FileKey(columns.text(row, "id"))
-                if row["state"] == "erasing" and await self._bucket_of(_place(row)).erase(key):
+                if row["state"] == "erasing" and await self._bucket_of(place_of(row)).erase(key):
                     erased.append(key)
         finally:
             gone = await self._remove(erased)
@@ -254,23 +239,7 @@ class FileStore(Store):
         A place is searched once an hour. Only parts older than a day are erased, because the row of a younger one may
         still be written.
         """
-        return sum([await self._erase_orphans(bucket, most) for bucket in self._buckets.values()])
-
-    async def _erase_orphans(self, bucket: Bucket, most: int) -> int:
-        (turn,) = await self._database.run(sql.BEGIN_WALK.bind(place=bucket.place, apart_ms=_ORPHANS_APART_MS))
-        if not turn:
-            return 0
-        at = columns.whole(turn[0], "at")
-        parts, cursor = await bucket.listed(columns.text(turn[0], "after"), most)
-        old = [(part.file, part.name) for part in parts if part.stored_at <= at - limits.ORPHAN_SECONDS * 1000]
-        orphans: list[tuple[FileKey, str]] = []
-        if old:
-            (found,) = await self._database.run(sql.UNNAMED.bind(parts=as_json(old)))
-            orphans = [(FileKey(columns.text(row, "file_id")), columns.text(row, "name")) for row in found]
-        if orphans:
-            await bucket.erase_parts(orphans)
-        await self._database.run(sql.END_WALK.bind(place=bucket.place, at=at, cursor=cursor))
-        return len(orphans)
+        return sum([await erase_orphans(self._database, bucket, most) for bucket in self._buckets.values()])
 
     async def _try_to_erase(self, file: DueFile) -> None:
         """Erase a marked file. If the bucket does not answer, the sweep erases the file."""
@@ -307,22 +276,3 @@ def _tenant(key: FileKey) -> str:
 def _named(parameters: Sequence[str], key: FileKey) -> dict[str, str]:
     """Return those of a file's key and tenant that a statement takes."""
     return {name: value for name, value in (("file_key", key), ("tenant", _tenant(key))) if name in parameters}
-
-
-def _place(row: Row) -> Place:
-    return "r2" if row["place"] == "r2" else "d1"
-
-
-def _file(row: Row) -> File:
-    return File(
-        key=FileKey(columns.text(row, "id")),
-        purpose=Purpose(columns.text(row, "purpose")),
-        filename=columns.text(row, "filename"),
-        bytes=columns.whole(row, "bytes"),
-        parts=tuple(FilePart(name, size) for name, size in json.loads(columns.text(row, "parts"))),
-        created_at=columns.whole(row, "created_at"),
-        expires_at=columns.maybe_whole(row, "expires_at"),
-        owner=columns.maybe_text(row, "owner"),
-        growing=row["state"] == "growing",
-        place=_place(row),
-    )

@@ -4,14 +4,13 @@ A run keeps only the lines of its present calls in memory, and the index of all 
 """
 
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ...core import limits
 from ...core.batches.answers import output_line
 from ...core.batches.line_index import Slice
-from ...core.batches.line_json import parse_line
-from ...core.batches.lines import Line, LineRules, check_line, rules_of
+from ...core.batches.lines import Line, LineRules, line_again, rules_of
 from ...core.batches.requests import call_body
 from ...core.errors import BlobUnavailable
 from ...core.files import File, FileKey
@@ -142,7 +141,7 @@ class LineInputs:
             first, behind = opened.lines.range_of(place)
             one = CallKey(0, place)
             if one not in self._lines and wanted(one):
-                self._lines[one] = _line(found[first - start : behind - start], opened.rules)
+                self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
                 self._sizes[one] = behind - first
 
     async def output_file(self) -> FileKey:
@@ -186,17 +185,3 @@ class LineInputs:
     def _drop(self, key: CallKey) -> None:
         self._lines.pop(key, None)
         self._sizes.pop(key, None)
-
-
-def _line(raw: bytes, rules: LineRules) -> Line:
-    """Parse a line that the validation found valid, perhaps by other settings than those of today."""
-    found = check_line(raw, 0, rules)
-    if isinstance(found, Line):
-        return found
-    document = parse_line(raw)
-    assert isinstance(document, Mapping)
-    body = document["body"]
-    assert isinstance(body, Mapping)
-    found = check_line(raw, 0, rules._replace(fields=rules.fields | frozenset(body), models=(), model=None))
-    assert isinstance(found, Line), "a line is not valid any more"
-    return found
