@@ -65,25 +65,33 @@ class BatchParts:
 
         Raises StoreError and ClaimLost.
         """
-        context, lease_ms = self._context, self._context.settings.lease_ms
+        context = self._context
         try:
             outcome = await self._validate()
         except BlobUnavailable as error:
             self._ledger.idled()
             seconds = idle_seconds(self._ledger.idle_runs)
             context.log("files_unavailable", error=error.code, delay_seconds=seconds)
-            return Release(round(seconds * 1000), round(seconds * 1000) + lease_ms)
+            return self._back(seconds)
         if isinstance(outcome, Failure):
             return Fail(context.settings.retention_ms, outcome)
         if isinstance(outcome, Unfinished):
-            return Release(0, lease_ms)
-        # A run has no lanes before the lines are counted. On these routes the next run comes at once.
-        if outcome.total >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT:
-            return Release(0, lease_ms)
+            return self._back(0)
+        # A run has no lanes before the lines are counted, and knows whether the deployment's model answers. On other
+        # routes than the direct one the next run comes at once.
+        long = outcome.total >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT
+        if long or outcome.model != context.model:
+            return self._back(0)
         options = replace(self._claim.options, model=outcome.model)
         changes = {"total": outcome.total, "options": options, "step": self._ledger.last_step}
         claim = replace(self._claim, **changes, stalls=0, idle_runs=0)
-        return replace(context, claim=claim, model=outcome.model)
+        return replace(context, claim=claim)
+
+    def _back(self, seconds: float) -> Release:
+        """Give the task back. On the direct route no host continues it, so the sweep does."""
+        delay_ms = round(seconds * 1000)
+        lease_ms = 0 if self._context.route is Route.DIRECT else self._context.settings.lease_ms
+        return Release(delay_ms, delay_ms + lease_ms)
 
     async def _validate(self) -> Valid | Failure | Unfinished:
         found = await self._pacer.with_retries(self._work, writes=False)
