@@ -51,7 +51,7 @@ class BatchFileStore(OutboxStore):
     async def unanswered(self, task_key: TaskKey) -> list[range]:
         """Read which lines of a batch have no answer, as ranges of places."""
         found, answered = await self._database.run(
-            sql.ENDED.bind(task_key=task_key), sql.ANSWERED.bind(task_key=task_key)
+            sql.ENDED_TASK.bind(task_key=task_key), sql.ANSWERED.bind(task_key=task_key)
         )
         have = [range(columns.whole(one, "first"), columns.whole(one, "last") + 1) for one in answered]
         return places_without(have, columns.whole(found[0], "total")) if found else []

@@ -124,7 +124,7 @@ def test_openai_for_python(server: DevServer, folder: Path) -> None:
 @pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
 def test_openai_for_javascript(server: DevServer, folder: Path, package: str, version: str) -> None:
     """The same with `openai` for JavaScript."""
-    command = [find_node(), HERE / "batches.mjs", package, server.url, "none", folder]
+    command: list[str | Path] = [find_node(), HERE / "batches.mjs", package, server.url, "none", folder]
     assert seen_by(command).startswith(version)
 
 
