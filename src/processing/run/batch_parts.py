@@ -83,8 +83,8 @@ class BatchParts:
         if long or outcome.model != context.model:
             return self._back(0)
         options = replace(self._claim.options, model=outcome.model)
-        changes = {"total": outcome.total, "options": options, "step": self._ledger.last_step}
-        claim = replace(self._claim, **changes, stalls=0, idle_runs=0)
+        total, step = outcome.total, self._ledger.last_step
+        claim = replace(self._claim, total=total, options=options, step=step, stalls=0, idle_runs=0)
         return replace(context, claim=claim)
 
     def _back(self, seconds: float) -> Release:
