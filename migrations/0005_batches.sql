@@ -18,8 +18,9 @@ ALTER TABLE segments ADD COLUMN object INTEGER CHECK (object >= 0);
 -- An answer of the provider with which it refused a line for good: {"status", "body"}. NULL: there was none.
 ALTER TABLE failures ADD COLUMN refusal TEXT CHECK (json_type(refusal) = 'object');
 
+-- The rows of a batch go with its task, whoever erases it: also code of the release before, which knows no batches.
 CREATE TABLE batches (
-  task_id TEXT NOT NULL PRIMARY KEY,
+  task_id TEXT NOT NULL PRIMARY KEY REFERENCES tasks (id) ON DELETE CASCADE,
   endpoint TEXT NOT NULL CHECK (endpoint IN ('/v1/chat/completions', '/v1/responses')),
   window_ms INTEGER NOT NULL CHECK (window_ms >= 1),        -- the completion window
   input_file TEXT NOT NULL,                                -- the file's key
@@ -51,7 +52,7 @@ CREATE INDEX batches_to_write ON batches (writer_until) WHERE ended_at IS NULL;
 
 -- The lines of a batch: where they lie in the input, and which ids they have. A row for each slice that was read at once.
 CREATE TABLE batch_slices (
-  task_id TEXT NOT NULL,
+  task_id TEXT NOT NULL REFERENCES tasks (id) ON DELETE CASCADE,
   first INTEGER NOT NULL CHECK (first >= 0),               -- the place of its first line among the batch's lines
   lines INTEGER NOT NULL CHECK (lines >= 1),
   start INTEGER NOT NULL CHECK (start >= 0),               -- the byte at which its first line begins

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..core import limits
+from ..core.errors import BlobMissing
 from ..core.files import File, FileKey, Purpose
 from ..core.ids import TaskKey, batch_id, split_task_key
 from ..store.admission import LimitReached, Mismatched, Replayed
@@ -30,7 +31,7 @@ class BatchRetry:
         """Start a new batch over the lines of a batch that have no answer.
 
         For a day a repeated request gets the same new batch. `max_calls` is the new batch's budget, None without one.
-        Returns InputMissing if the input file is gone. Raises StoreError, `BlobUnavailable` and `BlobMissing`.
+        Returns InputMissing if the input file is gone. Raises StoreError and `BlobUnavailable`.
         """
         tenant, old_id = split_task_key(old.task.task_key)
         # The idempotency key begins with a space, so it cannot be a client's key.
@@ -73,6 +74,9 @@ class BatchRetry:
                 keeps_ms=limits.FILE_EXPIRY_SECONDS[1] * 1000,
                 use_most=base.settings.files_bytes,
             )
+        except BlobMissing:  # the input file was erased since its row was read
+            await files.abort(key)
+            return InputMissing()
         except BaseException:  # a cancellation too
             await files.abort(key)
             raise

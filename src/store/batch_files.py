@@ -51,7 +51,7 @@ class BatchFileStore(OutboxStore):
     async def unanswered(self, task_key: TaskKey) -> list[range]:
         """Read which lines of a batch have no answer, as ranges of places."""
         found, answered = await self._database.run(
-            sql.ENDED.bind(task_key=task_key), sql.ANSWERED.bind(task_key=task_key)
+            sql.ENDED_TASK.bind(task_key=task_key), sql.ANSWERED.bind(task_key=task_key)
         )
         have = [range(columns.whole(one, "first"), columns.whole(one, "last") + 1) for one in answered]
         return places_without(have, columns.whole(found[0], "total")) if found else []
@@ -70,9 +70,9 @@ class BatchFileStore(OutboxStore):
         their announcement, if the files are complete, or if another writer has the batch.
         """
         taken, _, task, answered = await self._database.run(
-            sql.TAKE.bind(task_key=task_key, claim_ms=claim_ms, lease_ms=_LEASE_MS),
+            sql.TAKE_BATCH.bind(task_key=task_key, claim_ms=claim_ms, lease_ms=_LEASE_MS),
             sql.SHUT_OUT.bind(task_key=task_key, claim_ms=claim_ms),
-            sql.ENDED.bind(task_key=task_key),
+            sql.ENDED_TASK.bind(task_key=task_key),
             sql.ANSWERED.bind(task_key=task_key),
         )
         return records.writing(taken[0], task[0], answered) if taken else None
@@ -81,7 +81,7 @@ class BatchFileStore(OutboxStore):
         """Name stored parts with the lines of the given segments in the output file. False: the batch was lost."""
         *_, held = await self._database.run(
             *moving(sql.MOVE, of.task_key, of.output_file, parts, added, _ours(of)),
-            sql.HOLD.bind(**_ours(of), lease_ms=_LEASE_MS),
+            sql.HOLD_BATCH.bind(**_ours(of), lease_ms=_LEASE_MS),
         )
         return bool(held)
 
@@ -117,14 +117,14 @@ class BatchFileStore(OutboxStore):
             "error_file": of.error_file,
             "output_ms": of.output_ms,
         }
-        closing = (_bind(one, values) for one in (sql.DROP_EMPTY, sql.CLOSE_FILES, sql.COMPLETE))
+        closing = (_bind(one, values) for one in (sql.DROP_EMPTY, sql.CLOSE_FILES, sql.COMPLETE_BATCH))
         *_, ended, told = await self._database.run(*closing, self._outbox([of.task_key]))
         self._wrote(told, asked_at)
         return bool(ended)
 
     async def give_back(self, of: Writing) -> None:
         """Let another writer take the batch at once."""
-        await self._database.run(sql.HOLD.bind(**_ours(of), lease_ms=0))
+        await self._database.run(sql.HOLD_BATCH.bind(**_ours(of), lease_ms=0))
 
 
 def growing(

@@ -82,7 +82,7 @@ class BatchStore(AdmissionStore):
     async def batches(self, tenant: str, after: TaskKey | None, most: int) -> list[Batch]:
         """Read up to `most` batches of a tenant, newest first, those that are older than the batch `after`."""
         page: dict[str, Value] = {"first": f"{tenant}:", "behind": after or f"{tenant};", "most": most}
-        found, tasks = await self._database.run(sql.BATCHES.bind(**page), sql.TASKS.bind(**page))
+        found, tasks = await self._database.run(sql.BATCHES.bind(**page), sql.BATCH_TASKS.bind(**page))
         of = {task.task_key: task for task in map(rows.task, tasks)}
         made = [(row, of.get(TaskKey(str(row["task_id"])))) for row in found]
         return [records.batch(row, task) for row, task in made if task is not None]
@@ -179,7 +179,7 @@ def _submission(new: NewBatch, unclaimed_ms: int, on: Conditions) -> list[BoundS
     submission = on.submission(task_key)
     tenant, _ = split_task_key(task_key)
     values = {**task_values(task, unclaimed_ms, on, submission), "characters": new.input_bytes}
-    writes = [sql.INSERT_TASK.bind(**values, input_file=new.input_file)]
+    writes = [sql.INSERT_BATCH_TASK.bind(**values, input_file=new.input_file)]
     if on.characters_a_day_most is not None:
         count = admission_sql.COUNT_CHARACTERS
         writes.append(count.bind(task_key=task_key, tenant=tenant, characters=new.input_bytes))

@@ -62,7 +62,7 @@ class FileStore(Store):
     async def begin(self, key: FileKey, now_created: int) -> None:
         """Write the row of a new file, before its first part. `now_created` is when the file was made, ms."""
         await self._database.run(
-            sql.BEGIN.bind(
+            sql.BEGIN_UPLOAD.bind(
                 file_key=key,
                 place=self.bucket.place,
                 created_at=now_created,
@@ -88,7 +88,7 @@ class FileStore(Store):
         too long or was aborted.
         """
         size = sum(part.bytes for part in parts)
-        late, add, ready, take_back = sql.READY
+        late, add, ready, take_back = sql.MAKE_READY
         *_, found = await self._database.run(
             late.bind(file_key=key),
             add.bind(file_key=key, tenant=_tenant(key), bytes=size),
@@ -103,7 +103,7 @@ class FileStore(Store):
                 use_most=use_most,
             ),
             take_back.bind(file_key=key, tenant=_tenant(key), bytes=size),
-            sql.OUTCOME.bind(file_key=key),
+            sql.READY_OUTCOME.bind(file_key=key),
         )
         if not found:
             return None
@@ -116,8 +116,9 @@ class FileStore(Store):
         Parts that cannot be erased now are erased by the sweep.
         """
         *_, standing = await self._database.run(
-            *(one.bind(**_named(one.parameters, key)) for one in sql.ABORT),
-            sql.STANDING.bind(file_key=key),
+            sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
+            sql.ABORT_UPLOAD.bind(file_key=key),
+            sql.FILE_STANDING.bind(file_key=key),
         )
         if standing and standing[0]["state"] == "erasing":
             await self._try_to_erase(DueFile(key, place_of(standing[0])))
@@ -126,14 +127,14 @@ class FileStore(Store):
 
     async def file(self, key: FileKey) -> File | None:
         """Read a file that clients see: growing or ready, and not expired."""
-        (found,) = await self._database.run(sql.FIND.bind(file_key=key))
+        (found,) = await self._database.run(sql.FIND_FILE.bind(file_key=key))
         return file_of(found[0]) if found else None
 
     async def files(
         self, tenant: str, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
     ) -> list[File]:
         """List up to `most` files of a tenant by their creation, those behind `after` in that order."""
-        listed = sql.NEWEST if newest_first else sql.OLDEST
+        listed = sql.NEWEST_FILES if newest_first else sql.OLDEST_FILES
         (found,) = await self._database.run(
             listed.bind(first=f"{tenant}:", behind=f"{tenant};", purpose=purpose, after=after, most=most)
         )
@@ -174,8 +175,9 @@ class FileStore(Store):
         Returns None if there is no such file. Parts that cannot be erased now are erased by the sweep.
         """
         standing, *_ = await self._database.run(
-            sql.STANDING.bind(file_key=key),
-            *(one.bind(**_named(one.parameters, key)) for one in sql.DELETE),
+            sql.FILE_STANDING.bind(file_key=key),
+            sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
+            sql.DELETE_FILE.bind(file_key=key),
         )
         if not standing:
             return None
@@ -194,7 +196,7 @@ class FileStore(Store):
     async def work(self, most: int) -> FileWork:
         """Find what a sweep must do: up to `most` files to look at, and places to search for orphans."""
         found, places = await self._database.run(
-            sql.DUE.bind(most=most),
+            sql.DUE_FILES.bind(most=most),
             sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=APART_MS),
         )
         now_ms = columns.whole(found[0], "now") if found else 0
@@ -212,7 +214,7 @@ class FileStore(Store):
         """
         if not work.files:
             return 0
-        use, mark = sql.TAKE
+        use, mark = sql.TAKE_FILES
         names = as_json([one.key for one in work.files])
         _, found = await self._database.run(
             use.bind(file_keys=names, now_ms=work.now_ms),
@@ -254,7 +256,7 @@ class FileStore(Store):
         if not keys:
             return 0
         names = as_json(keys)
-        bury, unused, rows = sql.REMOVE
+        bury, unused, rows = sql.REMOVE_FILES
         *_, gone = await self._database.run(
             bury.bind(file_keys=names, tombstone_ms=TOMBSTONE_MS),
             unused.bind(file_keys=names),
@@ -271,8 +273,3 @@ class FileStore(Store):
 
 def _tenant(key: FileKey) -> str:
     return key.partition(":")[0]
-
-
-def _named(parameters: Sequence[str], key: FileKey) -> dict[str, str]:
-    """Return those of a file's key and tenant that a statement takes."""
-    return {name: value for name, value in (("file_key", key), ("tenant", _tenant(key))) if name in parameters}

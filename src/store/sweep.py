@@ -1,5 +1,6 @@
 """What the sweep reads and writes: it finds due tasks, takes them, gives object slots and erases tasks."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,7 +13,6 @@ from .d1.statement import BoundStatement, as_json
 from .deliveries import DueDelivery, look, read_look
 from .seen import LATE_MS, Seen, note
 from .sql import sweep as sql
-from .sql.batch_files import UNWRITTEN
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +117,9 @@ class SweepStore(Store):
         if erasing:
             batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP)]
             batch += [
-                UNWRITTEN.bind(most=limits.BATCHES_WRITTEN_A_SWEEP[plan]),
-                sql.FILE_WORK.bind(apart_ms=limits.ORPHANS_APART_SECONDS * 1000),
+                sql.FILE_WORK.bind(
+                    apart_ms=limits.ORPHANS_APART_SECONDS * 1000, most=limits.BATCHES_WRITTEN_A_SWEEP[plan]
+                ),
                 look(plan),
             ]
         found, *others = await self._database.run(*batch)
@@ -127,8 +128,9 @@ class SweepStore(Store):
             due = Due(columns.whole(found[0], "now"))
         if others:
             due.deliveries.extend(read_look(others[-1]))
-            due.unwritten.extend(columns.task_key(row, "task_id") for row in others[-3])
-            due = replace(due, files=bool(others[-2][0]["wanted"]))
+            (work,) = others[-2]
+            due = replace(due, files=bool(work["wanted"]))
+            due.unwritten.extend(map(TaskKey, json.loads(columns.text(work, "unwritten"))))
         for row in found:
             due.add(
                 columns.task_key(row),

@@ -1,7 +1,6 @@
 """What a worker writes to D1: it claims a task, records its work under the claim, and ends the claim."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable
 
 from ..core import limits
 from ..core.calls.stalls import Rests
@@ -10,10 +9,10 @@ from ..core.states import Status
 from ..core.task import Failure, Kind, Route, is_truncated
 from . import ending
 from .d1 import columns
-from .d1.database import Row
 from .d1.statement import BoundStatement, Value, as_json
 from .outbox import OutboxStore
 from .records import claim_rows, failed_calls, segments
+from .records.batch_steps import NOTHING_ELSE, Also
 from .records.claims import (
     START_MS,
     Claim,
@@ -28,25 +27,10 @@ from .records.claims import (
 )
 from .records.ladder import LadderCounts
 from .seen import Seen, note
-from .sql import latest_calls, tallies
+from .sql import claimed, latest_calls, tallies
 from .sql import work as sql
 
 NO_RESTS = Rests()
-
-
-class Also(NamedTuple):
-    """What a batch's worker writes and reads in the transaction of a step, besides the step.
-
-    `writes` makes statements from the parameters that name the claim and the step. They go before the step, and must
-    change nothing once the claim is lost. `hears` gets the rows of `asks` if the step has landed.
-    """
-
-    writes: Callable[[Mapping[str, Value]], Sequence[BoundStatement]] = lambda under: ()
-    asks: BoundStatement | None = None
-    hears: Callable[[Sequence[Row]], None] = lambda rows: None
-
-
-NOTHING_ELSE = Also()
 _TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)
 
 
@@ -98,11 +82,11 @@ class WorkStore(OutboxStore):
                     told_ms=_TOLD_MS,
                 ),
                 sql.CLAIM_WAKE.bind(task_key=task_key, holder=holder),
-                sql.CLAIM_TEXT.bind(
+                claimed.CLAIM_TEXT.bind(
                     task_key=task_key, holder=holder, least=announce, most=chunks, chars=limits.WINDOW_CHARS_MOST
                 ),
-                sql.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
-                sql.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
+                claimed.CLAIM_OUTPUTS.bind(task_key=task_key, holder=holder),
+                claimed.CLAIM_FAILURES.bind(task_key=task_key, holder=holder),
                 sql.STANDING.bind(task_key=task_key, host=host),
                 *([note(seen)] if seen is not None else []),
             )

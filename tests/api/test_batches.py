@@ -15,9 +15,7 @@ from src.core.errors import ModelUnavailable
 from src.core.ids import batch_id, split_task_key, task_id_of_batch
 from src.core.keys import Scope
 from src.core.states import Status
-from src.core.task import Route
 from src.http.base.messages import Reply
-from src.processing.worker import Host
 from tests.support import batches
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.batches import (
@@ -173,7 +171,8 @@ def test_a_batch_expires_with_its_window() -> None:
 
     bench = ApiBench(provider=Scripted(before))
     made = create(bench, lines(2), completion_window="1h")
-    bench.run(bench.worker.run(key_of(made), Host(Route.QUEUE, 20.0)))
+    for _ in range(2):  # the first run checks the lines
+        work(bench, made, 20.0)
     assert read(bench, made["id"])["status"] == "in_progress"
     bench.pass_seconds(3_600)
     read(bench, made["id"])
@@ -462,7 +461,6 @@ def test_a_webhook_tells_about_the_end(
     """OpenAI's SDK takes the message, which has the batch's id. There is no event of the batch's task."""
     secret = data(bench.call("POST", "/v1/webhook_endpoints", RECEIVER))["signing_secret"]
     ended = run(bench, create(bench, content_of))
-    bench.deliverer.begin()
     bench.settle()
     (message,) = bench.courier.messages
     assert message.event["type"] == event
@@ -480,7 +478,7 @@ def test_a_webhook_tells_about_a_cancellation(bench: ApiBench) -> None:
     made = create(bench, lines(1))
     bench.call("POST", f"/v1/batches/{made['id']}/cancel")
     bench.settle()
-    bench.deliverer.begin()
+    read(bench, made["id"])  # sends what this invocation wrote
     bench.settle()
     assert [message.event["type"] for message in bench.courier.messages] == ["batch.cancelled"]
 
@@ -508,7 +506,8 @@ def test_metrics_count_batches_and_their_lines() -> None:
     assert found() == none
     made = create(bench, lines(20))
     assert found() == none | {"validating": 1}
-    work(bench, made, 1.0)
+    for _ in range(2):  # the first run checks the lines
+        work(bench, made, 1.0)
     done = read(bench, made["id"])["request_counts"]["completed"]
     assert 0 < done < 20
     assert found() == none | {"in_progress": 1, "lines": 20 - done}

@@ -132,3 +132,14 @@ def test_only_output_files_have_lines(bench: ApiBench) -> None:
     file = upload(bench, lines(1))
     reply = bench.call("GET", f"/v1/files/{file}/content?offset=0")
     assert (reply.status, data(reply)["error"]["param"]) == (400, "offset")
+
+
+def test_a_file_that_is_erased_just_now_is_not_found(bench: ApiBench) -> None:
+    """The file's row was read, and then its parts are gone."""
+    ended = run(bench, create(bench, lines(2)))
+    if isinstance(bench.blobs, MemoryR2):
+        bench.blobs.objects.clear()
+    bench.database.rows("DELETE FROM file_parts")
+    for query in ("", "?offset=0"):
+        reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content{query}")
+        assert (reply.status, data(reply)["error"]["code"]) == (404, "not_found")

@@ -211,11 +211,7 @@ def bucket_away(bench: ApiBench, method: str, path: str) -> Reply:
 
 def file_in_use(bench: ApiBench, method: str, path: str) -> Reply:
     """Delete a file that a batch reads."""
-    path = path.replace("{id}", a_file(bench))
-    bench.database.rows(
-        "INSERT INTO batches (task_id, endpoint, window_ms, input_file, output_file, error_file) "
-        "SELECT 'local:1', '/v1/responses', 1, id, 'local:2', 'local:3' FROM files"
-    )
+    path = path.replace("{id}", str(create(bench, lines(1))["input_file_id"]))
     return call(bench, method, path)
 
 
@@ -544,7 +540,7 @@ def test_every_problem_is_described() -> None:
     kinds = {value.code: value.status for value in vars(problems).values() if isinstance(value, problems.ProblemKind)}
     found = {(code, status) for _, path, status, code in described() if code and not path.startswith("/v1/")}
     only_below = {("unsupported_parameter", 400), ("endpoint_limit", 409), ("endpoint_unreached", 502)}
-    of_files = {("file_in_use", 409), ("files_full", 507), ("files_unavailable", 503)}
+    of_files = {("file_in_use", 409)}
     assert found == set(kinds.items()) - {("method_not_allowed", 405)} - only_below - of_files
     below = {(code, status) for _, path, status, code in described() if code and path.startswith("/v1/")}
     bad_values = {"invalid_fields", "unsupported_schema", "not_joinable"}

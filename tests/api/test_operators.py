@@ -62,6 +62,10 @@ REACH: Final[Mapping[str, str]] = {
     "eraseResponse": OWN,
     "cancelResponse": OWN,
     "readInputItems": OWN,
+    "createBatch": ONE,
+    "listBatches": ONE,
+    "readBatch": ONE,
+    "cancelBatch": ONE,
     "uploadFile": ONE,
     "listFiles": ONE,
     "readFile": ONE,
@@ -90,6 +94,8 @@ THING: Final[Mapping[str, str]] = {
     "readFile": "file",
     "deleteFile": "file",
     "readFileContent": "file",
+    "readBatch": "batch",
+    "cancelBatch": "batch",
 }
 BODY: Final[Mapping[str, Json]] = {"submitTask": {"input": "x"}, "retryTasks": {}, "cancelTasks": {}}
 
@@ -149,6 +155,7 @@ class Two:
 
     def __init__(self) -> None:
         self.bench = ApiBench(keys=True)
+        self.inputs: dict[str, str] = {}
         self.things = {tenant: self._fill(tenant) for tenant in (OURS, THEIRS)}
 
     def _fill(self, tenant: str) -> dict[str, str]:
@@ -162,6 +169,20 @@ class Two:
         return {"ended": ended, "failed": failed, "going": going, "delivery": told["deliveries"][0]["id"]} | {
             "file": data(self.bench.upload(tenant.encode(), self.key))["id"]
         }
+
+    def start_batches(self) -> None:
+        """Start a batch of each tenant."""
+        for tenant in (OURS, THEIRS, "nobody"):
+            key = bearer(self.bench.make_key(tenant=tenant))
+            self.inputs[tenant] = data(self.bench.upload(f"{tenant}\n".encode(), key))["id"]
+            if tenant in self.things:
+                made = self.bench.call("POST", "/v1/batches", self.batch_of(tenant), key)
+                self.things[tenant]["batch"] = data(made)["id"]
+
+    def batch_of(self, tenant: str | None) -> Json:
+        """Return the body of a batch over a tenant's file."""
+        file = self.inputs.get(tenant or OURS, "file-" + "0" * 32)
+        return {"input_file_id": file, "endpoint": "/v1/responses", "completion_window": "24h"}
 
     def submit(self, tenant: str) -> str:
         """Submit a task of two chunks with the tenant's own key."""
@@ -188,6 +209,8 @@ class Two:
         path += "" if where is None else f"?tenant={where}"
         if operation == "uploadFile":
             return self.bench.upload(headers=bearer(key), query=path.partition("/v1/files")[2])
+        if operation == "createBatch":
+            body = self.batch_of(where)
         return self.bench.call(one.method, path, BODY.get(operation) if body is None else body, bearer(key))
 
     def acts(self) -> list[Json]:
@@ -221,7 +244,10 @@ def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
     owners = (OURS, THEIRS, None) if one.has_id else (None,)
     two: Two | None = None
     for where, owner in itertools.product((None, OURS, THEIRS, "nobody", "*", "A b"), owners):
-        two = two or Two()
+        if two is None:
+            two = Two()
+            if "Batch" in operation:
+                two.start_batches()
         changed = _try(two, one, scopes, where, owner)
         if changed:
             two.bench.close()
@@ -292,6 +318,9 @@ def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
         }
     if one.name == "readFileContent":
         assert reply.body == whose
+    if one.name == "listBatches":
+        expected = {two.things[whose]["batch"]} if whose in two.things else set()
+        assert {batch["id"] for batch in data(reply)["data"]} == expected
     if one.name in {"readTask", "cancelTask", "retryTask", "submitTask"}:
         task = data(reply)
         behind = "" if whose == OURS else f"?tenant={whose}"

@@ -136,6 +136,16 @@ class Walk:
         made = check(self.bench.upload(CANARY.encode(), self.writer), 200)
         self.call("DELETE", "/v1/files/{id}", 200, at=made["id"])
 
+    def batches(self) -> None:
+        """A batch is started, started again by the same key, and cancelled."""
+        file = check(self.bench.upload(f"{CANARY}\n".encode(), self.writer), 200)["id"]
+        body = {"input_file_id": file, "endpoint": "/v1/responses", "completion_window": "24h"}
+        named = {**body, "metadata": {"of": CANARY}}
+        made = self.call("POST", "/v1/batches", 200, named, idempotency_key="three")
+        again = self.call("POST", "/v1/batches", 200, named, idempotency_key="three")
+        assert (again["id"], again["metadata"]) == (made["id"], {})
+        self.call("POST", "/v1/batches/{id}/cancel", 200, at=made["id"])
+
     def deliveries(self) -> None:
         """A delivery is sent again."""
         assert self.bench.call("POST", "/v1/webhook_endpoints", ENDPOINT, self.admin).status == 200
@@ -156,6 +166,7 @@ def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
     walk.many()
     walk.responses()
     walk.files()
+    walk.batches()
     walk.deliveries()
     writing = {(one.method, one.path) for one in endpoints() if one.access is Scope.WRITE}
     assert walk.made == writing

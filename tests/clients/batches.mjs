@@ -69,7 +69,7 @@ seen.page = (await client.batches.list({ limit: 1 })).has_more;
 seen.chat = await facts(await ended(chat));
 seen.responses = await facts(await ended(responses));
 seen.thirds = await facts(await ended(await create("thirds")));
-const cancelled = await client.batches.cancel((await create("chat")).id);
+const cancelled = await client.batches.cancel((await create("slow")).id);
 seen.cancelled = [["cancelling", "cancelled"].includes(cancelled.status), (await ended(cancelled)).status];
 seen.invalid = {};
 const invalid = readdirSync(folder).filter((file) => file.startsWith("invalid-")).sort();

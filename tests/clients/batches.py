@@ -72,7 +72,7 @@ class Program:
         seen["page"] = client.batches.list(limit=1).has_more
         seen["chat"], seen["responses"] = self.facts(self.ended(chat)), self.facts(self.ended(responses))
         seen["thirds"] = self.facts(self.ended(self.create("thirds")))
-        cancelled = client.batches.cancel(self.create("chat").id)
+        cancelled = client.batches.cancel(self.create("slow").id)
         ended = self.ended(cancelled)
         seen["cancelled"] = [cancelled.status in {"cancelling", "cancelled"}, ended.status]
         seen["invalid"] = {}

@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from src.core import limits
+from src.core.batches.status import BatchStatus
 from src.core.errors import BlobUnavailable, ModelRefused, ModelUnavailable
 from src.core.states import Status
 from src.core.task import Route
 from src.processing.worker import Host
-from src.store.records.batches import BatchStatus
 from tests.support.batch_bench import ERRORS, KEY, OUTPUT, BatchBench, lines
 from tests.support.tiers import sized
 

@@ -19,7 +19,7 @@ from tests.support.client import openai, variables
 from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import make_key
-from tests.support.model_plan import Plan, status
+from tests.support.model_plan import Plan, slow, status
 from tests.support.model_server import ModelServer
 from tests.support.shell_blocks import blocks
 
@@ -45,6 +45,7 @@ def line(custom_id: str, text: str = "A text.", endpoint: str = CHAT, **body: ob
 FILES = {
     "chat": "".join(line(f"r-{n}") for n in range(4)),
     "responses": "".join(line(f"r-{n}", endpoint=RESPONSES) for n in range(2)),
+    "slow": "".join(line(f"r-{n}", "slowly") for n in range(60)),
     "thirds": "".join(line(f"r-{n}", "refuse this" if n % 3 == 0 else "fine") for n in range(9)),
 }
 INVALID = {
@@ -76,8 +77,9 @@ EXPECTED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model server that refuses some lines for good."""
-    with ModelServer(api_key="test-key", plan=Plan(by_text={"refuse this": (status(400),) * 100})) as server:
+    """A model server that refuses some lines for good, and takes long for others."""
+    plan = Plan(by_text={"refuse this": (status(400),) * 100, "slowly": (slow(1),) * 1_000})
+    with ModelServer(api_key="test-key", plan=plan) as server:
         yield server
 
 
@@ -122,7 +124,7 @@ def test_openai_for_python(server: DevServer, folder: Path) -> None:
 @pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
 def test_openai_for_javascript(server: DevServer, folder: Path, package: str, version: str) -> None:
     """The same with `openai` for JavaScript."""
-    command = [find_node(), HERE / "batches.mjs", package, server.url, "none", folder]
+    command: list[str | Path] = [find_node(), HERE / "batches.mjs", package, server.url, "none", folder]
     assert seen_by(command).startswith(version)
 
 

@@ -15,4 +15,5 @@ export const RETRIED_BY_CODE = [
   "invalid_output",
   "output_truncated",
   "too_many_gaps",
+  "invalid_batch",
 ];

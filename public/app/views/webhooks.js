@@ -16,6 +16,10 @@ const EVENTS = [
   "response.failed",
   "response.cancelled",
   "response.incomplete",
+  "batch.completed",
+  "batch.failed",
+  "batch.expired",
+  "batch.cancelled",
 ];
 
 export function Webhooks() {

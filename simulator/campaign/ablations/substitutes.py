@@ -25,13 +25,13 @@ from src.store.d1.statement import BoundStatement, statement
 from src.store.ending import Stopped
 from src.store.records import claim_rows, segments
 from src.store.records.claims import Claim, Output, Progress, Step
-from src.store.sql import admission, deliveries, ending, joining, keys, seen, sweep, views, work
+from src.store.sql import admission, claimed, deliveries, ending, joining, keys, seen, sweep, views, work
 from src.store.sql import tallies as sums
 from src.store.sql.fragments import IN_TIME, NOW, UNDER_CLAIM
 
 # --- statements ---------------------------------------------------------------------------------------------
 
-_STATEMENT_MODULES = (admission, deliveries, ending, joining, keys, seen, sums, sweep, views, work)
+_STATEMENT_MODULES = (admission, claimed, deliveries, ending, joining, keys, seen, sums, sweep, views, work)
 
 
 def swapped(name: str, old: str, new: str) -> Patch:

@@ -1,5 +1,6 @@
 """The handlers of `/v1/files` and of the paths below it."""
 
+from ...core.errors import BlobMissing
 from ...core.files import File, FileKey, file_key_of
 from ...core.ids import new_task_id
 from ...store.files import InUse
@@ -55,7 +56,11 @@ async def delete_file(exchange: Exchange) -> Reply:
 
 async def read_file_content(exchange: Exchange) -> Reply:
     """Send the bytes of a file."""
-    return await content_reply(exchange, await _found(exchange))
+    file = await _found(exchange)
+    try:
+        return await content_reply(exchange, file)
+    except BlobMissing:  # the file was erased since its row was read
+        raise _no_file() from None
 
 
 def _key(exchange: Exchange) -> FileKey:

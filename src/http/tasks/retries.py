@@ -10,8 +10,13 @@ from ...core import limits
 from ...core.keys import Scope
 from ...core.states import Status
 from ...core.task import BUDGET_EXHAUSTED, Kind, Task, calls_left
+from ...processing.batch_retries import BatchRetry, Retried
+from ...processing.batch_submission import SubmittedBatch
 from ...processing.terms import OVERDUE
 from ...store.admission import Limit, LimitReached
+from ...store.batches import BatchStore
+from ...store.files import FilesFull
+from ...store.records.batches import Batch
 from ..base import problems
 from ..base.acting import Reach
 from ..base.bodies import read_object
@@ -21,10 +26,12 @@ from ..base.fields import Asked, Whole, checked
 from ..base.messages import Reply
 from ..base.problems import (
     BUDGET_SPENT,
+    FILES_FULL,
     NOT_RETRYABLE,
     FieldError,
     Refusal,
     field_refusal,
+    no_task,
     overload_refusal,
 )
 from ..base.services import Api
@@ -33,6 +40,7 @@ from .acceptance import accepted_reply, cut_flaws, replayed
 from .conditions import limit_reached
 from .task_views import WholeTaskView
 
+_NO_INPUT = "The input file of the batch is gone. Upload the lines again, and start a new batch."
 _ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
 
 
@@ -84,9 +92,7 @@ async def retry_task(exchange: Exchange) -> Reply:
             await api.store.expire([key], OVERDUE, api.settings.retention_ms)
             accepted = await api.submission.retry(key, max_calls)
         if task.kind is Kind.BATCH:
-            from .batch_retries import retry_batch  # noqa: PLC0415 - seldom requested (docs/decisions/0033)
-
-            return await retry_batch(exchange, max_calls)
+            return await _retry_batch(exchange, max_calls)
         if accepted is None and task.status is Status.COMPLETED and task.failed:
             return await _retry_gaps(exchange, max_calls)
     if accepted is None:
@@ -115,6 +121,49 @@ async def _retry_gaps(exchange: Exchange, max_calls: int | None) -> Reply:
     if outcome is None:
         raise not_retryable(await wait.found(api.store, exchange.task_key), max_calls, api)
     return await accepted_reply(exchange, outcome.task, replayed(outcome))
+
+
+async def _retry_batch(exchange: Exchange, max_calls: int | None) -> Reply:
+    """Start a new batch over the lines of an ended batch that have no answer, or find the one of an earlier request."""
+    api = exchange.api
+    batch = await api.store.beside(BatchStore).batch(exchange.task_key)
+    if batch is None:
+        raise no_task()
+    if (reason := _unretryable(batch)) is not None:
+        raise Refusal(NOT_RETRYABLE, reason)
+    made = await _retried_batch(exchange, batch, max_calls)
+    match made:
+        case SubmittedBatch(new, replayed):
+            task = await wait.found(api.store, new.task.task_key)
+            return await accepted_reply(exchange, task, {"Idempotency-Replayed": "true"} if replayed else None)
+        case LimitReached(limit):
+            raise limit_reached(limit, api)
+        case FilesFull(used, most):
+            detail = f"The tenant's files have {used} of at most {most} bytes together (MAX_FILES_BYTES)."
+            raise Refusal(FILES_FULL, f"{detail} Delete files first.")
+        case _:
+            raise Refusal(NOT_RETRYABLE, _NO_INPUT)
+
+
+async def _retried_batch(exchange: Exchange, batch: Batch, max_calls: int | None) -> Retried:
+    api, load, clock = exchange.api, exchange.api.isolate.load, asyncio.get_running_loop().time
+    try:
+        if not load.admits(clock()):
+            raise overload_refusal()
+        return await BatchRetry(api.submission, api.open_files).run(batch, max_calls)
+    finally:
+        load.unprobed(clock())
+
+
+def _unretryable(batch: Batch) -> str | None:
+    """Say why a batch cannot be retried, None if it can."""
+    if batch.ended_at is None:
+        return f"The batch is {batch.status}. It can be retried when its files are complete."
+    if batch.valid_at is None:
+        return "A line of the batch was not valid, or none was checked. Correct the file, and start a new batch."
+    if not batch.error_lines:
+        return "Each line of the batch has an answer."
+    return None
 
 
 ENDPOINTS: Final = (

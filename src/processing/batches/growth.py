@@ -10,9 +10,9 @@ from ...store.batch_files import BatchFileStore, growing, look
 from ...store.blobs import Bucket
 from ...store.d1 import columns
 from ...store.d1.database import Row
+from ...store.records.batch_steps import NOTHING_ELSE, Also
 from ...store.records.batches import SegmentSize
 from ...store.records.claims import Claim, Output
-from ...store.work import NOTHING_ELSE, Also
 
 
 class Stored(NamedTuple):

@@ -4,15 +4,15 @@ A run keeps only the lines of its present calls in memory, and the index of all 
 """
 
 from bisect import bisect_right
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from ...core import limits
 from ...core.batches.answers import output_line
 from ...core.batches.line_index import Slice
-from ...core.batches.line_json import parse_line
-from ...core.batches.lines import Line, LineRules, check_line, rules_of
+from ...core.batches.lines import Line, LineRules, line_again, rules_of
 from ...core.batches.requests import call_body
+from ...core.errors import BlobUnavailable
 from ...core.files import File, FileKey
 from ...core.settings import Settings
 from ...inference.protocol import ModelCall, ModelReply
@@ -50,7 +50,8 @@ class _Opened(NamedTuple):
 class LineInputs:
     """The lines that the calls of one claim need, in place of `CallInputs`.
 
-    `ask` reads from D1 with repetitions. `work` reads the batch and its index from D1, None if the batch is gone.
+    `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
+    the file does not answer.
     """
 
     def __init__(
@@ -60,12 +61,14 @@ class LineInputs:
         model: str,
         files: FileStore,
         work: Callable[[], Awaitable[tuple[BatchWork, list[Slice]] | None]],
+        unread: Callable[[BlobUnavailable], None],
     ) -> None:
         self._claim = claim
         self._settings = settings
         self._model = model
         self._files = files
         self._work = work
+        self._unread = unread
         self._opened: _Opened | None = None
         self._lines: dict[CallKey, Line] = {}
         self._sizes: dict[CallKey, int] = {}  # The bytes of each line in memory.
@@ -121,8 +124,14 @@ class LineInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the line of a call, and of further calls after it, up to `calls` in all.
 
-        Raises `BlobUnavailable`, StoreError and ClaimLost.
+        If the bucket does not answer, `unread` is called. Raises StoreError and ClaimLost.
         """
+        try:
+            await self._read(key, calls, wanted)
+        except BlobUnavailable as error:
+            self._unread(error)
+
+    async def _read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         opened = self._opened or await self._open()
         self._make_room()
         places = self._places(opened.lines, key.position, calls)
@@ -132,7 +141,7 @@ class LineInputs:
             first, behind = opened.lines.range_of(place)
             one = CallKey(0, place)
             if one not in self._lines and wanted(one):
-                self._lines[one] = _line(found[first - start : behind - start], opened.rules)
+                self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
                 self._sizes[one] = behind - first
 
     async def output_file(self) -> FileKey:
@@ -176,17 +185,3 @@ class LineInputs:
     def _drop(self, key: CallKey) -> None:
         self._lines.pop(key, None)
         self._sizes.pop(key, None)
-
-
-def _line(raw: bytes, rules: LineRules) -> Line:
-    """Parse a line that the validation found valid, perhaps by other settings than those of today."""
-    found = check_line(raw, 0, rules)
-    if isinstance(found, Line):
-        return found
-    document = parse_line(raw)
-    assert isinstance(document, Mapping)
-    body = document["body"]
-    assert isinstance(body, Mapping)
-    found = check_line(raw, 0, rules._replace(fields=rules.fields | frozenset(body), models=(), model=None))
-    assert isinstance(found, Line), "a line is not valid any more"
-    return found

@@ -19,8 +19,8 @@ from ...core.ids import TaskKey
 from ...core.task import Failure
 from ...store.batches import ValidationStatements, fault_row, output_filename
 from ...store.files import FileStore
+from ...store.records.batch_steps import Also
 from ...store.records.batches import BatchWork
-from ...store.work import Also
 
 
 class Valid(NamedTuple):

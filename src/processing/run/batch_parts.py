@@ -1,25 +1,28 @@
 """Gives a run of a batch what only batches need: the check of its lines, their inputs, and its growing file."""
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from ...core import limits
 from ...core.batches.line_index import Slice
 from ...core.batches.lines import rules_of
+from ...core.calls.pace import idle_seconds
 from ...core.errors import BlobUnavailable, StoreFull
-from ...core.task import Failure
+from ...core.task import Failure, Route
 from ...store.batch_files import BatchFileStore
 from ...store.batches import BatchStore
+from ...store.records.batch_steps import Also
 from ...store.records.batches import BatchWork
-from ...store.records.claims import Output
-from ...store.work import Also
+from ...store.records.claims import Ending, Fail, Output, Release
 from .. import clock
 from ..batches.growth import Growth
 from ..batches.line_inputs import LineInputs
 from ..batches.validation import Unfinished, Valid, Validation
 from ..outcomes import ClaimLost
 from .context import RunContext
+from .ledger import Ledger
 from .write_pacer import WritePacer
 
 # What a slice of the validation, and an object of the output file, take of the allowance, in calls to the model.
@@ -38,16 +41,17 @@ class Record(Protocol):
 class BatchParts:
     """What a run needs for a batch. `inputs` take the place of `CallInputs`."""
 
-    def __init__(self, context: RunContext, pacer: WritePacer, record: Record) -> None:
+    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger, record: Record) -> None:
         self._context = context
         self._claim = context.claim
         self._pacer = pacer
+        self._ledger = ledger
         self._record = record
         self._rows = context.store.beside(BatchStore)
         self._files = context.open_files()
         self._failures = 0  # How often in a row the lines could not be read.
         read_work = partial(pacer.with_retries, self._work, writes=False)
-        self.inputs = LineInputs(context.claim, context.settings, context.model, self._files, read_work)
+        self.inputs = LineInputs(context.claim, context.settings, context.model, self._files, read_work, self._unread)
         self._growth = Growth(
             context.claim,
             store=context.store.beside(BatchFileStore),
@@ -56,11 +60,40 @@ class BatchParts:
             record=record,
         )
 
-    async def validate(self) -> Valid | Failure | None:
-        """Check the lines of the batch. Returns None if the next run must go on.
+    async def check(self) -> Ending | RunContext:
+        """Check the lines of the batch. Returns how the claim ends, or with which context the run goes on.
 
-        Raises `BlobUnavailable`, StoreError and ClaimLost.
+        Raises StoreError and ClaimLost.
         """
+        context = self._context
+        try:
+            outcome = await self._validate()
+        except BlobUnavailable as error:
+            self._ledger.idled()
+            seconds = idle_seconds(self._ledger.idle_runs)
+            context.log("files_unavailable", error=error.code, delay_seconds=seconds)
+            return self._back(seconds)
+        if isinstance(outcome, Failure):
+            return Fail(context.settings.retention_ms, outcome)
+        if isinstance(outcome, Unfinished):
+            return self._back(0)
+        # A run has no lanes before the lines are counted, and knows whether the deployment's model answers. On other
+        # routes than the direct one the next run comes at once.
+        long = outcome.total >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT
+        if long or outcome.model != context.model:
+            return self._back(0)
+        options = replace(self._claim.options, model=outcome.model)
+        total, step = outcome.total, self._ledger.last_step
+        claim = replace(self._claim, total=total, options=options, step=step, stalls=0, idle_runs=0)
+        return replace(context, claim=claim)
+
+    def _back(self, seconds: float) -> Release:
+        """Give the task back. On the direct route no host continues it, so the sweep does."""
+        delay_ms = round(seconds * 1000)
+        lease_ms = 0 if self._context.route is Route.DIRECT else self._context.settings.lease_ms
+        return Release(delay_ms, delay_ms + lease_ms)
+
+    async def _validate(self) -> Valid | Failure | Unfinished:
         found = await self._pacer.with_retries(self._work, writes=False)
         if found is None:
             raise ClaimLost
@@ -77,7 +110,7 @@ class BatchParts:
         )
         outcome = await validation.run()
         context.log("batch_read", outcome=type(outcome).__name__.lower(), **validation.facts())
-        return None if isinstance(outcome, Unfinished) else outcome
+        return outcome
 
     def asking(self, outputs: Sequence[Output]) -> Also:
         """Return what a step with these outputs must ask."""
@@ -100,11 +133,16 @@ class BatchParts:
         else:
             self._context.log("batch_grown", segments=moved)
 
-    def pause_seconds(self) -> float:
-        """Return for how long no call starts because the lines could not be read: longer each time in a row."""
+    def _unread(self, error: BlobUnavailable) -> None:
+        """Let no call start for a while, because its line could not be read: longer each time in a row.
+
+        The calls in flight go on.
+        """
         self._failures += 1
         pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
-        return min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+        pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+        self._context.log("files_unavailable", error=error.code, retry_seconds=pause)
+        self._ledger.rest(clock.now() + pause)
 
     async def _work(self) -> tuple[BatchWork, list[Slice]] | None:
         return await self._rows.work(self._claim.task_key)

@@ -6,12 +6,14 @@ waits. The module `call_retries` is pure: times are seconds of the run's clock, 
 
 from collections.abc import Collection
 from typing import NamedTuple
+from zlib import crc32
 
 from ...core.calls.failures import Verdict, judge
 from ...core.calls.patience import Patience
 from ...core.errors import ModelError, ModelRefused, ModelReplyMalformed
+from ...core.ids import TaskKey
 from ...core.task import Failure
-from ...store.records.claims import CallKey, CallMade, CallTries, Claim, FailedCall, chunk_number
+from ...store.records.claims import CallKey, CallMade, CallTries, Claim, FailedCall
 from ..clock import DatabaseClock
 
 
@@ -214,3 +216,11 @@ class CallRetries:
 def _logged(made: CallMade | None, tried: CallTries, failure: Failure) -> CallMade | None:
     """Add the number and the failure to what the log of the task's calls shows of a failed call."""
     return None if made is None else made._replace(number=tried.calls, failure=failure)
+
+
+def chunk_number(task_key: TaskKey, key: CallKey) -> int:
+    """Return a number that identifies a chunk, or a call that merges, among those of its tenant.
+
+    The number that identifies a chunk does not reveal the task's id.
+    """
+    return crc32(f"{task_key}/{key.level}/{key.position}".encode())

@@ -4,7 +4,10 @@ A chunk that fails by a fault of its own leaves a gap. A chunk that fails by wha
 stored in the same way, and is a gap if the task has at least one output: see docs/decisions/0048.
 """
 
+import json
+
 from ...core.codes import TaskCode
+from ...core.errors import ModelError, ModelRefused
 from ...core.structure import commonest, coverage
 from ...core.task import Failure, Kind
 from ...store.records.claims import CallKey, Claim, FailedCall
@@ -77,3 +80,11 @@ class Gaps:
             return cause
         share = f"{len(failures)} of {self._total} chunks failed for good, more than maxGapShare of the characters"
         return Failure(TaskCode.TOO_MANY_GAPS, f"{share}; most with {code}: {cause.message}", True)
+
+
+def refusal_of(error: ModelError) -> str | None:
+    """Return the provider's answer with which it refused a line of a batch for good, as JSON, None if there is none."""
+    if not isinstance(error, ModelRefused) or error.answer is None:
+        return None
+    status, body = error.answer
+    return json.dumps({"status": status, "body": body}, ensure_ascii=False)

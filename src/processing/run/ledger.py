@@ -4,7 +4,6 @@ The module `ledger` is pure: times are seconds of the run's steady clock, and ti
 """
 
 import heapq
-import json
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from ...core.calls.news import News
 from ...core.calls.patience import Patience
 from ...core.calls.stalls import width
-from ...core.errors import ModelError, ModelRateLimited, ModelRefused
+from ...core.errors import ModelError, ModelRateLimited
 from ...core.task import Failure
 from ...inference.protocol import ModelReply
 from ...store.records.claims import (
@@ -30,7 +29,7 @@ from ...store.records.claims import (
 from ...store.records.ladder import LadderCounts
 from .bill import Bill
 from .call_retries import CallRetries, NextTry
-from .gaps import Gaps
+from .gaps import Gaps, refusal_of
 from .rungs import Rungs
 from .unsaved import UnsavedProgress
 from .waits import StartBlocks, StartPauses, WaitReport
@@ -399,11 +398,3 @@ class Ledger:
         """Note that the last write has landed, so that all of its progress is saved."""
         self._unsaved.saved()
         self._counted = self._ladder()
-
-
-def refusal_of(error: ModelError) -> str | None:
-    """Return the provider's answer with which it refused a line of a batch for good, as JSON, None if there is none."""
-    if not isinstance(error, ModelRefused) or error.answer is None:
-        return None
-    status, body = error.answer
-    return json.dumps({"status": status, "body": body}, ensure_ascii=False)

@@ -7,17 +7,16 @@ finds every recorded output, and finds the announced calls without an outcome, w
 
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ...core import limits
 from ...core.calls.pace import idle_seconds
-from ...core.errors import BlobUnavailable, CallAborted, StoreFull, StoreUnavailable
+from ...core.errors import CallAborted, StoreFull, StoreUnavailable
 from ...core.states import Status
-from ...core.task import Failure, Kind, Route
+from ...core.task import Kind, Route
+from ...store.records.batch_steps import NOTHING_ELSE, Also
 from ...store.records.claims import CallKey, Continue, Ending, Fail, Finish, Release, Step
-from ...store.work import NOTHING_ELSE, Also
 from .. import clock
 from ..outcomes import ClaimLost, Ended, Lost, Released, RunOutcome, crashed
 from ..terms import OVERDUE, exhausted
@@ -81,7 +80,7 @@ class Run:
     def _batch_parts(self) -> "BatchParts":
         from . import batch_parts  # noqa: PLC0415 - only batches need it
 
-        return batch_parts.BatchParts(self._context, self._pacer, self._record)
+        return batch_parts.BatchParts(self._context, self._pacer, self._ledger, self._record)
 
     async def work(self) -> RunOutcome:
         """Do the run's work, and record in D1 how the claim ends if that is possible."""
@@ -157,25 +156,11 @@ class Run:
         if self._claim.stalls >= self._settings.max_attempts:
             failure = self._ledger.failure or crashed(self._claim.stalls)
             return Fail(self._settings.retention_ms, failure)
-        return await self._validate(self._batch) if self._batch is not None and not self._claim.total else None
-
-    async def _validate(self, batch: "BatchParts") -> Ending | None:
-        """Check the lines of a batch. Return how the claim ends, None if the run goes on with the calls."""
-        try:
-            outcome = await batch.validate()
-        except BlobUnavailable as error:
-            self._ledger.idled()
-            self._log("files_unavailable", error=error.code)
-            return self._back(idle_seconds(self._ledger.idle_runs))
-        if isinstance(outcome, Failure):
-            return Fail(self._settings.retention_ms, outcome)
-        # A run has no lanes before the lines are counted, and on these routes the next run comes at once.
-        if outcome is None or (outcome.total >= limits.LANES_FROM_CHUNKS and self._context.route is not Route.DIRECT):
-            return Release(0, self._settings.lease_ms)
-        options = replace(self._claim.options, model=outcome.model)
-        step = self._ledger.last_step
-        claim = replace(self._claim, total=outcome.total, options=options, step=step, stalls=0, idle_runs=0)
-        self._set_up(replace(self._context, claim=claim, model=outcome.model))
+        if self._batch is not None and not self._claim.total:
+            found = await self._batch.check()
+            if not isinstance(found, RunContext):
+                return found
+            self._set_up(found)
         return None
 
     def _has_untold_wait(self, now: float) -> bool:
@@ -362,13 +347,7 @@ class Run:
         """Read the input of a call, and of as many calls after it as the run may still make."""
         groups_out, group_size = self._calls.groups_out, self._caller.group_size
         calls = self._allowance.affordable_calls(now, limits.CHUNKS_MOST, groups_out, group_size)
-        try:
-            await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
-        except BlobUnavailable as error:  # calls in flight go on, and no other starts for a while
-            assert self._batch is not None
-            pause = self._batch.pause_seconds()
-            self._log("files_unavailable", error=error.code, retry_seconds=pause)
-            self._ledger.rest(clock.now() + pause)
+        await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
         """Wait until calls end, a call may start, a write is allowed, a check is due, or the deadline passes.

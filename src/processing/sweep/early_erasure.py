@@ -6,7 +6,7 @@ from ..worker import Worker
 from .sweep_allowance import StepCost, SweepAllowance
 
 # The most that erasing one page of tasks takes: to look for tasks, count the storage, look again, and erase.
-_PAGE = StepCost(4, 18)
+_PAGE = StepCost(4, 16)
 
 
 class EarlyErasure:

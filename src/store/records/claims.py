@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
-from zlib import crc32
 
 from ...core import limits
 from ...core.calls.latest_calls import LatestCall
@@ -26,14 +25,6 @@ class CallKey(NamedTuple):
 
     level: int
     position: int
-
-
-def chunk_number(task_key: TaskKey, key: CallKey) -> int:
-    """Return a number that identifies a chunk, or a call that merges, among those of its tenant.
-
-    The number that identifies a chunk does not reveal the task's id.
-    """
-    return crc32(f"{task_key}/{key.level}/{key.position}".encode())
 
 
 class CallTries(NamedTuple):
@@ -153,8 +144,7 @@ class Claim:
     gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Chunks that failed for good, and the task goes on.
     ladder: LadderCounts = NOTHING_COUNTED
     kind: Kind | None = None  # What the chunks are; None if they are parts of the task's text.
-    # The lines of a batch that failed for good. The task goes on without them.
-    refused_lines: frozenset[CallKey] = frozenset()
+    refused_lines: frozenset[CallKey] = frozenset()  # Lines of a batch that failed for good; the task goes on.
 
 
 class ClaimRefusal(StrEnum):

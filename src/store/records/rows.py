@@ -111,8 +111,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
     status = Status(text(row, "status"))
     asked = options.read(row)
     announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
-    in_flight, live = len(announced), bool(row["live"])
-    in_doubt = whole(row, "calls_in_doubt")
+    in_flight, live, in_doubt = len(announced), bool(row["live"]), whole(row, "calls_in_doubt")
     made = outputs(0, result)
     described = _source(source[0]) if source else None
     made_of_it, value = _result(asked, whole(row, "total"), made, described)

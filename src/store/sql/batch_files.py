@@ -89,7 +89,7 @@ _IS_QUIET = f"""finished_at IS NOT NULL
 
 # Takes a batch for a writer, for `:lease_ms`, if no other has it. Then raises the task's fence, so that no late write
 # of a worker adds an output.
-TAKE = statement(f"""
+TAKE_BATCH = statement(f"""
 UPDATE batches SET writer_fence = writer_fence + 1, writer_until = {NOW} + :lease_ms,
   finalizing_at = coalesce(finalizing_at, {NOW})
 WHERE task_id = :task_key AND ended_at IS NULL AND writer_until <= {NOW}
@@ -102,7 +102,7 @@ UPDATE tasks SET fence = fence + 1 WHERE id = :task_key AND {_IS_QUIET}
 """)
 
 # Reads what a writer must know of the task, and which lines have an output, as ranges of places.
-ENDED = statement("SELECT status, error_code, total FROM tasks WHERE id = :task_key")
+ENDED_TASK = statement("SELECT status, error_code, total FROM tasks WHERE id = :task_key")
 ANSWERED = statement(f"""
 SELECT min(idx) AS first, max(idx) AS last FROM (
   SELECT idx, idx - row_number() OVER (ORDER BY idx) AS neighbours FROM ({done("0")})
@@ -123,7 +123,7 @@ _MINE = f"EXISTS (SELECT 1 FROM batches WHERE {_OURS})"
 MOVE = _moving(_MINE)
 
 # Keeps the batch for the writer for another `:lease_ms`; 0 gives it back. Without a row another writer has it.
-HOLD = statement(f"UPDATE batches SET writer_until = {NOW} + :lease_ms WHERE {_OURS} RETURNING task_id")
+HOLD_BATCH = statement(f"UPDATE batches SET writer_until = {NOW} + :lease_ms WHERE {_OURS} RETURNING task_id")
 
 # Name a part of the error file, with `:lines` lines of the places from `:from_place` up to `:to_place`. If WRITTEN
 # gives no row, another writer has the batch.
@@ -142,7 +142,7 @@ WHERE {_OURS} AND written_places = :from_place RETURNING task_id
 """)
 
 # Complete the files of a batch, and end it, once each line is in one of them. A batch whose lines were not found valid
-# has no files. An output file without a line goes. COMPLETE gives a row if the batch has ended with this write.
+# has no files. An output file without a line goes. COMPLETE_BATCH gives a row if the batch has ended with this write.
 _IS_WRITTEN = f"""EXISTS (SELECT 1 FROM batches JOIN tasks ON tasks.id = task_id
   WHERE {_OURS} AND (valid_at IS NULL OR written_places = total))
   AND NOT EXISTS (SELECT 1 FROM segments WHERE {_OF_LINES} AND object IS NULL)"""
@@ -153,7 +153,7 @@ CLOSE_FILES = statement(f"""
 UPDATE files SET state = 'ready', expires_at = {NOW} + :output_ms, due_at = {NOW} + :output_ms
 WHERE id IN (:output_file, :error_file) AND state = 'growing' AND {_IS_WRITTEN}
 """)
-COMPLETE = statement(f"""
+COMPLETE_BATCH = statement(f"""
 UPDATE batches SET ended_at = {NOW}, output_lines = (SELECT count(*) FROM ({done("0")}))
 WHERE {_OURS} AND {_IS_WRITTEN} RETURNING task_id
 """)

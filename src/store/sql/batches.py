@@ -16,7 +16,7 @@ _INPUT_READY = f"""EXISTS (SELECT 1 FROM files WHERE id = :input_file AND state 
 
 # Writes the task of a batch, as INSERT_TASK does, if the input file is there. From then on the row in `batches` keeps
 # the file from being erased.
-INSERT_TASK = insert_task("'batch'", _INPUT_READY)
+INSERT_BATCH_TASK = insert_task("'batch'", _INPUT_READY)
 
 # Writes the row of a batch whose task was written in the same transaction, or before if the write is sent again.
 INSERT_BATCH = statement("""
@@ -39,7 +39,7 @@ BATCH = statement("SELECT * FROM batches WHERE task_id = :task_key")
 # tasks.
 _PAGE = "batches WHERE task_id > :first AND task_id < :behind ORDER BY task_id DESC LIMIT :most"
 BATCHES = statement(f"SELECT * FROM {_PAGE}")
-TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE id IN (SELECT task_id FROM {_PAGE})")
+BATCH_TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE id IN (SELECT task_id FROM {_PAGE})")
 
 # Reads where the lines of a batch lie in its input file.
 SLICES = statement("""

@@ -140,8 +140,9 @@ def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement
     """Make the statements that delete all parts of tasks, but not their own rows, which the same transaction deletes.
 
     `equals` is `=` if `keys` is one key, or `IN` if it has several. The first statement deletes the tasks' submissions,
-    for which it reads the texts that the last statement deletes. The output files of the tasks expire: no client sees
-    them any more, unless a batch still reads them, and the sweep erases them.
+    for which it reads the texts that the last statement deletes. The rows of a batch go with the row of its task. The
+    output files of the tasks expire: no client sees them any more, unless a batch still reads them, and the sweep
+    erases them.
     """
     of_task = f"task_id {equals} {keys}"
     submission = f"id {equals} (SELECT submission FROM texts WHERE {of_task})"
@@ -150,8 +151,6 @@ def delete_parts(equals: str, keys: str, condition: str = "") -> tuple[Statement
         statement(f"""
 UPDATE files SET state = iif(state = 'growing', 'ready', state), owner = NULL, expires_at = {NOW}, due_at = {NOW}
 WHERE owner {equals} {keys} {condition}"""),
-        statement(f"DELETE FROM batches WHERE {of_task} {condition}"),
-        statement(f"DELETE FROM batch_slices WHERE {of_task} {condition}"),
         statement(f"DELETE FROM segments WHERE {of_task} {condition}"),
         statement(f"DELETE FROM merges WHERE {of_task} {condition}"),
         statement(f"DELETE FROM failures WHERE {of_task} {condition}"),

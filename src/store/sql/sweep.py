@@ -1,6 +1,7 @@
 """The SQL of the sweep: it finds due tasks, takes their dispatch, gives object slots, and erases tasks."""
 
 from ..d1.statement import statement
+from .batch_files import UNWRITTEN
 from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .tallies import UNCOUNTED, count_ends
 
@@ -45,11 +46,12 @@ SELECT id, {NOW} AS now, uncounted FROM (
 """)
 
 # Says whether a sweep has work with files: forgotten, expired or deleted ones, or a search for parts that no row names,
-# which is done each `:apart_ms` from the first file on.
+# which is done each `:apart_ms` from the first file on. Also names up to `:most` batches whose files nobody completes.
 FILE_WORK = statement(f"""
 SELECT EXISTS (SELECT 1 FROM files WHERE due_at <= {NOW})
   OR EXISTS (SELECT 1 FROM file_walks WHERE at NOT BETWEEN {NOW} - :apart_ms AND {NOW})
-  OR (NOT EXISTS (SELECT 1 FROM file_walks) AND EXISTS (SELECT 1 FROM files)) AS wanted
+  OR (NOT EXISTS (SELECT 1 FROM file_walks) AND EXISTS (SELECT 1 FROM files)) AS wanted,
+  (SELECT json_group_array(task_id) FROM ({UNWRITTEN.text})) AS unwritten
 """)
 
 # Removes tombstones whose time is over, when the writes that they guard against can no longer arrive.

@@ -1,7 +1,7 @@
 """The SQL of a worker: it claims a task, records the work under the claim, and ends the claim."""
 
 from ...core.task import DEADLINE_EXCEEDED
-from ..d1.statement import Statement, statement
+from ..d1.statement import statement
 from .failed_calls import recording_failures
 from .fragments import (
     ANNOUNCED,
@@ -18,7 +18,7 @@ from .fragments import (
     wake,
 )
 from .latest_calls import told
-from .window import window
+from .recorded_outputs import recording_outputs
 
 # --- The claim ------------------------------------------------------------------------------------------
 
@@ -91,44 +91,6 @@ UPDATE tasks SET wake_at = lease_until
 WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at > lease_until
 """)
 
-# CLAIM_TEXT, CLAIM_OUTPUTS and CLAIM_FAILURES follow CLAIM in its transaction, and give rows only to the claim's
-# holder.
-_HELD = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND holder = :holder AND status = 'processing')"
-# Reads the text of the chunks that the run begins with. Most outputs are of chunks at the start of the text, so the
-# number of outputs says where the run begins. CLAIM_TEXT also reads how many calls each planned merge level has, and
-# the plan of the highest one.
-_MERGES = """(
-    SELECT json_group_array(calls) FROM (
-      SELECT json_array_length(ends) AS calls FROM merges WHERE task_id = :task_key ORDER BY level
-    )
-  ) AS merges,
-  (SELECT ends FROM merges WHERE task_id = :task_key ORDER BY level DESC LIMIT 1) AS merge_ends,
-  coalesce(cuts ->> '$[#-1]', 0) AS characters, output_schema, join_rules, inherited"""
-CLAIM_TEXT = statement(window("(SELECT completed FROM tasks WHERE id = :task_key)", _HELD, also=_MERGES))
-
-# Reads which outputs of a task exist, as ranges of positions from `first` to `last` of a level. The claim of a task
-# with thousands of chunks therefore reads only a few rows. The statement reads no texts. The lines of a batch that
-# failed for good are ranges too, with `failed` = 1, because there may be thousands.
-_IS_BATCH = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 'batch')"
-CLAIM_OUTPUTS = statement(f"""
-SELECT level, failed, min(idx) AS first, max(idx) AS last FROM (
-  SELECT level, failed, idx, idx - row_number() OVER (PARTITION BY level, failed ORDER BY idx) AS neighbours FROM (
-    SELECT DISTINCT level, 0 AS failed, value AS idx FROM segments, json_each('[' || places || ']')
-    WHERE task_id = :task_key
-    UNION ALL
-    SELECT level, 1, idx FROM failures WHERE task_id = :task_key AND final = 1 AND gap_chars >= 0 AND {_IS_BATCH}
-  )
-) WHERE {_HELD} GROUP BY level, failed, neighbours ORDER BY level, failed, first
-""")
-# CLAIM_FAILURES reads the failed calls of a task. A row without calls is left out, because since a client's retry of
-# the task the row has only a log. The lines of a batch that failed for good are read by CLAIM_OUTPUTS.
-CLAIM_FAILURES = statement(f"""
-SELECT level, idx, attempts, calls, counted, final, code, message, retryable,
-  max(0, rests_until - {NOW}) AS rest_left, held, rung, gap_chars
-FROM failures WHERE task_id = :task_key AND (calls > 0 OR final = 1) AND {_HELD}
-  AND NOT (final = 1 AND coalesce(gap_chars, -1) >= 0 AND {_IS_BATCH}) ORDER BY level, idx
-""")
-
 # Says why a worker got no claim of a task. If an earlier instance of the asking host holds the task, `own_fence` is
 # that instance's fence.
 STANDING = statement(f"""
@@ -154,30 +116,16 @@ _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 # later one, finds its piece or a later one in the segment, and adds nothing. The outputs of a task's last worker are
 # recorded even if the task was cancelled or passed its deadline in between, because they are paid for. `:places`,
 # `:sizes` and `:body` are those of a `Piece` in `store.records.segments`.
-def _record_outputs(full: str) -> Statement:
-    return statement(f"""
-INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
-SELECT :task_key, :level, coalesce((
-    SELECT part + ({full}) FROM segments
-    WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
-  ), 0), :fence, :step, :piece, :places, :sizes, unhex(:body)
-WHERE {_MINE} AND NOT EXISTS (
-  SELECT 1 FROM segments WHERE task_id = :task_key AND level = :level
-    AND (fence, step, piece) >= (:fence, :step, :piece)
-)
-ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = excluded.piece,
-  places = places || ',' || excluded.places, sizes = sizes || ',' || excluded.sizes,
-  body = unhex(hex(body) || hex(excluded.body))
-""")
-
-
 _IS_FULL = "length(body) >= :segment_bytes OR fence = 0"
-RECORD_OUTPUTS = _record_outputs(_IS_FULL)
+RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
 
 # Records lines of a batch. Lines that have become an object take no more, nor do `:segment_chars` characters of lines,
 # because the worker holds all lines of a segment in memory when it makes an object of them.
-RECORD_LINES = _record_outputs(f"""{_IS_FULL} OR object IS NOT NULL
-      OR (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars""")
+RECORD_LINES = recording_outputs(
+    _MINE,
+    f"""{_IS_FULL} OR object IS NOT NULL
+      OR (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars""",
+)
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in
 # between, the transaction still records its outputs, but not the worker's other totals. For an ended task, only

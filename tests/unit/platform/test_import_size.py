@@ -45,7 +45,11 @@ LATE = {
     # a task with a schema needs these imports for its submission, and for its result if that is large
     "http/tasks/output_fields.py": {"core.structured.joining", "core.structured.schema"},
     "http/tasks/large_answers.py": {"core.structured.refusals"},
-    "inference/openai.py": {"inference.probing"},
+    # only the calls of a batch's lines need these imports
+    "inference/asking.py": {"inference.line_calls"},
+    "inference/demo.py": {"inference.demo_lines"},
+    "inference/openai.py": {"inference.line_calls", "inference.probing"},
+    "inference/workers_ai.py": {"inference.workers_ai_lines"},
     "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this import
     "processing/run/output_forms.py": {"core.structured.schema"},
     "store/records/results.py": {"core.structured.joining", "core.structured.refusals", "core.structured.schema"},

@@ -155,6 +155,7 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
 
 # Modules that `entry` does not import, since the first request that needs one imports it.
 LATER = (
+    "core/batches/",
     "core/response_events",
     "core/structured/",
     "core/text/tokens",
@@ -175,7 +176,9 @@ LATER = (
     "http/tasks/retries",
     "http/webhooks/",
     "inference/demo",
+    "inference/line_calls",
     "inference/probing",
+    "inference/workers_ai_lines",
     "processing/bulk",
     "store/attempts",
     "store/joining",

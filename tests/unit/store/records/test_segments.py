@@ -16,7 +16,7 @@ from src.processing.outcomes import Ended, Released
 from src.processing.worker import Host
 from src.store.records.claims import CallKey, Claim, Finish, Output, Progress
 from src.store.records.segments import pieces, unpack
-from src.store.sql import work
+from src.store.sql import claimed
 from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import LEASE_MS, OVERDUE, RETENTION_MS, START_MS, StoreBench, outputs
 from tests.support.worker_bench import WorkerBench
@@ -211,7 +211,7 @@ def test_a_claim_reads_neighbours_as_one_row(bench: StoreBench):
     bench.pass_ms(LEASE_MS + 1)
     heir = bench.claim("long", holder="heir")
     assert {key.position for key in heir.outputs} == set(done)
-    covered = work.CLAIM_OUTPUTS.bind(task_key="long", holder="heir")
+    covered = claimed.CLAIM_OUTPUTS.bind(task_key="long", holder="heir")
     assert bench.database.rows(covered.sql, *covered.values) == [
         {"level": 0, "failed": 0, "first": 0, "last": 399},
         {"level": 0, "failed": 0, "first": 401, "last": 999},

@@ -124,13 +124,21 @@ def test_no_two_subjects_have_statements_of_one_name():
 
 
 def test_every_part_of_a_task_is_deleted():
-    """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes."""
+    """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes.
+
+    The rows of tables that refer to the task's row go with it.
+    """
     database = SqliteD1()
     found = database.rows(
         "SELECT m.name FROM sqlite_master AS m JOIN pragma_table_info(m.name) AS c ON c.name = 'task_id'"
     )
+    with_task = database.rows(
+        """SELECT m.name FROM sqlite_master AS m JOIN pragma_foreign_key_list(m.name) AS k
+        WHERE k."table" = 'tasks' AND k."from" = 'task_id' AND k.on_delete = 'CASCADE'"""
+    )
     database.close()
     deleted = {one.sql.split()[2] for one in delete_parts("=", ":task_key") if one.sql.startswith("DELETE")}
+    deleted |= {row["name"] for row in with_task}
     assert deleted == {row["name"] for row in found} > set()
 
 

@@ -1,0 +1,146 @@
+"""The writes that name parts of a batch's files take effect once, and not after another writer has come."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from src.core import limits
+from src.core.task import Route
+from src.processing.batches.growth import Stored, object_of, store_segments
+from src.store.batch_files import growing, places_without
+from src.store.records.batch_steps import NOTHING_ELSE, Also
+from src.store.records.claims import CallKey, Claim, Continue, Output
+from tests.conformance.cases.storyteller import progress
+from tests.support.batch_bench import KEY, OUTPUT, BatchBench, lines
+
+LEASE_MS = 60_000
+LINES = 60
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[BatchBench]:
+    """Give a bench with a batch whose lines were found valid, and whose segments are small."""
+    monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
+    made = BatchBench()
+    made.begin(lines(LINES))
+    made.run()
+    yield made
+    made.close()
+
+
+def claimed(bench: BatchBench) -> Claim:
+    """Claim the batch."""
+    claim = bench.store().claim(KEY, holder="holder", host="", route=Route.QUEUE, lease_ms=LEASE_MS)
+    made = bench.do(claim)
+    assert isinstance(made, Claim)
+    return made
+
+
+def recorded(bench: BatchBench, claim: Claim, count: int) -> int:
+    """Record lines of 300 characters, one in each step, and return the number of the last step."""
+    for place in range(count):
+        outputs = [Output(CallKey(0, place), f"{place:0300}", 1)]
+        step = claim.step + 1 + place
+        assert write(bench, claim, step, outputs=outputs, completed=place + 1, calls_settled=place + 1)
+    return claim.step + count
+
+
+def write(bench: BatchBench, claim: Claim, step: int, also: Also | None = None, **changes: Any) -> bool:
+    """Make a step of the claim."""
+    made = progress(claim, **{"step": step, "calls_minimum": LINES, **changes})
+    return bool(bench.do(bench.store().step(claim, made, Continue(LEASE_MS), also=also or NOTHING_ELSE)))
+
+
+def stored(bench: BatchBench) -> Stored:
+    """Store an object of the first segments."""
+    waiting = bench.do(bench.lines.waiting(KEY))
+    bucket = bench.files().bucket
+    chosen = object_of(waiting[:-1], 2_000)
+    made = bench.do(store_segments(bench.lines, bucket, KEY, OUTPUT, "c1", chosen))
+    assert isinstance(made, Stored)
+    return made
+
+
+def naming(made: Stored) -> Also:
+    """Return the write that names stored parts."""
+    return Also(lambda under: growing(under, KEY, OUTPUT, made.segments, made.added))
+
+
+def file_row(bench: BatchBench) -> dict[str, Any]:
+    """Return the row of the output file."""
+    (row,) = bench.database.rows("SELECT parts, bytes FROM files WHERE id = ?", OUTPUT)
+    return row
+
+
+def test_a_part_is_named_once(bench: BatchBench) -> None:
+    """A write that is sent again adds no part, and the lines are the same in the same order before and after."""
+    claim = claimed(bench)
+    step = recorded(bench, claim, 12)
+    _, before = bench.early()
+    made = stored(bench)
+    counts = {"completed": 12, "calls_settled": 12}
+    assert write(bench, claim, step + 1, naming(made), **counts)
+    row = file_row(bench)
+    assert row["bytes"] == sum(part.bytes for part in made.added) > 1_000
+    assert write(bench, claim, step + 1, naming(made), **counts)
+    assert write(bench, claim, step + 2, naming(made), **counts)
+    assert file_row(bench) == row
+    assert bench.early()[1] == before
+    (use,) = bench.database.rows("SELECT bytes FROM file_use")
+    assert use["bytes"] == row["bytes"] + len(lines(LINES))
+
+
+def test_a_part_is_not_named_after_the_claim(bench: BatchBench) -> None:
+    """A write that lands after another claim moves nothing, so no line is in two parts."""
+    claim = claimed(bench)
+    step = recorded(bench, claim, 12)
+    made = stored(bench)
+    bench.pass_seconds(LEASE_MS / 1000 + 600)
+    heir = bench.store().claim(KEY, holder="heir", host="", route=Route.QUEUE, lease_ms=LEASE_MS)
+    assert isinstance(bench.do(heir), Claim)
+    before = bench.database.rows("SELECT * FROM segments")
+    assert not write(bench, claim, step + 1, naming(made), completed=12, calls_settled=12)
+    assert file_row(bench)["parts"] == "[]"
+    assert bench.database.rows("SELECT * FROM segments") == before
+
+
+def test_no_worker_adds_a_line_once_a_writer_has_the_batch(bench: BatchBench) -> None:
+    """The writer raises the task's fence, so that the output file of an ended batch stays as it is."""
+    claim = claimed(bench)
+    step = recorded(bench, claim, 5)
+    bench.do(bench.store().cancel(KEY, 10**9))
+    assert bench.do(bench.lines.take(KEY, LEASE_MS)) is not None
+    late = [Output(CallKey(0, 30), "late", 1)]
+    write(bench, claim, step + 1, outputs=late, completed=6, calls_settled=6)
+    assert "30" not in bench.database.rows("SELECT group_concat(places) AS places FROM segments")[0]["places"]
+
+
+def test_only_one_writer_has_a_batch(bench: BatchBench) -> None:
+    """A second writer gets the batch when the first one's time is over, and the first one then changes nothing."""
+    claimed(bench)
+    bench.do(bench.store().cancel(KEY, 10**9))
+    first = bench.do(bench.lines.take(KEY, LEASE_MS))
+    assert first is not None
+    assert bench.do(bench.lines.take(KEY, LEASE_MS)) is None
+    bench.pass_seconds(limits.WRITER_SECONDS + 1)
+    second = bench.do(bench.lines.take(KEY, LEASE_MS))
+    assert second is not None
+    assert not bench.do(bench.lines.add_errors(first, range(LINES), [], lines=0, place="r2"))
+    assert not bench.do(bench.lines.complete(first))
+    assert bench.do(bench.lines.add_errors(second, range(LINES), [], lines=0, place="r2"))
+    assert not bench.do(bench.lines.add_errors(second, range(LINES), [], lines=0, place="r2"))
+    assert bench.do(bench.lines.complete(second))
+
+
+@pytest.mark.parametrize(
+    ("answered", "missing"),
+    [
+        ([], [range(5)]),
+        ([range(5)], []),
+        ([range(1, 2), range(3, 4)], [range(1), range(2, 3), range(4, 5)]),
+    ],
+)
+def test_places_without_an_answer(answered: list[range], missing: list[range]) -> None:
+    """Each place that has no answer is found."""
+    assert places_without(answered, 5) == missing
