@@ -16,6 +16,8 @@ const FILE = "snapshot.bin"; // the name that workerd gives to the snapshot's fi
 const KEPT = 12; // the number of snapshots that are kept, each of some 45 MB
 const RECENT_MS = 120_000;
 const PAUSE_MS = 100;
+const PULSE_MS = 500; // how often a process that makes a snapshot touches its folder
+const DEAD_MS = 5_000; // a folder that nobody has touched for so long belongs to a process that was killed
 
 /**
  * Returns the snapshot of a Worker as { folder, flag } for `runtimeEnvironment`, and makes it if there is none yet.
@@ -26,7 +28,7 @@ export async function snapshotOf(request, worker, report) {
   const folder = path.join(request.root, ".build", "snapshots", digest(request, worker));
   await othersEnd(folder);
   if (isMade(folder)) {
-    fs.utimesSync(folder, new Date(), new Date());
+    touch(folder);
   } else {
     await make(request, worker, folder, report);
     forget(path.dirname(folder));
@@ -59,14 +61,17 @@ async function make(request, worker, folder, report) {
       unsafeRuntimeEnv: runtimeEnvironment(request.root, request.clock, snapshot),
     }),
   );
+  const pulse = setInterval(() => touch(making), PULSE_MS);
   try {
     await runtime.ready.catch((error) => {
       if (error.code !== "ERR_RUNTIME_FAILURE") throw error;
       throw new Error("the Worker could not be imported; the cause is above", { cause: error });
     });
     if (!fs.existsSync(path.join(making, FILE))) throw new Error("workerd wrote no snapshot of the interpreter");
+    clearInterval(pulse);
     place(making, folder);
   } finally {
+    clearInterval(pulse);
     await runtime.dispose().catch(() => {});
     fs.rmSync(making, { recursive: true, force: true });
   }
@@ -74,22 +79,14 @@ async function make(request, worker, folder, report) {
 
 const isMade = (folder) => fs.existsSync(path.join(folder, FILE));
 
+const touch = (folder) => fs.utimesSync(folder, new Date(), new Date());
+
 /** Waits while another process makes the same snapshot. A process that was killed leaves its folder behind. */
 async function othersEnd(folder) {
   const parent = path.dirname(folder);
   const isUnderWay = (name) =>
-    name.startsWith(`${path.basename(folder)}.`) &&
-    isAlive(Number(path.extname(name).slice(1))) &&
-    Date.now() - lastUse(path.join(parent, name)) < RECENT_MS;
+    name.startsWith(`${path.basename(folder)}.`) && Date.now() - lastUse(path.join(parent, name)) < DEAD_MS;
   while (!isMade(folder) && fs.existsSync(parent) && fs.readdirSync(parent).some(isUnderWay)) await sleep(PAUSE_MS);
-}
-
-function isAlive(pid) {
-  try {
-    return process.kill(pid, 0);
-  } catch {
-    return false;
-  }
 }
 
 /** Moves the new snapshot to its place, unless another process has already put the same snapshot there. */
