@@ -51,7 +51,7 @@ endif
 key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin,operator --label TEXT --expires-days N --remote"
 	@exec $(PY) -m local.key $(ARGS)
 
-quick: install-dev ## run the tests that need no runtime, and 120 simulated schedules: ONLY=area for the tests of that area
+quick: install-dev ## run the tests that need no runtime, and 100 simulated schedules: ONLY=area for the tests of that area
 	@exec $(PY) -m tests.quick $(ONLY)
 
 test: install-dev ## run every test that a change must pass, on the real runtime too: PYTEST_ARGS="-k name" CLOCK=moving

@@ -18,7 +18,7 @@ from tests.support import tiers
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tests/unit", "tests/property", "tests/api")
 CHOSEN = "not slow and not campaign"
-SCHEDULES = 120
+SCHEDULES = 100
 # A change in one of the areas in this set can affect simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
 PACKAGES = ("simulator", "local", "cli", "bench")
