@@ -15,6 +15,8 @@ PY := $(VENV)/bin/python
 # more than they compute: two cores are enough for four processes.
 PYTEST_PARALLEL ?= -n 4 --dist loadscope --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
+# A suite starts hundreds of Python processes. Each would compile the same modules again if it could not keep them.
+unexport PYTHONDONTWRITEBYTECODE
 
 # npm and wrangler fail where they cannot keep anything in the home folder: they get one in the clone then.
 ifneq ($(shell test -d "$$HOME" && test -w "$$HOME" && echo usable),usable)
@@ -49,7 +51,7 @@ endif
 key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin,operator --label TEXT --expires-days N --remote"
 	@exec $(PY) -m local.key $(ARGS)
 
-quick: install-dev ## run the tests that need no runtime, and 200 simulated schedules: ONLY=area for the tests of that area
+quick: install-dev ## run the tests that need no runtime, and 100 simulated schedules: ONLY=area for the tests of that area
 	@exec $(PY) -m tests.quick $(ONLY)
 
 test: install-dev ## run every test that a change must pass, on the real runtime too: PYTEST_ARGS="-k name" CLOCK=moving

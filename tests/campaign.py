@@ -35,8 +35,15 @@ LONG_DRAWS = (
     "tests/property/test_schema_oracle.py",
     "tests/property/test_output_disguises.py",
     "tests/property/test_joined_outputs.py",
+    "tests/property/test_joining.py",
+    "tests/property/test_demo_output.py",
     "tests/property/test_store_model.py",
+    "tests/api/test_hostile.py",
     "tests/api/test_tenants.py",
+    "tests/simulator/campaign/test_campaign.py::TestSchedules",
+    "tests/simulator/campaign/test_dead_triggers.py",
+    "tests/simulator/campaign/test_workloads.py",
+    "tests/runtime/test_burst.py",
 )
 _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 

@@ -1,4 +1,4 @@
-"""`make quick` runs the tests that need no real runtime, and a few hundred simulated schedules.
+"""`make quick` runs the tests that need no real runtime, and some simulated schedules.
 
 With `ONLY=area`, the program runs only what a change in the area affects: the tests in the area's folders, and the test
 modules that import the area.
@@ -18,7 +18,7 @@ from tests.support import tiers
 ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tests/unit", "tests/property", "tests/api")
 CHOSEN = "not slow and not campaign"
-SCHEDULES = 200
+SCHEDULES = 100
 # A change in one of the areas in this set can affect simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
 PACKAGES = ("simulator", "local", "cli", "bench")

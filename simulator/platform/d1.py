@@ -38,7 +38,7 @@ class DatabaseServer:
         self.connection: Connection = template.acquire()
         self.connection.clock.now_ms = self.now_ms
         self.faults = faults
-        self.offset_ms = 0.0
+        self.offset_ms, self.jumped_at_ms = 0.0, float("-inf")  # by how much the clock is off, when it last jumped
         self.calls = self.rows_read = self.rows_written = self.statements = 0
         self.observers: list[Callable[[], None]] = []  # Called after each database call that writes.
         self.note: Callable[[int], None] | None = None
@@ -61,6 +61,7 @@ class DatabaseServer:
         faults = self.faults
         if faults.fires("clock_jumped", "d1", 0.3):
             self.offset_ms += faults.between(-5_000, 240_000)
+            self.jumped_at_ms = self._platform_now_ms()
         if faults.fires("d1_overloaded", "d1"):
             reply(None, JsError(OVERLOADED))
             return

@@ -8,8 +8,11 @@ from hypothesis import strategies as st
 
 from src.core.settings import Settings
 from tests.support.api_bench import ApiBench, BenchRequest, data, key
+from tests.support.tiers import sized
 
-MANY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+MANY = settings(
+    max_examples=sized(quick=75, test=300, campaign=1_000), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 # Surrogates included: JSON can contain them.
 characters = st.characters(exclude_categories=())

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.client import variables
 from tests.support.dev_server import ROOT, DevServer
-from tests.support.make_key import make_key
+from tests.support.make_key import insert_key
 from tests.support.receiver import Receiver
 from tests.support.tiers import sized
 
@@ -25,7 +25,7 @@ HOOKS = "tests.api_fuzz.checks"
 SEED = 20_261_124
 # The coverage phase derives its cases from /openapi.json. The fuzzing phase draws cases for each operation, and the
 # stateful phase draws chains of calls.
-LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 6, 30), campaign=(5_000, 100, 200))
+LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 3, 12), campaign=(5_000, 100, 200))
 
 CONFIG = f"""
 [phases.fuzzing.generation]
@@ -117,7 +117,7 @@ def test_api_is_as_described(tmp_path: Path):
     """Valid and invalid calls, single and in chains, get only the answers that /openapi.json describes."""
     values = {"REQUIRE_KEYS": "true", "WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true"}
     with Receiver() as receiver, DevServer(tmp_path / "state", *variables(values)) as server:
-        key = make_key(tmp_path / "state")
+        key = insert_key(tmp_path / "state")
         count, seen = 0, set[tuple[str, str, int]]()
         for seed in itertools.count(SEED):
             status, output = fuzz(server.url, tmp_path, seed, key, receiver.url)

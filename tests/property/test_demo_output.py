@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from src.inference.demo import formed
+from tests.support.tiers import sized
 
 jsonschema: Any = importlib.import_module("jsonschema_rs")
 
@@ -82,7 +83,7 @@ _SCHEMAS = st.builds(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=sized(quick=75, test=200, campaign=1_000))
 @given(_SCHEMAS, st.text(max_size=80) | st.just(_TEXT))
 def test_any_schema_of_the_subset_is_met(schema: dict[str, Any], text: str) -> None:
     """Whatever the text is, the demo's output fits the schema, and a second run gives the same output."""

@@ -29,6 +29,7 @@ from src.store.sql import joining as sql
 from src.store.tasks import TaskStore
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1
 from tests.support.store_bench import LEASE_MS, START_MS, new_task
+from tests.support.tiers import sized
 
 # What may happen to a request: its answer arrives; its answer is lost; the request is lost; its Worker dies, and its
 # write lands at the next `land`.
@@ -114,7 +115,7 @@ def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), in_time), max_size=14))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sized(quick=40, test=150, campaign=1_000), deadline=None)
 def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
     """However many requests and answers are lost, there is at most one task for each client that reached the Worker."""
     with played(script) as deployment:
@@ -122,7 +123,7 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 
 
 @given(events)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=sized(quick=40, test=150, campaign=1_000), deadline=None)
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
     """A late write may find that another client's equal request has joined the task that it was to join.
 
@@ -141,7 +142,7 @@ def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tu
 
 
 @given(st.lists(st.tuples(st.sampled_from((LAND, 0)), fates), max_size=8))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=sized(quick=25, test=100, campaign=1_000), deadline=None)
 def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
     """A single client has exactly one task once any of its requests has arrived, and is answered with this task."""
     with played(script) as deployment:
@@ -149,7 +150,7 @@ def test_one_client_has_one_task(script: list[tuple[int, Fate]]) -> None:
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.sampled_from(("answered", "lost"))), max_size=12))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=sized(quick=25, test=100, campaign=1_000), deadline=None)
 def test_where_only_answers_are_lost_each_wish_is_a_task(script: list[tuple[int, Fate]]) -> None:
     """If every request arrives, there are exactly as many tasks as clients, however many answers are lost."""
     with played(script) as deployment:

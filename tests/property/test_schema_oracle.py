@@ -107,7 +107,7 @@ def test_formats_agree(name: str) -> None:
     drawn = random.Random(seed)
     inserts = ("", "0", "1", "9", ":", "-", ".", "Z", "a", "T", "+", "P", "@", ",", " ", "é", "W", "5", "60", "٣")
     taken = 0
-    for _ in range(sized(quick=300, test=1_500, campaign=20_000)):
+    for _ in range(sized(quick=900, test=1_500, campaign=20_000)):
         text = drawn.choice(FORMATTED[name])
         for _ in range(drawn.choice((0, 1, 1, 2))):
             at = drawn.randrange(len(text) + 1)

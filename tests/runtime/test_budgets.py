@@ -9,7 +9,7 @@ import pytest
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
-from tests.support.make_key import make_key
+from tests.support.make_key import insert_key
 from tests.support.model_plan import Call
 from tests.support.model_server import ModelServer
 
@@ -36,7 +36,7 @@ def server(route: str, slow_model: ModelServer, tmp_path_factory: pytest.TempPat
 def client(server: DevServer) -> Iterator[Client]:
     """A client with a key."""
     with Client(server.url) as made:
-        made.http.headers["Authorization"] = f"Bearer {make_key(server.persist_to)}"
+        made.http.headers["Authorization"] = f"Bearer {insert_key(server.persist_to)}"
         yield made
 
 

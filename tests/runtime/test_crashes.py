@@ -13,7 +13,15 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 40
 
 
-@pytest.mark.parametrize(("first", "then"), [*((route, route) for route in ENVIRONMENTS), ("durable-object", "queue")])
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("queue", "queue"),
+        pytest.param("durable-object", "durable-object", marks=pytest.mark.campaign),
+        ("direct", "direct"),
+        ("durable-object", "queue"),
+    ],
+)
 def test_a_killed_task_completes_after_the_restart(tmp_path: Path, first: str, then: str):
     """A task whose runtime is killed with calls in flight completes after a restart, also in another environment.
 

@@ -103,7 +103,7 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
     return task_id
 
 
-@pytest.mark.parametrize("route", ENVIRONMENTS)
+@pytest.mark.parametrize("route", ["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
     """On each route, after tasks in any state were erased, no row, log line or message has a canary.
 

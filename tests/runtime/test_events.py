@@ -208,7 +208,14 @@ def followed_while_open(server: DevServer, follower: Follower, events: int, thre
     assert thread.is_alive(), "it has ended before the server was killed"
 
 
-@pytest.mark.parametrize("env", [(), ("--env", "free"), ("--env", "direct")], ids=["queue", "object", "direct"])
+@pytest.mark.parametrize(
+    "env",
+    [
+        pytest.param((), id="queue"),
+        pytest.param(("--env", "free"), id="object", marks=pytest.mark.campaign),
+        pytest.param(("--env", "direct"), id="direct", marks=pytest.mark.campaign),
+    ],
+)
 def test_a_stream_outlives_the_server(tmp_path: Path, env: tuple[str, ...]):
     """After a SIGKILL of the runtime, each client of an open stream gets an error and continues after its last event.
 

@@ -12,7 +12,7 @@ from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, Json
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
-from tests.support.make_key import make_key
+from tests.support.make_key import insert_key
 
 pytestmark = pytest.mark.runtime
 
@@ -69,7 +69,7 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
     """
     flags = (*ENVIRONMENTS[route], "--var", "REQUIRE_KEYS:true")
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server:
-        secrets = {tenant: make_key(tmp_path, "--tenant", tenant) for tenant in ("many", "one")}
+        secrets = {tenant: insert_key(tmp_path, tenant) for tenant in ("many", "one")}
         # Without a recorded sweep, the next server's first request would begin a sweep that handles a single task.
         eventually(lambda: swept(tmp_path))
         assert server.stop() == 0

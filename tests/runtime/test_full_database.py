@@ -89,7 +89,13 @@ def task_of(client: Client, task_id: str) -> Json:
     return task
 
 
-@pytest.mark.parametrize("environment", ROUTES.values(), ids=ROUTES)
+@pytest.mark.parametrize(
+    "environment",
+    [
+        pytest.param(ROUTES["queue"], id="queue", marks=pytest.mark.campaign),
+        pytest.param(ROUTES["objects"], id="objects"),
+    ],
+)
 def test_a_full_database_costs_no_call_and_no_task(
     environment: Sequence[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,6 +1,7 @@
 """Tests that the local runtime is like Cloudflare's: its glue code, the modules of an upload, and its clock."""
 
 import json
+import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -122,17 +123,26 @@ def test_what_runs_is_what_is_uploaded():
 def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):
     """A second start of the same source uses the memory snapshot of the first start, and imports nothing.
 
-    A source that has changed is imported again at the next start.
+    This is also true for a copy of the source in another folder, and while the first start still imports the source. A
+    source that has changed is imported again at the next start.
     """
     source = write_tiny_worker(tmp_path / "project")
     unique = f"# {tmp_path}\n"
     (source / "greeting.py").write_text(f"{unique}GREETING = 'hello'\n")
+    shutil.copytree(tmp_path / "project", tmp_path / "copy")
 
-    def start(name: str) -> tuple[int, str]:
-        with DevServer(tmp_path / name, project=tmp_path / "project") as server:
+    def start(name: str, project: str = "project") -> tuple[int, str]:
+        with DevServer(tmp_path / name, project=tmp_path / project) as server:
             said = httpx.get(f"{server.url}/status", timeout=20).json()["greeting"]
             return sum(line.startswith("Importing the Worker") for line in server.lines), said
 
-    assert [start("one"), start("two")] == [(1, "hello"), (0, "hello")]
+    first = DevServer(tmp_path / "one", project=tmp_path / "project")
+    first.launch()
+    try:
+        first.wait_for_line("^Importing the Worker")
+        assert start("two", "copy") == (0, "hello")
+        first.wait_for_line("^Ready on")
+    finally:
+        first.__exit__(None, None, None)
     (source / "greeting.py").write_text(f"{unique}GREETING = 'changed'\n")
     assert start("three") == (1, "changed")

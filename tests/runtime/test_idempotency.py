@@ -84,7 +84,7 @@ def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
     assert len(rows(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("place", ["send", "reply"])
+@pytest.mark.parametrize("place", [pytest.param("send", marks=pytest.mark.campaign), "reply"])
 def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
     """If the runtime is killed once a task is in D1, a repeated request gets the same task, which completes.
 

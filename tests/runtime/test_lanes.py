@@ -54,7 +54,7 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
         eventually(lambda: not metered.object_rows(tmp_path))
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
 def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, model: ModelServer, tmp_path: Path):
     """After a SIGKILL of three working lanes and a restart, the task completes; each repeated call was in doubt."""
     settings = flags(route, model, AI_TIMEOUT_SECONDS=40, LEASE_SECONDS=60)

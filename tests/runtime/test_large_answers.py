@@ -127,7 +127,9 @@ def test_20_mb_are_merged(large: DevServer, client: Client):
     assert heap_mb(large) <= HEAP_MB_MOST
 
 
-@pytest.mark.parametrize("rules", [{}, {"/people": "union"}], ids=["all", "union"])
+@pytest.mark.parametrize(
+    "rules", [pytest.param({}, id="all"), pytest.param({"/people": "union"}, id="union", marks=pytest.mark.campaign)]
+)
 def test_20_mb_of_structured_outputs_are_joined(structured: DevServer, rules: dict[str, str]):
     """Objects of 20 MB are checked, joined and read as a value, within 100 MB."""
     with Client(structured.url) as client:

@@ -11,7 +11,7 @@ from local.node import ROOT, find_node
 from tests.clients.walking import HERE, WALKED, walk
 from tests.support.client import variables
 from tests.support.dev_server import DevServer
-from tests.support.make_key import make_key
+from tests.support.make_key import insert_key
 from tests.support.shell_blocks import blocks
 
 pytestmark = pytest.mark.runtime
@@ -22,7 +22,7 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
     """The URL of a Worker that requires keys, and a key."""
     state = tmp_path_factory.mktemp("state")
     with DevServer(state, *variables(WALKED)) as server:
-        yield server.url, make_key(state)
+        yield server.url, insert_key(state)
 
 
 def test_openai_for_python(deployment: tuple[str, str]):

@@ -48,6 +48,7 @@ def test_the_references_are_measured_beside_onceover(tmp_path: Path):
         assert goal["met"] == (goal["runsMet"] == 1)
 
 
+@pytest.mark.campaign
 def test_capacity_is_measured_rate_by_rate():
     """`bench.capacity` with two rates, for a second each, ends with status 0 and prints a row for each rate."""
     command = [sys.executable, "-m", "bench.capacity", "--systems", "queue", "--rates", "2", "4", "--seconds", "1"]

@@ -21,7 +21,7 @@ from local.wrangler_dev import free_port
 from tests.clients.walking import unwrapped
 from tests.support.client import Client, Json, variables
 from tests.support.dev_server import DevServer, eventually
-from tests.support.make_key import make_key
+from tests.support.make_key import insert_key
 from tests.support.receiver import Received, Receiver, listens
 from tests.support.shell_blocks import LOCAL_URL, ROOT, blocks
 
@@ -48,7 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
 @pytest.fixture(scope="module")
 def key(server: DevServer) -> str:
     """An API key with all scopes."""
-    return make_key(server.persist_to)
+    return insert_key(server.persist_to)
 
 
 @pytest.fixture(scope="module")

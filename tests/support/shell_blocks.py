@@ -38,6 +38,7 @@ _LOOKED_UP = {
     "format": "rewrites the working tree",
     "docs": "rewrites the working tree; a test of its own checks the pages",
     "bundle": "takes long; tests/runtime/test_bundle.py builds it",
+    "quick": "tests/unit/docs/test_contributing.py runs it",
 }
 
 # By target: arguments with which a command that takes minutes checks its flags but does little work.
@@ -45,7 +46,6 @@ _SHORT = {
     "simulate": "SEEDS=2 WORKERS=1",
     "chaos": "ARGS=--help",
     "mutate": "ARGS=--help",
-    "quick": "ONLY=bench",
     "campaign": "ARGS=--list",
     "bench": "ARGS=--help",
     "model": "ARGS=--help",
@@ -131,7 +131,7 @@ def trial(command: str, url: str, state: Path) -> str:
         return command.replace("make ", "make -n ", 1)
     if name == "test":
         given = re.search(r'PYTEST_ARGS="([^"]*)"', command)
-        return f'make test {_SHORT["test"]} PYTEST_ARGS="--collect-only -q {given[1] if given else "tests/unit"}"'
+        return f'make test {_SHORT["test"]} PYTEST_ARGS="--collect-only -q {given[1] if given else "tests/unit/core"}"'
     if name == "simulate" and "SEED=" in command:
         return command
     return f"{command} {_SHORT[name]}" if name in _SHORT else command

@@ -35,6 +35,7 @@ OUTPUTS_JUDGED: Final = "outputs that their schema allows"
 MERGES_JUDGED: Final = "merged outputs that their schema allows"
 ASKS_JUDGED: Final = "calls that ask again, by the rung on record"
 GAPS_JUDGED: Final = "writes of tasks with gaps, by chunk and character"
+COVERAGE_EXCUSED: Final = "writes while a task had the coverage of gaps that an older release opened again, excused"
 LADDERS_JUDGED: Final = "ladders that agree with the model's books"
 FORM_CODES: Final = frozenset({"invalid_output", "output_truncated", "too_many_gaps"})
 REJECTED: Final = ("unfit", "cut")  # how the model's books call answers that no schema allows
@@ -94,6 +95,7 @@ class Formed:
         self._connection = world.database.connection
         self._texts: dict[TaskKey, _Text] = {}
         self._rows: Mapping[TaskKey, Row] = {}
+        self._claimed: dict[TaskKey, int] = {}  # The fence of each task's latest claim.
         self._outputs: Mapping[OutputKey, str] = {}
         self._validators: dict[str, Any] = {}
         self._execute, self._serve = world.database.execute, world.model.serve
@@ -121,6 +123,8 @@ class Formed:
                     self._check_output(key, outputs[key])
             self._outputs = outputs
         for task_key, row in formed.items():
+            if row.status == "processing":
+                self._claimed[task_key] = row.fence
             was = self._rows.get(task_key)
             if was is not None and was is not row:
                 for name in ("reasks", "rejected", "repaired"):
@@ -177,14 +181,19 @@ class Formed:
         text = self.text(row.task_key)
         covered = None if not gaps else (text.ends[-1] - sum(text.chars(gap.idx) for gap in gaps)) / text.ends[-1]
         shown = row.coverage
-        if self._mixed and not row.failed and covered is None:
-            shown = None  # older code puts a task back without a look at its coverage
+        if shown is not None and covered is None and self._is_put_back(row):
+            shown = None
+            self._judged[COVERAGE_EXCUSED] += 1
         self._require(row, shown == covered, f"its coverage is {shown}, should be {covered}")
         now_ms = self._world.database.now_ms()
         is_overdue = row.deadline_at is not None and row.deadline_at <= now_ms
         if row.leaves_gaps and row.status in {"pending", "processing", "completed"} and not is_overdue:
             self._require(row, row.failed == len(gaps) + ending, f"{len(gaps)} gaps, and it says {row.failed}")
             self._judged[GAPS_JUDGED] += bool(gaps)
+
+    def _is_put_back(self, row: Row) -> bool:
+        """Whether a task was retried, perhaps by older code, which leaves its coverage as it was for the next claim."""
+        return self._mixed and not row.failed and self._claimed.get(row.task_key) != row.fence
 
     def text(self, task_key: TaskKey) -> _Text:
         """Return the text of a task, as it was submitted."""

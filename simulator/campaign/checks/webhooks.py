@@ -22,7 +22,7 @@ from src.core.tenants import LOCAL
 from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, endpoint_id, endpoint_key_of
 
 SENDS_JUDGED = "messages whose sender had to be the only one"
-SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for a clock that jumped or a sender that could not see time pass"
+SENDS_EXCUSED = f"{SENDS_JUDGED}, excused for the database's clock that jumped or a sender that could not see time pass"
 _BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by less than this.
 # Within this many seconds after the last fault all webhook deliveries must have ended.
 SENT_SECONDS_MOST = 3_600
@@ -178,9 +178,12 @@ class Webhooks:
         """Check that no other sender was sending the message, and that its sender's claim was still valid.
 
         A frozen sender that goes on in a late timer is excused: it cannot see that its claim is over, because its clock
-        shows the time for which the timer was set. All messages of one webhook delivery have the same id.
+        shows the time for which the timer was set. A jump of the database's clock, by which claims end, may end a claim
+        early, and each claim lasts DELIVERY_HELD_SECONDS. The jump of an isolate's clock excuses nothing, because a
+        sender goes by its steady clock. All messages of one webhook delivery have the same id.
         """
-        if self._world.faults.tallies["clock_jumped"].fired or message.behind > _BEHIND_SECONDS_MOST:
+        jumped_seconds = (self._world.now_ms() - self._world.database.jumped_at_ms) / 1000  # how long ago it jumped
+        if jumped_seconds <= limits.DELIVERY_HELD_SECONDS or message.behind > _BEHIND_SECONDS_MOST:
             self.judged[SENDS_EXCUSED] += 1
             return
         self.judged[SENDS_JUDGED] += 1

@@ -25,6 +25,7 @@ FOLLOWED_SECONDS_MOST = 300.0  # How many seconds a client follows a task's even
 ENDED_SECONDS_MOST = 600.0
 SILENT_SECONDS = 20.0  # A client leaves a stream after this many silent seconds: normally a comment comes every 15 s.
 PAUSE_SECONDS = 1.0
+STREAMS_EXCUSED = "streams of completed tasks that an older release ended before a gap, excused"
 _FORM = "SELECT structured FROM tasks WHERE id = ?"
 
 Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
@@ -34,13 +35,14 @@ class StreamClient:
     """One client that follows one task.
 
     `outputs` are the outputs that the client has received of the chunks so far, None for a gap. `cuts` counts the
-    streams that the client left before their end.
+    streams that the client left before their end. `excused` says that an older release told the end before a gap.
     """
 
     def __init__(self, world: World, fetch: Fetch, task_key: TaskKey) -> None:
         self.task_key = task_key
         self.outputs: list[str | None] = []
         self.cuts = 0
+        self.excused = False
         self.gone = False
         self.mixed = False  # True if some isolates are of an older release, which does not know schemas.
         self._world = world
@@ -48,6 +50,8 @@ class StreamClient:
         self._tenant, task_id = split_task_key(task_key)
         self._path = f"/api/tasks/{task_id}"
         self._last = ""
+        self._is_mixed_now = False  # True if an older isolate may serve the present stream.
+        self._is_last_mixed = False  # True if an older isolate may have told the last event.
         self._seen: dict[str, str] = {}
         self._ended = False
 
@@ -56,6 +60,7 @@ class StreamClient:
         until = self._world.loop.now() + seconds
         self._ended = False
         while not (self._ended or self.gone) and self._world.loop.now() < until:
+            self._is_mixed_now = self.mixed and self._world.faults.active  # older isolates go when faults stop
             reply = await self._fetch(self._request())
             if reply is not None and reply.status == 404:
                 self.gone = True
@@ -110,7 +115,7 @@ class StreamClient:
         rank = [int(part) for part in event_id.split("-")]
         if self._last and rank <= [int(part) for part in self._last.split("-")]:
             raise InvariantBroken(f"{self.task_key}: event {event_id} came behind {self._last}")
-        self._seen[event_id], self._last = told, event_id
+        self._seen[event_id], self._last, self._is_last_mixed = told, event_id, self._is_mixed_now
         if name in {"chunk", "gap"}:
             event = json.loads(told)
             index = event["index" if name == "chunk" else "chunk"]
@@ -133,7 +138,9 @@ class StreamClient:
         shown = {chunk["index"]: chunk["output"] for chunk in chunks if chunk["status"] != "failed"}
         ready = next(index for index in range(len(shown) + 1) if index not in shown)
         # A worker may record outputs that were paid for after clients have seen the end of its cancelled task.
-        if not self._fits(shown) or (not self._was_stopped and len(self.outputs) < ready):
+        is_short = not self._was_stopped and len(self.outputs) < ready
+        self.excused = is_short and self._ends_before_gap(shown)
+        if not self._fits(shown) or (is_short and not self.excused):
             raise InvariantBroken(f"{self.task_key}: its stream told {self.outputs}, and its chunks are {shown}")
 
     def _fits(self, shown: dict[int, str | None]) -> bool:
@@ -143,6 +150,10 @@ class StreamClient:
             (index in shown and shown[index] == output) or (output is None and is_retried)
             for index, output in enumerate(self.outputs)
         )
+
+    def _ends_before_gap(self, shown: dict[int, str | None]) -> bool:
+        """Whether an older release may have told the end: for its isolates the chunks end before the first gap."""
+        return self._is_last_mixed and self.may_be_misread() and shown[len(self.outputs)] is None
 
     @property
     def _was_stopped(self) -> bool:

@@ -16,6 +16,7 @@ from simulator.campaign.checks.undelayed import Undelayed
 from simulator.campaign.checks.webhooks import Webhooks
 from simulator.campaign.clients import tenants
 from simulator.campaign.clients.clients import Clients, look_at_error
+from simulator.campaign.clients.followers import STREAMS_EXCUSED
 from simulator.campaign.clients.forms import is_formed
 from simulator.campaign.clients.operators import Operators
 from simulator.campaign.clients.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
@@ -103,6 +104,7 @@ class Scenario:
         await self.invariants.letting_go.all_free()
         for follower in self.clients.followers:
             await follower.see_the_end()
+            self.invariants.judged[STREAMS_EXCUSED] += follower.excused
         await self.forms.look()
         await self.all_ended()  # A request that had stood still may have made a new task.
         self.check()

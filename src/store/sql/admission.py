@@ -6,7 +6,7 @@ refuses it. The condition `_FRESH` distinguishes the first run of a submission's
 
 from ...core.task import BUDGET_EXHAUSTED
 from ..d1.statement import Statement, statement
-from .fragments import IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
+from .fragments import COVERAGE, IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
 from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
@@ -183,7 +183,7 @@ _GAPS_LEFT = "(SELECT count(*) FROM failures WHERE task_id = tasks.id AND level 
 PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1, counted = {COUNTED},
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
   failed = iif(structured IS NULL, 0, {_GAPS_LEFT}),
-  coverage = CASE WHEN coverage < 1 AND {_GAPS_LEFT} > 0 THEN coverage END,
+  coverage = {COVERAGE},
   stalls = 0, stalled_since = NULL, rate_waits = 0, idle_runs = 0,
   away_since = NULL, away_waits = 0, last_error = NULL, wait_reason = NULL, wait_until = NULL, dispatches = 0,
   sent_at = {NOW}, not_before = 0,

@@ -133,6 +133,13 @@ GAPS = f"""CASE WHEN structured ->> 'gaps' AND failed > 0 AND completed > 0 THEN
   ) END AS gaps"""
 
 
+# The coverage of the task whose row is written: NULL once no gap is left. Code of the release before knows no coverage.
+# Its retry opens all gaps again, and leaves their coverage in the row. Without a coverage no row of `failures` is read.
+COVERAGE = """CASE WHEN coverage < 1 AND EXISTS (
+    SELECT 1 FROM failures WHERE task_id = tasks.id AND level = 0 AND final = 1 AND gap_chars >= 0
+  ) THEN coverage END"""
+
+
 # --- Whole statements ------------------------------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ from ..d1.statement import statement
 from .failed_calls import recording_failures
 from .fragments import (
     ANNOUNCED,
+    COVERAGE,
     ENDED,
     IN_TIME,
     NOW,
@@ -43,7 +44,8 @@ from .recorded_outputs import recording_outputs
 #
 # CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
-# structured tasks, and `kind_fence` that it knows batches: see the CHECKs of the columns.
+# structured tasks, and `kind_fence` that it knows batches: see the CHECKs of the columns. CLAIM removes a `coverage`
+# without a gap: see COVERAGE.
 #
 # The announced calls must start within `:start_ms` from now, or they may not start. Lanes of the former worker may have
 # read its longer start window just now, and may start calls until that window ends. If the row has a longer `start_ms`
@@ -56,8 +58,7 @@ _IS_NEW = "(status <> 'processing' OR holder IS NOT :holder)"
 _REST = f":rests_ms ->> ({_STALLS})"
 CLAIM = statement(f"""
 UPDATE tasks SET
-  status = 'processing',
-  fence = fence + {_IS_NEW},
+  status = 'processing', fence = fence + {_IS_NEW},
   attempts = attempts + ({_IS_NEW} AND (started_at IS NULL OR status = 'processing')),
   stalls = CASE WHEN {_IS_NEW} THEN {_STALLS} ELSE stalls END,
   stalled_since = CASE WHEN {_IS_NEW} THEN {_STALLED_SINCE} ELSE stalled_since END,
@@ -69,7 +70,7 @@ UPDATE tasks SET
   in_flight = CASE WHEN NOT {_IS_NEW} THEN in_flight
     WHEN started_at IS NULL AND completed = 0 THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
-  structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}),
+  structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}), coverage = {COVERAGE},
   kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}),
   dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
   lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),

@@ -34,7 +34,10 @@ def test_a_minute_of_it_fails_no_task(share: float, route: str):
     assert outcome.faults() == [], outcome
 
 
-@pytest.mark.parametrize("route", ["queue", "objects", "direct"])
+@pytest.mark.parametrize(
+    "route",
+    [pytest.param("queue", marks=pytest.mark.campaign), "objects", pytest.param("direct", marks=pytest.mark.campaign)],
+)
 def test_ten_minutes_of_it_fail_no_task(route: str):
     """In a brown-out of ten minutes with half of the calls failing, a task fails only if a chunk of it always fails."""
     assert play(BrownOut(0.5, 600, route, 20, apart(route))).faults() == []
@@ -48,8 +51,10 @@ def test_pauses_of_the_direct_route_end_on_time():
 @pytest.mark.parametrize(
     "neighbours",
     [
-        Neighbours(400, come_at=(5.0,)),
-        Neighbours(400, come_at=(5.0, 60.0), consumers=10),  # ten consumers of the queue, as under `make dev`
+        pytest.param(Neighbours(400, come_at=(5.0,)), marks=pytest.mark.campaign),
+        # ten consumers of the queue, as under `make dev`
+        pytest.param(Neighbours(400, come_at=(5.0, 60.0), consumers=10), marks=pytest.mark.campaign),
+        Neighbours(100, come_at=(5.0, 60.0), consumers=10),
         Neighbours(100, "objects", come_at=(5.0, 60.0)),
         Neighbours(100, "direct"),
     ],
@@ -78,6 +83,7 @@ def test_without_the_others_share_a_brown_out_fails_tasks(monkeypatch: pytest.Mo
     assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.8, 1_200)))
 
 
+@pytest.mark.campaign
 def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytest.MonkeyPatch):
     """Without pauses between the failures that count, three failures follow each other quickly and end sound chunks."""
     monkeypatch.setattr(limits, "FAILURES_COUNTED_MOST", 3)
@@ -85,6 +91,7 @@ def test_without_the_pauses_a_chunk_ends_within_the_brown_out(monkeypatch: pytes
     assert "tasks ended as they should not" in " ".join(wrong(BrownOut(0.3, 600)))
 
 
+@pytest.mark.campaign
 def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(monkeypatch: pytest.MonkeyPatch):
     """If isolates do not share results, a chunk that is alone in its isolate has no other calls for a comparison."""
 
@@ -96,6 +103,7 @@ def test_without_what_isolates_tell_each_other_a_lone_chunk_waits_for_an_hour(mo
     assert wrong(BrownOut(0.3, 60, "objects", 20)) != []
 
 
+@pytest.mark.campaign
 def test_without_short_pauses_in_a_brown_out_runs_stay_narrow(monkeypatch: pytest.MonkeyPatch):
     """Without short pauses in a brown-out, a task whose latest calls all failed waits as for an absent model."""
     monkeypatch.setattr(limits, "BROWN_OUT_SECONDS", -1.0)
@@ -113,6 +121,7 @@ def test_without_width_that_follows_the_share_more_calls_are_out(monkeypatch: py
     assert news.widens_at(2, 6, now) == pytest.approx(now + 10 * (2.01 / 6 - 0.2))
 
 
+@pytest.mark.campaign
 def test_without_news_of_its_own_a_tenant_waits_for_another(monkeypatch: pytest.MonkeyPatch):
     """If an isolate keeps one record of a model for all tenants, a task waits because of another tenant's failures."""
     usual = ModelNews.of

@@ -1,4 +1,4 @@
-"""Lets queue, cron, alarms and RPC fail at entry for a simulated day, alone and together, while clients poll."""
+"""Lets queue, cron, alarms and RPC fail at entry for up to a day, alone and together, while clients poll."""
 
 import asyncio
 from collections import defaultdict
@@ -22,9 +22,10 @@ from src.core.ids import TaskKey
 from src.processing.dispatch import Dispatcher
 from src.processing.rescue import Rescue
 from tests.simulator.toy_app import ToyApp, mark, marks, play
+from tests.support.tiers import sized
 
-DAY_SECONDS = 86_400
-TASKS = 12
+# `make test` runs a quarter of a day, with a quarter of the tasks and schedules.
+DAY_SECONDS, TASKS, SCHEDULES = sized(quick=(21_600, 3, 25), test=(21_600, 3, 25), campaign=(86_400, 12, 100))
 CHUNKS = 4
 EACH_ALONE = [(name,) for name in DEAD_TRIGGERS]
 
@@ -50,7 +51,7 @@ class Sendings:
 
 
 def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, chunks: int = CHUNKS) -> Result:
-    """Run a day in which a task is submitted every two hours and is polled until it has ended.
+    """Run the time in which a task is submitted every two hours and is polled until it has ended.
 
     The faults stop when the last task has ended.
     """
@@ -100,10 +101,10 @@ def test_short_polls_move_a_task_too(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_no_schedule_with_dead_triggers_breaks_an_invariant():
-    """In 100 seeded schedules with dead triggers, half of them with all other faults, no invariant breaks."""
-    tally = run_block(0, 100, DEAD)[0]
+    """In seeded schedules with dead triggers, half of them with all other faults, no invariant breaks."""
+    tally = run_block(0, SCHEDULES, DEAD)[0]
     assert tally.failures == []
-    assert all(tally.fired[name] > 10 for name in DEAD_TRIGGERS)
+    assert all(tally.fired[name] > SCHEDULES / 10 for name in DEAD_TRIGGERS)
 
 
 # --- The fault itself ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from simulator.campaign.runs.scenario import Scenario
 from simulator.engine.fault_plan import FaultPlan
 from simulator.platform.rate_limits import RateLimit
 from simulator.platform.world import World
+from tests.support.tiers import sized
 
 SECONDS = st.floats(0, 30, allow_nan=False, width=16)
 TASKS = st.builds(
@@ -51,7 +52,12 @@ WORKLOADS = st.builds(
     older_isolates=st.sampled_from((0.0, 0.0, 0.5, 1.0)),
     rate_limit=st.none() | st.builds(RateLimit, st.sampled_from((1, 3)), lag_seconds=st.sampled_from((0, 1))),
 )
-MANY = settings(max_examples=150, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+MANY = settings(
+    max_examples=sized(quick=60, test=60, campaign=1_500),
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
 
 
 @MANY
@@ -61,7 +67,7 @@ def test_any_workload_keeps_the_promises(workload: Workload, seed: int, profile:
     assert run_seed(seed, profile=profile, workload=workload).failure is None
 
 
-@settings(MANY, max_examples=60)
+@settings(MANY, max_examples=sized(quick=30, test=30, campaign=600))
 @given(workload=WORKLOADS, seed=st.integers(0, 2**32))
 def test_duplicates_alone_cost_no_call(workload: Workload, seed: int):
     """If every message is delivered twice without other faults, each completed task makes its minimum of calls."""

@@ -17,7 +17,7 @@ RUN = {
     "make quick": "make quick ONLY=bench",
     "make format": "make format",
     "make docs": "make docs",
-    ONE_FILE: ONE_FILE,
+    ONE_FILE: ONE_FILE.replace("make test", "make test PYTEST_PARALLEL="),
     "make simulate SEEDS=20000": "make simulate SEEDS=20",
     "make simulate SEED=17": "make simulate SEED=17",
 }

@@ -1,5 +1,6 @@
 """The dashboard's texts have the same names in both languages, with none missing and none unused."""
 
+import functools
 import os
 import re
 from pathlib import Path
@@ -80,11 +81,18 @@ def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() 
         assert {name for name in known if not used(name, text)} == set()
 
 
+@functools.cache
+def mentioned(text: str) -> tuple[set[str], set[tuple[str, str]]]:
+    """Return the names in a source, and the families of names that it builds: each has a beginning and an end."""
+    families = set(_FAMILY.findall(text)) | {(prefix, "") for prefix in _EXPLAINED.findall(text)}
+    return set(_NAMED.findall(text)), families
+
+
 def used(name: str, text: str) -> bool:
     """Return whether a source mentions the name of a text, or a family to which the name belongs."""
-    families = set(_FAMILY.findall(text)) | {(prefix, "") for prefix in _EXPLAINED.findall(text)}
+    named, families = mentioned(text)
     plain = name.removesuffix("One")
-    return bool({name, plain} & set(_NAMED.findall(text))) or any(
+    return bool({name, plain} & named) or any(
         one.startswith(prefix) and one.endswith(suffix) for prefix, suffix in families for one in (name, plain)
     )
 

@@ -31,7 +31,10 @@ def free(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkerBench]:
     made.close()
 
 
-@pytest.mark.parametrize(("characters", "reduce"), [(370, Reduce.CONCAT), (100, Reduce.CONCAT), (370, Reduce.MERGE)])
+@pytest.mark.parametrize(
+    ("characters", "reduce"),
+    [(370, Reduce.CONCAT), pytest.param(100, Reduce.CONCAT, marks=pytest.mark.campaign), (370, Reduce.MERGE)],
+)
 def test_the_input_is_read_once(free: WorkerBench, characters: int, reduce: Reduce):
     """On the free plan all claims of a task of 5,000 chunks together read at most six times the task's size from D1."""
     text = ("w" * (characters - 1) + " ") * 5_000

@@ -358,3 +358,15 @@ def test_coverage_is_whole_once_no_gap_is_left(bench: WorkerBench) -> None:
     assert ended(bench).coverage == 0.75
     bench.database.rows("UPDATE tasks SET failed = 0, completed = total")
     assert bench.task().coverage is None
+
+
+def test_the_coverage_of_gaps_that_older_code_opened_again_goes_with_the_next_claim(bench: WorkerBench) -> None:
+    """A failed task whose gaps were opened again by a retry of older code does not show the coverage of these gaps."""
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 2, 3, 4)
+    assert ended(bench).coverage == 0.4
+    assert bench.do(bench.store.retry(KEY, 1000)) is not None
+    bench.database.rows("UPDATE tasks SET coverage = 0.4")  # a retry by older code leaves the column as it was
+    bench.model.act = failing(ModelRefused("the provider answered 401"), 6)
+    task = ended(bench)
+    assert (task.status, task.completed, task.failed, task.gaps, task.coverage) == ("failed", 2, 1, (), None)
