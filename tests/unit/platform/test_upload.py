@@ -155,6 +155,8 @@ def by_us(seen: list[list[str]]) -> list[list[str]]:
 
 # Modules that `entry` does not import, since the first request that needs one imports it.
 LATER = (
+    "core/files",
+    "core/multipart/",
     "core/response_events",
     "core/structured/",
     "core/text/tokens",
@@ -162,6 +164,7 @@ LATER = (
     "core/webhook_urls",
     "http/access/keys",
     "http/base/content",
+    "http/files/",
     "http/follow/following",
     "http/follow/sse",
     "http/openapi",
@@ -177,7 +180,12 @@ LATER = (
     "inference/demo",
     "inference/probing",
     "processing/bulk",
+    "platform/byte_streams",
+    "platform/r2",
     "store/attempts",
+    "store/blobs/",
+    "store/files",
+    "store/sql/files",
     "store/joining",
     "store/records/attempts",
     "store/sql/attempts",
