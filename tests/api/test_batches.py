@@ -288,8 +288,8 @@ def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
     assert data(post(bench, body, x_stainless_retry_count="0"))["id"] != data(lost)["id"]
 
 
-def test_a_lost_answer_of_the_database_accepts_one_batch(bench: ApiBench) -> None:
-    """The limits of a tenant hold for batches too."""
+def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
+    """A batch counts as a task in flight until its task has ended."""
     bench.limit(tasks_in_flight_most=1)
     file = upload(bench, lines(1))
     assert post(bench, BODY | {"input_file_id": file}).status == 200
