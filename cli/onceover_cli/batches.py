@@ -79,7 +79,9 @@ class Start:
         """
         file = self._again(lambda: self._file(given))
         if file is None:
-            file = self._again(lambda: self._file(given) or self._api.upload(given.filename, given.content, "batch"))
+            file = self._again(
+                lambda: self._file(given) or self._api.upload({"purpose": "batch"}, given.filename, given.content)
+            )
         elif not is_new:
             earlier = self._again(partial(self._batch, file, fields))
             if earlier is not None:

@@ -134,13 +134,13 @@ class ApiClient:
             _read(response)
         return response
 
-    def upload(self, filename: str, content: bytes, purpose: str) -> Json:
-        """Upload a file, and return it. Raises `Unreachable` and `ServerRefused`."""
-        sent = {"file": (filename, content, "application/jsonl")}
+    def upload(self, form: Mapping[str, str], filename: str, content: bytes) -> Json:
+        """Upload a file with the fields of a form, and return it. Raises `Unreachable` and `ServerRefused`."""
+        sent = {"file": (filename, content)}
         timeout = httpx2.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
         with self._errors():
             response = self._http.post(
-                "/v1/files", params=self._named(None), files=sent, data={"purpose": purpose}, timeout=timeout
+                "/v1/files", params=self._named(None), files=sent, data=dict(form), timeout=timeout
             )
         return _read(response)
 
