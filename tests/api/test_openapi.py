@@ -161,7 +161,8 @@ def file_in_use(bench: ApiBench, method: str, path: str) -> Reply:
     """Delete a file that a batch reads."""
     path = path.replace("{id}", a_file(bench))
     bench.database.rows(
-        "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, created_at, wake_at) "
+        "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, "
+        "created_at, wake_at) "
         "VALUES ('local:1', 'pending', 'direct', 'none', '{}', 0, 1, 0, 0, 0)"
     )
     bench.database.rows(
