@@ -84,6 +84,13 @@ _ALL = (
     FaultKind(29, "stock_loop", 0.5, "delays of up to 2 ms are microtasks, and longer ones lose what is below one"),
     FaultKind(29, "handle_overtaken", 0.05, "a handle that is ready runs ahead of an older one of its turn"),
     FaultKind(30, "promises_alone", 1.0, "an object's waitUntil is called: it drops a coroutine without an error"),
+    FaultKind(31, "r2_failed_before", 0.02, "R2 answers with an error and did nothing"),
+    FaultKind(31, "r2_failed_after", 0.02, "R2 answers with an error and did what it was asked"),
+    FaultKind(31, "r2_lands_later", 0.02, "R2 answers with an error and does it up to two minutes later"),
+    FaultKind(31, "r2_lands_twice", 0.03, "a put or a deletion lands once more, up to two minutes later"),
+    FaultKind(31, "r2_list_lags", 0.10, "a list leaves out the objects of the last minute"),
+    FaultKind(31, "r2_rate_limited", 0.03, "R2 answers 429"),
+    FaultKind(31, "r2_hangs", 0.01, "R2 never answers; it may have done what was asked"),
     FaultKind(32, "model_brown_out", 0.01, "a share of the calls fails with 503 for minutes"),
     FaultKind(32, "model_poisoned", 0.03, "a text is answered with 500, each time"),
     FaultKind(33, "d1_answers_late", 0.01, "D1 does what it was asked at once, and answers up to 25 s later"),
@@ -109,6 +116,8 @@ BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
 # The model misforms outputs only in schedules that have tasks with schemas or gaps. Their rates have a separate stream.
 MISFORMED = tuple(kind.name for kind in _ALL if kind.number == 34)
+# Faults of R2 can strike only in runs with a bucket. Their rates have a separate stream.
+R2 = tuple(kind.name for kind in _ALL if kind.number == 31)
 # The rate of `d1_answers_late` is drawn from a separate random stream.
 LATE_ANSWER = "d1_answers_late"
 # A stream can be cut only in the few runs in which clients follow tasks. In runs with such clients the fault

@@ -6,8 +6,8 @@ isolate and `env`. Objects that the adapter builds must not be shared by two `en
 another process.
 
 `env` has the deployment's bindings under their names (`DB`; `AI_QUEUE`, `AI_DLQ`; `AI_PROCESSOR`,
-`BATCH_COORDINATOR`; `RATE_LIMITER`), the variables as strings, and `env.platform`: clock, randomness and model for the
-adapter's runtime. To read a name that is not bound raises AttributeError, so use `getattr(env, name, None)` or
+`BATCH_COORDINATOR`; `RATE_LIMITER`; `BLOBS`), the variables as strings, and `env.platform`: clock, randomness and model
+for the adapter's runtime. To read a name that is not bound raises AttributeError, so use `getattr(env, name, None)` or
 `env.has(name)`.
 
 Binding calls take effect when they are called, not when they are awaited, and raise `JsError`. Code in an isolate may

@@ -12,6 +12,7 @@ from simulator.platform.model import ModelServer
 from simulator.platform.objects import Cell, NamespaceBinding, ObjectHost, ObjectNamespace
 from simulator.platform.queue_producer import QueueBinding
 from simulator.platform.queues import DeliveredBatch, QueueServer, QueueSettings
+from simulator.platform.r2.bucket import BucketBinding, BucketServer
 from simulator.platform.rate_limits import RateLimit, RateLimitServer
 from simulator.platform.shared_database import CallQueue, Sharing
 from simulator.platform.sqlite_database import Template
@@ -39,11 +40,13 @@ class Servers:
         rate_limit: RateLimit | None,
         limiter_rng: Random,
         sharing: Sharing | None,
+        bucket: bool = False,
     ) -> None:
         self.database = DatabaseServer(template, network.faults, now_ms)
         self.database.note = network.loop.trace.steps.append
         if sharing is not None:
             self.database.line = CallQueue(sharing, network.faults, network.loop.now)
+        self.bucket = BucketServer(network.faults, now_ms) if bucket else None
         self.model = ModelServer(network, seconds=model_seconds)
         self.queue = QueueServer("ai-processing-queue", network, now_ms, queue_settings)
         self.dlq = QueueServer("ai-processing-dlq", network, now_ms, QueueSettings(max_retries=3))
@@ -56,6 +59,8 @@ class Servers:
     def bindings(self, deployment: Deployment, port: Port) -> dict[str, Any]:
         """Return the bindings of a deployment for one isolate, whose port is `port`."""
         bindings: dict[str, Any] = {"DB": D1Binding(self.database, port)}
+        if self.bucket is not None:
+            bindings["BLOBS"] = BucketBinding(self.bucket, port)
         if deployment.queue:
             bindings |= {"AI_QUEUE": QueueBinding(self.queue, port), "AI_DLQ": QueueBinding(self.dlq, port)}
         if deployment.objects:

@@ -4,7 +4,6 @@ The row of an upload is written first, then its parts, and then the write that n
 A file is erased in the other direction: its row is marked, then its parts are erased, then the row.
 """
 
-import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -15,14 +14,15 @@ from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
 from .blobs import Bucket
 from .blobs.d1 import D1Bucket
+from .blobs.orphans import APART_MS, erase_orphans
 from .d1 import columns
-from .d1.database import Database, Row, Store
+from .d1.database import Database, Store
 from .d1.statement import as_json
+from .records.files import DueFile, FileWork, file_of, place_of
 from .sql import files as sql
 from .standing import TOMBSTONE_MS
 
 _UPLOAD_MS = limits.UPLOAD_SECONDS_MOST * 1000
-_ORPHANS_APART_MS = limits.ORPHANS_APART_SECONDS * 1000
 
 
 class FilesFull(NamedTuple):
@@ -44,21 +44,6 @@ class InUse:
     batch: TaskKey
 
 
-class DueFile(NamedTuple):
-    """A file that the sweep must look at."""
-
-    key: FileKey
-    place: Place
-
-
-class FileWork(NamedTuple):
-    """What a sweep finds to do: files to look at, and places to search for orphans. `now_ms` is the database's time."""
-
-    now_ms: int
-    files: Sequence[DueFile]
-    places: Sequence[Place]
-
-
 class FileStore(Store):
     """Reads and writes files. Every write is safe to send again, and safe to land late.
 
@@ -77,7 +62,7 @@ class FileStore(Store):
     async def begin(self, key: FileKey, now_created: int) -> None:
         """Write the row of a new file, before its first part. `now_created` is when the file was made, ms."""
         await self._database.run(
-            sql.BEGIN.bind(
+            sql.BEGIN_UPLOAD.bind(
                 file_key=key,
                 place=self.bucket.place,
                 created_at=now_created,
@@ -103,7 +88,7 @@ class FileStore(Store):
         too long or was aborted.
         """
         size = sum(part.bytes for part in parts)
-        late, add, ready, take_back = sql.READY
+        late, add, ready, take_back = sql.MAKE_READY
         *_, found = await self._database.run(
             late.bind(file_key=key),
             add.bind(file_key=key, tenant=_tenant(key), bytes=size),
@@ -118,12 +103,12 @@ class FileStore(Store):
                 use_most=use_most,
             ),
             take_back.bind(file_key=key, tenant=_tenant(key), bytes=size),
-            sql.OUTCOME.bind(file_key=key),
+            sql.READY_OUTCOME.bind(file_key=key),
         )
         if not found:
             return None
         (row,) = found
-        return _file(row) if row["state"] == "ready" else FilesFull(columns.whole(row, "used"), use_most)
+        return file_of(row) if row["state"] == "ready" else FilesFull(columns.whole(row, "used"), use_most)
 
     async def abort(self, key: FileKey) -> None:
         """End a failed upload: mark the file for its erasure at once, then erase the parts that are there.
@@ -131,28 +116,29 @@ class FileStore(Store):
         Parts that cannot be erased now are erased by the sweep.
         """
         *_, standing = await self._database.run(
-            *(one.bind(**_named(one.parameters, key)) for one in sql.ABORT),
-            sql.STANDING.bind(file_key=key),
+            sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
+            sql.ABORT_UPLOAD.bind(file_key=key),
+            sql.FILE_STANDING.bind(file_key=key),
         )
         if standing and standing[0]["state"] == "erasing":
-            await self._try_to_erase(DueFile(key, _place(standing[0])))
+            await self._try_to_erase(DueFile(key, place_of(standing[0])))
 
     # --- Reads ----------------------------------------------------------------------------------------------------
 
     async def file(self, key: FileKey) -> File | None:
         """Read a file that clients see: growing or ready, and not expired."""
-        (found,) = await self._database.run(sql.FIND.bind(file_key=key))
-        return _file(found[0]) if found else None
+        (found,) = await self._database.run(sql.FIND_FILE.bind(file_key=key))
+        return file_of(found[0]) if found else None
 
     async def files(
         self, tenant: str, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
     ) -> list[File]:
         """List up to `most` files of a tenant by their creation, those behind `after` in that order."""
-        listed = sql.NEWEST if newest_first else sql.OLDEST
+        listed = sql.NEWEST_FILES if newest_first else sql.OLDEST_FILES
         (found,) = await self._database.run(
             listed.bind(first=f"{tenant}:", behind=f"{tenant};", purpose=purpose, after=after, most=most)
         )
-        return [_file(row) for row in found]
+        return [file_of(row) for row in found]
 
     async def read(self, file: File, start: int, end: int) -> bytes:
         """Return the bytes from `start` to `end`, exclusive, of a file: at most FILE_READ_BYTES_MOST.
@@ -189,8 +175,9 @@ class FileStore(Store):
         Returns None if there is no such file. Parts that cannot be erased now are erased by the sweep.
         """
         standing, *_ = await self._database.run(
-            sql.STANDING.bind(file_key=key),
-            *(one.bind(**_named(one.parameters, key)) for one in sql.DELETE),
+            sql.FILE_STANDING.bind(file_key=key),
+            sql.GIVE_BACK.bind(file_key=key, tenant=_tenant(key)),
+            sql.DELETE_FILE.bind(file_key=key),
         )
         if not standing:
             return None
@@ -203,18 +190,18 @@ class FileStore(Store):
         was_sent = row["state"] == "erasing" and self._database.sends > 1
         if not (row["visible"] or was_sent):
             return None
-        await self._try_to_erase(DueFile(key, _place(row)))
+        await self._try_to_erase(DueFile(key, place_of(row)))
         return Deleted()
 
     async def work(self, most: int) -> FileWork:
         """Find what a sweep must do: up to `most` files to look at, and places to search for orphans."""
         found, places = await self._database.run(
-            sql.DUE.bind(most=most),
-            sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=_ORPHANS_APART_MS),
+            sql.DUE_FILES.bind(most=most),
+            sql.WALKS_DUE.bind(places=as_json(list(self._buckets)), apart_ms=APART_MS),
         )
         now_ms = columns.whole(found[0], "now") if found else 0
-        due = [DueFile(FileKey(columns.text(row, "id")), _place(row)) for row in found]
-        return FileWork(now_ms, due, [_place(row) for row in places])
+        due = [DueFile(FileKey(columns.text(row, "id")), place_of(row)) for row in found]
+        return FileWork(now_ms, due, [place_of(row) for row in places])
 
     async def erase_due(self, most: int) -> int:
         """Erase up to `most` forgotten, expired and deleted files, and return how many were erased."""
@@ -227,7 +214,7 @@ class FileStore(Store):
         """
         if not work.files:
             return 0
-        use, mark = sql.TAKE
+        use, mark = sql.TAKE_FILES
         names = as_json([one.key for one in work.files])
         _, found = await self._database.run(
             use.bind(file_keys=names, now_ms=work.now_ms),
@@ -242,7 +229,7 @@ class FileStore(Store):
         try:
             for row in found:
                 key = FileKey(columns.text(row, "id"))
-                if row["state"] == "erasing" and await self._bucket_of(_place(row)).erase(key):
+                if row["state"] == "erasing" and await self._bucket_of(place_of(row)).erase(key):
                     erased.append(key)
         finally:
             gone = await self._remove(erased)
@@ -254,23 +241,7 @@ class FileStore(Store):
         A place is searched once an hour. Only parts older than a day are erased, because the row of a younger one may
         still be written.
         """
-        return sum([await self._erase_orphans(bucket, most) for bucket in self._buckets.values()])
-
-    async def _erase_orphans(self, bucket: Bucket, most: int) -> int:
-        (turn,) = await self._database.run(sql.BEGIN_WALK.bind(place=bucket.place, apart_ms=_ORPHANS_APART_MS))
-        if not turn:
-            return 0
-        at = columns.whole(turn[0], "at")
-        parts, cursor = await bucket.listed(columns.text(turn[0], "after"), most)
-        old = [(part.file, part.name) for part in parts if part.stored_at <= at - limits.ORPHAN_SECONDS * 1000]
-        orphans: list[tuple[FileKey, str]] = []
-        if old:
-            (found,) = await self._database.run(sql.UNNAMED.bind(parts=as_json(old)))
-            orphans = [(FileKey(columns.text(row, "file_id")), columns.text(row, "name")) for row in found]
-        if orphans:
-            await bucket.erase_parts(orphans)
-        await self._database.run(sql.END_WALK.bind(place=bucket.place, at=at, cursor=cursor))
-        return len(orphans)
+        return sum([await erase_orphans(self._database, bucket, most) for bucket in self._buckets.values()])
 
     async def _try_to_erase(self, file: DueFile) -> None:
         """Erase a marked file. If the bucket does not answer, the sweep erases the file."""
@@ -285,7 +256,7 @@ class FileStore(Store):
         if not keys:
             return 0
         names = as_json(keys)
-        bury, unused, rows = sql.REMOVE
+        bury, unused, rows = sql.REMOVE_FILES
         *_, gone = await self._database.run(
             bury.bind(file_keys=names, tombstone_ms=TOMBSTONE_MS),
             unused.bind(file_keys=names),
@@ -302,27 +273,3 @@ class FileStore(Store):
 
 def _tenant(key: FileKey) -> str:
     return key.partition(":")[0]
-
-
-def _named(parameters: Sequence[str], key: FileKey) -> dict[str, str]:
-    """Return those of a file's key and tenant that a statement takes."""
-    return {name: value for name, value in (("file_key", key), ("tenant", _tenant(key))) if name in parameters}
-
-
-def _place(row: Row) -> Place:
-    return "r2" if row["place"] == "r2" else "d1"
-
-
-def _file(row: Row) -> File:
-    return File(
-        key=FileKey(columns.text(row, "id")),
-        purpose=Purpose(columns.text(row, "purpose")),
-        filename=columns.text(row, "filename"),
-        bytes=columns.whole(row, "bytes"),
-        parts=tuple(FilePart(name, size) for name, size in json.loads(columns.text(row, "parts"))),
-        created_at=columns.whole(row, "created_at"),
-        expires_at=columns.maybe_whole(row, "expires_at"),
-        owner=columns.maybe_text(row, "owner"),
-        growing=row["state"] == "growing",
-        place=_place(row),
-    )

@@ -26,6 +26,25 @@ EXPECTED: dict[str, Any] = {
     "temperature": ["BadRequestError", 400, "invalid_fields", "temperature"],
     "stranger": ["AuthenticationError", 401, "unauthenticated", None],
 }
+_GONE = ["NotFoundError", 404, "not_found", None]
+# The output that `files.py` and `files.mjs` must have for the file `lines.jsonl` of FILE_BYTES bytes.
+FILE_BYTES = 1_300_000
+EXPECTED_OF_FILES: dict[str, Any] = {
+    "path": ["lines.jsonl", FILE_BYTES, "batch", "processed", "file", 2_592_000],
+    "buffer": ["été.txt", FILE_BYTES, "user_data", "processed", "file", 3_600],
+    "stream": ["stream.jsonl", FILE_BYTES, "batch", "processed", "file", 2_592_000],
+    "same": [True, True, True],
+    "retrieved": [True, True, True],
+    "listed": True,
+    "purpose": True,
+    "page": [True, True, True],
+    "streamed": True,
+    "other purpose": ["BadRequestError", 400, "invalid_fields", "purpose"],
+    "too soon": ["BadRequestError", 400, "invalid_fields", "expires_after[seconds]"],
+    "deleted": [[True, "file"]] * 3,
+    "gone": [_GONE, _GONE],
+    "none": [[], False],
+}
 # The output that `batcher.py` must have.
 EXPECTED_OF_BATCHER: dict[str, Any] = {
     "chat": ["chat.completion", "stop", True, True],

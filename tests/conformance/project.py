@@ -71,6 +71,10 @@ queue = "ai-processing-dlq"
 max_batch_size = 1
 max_retries = 3
 
+[[r2_buckets]]
+binding = "BLOBS"
+bucket_name = "conformance"
+
 [[ratelimits]]
 name = "RATE_LIMITER"
 namespace_id = "1"
@@ -90,7 +94,20 @@ ENTRY = '''
 
 from workers import DurableObject, Response, WorkerEntrypoint
 
+from src.platform.crossing import behind
+from src.platform.r2 import BoundR2
 from tests.conformance import worker
+
+
+class Env:
+    """The SDK's `env`, but for the bucket, which has the Worker's own protocol as on the fakes."""
+
+    def __init__(self, env):
+        self._wrapped = env
+        self.BLOBS = BoundR2(behind(env).BLOBS)
+
+    def __getattr__(self, name):
+        return getattr(self._wrapped, name)
 
 
 class AIProcessor(DurableObject):
@@ -110,7 +127,7 @@ class AIProcessor(DurableObject):
 class Default(WorkerEntrypoint):
     async def fetch(self, request):
         name = request.url.rpartition("/")[2]
-        return Response("{}" if name == "async-status" else await worker.run(self.env, name))
+        return Response("{}" if name == "async-status" else await worker.run(Env(self.env), name))
 
     async def queue(self, batch, env=None, ctx=None):
         await worker.consume(self.env, batch)
@@ -123,7 +140,7 @@ def write_project(folder: Path) -> Path:
     The function returns `folder`.
     """
     source = folder / "src"
-    for part in ("src/core", "src/store", "tests/conformance/cases"):
+    for part in ("src/core", "src/store", "src/platform", "tests/conformance/cases"):
         shutil.copytree(ROOT / part, source / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "tests" / "conformance" / "worker.py", source / "tests" / "conformance")
     (source / "entry.py").write_text(dedent(ENTRY))
@@ -171,6 +188,7 @@ def run_on_fakes(name: str, template: Template, *, seed: int = 1, **options: Any
         "slots": 1,
         "scheduling": "fifo",
         "rate_limit": RateLimit(LIMIT, PERIOD_SECONDS),
+        "bucket": True,
     }
     world = World(seed, Conformance(), template, **(defaults | options))
 

@@ -35,6 +35,7 @@ def test_there_are_cases_for_each_binding():
     assert counts["d1_values"] + counts["d1_errors"] + counts["d1_counts"] >= 30
     assert counts["queues"] >= 12
     assert counts["rate_limits"] >= 3
+    assert counts["r2"] >= 9
     assert counts["objects"] >= len(OBJECT_CASES) + 12
     assert len(WORKER_CASES) >= 60
 

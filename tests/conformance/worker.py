@@ -9,10 +9,12 @@ from tests.conformance.cases import (
     d1_errors,
     d1_values,
     event_stories,
+    file_stories,
     key_stories,
     many_stories,
     objects,
     queues,
+    r2,
     rate_limits,
     seen_stories,
     stories,
@@ -36,6 +38,7 @@ STORIES = (
     sweep_stories,
     seen_stories,
     event_stories,
+    file_stories,
     view_stories,
     key_stories,
     many_stories,
@@ -43,13 +46,14 @@ STORIES = (
     tenant_stories,
     webhook_stories,
 )
-MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, *STORIES)
+MODULES = (d1_values, d1_errors, d1_counts, queues, objects, rate_limits, r2, *STORIES)
 TABLES = (
     *("deliveries", "notes", "loose", "strict_ones", "checked", "guarded", "watched", "sightings"),
     *("keyed", "plain_keyed", "indexed", "segments", "merges", "failures", "texts", "tasks"),
     *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen", "tenant_storage"),
     *("tallies", "folds", "samples"),
     *("webhook_endpoints", "webhook_deliveries"),
+    *("files", "file_parts", "file_use", "file_walks", "batches", "batch_slices"),
 )
 
 __all__ = ["Actor", "consume", "run"]

@@ -17,6 +17,7 @@ from simulator.engine.fault_kinds import (
     MISFORMED,
     MODEL_AWAY,
     POISONED,
+    R2,
     RATE_LIMITER,
     RECEIVER,
     STORAGE,
@@ -58,7 +59,7 @@ def rates(profile: str, rng: Random, limiter_rng: Random, review_rng: Random) ->
     of faults that a review found, come from random streams of their own, so that seeds without these faults give the
     same runs.
     """
-    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER, *MISFORMED}
+    apart = {MODEL_AWAY, STREAM_CUT, *RECEIVER, *HOSTED, BROWN_OUT, POISONED, LATE_ANSWER, *MISFORMED, *R2}
     usual = {kind.name: kind.rate for kind in KINDS.values() if kind.name not in apart} | _OFTENER
     if profile == "calm":
         return {}

@@ -13,20 +13,20 @@ _WRITING = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'writin
 # --- An upload ------------------------------------------------------------------------------------------------
 
 # Writes the row of a file whose upload begins. The sweep erases the file if it is not ready within `:upload_ms`.
-# Purpose and name are not known yet. If BEGIN is sent twice, the second send changes nothing, and if it lands after
-# the file was erased, the tombstone `:grave` stops it.
-BEGIN = statement(f"""
+# Purpose and name are not known yet. If BEGIN_UPLOAD is sent twice, the second send changes nothing, and if it lands
+# after the file was erased, the tombstone `:grave` stops it.
+BEGIN_UPLOAD = statement(f"""
 INSERT INTO files (id, state, purpose, filename, place, created_at, due_at)
 SELECT :file_key, 'writing', 'user_data', '', :place, :created_at, {NOW} + :upload_ms
 WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave)
 ON CONFLICT DO NOTHING
 """)
 
-# The statements of READY make an uploaded file ready, in one transaction, if the tenant's files then have at most
+# The statements of MAKE_READY make an uploaded file ready, in one transaction, if the tenant's files then have at most
 # `:use_most` bytes. They change nothing unless the file is `writing`, so they are safe to send again. An upload that
 # has taken too long is erased, because the sweep may have found it already. The bytes are added to the tenant's use
 # first, and are taken back if they are too many. `:keeps_ms` is NULL for a file that is kept until it is deleted.
-READY: tuple[Statement, ...] = (
+MAKE_READY: tuple[Statement, ...] = (
     statement(f"UPDATE files SET state = 'erasing' WHERE id = :file_key AND state = 'writing' AND due_at <= {NOW}"),
     statement(f"""
 INSERT INTO file_use (tenant, bytes) SELECT :tenant, :bytes WHERE {_WRITING}
@@ -40,8 +40,8 @@ WHERE id = :file_key AND state = 'writing' AND (SELECT bytes FROM file_use WHERE
     statement(f"UPDATE file_use SET bytes = bytes - :bytes WHERE tenant = :tenant AND {_WRITING}"),
 )
 
-# Reads the outcome of READY: the file's row, and the bytes that the tenant's files have together.
-OUTCOME = statement(f"""
+# Reads the outcome of MAKE_READY: the file's row, and the bytes that the tenant's files have together.
+READY_OUTCOME = statement(f"""
 SELECT {_FILE}, coalesce((SELECT bytes FROM file_use WHERE tenant = files.tenant), 0) AS used
 FROM files WHERE id = :file_key AND state IN ('writing', 'ready')
 """)
@@ -49,7 +49,7 @@ FROM files WHERE id = :file_key AND state IN ('writing', 'ready')
 # --- Reads ----------------------------------------------------------------------------------------------------
 
 # Reads a file that clients see.
-FIND = statement(f"SELECT {_FILE} FROM files WHERE id = :file_key AND {VISIBLE}")
+FIND_FILE = statement(f"SELECT {_FILE} FROM files WHERE id = :file_key AND {VISIBLE}")
 
 
 def _listed(order: str, behind: str) -> Statement:
@@ -63,51 +63,54 @@ ORDER BY id {order} LIMIT :most
 
 # Lists up to `:most` files of a tenant that clients see, whose keys lie between `:first` and `:behind`, behind the key
 # `:after`, which may be NULL, as may `:purpose`. With a purpose, the lists also read the rows of other purposes.
-OLDEST = _listed("ASC", "(:after IS NULL OR id > :after)")
-NEWEST = _listed("DESC", "(:after IS NULL OR id < :after)")
+OLDEST_FILES = _listed("ASC", "(:after IS NULL OR id > :after)")
+NEWEST_FILES = _listed("DESC", "(:after IS NULL OR id < :after)")
 
 # --- Erasure --------------------------------------------------------------------------------------------------
 
 # Reads what DELETE must know of a file: where it lies, whether clients see it, and which batch still reads it.
-STANDING = statement(f"""
+FILE_STANDING = statement(f"""
 SELECT state, place, owner, {VISIBLE} AS visible,
   (SELECT task_id FROM batches WHERE input_file = files.id AND ended_at IS NULL LIMIT 1) AS reader
 FROM files WHERE id = :file_key
 """)
 
 
-def _mark(states: str) -> tuple[Statement, Statement]:
-    """Make the statements that mark one file for its erasure if it has one of the states and no batch reads it."""
-    counted = f"FROM files WHERE id = :file_key AND state = 'ready' AND NOT {IN_USE}"
-    return (
-        statement(f"""
-UPDATE file_use SET bytes = bytes - (SELECT files.bytes {counted})
-WHERE tenant = :tenant AND EXISTS (SELECT 1 {counted})
-"""),
-        statement(f"""
+# Gives back the bytes of a file that the next statement marks for its erasure. Both statements see the same row, so the
+# tenant's use changes exactly once.
+_COUNTED = f"FROM files WHERE id = :file_key AND state = 'ready' AND NOT {IN_USE}"
+GIVE_BACK = statement(f"""
+UPDATE file_use SET bytes = bytes - (SELECT files.bytes {_COUNTED})
+WHERE tenant = :tenant AND EXISTS (SELECT 1 {_COUNTED})
+""")
+
+
+def _mark(states: str) -> Statement:
+    """Make the statement that marks a file for its erasure if it has one of the states and no batch reads it."""
+    return statement(f"""
 UPDATE files SET state = 'erasing', due_at = {NOW} WHERE id = :file_key AND state IN ({states}) AND NOT {IN_USE}
-"""),
-    )
+""")
 
 
-# Marks a complete file for its erasure. Both statements see the same row, so the tenant's use changes exactly once.
-DELETE = _mark("'ready'")
-# Marks a file whose upload failed. It may be ready, because the answer to READY may have been lost.
-ABORT = _mark("'writing', 'ready'")
+# Marks a complete file for its erasure. Goes after GIVE_BACK.
+DELETE_FILE = _mark("'ready'")
+# Marks a file whose upload failed. It may be ready, because the answer to MAKE_READY may have been lost. Goes after
+# GIVE_BACK.
+ABORT_UPLOAD = _mark("'writing', 'ready'")
 
 # Finds files that the sweep must look at: forgotten uploads, expired files, and files that are marked for their
 # erasure.
-DUE = statement(f"""
+DUE_FILES = statement(f"""
 SELECT id, place, {NOW} AS now FROM files WHERE due_at <= {NOW} ORDER BY due_at LIMIT :most
 """)
 
-# The statements of TAKE mark those of the files in `:file_keys` that were due at `:now_ms`, the time of DUE, and give
-# back their bytes. A file that a batch still reads is looked at again after `:in_use_ms`. A file that is to be erased
-# is due again after `:again_ms`, in case its erasure fails.
+# The statements of TAKE_FILES mark those of the files in `:file_keys` that were due at `:now_ms`, the time of
+# DUE_FILES, and give back their bytes. A file that a batch still reads is looked at again after `:in_use_ms`. A file
+# that is to be erased is due again after `:again_ms`, in case its erasure fails.
 _TAKEN = f"""id IN (SELECT value FROM json_each(:file_keys)) AND due_at <= :now_ms
   AND state = 'ready' AND NOT {IN_USE}"""
 _KEPT = f"(state = 'growing' OR (state = 'ready' AND {IN_USE}))"
-TAKE: tuple[Statement, ...] = (
+TAKE_FILES: tuple[Statement, ...] = (
     statement(f"""
 UPDATE file_use SET bytes = bytes - (SELECT sum(files.bytes) FROM files WHERE {_TAKEN} AND tenant = file_use.tenant)
 WHERE tenant IN (SELECT tenant FROM files WHERE {_TAKEN})
@@ -120,10 +123,10 @@ RETURNING id, place, state
 """),
 )
 
-# The statements of REMOVE delete the rows of the files in `:file_keys`, whose parts are erased. Uploaded files leave a
-# tombstone, because BEGIN may still land. A tenant without files has no row in `file_use`.
+# The statements of REMOVE_FILES delete the rows of the files in `:file_keys`, whose parts are erased. Uploaded files
+# leave a tombstone, because BEGIN_UPLOAD may still land. A tenant without files has no row in `file_use`.
 _ERASED = "id IN (SELECT value FROM json_each(:file_keys)) AND state = 'erasing'"
-REMOVE: tuple[Statement, ...] = (
+REMOVE_FILES: tuple[Statement, ...] = (
     statement(f"""
 INSERT INTO tombstones (id, until) SELECT 'file/' || id, {NOW} + :tombstone_ms FROM files
 WHERE {_ERASED} AND owner IS NULL ON CONFLICT DO NOTHING

@@ -12,6 +12,7 @@ from src.core.meter import Meter
 from src.core.task import DEADLINE_EXCEEDED, Failure, NewTask, Reduce, Route, TaskOptions
 from src.store.d1.database import Database
 from src.store.d1.statement import Statement
+from src.store.files import FileStore
 from src.store.keys import KeyStore
 from src.store.records.claims import CallKey, CallTries, Claim, FailedCall, Output, Progress
 from src.store.sql import (
@@ -22,6 +23,7 @@ from src.store.sql import (
     early_erasure,
     ending,
     events,
+    files,
     gap_retries,
     joining,
     keys,
@@ -52,7 +54,7 @@ _TIMES = {
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
     *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by", "news_at"),
     *("until", "beyond", "waited_ms", "took_ms"),
-    *("due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
+    *("stored_at", "due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
 }
 STATEMENT_MODULES = (
     *(
@@ -62,6 +64,7 @@ STATEMENT_MODULES = (
         deliveries,
         ending,
         events,
+        files,
         gap_retries,
         joining,
         keys,
@@ -160,6 +163,7 @@ class Story:
         self.store = TaskStore(Database(self.recorder, Meter()))
         self.keys = KeyStore(Database(self.recorder, Meter()))
         self.sums = self.store.beside(TallyStore)
+        self.files = FileStore(Database(self.recorder, Meter()))
         self.webhooks = WebhookStore(Database(self.recorder, Meter()))
         self.outcomes: list[Any] = []
         self._database = env.DB

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from simulator.engine.fault_kinds import KINDS, MISFORMED, RATE_LIMITER, RECEIVER, STREAM_CUT
+from simulator.engine.fault_kinds import KINDS, MISFORMED, R2, RATE_LIMITER, RECEIVER, STREAM_CUT
 from simulator.engine.fault_plan import FaultPlan
 from simulator.engine.shrinking import shrink
 from simulator.platform.choices import DIRECT, FREE, TOP
@@ -26,7 +26,7 @@ from tests.simulator.toy_app import TEMPLATE, ToyApp, mark, play
 JOBS = Template([sample_worker.SCHEMA])
 # The simulated platform does not cause the faults in this set in runs of the sample Worker. Some of the excluded faults
 # are caused by a scenario, such as uploads of new code and acts of users. The other excluded faults need a limiter of
-# requests, or work of an object after an answer, which the sample Worker lacks.
+# requests, a bucket, or work of an object after an answer, which the sample Worker lacks.
 BY_SCENARIO = {
     "upgraded",
     "user_raced",
@@ -35,6 +35,7 @@ BY_SCENARIO = {
     STREAM_CUT,
     *RECEIVER,
     *MISFORMED,
+    *R2,
     "promises_alone",
 }
 

@@ -1,0 +1,1 @@
+"""Simulates R2: a bucket of objects, and its binding in an isolate."""

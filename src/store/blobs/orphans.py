@@ -1,0 +1,37 @@
+"""The search for orphans: parts in a bucket that no row names, such as those of a put that landed after an erasure.
+
+Each search passes one page of the bucket, from where the last one ended. Only parts older than a day are erased,
+because the row of a younger one may still be written.
+"""
+
+from ...core import limits
+from ...core.files import FileKey
+from ..d1 import columns
+from ..d1.database import Database
+from ..d1.statement import as_json
+from ..sql import files as sql
+from . import Bucket
+
+APART_MS = limits.ORPHANS_APART_SECONDS * 1000
+
+
+async def erase_orphans(database: Database, bucket: Bucket, most: int) -> int:
+    """Search up to `most` parts of a bucket for orphans, erase these, and return how many there were.
+
+    Does nothing if the bucket was searched within the last hour. Raises StoreError and BlobUnavailable; the next search
+    then passes the same page.
+    """
+    (turn,) = await database.run(sql.BEGIN_WALK.bind(place=bucket.place, apart_ms=APART_MS))
+    if not turn:
+        return 0
+    at = columns.whole(turn[0], "at")
+    parts, cursor = await bucket.listed(columns.text(turn[0], "after"), most)
+    old = [(part.file, part.name) for part in parts if part.stored_at <= at - limits.ORPHAN_SECONDS * 1000]
+    orphans: list[tuple[FileKey, str]] = []
+    if old:
+        (found,) = await database.run(sql.UNNAMED.bind(parts=as_json(old)))
+        orphans = [(FileKey(columns.text(row, "file_id")), columns.text(row, "name")) for row in found]
+    if orphans:
+        await bucket.erase_parts(orphans)
+    await database.run(sql.END_WALK.bind(place=bucket.place, at=at, cursor=cursor))
+    return len(orphans)

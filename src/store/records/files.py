@@ -1,0 +1,45 @@
+"""Reads rows of files, and says what a sweep finds to do with files."""
+
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ...core.files import File, FileKey, FilePart, Place, Purpose
+from ..d1 import columns
+from ..d1.database import Row
+
+
+class DueFile(NamedTuple):
+    """A file that the sweep must look at."""
+
+    key: FileKey
+    place: Place
+
+
+class FileWork(NamedTuple):
+    """What a sweep finds to do: files to look at, and places to search for orphans. `now_ms` is the database's time."""
+
+    now_ms: int
+    files: Sequence[DueFile]
+    places: Sequence[Place]
+
+
+def place_of(row: Row) -> Place:
+    """Return where the parts of a file lie."""
+    return "r2" if row["place"] == "r2" else "d1"
+
+
+def file_of(row: Row) -> File:
+    """Return the file that a row describes."""
+    return File(
+        key=FileKey(columns.text(row, "id")),
+        purpose=Purpose(columns.text(row, "purpose")),
+        filename=columns.text(row, "filename"),
+        bytes=columns.whole(row, "bytes"),
+        parts=tuple(FilePart(name, size) for name, size in json.loads(columns.text(row, "parts"))),
+        created_at=columns.whole(row, "created_at"),
+        expires_at=columns.maybe_whole(row, "expires_at"),
+        owner=columns.maybe_text(row, "owner"),
+        growing=row["state"] == "growing",
+        place=place_of(row),
+    )

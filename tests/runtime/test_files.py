@@ -1,0 +1,195 @@
+"""Tests files on the real runtime: OpenAI's unmodified SDKs, both buckets, large files, and what failures leave."""
+
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from local.node import ROOT, find_node
+from tests.clients.walking import EXPECTED_OF_FILES, FILE_BYTES, HERE, walk
+from tests.support import metered
+from tests.support.client import Json, variables
+from tests.support.databases import d1_file, opened
+from tests.support.dev_server import DevServer, eventually
+from tests.support.make_key import make_key
+from tests.support.shell_blocks import blocks
+from tests.support.worker_copy import copy_worker
+
+pytestmark = pytest.mark.runtime
+
+LARGE = 95_000_000
+HEAP_MB_MOST = 20  # What an upload or a download may add to WebAssembly's memory.
+
+
+@pytest.fixture(name="server", scope="module", params=["r2", "d1"])
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """A Worker that requires keys, with the bucket BLOBS, and without it."""
+    folder = tmp_path_factory.mktemp(request.param)
+    project = None
+    if request.param == "d1":
+        project = folder / "project"
+        project.mkdir()
+        copy_worker(project)
+        without_bucket(project / "wrangler.toml")
+    with DevServer(folder / "state", *variables({"REQUIRE_KEYS": "true"}), project=project) as server:
+        yield server
+
+
+def without_bucket(settings: Path) -> None:
+    """Remove the bindings of R2 from a copy of wrangler.toml."""
+    kept, skips = [], False
+    for line in settings.read_text().splitlines():
+        if line.startswith("["):
+            skips = "r2_buckets" in line
+        if not skips:
+            kept.append(line)
+    settings.write_text("\n".join(kept) + "\n")
+    assert "BLOBS" not in "\n".join(line for line in kept if not line.startswith("#"))
+
+
+@pytest.fixture(name="lines")
+def lines_file(tmp_path: Path) -> Path:
+    """A file of FILE_BYTES bytes."""
+    path = tmp_path / "lines.jsonl"
+    path.write_bytes(random.Random(1).randbytes(FILE_BYTES))
+    return path
+
+
+def test_openai_for_python(server: DevServer, lines: Path):
+    """A program uploads from a path, a buffer and a stream, lists, reads and deletes files."""
+    key = make_key(server.persist_to)
+    assert walk([sys.executable, HERE / "files.py", server.url, key, lines], EXPECTED_OF_FILES).startswith("3.")
+
+
+@pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
+def test_openai_for_javascript(server: DevServer, lines: Path, package: str, version: str):
+    """The same with `openai` for JavaScript, which may send the fields behind the file."""
+    key = make_key(server.persist_to)
+    command = [find_node(), HERE / "files.mjs", package, server.url, key, lines]
+    assert walk(command, EXPECTED_OF_FILES).startswith(version)
+
+
+def test_the_programs_of_the_document(server: DevServer):
+    """The programs in docs/files.md run unchanged, and print what the page says."""
+    page = ROOT / "docs" / "files.md"
+    (python,), (javascript,), (printed,) = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")
+    environment = {**os.environ, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": make_key(server.persist_to)}
+    for command, expected in (
+        ([sys.executable, "-c", python], printed),
+        ([str(find_node()), "--input-type=module", "-e", javascript], printed.replace("True", "true")),
+    ):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, expected), done.stderr
+
+
+@pytest.fixture(name="large", scope="module")
+def large_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """A metered Worker that takes files of 95 MB, with a clock that moves, so that the meter has times."""
+    settings = variables({"PLAN": "paid", "MAX_FILE_BYTES": LARGE})
+    environ = {"ONCEOVER_LOCAL_CLOCK": "moving"}
+    with DevServer(tmp_path_factory.mktemp("large"), *settings, "--limits", "paid", environ=environ) as server:
+        upload(server, b"x")  # imports what uploads need
+        yield server
+
+
+def upload(server: DevServer, content: bytes) -> httpx.Response:
+    """Upload a file."""
+    form = {"file": ("a.bin", content)}
+    return httpx.post(f"{server.url}/v1/files", files=form, data={"purpose": "user_data"}, timeout=120)
+
+
+def last(server: DevServer, request: str) -> Json:
+    """Return the meter's line of the newest invocation for a request, once it has ended."""
+    found: list[Json] = []
+
+    def is_there() -> bool:
+        found[:] = [line for line in metered.lines(server) if str(line.get("request", "")).startswith(request)]
+        return bool(found)
+
+    eventually(is_there, seconds=30)
+    return found[-1]
+
+
+def test_95_mb_go_through_an_isolate_that_does_not_grow(large: DevServer):
+    """An upload and a download of 95 MB add less than 20 MB to the memory.
+
+    One byte more is refused, and leaves nothing.
+
+    The test prints the time of the processor for each MB, which docs/performance.md states.
+    """
+    before = last(large, "POST /v1/files")["heap_mb"]
+    content = random.Random(2).randbytes(1_000_000) * 95
+    made = upload(large, content)
+    assert made.status_code == 200, made.text
+    stored = last(large, "POST /v1/files")
+    path = f"/v1/files/{made.json()['id']}"
+    with httpx.stream("GET", f"{large.url}{path}/content", timeout=120) as answer:
+        assert answer.headers["content-length"] == str(LARGE)
+        at = 0
+        for piece in answer.iter_bytes():
+            assert piece == content[at : at + len(piece)]
+            at += len(piece)
+    assert at == LARGE
+    sent = last(large, f"GET {path}/content")
+    print(f"heap {before} MB, then {stored['heap_mb']} and {sent['heap_mb']} MB")
+    print(f"CPU {stored['cpu_ms'] / 95:.1f} ms a MB stored, {sent['cpu_ms'] / 95:.1f} ms a MB sent")
+    assert max(stored["heap_mb"], sent["heap_mb"]) - before < HEAP_MB_MOST
+    refused = upload(large, content + b"x")
+    assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
+    assert httpx.delete(f"{large.url}{path}").status_code == 200
+    assert left(large) == ([], [])
+
+
+def left(server: DevServer) -> tuple[list[str], list[Path]]:
+    """Return the states of files that no client sees, and the objects of more than one byte."""
+    with opened(d1_file(server.persist_to)) as connection:
+        states = [row[0] for row in connection.execute("SELECT state FROM files WHERE state <> 'ready'")]
+    return states, [path for path in server.persist_to.glob("v3/r2/**/blobs/*") if path.stat().st_size > 1]
+
+
+def test_a_client_that_leaves_leaves_nothing(large: DevServer):
+    """The connection breaks in the middle of the second part, when the first one is stored."""
+    url = urlsplit(large.url)
+    before = len([line for line in metered.lines(large) if line.get("request") == "POST /v1/files"])
+    assert url.hostname is not None
+    with socket.create_connection((url.hostname, url.port), timeout=30) as connection:
+        connection.sendall(
+            f"POST /v1/files HTTP/1.1\r\nHost: {url.netloc}\r\nContent-Length: 20000000\r\n".encode()
+            + b"Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+            b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n' + b"x" * 9_000_000
+        )
+        eventually(lambda: left(large)[1] != [], seconds=60)
+
+    def has_ended() -> bool:
+        return len([line for line in metered.lines(large) if line.get("request") == "POST /v1/files"]) > before
+
+    eventually(has_ended, seconds=60)
+    assert left(large) == ([], [])
+
+
+def test_files_arrive_at_the_same_time(large: DevServer):
+    """Five uploads at once in one isolate give five files, each with its own bytes."""
+    contents = [bytes([number]) * 9_000_000 for number in range(5)]
+    found: dict[int, httpx.Response] = {}
+
+    def play(number: int) -> None:
+        found[number] = upload(large, contents[number])
+
+    threads = [threading.Thread(target=play, args=(number,)) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for number, made in found.items():
+        path = f"{large.url}/v1/files/{made.json()['id']}"
+        assert httpx.get(f"{path}/content", timeout=60).content == contents[number]
+        httpx.delete(path)
+    assert len(found) == 5
