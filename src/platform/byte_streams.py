@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from ..http.base.messages import BodyBroken, Piped
+from ..http.base.messages import BodyBroken, PipedBytes
 from .crossing import into_javascript
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ async def read_chunks(body: "js.ReadableStream | JsNull") -> AsyncGenerator[byte
             await reader.cancel()
 
 
-async def send_content(pieces: AsyncGenerator[bytes | Piped], writable: "js.WritableStream") -> None:
+async def send_content(pieces: AsyncGenerator[bytes | PipedBytes], writable: "js.WritableStream") -> None:
     """Send an answer's bytes. A piece in a bucket goes to the client without Python.
 
     When a piece cannot be sent, the client has left, or the bucket has failed. Then the answer is cut off.

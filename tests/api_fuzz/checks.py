@@ -42,6 +42,7 @@ UNSAYABLE_COMPATIBLE = (
     ("starting_after", "needs stream=true"),
     ("after", "must be the id of an endpoint"),
     ("after", "is not the id of an item of this list"),
+    ("expires_after", "is required with the other field"),
     ("url", "must be a URL of"),
     ("url", "must have a host name of at most"),
     ("url", "must not have a host name that"),

@@ -79,7 +79,9 @@ def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
     for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
         request, response = entry["request"], entry["response"]
         path = re.sub(
-            r"(/api/tasks/|/v1/responses/|/v1/webhook_endpoints/)[^/]+", r"\1{id}", urlsplit(request["url"]).path
+            r"(/api/tasks/|/v1/responses/|/v1/files/|/v1/webhook_endpoints/)[^/]+",
+            r"\1{id}",
+            urlsplit(request["url"]).path,
         )
         yield request["method"], path, response["status"]
 
@@ -104,6 +106,10 @@ REACHED = (
     {("GET", "/v1/responses/{id}/input_items", 200)},
     {("POST", "/v1/responses/{id}/cancel", 200)},
     {("DELETE", "/v1/responses/{id}", 200)},
+    {("POST", "/v1/files", 200)},
+    {("GET", "/v1/files/{id}", 200)},
+    {("GET", "/v1/files/{id}/content", 200)},
+    {("DELETE", "/v1/files/{id}", 200)},
     {("POST", "/v1/webhook_endpoints", 200)},
     {("GET", "/v1/webhook_endpoints/{id}", 200)},
     {("POST", "/v1/webhook_endpoints/{id}/rotate_secret", 200)},

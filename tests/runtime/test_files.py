@@ -1,7 +1,9 @@
 """Tests files on the real runtime: OpenAI's unmodified SDKs, both buckets, large files, and what failures leave."""
 
+import os
 import random
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -11,13 +13,14 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from local.node import find_node
+from local.node import ROOT, find_node
 from tests.clients.walking import EXPECTED_OF_FILES, FILE_BYTES, HERE, walk
 from tests.support import metered
 from tests.support.client import Json, variables
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import make_key
+from tests.support.shell_blocks import blocks
 from tests.support.worker_copy import copy_worker
 
 pytestmark = pytest.mark.runtime
@@ -72,6 +75,19 @@ def test_openai_for_javascript(server: DevServer, lines: Path, package: str, ver
     key = make_key(server.persist_to)
     command = [find_node(), HERE / "files.mjs", package, server.url, key, lines]
     assert walk(command, EXPECTED_OF_FILES).startswith(version)
+
+
+def test_the_programs_of_the_document(server: DevServer):
+    """The programs in docs/files.md run unchanged, and print what the page says."""
+    page = ROOT / "docs" / "files.md"
+    (python,), (javascript,), (printed,) = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")
+    environment = {**os.environ, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": make_key(server.persist_to)}
+    for command, expected in (
+        ([sys.executable, "-c", python], printed),
+        ([str(find_node()), "--input-type=module", "-e", javascript], printed.replace("True", "true")),
+    ):
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (0, expected), done.stderr
 
 
 @pytest.fixture(name="large", scope="module")

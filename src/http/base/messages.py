@@ -27,7 +27,7 @@ class CutOff(Exception):
     """
 
 
-class Piped(Protocol):
+class PipedBytes(Protocol):
     """Bytes that the platform sends to the client, so that Python never has them, as of `core.files.Piped`."""
 
     async def pipe_to(self, writable: object) -> None:
@@ -69,7 +69,7 @@ class Reply:
     body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     parts: AsyncGenerator[str] | None = None
-    content: AsyncGenerator[bytes | Piped] | None = None
+    content: AsyncGenerator[bytes | PipedBytes] | None = None
 
 
 def json_reply(

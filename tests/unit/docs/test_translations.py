@@ -14,7 +14,7 @@ PAIRS = [
         (ROOT / "docs" / f"{name}.md", ROOT / "docs" / f"{name}.zh-CN.md")
         for name in (
             *("guide", "deploy", "runbook", "troubleshooting", "costs"),
-            *("configuration", "clients", "upgrade", "webhooks", "structured-output", "batches"),
+            *("configuration", "clients", "upgrade", "webhooks", "structured-output", "files", "batches"),
         )
     ),
 ]

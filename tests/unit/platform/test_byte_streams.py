@@ -1,0 +1,225 @@
+"""Bodies in chunks and answers of bytes. JavaScript is a fake."""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncGenerator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from src.core.errors import BlobUnavailable
+from src.http.base.messages import BodyBroken, PipedBytes
+from src.platform.byte_streams import CHUNK_BYTES, read_chunks, send_content
+
+
+class JsError(Exception):
+    """The error that a rejected JavaScript promise raises in Python."""
+
+
+@pytest.fixture(autouse=True)
+def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand for JavaScript's modules."""
+    modules: dict[str, dict[str, Any]] = {
+        "js": {"Uint8Array": Array, "JSON": type("JSON", (), {"parse": staticmethod(json.loads)})},
+        "pyodide.ffi": {"JsException": JsError, "to_js": lambda value: value},
+    }
+    for name, members in modules.items():
+        module = ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+
+
+class Array:
+    """A Uint8Array over a memory, which a stream takes and gives back."""
+
+    made = 0
+
+    def __init__(self, memory: "Memory", content: bytes = b"") -> None:
+        self.buffer = memory
+        self._content = content
+
+    @staticmethod
+    def new(source: "int | Memory") -> "Array":
+        """Make one, over a new memory or over one that is there."""
+        if isinstance(source, int):
+            Array.made += 1
+            source = Memory(source)
+        return Array(source)
+
+    def to_bytes(self) -> bytes:
+        """Copy it."""
+        return self._content
+
+
+class Memory:
+    """An ArrayBuffer."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+
+class Result:
+    """What a reader gives."""
+
+    def __init__(self, *, done: bool, value: Array) -> None:
+        self.done = done
+        self.value = value
+
+
+class Body:
+    """A request's body, and its reader."""
+
+    def __init__(self, content: bytes, *, breaks: bool = False) -> None:
+        self._left = content
+        self._breaks = breaks
+        self.cancelled = False
+
+    def getReader(self, options: dict[str, str]) -> "Body":  # noqa: N802 - JavaScript's name
+        """Return the reader."""
+        assert options == {"mode": "byob"}
+        return self
+
+    async def readAtLeast(self, least: int, into: Array) -> Result:  # noqa: N802 - JavaScript's name
+        """Fill the array."""
+        assert into.buffer.size == least == CHUNK_BYTES
+        piece, self._left = self._left[:least], self._left[least:]
+        if not piece and self._breaks:
+            raise JsError
+        return Result(done=not piece, value=Array(into.buffer, piece))
+
+    async def cancel(self) -> None:
+        """Stop."""
+        self.cancelled = True
+
+
+def test_a_body_comes_in_equal_chunks_through_one_array() -> None:
+    """The runtime fills the same memory again and again."""
+    content = bytes(range(256)) * 3_000
+    Array.made = 0
+
+    async def play() -> list[bytes]:
+        return [chunk async for chunk in read_chunks(Body(content))]  # type: ignore[arg-type]
+
+    chunks = asyncio.run(play())
+    assert b"".join(chunks) == content
+    assert [len(chunk) for chunk in chunks] == [CHUNK_BYTES, CHUNK_BYTES, len(content) - 2 * CHUNK_BYTES]
+    assert Array.made == 1
+
+
+def test_no_body_has_no_chunks() -> None:
+    """JavaScript has null then, which is false in Python."""
+
+    async def play() -> list[bytes]:
+        return [chunk async for chunk in read_chunks(None)]  # type: ignore[arg-type]
+
+    assert asyncio.run(play()) == []
+
+
+def test_a_body_that_breaks_off_says_so() -> None:
+    """The client has gone."""
+    body = Body(b"x", breaks=True)
+
+    async def play() -> None:
+        async for _ in read_chunks(body):  # type: ignore[arg-type]
+            pass
+
+    with pytest.raises(BodyBroken):
+        asyncio.run(play())
+    assert not body.cancelled
+
+
+def test_a_reader_that_stops_cancels_the_body() -> None:
+    """The rest of a refused upload is not read."""
+    body = Body(b"x" * 3 * CHUNK_BYTES)
+
+    async def play() -> None:
+        chunks = read_chunks(body)  # type: ignore[arg-type]
+        await anext(chunks)
+        await chunks.aclose()
+
+    asyncio.run(play())
+    assert body.cancelled
+
+
+class Writable:
+    """The end of a stream that is written to."""
+
+    def __init__(self, *, gone: bool = False) -> None:
+        self.sent: list[object] = []
+        self.end = ""
+        self._gone = gone
+        self._locked = False
+
+    def getWriter(self) -> "Writable":  # noqa: N802 - JavaScript's name
+        """Lock the stream."""
+        assert not self._locked
+        self._locked = True
+        return self
+
+    def releaseLock(self) -> None:  # noqa: N802 - JavaScript's name
+        """Unlock the stream."""
+        self._locked = False
+
+    async def write(self, chunk: bytes) -> None:
+        """Send bytes."""
+        assert self._locked
+        if self._gone:
+            raise JsError
+        self.sent.append(chunk)
+
+    async def close(self) -> None:
+        """End the stream."""
+        assert not self._locked
+        self.end = "closed"
+
+    async def abort(self, _reason: str) -> None:
+        """Break the stream off."""
+        self.end = "aborted"
+
+
+class Part:
+    """A part in a bucket."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self._fails = fails
+
+    async def pipe_to(self, writable: object) -> None:
+        """Send it without Python."""
+        assert isinstance(writable, Writable)
+        assert not writable._locked
+        if self._fails:
+            raise JsError
+        writable.sent.append(self)
+
+
+async def pieces(*all_pieces: bytes | PipedBytes | Exception) -> AsyncGenerator[bytes | PipedBytes]:
+    """Yield pieces, or raise an error in the place of one."""
+    for piece in all_pieces:
+        if isinstance(piece, Exception):
+            raise piece
+        yield piece
+
+
+def test_bytes_and_parts_are_sent_in_order() -> None:
+    """Bytes are written, and a part is piped while no writer holds the stream."""
+    writable, part = Writable(), Part()
+    asyncio.run(send_content(pieces(b"1", part, b"2"), writable))  # type: ignore[arg-type]
+    assert (writable.sent, writable.end) == ([b"1", part, b"2"], "closed")
+
+
+@pytest.mark.parametrize("first", [b"1", Part(fails=True)])
+def test_a_client_that_leaves_ends_the_sending(first: bytes | Part) -> None:
+    """The next part is not opened, and the stream is not closed as if it were complete."""
+    writable = Writable(gone=True)
+    asyncio.run(send_content(pieces(first, AssertionError()), writable))  # type: ignore[arg-type]
+    assert (writable.sent, writable.end) == ([], "")
+
+
+def test_a_bucket_that_fails_breaks_the_answer_off() -> None:
+    """The client must not take the answer for complete."""
+    writable = Writable()
+    with pytest.raises(BlobUnavailable):
+        asyncio.run(send_content(pieces(b"1", BlobUnavailable("away")), writable))  # type: ignore[arg-type]
+    assert (writable.sent, writable.end) == ([b"1"], "aborted")
