@@ -125,6 +125,14 @@ class ApiClient:
             response = self._http.request(method, path, params=self._named(params), json=body, headers=headers)
         return _read(response)
 
+    def upload(self, path: str, form: Mapping[str, str], name: str, content: bytes) -> Json:
+        """Send a file with the fields of a form, and return the answer's JSON. Raises what `ask` raises."""
+        with self._errors():
+            response = self._http.request(
+                "POST", path, params=self._named(None), data=dict(form), files={"file": (name, content)}
+            )
+        return _read(response)
+
     @contextmanager
     def events(self, path: str, last_id: str | None) -> Iterator[httpx2.EventSource]:
         """Open a stream of events, after the event with the id `last_id`.

@@ -13,11 +13,12 @@ type Scheduling = Literal["fifo", "random", "priorities"] | Policy
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployment: whether it binds queues and Durable Objects. D1 is always bound."""
+    """A deployment: whether it binds queues, Durable Objects and a bucket of R2. D1 is always bound."""
 
     name: str
     queue: bool
     objects: bool
+    bucket: bool = False
 
 
 TOP = Deployment("", queue=True, objects=True)

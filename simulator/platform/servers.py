@@ -40,13 +40,12 @@ class Servers:
         rate_limit: RateLimit | None,
         limiter_rng: Random,
         sharing: Sharing | None,
-        bucket: bool = False,
     ) -> None:
         self.database = DatabaseServer(template, network.faults, now_ms)
         self.database.note = network.loop.trace.steps.append
         if sharing is not None:
             self.database.line = CallQueue(sharing, network.faults, network.loop.now)
-        self.bucket = BucketServer(network.faults, now_ms) if bucket else None
+        self.bucket = BucketServer(network.faults, now_ms)
         self.model = ModelServer(network, seconds=model_seconds)
         self.queue = QueueServer("ai-processing-queue", network, now_ms, queue_settings)
         self.dlq = QueueServer("ai-processing-dlq", network, now_ms, QueueSettings(max_retries=3))
@@ -59,7 +58,7 @@ class Servers:
     def bindings(self, deployment: Deployment, port: Port) -> dict[str, Any]:
         """Return the bindings of a deployment for one isolate, whose port is `port`."""
         bindings: dict[str, Any] = {"DB": D1Binding(self.database, port)}
-        if self.bucket is not None:
+        if deployment.bucket:
             bindings["BLOBS"] = BucketBinding(self.bucket, port)
         if deployment.queue:
             bindings |= {"AI_QUEUE": QueueBinding(self.queue, port), "AI_DLQ": QueueBinding(self.dlq, port)}

@@ -65,8 +65,7 @@ class World:
     requests at a time. With `strict_gates=False` events may run between a storage operation and the code that awaited
     it: the documentation says otherwise, but this may happen on Python's own event loop. `limits` applies the limits of
     a plan to each invocation; `network.limits` then has what they spent and what was refused. `rate_limit` binds the
-    limiter of requests, and `bucket` a bucket of R2. `sharing` is drawn from the seed if it is None and the fault
-    `d1_shared` may strike.
+    limiter of requests. `sharing` is drawn from the seed if it is None and the fault `d1_shared` may strike.
     """
 
     def __init__(
@@ -87,7 +86,6 @@ class World:
         limits: Plan | None = None,
         rate_limit: RateLimit | None = None,
         sharing: Sharing | None = None,
-        bucket: bool = False,
         keep_timeline: bool = False,
         max_steps: int = 1_000_000,
     ) -> None:
@@ -114,14 +112,12 @@ class World:
             rate_limit=rate_limit,
             limiter_rng=self._rng("rate limiter"),
             sharing=sharing,
-            bucket=bucket,
         )
         self.servers.consume_with(self._consume)
         self.database = self.servers.database
         self.model = self.servers.model
         self.queue = self.servers.queue
         self.dlq = self.servers.dlq
-        self.bucket = self.servers.bucket
         self.rate_limiter = self.servers.rate_limiter
         self.namespaces = self.servers.namespaces
         self.isolates: list[Isolate] = []

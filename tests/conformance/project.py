@@ -1,6 +1,7 @@
 """Writes the conformance Worker as a project for `--project`, and builds the same Worker for the simulated platform."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -183,12 +184,11 @@ def run_on_fakes(name: str, template: Template, *, seed: int = 1, **options: Any
     """Run one case on the simulated platform, configured like Cloudflare's local simulator, and return the result."""
     settings = QueueSettings(max_batch_size=BATCH_SIZE, max_batch_seconds=BATCH_SECONDS, max_retries=2, mode="local")
     defaults: dict[str, Any] = {
-        "deployment": TOP,
+        "deployment": replace(TOP, bucket=True),
         "queue_settings": settings,
         "slots": 1,
         "scheduling": "fifo",
         "rate_limit": RateLimit(LIMIT, PERIOD_SECONDS),
-        "bucket": True,
     }
     world = World(seed, Conformance(), template, **(defaults | options))
 

@@ -222,7 +222,7 @@ def test_no_order_of_effects_breaks_a_file(monkeypatch: pytest.MonkeyPatch) -> N
     """Uploads, erasures and sweeps in any order leave visible files whole, and nothing behind."""
     monkeypatch.setattr("src.core.limits.STORE_RESEND_SECONDS", 0.0)
     monkeypatch.setattr("src.core.limits.BLOB_RESEND_SECONDS", 0.0)
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         FileMachine,
         settings=settings(
             max_examples=RUNS, stateful_step_count=STEPS, deadline=None, suppress_health_check=list(HealthCheck)

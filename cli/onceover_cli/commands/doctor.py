@@ -11,6 +11,7 @@ import typer
 
 from .. import terminal
 from ..doctor import account, deployment, folder
+from ..doctor.files import probe
 from ..doctor.findings import Check, Level, is_sound
 from ..doctor.trial import trial
 from ..exits import Exit
@@ -94,6 +95,7 @@ def _checks(
                 yield check
             if task and is_up:
                 yield trial(api)
+                yield from probe(api)
 
     return api.where.url, look()
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from .bindings import bindings
 from .dotenv import assignments, idle_lines
+from .files import bucket
 from .findings import Check, Level, fault, ok, warning
 from .sources import assets, migrations, packages, python
 from .variables import variables
@@ -78,6 +79,7 @@ def _environment(config: Table, name: str, folder: Path) -> Iterator[Check]:
     own: Table = config["env"][name] if name else config
     where = f"[env.{name}]" if name else "the top level"
     yield from bindings(own, name, where)
+    yield bucket(own, where)
     yield from variables(own.get("vars", {}), where, has_ai="ai" in own)
     yield from _database(own, where, folder)
 

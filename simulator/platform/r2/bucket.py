@@ -28,7 +28,7 @@ class StoredObject(NamedTuple):
     stored_at: int
 
 
-class ListedObject(NamedTuple):
+class ListedKey(NamedTuple):
     """An object in a listing."""
 
     key: str
@@ -139,7 +139,7 @@ class BucketServer:
         found = self.objects.get(key)
         return None if found is None or len(found.body) != size else found.body
 
-    def page(self, prefix: str, after: str, most: int) -> tuple[list[ListedObject], bool]:
+    def page(self, prefix: str, after: str, most: int) -> tuple[list[ListedKey], bool]:
         """Return a page of a listing, and whether there are more objects."""
         lags = self.faults.fires("r2_list_lags", "r2")
         newest = self._now_ms() - LAG_SECONDS * 1000 if lags else self._now_ms()
@@ -148,7 +148,7 @@ class BucketServer:
             key=str.encode,
         )
         keys = [key for key in keys if key.encode() > after.encode()]
-        return [ListedObject(key, self.objects[key].stored_at) for key in keys[:most]], len(keys) > most
+        return [ListedKey(key, self.objects[key].stored_at) for key in keys[:most]], len(keys) > most
 
 
 class BucketBinding:

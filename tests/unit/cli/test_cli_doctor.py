@@ -8,12 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
 from onceover_cli.connection import ApiClient, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
 from onceover_cli.doctor.failures import failures
+from onceover_cli.doctor.files import bucket, probe
 from onceover_cli.doctor.findings import Check, Level
 from onceover_cli.doctor.sources import PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
@@ -805,6 +807,51 @@ def test_a_demo_task_shows_whether_tasks_are_done():
             with ApiClient(place(fake.url, None)) as api:
                 assert trial(api).level is level
             assert len(fake.requests("DELETE", path)) == 1
+
+
+CONTENT = {"from": "onceover doctor", "text": "这个文件用于检查"}
+
+
+@pytest.mark.parametrize(
+    ("stored", "content", "level", "said"),
+    [
+        (Answer(200, {"id": "file-1"}), Answer(200, CONTENT), Level.OK, "stored, read and deleted"),
+        (Answer(200, {"id": "file-1"}), Answer(200, {}), Level.FAULT, "another content"),
+        (
+            Answer(200, {"id": "file-1"}),
+            Answer(503, {"code": "files_unavailable", "detail": "no"}),
+            Level.FAULT,
+            "be read",
+        ),
+        (Answer(503, {"code": "files_unavailable", "detail": "no"}), Answer(200, CONTENT), Level.FAULT, "be stored"),
+    ],
+)
+def test_a_probe_shows_whether_files_are_stored(stored: Answer, content: Answer, level: Level, said: str):
+    """`doctor --task` stores a small file, reads it and deletes it, and says which of these failed."""
+    answers = {"POST": stored, "GET": content, "DELETE": Answer(200, {})}
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        found = answers[request.method]
+        return httpx2.Response(found.status, json=found.body)
+
+    with ApiClient(place("http://127.0.0.1:1", None), httpx2.MockTransport(answer)) as api:
+        (check,) = probe(api)
+    assert check.level is level
+    assert said in check.evidence
+
+
+@pytest.mark.parametrize(
+    ("buckets", "level"),
+    [
+        ([{"binding": "BLOBS", "bucket_name": "onceover-files"}], Level.OK),
+        ([], Level.NOTE),
+        ([{"binding": "FILES", "bucket_name": "onceover-files"}], Level.FAULT),
+        ([{"binding": "BLOBS"}], Level.FAULT),
+    ],
+)
+def test_the_bucket_of_files_is_checked(buckets: list[dict[str, str]], level: Level):
+    """`doctor .` says where the files of a deployment lie, and finds a binding of another name."""
+    assert bucket({"r2_buckets": buckets}, "the top level").level is level
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,123 @@
+"""Tests the simulated bucket of R2: each fault, and what of a call takes effect."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from simulator.engine.fault_kinds import R2
+from simulator.platform.app import Env
+from simulator.platform.binding_port import JsError
+from simulator.platform.choices import TOP
+from simulator.platform.r2.bucket import LAG_SECONDS, LATE_SECONDS
+from simulator.platform.world import World
+from tests.simulator.toy_app import ToyApp, play
+
+BUCKET = replace(TOP, bucket=True)
+
+
+async def _call(env: Env, request: tuple[Any, ...], _ctx: Any) -> Any:
+    name, *arguments = request
+    try:
+        async with asyncio.timeout(100):
+            return await getattr(env.BLOBS, name)(*arguments)
+    except (JsError, TimeoutError) as error:
+        return type(error)
+
+
+def story(fault: str, *requests: tuple[Any, ...], wait: float = 0.0) -> list[Any]:
+    """Make the first request under a fault, the others without it, and return all answers."""
+
+    async def scenario(world: World) -> list[Any]:
+        first = await world.fetch(requests[0])
+        world.faults.stop()
+        await asyncio.sleep(wait)
+        return [first] + [await world.fetch(request) for request in requests[1:]]
+
+    rates = {fault: 1.0} if fault else {}
+    return play(ToyApp(fetch=_call), scenario, deployment=BUCKET, faults=rates, slots=1)
+
+
+PUT = ("put", "a", b"abc")
+GET = ("get", "a", 0, 3)
+
+
+@pytest.mark.parametrize(
+    ("fault", "answer", "stored"),
+    [
+        ("", None, b"abc"),
+        ("r2_failed_before", JsError, None),
+        ("r2_failed_after", JsError, b"abc"),
+        ("r2_lands_later", JsError, None),
+        ("r2_lands_twice", None, b"abc"),
+        ("r2_rate_limited", JsError, None),
+        ("r2_list_lags", None, b"abc"),
+    ],
+)
+def test_a_put_under_each_fault(fault: str, answer: object, stored: bytes | None):
+    """A put fails or succeeds, and the object is there or not, as the fault says."""
+    assert story(fault, PUT, GET) == [answer, stored]
+
+
+def test_a_put_that_lands_later_is_there_in_the_end():
+    """A put that has failed for its caller may land up to two minutes later."""
+    assert story("r2_lands_later", PUT, GET, wait=LATE_SECONDS[1]) == [JsError, b"abc"]
+
+
+def test_a_put_that_lands_twice_restores_what_was_deleted():
+    """The second landing of a put stores the object again after its deletion."""
+
+    async def scenario(world: World) -> list[Any]:
+        await world.fetch(PUT)
+        world.faults.stop()
+        await world.fetch(("delete", ["a"]))
+        before = await world.fetch(GET)
+        await asyncio.sleep(LATE_SECONDS[1])
+        return [before, await world.fetch(GET)]
+
+    faults = {"r2_lands_twice": 1.0}
+    assert play(ToyApp(fetch=_call), scenario, deployment=BUCKET, faults=faults, slots=1) == [None, b"abc"]
+
+
+def test_a_hang_may_have_taken_effect():
+    """A put that hangs never answers, and has stored the object in some schedules."""
+
+    def run(seed: int) -> list[Any]:
+        async def scenario(world: World) -> list[Any]:
+            first = await world.fetch(PUT)
+            world.faults.stop()
+            return [first, await world.fetch(GET)]
+
+        return play(ToyApp(fetch=_call), scenario, seed=seed, deployment=BUCKET, faults={"r2_hangs": 1.0}, slots=1)
+
+    found = [run(seed) for seed in range(12)]
+    assert {answer for answer, _ in found} == {TimeoutError}
+    assert {stored for _, stored in found} == {None, b"abc"}
+
+
+def test_a_list_that_lags_leaves_out_young_objects():
+    """A list may leave out the objects of the last minute, and never older ones."""
+
+    async def scenario(world: World) -> list[Any]:
+        await world.fetch(PUT)
+        young = await world.fetch(("list", "", "", 10))
+        await asyncio.sleep(LAG_SECONDS)
+        (old, _) = await world.fetch(("list", "", "", 10))
+        return [young, [one.key for one in old]]
+
+    faults = {"r2_list_lags": 1.0}
+    assert play(ToyApp(fetch=_call), scenario, deployment=BUCKET, faults=faults, slots=1) == [([], False), ["a"]]
+
+
+def test_it_is_bound_where_the_deployment_says_so():
+    """`env` has the bucket only if the deployment binds it, and then each fault of R2 may strike."""
+
+    async def bound(env: Env, _request: Any, _ctx: Any) -> bool:
+        return env.has("BLOBS")
+
+    async def scenario(world: World) -> bool:
+        return bool(await world.fetch(None))
+
+    assert [play(ToyApp(fetch=bound), scenario, deployment=one) for one in (TOP, BUCKET)] == [False, True]
+    assert len(R2) == 7
