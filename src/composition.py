@@ -29,7 +29,7 @@ from .processing.sweep.sweep import Sweep
 from .processing.worker import Worker
 from .queue.consumer import consume
 from .queue.dead_letter import bury
-from .queue.messages import DEAD_LETTERS, Batch
+from .queue.messages import DEAD_LETTERS, QueueBatch
 from .queue.producer import Queue, QueueSender
 from .store.d1.database import D1, Database
 from .store.keys import KeyStore
@@ -238,7 +238,7 @@ class App:
             log=self.log,
         )
 
-    async def queue(self, batch: Batch) -> None:
+    async def queue(self, batch: QueueBatch) -> None:
         """Handle a batch of messages of the task queue or of the dead-letter queue."""
         if batch.queue == DEAD_LETTERS:
             await bury(batch, self.store, self.settings, self.log)

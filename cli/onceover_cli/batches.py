@@ -79,9 +79,7 @@ class Start:
         """
         file = self._again(lambda: self._file(given))
         if file is None:
-            file = self._again(
-                lambda: self._file(given) or self._api.upload({"purpose": "batch"}, given.filename, given.content)
-            )
+            file = self._again(lambda: self._file(given) or self._upload(given))
         elif not is_new:
             earlier = self._again(partial(self._batch, file, fields))
             if earlier is not None:
@@ -97,6 +95,9 @@ class Start:
             if file["filename"] == given.filename and file["bytes"] == len(given.content):
                 return file
         return None
+
+    def _upload(self, given: Input) -> Json:
+        return self._api.upload("/v1/files", {"purpose": "batch"}, given.filename, given.content)
 
     def _batch(self, file: Json, fields: Json) -> Json | None:
         """Find the newest batch over the file with the same fields."""

@@ -127,20 +127,24 @@ class ApiClient:
         return _read(response)
 
     def fetch(self, path: str, params: Mapping[str, str]) -> httpx2.Response:
-        """Send a GET request for bytes, and return the whole answer. Raises `Unreachable` and `ServerRefused`."""
+        """Send a GET request for bytes, and return the whole answer. Raises what `ask` raises."""
         with self._errors():
             response = self._http.get(path, params=self._named(params))
         if not response.is_success:
             _read(response)
         return response
 
-    def upload(self, form: Mapping[str, str], filename: str, content: bytes) -> Json:
-        """Upload a file with the fields of a form, and return it. Raises `Unreachable` and `ServerRefused`."""
-        sent = {"file": (filename, content)}
+    def upload(self, path: str, form: Mapping[str, str], name: str, content: bytes) -> Json:
+        """Send a file with the fields of a form, and return the answer's JSON. Raises what `ask` raises."""
         timeout = httpx2.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
         with self._errors():
-            response = self._http.post(
-                "/v1/files", params=self._named(None), files=sent, data=dict(form), timeout=timeout
+            response = self._http.request(
+                "POST",
+                path,
+                params=self._named(None),
+                data=dict(form),
+                files={"file": (name, content)},
+                timeout=timeout,
             )
         return _read(response)
 

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..queue.messages import Batch, QueueMessage
+from ..queue.messages import QueueBatch, QueueMessage
 from .crossing import into_javascript, unwrapped
 
 if TYPE_CHECKING:
     import js
 
 
-def delivered(batch: Batch) -> Batch:
+def delivered(batch: QueueBatch) -> QueueBatch:
     """Return a batch of messages in the form that the package `queue` reads.
 
     A batch of the simulation has no SDK wrapper, and is returned unchanged.
@@ -31,7 +31,7 @@ class BoundQueue:
 
 
 class IncomingBatch:
-    """Implements `queue.messages.Batch`."""
+    """Implements `queue.messages.QueueBatch`."""
 
     queue: str
     messages: Sequence[QueueMessage]

@@ -9,7 +9,7 @@ from ..core.errors import ConfigurationError
 from ..http.router import configuration_problem, handle
 from ..processing.log import Log
 from ..queue.consumer import put_off
-from ..queue.messages import Batch
+from ..queue.messages import QueueBatch
 from .background import Background
 from .http_messages import IncomingRequest, outgoing
 from .queues import delivered
@@ -36,7 +36,7 @@ class Default(WorkerEntrypoint):
             return outgoing(reply, self._background())
         return outgoing(await handle(incoming, app.api()), self._background())
 
-    async def queue(self, batch: Batch, env: object = None, ctx: object = None) -> None:
+    async def queue(self, batch: QueueBatch, env: object = None, ctx: object = None) -> None:
         """Handle the messages of one batch."""
         batch = delivered(batch)
         try:

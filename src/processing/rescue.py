@@ -82,7 +82,7 @@ class Rescue:
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
     def complete_batch(self, task_key: TaskKey) -> None:
-        """Let the files of a batch whose task has ended be completed after the answer, if nobody completes them."""
+        """Let the files of a batch whose task has ended be completed after the answer."""
 
         async def complete() -> None:
             if await self.worker.complete_batch(task_key):

@@ -15,12 +15,14 @@ from ..processing.log import Log
 from ..processing.outcomes import Released
 from ..processing.worker import Host, Worker
 from . import messages
-from .messages import Batch, QueueMessage
+from .messages import QueueBatch, QueueMessage
 
 type LeaveTask = Callable[[TaskKey], Awaitable[None]]
 
 
-async def consume(batch: Batch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log) -> None:
+async def consume(
+    batch: QueueBatch, worker: Worker, dispatcher: Dispatcher, host: Host, leave: LeaveTask, log: Log
+) -> None:
     """Handle the messages of a batch one after the other.
 
     `leave` is called for each task that the queue's host is done with.
@@ -69,7 +71,7 @@ async def _consume(
         await leave(task_key)
 
 
-def put_off(batch: Batch, error: ConfigurationError, log: Log) -> None:
+def put_off(batch: QueueBatch, error: ConfigurationError, log: Log) -> None:
     """Ask for a batch's messages again later, because a variable of the deployment is bad and no task can run.
 
     The batch to put off may be of the task queue or of the dead-letter queue. A dead letter that is given up does not

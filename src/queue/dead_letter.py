@@ -8,7 +8,7 @@ from ..core.task import Failure
 from ..processing.log import Log
 from ..store.tasks import TaskStore
 from . import messages
-from .messages import Batch
+from .messages import QueueBatch
 
 FAILURE = Failure(
     TaskCode.DEAD_LETTERED,
@@ -17,7 +17,7 @@ FAILURE = Failure(
 )
 
 
-async def bury(batch: Batch, store: TaskStore, settings: Settings, log: Log) -> None:
+async def bury(batch: QueueBatch, store: TaskStore, settings: Settings, log: Log) -> None:
     """Fail the task of each message, unless a worker has the task, or it waits for a time, or it has ended."""
     for message in batch.messages:
         task_key = messages.read(message.body)

@@ -29,7 +29,7 @@ class QueueMessage(Protocol):
         ...
 
 
-class Batch(Protocol):
+class QueueBatch(Protocol):
     """The messages of one queue that one invocation handles."""
 
     queue: str

@@ -57,7 +57,7 @@ class BatchFileStore(OutboxStore):
         return places_without(have, columns.whole(found[0], "total")) if found else []
 
     async def unwritten(self, most: int) -> list[TaskKey]:
-        """Find up to `most` batches whose task has ended, and whose files nobody completes."""
+        """Find up to `most` batches whose task has ended, and whose files no writer completes."""
         (found,) = await self._database.run(sql.UNWRITTEN.bind(most=most))
         return [columns.task_key(row, "task_id") for row in found]
 

@@ -36,7 +36,7 @@ class Due:
     unanswered: set[TaskKey] = field(default_factory=set)
     uncounted: bool = field(default=False, compare=False)
     deliveries: list[DueDelivery] = field(default_factory=list)
-    # Batches whose task has ended, and whose files nobody completes.
+    # Batches whose task has ended, and whose files no writer completes.
     unwritten: list[TaskKey] = field(default_factory=list, compare=False)
     files: bool = field(default=False, compare=False)
 

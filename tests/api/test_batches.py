@@ -511,7 +511,7 @@ def test_metrics_count_batches_and_their_lines() -> None:
     done = read(bench, made["id"])["request_counts"]["completed"]
     assert 0 < done < 20
     assert found() == none | {"in_progress": 1, "lines": 20 - done}
-    bench.call("POST", f"/v1/batches/{made['id']}/cancel")
+    bench.call("POST", f"{made['onceover']['task']}/cancel")
     assert found() == none | {"cancelling": 1, "lines": 20 - done}
     run(bench, made)
     assert found() == none

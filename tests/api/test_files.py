@@ -322,7 +322,7 @@ def test_a_cancelled_upload_leaves_nothing(files: ApiBench) -> None:
     """The handler is cancelled while the body still comes, as when an invocation is ended."""
 
     class Waiting(BenchRequest):
-        async def chunks(self):  # type: ignore[no-untyped-def]
+        async def chunks(self):
             yield self.body[:2_400]
             await asyncio.sleep(3_600)
 
@@ -374,8 +374,8 @@ def test_a_file_that_a_batch_reads_is_not_deleted(files: ApiBench) -> None:
     file = uploaded(files)
     (row,) = files.database.rows("SELECT id FROM files")
     files.database.rows(
-        "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, created_at, "
-        "wake_at) "
+        "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, "
+        "created_at, wake_at) "
         "VALUES ('local:1', 'pending', 'direct', 'none', '{}', 0, 1, 0, 0, 0)"
     )
     files.database.rows(

@@ -319,8 +319,8 @@ def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
     if one.name == "readFileContent":
         assert reply.body == whose
     if one.name == "listBatches":
-        expected = {two.things[whose]["batch"]} if whose in two.things else set()
-        assert {batch["id"] for batch in data(reply)["data"]} == expected
+        started = {two.things[whose]["batch"]} if whose in two.things else set()
+        assert {batch["id"] for batch in data(reply)["data"]} == started
     if one.name in {"readTask", "cancelTask", "retryTask", "submitTask"}:
         task = data(reply)
         behind = "" if whose == OURS else f"?tenant={whose}"

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from src.core import limits
 from src.core.batches.status import BatchStatus
-from src.core.errors import BlobUnavailable, ModelRefused, ModelUnavailable
+from src.core.errors import BlobUnavailable, ModelRefused, ModelUnavailable, StoreError
 from src.core.states import Status
 from src.core.task import Route
 from src.processing.worker import Host
 from tests.support.batch_bench import ERRORS, KEY, OUTPUT, BatchBench, lines
+from tests.support.sqlite_d1 import NETWORK_LOST, When
 from tests.support.tiers import sized
 
 (RUNS,) = sized(quick=(25,), test=(200,), campaign=(5_000,))
@@ -37,15 +38,26 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 class Story:
     """A batch, several workers that die at the given points, and a reader that pages the output while it grows."""
 
-    def __init__(self, deaths: set[int], lost_puts: list[int], cancel_at: int | None, refused: set[int]) -> None:
+    def __init__(
+        self,
+        deaths: set[int],
+        lost_puts: list[int],
+        cancel_at: int | None,
+        refused: set[int],
+        lost: list[tuple[When, int]],
+    ) -> None:
         self.bench = BatchBench(patience_seconds=0, max_attempts=20)
         self.bench.begin(lines(LINES))
         self.bench.points.deaths = {self.bench.points.passed + death for death in deaths}
         self.lost_puts = lost_puts
+        self.lost = (
+            lost  # For the first rounds: which call to the database loses its answer, and whether it lands later.
+        )
         self.cancel_at = cancel_at
         self.refused = {str(place) for place in refused}
         self.tries: dict[str, int] = {}
         self.read = b""
+        self.rounds_lost = len(lost)
         self.bench.model.act = self.act
 
     def act(self, text: str, number: int) -> object:
@@ -73,17 +85,24 @@ class Story:
                     works.append(bench.worker().complete_batch(KEY))
                 else:
                     works.append(bench.worker().run(KEY, HOSTS[(round_number + number) % len(HOSTS)]))
-            await asyncio.gather(*(bench.mortal(one) for one in works), self.page())
-            await asyncio.sleep(200)
+            if self.lost:
+                when, passing = self.lost.pop()
+                bench.database.fail(NETWORK_LOST, when, 3, passing=passing)
+            await asyncio.gather(*(bench.mortal(survived(one)) for one in works), self.page())
+            bench.database.heal()
+            await asyncio.sleep(100)
+            await bench.database.land()
+            await asyncio.sleep(100)
         raise AssertionError("the batch does not end")
 
     async def page(self) -> None:
         """Read what the output file has behind what was read before."""
         for _ in range(3):
-            batch = await self.bench.rows.batch(KEY)
-            assert batch is not None
-            if batch.has_output_file:
-                with suppress(BlobUnavailable):
+            batch = None
+            with suppress(StoreError):
+                batch = await self.bench.rows.batch(KEY)
+            if batch is not None and batch.has_output_file:
+                with suppress(BlobUnavailable, StoreError):
                     _, more = await self.bench._early(self.read.count(b"\n"), 4, 10**6)
                     self.read += more
             await asyncio.sleep(1.3)
@@ -95,12 +114,17 @@ class Story:
     lost_puts=st.lists(st.integers(0, 5), max_size=3),
     cancel_at=st.none() | st.integers(1, 40),
     refused=st.sets(st.integers(0, LINES - 1), max_size=4),
+    lost=st.lists(st.tuples(st.sampled_from(("before", "after", "later")), st.integers(0, 60)), max_size=4),
 )
 def test_each_line_ends_once_whatever_dies(
-    deaths: set[int], lost_puts: list[int], cancel_at: int | None, refused: set[int]
+    deaths: set[int],
+    lost_puts: list[int],
+    cancel_at: int | None,
+    refused: set[int],
+    lost: list[tuple[When, int]],
 ) -> None:
     """Each id is in one file once, counts and bill add up, and a reader of early results sees each line once."""
-    story = Story(deaths, lost_puts, cancel_at, refused)
+    story = Story(deaths, lost_puts, cancel_at, refused, lost)
     bench = story.bench
     try:
         bench.do(story.run())
@@ -120,11 +144,18 @@ def test_each_line_ends_once_whatever_dies(
         bench.close()
 
 
+async def survived(work: Coroutine[Any, Any, object]) -> object:
+    """Let a worker give up if the database does not answer."""
+    with suppress(StoreError):
+        return await work
+    return None
+
+
 def check_bill(story: Story) -> None:
     """Each call that was made is on the bill, and only those of dead workers are in doubt, at most those in flight."""
     usage, model = story.bench.batch().task.usage, story.bench.model
     assert usage.model_calls >= len(model.calls)
-    dead = len(story.bench.points.deaths)
+    dead = len(story.bench.points.deaths) + story.rounds_lost
     assert usage.in_doubt <= dead * CONCURRENCY
     # An answer is paid for. Unless its worker died, it is in the output file.
     answered = set(model.answered)

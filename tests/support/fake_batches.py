@@ -66,7 +66,7 @@ class FakeBatches:
     def _upload(self, asked: Asked) -> Json:
         found = re.search(rb'filename="([^"]+)"', asked.body)
         assert found is not None
-        sent = asked.body.partition(b"application/jsonl\r\n\r\n")[2].partition(b"\r\n--")[0]
+        sent = asked.body[found.end() :].partition(b"\r\n\r\n")[2].partition(b"\r\n--")[0]
         made = {"id": "file-1", "filename": found[1].decode(), "bytes": len(sent), "created_at": 1_795_600_000}
         self.files.append(made)
         return made

@@ -111,8 +111,9 @@ class FileBench:
     def read_by_batch(self, file: FileKey, task: str = "local:batch") -> None:
         """Write the row of a batch that reads the file."""
         self.database.rows(
-            "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, created_at, "
-            "wake_at) VALUES (?, 'pending', 'direct', 'none', '{}', 0, 1, 0, 0, 0) ON CONFLICT DO NOTHING",
+            "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, "
+            "created_at, wake_at)"
+            " VALUES (?, 'pending', 'direct', 'none', '{}', 0, 1, 0, 0, 0) ON CONFLICT DO NOTHING",
             task,
         )
         self.database.rows(

@@ -33,7 +33,7 @@ def probe(api: ApiClient) -> Iterator[Check]:
     }
     doing = "stored"
     try:
-        made = api.upload(form, "onceover-doctor.json", json.dumps(_CONTENT).encode())
+        made = api.upload("/v1/files", form, "onceover-doctor.json", json.dumps(_CONTENT).encode())
         doing, path = "read", f"/v1/files/{made['id']}"
         content = api.get(f"{path}/content")
         doing = "deleted"

@@ -67,7 +67,7 @@ async def list_batches(exchange: Exchange) -> Reply:
 
 
 async def read_batch(exchange: Exchange) -> Reply:
-    """Show a batch. A batch that no worker comes for, or whose files nobody completes, is helped."""
+    """Show a batch. If its worker is late, or if it has ended without complete files, it is helped."""
     api, key = exchange.api, _task_key(exchange)
     store = api.store.beside(BatchStore)
     batch = _check(await store.batch(key))

@@ -22,7 +22,8 @@ async def content_reply(exchange: Exchange, file: File) -> Reply:
     if file.growing or not exchange.query.keys().isdisjoint({"offset", "limit"}):
         from . import early  # noqa: PLC0415 - only batches need it (docs/decisions/0033)
 
-        return await early.lines_reply(exchange, file, early.wanted(exchange.query) or early.Wanted(0, None), headers)
+        wanted = early.wanted(exchange.query) or early.WantedLines(0, None)
+        return await early.lines_reply(exchange, file, wanted, headers)
     headers["Content-Length"] = str(sum(part.bytes for part in file.parts))
     if exchange.request.method == "HEAD" or not file.parts:
         return Reply(200, headers=headers)

@@ -40,14 +40,14 @@ PARAMETERS = (
 )
 
 
-class Wanted(NamedTuple):
+class WantedLines(NamedTuple):
     """The lines that a request asks for. `limit` is None for all."""
 
     offset: int
     limit: int | None
 
 
-def wanted(query: Query) -> Wanted | None:
+def wanted(query: Query) -> WantedLines | None:
     """Read which lines a request asks for, None if it asks for the whole file. Raises Refusal (400) for a bad value."""
     if OFFSET not in query and LIMIT not in query:
         return None
@@ -56,10 +56,10 @@ def wanted(query: Query) -> Wanted | None:
         raise field_refusal([FieldError(OFFSET, "must be a whole number, the count of lines to leave out")])
     if limit is not None and not (_WHOLE.fullmatch(limit) and 1 <= int(limit) <= _LINES_MOST):
         raise field_refusal([FieldError(LIMIT, f"must be a whole number from 1 to {_LINES_MOST}")])
-    return Wanted(int(offset), None if limit is None else int(limit))
+    return WantedLines(int(offset), None if limit is None else int(limit))
 
 
-async def lines_reply(exchange: Exchange, file: File, lines: Wanted, headers: dict[str, str]) -> Reply:
+async def lines_reply(exchange: Exchange, file: File, lines: WantedLines, headers: dict[str, str]) -> Reply:
     """Send lines of an output file: as many of those asked for as an invocation may send, but at least one.
 
     Raises Refusal (400) for another file, and BlobUnavailable.

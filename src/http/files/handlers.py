@@ -59,8 +59,10 @@ async def read_file_content(exchange: Exchange) -> Reply:
     file = await _found(exchange)
     try:
         return await content_reply(exchange, file)
-    except BlobMissing:  # the file was erased since its row was read
-        raise _no_file() from None
+    except BlobMissing:
+        if await exchange.api.files.file(file.key) is None:  # it was erased since its row was read
+            raise _no_file() from None
+        raise
 
 
 def _key(exchange: Exchange) -> FileKey:

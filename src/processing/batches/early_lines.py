@@ -43,7 +43,7 @@ async def read_lines(
     """Choose lines from `offset` on: up to `limit` lines with at most `bytes_most` bytes, but at least one if there is.
 
     Raises StoreError. The bytes are read when `chunks` is iterated, which may also raise `BlobUnavailable`, and
-    `BlobMissing` if the batch is erased meanwhile.
+    `BlobMissing` if the batch is erased in between.
     """
     segments = await store.lines(batch.task.task_key)
     sizes = [size + 1 for one in segments for size in one.sizes]

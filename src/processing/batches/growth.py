@@ -15,7 +15,7 @@ from ...store.records.batches import SegmentSize
 from ...store.records.claims import Claim, Output
 
 
-class Stored(NamedTuple):
+class StoredLines(NamedTuple):
     """Segments whose lines are stored as parts of a file, which no row names yet."""
 
     segments: range
@@ -65,7 +65,7 @@ class PartWriter:
 
 async def store_segments(
     store: BatchFileStore, bucket: Bucket, task_key: TaskKey, file: FileKey, fence: str, chosen: Sequence[SegmentSize]
-) -> Stored:
+) -> StoredLines:
     """Store the lines of segments that follow one another as parts of the output file.
 
     The segments are read in groups, so that memory has only a part of their lines at a time. Segments that take no more
@@ -77,7 +77,7 @@ async def store_segments(
     for group in _groups(chosen):
         for lines in await store.bodies(task_key, group):
             await writer.write("".join(f"{line}\n" for line in lines).encode("ascii"))
-    return Stored(segments, await writer.finish())
+    return StoredLines(segments, await writer.finish())
 
 
 def object_of(waiting: Sequence[SegmentSize], bytes_most: int) -> Sequence[SegmentSize]:

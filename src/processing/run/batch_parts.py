@@ -71,7 +71,7 @@ class BatchParts:
         except BlobUnavailable as error:
             self._ledger.idled()
             seconds = idle_seconds(self._ledger.idle_runs)
-            context.log("files_unavailable", error=error.code, delay_seconds=seconds)
+            context.log("lines_unread", error=error.code, delay_seconds=seconds)
             return self._back(seconds)
         if isinstance(outcome, Failure):
             return Fail(context.settings.retention_ms, outcome)
@@ -141,7 +141,7 @@ class BatchParts:
         self._failures += 1
         pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
         pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
-        self._context.log("files_unavailable", error=error.code, retry_seconds=pause)
+        self._context.log("lines_unread", error=error.code, retry_seconds=pause)
         self._ledger.rest(clock.now() + pause)
 
     async def _work(self) -> tuple[BatchWork, list[Slice]] | None:

@@ -46,7 +46,8 @@ SELECT id, {NOW} AS now, uncounted FROM (
 """)
 
 # Says whether a sweep has work with files: forgotten, expired or deleted ones, or a search for parts that no row names,
-# which is done each `:apart_ms` from the first file on. Also names up to `:most` batches whose files nobody completes.
+# which is done each `:apart_ms` from the first file on. Also names up to `:most` batches whose files no writer
+# completes.
 FILE_WORK = statement(f"""
 SELECT EXISTS (SELECT 1 FROM files WHERE due_at <= {NOW})
   OR EXISTS (SELECT 1 FROM file_walks WHERE at NOT BETWEEN {NOW} - :apart_ms AND {NOW})

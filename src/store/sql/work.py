@@ -2,7 +2,6 @@
 
 from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
-from .failed_calls import recording_failures
 from .fragments import (
     ANNOUNCED,
     COVERAGE,
@@ -19,7 +18,7 @@ from .fragments import (
     wake,
 )
 from .latest_calls import told
-from .recorded_outputs import recording_outputs
+from .recording import recording_failures, recording_outputs
 
 # --- The claim ------------------------------------------------------------------------------------------
 

@@ -54,8 +54,9 @@ async def a_file_in_use_stays_and_expires_later(env: Any) -> Any:
     files = story.files
     await _upload(story, keeps_ms=1)
     await story.alter(
-        "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, created_at, "
-        "wake_at) VALUES ('local:b', 'pending', 'direct', 'none', '{}', 0, 1, 0, 0, 0)"
+        "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, "
+        "created_at, wake_at)"
+        " VALUES ('local:b', 'pending', 'direct', 'none', '{}', 0, 1, 0, 0, 0)"
     )
     await story.alter(
         "INSERT INTO batches (task_id, endpoint, window_ms, input_file, output_file, error_file)"

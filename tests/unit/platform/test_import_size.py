@@ -26,8 +26,8 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # The bounds of a start's imports, which are the present counts plus a little. `syntax` is the compiled code in nodes of
 # the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
-    "modules": 201,
-    "syntax": 75_800,
+    "modules": 202,
+    "syntax": 76_300,
     "dataclasses": 34,
     "named_tuples": 99,
     "models": 4,

@@ -7,7 +7,7 @@ import pytest
 
 from src.core import limits
 from src.core.task import Route
-from src.processing.batches.growth import Stored, object_of, store_segments
+from src.processing.batches.growth import StoredLines, object_of, store_segments
 from src.store.batch_files import growing, places_without
 from src.store.records.batch_steps import NOTHING_ELSE, Also
 from src.store.records.claims import CallKey, Claim, Continue, Output
@@ -52,17 +52,17 @@ def write(bench: BatchBench, claim: Claim, step: int, also: Also | None = None, 
     return bool(bench.do(bench.store().step(claim, made, Continue(LEASE_MS), also=also or NOTHING_ELSE)))
 
 
-def stored(bench: BatchBench) -> Stored:
+def stored(bench: BatchBench) -> StoredLines:
     """Store an object of the first segments."""
     waiting = bench.do(bench.lines.waiting(KEY))
     bucket = bench.files().bucket
     chosen = object_of(waiting[:-1], 2_000)
     made = bench.do(store_segments(bench.lines, bucket, KEY, OUTPUT, "c1", chosen))
-    assert isinstance(made, Stored)
+    assert isinstance(made, StoredLines)
     return made
 
 
-def naming(made: Stored) -> Also:
+def naming(made: StoredLines) -> Also:
     """Return the write that names stored parts."""
     return Also(lambda under: growing(under, KEY, OUTPUT, made.segments, made.added))
 

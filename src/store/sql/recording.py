@@ -1,4 +1,4 @@
-"""The SQL that records failed model calls and adds them to their log, for plain and for structured tasks."""
+"""The SQL that records outputs and failed model calls, for plain tasks, structured tasks and batches."""
 
 from ..d1.statement import Statement, statement
 
@@ -31,4 +31,25 @@ FROM json_each(:failures) WHERE {mine}
 ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, final = excluded.final,
   code = excluded.code, message = excluded.message, retryable = excluded.retryable, counted = excluded.counted,
   rests_until = excluded.rests_until, held = excluded.held, log = {_LOGGED}{updates}
+""")
+
+
+def recording_outputs(mine: str, full: str) -> Statement:
+    """Make the statement that records outputs, if the condition `mine` holds.
+
+    Another segment is begun if the condition `full` on the last one holds.
+    """
+    return statement(f"""
+INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
+SELECT :task_key, :level, coalesce((
+    SELECT part + ({full}) FROM segments
+    WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
+  ), 0), :fence, :step, :piece, :places, :sizes, unhex(:body)
+WHERE {mine} AND NOT EXISTS (
+  SELECT 1 FROM segments WHERE task_id = :task_key AND level = :level
+    AND (fence, step, piece) >= (:fence, :step, :piece)
+)
+ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = excluded.piece,
+  places = places || ',' || excluded.places, sizes = sizes || ',' || excluded.sizes,
+  body = unhex(hex(body) || hex(excluded.body))
 """)
