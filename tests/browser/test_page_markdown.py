@@ -1,0 +1,157 @@
+"""The page shows outputs as Markdown if the reader chooses that."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.support.browser import Watched
+from tests.support.client import Client
+from tests.support.markdown import FORBIDDEN, PATH, PLAIN, answer_with, as_markdown
+from tests.support.stage import TASK_ID, Stage, chunk, shaped, task
+
+pytestmark = pytest.mark.runtime
+LIBRARIES = ("/vendor/markdown/marked.js", "/vendor/markdown/purify.js")
+
+
+def test_an_output_is_read_as_markdown(stage: Stage) -> None:
+    """Headings are below the page's own, a picture is a link, HTML stays text, and a link tells nothing to its host."""
+    answer_with(stage, PLAIN)
+    page = stage.open(f"#/task/{TASK_ID}")
+    expect(page.get_by_role("group", name="Result")).to_have_text(PLAIN)
+    result = as_markdown(page)
+    assert [result.locator(name).count() for name in ("h3", "h4", "strong", "em", "del", "hr", "img")] == [
+        1,
+        1,
+        1,
+        1,
+        1,
+        1,
+        0,
+    ]
+    expect(result.locator("blockquote")).to_have_text("A quotation")
+    expect(result.locator("ol[start='3'] > li[dir=auto]")).to_have_count(2)
+    assert result.locator("ul > li").all_inner_texts() == ["☑ done", "☐ open"]
+    expect(result.locator("pre")).to_have_text("<script>alert(1)</script>")
+    text = result.inner_text()
+    assert "code <b>" in text
+    assert "R&D © 2 < 3, a*b.\nNext line." in text
+    assert result.get_by_role("link").evaluate_all("(all) => all.map((one) => [one.textContent, one.href])") == [
+        ["a link", "https://example.com/a?b=1&c=2"],
+        ["me@example.com", "mailto:me@example.com"],
+        ["https://example.com/plain", "https://example.com/plain"],
+        ["A picture", "https://example.com/picture.png"],
+    ]
+    assert result.evaluate(FORBIDDEN) == []
+    sides = "(all) => all.map((one) => getComputedStyle(one).textAlign)"
+    assert result.locator("td").evaluate_all(sides) == ["center", "end"]
+
+
+def test_the_choice_is_kept_and_goes_for_chunks_too(stage: Stage) -> None:
+    """The choice holds after a reload, for each output, and until the reader chooses text again."""
+    answer_with(stage, "one *word*")
+    stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(0, output="a **chunk**")], "nextCursor": None}
+    page = stage.open(f"#/task/{TASK_ID}?chunk=0")
+    expect(page.get_by_role("group", name="Output")).to_have_text("a **chunk**")
+    as_markdown(page)
+    expect(page.get_by_role("group", name="Output").locator("strong")).to_have_text("chunk")
+    page.reload()
+    expect(page.get_by_role("group", name="Result", exact=True).locator("em")).to_have_text("word")
+    ways = page.get_by_role("group", name="Shown as").first
+    expect(ways.get_by_role("button", name="Markdown")).to_have_attribute("aria-pressed", "true")
+    ways.get_by_role("button", name="Text").click()
+    expect(page.get_by_role("group", name="Result", exact=True)).to_have_text("one *word*")
+    expect(page.get_by_role("group", name="Output")).to_have_text("a **chunk**")
+    page.reload()
+    expect(page.get_by_role("group", name="Result", exact=True)).to_have_text("one *word*")
+
+
+def test_a_long_output_is_read_by_portions(stage: Stage) -> None:
+    """At first the beginning is read. The rest follows when the reader asks, without loss, and code is not cut."""
+    code = "```\n" + "code\n\n" * 2_500 + "```\n\n"
+    parts = [f"**part {number:04}** " + "word " * 40 for number in range(400)]
+    text = "\n\n".join(parts[:60]) + f"\n\n{code}" + "\n\n".join(parts[60:])
+    answer_with(stage, text)
+    page = stage.open(f"#/task/{TASK_ID}")
+    result = as_markdown(page)
+    assert result.locator("strong").count() < 110
+    page.get_by_role("button", name=f"Show all {len(text):,} characters").click()
+    expect(result.locator("strong")).to_have_count(400)
+    assert result.locator("strong").all_inner_texts() == [f"part {number:04}" for number in range(400)]
+    expect(result.locator("pre")).to_have_count(1)
+    assert result.locator("pre").inner_text().count("code") == 2_500
+    expect(page.get_by_role("button", name="Show all")).to_have_count(0)
+
+
+def test_outputs_are_read_one_by_one(stage: Stage) -> None:
+    """Code that one output leaves open does not swallow the next one."""
+    answer_with(stage, ["```\nopen", None, "**next**"])
+    result = as_markdown(stage.open(f"#/task/{TASK_ID}"))
+    expect(result.locator("strong")).to_have_text("next")
+
+
+def test_the_libraries_are_loaded_when_somebody_chooses_markdown(stage: Stage) -> None:
+    """Neither the list nor a task's result as text loads anything for Markdown."""
+    answer_with(stage, "a *word*")
+    stage.answers["/api/tasks"] = {"tasks": [task()], "nextCursor": None}
+    page = stage.open("#/tasks")
+    page.locator(".list-row a").click()
+    expect(page.get_by_role("group", name="Result")).to_have_text("a *word*")
+    stage.settle()
+    assert not [request for request in stage.requests if "markdown" in request]
+    as_markdown(page)
+    assert {f"GET {name}" for name in LIBRARIES} <= set(stage.requests)
+
+
+def test_without_the_libraries_the_text_is_shown(stage: Stage) -> None:
+    """If the libraries cannot be read, the page says so and shows the text. It does not ask again and again."""
+    stage.context.route("**/vendor/markdown/*", lambda route: route.fulfill(status=404))
+    answer_with(stage, "a *word*")
+    page = stage.open(f"#/task/{TASK_ID}")
+    page.get_by_role("button", name="Markdown").click()
+    expect(page.get_by_text("The files that show Markdown cannot be read.")).to_be_visible()
+    expect(page.get_by_role("group", name="Result", exact=True)).to_have_text("a *word*")
+    stage.settle()
+    assert len([request for request in stage.requests if "/vendor/markdown/" in request]) == len(LIBRARIES)
+
+
+def test_a_json_value_keeps_its_tree(stage: Stage) -> None:
+    """A task with a schema has no choice of text or Markdown, whatever was chosen before."""
+    stage.context.add_init_script("localStorage['onceover.outputs'] = 'markdown'")
+    stage.answers |= {PATH: shaped({"a": "*b*"}), f"{PATH}/chunks": {"chunks": [], "nextCursor": None}}
+    page = stage.open(f"#/task/{TASK_ID}")
+    expect(page.get_by_role("tree")).to_contain_text("*b*")
+    expect(page.get_by_role("group", name="Shown as")).to_have_count(0)
+
+
+def test_markdown_is_chosen_and_read_by_the_keyboard(stage: Stage) -> None:
+    """The buttons, the result, its wide table and its links are reached by Tab alone."""
+    answer_with(stage, PLAIN)
+    page = stage.open(f"#/task/{TASK_ID}")
+    page.get_by_role("button", name="Text", exact=True).focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    result = page.get_by_role("group", name="Result", exact=True)
+    expect(result.locator("h3")).to_have_text("Minutes")
+    expect(page.get_by_role("button", name="Markdown")).to_be_focused()
+    reached = []
+    for _ in range(9):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.ariaLabel ?? document.activeElement.textContent"))
+    assert reached[2:] == [
+        "Result",
+        "a link",
+        "me@example.com",
+        "https://example.com/plain",
+        "Table",
+        "A picture",
+        reached[8],
+    ]
+
+
+def test_the_server_serves_what_markdown_needs(tab: Watched, client: Client, key: str) -> None:
+    """Under `make dev` the page has the libraries, and shows a real result as Markdown."""
+    made = client.submit("A text **of weight** <script>alert(1)</script>.")
+    client.finished(made["id"])
+    page = tab.open(f"#/task/{made['id']}", key)
+    result = as_markdown(page)
+    expect(result.locator("strong").first).to_have_text("of weight")
+    assert "<script>alert(1)</script>" in result.inner_text()
