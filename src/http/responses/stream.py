@@ -176,7 +176,7 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
 async def _writer(api: Api, task: Task, *, ended: bool) -> "Writer":
     """Make the writer of the next events of the stream. Raises Refusal (404) if the task is gone."""
     large = ended and task.status is Status.COMPLETED and task.result is None
-    return Writer(api, task, await chunk_index(api.store, task) if large else None)
+    return Writer(api, task, await chunk_index(api.store, task) if large else None, [])
 
 
 def _piece(delta: int, output: str) -> str:
@@ -193,11 +193,16 @@ def _refused(field: str, message: str) -> Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts."""
+    """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts.
+
+    The last events all contain the text. A text that is read in parts is read for each of them, so that an isolate
+    never holds it; a joined value is whole in memory once it is joined, so it is kept for the further events.
+    """
 
     api: Api
     task: Task
-    large: ChunkIndex | None = None
+    large: ChunkIndex | None
+    joined: list[bytes]
 
     def has_room(self, event: ResponseEvent, delta: str | None) -> bool:
         """Whether the invocation's allowance suffices for the whole event: no stream may end within an event."""
@@ -229,7 +234,7 @@ class Writer:
         if self.large is None:
             yield json.dumps(self.task.result, ensure_ascii=False)
             return
-        async for part in joined_outputs(self.api.store, self.task, self.large):
+        async for part in joined_outputs(self.api.store, self.task, self.large, self.joined):
             yield part
 
     def _data(self, kind: ResponseEventKind, delta: str | None) -> tuple[str, dict[str, object]]:

@@ -1,10 +1,13 @@
 """Makes the plan of a submission, for `POST /api/tasks?dryRun=true`. A dry run stores nothing and calls no service."""
 
+import json
 from dataclasses import replace
 
 from ...core.task import minimum_calls
 from ...core.text.chunks import chunks
 from ...core.text.tokens import estimated_tokens
+from ...inference.asking import messages
+from ...inference.protocol import ModelCall, OutputForm
 from ...processing.task_request import TaskRequest, check_budget
 from ..base.messages import Reply, json_reply
 from ..base.services import Api
@@ -21,6 +24,17 @@ def show(request: TaskRequest, api: Api) -> Reply:
         chunks=[PlannedChunkView(index=chunk.index, start=chunk.start, end=chunk.end) for chunk in planned],
         minimumCalls=minimum_calls(len(planned), request.options.reduce),
         characters=len(request.text),
-        estimatedTokens=estimated_tokens(request.text, planned, request.system()),
+        estimatedTokens=estimated_tokens(request.text, planned, _instructions(request)),
     )
     return json_reply(200, view)
+
+
+def _instructions(request: TaskRequest) -> str:
+    """Return what each chunk's call repeats: the instructions, and the schema in words.
+
+    A schema that is sent only as a field counts alike, because a server may put it into the prompt.
+    """
+    if request.output_schema is None:
+        return request.system()
+    form = OutputForm(json.loads(request.output_schema), "output", True, "prompt")
+    return messages(ModelCall(request.system(), "", "", form=form))[0]["content"]

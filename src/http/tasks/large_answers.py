@@ -114,17 +114,15 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncG
 
 async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write a task's large result, which is `output`, and for a task with a schema also `value`."""
-    if not has_schema(task):
+    formed = has_schema(task)
+    if not formed or task.options.reduce is Reduce.NONE:
         yield '{"output": '
-        async for part in joined_outputs(store, task, index):
+        async for part in joined_outputs(store, task, index, []):
             yield part
-    elif task.options.reduce is Reduce.NONE:
-        yield '{"output": '
-        async for part in joined_outputs(store, task, index):
-            yield part
-        yield ', "value": '
-        async for part in _values(store, index):
-            yield part
+        if formed:
+            yield ', "value": '
+            async for part in _values(store, index):
+                yield part
     else:
         joined = await _joined_value(store, task, index)
         if not joined:
@@ -139,16 +137,19 @@ async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGener
     yield "}"
 
 
-async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
+async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex, kept: list[bytes]) -> AsyncGenerator[str]:
     """Write a task's `output` as JSON: a list of outputs, the joined text, or the text of the joined value.
 
     The text of the joined value is for a task with a schema. The one output of a merge is never large, so it is not
-    sent in parts. A gap is null in a list, and adds nothing to a text.
+    sent in parts. A gap is null in a list, and adds nothing to a text. A joined value is put into `kept`, unless it is
+    there already: it is whole in memory once it is joined.
     """
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE
     if not as_list and has_schema(task):
-        for part in _as_text(await _joined_value(store, task, index)):
+        if not kept:
+            kept += await _joined_value(store, task, index)
+        for part in _as_text(kept):
             yield part
         return
     begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')
