@@ -50,9 +50,10 @@ def web(api: CloudflareApi) -> Web:
 
 def wrong(api: CloudflareApi, env: str) -> list[str]:
     """Return descriptions of what is wrong after a deployment of this environment."""
-    kinds = {"d1": "d1 onceover", "queue": "queue ", "durable_object_namespace": "object "}
+    kinds = {"d1": "d1 ", "queue": "queue ", "durable_object_namespace": "object ", "r2_bucket": "bucket "}
+    names = {"d1": "onceover", "r2_bucket": "onceover-files"}
     bound = sorted(
-        kinds[one["type"]] + ("" if one["type"] == "d1" else one["name"])
+        kinds[one["type"]] + names.get(one["type"], one["name"])
         for one in api.worker["metadata"]["bindings"]
         if one["type"] in kinds
     )

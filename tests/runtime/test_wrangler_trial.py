@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.runtime, pytest.mark.campaign]
 def test_wrangler_itself_takes_the_three_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A deployment to an empty account creates the database and the queues once, and stores the key.
+    """A deployment to an empty account creates the database, the queues and the bucket once, and stores the key.
 
     The stand-in for wrangler that other tests use prints the same text for the same commands.
     """
@@ -29,7 +29,9 @@ def test_wrangler_itself_takes_the_three_steps(
             monkeypatch.setenv(name, value)
         said: list[str] = []
         assert deploy_once(api, "", said) == []
-        assert api.created == ["database onceover", *(f"queue {name}" for name in QUEUES)]
+        assert sorted(api.created) == sorted(
+            ["database onceover", "bucket onceover-files", *(f"queue {name}" for name in QUEUES)]
+        )
         assert said[-1] == "Deployed: https://onceover.example.workers.dev"
         assert f"    version {api.worker['live']} is deployed" in said
         assert "    start-up took 9 ms of CPU; Cloudflare allows 1000" in said

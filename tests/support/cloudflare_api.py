@@ -34,6 +34,7 @@ class CloudflareApi(Loopback):
     def __init__(self) -> None:
         self.databases: dict[str, sqlite3.Connection] = {}
         self.queues: dict[str, list[str]] = {}
+        self.buckets: list[str] = []
         self.worker: dict[str, Any] = {}
         self.requests: list[str] = []
         self.created: list[str] = []
@@ -105,6 +106,9 @@ class CloudflareApi(Loopback):
             ("GET /queues", self._list_queues),
             ("POST /queues", self._create_queue),
             (r"(?:POST|PUT) /queues/id-([\w-]+)/consumers(?:/\w+)?", self._consume),
+            ("GET /r2/buckets", lambda *_: {"buckets": [self._bucket(name) for name in self.buckets]}),
+            ("POST /r2/buckets", self._create_bucket),
+            (r"GET /r2/buckets/([\w-]+)", lambda match, *_: self._bucket(match[1])),
             ("GET /workers/services/onceover", self._service),
             (f"GET {worker}/settings", lambda *_: {"bindings": self._worker()["metadata"]["bindings"]}),
             (f"GET {worker}/deployments", self._deployments),
@@ -188,6 +192,21 @@ class CloudflareApi(Loopback):
             self.queues[match[1]].append(document["script_name"])
         return {"consumer_id": "c"}
 
+    # --- buckets of R2 -------------------------------------------------------------------------------------------
+
+    def _bucket(self, name: str) -> dict[str, str]:
+        if name not in self.buckets:
+            raise ApiError(404, 10006, "The specified bucket does not exist.")
+        return {"name": name, "creation_date": "2026-11-25T00:00:00Z", "location": "WEUR", "storage_class": "Standard"}
+
+    def _create_bucket(self, _match: object, _query: object, document: dict[str, Any], _body: bytes) -> Any:
+        name = document["name"]
+        if name in self.buckets:
+            raise ApiError(409, 10004, "The bucket you tried to create already exists, and you own it.")
+        self.buckets.append(name)
+        self.created.append(f"bucket {name}")
+        return self._bucket(name)
+
     # --- the Worker ----------------------------------------------------------------------------------------------
 
     def _worker(self) -> dict[str, Any]:
@@ -226,6 +245,8 @@ class CloudflareApi(Loopback):
                 raise ApiError(400, 10021, "binding DB of type d1 must have a valid `id` specified")
             if bound["type"] == "queue" and bound["queue_name"] not in self.queues:
                 raise ApiError(400, 11000, f"Queue {bound['queue_name']} does not exist")
+            if bound["type"] == "r2_bucket" and bound["bucket_name"] not in self.buckets:
+                raise ApiError(400, 10085, f"R2 bucket '{bound['bucket_name']}' not found. Please use a different name")
         self.worker.setdefault("secrets", {})
         self.worker.setdefault("tag", None)
         self.worker["uploads"] = self.worker.get("uploads", 0) + 1
