@@ -59,14 +59,15 @@ class Gaps:
     def failure(self, completed: int) -> Failure | None:
         """Return the failure that the gaps cause if `completed` chunks have outputs, None if the task does not fail.
 
-        If no chunk has an output, the task fails for the most frequent cause of its gaps.
+        Too many gaps have their own code, whether or not an output was there first: which calls end first is chance.
+        If the gaps may be the whole text and no chunk has an output, the task fails for their most frequent cause.
         """
         if not self._found or not (self.too_many or (not completed and len(self._found) == self._total)):
             return None
         failures = [failed.failure for _, failed in sorted(self._found.items())]
         code = commonest(failure.code for failure in failures)
         cause = next(failure for failure in failures if failure.code == code)
-        if not completed:
+        if not self.too_many:
             return cause
         share = f"{len(failures)} of {self._total} chunks failed for good, more than maxGapShare of the characters"
         return Failure(TaskCode.TOO_MANY_GAPS, f"{share}; most with {code}: {cause.message}", True)

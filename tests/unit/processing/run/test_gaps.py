@@ -204,6 +204,35 @@ def test_too_many_gaps_fail_the_task_and_no_further_call_is_made(bench: WorkerBe
     assert kept_input(bench) == "xxxxx"
 
 
+def test_too_many_gaps_have_their_code_before_any_output(bench: WorkerBench) -> None:
+    """The code of too many gaps does not depend on whether an output was there when the task ended."""
+    bench.insert(5, **WITH_GAPS)
+    bench.model.act = failing(REFUSED, 1, 2, 3)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.failure.code, task.completed, task.failed, len(bench.model.calls)) == ("too_many_gaps", 0, 3, 3)
+    assert "model_refused" in task.failure.message
+
+
+@pytest.mark.parametrize("gaps_first", [True, False])
+def test_too_many_gaps_have_one_code_whichever_call_ends_first(gaps_first: bool) -> None:
+    """Five calls are in flight, and three of them fail. The task's code is the same in both orders of their ends."""
+    keys = [CallKey(0, place) for place in range(5)]
+    found = claim(total=5, characters=50, options=TaskOptions(structure=Structure(gaps=True)))
+    ledger = Ledger(found, 5, Patience(News(), 3600, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 5), 0.0)
+    codes = []
+    for key in keys if gaps_first else reversed(keys):
+        if key in keys[:3]:
+            ledger.failed(key, REFUSED, 1.0, 0.0, chars=10)
+        else:
+            ledger.succeeded(key, ModelReply("fine", 1, 1), now=1.0)
+        codes.append(ledger.failure and ledger.failure.code)
+    assert set(codes) == {None, "too_many_gaps"}
+    assert codes[-1] == "too_many_gaps"
+
+
 def test_exactly_the_share_may_be_gone(bench: WorkerBench) -> None:
     """A task completes if its gaps are exactly the allowed share of the characters."""
     bench.insert(4, **WITH_GAPS)
