@@ -5,6 +5,7 @@ hardly checks.
 """
 
 import importlib
+import json
 import random
 from decimal import Decimal
 from fractions import Fraction
@@ -24,6 +25,7 @@ Oracle: Any = jsonschema.Draft202012Validator
 
 VALUES_EACH = 10  # of a schema
 SCHEMAS = sized(quick=60, test=300, campaign=7_000)
+TOGETHER = sized(quick=20, test=100, campaign=3_000)
 # `jsonschema` accepts every string of the formats in `LENIENT` that onceover accepts.
 LENIENT = {"duration", "email", "hostname", "uuid"}
 
@@ -57,6 +59,18 @@ def parsed_unless_idle(schema: dict[str, Any]) -> OutputSchema | None:
         if "refers to itself" not in refusal.reason:
             raise
         return None
+
+
+def array_of(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema of arrays whose items fit a drawn schema or one of its definitions."""
+    inner = json.loads(json.dumps(schema).replace('"$ref": "#"', '"$ref": "#/$defs/Root"'))
+    definitions = inner.pop("$defs", {}) | {"Root": inner}
+    items = {"anyOf": [{"$ref": f"#/$defs/{name}"} for name in definitions]}
+    return {
+        "type": "object",
+        "properties": {"all": {"type": "array", "items": items}},
+        "$defs": definitions,
+    }
 
 
 def stands(value: Any, pointer: str) -> bool:
@@ -94,6 +108,35 @@ def test_it_agrees_with_jsonschema() -> None:
             pairs, valid = pairs + 1, valid + theirs
     assert pairs > SCHEMAS * VALUES_EACH * 0.8
     assert 0.2 < valid / pairs < 0.8
+
+
+@pytest.mark.timeout(1_200)
+def test_values_that_are_checked_together_are_judged_as_each_alone() -> None:
+    """The checker checks the values of an array together; it finds exactly those that `jsonschema` refuses."""
+    pairs = valid = 0
+    start = random.randrange(10**9)
+    for seed in range(start, start + TOGETHER):
+        draws = SchemaDraws(seed)
+        schema = array_of(draws.schema())
+        parsed = parsed_unless_idle(schema)
+        if parsed is None:
+            continue
+        alternatives = schema["properties"]["all"]["items"]["anyOf"]
+        values = [draws.value(draws.random.choice(alternatives), schema) for _ in range(draws.random.choice((9, 99)))]
+        values += [draws.mutation(value) for value in draws.random.sample(values, len(values) // 3)]
+        other = oracle({"anyOf": alternatives, "$defs": schema["$defs"]})
+        refused = {index for index, value in enumerate(values) if not other.is_valid(value)}
+        for most in (len(values) * 100, 3):
+            faults = faults_of(parsed, {"all": values}, most)
+            places = [tokens_of(fault.pointer) or () for fault in faults]
+            found = {int(place[1]) for place in places}
+            assert found <= refused, f"seed {seed}: {schema} {values} {faults}"
+            assert bool(found) == bool(refused), f"seed {seed}: {schema} {values} {faults}"
+            assert most == 3 or found == refused, f"seed {seed}: {schema} {values} {faults}"
+            assert all(stands({"all": values}, fault.pointer) for fault in faults), f"seed {seed}: {values} {faults}"
+        pairs, valid = pairs + len(values), valid + len(values) - len(refused)
+    assert pairs > TOGETHER * 20
+    assert 0.2 < valid / pairs < 0.9
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -1,157 +1,180 @@
-"""Searches which alternative of an `anyOf` a value fits, with a budget, and remembers whether each part fits.
+"""Searches which values fit an alternative of an `anyOf`, many values at a time, with a budget.
 
 Without the budget and the remembered answers, a schema whose alternatives refer to the schema itself would take
 exponential time: each level of a value would be tried with each combination of alternatives.
 """
 
-from collections.abc import Generator
+from collections.abc import Collection, Generator
+from typing import Any, NamedTuple
 
+from .alternatives import alternatives, alternatives_of_one
+from .equality import HASHED
+from .groups import Group, children, groups_inside, merged
 from .nodes import SchemaNode
-from .shallow import fits_alone
+from .predicates import fits_alone, misfits
 
-# A question of the search: whether a value fits a schema node.
-type _Question = tuple[SchemaNode, object]
+# A question of the search: which of the values fit no alternative of the schema node's `anyOf`.
+type _Question = tuple[SchemaNode, list[Any]]
+# The search for an answer: the positions of values. It asks further questions.
+type _Search[Answer] = Generator[_Question, list[int], Answer]
 
-# How many members of an object or array cost one step of the search's budget; comparing names and types is fast.
-_MEMBERS_A_STEP = 16
+# The costs in steps of the search's budget. A step takes some 3 microseconds in CPython.
+_VALUES_A_STEP, _GROUP_STEPS = 16, 2
+_PROBED_LEAST = 8  # Of fewer values none is tried alone first.
+_MISSES_MOST = 3  # After so many values that fit no alternative, no further value is tried alone first.
+_DISTINCT_LEAST = 64  # Fewer values are not searched for equal ones.
+_FEW_MOST = 32  # The most values within one value that are looked at one by one.
 
 
 class SearchEnded(Exception):
-    """The search's budget is used up before it is known whether a value fits a schema."""
+    """The search's budget is used up before it is known which values fit a schema."""
 
 
 class BranchSearch:
-    """Searches through `anyOf` while one value is being checked: remembers answers, and what is left of the budget.
+    """Searches through `anyOf` while one output is being checked: remembers answers, and what is left of the budget.
 
     Answers are stored by the `id` of the node and of the value, so both must live as long as the search.
     """
 
     def __init__(self, steps: int) -> None:
         self._left = steps
-        self._answers: dict[tuple[int, int], bool] = {}
-        self._latest: dict[int, SchemaNode] = {}  # the branch of each node that fitted last
+        self._answers: dict[int, dict[int, bool]] = {}  # of each node, by value: whether it fits no alternative
 
-    def candidates(self, node: SchemaNode, value: object) -> list[SchemaNode]:
-        """Return the alternatives of `anyOf` that the value itself fits, without the values inside it.
+    def misfits(self, node: SchemaNode, branches: tuple[SchemaNode, ...], values: list[Any], enough: int) -> list[int]:
+        """Return the positions of values that fit none of the given branches of the node. Raises SearchEnded.
 
-        Raises SearchEnded.
+        If more than `enough` values fit no branch, at least `enough` of them are returned.
         """
-        if node.tag is not None and isinstance(value, dict):
-            tag = value.get(node.tag)
-            branch = node.by_tag.get(tag) if isinstance(tag, str) else None
-            return [] if branch is None else [branch]
-        found = []
-        for branch in node.by_kind.get(type(value), ()):
-            self._pay(branch, value)
-            if fits_alone(branch, value):
-                found.append(branch)
-        return found
+        known = self._answers.get(id(node), {})
+        unknown = [at for at, value in enumerate(values) if id(value) not in known] if known else None
+        if unknown is None:
+            return self._answer(self._distinct(branches, values, enough))
+        failed = [at for at, value in enumerate(values) if known.get(id(value), False)]
+        found = self._answer(self._distinct(branches, [values[at] for at in unknown], enough))
+        return sorted(failed + [unknown[at] for at in found])
 
-    def fits_latest(self, node: SchemaNode, value: object) -> bool:
-        """Whether the value fits the branch that fitted last here, as far as that is quick to say.
-
-        The values of an array are often alike. Raises SearchEnded.
-        """
-        branch = self._latest.get(id(node))
-        return branch is not None and fits_alone(branch, value) and self._fits_simply(branch, value) is True
-
-    def any_fits(self, node: SchemaNode, candidates: list[SchemaNode], value: object) -> bool:
-        """Whether the value fits one of the candidates, which were found for it. Raises SearchEnded."""
-        for branch in candidates:
-            known = self._fits_simply(branch, value)
-            if self.fits(branch, value) if known is None else known:
-                self._latest[id(node)] = branch
-                return True
-        return False
-
-    def _fits_simply(self, node: SchemaNode, value: object) -> bool | None:
-        """Whether a value that fits the node alone fits it with all in it. None: alternatives in it need a search."""
-        if node.branches:
-            return None
-        found: bool | None = True
-        inside = children(node, value)
-        steps = 1 + (len(value) // _MEMBERS_A_STEP if isinstance(value, dict | list) else 0)
-        for each, one in inside:
-            if each.branches:
-                found = None
-                break
-            if not fits_alone(each, one):
-                found = False
-                break
-            kind = type(one)
-            if kind is dict or kind is list:
-                inside += children(each, one)
-                steps += len(one) // _MEMBERS_A_STEP  # type: ignore[arg-type]
-        self._spend(steps + len(inside))
-        return found
-
-    def fits(self, node: SchemaNode, value: object) -> bool:
-        """Whether the value, with the values inside it, fits the schema node.
-
-        Raises SearchEnded. Open questions of the search wait in a list, so that the search does not recurse.
-        """
-        waiting: list[tuple[tuple[int, int], Generator[_Question, bool, bool]]] = []
-        asked: _Question | None = (node, value)
-        answer = False
+    def _answer(self, search: _Search[list[int]]) -> list[int]:
+        """Run a search to its end. Searches for further questions wait in a list, so that nothing recurses."""
+        waiting = [search]
+        answer: list[int] | None = None
         while True:
-            if asked is not None:
-                key = (id(asked[0]), id(asked[1]))
-                known = self._answers.get(key)
-                if known is None:
-                    waiting.append((key, self._answer(*asked)))
-                    step = self._advance(waiting, None)
-                else:
-                    step = known
-            else:
-                step = self._advance(waiting, answer)
-            if isinstance(step, bool):
-                asked, answer = None, step
+            try:
+                asked = next(waiting[-1]) if answer is None else waiting[-1].send(answer)
+            except StopIteration as ended:
+                waiting.pop()
+                answer = ended.value
+                assert answer is not None
                 if not waiting:
                     return answer
             else:
-                asked = step
+                waiting.append(self._recalled(*asked))
+                answer = None
 
-    def _advance(
-        self, waiting: list[tuple[tuple[int, int], Generator[_Question, bool, bool]]], answer: bool | None
-    ) -> _Question | bool:
-        """Continue the search with the latest open question.
+    def _recalled(self, node: SchemaNode, values: list[Any]) -> _Search[list[int]]:
+        """Answer a question for values of which some may be known, and remember the answers."""
+        known = self._answers.setdefault(id(node), {})
+        ids = list(map(id, values))
+        unknown = [at for at, key in enumerate(ids) if key not in known]
+        if unknown:
+            asked = values if len(unknown) == len(values) else [values[at] for at in unknown]
+            failed = set((yield from self._search(node, asked)))
+            known.update((ids[at], index in failed) for index, at in enumerate(unknown))
+        return [at for at, key in enumerate(ids) if known[key]]
 
-        Returns the answer to the question, or another question that must be answered first.
+    def _search(self, node: SchemaNode, values: list[Any]) -> _Search[list[int]]:
+        """Find the values that fit no alternative of the node's `anyOf`."""
+        failed = list[int]()
+        self._spend(1 + len(values) // _VALUES_A_STEP)
+        for positions, branches in alternatives(node, values):
+            some = values if positions is None else [values[at] for at in positions]
+            misfitting = yield from self._distinct(branches, some, None)
+            failed += misfitting if positions is None else [positions[at] for at in misfitting]
+        return sorted(failed)
+
+    def _distinct(self, branches: tuple[SchemaNode, ...], values: list[Any], enough: int | None) -> _Search[list[int]]:
+        """Find the values that fit none of the branches; each text, and each small whole number, is tried once.
+
+        Larger numbers may be chosen so that all of them have one hash.
         """
-        key, question = waiting[-1]
-        try:
-            return next(question) if answer is None else question.send(answer)
-        except StopIteration as ended:
-            waiting.pop()
-            self._answers[key] = found = bool(ended.value)
-            return found
+        if len(values) >= _DISTINCT_LEAST and len(branches) > 1:
+            kinds = set(map(type, values))
+            if kinds == {str} or (kinds == {int} and min(values) > -HASHED and max(values) < HASHED):
+                distinct = list(dict.fromkeys(values))
+                failed = {distinct[at] for at in (yield from self._unfit_for_all(branches, distinct, enough))}
+                return [at for at, value in enumerate(values) if value in failed] if failed else []
+        return (yield from self._unfit_for_all(branches, values, enough))
 
-    def _answer(self, node: SchemaNode, value: object) -> Generator[_Question, bool, bool]:
-        """Find out whether a value fits a schema node.
+    def _unfit_for_all(
+        self, branches: tuple[SchemaNode, ...], values: list[Any], enough: int | None
+    ) -> _Search[list[int]]:
+        """Find the values that fit none of the branches; if `enough` is given, at least so many of them.
 
-        Where several alternatives of an `anyOf` are possible, `_answer` yields a question for each of them.
+        Values of one array are often alike. So the schema that the first value fits is tried first for all of them.
         """
-        inside: list[_Question] = [(node, value)]
-        for each, one in inside:
-            self._pay(each, one)
-            if not fits_alone(each, one):
-                return False
-            inside.extend(children(each, one))
-            if each.branches:
-                candidates = self.candidates(each, one)
-                if len(candidates) == 1:
-                    inside.append((candidates[0], one))
-                    continue
-                for branch in candidates:
-                    if (yield branch, one):
-                        break
-                else:
-                    return False
-        return True
+        untried, failed = list(branches), list[int]()
+        left = list(range(len(values)))
+        while untried and left:
+            chosen: int | None = 0
+            if len(failed) == enough:
+                return sorted(failed)
+            if len(untried) > 1 and len(left) >= _PROBED_LEAST and (enough or len(failed) < _MISSES_MOST):
+                chosen = yield from self._first_that_fits(untried, values[left[0]])
+            if chosen is None:
+                failed.append(left.pop(0))
+            else:
+                some = values if len(left) == len(values) else [values[at] for at in left]
+                misfitting = yield from self._unfit(untried.pop(chosen), some)
+                left = [left[at] for at in misfitting]
+        return sorted(failed + left)
 
-    def _pay(self, node: SchemaNode, value: object) -> None:
-        size = len(value) if isinstance(value, dict | list) else 0
-        self._spend(1 + (size + len(node.required)) // _MEMBERS_A_STEP)
+    def _first_that_fits(self, branches: list[SchemaNode], value: Any) -> _Search[int | None]:
+        for index, branch in enumerate(branches):
+            if not (yield from self._unfit(branch, [value])):
+                return index
+        return None
+
+    def _unfit(self, node: SchemaNode, values: list[Any]) -> _Search[list[int]]:
+        """Find the values that do not fit the node, with the values inside them.
+
+        What needs a further search comes last, because it may take long and other values may decide before. Values of
+        one node are asked for at once, whichever property they have in the values above.
+        """
+        if len(values) == 1 and (looked := _looked_at(node, values[0])) is not None:
+            self._spend(1)
+            for question in looked.questions:
+                if (yield question):
+                    return [0]
+            return [] if looked.fits else [0]
+        searched = list[Group]()
+        failed = self._unfit_simply(node, values, searched)
+        for group in merged(searched):
+            if len(failed) == len(values):
+                break
+            failed |= group.risen((yield group.node, group.values))
+        return sorted(failed)
+
+    def _unfit_simply(self, node: SchemaNode, values: list[Any], searched: list[Group]) -> set[int]:
+        """Find the values that do not fit the node, without `anyOf`; add the groups that have an `anyOf` to `searched`.
+
+        The groups are left out if no value fits anyway.
+        """
+        failed = set[int]()
+        level = [Group(node, values)]
+        while level:
+            deeper = list[Group]()
+            for group in merged(level):
+                self._spend(_GROUP_STEPS + len(group.values) // _VALUES_A_STEP)
+                fitting = group
+                if misfitting := misfits(group.node, group.values):
+                    failed |= group.risen(misfitting)
+                    if len(failed) == len(values):
+                        return failed
+                    fitting = group.without(misfitting)
+                deeper += groups_inside(fitting)
+                if group.node.branches and fitting.values:
+                    searched.append(fitting)
+            level = deeper
+        return failed
 
     def _spend(self, steps: int) -> None:
         self._left -= steps
@@ -159,19 +182,34 @@ class BranchSearch:
             raise SearchEnded
 
 
-def children(node: SchemaNode, value: object) -> list[_Question]:
-    """Return the members of a value that must be checked, because their type alone does not make them valid."""
-    if isinstance(value, dict):
-        properties = node.properties
-        if not properties:
-            return []
-        return [
-            (child, member)
-            for name, member in value.items()
-            if (child := properties.get(name)) is not None and type(member) not in child.plain
-        ]
-    if isinstance(value, list) and node.items is not None:
-        items, plain = node.items, node.items.plain
-        if not plain.issuperset(map(type, value)):
-            return [(items, item) for item in value if type(item) not in plain]
-    return []
+class _Looked(NamedTuple):
+    """What a look at one value found: whether it fits, if it also fits what the questions ask."""
+
+    fits: bool
+    questions: Collection[_Question] = ()
+
+
+def _looked_at(node: SchemaNode, value: Any) -> _Looked | None:
+    """Look at one value and the values inside it, if these are few: None if they are many.
+
+    For one value this takes a fraction of the time that groups take.
+    """
+    inside = [(node, value)]
+    questions = dict[int, _Question]()
+    for each, one in inside:
+        if not fits_alone(each, one):
+            return _Looked(False)
+        kind = type(one)
+        if (kind is dict and each.properties) or (kind is list and each.items is not None):
+            if len(one) > _FEW_MOST:
+                return None
+            inside += children(each, one)
+        if each.branches:
+            candidates = alternatives_of_one(each, one)
+            if len(candidates) == 1:
+                inside.append((candidates[0], one))
+            else:
+                questions.setdefault(id(each), (each, []))[1].append(one)
+        if len(inside) > _FEW_MOST:
+            return None
+    return _Looked(True, questions.values())

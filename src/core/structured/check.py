@@ -1,14 +1,18 @@
 """Checks a value against an output schema, and says what is wrong where. Linear time; without recursion."""
 
 import json
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..limits import BRANCH_STEPS_MOST, FAULTS_MOST
+from .alternatives import alternatives
 from .branches import BranchSearch, SearchEnded
+from .groups import Group, groups_inside, merged
 from .nodes import SchemaNode
-from .pointers import Place, pointer_to
+from .pointers import pointer_to
+from .predicates import fits_alone, misfits
 from .schema import OutputSchema
-from .shallow import all_fit, faults_alone, fits_alone, type_words
+from .shallow import faults_alone, type_words
 
 _ENDED: Final = (
     "a value that a bounded search finds in `anyOf`: give its schemas a required property with a different `const` each"
@@ -35,80 +39,67 @@ def faults_of(schema: OutputSchema, value: object, most: int = FAULTS_MOST) -> l
 
 
 class _Check:
-    """Checks one value against one schema."""
+    """Checks one value against one schema, level by level, and the values of one level many at a time."""
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._faults: list[Fault] = []
         self._search = BranchSearch(BRANCH_STEPS_MOST)
-        self._waiting: list[tuple[SchemaNode, object, Place]] = []
 
     def run(self, root: SchemaNode, value: object) -> list[Fault]:
         """Check the value and all values inside it, those nearest to the root first."""
-        self._value(root, value, None)
-        for node, one, place in self._waiting:
-            if len(self._faults) >= self._most:
-                break
-            if type(one) is dict:
-                self._object(node, one, place)
-            elif type(one) is list:
-                self._array(node, one, place)
-            if node.branches:
-                self._branches(node, one, place)
+        level = [Group(root, [value])]
+        while level and not self._is_full():
+            deeper = list[Group]()
+            for group in level:
+                self._alone(group)
+                if self._is_full():
+                    break
+                deeper += groups_inside(group)
+                if group.node.branches:
+                    level += self._branches(group)
+            level = merged(deeper)
         return self._faults[: self._most]
 
-    def _value(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Check a value itself. The check of the values inside the value, and of `anyOf`, is put off until later."""
-        if not fits_alone(node, value):
-            self._note(node, value, place)
-            if type(value) not in node.kinds:
-                return
-        if node.branches or (node.properties if type(value) is dict else node.items and type(value) is list):
-            self._waiting.append((node, value, place))
+    def _is_full(self) -> bool:
+        return len(self._faults) >= self._most
 
-    def _note(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Record what is wrong with a value itself, without the values inside it."""
-        for name, expected in faults_alone(node, value, self._most):
-            at = place if name is None else (place, name)
-            self._faults.append(Fault(pointer_to(at), expected))
-            if len(self._faults) >= self._most:
-                return
-
-    def _object(self, node: SchemaNode, value: dict[str, object], place: Place) -> None:
-        """Check the properties of an object that are not valid by their type alone."""
-        properties = node.properties
-        for name, member in value.items():
-            child = properties.get(name)
-            if child is not None and type(member) not in child.plain:
-                self._value(child, member, (place, name))
-
-    def _array(self, node: SchemaNode, value: list[object], place: Place) -> None:
-        """Check the items of an array that are not valid by their type alone."""
-        items = node.items
-        if items is None or items.plain.issuperset(map(type, value)) or all_fit(items, value):
-            return
-        for index, item in enumerate(value):
-            if type(item) not in items.plain:
-                self._value(items, item, (place, index))
-                if len(self._faults) >= self._most:
+    def _alone(self, group: Group) -> None:
+        """Record what is wrong with the values of a group, without the values inside them and without `anyOf`."""
+        for position in misfits(group.node, group.values):
+            place = group.place(position)
+            for name, expected in faults_alone(group.node, group.values[position], self._most):
+                at = place if name is None else (place, name)
+                self._faults.append(Fault(pointer_to(at), expected))
+                if self._is_full():
                     return
 
-    def _branches(self, node: SchemaNode, value: object, place: Place) -> None:
-        """Check `anyOf`. If only one schema of an `anyOf` is possible, report its faults, else only that none fits."""
-        of_type = node.by_kind.get(type(value), ())
-        if len(of_type) == 1:
-            self._value(of_type[0], value, place)
-            return
-        try:
-            if self._search.fits_latest(node, value):
-                return
-            candidates = self._search.candidates(node, value)
-            if len(candidates) == 1:
-                self._value(candidates[0], value, place)
-            elif not self._search.any_fits(node, candidates, value):
-                self._faults.append(Fault(pointer_to(place), _none_fits(node, value)))
-        except SearchEnded:
-            self._faults.append(Fault(pointer_to(place), _ENDED))
+    def _branches(self, group: Group) -> Iterator[Group]:
+        """Check `anyOf`.
+
+        If only one schema of an `anyOf` is possible for a value, the value is yielded in a group of this schema, so
+        that its faults are reported. Otherwise the fault is that no schema fits.
+        """
+        node = group.node
+        for positions, branches in alternatives(node, group.values):
+            if len(branches) == 1:
+                yield group.part(branches[0], positions)
+                continue
+            some = group.part(node, positions)
+            if type(some.values[0]) not in node.kinds:
+                continue  # the fault of the type is recorded
+            try:
+                failed = self._search.misfits(node, branches, some.values, self._most)
+            except SearchEnded:
+                self._faults.append(Fault(pointer_to(some.place(0)), _ENDED))
+                continue
+            for position in failed[: self._most]:
+                value = some.values[position]
+                candidates = [branch for branch in branches if fits_alone(branch, value)]
+                if len(candidates) == 1:
+                    yield some.part(candidates[0], [position])
+                else:
+                    self._faults.append(Fault(pointer_to(some.place(position)), _none_fits(node, value)))
 
 
 def _none_fits(node: SchemaNode, value: object) -> str:

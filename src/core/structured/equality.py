@@ -1,22 +1,25 @@
 """Compares JSON values, with exact decimals: 1 equals 1.0, true does not equal 1, and 0.3 is a multiple of 0.1."""
 
 import json
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Final
+from typing import Any, Final
 
 _EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
 _DIGEST_BYTES: Final = 12
 _NO_DIGEST: Final = bytes(_DIGEST_BYTES)
 # Python's hash of a number is its remainder by this prime on a platform of 32 bits. So a client could give a thousand
-# larger numbers one hash, and each look at them would take a thousand comparisons.
-_HASHED: Final = 2**31 - 1
+# larger numbers, or numbers with fractions, one hash, and each look at them would take a thousand comparisons. So would
+# lists of -1 and -2, which have one hash, too.
+HASHED: Final = 2**31 - 1
 _SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
 type Key = tuple[str, object]
 
 TOO_LARGE: Final[Key] = ("too large", None)
+_CONTAINERS: Final = frozenset({dict, list})
 DEPTH_MOST: Final = 100  # The most levels of a schema document, and so of the values in it.
 
 
@@ -25,44 +28,49 @@ def key_of(value: object, most: int) -> Key:
 
     A value may be DEPTH_MOST levels deep to have a key. `key_of` stops reading after `most` of the values inside it.
     """
-    return _Keys(most).key(value, DEPTH_MOST)
+    if isinstance(value, list):
+        if len(value) < most and _CONTAINERS.isdisjoint(map(type, value)):
+            return ("array", tuple(map(scalar_key, value)))
+    elif isinstance(value, dict):
+        if len(value) < most and _CONTAINERS.isdisjoint(map(type, value.values())):
+            return ("object", frozenset(zip(value, map(scalar_key, value.values()), strict=True)))
+    else:
+        return scalar_key(value)
+    return _Keys(most - 1).key(value, DEPTH_MOST)
 
 
 class _Keys:
-    """Makes the key of one value for comparing it."""
+    """Makes the key of one array or object for comparing it."""
 
     def __init__(self, most: int) -> None:
         self._left = most
 
-    def key(self, value: object, deeper: int) -> Key:
-        self._left -= 1
+    def key(self, value: Any, deeper: int) -> Key:
+        self._left -= len(value)
         if self._left < 0 or deeper < 0:
             self._left = -1
             return TOO_LARGE
-        if isinstance(value, dict):
-            if len(value) > self._left:
-                self._left = -1
-                return TOO_LARGE
-            members = [(name, self.key(member, deeper - 1)) for name, member in value.items()]
-            return TOO_LARGE if self._left < 0 else ("object", frozenset(members))
-        if isinstance(value, list):
-            if len(value) > self._left:
-                self._left = -1
-                return TOO_LARGE
-            items = tuple([self.key(item, deeper - 1) for item in value])
-            return TOO_LARGE if self._left < 0 else ("array", items)
-        return scalar_key(value)
+        is_object = type(value) is dict
+        keys = list[Key]()
+        for one in value.values() if is_object else value:
+            kind = type(one)
+            keys.append(self.key(one, deeper - 1) if kind is list or kind is dict else scalar_key(one))
+        if self._left < 0:
+            return TOO_LARGE
+        return ("object", frozenset(zip(value, keys, strict=True))) if is_object else ("array", tuple(keys))
 
 
 def scalar_key(value: object) -> Key:
     """Return the key for comparing a string, a number, a boolean or null."""
-    if isinstance(value, str):
+    kind = type(value)
+    if kind is str:
         return ("string", value)
-    if isinstance(value, bool) or value is None:
-        return ("name", value)
-    if isinstance(value, int | float) and not -_HASHED < value < _HASHED and value.is_integer():
-        return ("number", str(int(value)))
-    return ("number", value)
+    if kind is int:
+        return ("number", value if -1 < value < HASHED else str(value))  # type: ignore[operator]
+    if kind is float:
+        number: float = value  # type: ignore[assignment]
+        return scalar_key(int(number)) if number.is_integer() else ("number", repr(number))
+    return ("name", value)
 
 
 def size_of(value: object) -> int:
@@ -158,7 +166,7 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
         # Two different decimals of up to 15 digits never give the same float. If the nearest multiple of the divisor
         # has up to 15 digits, the number is a multiple only if it equals the nearest multiple. Python divides two
         # integers to the nearest float.
-        scale = int(10**-of_exponent)
+        scale = _power_of_ten(-of_exponent)
         nearest = round(number * scale / of_digits) * of_digits
         if -_EXACT_DIGITS < nearest < _EXACT_DIGITS:
             return nearest / scale == number
@@ -169,4 +177,9 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
 
 def scaled(digits: int, zeros: int) -> int:
     """Append `zeros` zeros to the whole number `digits`."""
-    return digits * int(10**zeros)
+    return digits * _power_of_ten(zeros)
+
+
+@lru_cache(1_024)
+def _power_of_ten(zeros: int) -> int:
+    return int(10**zeros)

@@ -8,30 +8,31 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-_DATE = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})")
-_TIME = re.compile(r"([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.[0-9]++)?(?:[Zz]|[+-]([0-9]{2}):([0-9]{2}))")
+_DAY = r"([0-9]{4})-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])"
+_CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
+_HOURS = rf"{_CLOCK}:[0-5][0-9](?:\.[0-9]++)?(?:[Zz]|[+-]{_CLOCK})"
+_DATE, _TIME, _DATE_TIME = re.compile(_DAY), re.compile(_HOURS), re.compile(f"{_DAY}[Tt]{_HOURS}")
 _DAYS = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _DURATION = re.compile(
     r"P(?:[0-9]++W|(?=[0-9T])(?:[0-9]++Y)?(?:[0-9]++M)?(?:[0-9]++D)?"
     r"(?:T(?=[0-9])(?:[0-9]++H)?(?:[0-9]++M)?(?:[0-9]++(?:\.[0-9]++)?S)?)?)"
 )
 _UUID = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}")
-_LABEL = re.compile(r"[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?")
-_OCTET = re.compile(r"0|[1-9][0-9]{0,2}")
+_LABEL = r"[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?+"
+_HOST = rf"{_LABEL}(?:\.{_LABEL})*+"
+_OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
+_HOSTNAME, _IPV4 = re.compile(_HOST), re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
 _GROUP = re.compile(r"[0-9A-Fa-f]{1,4}")
-_ATOM = re.compile(r"[^\x00-\x20()<>\[\]:;@\\,.\"\x7f]++")
+_ATOM = r"[^\x00-\x20()<>\[\]:;@\\,.\"\x7f]++"
+_ATOMS = rf"{_ATOM}(?:\.{_ATOM})*+"
+_LOCAL, _MAILBOX = re.compile(_ATOMS), re.compile(f"({_ATOMS})@({_HOST})")
 _QUOTED = re.compile(r'"(?:[^\x00-\x1f"\\\x7f]|\\[^\x00-\x1f\x7f])*+"')
 _LOCAL_OCTETS_MOST, _DOMAIN_CHARS_MOST = 64, 253  # RFC 5321, 4.5.3.1.1; RFC 1123
 
 
 def is_date(text: str) -> bool:
     """Whether the text is a `full-date` of RFC 3339. The year 0000 is refused, because clients' parsers refuse it."""
-    found = _DATE.fullmatch(text)
-    if found is None:
-        return False
-    year, month, day = map(int, found.groups())
-    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    return year > 0 and 1 <= month <= 12 and 1 <= day <= _DAYS[month - 1] + (is_leap and month == 2)
+    return _is_day(_DATE.fullmatch(text))
 
 
 def is_time(text: str) -> bool:
@@ -39,16 +40,23 @@ def is_time(text: str) -> bool:
 
     Leap seconds are refused, because clients' parsers refuse them.
     """
-    found = _TIME.fullmatch(text)
-    if found is None:
-        return False
-    hours, minutes = (int(found[1]), int(found[4] or "0")), (int(found[2]), int(found[3]), int(found[5] or "0"))
-    return max(hours) < 24 and max(minutes) < 60
+    return _TIME.fullmatch(text) is not None
 
 
 def is_date_time(text: str) -> bool:
     """Whether the text is a `date-time` of RFC 3339: a date, T, and a time with an offset."""
-    return text[10:11] in {"T", "t"} and is_date(text[:10]) and is_time(text[11:])
+    return _is_day(_DATE_TIME.fullmatch(text))
+
+
+def _is_day(found: re.Match[str] | None) -> bool:
+    """Whether the day, month and year that begin a text exist."""
+    if found is None or found[1] == "0000":
+        return False
+    if found[3] <= "28":
+        return True
+    year, month, day = int(found[1]), int(found[2]), int(found[3])
+    is_leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
+    return day <= _DAYS[month - 1] + (is_leap and month == 2)
 
 
 def is_duration(text: str) -> bool:
@@ -65,10 +73,12 @@ def is_email(text: str) -> bool:
 
     Letters of any script may precede the @ (RFC 6531).
     """
+    if found := _MAILBOX.fullmatch(text):
+        return len(found[2]) <= _DOMAIN_CHARS_MOST and len(found[1].encode("utf-8", "replace")) <= _LOCAL_OCTETS_MOST
     local, at, domain = text.rpartition("@")
     if not at or not 1 <= len(local.encode("utf-8", "replace")) <= _LOCAL_OCTETS_MOST:
         return False
-    if not (_QUOTED.fullmatch(local) or all(_ATOM.fullmatch(atom) for atom in local.split("."))):
+    if not (_QUOTED.fullmatch(local) or _LOCAL.fullmatch(local)):
         return False
     if domain.startswith("[") and domain.endswith("]"):
         inside = domain[1:-1]
@@ -81,13 +91,12 @@ def is_hostname(text: str) -> bool:
 
     The labels between the dots have up to 63 letters, digits and hyphens.
     """
-    return 0 < len(text) <= _DOMAIN_CHARS_MOST and all(_LABEL.fullmatch(label) for label in text.split("."))
+    return len(text) <= _DOMAIN_CHARS_MOST and _HOSTNAME.fullmatch(text) is not None
 
 
 def is_ipv4(text: str) -> bool:
     """Whether the text is an IPv4 address of RFC 2673, 3.2: four numbers below 256, without leading zeros."""
-    parts = text.split(".", 4)
-    return len(parts) == 4 and all(_OCTET.fullmatch(part) and int(part) < 256 for part in parts)
+    return _IPV4.fullmatch(text) is not None
 
 
 def is_ipv6(text: str) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, NoneType
-from typing import Final
+from typing import Any, Final
 
 from .equality import Key
 from .pointers import Place
@@ -66,12 +66,18 @@ class SchemaNode:
 
     def __init__(self, place: Place) -> None:
         self.place: Final = place
+        self.predicates: dict[type, tuple[Any]] = {}  # What `predicates.py` has compiled of the node, by type.
 
     @property
     def has_bounds(self) -> bool:
         """Whether the node restricts numbers, by bounds or `multipleOf`."""
         bounds = (self.minimum, self.maximum, self.exclusive_minimum, self.exclusive_maximum, self.multiple_of)
         return any(bound is not None for bound in bounds)
+
+    @property
+    def is_any(self) -> bool:
+        """Whether the node allows all values, whatever they contain."""
+        return self.plain == ALL_KINDS
 
     @property
     def only_branches(self) -> bool:

@@ -1,10 +1,10 @@
-"""Checks one value against one schema node, without the values inside it and without `anyOf`."""
+"""Says what is wrong with one value by one schema node, without the values inside it and without `anyOf`."""
 
 from collections.abc import Iterator
 from itertools import islice
 
 from .equality import is_multiple, key_of
-from .nodes import NUMBERS, SchemaNode
+from .nodes import SchemaNode
 from .pointers import shown
 
 _NAME_CHARS_MOST = 100
@@ -17,64 +17,6 @@ _TYPE_WORDS = {
     "boolean": "true or false",
     "null": "null",
 }
-
-
-def fits_alone(node: SchemaNode, value: object) -> bool:
-    """Whether the value itself fits the schema node, without the values inside it and without `anyOf`."""
-    kind = type(value)
-    if kind in node.plain:
-        return True
-    if kind not in node.kinds or (node.members and not _is_member(node, value)):
-        return False
-    if isinstance(value, dict):
-        names = value.keys()
-        return names >= node.required_names and (not node.is_closed or names <= node.properties.keys())
-    if isinstance(value, list):
-        return len(value) >= node.min_items and (node.max_items is None or len(value) <= node.max_items)
-    return _fits_scalar(node, value)
-
-
-def _fits_scalar(node: SchemaNode, value: object) -> bool:
-    """Whether a string fits a node's lengths, in code points, and its format, or a number its bounds."""
-    if isinstance(value, str):
-        if node.max_length is not None and len(value) > node.max_length:
-            return False
-        return len(value) >= node.min_length and (node.format is None or node.format(value))
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return True
-    if node.is_whole and isinstance(value, float) and not value.is_integer():
-        return False
-    return all(
-        (
-            node.minimum is None or value >= node.minimum,
-            node.maximum is None or value <= node.maximum,
-            node.exclusive_minimum is None or value > node.exclusive_minimum,
-            node.exclusive_maximum is None or value < node.exclusive_maximum,
-            node.multiple_of is None or is_multiple(value, node.multiple_of),
-        )
-    )
-
-
-def all_fit(node: SchemaNode, values: list[object]) -> bool:
-    """Whether all items of an array surely fit `node`. If `all_fit` returns False, each item must be checked by itself.
-
-    Only arrays of strings alone, or of numbers alone, can be found to fit so quickly.
-    """
-    if node.members or node.branches:
-        return False
-    kinds = set(map(type, values))
-    if kinds == {str} and str in node.kinds:
-        lengths = set(map(len, values))  # type: ignore[arg-type]
-        if min(lengths) < node.min_length or (node.max_length is not None and max(lengths) > node.max_length):
-            return False
-        return node.format is None or all(map(node.format, values))  # type: ignore[arg-type]
-    if kinds <= NUMBERS and node.kinds >= NUMBERS and not (node.is_whole and float in kinds):
-        numbers: list[float] = values  # type: ignore[assignment]
-        if not (_fits_scalar(node, min(numbers)) and _fits_scalar(node, max(numbers))):
-            return False
-        divisor = node.multiple_of
-        return divisor is None or all(is_multiple(number, divisor) for number in numbers)
-    return False
 
 
 def faults_alone(node: SchemaNode, value: object, most: int) -> Iterator[tuple[str | None, str]]:

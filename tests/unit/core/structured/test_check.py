@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from src.core.structured import branches, check, equality, nodes, shallow
+from src.core.structured import alternatives, branches, check, equality, groups, nodes, predicates, shallow
 from src.core.structured.check import Fault, faults_of
 from src.core.structured.equality import Digests, identity, scalar_key
 from src.core.structured.schema import parse_schema
@@ -177,7 +177,7 @@ def test_a_constant_that_two_schemas_share_decides_nothing() -> None:
 
 # --- work -----------------------------------------------------------------------------------------------------
 
-MODULES = (branches, check, equality, nodes, shallow)
+MODULES = (alternatives, branches, check, equality, groups, nodes, predicates, shallow)
 
 
 def steps_of(document: dict[str, Any], value: object, *, is_valid: bool) -> int:

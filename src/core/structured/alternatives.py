@@ -1,0 +1,71 @@
+"""Tells which alternatives of an `anyOf` a value may fit, as far as that is quick to see."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from .nodes import SchemaNode
+from .predicates import fits_alone
+
+_SHAPES_MOST = 32  # The most different lists of names for which objects are sorted by their names.
+
+
+def alternatives(node: SchemaNode, values: list[Any]) -> Iterator[tuple[list[int] | None, tuple[SchemaNode, ...]]]:
+    """Sort values by the alternatives of `anyOf` that they may fit.
+
+    Yields the positions of some values, or None for all, with their alternatives. A value's type decides, then a
+    required property whose constants differ between the alternatives, or the names of an object's properties.
+    """
+    if len(values) == 1:
+        yield None, alternatives_of_one(node, values[0])
+        return
+    kinds = dict.fromkeys(map(type, values))
+    for kind in kinds:
+        branches = node.by_kind.get(kind, ())
+        positions = None if len(kinds) == 1 else [at for at, value in enumerate(values) if type(value) is kind]
+        if kind is not dict or len(branches) < 2:
+            yield positions, branches
+        elif node.tag is not None:
+            yield from _by_tag(node, values, positions)
+        else:
+            yield from _by_names(branches, values, positions)
+
+
+def alternatives_of_one(node: SchemaNode, value: Any) -> tuple[SchemaNode, ...]:
+    """Return the alternatives that one value may fit."""
+    branches = node.by_kind.get(type(value), ())
+    if len(branches) < 2:
+        return branches
+    if node.tag is not None and type(value) is dict:
+        tag = value.get(node.tag)
+        branch = node.by_tag.get(tag) if isinstance(tag, str) else None
+        return () if branch is None else (branch,)
+    return tuple(branch for branch in branches if fits_alone(branch, value))
+
+
+def _by_tag(
+    node: SchemaNode, values: list[Any], positions: list[int] | None
+) -> Iterator[tuple[list[int], tuple[SchemaNode, ...]]]:
+    found = dict[int, tuple[list[int], tuple[SchemaNode, ...]]]()
+    for at in range(len(values)) if positions is None else positions:
+        tag = values[at].get(node.tag)
+        branch = node.by_tag.get(tag) if isinstance(tag, str) else None
+        found.setdefault(id(branch), ([], () if branch is None else (branch,)))[0].append(at)
+    yield from found.values()
+
+
+def _by_names(
+    branches: tuple[SchemaNode, ...], values: list[Any], positions: list[int] | None
+) -> Iterator[tuple[list[int] | None, tuple[SchemaNode, ...]]]:
+    shapes = dict[tuple[str, ...], list[int]]()
+    for at in range(len(values)) if positions is None else positions:
+        shapes.setdefault(tuple(values[at]), []).append(at)
+        if len(shapes) > _SHAPES_MOST:
+            yield positions, branches
+            return
+    found = dict[tuple[int, ...], tuple[list[int], tuple[SchemaNode, ...]]]()
+    for shape, of_shape in shapes.items():
+        names = dict.fromkeys(shape)
+        fitting = tuple(branch for branch in branches if branch.members or fits_alone(branch, names))
+        found.setdefault(tuple(map(id, fitting)), ([], fitting))[0].extend(of_shape)
+    for of_branches, fitting in found.values():
+        yield (None if len(of_branches) == len(values) else of_branches), fitting
