@@ -97,12 +97,28 @@ def body_of(text: str, wanted: Wanted) -> Json:
 def read_schema(source: str, say: Callable[[str], None]) -> Json:
     """Read the output schema from a file or standard input. Raises `CommandError`."""
     try:
-        schema = json.loads(read_text(source, say), parse_constant=_no_number)
+        schema = json.loads(read_text(source, say), object_pairs_hook=_unique, parse_constant=_no_number)
+    except _SameName as error:
+        raise CommandError(f"--schema: {source} has an object with the same name twice: {error}") from None
     except ValueError as error:
         raise CommandError(f"--schema: {source} is no JSON: {error}") from None
     if not isinstance(schema, dict):
         raise CommandError(f"--schema: {source} is JSON, but no object")
     return schema
+
+
+class _SameName(ValueError):
+    """An object of a JSON document has the same name twice. The message is the name."""
+
+
+def _unique(pairs: list[tuple[str, object]]) -> Json:
+    """Make an object of a JSON document. The API refuses equal names, too, and the parser would keep only the last."""
+    found: Json = {}
+    for name, value in pairs:
+        if name in found:
+            raise _SameName(json.dumps(name, ensure_ascii=False)[:100])
+        found[name] = value
+    return found
 
 
 def _rules(given: Sequence[str]) -> Json:

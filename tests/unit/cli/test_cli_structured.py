@@ -54,6 +54,7 @@ def test_flags_become_fields(fake: FakeApi, run: Runs, text: str, schema: str) -
         ("{", (), "is no JSON"),
         ("[]", (), "is JSON, but no object"),
         ('{"maximum": NaN}', (), "is no JSON"),
+        ('{"properties": {"a": {}, "b": {}, "a": {}}}', (), 'has an object with the same name twice: "a"'),
         ("{}", ("--join", "total"), "--join total: must be POINTER=RULE"),
     ],
 )
