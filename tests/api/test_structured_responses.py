@@ -13,8 +13,10 @@ from src.core.errors import ModelRefused
 from src.core.keys import Scope
 from src.core.settings import Settings
 from src.core.task import Reduce, Route
+from src.http.tasks import large_answers
 from src.inference.protocol import ModelReply
 from src.processing.worker import Host
+from src.store.records.results import ResultFold
 from tests.api.test_responses import error, strict, task_id
 from tests.support.api_bench import ENDPOINT, WEBHOOK_KEY, ApiBench, bearer, data, key
 from tests.support.event_streams import read_events
@@ -195,6 +197,22 @@ def test_a_stream_has_the_text_as_one_delta(
     deltas = [event.json["delta"] for event in received if event.name == "response.output_text.delta"]
     assert deltas == [text]
     assert received[-1].json["response"] == done
+
+
+def test_a_stream_joins_a_large_value_once(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last five events of a stream contain the text, but a large value is read and joined only once for them."""
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", 20)
+    done = finish(bench, made(bench, body()))
+    folds = []
+
+    def fold(*given: Any) -> ResultFold:
+        folds.append(given)
+        return ResultFold(*given)
+
+    monkeypatch.setattr(large_answers, "ResultFold", fold)
+    received = read_events(bench.call("GET", f"/v1/responses/{done['id']}?stream=true").body)
+    assert received[-1].json["response"] == done
+    assert len(folds) == 1
 
 
 def test_a_retry_of_gaps_is_a_response_too(bench: ApiBench) -> None:

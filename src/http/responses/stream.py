@@ -30,7 +30,7 @@ from ..base.problems import FieldError, Refusal, field_refusal, no_task
 from ..base.services import Api
 from ..follow import sse
 from ..follow.following import Follower
-from ..tasks.large_answers import chunk_index, joined_outputs
+from ..tasks.large_answers import as_text, chunk_index, is_joined_value, joined_outputs, joined_value
 from .names import message_id
 from .shapes import OutputMessageView, OutputTextView
 from .view import output_view, response_view, status_of
@@ -191,17 +191,22 @@ def _refused(field: str, message: str) -> Refusal:
 # --- What each event holds ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Writer:
-    """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts."""
+    """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts.
+
+    The last events all contain the text. A text that is read in parts is read for each of them, so that an isolate
+    never holds it; a joined value is whole in memory once it is joined, so it is kept for the further events.
+    """
 
     api: Api
     task: Task
     large: ChunkIndex | None = None
+    _joined: list[bytes] | None = None
 
     def has_room(self, event: ResponseEvent, delta: str | None) -> bool:
         """Whether the invocation's allowance suffices for the whole event: no stream may end within an event."""
-        if self.large is None or delta is not None or event.kind in BEFORE_TEXT:
+        if self.large is None or self._joined is not None or delta is not None or event.kind in BEFORE_TEXT:
             return True
         reads = sum(1 for _ in self.large.pages())
         return self.api.meter.subrequests + reads <= limits.SUBREQUESTS[self.api.settings.plan]
@@ -228,6 +233,12 @@ class Writer:
         """Write the text of a completed response as a JSON string, in parts if the text is large."""
         if self.large is None:
             yield json.dumps(self.task.result, ensure_ascii=False)
+            return
+        if is_joined_value(self.task):
+            if self._joined is None:
+                self._joined = await joined_value(self.api.store, self.task, self.large)
+            for part in as_text(self._joined):
+                yield part
             return
         async for part in joined_outputs(self.api.store, self.task, self.large):
             yield part

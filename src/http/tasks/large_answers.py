@@ -126,12 +126,12 @@ async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGener
         async for part in _values(store, index):
             yield part
     else:
-        joined = await _joined_value(store, task, index)
+        joined = await joined_value(store, task, index)
         if not joined:
             yield "null"
             return
         yield '{"output": '
-        for part in _as_text(joined):
+        for part in as_text(joined):
             yield part
         yield ', "value": '
         for part in _parts(joined):
@@ -147,8 +147,8 @@ async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> Asy
     """
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE
-    if not as_list and has_schema(task):
-        for part in _as_text(await _joined_value(store, task, index)):
+    if is_joined_value(task):
+        for part in as_text(await joined_value(store, task, index)):
             yield part
         return
     begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')
@@ -163,6 +163,11 @@ async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> Asy
     yield end
 
 
+def is_joined_value(task: Task) -> bool:
+    """Whether a task's large result is one value, which is joined from the outputs by the schema."""
+    return task.options.reduce is Reduce.CONCAT and has_schema(task)
+
+
 async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write the list of the values of a task with a schema. Each output is JSON already, so it is written unchanged."""
     before = "["
@@ -173,7 +178,7 @@ async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
     yield "]"
 
 
-async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> list[bytes]:
+async def joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> list[bytes]:
     """Join the outputs page by page, and write the value as compact JSON, in pieces. No piece: a sum is no double."""
     from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only tasks with a schema need it
 
@@ -189,7 +194,7 @@ async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> list
         return []
 
 
-def _as_text(written: Sequence[bytes]) -> Iterator[str]:
+def as_text(written: Sequence[bytes]) -> Iterator[str]:
     """Write a text as JSON, part by part."""
     yield '"'
     for part in _parts(written):
