@@ -1,11 +1,15 @@
 """`POST /api/tasks?dryRun=true` answers with the plan of a task and makes no task. Nothing is done."""
 
+import json
 from typing import Any
 
 import pytest
 
 from src.core import limits
+from src.core.model_servers import SENDINGS, Sending
 from src.core.settings import Settings
+from src.inference.asking import messages
+from src.inference.protocol import ModelCall, OutputForm
 from src.processing.task_request import DEFAULT_INSTRUCTIONS
 from tests.support.api_bench import ApiBench, data
 
@@ -60,6 +64,20 @@ def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
     assert plan(bench, one)["estimatedTokens"] == 2 * (1 + 1)
     default = -(-len(DEFAULT_INSTRUCTIONS) // 4)
     assert plan(bench, {"input": "x" * 4})["estimatedTokens"] == 1 + default
+
+
+@pytest.mark.parametrize("sending", SENDINGS)
+def test_tokens_count_the_schema_with_each_call(bench: ApiBench, sending: Sending) -> None:
+    """A plan's input tokens count the schema for each chunk's call, in whichever way a server gets it."""
+    bench.limit(structured_output=sending)
+    name = {"type": "string", "maxLength": 7}
+    schema = {"type": "object", "properties": {"name": name}, "required": ["name"], "additionalProperties": False}
+    one = {"input": "x" * 8, "instructions": "y" * 4, "chunk": {"maxChars": 4}, "reduce": "none"}
+    form = OutputForm(schema, "output", True, "prompt")
+    system, user = messages(ModelCall("y" * 4, "x" * 4, "m", form=form))
+    found = plan(bench, one | {"outputSchema": schema})["estimatedTokens"]
+    assert found == 2 * sum(-(-len(message["content"]) // 4) for message in (system, user))
+    assert found > plan(bench, one)["estimatedTokens"] + 2 * len(json.dumps(schema)) // 5
 
 
 def test_nothing_is_done(bench: ApiBench) -> None:

@@ -1,5 +1,6 @@
 """Makes the plan of a submission, for `POST /api/tasks?dryRun=true`. A dry run stores nothing and calls no service."""
 
+import json
 from dataclasses import replace
 
 from ...core.task import minimum_calls
@@ -21,6 +22,18 @@ def show(request: TaskRequest, api: Api) -> Reply:
         chunks=[PlannedChunkView(index=chunk.index, start=chunk.start, end=chunk.end) for chunk in planned],
         minimumCalls=minimum_calls(len(planned), request.options.reduce),
         characters=len(request.text),
-        estimatedTokens=estimated_tokens(request.text, planned, request.system()),
+        estimatedTokens=estimated_tokens(request.text, planned, _instructions(request)),
     )
     return json_reply(200, view)
+
+
+def _instructions(request: TaskRequest) -> str:
+    """Return what each chunk's call repeats: the instructions, and the schema in words.
+
+    A schema that is sent only as a field counts alike, because a server may put it into the prompt.
+    """
+    if request.output_schema is None:
+        return request.system()
+    from ...inference.asking import in_words  # noqa: PLC0415 - only tasks with a schema need it
+
+    return f"{request.system()}\n\n{in_words(json.loads(request.output_schema))}"

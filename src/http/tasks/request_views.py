@@ -54,8 +54,9 @@ class PlannedChunkView(TypedDict):
 class PlanView(TypedDict):
     """The plan of a submission. `characters` counts the code points of `input`.
 
-    `estimatedTokens` roughly estimates the input of the chunks' calls, with instructions: one token for a Chinese,
-    Japanese or Korean character, and one for four other characters. The estimate leaves out merge calls and outputs.
+    `estimatedTokens` roughly estimates the input of the chunks' calls, with instructions and output schema: one token
+    for a Chinese, Japanese or Korean character, and one for four other characters. The estimate leaves out merge calls
+    and outputs.
     """
 
     request: RequestView
