@@ -1,8 +1,14 @@
-"""Calls with an output schema: requests and answers as in the documents of each server.
+"""Calls with an output schema: requests and answers of the shapes that each server's sources give.
 
-The pages: OpenAI, "Structured model outputs"; vLLM, "Structured Outputs"; Ollama, "Structured outputs" and "OpenAI
-compatibility"; llama.cpp, "LLaMA.cpp HTTP Server"; Cloudflare Workers AI, "JSON Mode" and "Errors". Where a page does
-not have an error, the server's source or a user's report has it. All were read again in November 2026.
+- OpenAI: the request and the refusal as in the types of OpenAI's Python SDK, which OpenAI generates from its OpenAPI
+  document (`types/shared_params/response_format_json_schema.py`, `types/chat/chat_completion_message.py` of
+  `openai` 3.57.0). Errors as users report them, for example in issue 31490 of langchain-ai/langchain. No shape here
+  rests on OpenAI's guide "Structured model outputs", to which the SDK's types link.
+- vLLM: "Structured Outputs". Errors as in its source, `backend_xgrammar.py`, or in users' reports.
+- Ollama: "Structured outputs" and "OpenAI compatibility". Errors as in its source, `llm/server.go`.
+- llama-cpp-python: its source, `llama_types.py` and `server/errors.py`.
+- llama.cpp: "LLaMA.cpp HTTP Server". The answers and errors were recorded from `make model`.
+- Cloudflare Workers AI: "JSON Mode" and "Errors".
 """
 
 import asyncio
@@ -70,7 +76,7 @@ def is_unsupported(error: errors.ModelError) -> bool:
 def test_openai_gets_name_strictness_and_schema() -> None:
     """OpenAI gets `response_format` with a name, `strict` and the schema, and unchanged messages.
 
-    OpenAI's page about `response_format` is "Structured model outputs".
+    The SDK's type of this field is `ResponseFormatJSONSchema`.
     """
     body, reply = sent(choice({"role": "assistant", "content": ANSWER, "refusal": None, "annotations": []}))
     assert body == {
@@ -87,8 +93,8 @@ def test_openai_gets_name_strictness_and_schema() -> None:
 def test_openais_refusal_is_an_output_that_a_filter_ended() -> None:
     """OpenAI's refusal becomes an output with the reason `content_filter`, so it is never repaired.
 
-    In OpenAI's answer the refusal's text is in `refusal`, and there is no content ("Structured model outputs",
-    "Refusals"). The refusal's tokens are counted. If the call had no schema, a reply with a refusal and no content is
+    In OpenAI's answer the refusal's text is in `refusal`, and `content` may be absent (`ChatCompletionMessage`). The
+    refusal's tokens are counted. If the call had no schema, a reply with a refusal and no content is
     malformed.
     """
     message = {"role": "assistant", "content": None, "refusal": "I'm sorry, I cannot assist with that request."}
