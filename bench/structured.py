@@ -9,7 +9,7 @@ from bench.figures import Figure
 from src.core.structured.check import faults_of
 from src.core.structured.judging import judge
 from src.core.structured.reading import read_output
-from src.core.structured.schema import SchemaRefused, parse_schema
+from src.core.structured.schema import OutputSchema, SchemaRefused, parse_schema
 from tests.support.evil_schemas import corpus
 
 CHARS = 100_000
@@ -32,14 +32,24 @@ PERSON = closed(
 )
 UNION = {"anyOf": [closed(kind={"const": kind}, value={"type": "integer"}) for kind in ("a", "b", "c")]}
 TWINS = {"anyOf": [closed(list={"type": "array", "items": item}) for item in ({"type": "number"}, {"minimum": 0})]}
+NAMED = {"anyOf": [closed(**{name: {"type": "string"}}, value={"type": "integer"}) for name in ("a", "b", "c")]}
 # Each work has a name, the schema of an item, and an item.
 WORKS: dict[str, tuple[dict[str, Any], Any]] = {
     "people": (PERSON, {"name": "Ann Example", "age": 33, "role": "reader", "born": "1990-02-03", "tags": ["x", "yy"]}),
     "whole numbers with a bound": ({"type": "integer", "minimum": 0}, 1),
     "multiples of 0.01": ({"type": "number", "multipleOf": 0.01}, 0.25),
     "alternatives with a constant": (UNION, {"kind": "c", "value": 1}),
+    "alternatives with other names": (NAMED, {"c": "x", "value": 1}),
     "alternatives that all fit so far": (TWINS, {"list": [1, "x", 2]}),
+    "numbers with alternatives": ({"anyOf": [{"type": "integer", "minimum": 5}, {"maximum": 5}]}, 7),
+    "arrays of one number": ({"type": "array", "items": {"type": "integer", "minimum": 0}}, [1]),
+    "addresses of mail": ({"type": "string", "format": "email"}, "a@b"),
+    "an enum of arrays": ({"enum": [[1], [2]]}, [1]),
+    "multiples of 1e-300": ({"multipleOf": 1e-300}, 1e300),
 }
+# Works that take longer than CHECK_MS_MOST: decision 0049 says why.
+SLOW = frozenset({"an enum of arrays", "multiples of 1e-300"})
+DEFINITIONS, LEVELS = 200, 60
 HOSTILE_TEXTS = ("{", '{"', '"', "\\", "<think>", "</think>", "[{", "{,", "\n", ",", "9", '{"a":1,}', "[ \n", "1e9,")
 
 
@@ -53,19 +63,60 @@ def measure() -> list[Figure]:
         text = json.dumps(output, separators=(",", ":"))
         assert judge(schema, text, None).output == text
         loaded = json.loads(text)
-        bound = None if item is TWINS else CHECK_MS_MOST
+        bound = None if name in SLOW else CHECK_MS_MOST
         figures += [
             Figure(f"checking 100,000 characters, {name}", _ms(faults_of, schema, loaded), "ms", bound),
             Figure(f"judging them, {name}", _ms(judge, schema, text, None), "ms"),
             Figure(f"judging them after a repair, {name}", _ms(judge, schema, f"So: {text}", None), "ms"),
         ]
+    schema, loaded = _definitions()
+    size = len(json.dumps(loaded, separators=(",", ":")))
+    definitions = _ms(faults_of, schema, loaded) * CHARS / size
+    schema, loaded = _endless()
+    endless = _ms(faults_of, schema, loaded)
     hostile = max(_ms(read_output, (unit * CHARS)[:CHARS]) for unit in HOSTILE_TEXTS)
     schemas = max(_ms(_parse, document) for document in corpus())
     return [
         *figures,
+        Figure(f"checking 100,000 characters, {DEFINITIONS} definitions that contain each other", definitions, "ms"),
+        Figure("checking until the search through `anyOf` has used up its steps", endless, "ms"),
         Figure("reading 100,000 hostile characters, the slowest", hostile, "ms"),
         Figure("parsing a hostile schema, the slowest of 500", schemas, "ms", HOSTILE_MS_MOST),
     ]
+
+
+def _definitions() -> tuple[OutputSchema, Any]:
+    """Return a schema and a value with a single value of each definition at each level, so nothing can be grouped."""
+    definitions = {
+        f"a{number}": {
+            "type": "object",
+            "properties": {"a": {"$ref": f"#/$defs/a{(number + 1) % DEFINITIONS}"}, "b": {"type": "integer"}},
+        }
+        for number in range(DEFINITIONS)
+    }
+    properties = {f"p{number}": {"$ref": f"#/$defs/a{number}"} for number in range(DEFINITIONS)}
+    document = {"type": "object", "properties": properties, "$defs": definitions}
+    return parse_schema(document, strict=False), json.loads(json.dumps(dict.fromkeys(properties, _chain(LEVELS))))
+
+
+def _chain(levels: int) -> object:
+    value: object = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+def _endless() -> tuple[OutputSchema, Any]:
+    """Return a schema with 200 alternatives inside two, and a value of which no item fits any of them."""
+    items = {"anyOf": [closed(a={"type": "array", "items": {"minimum": number}}) for number in range(200)]}
+    inner = {"$ref": "#/$defs/list"}
+    outer = {"anyOf": [closed(l=inner), closed(l=inner, z={"type": "null"}), {"properties": {"l": inner}}]}
+    document = closed(o=outer) | {"$defs": {"list": {"type": "array", "items": items}}}
+    value = {"o": {"l": [{"a": [-1, "x"]} for _ in range(CHARS // 15)]}}
+    schema = parse_schema(document, strict=False)
+    (fault,) = faults_of(schema, value)
+    assert "bounded search" in fault.expected
+    return schema, value
 
 
 def _parse(document: Any) -> None:
