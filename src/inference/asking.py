@@ -7,7 +7,6 @@ the user.
 
 import json
 import re
-from collections.abc import Mapping
 from typing import Final
 
 from ..core import limits
@@ -50,18 +49,14 @@ def messages(call: ModelCall) -> list[dict[str, str]]:
     form = call.form
     system = call.system
     if form is not None and form.in_prompt:
-        system = f"{system}\n\n{in_words(form.schema)}" if system else in_words(form.schema)
+        system = f"{system}\n\n{_ONLY_JSON}" if system else _ONLY_JSON
+        system += json.dumps(form.schema, ensure_ascii=False)
     said = [{"role": "system", "content": system}] if system else []
     said.append({"role": "user", "content": call.user})
     if form is not None and form.rejected is not None:
         said.append({"role": "assistant", "content": shown(form.rejected.output)})
         said.append({"role": "user", "content": _again(form.rejected)})
     return said
-
-
-def in_words(schema: Mapping[str, object]) -> str:
-    """Write what the system message says about the form of the output."""
-    return _ONLY_JSON + json.dumps(schema, ensure_ascii=False)
 
 
 def shown(output: str) -> str:

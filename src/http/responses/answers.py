@@ -48,6 +48,6 @@ async def _parts(api: Api, task: Task, view: ResponseView, index: ChunkIndex) ->
     message["content"][0]["text"] = _HERE
     before, _, after = json.dumps(view, ensure_ascii=False).partition(json.dumps(_HERE))
     yield before
-    async for part in joined_outputs(api.store, task, index):
+    async for part in joined_outputs(api.store, task, index, []):
         yield part
     yield after

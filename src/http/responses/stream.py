@@ -30,7 +30,7 @@ from ..base.problems import FieldError, Refusal, field_refusal, no_task
 from ..base.services import Api
 from ..follow import sse
 from ..follow.following import Follower
-from ..tasks.large_answers import as_text, chunk_index, is_joined_value, joined_outputs, joined_value
+from ..tasks.large_answers import chunk_index, joined_outputs
 from .names import message_id
 from .shapes import OutputMessageView, OutputTextView
 from .view import output_view, response_view, status_of
@@ -176,7 +176,7 @@ async def _events(exchange: Exchange, task: Task, follower: Follower, first: int
 async def _writer(api: Api, task: Task, *, ended: bool) -> "Writer":
     """Make the writer of the next events of the stream. Raises Refusal (404) if the task is gone."""
     large = ended and task.status is Status.COMPLETED and task.result is None
-    return Writer(api, task, await chunk_index(api.store, task) if large else None)
+    return Writer(api, task, await chunk_index(api.store, task) if large else None, [])
 
 
 def _piece(delta: int, output: str) -> str:
@@ -191,7 +191,7 @@ def _refused(field: str, message: str) -> Refusal:
 # --- What each event holds ---------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Writer:
     """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts.
 
@@ -201,12 +201,12 @@ class Writer:
 
     api: Api
     task: Task
-    large: ChunkIndex | None = None
-    _joined: list[bytes] | None = None
+    large: ChunkIndex | None
+    joined: list[bytes]
 
     def has_room(self, event: ResponseEvent, delta: str | None) -> bool:
         """Whether the invocation's allowance suffices for the whole event: no stream may end within an event."""
-        if self.large is None or self._joined is not None or delta is not None or event.kind in BEFORE_TEXT:
+        if self.large is None or delta is not None or event.kind in BEFORE_TEXT:
             return True
         reads = sum(1 for _ in self.large.pages())
         return self.api.meter.subrequests + reads <= limits.SUBREQUESTS[self.api.settings.plan]
@@ -234,13 +234,7 @@ class Writer:
         if self.large is None:
             yield json.dumps(self.task.result, ensure_ascii=False)
             return
-        if is_joined_value(self.task):
-            if self._joined is None:
-                self._joined = await joined_value(self.api.store, self.task, self.large)
-            for part in as_text(self._joined):
-                yield part
-            return
-        async for part in joined_outputs(self.api.store, self.task, self.large):
+        async for part in joined_outputs(self.api.store, self.task, self.large, self.joined):
             yield part
 
     def _data(self, kind: ResponseEventKind, delta: str | None) -> tuple[str, dict[str, object]]:

@@ -6,6 +6,8 @@ from dataclasses import replace
 from ...core.task import minimum_calls
 from ...core.text.chunks import chunks
 from ...core.text.tokens import estimated_tokens
+from ...inference.asking import messages
+from ...inference.protocol import ModelCall, OutputForm
 from ...processing.task_request import TaskRequest, check_budget
 from ..base.messages import Reply, json_reply
 from ..base.services import Api
@@ -34,6 +36,5 @@ def _instructions(request: TaskRequest) -> str:
     """
     if request.output_schema is None:
         return request.system()
-    from ...inference.asking import in_words  # noqa: PLC0415 - only tasks with a schema need it
-
-    return f"{request.system()}\n\n{in_words(json.loads(request.output_schema))}"
+    form = OutputForm(json.loads(request.output_schema), "output", True, "prompt")
+    return messages(ModelCall(request.system(), "", "", form=form))[0]["content"]

@@ -114,24 +114,22 @@ async def _chunks(store: TaskStore, index: ChunkIndex, first: int = 0) -> AsyncG
 
 async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write a task's large result, which is `output`, and for a task with a schema also `value`."""
-    if not has_schema(task):
+    formed = has_schema(task)
+    if not formed or task.options.reduce is Reduce.NONE:
         yield '{"output": '
-        async for part in joined_outputs(store, task, index):
+        async for part in joined_outputs(store, task, index, []):
             yield part
-    elif task.options.reduce is Reduce.NONE:
-        yield '{"output": '
-        async for part in joined_outputs(store, task, index):
-            yield part
-        yield ', "value": '
-        async for part in _values(store, index):
-            yield part
+        if formed:
+            yield ', "value": '
+            async for part in _values(store, index):
+                yield part
     else:
-        joined = await joined_value(store, task, index)
+        joined = await _joined_value(store, task, index)
         if not joined:
             yield "null"
             return
         yield '{"output": '
-        for part in as_text(joined):
+        for part in _as_text(joined):
             yield part
         yield ', "value": '
         for part in _parts(joined):
@@ -139,16 +137,19 @@ async def _result(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGener
     yield "}"
 
 
-async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> AsyncGenerator[str]:
+async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex, kept: list[bytes]) -> AsyncGenerator[str]:
     """Write a task's `output` as JSON: a list of outputs, the joined text, or the text of the joined value.
 
     The text of the joined value is for a task with a schema. The one output of a merge is never large, so it is not
-    sent in parts. A gap is null in a list, and adds nothing to a text.
+    sent in parts. A gap is null in a list, and adds nothing to a text. A joined value is put into `kept`, unless it is
+    there already: it is whole in memory once it is joined.
     """
     assert task.options.reduce is not Reduce.MERGE
     as_list = task.options.reduce is Reduce.NONE
-    if is_joined_value(task):
-        for part in as_text(await joined_value(store, task, index)):
+    if not as_list and has_schema(task):
+        if not kept:
+            kept += await _joined_value(store, task, index)
+        for part in _as_text(kept):
             yield part
         return
     begin, between, end = ("[", ", ", "]") if as_list else ('"', _text(CONCAT_SEPARATOR)[1:-1], '"')
@@ -163,11 +164,6 @@ async def joined_outputs(store: TaskStore, task: Task, index: ChunkIndex) -> Asy
     yield end
 
 
-def is_joined_value(task: Task) -> bool:
-    """Whether a task's large result is one value, which is joined from the outputs by the schema."""
-    return task.options.reduce is Reduce.CONCAT and has_schema(task)
-
-
 async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
     """Write the list of the values of a task with a schema. Each output is JSON already, so it is written unchanged."""
     before = "["
@@ -178,7 +174,7 @@ async def _values(store: TaskStore, index: ChunkIndex) -> AsyncGenerator[str]:
     yield "]"
 
 
-async def joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> list[bytes]:
+async def _joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> list[bytes]:
     """Join the outputs page by page, and write the value as compact JSON, in pieces. No piece: a sum is no double."""
     from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only tasks with a schema need it
 
@@ -194,7 +190,7 @@ async def joined_value(store: TaskStore, task: Task, index: ChunkIndex) -> list[
         return []
 
 
-def as_text(written: Sequence[bytes]) -> Iterator[str]:
+def _as_text(written: Sequence[bytes]) -> Iterator[str]:
     """Write a text as JSON, part by part."""
     yield '"'
     for part in _parts(written):
