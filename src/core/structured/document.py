@@ -14,13 +14,19 @@ _MAGNITUDE_MOST = 10**309  # Integers from 10**309 on are beyond the largest dou
 def check_document(document: object) -> None:
     """Refuse a schema document that is too large, too deep or not JSON, before it is compiled. Raises SchemaRefused.
 
-    The check of the document stops as soon as the document is surely too large. It does not recurse.
+    The check of the document stops as soon as the document is surely too large: `size` is how many bytes of compact
+    JSON what was read takes at least. The check does not recurse.
     """
     waiting: list[tuple[object, Place, int]] = [(document, None, 1)]
     size = 0
     while waiting:
         value, place, depth = waiting.pop()
-        size += 1 + (len(value) if isinstance(value, str | list | dict) else 0)
+        if isinstance(value, list | dict):
+            size += 1 + max(len(value), 1)  # brackets and commas
+        else:
+            size += 2 + len(value) if isinstance(value, str) else 1
+        if isinstance(value, dict):
+            size += 3 * len(value)  # quotation marks and colons
         if size > SCHEMA_BYTES_MOST:
             raise _too_large()
         if depth > DEPTH_MOST and isinstance(value, list | dict):

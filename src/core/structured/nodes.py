@@ -71,8 +71,13 @@ class SchemaNode:
     @property
     def has_bounds(self) -> bool:
         """Whether the node restricts numbers, by bounds or `multipleOf`."""
-        bounds = (self.minimum, self.maximum, self.exclusive_minimum, self.exclusive_maximum, self.multiple_of)
-        return any(bound is not None for bound in bounds)
+        return (
+            self.minimum is not None
+            or self.maximum is not None
+            or self.exclusive_minimum is not None
+            or self.exclusive_maximum is not None
+            or self.multiple_of is not None
+        )
 
     @property
     def is_any(self) -> bool:

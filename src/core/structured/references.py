@@ -74,6 +74,10 @@ def _branches_first(nodes: Iterable[SchemaNode]) -> Iterator[SchemaNode]:
     for root in nodes:
         if id(root) in done:
             continue
+        if not root.branches:
+            done.add(id(root))
+            yield root
+            continue
         open_ids.add(id(root))
         waiting = [(root, iter(enumerate(root.branches)))]
         while waiting:
