@@ -195,8 +195,7 @@ def _refused(field: str, message: str) -> Refusal:
 class Writer:
     """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts.
 
-    The last events all contain the text. A text that is read in parts is read for each of them, so that an isolate
-    never holds it; a joined value is whole in memory once it is joined, so it is kept for the further events.
+    `joined` keeps a joined value for all events that contain it: it is whole in memory once it is joined.
     """
 
     api: Api
@@ -279,19 +278,14 @@ def _with_text(output: list[OutputMessageView]) -> list[OutputMessageView]:
 
 def _at_first(task: Task, status: Status) -> Task:
     """Return a task as it was when it began, so that a stream opened later has the same first events."""
+    least = minimum_calls(task.total, task.options.reduce)
     return replace(
         task,
         status=status,
         completed=0,
         failed=0,
         truncated=0,
-        usage=Usage(
-            model_calls=0,
-            minimum_calls=minimum_calls(task.total, task.options.reduce),
-            in_doubt=0,
-            input_tokens=0,
-            output_tokens=0,
-        ),
+        usage=Usage(model_calls=0, minimum_calls=least, in_doubt=0, input_tokens=0, output_tokens=0),
         failure=None,
         finished_at=None,
         expires_at=None,

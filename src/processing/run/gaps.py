@@ -65,14 +65,14 @@ class Gaps:
         """Whether the gaps have more characters than the task's `maxGapShare` allows, so the task must fail."""
         return not self._lines and self._gap_chars > self._share_most * self._characters
 
-    def failure(self, completed: int) -> Failure | None:
-        """Return the failure that the gaps cause if `completed` chunks have outputs, None if the task does not fail.
+    def failure(self) -> Failure | None:
+        """Return the failure that the gaps cause, None if the task does not fail.
 
         Too many gaps have their own code, whether or not an output was there first: which calls end first is chance.
-        If the gaps may be the whole text and no chunk has an output, the task fails for their most frequent cause. The
+        If the gaps may be the whole text and are, the task has no output, and fails for their most frequent cause. The
         lines that failed for good never fail a batch, however many they are.
         """
-        if self._lines or not self._found or not (self.too_many or (not completed and len(self._found) == self._total)):
+        if self._lines or not self._found or not (self.too_many or len(self._found) == self._total):
             return None
         failures = [failed.failure for _, failed in sorted(self._found.items())]
         code = commonest(failure.code for failure in failures)

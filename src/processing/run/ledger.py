@@ -94,7 +94,7 @@ class Ledger:
     @property
     def failure(self) -> Failure | None:
         """The failure with which the task must end when no call is in flight any more, None if it need not fail."""
-        return self._failure or self.gaps.failure(self._completed)
+        return self._failure or self.gaps.failure()
 
     def startable(self, now: float, most: int) -> list[CallKey]:
         """Return up to `most` calls that may start now, in order: none after a final failure, and none during a pause.
