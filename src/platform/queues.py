@@ -36,7 +36,7 @@ class IncomingBatch:
     queue: str
     messages: Sequence[QueueMessage]
 
-    def __init__(self, batch: "js.QueueBatch") -> None:
+    def __init__(self, batch: "js.MessageBatch") -> None:
         self.queue = str(batch.queue)
         self.messages = [IncomingMessage(message) for message in batch.messages]
 

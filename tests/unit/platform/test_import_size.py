@@ -56,7 +56,8 @@ LATE = {
     "processing/run/output_forms.py": {"core.structured.schema"},
     "store/records/results.py": {"core.structured.joining", "core.structured.refusals", "core.structured.schema"},
     "processing/deliveries.py": {"core.webhook_urls"},
-    "processing/worker.py": {"store.files"},
+    "processing/run/run.py": {"processing.run.batch_parts"},  # a run of a batch needs this import
+    "processing/worker.py": {"processing.batches.writer", "store.batch_files", "store.batches", "store.files"},
 }
 
 
