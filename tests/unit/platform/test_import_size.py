@@ -26,10 +26,10 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # The bounds of a start's imports, which are the present counts plus a little. `syntax` is the compiled code in nodes of
 # the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
-    "modules": 202,
-    "syntax": 76_300,
+    "modules": 205,
+    "syntax": 77_500,
     "dataclasses": 34,
-    "named_tuples": 99,
+    "named_tuples": 100,
     "models": 4,
 }
 # The imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that
