@@ -322,7 +322,7 @@ def test_a_cancelled_upload_leaves_nothing(files: ApiBench) -> None:
     """The handler is cancelled while the body still comes, as when an invocation is ended."""
 
     class Waiting(BenchRequest):
-        async def chunks(self):  # type: ignore[no-untyped-def]
+        async def chunks(self):
             yield self.body[:2_400]
             await asyncio.sleep(3_600)
 

@@ -73,7 +73,7 @@ def test_openai_for_python(server: DevServer, lines: Path):
 def test_openai_for_javascript(server: DevServer, lines: Path, package: str, version: str):
     """The same with `openai` for JavaScript, which may send the fields behind the file."""
     key = make_key(server.persist_to)
-    command = [find_node(), HERE / "files.mjs", package, server.url, key, lines]
+    command: list[str | Path] = [find_node(), HERE / "files.mjs", package, server.url, key, lines]
     assert walk(command, EXPECTED_OF_FILES).startswith(version)
 
 
