@@ -14,6 +14,7 @@ from .records import batches as records
 from .records import segments
 from .records.batches import SegmentLines, SegmentSize, Writing
 from .sql import batch_files as sql
+from .sql.sweep import UNWRITTEN
 
 _LEASE_MS = round(limits.WRITER_SECONDS * 1000)
 
@@ -58,7 +59,7 @@ class BatchFileStore(OutboxStore):
 
     async def unwritten(self, most: int) -> list[TaskKey]:
         """Find up to `most` batches whose task has ended, and whose files no writer completes."""
-        (found,) = await self._database.run(sql.UNWRITTEN.bind(most=most))
+        (found,) = await self._database.run(UNWRITTEN.bind(most=most))
         return [columns.task_key(row, "task_id") for row in found]
 
     # --- The end ----------------------------------------------------------------------------------------------

@@ -157,9 +157,3 @@ COMPLETE_BATCH = statement(f"""
 UPDATE batches SET ended_at = {NOW}, output_lines = (SELECT count(*) FROM ({done("0")}))
 WHERE {_OURS} AND {_IS_WRITTEN} RETURNING task_id
 """)
-
-# Finds batches whose task has ended and whose files no writer completes, up to `:most`.
-UNWRITTEN = statement(f"""
-SELECT task_id FROM batches CROSS JOIN tasks ON tasks.id = task_id
-WHERE ended_at IS NULL AND writer_until <= {NOW} AND finished_at IS NOT NULL ORDER BY writer_until LIMIT :most
-""")

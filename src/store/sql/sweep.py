@@ -1,7 +1,6 @@
 """The SQL of the sweep: it finds due tasks, takes their dispatch, gives object slots, and erases tasks."""
 
 from ..d1.statement import statement
-from .batch_files import UNWRITTEN
 from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .tallies import UNCOUNTED, count_ends
 
@@ -43,6 +42,12 @@ SELECT id, {NOW} AS now, uncounted FROM (
     ORDER BY wake_at, id LIMIT :most
   ) WINDOW page AS (ORDER BY wake_at, id)
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
+""")
+
+# Finds batches whose task has ended and whose files no writer completes, up to `:most`.
+UNWRITTEN = statement(f"""
+SELECT task_id FROM batches CROSS JOIN tasks ON tasks.id = task_id
+WHERE ended_at IS NULL AND writer_until <= {NOW} AND finished_at IS NOT NULL ORDER BY writer_until LIMIT :most
 """)
 
 # Says whether a sweep has work with files: forgotten, expired or deleted ones, or a search for parts that no row names,

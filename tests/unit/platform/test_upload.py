@@ -201,6 +201,7 @@ LATER = (
     "store/records/batches",
     "store/records/files",
     "store/sql/attempts",
+    "store/sql/batch_files",
     "store/sql/batches",
     "store/sql/joining",
     "store/sql/tenants",
