@@ -188,6 +188,7 @@ LATER = (
     "store/sql/files",
     "store/joining",
     "store/records/attempts",
+    "store/records/files",
     "store/sql/attempts",
     "store/sql/joining",
     "store/sql/tenants",
