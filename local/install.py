@@ -1,4 +1,4 @@
-"""Installs what the other commands need: .venv, node_modules, python_modules and the Pyodide bundle for workerd.
+"""Installs what the other commands need: .venv, node_modules, python_modules, the Pyodide bundle, and page libraries.
 
 `RUN` has the parts that serving and deploying need. `DEV`, installed with `--dev`, adds what tests and checks need. A
 folder with all of `DEV` is also good for `RUN` and is left unchanged.
@@ -91,6 +91,10 @@ def _bundle_commands() -> list[list[str]]:
     return [[str(VENV / "bin" / "python"), "-m", "local.pyodide_bundle"]]
 
 
+def _page_commands() -> list[list[str]]:
+    return [[str(VENV / "bin" / "python"), "-m", "local.page_libraries"]]
+
+
 REQUIREMENTS = ROOT / "requirements"
 NPM_LOCK = ROOT / "package-lock.json"
 
@@ -130,8 +134,9 @@ _WORKER = (
         _bundle_commands,
     ),
 )
-RUN = (_RUN_VENV, _COMMAND_LINE, _RUN_NODE, *_WORKER)
-DEV = (_DEV_VENV, _COMMAND_LINE, _DEV_NODE, *_WORKER)
+_PAGE = Part(ROOT / "public" / "vendor" / "markdown", NPM_LOCK, "the dashboard's libraries", _page_commands)
+RUN = (_RUN_VENV, _COMMAND_LINE, _RUN_NODE, *_WORKER, _PAGE)
+DEV = (_DEV_VENV, _COMMAND_LINE, _DEV_NODE, *_WORKER, _PAGE)
 
 
 def _digest(lock: Path) -> str:

@@ -20,6 +20,7 @@ from tests.support.dev_server import ROOT, DevServer
 pytestmark = pytest.mark.runtime
 PUBLIC = ROOT / "public"
 BYTES_MOST = 285_000  # Most of what structured output adds loads only with a task that has a value or gaps.
+MARKDOWN_BYTES_MOST = 115_000  # What loads only if the reader chooses Markdown: code, styles, and two libraries.
 FIRST_VIEW_BYTES_MOST = 95_000  # The files that the view of the task list needs, before compression.
 EARLY_MODULES_MOST = 15
 
@@ -150,7 +151,11 @@ def test_it_is_small_and_adds_nothing_to_the_worker() -> None:
 
     The Worker's own folder does not mention the dashboard's files.
     """
-    assert sum((PUBLIC / name[1:]).stat().st_size for name in FILES) < BYTES_MOST
+    sizes = {name: (PUBLIC / name[1:]).stat().st_size for name in FILES}
+    of_markdown = {name for name in sizes if "markdown" in name}
+    assert {"/vendor/markdown/marked.js", "/vendor/markdown/purify.js"} < of_markdown
+    assert sum(size for name, size in sizes.items() if name not in of_markdown) < BYTES_MOST
+    assert sum(sizes[name] for name in of_markdown) < MARKDOWN_BYTES_MOST
     named = re.findall(r'(?:href|src)="([^"#]+)"', (PUBLIC / "index.html").read_text())
     listed = re.search(
         r'^ {2}tasks: \["list", "Tasks", ([^\]]+)\]', (PUBLIC / "app/base/views.js").read_text(), re.MULTILINE

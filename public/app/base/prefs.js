@@ -1,5 +1,5 @@
-// The choices of the page's user. The browser keeps the language and the theme. The API key and the chosen tenant are
-// kept for one tab, and are lost when the tab is closed.
+// The choices of the page's user. The browser keeps language, theme and the way of outputs. Only the tab keeps the API
+// key and the chosen tenant.
 const listeners = new Set();
 
 const read = (store, name) => {
@@ -26,6 +26,7 @@ const LANGUAGES = ["en", "zh"];
 const chosen = {
   language: LANGUAGES.find((language) => language === read(local, "onceover.language")) ?? (browserLanguage().startsWith("zh") ? "zh" : "en"),
   theme: read(local, "onceover.theme") ?? "auto",
+  outputs: read(local, "onceover.outputs") ?? "text",
   key: read(tab, "onceover.key") ?? "",
   tenant: read(tab, "onceover.tenant") ?? "", // empty: the key's own
   writes: read(tab, "onceover.writes") ?? "", // whether the key may change tasks: yes or no; empty: not known

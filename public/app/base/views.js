@@ -1,5 +1,4 @@
-// Lists the files and the texts of each view, each dialog and each part of a view, and imports them. The files of a
-// view are imported together when the view is first needed.
+// Imports the files and the texts of a view, a dialog or a part of a view, all at once, when it is first needed.
 import { learn } from "./i18n.js";
 
 // For each view, dialog or part: its list of texts, its component, the file of the component, and other files that the
@@ -9,22 +8,24 @@ const FILES = {
   attempts: ["views", "Attempts", "attempts"],
   bulk: ["list", "Bulk", "bulk", "codes"],
   chosen: ["views", "Chosen", "chosen"],
+  chunk: ["views", "Chunk", "chunk", "chunks", "output/output", "text"],
   gaps: ["views", "Gaps", "structured/gaps"],
   key: ["list", "KeyDialog", "key"],
   ladder: ["views", "Ladder", "structured/ladder"],
+  markdown: ["views", "Markdown", "markdown/markdown", "markdown/allowed", "markdown/nodes", "markdown/portions"],
   shape: ["views", "Shape", "structured/shape"],
   share: ["list", "Share", "share"],
   tenant: ["list", "TenantDialog", "tenant"],
   value: ["views", "Value", "structured/value", "structured/exact", "structured/table", "structured/tree"],
-  task: ["views", "Task", "task", "actions", "chunk", "chunks", "deliveries", "live", "text", "waterfall"],
+  task: ["views", "Task", "task", "actions", "chunks", "deliveries", "live", "output/output", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "structured/fields", "text"],
   health: ["views", "Health", "health", "history", "plots"],
   access: ["views", "Access", "access", "keys", "webhooks"],
 };
-const PARTS = ["attempts", "bulk", "chosen", "gaps", "key", "ladder", "shape", "share", "tenant", "value"]; // of views, and dialogs
+const VIEWS = ["access", "health", "submit", "task", "tasks"];
 const ready = new Map();
 
-export const isView = (name) => Object.hasOwn(FILES, name) && !PARTS.includes(name);
+export const isView = (name) => VIEWS.includes(name);
 
 /** The component of this name if it has been read, else undefined. */
 export const found = (name) => ready.get(name);

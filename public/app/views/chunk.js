@@ -4,6 +4,7 @@ import { call } from "../base/api.js";
 import { isCut, readChunk } from "./chunks.js";
 import { count, span, t, whole } from "../base/i18n.js";
 import { Copy, Facts, Lazy, Notice, Time, Trouble, Words } from "../base/parts.js";
+import { Output, Ways } from "./output/output.js";
 import { CodePoints } from "./text.js";
 
 export function Chunk({ task, index, meta, source }) {
@@ -29,7 +30,7 @@ export function Chunk({ task, index, meta, source }) {
   return html`<section class="card" aria-labelledby="chunk-title">
     <div class="head">
       <h2 id="chunk-title">${t("chunkName", { n: index + 1 })}</h2>
-      ${chunk?.output && !isShaped && html`<${Copy} text=${chunk.output} />`}
+      ${chunk?.output && !isShaped && html`<div class="row"><${Ways} /><${Copy} text=${chunk.output} /></div>`}
     </div>
     <${Trouble} error=${error} />
     ${chunk &&
@@ -63,7 +64,7 @@ export function Chunk({ task, index, meta, source }) {
         ${chunk?.output
           ? isShaped
             ? html`<${Lazy} name="value" text=${chunk.output} label=${t("output")} file=${`onceover-${task.id}-${index + 1}.json`} />`
-            : html`<${Words} text=${chunk.output} label=${t("output")} />`
+            : html`<${Output} texts=${[chunk.output]} label=${t("output")} />`
           : html`<p class="dim">${t(chunk?.output === "" ? "outputEmpty" : chunk ? "outputMissing" : "outputNone")}</p>`}
       </div>
     </div>

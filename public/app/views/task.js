@@ -3,9 +3,9 @@ import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions } from "./actions.js";
 import { call } from "../base/api.js";
 import { ChunkTable } from "./chunks.js";
-import { Chunk } from "./chunk.js";
 import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
+import { Output, Ways } from "./output/output.js";
 import { absolute, count, covered, span, t, whole } from "../base/i18n.js";
 import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, Lazy, nameOf, Notice, Save, Time, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
@@ -67,7 +67,7 @@ export function Task({ id, query }) {
       ${logged === null
         ? html`<div class="row"><button type="button" onClick=${() => setLogged("")}>${t("log.show")}</button></div>`
         : html`<${Lazy} name="attempts" task=${task} outcome=${logged} onAsk=${setLogged} onSelect=${select} />`}
-      ${selected !== null && html`<${Chunk} key=${selected} task=${task} index=${selected} meta=${table.known[selected]} source=${source} />`}
+      ${selected !== null && html`<${Lazy} name="chunk" key=${selected} task=${task} index=${selected} meta=${table.known[selected]} source=${source} />`}
       <${Result} task=${task} />
       <div class="pair even">
         <${Request} task=${task} />
@@ -169,14 +169,14 @@ function Result({ task }) {
   return html`<section class="card" aria-labelledby="result-title">
     <div class="head">
       <h2 id="result-title">${t("result.title")}</h2>
-      ${!isShaped && html`<div class="row"><${Copy} text=${text} /><${Save} text=${text} name=${`onceover-${task.id}.txt`} /></div>`}
+      ${!isShaped && html`<div class="row"><${Ways} /><${Copy} text=${text} /><${Save} text=${text} name=${`onceover-${task.id}.txt`} /></div>`}
     </div>
     ${task.progress.truncated > 0 && html`<${Notice} tone="warn">${count("result.truncated", task.progress.truncated)}<//>`}
     ${task.gaps?.length > 0 && html`<${Notice} tone="warn">${count("result.gaps", task.gaps.length, { share: covered(task.coverage) })}<//>`}
     ${outputs && html`<p class="hint">${count(isShaped ? "result.values" : "result.list", outputs.length)}</p>`}
     ${isShaped
       ? html`<${Lazy} name="value" text=${text} label=${t("result.title")} file=${`onceover-${task.id}.json`} />`
-      : html`<${Words} text=${text} label=${t("result.title")} tall />`}
+      : html`<${Output} texts=${outputs ?? [output]} label=${t("result.title")} tall />`}
   </section>`;
 }
 

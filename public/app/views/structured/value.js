@@ -36,4 +36,4 @@ function parse(text) {
   }
 }
 
-const Way = ({ is, name, onPick }) => html`<button type="button" class="quiet way" aria-pressed=${is ? "true" : "false"} onClick=${onPick}>${name}</button>`;
+const Way = ({ is, name, onPick }) => html`<button type="button" class="quiet" aria-pressed=${is ? "true" : "false"} onClick=${onPick}>${name}</button>`;

@@ -1,0 +1,45 @@
+"""Tests the copies of npm's packages that the dashboard loads for Markdown."""
+
+import json
+import subprocess
+import tomllib
+from pathlib import Path
+
+from local import install, page_libraries
+from local.node import ROOT
+
+
+def test_the_page_has_the_files_of_the_installed_packages(tmp_path: Path) -> None:
+    """The folder is filled anew: it has the libraries and their licences, and nothing of an earlier version."""
+    folder = tmp_path / "public" / "vendor" / "markdown"
+    folder.mkdir(parents=True)
+    (folder / "old.js").touch()
+    page_libraries.copy(folder)
+    assert {path.name for path in folder.iterdir()} == set(page_libraries.FILES)
+    assert [path.name for path in folder.parent.iterdir()] == ["markdown"]
+    for name, (package, file) in page_libraries.FILES.items():
+        copied = (folder / name).read_text("utf-8")
+        assert "sourceMappingURL" not in copied
+        assert (ROOT / "node_modules" / package / file).read_text("utf-8").startswith(copied.rstrip("\n"))
+        assert (ROOT / "public" / "vendor" / "markdown" / name).read_text("utf-8") == copied
+
+
+def test_what_the_page_needs_is_installed_for_running() -> None:
+    """`make install` copies the libraries after npm has installed them, again for each new lock file."""
+    packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
+    for package, _ in page_libraries.FILES.values():
+        assert not packages[f"node_modules/{package}"].keys() & {"dev", "optional"}
+    for parts in (install.RUN, install.DEV):
+        folders = [part.folder for part in parts]
+        assert folders.index(page_libraries.FOLDER) > folders.index(page_libraries.MODULES)
+        assert parts[folders.index(page_libraries.FOLDER)].lock == install.NPM_LOCK
+
+
+def test_the_copies_are_uploaded_and_never_committed() -> None:
+    """The folder is inside the assets of a deployment, and git ignores it, also while it is being filled."""
+    configuration = tomllib.loads((ROOT / "wrangler.toml").read_text("utf-8"))
+    assert page_libraries.FOLDER.is_relative_to((ROOT / configuration["assets"]["directory"]).resolve())
+    assert not list((ROOT / "public").rglob(".assetsignore"))
+    ignored = ["public/vendor/markdown/marked.js", "public/vendor/markdown.new/marked.js"]
+    done = subprocess.run(["git", "check-ignore", *ignored], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ignored
