@@ -1,9 +1,10 @@
-"""Tests that nothing is cut off on phones and at 200 % of a screen of 1280 pixels, and that the keyboard is enough."""
+"""Tests that nothing is cut off on phones, at 200 % of phones and of wide screens, and that the keyboard is enough."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, chunk, task
+from tests.support.markdown import PLAIN
+from tests.support.stage import BEGAN, HEALTH, TASK_ID, Stage, attempt, chunk, shaped, task
 
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
@@ -13,7 +14,7 @@ NAME = "Minutes of the meeting on the " + "unbreakable" * 9
 _CLIPPED = """[...document.querySelectorAll("body *")].filter((one) => {
   const { overflowX } = getComputedStyle(one);
   const hides = ["hidden", "clip"].includes(overflowX) || one.matches("nav");
-  return hides && !one.matches(".sr, .fall-time, .bar, .strip") && one.scrollWidth > one.clientWidth + 1;
+  return hides && !one.matches(".sr, .table thead, .fall-time, .bar, .strip") && one.scrollWidth > one.clientWidth + 1;
 }).map((one) => one.outerHTML.slice(0, 120))"""
 
 
@@ -41,7 +42,11 @@ def fits(page: Page, stage: Stage, width: int, what: str) -> None:
     stage.picture(f"fits {width} {what}")
 
 
-@pytest.mark.parametrize(("width", "locale"), [(640, "en-GB"), (375, "en-GB"), (375, "zh-CN"), (320, "en-GB")])
+# At 200 % a window has half its pixels: 640 are a screen of 1280 pixels, and 188 are a phone of 375.
+SIZES = [(640, "en-GB"), (375, "en-GB"), (375, "zh-CN"), (320, "en-GB"), (188, "en-GB"), (188, "zh-CN")]
+
+
+@pytest.mark.parametrize(("width", "locale"), SIZES)
 def test_nothing_is_cut_off(browser: Browser, width: int, locale: str) -> None:
     """Each view and each dialog fits into the window with long names."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 700})
@@ -72,6 +77,33 @@ def test_nothing_is_cut_off(browser: Browser, width: int, locale: str) -> None:
     page.goto(f"{stage.url}/#/access")
     expect(page.locator(".rows li")).to_have_count(2)
     fits(page, stage, width, "access")
+    stage.close()
+    assert stage.faults == []
+
+
+@pytest.mark.parametrize(("width", "locale"), SIZES)
+def test_no_output_is_cut_off(browser: Browser, width: int, locale: str) -> None:
+    """A result as text, as Markdown and as a value fits into the window, with the log of calls above it."""
+    stage = Stage(browser, locale=locale, viewport={"width": width, "height": 700})
+    everything(stage)
+    counts = {"calls": 3, "succeeded": 3, "failed": 0, "inDoubt": 0, "out": 0, "unlisted": 0}
+    stage.answers[f"{PATH}/attempts"] = {
+        "attempts": [attempt(0), attempt(1, model=NAME, outcome="failed", code="model_timeout", message=NAME)],
+        "counts": counts,
+        "nextCursor": None,
+    }
+    stage.answers[PATH] = task(result={"output": f"{PLAIN}\n{NAME} [{NAME}](https://example.com/{NAME[-60:]})"})
+    page = stage.open(f"#/task/{TASK_ID}")
+    page.locator(".card + .row button").click()
+    expect(page.get_by_role("table").locator("tbody tr")).to_have_count(2)
+    fits(page, stage, width, f"text {locale}")
+    page.get_by_role("button", name="Markdown").click()
+    expect(page.locator(".portion")).to_have_count(1)
+    fits(page, stage, width, f"markdown {locale}")
+    stage.answers[PATH] = shaped({"people": [{"name": NAME, "age": 1}], NAME: {NAME: NAME}})
+    page.reload()
+    expect(page.get_by_role("tree")).to_be_visible()
+    fits(page, stage, width, f"value {locale}")
     stage.close()
     assert stage.faults == []
 

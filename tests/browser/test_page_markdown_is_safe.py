@@ -1,0 +1,160 @@
+"""Hostile Markdown in an output does nothing: no script runs, no other host is asked, and the page stays usable."""
+
+import json
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.support.markdown import FORBIDDEN, PLAIN, answer_with, as_markdown
+from tests.support.stage import TASK_ID, Stage
+
+pytestmark = pytest.mark.runtime
+# Each of these would run a script, ask another host or change the page, if something of it became markup.
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "<img src=x onerror=alert(1)>",
+    "<img src=https://evil.example/pixel.png>",
+    "![x](https://evil.example/pixel.png)",
+    '![x](x"onerror=alert`1`")',
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](javascript&#58;alert(1))",
+    "[x](&#x6A;avascript:alert(1))",
+    "[x](<java\tscript:alert(1)>)",
+    "[x](\u0001javascript:alert(1))",
+    "[x](vbscript:msgbox(1))",
+    "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
+    "[x](file:///etc/passwd)",
+    "[x](//evil.example)",
+    "[x](#/submit)",
+    "[x](/api/tasks)",
+    "[x]: javascript:alert(1)\n\n[x]",
+    "<javascript:alert(1)>",
+    '[x](https://ok.example "onmouseover=alert(1) \\" onfocus=alert(1)")',
+    '<a href="javascript:alert(1)" onclick=alert(1)>x</a>',
+    "<style>body { display: none }</style>",
+    '<p style="position:fixed;inset:0">x</p>',
+    '<iframe src="javascript:alert(1)" srcdoc="<script>alert(1)</script>"></iframe>',
+    "<object data=javascript:alert(1)></object><embed src=javascript:alert(1)>",
+    "<svg onload=alert(1)><script>alert(1)</script><a xlink:href=javascript:alert(1)><text>x</text></a></svg>",
+    '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(1)&gt;">',
+    '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
+    "<form id=app><input name=body><input name=innerHTML></form><a id=getElementById name=location>x</a>",
+    '<svg></p><style><a id="</style><img src=1 onerror=alert(1)>">',
+    "<base href=https://evil.example/><meta http-equiv=refresh content=0;url=https://evil.example>",
+    "<link rel=stylesheet href=https://evil.example/x.css>",
+    "<template><img src=x onerror=alert(1)></template><slot onslotchange=alert(1)>",
+    "```\n</code></pre><img src=x onerror=alert(1)>\n```",
+    "`</code><script>alert(1)</script>`",
+    "| <img src=x onerror=alert(1)> | `</td><script>alert(1)</script>` |\n| - | - |\n| <svg onload=alert(1)> | x |",
+    "- <details open ontoggle=alert(1)>\n\n  <video><source onerror=alert(1)></video>",
+    "> <marquee onstart=alert(1)>x</marquee>",
+    "# <b onmouseover=alert(1)>x</b>",
+    "<!-- --!><img src=x onerror=alert(1)> -->",
+    "<![CDATA[<img src=x onerror=alert(1)>]]>",
+    "&lt;img src=x onerror=alert(1)&gt;",
+    "&#60;script&#62;alert(1)&#60;/script&#62; &#0; &#1114112; &#xffffff;",
+    "\u202egnp.exe\u2066 [\u202ecod.exe](https://example.com/)",
+    "__proto__ constructor toString &constructor; &toString; &__proto__;",
+]
+
+
+@pytest.mark.parametrize(
+    ("locale", "width", "scheme"), [("en-GB", 1280, "light"), ("zh-CN", 375, "dark"), ("en-GB", 320, "dark")]
+)
+def test_hostile_markdown_does_nothing(browser: Browser, locale: str, width: int, scheme: str) -> None:
+    """No script runs, no other host is asked, no policy is violated, and only named elements and addresses are made."""
+    stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    stage.context.add_init_script(
+        "window.violated = []; addEventListener('securitypolicyviolation', (one) => violated.push(one.blockedURI))"
+    )
+    answer_with(stage, [PLAIN, *ATTACKS, "The end"])
+    page = stage.open(f"#/task/{TASK_ID}")
+    is_english = locale == "en-GB"
+    result = as_markdown(page, *([] if is_english else ["结果", "显示方式"]))
+    expect(result.locator("p").last).to_have_text("The end")
+    stage.settle()
+    for hover in result.get_by_role("link").all():
+        hover.hover()
+        hover.focus()
+    assert result.evaluate(FORBIDDEN) == []
+    addresses = set(result.get_by_role("link").evaluate_all("(all) => all.map((one) => one.href)"))
+    assert {one for one in addresses if "example" not in one} == set()
+    assert "javascript:" not in json.dumps(sorted(addresses))
+    assert "<script>alert(1)</script>" in result.inner_text()
+    assert page.evaluate("[window.violated, location.hash, document.title]") == [
+        [],
+        f"#/task/{TASK_ID}",
+        "A name · onceover",
+    ]
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert stage.serious() == []
+    stage.picture(f"markdown {locale} {width}")
+    stage.close()
+    assert stage.faults == []
+
+
+_FORGED = """async () => {
+  const { allowed } = await import("/app/views/markdown/allowed.js");
+  await import("/vendor/markdown/purify.js");
+  const make = (name, attributes = {}, ...within) => {
+    const one = document.createElement(name);
+    for (const [key, value] of Object.entries(attributes)) one.setAttribute(key, value);
+    one.append(...within);
+    return one;
+  };
+  const root = make("div", {},
+    make("script", {}, "alert(1)"), make("style", {}, "p {}"), make("iframe"), make("form", {}, make("input")),
+    make("p", { id: "app", "data-x": "1", "aria-hidden": "true" }, "kept"),
+    make("img", { src: "x", alt: "gone" }), document.createElementNS("http://www.w3.org/2000/svg", "svg"),
+    make("a", { href: "javascript:alert(1)" }, "a"), make("a", { href: "#/submit" }, "b"),
+    make("a", { href: "https://example.com/" }, "c"));
+  return allowed(globalThis.DOMPurify, root).outerHTML;
+}"""
+
+
+def test_the_second_lock_holds_by_itself(stage: Stage) -> None:
+    """If elements were made that an output may not have, DOMPurify would remove them, without a policy of its own.
+
+    The browser itself refuses to set an attribute that would run a script.
+    """
+    page = stage.open("#/tasks")
+    away = 'target="_blank" rel="noopener noreferrer"'
+    assert page.evaluate(_FORGED) == (
+        f'<div><p>kept</p><a {away}>a</a><a {away}>b</a><a href="https://example.com/" {away}>c</a></div>'
+    )
+
+
+def test_the_browser_refuses_markup_made_from_text(stage: Stage) -> None:
+    """Markdown did not loosen the policy: no code of the page can make markup from text, or allow itself to."""
+    page = stage.open("#/tasks")
+    for attempt in ("document.body.innerHTML = '<p>x</p>'", "trustedTypes.createPolicy('dompurify', {})"):
+        assert (
+            page.evaluate(f"() => {{ try {{ {attempt}; return 'done' }} catch (error) {{ return error.name }} }}")
+            == "TypeError"
+        )
+    stage.faults.clear()  # the browser reports both
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("> " * 30_000, id="quotations"),
+        pytest.param("\n".join("  " * depth + "- a" for depth in range(400)), id="lists"),
+        pytest.param("**a *b " * 20_000, id="emphasis"),
+        pytest.param("_a" * 60_000, id="underscores"),
+        pytest.param("[" * 50_000 + "](x)" * 1_000, id="brackets"),
+        pytest.param("a" * 300_000, id="line"),
+    ],
+)
+def test_markdown_that_is_hard_to_read_stays_bounded(stage: Stage, text: str) -> None:
+    """A text that is nested deeply or hard to read becomes a page of bounded depth, and is not lost."""
+    answer_with(stage, text)
+    result = as_markdown(stage.open(f"#/task/{TASK_ID}"))
+    depths = """(root) => Math.max(...[...root.querySelectorAll("*")].map((one) => {
+      let depth = 0;
+      for (let at = one; at !== root; at = at.parentElement) depth += 1;
+      return depth;
+    }))"""
+    assert result.evaluate(depths) < 80
+    assert result.evaluate(FORBIDDEN) == []
