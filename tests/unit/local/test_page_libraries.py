@@ -1,7 +1,6 @@
 """Tests the copies of npm's packages that the dashboard loads for Markdown."""
 
 import json
-import subprocess
 import tomllib
 from pathlib import Path
 
@@ -40,6 +39,5 @@ def test_the_copies_are_uploaded_and_never_committed() -> None:
     configuration = tomllib.loads((ROOT / "wrangler.toml").read_text("utf-8"))
     assert page_libraries.FOLDER.is_relative_to((ROOT / configuration["assets"]["directory"]).resolve())
     assert not list((ROOT / "public").rglob(".assetsignore"))
-    ignored = ["public/vendor/markdown/marked.js", "public/vendor/markdown.new/marked.js"]
-    done = subprocess.run(["git", "check-ignore", *ignored], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ignored
+    ignored = (ROOT / ".gitignore").read_text("utf-8").splitlines()
+    assert {"public/vendor/markdown/", "public/vendor/markdown.new/"} <= set(ignored)
