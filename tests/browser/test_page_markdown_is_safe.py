@@ -80,6 +80,7 @@ def test_hostile_markdown_does_nothing(browser: Browser, locale: str, width: int
     assert result.evaluate(FORBIDDEN) == []
     addresses = set(result.get_by_role("link").evaluate_all("(all) => all.map((one) => one.href)"))
     assert {one for one in addresses if "example" not in one} == set()
+    assert result.locator("a:not([href])").count() == 0  # the second lock had nothing to remove
     assert "javascript:" not in json.dumps(sorted(addresses))
     assert "<script>alert(1)</script>" in result.inner_text()
     assert page.evaluate("[window.violated, location.hash, document.title]") == [

@@ -133,6 +133,16 @@ def test_no_quantile_lies_above_every_task_s_time(stage: Stage) -> None:
         assert found == range_, took
 
 
+def test_no_line_is_drawn_above_every_task_s_time(stage: Stage) -> None:
+    """The API's estimates are above the time of the only task. The plot draws its lines no higher than that time."""
+    stage.answers |= HEALTH
+    stage.page.clock.set_fixed_time("2026-11-28T12:00:00Z")
+    stage.answers["/api/history"] = history("2026-11-28T11:10:00Z", [70_000])
+    plot = stage.open("#/health?hours=1").locator(".plot", has_text="95")
+    expect(plot.locator(".plot-scale span").first).to_have_text("1m 10s")
+    expect(plot.get_by_role("slider")).to_have_accessible_name(re.compile("1m 10s"))
+
+
 def test_the_cursor_of_a_plot_reads_the_value_beneath_it(stage: Stage) -> None:
     """The cursor over a plot shows the value that is drawn nearest to it."""
     stage.answers |= HEALTH
