@@ -13,7 +13,7 @@ from tests.support.dev_server import ROOT
 pytestmark = pytest.mark.runtime
 
 LIMIT_KIB = 2457  # This bound is 2.4 MiB gzipped; the free plan's limit is 3 MiB.
-EVERYWHERE = {"DB (onceover)", "AI", 'AI_PROVIDER ("workers-ai")'}
+EVERYWHERE = {"DB (onceover)", "BLOBS (onceover-files)", "AI", 'AI_PROVIDER ("workers-ai")'}
 OBJECTS = {"AI_PROCESSOR (AIProcessor)", "BATCH_COORDINATOR (BatchCoordinator)"}
 QUEUES = {"AI_QUEUE (ai-processing-queue)", "AI_DLQ (ai-processing-dlq)"}
 BINDINGS = {
