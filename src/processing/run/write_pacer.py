@@ -39,6 +39,10 @@ class WritePacer:
         """Note that model calls have ended, which earns the run further writes."""
         self._bucket.earn(calls)
 
+    def refund(self) -> None:
+        """Note that the last write recorded work on a file, which pays for the write as an ended call would."""
+        self._bucket.refund()
+
     def ready_at(self, now: float) -> float:
         """Return when the run may write next. The run may write at once if the result is `now` or earlier.
 

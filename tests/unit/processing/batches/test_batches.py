@@ -104,6 +104,16 @@ def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> N
     assert len(bench.model.calls) == 100
 
 
+def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
+    """A slice that is checked pays for its write: a run does not wait for the writes that it may make in a minute."""
+    bench.begin(lines(400))
+    began = bench.loop.time()
+    assert isinstance(bench.run(), Released)
+    assert len(bench.database.rows("SELECT 1 FROM batch_slices")) > 20
+    assert bench.batch().valid_at is not None
+    assert bench.loop.time() - began < 10
+
+
 def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
     """A batch with faulty lines fails with the faults, and makes no call."""
     content = lines(30) + b"{\n" + line("line-3").encode() + b"\n" + line("a", url="/v1/x").encode()
