@@ -1,0 +1,21 @@
+"""Kills the real runtime while it works on a batch, for each commit. `python -m tests.batch_chaos` makes a long run."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.batch_chaos import Plan, run, table
+
+pytestmark = pytest.mark.runtime
+
+
+def test_kills_lose_and_double_no_line(tmp_path: Path) -> None:
+    """After two SIGKILLs each line stands once in the output file, for a reader by `offset` too, and the bill is right.
+
+    The first kill comes when a third of the lines have an answer.
+    """
+    report = run(Plan(lines=240, kills=2, seed=3, life_seconds=2, settle_seconds=120), tmp_path)
+    print(table(report))
+    assert report.violations == []
+    assert report.kills == 2
+    assert report.calls >= report.plan.lines
