@@ -58,10 +58,11 @@ def analyse(connection: sqlite3.Connection, sql: str, parameters: int) -> Analys
     reads = any(re.match(r"(SCAN|SEARCH) (?!CONSTANT ROW|.*VALUES CLAUSE)", row[3]) for row in plan)
     rows = max((_rows_per_change(connection, *write, seen) for write in seen), default=0)
     writes = bool(seen) or not sql.lstrip()[:6].upper().startswith(("SELECT", "WITH"))
-    entries = {
-        query for kind, table, _ in seen if kind != "delete" for query in _entries(connection, table, kind, seen)
-    }
-    return Analysis(writes, rows, tuple(scans), reads, tuple(sorted(entries)))
+    entries: dict[str, tuple[str, bool]] = {}
+    for kind, table, _ in seen:
+        if kind != "delete":
+            entries |= _entries(connection, table, kind, seen)
+    return Analysis(writes, rows, tuple(scans), reads, tuple(sorted(entries.values())))
 
 
 def _rows_per_change(
@@ -88,19 +89,20 @@ def _rows_per_change(
 
 def _entries(
     connection: sqlite3.Connection, table: str, action: str, seen: list[tuple[str, str, str]]
-) -> list[tuple[str, bool]]:
-    """Return queries that count the entries of a table's partial indexes.
+) -> dict[str, tuple[str, bool]]:
+    """Return queries that count the entries of a table's partial indexes, by the index.
 
+    Two indexes may have the same condition, and each of them has entries of its own.
     For an insert the counted indexes are all partial indexes of the table; for an update, those whose WHERE names an
     updated column.
     """
     updated = {column for kind, name, column in seen if kind == "update" and name == table}
-    queries = []
+    queries: dict[str, tuple[str, bool]] = {}
     for name, partial in connection.execute("SELECT name, partial FROM pragma_index_list(?)", (table,)).fetchall():
         condition = _condition(connection, name) if partial else ""
         if condition and (action == "insert" or updated & set(_words(condition))):
             query = f"SELECT count(*) FROM {table} WHERE {condition}"  # noqa: S608 - the words of our migrations
-            queries.append((query, bool(updated & _keys_of(connection, name))))
+            queries[name] = query, bool(updated & _keys_of(connection, name))
     return queries
 
 

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from tests.conformance.cases import (
+    batch_stories,
     bound_stories,
     d1_counts,
     d1_errors,
@@ -39,6 +40,7 @@ STORIES = (
     seen_stories,
     event_stories,
     file_stories,
+    batch_stories,
     view_stories,
     key_stories,
     many_stories,

@@ -97,6 +97,7 @@ def test_the_worker_has_mutants_of_every_kind_in_every_place():
     assert {path.rpartition("/")[0] for path in paths} == {
         "src/store/sql",
         "src/processing",
+        "src/processing/batches",
         "src/processing/run",
         "src/processing/sweep",
         "src/objects",

@@ -18,7 +18,10 @@ from src.store.records.claims import CallKey, CallTries, Claim, FailedCall, Outp
 from src.store.sql import (
     admission,
     attempts,
+    batch_files,
+    batches,
     bulk,
+    claimed,
     deliveries,
     early_erasure,
     ending,
@@ -53,14 +56,17 @@ _TIMES = {
     *("now", "lease_left", "rest_left", "wait_left", "created_at", "started_at", "finished_at", "wake_at"),
     *("deadline_at", "deadline_left", "left_ms", "expires_at", "step", "at", "oldest_ms", "announced_at"),
     *("read_at", "lease_until", "rest_until", "sent_at", "age_ms", "ended_by", "news_at"),
-    *("until", "beyond", "waited_ms", "took_ms"),
+    *("until", "beyond", "waited_ms", "took_ms", "valid_at", "finalizing_at", "writer_until"),
     *("stored_at", "due_at", "begun_at", "ended_at", "paused_until", "disabled_at", "updated_at"),
 }
 STATEMENT_MODULES = (
     *(
         admission,
         attempts,
+        batch_files,
+        batches,
         bulk,
+        claimed,
         deliveries,
         ending,
         events,

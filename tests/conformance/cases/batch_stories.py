@@ -1,0 +1,254 @@
+"""Stories about a batch: its submission, the reading of its input, its lines, and the writing of its files."""
+
+from dataclasses import replace
+from typing import Any
+
+from src.core.batches.line_index import slice_of
+from src.core.files import FileKey, FilePart, Purpose
+from src.core.ids import TaskKey
+from src.core.task import Reduce
+from src.store.batch_files import BatchFileStore, growing, look
+from src.store.batches import BatchStore, ValidationStatements
+from src.store.records.batch_steps import NOTHING_ELSE, Also
+from src.store.records.batches import NewBatch
+from src.store.records.claims import CallKey, CallTries, Claim, Continue, Fail, FailedCall, Finish, Output, Release
+from tests.conformance.cases.registry import show, worker_case
+from tests.conformance.cases.storyteller import (
+    FAILURE,
+    LEASE_MS,
+    RETENTION_MS,
+    TASK,
+    Story,
+    limited,
+    made_key,
+    new_task,
+    outputs,
+    progress,
+)
+
+INPUT, OUTPUT, ERRORS = (FileKey(made_key(number)) for number in (7, 8, 9))
+WINDOW_MS = 86_400_000
+TOTAL = 5
+SLICES = (slice_of(0, [(0, 10, 2**64 - 1), (11, 300, 1)]), slice_of(2, [(301, 310, 2), (311, 320, 3), (321, 330, 4)]))
+LINES = "SELECT part, object, places, sizes, length(body) AS bytes FROM segments ORDER BY part"
+FILES = "SELECT id, state, purpose, filename, parts, bytes, owner FROM files ORDER BY id"
+
+
+class _Batch(Story):
+    """A story with the stores of batches."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.rows = self.store.beside(BatchStore)
+        self.lines = self.store.beside(BatchFileStore)
+
+    async def upload(self) -> None:
+        """Upload the input file."""
+        await self.files.begin(INPUT, 1)
+        await self.files.ready(
+            INPUT, purpose=Purpose.BATCH, filename="in", parts=[FilePart("0", 330)], keeps_ms=None, use_most=1000
+        )
+
+    async def submit(self, key: TaskKey = TASK) -> Any:
+        """Submit a batch that reads the input file."""
+        task = new_task(key, 0, Reduce.NONE, deadline_ms=WINDOW_MS)
+        new = NewBatch(
+            task=replace(task, text="", instructions=""),
+            endpoint="/v1/chat/completions",
+            input_file=INPUT,
+            output_file=OUTPUT,
+            error_file=ERRORS,
+            input_bytes=330,
+            output_ms=RETENTION_MS,
+        )
+        return await self.rows.submit(new, 1)
+
+    async def write(self, claim: Claim, also: Also = NOTHING_ELSE, **changes: Any) -> bool:
+        """Make a step of the claim, twice as if its answer had been lost."""
+        made = progress(claim, **{"calls_minimum": TOTAL, **changes})
+        first = await self.store.step(claim, made, Continue(LEASE_MS), also=also)
+        assert await self.store.step(claim, made, Continue(LEASE_MS), also=also) == first
+        return first
+
+    async def begun(self) -> Claim:
+        """Submit a batch, find its lines valid, and claim it for the work on them."""
+        await self.upload()
+        await self.submit()
+        claim = await self.claim("one")
+        for number in range(len(SLICES)):
+            await self.write(claim, _reading(number))
+        await self.write(claim, Also(_valid))
+        return await self.claim("one")
+
+
+def _reading(number: int) -> Also:
+    """Return the write that records the slice of the input with the given number."""
+    found = SLICES[number]
+    return Also(
+        lambda under: ValidationStatements(under).read_on(
+            SLICES[number - 1].end if number else 0,
+            read_bytes=found.end,
+            read_lines=found.first + len(found.spans),
+            model="m" if number == 0 else None,
+            faults=[],
+            found=found,
+        )
+    )
+
+
+def _valid(under: Any) -> Any:
+    """Return the write that records that all lines are valid."""
+    return ValidationStatements(under).found_valid(TOTAL, "m", "out.jsonl", "d1")
+
+
+def _refused(position: int, refusal: str | None = None) -> FailedCall:
+    """Return the final failure of a line, with which the batch goes on."""
+    key = CallKey(0, position)
+    return FailedCall(key, CallTries(1, 1), True, FAILURE, gap_chars=0, refusal=refusal)
+
+
+def _lines(*positions: int) -> list[Output]:
+    """Return outputs that are long enough for one segment each."""
+    return [output._replace(text=f"{output.key.position:050}") for output in outputs(*positions)]
+
+
+@worker_case
+async def a_batch_is_submitted_and_its_input_read(env: Any) -> Any:
+    story = _Batch(env)
+    story.outcomes.append(await story.submit())  # the input file is not there
+    await story.upload()
+    story.outcomes += [await story.submit(), await story.submit()]
+    claim = await story.claim("one", announce=2)
+    story.outcomes += [claim.kind, claim.total, sorted(claim.announced)]
+    assert await story.write(claim, _reading(0))
+    lost = replace(claim, fence=claim.fence + 1)
+    assert not await story.write(lost, _reading(1))
+    assert await story.write(claim, _reading(1))
+    assert await story.write(claim, _reading(0))  # a late write changes nothing
+    await story.note("SELECT read_bytes, read_lines, model, errors, valid_at FROM batches")
+    assert not await story.write(lost, Also(_valid))
+    assert await story.write(claim, Also(_valid))
+    story.outcomes.append(await story.rows.work(TASK))
+    await story.note(FILES)
+    await story.note("SELECT total, model FROM tasks")
+    batch = await story.rows.batch(TASK)
+    assert batch is not None
+    story.outcomes += [batch.status, batch.counts, batch.has_output_file]
+    listed = [story.rows.batches("local", after, 9) for after in (None, made_key(2), TASK)]
+    story.outcomes += [[one.task.task_key for one in await page] for page in listed]
+    return story.told()
+
+
+@worker_case
+async def the_output_file_of_a_batch_grows(env: Any) -> Any:
+    story = _Batch(env)
+    claim = await story.begun()
+    heard: list[Any] = []
+    with limited("SEGMENT_CHARS_OF_BATCH", 60):
+        for place in (1, 0, 3):
+            asking = Also(asks=look(TASK), hears=heard.append)
+            assert await story.write(claim, asking, outputs=_lines(place), completed=1, calls_settled=1)
+        await story.note(LINES)
+        story.outcomes += [show([list(rows) for rows in heard]), await story.lines.waiting(TASK)]
+        story.outcomes.append(await story.lines.bodies(TASK, range(2)))
+        added = [FilePart("c1-0-0", 60), FilePart("c1-0-1", 42)]
+        grow = Also(lambda under: growing(under, TASK, OUTPUT, range(1), added))
+        lost = replace(claim, fence=claim.fence + 1)
+        assert not await story.write(lost, grow)
+        assert await story.write(claim, grow, outputs=_lines(2), completed=4)
+        more = Also(lambda under: growing(under, TASK, OUTPUT, range(1, 2), [FilePart("c1-1-0", 51)]))
+        assert await story.write(claim, more, completed=4)
+    await story.note(LINES)
+    await story.note(FILES)
+    await story.note("SELECT tenant, bytes FROM file_use")
+    story.outcomes += [await story.lines.lines(TASK), await story.lines.bodies(TASK, range(9))]
+    return story.told()
+
+
+@worker_case
+async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
+    story = _Batch(env)
+    claim = await story.begun()
+    refused = [_refused(1, '{"status":400,"body":{"error":"ü"}}'), _refused(3)]
+    assert await story.write(claim, outputs=_lines(0), failures=refused[:1], completed=1, failed=1, calls_settled=2)
+    again = await story.claim("one")
+    story.outcomes += [sorted(again.outputs), sorted(again.refused_lines), again.refused]
+    facts = {"calls_minimum": TOTAL, "completed": 3, "failed": 2, "calls_settled": 5}
+    ending = Finish(RETENTION_MS, keep_input=True, batch=True)
+    assert not await story.store.step(claim, progress(claim, **facts), ending)
+    assert await story.lines.take(TASK, LEASE_MS) is None  # the task goes on
+    story.outcomes.append(await story.lines.unwritten(9))
+    done = progress(claim, outputs=_lines(2, 4), failures=refused[1:], **facts)
+    assert await story.store.step(claim, done, ending)
+    assert await story.store.step(claim, done, ending)
+    story.outcomes += [await story.lines.unwritten(9), await story.lines.unanswered(TASK)]
+    first = await story.lines.take(TASK, LEASE_MS)
+    assert first is not None
+    story.outcomes += [first, await story.lines.take(TASK, LEASE_MS), await story.lines.complete(first)]
+    await story.lines.give_back(first)
+    of = await story.lines.take(TASK, LEASE_MS)
+    assert of is not None
+    parts = [FilePart("w2-0-0", 153)]
+    story.outcomes += [
+        await story.lines.move(first, range(1), parts),
+        await story.lines.move(of, range(1), parts),
+    ]
+    story.outcomes.append(await story.lines.move(of, range(1), parts))  # a repetition
+    await story.note(LINES)
+    story.outcomes.append(sorted((await story.lines.refusals(TASK, range(4))).items()))
+    for writer, places in ((first, range(2)), (of, range(2)), (of, range(2)), (of, range(2, 4))):
+        error = [FilePart(f"w2-e{places.start}", 20)]
+        story.outcomes.append(await story.lines.add_errors(writer, places, error, lines=1, place="d1"))
+    story.outcomes += [await story.lines.complete(of)]  # a place is not written
+    story.outcomes.append(await story.lines.add_errors(of, range(4, 5), [], lines=0, place="d1"))
+    story.outcomes += [await story.lines.complete(of), await story.lines.complete(of)]
+    await story.note(FILES)
+    await story.note("SELECT writer_fence, written_places, output_lines, error_lines FROM batches")
+    batch = await story.rows.batch(TASK)
+    assert batch is not None
+    story.outcomes += [batch.status, batch.counts, await story.files.delete(OUTPUT), await story.erase()]
+    await story.note("SELECT count(*) AS rows FROM batches, batch_slices")
+    return story.told()
+
+
+@worker_case
+async def a_batch_without_an_answer_has_no_output_file(env: Any) -> Any:
+    story = _Batch(env)
+    claim = await story.begun()
+    assert await story.write(claim, in_flight=[CallKey(0, 0)])
+    assert await story.cancel()
+    story.outcomes.append(await story.lines.take(TASK, LEASE_MS))  # a call may still record its output
+    of = await story.lines.take(TASK, 0)
+    assert of is not None
+    story.outcomes.append(of.answered)
+    late = progress(claim, outputs=_lines(0), completed=1, calls_settled=1)
+    assert not await story.store.step(claim, late, Release(0, 0))
+    await story.note(LINES)
+    error = [FilePart("w1-e0", 100)]
+    story.outcomes += [await story.lines.add_errors(of, range(TOTAL), error, lines=TOTAL, place="d1")]
+    story.outcomes.append(await story.lines.complete(of))
+    await story.note(FILES)
+    return story.told()
+
+
+@worker_case
+async def a_batch_with_an_invalid_line_fails(env: Any) -> Any:
+    story = _Batch(env)
+    await story.upload()
+    await story.submit()
+    claim = await story.claim("one")
+    fault = {"code": "invalid_json_line", "line": 1, "message": "ü", "param": None}
+    read = Also(
+        lambda under: ValidationStatements(under).read_on(
+            0, read_bytes=330, read_lines=1, model=None, faults=[fault], found=None
+        )
+    )
+    assert await story.store.step(claim, progress(claim), Fail(RETENTION_MS, FAILURE), also=read)
+    of = await story.lines.take(TASK, LEASE_MS)
+    assert of is not None
+    story.outcomes += [of.is_valid, await story.lines.complete(of)]
+    batch = await story.rows.batch(TASK)
+    assert batch is not None
+    story.outcomes += [batch.status, batch.errors, batch.has_output_file, batch.has_error_file]
+    await story.note(FILES)
+    return story.told()
