@@ -14,7 +14,9 @@ _ID = re.compile(_ID_PATTERN)
 _KEY = re.compile(f"{TENANT_PATTERN}:{_ID_PATTERN}")
 _RANDOM_BITS = 80
 _BATCH = "batch_"
-BATCH_ID_PATTERN = "batch_[0-9a-f]{32}"
+# A batch's id has the digits of its task's id, and so the bits that mark a UUID of version 7.
+BATCH_ID_PATTERN = "batch_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}"
+_BATCH_ID = re.compile(BATCH_ID_PATTERN)
 
 # A `TaskKey`, `<tenant>:<task id>`, names a task everywhere below the HTTP layer, in SQL too.
 TaskKey = NewType("TaskKey", str)
@@ -68,8 +70,4 @@ def batch_id(task_id: str) -> str:
 
 def task_id_of_batch(text: str) -> str | None:
     """Return the id of a batch's task, None if the text is no id of a batch."""
-    digits = text.removeprefix(_BATCH)
-    if not text.startswith(_BATCH) or len(digits) != 32:
-        return None
-    task_id = "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
-    return task_id if is_task_id(task_id) else None
+    return _dashed(int(text.removeprefix(_BATCH), 16)) if _BATCH_ID.fullmatch(text) else None

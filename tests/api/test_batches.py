@@ -10,12 +10,14 @@ from openai.pagination import SyncCursorPage
 from openai.types import Batch as SdkBatch
 from openai.types.webhooks import BatchCompletedWebhookEvent, BatchFailedWebhookEvent
 
+from src.core import limits
 from src.core.batches.status import ENDED, BatchStatus, batch_status
 from src.core.errors import ModelUnavailable
 from src.core.ids import batch_id, split_task_key, task_id_of_batch
 from src.core.keys import Scope
 from src.core.states import Status
 from src.http.base.messages import Reply
+from src.http.batches.fields import NewBatchFields
 from tests.support import batches
 from tests.support.api_bench import START_MS, ApiBench, bearer, data
 from tests.support.batches import (
@@ -160,6 +162,13 @@ def test_the_window_is_the_deadline(bench: ApiBench, window: str, hours: int) ->
     """A batch shows its window as it was sent, and when the window ends."""
     made = create(bench, lines(1), completion_window=window)
     assert (made["completion_window"], made["expires_at"]) == (window, START + hours * 3_600)
+
+
+def test_a_window_is_any_whole_number_of_hours_up_to_the_limit() -> None:
+    """The pattern of the field, which OpenAPI shows, agrees with the limit."""
+    pattern = NewBatchFields.model_json_schema()["properties"]["completion_window"]["pattern"]
+    taken = [hours for hours in range(2_000) if re.search(pattern, f"{hours}h")]
+    assert taken == list(range(1, limits.BATCH_WINDOW_HOURS_MOST + 1))
 
 
 def test_a_batch_expires_with_its_window() -> None:

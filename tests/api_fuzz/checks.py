@@ -43,18 +43,22 @@ UNSAYABLE_COMPATIBLE = (
     ("after", "must be the id of an endpoint"),
     ("after", "is not the id of an item of this list"),
     ("expires_after", "is required with the other field"),
+    ("offset", "and limit are only for the output file of a batch"),
+    ("input_file_id", "is not the id of an uploaded file"),
+    ("input_file_id", "is a file of the purpose"),
     ("url", "must be a URL of"),
     ("url", "must have a host name of at most"),
     ("url", "must not have a host name that"),
 )
 
 # These paths may refuse valid queries, because no schema can state which events a task has had, which elements a list
-# has, or that some cursors are valid only with all tenants.
+# has, which files are a batch's output, or that some cursors are valid only with all tenants.
 UNSAYABLE_OF_HEAD = frozenset(
     {
         "/api/tasks",
         "/api/tenants",
         "/api/tasks/{id}/events",
+        "/v1/files/{id}/content",
         "/v1/models",
         "/v1/responses/{id}",
         "/v1/responses/{id}/input_items",
@@ -65,9 +69,16 @@ UNSAYABLE_OF_HEAD = frozenset(
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, object]) -> None:
-    """Replace the host of generated endpoints by a real receiver, because a test message to any other host fails."""
-    if case.operation.label == "POST /v1/webhook_endpoints" and _is_valid(case) and isinstance(case.body, dict):
+    """Replace names of things that must exist: the host of an endpoint, and the input file of a batch.
+
+    A test message to a generated host fails, and so does a batch over a generated id.
+    """
+    if not _is_valid(case) or not isinstance(case.body, dict):
+        return
+    if case.operation.label == "POST /v1/webhook_endpoints":
         case.body["url"] = os.environ["FUZZ_RECEIVER"]
+    elif case.operation.label == "POST /v1/batches":
+        case.body["input_file_id"] = os.environ["FUZZ_INPUT_FILE"]
 
 
 def _is_valid(case: schemathesis.Case) -> bool:

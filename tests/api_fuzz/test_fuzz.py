@@ -7,10 +7,11 @@ import re
 import secrets
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from tests.support.client import variables
@@ -40,8 +41,25 @@ expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 415, 422, 428, 429,
 """
 
 
-def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[int, str]:
-    """Run all phases and checks of schemathesis, and return its exit status and its output."""
+def upload(url: str, key: str) -> str:
+    """Upload the requests of a batch, and return the id of the file."""
+    line = {"custom_id": "one", "method": "POST", "url": "/v1/responses", "body": {"model": "demo", "input": "A text."}}
+    answer = httpx.post(
+        f"{url}/v1/files",
+        files={"file": ("lines.jsonl", json.dumps(line).encode())},
+        data={"purpose": "batch"},
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=60,
+    )
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["id"])
+
+
+def fuzz(url: str, folder: Path, seed: int, key: str, existing: Mapping[str, str]) -> tuple[int, str]:
+    """Run all phases and checks of schemathesis, and return its exit status and its output.
+
+    `existing` has what the module in SCHEMATHESIS_HOOKS puts into valid requests.
+    """
     config = folder / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [
@@ -57,7 +75,7 @@ def fuzz(url: str, folder: Path, seed: int, key: str, receiver: str) -> tuple[in
     done = subprocess.run(
         command,
         cwd=ROOT,
-        env={**os.environ, "SCHEMATHESIS_HOOKS": HOOKS, "FUZZ_RECEIVER": receiver, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "SCHEMATHESIS_HOOKS": HOOKS, "PYTHONPATH": str(ROOT), **existing},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -79,7 +97,7 @@ def answers(folder: Path) -> Iterator[tuple[str, str, int]]:
     for entry in json.loads((folder / "calls.har").read_text())["log"]["entries"]:
         request, response = entry["request"], entry["response"]
         path = re.sub(
-            r"(/api/tasks/|/v1/responses/|/v1/files/|/v1/webhook_endpoints/)[^/]+",
+            r"(/api/tasks/|/v1/responses/|/v1/files/|/v1/batches/|/v1/webhook_endpoints/)[^/]+",
             r"\1{id}",
             urlsplit(request["url"]).path,
         )
@@ -93,7 +111,7 @@ def mistakes(lines: Sequence[str]) -> list[str]:
     ]
 
 
-# The API gives these answers only for existing tasks and endpoints. If no answer of a group of `REACHED` has come,
+# The API gives these answers only for existing tasks, endpoints, files and batches. If no answer of a group has come,
 # schemathesis cannot follow the operations' links.
 REACHED = (
     {("GET", "/api/tasks/{id}", 200)},
@@ -106,6 +124,13 @@ REACHED = (
     {("GET", "/v1/responses/{id}/input_items", 200)},
     {("POST", "/v1/responses/{id}/cancel", 200)},
     {("DELETE", "/v1/responses/{id}", 200)},
+    {("POST", "/v1/files", 200)},
+    {("GET", "/v1/files/{id}", 200)},
+    {("GET", "/v1/files/{id}/content", 200)},
+    {("DELETE", "/v1/files/{id}", 200)},
+    {("POST", "/v1/batches", 200)},
+    {("GET", "/v1/batches/{id}", 200)},
+    {("POST", "/v1/batches/{id}/cancel", 200), ("POST", "/v1/batches/{id}/cancel", 409)},
     {("POST", "/v1/webhook_endpoints", 200)},
     {("GET", "/v1/webhook_endpoints/{id}", 200)},
     {("POST", "/v1/webhook_endpoints/{id}/rotate_secret", 200)},
@@ -122,7 +147,8 @@ def test_api_is_as_described(tmp_path: Path):
         key = insert_key(tmp_path / "state")
         count, seen = 0, set[tuple[str, str, int]]()
         for seed in itertools.count(SEED):
-            status, output = fuzz(server.url, tmp_path, seed, key, receiver.url)
+            existing = {"FUZZ_RECEIVER": receiver.url, "FUZZ_INPUT_FILE": upload(server.url, key)}
+            status, output = fuzz(server.url, tmp_path, seed, key, existing)
             print(output)
             assert status == 0, output
             count += cases(output)

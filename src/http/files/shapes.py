@@ -1,6 +1,6 @@
 """The models of the bodies and answers of `/v1/files`, such as OpenAI's File object."""
 
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import Field
 
@@ -15,6 +15,13 @@ _Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"}
 _LEAST, _MOST = limits.FILE_EXPIRY_SECONDS
 
 
+def _never_null(schema: dict[str, Any]) -> None:
+    """Describe a field that may be absent: the parts of a form are texts, so none of them is null."""
+    given, _ = schema.pop("anyOf")
+    schema.pop("default")
+    schema |= given
+
+
 class NewFileFields(Plain):
     """The form of `POST /v1/files`, whose parts may have any order."""
 
@@ -25,13 +32,17 @@ class NewFileFields(Plain):
         description="`batch`: requests of a batch, one a line. `user_data`: a text."
     )
     anchor: Literal["created_at"] | None = Field(
-        None, alias=ANCHOR, description="From when the file's time runs. It needs the field with the seconds."
+        None,
+        alias=ANCHOR,
+        description="From when the file's time runs. It needs the field with the seconds.",
+        json_schema_extra=_never_null,
     )
     seconds: Annotated[int, Field(ge=_LEAST, le=_MOST)] | None = Field(
         None,
         alias=SECONDS,
         description="After how many seconds the file is deleted. By default a file of the purpose `batch` is deleted "
         "after 30 days, and any other file is kept.",
+        json_schema_extra=_never_null,
     )
 
 
