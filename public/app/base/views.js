@@ -18,7 +18,7 @@ const FILES = {
   share: ["list", "Share", "share"],
   tenant: ["views", "TenantDialog", "tenant"],
   value: ["views", "Value", "structured/value", "structured/exact", "structured/table", "structured/tree"],
-  task: ["views", "Task", "task", "actions", "batch/read", "chunks", "deliveries", "live", "output/output", "waterfall"],
+  task: ["views", "Task", "task", "actions", "chunks", "deliveries", "live", "output/output", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "structured/fields", "text"],
   health: ["views", "Health", "health", "history", "plots"],
   access: ["views", "Access", "access", "keys", "webhooks"],

@@ -2,7 +2,6 @@
 import { html, useEffect, useMemo, useRef, useState } from "../base/dom.js";
 import { Actions } from "./actions.js";
 import { call } from "../base/api.js";
-import { readBatch } from "./batch/read.js";
 import { ChunkTable } from "./chunks.js";
 import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
@@ -26,7 +25,7 @@ export function Task({ id, query }) {
   const [logged, setLogged] = useState(null); // the outcome that the log of calls shows; null: it is closed
   const state = useRefresh(id, async (signal, former) => {
     const { data, retryAfter } = await call("GET", taskPath(id), { signal });
-    if (data.kind) return readBatch(data, former, retryAfter, signal);
+    if (data.kind) return (await import("./batch/read.js")).readBatch(data, former, retryAfter, signal);
     if (former && former.status !== data.status) announce(`${titleOf(data)}: ${t(`status.${data.status}`)}`);
     table.sync(data, signal, () => setNews((number) => number + 1));
     // The server's `Retry-After` grows while a task does not change. After a change the page asks again within 3 s,

@@ -54,7 +54,7 @@ function Standing({ task }) {
     ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
     ${error &&
     of.status !== "expired" &&
-    html`<${Notice} tone="bad" title=${error.code}><bdi>${error.message}</bdi> <span class="dim">${t(error.code === "invalid_batch" ? "batch.correct" : error.retryable ? "retryable" : "notRetryable")}</span><//>`}
+    html`<${Notice} tone="bad" title=${error.code}><bdi>${error.message}</bdi> · <span class="dim">${t(error.code === "invalid_batch" ? "batch.correct" : error.retryable ? "retryable" : "notRetryable")}</span><//>`}
     ${lastError &&
     !task.terminal &&
     html`<${Notice} tone="warn" title=${lastError.code}>
