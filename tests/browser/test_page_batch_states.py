@@ -3,6 +3,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -174,7 +175,7 @@ def test_an_operator_sees_and_changes_batches_of_another_tenant(stage: Stage) ->
 
 def test_ticked_batches_are_retried_only_if_they_have_lines(stage: Stage) -> None:
     """In the list a batch whose file has faults is not retried. The question says what becomes of a batch."""
-    valid, invalid = answers("expired", 8, 3, 5)[TASK], answers("failed")[TASK]
+    valid, invalid = cast("Any", answers("expired", 8, 3, 5)[TASK]), cast("Any", answers("failed")[TASK])
     stage.answers["/api/tasks"] = {"tasks": [valid, {**invalid, "id": f"{TASK_ID[:-1]}b"}], "nextCursor": None}
     page = stage.open("#/tasks")
     page.get_by_role("checkbox", name="Choose all").check()

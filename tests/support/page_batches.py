@@ -53,7 +53,10 @@ def answers(
     batch |= {"error_file_id": ERROR_ID if ended and total and failed else None, "created_at": BEGAN}
     batch |= {"in_progress_at": BEGAN + 2 if total else None, "expires_at": BEGAN + 86_400, "finalizing_at": None}
     batch |= {f"{name}_at": at if name == status else None for name in [*_ENDED, "cancelling"]}
-    batch |= {"request_counts": {"total": total, "completed": completed, "failed": failed}, "metadata": {"name": "A name"}}
+    batch |= {
+        "request_counts": {"total": total, "completed": completed, "failed": failed},
+        "metadata": {"name": "A name"},
+    }
     batch |= changed or {}
     terminal = of_task != "processing"
     whole = task(
@@ -68,5 +71,8 @@ def answers(
     code = {"expired": "deadline_exceeded", "failed": "invalid_batch"}.get(status)
     whole["error"] = code and {"code": code, "message": "It failed.", "retryable": False}
     whole["metadata"] = batch["metadata"]
-    lists = {"/api/tasks": {"tasks": [whole], "nextCursor": None}, f"{TASK}/deliveries": {"deliveries": []}}
+    lists: dict[str, Answer] = {
+        "/api/tasks": {"tasks": [whole], "nextCursor": None},
+        f"{TASK}/deliveries": {"deliveries": []},
+    }
     return {TASK: whole, BATCH: batch, **lists}
