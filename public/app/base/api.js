@@ -61,7 +61,7 @@ export async function call(method, path, options = {}) {
   }
 }
 
-/** Opens a file, or a stream of events behind the event `after`. Gives its response, whose body follows; throws ApiError. */
+/** Opens a file, or a stream of events behind the event `after`. Gives the response before its body; throws ApiError. */
 export async function openStream(path, { after, signal } = {}) {
   const response = await ask("GET", path, { headers: after === undefined ? {} : { "Last-Event-ID": after }, signal });
   if (!response.ok) throw await refusal(response);

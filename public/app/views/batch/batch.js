@@ -11,7 +11,7 @@ import { announce, Bar, chunksOf, Facts, Figure, Freshness, Lazy, Notice, Time, 
 import { href } from "../../base/route.js";
 
 const TONES = { completed: "completed", failed: "failed", expired: "failed", cancelled: "cancelled" };
-const SAID = ["validating", "finalizing", "cancelling", "expired"]; // statuses whose meaning is said in a sentence
+const SAID = ["validating", "finalizing", "cancelling", "expired"]; // statuses that a sentence explains
 
 /** `task` is the batch's task; its `of` is the batch. `state` says when both were read. */
 export function Batch({ task, state }) {
