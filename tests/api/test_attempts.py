@@ -146,6 +146,12 @@ def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
     assert all_of(troubled, task_id, limit=limit) == page(troubled, task_id)["attempts"]
 
 
+def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Troubled) -> None:
+    """A cursor takes each index that a line of a batch can have."""
+    task_id = troubled.submit("one")["id"]
+    assert page(troubled, task_id, cursor=f"0.{limits.BATCH_LINES_MOST - 1}.1")["attempts"] == []
+
+
 @pytest.mark.parametrize("limit", [1, 100])
 @pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:

@@ -28,9 +28,9 @@ export const now = () => Date.now() + skewMs;
 const AHEAD_MOST = 5000; // milliseconds that an answer may wait for its view
 const ahead = new Map(); // by path: {answer, at}
 
-// If the operator has chosen another tenant than the key's own, `addressed` names it in each call about tasks or
-// deliveries, and in no other call.
-const OF_A_TENANT = /^\/api\/(tasks|deliveries)(?![\w-])/;
+// If the operator has chosen another tenant than the key's own, `addressed` names it in each call about tasks,
+// deliveries, batches or files, and in no other call.
+const OF_A_TENANT = /^\/(api\/(tasks|deliveries)|v1\/(batches|files))(?![\w-])/;
 /** Adds the chosen tenant to a path of the API. */
 export const addressed = (path) => {
   const { tenant } = prefs();
@@ -61,8 +61,8 @@ export async function call(method, path, options = {}) {
   }
 }
 
-/** Opens a stream of events, behind the event `after`. Gives its response, whose body follows; throws ApiError. */
-export async function openStream(path, { after, signal }) {
+/** Opens a file, or a stream of events behind the event `after`. Gives the response before its body; throws ApiError. */
+export async function openStream(path, { after, signal } = {}) {
   const response = await ask("GET", path, { headers: after === undefined ? {} : { "Last-Event-ID": after }, signal });
   if (!response.ok) throw await refusal(response);
   return response;

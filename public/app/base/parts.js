@@ -96,6 +96,10 @@ export const Facts = ({ of }) =>
       .map(([name, value, hint]) => html`<div key=${name}><dt title=${hint}>${name}</dt><dd>${value}</dd></div>`)}
   </dl>`;
 
+/** A number of a bill, with what it counts. */
+export const Figure = ({ name, value, note, tone = "" }) =>
+  html`<div class=${`figure ${tone}`}><span>${name}</span><strong>${value}</strong><small>${note}</small></div>`;
+
 /** A table whose rows stand below each other where it is narrow. `rows` are lists of cells. */
 export const Table = ({ label, columns, rows }) =>
   html`<table class="table" role="table" aria-label=${label}>
@@ -131,15 +135,18 @@ export function Copy({ text, label }) {
   return html`<button type="button" class="quiet" onClick=${copy}>${done ? t(done) : (label ?? t("copy"))}</button>`;
 }
 
+/** Saves bytes as a file. */
+export function saveAs(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 /** Saves a text as a file, made in the browser. */
 export function Save({ text, name, type = "text/plain", label }) {
-  const save = () => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  };
+  const save = () => saveAs(new Blob([text], { type: `${type};charset=utf-8` }), name);
   return html`<button type="button" class="quiet" onClick=${save}>${label ?? t("save")}</button>`;
 }
 
@@ -230,6 +237,9 @@ export function nameOf({ name, metadata }) {
   return typeof own === "string" ? shorten(own, 80) : "";
 }
 
+export const shortId = (id) => id.slice(-12);
+export const titleOf = (task) => nameOf(task) || shortId(task.id);
+
 /** The document is called what it shows. */
 export function useTitle(text) {
   useEffect(() => void (document.title = `${text} · onceover`));
@@ -237,8 +247,9 @@ export function useTitle(text) {
 
 export const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
 
-export const chunksOf = (progress) =>
-  count("chunksDone", progress.total, { done: progress.completed, total: progress.total });
+/** How far a task is. The chunks of a batch are its lines. */
+export const chunksOf = ({ kind, progress }) =>
+  count(kind ? "linesDone" : "chunksDone", progress.total, { done: progress.completed, total: progress.total });
 
 /** Why nothing is being done for a task. */
 export function Waiting({ wait }) {

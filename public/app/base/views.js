@@ -6,7 +6,8 @@ import { learn } from "./i18n.js";
 const FILES = {
   tasks: ["list", "Tasks", "tasks", "codes", "filters"],
   attempts: ["views", "Attempts", "attempts"],
-  bulk: ["list", "Bulk", "bulk", "codes"],
+  batch: ["batch", "Batch", "batch/batch", "batch/actions", "batch/faults", "batch/files", "batch/read", "deliveries"],
+  bulk: ["views", "Bulk", "bulk", "codes"],
   chosen: ["views", "Chosen", "chosen"],
   chunk: ["views", "Chunk", "chunk", "chunks", "output/output", "text"],
   gaps: ["views", "Gaps", "structured/gaps"],
@@ -15,7 +16,7 @@ const FILES = {
   markdown: ["views", "Markdown", "markdown/markdown", "markdown/allowed", "markdown/nodes", "markdown/portions"],
   shape: ["views", "Shape", "structured/shape"],
   share: ["list", "Share", "share"],
-  tenant: ["list", "TenantDialog", "tenant"],
+  tenant: ["views", "TenantDialog", "tenant"],
   value: ["views", "Value", "structured/value", "structured/exact", "structured/table", "structured/tree"],
   task: ["views", "Task", "task", "actions", "chunks", "deliveries", "live", "output/output", "waterfall"],
   submit: ["views", "Submit", "submit", "plan", "structured/fields", "text"],

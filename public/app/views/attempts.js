@@ -10,7 +10,10 @@ const PAGE = 50;
 const OUTCOMES = ["succeeded", "failed", "in_doubt", "out"];
 const TONES = { succeeded: "completed", failed: "failed", in_doubt: "degraded", out: "processing" };
 
-/** `outcome` is that of the calls shown; empty: all. */
+/**
+ * `outcome` is that of the calls shown; empty: all. A batch lists no calls that succeeded, because the times of its
+ * answers are not kept once the answers are in the file.
+ */
 export function Attempts({ task, outcome, onAsk, onSelect }) {
   const [state, setState] = useState({ rows: [], counts: null, next: null, error: null, at: null, busy: true });
   const title = useRef(null);
@@ -33,12 +36,13 @@ export function Attempts({ task, outcome, onAsk, onSelect }) {
       <div class="row">
         <label for="outcome">${t("log.outcome")}</label>
         <select id="outcome" value=${outcome} onChange=${(event) => onAsk(event.target.value)}>
-          <option value="">${t("all")}</option>
-          ${OUTCOMES.map((name) => html`<option key=${name} value=${name}>${t(`outcome.${name}`)}</option>`)}
+          ${!task.kind && html`<option value="">${t("all")}</option>`}
+          ${OUTCOMES.slice(task.kind ? 1 : 0).map((name) => html`<option key=${name} value=${name}>${t(`outcome.${name}`)}</option>`)}
         </select>
       </div>
     </div>
     <${Freshness} state=${{ ...state, again: () => read() }} scope=${counts && t("log.counts", counts)} />
+    ${task.kind && html`<p class="hint">${t("batch.lineHint")}</p>`}
     <${Trouble} error=${error} />
     ${counts?.unlisted > 0 && html`<${Notice}>${count("log.unlisted", counts.unlisted)}<//>`}
     ${at && rows.length === 0 && html`<p class="dim">${t("log.none")}</p>`}
@@ -46,19 +50,19 @@ export function Attempts({ task, outcome, onAsk, onSelect }) {
     html`<${Table}
       label=${t("log.title")}
       columns=${["call", "outcome", "started", "took", "by", "failure"].map((name) => t(`log.${name}`))}
-      rows=${rows.map((one) => cells(one, onSelect))}
+      rows=${rows.map((one) => cells(one, task.kind, onSelect))}
     />`}
     ${next && html`<div class="row"><button type="button" aria-disabled=${state.busy} onClick=${() => state.busy || read(next, rows)}>${t("log.more")}</button></div>`}
   </section>`;
 }
 
-function cells(one, onSelect) {
+function cells(one, kind, onSelect) {
   const { level, index, number, outcome, answered, model, route, lane, startedAt, announcedAt, milliseconds, code, message } = one;
-  const name = level === 0 ? t("chunkName", { n: index + 1 }) : t("log.merge", { level, n: index + 1 });
+  const name = kind ? t("batch.line", { n: index + 1 }) : level === 0 ? t("chunkName", { n: index + 1 }) : t("log.merge", { level, n: index + 1 });
   const times = number && ` ${t("log.number", { n: number })}`;
   const from = startedAt ?? announcedAt;
   return [
-    level === 0 ? html`<button type="button" class="link" onClick=${() => onSelect(index)}>${name}</button>${times}` : html`${name}${times}`,
+    level === 0 && !kind ? html`<button type="button" class="link" onClick=${() => onSelect(index)}>${name}</button>${times}` : html`${name}${times}`,
     html`<span class=${`chip is-${TONES[outcome]}`}>${t(`outcome.${outcome}`)}</span>`,
     from ? html`<time dateTime=${from}>${absolute(from)}</time>${!startedAt && html` <small class="dim">${t("log.announced")}</small>`}` : "–",
     milliseconds === null ? "–" : span(milliseconds),

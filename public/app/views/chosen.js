@@ -10,7 +10,7 @@ import { whose } from "../base/prefs.js";
 const ACTS = {
   cancel: { takes: (task) => !task.terminal, send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/cancel`) },
   retry: {
-    takes: (task) => ["failed", "cancelled"].includes(task.status) && task.error?.code !== "budget_exhausted",
+    takes: (task) => ["failed", "cancelled"].includes(task.status) && task.error?.code !== "budget_exhausted" && task.progress.total !== null,
     send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/retry`, { body: {} }),
   },
   erase: { takes: () => true, send: (id) => call("DELETE", `/api/tasks/${encodeURIComponent(id)}`) },
@@ -60,7 +60,7 @@ function Question({ name, picked, onChange, onClose, onDone }) {
   return html`<${Dialog} title=${t(`chosen.${name}`)} onClose=${close}>
     <p class="big">${count(`chosen.${name}Plan`, tasks.length, { least: leastCalls(tasks) })}</p>
     ${others > 0 && html`<p class="hint">${count("chosen.others", others)}</p>`}
-    <p class="hint">${t(`chosen.${name}Hint`)}</p>
+    <p class="hint">${t(`chosen.${name}Hint`)}${name === "retry" && tasks.some(({ kind }) => kind) && ` ${t("chosen.retryBatches")}`}</p>
     ${state.done !== null && html`<p role="status">${count(`chosen.${name}Done`, state.done)}</p>`}
     <${Trouble} error=${state.error} />
     <div class="row end">

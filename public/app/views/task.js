@@ -7,7 +7,7 @@ import { Deliveries } from "./deliveries.js";
 import { useLive } from "./live.js";
 import { Output, Ways } from "./output/output.js";
 import { absolute, count, covered, span, t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Copy, Facts, Freshness, Lazy, nameOf, Notice, Save, Time, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
+import { announce, Bar, Chip, chunksOf, Copy, Facts, Figure, Freshness, Lazy, Notice, Save, shortId, Time, titleOf, Trouble, useTitle, Waiting, Words } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { href, replace, taskPath } from "../base/route.js";
 import { Waterfall } from "./waterfall.js";
@@ -25,6 +25,7 @@ export function Task({ id, query }) {
   const [logged, setLogged] = useState(null); // the outcome that the log of calls shows; null: it is closed
   const state = useRefresh(id, async (signal, former) => {
     const { data, retryAfter } = await call("GET", taskPath(id), { signal });
+    if (data.kind) return (await import("./batch/read.js")).readBatch(data, former, retryAfter, signal);
     if (former && former.status !== data.status) announce(`${titleOf(data)}: ${t(`status.${data.status}`)}`);
     table.sync(data, signal, () => setNews((number) => number + 1));
     // The server's `Retry-After` grows while a task does not change. After a change the page asks again within 3 s,
@@ -37,7 +38,7 @@ export function Task({ id, query }) {
     const done = data.terminal && data.calls.out.length === 0;
     return { data, active: after < QUIET_SECONDS, after, rows: 5 + 2 * (data.waitingFor?.ahead ?? 0), done };
   });
-  const [progress, live] = useEvents(state.data, table, state.again, () => setNews((number) => number + 1));
+  const [progress, live] = useEvents(state.data?.kind ? null : state.data, table, state.again, () => setNews((number) => number + 1));
   followed.current = live;
   const task = state.data && { ...state.data, progress: newer(state.data, progress) };
   useTitle(task ? titleOf(task) : shortId(id));
@@ -47,7 +48,9 @@ export function Task({ id, query }) {
     <p class="crumbs"><a href=${href("tasks")}>${t("nav.tasks")}</a> / <code>${shortId(id)}</code></p>
     <${Trouble} error=${state.error} />
     ${!task && !state.error && html`<p class="dim" role="status">${t("loading")}</p>`}
+    ${task?.kind && html`<${Lazy} name="batch" task=${task} state=${state} />`}
     ${task &&
+    !task.kind &&
     html`<${Head} task=${task} again=${state.again} />
       <${Freshness} state=${state} scope=${t("task.scope")} note=${!task.terminal && t(live ? "live.on" : "live.off")} isLive=${live} />
       <${Standing} task=${task} />
@@ -56,7 +59,7 @@ export function Task({ id, query }) {
         <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2>
           <span class="row">
             ${hasTrouble(task) && html`<button type="button" onClick=${() => setLogged("failed")}>${t("log.toFailed")}</button>`}
-            <span class="dim">${chunksOf(task.progress)}</span>
+            <span class="dim">${chunksOf(task)}</span>
           </span>
         </div>
         <p class="hint">${t("waterfall.derived")}</p>
@@ -105,9 +108,6 @@ function merging({ calls }) {
   return count("waterfall.merging", merges.length, { level: merges[0].level });
 }
 
-const shortId = (id) => id.slice(-12);
-const titleOf = (task) => nameOf(task) || shortId(task.id);
-
 function Head({ task, again }) {
   return html`<div class="head">
     <h1 class="title"><${Chip} status=${task.status} />${task.gaps?.length > 0 && html` <span class="chip is-degraded">${count("gaps.count", task.gaps.length)}</span>`} <bdi>${titleOf(task)}</bdi></h1>
@@ -119,7 +119,7 @@ function Standing({ task }) {
   const { progress, usage } = task;
   const ended = task.finishedAt ? Date.parse(task.finishedAt) : null;
   return html`<section class="card" aria-label=${t("task.standing")}>
-    <${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(progress)} tone=${`thick is-${task.status}`} />
+    <${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(task)} tone=${`thick is-${task.status}`} />
     ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
     ${task.error &&
     html`<${Notice} tone="bad" title=${task.error.code}><bdi>${task.error.message}</bdi>
@@ -156,9 +156,6 @@ function Standing({ task }) {
     <div class="row hint">${t("id")} <code class="wrap">${task.id}</code><${Lazy} name="share" hash=${href("task", task.id)} path=${taskPath(task.id)} id=${task.id} /></div>
   </section>`;
 }
-
-const Figure = ({ name, value, note, tone = "" }) =>
-  html`<div class=${`figure ${tone}`}><span>${name}</span><strong>${value}</strong><small>${note}</small></div>`;
 
 function Result({ task }) {
   if (!task.result) return null;

@@ -3,7 +3,7 @@ import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { Counts, Filters, isSearch } from "./filters.js";
 import { covered, t, whole } from "../base/i18n.js";
-import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, Time, Trouble, useTitle, Waiting } from "../base/parts.js";
+import { announce, Bar, Chip, chunksOf, Freshness, Lazy, nameOf, shortId, Time, Trouble, useTitle, Waiting } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
 import { mayWrite } from "../base/prefs.js";
 import { href, listPath, moment, pinned, since } from "../base/route.js";
@@ -60,8 +60,6 @@ function tellChanges(former, tasks) {
   if (changed.length > 0) announce(changed.map((task) => `${shortId(task.id)}: ${t(`status.${task.status}`)}`).join(", "));
 }
 
-const shortId = (id) => id.slice(-12);
-
 function List({ tasks, chosen, onChoose, filtered, more }) {
   const all = tasks.every(({ id }) => chosen?.has(id));
   const toggle = (id) => {
@@ -85,13 +83,13 @@ function List({ tasks, chosen, onChoose, filtered, more }) {
 const Tick = ({ label, on, onChange }) => html`<input type="checkbox" aria-label=${label} checked=${on} onChange=${onChange} />`;
 
 function Row({ task, chosen, onChoose }) {
-  const { progress, usage } = task;
+  const { kind, progress, usage } = task;
   const name = nameOf(task);
   return html`<div class="list-row" role="row">
     ${onChoose && html`<span role="cell"><${Tick} label=${t("chosen.one", { name: name || shortId(task.id) })} on=${chosen} onChange=${onChoose} /></span>`}
     <span role="cell"><${Chip} status=${task.status} /></span>
     <span role="cell" class="name">
-      <a href=${href("task", task.id)}>${name ? html`<bdi>${name}</bdi>` : html`<code>${shortId(task.id)}</code>`}</a>
+      ${kind && html`<span class="tag">${t(`kind.${kind}`)}</span> `}<a href=${href("task", task.id)}>${name ? html`<bdi>${name}</bdi>` : html`<code>${shortId(task.id)}</code>`}</a>
       <small class="dim">
         ${name && html`<code>${shortId(task.id)}</code> `}
         <${Waiting} wait=${task.waitingFor} />
@@ -99,16 +97,17 @@ function Row({ task, chosen, onChoose }) {
       </small>
     </span>
     <span role="cell" class="progress">
-      <${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(progress)} tone=${`is-${task.status}`} />
+      ${progress.total !== null && html`<${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(task)} tone=${`is-${task.status}`} />`}
       <small>
-        ${whole(progress.completed)} / ${whole(progress.total)}
+        ${progress.total === null ? t(task.terminal ? "lines.none" : "lines.checked") : kind ? chunksOf(task) : html`${whole(progress.completed)} / ${whole(progress.total)}`}
+        ${kind && progress.failed > 0 && html` <span class="warn-text">${t("lines.failed", { n: progress.failed })}</span>`}
         ${progress.truncated > 0 && html` <span class="warn-text">${t("cutOff", { n: progress.truncated })}</span>`}
         ${task.coverage < 1 && html` <span class="warn-text">${t("gapsShort", { share: covered(task.coverage) })}</span>`}
       </small>
     </span>
     <span role="cell" data-label=${t("column.route")}>${t(`route.${task.route}`)}</span>
     <span role="cell" data-label=${t("column.calls")} class="number">
-      ${whole(usage.modelCalls)} <small class="dim">/ ${whole(usage.minimumCalls)}</small>
+      ${whole(usage.modelCalls)} ${progress.total !== null && html`<small class="dim">/ ${whole(usage.minimumCalls)}</small>`}
       ${usage.inDoubt > 0 && html` <small class="warn-text">${t("inDoubtShort", { n: usage.inDoubt })}</small>`}
     </span>
     <span role="cell" data-label=${t("column.age")}><${Time} at=${task.createdAt} /></span>

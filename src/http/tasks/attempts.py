@@ -19,8 +19,9 @@ from ..base.problems import no_task
 from ..base.views import Count, Time, maybe_rfc3339, shown
 
 # The pattern of a cursor: the level and the index of an output, and the number of a call for the output. After a cursor
-# without a number, the next page begins behind all calls for the output.
-_CURSOR: Final = "([0-9]{1,2})\\.([0-9]{1,4})(?:\\.([0-9]{1,4}))?"
+# without a number, the next page begins behind all calls for the output. A batch has up to
+# 20,000 lines, so an index may have five digits.
+_CURSOR: Final = "([0-9]{1,2})\\.([0-9]{1,5})(?:\\.([0-9]{1,4}))?"
 
 
 @shown

@@ -12,7 +12,7 @@ from src.core.codes import TaskCode
 PUBLIC = Path(__file__).resolve().parents[3] / "public"
 APP, WORDS = PUBLIC / "app", PUBLIC / "words"
 PAGE = ("early.js", "main.js")
-PARTS = ("list", "views")
+PARTS = ("list", "views", "batch")
 _ENTRY = re.compile(r'^ {2}(?:"([\w.-]+)"|(\w+)):\s*(?:\n\s*)?"((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 _NAMED = re.compile(r'"([\w.-]+)"')
 _FAMILY = re.compile(r"\b(?:t|count)\(\s*`([\w.-]*)\$\{[^}]*\}(\w*)`")
@@ -69,12 +69,13 @@ def test_both_languages_have_the_same_names_and_values(part: str) -> None:
 def test_every_name_that_a_view_asks_for_has_words_and_every_one_is_asked_for() -> None:
     """Each text's name occurs in the dashboard's sources, or belongs to a family of names that the sources build.
 
-    A family of names is, for example, `status.` and the API's value. The texts of the frame, the list and its dialogs
-    are in the part that is read first.
+    A family of names is, for example, `status.` and the API's value. The texts of the frame and of the list are in
+    the part that is read first.
     """
-    shared, others = words("en", "list"), words("en", "views")
-    assert set(shared) & set(others) == set()
-    for parts, known in ((["list"], set(shared)), (PARTS, set(shared) | set(others))):
+    shared, *others = (set(words("en", part)) for part in PARTS)
+    everything = shared.union(*others)
+    assert len(everything) == len(shared) + sum(map(len, others))  # no name is in two parts
+    for parts, known in ((["list"], shared), (PARTS, everything)):
         text = sources(*parts)
         asked = set(re.findall(r'\b(?:t|count)\(\s*"([\w.-]+)"', text))
         assert asked - known == set()

@@ -1,0 +1,102 @@
+// The view of one batch, in the place of the parts that a task with chunks has: its status, its counts, its cost, the
+// faults of its file, and its files of answers. The lines themselves are only in the files.
+import { html, useEffect, useRef, useState } from "../../base/dom.js";
+import { BatchActions } from "./actions.js";
+import { Deliveries } from "../deliveries.js";
+import { Faults } from "./faults.js";
+import { BatchFiles } from "./files.js";
+import { hasEnded } from "./read.js";
+import { absolute, count, span, t, whole } from "../../base/i18n.js";
+import { announce, Bar, chunksOf, Facts, Figure, Freshness, Lazy, Notice, Time, titleOf, Waiting, Words } from "../../base/parts.js";
+import { href } from "../../base/route.js";
+
+const TONES = { completed: "completed", failed: "failed", expired: "failed", cancelled: "cancelled" };
+const SAID = ["validating", "finalizing", "cancelling", "expired"]; // statuses that a sentence explains
+
+/** `task` is the batch's task; its `of` is the batch. `state` says when both were read. */
+export function Batch({ task, state }) {
+  const { of, metadata } = task;
+  const [logged, setLogged] = useState(null); // the outcome that the log of calls shows; null: it is closed
+  const former = useRef(of.status);
+  useEffect(() => {
+    if (former.current !== of.status) announce(`${titleOf(task)}: ${t(`batch.status.${of.status}`)}`);
+    former.current = of.status;
+  }, [of.status]);
+  return html`
+    <div class="head">
+      <h1 class="title">
+        <span class=${`chip is-${TONES[of.status] ?? "processing"}`}>${t(`batch.status.${of.status}`)}</span> <span class="tag">${t("kind.batch")}</span> <bdi>${titleOf(task)}</bdi>
+      </h1>
+      <${BatchActions} task=${task} again=${state.again} />
+    </div>
+    <${Freshness} state=${state} scope=${t("batch.scope")} note=${!hasEnded(of) && t("live.off")} />
+    <${Standing} task=${task} />
+    <${Faults} of=${of} isInvalid=${task.error?.code === "invalid_batch"} />
+    ${of.in_progress_at !== null && html`<${BatchFiles} of=${of} />`}
+    ${Object.keys(metadata).length > 0 &&
+    html`<section class="card" aria-labelledby="metadata-title">
+      <h2 id="metadata-title">${t("batch.metadata")}</h2>
+      <${Words} text=${JSON.stringify(metadata, null, 2)} label=${t("batch.metadata")} />
+    </section>`}
+    ${logged !== null
+      ? html`<${Lazy} name="attempts" task=${task} outcome=${logged} onAsk=${setLogged} />`
+      : task.usage.modelCalls > 0 && html`<div class="row"><button type="button" onClick=${() => setLogged("failed")}>${t("batch.log")}</button></div>`}
+    ${task.terminal && html`<${Deliveries} id=${task.id} />`}
+  `;
+}
+
+function Standing({ task }) {
+  const { of, usage, progress, error, lastError } = task;
+  const { total, completed, failed } = of.request_counts;
+  return html`<section class="card" aria-label=${t("task.standing")}>
+    ${total > 0 && html`<${Bar} part=${completed} of=${total} label=${chunksOf({ kind: task.kind, progress: of.request_counts })} tone=${`thick is-${task.status}`} />`}
+    ${SAID.includes(of.status) && html`<p class="lead">${t(`batch.said.${of.status}`)}</p>`}
+    ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
+    ${error &&
+    of.status !== "expired" &&
+    html`<${Notice} tone="bad" title=${error.code}><bdi>${error.message}</bdi> · <span class="dim">${t(error.code === "invalid_batch" ? "batch.correct" : error.retryable ? "retryable" : "notRetryable")}</span><//>`}
+    ${lastError &&
+    !task.terminal &&
+    html`<${Notice} tone="warn" title=${lastError.code}>
+      <bdi>${lastError.message}</bdi> · <${Time} at=${lastError.at} /> · ${count("inARow", lastError.calls)}
+      ${lastError.chunk !== null && html` · ${t("batch.line", { n: lastError.chunk + 1 })}`}
+    <//>`}
+    <div class="figures">
+      <${Figure} name=${t("batch.done")} value=${whole(completed)} note=${total > 0 ? count("batch.of", total) : t(hasEnded(of) ? "lines.none" : "lines.checked")} />
+      <${Figure} name=${t("batch.failed")} value=${whole(failed)} note=${t("batch.failedNote")} tone=${failed > 0 ? "warn" : ""} />
+      <${Figure} name=${t("bill.calls")} value=${whole(usage.modelCalls)} note=${total > 0 ? t("bill.minimum", { n: usage.minimumCalls }) : t("batch.noCall")} />
+      <${Figure} name=${t("bill.inDoubt")} value=${whole(usage.inDoubt)} note=${t("bill.inDoubtNote")} tone=${usage.inDoubt > 0 ? "warn" : ""} />
+      <${Figure} name=${t("bill.tokens")} value=${`${whole(usage.inputTokens)} → ${whole(usage.outputTokens)}`} note=${t("batch.tokensNote")} />
+      ${progress.truncated > 0 && html`<${Figure} name=${t("cutOffTitle")} value=${whole(progress.truncated)} note=${t("cutOffNote")} tone="warn" />`}
+    </div>
+    <${Times} task=${task} />
+    <div class="row hint">${t("id")} <code class="wrap">${of.id}</code><${Lazy} name="share" hash=${href("task", task.id)} path=${`/v1/batches/${of.id}`} id=${of.id} /></div>
+  </section>`;
+}
+
+const moment = (seconds) => seconds !== null && new Date(seconds * 1000).toISOString();
+
+function Times({ task }) {
+  const { of } = task;
+  const ended = of.completed_at ?? of.failed_at ?? of.expired_at ?? of.cancelled_at;
+  const time = (seconds) => seconds !== null && html`<${Time} at=${moment(seconds)} both />`;
+  return html`<${Facts}
+    of=${[
+      [t("request.model"), of.model && html`<bdi>${of.model}</bdi>`],
+      [t("batch.endpoint"), html`<code>${of.endpoint}</code>`],
+      [t("batch.window"), of.completion_window],
+      [t("column.route"), t(`route.${task.route}`)],
+      [t("attempts"), whole(task.attempts), t("attemptsHint")],
+      [t("createdAt"), time(of.created_at)],
+      [t("batch.valid"), time(of.in_progress_at)],
+      [t("batch.finalizing"), time(of.finalizing_at)],
+      [t("finishedAt"), time(ended)],
+      [t("took"), ended > of.created_at && span((ended - of.created_at) * 1000)],
+      [t("estimated"), task.estimatedFinishAt && html`<${Time} at=${task.estimatedFinishAt} both />`, t("estimatedHint")],
+      [t("batch.expires"), time(of.expires_at), t("batch.expiresHint")],
+      [t("budget"), task.maxModelCalls && count("calls", task.maxModelCalls)],
+      [t("expiresAt"), task.expiresAt && absolute(task.expiresAt)],
+      [t("batch.input"), html`<code>${of.input_file_id}</code>`],
+    ]}
+  />`;
+}

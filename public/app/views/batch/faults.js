@@ -1,0 +1,21 @@
+// The faults of a batch's input file, line by line, as the API lists them.
+import { html } from "../../base/dom.js";
+import { count, t, whole } from "../../base/i18n.js";
+import { Table } from "../../base/parts.js";
+
+const FAULTS_MOST = 100; // that the API lists
+
+/** `isInvalid`: the batch failed because of its file. Else the only entry of the list says why its task failed. */
+export function Faults({ of: { errors }, isInvalid }) {
+  const found = isInvalid ? (errors?.data ?? []) : [];
+  if (found.length === 0) return null;
+  return html`<section class="card" aria-labelledby="faults-title">
+    <h2 id="faults-title">${t("faults.title")}</h2>
+    <p class="hint">${found.length < FAULTS_MOST ? count("faults.all", found.length) : t("faults.first", { n: found.length })}</p>
+    <${Table}
+      label=${t("faults.title")}
+      columns=${["line", "code", "param", "message"].map((name) => t(`faults.${name}`))}
+      rows=${found.map(({ line, code, param, message }) => [line === null ? "–" : whole(line), html`<code>${code}</code>`, param ? html`<code><bdi>${param}</bdi></code>` : "–", html`<bdi>${message}</bdi>`])}
+    />
+  </section>`;
+}

@@ -1,0 +1,139 @@
+"""Tests the view of a batch with the local runtime: a running, a completed, an invalid and a cancelled batch."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.support.browser import HOSTILE, Watched
+from tests.support.client import Client
+from tests.support.model_server import ModelServer
+from tests.support.page_batches import line, start, task_of
+
+pytestmark = pytest.mark.runtime
+MIXED = "".join(line(f"r-{number}", "doom" if number % 3 == 0 else f"text {number}") for number in range(6))
+
+
+def figure(page: Page, name: str) -> Locator:
+    """Return the figure with this name."""
+    return page.locator(".figure", has=page.get_by_text(name, exact=True))
+
+
+def saved(page: Page, button: str) -> tuple[str, list[dict[str, Any]]]:
+    """Save a file by a key on its button. Return its name and its lines."""
+    with page.expect_download() as download:
+        page.get_by_role("button", name=button).press("Enter")
+    lines = Path(download.value.path()).read_text().splitlines()
+    return download.value.suggested_filename, [json.loads(one) for one in lines]
+
+
+def test_a_batch_from_the_list_to_its_files(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
+    """A running batch is marked in the list. Its view follows it to its end, saves both files, and retries lines."""
+    model.hold()
+    batch = start(client, MIXED, metadata={"name": f"Nightly {HOSTILE}"})
+    model.wait_for_in_flight(1)
+    page = tab.open("#/tasks", key)
+    row = page.locator(".list-row", has_text="Nightly")
+    expect(row).to_contain_text("Batch")
+    expect(row).to_contain_text("0 of 6 lines")
+    assert tab.serious() == []
+    row.get_by_role("link").press("Enter")
+    heading = page.get_by_role("heading", level=1)
+    expect(heading).to_contain_text(f"In progress Batch Nightly {HOSTILE}")
+    expect(figure(page, "Answered")).to_contain_text("of 6 lines")
+    expect(page.get_by_role("button", name="Save the answers")).to_be_disabled()
+    expect(page.get_by_text("No line has an answer yet.")).to_be_visible()
+    expect(page.get_by_role("listbox")).to_have_count(0)
+    assert tab.serious() == []
+    tab.picture("batch in progress")
+    model.release()
+    expect(heading).to_contain_text("Completed")
+    expect(figure(page, "Answered").locator("strong")).to_have_text("4")
+    expect(figure(page, "Failed").locator("strong")).to_have_text("2")
+    name, answers = saved(page, "Save the answers")
+    assert name == f"{batch['id']}_output.jsonl"
+    assert sorted(one["custom_id"] for one in answers) == ["r-1", "r-2", "r-4", "r-5"]
+    _, errors = saved(page, "Save the errors")
+    assert sorted(one["custom_id"] for one in errors) == ["r-0", "r-3"]
+    page.get_by_role("button", name="Show the failed calls").press("Enter")
+    calls = page.get_by_role("table", name="Calls").locator("tbody tr")
+    expect(calls).to_have_count(2)
+    expect(calls.nth(1)).to_contain_text("Line 4 call 1")
+    assert tab.serious() == []
+    tab.picture("batch completed")
+    page.get_by_role("button", name="Retry the failed lines").press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("A new batch makes the 2 lines without an answer.")
+    expect(dialog).to_contain_text("At least 2 calls")
+    assert tab.serious() == []
+    dialog.get_by_role("button", name="Start the new batch").press("Enter")
+    expect(figure(page, "Answered")).to_contain_text("of 2 lines")
+    assert not page.url.endswith(task_of(batch))
+    expect(heading).to_contain_text("Completed")
+    expect(page.get_by_text("No line has an answer.")).to_be_visible()
+    assert tab.refused == []
+    assert not [one for one in tab.requests if one.endswith("/events") or "/chunks?" in one]
+
+
+def test_an_invalid_file_shows_each_fault(tab: Watched, client: Client, key: str) -> None:
+    """A batch whose file has faults shows them as a table. It offers no retry and no files."""
+    batch = start(client, f"{line('r-0', 'text')}{{\n{line('r-2', 'text', stream=True)}")
+    page = tab.open(f"#/task/{task_of(batch)}", key)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Failed")
+    rows = page.get_by_role("table", name="Faults of the file").locator("tbody tr")
+    expect(rows).to_have_count(2)
+    expect(rows.nth(0)).to_contain_text("invalid_json_line")
+    assert rows.nth(1).locator("td").all_inner_texts()[:3] == ["3", "unsupported_parameter", "body.stream"]
+    expect(page.get_by_text("Correct the file, and start a new batch.")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+    expect(page.get_by_role("button", name="Save")).to_have_count(0)
+    expect(figure(page, "Answered")).to_contain_text("no line was counted")
+    assert tab.serious() == []
+    tab.picture("batch invalid")
+    page.goto(f"{tab.url}/#/tasks?code=invalid_batch")
+    expect(page.locator(".list-row")).to_contain_text("no line was counted")
+
+
+def test_early_answers_are_saved_and_the_rest_is_cancelled(
+    tab: Watched, client: Client, model: ModelServer, key: str
+) -> None:
+    """While a line waits for its answer, the answers of the others can be saved. Then the batch is cancelled.
+
+    A cancelled batch keeps its answers, and can be deleted.
+    """
+    texts = ["text a", "text b", "lingers"]
+    batch = start(client, "".join(line(f"r-{number}", text) for number, text in enumerate(texts)))
+    page = tab.open(f"#/task/{task_of(batch)}", key)
+    expect(page.get_by_text("2 lines so far")).to_be_visible()
+    _, early = saved(page, "Save the answers")
+    assert sorted(one["custom_id"] for one in early) == ["r-0", "r-1"]
+    page.get_by_role("button", name="Cancel").press("Enter")
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("No model call starts after this.")
+    dialog.get_by_role("button", name="Cancel the batch").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Cancel")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Cancelled", timeout=100_000)
+    expect(figure(page, "Failed").locator("strong")).to_have_text("1")
+    _, errors = saved(page, "Save the errors")
+    assert [one["error"]["code"] for one in errors] == ["batch_cancelled"]
+    page.get_by_role("button", name="Delete").press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Delete").press("Enter")
+    page.wait_for_url("**/#/tasks")
+    assert client.http.get(f"/v1/batches/{batch['id']}").status_code == 404
+
+
+def test_a_key_that_only_reads_saves_and_changes_nothing(tab: Watched, client: Client, key: str) -> None:
+    """A key without the scope `write` may save the files of a batch. It sees no button that changes the batch."""
+    batch = start(client, MIXED)
+    reader = client.http.post("/api/keys", json={"scopes": ["read"]}).json()["key"]
+    page = tab.open(f"#/task/{task_of(batch)}", reader)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
+    tab.settle()
+    for name in ("Retry", "Cancel", "Delete"):
+        expect(page.get_by_role("button", name=name)).to_have_count(0)
+    _, errors = saved(page, "Save the errors")
+    assert len(errors) == 2
+    assert tab.refused == [403]  # the dry run
