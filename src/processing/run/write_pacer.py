@@ -44,7 +44,12 @@ class WritePacer:
 
         The wait for a write ends at half of the lease at the latest, so that the lease does not run out.
         """
-        return min(self._bucket.ready_at(now), self.announced_at + self._lease_seconds / 2)
+        return min(self._bucket.ready_at(now), self.renews_by)
+
+    @property
+    def renews_by(self) -> float:
+        """When the run may write again at the latest: at half of the lease after the last write."""
+        return self.announced_at + self._lease_seconds / 2
 
     async def with_retries[T](
         self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True

@@ -1,6 +1,7 @@
 """The work on a batch from its submission to its files: validation, calls, growth and end."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -9,11 +10,13 @@ from src.core import limits
 from src.core.batches.lines import LineCode
 from src.core.batches.status import BatchStatus
 from src.core.codes import TaskCode
-from src.core.errors import ModelRefused, ModelUnavailable
+from src.core.errors import ModelRefused, ModelUnavailable, StoreUnavailable
 from src.core.files import Purpose
+from src.core.ids import TaskKey
 from src.core.states import Status
 from src.processing.outcomes import Ended, Released
 from src.store.admission import Accepted
+from src.store.batch_files import BatchFileStore
 from src.store.batches import InputMissing
 from tests.support.batch_bench import ERRORS, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, line, lines
 
@@ -222,6 +225,41 @@ def test_the_bucket_may_be_away(bench: BatchBench) -> None:
     bench.run_to_end()
     bench.check_end(ids(60))
     assert len(bench.model.calls) == 60
+
+
+async def hangs() -> None:
+    """Give no answer."""
+    await asyncio.sleep(10**6)
+
+
+async def refuses() -> None:
+    """Fail as a database that is overloaded."""
+    raise StoreUnavailable("overloaded")
+
+
+@pytest.mark.parametrize("trouble", [hangs, refuses])
+def test_no_paid_call_is_lost_while_the_file_cannot_grow(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[], Awaitable[None]]
+) -> None:
+    """If the lines of an object cannot be read, the run goes on, keeps its claim, and records the calls in flight."""
+    bench.begin(lines(60))
+    bench.run()
+    bodies = BatchFileStore.bodies
+    asked: list[float] = []
+
+    async def unread(self: BatchFileStore, task_key: TaskKey, parts: range) -> list[list[str]]:
+        asked.append(bench.loop.time())
+        if len(asked) <= 3:
+            await trouble()
+        return await bodies(self, task_key, parts)
+
+    monkeypatch.setattr(BatchFileStore, "bodies", unread)
+    bench.model.seconds = 5.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(asked) > 3
+    bench.check_end(ids(60))
+    assert len(bench.model.calls) == 60
+    assert bench.batch().task.usage.in_doubt == 0
 
 
 def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
