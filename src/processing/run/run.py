@@ -299,6 +299,7 @@ class Run:
         """Write progress, and in the same transaction what a batch's worker records of its file."""
         self._ledger.read_on()
         await self._step((), self._continue(), also, minimum_calls)
+        self._pacer.recorded_part()
 
     async def _step(
         self, starting: Sequence[CallKey], step: Step, also: Also | None = None, minimum_calls: int | None = None

@@ -39,6 +39,13 @@ class WritePacer:
         """Note that model calls have ended, which earns the run further writes."""
         self._bucket.earn(calls)
 
+    def recorded_part(self) -> None:
+        """Note that a write has recorded a part of a file that the run has read or stored, which earns one write.
+
+        A file of many parts would otherwise wait half a minute for each of them.
+        """
+        self._bucket.refund()
+
     def ready_at(self, now: float) -> float:
         """Return when the run may write next. The run may write at once if the result is `now` or earlier.
 

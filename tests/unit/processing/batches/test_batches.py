@@ -107,6 +107,15 @@ def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> N
     assert len(bench.model.calls) == 100
 
 
+def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
+    """The writes that record slices do not wait for one another, however many slices a file has."""
+    bench.begin(lines(400))
+    began = bench.loop.time()
+    bench.run()
+    assert bench.batch().valid_at is not None
+    assert bench.loop.time() - began < 1
+
+
 def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
     """A batch with faulty lines fails with the faults, and makes no call."""
     content = lines(30) + b"{\n" + line("line-3").encode() + b"\n" + line("a", url="/v1/x").encode()
