@@ -172,6 +172,29 @@ def test_a_cancelled_batch_keeps_what_was_answered(bench: BatchBench) -> None:
     assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_cancelled"}
 
 
+@pytest.mark.parametrize("ends_by", ["cancellation", "window"])
+def test_answers_of_calls_that_are_out_at_the_end_are_kept(bench: BatchBench, ends_by: str) -> None:
+    """Calls in flight when a batch is cancelled, or when its window is over, are recorded with their answers."""
+    window_ms = WINDOW_MS if ends_by == "cancellation" else 40_000
+    bench.begin(lines(60), deadline_ms=window_ms)
+    bench.run()
+    bench.model.seconds = 30.0
+
+    async def end() -> None:
+        await asyncio.sleep(5)
+        if ends_by == "cancellation":
+            await bench.store().cancel(KEY, RETENTION_MS)
+
+    bench.loop.create_task(end())
+    outcome = bench.run()
+    assert isinstance(outcome, Ended)
+    bench.sweep_to_end()
+    assert bench.batch().status is (BatchStatus.CANCELLED if ends_by == "cancellation" else BatchStatus.EXPIRED)
+    bench.check_end(ids(60))
+    assert len(bench.ids(OUTPUT)) == len(bench.model.calls) == (6 if ends_by == "cancellation" else 12)
+    assert bench.batch().task.usage.in_doubt == 0
+
+
 def test_a_batch_that_no_worker_ends_is_completed_by_the_sweep(bench: BatchBench) -> None:
     """A batch that expires while it waits gets a line in the error file for each of its requests."""
     bench.begin(lines(60))
