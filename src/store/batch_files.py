@@ -135,8 +135,8 @@ def growing(
 
 
 def look(task_key: TaskKey) -> BoundStatement:
-    """Make the statement that counts the characters of the lines that have not become objects."""
-    return sql.WAITING.bind(task_key=task_key)
+    """Make the statement that reads which segments have not become objects."""
+    return sql.SEGMENTS.bind(task_key=task_key)
 
 
 def moving(

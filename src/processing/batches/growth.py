@@ -8,8 +8,8 @@ from ...core.files import FileKey, FilePart
 from ...core.ids import TaskKey
 from ...store.batch_files import BatchFileStore, growing, look
 from ...store.blobs import Bucket
-from ...store.d1 import columns
 from ...store.d1.database import Row
+from ...store.records import batches as records
 from ...store.records.batch_steps import NOTHING_ELSE, Also
 from ...store.records.batches import SegmentSize
 from ...store.records.claims import Claim, Output
@@ -176,4 +176,4 @@ class Growth:
         self._wanted = self._bucket.part_bytes
 
     def _heard(self, rows: Sequence[Row]) -> None:
-        self._waiting = columns.whole(rows[0], "chars")
+        self._waiting = sum(one.chars for one in records.segment_sizes(rows))

@@ -14,15 +14,10 @@ _OF_LINES = "task_id = :task_key AND level = 0"
 # Reads the lengths of a batch's lines in the order of its output file, and whether each segment has become an object.
 LINES = statement(f"SELECT part, object, sizes FROM segments WHERE {_OF_LINES} ORDER BY part")
 
-# Reads the segments that have not become objects, with the bytes of their bodies.
+# Reads the segments that have not become objects, with the bytes of their bodies. SQLite would read a row for each line
+# to add up `sizes`.
 SEGMENTS = statement(f"""
 SELECT part, length(body) AS bytes, sizes FROM segments WHERE {_OF_LINES} AND object IS NULL ORDER BY part
-""")
-
-# Counts the characters of the lines that have not become objects.
-WAITING = statement(f"""
-SELECT coalesce(sum(value), 0) AS chars
-FROM segments, json_each('[' || sizes || ']') WHERE {_OF_LINES} AND object IS NULL
 """)
 
 # Reads the lines of the segments from `:first` to `:last` that have not become objects.
