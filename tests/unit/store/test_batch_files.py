@@ -91,6 +91,22 @@ def test_a_part_is_named_once(bench: BatchBench) -> None:
     assert use["bytes"] == row["bytes"] + len(lines(LINES))
 
 
+def test_no_line_is_in_two_parts_if_an_earlier_write_lands_late(bench: BatchBench) -> None:
+    """A write that a full database refused may have landed before, and the next one then has more segments."""
+    claim = claimed(bench)
+    step = recorded(bench, claim, 12)
+    _, before = bench.early()
+    few, waiting = stored(bench), bench.do(bench.lines.waiting(KEY))
+    assert len(few.segments) < len(waiting) - 1
+    many = bench.do(store_segments(bench.lines, bench.files().bucket, KEY, OUTPUT, "c2", waiting[:-1]))
+    counts = {"completed": 12, "calls_settled": 12}
+    assert write(bench, claim, step + 1, naming(few), **counts)
+    row = file_row(bench)
+    assert write(bench, claim, step + 2, naming(many), **counts)
+    assert file_row(bench) == row
+    assert bench.early()[1] == before
+
+
 def test_a_part_is_not_named_after_the_claim(bench: BatchBench) -> None:
     """A write that lands after another claim moves nothing, so no line is in two parts."""
     claim = claimed(bench)
