@@ -10,7 +10,7 @@ from typing import NamedTuple
 from ...core import limits
 from ...core.batches.answers import output_line
 from ...core.batches.line_index import Slice
-from ...core.batches.lines import Line, LineRules, line_again, rules_of
+from ...core.batches.lines import Line, LineRules, line_again, memory_bytes, rules_of
 from ...core.batches.requests import call_body
 from ...core.errors import BlobUnavailable
 from ...core.files import File, FileKey
@@ -71,7 +71,7 @@ class LineInputs:
         self._unread = unread
         self._opened: _Opened | None = None
         self._lines: dict[CallKey, Line] = {}
-        self._sizes: dict[CallKey, int] = {}  # The bytes of each line in memory.
+        self._sizes: dict[CallKey, int] = {}  # How much memory each line takes that has been read.
         self._out: set[CallKey] = set()  # The lines whose calls are in flight.
         self._asked: frozenset[CallKey] = frozenset()
 
@@ -82,7 +82,7 @@ class LineInputs:
         held = sum(self._sizes[key] for key in self._out)
         for number, key in enumerate(starting):
             first, behind = self._opened.lines.range_of(key.position)
-            held += behind - first
+            held += self._sizes.get(key, behind - first)
             if held > limits.BATCH_LINES_KEPT_BYTES and (number or self._out):
                 return starting[:number]
         return starting
@@ -141,8 +141,8 @@ class LineInputs:
             first, behind = opened.lines.range_of(place)
             one = CallKey(0, place)
             if one not in self._lines and wanted(one):
-                self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
-                self._sizes[one] = behind - first
+                line = self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
+                self._sizes[one] = memory_bytes(line, behind - first)
 
     async def output_file(self) -> FileKey:
         """Return the batch's output file. Raises StoreError, `BlobUnavailable` and ClaimLost."""

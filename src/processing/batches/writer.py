@@ -159,10 +159,10 @@ class _Work:
                 await self._add(writer, places[done - 1] + 1 if done else self.written, lines)
                 raise _Spent
             self._slices_left -= 1
-            together = _together(places, done, source.lines)
-            await writer.write(await self._lines(together, source))
-            done += len(together)
-            lines += len(together)
+            made = await self._lines(_together(places, done, source.lines), source)
+            await writer.write("".join(f"{line}\n" for line in made).encode("ascii"))
+            done += len(made)
+            lines += len(made)
             if writer.added:  # a part is full, and a crash would lose no more than that
                 await self._add(writer, places[done - 1] + 1, lines)
                 writer, lines = self._part(), 0
@@ -182,21 +182,22 @@ class _Work:
             raise _Lost
         self.written = behind
 
-    async def _lines(self, places: Sequence[int], source: _Input) -> bytes:
-        """Make the lines of the error file for places that lie near one another."""
+    async def _lines(self, places: Sequence[int], source: _Input) -> list[str]:
+        """Make the lines of the error file for the first of places that lie near one another, or for all of them."""
+        failures, left_out = await self._by.store.refusals(self._of.task_key, range(places[0], places[-1] + 1))
+        places = [place for place in places if place < left_out]
         start, end = source.lines.range_of(places[0])[0], source.lines.range_of(places[-1])[1]
         raw = await self._files.read(source.file, start, end)
-        refusals = await self._by.store.refusals(self._of.task_key, range(places[0], places[-1] + 1))
         made = []
         for place in places:
             first, behind = source.lines.range_of(place)
-            made.append(self._line(place, _custom_id(raw[first - start : behind - start]), refusals))
-        return "".join(f"{line}\n" for line in made).encode("ascii")
+            made.append(self._line(place, _custom_id(raw[first - start : behind - start]), failures))
+        return made
 
-    def _line(self, place: int, custom_id: str, refusals: Mapping[int, tuple[str, str | None]]) -> str:
+    def _line(self, place: int, custom_id: str, failures: Mapping[int, tuple[str, str | None]]) -> str:
         task_key = self._of.task_key
-        if place in refusals:
-            message, refusal = refusals[place]
+        if place in failures:
+            message, refusal = failures[place]
             if refusal is None:
                 return unanswered_line(task_key, place, custom_id, "batch_failed", message)
             found = json.loads(refusal)

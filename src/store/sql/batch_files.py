@@ -107,10 +107,17 @@ SELECT min(idx) AS first, max(idx) AS last FROM (
 """)
 
 # Reads why the lines at the places from `:first` to `:last` failed for good, and the provider's refusal, which may be
-# NULL.
-REFUSALS = statement("""
-SELECT idx, message, refusal FROM failures
-WHERE task_id = :task_key AND level = 0 AND final = 1 AND idx BETWEEN :first AND :last ORDER BY idx
+# NULL. The refusals have up to `:most_chars` characters together, or are one that has more. `behind` is the place from
+# which on failures were left out, NULL if none was.
+_FAILED = "task_id = :task_key AND level = 0 AND final = 1 AND idx BETWEEN :first AND :last"
+REFUSALS = statement(f"""
+SELECT idx, message, refusal, behind FROM (
+  SELECT min(idx) AS behind FROM (
+    SELECT idx, chars, sum(chars) OVER (ORDER BY idx) AS all_chars FROM (
+      SELECT idx, coalesce(length(refusal), 0) AS chars FROM failures WHERE {_FAILED}
+    )
+  ) WHERE all_chars > :most_chars AND all_chars > chars
+) CROSS JOIN failures ON {_FAILED} AND idx < coalesce(behind, :last + 1) ORDER BY idx
 """)
 
 _OURS = "task_id = :task_key AND writer_fence = :writer_fence AND ended_at IS NULL"

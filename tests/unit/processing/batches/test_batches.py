@@ -1,7 +1,7 @@
 """The work on a batch from its submission to its files: validation, calls, growth and end."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -292,6 +292,51 @@ def test_no_paid_call_is_lost_while_the_file_cannot_grow(
     bench.check_end(ids(60))
     assert len(bench.model.calls) == 60
     assert bench.batch().task.usage.in_doubt == 0
+
+
+@pytest.mark.parametrize(("content", "most"), [(["x" * 600], 6), ([[]] * 150, 1)])
+def test_lines_that_take_much_memory_are_not_sent_at_once(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch, content: list[object], most: int
+) -> None:
+    """Lines of many small values take thirty times the memory of their JSON, so fewer of them are in flight."""
+    monkeypatch.setattr(limits, "BATCH_LINES_KEPT_BYTES", 20_000)
+    out: list[int] = [0, 0]
+
+    def act(text: str, number: int) -> None:
+        out[1] = max(out[1], len(bench.model.calls) - out[0])
+        out[0] += 1
+
+    bench.model.act = act
+    body = {"model": "m", "messages": [{"role": "user", "content": content}]}
+    bench.begin("".join(line(f"line-{place}", body=body) + "\n" for place in range(12)).encode())
+    bench.run_to_end()
+    bench.check_end(ids(12))
+    assert out == [12, most]
+
+
+def test_the_error_file_is_written_from_few_refusals_at_a_time(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refusals may be longer than their lines, so a writer reads only as many as fit its memory."""
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 5_000)
+    answer = (400, {"error": {"message": "x" * 2_000}})
+    bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=answer) if number % 2 else None
+    read: list[int] = []
+    refusals = BatchFileStore.refusals
+
+    async def noted(
+        self: BatchFileStore, task_key: TaskKey, places: range
+    ) -> tuple[Mapping[int, tuple[str, str | None]], int]:
+        found = await refusals(self, task_key, places)
+        read.append(sum(len(refusal or "") for _, refusal in found[0].values()))
+        return found
+
+    monkeypatch.setattr(BatchFileStore, "refusals", noted)
+    bench.begin(lines(40))
+    bench.run_to_end()
+    bench.check_end(ids(40))
+    assert len(bench.ids(ERRORS)) == 20
+    assert max(read) <= 5_000
 
 
 def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
