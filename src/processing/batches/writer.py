@@ -56,13 +56,14 @@ class _Input(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchWriter:
-    """Completes files of batches in one invocation."""
+    """Completes files of batches in one invocation. `nonce` makes the names of writers."""
 
     files: Callable[[], FileStore]
     rows: BatchStore
     store: BatchFileStore
     settings: Settings
     meter: Meter
+    nonce: Callable[[], str]
     log: Log
 
     async def run(self, task_key: TaskKey) -> bool:
@@ -119,6 +120,8 @@ class _Work:
         self._of = of
         self._files = by.files()
         self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
+        # After a restore of the database another writer may get the same fence, but not the same name.
+        self._name = f"w{of.fence}-{by.nonce()[:8]}"
         self._slices_left = limits.BATCH_SLICES_A_RUN[by.settings.plan]
         self.written = of.written_places
 
@@ -138,7 +141,7 @@ class _Work:
             if not self._by.may_go_on(_MOVE, self._ends_at):
                 raise _Spent
             chosen = object_of(waiting, bucket.part_bytes)
-            stored = await store_segments(store, bucket, of.task_key, of.output_file, f"w{of.fence}", chosen)
+            stored = await store_segments(store, bucket, of.task_key, of.output_file, self._name, chosen)
             if not await store.move(of, stored.segments, stored.added):
                 raise _Lost
             waiting = waiting[len(chosen) :]
@@ -169,8 +172,7 @@ class _Work:
         await self._add(writer, self._of.total, lines)
 
     def _part(self) -> PartWriter:
-        name = f"w{self._of.fence}-e{self.written}"
-        return PartWriter(self._files.bucket, self._of.error_file, name)
+        return PartWriter(self._files.bucket, self._of.error_file, f"{self._name}-e{self.written}")
 
     async def _add(self, writer: PartWriter | None, behind: int, lines: int) -> None:
         """Name what was written in the error file, which then has the lines of all places before `behind`."""

@@ -339,6 +339,20 @@ def test_the_error_file_is_written_from_few_refusals_at_a_time(
     assert max(read) <= 5_000
 
 
+def test_parts_have_other_names_after_a_restore_of_the_database(bench: BatchBench) -> None:
+    """A writer with the same fence writes other parts, so one that still lives changes no part of another."""
+    bench.begin(lines(30))
+    before = bench.database.snapshot()
+    for answer in ("a", "b"):
+        bench.database.restore(before)
+        bench.model.act = lambda text, number, answer=answer: answer * 10 if int(text) % 2 else ModelRefused(answer)
+        bench.run_to_end()
+        assert bench.batch().ended_at is not None
+    assert bench.bucket is not None
+    of_writers = {name.split("-")[0] for (file, name) in bench.bucket.parts if file != INPUT and name.startswith("w")}
+    assert of_writers == {"w1"}
+
+
 def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
     """Without a bucket the parts of all files are rows."""
     bench = BatchBench(in_d1=True)
