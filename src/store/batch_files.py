@@ -61,7 +61,7 @@ class BatchFileStore(OutboxStore):
         found, answered = await self._database.run(
             sql.ENDED_TASK.bind(task_key=task_key), sql.ANSWERED.bind(task_key=task_key)
         )
-        have = [range(columns.whole(one, "first"), columns.whole(one, "last") + 1) for one in answered]
+        have = records.answered_ranges(answered)
         return places_without(have, columns.whole(found[0], "total")) if found else []
 
     async def unwritten(self, most: int) -> list[TaskKey]:

@@ -98,13 +98,10 @@ UPDATE tasks SET fence = fence + 1 WHERE id = :task_key AND {_IS_QUIET}
   AND EXISTS (SELECT 1 FROM batches WHERE task_id = :task_key AND ended_at IS NULL AND writer_until > {NOW})
 """)
 
-# Reads what a writer must know of the task, and which lines have an output, as ranges of places.
+# Reads what a writer must know of the task, and which lines have an output: the places of each segment. SQLite would
+# read five rows for each line to join neighbours, also for a poll that finds another writer at work.
 ENDED_TASK = statement("SELECT status, error_code, total FROM tasks WHERE id = :task_key")
-ANSWERED = statement(f"""
-SELECT min(idx) AS first, max(idx) AS last FROM (
-  SELECT idx, idx - row_number() OVER (ORDER BY idx) AS neighbours FROM ({done("0")})
-) GROUP BY neighbours ORDER BY first
-""")
+ANSWERED = statement(f"SELECT places FROM segments WHERE {_OF_LINES}")
 
 # Reads why the lines at the places from `:first` to `:last` failed for good, and the provider's refusal, which may be
 # NULL. The refusals have up to `:most_chars` characters together, or are one that has more. `behind` is the place from

@@ -8,7 +8,7 @@ import pytest
 from src.core import limits
 from src.core.task import Failure, Route
 from src.processing.batches.growth import StoredLines, object_of, store_segments
-from src.store.batch_files import BatchFileStore, growing, places_without
+from src.store.batch_files import growing, places_without
 from src.store.records.batch_steps import NOTHING_ELSE, Also
 from src.store.records.claims import CallKey, CallTries, Claim, Continue, FailedCall, Output
 from tests.conformance.cases.storyteller import progress
@@ -163,7 +163,7 @@ def test_places_without_an_answer(answered: list[range], missing: list[range]) -
 
 
 def test_a_claim_reads_no_row_for_each_line(bench: BatchBench) -> None:
-    """What a claim and the first step of a run read does not grow with the lines that have ended."""
+    """What a claim, the first step of a run and a poll read does not grow with the lines that have ended."""
 
     def steps(count: int) -> int:
         places = ",".join(map(str, range(count)))
@@ -184,7 +184,8 @@ def test_a_claim_reads_no_row_for_each_line(bench: BatchBench) -> None:
         bench.database._connection.set_progress_handler(step, 1)
         bench.pass_seconds(10_000)
         claim = claimed(bench)
-        bench.do(bench.store().beside(BatchFileStore).waiting(KEY))
+        bench.do(bench.lines.waiting(KEY))
+        assert bench.do(bench.lines.take(KEY, LEASE_MS)) is None  # what a poll of a batch tries that is being cancelled
         bench.database._connection.set_progress_handler(None, 0)
         assert claim.outputs == {CallKey(0, place) for place in range(count)}
         return taken
