@@ -3,6 +3,7 @@
 A run keeps only the lines of its present calls in memory, and the index of all lines.
 """
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -51,7 +52,7 @@ class LineInputs:
     """The lines that the calls of one claim need, in place of `CallInputs`.
 
     `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
-    the file does not answer.
+    the file does not answer. `seconds` is how long a read may take now.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LineInputs:
         files: FileStore,
         work: Callable[[], Awaitable[tuple[BatchWork, list[Slice]] | None]],
         unread: Callable[[BlobUnavailable], None],
+        seconds: Callable[[], float],
     ) -> None:
         self._claim = claim
         self._settings = settings
@@ -69,6 +71,7 @@ class LineInputs:
         self._files = files
         self._work = work
         self._unread = unread
+        self._seconds = seconds
         self._opened: _Opened | None = None
         self._lines: dict[CallKey, Line] = {}
         self._sizes: dict[CallKey, int] = {}  # How much memory each line takes that has been read.
@@ -124,10 +127,13 @@ class LineInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the line of a call, and of further calls after it, up to `calls` in all.
 
-        If the bucket does not answer, `unread` is called. Raises StoreError and ClaimLost.
+        If the bucket does not answer in time, `unread` is called. Raises StoreError and ClaimLost.
         """
         try:
-            await self._read(key, calls, wanted)
+            async with asyncio.timeout(self._seconds()):
+                await self._read(key, calls, wanted)
+        except TimeoutError:
+            self._unread(BlobUnavailable("the lines could not be read in time"))
         except BlobUnavailable as error:
             self._unread(error)
 

@@ -52,7 +52,9 @@ class BatchParts:
         self._files = context.open_files()
         self._failures = 0  # How often in a row the lines could not be read.
         read_work = partial(pacer.with_retries, self._work, writes=False)
-        self.inputs = LineInputs(context.claim, context.settings, context.model, self._files, read_work, self._unread)
+        self.inputs = LineInputs(
+            context.claim, context.settings, context.model, self._files, read_work, self._unread, self._seconds
+        )
         self._growth = Growth(
             context.claim,
             store=context.store.beside(BatchFileStore),
@@ -150,6 +152,10 @@ class BatchParts:
             raise BlobUnavailable("an object of lines could not be stored in time") from None
         except StoreUnavailable as error:
             raise BlobUnavailable("the lines of an object could not be read") from error
+
+    def _seconds(self) -> float:
+        """Return how long the run may read lines: until it must write again to keep its claim."""
+        return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
 
     def _unread(self, error: BlobUnavailable) -> None:
         """Let no call start for a while, because its line could not be read: longer each time in a row.

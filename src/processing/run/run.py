@@ -348,7 +348,12 @@ class Run:
         self._allowance.spend(self._calls.start(keys, starts_by))
 
     async def _read(self, key: CallKey, now: float) -> None:
-        """Read the input of a call, and of as many calls after it as the run may still make."""
+        """Read the input of a call, and of as many calls after it as the run may still make.
+
+        A bucket may be slow, so outputs that have waited for long are recorded first.
+        """
+        if self._batch is not None and now >= self._pacer.renews_by:
+            await self._save()
         groups_out, group_size = self._calls.groups_out, self._caller.group_size
         calls = self._allowance.affordable_calls(now, limits.CHUNKS_MOST, groups_out, group_size)
         await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)

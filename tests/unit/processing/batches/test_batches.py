@@ -11,13 +11,15 @@ from src.core.batches.lines import LineCode
 from src.core.batches.status import BatchStatus
 from src.core.codes import TaskCode
 from src.core.errors import ModelRefused, ModelUnavailable, StoreUnavailable
-from src.core.files import Purpose
+from src.core.files import FileKey, Purpose
 from src.core.ids import TaskKey
 from src.core.states import Status
+from src.core.task import Route
 from src.processing.outcomes import Ended, Released
 from src.store.admission import Accepted
 from src.store.batch_files import BatchFileStore
 from src.store.batches import InputMissing
+from src.store.records.claims import Unclaimed
 from tests.support.batch_bench import ERRORS, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, line, lines
 
 RETENTION_MS = 1_000_000
@@ -292,6 +294,39 @@ def test_no_paid_call_is_lost_while_the_file_cannot_grow(
     bench.check_end(ids(60))
     assert len(bench.model.calls) == 60
     assert bench.batch().task.usage.in_doubt == 0
+
+
+def test_a_bucket_that_gives_no_answer_costs_no_answer_of_the_model(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While lines are read, outputs wait to be recorded, so a read ends in time for the run to keep its claim."""
+    bench.begin(lines(60))
+    bench.run()
+    assert bench.bucket is not None
+    read, reads = bench.bucket.read, [0]
+
+    async def hung(file: FileKey, name: str, start: int, end: int) -> bytes:
+        reads[0] += 1
+        if reads[0] == 3:
+            await hangs()
+        return await read(file, name, start, end)
+
+    monkeypatch.setattr(bench.bucket, "read", hung)
+    bench.model.seconds = 100.0
+    began = bench.loop.time()
+    heir = bench.loop.create_task(takes_over(bench, began + 600))
+    bench.run()
+    assert reads[0] > 3
+    assert bench.do(heir) == "held"
+    assert bench.batch().task.usage.in_doubt == 0
+
+
+async def takes_over(bench: BatchBench, at: float) -> str:
+    """Try to claim the batch at a time, and return why the claim was refused."""
+    await asyncio.sleep(at - bench.loop.time())
+    claim = await bench.store().claim(KEY, holder="heir", host="", route=Route.QUEUE, lease_ms=60_000)
+    assert isinstance(claim, Unclaimed)
+    return claim.standing.value
 
 
 @pytest.mark.parametrize(("content", "most"), [(["x" * 600], 6), ([[]] * 150, 1)])
