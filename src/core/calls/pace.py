@@ -88,7 +88,7 @@ class WriteBucket:
         self._tokens -= 1
 
     def refund(self) -> None:
-        """Give back the token of a write that a full database refused, or that recorded work on a batch's file.
+        """Give back the token of a write that a full database refused, or that recorded a part of a file.
 
         A write that a full database refused changed nothing, and the pauses between tries limit the load enough. A
         write about a file is limited by the file: each slice of it is recorded once, and each object too.
