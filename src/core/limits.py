@@ -111,6 +111,7 @@ CUSTOM_ID_CHARS_MOST = 64
 # byte. Compressed, and written in hexadecimal digits, a line of random letters then fits the 2,000,000 bytes of D1.
 ANSWER_CHARS_MOST = 1_000_000
 OUTPUT_LINE_CHARS_MOST = 1_100_000
+ANSWER_CHOICES_MOST = 100  # The most choices of an answer: each may grow by some 110 characters in its line.
 REFUSAL_BYTES_MOST = 65_536  # The most bytes of the body with which a provider refused a line.
 
 # --- Structured output ----------------------------------------------------------------------------------

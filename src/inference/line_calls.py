@@ -36,10 +36,13 @@ def line_reply(document: object, raw_bytes: int) -> ModelReply:
 
     Raises ModelReplyMalformed if the document has no message, or is too large for a line of an output file.
     """
-    choices = replies.member(document, "choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
+    found = replies.member(document, "choices")
+    choices = found if isinstance(found, list) else []
+    first = choices[0] if choices else None
     if not isinstance(document, Mapping) or not isinstance(replies.member(first, "message"), Mapping):
         raise ModelReplyMalformed("the reply has no message")
+    if len(choices) > limits.ANSWER_CHOICES_MOST:
+        raise ModelReplyMalformed(f"the reply has more than {limits.ANSWER_CHOICES_MOST} choices")
     if raw_bytes > _SURELY_SHORT_BYTES and len(json.dumps(document)) > limits.ANSWER_CHARS_MOST:
         raise ModelReplyMalformed(f"the reply exceeds {limits.ANSWER_CHARS_MOST} characters of JSON in ASCII")
     usage = document.get("usage")

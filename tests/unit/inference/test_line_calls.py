@@ -118,6 +118,18 @@ def test_an_answer_that_no_line_can_hold_is_malformed() -> None:
         assert isinstance(outcome, ModelReply if is_fine else errors.ModelReplyMalformed)
 
 
+def test_an_answer_of_many_choices_is_malformed() -> None:
+    """Each choice grows by the fields that it lacks, so their number is limited: the line stays within its limit."""
+    for count, is_fine in ((limits.ANSWER_CHOICES_MOST, True), (limits.ANSWER_CHOICES_MOST + 1, False)):
+        text = "x" * (limits.ANSWER_CHARS_MOST - 20 * count - 100)
+        document = {"choices": [{"message": {"content": text}}, *({"message": {}} for _ in range(count - 1))]}
+        outcome = at_openai(document, call())[1]
+        assert isinstance(outcome, ModelReply if is_fine else errors.ModelReplyMalformed)
+        if isinstance(outcome, ModelReply) and outcome.answer is not None:
+            line = Line("x" * limits.CUSTOM_ID_CHARS_MOST, "m-1", {}, {})
+            assert len(output_line(TASK, 0, CHAT, line, outcome.answer, 0)) <= limits.OUTPUT_LINE_CHARS_MOST
+
+
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
 def test_a_refusal_comes_back_whole(status: int) -> None:
     """A refusal has the server's status and body, with the client's own text in it; its message has not."""
