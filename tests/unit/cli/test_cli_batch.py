@@ -125,14 +125,30 @@ def test_a_batch_goes_on_by_its_id(fake: FakeApi, run: Run) -> None:
     assert fake.requests("POST", "/v1/batches") == []
 
 
-def test_an_output_of_something_else_stays_as_it_is(fake: FakeApi, run: Run, tmp_path: Path) -> None:
-    """The command does not append to a file that has other lines."""
+@pytest.mark.parametrize(
+    "before",
+    ["something else\n", "something else", f"{output_line(0)}something else", f"{output_line(0)}something\nelse"],
+)
+def test_an_output_of_something_else_stays_as_it_is(fake: FakeApi, run: Run, tmp_path: Path, before: str) -> None:
+    """The command does not append to a file that has other lines, and cuts nothing off it."""
     FakeBatches(fake, *DONE)
     output = tmp_path / "answers.jsonl"
-    output.write_text("something else\n", "utf-8")
+    output.write_text(before, "utf-8")
     status, _, err = run("--id", BATCH_ID, "--output", str(output))
     assert (status, "has lines of something else" in err) == (Exit.COULD_NOT_RUN, True)
-    assert output.read_text("utf-8") == "something else\n"
+    assert output.read_text("utf-8") == before
+
+
+@pytest.mark.parametrize(
+    "cut", [0, 1, 20, len(output_line(0)) - 1, len(output_line(0)), len(ANSWERS) - 1, len(ANSWERS)]
+)
+def test_an_output_that_was_cut_off_anywhere_becomes_whole(fake: FakeApi, run: Run, tmp_path: Path, cut: int) -> None:
+    """The line in which an earlier command died is written again."""
+    FakeBatches(fake, batch("in_progress", done=4), batch("completed", done=4))
+    output = tmp_path / "answers.jsonl"
+    output.write_text(ANSWERS[:cut], "utf-8")
+    assert run("--id", BATCH_ID, "--output", str(output))[0] == 0
+    assert output.read_text("utf-8") == ANSWERS
 
 
 def test_failed_lines_go_beside_the_output(fake: FakeApi, run: Run, requests: str, tmp_path: Path) -> None:
