@@ -50,11 +50,13 @@ def _moving(allowed: str) -> tuple[Statement, ...]:
     """Make the statements that name an object with the lines of the segments from `:first` to `:last`.
 
     The segments become one row without a body: the last one, whose `fence`, `step` and `piece` say that the outputs of
-    all are recorded. Each statement checks that the last segment has not become an object before.
+    all are recorded. Each statement but the last checks that none of the segments has become an object before, because
+    an earlier write may have landed late. The last one checks that the move has just been made.
     """
     growing = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'growing')"
     last = f"{_OF_LINES} AND part = :last AND object IS"
-    movable = f"{allowed} AND {growing} AND EXISTS (SELECT 1 FROM segments WHERE {last} NULL)"
+    moved = f"SELECT 1 FROM segments WHERE {_OF_LINES} AND part BETWEEN :first AND :last AND object IS NOT NULL"
+    movable = f"{allowed} AND {growing} AND EXISTS (SELECT 1 FROM segments WHERE {last} NULL) AND NOT EXISTS ({moved})"
     run = f"(SELECT %s FROM segments WHERE {_OF_LINES} AND part BETWEEN :first AND :last ORDER BY part)"
     return (
         _count_use(movable),
@@ -65,7 +67,7 @@ UPDATE segments SET
   places = (SELECT group_concat(places) FROM {run % "places"}),
   sizes = (SELECT group_concat(sizes) FROM {run % "sizes"}),
   body = x''
-WHERE {last} NULL AND {allowed} AND {growing}
+WHERE {last} NULL AND {allowed} AND {growing} AND NOT EXISTS ({moved})
 """),
         statement(f"""
 DELETE FROM segments WHERE {_OF_LINES} AND part >= :first AND part < :last AND object IS NULL AND {allowed}
