@@ -9,6 +9,7 @@ import pytest
 
 from onceover_cli.exits import Exit, exit_of_batch
 from onceover_cli.main import main
+from src.http.files.form import shown_name
 from tests.support.fake_api import LOST, TASK_ID, Answer, FakeApi, Reply, problem
 from tests.support.fake_batches import BATCH_ID, ERRORS, OUTPUT, FakeBatches, batch, output_line
 
@@ -95,6 +96,32 @@ def served_file(fake: FakeApi) -> dict[str, Any]:
     (uploaded,) = fake.requests("POST", "/v1/files")
     name = uploaded.body.partition(b'filename="')[2].partition(b'"')[0].decode()
     return {"id": "file-1", "filename": name, "bytes": 24, "created_at": 1_795_600_000}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "Night 3\u202fPM.jsonl",
+        "a\u00a0b",
+        "a\\b.jsonl",
+        ' "a" ',
+        "a%22b",
+        "a\nb",
+        "夜间 批次.jsonl",
+        "a\udcffb",
+        "x" * 255,
+    ],
+)
+def test_the_server_keeps_the_name_of_an_upload(fake: FakeApi, run: Run, tmp_path: Path, name: str) -> None:
+    """A name of any characters is found again, so the same command never starts a second batch."""
+    path = tmp_path / name
+    path.write_text("{}\n", "utf-8")
+    served = FakeBatches(fake, *DONE)
+    assert run(str(path))[0] == 0
+    (file,) = served.files
+    assert shown_name(file["filename"]) == file["filename"]
+    assert run(str(path))[0] == 0
+    assert (len(fake.requests("POST", "/v1/files")), len(fake.requests("POST", "/v1/batches"))) == (1, 1)
 
 
 def test_other_lines_or_new_start_another_batch(fake: FakeApi, run: Run, requests: str) -> None:
