@@ -89,6 +89,7 @@ FAULT_CHARS_MOST = 200  # The most characters of a fault's JSON pointer, and of 
 FINISH_REASON_CHARS_MOST = 40  # The length at which the provider's reason for an output's end is cut off.
 
 # --- Batches ----------------------------------------------------------------------------------------
+BATCH_BODY_BYTES_MOST = 60_000  # `metadata` of 16 pairs may take 55,296 bytes of JSON.
 BATCH_LINES_MOST = 20_000  # The most lines of a batch, blank lines not counted.
 BATCH_LINE_BYTES_MOST = 1_000_000  # The most bytes of a line, without its end.
 BATCH_WINDOW_HOURS_MOST = 168  # A week.
