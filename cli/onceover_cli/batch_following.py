@@ -18,13 +18,16 @@ _POLL_SECONDS_MOST: Final = 5.0
 class LineSink:
     """Where the lines of the output file go: to standard output, to a file, or nowhere.
 
-    A file that an earlier command began is continued behind its last whole line.
+    A file that an earlier command began is continued behind its last whole line. `written` is how many whole lines the
+    file has. `last_line` is the last one of them, and `rest` is what follows it, of a line that was not written whole.
+    The file may have other lines than those of the batch, so it is not changed before the first `write`.
     """
 
     def __init__(self, path: Path | None, *, to_standard_output: bool) -> None:
         self.written = 0
-        self.last_line = b""
+        self.last_line = self.rest = b""
         self._path = path
+        self._whole = 0  # The bytes of the whole lines that the file had at first.
         self._prints = path is None and to_standard_output
         self._file: IO[bytes] | None = None
 
@@ -47,21 +50,27 @@ class LineSink:
             self._file.close()
 
     def _go_to_the_end(self, file: IO[bytes]) -> None:
-        """Count the whole lines, and cut off a line that was not written whole."""
-        whole = 0
+        """Count the whole lines."""
         for line in file:
             if not line.endswith(b"\n"):
+                self.rest = line
                 break
-            whole += len(line)
+            self._whole += len(line)
             self.written += 1
             self.last_line = line
-        file.seek(whole)
-        file.truncate()
+
+    def _cut_off(self, file: IO[bytes]) -> None:
+        """Cut off a line that was not written whole."""
+        if self.rest:
+            file.truncate(self._whole)
+            file.seek(self._whole)
+            self.rest = b""
 
     def write(self, lines: bytes, display: TaskDisplay) -> None:
         """Write whole lines."""
         if self._file is not None:
             try:
+                self._cut_off(self._file)
                 self._file.write(lines)
                 self._file.flush()
             except OSError as error:
@@ -89,7 +98,7 @@ class BatchFollowing:
         self._sink = sink
         self._display = display
         self._backoff = backoff or Backoff(patience_seconds)
-        self._is_checked = not sink.written
+        self._is_checked = not (sink.written or sink.rest)
 
     def to_the_end(self) -> Json:
         """Follow the batch until it has ended and all its lines are written. Returns it. Raises `CommandError`."""
@@ -117,9 +126,8 @@ class BatchFollowing:
     def _read_lines(self, batch: Json) -> bool:
         """Write the lines that follow. Returns whether these were all lines that the file has now."""
         file = batch["output_file_id"]
-        if file is None or not self._sink.takes_lines:
+        if file is None or not self._sink.takes_lines or not self._is_ours(file):
             return True
-        self._check(file)
         while True:
             found = self._api.fetch(f"/v1/files/{file}/content", {"offset": str(self._sink.written)})
             last = int(found.headers.get("X-Last-Line", "0"))
@@ -129,14 +137,20 @@ class BatchFollowing:
             if not found.content:
                 return True
 
-    def _check(self, file: str) -> None:
-        """Check that the lines which an earlier command wrote are those of this batch."""
+    def _is_ours(self, file: str) -> bool:
+        """Check that the lines which an earlier command wrote are those of this batch.
+
+        Returns False if the batch has not enough lines yet to tell. Raises `CommandError`.
+        """
         if self._is_checked:
-            return
-        query = {"offset": str(self._sink.written - 1), "limit": "1"}
-        if self._api.fetch(f"/v1/files/{file}/content", query).content != self._sink.last_line:
+            return True
+        sink = self._sink
+        query = {"offset": str(max(0, sink.written - 1)), "limit": "2"}
+        found, expected = self._api.fetch(f"/v1/files/{file}/content", query).content, sink.last_line + sink.rest
+        self._is_checked = found.startswith(expected)
+        if not self._is_checked and (self._batch["status"] in ENDED or not expected.startswith(found)):
             raise CommandError("the file of --output has lines of something else; name another file, or remove it")
-        self._is_checked = True
+        return self._is_checked
 
     def _show(self, batch: Json) -> None:
         counts = batch["request_counts"]

@@ -22,6 +22,7 @@ from .submission import STDIN, fresh_key
 ENDED: Final = frozenset({"completed", "failed", "expired", "cancelled"})
 _PAGE: Final = {"files": "1000", "batches": "100"}
 _NAME_CHARS_MOST: Final = 200
+_UNSAFE: Final = re.compile(r"[^\w.-]+")
 _TASK: Final = re.compile(r"/api/tasks/([0-9a-f-]{36})")
 
 
@@ -41,7 +42,8 @@ def read_input(source: str) -> Input:
         raise CommandError(f"cannot read {source}: {error.strerror}") from None
     if not content.strip():
         raise CommandError(f"{'standard input' if source == STDIN else source} is empty")
-    stem = "batch" if source == STDIN else Path(source).stem
+    # The server leaves characters out of a name, and a name that is not found again would start another batch.
+    stem = "batch" if source == STDIN else _UNSAFE.sub("-", Path(source).stem)
     return Input(content, f"{stem[:_NAME_CHARS_MOST]}-{hashlib.sha256(content).hexdigest()[:24]}.jsonl")
 
 

@@ -1,4 +1,4 @@
-"""Exports or erases all tasks of one tenant, in requests of limited size.
+"""Exports all tasks of one tenant, or erases its tasks and files, in requests of limited size.
 
 Repeating an export or an erasure continues its work.
 """
@@ -18,6 +18,8 @@ from .shapes import Json
 PATIENCE_SECONDS: Final = 600.0
 PAGE: Final = 100
 _TASKS: Final = "/api/tasks"
+_FILES: Final = "/v1/files"
+_FILES_PAGE: Final = "1000"
 
 
 @dataclass(slots=True)
@@ -202,13 +204,16 @@ class Erased:
     """How many tasks an erasure of all of a tenant's tasks has cancelled, erased, found gone, and left as newer.
 
     `gone` counts tasks that another client had erased before. `newer` counts tasks that were submitted during the
-    erasure and exist at its end, up to one page.
+    erasure and exist at its end, up to one page. `files` counts files that were erased, and `newer_files` those that
+    exist at the end, up to one page: they were uploaded during the erasure, or a newer batch reads them.
     """
 
     cancelled: int = 0
     erased: int = 0
     gone: int = 0
     newer: int = 0
+    files: int = 0
+    newer_files: int = 0
 
 
 def going_on(tenant: Tenant) -> int:
@@ -218,14 +223,21 @@ def going_on(tenant: Tenant) -> int:
 
 
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
-    """Cancel and erase a tenant's present tasks, a hundred at a time.
+    """Cancel and erase a tenant's present tasks, a hundred at a time, and then its files.
 
-    A repeated erasure erases the tasks that are left.
+    A repeated erasure erases the tasks and the files that are left. A file that a batch reads can be erased only after
+    the batch's task.
     """
     done = Erased()
+    _erase_tasks(tenant, done, told)
+    _erase_files(tenant, done, told)
+    return done
+
+
+def _erase_tasks(tenant: Tenant, done: Erased, told: Callable[[Erased], None]) -> None:
     first = tenant.page()["tasks"]
     if not first:
-        return done
+        return
     # `before` is a time by the server's clock, from which on tasks are not erased. Tasks that are submitted later are
     # counted and not erased.
     latest = datetime.fromisoformat(first[0]["createdAt"]) + timedelta(milliseconds=1)
@@ -248,4 +260,27 @@ def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
     # Comparing ids would not find all new tasks: an id is made before its task is stored, so a new task may have an
     # older id.
     done.newer = tenant.newer_than(None)
-    return done
+
+
+def _erase_files(tenant: Tenant, done: Erased, told: Callable[[Erased], None]) -> None:
+    """Erase the files that a tenant has now, newest first. A server of an older version has no files."""
+    query: dict[str, str] = {"limit": _FILES_PAGE}
+    while (page := tenant.ask("GET", _FILES, query)) is not None and page["data"]:
+        for one in page["data"]:
+            done.files += _erased_file(tenant, f"{_FILES}/{one['id']}")
+        told(done)
+        if not page["has_more"]:
+            break
+        query["after"] = page["data"][-1]["id"]
+    left = tenant.ask("GET", _FILES, {"limit": str(PAGE)})
+    done.newer_files = 0 if left is None else len(left["data"])
+
+
+def _erased_file(tenant: Tenant, path: str) -> bool:
+    """Erase a file. Returns False if it was gone before, or if a newer batch reads it."""
+    try:
+        return tenant.ask("DELETE", path) is not None
+    except ServerRefused as error:
+        if error.code != "file_in_use":
+            raise
+        return False

@@ -89,6 +89,7 @@ FAULT_CHARS_MOST = 200  # The most characters of a fault's JSON pointer, and of 
 FINISH_REASON_CHARS_MOST = 40  # The length at which the provider's reason for an output's end is cut off.
 
 # --- Batches ----------------------------------------------------------------------------------------
+BATCH_BODY_BYTES_MOST = 60_000  # `metadata` of 16 pairs may take 55,296 bytes of JSON.
 BATCH_LINES_MOST = 20_000  # The most lines of a batch, blank lines not counted.
 BATCH_LINE_BYTES_MOST = 1_000_000  # The most bytes of a line, without its end.
 BATCH_WINDOW_HOURS_MOST = 168  # A week.
@@ -112,6 +113,7 @@ CUSTOM_ID_CHARS_MOST = 64
 # byte. Compressed, and written in hexadecimal digits, a line of random letters then fits the 2,000,000 bytes of D1.
 ANSWER_CHARS_MOST = 1_000_000
 OUTPUT_LINE_CHARS_MOST = 1_100_000
+ANSWER_CHOICES_MOST = 100  # The most choices of an answer: each may grow by some 110 characters in its line.
 REFUSAL_BYTES_MOST = 65_536  # The most bytes of the body with which a provider refused a line.
 
 # --- Structured output ----------------------------------------------------------------------------------

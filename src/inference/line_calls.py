@@ -16,6 +16,8 @@ _TOKENS = "max_completion_tokens"
 # A reply of fewer bytes cannot become an answer of more than ANSWER_CHARS_MOST: a byte becomes at most six characters.
 _SURELY_SHORT_BYTES = limits.ANSWER_CHARS_MOST // 6
 _MESSAGE_CHARS_MOST = 4_000
+_SEARCHED_CHARS_MOST = 50_000
+_BETWEEN = "\uffff"  # Stands between texts that are searched at once: no message contains it.
 
 
 def sent_fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
@@ -36,10 +38,13 @@ def line_reply(document: object, raw_bytes: int) -> ModelReply:
 
     Raises ModelReplyMalformed if the document has no message, or is too large for a line of an output file.
     """
-    choices = replies.member(document, "choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
+    found = replies.member(document, "choices")
+    choices = found if isinstance(found, list) else []
+    first = choices[0] if choices else None
     if not isinstance(document, Mapping) or not isinstance(replies.member(first, "message"), Mapping):
         raise ModelReplyMalformed("the reply has no message")
+    if len(choices) > limits.ANSWER_CHOICES_MOST:
+        raise ModelReplyMalformed(f"the reply has more than {limits.ANSWER_CHOICES_MOST} choices")
     if raw_bytes > _SURELY_SHORT_BYTES and len(json.dumps(document)) > limits.ANSWER_CHARS_MOST:
         raise ModelReplyMalformed(f"the reply exceeds {limits.ANSWER_CHARS_MOST} characters of JSON in ASCII")
     usage = document.get("usage")
@@ -84,13 +89,23 @@ def _struck(text: str, key: str | None) -> str:
     return text if key is None else replies.without(text, key)
 
 
+def passing_words(said: str, body: Mapping[str, object]) -> str:
+    """Return a provider's words about a failure that passes, and nothing if the line is long.
+
+    Words are shown without the client's text, and the search for it in 1 MB takes 0.1 s of processor time. While the
+    provider limits the rate, each of a batch's lines may fail a hundred times.
+    """
+    return said if sum(map(len, strings_in(body))) <= _SEARCHED_CHARS_MOST else ""
+
+
 def client_texts(body: Mapping[str, object]) -> list[str]:
-    """Return the client's texts in a body, which a provider's error message may quote."""
+    """Return the client's texts in a body, which a provider's error message may quote. All are searched at once."""
     texts = list(strings_in(body))
     # the JSON of a schema contains names that the client chose, and that of messages only names that the API knows
     others = (value for name, value in body.items() if name != "messages" and isinstance(value, Mapping | list))
     texts += (asking.without_keywords(json.dumps(value, ensure_ascii=False)) for value in others)
-    return [text for text in texts if len(text) >= replies.REPEATED_CHARS_LEAST]
+    found = [text.strip() for text in texts if len(text) >= replies.REPEATED_CHARS_LEAST]
+    return [_BETWEEN.join(found)] if found else []
 
 
 def strings_in(value: object) -> Iterator[str]:

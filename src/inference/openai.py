@@ -138,7 +138,12 @@ class OpenAIProvider:
 
     def _failure(self, reply: HttpReply, call: ModelCall) -> ModelError:
         said, codes = _error_body(reply.body)
-        detail = replies.cause(said, key=self._api_key, client_texts=asking.client_texts(call))
+        if call.body is not None and _passes(reply.status) and not codes & _QUOTA_CODES:
+            from .line_calls import passing_words  # noqa: PLC0415 - only batches make such calls
+
+            said = passing_words(said, call.body)
+        texts = asking.client_texts(call) if said else ()
+        detail = replies.cause(said, key=self._api_key, client_texts=texts)
         message = f"the provider answered {reply.status}{': ' if detail else ''}{detail}"
         if reply.status in asking.FORM_STATUSES and not codes & _QUOTA_CODES:
             about = asking.form_failure(call, reply.body.decode("utf-8", "replace"), message)
@@ -157,7 +162,7 @@ class OpenAIProvider:
             return ModelQuotaExhausted(message)
         if status == 429:
             return ModelRateLimited(message, retry_after_seconds(reply.headers))
-        if status in _TRANSIENT_4XX or status >= 500:
+        if _passes(status):
             return ModelUnavailable(message, retry_after_seconds(reply.headers))
         if 300 <= status < 400:
             # Redirects are not followed, because they would carry the API key to a host that is not configured.
@@ -165,6 +170,11 @@ class OpenAIProvider:
         if 400 <= status < 500:
             return ModelRefused(message, of_call=status in _AT_FAULT)
         return ModelReplyMalformed(message, retry_after_seconds(reply.headers))
+
+
+def _passes(status: int) -> bool:
+    """Whether an answer's status says that the same call may succeed later."""
+    return status == 429 or status in _TRANSIENT_4XX or status >= 500
 
 
 def _error_body(body: bytes) -> tuple[str, frozenset[str]]:

@@ -132,10 +132,16 @@ def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
 
 
 def _failure(said: str, call: ModelCall) -> ModelError:
-    detail = replies.cause(said, client_texts=asking.client_texts(call))
-    message = f"Workers AI: {detail}" if detail else "Workers AI gave no reason"
     found = _CODE.match(said)
     code = int(found[1]) if found else None
+    words = said
+    if call.body is not None and code not in _QUOTA_CODES and not _is_refusal(code, said):
+        from .line_calls import passing_words  # noqa: PLC0415 - only batches make such calls
+
+        words = passing_words(said, call.body) or (found[1] if found else "")
+    texts = asking.client_texts(call) if words == said else ()
+    detail = replies.cause(words, client_texts=texts)
+    message = f"Workers AI: {detail}" if detail else "Workers AI gave no reason"
     if code not in _TRANSIENT_CODES and (about := asking.form_failure(call, said, message)) is not None:
         return about
     if code in _QUOTA_CODES:

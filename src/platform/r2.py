@@ -10,6 +10,8 @@ from .crossing import Crossing, into_javascript
 if TYPE_CHECKING:
     import js
 
+ROOM_AT_FIRST = 256 * 1024
+
 
 class BoundR2:
     """The binding `BLOBS` of an R2 bucket, used without the SDK's wrapper. Errors of R2 are raised as JsException."""
@@ -80,6 +82,8 @@ class JsBody:
 class JsBytes:
     """Implements `store.blobs.Buffer` in a Uint8Array, which is used again for each part of a file.
 
+    The array grows with its bytes, because an isolate has 128 MB for all of its requests, and most files are small.
+
     `is_lent` says that R2 may still read the bytes. After a put without an answer, the next part gets another array, so
     that a put that lands late stores the bytes of its own part.
     """
@@ -87,7 +91,8 @@ class JsBytes:
     def __init__(self, most: int) -> None:
         self._most = most
         self._length = 0
-        self._array = _new_array(most)
+        self._room = min(most, ROOM_AT_FIRST)  # How many bytes the array can have.
+        self._array = _new_array(self._room)
         self.is_lent = False
 
     def __len__(self) -> int:
@@ -98,6 +103,10 @@ class JsBytes:
         """Add bytes at the end."""
         end = self._length + len(chunk)
         assert end <= self._most, "a part is too long"
+        assert not self.is_lent, "a part that R2 may still read"
+        if end > self._room:
+            self._room = min(self._most, max(end, 2 * self._room))
+            self._array = _new_array(self._array.buffer.transfer(self._room))
         if chunk:
             self._array.subarray(self._length, end).assign(chunk)
         self._length = end
@@ -105,7 +114,7 @@ class JsBytes:
     def clear(self) -> None:
         """Remove all bytes."""
         if self.is_lent:
-            self._array, self.is_lent = _new_array(self._most), False
+            self._array, self.is_lent = _new_array(self._room), False
         self._length = 0
 
     def view(self) -> "js.Uint8Array":
@@ -113,10 +122,11 @@ class JsBytes:
         return self._array.subarray(0, self._length)
 
 
-def _new_array(size: int) -> "js.Uint8Array":
+def _new_array(memory: "int | js.ArrayBuffer") -> "js.Uint8Array":
+    """Make an array over new memory of a size, or over memory that is there."""
     from js import Uint8Array
 
-    return Uint8Array.new(size)
+    return Uint8Array.new(memory)
 
 
 def _milliseconds(written: str) -> int:

@@ -123,6 +123,10 @@ class FileStore(Store):
         if standing and standing[0]["state"] == "erasing":
             await self._try_to_erase(DueFile(key, place_of(standing[0])))
 
+    def is_crowded(self, most: int) -> bool:
+        """Whether parts of new files lie in the database, and it had `most` bytes or more by the last reply."""
+        return self.bucket.place == "d1" and self._database.storage.is_over(most)
+
     # --- Reads ----------------------------------------------------------------------------------------------------
 
     async def file(self, key: FileKey) -> File | None:

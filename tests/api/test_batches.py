@@ -92,6 +92,12 @@ def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
     assert (file["purpose"], file["filename"]) == ("batch_output", f"{batch.id}_output.jsonl")
 
 
+def test_the_largest_metadata_is_kept(bench: ApiBench) -> None:
+    """16 pairs of 64 and 512 characters, as at OpenAI, in any script and with any escapes."""
+    metadata = {f"{number:02}" + "键" * 62: "值" * 512 for number in range(16)}
+    assert create(bench, lines(1), metadata=metadata)["metadata"] == metadata
+
+
 def test_the_id_of_a_batch_follows_from_its_task(bench: ApiBench) -> None:
     """The ids convert both ways, and nothing else is an id."""
     made = create(bench, lines(1))

@@ -307,6 +307,21 @@ def test_a_tenant_s_files_have_a_limit_together(files: ApiBench) -> None:
     uploaded(files, b"x" * 3_000)
 
 
+def test_files_leave_the_rest_of_the_database_to_tasks(files: ApiBench) -> None:
+    """From STORAGE_MB_MOST on the database takes no parts of files. A bucket does, and a deletion works in both."""
+    first = uploaded(files, b"x" * 2_500)
+    before = left(files)
+    files.database.cap.reported = files.settings.storage_bytes_most
+    reply = upload(files, form(b"x" * 2_500))
+    if files.blobs is None:
+        assert refusal(reply) == (507, "storage_full", None)
+        assert (reply.headers["Retry-After"], left(files)) == ("300", before)
+        files.database.cap.reported = files.settings.storage_bytes_most - 1
+        reply = upload(files, form(b"x" * 2_500))
+    assert reply.status == 200
+    assert files.call("DELETE", f"/v1/files/{first['id']}").status == 200
+
+
 @pytest.mark.parametrize("breaks_at", [0, 10, 1_500, 2_600])
 def test_a_client_that_leaves_leaves_nothing(files: ApiBench, breaks_at: int) -> None:
     """The body breaks off before, in and behind the file."""

@@ -135,7 +135,7 @@ def erase(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Cancel and erase all tasks of a tenant for good. A second run continues where the first one stopped."""
+    """Cancel and erase all tasks and files of a tenant for good. A second run continues where the first one stopped."""
     with connect(context, url, key, tenant=_one(name)) as api:
         tenant = Tenant(api, terminal.say)
         if not yes:
@@ -157,10 +157,13 @@ def erase(
         terminal.write_json({"tenant": name, "erased": done.erased, "gone": done.gone, "newer": done.newer})
     else:
         terminal.write(f"{many(done.erased, 'task')} erased\n")
-    terminal.say(_STAYS)
-    if done.newer:
-        count = many(done.newer, "task") + (" or more" if done.newer >= tenants.PAGE else "")
-        terminal.say(f"{count} arrived since then, still there. Revoke the tenant's keys, then repeat the command.")
+    terminal.say(f"{many(done.files, 'file')} erased. {_STAYS}")
+    left = [(done.newer, "task"), (done.newer_files, "file")]
+    for count, what in left:
+        if count:
+            said = many(count, what) + (" or more" if count >= tenants.PAGE else "")
+            terminal.say(f"{said} arrived since then, still there. Revoke the tenant's keys, then repeat the command.")
+    if any(count for count, _ in left):
         raise typer.Exit(Exit.INCOMPLETE)
 
 
@@ -174,8 +177,9 @@ def _one(name: str) -> str:
 def _ask(api: ApiClient, name: str, going_on: int) -> None:
     """Ask whether to erase all tasks of a tenant. Raises `CommandError` if the user declines or has no terminal."""
     if not sys.stdin.isatty():
-        raise CommandError(f"this erases all tasks of {name} at {api.where.url}: confirm with --yes")
+        raise CommandError(f"this erases all tasks and files of {name} at {api.where.url}: confirm with --yes")
     also = f", including {many(going_on, 'unfinished task')}" if going_on else ""
     terminal.say(f"This erases all tasks of tenant {name} at {api.where.url}{also}, with their texts and results.")
+    terminal.say("It also erases all files of the tenant.")
     if typer.prompt("Type the tenant's name to continue", default="", show_default=False, err=True).strip() != name:
         raise CommandError("nothing was erased")

@@ -105,6 +105,8 @@ def line_again(raw: bytes, rules: LineRules) -> Line:
     assert isinstance(found, dict)
     body = found["body"]
     names = rules.fields | fields.not_harmless(body, is_chat=rules.endpoint == CHAT)
+    if rules.endpoint != CHAT:
+        names |= responses_input.NAMES_OF_PARTS
     return _line(found, rules._replace(fields=names, models=(), model=None))
 
 

@@ -1,6 +1,7 @@
 """Turns the body of a line for `/v1/responses` into the body of a chat completion, which every provider takes."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from ..task import CONCAT_SEPARATOR
 from .fields import ParameterRefused, shown, token_limit, without_token_limits
@@ -8,6 +9,8 @@ from .fields import ParameterRefused, shown, token_limit, without_token_limits
 # The roles of messages, and the roles that chat messages have for them: few servers know the role `developer`.
 _ROLES = {"user": "user", "assistant": "assistant", "system": "system", "developer": "system"}
 _PARTS = ("input_text", "output_text")
+# The names in AI_BATCH_FIELDS of those parts of `reasoning` and `text` that reach the provider.
+NAMES_OF_PARTS: Final = frozenset({"reasoning_effort", "verbosity"})
 _FORMATS = 'is supported here only as {"type": "text"}, {"type": "json_object"} or {"type": "json_schema", …}'
 _SCHEMA_MEMBERS = ("name", "schema", "strict", "description")
 

@@ -33,7 +33,7 @@ _CANCELLING = frozenset({BatchStatus.CANCELLING, BatchStatus.CANCELLED})
 async def create_batch(exchange: Exchange) -> Reply:
     """Accept a batch when it is durable in D1, or find that an earlier request made it."""
     key = idempotency_key(exchange.request.headers)
-    body = await read_object(exchange.request, limits.SMALL_BODY_BYTES_MOST)
+    body = await read_object(exchange.request, limits.BATCH_BODY_BYTES_MOST)
     fields = new_fields(body)
     file_key = file_key_of(exchange.tenant, fields.input_file_id)
     if file_key is None:

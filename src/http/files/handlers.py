@@ -19,11 +19,11 @@ async def upload_file(exchange: Exchange) -> Reply:
     api, request = exchange.api, exchange.request
     boundary, now = form.boundary(request.headers), api.now_ms()
     key = FileKey(f"{exchange.tenant}:{new_task_id(now, api.entropy(10))}")
-    upload = Upload(api.files, key, now, api.settings.file_bytes, api.log)
+    upload = Upload(api.files, key, now, api.settings, api.log)
     upload.check_length(request.headers.get("content-length"))
     try:
         new = await form.read_form(request.chunks(), boundary, upload.body_bytes_most, upload.add)
-        file = await upload.finish(new, api.settings.files_bytes)
+        file = await upload.finish(new)
     except BaseException:  # a cancellation too
         await upload.abort()
         raise

@@ -6,8 +6,9 @@ An upload that fails leaves nothing. If its invocation dies, the sweep erases wh
 import asyncio
 
 from ...core import limits
-from ...core.errors import BlobUnavailable, StoreError
+from ...core.errors import BlobUnavailable, StoreError, StoreFull
 from ...core.files import File, FileKey, FilePart
+from ...core.settings import Settings
 from ...processing.log import Log
 from ...store.blobs import Buffer
 from ...store.files import FilesFull, FileStore
@@ -23,15 +24,15 @@ _NO_BUCKET = (
 class Upload:
     """One upload. `add` takes the file's bytes, and holds at most one part of them in the bucket's buffer."""
 
-    def __init__(self, store: FileStore, key: FileKey, created_at: int, file_bytes: int, log: Log) -> None:
+    def __init__(self, store: FileStore, key: FileKey, created_at: int, settings: Settings, log: Log) -> None:
         self._store = store
         self._key = key
         self._created_at = created_at
         self._log = log
-        self._most = file_bytes
+        self._settings = settings
+        self._most = settings.file_bytes
         if store.bucket.place == "d1":
-            self._most = min(file_bytes, limits.FILE_BYTES_MOST_IN_D1)
-        self._file_bytes = file_bytes
+            self._most = min(settings.file_bytes, limits.FILE_BYTES_MOST_IN_D1)
         self._size = 0
         self._parts: list[FilePart] = []
         self._buffer: Buffer | None = None
@@ -64,7 +65,7 @@ class Upload:
             if len(self._buffer) == part_bytes:
                 await self._put(self._buffer)
 
-    async def finish(self, new: NewFile, use_most: int) -> File:
+    async def finish(self, new: NewFile) -> File:
         """Store the last part, and make the file ready. Raises Refusal (507) if the tenant's files have no room."""
         await self._begin()
         if self._buffer is not None and len(self._buffer):
@@ -75,7 +76,7 @@ class Upload:
             filename=new.filename,
             parts=self._parts,
             keeps_ms=new.keeps_ms,
-            use_most=use_most,
+            use_most=self._settings.files_bytes,
         )
         match file:
             case FilesFull(used, most):
@@ -104,12 +105,14 @@ class Upload:
 
     async def _put(self, buffer: Buffer) -> None:
         await self._begin()
+        if self._store.is_crowded(self._settings.storage_bytes_most):  # what is left is for the outputs of tasks
+            raise StoreFull("the database has reached STORAGE_MB_MOST")
         part = FilePart(str(len(self._parts)), len(buffer))
         await self._store.bucket.put(self._key, part.name, buffer)
         self._parts.append(part)
         buffer.clear()
 
     def _too_large(self) -> Refusal:
-        over_bucket = self._most < self._file_bytes
+        over_bucket = self._most < self._settings.file_bytes
         detail = _NO_BUCKET if over_bucket else f"A file may have at most {self._most} bytes (MAX_FILE_BYTES)."
         return Refusal(TOO_LARGE, detail, [FieldError("file", detail)])

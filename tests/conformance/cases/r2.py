@@ -60,6 +60,20 @@ async def a_buffer_is_stored_and_used_again(env: Any) -> Any:
 
 
 @worker_case
+async def a_large_buffer_has_all_of_its_bytes(env: Any) -> Any:
+    bucket = await _emptied(env)
+    buffer = bucket.buffer(1_500_000)
+    for number in range(1, 6):
+        buffer.append(bytes([number]) * 300_000)
+    await bucket.put("0", buffer)
+    buffer.clear()
+    buffer.append(b"xy")
+    await bucket.put("1", buffer)
+    ranges = ((0, 2), (299_999, 2), (599_999, 2), (899_999, 2), (1_199_999, 2), (1_499_998, 2))
+    return [*[await attempt(bucket.get("0", *one)) for one in ranges], await attempt(bucket.get("1", 0, 2))]
+
+
+@worker_case
 async def a_put_replaces_what_was_there(env: Any) -> Any:
     bucket = await _emptied(env)
     await bucket.put("a", b"longer")

@@ -285,6 +285,53 @@ def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
     assert run("tenant", "erase", "acme", "--yes")[:2] == (0, "0 tasks erased\n")
 
 
+class Files:
+    """A tenant's files as the API lists them, newest first, two on a page."""
+
+    def __init__(self, fake: FakeApi, *ids: str) -> None:
+        self.ids = list(ids)
+        fake.on("GET", "/v1/files", self._page)
+        for one in ids:
+            fake.on("DELETE", f"/v1/files/{one}", partial(self.erase, one))
+
+    def _page(self, asked: Asked) -> Json:
+        assert asked.query["tenant"] == "acme"
+        found = [one for one in sorted(self.ids, reverse=True) if one < asked.query.get("after", "~")]
+        return {"object": "list", "data": [{"id": one} for one in found[:2]], "has_more": len(found) > 2}
+
+    def erase(self, one: str, _asked: Asked) -> Any:
+        if one not in self.ids:
+            return problem(404, "not_found")
+        self.ids.remove(one)
+        return {"id": one, "object": "file", "deleted": True}
+
+
+@pytest.mark.parametrize("tasks", [0, 4])
+def test_the_files_of_a_tenant_are_erased_after_its_tasks(fake: FakeApi, run: Runs, tasks: int) -> None:
+    """A tenant's files go too, also those of a tenant without tasks, because a file may have no end of its own."""
+    Tasks(fake, IDS[:tasks])
+    files = Files(fake, "file-1", "file-2", "file-3", "file-4", "file-5")
+    fake.on("DELETE", "/v1/files/file-2", LOST, problem(503, "files_unavailable"), partial(files.erase, "file-2"))
+    status, out, err = run("tenant", "erase", "acme", "--yes")
+    assert (status, out, files.ids) == (0, f"{tasks} tasks erased\n", [])
+    assert "5 files erased. These stay" in err
+    order = [asked.path for asked in fake.asked if asked.method == "DELETE"]
+    assert [path.startswith("/api/tasks/") for path in order] == sorted(
+        (path.startswith("/api/tasks/") for path in order), reverse=True
+    )
+
+
+def test_a_file_that_a_newer_batch_reads_is_told(fake: FakeApi, run: Runs) -> None:
+    """A batch that was submitted meanwhile keeps its file, and the exit status says so."""
+    Tasks(fake, IDS[:1])
+    files = Files(fake, "file-1", "file-2", "file-3")
+    fake.on("DELETE", "/v1/files/file-2", problem(409, "file_in_use"))
+    status, out, err = run("tenant", "erase", "acme", "--yes")
+    assert (status, out, files.ids) == (3, "1 task erased\n", ["file-2"])
+    assert "2 files erased" in err
+    assert "1 file arrived since then, still there" in err
+
+
 def test_tasks_that_come_meanwhile_stay_and_are_told(fake: FakeApi, run: Runs) -> None:
     """`tenant erase` ends although new tasks keep coming, and leaves these.
 

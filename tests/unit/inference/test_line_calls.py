@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from src.core.batches.endpoints import CHAT
 from src.core.batches.lines import Line
 from src.core.ids import TaskKey
 from src.core.structured.schema import parse_schema
+from src.inference import replies
 from src.inference.demo import DemoProvider
 from src.inference.openai import OpenAIProvider
 from src.inference.protocol import HttpReply, ModelCall, ModelReply, Provider
@@ -118,6 +120,18 @@ def test_an_answer_that_no_line_can_hold_is_malformed() -> None:
         assert isinstance(outcome, ModelReply if is_fine else errors.ModelReplyMalformed)
 
 
+def test_an_answer_of_many_choices_is_malformed() -> None:
+    """Each choice grows by the fields that it lacks, so their number is limited: the line stays within its limit."""
+    for count, is_fine in ((limits.ANSWER_CHOICES_MOST, True), (limits.ANSWER_CHOICES_MOST + 1, False)):
+        text = "x" * (limits.ANSWER_CHARS_MOST - 20 * count - 100)
+        document = {"choices": [{"message": {"content": text}}, *({"message": {}} for _ in range(count - 1))]}
+        outcome = at_openai(document, call())[1]
+        assert isinstance(outcome, ModelReply if is_fine else errors.ModelReplyMalformed)
+        if isinstance(outcome, ModelReply) and outcome.answer is not None:
+            line = Line("x" * limits.CUSTOM_ID_CHARS_MOST, "m-1", {}, {})
+            assert len(output_line(TASK, 0, CHAT, line, outcome.answer, 0)) <= limits.OUTPUT_LINE_CHARS_MOST
+
+
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
 def test_a_refusal_comes_back_whole(status: int) -> None:
     """A refusal has the server's status and body, with the client's own text in it; its message has not."""
@@ -185,6 +199,35 @@ def test_a_message_repeats_no_text_of_a_line() -> None:
     said = "no patient_diagnosis, secret-enum-value, line one line two of a letter: response_format refused"
     outcome = at_openai({"error": {"message": said}}, made, status=400)[1]
     assert str(outcome) == "the provider answered 400: no …, …, …: response_format refused"
+
+
+@pytest.mark.parametrize("status", [429, 503, 408, 400])
+@pytest.mark.parametrize("chars", [1_000, 900_000])
+def test_a_passing_failure_of_a_long_line_is_not_searched(
+    monkeypatch: pytest.MonkeyPatch, status: int, chars: int
+) -> None:
+    """The search for the client's text in 1 MB takes 0.1 s, and such a line may fail a hundred times.
+
+    A refusal is searched, because it is the last failure of its line.
+    """
+    searched: list[int] = []
+    search = replies.cause
+
+    def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
+        texts = list(client_texts)
+        searched.append(sum(map(len, texts)))
+        return search(text, key=key, client_texts=texts)
+
+    monkeypatch.setattr(replies, "cause", cause)
+    text = "word " * (chars // 10)
+    made = ModelCall("", "", "m", body={"messages": [{"role": "user", "content": text}, {"content": text}]})
+    outcome = at_openai({"error": {"message": "Limit 200000, in word word word word"}}, made, status=status)[1]
+    is_searched = status == 400 or chars == 1_000
+    assert str(outcome) == f"the provider answered {status}" + (": Limit 200000, in…" if is_searched else "")
+    assert (searched[0] > 0) is is_searched
+    passing = at_workers_ai(RuntimeError("InferenceUpstreamError: 3040: Capacity of word word word word"), made)[1]
+    assert str(passing) == "Workers AI: " + ("InferenceUpstreamError: 3040: Capacity of…" if chars == 1_000 else "3040")
+    assert isinstance(passing, errors.ModelUnavailable)
 
 
 # --- Workers AI ---

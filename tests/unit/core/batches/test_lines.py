@@ -8,6 +8,7 @@ import pytest
 from src.core import limits
 from src.core.batches.endpoints import CHAT, ENDPOINTS, RESPONSES
 from src.core.batches.lines import Line, LineCode, LineFault, LineRules, check_line, line_again, rules_of
+from src.core.batches.requests import call_body
 from src.core.settings import BATCH_FIELDS, MODEL_OPTIONS, Settings
 
 RULES = rules_of(Settings(), CHAT, "m-1")
@@ -197,3 +198,20 @@ def test_a_line_that_was_valid_stays_valid() -> None:
     assert found.model == "m-3"
     assert found.body == {"messages": BODIES[CHAT]["messages"], "tools": [{"type": "function"}]}
     assert found.unsent == {"user": "u", "stream": False, "n": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "sent"),
+    [
+        ({"reasoning": {"effort": "low"}}, {"reasoning_effort": "low"}),
+        ({"text": {"verbosity": "high"}}, {"verbosity": "high"}),
+        ({"text": {"format": {"type": "json_object"}}}, {"response_format": {"type": "json_object"}}),
+    ],
+)
+def test_a_part_that_was_valid_stays_valid(fields: dict[str, Any], sent: dict[str, Any]) -> None:
+    """A part of a field of a response still reaches the provider when AI_BATCH_FIELDS does not list it any more."""
+    raw = with_fields(RESPONSES, **fields)
+    narrow = LineRules(RESPONSES, frozenset({"input"}))
+    assert fault(raw, narrow).code == LineCode.UNSUPPORTED_PARAMETER
+    found = line_again(raw, narrow)
+    assert call_body(RESPONSES, found.body) == {"messages": [{"role": "user", "content": "Hi"}], **sent}

@@ -1,0 +1,101 @@
+"""The buffer of a part of a file, which lies in JavaScript's memory. JavaScript is a fake."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from src.core import limits
+from src.platform.r2 import ROOM_AT_FIRST, JsBytes
+
+
+class Memory:
+    """An ArrayBuffer."""
+
+    def __init__(self, content: bytearray) -> None:
+        self.content = content
+
+    def transfer(self, size: int) -> "Memory":
+        """Return the bytes in a memory of another size, and detach this one."""
+        content, self.content = self.content, bytearray()
+        return Memory(content[:size] + bytes(size - len(content)))
+
+
+class Array:
+    """A Uint8Array."""
+
+    def __init__(self, buffer: Memory, start: int = 0, end: int | None = None) -> None:
+        self.buffer = buffer
+        self.start, self.end = start, len(buffer.content) if end is None else end
+
+    @staticmethod
+    def new(source: int | Memory) -> "Array":
+        """Make one, over a new memory or over one that is there."""
+        return Array(Memory(bytearray(source)) if isinstance(source, int) else source)
+
+    def subarray(self, start: int, end: int) -> "Array":
+        """Return a part of it, over the same memory."""
+        assert start <= end <= len(self.buffer.content), "JavaScript would cut it off"
+        return Array(self.buffer, start, end)
+
+    def assign(self, chunk: bytes) -> None:
+        """Copy bytes into it."""
+        assert len(chunk) == self.end - self.start
+        self.buffer.content[self.start : self.end] = chunk
+
+    def to_bytes(self) -> bytes:
+        """Copy it."""
+        return bytes(self.buffer.content[self.start : self.end])
+
+
+@pytest.fixture(autouse=True)
+def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand for the module `js`."""
+    module = ModuleType("js")
+    vars(module)["Uint8Array"] = Array
+    monkeypatch.setitem(sys.modules, "js", module)
+
+
+def content(buffer: JsBytes) -> bytes:
+    """Return the bytes that R2 would read."""
+    return buffer.view().to_bytes()
+
+
+def memory(buffer: JsBytes) -> int:
+    """Return how much memory the buffer takes."""
+    found = buffer.view().buffer
+    assert isinstance(found, Memory)
+    return len(found.content)
+
+
+def test_a_small_file_takes_little_memory() -> None:
+    """An isolate holds the buffers of many small uploads, although a part may have 8 MiB."""
+    buffer = JsBytes(limits.FILE_PART_BYTES)
+    buffer.append(b"abc")
+    assert (content(buffer), memory(buffer)) == (b"abc", ROOM_AT_FIRST)
+    assert memory(JsBytes(100)) == 100
+
+
+@pytest.mark.parametrize("size", [500, 65_537, ROOM_AT_FIRST, ROOM_AT_FIRST + 1, 700_000])
+def test_the_memory_grows_with_the_bytes(size: int) -> None:
+    """Chunks of any size give the same bytes, and the memory is at most twice as large, and never above the most."""
+    most, whole = 1_500_000, bytes(n * n % 251 for n in range(1_500_000))
+    buffer = JsBytes(most)
+    for start in range(0, most, size):
+        buffer.append(whole[start : start + size])
+        assert memory(buffer) <= max(ROOM_AT_FIRST, 2 * len(buffer))
+    assert (content(buffer), memory(buffer)) == (whole, most)
+    buffer.clear()
+    buffer.append(b"xy")
+    assert (content(buffer), memory(buffer)) == (b"xy", most)
+
+
+def test_a_lost_put_keeps_its_bytes() -> None:
+    """After a put without an answer the next part gets other memory, because the put may still land."""
+    buffer = JsBytes(10)
+    buffer.append(b"first")
+    sent = buffer.view()
+    buffer.is_lent = True
+    buffer.clear()
+    buffer.append(b"second")
+    assert (sent.to_bytes(), content(buffer)) == (b"first", b"second")
