@@ -195,8 +195,8 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     ]
     story.outcomes.append(await story.lines.move(of, range(1), parts))  # a repetition
     await story.note(LINES)
-    refused, behind = await story.lines.refusals(TASK, range(4))
-    story.outcomes += [sorted(refused.items()), behind]
+    failures, behind = await story.lines.refusals(TASK, range(4))
+    story.outcomes += [sorted(failures.items()), behind]
     for writer, places in ((first, range(2)), (of, range(2)), (of, range(2)), (of, range(2, 4))):
         error = [FilePart(f"w2-e{places.start}", 20)]
         story.outcomes.append(await story.lines.add_errors(writer, places, error, lines=1, place="d1"))
