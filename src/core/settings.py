@@ -242,7 +242,7 @@ def _batch_fields(variables: Reading) -> tuple[str, ...]:
 
 
 def _fields(variables: Reading, name: str, refused: frozenset[str]) -> tuple[str, ...]:
-    """Read names of fields of a model call, none of which is in `refused`."""
+    """Read names of fields of a model call. None of the names is in `refused`."""
     names = _list(variables, name)
     if not all(one.isascii() and one.isidentifier() and one not in refused for one in names):
         takes = f"names of fields, separated by commas, none of them {', '.join(sorted(refused))}"
