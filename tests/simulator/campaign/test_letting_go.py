@@ -10,7 +10,7 @@ from simulator.platform.choices import DIRECT
 # One run of the sweep works on both tasks of the workload. On the free plan, the first task uses so many subrequests
 # that the second task has at most one check of its claim left.
 WORKLOAD = Workload(
-    tasks=(TaskSpec(0, 8, "none"), TaskSpec(0.1, 1, slow=True, actions=((42.0, "cancel"),))),
+    tasks=(TaskSpec(0, 7, "none"), TaskSpec(0.1, 1, slow=True, actions=((42.0, "cancel"),))),
     first=DIRECT,
     last=DIRECT,
     plan="free",
