@@ -16,7 +16,7 @@ OTHER = f"{TASK_ID[:-1]}b"
 FAILURE = {"code": "model_timeout", "message": "没有应答", "retryable": True}
 TABS_MOST = 80
 # Words that are the same in each language: the page's name, the other language, the time zone, and names of events.
-NAMES = {"onceover", "english", "utc", "url", "task", "response", "batch", "cancelled", "incomplete", "expired"}
+NAMES = {"onceover", "english", "utc", "url", "task", "response", "batch", "cancelled", "expired", "incomplete"}
 
 
 def answers(stage: Stage) -> None:
