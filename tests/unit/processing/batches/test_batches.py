@@ -380,7 +380,11 @@ def test_parts_have_other_names_after_a_restore_of_the_database(bench: BatchBenc
     before = bench.database.snapshot()
     for answer in ("a", "b"):
         bench.database.restore(before)
-        bench.model.act = lambda text, number, answer=answer: answer * 10 if int(text) % 2 else ModelRefused(answer)
+
+        def act(text: str, number: int, answer: str = answer) -> object:
+            return answer * 10 if int(text) % 2 else ModelRefused(answer)
+
+        bench.model.act = act
         bench.run_to_end()
         assert bench.batch().ended_at is not None
     assert bench.bucket is not None
