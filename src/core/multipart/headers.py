@@ -46,7 +46,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def part_disposition(raw: bytes) -> Disposition:
-    """Read the headers of a part, of which each begins with a line's end. Raises Malformed."""
+    """Read the headers of a part. Each of them begins with a line's end. Raises Malformed."""
     headers = _headers(raw)
     kind, _, rest = headers.get("content-disposition", "").partition(";")
     if kind.strip().lower() != "form-data":

@@ -164,7 +164,7 @@ WHERE NOT EXISTS (
 )
 """)
 
-# Records how far the search that began at `:at` has come. Changes nothing once a later search has begun.
+# Records where the search that began at `:at` has ended. Changes nothing once a later search has begun.
 END_WALK = statement("UPDATE file_walks SET after = :cursor WHERE what = :place AND at = :at")
 
 # --- Parts in D1 ----------------------------------------------------------------------------------------------
