@@ -16,7 +16,7 @@ from tests.conformance.exceptions import DIFFERENCES
 from tests.conformance.project import ROOT, make_template, run_on_fakes
 
 SQL = ROOT / "src" / "store" / "sql"
-PIECES = {SQL / "statement.py", SQL / "fragments.py", SQL / "failed_calls.py"}  # modules without whole statements
+PIECES = {SQL / "statement.py", SQL / "fragments.py", SQL / "recording.py"}  # modules without whole statements
 GATES = [f"events_between_a_{operation}_and_its_caller" for operation in ("read", "write")]
 
 
