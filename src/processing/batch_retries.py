@@ -1,10 +1,11 @@
 """Retries a batch that has ended: copies its lines without an answer to a new file, and starts a batch over them."""
 
+import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..core import limits
-from ..core.errors import BlobMissing
+from ..core.errors import BlobMissing, StoreError
 from ..core.files import File, FileKey, Purpose
 from ..core.ids import TaskKey, batch_id, split_task_key
 from ..store.admission import LimitReached, Mismatched, Replayed
@@ -31,7 +32,8 @@ class BatchRetry:
         """Start a new batch over the lines of a batch that have no answer.
 
         For a day a repeated request gets the same new batch. `max_calls` is the new batch's budget, None without one.
-        Returns InputMissing if the input file is gone. Raises StoreError and `BlobUnavailable`.
+        Returns InputMissing if the input file is gone. Raises StoreError and `BlobUnavailable`. Unless the new batch
+        was accepted, nothing is left of the copied lines.
         """
         tenant, old_id = split_task_key(old.task.task_key)
         # The idempotency key begins with a space, so it cannot be a client's key.
@@ -53,7 +55,21 @@ class BatchRetry:
             max_calls=max_calls,
             output_ms=old.output_ms,
         )
-        return await BatchSubmission(self.base).submit(tenant, request, key, old_id)
+        made = None
+        try:
+            made = await BatchSubmission(self.base).submit(tenant, request, key, old_id)
+            return made
+        finally:
+            if not (isinstance(made, SubmittedBatch) and made.batch.input_file == lines.key):
+                await self._erase(lines.key)
+
+    async def _erase(self, copied: FileKey) -> None:
+        """Erase the copied lines, unless a batch reads them, which may have been accepted without an answer."""
+        try:
+            async with asyncio.timeout(limits.BLOB_SECONDS):
+                await self.files().delete(copied)
+        except (StoreError, TimeoutError) as error:
+            self.base.log("retry_not_erased", file=copied, error=type(error).__name__)
 
     async def _copied(self, old: Batch, tenant: str) -> File | FilesFull | InputMissing:
         """Write the lines without an answer to a new file. A failure leaves nothing."""
@@ -74,7 +90,7 @@ class BatchRetry:
                 keeps_ms=limits.FILE_EXPIRY_SECONDS[1] * 1000,
                 use_most=base.settings.files_bytes,
             )
-        except BlobMissing:  # the input file was erased since its row was read
+        except BlobMissing:  # the batch or its input file was erased since its row was read
             await files.abort(key)
             return InputMissing()
         except BaseException:  # a cancellation too
@@ -88,7 +104,7 @@ class BatchRetry:
         rows = self.base.store.beside(BatchStore)
         found = await rows.work(task_key)
         if found is None:
-            return
+            raise BlobMissing("the batch was erased just now")
         index = LineIndex(found[1])
         missing = await rows.beside(BatchFileStore).unanswered(task_key)
         ranges = [index.range_of(place) for one in missing for place in one]

@@ -250,6 +250,7 @@ class Worker:
             store=self.store.beside(BatchFileStore),
             settings=self.settings,
             meter=self.meter,
+            nonce=self.nonce,
             log=self.log,
         )
         return await writer.run(task_key)

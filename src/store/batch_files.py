@@ -38,22 +38,30 @@ class BatchFileStore(OutboxStore):
         (found,) = await self._database.run(sql.BODIES.bind(task_key=task_key, first=parts.start, last=parts.stop - 1))
         return [[output.text for output in segments.unpack(0, columns.text(row, "body"))] for row in found]
 
-    async def refusals(self, task_key: TaskKey, places: range) -> Mapping[int, tuple[str, str | None]]:
-        """Read which of the given lines failed for good: by place the message, and the provider's refusal as JSON."""
+    async def refusals(self, task_key: TaskKey, places: range) -> tuple[Mapping[int, tuple[str, str | None]], int]:
+        """Read which of the given lines failed for good: by place the message, and the provider's refusal as JSON.
+
+        Refusals may be long, so perhaps only those of the first lines are read. Returns the failures, and the place
+        before which all are among them.
+        """
         (found,) = await self._database.run(
-            sql.REFUSALS.bind(task_key=task_key, first=places.start, last=places.stop - 1)
+            sql.REFUSALS.bind(
+                task_key=task_key, first=places.start, last=places.stop - 1, most_chars=limits.BATCH_SLICE_BYTES
+            )
         )
-        return {
+        behind = columns.maybe_whole(found[0], "behind") if found else None
+        failures = {
             columns.whole(row, "idx"): (columns.text(row, "message"), columns.maybe_text(row, "refusal"))
             for row in found
         }
+        return failures, places.stop if behind is None else behind
 
     async def unanswered(self, task_key: TaskKey) -> list[range]:
         """Read which lines of a batch have no answer, as ranges of places."""
         found, answered = await self._database.run(
             sql.ENDED_TASK.bind(task_key=task_key), sql.ANSWERED.bind(task_key=task_key)
         )
-        have = [range(columns.whole(one, "first"), columns.whole(one, "last") + 1) for one in answered]
+        have = records.answered_ranges(answered)
         return places_without(have, columns.whole(found[0], "total")) if found else []
 
     async def unwritten(self, most: int) -> list[TaskKey]:
@@ -135,8 +143,8 @@ def growing(
 
 
 def look(task_key: TaskKey) -> BoundStatement:
-    """Make the statement that counts the characters of the lines that have not become objects."""
-    return sql.WAITING.bind(task_key=task_key)
+    """Make the statement that reads which segments have not become objects."""
+    return sql.SEGMENTS.bind(task_key=task_key)
 
 
 def moving(

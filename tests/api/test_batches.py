@@ -430,6 +430,17 @@ def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> No
     refused_retry(gone)
 
 
+def test_a_retry_that_is_refused_leaves_no_copy_of_the_lines(bench: ApiBench) -> None:
+    """A limit of the tenant refuses the new batch, and the lines that were copied for it are erased."""
+    old = run(bench, create(bench, lines(3), onceover={"maxModelCalls": 1}))
+    create(bench, lines(1))
+    bench.limit(tasks_in_flight_most=1)
+    before = bench.database.rows("SELECT id FROM files"), bench.database.rows("SELECT * FROM file_use")
+    reply = bench.call("POST", f"{old['onceover']['task']}/retry")
+    assert (reply.status, data(reply)["code"]) == (429, "limit_reached")
+    assert (bench.database.rows("SELECT id FROM files"), bench.database.rows("SELECT * FROM file_use")) == before
+
+
 def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
     """A poll completes the files if the worker that ended the task died."""
     made = create(bench, lines(1))

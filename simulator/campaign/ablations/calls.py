@@ -60,8 +60,8 @@ ABLATIONS = (
         (
             without.swapped(
                 "CLAIM_OUTPUTS",
-                "json_each('[' || places || ']') WHERE task_id = :task_key",
-                "json_each('[' || places || ']') WHERE task_id = :task_key AND 0",
+                "places FROM segments WHERE task_id = :task_key",
+                "places FROM segments WHERE task_id = :task_key AND 0",
             ),
         ),
         CRASHES,

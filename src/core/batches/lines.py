@@ -12,6 +12,7 @@ from .fields import ParameterRefused
 from .line_json import LineNotJson, parse_line
 
 _MEMBERS = ("custom_id", "method", "url", "body")
+_VALUE_BYTES = 100  # What a value in an object or a list takes at most in memory, besides the characters of its JSON.
 
 
 class LineCode(StrEnum):
@@ -107,6 +108,21 @@ def line_again(raw: bytes, rules: LineRules) -> Line:
     if rules.endpoint != CHAT:
         names |= responses_input.NAMES_OF_PARTS
     return _line(found, rules._replace(fields=names, models=(), model=None))
+
+
+def memory_bytes(line: Line, raw_bytes: int) -> int:
+    """Estimate how much memory a line takes that had `raw_bytes` as JSON.
+
+    A line of many small values, such as empty objects, takes thirty times as much memory as its JSON.
+    """
+    values = 0
+    left: list[Mapping[str, object] | list[object]] = [line.body, line.unsent]
+    while left:
+        members = left.pop()
+        values += len(members)
+        found = members.values() if isinstance(members, Mapping) else members
+        left += [member for member in found if isinstance(member, Mapping | list)]
+    return raw_bytes + _VALUE_BYTES * values
 
 
 def _line(found: object, rules: LineRules) -> Line:

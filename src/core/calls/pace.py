@@ -88,7 +88,7 @@ class WriteBucket:
         self._tokens -= 1
 
     def refund(self) -> None:
-        """Give back the token of a write that a full database refused.
+        """Give back the token of a write that a full database refused, or that recorded a part of a file.
 
         A write that a full database refused changed nothing, and the pauses between tries limit the load enough.
         """

@@ -8,18 +8,19 @@ from ...core.files import FileKey, FilePart
 from ...core.ids import TaskKey
 from ...store.batch_files import BatchFileStore, growing, look
 from ...store.blobs import Bucket
-from ...store.d1 import columns
 from ...store.d1.database import Row
+from ...store.records import batches as records
 from ...store.records.batch_steps import NOTHING_ELSE, Also
 from ...store.records.batches import SegmentSize
 from ...store.records.claims import Claim, Output
 
 
 class StoredLines(NamedTuple):
-    """Segments whose lines are stored as parts of a file, which no row names yet."""
+    """Segments whose lines are stored as parts of a file, which no row names yet. `chars` are those of the lines."""
 
     segments: range
     added: Sequence[FilePart]
+    chars: int
 
 
 class PartWriter:
@@ -77,7 +78,7 @@ async def store_segments(
     for group in _groups(chosen):
         for lines in await store.bodies(task_key, group):
             await writer.write("".join(f"{line}\n" for line in lines).encode("ascii"))
-    return StoredLines(segments, await writer.finish())
+    return StoredLines(segments, await writer.finish(), sum(one.chars for one in chosen))
 
 
 def object_of(waiting: Sequence[SegmentSize], bytes_most: int) -> Sequence[SegmentSize]:
@@ -151,21 +152,28 @@ class Growth:
         """Try again when more lines wait, because the bucket did not answer."""
         self._wanted = (self._waiting or 0) + limits.BATCH_SLICE_BYTES
 
-    async def run(self) -> int:
-        """Make an object of segments, and return how many. Raises `BlobUnavailable`, StoreError and ClaimLost."""
+    async def store(self) -> StoredLines | None:
+        """Store an object of segments, which no row names yet. Returns None if no segment is full.
+
+        Raises `BlobUnavailable`, StoreError and ClaimLost. May be cancelled at any point.
+        """
         waiting = await self._store.waiting(self._task_key)
         self._waiting = sum(one.chars for one in waiting)
         self._wanted = self._waiting + limits.BATCH_SLICE_BYTES
         # The last segment may still take outputs. The others are full, and those that suffice for a part are moved.
         chosen = object_of(waiting[:-1], self._bucket.part_bytes)
         if not chosen:
-            return 0
+            return None
         file = await self._output_file()
-        stored = await store_segments(self._store, self._bucket, self._task_key, file, self._name, chosen)
+        return await store_segments(self._store, self._bucket, self._task_key, file, self._name, chosen)
+
+    async def name(self, stored: StoredLines) -> None:
+        """Name a stored object in the output file. Raises StoreError and ClaimLost."""
+        file = await self._output_file()
         await self._record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
-        self._waiting -= sum(one.chars for one in chosen)
+        assert self._waiting is not None
+        self._waiting -= stored.chars
         self._wanted = self._bucket.part_bytes
-        return len(chosen)
 
     def _heard(self, rows: Sequence[Row]) -> None:
-        self._waiting = columns.whole(rows[0], "chars")
+        self._waiting = sum(one.chars for one in records.segment_sizes(rows))

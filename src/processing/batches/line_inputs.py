@@ -3,6 +3,7 @@
 A run keeps only the lines of its present calls in memory, and the index of all lines.
 """
 
+import asyncio
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from typing import NamedTuple
 from ...core import limits
 from ...core.batches.answers import output_line
 from ...core.batches.line_index import Slice
-from ...core.batches.lines import Line, LineRules, line_again, rules_of
+from ...core.batches.lines import Line, LineRules, line_again, memory_bytes, rules_of
 from ...core.batches.requests import call_body
 from ...core.errors import BlobUnavailable
 from ...core.files import File, FileKey
@@ -51,7 +52,7 @@ class LineInputs:
     """The lines that the calls of one claim need, in place of `CallInputs`.
 
     `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
-    the file does not answer.
+    the file does not answer. `seconds` is how long a read may take now.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class LineInputs:
         files: FileStore,
         work: Callable[[], Awaitable[tuple[BatchWork, list[Slice]] | None]],
         unread: Callable[[BlobUnavailable], None],
+        seconds: Callable[[], float],
     ) -> None:
         self._claim = claim
         self._settings = settings
@@ -69,9 +71,10 @@ class LineInputs:
         self._files = files
         self._work = work
         self._unread = unread
+        self._seconds = seconds
         self._opened: _Opened | None = None
         self._lines: dict[CallKey, Line] = {}
-        self._sizes: dict[CallKey, int] = {}  # The bytes of each line in memory.
+        self._sizes: dict[CallKey, int] = {}  # How much memory each line takes that has been read.
         self._out: set[CallKey] = set()  # The lines whose calls are in flight.
         self._asked: frozenset[CallKey] = frozenset()
 
@@ -82,7 +85,7 @@ class LineInputs:
         held = sum(self._sizes[key] for key in self._out)
         for number, key in enumerate(starting):
             first, behind = self._opened.lines.range_of(key.position)
-            held += behind - first
+            held += self._sizes.get(key, behind - first)
             if held > limits.BATCH_LINES_KEPT_BYTES and (number or self._out):
                 return starting[:number]
         return starting
@@ -124,10 +127,13 @@ class LineInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the line of a call, and of further calls after it, up to `calls` in all.
 
-        If the bucket does not answer, `unread` is called. Raises StoreError and ClaimLost.
+        If the bucket does not answer in time, `unread` is called. Raises StoreError and ClaimLost.
         """
         try:
-            await self._read(key, calls, wanted)
+            async with asyncio.timeout(self._seconds()):
+                await self._read(key, calls, wanted)
+        except TimeoutError:
+            self._unread(BlobUnavailable("the lines could not be read in time"))
         except BlobUnavailable as error:
             self._unread(error)
 
@@ -141,8 +147,8 @@ class LineInputs:
             first, behind = opened.lines.range_of(place)
             one = CallKey(0, place)
             if one not in self._lines and wanted(one):
-                self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
-                self._sizes[one] = behind - first
+                line = self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
+                self._sizes[one] = memory_bytes(line, behind - first)
 
     async def output_file(self) -> FileKey:
         """Return the batch's output file. Raises StoreError, `BlobUnavailable` and ClaimLost."""

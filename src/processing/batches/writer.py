@@ -56,13 +56,14 @@ class _Input(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchWriter:
-    """Completes files of batches in one invocation."""
+    """Completes files of batches in one invocation. `nonce` makes the names of writers."""
 
     files: Callable[[], FileStore]
     rows: BatchStore
     store: BatchFileStore
     settings: Settings
     meter: Meter
+    nonce: Callable[[], str]
     log: Log
 
     async def run(self, task_key: TaskKey) -> bool:
@@ -119,6 +120,8 @@ class _Work:
         self._of = of
         self._files = by.files()
         self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
+        # After a restore of the database another writer may get the same fence, but not the same name.
+        self._name = f"w{of.fence}-{by.nonce()[:8]}"
         self._slices_left = limits.BATCH_SLICES_A_RUN[by.settings.plan]
         self.written = of.written_places
 
@@ -138,7 +141,7 @@ class _Work:
             if not self._by.may_go_on(_MOVE, self._ends_at):
                 raise _Spent
             chosen = object_of(waiting, bucket.part_bytes)
-            stored = await store_segments(store, bucket, of.task_key, of.output_file, f"w{of.fence}", chosen)
+            stored = await store_segments(store, bucket, of.task_key, of.output_file, self._name, chosen)
             if not await store.move(of, stored.segments, stored.added):
                 raise _Lost
             waiting = waiting[len(chosen) :]
@@ -159,18 +162,17 @@ class _Work:
                 await self._add(writer, places[done - 1] + 1 if done else self.written, lines)
                 raise _Spent
             self._slices_left -= 1
-            together = _together(places, done, source.lines)
-            await writer.write(await self._lines(together, source))
-            done += len(together)
-            lines += len(together)
+            made = await self._lines(_together(places, done, source.lines), source)
+            await writer.write("".join(f"{line}\n" for line in made).encode("ascii"))
+            done += len(made)
+            lines += len(made)
             if writer.added:  # a part is full, and a crash would lose no more than that
                 await self._add(writer, places[done - 1] + 1, lines)
                 writer, lines = self._part(), 0
         await self._add(writer, self._of.total, lines)
 
     def _part(self) -> PartWriter:
-        name = f"w{self._of.fence}-e{self.written}"
-        return PartWriter(self._files.bucket, self._of.error_file, name)
+        return PartWriter(self._files.bucket, self._of.error_file, f"{self._name}-e{self.written}")
 
     async def _add(self, writer: PartWriter | None, behind: int, lines: int) -> None:
         """Name what was written in the error file, which then has the lines of all places before `behind`."""
@@ -182,21 +184,22 @@ class _Work:
             raise _Lost
         self.written = behind
 
-    async def _lines(self, places: Sequence[int], source: _Input) -> bytes:
-        """Make the lines of the error file for places that lie near one another."""
+    async def _lines(self, places: Sequence[int], source: _Input) -> list[str]:
+        """Make the lines of the error file for the first of places that lie near one another, or for all of them."""
+        failures, left_out = await self._by.store.refusals(self._of.task_key, range(places[0], places[-1] + 1))
+        places = [place for place in places if place < left_out]
         start, end = source.lines.range_of(places[0])[0], source.lines.range_of(places[-1])[1]
         raw = await self._files.read(source.file, start, end)
-        refusals = await self._by.store.refusals(self._of.task_key, range(places[0], places[-1] + 1))
         made = []
         for place in places:
             first, behind = source.lines.range_of(place)
-            made.append(self._line(place, _custom_id(raw[first - start : behind - start]), refusals))
-        return "".join(f"{line}\n" for line in made).encode("ascii")
+            made.append(self._line(place, _custom_id(raw[first - start : behind - start]), failures))
+        return made
 
-    def _line(self, place: int, custom_id: str, refusals: Mapping[int, tuple[str, str | None]]) -> str:
+    def _line(self, place: int, custom_id: str, failures: Mapping[int, tuple[str, str | None]]) -> str:
         task_key = self._of.task_key
-        if place in refusals:
-            message, refusal = refusals[place]
+        if place in failures:
+            message, refusal = failures[place]
             if refusal is None:
                 return unanswered_line(task_key, place, custom_id, "batch_failed", message)
             found = json.loads(refusal)

@@ -1,5 +1,6 @@
 """Gives a run of a batch what only batches need: the check of its lines, their inputs, and its growing file."""
 
+import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from ...core import limits
 from ...core.batches.line_index import Slice
 from ...core.batches.lines import rules_of
 from ...core.calls.pace import idle_seconds
-from ...core.errors import BlobUnavailable, StoreFull
+from ...core.errors import BlobUnavailable, StoreFull, StoreUnavailable
 from ...core.task import Failure, Route
 from ...store.batch_files import BatchFileStore
 from ...store.batches import BatchStore
@@ -17,7 +18,7 @@ from ...store.records.batch_steps import Also
 from ...store.records.batches import BatchWork
 from ...store.records.claims import Ending, Fail, Output, Release
 from .. import clock
-from ..batches.growth import Growth
+from ..batches.growth import Growth, StoredLines
 from ..batches.line_inputs import LineInputs
 from ..batches.validation import Unfinished, Valid, Validation
 from ..outcomes import ClaimLost
@@ -51,7 +52,9 @@ class BatchParts:
         self._files = context.open_files()
         self._failures = 0  # How often in a row the lines could not be read.
         read_work = partial(pacer.with_retries, self._work, writes=False)
-        self.inputs = LineInputs(context.claim, context.settings, context.model, self._files, read_work, self._unread)
+        self.inputs = LineInputs(
+            context.claim, context.settings, context.model, self._files, read_work, self._unread, self._seconds
+        )
         self._growth = Growth(
             context.claim,
             store=context.store.beside(BatchFileStore),
@@ -122,16 +125,37 @@ class BatchParts:
         self._failures = 0
 
     async def grow(self, groups_out: int) -> None:
-        """Make an object of recorded lines if they suffice for one. Raises StoreError and ClaimLost."""
-        if not self._growth.is_due or not self._affords(_OBJECT_CALLS, groups_out):
+        """Make an object of recorded lines if they suffice for one. Raises StoreError and ClaimLost.
+
+        Calls may be in flight, which are paid for. So a failure to store the object never ends the run, and the run
+        writes again in time to keep its claim.
+        """
+        seconds = min(self._pacer.renews_by - clock.now(), limits.GROWTH_SECONDS_MOST)
+        if not self._growth.is_due or seconds <= 0 or not self._affords(_OBJECT_CALLS, groups_out):
             return
         try:
-            moved = await self._growth.run()
+            stored = await self._stored(seconds)
+            if stored is not None:
+                await self._growth.name(stored)
         except (BlobUnavailable, StoreFull) as error:  # the lines stay in the database, and the end moves them too
             self._growth.postpone()
             self._context.log("batch_not_grown", error=error.code)
         else:
-            self._context.log("batch_grown", segments=moved)
+            self._context.log("batch_grown", segments=0 if stored is None else len(stored.segments))
+
+    async def _stored(self, seconds: float) -> StoredLines | None:
+        """Store an object of recorded lines within `seconds`. Raises `BlobUnavailable` and ClaimLost."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._growth.store()
+        except TimeoutError:
+            raise BlobUnavailable("an object of lines could not be stored in time") from None
+        except StoreUnavailable as error:
+            raise BlobUnavailable("the lines of an object could not be read") from error
+
+    def _seconds(self) -> float:
+        """Return how long the run may read lines: until it must write again to keep its claim."""
+        return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
 
     def _unread(self, error: BlobUnavailable) -> None:
         """Let no call start for a while, because its line could not be read: longer each time in a row.

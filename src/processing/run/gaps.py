@@ -52,7 +52,8 @@ class Gaps:
     def add(self, failed: FailedCall) -> None:
         """Add a chunk that failed for good to the gaps."""
         assert failed.gap_chars is not None
-        self._found[failed.key] = failed
+        # The provider's answer is recorded with the failure, and would take memory until the end of the run.
+        self._found[failed.key] = failed._replace(refusal=None)
         self._gap_chars += failed.gap_chars
 
     @property

@@ -240,12 +240,13 @@ class Run:
 
         A worker without lanes cancels its calls in flight. A worker with lanes asks the lanes to abort their calls
         before it writes the bill, so that a slow database does not prolong unwanted calls. A lane that cannot be
-        reached finishes its calls, and a second write records their outputs. If another claim has the task, nothing can
-        be written, and the calls stay in doubt.
+        reached finishes its calls, and a second write records their outputs. The calls of a batch are not cut off,
+        because each has an answer of its own: a second write records these answers. If another claim has the task,
+        nothing can be written, and the calls stay in doubt.
         """
-        if self._caller.slack_seconds:
+        if self._caller.slack_seconds or self._batch is not None:
             self._recorder.record(self._calls.ended())
-            if self._ledger.in_flight:
+            if self._ledger.in_flight and self._batch is None:
                 await self._caller.abort()
         else:
             await self._drop()
@@ -257,6 +258,8 @@ class Run:
             self._recorder.record([call for call in rest if not isinstance(call.result, CallAborted)])
             self._ledger.abandon()
             return await self._write_settlement() or status
+        if self._ledger.in_flight and self._batch is not None:  # another claim has the batch, or it is erased
+            await self._caller.abort()
         await self._drop()
         self._ledger.abandon()
         return status
@@ -299,6 +302,7 @@ class Run:
         """Write progress, and in the same transaction what a batch's worker records of its file."""
         self._ledger.read_on()
         await self._step((), self._continue(), also, minimum_calls)
+        self._pacer.recorded_part()
 
     async def _step(
         self, starting: Sequence[CallKey], step: Step, also: Also | None = None, minimum_calls: int | None = None
@@ -344,7 +348,12 @@ class Run:
         self._allowance.spend(self._calls.start(keys, starts_by))
 
     async def _read(self, key: CallKey, now: float) -> None:
-        """Read the input of a call, and of as many calls after it as the run may still make."""
+        """Read the input of a call, and of as many calls after it as the run may still make.
+
+        A bucket may be slow, so outputs that have waited for long are recorded first.
+        """
+        if self._batch is not None and now >= self._pacer.renews_by:
+            await self._save()
         groups_out, group_size = self._calls.groups_out, self._caller.group_size
         calls = self._allowance.affordable_calls(now, limits.CHUNKS_MOST, groups_out, group_size)
         await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)

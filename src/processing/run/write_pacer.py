@@ -39,12 +39,24 @@ class WritePacer:
         """Note that model calls have ended, which earns the run further writes."""
         self._bucket.earn(calls)
 
+    def recorded_part(self) -> None:
+        """Note that a write has recorded a part of a file that the run has read or stored, which earns one write.
+
+        A file of many parts would otherwise wait half a minute for each of them.
+        """
+        self._bucket.refund()
+
     def ready_at(self, now: float) -> float:
         """Return when the run may write next. The run may write at once if the result is `now` or earlier.
 
         The wait for a write ends at half of the lease at the latest, so that the lease does not run out.
         """
-        return min(self._bucket.ready_at(now), self.announced_at + self._lease_seconds / 2)
+        return min(self._bucket.ready_at(now), self.renews_by)
+
+    @property
+    def renews_by(self) -> float:
+        """When the run may write again at the latest: at half of the lease after the last write."""
+        return self.announced_at + self._lease_seconds / 2
 
     async def with_retries[T](
         self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True

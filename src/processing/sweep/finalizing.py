@@ -7,8 +7,8 @@ from ...core.ids import TaskKey
 from ..worker import Worker
 from .sweep_allowance import StepCost, SweepAllowance
 
-# The least that completing a batch takes: to take it, to move its lines, and to end it.
-_BATCH = StepCost(12, 22)
+# The least that completing a batch takes: to take it, to make one object of its lines, and to end it or give it back.
+_BATCH = StepCost(16, 22)
 
 
 class Finalizing:
@@ -22,11 +22,15 @@ class Finalizing:
     async def run(self, found: Sequence[TaskKey]) -> int:
         """Complete the files of the batches that the sweep found, and return how many batches have ended.
 
-        A batch that the sweep has no allowance for stays due. No error is raised.
+        A batch that the sweep has no allowance for stays due. No error is raised, so that a batch whose files cannot be
+        completed keeps the sweep from no other duty.
         """
         ended = 0
         for task_key in found[: self._most]:
             if not (self._allowance.affords(_BATCH) and self._allowance.in_time()):
                 break
-            ended += await self._worker.complete_batch(task_key)
+            try:
+                ended += await self._worker.complete_batch(task_key)
+            except Exception as error:  # noqa: BLE001 - a later sweep tries again, and the other duties go on
+                self._worker.log.failure("batch_write_failed", error, task=task_key)
         return ended

@@ -212,8 +212,19 @@ def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
         status=Status(text(task, "status")),
         expired=task["error_code"] == DEADLINE_EXCEEDED,
         total=whole(task, "total"),
-        answered=[range(whole(one, "first"), whole(one, "last") + 1) for one in answered],
+        answered=answered_ranges(answered),
     )
+
+
+def answered_ranges(found: Sequence[Row]) -> list[range]:
+    """Read from the places of segments which lines have an output, as ranges of neighbours in order."""
+    ranges: list[range] = []
+    for place in sorted({int(place) for row in found for place in text(row, "places").split(",")}):
+        if ranges and ranges[-1].stop == place:
+            ranges[-1] = range(ranges[-1].start, place + 1)
+        else:
+            ranges.append(range(place, place + 1))
+    return ranges
 
 
 def _sizes(row: Row) -> tuple[int, ...]:

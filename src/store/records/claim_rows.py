@@ -27,7 +27,7 @@ def _key(row: Row) -> CallKey:
 
 
 def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[Row], failures: Sequence[Row]) -> Claim:
-    """Build a claim from the rows of its transaction. `covered` are rows with ranges of calls that have outputs."""
+    """Build a claim from the rows of its transaction. `covered` are rows with places of outputs."""
     done = _calls(row for row in covered if not row["failed"])
     given_up = [row for row in failures if row["final"] and _key(row) not in done]
     return Claim(
@@ -80,11 +80,9 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
     )
 
 
-def _calls(ranges: Iterable[Row]) -> frozenset[CallKey]:
+def _calls(covered: Iterable[Row]) -> frozenset[CallKey]:
     return frozenset(
-        CallKey(whole(row, "level"), position)
-        for row in ranges
-        for position in range(whole(row, "first"), whole(row, "last") + 1)
+        CallKey(whole(row, "level"), int(position)) for row in covered for position in text(row, "places").split(",")
     )
 
 

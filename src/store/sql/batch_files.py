@@ -14,15 +14,10 @@ _OF_LINES = "task_id = :task_key AND level = 0"
 # Reads the lengths of a batch's lines in the order of its output file, and whether each segment has become an object.
 LINES = statement(f"SELECT part, object, sizes FROM segments WHERE {_OF_LINES} ORDER BY part")
 
-# Reads the segments that have not become objects, with the bytes of their bodies.
+# Reads the segments that have not become objects, with the bytes of their bodies. SQLite would read a row for each line
+# to add up `sizes`.
 SEGMENTS = statement(f"""
 SELECT part, length(body) AS bytes, sizes FROM segments WHERE {_OF_LINES} AND object IS NULL ORDER BY part
-""")
-
-# Counts the characters of the lines that have not become objects.
-WAITING = statement(f"""
-SELECT coalesce(sum(value), 0) AS chars
-FROM segments, json_each('[' || sizes || ']') WHERE {_OF_LINES} AND object IS NULL
 """)
 
 # Reads the lines of the segments from `:first` to `:last` that have not become objects.
@@ -103,19 +98,23 @@ UPDATE tasks SET fence = fence + 1 WHERE id = :task_key AND {_IS_QUIET}
   AND EXISTS (SELECT 1 FROM batches WHERE task_id = :task_key AND ended_at IS NULL AND writer_until > {NOW})
 """)
 
-# Reads what a writer must know of the task, and which lines have an output, as ranges of places.
+# Reads what a writer must know of the task, and which lines have an output: the places of each segment. SQLite would
+# read five rows for each line to join neighbours, also for a poll that finds another writer at work.
 ENDED_TASK = statement("SELECT status, error_code, total FROM tasks WHERE id = :task_key")
-ANSWERED = statement(f"""
-SELECT min(idx) AS first, max(idx) AS last FROM (
-  SELECT idx, idx - row_number() OVER (ORDER BY idx) AS neighbours FROM ({done("0")})
-) GROUP BY neighbours ORDER BY first
-""")
+ANSWERED = statement(f"SELECT places FROM segments WHERE {_OF_LINES}")
 
 # Reads why the lines at the places from `:first` to `:last` failed for good, and the provider's refusal, which may be
-# NULL.
-REFUSALS = statement("""
-SELECT idx, message, refusal FROM failures
-WHERE task_id = :task_key AND level = 0 AND final = 1 AND idx BETWEEN :first AND :last ORDER BY idx
+# NULL. The refusals have up to `:most_chars` characters together, or are one that has more. `behind` is the place from
+# which on failures were left out, NULL if none was.
+_FAILED = "task_id = :task_key AND level = 0 AND final = 1 AND idx BETWEEN :first AND :last"
+REFUSALS = statement(f"""
+SELECT idx, message, refusal, behind FROM (
+  SELECT min(idx) AS behind FROM (
+    SELECT idx, chars, sum(chars) OVER (ORDER BY idx) AS all_chars FROM (
+      SELECT idx, coalesce(length(refusal), 0) AS chars FROM failures WHERE {_FAILED}
+    )
+  ) WHERE all_chars > :most_chars AND all_chars > chars
+) CROSS JOIN failures ON {_FAILED} AND idx < coalesce(behind, :last + 1) ORDER BY idx
 """)
 
 _OURS = "task_id = :task_key AND writer_fence = :writer_fence AND ended_at IS NULL"

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.core.task import Route
+from src.core.task import Failure, Route
 from src.processing.batches.growth import StoredLines, object_of, store_segments
 from src.store.batch_files import growing, places_without
 from src.store.records.batch_steps import NOTHING_ELSE, Also
-from src.store.records.claims import CallKey, Claim, Continue, Output
+from src.store.records.claims import CallKey, CallTries, Claim, Continue, FailedCall, Output
 from tests.conformance.cases.storyteller import progress
 from tests.support.batch_bench import KEY, OUTPUT, BatchBench, lines
 
@@ -91,6 +91,22 @@ def test_a_part_is_named_once(bench: BatchBench) -> None:
     assert use["bytes"] == row["bytes"] + len(lines(LINES))
 
 
+def test_no_line_is_in_two_parts_if_an_earlier_write_lands_late(bench: BatchBench) -> None:
+    """A write that a full database refused may have landed before, and the next one then has more segments."""
+    claim = claimed(bench)
+    step = recorded(bench, claim, 12)
+    _, before = bench.early()
+    few, waiting = stored(bench), bench.do(bench.lines.waiting(KEY))
+    assert len(few.segments) < len(waiting) - 1
+    many = bench.do(store_segments(bench.lines, bench.files().bucket, KEY, OUTPUT, "c2", waiting[:-1]))
+    counts = {"completed": 12, "calls_settled": 12}
+    assert write(bench, claim, step + 1, naming(few), **counts)
+    row = file_row(bench)
+    assert write(bench, claim, step + 2, naming(many), **counts)
+    assert file_row(bench) == row
+    assert bench.early()[1] == before
+
+
 def test_a_part_is_not_named_after_the_claim(bench: BatchBench) -> None:
     """A write that lands after another claim moves nothing, so no line is in two parts."""
     claim = claimed(bench)
@@ -144,3 +160,48 @@ def test_only_one_writer_has_a_batch(bench: BatchBench) -> None:
 def test_places_without_an_answer(answered: list[range], missing: list[range]) -> None:
     """Each place that has no answer is found."""
     assert places_without(answered, 5) == missing
+
+
+def test_a_claim_reads_no_row_for_each_line(bench: BatchBench) -> None:
+    """What a claim, the first step of a run and a poll read does not grow with the lines that have ended."""
+
+    def steps(count: int) -> int:
+        places = ",".join(map(str, range(count)))
+        bench.database.rows("DELETE FROM segments")
+        bench.database.rows(
+            "INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body) "
+            "VALUES (?, 0, 0, 1, 1, 0, ?, ?, x'')",
+            KEY,
+            places,
+            places,
+        )
+        taken = 0
+
+        def step() -> None:
+            nonlocal taken
+            taken += 1
+
+        bench.database._connection.set_progress_handler(step, 1)
+        bench.pass_seconds(10_000)
+        claim = claimed(bench)
+        bench.do(bench.lines.waiting(KEY))
+        assert bench.do(bench.lines.take(KEY, LEASE_MS)) is None  # what a poll of a batch tries that is being cancelled
+        bench.database._connection.set_progress_handler(None, 0)
+        assert claim.outputs == {CallKey(0, place) for place in range(count)}
+        return taken
+
+    few, many = steps(30), steps(LINES * 100)
+    assert many < few + 100
+
+
+def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None:
+    """Lines that failed for good are no outputs, and no call is made for them again."""
+    claim = claimed(bench)
+    failure = Failure.of("model_refused", "400", False)
+    failed = [FailedCall(CallKey(0, place), CallTries(1, 1), True, failure, gap_chars=0) for place in (3, 4, 40)]
+    assert write(bench, claim, claim.step + 1, failures=failed, failed=3, calls_settled=3)
+    bench.pass_seconds(10_000)
+    again = claimed(bench)
+    assert again.refused_lines == {CallKey(0, 3), CallKey(0, 4), CallKey(0, 40)}
+    assert not again.outputs
+    assert not again.refused

@@ -1,6 +1,7 @@
 """The work on a batch from its submission to its files: validation, calls, growth and end."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -9,12 +10,16 @@ from src.core import limits
 from src.core.batches.lines import LineCode
 from src.core.batches.status import BatchStatus
 from src.core.codes import TaskCode
-from src.core.errors import ModelRefused, ModelUnavailable
-from src.core.files import Purpose
+from src.core.errors import ModelRefused, ModelUnavailable, StoreUnavailable
+from src.core.files import FileKey, Purpose
+from src.core.ids import TaskKey
 from src.core.states import Status
+from src.core.task import Route
 from src.processing.outcomes import Ended, Released
 from src.store.admission import Accepted
+from src.store.batch_files import BatchFileStore
 from src.store.batches import InputMissing
+from src.store.records.claims import Unclaimed
 from tests.support.batch_bench import ERRORS, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, line, lines
 
 RETENTION_MS = 1_000_000
@@ -104,6 +109,15 @@ def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> N
     assert len(bench.model.calls) == 100
 
 
+def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
+    """The writes that record slices do not wait for one another, however many slices a file has."""
+    bench.begin(lines(400))
+    began = bench.loop.time()
+    bench.run()
+    assert bench.batch().valid_at is not None
+    assert bench.loop.time() - began < 1
+
+
 def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
     """A batch with faulty lines fails with the faults, and makes no call."""
     content = lines(30) + b"{\n" + line("line-3").encode() + b"\n" + line("a", url="/v1/x").encode()
@@ -158,6 +172,29 @@ def test_a_cancelled_batch_keeps_what_was_answered(bench: BatchBench) -> None:
     bench.check_end(ids(60))
     assert len(bench.ids(OUTPUT)) >= 12
     assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_cancelled"}
+
+
+@pytest.mark.parametrize("ends_by", ["cancellation", "window"])
+def test_answers_of_calls_that_are_out_at_the_end_are_kept(bench: BatchBench, ends_by: str) -> None:
+    """Calls in flight when a batch is cancelled, or when its window is over, are recorded with their answers."""
+    window_ms = WINDOW_MS if ends_by == "cancellation" else 40_000
+    bench.begin(lines(60), deadline_ms=window_ms)
+    bench.run()
+    bench.model.seconds = 30.0
+
+    async def end() -> None:
+        await asyncio.sleep(5)
+        if ends_by == "cancellation":
+            await bench.store().cancel(KEY, RETENTION_MS)
+
+    bench.loop.create_task(end())
+    outcome = bench.run()
+    assert isinstance(outcome, Ended)
+    bench.sweep_to_end()
+    assert bench.batch().status is (BatchStatus.CANCELLED if ends_by == "cancellation" else BatchStatus.EXPIRED)
+    bench.check_end(ids(60))
+    assert len(bench.ids(OUTPUT)) == len(bench.model.calls) == (6 if ends_by == "cancellation" else 12)
+    assert bench.batch().task.usage.in_doubt == 0
 
 
 def test_a_batch_that_no_worker_ends_is_completed_by_the_sweep(bench: BatchBench) -> None:
@@ -222,6 +259,137 @@ def test_the_bucket_may_be_away(bench: BatchBench) -> None:
     bench.run_to_end()
     bench.check_end(ids(60))
     assert len(bench.model.calls) == 60
+
+
+async def hangs() -> None:
+    """Give no answer."""
+    await asyncio.sleep(10**6)
+
+
+async def refuses() -> None:
+    """Fail as a database that is overloaded."""
+    raise StoreUnavailable("overloaded")
+
+
+@pytest.mark.parametrize("trouble", [hangs, refuses])
+def test_no_paid_call_is_lost_while_the_file_cannot_grow(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch, trouble: Callable[[], Awaitable[None]]
+) -> None:
+    """If the lines of an object cannot be read, the run goes on, keeps its claim, and records the calls in flight."""
+    bench.begin(lines(60))
+    bench.run()
+    bodies = BatchFileStore.bodies
+    asked: list[float] = []
+
+    async def unread(self: BatchFileStore, task_key: TaskKey, parts: range) -> list[list[str]]:
+        asked.append(bench.loop.time())
+        if len(asked) <= 3:
+            await trouble()
+        return await bodies(self, task_key, parts)
+
+    monkeypatch.setattr(BatchFileStore, "bodies", unread)
+    bench.model.seconds = 5.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert len(asked) > 3
+    bench.check_end(ids(60))
+    assert len(bench.model.calls) == 60
+    assert bench.batch().task.usage.in_doubt == 0
+
+
+def test_a_bucket_that_gives_no_answer_costs_no_answer_of_the_model(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While lines are read, outputs wait to be recorded, so a read ends in time for the run to keep its claim."""
+    bench.begin(lines(60))
+    bench.run()
+    assert bench.bucket is not None
+    read, reads = bench.bucket.read, [0]
+
+    async def hung(file: FileKey, name: str, start: int, end: int) -> bytes:
+        reads[0] += 1
+        if reads[0] == 3:
+            await hangs()
+        return await read(file, name, start, end)
+
+    monkeypatch.setattr(bench.bucket, "read", hung)
+    bench.model.seconds = 100.0
+    began = bench.loop.time()
+    heir = bench.loop.create_task(takes_over(bench, began + 600))
+    bench.run()
+    assert reads[0] > 3
+    assert bench.do(heir) == "held"
+    assert bench.batch().task.usage.in_doubt == 0
+
+
+async def takes_over(bench: BatchBench, at: float) -> str:
+    """Try to claim the batch at a time, and return why the claim was refused."""
+    await asyncio.sleep(at - bench.loop.time())
+    claim = await bench.store().claim(KEY, holder="heir", host="", route=Route.QUEUE, lease_ms=60_000)
+    assert isinstance(claim, Unclaimed)
+    return claim.standing.value
+
+
+@pytest.mark.parametrize(("content", "most"), [(["x" * 600], 6), ([[]] * 150, 1)])
+def test_lines_that_take_much_memory_are_not_sent_at_once(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch, content: list[object], most: int
+) -> None:
+    """Lines of many small values take thirty times the memory of their JSON, so fewer of them are in flight."""
+    monkeypatch.setattr(limits, "BATCH_LINES_KEPT_BYTES", 20_000)
+    out: list[int] = [0, 0]
+
+    def act(text: str, number: int) -> None:
+        out[1] = max(out[1], len(bench.model.calls) - out[0])
+        out[0] += 1
+
+    bench.model.act = act
+    body = {"model": "m", "messages": [{"role": "user", "content": content}]}
+    bench.begin("".join(line(f"line-{place}", body=body) + "\n" for place in range(12)).encode())
+    bench.run_to_end()
+    bench.check_end(ids(12))
+    assert out == [12, most]
+
+
+def test_the_error_file_is_written_from_few_refusals_at_a_time(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refusals may be longer than their lines, so a writer reads only as many as fit its memory."""
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 5_000)
+    answer = (400, {"error": {"message": "x" * 2_000}})
+    bench.model.act = lambda text, number: ModelRefused("400", of_call=True, answer=answer) if number % 2 else None
+    read: list[int] = []
+    refusals = BatchFileStore.refusals
+
+    async def noted(
+        self: BatchFileStore, task_key: TaskKey, places: range
+    ) -> tuple[Mapping[int, tuple[str, str | None]], int]:
+        found = await refusals(self, task_key, places)
+        read.append(sum(len(refusal or "") for _, refusal in found[0].values()))
+        return found
+
+    monkeypatch.setattr(BatchFileStore, "refusals", noted)
+    bench.begin(lines(40))
+    bench.run_to_end()
+    bench.check_end(ids(40))
+    assert len(bench.ids(ERRORS)) == 20
+    assert max(read) <= 5_000
+
+
+def test_parts_have_other_names_after_a_restore_of_the_database(bench: BatchBench) -> None:
+    """A writer with the same fence writes other parts, so one that still lives changes no part of another."""
+    bench.begin(lines(30))
+    before = bench.database.snapshot()
+    for answer in ("a", "b"):
+        bench.database.restore(before)
+
+        def act(text: str, number: int, answer: str = answer) -> object:
+            return answer * 10 if int(text) % 2 else ModelRefused(answer)
+
+        bench.model.act = act
+        bench.run_to_end()
+        assert bench.batch().ended_at is not None
+    assert bench.bucket is not None
+    of_writers = {name.split("-")[0] for (file, name) in bench.bucket.parts if file != INPUT and name.startswith("w")}
+    assert of_writers == {"w1"}
 
 
 def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
