@@ -18,7 +18,7 @@ CHUNK_BYTES = 256 * 1024
 
 
 async def read_chunks(body: "js.ReadableStream | JsNull") -> AsyncGenerator[bytes]:
-    """Read a request's body in chunks of CHUNK_BYTES, of which the last may be shorter. Raises BodyBroken.
+    """Read a request's body in chunks of CHUNK_BYTES. The last one may be shorter. Raises BodyBroken.
 
     If the generator is closed before its end, the body is cancelled.
     """

@@ -1,7 +1,8 @@
 """A program that uses `autobatcher` with onceover's API: `python batcher.py URL KEY`.
 
 `autobatcher` is a client by other authors than OpenAI. `autobatcher` offers the calls of OpenAI's SDK, but sends each
-call as a background response, and polls the response. The program prints its results as JSON.
+call as a background response, and polls the response. With a completion window it collects the calls into batches
+instead, and reads the lines of their output files as they come. The program prints its results as JSON.
 """
 
 import asyncio
@@ -45,6 +46,23 @@ async def at_once(client: Any) -> list[object]:
     return [sum(right), len({one.id for one in done})]
 
 
+async def in_batches(url: str, key: str) -> list[object]:
+    """Let the client collect calls into one batch for each endpoint. Each call gets its own answer, or its error."""
+    async with batcher(url, key, completion_window="24h", batch_window_seconds=0.5) as client:
+        texts = [f"Text {at:03} alone." for at in range(TEXTS)]
+        messages = ([{"role": "user", "content": text}] for text in texts)
+        chats = [client.chat.completions.create(model="demo-1", messages=one, temperature=0.5) for one in messages]
+        answers = [client.responses.create(model="demo-1", input=text) for text in texts]
+        blank = client.chat.completions.create(model="demo-1", messages=[{"role": "user", "content": " "}])
+        *done, refused = await asyncio.gather(*chats, *answers, blank, return_exceptions=True)
+        said = [one.choices[0].message.content for one in done[:TEXTS]] + [one.output_text for one in done[TEXTS:]]
+        right = [text in one for text, one in zip(texts * 2, said, strict=True)]
+        made = [
+            [one.endpoint, one.status, *one.request_counts.model_dump().values()] async for one in client.batches.list()
+        ]
+        return [sum(right), len({one.id for one in done}), isinstance(refused, Exception), sorted(made)]
+
+
 async def cancelled(url: str, key: str) -> list[object]:
     """Cancel a call after its acceptance, so that the client cancels the response."""
     accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -81,6 +99,7 @@ async def walk(url: str, key: str) -> dict[str, object]:
             "chat": await chat(client),
             "long": await long(client),
             "at_once": await at_once(client),
+            "in_batches": await in_batches(url, key),
             "cancelled": await cancelled(url, key),
             "refused": await refused(client),
         }

@@ -50,6 +50,12 @@ EXPECTED_OF_BATCHER: dict[str, Any] = {
     "chat": ["chat.completion", "stop", True, True],
     "long": ["completed", 20, 1, "default"],
     "at_once": [20, 20],
+    "in_batches": [
+        40,
+        40,
+        True,
+        [["/v1/chat/completions", "completed", 20, 1, 21], ["/v1/responses", "completed", 20, 0, 20]],
+    ],
     "cancelled": [True, "cancelled"],
     "refused": [400, "unsupported_parameter", "tools"],
 }
