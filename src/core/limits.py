@@ -101,7 +101,6 @@ BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}
 BATCH_LINES_KEPT_BYTES = 8_388_608  # The most memory for lines whose calls a run has in flight, or has read ahead.
 # The characters from which a segment of a batch takes no more lines, because an object is made of whole segments.
 SEGMENT_CHARS_OF_BATCH = 1_048_576
-GROWTH_SECONDS_MOST = 30.0  # How long a run may take to store an object of its lines, while no call starts.
 RETRY_READ_BYTES_MOST = 4 * 1_024 * 1_024  # The most bytes that a retry of a batch reads of its input at once.
 BATCH_READ_PAUSE_SECONDS = 1.0  # The first pause of a run that cannot read its lines; it doubles with each failure.
 WRITER_SECONDS = 60.0  # How long a writer has a batch whose files it completes, from its last write on.

@@ -47,7 +47,7 @@ class BatchParts:
         self._claim = context.claim
         self._pacer = pacer
         self._ledger = ledger
-        self._record = record
+        self._write = record
         self._rows = context.store.beside(BatchStore)
         self._files = context.open_files()
         self._failures = 0  # How often in a row the lines could not be read.
@@ -60,7 +60,7 @@ class BatchParts:
             store=context.store.beside(BatchFileStore),
             bucket=self._files.bucket,
             output_file=self.inputs.output_file,
-            record=record,
+            record=self._record,
         )
 
     async def check(self) -> Ending | RunContext:
@@ -89,6 +89,10 @@ class BatchParts:
         total, step = outcome.total, self._ledger.last_step
         claim = replace(self._claim, total=total, options=options, step=step, stalls=0, idle_runs=0)
         return replace(context, claim=claim)
+
+    async def _record(self, also: Also, minimum_calls: int | None = None) -> None:
+        await self._write(also, minimum_calls)
+        self._pacer.recorded_part()
 
     def _back(self, seconds: float) -> Release:
         """Give the task back. On the direct route no host continues it, so the sweep does."""
@@ -130,7 +134,7 @@ class BatchParts:
         Calls may be in flight, which are paid for. So a failure to store the object never ends the run, and the run
         writes again in time to keep its claim.
         """
-        seconds = min(self._pacer.renews_by - clock.now(), limits.GROWTH_SECONDS_MOST)
+        seconds = min(self._pacer.renews_by - clock.now(), limits.BLOB_SECONDS)
         if not self._growth.is_due or seconds <= 0 or not self._affords(_OBJECT_CALLS, groups_out):
             return
         try:

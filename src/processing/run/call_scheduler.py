@@ -29,15 +29,17 @@ class CallScheduler:
         """Return the run's calls that may start now, in their order."""
         if self._terms.forbids_start(now):
             return []
-        affordable = self._allowance.affordable_calls(
-            now, self._calls.free, self._calls.groups_out, self._caller.group_size
-        )
+        affordable = self.affordable(now, self._calls.free)
         narrowed = self._ledger.narrowed(self._concurrency)
         spread = self._ledger.patience.width(self._usual, now) - self._ledger.in_flight
         wanted = min(self._terms.calls_left(self._ledger.sent), narrowed, spread)
         if affordable <= 0 or self._is_torn(affordable, wanted):
             return []
         return self._ledger.startable(now, int(min(affordable, wanted))) if wanted > 0 else []
+
+    def affordable(self, now: float, wanted: int) -> int:
+        """Return how many of the wanted calls the invocation's allowance suffices for."""
+        return self._allowance.affordable_calls(now, wanted, self._calls.groups_out, self._caller.group_size)
 
     def widens_at(self, now: float) -> float:
         """Return when a call may start that only a low share of successes keeps back; infinity without such a call."""

@@ -52,12 +52,11 @@ class Run:
         self._terms = context.terms
         self._allowance = context.allowance
         self._store = context.store
-        self._settings = context.settings
+        self._settings = settings = context.settings
         self._log = context.log
         self._pacer = WritePacer(context)
         self._gossip = Gossip(context)
         self._storage = StorageGuard(context)
-        settings = context.settings
         self._ledger = Ledger(
             context.claim, settings.max_attempts, patience_of(context), context.granted_at, reasks=settings.reasks
         )
@@ -239,10 +238,9 @@ class Run:
         """Write the bill and the paid outputs of a task that a client or its deadline has ended.
 
         A worker without lanes cancels its calls in flight. A worker with lanes asks the lanes to abort their calls
-        before it writes the bill, so that a slow database does not prolong unwanted calls. A lane that cannot be
-        reached finishes its calls, and a second write records their outputs. The calls of a batch are not cut off,
-        because each has an answer of its own: a second write records these answers. If another claim has the task,
-        nothing can be written, and the calls stay in doubt.
+        before it writes the bill, so that a slow database does not prolong unwanted calls. A second write records the
+        outputs of lanes that cannot be reached, and of a batch, whose calls are not cut off, as each has an answer of
+        its own. If another claim has the task, nothing can be written, and the calls stay in doubt.
         """
         if self._caller.slack_seconds or self._batch is not None:
             self._recorder.record(self._calls.ended())
@@ -302,7 +300,6 @@ class Run:
         """Write progress, and in the same transaction what a batch's worker records of its file."""
         self._ledger.read_on()
         await self._step((), self._continue(), also, minimum_calls)
-        self._pacer.recorded_part()
 
     async def _step(
         self, starting: Sequence[CallKey], step: Step, also: Also | None = None, minimum_calls: int | None = None
@@ -348,21 +345,14 @@ class Run:
         self._allowance.spend(self._calls.start(keys, starts_by))
 
     async def _read(self, key: CallKey, now: float) -> None:
-        """Read the input of a call, and of as many calls after it as the run may still make.
-
-        A bucket may be slow, so outputs that have waited for long are recorded first.
-        """
+        """Read the input of a call, and of as many calls after it as the run may still make."""
         if self._batch is not None and now >= self._pacer.renews_by:
-            await self._save()
-        groups_out, group_size = self._calls.groups_out, self._caller.group_size
-        calls = self._allowance.affordable_calls(now, limits.CHUNKS_MOST, groups_out, group_size)
+            await self._save()  # a bucket may be slow, so outputs that have waited for long are recorded first
+        calls = self._scheduler.affordable(now, limits.CHUNKS_MOST)
         await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
-        """Wait until calls end, a call may start, a write is allowed, a check is due, or the deadline passes.
-
-        Before that, the output file of a batch grows if its lines suffice for an object.
-        """
+        """Let a file grow, and wait until calls end, a call or a write may start, a check is due, or the deadline."""
         if self._batch is not None:
             await self._batch.grow(self._calls.groups_out)
         now = clock.now()
