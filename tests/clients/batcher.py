@@ -54,7 +54,7 @@ async def in_batches(url: str, key: str) -> list[object]:
         chats = [client.chat.completions.create(model="demo-1", messages=one, temperature=0.5) for one in messages]
         answers = [client.responses.create(model="demo-1", input=text) for text in texts]
         blank = client.chat.completions.create(model="demo-1", messages=[{"role": "user", "content": " "}])
-        ended: list[Any] = list(await asyncio.gather(*chats, *answers, blank, return_exceptions=True))
+        ended: list[Any] = await asyncio.gather(*chats, *answers, blank, return_exceptions=True)
         *done, refused = ended
         said = [one.choices[0].message.content for one in done[:TEXTS]] + [one.output_text for one in done[TEXTS:]]
         right = [text in one for text, one in zip(texts * 2, said, strict=True)]
