@@ -43,7 +43,8 @@ class Validation:
     """Checks the lines of one batch, from where an earlier run stopped.
 
     `record` writes a step of the claim with further statements, and raises ClaimLost. `minimum_calls` of the step are
-    its second argument. `may_go_on` says whether the run may read and record another slice.
+    its second argument. `may_go_on` says whether the run may read and record another slice. It is not asked before the
+    first record of a run, because a run that records nothing would be followed by others like it.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Validation:
         self._record = record
         self._may_go_on = may_go_on
         self._left = slices_most
+        self._has_recorded = False
         self._faults = list(work.errors)
         self._recorded_bytes = work.read_bytes
         self._check = FileCheck(
@@ -85,7 +87,7 @@ class Validation:
             return MISSING
         at = self._recorded_bytes
         while at < file.bytes and not self._check.is_over:
-            if not (self._left and self._may_go_on()):
+            if not self._left or (self._has_recorded and not self._may_go_on()):
                 return Unfinished()
             self._left -= 1
             behind = min(at + limits.BATCH_SLICE_BYTES, file.bytes)
@@ -153,4 +155,4 @@ class Validation:
             ),
             0,
         )
-        self._recorded_bytes = part.read_bytes
+        self._recorded_bytes, self._has_recorded = part.read_bytes, True

@@ -20,7 +20,7 @@ from src.store.admission import Accepted
 from src.store.batch_files import BatchFileStore
 from src.store.batches import InputMissing
 from src.store.records.claims import Unclaimed
-from tests.support.batch_bench import ERRORS, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, line, lines
+from tests.support.batch_bench import ERRORS, HOST, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, line, lines
 
 RETENTION_MS = 1_000_000
 
@@ -116,6 +116,18 @@ def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
     bench.run()
     assert bench.batch().valid_at is not None
     assert bench.loop.time() - began < 1
+
+
+def test_a_run_without_time_checks_a_slice(bench: BatchBench) -> None:
+    """A run whose time is over when it has read its batch still checks a slice, so the validation comes to its end."""
+    bench.begin(lines(40))
+    slices = 0
+    while bench.batch().valid_at is None:
+        assert isinstance(bench.run(HOST._replace(seconds=0.0)), Released)
+        (found,) = bench.database.rows("SELECT count(*) AS count FROM batch_slices")
+        assert found["count"] > slices
+        slices = found["count"]
+    assert slices > 3
 
 
 def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
