@@ -35,7 +35,7 @@ from simulator.campaign.runs.pool import run_block, run_seeds
 from simulator.campaign.runs.regressions import REGRESSIONS, Regression
 from simulator.campaign.runs.run import Result, run_seed
 from simulator.campaign.runs.tally import CampaignTally
-from simulator.engine.fault_kinds import HOSTED, KINDS, RECEIVER
+from simulator.engine.fault_kinds import HOSTED, KINDS, R2, RECEIVER
 from simulator.engine.fault_plan import hosted_rates
 from src.store.sql import work as sql
 from tests.support.tiers import sized
@@ -120,12 +120,13 @@ class TestSchedules:
     def test_every_kind_of_fault_fired(self, seeds: CampaignTally):
         """Each of the design's faults 1 to 30 and 32 to 34 struck often, and so did each kind of fault.
 
-        "Often" means at least 50 times in 2,000 schedules.
+        "Often" means at least 50 times in 2,000 schedules. No schedule has a bucket yet, so the faults of R2 (31) never
+        strike: `tests/simulator/platform/test_r2.py` tries each of them.
         """
         fired = seeds.fired_by_number()
-        assert set(fired) == {*range(1, 31), 32, 33, 34}
-        assert {number: count for number, count in fired.items() if count < least(FIRED_LEAST)} == {}
-        assert {name for name, count in seeds.fired.items() if count < least(FIRED_LEAST)} <= {*RECEIVER}
+        assert set(fired) == {*range(1, 35)}
+        assert {number: count for number, count in fired.items() if count < least(FIRED_LEAST)} == {31: 0}
+        assert {name for name, count in seeds.fired.items() if count < least(FIRED_LEAST)} <= {*RECEIVER, *R2}
         assert {name for name in RECEIVER if not seeds.fired[name]} <= {"receiver_gone"}
 
     def test_checks_that_excuse_much_have_judged(self, seeds: CampaignTally):
