@@ -52,7 +52,7 @@ LATE = {
     "inference/asking.py": {"inference.line_calls"},
     "inference/demo.py": {"inference.demo_lines"},
     "inference/openai.py": {"inference.line_calls", "inference.probing"},
-    "inference/workers_ai.py": {"inference.workers_ai_lines"},
+    "inference/workers_ai.py": {"inference.line_calls", "inference.workers_ai_lines"},
     "processing/run/call_recorder.py": {"core.structured.judging"},  # a structured task's run needs this import
     "processing/run/output_forms.py": {"core.structured.schema"},
     "store/records/results.py": {"core.structured.joining", "core.structured.refusals", "core.structured.schema"},
