@@ -50,7 +50,7 @@ def form(content: bytes = b"{}\n", filename: str | None = "a.jsonl", **fields: s
 
 
 def raw(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> bytes:
-    """Write a form with the boundary `b`, of which each part is the rest of its Content-Disposition and its content."""
+    """Write a form with the boundary `b`. A part is given by the end of its Content-Disposition, and its content."""
     lines = [
         b"--b\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + content + b"\r\n"
         for head, content in parts
@@ -371,7 +371,7 @@ def test_a_bucket_that_fails_is_said_and_leaves_nothing(files: ApiBench) -> None
 
 @pytest.mark.parametrize("made", ["gone", "shorter"])
 def test_a_part_that_is_missing_is_an_error_of_ours(files: ApiBench, made: str) -> None:
-    """Nobody takes half a file for a whole one."""
+    """A file whose part is missing or too short gives 500, and none of its content."""
     file = uploaded(files, b"x" * 1_500)
     if isinstance(files.blobs, MemoryR2):
         key = min(files.blobs.objects)

@@ -12,7 +12,7 @@ import openai
 
 
 class Stream(io.RawIOBase):
-    """A stream whose length nobody knows before its end."""
+    """A stream that does not tell its length, so the client cannot state a Content-Length."""
 
     def __init__(self, content: bytes) -> None:
         self._left = io.BytesIO(content)

@@ -21,7 +21,7 @@ MOST = 1_000  # The bytes that a tenant's files may have together.
 
 
 class Misfit(NamedTuple):
-    """Something that is not as it should be: what, and of which file or tenant."""
+    """A fault in what the store has: its kind, and the file or tenant that has it."""
 
     what: str
     name: str

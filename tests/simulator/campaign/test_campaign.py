@@ -81,7 +81,7 @@ HANDLERS = {"fetch", "queue", "scheduled", "alarm", "rpc.start", "rpc.infer", "r
 
 
 def least(count: int) -> int:
-    """Return a least count for the schedules that run, of which `count` is the one for all schedules."""
+    """Return the least count for the schedules of this tier; `count` is the least count for the whole campaign."""
     return max(1, count * SCHEDULES // ALL_SCHEDULES)
 
 

@@ -119,7 +119,7 @@ def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
 
 
 def test_a_run_without_time_checks_a_slice(bench: BatchBench) -> None:
-    """A run whose time is over when it has read its batch still checks a slice, so the validation comes to its end."""
+    """A run checks at least one slice, even if its time is over once it has read its batch. So each validation ends."""
     bench.begin(lines(40))
     slices = 0
     while bench.batch().valid_at is None:
