@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -67,8 +68,12 @@ class Added:
         ]
         return "\n".join([*columns, *(f"{self.renamed(sql)};" for _, sql in self.tables)])
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - there is one instance, which lives as long as its process
     def renamed(self, sql: str) -> str:
-        """Return a statement as an older isolate sends it: with shadows in place of added columns and tables."""
+        """Return a statement as an older isolate sends it: with shadows in place of added columns and tables.
+
+        The results are kept, because a schedule sends the same few hundred statements thousands of times.
+        """
         words = frozenset(_TOKENS.findall(sql))
         unknown = {one.name for one in self.columns if one.is_in(words)} | {name for name, _ in self.tables}
         return _TOKENS.sub(lambda word: word[0] + _SHADOW if word[0] in unknown else word[0], sql)
