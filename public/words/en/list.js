@@ -61,7 +61,6 @@ export default {
   "nav.access": "Keys and webhooks",
   "nav.health": "Health",
   "nav.submit": "New task",
-  "nav.task": "Task",
   "nav.tasks": "Tasks",
   navigation: "Views",
   never: "never",

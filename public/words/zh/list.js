@@ -60,7 +60,6 @@ export default {
   "nav.access": "密钥与 webhook",
   "nav.health": "健康",
   "nav.submit": "新任务",
-  "nav.task": "任务",
   "nav.tasks": "任务",
   navigation: "视图",
   never: "从未",

@@ -73,7 +73,7 @@ export default {
   "chosen.erasePlan": "{n} 个任务，连同其文本、输出和结果。",
   "chosen.erasePlanOne": "1 个任务，连同其文本、输出和结果。",
   "chosen.label": "选中的任务",
-  "chosen.none": "取消选择",
+  "chosen.none": "全不选",
   "chosen.others": "所选中有 {n} 个不适用：其状态或预算不允许。",
   "chosen.othersOne": "所选中有 1 个不适用：其状态或预算不允许。",
   "chosen.retry": "重试所选",
