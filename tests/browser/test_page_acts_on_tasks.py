@@ -123,6 +123,7 @@ def test_a_text_is_submitted_in_one_step_with_its_plan_beside_it(stage: Stage) -
         page.get_by_label("Text", exact=True).fill("Older")
     page.get_by_label("Text", exact=True).fill("The text")
     expect(page.get_by_role("button", name="Submit: 4 calls")).to_be_visible()
+    expect(page.locator(".source .dim")).to_have_text("8 byte")
     held[0].fulfill(json=PLAN | {"minimumCalls": 9, "estimatedTokens": 2})
     stage.settle()
     expect(page.get_by_role("button", name="Submit: 4 calls")).to_be_visible()
