@@ -4,7 +4,7 @@ With `ONLY=area`, the program runs only what a change in the area affects: the t
 modules that import the area.
 
 Two pytest processes share the test modules, and a third process simulates, all at once. With pytest-xdist each of its
-processes would import all modules, and a further process would handle three reports a test: a sixth of all the work.
+processes would import all modules, and a further process would handle three reports a test: a seventh of all the work.
 """
 
 import argparse
@@ -26,7 +26,7 @@ FOLDERS = ("tests/unit", "tests/property", "tests/api")
 CHOSEN = "not slow and not campaign"
 SCHEDULES = 100
 SHARES = 2
-ONE_SHARE_MOST = 12  # Each process starts in two seconds, so fewer modules than these are not shared.
+ONE_SHARE_MOST = 12  # Each process imports pytest and the Worker, so these few or fewer modules are not shared.
 # A change in one of the areas in this set can affect simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
 PACKAGES = ("simulator", "local", "cli", "bench")

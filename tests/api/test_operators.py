@@ -172,7 +172,7 @@ class Two:
 
     @classmethod
     def copied(cls, *, batches: bool = False) -> "Two":
-        """Make such a deployment from a copy of a stored one, which takes a tenth of the time."""
+        """Make such a deployment from a copy of what one has stored, which takes no requests."""
         return cls(filled=_filled(batches))
 
     def _fill(self, tenant: str) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Runs coroutines one after another on one event loop of the process.
 
 `asyncio.run` makes a loop for each coroutine, with a selector and two sockets. Benches run thousands of short
-coroutines, and the loops took as long as the database.
+coroutines, and in a profile the loops took two fifths of the time of the store's calls.
 """
 
 import asyncio

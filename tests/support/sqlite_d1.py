@@ -72,8 +72,7 @@ class SqliteD1:
     def close(self) -> None:
         """Close the database. Its contents are lost.
 
-        The template gets the connection back, because a new connection would prepare each statement again. Preparing
-        statements took a third of the time of these tests.
+        The template gets the connection back, because a new connection would prepare each statement again.
         """
         server, self._server = self._server, None
         if server is not None:
