@@ -74,10 +74,9 @@ def run(commands: Sequence[Sequence[str]]) -> list[int]:
     with ExitStack() as stack:
         started: list[tuple[subprocess.Popen[bytes], IO[bytes] | None]] = []
         for command in commands:
-            output = stack.enter_context(tempfile.TemporaryFile()) if started else None
-            process = subprocess.Popen(
-                [sys.executable, *command], cwd=ROOT, env=environ, stdout=output, stderr=output and subprocess.STDOUT
-            )
+            output: IO[bytes] | None = stack.enter_context(tempfile.TemporaryFile()) if started else None
+            errors = None if output is None else subprocess.STDOUT
+            process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environ, stdout=output, stderr=errors)
             stack.callback(process.wait)
             stack.callback(process.terminate)  # Does nothing to a process that has ended.
             started.append((process, output))
