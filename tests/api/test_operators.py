@@ -158,6 +158,9 @@ class Two:
     With `batches`, each of the two tenants also has a batch.
     """
 
+    key: dict[str, str]
+    things: dict[str, dict[str, str]]
+
     def __init__(self, *, batches: bool = False, filled: "tuple[Two, SavedBench] | None" = None) -> None:
         self.inputs: dict[str, str] = {}
         if filled is not None:
