@@ -158,7 +158,12 @@ def test_a_tuple_has_no_check_that_nobody_calls():
     ] * 2
     assert not unchecked(ast.parse(written.format("")))
     folders = ("src", "cli", "simulator", "mutation", "local", "bench", "tests")
-    assert not [f"{named(path)}: {name}" for path in modules(*folders) for name in unchecked(tree(path))]
+    assert not [
+        f"{named(path)}: {name}"
+        for path in modules(*folders)
+        if "__post_init__" in path.read_text()
+        for name in unchecked(tree(path))
+    ]
 
 
 def strings(path: Path) -> Iterator[str]:

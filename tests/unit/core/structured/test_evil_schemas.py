@@ -55,7 +55,7 @@ def test_mutations_of_good_schemas() -> None:
     """Good schemas in which values are replaced by hostile ones take at most LINES_MOST lines, too."""
     seed = random.randrange(10**9)
     outcomes = [
-        outcome(hostile, strict=False) for hostile in mutations(seed, sized(quick=50, test=500, campaign=20_000))
+        outcome(hostile, strict=False) for hostile in mutations(seed, sized(quick=25, test=500, campaign=20_000))
     ]
     assert max(lines for _, lines in outcomes) < LINES_MOST, seed
     assert any(is_accepted for is_accepted, _ in outcomes), seed
