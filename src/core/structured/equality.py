@@ -75,13 +75,13 @@ def scalar_key(value: object) -> Key:
 
 def size_of(value: object) -> int:
     """Count the values that a JSON value consists of, itself included."""
-    found = [value]
-    for one in found:
-        if isinstance(one, dict):
-            found.extend(one.values())
-        elif isinstance(one, list):
-            found.extend(one)
-    return len(found)
+    size = 1
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
+    while level:
+        inside = [one for each in level for one in (each.values() if type(each) is dict else each)]
+        size += len(inside)
+        level = [one for one in inside if type(one) in _CONTAINERS]
+    return size
 
 
 def identity(value: object) -> bytes:
