@@ -70,6 +70,7 @@ class SchemaNode:
     def __init__(self, place: Place) -> None:
         self.place: Final = place
         self.predicates: dict[type, tuple[Any]] = {}  # What `predicates.py` has compiled of the node, by type.
+        self.tests: dict[type, Callable[[Any], bool]] = {}  # The same for one value at a time: see `test_of`.
 
     @property
     def has_bounds(self) -> bool:
