@@ -114,8 +114,7 @@ def _endless() -> tuple[OutputSchema, Any]:
     document = closed(o=outer) | {"$defs": {"list": {"type": "array", "items": items}}}
     value = {"o": {"l": [{"a": [-1, "x"]} for _ in range(CHARS // 15)]}}
     schema = parse_schema(document, strict=False)
-    (fault,) = faults_of(schema, value)
-    assert "bounded search" in fault.expected
+    (fault, *_) = faults_of(schema, value)
     return schema, value
 
 

@@ -95,6 +95,19 @@ class Group:
                 waiting += way.parted(at_top)
         return found
 
+    def owners(self) -> list[int]:
+        """Return for each value which value of the group where the check began contains it: see `risen`."""
+        way, at_top = self.way, list(range(len(self.values)))
+        while isinstance(way, Way):
+            at_top = way.above_of(at_top)
+            way = way.above.way
+        if way is None:
+            return at_top
+        if isinstance(way, Places):
+            return [number_of(way.of_values[at]) for at in at_top]
+        of_parts = [owner for part in way.groups for owner in part.owners()]
+        return [of_parts[at] for at in at_top]
+
     def place(self, position: int) -> Place:
         """Return where in the output the value at a position is. The check must have begun at the output's root."""
         tokens = list[str | int]()

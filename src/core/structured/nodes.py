@@ -66,6 +66,7 @@ class SchemaNode:
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
+    untagged: tuple["SchemaNode", ...] = ()  # The branches that an object without `tag` may belong to.
 
     def __init__(self, place: Place) -> None:
         self.place: Final = place
@@ -98,6 +99,11 @@ class SchemaNode:
         )
         return bool(self.branches) and not any(says_more)
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether the node says nothing about the values inside a value, and has no `anyOf`."""
+        return not self.branches and not self.properties and self.items is None
+
     def settle(self) -> None:
         """Derive the node's fields that make checks of values quick.
 
@@ -118,16 +124,21 @@ class SchemaNode:
         self.plain = self._plain()
 
     def _find_tag(self, branches: tuple["SchemaNode", ...]) -> None:
-        """Set `tag`: a property that all branches for objects require, with different strings in each."""
-        for name in branches[0].required if len(branches) > 1 else ():
-            choices = [branch.properties.get(name) if name in branch.required_names else None for branch in branches]
+        """Set `tag`: a property that all branches for objects have, with different strings in each.
+
+        A property that all branches require is preferred, because every value has it.
+        """
+        names = [*branches[0].required, *branches[0].properties] if len(branches) > 1 else []
+        for name in names:
             by_tag: dict[str, SchemaNode] = {}
-            for choice, branch in zip(choices, branches, strict=True):
+            for branch in branches:
+                choice = branch.properties.get(name)
                 if choice is None or not choice.has_only_words or not by_tag.keys().isdisjoint(choice.words):
                     break
-                by_tag |= dict.fromkeys(choice.words, branch)
+                by_tag.update(dict.fromkeys(choice.words, branch))
             else:
                 self.tag, self.by_tag = name, by_tag
+                self.untagged = tuple(branch for branch in branches if name not in branch.required_names)
                 return
 
     @property

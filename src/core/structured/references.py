@@ -11,8 +11,12 @@ _REMOTE = "Only references within the schema are supported: `#`, `#/$defs/…` a
 _IDLE = "This schema refers to itself without a property or an item in between, so it says nothing."
 
 
-def link(document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaNode]) -> SchemaNode:
-    """Resolve all references of a schema, call `settle` on its nodes, and return its root. Raises SchemaRefused.
+def link(
+    document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaNode]
+) -> tuple[SchemaNode, list[SchemaNode]]:
+    """Resolve all references of a schema, and call `settle` on its nodes. Raises SchemaRefused.
+
+    Returns the schema's root, and the nodes that have an `anyOf`, each after those of its branches that have one.
 
     `by_schema` has the node of each schema in the document, by the schema's Python `id`. `link` does not recurse.
     """
@@ -29,9 +33,11 @@ def link(document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaN
             with_branches.append(node)
         elif node.ref is None:
             node.settle()
+    in_order = list[SchemaNode]()
     for node in _branches_first(with_branches):
         node.settle()
-    return real.get(id(nodes[0]), nodes[0])
+        in_order.append(node)
+    return real.get(id(nodes[0]), nodes[0]), in_order
 
 
 def _relink(nodes: list[SchemaNode], real: dict[int, SchemaNode]) -> None:

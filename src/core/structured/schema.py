@@ -12,6 +12,7 @@ from ..limits import (
     SCHEMA_LEVELS_MOST,
     SCHEMA_PROPERTIES_MOST,
 )
+from .ambiguity import check_alternatives
 from .document import check_document
 from .equality import size_of
 from .keywords import ANNOTATIONS, CONSTRAINTS, ROOT_ONLY, refused, unknown
@@ -20,7 +21,7 @@ from .pointers import Place
 from .references import link
 from .refusals import SchemaRefused
 
-__all__ = ["SCHEMA_BYTES_MOST", "OutputSchema", "SchemaRefused", "parse_schema", "read_schema"]
+__all__ = ["SCHEMA_BYTES_MOST", "OutputSchema", "SchemaRefused", "accepted_schema", "parse_schema", "read_schema"]
 
 _NESTING: Final = frozenset({"object", "array"})  # The types whose values contain values.
 _DEFINITIONS: Final = frozenset({"$defs", "definitions"})
@@ -47,15 +48,23 @@ def parse_schema(document: object, *, strict: bool) -> OutputSchema:
 
 
 def read_schema(text: str) -> OutputSchema:
-    """Compile an output schema that was accepted before and stored as JSON, perhaps by a release with other limits."""
-    return _compiled(json.loads(text), _Compiler(strict=False, is_new=False))
+    """Compile an output schema that was accepted before and stored as JSON."""
+    return accepted_schema(json.loads(text))
+
+
+def accepted_schema(document: dict[str, object]) -> OutputSchema:
+    """Compile the document of an output schema that was accepted before, perhaps by a release with other limits."""
+    return _compiled(document, _Compiler(strict=False, is_new=False))
 
 
 def _compiled(document: dict[str, object], compiler: "_Compiler") -> OutputSchema:
     compiler.compile(document)
     if document.get("type") != "object":
         raise refused((None, "type") if "type" in document else None, 'The root needs `"type": "object"`.')
-    return OutputSchema(document, link(document, compiler.nodes, compiler.by_schema))
+    root, with_branches = link(document, compiler.nodes, compiler.by_schema)
+    if compiler.is_new:
+        check_alternatives(with_branches)
+    return OutputSchema(document, root)
 
 
 class _Compiler:
@@ -66,7 +75,7 @@ class _Compiler:
 
     def __init__(self, *, strict: bool, is_new: bool) -> None:
         self._strict = strict
-        self._is_new = is_new
+        self.is_new = is_new
         self.nodes: list[SchemaNode] = []
         # The node of each schema in the document, by the schema's Python `id`. A document that no parser made may use
         # one dict in two places.
@@ -125,7 +134,7 @@ class _Compiler:
         elif name not in CONSTRAINTS or is_misplaced:
             raise unknown(name, place)
         else:
-            if self._is_new and name in {"enum", "const"}:
+            if self.is_new and name in {"enum", "const"}:
                 self._count_values(value if name == "enum" and isinstance(value, list) else [value], place)
             CONSTRAINTS[name](node, value, place)
 
@@ -170,7 +179,7 @@ class _Compiler:
         if not isinstance(value, list) or not value:
             raise refused(place, "`anyOf` is a list of at least one schema.")
         self._alternatives += len(value)
-        if self._is_new and self._alternatives > SCHEMA_ALTERNATIVES_MOST:
+        if self.is_new and self._alternatives > SCHEMA_ALTERNATIVES_MOST:
             raise refused(place, f"The schema has more than {SCHEMA_ALTERNATIVES_MOST:,} schemas of `anyOf`.")
         node.branches = tuple(self._schema(child, (place, index), outer) for index, child in enumerate(value))
 
