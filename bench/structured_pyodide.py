@@ -20,7 +20,13 @@ def measure() -> list[Figure]:
     """Measure in Pyodide in Node.js what `bench.structured` measures."""
     from local.node import find_node  # noqa: PLC0415 - Pyodide runs no processes
 
-    command = [find_node(), f"--stack-size={STACK_KB}", ROOT / "bench" / "pyodide.mjs", ROOT, "bench.structured_pyodide"]
+    command = [
+        find_node(),
+        f"--stack-size={STACK_KB}",
+        ROOT / "bench" / "pyodide.mjs",
+        ROOT,
+        "bench.structured_pyodide",
+    ]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures = [Figure(**json.loads(line)) for line in done.stdout.splitlines()]
     return [figure._replace(name=f"in Pyodide: {figure.name}") for figure in figures]

@@ -124,7 +124,7 @@ SCHEMA_ENUM_PARTS_MOST = 4_000  # The most values that those consist of, with th
 SCHEMA_ALIKE_MOST = 8  # The most schemas of one `anyOf` that are for one type of values and that nothing tells apart.
 SCHEMA_ALTERNATIVES_MOST = 1_000  # The most schemas in all `anyOf` of an output schema together.
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
-# The most steps of one output's check through `anyOf`, some 40 ms in CPython. SCHEMA_ALIKE_MOST schemas need three
+# The most steps of one output's check through `anyOf`. SCHEMA_ALIKE_MOST schemas need three
 # quarters of them for an output of OUTPUT_CHARS_MOST.
 BRANCH_STEPS_MOST = 15_000
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.

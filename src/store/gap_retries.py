@@ -64,9 +64,7 @@ class GapRetryStore(AdmissionStore):
 
     async def has_gaps(self, old_key: TaskKey) -> bool:
         """Read whether a task has completed with gaps. False for a task that does not exist."""
-        found, gaps = await self._database.run(
-            sql.OLD_TASK.bind(old_key=old_key), sql.OLD_GAPS.bind(task_key=old_key)
-        )
+        found, gaps = await self._database.run(sql.OLD_TASK.bind(old_key=old_key), sql.OLD_GAPS.bind(task_key=old_key))
         return bool(found) and columns.text(found[0], "status") == Status.COMPLETED and bool(gaps)
 
     async def _merged(self, old_key: TaskKey, level: int, places: Sequence[int]) -> list[Output]:

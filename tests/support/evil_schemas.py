@@ -139,7 +139,7 @@ def _dense_ones() -> Iterator[Any]:
         *((1_500, {"minimum": 1}), (1_000, {"const": 0}), (1_000, {"enum": ["a"]}), (1_200, {"type": ["null"]})),
         *((1_500, {"$ref": "#"}), (900, {"anyOf": [{"$ref": "#"}]}), (300, {"anyOf": [{"const": 0}, {"const": 1}]})),
     ):
-        schemas = {f"{number:x}": schema for number in range(count)}
+        schemas: dict[str, Any] = {f"{number:x}": schema for number in range(count)}
         yield root(properties=schemas)
         yield root(defs=schemas)
         yield prop({"anyOf": list(schemas.values())[:1_000]})

@@ -173,7 +173,9 @@ class BranchSearch:
                 of_owners.setdefault(owner, []).append(at)
         start, some = 0, _ASKED_IN_TURN_LEAST
         while of_owners:
-            part = group.part(group.node, [at for positions in of_owners.values() for at in positions[start : start + some]])
+            part = group.part(
+                group.node, [at for positions in of_owners.values() for at in positions[start : start + some]]
+            )
             failed |= part.risen((yield group.node, part.values))
             start, some = start + some, some * _MORE
             of_owners = {

@@ -34,7 +34,10 @@ class Frontier:
             some[1].append(value)
             some[2].append(place)
         self.singles = []
-        self.groups = [*self.groups, *(Group(node, values, Places(places)) for node, values, places in by_node.values())]
+        self.groups = [
+            *self.groups,
+            *(Group(node, values, Places(places)) for node, values, places in by_node.values()),
+        ]
 
 
 class Deeper:

@@ -51,9 +51,7 @@ def _relink(nodes: list[SchemaNode], real: dict[int, SchemaNode]) -> None:
             node.branches = tuple(real.get(id(branch), branch) for branch in node.branches)
 
 
-def _targets(
-    document: object, by_schema: dict[int, SchemaNode], referring: list[SchemaNode]
-) -> dict[int, SchemaNode]:
+def _targets(document: object, by_schema: dict[int, SchemaNode], referring: list[SchemaNode]) -> dict[int, SchemaNode]:
     """Find the node that the `$ref` of each node names; each text of a `$ref` is looked up once."""
     by_text = dict[str, SchemaNode]()
     targets = dict[int, SchemaNode]()

@@ -28,7 +28,7 @@ class ResultFold:
             from ...core.structured.joining import join_plan  # noqa: PLC0415 - only structured tasks need it
             from ...core.structured.schema import accepted_schema  # noqa: PLC0415
 
-            schema = accepted_schema(source.output_schema or {})
+            schema = accepted_schema(dict(source.output_schema or {}))
             self._joiner = join_plan(schema, source.join_rules or {}).joiner()
 
     def add(self, index: int, output: str) -> None:

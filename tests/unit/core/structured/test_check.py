@@ -266,7 +266,9 @@ def test_an_optional_constant_tells_alternatives_apart() -> None:
         {"type": "object", "properties": {"kind": {"const": kind}, "n": {"type": type_}}}
         for kind, type_ in (("a", "string"), ("b", "integer"), ("c", "null"))
     ]
-    schema = parse_schema({"type": "object", "properties": {"v": {"type": "array", "items": {"anyOf": choices}}}}, strict=False)
+    schema = parse_schema(
+        {"type": "object", "properties": {"v": {"type": "array", "items": {"anyOf": choices}}}}, strict=False
+    )
     good = [{"kind": "a", "n": "x"}, {"kind": "b", "n": 1}, {"n": None}, {"n": 2}, {}, {"kind": "c"}]
     assert not faults_of(schema, {"v": good})
     assert not any(faults_of(schema, {"v": [one]}) for one in good)
@@ -279,7 +281,7 @@ def test_an_optional_constant_tells_alternatives_apart() -> None:
 def test_faults_have_their_place_however_values_are_checked(wide: int, deep: int) -> None:
     """The pointer of a fault is right for values that are checked singly, in groups, and in turns of both."""
     schema: dict[str, Any] = {"type": "integer"}
-    value: Any = [number for number in range(wide)]
+    value: Any = list(range(wide))
     value[-1] = "wrong"
     schema, at = {"type": "array", "items": schema}, f"/{wide - 1}"
     for level in range(deep):
@@ -288,7 +290,12 @@ def test_faults_have_their_place_however_values_are_checked(wide: int, deep: int
         if level % 2:
             schema, value, at = {"type": "array", "items": schema}, [value] * wide, f"/{{}}{at}"
     document = {"type": "object", "properties": {"r": schema}}
-    pointers = [fault.pointer for fault in faults_of(parse_schema(document | {"properties": {"r": schema}}, strict=False), {"r": value}, 10_000)]
+    pointers = [
+        fault.pointer
+        for fault in faults_of(
+            parse_schema(document | {"properties": {"r": schema}}, strict=False), {"r": value}, 10_000
+        )
+    ]
     places = [""]
     for part in at.split("{}")[:-1]:
         places = [f"{place}{part}{number}" for place in places for number in range(wide)]
