@@ -5,6 +5,7 @@ Run as a module in Pyodide it prints the figures, a line of JSON each.
 
 import json
 import subprocess
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from bench.figures import Figure
@@ -20,20 +21,15 @@ def measure() -> list[Figure]:
     """Measure in Pyodide in Node.js what `bench.structured` measures."""
     from local.node import find_node  # noqa: PLC0415 - Pyodide runs no processes
 
-    command = [
-        find_node(),
-        f"--stack-size={STACK_KB}",
-        ROOT / "bench" / "pyodide.mjs",
-        ROOT,
-        "bench.structured_pyodide",
-    ]
+    script = str(ROOT / "bench" / "pyodide.mjs")
+    command = [str(find_node()), f"--stack-size={STACK_KB}", script, str(ROOT), "bench.structured_pyodide"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     figures = [Figure(**json.loads(line)) for line in done.stdout.splitlines()]
-    return [figure._replace(name=f"in Pyodide: {figure.name}") for figure in figures]
+    return [replace(figure, name=f"in Pyodide: {figure.name}") for figure in figures]
 
 
 if __name__ == "__main__":
     from bench import structured
 
     for one in structured.measure(CHECK_MS_MOST, HOSTILE_MS_MOST):
-        print(json.dumps(one._asdict()))
+        print(json.dumps(asdict(one)))

@@ -379,7 +379,8 @@ def test_the_limit_of_what_constants_consist_of() -> None:
 
 def test_a_schema_that_was_accepted_before_stays_so() -> None:
     """A task may have a schema that an older release with other limits has accepted: it is read without them."""
-    for document in (alike(200), {"type": "object", "properties": {"a": {"const": [0] * 5_000}}}):
+    documents: list[dict[str, Any]] = [alike(200), {"type": "object", "properties": {"a": {"const": [0] * 5_000}}}]
+    for document in documents:
         refusal(document)
         assert accepted_schema(document).document == document
         assert read_schema(json.dumps(document)).document == document
