@@ -128,6 +128,8 @@ def _rules(given: Sequence[str]) -> Json:
         pointer, separator, rule = one.rpartition("=")
         if not separator or not pointer:
             raise CommandError(f"--join {one}: must be POINTER=RULE, like /total=sum")
+        if pointer in found:
+            raise CommandError(f"--join {one}: {pointer} has a rule already, {found[pointer]}")
         found[pointer] = rule
     return found
 

@@ -119,9 +119,14 @@ REFUSAL_BYTES_MOST = 65_536  # The most bytes of the body with which a provider 
 SCHEMA_BYTES_MOST = 32_768  # The most bytes of an output schema as compact JSON.
 SCHEMA_PROPERTIES_MOST = 5_000  # The most properties of an output schema, as at OpenAI.
 SCHEMA_LEVELS_MOST = 10  # The most levels of objects and arrays in an output schema, as at OpenAI.
-SCHEMA_ENUM_VALUES_MOST = 1_000
+SCHEMA_ENUM_VALUES_MOST = 1_000  # The most values of `enum` and `const` together, as at OpenAI.
+SCHEMA_ENUM_PARTS_MOST = 4_000  # The most values that those consist of, with the values inside arrays and objects.
+SCHEMA_ALIKE_MOST = 8  # The most schemas of one `anyOf` that are for one type of values and that nothing tells apart.
+SCHEMA_ALTERNATIVES_MOST = 1_000  # The most schemas in all `anyOf` of an output schema together.
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
-BRANCH_STEPS_MOST = 100_000  # The most steps of one output's check through `anyOf`, some 0.3 s in CPython.
+# The most steps of one output's check through `anyOf`. SCHEMA_ALIKE_MOST schemas need three
+# quarters of them for an output of OUTPUT_CHARS_MOST.
+BRANCH_STEPS_MOST = 15_000
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
 SUMMED_MAGNITUDE_MOST = 1e300  # The largest number in a summed field, so that the sum over CHUNKS_MOST is a double.
 JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.
@@ -148,6 +153,7 @@ COMPRESSION_LEVEL = 6
 WINDOW_CHARS_MOST = 131_072
 WINDOW_CHUNKS_LEAST = 40  # The least number of chunks that a claim reads: as many as a run on the free plan can do.
 MERGE_CALLS_READ = 32  # The most merge calls for which a run reads the outputs to be merged at once.
+MERGE_OUTPUTS_COPIED = 500  # The most merge outputs that a retry of gaps reads at once, to copy them.
 # The most characters of merge outputs that a run keeps in memory; it reads further ones again when it needs them.
 OUTPUTS_KEPT_CHARS = 4_000_000
 ANSWER_CHARS_AT_ONCE = 2_000_000  # The most characters of output read at once for an answer; more are sent in parts.

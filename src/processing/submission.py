@@ -123,7 +123,7 @@ class Submission:
             )
             # the limit may only seem reached because the old task was erased just now
             if isinstance(outcome, LimitReached):
-                return None if await self.store.plan_gap_retry(old_key) is None else outcome
+                return outcome if await self.store.has_gaps(old_key) else None
             task = await self.store.task(outcome.task_key if isinstance(outcome, Replayed) else task_key)
             if isinstance(outcome, Accepted):
                 self.after_answer(self._send_retry(task_key, crowded=outcome.crowded))

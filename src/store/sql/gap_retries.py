@@ -5,7 +5,7 @@
 
 from ..d1.statement import statement
 from ..records import options
-from .fragments import NOW, OPTIONS, done, stored, unended, wake
+from .fragments import NOW, OPTIONS, done, sizes, stored, unended, wake
 
 # --- What is read before ---------------------------------------------------------------------------------
 
@@ -19,9 +19,10 @@ SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 A
 """)
 OLD_PLAN = statement("SELECT level, ends FROM merges WHERE task_id = :old_key ORDER BY level")
 
-# Reads the outputs of a merge level of the old task. Outputs above a gap are not copied, but a segment may mix them
-# with outputs that are copied.
-OLD_MERGED = statement(stored(":level"))
+# OLD_SIZES reads the lengths of the outputs of a merge level of the old task, and OLD_MERGED the outputs at the
+# positions `:first` to `:last`. Outputs above a gap are not copied, but a segment may mix them with copied ones.
+OLD_SIZES = statement(sizes(":level"))
+OLD_MERGED = statement(stored(":level", first=":first", last=":last"))
 
 # --- The new task ----------------------------------------------------------------------------------------
 
