@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from local.node import ROOT, find_node
+from src.core import limits
 from tests.clients.walking import EXPECTED_OF_FILES, FILE_BYTES, HERE, walk
 from tests.support import metered
 from tests.support.client import Json, variables
@@ -146,6 +147,23 @@ def test_95_mb_go_through_an_isolate_that_does_not_grow(large: DevServer):
     assert (refused.status_code, refused.json()["error"]["code"]) == (413, "too_large")
     assert httpx.delete(f"{large.url}{path}").status_code == 200
     assert left(large) == ([], [])
+
+
+def test_calls_of_the_bucket_are_subrequests(large: DevServer):
+    """The meter counts puts and gets of R2 as subrequests, and each as an operation of its class.
+
+    A file of two parts is two puts, and the two writes of its row. Its download opens both parts behind one read of the
+    row. Its erasure lists the parts, which R2 bills like a put, and deletes them, which is free.
+    """
+    made = upload(large, b"x" * (limits.FILE_PART_BYTES + 1))
+    path = f"/v1/files/{made.json()['id']}"
+    assert len(httpx.get(f"{large.url}{path}/content", timeout=60).content) == limits.FILE_PART_BYTES + 1
+    assert httpx.delete(f"{large.url}{path}").status_code == 200
+    seen = {}
+    for request in ("POST /v1/files", f"GET {path}/content", f"DELETE {path}"):
+        line = last(large, request)
+        seen[request.partition(" ")[0]] = line["bucket_writes"], line["bucket_reads"], line["subrequests"]
+    assert seen == {"POST": (2, 0, 4), "GET": (0, 2, 3), "DELETE": (1, 0, 4)}
 
 
 def left(server: DevServer) -> tuple[list[str], list[Path]]:
