@@ -1,8 +1,8 @@
 """`python -m tests.batch_chaos --lines 20000 --kills 1` kills the real runtime while it works on a batch.
 
 The program kills the runtime with SIGKILL whenever a further part of the lines has an answer, so that each kill comes
-while lines are left. The only kill of a run comes at a third of the lines; more kills are spread over all lines, each at
-a random line of its part. The model is a separate server with a ledger of its calls. All the while a reader pages the growing
+while lines are left. A single kill comes at a third of the lines; several are spread over all lines, each at a random
+line of its part. The model is a separate server with a ledger of its calls. All the while a reader pages the growing
 output file by `offset`. At the end each line must stand exactly once in the output file, the reader must have seen the
 same file, and the bill must agree with the ledger.
 """
@@ -39,7 +39,7 @@ LOOK_SECONDS = 0.2
 
 @dataclass(slots=True)
 class Plan:
-    """The plan of a run. `settle_seconds` is the time that the batch may take from one kill to the next, or to its end."""
+    """The plan of a run. `settle_seconds` is the time that the batch may take up to the next kill, or to its end."""
 
     lines: int
     kills: int
