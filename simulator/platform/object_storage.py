@@ -67,6 +67,12 @@ class ObjectData:
         else:
             self.values[key] = value
 
+    def set_alarm(self, due_ms: int | None) -> None:
+        """Set the alarm within the transaction, or delete it."""
+        self.begin()
+        self.rows_written += 1
+        self.alarm_ms = due_ms
+
     def commit(self) -> None:
         """Make all changes since `begin` permanent."""
         if self.dirty:
@@ -256,23 +262,11 @@ class InstanceStorage:
 
         An alarm with a time in the past is due at once.
         """
-
-        def effect() -> None:
-            self._data.begin()
-            self._data.rows_written += 1
-            self._data.alarm_ms = int(time_ms)
-
-        return self._operate("setAlarm", True, effect)
+        return self._operate("setAlarm", True, lambda: self._data.set_alarm(int(time_ms)))
 
     def deleteAlarm(self) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
         """Delete the alarm. An alarm handler that already runs continues."""
-
-        def effect() -> None:
-            self._data.begin()
-            self._data.rows_written += 1
-            self._data.alarm_ms = None
-
-        return self._operate("deleteAlarm", True, effect)
+        return self._operate("deleteAlarm", True, lambda: self._data.set_alarm(None))
 
     def sync(self) -> Coroutine[Any, Any, None]:
         """Wait until everything written is on disk."""

@@ -27,11 +27,11 @@ WAITS_MOST = 600.0
 LOOK_SECONDS = 0.01
 CRON_SECONDS = 60
 
-type Moment = Callable[["State"], bool]
+type Moment = Callable[["BatchState"], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class BatchState:
     """How far a batch is: the share of its file that is checked, and of its lines that are done.
 
     `is_storing` says that an object of its output is on its way to the bucket.
@@ -98,12 +98,12 @@ class SlowBucket(BucketBinding):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Lateness:
+class LateTask:
     """By how many seconds a task is late that came at a moment, and the state of the batch when it came."""
 
     moment: str
     seconds: float
-    state: State
+    state: BatchState
 
 
 class _Trial:
@@ -129,7 +129,7 @@ class _Trial:
         took = [await self._task(number) for number in range(3)]
         return min(took)
 
-    async def troubled(self, world: World, moments: Mapping[str, Moment]) -> list[tuple[str, float, State]]:
+    async def troubled(self, world: World, moments: Mapping[str, Moment]) -> list[tuple[str, float, BatchState]]:
         """Return how long tasks take that come at the moments of a batch."""
         world.start_cron(CRON_SECONDS)
         content = lines(self._made.load)
@@ -143,9 +143,9 @@ class _Trial:
             came.append((name, asyncio.create_task(self._task(number)), state))
         return [(name, await task, state) for name, task, state in came]
 
-    def _state(self, batch: str, size: int) -> State:
+    def _state(self, batch: str, size: int) -> BatchState:
         read, done, finished_at, ended_at = self._made.state(batch)
-        return State(
+        return BatchState(
             checked=read / size,
             done=done / self._made.load.lines,
             has_finished=finished_at is not None,
@@ -169,7 +169,7 @@ class _Trial:
         return math.inf
 
 
-def lateness(load: BatchLoad, moments: Mapping[str, Moment] = MOMENTS, seed: int = 0) -> list[Lateness]:
+def lateness(load: BatchLoad, moments: Mapping[str, Moment] = MOMENTS, seed: int = 0) -> list[LateTask]:
     """Return by how many seconds a task of one chunk ends later beside a batch than without it, for each moment.
 
     The moments are waited for one after the other.
@@ -177,6 +177,6 @@ def lateness(load: BatchLoad, moments: Mapping[str, Moment] = MOMENTS, seed: int
     calm, troubled = _Trial(load, seed), _Trial(load, seed)
     alone = calm.world.run(calm.calm)
     return [
-        Lateness(moment=moment, seconds=took - alone, state=state)
+        LateTask(moment=moment, seconds=took - alone, state=state)
         for moment, took, state in troubled.world.run(lambda world: troubled.troubled(world, moments))
     ]

@@ -16,8 +16,7 @@ from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.subject.adapter import ClientRequest, Onceover
 from simulator.platform.binding_port import Port, Reply
 from simulator.platform.d1 import D1Binding
-from simulator.platform.invocation_limits import InvocationLimits, Plan
-from simulator.platform.invocation_limits import Use as InvocationUse
+from simulator.platform.invocation_limits import InvocationLimits, Plan, Use
 from simulator.platform.queues import QueueSettings
 from simulator.platform.r2.bucket import BucketBinding
 from simulator.platform.world import World
@@ -60,7 +59,7 @@ class BatchLoad:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class BatchUse:
     """What the account used for a batch, cron runs included.
 
     `invocations` are those of the Worker. `calls` counts the calls that left isolates, by their kind. `put_list` and
@@ -97,7 +96,7 @@ class CountingLimits(InvocationLimits):
         super().__init__(plan)
         self.calls: Counter[str] = Counter()
 
-    def spend(self, use: InvocationUse, label: str, statements: int) -> str | None:
+    def spend(self, use: Use, label: str, statements: int) -> str | None:
         """Count a call, and refuse it beyond the plan."""
         self.calls[label.rpartition(" ")[2]] += 1
         return super().spend(use, label, statements)
@@ -204,7 +203,7 @@ def completion(content: str) -> dict[str, Any]:
     return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [choice], "usage": usage}
 
 
-def used(load: BatchLoad, seed: int = 0) -> Use:
+def used(load: BatchLoad, seed: int = 0) -> BatchUse:
     """Play a batch to its end and count what the account uses."""
     made = BatchWorld(load, seed)
     return made.world.run(lambda world: _used(made))
@@ -222,7 +221,7 @@ async def _erase(world: World, task: str, file_id: str) -> None:
     assert not world.database.connection.execute("SELECT 1 FROM files").fetchall()
 
 
-async def _used(made: BatchWorld) -> Use:
+async def _used(made: BatchWorld) -> BatchUse:
     world, load = made.world, made.load
     world.start_cron(CRON_SECONDS)
     tenant = tenants.TENANTS[0]
@@ -235,7 +234,7 @@ async def _used(made: BatchWorld) -> Use:
     database, bucket, calls = world.database, world.servers.bucket, made.limits.calls
     cells = list(world.servers.object_cells())
     rpc = sum(count for label, count in calls.items() if label.startswith("rpc."))
-    return Use(
+    return BatchUse(
         status=status,
         lines=load.lines,
         seconds=seconds,

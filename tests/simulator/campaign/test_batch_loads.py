@@ -8,8 +8,8 @@ from dataclasses import asdict
 import pytest
 
 from bench import measured
-from simulator.campaign.load.batch_neighbours import LATE_SECONDS_MOST, MOMENTS, Lateness, lateness
-from simulator.campaign.load.batches import BatchLoad, Use, used
+from simulator.campaign.load.batch_neighbours import LATE_SECONDS_MOST, MOMENTS, LateTask, lateness
+from simulator.campaign.load.batches import BatchLoad, BatchUse, used
 from simulator.platform.invocation_limits import Plan
 from src.core import limits
 
@@ -17,7 +17,7 @@ LINES = limits.BATCH_LINES_MOST
 GROUPS = -(-LINES // limits.LANE_CALLS)  # A lane makes six calls at a time.
 
 
-def counters(use: Use) -> dict[str, float]:
+def counters(use: BatchUse) -> dict[str, float]:
     """Return the counters that grow with the lines."""
     named = asdict(use)
     return {name: named[name] for name in ("database_calls", "rows_written", "object_requests", "get", "subrequests")}
@@ -92,7 +92,7 @@ def test_uneven_calls_write_more_rows() -> None:
 # --- Fair shares --------------------------------------------------------------------------------------------------
 
 
-def check(found: list[Lateness]) -> None:
+def check(found: list[LateTask]) -> None:
     """Check that each moment was in the phase that its name says, and that no task was late."""
     states = {one.moment: one.state for one in found}
     assert states.keys() == MOMENTS.keys()
