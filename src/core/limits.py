@@ -113,7 +113,9 @@ CUSTOM_ID_CHARS_MOST = 64
 ANSWER_CHARS_MOST = 1_000_000
 OUTPUT_LINE_CHARS_MOST = 1_100_000
 ANSWER_CHOICES_MOST = 100  # The most choices of an answer: each may grow by some 110 characters in its line.
-REFUSAL_BYTES_MOST = 65_536  # The most bytes of the body with which a provider refused a line.
+# The most characters of the body with which a provider refused a line, as JSON in ASCII: each refused line keeps one.
+REFUSAL_CHARS_MOST = 16_384
+REFUSAL_READ_BYTES_MOST = 262_144  # The most bytes of such a body that are parsed, to keep its message if it is larger.
 
 # --- Structured output ----------------------------------------------------------------------------------
 SCHEMA_BYTES_MOST = 32_768  # The most bytes of an output schema as compact JSON.
