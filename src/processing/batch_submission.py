@@ -79,6 +79,27 @@ class BatchSubmission:
             # The batch of the idempotency key was erased just now, and the key with it: submit the request again.
         raise StoreUnavailable("the batch of the idempotency key is erased again and again")
 
+    async def earlier(
+        self, tenant: str, idempotency_key: str | None, digest: str, joining: "Joining | None"
+    ) -> SubmittedBatch | Mismatched | None:
+        """Find the batch of an earlier request that this one repeats. Raises StoreError.
+
+        Writes no batch, so it also serves a repetition that could not be accepted any more, because the input file was
+        deleted since.
+        """
+        base = self.base
+        on = base.conditions(idempotency_key, digest, joining)
+        if not on.may_be_replayed:
+            return None
+        found = await base.store.key_holder(base.task_key(tenant), on)
+        if not isinstance(found, Replayed):
+            return found
+        batch = await base.store.beside(BatchStore).batch(found.task_key)
+        if batch is None:
+            return None
+        base.log("replayed", task=found.task_key)
+        return SubmittedBatch(batch, replayed=True)
+
     def _new(self, tenant: str, request: BatchRequest) -> NewBatch:
         base = self.base
         task = NewTask(

@@ -303,6 +303,23 @@ def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
     assert data(post(bench, body, x_stainless_retry_count="0"))["id"] != data(lost)["id"]
 
 
+@pytest.mark.parametrize("name", ["idempotency-key", "x-stainless-retry-count"])
+def test_a_repeated_request_joins_after_its_file_was_deleted(bench: ApiBench, name: str) -> None:
+    """The batch may have ended before the repetition, and its input file may be gone by then."""
+    first, second = ("a", "a") if name == "idempotency-key" else ("0", "1")
+    body = BODY | {"input_file_id": upload(bench, lines(1))}
+    made = data(bench.call("POST", "/v1/batches", body, {name: first}))
+    ended = run(bench, made)
+    assert bench.call("DELETE", f"/v1/files/{made['input_file_id']}").status == 200
+    joined = bench.call("POST", "/v1/batches", body, {name: second})
+    assert (joined.status, joined.headers.get("Idempotency-Replayed")) == (200, "true")
+    assert data(joined) == ended
+    other = bench.call("POST", "/v1/batches", body | {"completion_window": "1h"}, {name: second})
+    assert refusal(other)[:2] in {(422, "idempotency_mismatch"), (400, "invalid_fields")}
+    assert refusal(bench.call("POST", "/v1/batches", body)) == (400, "invalid_fields", "input_file_id")
+    assert bench.database.rows("SELECT count(*) FROM batches") == [{"count(*)": 1}]
+
+
 def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
     """A batch counts as a task in flight until its task has ended."""
     bench.limit(tasks_in_flight_most=1)
