@@ -103,6 +103,10 @@ BATCH_LINES_KEPT_BYTES = 8_388_608  # The most memory for lines whose calls a ru
 SEGMENT_CHARS_OF_BATCH = 1_048_576
 RETRY_READ_BYTES_MOST = 4 * 1_024 * 1_024  # The most bytes that a retry of a batch reads of its input at once.
 BATCH_READ_PAUSE_SECONDS = 1.0  # The first pause of a run that cannot read its lines; it doubles with each failure.
+LOST_READS = 4  # How many reads, with pauses, must miss a part of the input file before its lines are given up.
+LOST_LINES_A_WRITE = 500  # How many lines that cannot be read one write gives up at most.
+# How long a writer waits for a part of the input file that is gone, in case another bucket was bound by mistake.
+LOST_PART_SECONDS = 900.0
 WRITER_SECONDS = 60.0  # How long a writer has a batch whose files it completes, from its last write on.
 WRITER_SLICE_SECONDS = 20.0  # How long a writer works in one invocation; `waitUntil` is cut after 30 s.
 BATCHES_WRITTEN_A_SWEEP = {"free": 1, "paid": 20}  # The batches whose files one sweep completes at most.

@@ -126,6 +126,7 @@ class Writing(NamedTuple):
     """A batch that a writer has taken, to complete its files.
 
     `answered` are the ranges of places whose lines have an output. `total` is 0 if the lines were never counted.
+    `waited_ms` is how long ago the first writer took the batch.
     """
 
     task_key: TaskKey
@@ -141,6 +142,7 @@ class Writing(NamedTuple):
     expired: bool
     total: int
     answered: Sequence[range]
+    waited_ms: int
 
 
 def batch(row: Row, of: Task) -> Batch:
@@ -213,6 +215,7 @@ def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
         expired=task["error_code"] == DEADLINE_EXCEEDED,
         total=whole(task, "total"),
         answered=answered_ranges(answered),
+        waited_ms=whole(row, "waited_ms"),
     )
 
 
