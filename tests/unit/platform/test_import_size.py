@@ -27,7 +27,7 @@ SRC = Path(__file__).resolve().parents[3] / "src"
 # the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
     "modules": 205,
-    "syntax": 78_000,
+    "syntax": 79_000,
     "dataclasses": 34,
     "named_tuples": 101,
     "models": 4,
