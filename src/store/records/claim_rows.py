@@ -115,10 +115,8 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     status = Status(text(rows[0], "status"))
     if status.terminal:
         return Unclaimed(ClaimRefusal.TERMINAL)
-    if not rows[0]["known_kind"]:
-        return Unclaimed(ClaimRefusal.UNKNOWN_KIND)
-    if rows[0]["overdue"]:
-        return Unclaimed(ClaimRefusal.OVERDUE)
+    if rows[0]["overdue"] or not rows[0]["known_kind"]:
+        return Unclaimed(ClaimRefusal.OVERDUE if rows[0]["known_kind"] else ClaimRefusal.UNKNOWN_KIND)
     if status is Status.PROCESSING:
         # A host takes its own task over at once, except while the task rests.
         if predecessor(rows) is None and rows[0]["own_fence"] is not None:

@@ -42,7 +42,8 @@ INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, 
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
   {NOW}, max({NOW} + :held_ms, paused_until)
 FROM (
-  SELECT id, tenant, generation, finished_at, {_EVENT} AS event FROM tasks WHERE {LISTED} AND finished_at IS NOT NULL AND {KNOWN_KIND}
+  SELECT id, tenant, generation, finished_at, {_EVENT} AS event FROM tasks WHERE {LISTED}
+    AND finished_at IS NOT NULL AND {KNOWN_KIND}
     AND (kind IS NOT 'batch' OR EXISTS (SELECT 1 FROM batches WHERE task_id = tasks.id AND ended_at IS NOT NULL))
 ) AS ended CROSS JOIN webhook_endpoints AS endpoints
 WHERE endpoints.id > ended.tenant || ':' AND endpoints.id < ended.tenant || ';'

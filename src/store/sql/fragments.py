@@ -14,9 +14,9 @@ OPTION_PARAMETERS = ", ".join(f":{name}" for name in options.NAMES)
 
 # --- Conditions on a row of `tasks` ----------------------------------------------------------------------
 
-# A condition: this code knows what the task's chunks are. For up to 300 s after a deployment, code of the release before
-# runs beside newer code, whose tasks may be of a new kind. Code never works on a task of a kind that it does not know,
-# and neither fails it nor tells webhooks about its end, which newer code does.
+# A condition: this code knows what the task's chunks are. For up to 300 s after a deployment, code of the release
+# before runs beside newer code, whose tasks may be of a new kind. Code never works on a task of a kind that it does not
+# know, and neither fails it nor tells webhooks about its end, which newer code does.
 KNOWN_KIND = f"(kind IS NULL OR kind IN ({', '.join(f"'{kind}'" for kind in Kind)}))"
 LISTED = "id IN (SELECT value FROM json_each(:task_keys))"
 IN_TIME = f"coalesce(deadline_at > {NOW}, 1)"
