@@ -138,7 +138,7 @@ def test_only_output_files_have_lines(bench: ApiBench) -> None:
 def test_a_listed_error_file_can_be_read_while_it_is_written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The list of files shows it before its batch has ended, so its content is the lines so far, and no refusal."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
-    monkeypatch.setitem(limits.BATCH_SLICES_A_RUN, bench.settings.plan, 2)
+    monkeypatch.setitem(limits.BATCH_SLICES_A_WRITER, bench.settings.plan, 2)
     made = create(bench, lines(40))
     scripted(bench).before = away
     for _ in range(9):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.batches.answers import refused_line, unanswered_line
-from ...core.batches.line_json import parse_line
+from ...core.batches.line_json import custom_id_of
 from ...core.errors import BlobMissing, OnceoverError
 from ...core.files import File, FileKey, touches
 from ...core.ids import TaskKey
@@ -132,7 +132,7 @@ class _Work:
         self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
         # After a restore of the database another writer may get the same fence, but not the same name.
         self._name = f"w{of.fence}-{by.nonce()[:8]}"
-        self._slices_left = limits.BATCH_SLICES_A_RUN[by.settings.plan]
+        self._slices_left = limits.BATCH_SLICES_A_WRITER[by.settings.plan]
         self.written = of.written_places
 
     async def run(self) -> None:
@@ -209,7 +209,7 @@ class _Work:
         made = []
         for place in places:
             first, behind = source.lines.range_of(place)
-            made.append(self._line(place, _custom_id(raw[first - start : behind - start]), failures))
+            made.append(self._line(place, custom_id_of(raw[first - start : behind - start]), failures))
         return made
 
     async def _without_lost(self, source: _Input) -> _Input:
@@ -262,9 +262,3 @@ def _together(places: Sequence[int], first: int, source: _Input) -> Sequence[int
             break
         behind += 1
     return places[first:behind]
-
-
-def _custom_id(raw: bytes) -> str:
-    document = parse_line(raw)
-    assert isinstance(document, Mapping)
-    return str(document["custom_id"])

@@ -358,6 +358,23 @@ def test_a_cancelled_batch_ends_although_a_part_is_lost(bench: BatchBench) -> No
     assert without
 
 
+def test_the_free_plan_writes_many_errors_in_one_invocation() -> None:
+    """An invocation reads 16 slices of the input, so the errors of 50 slices take four invocations and not thirteen."""
+    bench = BatchBench(plan="free", part_bytes=20_000)
+    bench.begin(lines(50, 700))
+    while bench.batch().valid_at is None:
+        bench.run()
+    bench.do(bench.store().cancel(KEY, RETENTION_MS))
+    sweeps = 0
+    while bench.batch().ended_at is None:
+        bench.sweep()
+        sweeps += 1
+    bench.check_end(ids(50))
+    assert len(bench.ids(OUTPUT)) < 10
+    assert sweeps == 4
+    bench.close()
+
+
 async def hangs() -> None:
     """Give no answer."""
     await asyncio.sleep(10**6)
