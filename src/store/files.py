@@ -32,6 +32,12 @@ class FilesFull(NamedTuple):
     most: int
 
 
+class TooManyFiles(NamedTuple):
+    """The refusal of a file of a tenant who has `most` files already."""
+
+    most: int
+
+
 @dataclass(frozen=True, slots=True)
 class Deleted:
     """A file was deleted: no client sees it any more."""
@@ -59,17 +65,27 @@ class FileStore(Store):
 
     # --- Upload ---------------------------------------------------------------------------------------------------
 
-    async def begin(self, key: FileKey, now_created: int) -> None:
-        """Write the row of a new file, before its first part. `now_created` is when the file was made, ms."""
-        await self._database.run(
+    async def begin(self, key: FileKey, now_created: int, files_most: int = limits.FILES_MOST) -> TooManyFiles | None:
+        """Write the row of a new file, before its first part. `now_created` is when the file was made, ms.
+
+        Returns TooManyFiles, and writes nothing, if the tenant has `files_most` files already.
+        """
+        place = self.bucket.place
+        *_, (row,) = await self._database.run(
             sql.BEGIN_UPLOAD.bind(
                 file_key=key,
-                place=self.bucket.place,
+                place=place,
                 created_at=now_created,
                 upload_ms=_UPLOAD_MS,
                 grave=f"file/{key}",
-            )
+                files_most=files_most,
+                first=f"{_tenant(key)}:",
+                behind=f"{_tenant(key)};",
+            ),
+            sql.BEGIN_WALKS.bind(file_key=key, place=place),
+            sql.UPLOAD_BEGUN.bind(file_key=key),
         )
+        return None if row["begun"] else TooManyFiles(files_most)
 
     async def ready(
         self,

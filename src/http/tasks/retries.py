@@ -15,7 +15,7 @@ from ...processing.batch_submission import SubmittedBatch
 from ...processing.terms import OVERDUE
 from ...store.admission import Limit, LimitReached
 from ...store.batches import BatchStore
-from ...store.files import FilesFull
+from ...store.files import FilesFull, TooManyFiles
 from ...store.records.batches import Batch
 from ..base import problems
 from ..base.acting import Reach
@@ -141,6 +141,8 @@ async def _retry_batch(exchange: Exchange, max_calls: int | None) -> Reply:
         case FilesFull(used, most):
             detail = f"The tenant's files have {used} of at most {most} bytes together (MAX_FILES_BYTES)."
             raise Refusal(FILES_FULL, f"{detail} Delete files first.")
+        case TooManyFiles(most):
+            raise Refusal(FILES_FULL, f"The tenant has {most} files or more (MAX_FILES). Delete files first.")
         case _:
             raise Refusal(NOT_RETRYABLE, _NO_INPUT)
 
