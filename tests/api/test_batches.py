@@ -375,6 +375,7 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
     """It is listed, read, followed and erased there, and says what it is."""
     made = create(bench, lines(2), metadata={"name": "nightly"})
     path = made["onceover"]["task"]
+    assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None, "outputFile": None}
     task = data(bench.call("GET", path))
     assert (task["kind"], task["batch"], task["name"]) == ("batch", made["id"], "nightly")
     assert (task["progress"]["total"], task["usage"]["minimumCalls"], task["result"]) == (None, 0, None)
@@ -383,7 +384,9 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
     task = data(bench.call("GET", f"{path}?include=chunks"))
     assert (task["status"], task["progress"]["total"], task["progress"]["completed"]) == ("completed", 2, 2)
     assert (task["result"], task["chunks"]) == (None, [])
-    assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None}
+    for query in ("", "?limit=1", "?cursor=1"):
+        pointer = {"chunks": [], "nextCursor": None, "outputFile": ended["output_file_id"]}
+        assert data(bench.call("GET", f"{path}/chunks{query}")) == pointer
     assert data(bench.call("POST", f"{path}/retry"))["code"] == "not_retryable"
     assert bench.call("GET", f"/v1/responses/resp_{task['id']}").status == 404
     assert bench.call("DELETE", path).status == 204
