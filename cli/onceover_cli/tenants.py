@@ -103,9 +103,9 @@ class Exported:
 def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
     """Yield the lines of an export, from where `so_far` ends: each task with its texts, result, calls and deliveries.
 
-    The task of a batch has the batch. After the tasks come the files, without their bytes. A line `page` of the export says where a repeated export continues. The last line, `end`, has the counts of tasks
-    that were erased before they were read, of tasks that had not ended, and of tasks that were submitted during the
-    export (at most a hundred are counted).
+    The task of a batch has the batch. After the tasks come the files, without their bytes. A line `page` says where a
+    repeated export continues. The last line, `end`, counts tasks that were erased before they were read, that had not
+    ended, and that were submitted during the export (at most a hundred are counted), and files.
     """
     page = tenant.page(cursor=so_far.cursor)
     if not so_far.is_begun:
@@ -118,9 +118,8 @@ def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
             break
         yield from _counted(so_far, {"kind": "page", "nextCursor": page["nextCursor"]})
         page = tenant.page(cursor=page["nextCursor"])
-    for listed in _files(tenant):
-        for one in listed["data"]:
-            yield from _counted(so_far, {"kind": "file", "file": one})
+    for file in (one for listed in _files(tenant) for one in listed["data"]):
+        yield from _counted(so_far, {"kind": "file", "file": file})
     yield from _counted(
         so_far,
         {
@@ -147,9 +146,8 @@ def _whole(tenant: Tenant, task_id: str) -> Json:
     if task is None or told is None:
         return {"kind": "gone", "id": task_id}
     line = {"kind": "task", "task": task, "attempts": attempts, "deliveries": told["deliveries"]}
-    if task.get("batch"):
-        line["batch"] = tenant.ask("GET", f"/v1/batches/{task['batch']}")
-    return line
+    batch = {"batch": tenant.ask("GET", f"/v1/batches/{task['batch']}")} if task.get("batch") else {}
+    return line | batch
 
 
 def _attempts(tenant: Tenant, path: str) -> list[Json]:
@@ -235,8 +233,7 @@ def going_on(tenant: Tenant) -> int:
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
     """Cancel and erase a tenant's present tasks, a hundred at a time, and then its files.
 
-    A repeated erasure erases the tasks and the files that are left. A file that a batch reads can be erased only after
-    the batch's task.
+    A repeated erasure erases what is left. A file that a batch reads can be erased only after the batch's task.
     """
     done = Erased()
     _erase_tasks(tenant, done, told)

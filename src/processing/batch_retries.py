@@ -54,6 +54,7 @@ class BatchRetry:
             metadata=old.task.options.metadata,
             max_calls=max_calls,
             output_ms=old.output_ms,
+            retry_of=old.task.task_key,
         )
         made = None
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..core.batches.endpoints import BatchEndpoint
 from ..core.errors import StoreUnavailable
 from ..core.files import File, FileKey
+from ..core.ids import TaskKey
 from ..core.task import Kind, NewTask, Reduce, Route, Source, TaskOptions
 from ..core.text.merge import merge_chars
 from ..store.admission import Accepted, LimitReached, Mismatched, Outcome, Replayed
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class BatchRequest:
     """A checked request for a batch. `window_ms` is the completion window.
 
-    `output_ms` is how long the batch's files are kept after its end, None if as long as its task.
+    `output_ms` is how long the batch's files are kept after its end, None if as long as its task. `retry_of` is the
+    task of the batch that this one retries.
     """
 
     endpoint: BatchEndpoint
@@ -32,6 +34,7 @@ class BatchRequest:
     metadata: Mapping[str, object]
     max_calls: int | None = None
     output_ms: int | None = None
+    retry_of: TaskKey | None = None
 
 
 class SubmittedBatch(NamedTuple):
@@ -127,6 +130,7 @@ class BatchSubmission:
             error_file=FileKey(base.task_key(tenant)),
             input_bytes=request.input_file.bytes,
             output_ms=request.output_ms,
+            retry_of=request.retry_of,
         )
 
 

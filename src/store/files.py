@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.errors import BlobMissing, BlobUnavailable
+from ..core.errors import BlobUnavailable
 from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
-from .blobs import Bucket
+from .blobs import Bucket, lost_bytes
 from .blobs.d1 import D1Bucket
 from .blobs.orphans import APART_MS, erase_orphans
 from .d1 import columns
@@ -179,18 +179,8 @@ class FileStore(Store):
         return found[0] if len(found) == 1 else b"".join(found)
 
     async def lost(self, file: File) -> list[range]:
-        """Return which bytes of a file cannot be read any more, because their part is gone or too short.
-
-        Each part is one call.
-        """
-        bucket, found, at = self._bucket_of(file.place), list[range](), 0
-        for part in file.parts:
-            try:
-                await bucket.read(file.key, part.name, part.bytes - 1, part.bytes)
-            except BlobMissing:
-                found.append(range(at, at + part.bytes))
-            at += part.bytes
-        return found
+        """Return which bytes of a file cannot be read any more. Each part is one call."""
+        return await lost_bytes(self._bucket_of(file.place), file)
 
     async def pieces(self, file: File) -> AsyncGenerator[bytes | Piped]:
         """Open the parts of a file one after the other, to be sent to a client. Each part is one call.

@@ -430,9 +430,12 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
     assert reply.status == 202
     task = data(reply)
     assert (task["kind"], task["maxModelCalls"], reply.headers["Location"]) == ("batch", 9, task["links"]["self"])
+    assert task["retryOf"] == split_task_key(key_of(old))[1]
     again = bench.call("POST", retry, {"maxModelCalls": 9})
     assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (task["id"], "true")
     new = read(bench, task["batch"])
+    assert new["onceover"]["retryOf"] == old["id"]
+    assert "retryOf" not in old["onceover"]
     assert (new["metadata"], new["endpoint"], new["completion_window"]) == ({"a": "b"}, CHAT, "24h")
     ended = run(bench, new)
     assert (ended["status"], ended["onceover"]["usage"]["modelCalls"]) == ("completed", 4)
@@ -440,6 +443,18 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
     assert read(bench, old["id"]) == old
     file = data(bench.call("GET", f"/v1/files/{ended['input_file_id']}"))
     assert file["filename"] == f"{old['id']}_retry.jsonl"
+
+
+def test_a_retry_has_the_budget_of_a_new_batch(bench: ApiBench) -> None:
+    """Without `maxModelCalls` it has none, whatever the old batch had, and a budget must cover its lines."""
+    old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}))
+    retry = f"{old['onceover']['task']}/retry"
+    reply = bench.call("POST", retry, {"maxModelCalls": 3})
+    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, "maxModelCalls")
+    assert "at least 4" in data(reply)["errors"][0]["message"]
+    task = data(bench.call("POST", retry))
+    assert task["maxModelCalls"] is None
+    assert run(bench, read(bench, task["batch"]))["status"] == "completed"
 
 
 def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> None:

@@ -79,8 +79,8 @@ async def read_chunks(exchange: Exchange) -> Reply:
             chunks = await store.chunks(key)
             if chunks is None:
                 raise no_task()
-            shown = ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks], nextCursor=None)
-            return json_reply(200, shown if chunks else await _with_output_file(exchange, shown))
+            whole = ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks], nextCursor=None)
+            return json_reply(200, whole if chunks else await _with_output_file(exchange, whole))
     index = await store.chunk_index(key)
     if index is None:
         raise no_task()

@@ -22,6 +22,7 @@ class NewBatch:
 
     `task` has no text. Its deadline is the batch's completion window. `output_ms` is how long the batch's files are
     kept after its end, None if as long as the task. `input_bytes` count against the tenant's characters of the day.
+    `retry_of` is the task of the batch whose lines without an answer this one makes.
     """
 
     task: NewTask
@@ -31,6 +32,7 @@ class NewBatch:
     error_file: FileKey
     input_bytes: int
     output_ms: int | None = None
+    retry_of: TaskKey | None = None
 
 
 class RequestCounts(NamedTuple):

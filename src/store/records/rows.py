@@ -98,7 +98,7 @@ def window(row: Row) -> Window:
 def kind_of(row: Row) -> Kind | None:
     """Read a task's kind. A kind that only newer code knows is shown as none, and the task is not claimed here."""
     found = maybe_text(row, "kind")
-    return Kind(found) if found in {*Kind} else None
+    return next((kind for kind in Kind if kind == found), None)
 
 
 def call_failure(row: Row) -> Failure:
