@@ -70,9 +70,7 @@ class Sweep:
         self._early_erasure = EarlyErasure(worker, self._allowance)
         self._finalizing = Finalizing(worker, self._allowance)
         self._unwritten: list[TaskKey] = []
-        # On the direct route each sweep may spend all of its time on a backlog of tasks. So in half of the sweeps the
-        # files of a batch go first.
-        self._writes_first = not senders and worker.chance() < 0.5
+        self._runs_tasks = not senders
         # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
         # allowance.
         self._allowance.keep_back(self._early_erasure.cost)
@@ -109,7 +107,9 @@ class Sweep:
                 if not more or not self._resending.affords_page():
                     return
                 page = await self._page(erase_most)
-                if self._writes_first and self._unwritten:
+                # A sweep that runs tasks itself may spend all of its time on a backlog of them. So the files of a batch
+                # go first in half of these sweeps.
+                if self._runs_tasks and self._unwritten and self._worker.chance() < 0.5:
                     await self._complete_batches()
                     if not self._resending.may_go_on():
                         return
