@@ -43,7 +43,7 @@ TASK_CODES: Final = {
     TaskCode.INVALID_OUTPUT: "The output does not fit `outputSchema`, and asking again did not help.",
     TaskCode.OUTPUT_TRUNCATED: "The output was cut off, so it does not fit `outputSchema`. It is not asked for again.",
     TaskCode.TOO_MANY_GAPS: "Gaps have more than `maxGapShare` of the characters; the message names the cause.",
-    TaskCode.INVALID_BATCH: "A line of the batch's input file is not valid. No call was made.",
+    TaskCode.INVALID_BATCH: "A line of the batch's input file is not valid, or cannot be read. It was not called.",
 }
 
 

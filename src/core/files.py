@@ -1,5 +1,6 @@
 """The data of a file: its key, its purpose and its parts. Times are milliseconds since the epoch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, NewType, Protocol
@@ -54,6 +55,11 @@ class File:
     def id(self) -> str:
         """The id by which clients know the file."""
         return file_id(self.key)
+
+
+def touches(ranges: Sequence[range], start: int, end: int) -> bool:
+    """Whether the bytes from `start` to `end`, exclusive, share a byte with one of the ranges."""
+    return any(one.start < end and start < one.stop for one in ranges)
 
 
 def file_id(key: FileKey) -> str:

@@ -96,13 +96,17 @@ BATCH_WINDOW_HOURS_MOST = 168  # A week.
 # The most bytes of lines that one answer has of an output file that grows: it is read in pieces of BATCH_SLICE_BYTES.
 EARLY_BYTES_MOST = {"free": 8 * 1_024 * 1_024, "paid": 64 * 1_024 * 1_024}
 BATCH_SLICE_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
-# The slices of its input file that a run checks or a writer reads: each takes some 0.1 s of CPU.
-BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}
+BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}  # The slices of its input file that a run checks: 5 to 14 ms of CPU each.
+BATCH_SLICES_A_WRITER = {"free": 16, "paid": 100}  # The slices of it that a writer reads: 2 to 3 ms of CPU each.
 BATCH_LINES_KEPT_BYTES = 8_388_608  # The most memory for lines whose calls a run has in flight, or has read ahead.
 # The characters from which a segment of a batch takes no more lines, because an object is made of whole segments.
 SEGMENT_CHARS_OF_BATCH = 1_048_576
 RETRY_READ_BYTES_MOST = 4 * 1_024 * 1_024  # The most bytes that a retry of a batch reads of its input at once.
 BATCH_READ_PAUSE_SECONDS = 1.0  # The first pause of a run that cannot read its lines; it doubles with each failure.
+LOST_READS = 4  # How many reads, with pauses, must miss a part of the input file before its lines are given up.
+LOST_LINES_A_WRITE = 500  # How many lines that cannot be read one write gives up at most.
+# How long a writer waits for a part of the input file that is gone, in case another bucket was bound by mistake.
+LOST_PART_SECONDS = 900.0
 WRITER_SECONDS = 60.0  # How long a writer has a batch whose files it completes, from its last write on.
 WRITER_SLICE_SECONDS = 20.0  # How long a writer works in one invocation; `waitUntil` is cut after 30 s.
 BATCHES_WRITTEN_A_SWEEP = {"free": 1, "paid": 20}  # The batches whose files one sweep completes at most.
@@ -113,7 +117,9 @@ CUSTOM_ID_CHARS_MOST = 64
 ANSWER_CHARS_MOST = 1_000_000
 OUTPUT_LINE_CHARS_MOST = 1_100_000
 ANSWER_CHOICES_MOST = 100  # The most choices of an answer: each may grow by some 110 characters in its line.
-REFUSAL_BYTES_MOST = 65_536  # The most bytes of the body with which a provider refused a line.
+# The most characters of the body with which a provider refused a line, as JSON in ASCII: each refused line keeps one.
+REFUSAL_CHARS_MOST = 16_384
+REFUSAL_READ_BYTES_MOST = 262_144  # The most bytes of such a body that are parsed, to keep its message if it is larger.
 
 # --- Structured output ----------------------------------------------------------------------------------
 SCHEMA_BYTES_MOST = 32_768  # The most bytes of an output schema as compact JSON.
@@ -193,6 +199,8 @@ FILE_BYTES_DEFAULT = 50_000_000
 FILE_BYTES_MOST = 95_000_000  # The platform lets a request's body have 100 MB.
 FILES_BYTES_DEFAULT = 2_000_000_000
 FILES_BYTES_MOST = 10**15
+FILES_DEFAULT = 10_000  # The most files of a tenant, as many as one list shows; an upload counts them.
+FILES_MOST = 1_000_000
 FILE_BYTES_MOST_IN_D1 = 1_500_000  # Without R2 the bytes of files share the database with all tasks.
 FILE_PART_BYTES = 8 * 1_024 * 1_024  # An isolate has 128 MB, and a part is held whole while it is stored.
 FILE_PART_BYTES_IN_D1 = 512 * 1_024  # The parameter is hexadecimal, twice as long; D1 allows 2,000,000 bytes.

@@ -220,7 +220,7 @@ class Task:
     mark: Mark = UNTOUCHED  # The mark of the last write to the task.
     gaps: tuple[Gap, ...] = ()  # The failed chunks without which the task goes on or completed; not in lists.
     coverage: float | None = None  # The share of the text's characters that has outputs; None without gaps.
-    retry_of: TaskKey | None = None  # The key of the earlier task whose gaps this task retries.
+    retry_of: TaskKey | None = None  # The key of the earlier task whose gaps or lines this task retries.
     # What the task's chunks are; None if they are parts of its text. While a file is being read, `total` is 0.
     kind: Kind | None = None
 

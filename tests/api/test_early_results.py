@@ -135,6 +135,41 @@ def test_only_output_files_have_lines(bench: ApiBench) -> None:
     assert (reply.status, data(reply)["error"]["param"]) == (400, "offset")
 
 
+def test_a_listed_error_file_can_be_read_while_it_is_written(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list of files shows it before its batch has ended, so its content is the lines so far, and no refusal."""
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
+    monkeypatch.setitem(limits.BATCH_SLICES_A_WRITER, bench.settings.plan, 2)
+    made = create(bench, lines(40))
+    scripted(bench).before = away
+    for _ in range(9):
+        work(bench, made, 5.0)
+    assert bench.call("POST", f"/v1/batches/{made['id']}/cancel").status == 200
+    bench.pass_seconds(600)
+    seen: list[str] = []
+    for _ in range(30):
+        listed = data(bench.call("GET", "/v1/files?purpose=batch_output"))["data"]
+        (error_file,) = [one for one in listed if one["filename"].endswith("_error.jsonl")] or [None]
+        if error_file is None:
+            read(bench, made["id"])
+            bench.settle()
+            continue
+        reply = bench.call("GET", f"/v1/files/{error_file['id']}/content")
+        assert reply.status == 200, reply
+        assert not reply.body or reply.body.endswith("\n")
+        if "X-Incomplete" not in reply.headers:
+            break
+        assert reply.headers["X-Incomplete"] == "true"
+        seen.append(reply.body)
+        refusal = bench.call("GET", f"/v1/files/{error_file['id']}/content?offset=1")
+        assert (refusal.status, data(refusal)["error"]["param"]) == (400, "offset")
+        read(bench, made["id"])
+        bench.settle()
+    assert read(bench, made["id"])["status"] == "cancelled"
+    assert seen
+    assert all(reply.body.startswith(one) for one in seen)
+    assert reply.body.count("\n") == 40
+
+
 def test_a_file_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """The file's row was read, and then the file was erased."""
     ended = run(bench, create(bench, lines(2)))

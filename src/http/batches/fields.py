@@ -74,9 +74,9 @@ def new_fields(body: Mapping[str, object]) -> NewBatchFields:
     return fields
 
 
-def new_request(fields: NewBatchFields, input_file: File | None) -> BatchRequest:
-    """Make the request for a batch. Raises Refusal (400) if the input file is missing, or is not for batches."""
-    if input_file is None or input_file.growing:
+def new_request(fields: NewBatchFields, input_file: File) -> BatchRequest:
+    """Make the request for a batch. Raises Refusal (400) if the input file is not complete, or not for batches."""
+    if input_file.growing:
         raise no_input()
     if input_file.purpose is not Purpose.BATCH:
         message = f"is a file of the purpose {input_file.purpose}, and a batch needs one of the purpose batch"

@@ -1,7 +1,7 @@
 """The models of the answers of `/v1/batches`, such as OpenAI's Batch object."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
@@ -83,10 +83,14 @@ class CallsBillView(TypedDict):
 
 @shown
 class BatchOnceoverView(TypedDict):
-    """What OpenAI's API lacks: the path of the batch's task in the native API, and the bill of calls."""
+    """What OpenAI's API lacks: the path of the batch's task in the native API, and the bill of calls.
+
+    `retryOf` is set for a batch that makes the lines without an answer of another batch.
+    """
 
     task: str
     usage: CallsBillView
+    retryOf: NotRequired[_BatchId]
 
 
 @shown

@@ -155,6 +155,7 @@ class ClaimRefusal(StrEnum):
     HELD = "held"
     EARLY = "early"
     OVERDUE = "overdue"
+    UNKNOWN_KIND = "unknown_kind"  # Newer code has made the task, and only newer code works on it.
 
 
 class Unclaimed(NamedTuple):

@@ -95,6 +95,12 @@ def window(row: Row) -> Window:
     )
 
 
+def kind_of(row: Row) -> Kind | None:
+    """Read a task's kind. A kind that only newer code knows is shown as none, and the task is not claimed here."""
+    found = maybe_text(row, "kind")
+    return next((kind for kind in Kind if kind == found), None)
+
+
 def call_failure(row: Row) -> Failure:
     """Read from a row of the database why a model call failed."""
     return Failure(task_code(row, "code"), text(row, "message"), bool(row["retryable"]))
@@ -164,7 +170,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         gaps=structures.gaps(row),
         coverage=maybe_number(row, "coverage"),
         retry_of=None if row["retry_of"] is None else task_key(row, "retry_of"),
-        kind=None if row["kind"] is None else Kind(text(row, "kind")),
+        kind=kind_of(row),
     )
 
 

@@ -14,13 +14,27 @@ _WRITING = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'writin
 
 # Writes the row of a file whose upload begins. The sweep erases the file if it is not ready within `:upload_ms`.
 # Purpose and name are not known yet. If BEGIN_UPLOAD is sent twice, the second send changes nothing, and if it lands
-# after the file was erased, the tombstone `:grave` stops it.
+# after the file was erased, the tombstone `:grave` stops it. No row is written if the tenant has `:files_most` other
+# files already, those between the keys `:first` and `:behind`, without the files that batches write.
 BEGIN_UPLOAD = statement(f"""
 INSERT INTO files (id, state, purpose, filename, place, created_at, due_at)
 SELECT :file_key, 'writing', 'user_data', '', :place, :created_at, {NOW} + :upload_ms
-WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave)
+WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave) AND :files_most > (
+  SELECT count(*) FROM (
+    SELECT 1 FROM files WHERE id > :first AND id < :behind AND owner IS NULL AND id <> :file_key LIMIT :files_most
+  )
+)
 ON CONFLICT DO NOTHING
 """)
+
+# Starts the search for orphans at a place with the first upload to it: a put may land after all files are gone. Goes
+# after BEGIN_UPLOAD.
+BEGIN_WALKS = statement(f"""
+INSERT INTO file_walks (what, after, at) SELECT :place, '', {NOW} WHERE {_WRITING} ON CONFLICT DO NOTHING
+""")
+
+# Says whether the row of an upload was written.
+UPLOAD_BEGUN = statement("SELECT EXISTS (SELECT 1 FROM files WHERE id = :file_key) AS begun")
 
 # The statements of MAKE_READY make an uploaded file ready, in one transaction, if the tenant's files then have at most
 # `:use_most` bytes. They change nothing unless the file is `writing`, so they are safe to send again. An upload that

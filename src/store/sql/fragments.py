@@ -1,5 +1,6 @@
 """Pieces of SQL that several statements share, so that each rule is written only once."""
 
+from ...core.task import Kind
 from ..d1.statement import Statement, statement
 from ..records import options
 
@@ -13,6 +14,10 @@ OPTION_PARAMETERS = ", ".join(f":{name}" for name in options.NAMES)
 
 # --- Conditions on a row of `tasks` ----------------------------------------------------------------------
 
+# A condition: this code knows what the task's chunks are. For up to 300 s after a deployment, code of the release
+# before runs beside newer code, whose tasks may be of a new kind. Code never works on a task of a kind that it does not
+# know, and neither fails it nor tells webhooks about its end, which newer code does.
+KNOWN_KIND = f"(kind IS NULL OR kind IN ({', '.join(f"'{kind}'" for kind in Kind)}))"
 LISTED = "id IN (SELECT value FROM json_each(:task_keys))"
 IN_TIME = f"coalesce(deadline_at > {NOW}, 1)"
 OVERDUE = f"coalesce(deadline_at <= {NOW}, 0)"

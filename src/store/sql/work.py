@@ -7,6 +7,7 @@ from .fragments import (
     COVERAGE,
     ENDED,
     IN_TIME,
+    KNOWN_KIND,
     NOW,
     OPTIONS,
     OVERDUE,
@@ -28,7 +29,8 @@ from .recording import recording_failures, recording_outputs
 # that an earlier instance holds the task, so that a late claim of an earlier instance takes nothing over. A holder that
 # claims again has lost the answer: it gets the claim that it has, and the fence does not rise. Calls that the former
 # worker announced and did not settle become doubted. If two claims come at once, the second finds a live lease, because
-# D1 serialises writes. If CLAIM gives no row, the worker gets no claim. A task past its deadline is not claimed.
+# D1 serialises writes. If CLAIM gives no row, the worker gets no claim. A task past its deadline is not claimed, and
+# neither is one of a kind that this code does not know.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
 # stalls was written. Each claim sets how long the task rests if its worker dies too. `:rests_ms` is a JSON list of the
@@ -78,7 +80,7 @@ WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
   OR (status = 'processing' AND (holder = :holder OR (
     rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
-) AND {IN_TIME}
+) AND {IN_TIME} AND {KNOWN_KIND}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
   kind, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
   truncated, reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since)
@@ -95,7 +97,7 @@ WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at 
 # that instance's fence.
 STANDING = statement(f"""
 SELECT status, lease_until - {NOW} AS lease_left, rest_until - {NOW} AS rest_left, not_before - {NOW} AS wait_left,
-  {OVERDUE} AS overdue,
+  {OVERDUE} AS overdue, {KNOWN_KIND} AS known_kind,
   CASE WHEN host = :host AND :host <> '' THEN fence END AS own_fence
 FROM tasks WHERE id = :task_key
 """)

@@ -10,8 +10,10 @@ import pytest
 
 from simulator.engine.loop import Loop
 from src.core import limits
+from src.core.errors import CallNotStarted
 from src.core.ids import TaskKey
-from src.inference.wire import Wire
+from src.inference.protocol import ModelCall
+from src.inference.wire import Wire, read_outcome, write_call
 from src.objects.batch_coordinator import Coordinator, ObjectSql
 from src.processing.log import Log
 
@@ -167,6 +169,48 @@ def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Stor
     ask()
     assert lanes.asked == [f"task/lane-{number}" for number in (1, 1, 1, 2, 2)]
     assert told == [{"output": "fine", "lane": lane} for lane in (1, 1, 2, 2)]
+
+
+class LanesOfTwoReleases(AnsweringLanes):
+    """Lanes of which those in `old` have code that knows no lines of batches. `said` is what the platform then says."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self.old = {"task/lane-1"}
+        self._said = said
+
+    async def infer_lines(self, *_args: Any) -> Any:
+        """Answer, or fail as a call of a method that the object lacks."""
+        if self.asked[-1] in self.old:
+            raise TypeError(self._said)
+        return [{"output": "fine"}]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "TypeError: Method infer_lines does not exist",
+        'TypeError: The RPC receiver does not implement the method "infer_lines".',
+        "'AIProcessor' object has no attribute 'infer_lines'",
+    ],
+)
+def test_a_lane_of_an_earlier_release_starts_no_call_of_a_line(storage: Storage, said: str) -> None:
+    """Its code would make a paid call of empty texts, so it is never asked, and another lane takes its place."""
+    lanes = LanesOfTwoReleases(said)
+    coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
+    line = write_call(ModelCall("", "", "m", body={"messages": []}))
+    (outcome,) = asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line], SECONDS))
+    assert isinstance(read_outcome(outcome), CallNotStarted)
+    (outcome,) = asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line], SECONDS))
+    assert outcome == {"output": "fine", "lane": 2}
+    assert asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS)) == [{"output": "fine", "lane": 2}]
+
+
+def test_a_lane_that_is_lost_with_lines_is_a_lost_lane(storage: Storage) -> None:
+    """Only a missing method says that no call was made."""
+    coordinator = Coordinator(storage, LanesOfTwoReleases("lost"), lambda: NOW_MS, Log(lambda _line: None))
+    with pytest.raises(TypeError, match="lost"):
+        asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{"body": "{}"}], SECONDS))
 
 
 def ask(storage: Storage, now_ms: int) -> str:
