@@ -23,6 +23,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from simulator.campaign.checks.batches.lines import said
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.campaign.subject.small_limits import LEASE_SECONDS
 from src.core.errors import ModelError
@@ -130,9 +131,11 @@ class Custody:
     def _check(self, run: _Run) -> None:
         task_key = run.task_key
         row = self._invariants.rows.get(task_key)
-        if row is None or row.fence != run.fence:
+        if row is None or row.fence - self._invariants.shut_out[task_key] != run.fence:
             return
         on_record = {output for key, output in self._invariants.outputs.items() if key[0] == task_key}
+        if row.is_batch:
+            on_record = {said(line) for line in on_record}
         lost = [output for output in run.outputs if output not in on_record]
         full_ms = self._world.database.cap.longest_ms(run.began_ms, self._world.now_ms())
         if full_ms >= LEASE_SECONDS * 1000 / 2:

@@ -16,7 +16,8 @@ from typing import Any
 
 from simulator.campaign.load.overload import Bystander
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.binding_port import Reply
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings

@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 from simulator.campaign.checks.disturbances import HARMLESS
+from simulator.campaign.clients.batches.specs import batched
 from simulator.campaign.clients.forms import formed, is_formed
 from simulator.campaign.clients.shares import (
     ALONE_SHARE,
@@ -39,6 +40,7 @@ from simulator.campaign.runs.fault_rates import (
     brown_rates,
     late_answer_rate,
     misformed_rates,
+    r2_rates,
     rates,
     receiver_rates,
 )
@@ -120,13 +122,14 @@ def run_seed(
     terms: bool = False,
     crowd: bool = False,
     forms: bool = False,
+    batches: bool = False,
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
     """Run one seed. The seed draws the profile, the fault rates and the workload that are not given.
 
     For `terms` see `workload.with_terms`, where it is `always`. For `crowd` see `shares.crowded`. For `forms` see
-    `forms.formed`.
+    `forms.formed`, and for `batches` `specs.batched`.
     """
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None
@@ -146,7 +149,10 @@ def run_seed(
     has_neighbour = any_profile and neighbour_rng.random() < BESIDE_SHARE
     drawn = beside(drawn, neighbour_rng) if has_neighbour else drawn
     response_rng = Random(f"{seed}/responses")
-    chosen = workload or (responded(drawn, response_rng) if fault_rates is None else drawn)
+    if workload is None and fault_rates is None:
+        drawn = responded(drawn, response_rng)
+        drawn = drawn if has_neighbour or crowd else batched(drawn, Random(f"{seed}/batches"), always=batches)
+    chosen = workload or drawn
     scheduling = rng.choice(_SCHEDULINGS)
     fault_rng = Random(f"{seed}/faults")
     plan = FaultPlan(
@@ -158,6 +164,7 @@ def run_seed(
         | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
         | (receiver_rates(hook_rng) if chosen.webhooks else {})
         | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
+        | (r2_rates(profile, Random(f"{seed}/r2")) if chosen.batches else {})
         | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
         if fault_rates is None
         else fault_rates,
@@ -189,6 +196,7 @@ def run_plan(
             short_slices=workload.short_slices,
             small_parts=workload.small_parts,
             small_windows=workload.small_windows,
+            batches=bool(workload.batches),
             merge_chars=MERGE_CHARS_OF_FORMS if is_formed(workload) else MERGE_CHARS,
         ),
         patched(older_isolates(result.seed, workload.older_isolates, RELEASES.newest, until_calm=is_formed(workload))),
