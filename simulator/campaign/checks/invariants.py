@@ -72,7 +72,6 @@ class Invariants:
         self.endings = Endings(world, self.recorded.lines, self.judged)
         self.wishes: dict[TaskKey, str] = {}  # By task: the name of its request, which is its tag unless it is a batch.
         self.made: dict[str, list[TaskKey]] = defaultdict(list)  # By this name: the tasks that the request became.
-        self.shut_out: Counter[TaskKey] = Counter()  # How often a batch's task was taken from its last worker.
         self.own_failures: Counter[tuple[str, str]] = Counter()  # Failures by tag and text while the model is not away.
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
@@ -166,7 +165,7 @@ class Invariants:
         if row.status == "processing" and row.fence != was.fence:
             self.promises.claimed(row.task_key)
         if row.is_batch and was.terminal and row.fence > was.fence:
-            self.shut_out[row.task_key] += 1
+            self.endings.shut_out(was)
         if row.ended_from_outside and not was.terminal:
             self.forfeited[row.task_key] += was.announced
             self.letting_go.ended(row.task_key)
@@ -275,9 +274,13 @@ class Invariants:
             raise InvariantBroken(f"{task_key}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
 
     def is_doubled(self, tag: str) -> bool:
-        """Whether a tag has more than one task, except for retries of gaps: see `ClientPromises.may_be_doubled`."""
+        """Whether a tag has more than one task, except for retries of gaps and of batches.
+
+        See `ClientPromises.may_be_doubled`.
+        """
         there = [self.rows[task_key] for task_key in self.born[tag] if task_key in self.rows]
-        return sum(row.retry_of is None for row in there) > 1
+        shared = len({self.wishes[task_key] for task_key in self.born[tag]}) > 1  # several batches over one file
+        return shared or sum(row.retry_of is None and not row.is_batch for row in there) > 1
 
     def _model_failures(self) -> int:
         """Return how often the model has failed or was slow so far, apart from its absences."""

@@ -118,7 +118,8 @@ class Workload:
     @property
     def keyed(self) -> bool:
         """Whether requests need an API key."""
-        return any(spec.tenant != LOCAL for spec in (*self.tasks, *self.batches))
+        tenants = [spec.tenant for spec in self.tasks] + [spec.tenant for spec in self.batches]
+        return any(tenant != LOCAL for tenant in tenants)
 
 
 def draw(rng: Random) -> Workload:

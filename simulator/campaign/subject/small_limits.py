@@ -45,7 +45,7 @@ _ALWAYS: dict[str, Any] = {
 
 @contextmanager
 def small_limits(
-    *, short_slices: bool, small_parts: bool, small_windows: bool, batches: bool, merge_chars: int = MERGE_CHARS
+    *, short_slices: bool, small_parts: bool, small_windows: bool, batches: bool = False, merge_chars: int = MERGE_CHARS
 ) -> Iterator[None]:
     """Replace the Worker's limits by small limits during one run. A merge call takes `merge_chars`. The limits of
     batches are replaced only in runs with batches.

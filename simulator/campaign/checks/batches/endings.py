@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from simulator.campaign.checks.batches.lines import InputLines, code_of, custom_id_of, input_lines, said, text_of
 from simulator.campaign.checks.batches.stored import StoredFiles
-from simulator.campaign.subject.row_changes import InvariantBroken
+from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.platform.model import output_of
 from simulator.platform.world import World
 from src.core.files import FileKey
@@ -73,6 +73,9 @@ class Endings:
         self.inputs: dict[TaskKey, InputLines] = {}
         self.errors: dict[TaskKey, list[str]] = {}  # The lines of the error files of batches that have ended.
         self.rows: dict[TaskKey, BatchRow] = {}
+        # How often a batch's task was taken from its last worker, and the tasks whose worker had calls out then.
+        self.shut: Counter[TaskKey] = Counter()
+        self.given_up: set[TaskKey] = set()
         self._world = world
         self._connection = world.database.connection
         self._stored = StoredFiles(world)
@@ -90,6 +93,12 @@ class Endings:
         lines = self.inputs[task_key] = input_lines(self._stored.content(row))
         is_retry = submission is not None and " lines of " in submission
         return NewBatch(lines, json.loads(metadata).get("wish", ""), is_retry, row.bytes)
+
+    def shut_out(self, was: Row) -> None:
+        """Record that the writer of an ended batch's files has taken its task from the last worker."""
+        self.shut[was.task_key] += 1
+        if was.announced:
+            self.given_up.add(was.task_key)
 
     # --- each write -------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from src.http.base.messages import Reply
 READ_SECONDS_MOST = 300.0  # How many seconds a client reads a batch's output while faults last.
 ENDED_SECONDS_MOST = 900.0  # How many seconds a client reads once faults have stopped.
 SILENT_SECONDS = 40.0
-PAUSE_SECONDS = 2.0
+PAUSE_SECONDS = 3.0
 PAGE_LINES = 7
 
 type Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]

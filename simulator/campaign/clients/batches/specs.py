@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.clients.tenants import TENANTS
-from simulator.campaign.clients.workload import LIMITS_OF_TENANTS, Workload
+from simulator.campaign.clients.workload import LIMITS_OF_TENANTS, SLOW_VARIABLES, Workload
 from src.core.tenants import LOCAL
 
 BATCHED_SHARE: Final = 0.125
@@ -69,6 +69,8 @@ def batched(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
     tenants = TENANTS if workload.keyed else (LOCAL,)
     batches = tuple(draw(rng, rng.choice(tenants)) for _ in range(rng.choice((1, 1, 2, 3))))
     tasks = workload.tasks[: rng.choice((0, 1, 2))] if always else workload.tasks
+    if any(spec.mark == "z" for spec in batches):
+        variables |= SLOW_VARIABLES
     return replace(
         workload,
         tasks=tasks,
