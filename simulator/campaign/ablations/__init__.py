@@ -1,6 +1,7 @@
 """Lists the ablations: each switches a safeguard off, in a workload in which its absence must show."""
 
 from simulator.campaign.ablations import (
+    batches,
     bills,
     calls,
     dead_triggers,
@@ -43,6 +44,7 @@ ABLATIONS = (
     *webhooks.ABLATIONS,
     *responses.ABLATIONS,
     *forms.ABLATIONS,
+    *batches.ABLATIONS,
     *turns.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

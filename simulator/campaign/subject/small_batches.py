@@ -18,7 +18,7 @@ from src.store.blobs.r2 import R2Bucket
 HURRY: Final = 120  # By how much the times of batches are shorter: an hour is half a minute.
 _PART_BYTES = 1_500
 # An orphan is older than an upload or a claim can live, with clocks that jump and isolates that stand still.
-_LIMITS: Final[dict[str, Any]] = {
+LIMITS: Final[dict[str, Any]] = {
     "BATCH_SLICE_BYTES": 600,
     "SEGMENT_CHARS_OF_BATCH": 700,
     "BATCH_LINES_KEPT_BYTES": 2_000,
@@ -35,13 +35,13 @@ _LIMITS: Final[dict[str, Any]] = {
 
 def patches() -> Sequence[Patch]:
     """Return the patches that set the small limits. Some modules have copied limits when they were imported."""
-    changed: list[Patch] = [(limits, name, value) for name, value in _LIMITS.items()]
-    apart_ms = 1000 * _LIMITS["ORPHANS_APART_SECONDS"]
+    changed: list[Patch] = [(limits, name, value) for name, value in LIMITS.items()]
+    apart_ms = 1000 * LIMITS["ORPHANS_APART_SECONDS"]
     return [
         *changed,
         (R2Bucket, "part_bytes", _PART_BYTES),
         (D1Bucket, "part_bytes", _PART_BYTES),
-        (files, "_UPLOAD_MS", 1000 * _LIMITS["UPLOAD_SECONDS_MOST"]),
+        (files, "_UPLOAD_MS", 1000 * LIMITS["UPLOAD_SECONDS_MOST"]),
         (files, "APART_MS", apart_ms),
         (orphans, "APART_MS", apart_ms),
         (handlers, "new_request", _hurried),

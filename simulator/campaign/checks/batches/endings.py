@@ -12,6 +12,7 @@ from typing import NamedTuple
 from simulator.campaign.checks.batches.lines import InputLines, code_of, custom_id_of, input_lines, said, text_of
 from simulator.campaign.checks.batches.stored import StoredFiles
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
+from simulator.campaign.subject.small_limits import TIMEOUT_SECONDS
 from simulator.platform.model import output_of
 from simulator.platform.world import World
 from src.core.files import FileKey
@@ -33,6 +34,7 @@ _NEW = (
     "JOIN texts USING (task_id) WHERE batches.task_id = ?"
 )
 _TASK = "SELECT status, error_code, total FROM tasks WHERE id = ?"
+_ANNOUNCED = "SELECT coalesce(announced_at, 0) FROM tasks WHERE id = ?"
 _MOVED = "SELECT count(*) FROM segments WHERE object IS NOT NULL"
 
 
@@ -97,8 +99,12 @@ class Endings:
     def shut_out(self, was: Row) -> None:
         """Record that the writer of an ended batch's files has taken its task from the last worker."""
         self.shut[was.task_key] += 1
-        if was.announced:
-            self.given_up.add(was.task_key)
+        if not was.announced:
+            return
+        self.given_up.add(was.task_key)
+        (announced_at,) = self._connection.execute(_ANNOUNCED, (was.task_key,)).fetchone()
+        if (waited_ms := self._world.database.now_ms() - announced_at) < 1000 * TIMEOUT_SECONDS:
+            raise InvariantBroken(f"{was.task_key}: its files are written {waited_ms} ms after calls were announced")
 
     # --- each write -------------------------------------------------------------------------------------
 
@@ -113,6 +119,8 @@ class Endings:
         before, self.rows = self.rows, rows
         for task_key, row in rows.items():
             was = before.get(task_key)
+            if row.ended_at is not None and len(self._lines.get(task_key, [])) != row.output_lines:
+                raise InvariantBroken(f"{task_key}: an output was recorded after its files were complete")
             if was is None or was == row:
                 continue
             self._check_step(was, row)

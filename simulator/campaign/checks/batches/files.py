@@ -14,7 +14,7 @@ from src.core import limits
 from src.core.files import FileKey
 
 FILES_JUDGED = "files whose parts had to be there"
-ORPHANS_JUDGED = "parts that no row named, erased"
+ORPHANS_JUDGED = "parts that no row named once all was quiet, erased"
 # The longest time, in seconds, from the moment when a part is old enough to be an orphan until it is erased: a search
 # passes a page of parts, and the next search comes as long after it as the limit says.
 SEARCHES_MOST = 6
@@ -47,7 +47,6 @@ class FileChecks:
         self._stored = StoredFiles(world)
         self._rows: dict[FileKey, FileRow] = {}
         self._contents: dict[str, bytes] = {}
-        self._orphans: set[str] = set()
         world.database.observers.append(self._written)
         world.servers.bucket.observers.append(self._changed)
 
@@ -98,7 +97,6 @@ class FileChecks:
             if self._contents.setdefault(key, stored.body) != stored.body:
                 raise InvariantBroken(f"{key} in the bucket has had two contents")
         self._check_parts()
-        self._orphans |= self._unnamed()
 
     def _unnamed(self) -> set[str]:
         """Return the keys of the parts that no row names."""
@@ -113,11 +111,11 @@ class FileChecks:
         """
         seconds = limits.ORPHAN_SECONDS + limits.UPLOAD_SECONDS_MOST + SEARCHES_MOST * limits.ORPHANS_APART_SECONDS
         deadline = self._world.loop.now() + seconds
+        self._judged[ORPHANS_JUDGED] += len(self._unnamed())
         while left := sorted(self._unnamed() | self._doomed()):
             if self._world.loop.now() > deadline:
                 raise InvariantBroken(f"{left[0]} is left {seconds} s after the last fault, and nothing needs it")
             await asyncio.sleep(LOOK_SECONDS)
-        self._judged[ORPHANS_JUDGED] += len(self._orphans)
 
     def _doomed(self) -> set[str]:
         return {row.key for row in self._rows.values() if row.state in {"writing", "erasing"}}
