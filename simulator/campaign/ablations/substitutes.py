@@ -22,7 +22,7 @@ from src.processing.run import call_groups, ledger
 from src.queue import messages
 from src.store import tasks
 from src.store.d1.database import Database
-from src.store.d1.statement import BoundStatement, Statement, statement
+from src.store.d1.statement import BoundStatement, statement
 from src.store.ending import Stopped
 from src.store.records import claim_rows, segments
 from src.store.records.claims import Claim, Output, Progress, Step
@@ -73,17 +73,6 @@ def swapped_parts(name: str, parts: dict[str, str]) -> Patch:
     made = statement(text)
     assert set(made.parameters) == set(known.parameters), f"{name} would have the parameters {made.parameters}"
     return modules[0], name, made
-
-
-def swapped_in_group(name: str, parts: dict[str, str]) -> Patch:
-    """Return a patch that replaces parts of the statements of a group in `batch_files`; fails if none has a part."""
-    known: tuple[Statement, ...] = getattr(batch_files, name)
-    for old in parts:
-        assert any(old in one.text for one in known), f"{name} has no {old!r} any more"
-    texts = [one.text for one in known]
-    for old, new in parts.items():
-        texts = [text.replace(old, new) for text in texts]
-    return batch_files, name, tuple(map(statement, texts))
 
 
 # In a fenced write, the check of the claim's holder refuses every write that the check of the fence refuses, and most
@@ -244,11 +233,6 @@ async def cancel_at_once(self: Any, task_key: TaskKey, retention_ms: int) -> Sto
 
 async def erase_at_once(self: Any, task_key: TaskKey) -> Stopped:
     return (await _erase(self, task_key))._replace(starting_ms=0)
-
-
-def freeze_objects(self: Isolate, _seconds: float) -> None:
-    if self.name.startswith("AIProcessor/"):
-        _freeze(self, 100)
 
 
 def freeze_shortly(self: Any, seconds: float) -> None:

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from simulator.campaign.checks.disturbances import HARMLESS
 from simulator.campaign.clients.batches.specs import batched
@@ -113,6 +114,31 @@ def _ordinary(
     return formed(drawn, Random(f"{seed}/forms"), always=forms)
 
 
+class _Streams(NamedTuple):
+    """The random streams that draw the rates of faults, and other parts of a schedule too."""
+
+    faults: Random
+    limiter: Random
+    away: Random
+    hooks: Random
+    responses: Random
+
+
+def _rates(seed: int, profile: str, chosen: Workload, of: _Streams) -> dict[str, float]:
+    """Draw how often each fault strikes. Faults that only some workloads can meet have no rate in the others."""
+    return (
+        rates(profile, of.faults, of.limiter, Random(f"{seed}/found by review"))
+        | {MODEL_AWAY: away_rate(profile, of.away), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
+        | hosted_rates(Random(f"{seed}/hosted"))
+        | brown_rates(profile, Random(f"{seed}/brown-outs"))
+        | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
+        | (receiver_rates(of.hooks) if chosen.webhooks else {})
+        | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
+        | (r2_rates(profile, Random(f"{seed}/r2")) if chosen.batches else {})
+        | (_with_clocks(of.responses) if any(spec.response for spec in chosen.tasks) else {})
+    )
+
+
 def run_seed(
     seed: int,
     *,
@@ -154,20 +180,10 @@ def run_seed(
         drawn = drawn if has_neighbour or crowd else batched(drawn, Random(f"{seed}/batches"), always=batches)
     chosen = workload or drawn
     scheduling = rng.choice(_SCHEDULINGS)
-    fault_rng = Random(f"{seed}/faults")
+    streams = _Streams(Random(f"{seed}/faults"), limiter_rng, away_rng, hook_rng, response_rng)
     plan = FaultPlan(
-        fault_rng,
-        rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
-        | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
-        | hosted_rates(Random(f"{seed}/hosted"))
-        | brown_rates(profile, Random(f"{seed}/brown-outs"))
-        | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
-        | (receiver_rates(hook_rng) if chosen.webhooks else {})
-        | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
-        | (r2_rates(profile, Random(f"{seed}/r2")) if chosen.batches else {})
-        | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
-        if fault_rates is None
-        else fault_rates,
+        streams.faults,
+        _rates(seed, profile, chosen, streams) if fault_rates is None else fault_rates,
         muted=muted,
         keep_timeline=keep_timeline,
     )
