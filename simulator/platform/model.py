@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
-from simulator.engine import answers
+from simulator.engine import answers, chat
 from simulator.engine.fault_kinds import BROWN_OUT, MODEL_AWAY, POISONED
-from simulator.platform import chat
 from simulator.platform.binding_port import Network, Port, Reply
 from src.core.errors import (
     ModelConnectionLost,

@@ -1,7 +1,6 @@
 """Lists the ablations: each switches a safeguard off, in a workload in which its absence must show."""
 
 from simulator.campaign.ablations import (
-    batches,
     bills,
     calls,
     dead_triggers,
@@ -23,6 +22,7 @@ from simulator.campaign.ablations import (
     webhooks,
     withdrawals,
 )
+from simulator.campaign.ablations.batches import safeguards as batches
 
 ABLATIONS = (
     *fences.ABLATIONS,

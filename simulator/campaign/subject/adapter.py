@@ -8,8 +8,8 @@ from typing import Any
 
 from simulator.campaign.subject.arrivals import Arrival, ClientRequest, StreamedReply, Watcher, watched
 from simulator.campaign.subject.receivers import Receivers, SimulatedCourier
+from simulator.engine.chat import content_of
 from simulator.platform.app import Env, ScheduledController, WorkerContext
-from simulator.platform.chat import content_of
 from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import DeliveredBatch
 from simulator.platform.streams import IdentityTransformStream
