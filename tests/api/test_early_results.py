@@ -7,10 +7,14 @@ import pytest
 
 from src.core import limits
 from src.core.errors import BlobMissing, ModelUnavailable
+from src.core.ids import TaskKey
 from src.http.base.messages import Reply
+from src.store.batch_files import BatchFileStore
 from src.store.blobs.d1 import D1Bucket
 from src.store.blobs.r2 import R2Bucket
 from src.store.files import FileStore
+from src.store.records.batches import SegmentLines
+from src.store.tasks import TaskStore
 from tests.support.api_bench import ApiBench, data
 from tests.support.batches import Batch, Scripted, create, lines, read, run, upload, work
 from tests.support.memory_r2 import MemoryR2
@@ -181,4 +185,18 @@ def test_a_file_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatc
 
     monkeypatch.setattr(FileStore, "pieces", erased)
     reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content")
+    assert (reply.status, data(reply)["error"]["code"]) == (404, "not_found")
+
+
+def test_a_batch_that_is_erased_just_now_is_not_found(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rows of the batch and of its file were read, and then both were erased: no reader is sent back to line 0."""
+    ended = run(bench, create(bench, lines(2)))
+    read_lines = BatchFileStore.lines
+
+    async def erased(self: BatchFileStore, task_key: TaskKey) -> list[SegmentLines]:
+        await self.beside(TaskStore).erase(task_key)
+        return await read_lines(self, task_key)
+
+    monkeypatch.setattr(BatchFileStore, "lines", erased)
+    reply = bench.call("GET", f"/v1/files/{ended['output_file_id']}/content?offset=2")
     assert (reply.status, data(reply)["error"]["code"]) == (404, "not_found")
