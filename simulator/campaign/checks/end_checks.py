@@ -1,10 +1,12 @@
 """Checks every task of a run once faults have stopped and all tasks have ended."""
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulator.campaign.checks.disturbances import CRASHES, DOUBTFUL, LATE_TO_HEAR, MODEL
-from simulator.campaign.checks.formed import FORM_CODES, explains
+from simulator.campaign.checks.formed import FORM_CODES, reasks_most
 from simulator.campaign.checks.invariants import Invariants
 from simulator.campaign.checks.results import Require, check_result
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
@@ -160,7 +162,7 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code == "model_refused":
         require(answers["refused"] > 0, "refused by a model that refused nothing")
     elif code in FORM_CODES:
-        require(explains(invariants, row, answers), f"{code} after {dict(answers)}")
+        require(_explains(invariants, row, answers), f"{code} after {dict(answers)}")
     elif code == "model_rate_limited":
         require(answers["429"] > 100, "gave up waiting too early")
     else:
@@ -218,3 +220,14 @@ def _check_repetitions(
         require(count <= MAX_ATTEMPTS * rounds + spare, f"{count} failed calls for one text")
     repeated = sum(count - 1 for count in heard.values() if count > 1)
     require(repeated <= spare, f"{repeated} finished calls were made again")
+
+
+def _explains(invariants: Invariants, row: Row, answers: Mapping[str, int]) -> bool:
+    """Whether the model's answers, and a task's gaps, explain that it failed with a code of its form."""
+    if row.error_code == "too_many_gaps":
+        assert row.structured is not None
+        most = json.loads(row.structured).get("max_gap_share", 0.5)
+        return row.coverage is not None and 1 - row.coverage > most - 1e-9
+    if row.error_code == "output_truncated":
+        return answers["cut"] > 0
+    return answers["unfit"] > reasks_most(invariants.world)
