@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...core import limits
 from ...core.settings import Settings
-from ...core.task import Reduce, TaskOptions
+from ...core.task import CONCAT_SEPARATOR, Reduce, TaskOptions
 from ...processing.task_request import TaskRequest
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
 from ..base.problems import (
@@ -18,6 +18,7 @@ from ..base.problems import (
     FieldError,
     field_refusal,
 )
+from ..files.shapes import FILE_ID_PATTERN
 from ..tasks import output_fields
 from ..tasks.new_task import ChunkOptions, option_flaws
 from ..tasks.output_fields import WantedOutput
@@ -46,11 +47,18 @@ class TextPart(Sent):
     text: Text
 
 
+class FilePart(Sent):
+    """A part of the user message: an uploaded file of the purpose `user_data` that has the text, in UTF-8."""
+
+    type: Literal["input_file"]
+    file_id: Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})]
+
+
 class Message(Sent):
     """A message of the input."""
 
     role: Literal["user", "system", "developer"]
-    content: Text | list[TextPart]
+    content: Text | list[TextPart | FilePart]
     type: Literal["message"] = "message"
 
 
@@ -115,7 +123,9 @@ class NewResponseFields(Sent):
     background: Literal[True]
     input: Annotated[Text, Field(min_length=1)] | list[Message] = Field(
         description="The text, or a list of one user message and at most one system or developer message. Messages "
-        "have text only, at most MAX_INPUT_BYTES of UTF-8. A blank line joins the parts of a message."
+        "have text, at most MAX_INPUT_BYTES of UTF-8. A blank line joins the parts of a message. The user message may have "
+        f"one file, of at most {limits.FILE_TEXT_BYTES_MOST} bytes, which then is the text. The message's own text says what "
+        "to do with it, after the instructions. This needs the binding BLOBS."
     )
     instructions: Annotated[str, Field(max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None = (
         Field(None, description="What to do with the text, or with each part of a long one.")
@@ -209,8 +219,13 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
     """Find the flaws of a request that its JSON Schema cannot express."""
     own = fields.onceover or OnceoverFields()
-    if not given.text:
+    if not given.text and given.file is None:
         yield FieldError("input", "must not be empty")
+    if given.file is not None and len(_instructions(fields, given) or "") > limits.INSTRUCTIONS_CHARS_MOST:
+        most = limits.INSTRUCTIONS_CHARS_MOST
+        yield FieldError(
+            "input", f"has a text beside the file, which makes instructions of more than {most} characters"
+        )
     if given.system is not None and fields.instructions is not None:
         yield FieldError("input", "has a system or developer message, and instructions is set too: use one of them")
     if given.system is not None and len(given.system) > limits.INSTRUCTIONS_CHARS_MOST:
@@ -247,6 +262,14 @@ def _model_options(fields: NewResponseFields) -> dict[str, object]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _instructions(fields: NewResponseFields, given: Prompt) -> str | None:
+    """Return what to do with the text. Beside a file, the text of the user message belongs to it."""
+    asked = given.system if given.system is not None else fields.instructions
+    if given.file is None:
+        return asked or None
+    return CONCAT_SEPARATOR.join(filter(None, (asked, given.text))) or None
+
+
 def _deadline_seconds(fields: NewResponseFields) -> float | None:
     window = fields.background_options.completion_window if fields.background_options else None
     return WINDOW_SECONDS[window or "soonest"]
@@ -257,7 +280,7 @@ def _request(
 ) -> TaskRequest:
     own = fields.onceover or OnceoverFields()
     deadline = _deadline_seconds(fields) or own.deadline_seconds
-    instructions = (given.system if given.system is not None else fields.instructions) or None
+    instructions = _instructions(fields, given)
     options = TaskOptions(
         reduce=wanted.reduce,
         model=fields.model,
@@ -271,21 +294,21 @@ def _request(
         response={
             "store": fields.store is not False,
             "tool_choice": tool_choice,
-            "instructions": instructions is not None,
+            "instructions": bool(given.system if given.system is not None else fields.instructions),
         },
         retention_ms=limits.RESPONSE_UNSTORED_SECONDS * 1000 if fields.store is False else None,
         structure=wanted.structure(),
     )
     overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
     request = TaskRequest(
-        text=given.text,
+        text=given.text if given.file is None else "",
         instructions=instructions,
         overlap_chars=overlap,
         options=options,
         output_schema=wanted.stored_schema(),
         join_rules=wanted.join or {},
     )
-    if instructions is None and len(given.text) <= request.max_chars(settings):
+    if instructions is None and given.file is None and len(given.text) <= request.max_chars(settings):
         # A text of one chunk without instructions is sent to the model without default instructions, as OpenAI does.
         return replace(request, instructions="")
     return request

@@ -21,7 +21,7 @@ from ...core.response_events import (
     response_events,
 )
 from ...core.states import Status
-from ...core.task import CONCAT_SEPARATOR, Reduce, Task, Usage, minimum_calls
+from ...core.task import CONCAT_SEPARATOR, Kind, Reduce, Task, Usage, minimum_calls
 from ...store.events import Look
 from ...store.records.chunk_index import ChunkIndex
 from ..base.exchange import Exchange
@@ -278,9 +278,11 @@ def _with_text(output: list[OutputMessageView]) -> list[OutputMessageView]:
 
 def _at_first(task: Task, status: Status) -> Task:
     """Return a task as it was when it began, so that a stream opened later has the same first events."""
-    least = minimum_calls(task.total, task.options.reduce)
+    total = 0 if task.kind is Kind.FILE else task.total  # the chunks of a file are counted later
+    least = minimum_calls(total, task.options.reduce)
     return replace(
         task,
+        total=total,
         status=status,
         completed=0,
         failed=0,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Container, Sequence
 
+from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.marks import Pulse
 from ...core.states import Status
@@ -84,8 +85,13 @@ def pulse(row: Row) -> Pulse:
     return Pulse(mark(row), Status(text(row, "status")), Route(text(row, "route")))
 
 
-def window(row: Row) -> Window:
-    """Read a window of a task's text from a row of the expression in `sql.window`."""
+def window(row: Row, *, in_file: bool = False) -> Window:
+    """Read a window of a task's text from a row of the expression in `sql.window`.
+
+    The window has no chunk if the text is in a file (`in_file`).
+    """
+    if in_file:
+        return Window(first=0, start=0, ends=(), overlap=whole(row, "overlap"), text="")
     return Window(
         first=whole(row, "first"),
         start=whole(row, "start"),
@@ -165,6 +171,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         coverage=maybe_number(row, "coverage"),
         retry_of=None if row["retry_of"] is None else task_key(row, "retry_of"),
         kind=None if row["kind"] is None else Kind(text(row, "kind")),
+        text_file=None if row["text_file"] is None else FileKey(text(row, "text_file")),
     )
 
 
