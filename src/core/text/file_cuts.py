@@ -7,7 +7,6 @@ go on after a slice, because the rules of `chunks` are local.
 import codecs
 from typing import Final, NamedTuple
 
-from .. import limits
 from .chunks import LOOK_CHARS, TooManyChunks, cuts_between
 
 # A code point has at most so many bytes in UTF-8.
@@ -58,7 +57,7 @@ class FileCuts:
         at: CutAt,
         *,
         most: int,
-        slice_bytes: int = limits.TEXT_SLICE_BYTES,
+        slice_bytes: int,
     ) -> None:
         self._size = size
         self._max_chars = max_chars

@@ -41,7 +41,14 @@ async def plan_file(request: TaskRequest, api: Api, repeated: str) -> Planned:
 
 async def _planned(request: TaskRequest, api: Api, file: File, repeated: str) -> Planned:
     overlap, settings = request.overlap_chars, api.settings
-    cuts = FileCuts(file.bytes, request.max_chars(settings), overlap, CutAt(), most=limits.CHUNKS_MOST)
+    cuts = FileCuts(
+        file.bytes,
+        request.max_chars(settings),
+        overlap,
+        CutAt(),
+        most=limits.CHUNKS_MOST,
+        slice_bytes=limits.TEXT_SLICE_BYTES,
+    )
     ends: list[int] = []
     tail, tokens = "", 0
     while not cuts.is_over:

@@ -93,7 +93,8 @@ class FileText:
             return _MISSING
         chunk_chars = self._claim.options.chunk_chars
         assert chunk_chars is not None
-        cuts = FileCuts(file.bytes, chunk_chars, self._claim.window.overlap, at, most=limits.CHUNKS_MOST)
+        overlap, slice_bytes = self._claim.window.overlap, limits.TEXT_SLICE_BYTES
+        cuts = FileCuts(file.bytes, chunk_chars, overlap, at, most=limits.CHUNKS_MOST, slice_bytes=slice_bytes)
         slices_left, has_recorded = limits.TEXT_SLICES_A_RUN[self._context.settings.plan], False
         while not cuts.is_over:
             if not slices_left or (has_recorded and not self._affords_slice()):
