@@ -1,13 +1,14 @@
 """A property of long texts: a file that is read in slices is cut at the same places as if its text were whole."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from src.core.text import chunks
-from src.core.text.chunks import TooManyChunks, cuts
+from src.core.text.chunks import TooManyChunks, cuts, cuts_between
 from src.core.text.file_cuts import CutAt, FileCuts, TextFault, text_of
 from tests.support.text_bench import look_near
 from tests.support.tiers import sized
@@ -23,6 +24,13 @@ _HEADINGS = ["# Head\n", "\nChapter 3\n", "第三章\n", "Title\n===\n", "===\n"
 _RUNS = ["." * 30, "。" * 25, ")" * 20, ".)" * 9, "=" * 40, "-\n" * 8, "===\n" * 6]
 _PIECES = st.sampled_from([*_WORDS, *_BLANKS, *_MARKS, *_HEADINGS, *_RUNS])
 _TEXTS = st.text(min_size=1, max_size=200) | st.lists(_PIECES, min_size=1, max_size=120).map("".join)
+# Texts in which a mark, a blank line or a heading is likely to be cut in two.
+_DENSE_TEXTS = st.lists(
+    st.text("ab. 。)」\n\r=-# \u3000", min_size=1, max_size=6)
+    | st.sampled_from([" " * 11, "." * 11, "。" + ")" * 10, "。" + ")" * 11 + " ", "x" * 11, "T" * 12 + "\n" + "=" * 12, "\r\n"]),
+    min_size=20,
+    max_size=60,
+).map("".join)
 _SIZES = st.integers(1, 60).flatmap(lambda most: st.tuples(st.just(most), st.integers(0, most - 1)))
 
 
@@ -70,6 +78,24 @@ def test_slices_are_cut_like_the_whole(text: str, sizes: tuple[int, int], slice_
     ends, byte_ends = in_slices(content, *sizes, slice_bytes)
     assert tuple(ends) == cuts(text, *sizes)
     assert byte_ends == [len(bom) + len(text[:end].encode()) for end in (0, *ends)]
+
+
+@settings(max_examples=RUNS, deadline=None)
+@given(_DENSE_TEXTS, st.integers(1, 24).flatmap(lambda most: st.tuples(st.just(most), st.integers(0, most - 1))))
+@example("x" * 40 + " " * 14 + "\n" + "x" * 9, (30, 0))
+@example("。" + ")" * 30 + " ab ab", (16, 0))
+@example("Title\n" * 3 + "===\n" * 9, (9, 0))
+def test_each_cut_depends_on_the_text_near_it_alone(text: str, sizes: tuple[int, int]) -> None:
+    """Each cut of a text follows from the cut before it and the text around it, as far as LOOK_CHARS says."""
+    (max_chars, overlap), near = sizes, chunks.LOOK_CHARS
+    for start, end in pairwise((0, *cuts(text, *sizes))):
+        origin = max(0, start - near)
+        behind = max(0, start - overlap) + max_chars + near + 1
+        is_end = behind >= len(text)
+        found = cuts_between(
+            text[origin:behind], origin, start, max_chars, overlap, most=None, is_end=is_end
+        )
+        assert found[0] == end
 
 
 @settings(max_examples=RUNS, deadline=None)

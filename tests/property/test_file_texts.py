@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -59,10 +59,14 @@ class Story:
         self.cancel_at = cancel_at
         self.tries: dict[str, int] = {}
         self.rounds_lost = len(lost)
+        self.reached_at: int | None = None  # How many points were passed before the first call.
+        self.began_at = self.bench.points.passed
         self.bench.model.act = self.act
 
     def act(self, text: str, number: int) -> object:
         """Answer a call: every seventh call fails."""
+        if self.reached_at is None:
+            self.reached_at = self.bench.points.passed - self.began_at
         if number == self.cancel_at:
             self.bench.loop.create_task(self.bench.store().cancel(TEXT_TASK, RETENTION_MS))
         self.tries[text] = self.tries.get(text, 0) + 1
@@ -98,6 +102,35 @@ async def survived(work: Coroutine[Any, Any, object]) -> object:
     with suppress(StoreError):
         return await work
     return None
+
+
+LONG = "# Head\n\n" + "Two words. 天地玄黄。👍🏽 é\r\n" * 25
+
+
+@pytest.mark.parametrize("when", ["death", "before", "after", "later"])
+def test_the_cut_survives_each_single_fault(when: When | Literal["death"], monkeypatch: pytest.MonkeyPatch) -> None:
+    """One fault at each await in turn, until the text is cut: the cuts are those of the whole text."""
+    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 3})
+    faults, is_reached = 0, True
+    while is_reached:
+        story = Story(LONG, (40, 5), Reduce.NONE, {faults + 1} if when == "death" else set(), [], None, [])
+        if when != "death":
+            story.lost = [(when, faults)]
+        bench = story.bench
+        try:
+            task = bench.do(story.run())
+            is_reached = story.reached_at is None or faults < story.reached_at
+            assert task.status is Status.COMPLETED
+            (row,) = bench.database.rows("SELECT cuts FROM texts")
+            assert row["cuts"] == str(list(cuts(LONG, 40, 5))).replace(" ", "")
+            assert sorted(one.output for one in bench.do(bench.store().chunks(TEXT_TASK))) == sorted(
+                f"<{LONG[one.start : one.end]}>" for one in chunks(cuts(LONG, 40, 5), 5)
+            )
+            check_bill(story, task)
+        finally:
+            bench.close()
+        faults += 1
+    assert faults > 15, "the text was cut in too few slices"
 
 
 @settings(max_examples=RUNS, deadline=None, suppress_health_check=list(HealthCheck))
