@@ -60,10 +60,11 @@ class Submission:
     ) -> Submitted | Mismatched | LimitReached:
         """Write a new task, or return why it was not written. Raises StoreError if nothing was accepted.
 
-        `submit` also raises the errors of `TaskRequest.cut`, and TextFileGone. A written task counts as accepted, and it is dispatched
-        after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission names the route
-        that is tried first. `digest` is the digest of the request's body: if the idempotency key was used before, the
-        digests are compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
+        `submit` also raises the errors of `TaskRequest.cut`, and TextFileGone. A written task counts as accepted, and
+        it is dispatched after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission
+        names the route that is tried first. `digest` is the digest of the request's body: if the idempotency key was
+        used before, the digests are compared. Without an idempotency key, `joining` identifies a request that an SDK
+        repeats.
         """
         for _ in range(REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)

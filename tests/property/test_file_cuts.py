@@ -13,21 +13,33 @@ from src.core.text.file_cuts import CutAt, FileCuts, TextFault, text_of
 from tests.support.text_bench import look_near
 from tests.support.tiers import sized
 
-(RUNS,) = sized(quick=(100,), test=(1_000,), campaign=(30_000,))
+(RUNS,) = sized(quick=(60,), test=(400,), campaign=(30_000,))
 # How long a heading or a sentence's end may be in these tests, so that short texts have slices that see only parts.
 MARK_CHARS = 12
 
 _WORDS = ["a", "word ", "Two words. ", "x" * 30, "中", "天地玄黄。", "「问？」", "...", "?!", "」", '"', "-", "¶"]
 _BLANKS = ["\n", "\r\n", "\r", "\n\n", "\u2028", "\x85", "\u3000", " ", " " * 20, "\n\n\n\n"]
 _MARKS = ["e\u0301", "\u0301", "👍🏽", "👩\u200d👩\u200d👧", "\u200d", "\ufe0f", "\ufeff", "\U0010ffff"]
-_HEADINGS = ["# Head\n", "\nChapter 3\n", "第三章\n", "Title\n===\n", "===\n", "---\n", "=" * 20 + "\n", "\nLong title ", "#"]
+_HEADINGS = [
+    "# Head\n",
+    "\nChapter 3\n",
+    "第三章\n",
+    "Title\n===\n",
+    "===\n",
+    "---\n",
+    "=" * 20 + "\n",
+    "\nLong title ",
+    "#",
+]
 _RUNS = ["." * 30, "。" * 25, ")" * 20, ".)" * 9, "=" * 40, "-\n" * 8, "===\n" * 6]
 _PIECES = st.sampled_from([*_WORDS, *_BLANKS, *_MARKS, *_HEADINGS, *_RUNS])
 _TEXTS = st.text(min_size=1, max_size=200) | st.lists(_PIECES, min_size=1, max_size=120).map("".join)
 # Texts in which a mark, a blank line or a heading is likely to be cut in two.
 _DENSE_TEXTS = st.lists(
     st.text("ab. 。)」\n\r=-# \u3000", min_size=1, max_size=6)
-    | st.sampled_from([" " * 11, "." * 11, "。" + ")" * 10, "。" + ")" * 11 + " ", "x" * 11, "T" * 12 + "\n" + "=" * 12, "\r\n"]),
+    | st.sampled_from(
+        [" " * 11, "." * 11, "。" + ")" * 10, "。" + ")" * 11 + " ", "x" * 11, "T" * 12 + "\n" + "=" * 12, "\r\n"]
+    ),
     min_size=20,
     max_size=60,
 ).map("".join)
@@ -47,8 +59,10 @@ def clean(text: str) -> str:
     return text.encode(errors="ignore").decode().replace("\0", "").lstrip("\ufeff") or "x"
 
 
-def in_slices(content: bytes, max_chars: int, overlap: int, slice_bytes: int, most: int = 10_000) -> tuple[list[int], list[int]]:
-    """Cut a file, with a new `FileCuts` for each slice, as after a death. Returns the cuts in code points and in bytes."""
+def in_slices(
+    content: bytes, max_chars: int, overlap: int, slice_bytes: int, most: int = 10_000
+) -> tuple[list[int], list[int]]:
+    """Cut a file with a new `FileCuts` for each slice, as after a death. Returns the cuts, in code points and in bytes."""
     at, ends, byte_ends = CutAt(), [], []
     while True:
         one = FileCuts(len(content), max_chars, overlap, at, most=most, slice_bytes=slice_bytes)
@@ -92,9 +106,7 @@ def test_each_cut_depends_on_the_text_near_it_alone(text: str, sizes: tuple[int,
         origin = max(0, start - near)
         behind = max(0, start - overlap) + max_chars + near + 1
         is_end = behind >= len(text)
-        found = cuts_between(
-            text[origin:behind], origin, start, max_chars, overlap, most=None, is_end=is_end
-        )
+        found = cuts_between(text[origin:behind], origin, start, max_chars, overlap, most=None, is_end=is_end)
         assert found[0] == end
 
 

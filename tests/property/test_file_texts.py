@@ -1,4 +1,4 @@
-"""A property of tasks whose text is in a file: whatever dies, the chunks are those of the whole text, each answered once."""
+"""A property of tasks whose text is in a file: whatever dies, the chunks are those of the whole text."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -169,7 +169,9 @@ def test_the_chunks_are_those_of_the_whole_text_whatever_dies(
         if reduce is Reduce.NONE:
             assert set(bench.model.calls) <= set(texts)
         done = bench.do(bench.store().chunks(TEXT_TASK))
-        assert [(one.start, one.end) for one in done] == [(spans[one.index].start, spans[one.index].end) for one in done]
+        assert [(one.start, one.end) for one in done] == [
+            (spans[one.index].start, spans[one.index].end) for one in done
+        ]
         assert all(one.output == f"<{texts[one.index]}>" for one in done)
         if task.status is Status.COMPLETED:
             assert len(done) == len(ends)

@@ -24,7 +24,7 @@ TEXT_FILE = FileKey("local:01900000-0000-7000-8000-0000000000b1")
 
 
 def look_near(patch: pytest.MonkeyPatch, mark_chars: int = 12) -> int:
-    """Let the rules of the cuts look at little text, so that short texts have several slices. Returns how far they look."""
+    """Let the rules of the cuts look at little text, so that short texts have slices. Returns how far they look."""
     look = 2 * mark_chars + 48
     patch.setattr(chunks, "_MARK_CHARS_MOST", mark_chars)
     patch.setattr(chunks, "LOOK_CHARS", look)

@@ -43,8 +43,8 @@ _SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
 # Matches the end of a sentence: its marks, closing characters after them, and blanks that follow on the same line.
 _SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』）》〉】〕]*+([^\S{_ENDS}]*+)")
 
-# A heading with an underline, its underline, a blank line and the marks at the end of a sentence are recognized up to this
-# length. What is longer has no meaning for a reader, and would make the rules depend on text that is far away.
+# A heading with an underline, its underline, a blank line and the marks at the end of a sentence are recognized up to
+# this length. What is longer has no meaning for a reader, and would make the rules depend on text that is far away.
 _MARK_CHARS_MOST = 1_000
 # How far around an offset the rules look, at most: over a heading, its underline and the ends of both lines.
 LOOK_CHARS = 2 * _MARK_CHARS_MOST + 48
@@ -95,8 +95,8 @@ def cuts_between(
 ) -> list[int]:
     """Return the end offsets of the chunks that follow the cut at `start`, as far as `text` decides them.
 
-    `text` is a part of a longer text. It begins at the offset `origin`, at least LOOK_CHARS before `start` unless at the
-    beginning of the longer text. With `is_end` it goes on to the end of the longer text, and all cuts are returned.
+    `text` is a part of a longer text. It begins at the offset `origin`, at least LOOK_CHARS before `start` unless at
+    the beginning of the longer text. With `is_end` it goes on to the end of the longer text, and all cuts are returned.
     Offsets are those of the longer text. Raises `TooManyChunks` as `cuts` does.
     """
     size = origin + len(text)

@@ -1,7 +1,7 @@
 """Cuts a text that is read from a file in slices, at the same places as if it were whole. Pure.
 
-Offsets of the text count code points, as Python does, and offsets of the file count bytes. Only the last cut is needed to
-go on after a slice, because the rules of `chunks` are local.
+Offsets of the text count code points, as Python does, and offsets of the file count bytes. Only the last cut is needed
+to go on after a slice, because the rules of `chunks` are local.
 """
 
 import codecs
@@ -30,9 +30,9 @@ class CutAt(NamedTuple):
 class CutSlice(NamedTuple):
     """What one slice of the file has given.
 
-    `ends` is where each of its chunks ends in the text, and `byte_ends` where it ends in the file. `start` is the byte at
-    which the text begins in the file, behind a byte order mark, and None unless the slice is the first one. `text` is the
-    text of its chunks, without an overlap before the first one.
+    `ends` is where each of its chunks ends in the text, and `byte_ends` where it ends in the file. `start` is the byte
+    at which the text begins in the file, behind a byte order mark, and None unless the slice is the first one. `text`
+    is the text of its chunks, without an overlap before the first one.
     """
 
     at: CutAt
@@ -45,8 +45,8 @@ class CutSlice(NamedTuple):
 class FileCuts:
     """Cuts one file of `size` bytes, from where an earlier worker stopped.
 
-    Each slice of the file is read with the bytes before and after it that the rules look at. `slice_bytes` is how much of
-    the file a slice advances, about.
+    Each slice of the file is read with the bytes before and after it that the rules look at. `slice_bytes` is how much
+    of the file a slice advances, about.
     """
 
     def __init__(

@@ -123,9 +123,9 @@ class NewResponseFields(Sent):
     background: Literal[True]
     input: Annotated[Text, Field(min_length=1)] | list[Message] = Field(
         description="The text, or a list of one user message and at most one system or developer message. Messages "
-        "have text, at most MAX_INPUT_BYTES of UTF-8. A blank line joins the parts of a message. The user message may have "
-        f"one file, of at most {limits.FILE_TEXT_BYTES_MOST} bytes, which then is the text. The message's own text says what "
-        "to do with it, after the instructions. This needs the binding BLOBS."
+        "have text, at most MAX_INPUT_BYTES of UTF-8. A blank line joins the parts of a message. The user message may "
+        f"have one file, of at most {limits.FILE_TEXT_BYTES_MOST} bytes, which then is the text. The message's own "
+        "text says what to do with it, after the instructions. A file needs the binding BLOBS."
     )
     instructions: Annotated[str, Field(max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None = (
         Field(None, description="What to do with the text, or with each part of a long one.")
@@ -219,19 +219,7 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
     """Find the flaws of a request that its JSON Schema cannot express."""
     own = fields.onceover or OnceoverFields()
-    if not given.text and given.file is None:
-        yield FieldError("input", "must not be empty")
-    if given.file is not None and len(_instructions(fields, given) or "") > limits.INSTRUCTIONS_CHARS_MOST:
-        most = limits.INSTRUCTIONS_CHARS_MOST
-        yield FieldError(
-            "input", f"has a text beside the file, which makes instructions of more than {most} characters"
-        )
-    if given.system is not None and fields.instructions is not None:
-        yield FieldError("input", "has a system or developer message, and instructions is set too: use one of them")
-    if given.system is not None and len(given.system) > limits.INSTRUCTIONS_CHARS_MOST:
-        yield FieldError(
-            "input", f"has a system or developer message of more than {limits.INSTRUCTIONS_CHARS_MOST} characters"
-        )
+    yield from _input_flaws(fields, given)
     if _deadline_seconds(fields) is not None and own.deadline_seconds is not None:
         yield FieldError("onceover.deadlineSeconds", "is set, and completion_window too: use one of them")
     for name, value in _model_options(fields).items():
@@ -246,6 +234,22 @@ def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default
     model = None if fields.model == default_model else fields.model
     for flaw in option_flaws(own.chunk, model, own.model_options, settings):
         yield flaw if flaw.field == "model" else flaw._replace(field=f"onceover.{flaw.field}")
+
+
+def _input_flaws(fields: NewResponseFields, given: Prompt) -> Iterator[FieldError]:
+    if not given.text and given.file is None:
+        yield FieldError("input", "must not be empty")
+    if given.file is not None and len(_instructions(fields, given) or "") > limits.INSTRUCTIONS_CHARS_MOST:
+        most = limits.INSTRUCTIONS_CHARS_MOST
+        yield FieldError(
+            "input", f"has a text beside the file, which makes instructions of more than {most} characters"
+        )
+    if given.system is not None and fields.instructions is not None:
+        yield FieldError("input", "has a system or developer message, and instructions is set too: use one of them")
+    if given.system is not None and len(given.system) > limits.INSTRUCTIONS_CHARS_MOST:
+        yield FieldError(
+            "input", f"has a system or developer message of more than {limits.INSTRUCTIONS_CHARS_MOST} characters"
+        )
 
 
 def _twin_flaws(model_options: Mapping[str, object]) -> Iterator[FieldError]:

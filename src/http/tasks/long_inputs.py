@@ -19,7 +19,8 @@ async def with_file(
 ) -> TaskRequest:
     """Return a request for the text of the file `file_id`, which the body's `field` names.
 
-    A request that may be a repetition is not refused here if the file is gone: its task may be there. Raises Refusal: 422 (400 on `/v1`) that names the field, 413 for a file that is too large, and StoreError.
+    A request that may be a repetition is not refused here if the file is gone: its task may be there. Raises Refusal:
+    422 (400 on `/v1`) that names the field, 413 for a file that is too large, and StoreError.
     """
     files = exchange.api.files
     if files.bucket.place != "r2":

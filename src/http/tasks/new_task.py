@@ -37,9 +37,9 @@ class NewTaskFields(Asked):
     )
     input_file: Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})] | None = Field(
         None,
-        description="In place of `input`: the id of an uploaded file of the purpose `user_data` with a text in UTF-8, at "
-        f"most {limits.FILE_TEXT_BYTES_MOST} bytes. It needs the binding BLOBS. A task whose file cannot be read as text "
-        "fails with `invalid_input`.",
+        description="In place of `input`: the id of an uploaded file of the purpose `user_data` with a text in UTF-8, "
+        f"at most {limits.FILE_TEXT_BYTES_MOST} bytes. It needs the binding BLOBS. A task whose file cannot be read as "
+        "text fails with `invalid_input`.",
     )
     instructions: (
         Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None

@@ -22,10 +22,10 @@ class ChunkRequestView(TypedDict):
 class RequestView(TypedDict):
     """The request of a task. If it names no `model` or `maxOutputTokens`, the view shows the deployment's.
 
-    Null means that the provider's own value applies. `inputCharacters` counts code points, and is null until the text of
-    a file is cut. `inputFile` is set for a task whose text is in a file. `outputSchema`, `strict` and
-    `join` are set for a task with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A
-    key without the scope `read` sees null instead of a schema.
+    Null means that the provider's own value applies. `inputCharacters` counts code points, and is null until the text
+    of a file is cut. `inputFile` is set for a task whose text is in a file. `outputSchema`, `strict` and `join` are set
+    for a task with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A key without
+    the scope `read` sees null instead of a schema.
     """
 
     model: str

@@ -108,8 +108,8 @@ class CallInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the input of a call of the top level, and of further calls after it, up to `calls` in all.
 
-        Texts that no `wanted` call needs are dropped from memory. Of a file that cannot be read, nothing is read. Raises
-        ClaimLost.
+        Texts that no `wanted` call needs are dropped from memory. Of a file that cannot be read, nothing is read.
+        Raises ClaimLost.
         """
         if key.level:
             last = await self._last_read(key, calls)

@@ -1,7 +1,7 @@
 """Gives a run what only a task with its text in a file needs: it cuts the text in slices, and reads parts of it.
 
-No call is made before the whole text is cut. Each slice is recorded under the claim, so a run that has used its allowance,
-or that dies, is followed by one that goes on behind the last cut.
+No call is made before the whole text is cut. Each slice is recorded under the claim, so a run that has used its
+allowance, or that dies, is followed by one that goes on behind the last cut.
 """
 
 import asyncio
@@ -65,7 +65,8 @@ class FileText:
             return self._back(seconds)
         if isinstance(outcome, Failure):
             return Fail(context.settings.retention_ms, outcome)
-        # A run has no lanes before the chunks are counted. On other routes than the direct one the next run comes at once.
+        # A run has no lanes before the chunks are counted. On other routes than the direct one the next run comes at
+        # once.
         if outcome is None or (outcome.chunks >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT):
             return self._back(0)
         step = self._ledger.last_step
@@ -157,7 +158,8 @@ class FileText:
     async def window(self, first: int, chunks: int) -> Window | None:
         """Read the text of one to `chunks` chunks, from chunk `first` on.
 
-        None: the text cannot be read now, so that no call may start for a while, or ever. Raises StoreError and ClaimLost.
+        None: the text cannot be read now, so that no call may start for a while, or ever. Raises StoreError and
+        ClaimLost.
         """
         seconds = max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
         try:

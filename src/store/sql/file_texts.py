@@ -1,4 +1,4 @@
-"""The SQL of tasks whose text is in a file: it accepts such a task, reads where its text is cut, and records the cuts."""
+"""The SQL of tasks whose text is in a file: it accepts such a task, reads its cuts, and records them."""
 
 from ..d1.statement import statement
 from .admission import insert_task
@@ -10,7 +10,8 @@ from .fragments import NOW, UNDER_CLAIM
 _READY = f"""EXISTS (SELECT 1 FROM files WHERE files.id = :text_file AND state = 'ready' AND purpose = 'user_data'
   AND coalesce(expires_at > {NOW}, 1))"""
 
-# Writes the task, as INSERT_TASK does, if the file is there. From then on the task's row keeps the file from being erased.
+# Writes the task, as INSERT_TASK does, if the file is there. From then on the task's row keeps the file from being
+# erased.
 INSERT_FILE_TASK = insert_task("'file'", _READY, also=("text_file",))
 
 # Writes the row for the cuts of a task that was written in the same transaction, or before if the write is sent again.
@@ -29,14 +30,15 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted, {_READY} A
 # Reads how far the text of a task is cut.
 CUT_AT = statement("SELECT cut_bytes, cut_chars, cut_chunks FROM file_texts WHERE task_id = :task_key")
 
-# Reads where each chunk of a task lies, in code points of its text and in bytes of its file, once the whole text is cut.
+# Reads where each chunk of a task lies, in code points of its text and in bytes of its file, once the whole text is
+# cut.
 CUTS = statement("""
 SELECT cuts, overlap, byte_ends FROM texts JOIN file_texts USING (task_id) WHERE task_id = :task_key
 """)
 
-# Each of the following statements is part of a step of the worker that has the claim, and names the claim and the step. A
-# write that is sent again, or that arrives after a later one, finds that the text is cut farther than `:from_bytes`, or
-# that `total` is set.
+# Each of the following statements is part of a step of the worker that has the claim, and names the claim and the step.
+# A write that is sent again, or that arrives after a later one, finds that the text is cut farther than `:from_bytes`,
+# or that `total` is set.
 
 _UNDER_CLAIM = f"{UNDER_CLAIM} AND step <= :step AND status = 'processing'"
 _UNCUT = f"EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND total = 0 AND {_UNDER_CLAIM})"

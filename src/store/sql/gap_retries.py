@@ -30,9 +30,9 @@ _DEADLINE_AT = f"{NOW} + deadline_ms"
 
 # Writes the pending task that retries gaps, unless another request has its Idempotency-Key or its tenant's limit of
 # tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If the write arrives
-# after the new task was erased, the tombstone stops it; if the old task was erased, or its text was in a file that is gone, nothing is written. `:cut_redone`
-# outputs of merges were cut off and are made again. `:max_calls` is NULL for the old task's budget, and `:tasks_most`
-# is NULL without a limit.
+# after the new task was erased, the tombstone stops it; if the old task was erased, or its text was in a file that is
+# gone, nothing is written. `:cut_redone` outputs of merges were cut off and are made again. `:max_calls` is NULL for
+# the old task's budget, and `:tasks_most` is NULL without a limit.
 INSERT_GAP_RETRY = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, truncated, merge_chars, calls_minimum, created_at,
   first_line, retry_of, kind, text_file, deadline_at, wake_at)

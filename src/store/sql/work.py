@@ -43,8 +43,8 @@ from .recording import recording_failures, recording_outputs
 #
 # CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
-# structured tasks, `kind_fence` that it knows batches, and `text_fence` that it knows texts in files: see the CHECKs of the columns. CLAIM removes a `coverage`
-# without a gap: see COVERAGE.
+# structured tasks, `kind_fence` that it knows batches, and `text_fence` that it knows texts in files: see the CHECKs of
+# the columns. CLAIM removes a `coverage` without a gap: see COVERAGE.
 #
 # The announced calls must start within `:start_ms` from now, or they may not start. Lanes of the former worker may have
 # read its longer start window just now, and may start calls until that window ends. If the row has a longer `start_ms`
@@ -80,8 +80,9 @@ WHERE id = :task_key AND (
     rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
 ) AND {IN_TIME}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
-  kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
-  truncated, reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since)
+  kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens,
+  output_tokens, truncated, reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW}
+  - away_since)
   AS away_ms, away_waits, last_error, pace_ms, {told("tenant || ':' || coalesce(model, :model)")} AS told """)
 
 # Moves `wake_at`, when the sweep checks the task, to the end of the new lease if `wake_at` is later than that end.

@@ -96,9 +96,7 @@ def test_the_first_line_names_the_task_while_it_runs(bench: TextBench, monkeypat
         (TEXT.encode() + b"\0", TaskCode.INVALID_INPUT, "the file has a NUL character"),
     ],
 )
-def test_a_file_that_is_no_text_fails_the_task(
-    bench: TextBench, content: bytes, code: TaskCode, message: str
-) -> None:
+def test_a_file_that_is_no_text_fails_the_task(bench: TextBench, content: bytes, code: TaskCode, message: str) -> None:
     """The failure says what is wrong and where; no call was made, and the file may be deleted."""
     bench.begin_text(content)
     task = bench.work_to_end()
@@ -198,7 +196,7 @@ def test_the_file_is_in_use_until_the_task_has_ended(bench: TextBench) -> None:
 
 
 def test_a_task_needs_a_file_that_is_there(bench: TextBench) -> None:
-    """A task over a file that was deleted just now is not written, and a repetition finds the task of the first request."""
+    """A task over a file that is gone is not written, and a repetition finds the task of the first request."""
     on = Conditions(idempotency_key="key", digest="digest")
     with pytest.raises(TextFileGone):
         bench.submit_text(on=on)
