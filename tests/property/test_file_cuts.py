@@ -62,8 +62,10 @@ def clean(text: str) -> str:
 def in_slices(
     content: bytes, max_chars: int, overlap: int, slice_bytes: int, most: int = 10_000
 ) -> tuple[list[int], list[int]]:
-    """Cut a file with a new `FileCuts` for each slice, as after a death. Returns the cuts, in code points and in bytes."""
-    at, ends, byte_ends = CutAt(), [], []
+    """Cut a file with a new `FileCuts` for each slice, as after a death. Returns the cuts, in characters and bytes."""
+    at = CutAt()
+    ends: list[int] = []
+    byte_ends: list[int] = []
     while True:
         one = FileCuts(len(content), max_chars, overlap, at, most=most, slice_bytes=slice_bytes)
         if one.is_over:

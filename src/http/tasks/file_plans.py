@@ -27,8 +27,8 @@ async def plan_file(request: TaskRequest, api: Api, repeated: str) -> Planned:
         raise field_refusal([no_such_file()])
     if api.settings.plan == "free" and file.bytes > limits.INPUT_BYTES_MOST:
         message = (
-            f"has more than {limits.INPUT_BYTES_MOST} bytes, which a dry run cannot read on PLAN=free, because a request "
-            "has too little CPU time there"
+            f"has more than {limits.INPUT_BYTES_MOST} bytes, which a dry run cannot read on PLAN=free, because a "
+            "request has too little CPU time there"
         )
         raise field_refusal([FieldError(_FIELD, message)])
     try:

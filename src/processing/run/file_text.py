@@ -102,22 +102,30 @@ class FileText:
                 self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
                 return None
             before = cuts.at.bytes
-            try:
-                found = cuts.feed(await self._files.read(file, *cuts.wanted))
-                self._check_repeats(cuts.at.chunks)
-            except TooManyChunks as error:
-                message = f"chunk.maxChars is too small: the file would need more than {error.most} chunks"
-                return Failure(TaskCode.INVALID_INPUT, message, False)
-            except TextFault as fault:
-                return Failure(TaskCode.INVALID_INPUT, str(fault), False)
-            except BlobMissing:
-                return _MISSING
+            found = await self._slice(file, cuts)
+            if isinstance(found, Failure):
+                return found
             await self._recorded(before, found, is_over=cuts.is_over)
             slices_left, has_recorded = slices_left - 1, True
         if not has_recorded:  # the last slice is always recorded with the end, so only an empty file comes here
             return Failure(TaskCode.INVALID_INPUT, "the file has no text", False)
         self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
         return cuts.at
+
+    async def _slice(self, file: File, cuts: FileCuts) -> CutSlice | Failure:
+        """Read and cut the next slice, or return why the text cannot be cut. Raises `BlobUnavailable`."""
+        try:
+            found = cuts.feed(await self._files.read(file, *cuts.wanted))
+            self._check_repeats(cuts.at.chunks)
+        except TooManyChunks as error:
+            message = f"chunk.maxChars is too small: the file would need more than {error.most} chunks"
+        except TextFault as fault:
+            message = str(fault)
+        except BlobMissing:
+            return _MISSING
+        else:
+            return found
+        return Failure(TaskCode.INVALID_INPUT, message, False)
 
     async def _recorded(self, from_bytes: int, found: CutSlice, *, is_over: bool) -> None:
         """Record the cuts of a slice, and with the last slice that the whole text is cut."""

@@ -245,8 +245,8 @@ def test_gaps_are_retried_from_the_file(bench: TextBench) -> None:
     plan = bench.do(bench.store().plan_gap_retry(TEXT_TASK))
     assert plan is not None
     on = Conditions(idempotency_key=" gaps", digest="d")
-    new = {"route": Route.QUEUE, "created_at": 5, "unclaimed_ms": 1, "on": on}
-    assert bench.do(bench.store().retry_gaps(plan, OTHER, **new)) == Accepted()
+    write = bench.store().retry_gaps(plan, OTHER, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
+    assert bench.do(write) == Accepted()
     assert bench.do(bench.files().delete(TEXT_FILE)) == InUse(OTHER)
     assert bench.do(bench.worker().run(OTHER, Host(Route.QUEUE, 600.0))) == Ended(Status.COMPLETED)
     assert len(sent(bench)) == 2
@@ -262,7 +262,7 @@ def test_an_erased_task_leaves_only_its_file(bench: TextBench) -> None:
     assert bench.work_to_end().status is Status.COMPLETED
     bench.do(bench.store().erase(TEXT_TASK))
     for table in ("tasks", "texts", "segments", "file_texts"):
-        assert not bench.database.rows(f"SELECT 1 FROM {table}")
+        assert not bench.database.rows("SELECT 1 FROM " + table)
     assert bench.do(bench.files().file(FileKey(TEXT_FILE))) is not None
 
 
@@ -299,7 +299,6 @@ def test_what_a_text_of_25_mb_costs() -> None:
         assert task.status is Status.COMPLETED
         assert task.total == len(cuts(content.decode(), 6_000))
         cut_reads = [size for size in reads if size > 600_000]
-        print(len(reads), len(cut_reads), sum(reads), max(reads), task.total)
         assert len(cut_reads) <= 27
         assert len(reads) <= 27 + 230
         assert max(reads) <= limits.TEXT_SLICE_BYTES + 50_000
