@@ -1,15 +1,15 @@
 """A checked request for a task: its text and options, where the text is cut, and errors for too large requests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ..core import limits
 from ..core.files import FileKey
 from ..core.settings import Settings
 from ..core.task import Source, TaskOptions
-from ..core.text.chunks import cuts
+from ..core.text.chunks import Chunk, cuts
 
 type Repeated = Literal["overlaps", "instructions", "schema"]
 
@@ -67,6 +67,14 @@ def repeated_chars(chunks: int, overlap: int, instructions: str, schema: str | N
         "instructions": chunks * len(instructions),
         "schema": chunks * len(schema or ""),
     }
+
+
+class Planned(NamedTuple):
+    """The chunks that a task would have, how many characters its text has, and the tokens of its calls, estimated."""
+
+    chunks: Sequence[Chunk]
+    characters: int
+    tokens: int
 
 
 class TooMuchRepeated(ValueError):

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...core import limits
+from ...core.files import FILE_ID_PATTERN
 from ...core.settings import Settings
 from ...core.task import CONCAT_SEPARATOR, Reduce, TaskOptions
 from ...processing.task_request import TaskRequest
@@ -18,7 +19,6 @@ from ..base.problems import (
     FieldError,
     field_refusal,
 )
-from ..files.shapes import FILE_ID_PATTERN
 from ..tasks import output_fields
 from ..tasks.new_task import ChunkOptions, option_flaws
 from ..tasks.output_fields import WantedOutput

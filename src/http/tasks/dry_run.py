@@ -1,27 +1,17 @@
 """Makes the plan of a submission, for `POST /api/tasks?dryRun=true`. A dry run stores nothing and calls no service."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 from ...core.task import minimum_calls
-from ...core.text.chunks import Chunk, chunks
+from ...core.text.chunks import chunks
 from ...core.text.tokens import estimated_tokens
 from ...inference.asking import messages
 from ...inference.protocol import ModelCall, OutputForm
-from ...processing.task_request import TaskRequest, check_budget
+from ...processing.task_request import Planned, TaskRequest, check_budget
 from ..base.messages import Reply, json_reply
 from ..base.services import Api
 from .request_views import PlannedChunkView, PlanView, request_view
-
-
-class Planned(NamedTuple):
-    """The chunks that a task would have, how many characters its text has, and the tokens of its calls, estimated."""
-
-    chunks: Sequence[Chunk]
-    characters: int
-    tokens: int
 
 
 async def show(request: TaskRequest, api: Api) -> Reply:

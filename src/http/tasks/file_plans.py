@@ -6,11 +6,10 @@ from ...core.files import File
 from ...core.text.chunks import Chunk, chunks
 from ...core.text.file_cuts import CutAt, FileCuts, TextFault
 from ...core.text.tokens import estimated_tokens
-from ...processing.task_request import TaskRequest, TooMuchRepeated, repeated_chars
+from ...processing.task_request import Planned, TaskRequest, TooMuchRepeated, repeated_chars
 from ..base.problems import FieldError, Refusal, field_refusal
 from ..base.services import Api
 from .conditions import no_such_file
-from .dry_run import Planned
 
 _FIELD = "inputFile"
 

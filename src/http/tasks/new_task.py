@@ -6,12 +6,12 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from ...core import limits
+from ...core.files import FILE_ID_PATTERN
 from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
 from ...processing.task_request import TaskRequest
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, size_flaw
 from ..base.problems import TOO_LARGE, FieldError, field_refusal, named
-from ..files.shapes import FILE_ID_PATTERN
 from . import output_fields
 from .output_fields import WantedOutput
 
