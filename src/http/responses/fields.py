@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from ...core import limits
-from ...core.files import FILE_ID_PATTERN
 from ...core.settings import Settings
 from ...core.task import CONCAT_SEPARATOR, Reduce, TaskOptions
 from ...processing.task_request import TaskRequest
@@ -23,43 +22,14 @@ from ..tasks import output_fields
 from ..tasks.new_task import ChunkOptions, option_flaws
 from ..tasks.output_fields import WantedOutput
 from . import parameters, prompt, text_format
+from .messages import Message, Sent, Text
 from .prompt import Prompt
 from .text_format import SchemaFormatFields, TextFields
 
 WINDOW_SECONDS = {"soonest": None, "2h": 7_200, "8h": 28_800}
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Text = Annotated[str, Field(json_schema_extra=NO_NUL)]
 TopP = Annotated[float, Field(ge=0, le=1)]
-
-
-class Sent(BaseModel):
-    """The base of the models of `/v1`, whose fields have OpenAI's names."""
-
-    # `defer_build`: pydantic builds the validators with the first request, not when the isolate starts.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class TextPart(Sent):
-    """A part of a message."""
-
-    type: Literal["input_text"]
-    text: Text
-
-
-class FilePart(Sent):
-    """A part of the user message: an uploaded file of the purpose `user_data` that has the text, in UTF-8."""
-
-    type: Literal["input_file"]
-    file_id: Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})]
-
-
-class Message(Sent):
-    """A message of the input."""
-
-    role: Literal["user", "system", "developer"]
-    content: Text | list[TextPart | FilePart]
-    type: Literal["message"] = "message"
 
 
 class ReasoningFields(Sent):

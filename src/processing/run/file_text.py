@@ -25,8 +25,7 @@ from ...store.records.claims import Ending, Fail, Release
 from .. import clock
 from ..outcomes import ClaimLost
 from ..task_request import repeated_chars
-from .batch_parts import Record
-from .context import RunContext
+from .context import Record, RunContext
 from .ledger import Ledger
 from .write_pacer import WritePacer
 

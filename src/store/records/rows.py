@@ -114,8 +114,7 @@ def _failure(row: Row) -> Failure | None:
 
 def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
     """Build a task from a VIEW row, and from its RESULT and SOURCE rows if they were read."""
-    status = Status(text(row, "status"))
-    asked = options.read(row)
+    status, asked = Status(text(row, "status")), options.read(row)
     announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
     in_flight, live, in_doubt = len(announced), bool(row["live"]), whole(row, "calls_in_doubt")
     made = outputs(0, result)
