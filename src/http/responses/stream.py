@@ -279,7 +279,6 @@ def _with_text(output: list[OutputMessageView]) -> list[OutputMessageView]:
 def _at_first(task: Task, status: Status) -> Task:
     """Return a task as it was when it began, so that a stream opened later has the same first events."""
     total = 0 if task.kind is Kind.FILE else task.total  # the chunks of a file are counted later
-    least = minimum_calls(total, task.options.reduce)
     return replace(
         task,
         total=total,
@@ -287,7 +286,7 @@ def _at_first(task: Task, status: Status) -> Task:
         completed=0,
         failed=0,
         truncated=0,
-        usage=Usage(model_calls=0, minimum_calls=least, in_doubt=0, input_tokens=0, output_tokens=0),
+        usage=Usage(0, minimum_calls(total, task.options.reduce), 0, 0, 0),
         failure=None,
         finished_at=None,
         expires_at=None,
