@@ -120,7 +120,7 @@ function Standing({ task }) {
   const ended = task.finishedAt ? Date.parse(task.finishedAt) : null;
   return html`<section class="card" aria-label=${t("task.standing")}>
     ${progress.total === null
-      ? html`<p class="dim">${t(`chunks.${task.terminal ? "none" : "checked"}`)}</p>`
+      ? html`<p class="dim">${t(task.terminal ? "chunks.none" : "chunks.checked")}</p>`
       : html`<${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(task)} tone=${`thick is-${task.status}`} />`}
     ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
     ${task.error &&
