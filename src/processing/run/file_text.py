@@ -29,8 +29,13 @@ from .context import Record, RunContext
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
-_MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text, or a part of it, is gone", False)
+MISSING = Failure(TaskCode.INPUTMISSING, "the file of the task's text, or a part of it, is gone", False)
 _SLICE_CALLS = 3  # What a slice takes of the allowance, in calls to the model: it may lie in two parts of the file.
+
+
+def invalid(message: str) -> Failure:
+    """Return the failure of a task whose file cannot be cut."""
+    return Failure(TaskCode.INVALID_INPUT, message, False)
 
 
 class FileText:
@@ -90,7 +95,7 @@ class FileText:
             raise ClaimLost
         file = await self._file()
         if file is None:
-            return _MISSING
+            return MISSING
         chunk_chars = self._claim.options.chunk_chars
         assert chunk_chars is not None
         overlap, slice_bytes = self._claim.window.overlap, limits.TEXT_SLICE_BYTES
@@ -107,7 +112,7 @@ class FileText:
             await self._recorded(before, found, is_over=cuts.is_over)
             slices_left, has_recorded = slices_left - 1, True
         if not has_recorded:  # the last slice is always recorded with the end, so only an empty file comes here
-            return Failure(TaskCode.INVALID_INPUT, "the file has no text", False)
+            return invalid("the file has no text")
         self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
         return cuts.at
 
@@ -121,10 +126,10 @@ class FileText:
         except TextFault as fault:
             message = str(fault)
         except BlobMissing:
-            return _MISSING
+            return MISSING
         else:
             return found
-        return Failure(TaskCode.INVALID_INPUT, message, False)
+        return invalid(message)
 
     async def _recorded(self, from_bytes: int, found: CutSlice, *, is_over: bool) -> None:
         """Record the cuts of a slice, and with the last slice that the whole text is cut."""
@@ -174,7 +179,7 @@ class FileText:
                 window = await self._read(first, chunks)
         except (BlobMissing, TextFault):
             self._context.log("text_missing")
-            self._ledger.fail(_MISSING)
+            self._ledger.fail(MISSING)
             return None
         except (BlobUnavailable, TimeoutError) as error:
             self._failures += 1
