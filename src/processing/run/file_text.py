@@ -29,7 +29,7 @@ from .context import Record, RunContext
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
-MISSING = Failure(TaskCode.INPUTMISSING, "the file of the task's text, or a part of it, is gone", False)
+MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text, or a part of it, is gone", False)
 _SLICE_CALLS = 3  # What a slice takes of the allowance, in calls to the model: it may lie in two parts of the file.
 
 
