@@ -11,7 +11,7 @@ from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
 from ...processing.task_request import TaskRequest
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, size_flaw
-from ..base.problems import TOO_LARGE, FieldError, field_refusal, named
+from ..base.problems import TOO_LARGE, FieldError, Refusal, field_refusal, named
 from . import output_fields
 from .output_fields import WantedOutput
 
@@ -130,7 +130,10 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
 
     Raises Refusal: 422 that names each wrong field, 413 for an input that is too large.
     """
-    fields = checked(NewTaskFields, body)
+    try:
+        fields = checked(NewTaskFields, body)
+    except Refusal as refusal:
+        raise field_refusal([*_input_flaws(body), *refusal.errors]) from None
     if flaws := list(_flaws(fields, settings)):
         raise field_refusal(flaws)
     size = len((fields.input or "").encode())
@@ -148,12 +151,18 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
     )
 
 
+def _input_flaws(body: Mapping[str, object]) -> Iterator[FieldError]:
+    """Find whether a body has no text, or two."""
+    has_text, has_file = (body.get(name) is not None for name in ("input", "inputFile"))
+    if not (has_text or has_file):
+        yield FieldError("input", "is required, or inputFile")
+    if has_text and has_file:
+        yield FieldError("inputFile", "is set, and input too: use one of them")
+
+
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
     """Find the flaws of a body that its JSON Schema cannot express."""
-    if fields.input is None and fields.input_file is None:
-        yield FieldError("input", "is required, or inputFile")
-    if fields.input is not None and fields.input_file is not None:
-        yield FieldError("inputFile", "is set, and input too: use one of them")
+    yield from _input_flaws({"input": fields.input, "inputFile": fields.input_file})
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
     yield from fields.wanted().flaws()
