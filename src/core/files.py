@@ -11,6 +11,7 @@ FileKey = NewType("FileKey", str)
 Place = Literal["r2", "d1"]  # Where the parts of a file lie.
 
 _PREFIX = "file-"
+FILE_ID_PATTERN = "file-[0-9a-f]{32}"  # What an id of a file looks like, as a regular expression.
 
 
 class Piped(Protocol):

@@ -16,6 +16,9 @@ MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
 # The most characters that all calls for a task's chunks send, with overlaps and instructions, to bound the cost.
 SENT_CHARS_MOST = 25_000_000
+# The most bytes of a text in a file, for `inputFile`. Its calls may repeat SENT_CHARS_MOST characters besides the text.
+FILE_TEXT_BYTES_MOST = 25_000_000
+# The most chunks of a task, of a text in a file too. The lines of a batch are not chunks of a text: BATCH_LINES_MOST.
 CHUNKS_MOST = 5_000  # Each chunk takes one row. A task of 5,000 chunks takes about 15 minutes with six calls at a time.
 SMALL_BODY_BYTES_MOST = 10_000  # The largest body of a request that carries no input text.
 BODY_OVERHEAD_BYTES = 300_000  # The most bytes that a request's body has besides `input`.
@@ -98,6 +101,9 @@ EARLY_BYTES_MOST = {"free": 8 * 1_024 * 1_024, "paid": 64 * 1_024 * 1_024}
 BATCH_SLICE_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
 BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}  # The slices of its input file that a run checks: 5 to 14 ms of CPU each.
 BATCH_SLICES_A_WRITER = {"free": 16, "paid": 100}  # The slices of it that a writer reads: 2 to 3 ms of CPU each.
+TEXT_SLICE_BYTES = 1_048_576  # How much of a text in a file is cut at once.
+# How many slices of a text one run cuts at most.
+TEXT_SLICES_A_RUN = {"free": 4, "paid": 100}
 BATCH_LINES_KEPT_BYTES = 8_388_608  # The most memory for lines whose calls a run has in flight, or has read ahead.
 # The characters from which a segment of a batch takes no more lines, because an object is made of whole segments.
 SEGMENT_CHARS_OF_BATCH = 1_048_576

@@ -106,6 +106,7 @@ class GapRetryStore(AdmissionStore):
         inherited = structures.inherited_text(retry.inherited)
         copies = [
             sql.COPY_TEXT.bind(**both, submission=submission, inherited=inherited),
+            sql.COPY_FILE_TEXT.bind(**both),
             sql.COPY_OUTPUTS.bind(**both),
             *_merged_copies(both, retry.merged),
         ]

@@ -4,6 +4,9 @@ Offsets in a text count Unicode code points, as Python does. The cuts depend on 
 options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
 this module's rules changes the contract.
 
+Every rule is local: whether a text may be cut at an offset depends on the LOOK_CHARS code points before and after the
+offset alone. So a text that is read in slices is cut like the whole text: see `file_cuts`.
+
 No input makes this module's regular expressions backtrack. Each regular expression of the module consumes every
 character that it reads, or reads a bounded number of characters, and repeats only with possessive quantifiers.
 """
@@ -39,6 +42,12 @@ _SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
 
 # Matches the end of a sentence: its marks, closing characters after them, and blanks that follow on the same line.
 _SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』）》〉】〕]*+([^\S{_ENDS}]*+)")
+
+# A heading with an underline, its underline, a blank line and the marks at the end of a sentence are recognized up to
+# this length. What is longer has no meaning for a reader, and would make the rules depend on text that is far away.
+_MARK_CHARS_MOST = 1_000
+# How far around an offset the rules look, at most: over a heading, its underline and the ends of both lines.
+LOOK_CHARS = 2 * _MARK_CHARS_MOST + 48
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
@@ -78,22 +87,34 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     """
     if not text or not 0 <= overlap_chars < max_chars:
         raise ValueError("needs a text that is not empty and 0 <= overlap_chars < max_chars")
-    size = len(text)
+    return tuple(cuts_between(text, 0, 0, max_chars, overlap_chars, most=most, is_end=True))
+
+
+def cuts_between(
+    text: str, origin: int, start: int, max_chars: int, overlap_chars: int, *, most: int | None, is_end: bool
+) -> list[int]:
+    """Return the end offsets of the chunks that follow the cut at `start`, as far as `text` decides them.
+
+    `text` is a part of a longer text. It begins at the offset `origin`, at least LOOK_CHARS before `start` unless at
+    the beginning of the longer text. With `is_end` it goes on to the end of the longer text, and all cuts are returned.
+    Offsets are those of the longer text. Raises `TooManyChunks` as `cuts` does.
+    """
+    size = origin + len(text)
     step = max_chars - overlap_chars
     ends: list[int] = []
     marks: bytearray | None = None
-    end = 0
+    end = start
     while True:
         # Each later chunk takes at most `step` new code points of the text. Dividing the text after `limit` by `step`
         # therefore gives the least number of chunks that this text needs.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)
-        if limit >= size:
-            return (*ends, size)
+        if limit + (0 if is_end else LOOK_CHARS) >= size:
+            return [*ends, size] if is_end else ends
         if marks is None:
             marks = _marks(text)
-        end = _cut(text, marks, end, limit)
+        end = origin + _cut(text, marks, end - origin, limit - origin)
         ends.append(end)
 
 
@@ -137,12 +158,14 @@ def _marks(text: str) -> bytearray:
     marks = bytearray(len(text) + 1)
     for match in _SENTENCE_ENDS.finditer(text):
         # An ASCII mark like "." ends a sentence only before white space, so not in "3.14" or "e.g.x".
-        if match.start(2) < match.end() or not match[1].isascii():
+        is_end = match.start(2) < match.end() or not match[1].isascii()
+        if is_end and match.end() - match.start() <= _MARK_CHARS_MOST:
             marks[match.end()] = _SENTENCE
-    text_line_start = None  # where the previous line of the text starts, if it may be a heading
+    text_line_start = None  # where the previous line of the text starts, if an underline makes it a heading
     for match in _LINES.finditer(text):
         start, stop = match.start(), match.start(1)
-        if start == stop or text[start:stop].isspace():
+        is_short = stop - start <= _MARK_CHARS_MOST
+        if start == stop or (is_short and text[start:stop].isspace()):
             marks[match.end()] = _PARAGRAPH
             text_line_start = None
             continue
@@ -150,11 +173,12 @@ def _marks(text: str) -> bytearray:
         if _HEADINGS.match(text, start, stop):
             marks[start] = _HEADING
             text_line_start = None
-        elif text_line_start is not None and _SETEXT_UNDERLINES.match(text, start, stop):
-            marks[text_line_start] = _HEADING
+        elif is_short and _SETEXT_UNDERLINES.match(text, start, stop):
+            if text_line_start is not None:
+                marks[text_line_start] = _HEADING
             text_line_start = None
         else:
-            text_line_start = start
+            text_line_start = start if is_short else None
     return marks
 
 

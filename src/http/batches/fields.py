@@ -8,11 +8,10 @@ from pydantic import Field, ValidationError
 
 from ...core import limits
 from ...core.batches.endpoints import BatchEndpoint
-from ...core.files import File, Purpose
+from ...core.files import FILE_ID_PATTERN, File, Purpose
 from ...processing.batch_submission import BatchRequest
 from ..base.fields import Asked, Plain, Whole, field_errors, text_flaws
 from ..base.problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Refusal, field_refusal
-from ..files.shapes import FILE_ID_PATTERN
 
 INPUT_FILE = "input_file_id"
 _HOURS_MOST = limits.BATCH_WINDOW_HOURS_MOST

@@ -8,9 +8,9 @@ from pydantic import Field
 from ...core import limits
 from ...core.batches.endpoints import BatchEndpoint
 from ...core.batches.status import BatchStatus
+from ...core.files import FILE_ID_PATTERN
 from ...core.ids import BATCH_ID_PATTERN
 from ..base.views import Count, shown
-from ..files.shapes import FILE_ID_PATTERN
 
 Anything = object
 _BatchId = Annotated[str, Field(json_schema_extra={"pattern": f"^{BATCH_ID_PATTERN}$"})]

@@ -46,12 +46,16 @@ async def submit_task(exchange: Exchange) -> Reply:
     api, dry = exchange.api, queries.is_true(exchange.query, "dryRun")
     key = idempotency_key(exchange.request.headers)
     body = await acceptance.read_submission(exchange)
-    request = new_request(body, api.settings)
+    request, file_id = new_request(body, api.settings), body.get("inputFile")
+    if isinstance(file_id, str):
+        from . import long_inputs  # noqa: PLC0415 - only texts in files need it
+
+        request = await long_inputs.with_file(exchange, request, file_id, may_be_replayed=key is not None and not dry)
     if dry:
         from . import dry_run  # noqa: PLC0415 - seldom requested (docs/decisions/0033)
 
         with acceptance.cut_flaws():
-            return dry_run.show(request, api)
+            return await dry_run.show(request, api)
     accepted = await acceptance.accept(exchange, request, key, digest(body) if key is not None else "")
     return await accepted_reply(exchange, accepted.task, acceptance.replayed(accepted))
 

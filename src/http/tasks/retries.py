@@ -41,6 +41,7 @@ from .conditions import limit_reached
 from .task_views import WholeTaskView
 
 _NO_INPUT = "The input file of the batch is gone. Upload the lines again, and start a new batch."
+_NO_TEXT = "The file with the text of the task is gone. Upload the text again, and submit a new task."
 _ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
 
 
@@ -94,6 +95,8 @@ async def retry_task(exchange: Exchange) -> Reply:
             accepted = await api.submission.retry(key, max_calls)
         if task.kind is Kind.BATCH:
             return await _retry_batch(exchange, max_calls)
+        if accepted is None:
+            await _check_file(api, task)
         if accepted is None and task.status is Status.COMPLETED and task.failed:
             return await _retry_gaps(exchange, max_calls)
     if accepted is None:
@@ -105,6 +108,12 @@ async def retry_task(exchange: Exchange) -> Reply:
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
     return await accepted_reply(exchange, task)
+
+
+async def _check_file(api: Api, task: Task) -> None:
+    """Refuse (409) to retry a task whose text was in a file that is gone."""
+    if task.text_file is not None and await api.files.file(task.text_file) is None:
+        raise Refusal(NOT_RETRYABLE, _NO_TEXT)
 
 
 async def _retry_gaps(exchange: Exchange, max_calls: int | None) -> Reply:

@@ -185,7 +185,7 @@ def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
     """Show a task that was read by its id: with its request, its last error, its calls and its gaps."""
     assert task.source is not None  # a task that was read by its id has its `source` set
     also: dict[str, object] = {
-        "request": request_view(task.options, task.source, api),
+        "request": request_view(task.options, task.source, api, task.text_file),
         "lastError": last_error_view(task.last_error),
         "estimatedFinishAt": estimated_finish(task, waiting_for(task, api)),
         "calls": _calls_view(task),

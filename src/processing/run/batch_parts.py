@@ -1,10 +1,9 @@
 """Gives a run of a batch what only batches need: the check of its lines, their inputs, and its growing file."""
 
 import asyncio
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from ...core import limits
 from ...core.batches.line_index import Slice
@@ -22,21 +21,13 @@ from ..batches.growth import Growth, StoredLines
 from ..batches.line_inputs import LineInputs
 from ..batches.validation import LOST, UNREADABLE, Unfinished, Valid, Validation
 from ..outcomes import ClaimLost
-from .context import RunContext
+from .context import Record, RunContext
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
 # What a slice of the validation, and an object of the output file, take of the allowance, in calls to the model.
 _SLICE_CALLS = 2
 _OBJECT_CALLS = 7
-
-
-class Record(Protocol):
-    """Writes a step of the claim with further statements, and with `minimum_calls` if it is given."""
-
-    def __call__(self, also: Also, minimum_calls: int | None = None) -> Awaitable[None]:
-        """Raises ClaimLost."""
-        ...
 
 
 class BatchParts:

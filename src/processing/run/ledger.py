@@ -149,6 +149,10 @@ class Ledger:
         if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
             self._failure = Failure(error.code, error.message, True)
 
+    def fail(self, failure: Failure) -> None:
+        """Let no further call start, and fail the task once no call is in flight."""
+        self._failure = self._failure or failure
+
     def _opens_at(self, now: float) -> float:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from ...core.calls.latest_calls import LatestCall
+from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.states import Status
 from ..d1.columns import maybe_text, maybe_whole, text, whole, whole_list
@@ -42,7 +43,8 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         start_ms=whole(task, "start_ms"),
         options=options.read(task),
         total=whole(task, "total"),
-        window=rows.window(source),
+        window=rows.window(source, in_file=task["text_file"] is not None),
+        text_file=None if task["text_file"] is None else FileKey(text(task, "text_file")),
         instructions=text(source, "instructions"),
         merge_chars=whole(task, "merge_chars"),
         merges=whole_list(source, "merges"),

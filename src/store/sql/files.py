@@ -4,8 +4,12 @@ from ..d1.statement import Statement, statement
 from .fragments import NOW
 
 _FILE = "id, state, purpose, filename, place, bytes, parts, owner, created_at, expires_at"
-# A condition on a row of `files`: a batch still reads the file, which then neither expires nor is deleted.
-IN_USE = "EXISTS (SELECT 1 FROM batches WHERE input_file = files.id AND ended_at IS NULL)"
+# A condition on a row of `files`: a batch or a task still reads the file, which then neither expires nor is deleted.
+_READERS = (
+    "SELECT task_id FROM batches WHERE input_file = files.id AND ended_at IS NULL",
+    "SELECT tasks.id FROM tasks WHERE text_file = files.id AND finished_at IS NULL",
+)
+IN_USE = f"({' OR '.join(f'EXISTS ({reader})' for reader in _READERS)})"
 # A condition on a row of `files`: clients see the file.
 VISIBLE = f"(state IN ('growing', 'ready') AND (expires_at IS NULL OR expires_at > {NOW} OR {IN_USE}))"
 _WRITING = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'writing')"
@@ -82,10 +86,10 @@ NEWEST_FILES = _listed("DESC", "(:after IS NULL OR id < :after)")
 
 # --- Erasure --------------------------------------------------------------------------------------------------
 
-# Reads what DELETE must know of a file: where it lies, whether clients see it, and which batch still reads it.
+# Reads what DELETE must know of a file: where it lies, whether clients see it, and which batch or task still reads it.
 FILE_STANDING = statement(f"""
 SELECT state, place, owner, {VISIBLE} AS visible,
-  (SELECT task_id FROM batches WHERE input_file = files.id AND ended_at IS NULL LIMIT 1) AS reader
+  coalesce({", ".join(f"({reader} LIMIT 1)" for reader in _READERS)}) AS reader
 FROM files WHERE id = :file_key
 """)
 
