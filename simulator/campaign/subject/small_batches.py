@@ -48,7 +48,7 @@ def patches() -> Sequence[Patch]:
     ]
 
 
-def _hurried(fields: NewBatchFields, input_file: File | None) -> BatchRequest:
+def _hurried(fields: NewBatchFields, input_file: File) -> BatchRequest:
     """Make the request for a batch, with a completion window of half a minute for an hour."""
     made = new_request(fields, input_file)
     output_ms = None if made.output_ms is None else made.output_ms // HURRY
