@@ -277,7 +277,7 @@ def _erase_files(tenant: Tenant, done: Erased, told: Callable[[Erased], None]) -
 
 
 def _erased_file(tenant: Tenant, path: str) -> bool:
-    """Erase a file. Returns False if it was gone before, or if a newer batch reads it."""
+    """Erase a file. Returns False if the file was already gone, or if a newer batch reads the file."""
     try:
         return tenant.ask("DELETE", path) is not None
     except ServerRefused as error:
