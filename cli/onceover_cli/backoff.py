@@ -17,7 +17,7 @@ MOST_SECONDS: Final = 15.0
 class Backoff:
     """Decides the pauses between attempts.
 
-    `patience_seconds` is how long attempts go on, counted from the first failure since the last success.
+    `patience_seconds` is for how long attempts continue after the first failure since the last success.
     """
 
     def __init__(

@@ -30,7 +30,7 @@ _THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re
 class Step:
     """One step of a deployment: a command of wrangler, and a label that says what it does.
 
-    With `creates` it is no failure if the thing that the step creates exists already.
+    With `creates` the step succeeds too if the database, queue or bucket that it creates exists already.
     """
 
     label: str
