@@ -167,7 +167,10 @@ def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:
 
 
 def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
-    """Read an export's file up to the last line from which the export can continue. Also return this line's end."""
+    """Read an export's file up to the last line from which the export can continue.
+
+    Also return where that line ends.
+    """
     kept, end = Exported(), 0
     so_far, place = Exported(), 0
     for raw in file:

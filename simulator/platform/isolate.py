@@ -133,7 +133,10 @@ class Isolate:
         return invocation
 
     def forget(self, invocation: Invocation) -> None:
-        """Remove an invocation that has ended. The asyncio tasks that it left behind stop, except in an object."""
+        """Remove an invocation that has ended.
+
+        The asyncio tasks that the invocation left behind stop, except in an object.
+        """
         self.invocations.pop(invocation, None)
         if self.keeps_strays and not invocation.dead:
             self._ended.append(invocation)
