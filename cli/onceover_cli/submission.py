@@ -108,11 +108,11 @@ def read_schema(source: str, say: Callable[[str], None]) -> Json:
 
 
 class _SameName(ValueError):
-    """An object of a JSON document has the same name twice. The message is the name."""
+    """Raised if an object of a JSON document has the same name twice. The exception's message is this name."""
 
 
 def _unique(pairs: list[tuple[str, object]]) -> Json:
-    """Make an object of a JSON document. The API refuses equal names, too, and the parser would keep only the last."""
+    """Make an object of a JSON document, and refuse equal names as the API does: a parser would keep only the last."""
     found: Json = {}
     for name, value in pairs:
         if name in found:

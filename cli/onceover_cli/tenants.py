@@ -175,7 +175,10 @@ def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:
 
 
 def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
-    """Read an export's file up to the last line from which the export can continue. Also return this line's end."""
+    """Read an export's file up to the last line from which the export can continue.
+
+    Also return where that line ends.
+    """
     kept, end = Exported(), 0
     so_far, place = Exported(), 0
     for raw in file:
@@ -290,7 +293,7 @@ def _files(tenant: Tenant) -> Iterator[Json]:
 
 
 def _erased_file(tenant: Tenant, path: str) -> bool:
-    """Erase a file. Returns False if it was gone before, or if a newer batch reads it."""
+    """Erase a file. Returns False if the file was already gone, or if a newer batch reads the file."""
     try:
         return tenant.ask("DELETE", path) is not None
     except ServerRefused as error:

@@ -71,7 +71,7 @@ class ModelServer:
         self.number_outputs = False
         self.answered: answers.WrittenJson | None = None  # The latest answer to a call that wants JSON.
         self._values: set[str | None] = set()
-        self._worth: dict[str, str | None] = {}  # By the text of an answer to such a call: the value that it holds.
+        self._worth: dict[str, str | None] = {}  # By the text of an answer: the value in it.
         # Called when a model call leaves an isolate.
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None
         # Called when a model's output arrives in an isolate.
@@ -110,11 +110,11 @@ class ModelServer:
         return self.calls_by_text[text]
 
     def worth(self, output: str) -> str | None:
-        """Return what may be accepted of an output: all of it, or if the call wanted JSON, the value that it holds."""
+        """Return the acceptable part of an output: the whole text, or for a call that wanted JSON its value."""
         return self._worth.get(output, output)
 
     def has_meant(self, value: str) -> bool:
-        """Whether an answer to a call that wants JSON held this value."""
+        """Whether any answer to a call that wanted JSON contained this value."""
         return value in self._values
 
     def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:
@@ -186,7 +186,7 @@ class ModelServer:
         return "ok", None, faults.between(quick, max(quick, timeout * 0.95)) if fires("model_slow", sender) else quick
 
     def _reply(self, call: ModelCall, sender: str) -> tuple[str, ModelReply]:
-        """Write an output. Returns what the ledger calls it, too."""
+        """Write an output. Also returns the word for the kind of the output in the model's record of the call."""
         output, kind = output_of(call), "ok"
         if self.number_outputs:
             output += f" #{self.calls_by_text[call.user]}"

@@ -1,8 +1,8 @@
 """Stand-ins for modules of the Workers runtime, so that `src.platform` and `src.entry` can run in the simulator.
 
-Importing this module registers `workers`, `js` and `pyodide.ffi` for the process. Import it before `src.platform` and
-`src.entry`. The stand-ins have only the names that `src.platform` and `src.entry` import. The real modules exist only
-inside the Workers runtime.
+Importing this module registers `workers`, `js` and `pyodide.ffi` for the process. Import this module before
+`src.platform` and `src.entry`. The stand-ins have only the names that `src.platform` and `src.entry` import. The real
+modules exist only inside the Workers runtime.
 
 `src.platform` gets its bindings and its isolate's `Surroundings` (runtime, clock, randomness) as arguments, so most
 objects of JavaScript need no stand-in.
@@ -144,7 +144,10 @@ class Promise:
 
 
 class Response:
-    """A stand-in for JavaScript's `Response`. Like the platform it refuses a body with a status that allows none."""
+    """A stand-in for JavaScript's `Response`.
+
+    Like the platform's `Response`, this one refuses a body if the status allows no body.
+    """
 
     def __init__(self, body: str | IdentityTransformStream | None, status: int, headers: dict[str, str]) -> None:
         if body is not None and status in STATUSES_WITHOUT_BODY:

@@ -1,4 +1,4 @@
-"""Finds variables of an environment whose values cannot work. No message shows a value."""
+"""Finds variables of an environment whose values cannot work. No message shows a variable's value."""
 
 import difflib
 from collections.abc import Iterator, Mapping
