@@ -402,7 +402,7 @@ def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
 def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
     """If `onceover watch` gives up, its message says how to watch the task again.
 
-    The task itself runs on.
+    The task itself continues to run.
     """
     fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
     status, _, err = run("watch", TASK_ID, "--patience", "0")
@@ -767,7 +767,7 @@ def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
     ],
 )
 def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """The API accepts only times.
+    """The API's filters accept only times, not spans.
 
     In three commands `--since` takes a time, or a span such as `2h`, which is counted back from now.
     """
@@ -872,7 +872,7 @@ def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:
-    """Every command by its words."""
+    """Return every command of `onceover` by the words that call it."""
     top: Any = typer.main.get_command(app)
     found: dict[str, typer.core.TyperCommand] = {}
     for name, command in top.commands.items():

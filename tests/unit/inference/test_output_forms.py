@@ -244,10 +244,11 @@ def test_ollama_refuses_a_schema_with_500() -> None:
 
 
 def test_llama_cpp_python_refuses_the_field_with_500() -> None:
-    """Its types allow `text` and `json_object` alone, and its server answers a failed validation with 500.
+    """llama-cpp-python's types allow only `text` and `json_object`, and its server answers a failed validation with
+    500.
 
-    llama-cpp-python, `llama_types.py` (`ChatCompletionRequestResponseFormat`) and `server/errors.py`. Such a call would
-    be tried in vain as long as the patience lasts, if it were taken for an outage.
+    The sources are llama-cpp-python's `llama_types.py` (`ChatCompletionRequestResponseFormat`) and `server/errors.py`.
+    If this answer counted as an outage, the call would be repeated in vain until the task's patience is over.
     """
     said = (
         "1 validation error:\n  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), "
@@ -295,7 +296,7 @@ def test_llama_cpp_refuses_a_schema() -> None:
 
 
 def test_llama_cpp_has_no_reference_to_the_root() -> None:
-    """The answer was recorded from `make model`: of the subset's keywords, this is the only one that it refused."""
+    """Of the subset's keywords, llama.cpp refused only a reference to the root, with this answer under `make model`."""
     message = (
         "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
         "#/properties/a/anyOf/1: unsupported $ref #, only references into the same document are supported"

@@ -23,8 +23,8 @@ from tests.support import import_watch
 pytestmark = pytest.mark.slow  # processes
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# The bounds of a start's imports, which are the present counts plus a little. `syntax` is the compiled code in nodes of
-# the syntax tree, because bytecode differs between versions of Python.
+# The most that the start of an isolate may import: the present counts plus a little. `syntax` is the compiled code in
+# nodes of the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
     "modules": 205,
     "syntax": 78_000,
@@ -38,9 +38,9 @@ MOST: Mapping[str, int] = {
 # them. `events` and `observation` are such groups of calls.
 LATE = {
     "composition.py": {"inference.demo", "store.blobs.r2", "store.files", "store.webhooks"},
-    "platform/bindings.py": {"platform.r2"},  # a deployment with the binding BLOBS
-    "platform/http_messages.py": {"platform.byte_streams"},  # the content of a file
-    "http/files/content.py": {"http.files.early"},  # the output file of a batch
+    "platform/bindings.py": {"platform.r2"},  # Needed in a deployment with the binding BLOBS.
+    "platform/http_messages.py": {"platform.byte_streams"},  # Needed to send the content of a file.
+    "http/files/content.py": {"http.files.early"},  # Needed to read a batch's output early.
     "http/tasks/events.py": {"http.follow.following"},
     "http/base/exchange.py": {"http.base.content"},
     "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},

@@ -179,7 +179,7 @@ def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
         bench = DeliveryBench()
         for number in range(endpoints):
             bench.add_endpoint(number)
-        bench.add_endpoint(1, tenant="other")  # another tenant's endpoint costs nothing
+        bench.add_endpoint(1, tenant="other")  # an endpoint of another tenant adds no cost
         bench.submit(chunks=3)
         worker = bench.worker()
         bench.do(worker.run(TASK, HOST))

@@ -103,7 +103,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     bench.do(asyncio.sleep(1))
     _tried(bench, began_at, None)
     assert _endpoint(bench, key) == paused._replace(failures=0)
-    _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # a receiver's own request counts
+    _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # the pause that the receiver asks for counts
     assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=bench.database.now_ms() + 900_000)
     bench.do(asyncio.sleep(1))
     _tried(bench, bench.database.now_ms(), None)

@@ -17,8 +17,8 @@ from local.node import ROOT
 pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# Programs that targets of the Makefile run besides the modules of their recipes. These programs are `make install`
-# itself, and those that the recipes' modules start.
+# Modules and programs that targets of the Makefile run, although no recipe names them. Some are steps of `make
+# install`; the others are started by modules that the recipes name.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
 # Modules of the Workers runtime, which never run on the host.
 OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}

@@ -86,7 +86,7 @@ def test_few_modules_are_not_shared() -> None:
 
 
 def test_commands_run_at_once_and_print_one_after_another(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The commands of `make quick` run at once. Each keeps its exit status, and no output is mixed with another."""
+    """The commands of `make quick` run at once. Each command keeps its exit status, and their outputs are not mixed."""
     waits = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)\n"
     here, there = str(tmp_path / "here"), str(tmp_path / "there")
     commands = [
@@ -121,7 +121,7 @@ def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.Cap
     assert found is not None
     assert (found.status, found.digest) == (3, "b")
     assert campaign.show([counted, failing], "b") == 1
-    assert campaign.show([counted, failing], "c") == 0  # other files have no record
+    assert campaign.show([counted, failing], "c") == 0  # the record is for the digest "b" of the files
 
 
 def test_a_record_that_was_cut_off_is_none(records: Path) -> None:

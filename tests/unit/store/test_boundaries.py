@@ -1,4 +1,4 @@
-"""To the millisecond, when a time of the database is over.
+"""At which millisecond a time in the database is over.
 
 These times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
 """
@@ -222,7 +222,7 @@ def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) 
 
 
 def due(table: Table, **values: Any) -> list[dict[str, Any]]:
-    """Return the tasks that a sweep finds due, except those that were just sent off."""
+    """Return the tasks that a sweep finds due, without those that were sent off within the last minute."""
     given = {"most": 10, "tenants_served": 10, "apart_ms": LATE_MS, "in_vain": None}
     return table.ask(sweep.DUE, **given | values)
 
@@ -396,9 +396,9 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 @pytest.mark.parametrize(
     ("failures", "paused_off", "asked_ms", "then", "pause_ms"),
     [
-        (0, -5, 0, 1, 0),  # too few for the breaker
+        (0, -5, 0, 1, 0),  # too few failures in a row to open the breaker
         (1, -5, 0, 2, 0),
-        (2, -5, 0, 3, 1_000),  # the third in a row
+        (2, -5, 0, 3, 1_000),  # the third failure in a row
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
         (5, -5, 0, 6, 5_000),  # The doubled pause is limited to the longest pause.
@@ -406,7 +406,7 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
         (5, 1, 0, 5, 1),  # The attempt began within the endpoint's pause, so it does not count.
         (5, 1, 1, 5, 1),  # The receiver asks for a pause no longer than the present one.
         (5, 1, 2, 5, 2),
-        (0, -5, 700, 1, 700),  # asked for, without a breaker
+        (0, -5, 700, 1, 700),  # a pause that the receiver asks for, without a breaker
         (2, -5, 7_000, 3, 7_000),
     ],
 )

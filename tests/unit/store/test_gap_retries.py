@@ -103,7 +103,7 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
 def test_merge_outputs_are_read_in_pages(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, at_once: int, chars: int, most: int
 ) -> None:
-    """A plan reads at most so many outputs, and so many characters, of a merge level at once, and each output once."""
+    """The plan of a retry reads a limited number of a level's outputs and characters at once, and each output once."""
     monkeypatch.setattr(limits, "MERGE_OUTPUTS_COPIED", at_once)
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", chars)
     complete_with_gaps(bench, 16, 3, reduce=Reduce.MERGE)
@@ -145,7 +145,10 @@ def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
 
 
 def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:
-    """Of three outputs that were cut off, those of two chunks are copied. The merge above the gap is made again."""
+    """Of three outputs that were cut off, the retry copies those of two chunks.
+
+    It makes the merge above the gap again, so the merge's cut-off output does not count.
+    """
     bench.insert(3, Reduce.MERGE, structure=Structure(gaps=True))
     bench.model.act = lambda call, number: REFUSED if number == 2 else ModelReply(f"{number}", 1, 1, "length")
     assert bench.run() == Ended(Status.COMPLETED)

@@ -1,6 +1,6 @@
 """What happens if a write that was given up lands up to half a minute later, when its caller has gone on.
 
-The late write must do nothing.
+A write that lands this late must change nothing.
 """
 
 import asyncio

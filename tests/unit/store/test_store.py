@@ -54,7 +54,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # If the store gave the test no claim, the step counts as refused.
+        # If the claim was refused, there is no step, which counts as refused.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -565,10 +565,10 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
-    # The following scans are bounded: a subquery's result, a recursion over tenants, one row of constants.
+    # The plan may scan only small things: a subquery's result, a recursion over tenants, or one row of constants.
     bounded = r"json_each|tenants|turns|found|seated|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
-    # A minimum that no index serves is a search without a bound, which reads up to the first row that fits.
+    # To search a minimum without an index has no bound: SQLite reads up to the first row that fits.
     assert not [detail for detail in details if re.fullmatch(r"SEARCH \w+ USING PRIMARY KEY", detail)], details
     assert any(re.match(r"SEARCH \w+ USING", detail) for detail in details), details
 

@@ -34,7 +34,7 @@ def bench() -> Iterator[StoreBench]:
 
 
 def sums(bench: StoreBench) -> TallyStore:
-    """The store of the sums."""
+    """Return the store of the sums over ended tasks."""
     return bench.store.beside(TallyStore)
 
 
@@ -310,7 +310,7 @@ def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
-    """What the late settlement says of rejected answers, and of outputs that were cut off, is added once, too."""
+    """A late settlement also adds its rejected answers and its cut-off outputs once."""
     bench.insert(chunks=3, structure=Structure(has_schema=True, gaps=True))
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)], ladder=LadderCounts(1, 2, 0))
@@ -402,7 +402,7 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     for number in range(50):
         complete(bench, f"t{number}")
         bench.pass_ms(1)
-    fold(bench)  # the sample, and the rows
+    fold(bench)  # the fold writes the backlog's sample and the sums
     before = bench.database.rows("SELECT * FROM tasks ORDER BY id")
     for number in range(50, 100):
         complete(bench, f"t{number}")
@@ -411,7 +411,7 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     fold(bench)
     after = {row["id"]: row for row in bench.database.rows("SELECT * FROM tasks")}
     assert all(after[row["id"]] == row for row in before)
-    assert sums(bench).rows[1] - written == 3  # two sums, and the position
+    assert sums(bench).rows[1] - written == 3  # the fold writes two sums and its position
     assert ended(bench) == {"completed": 100}
 
 

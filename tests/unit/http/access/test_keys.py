@@ -79,7 +79,7 @@ def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
 
 
 def test_nobody_proves_nothing() -> None:
-    """The digest that stands in for a malformed key's proves no secret."""
+    """The stand-in for the id and the secret of a malformed key proves no secret."""
     assert not proves(NOBODY.secret, None)
     assert not is_key_id(NOBODY.id)
 

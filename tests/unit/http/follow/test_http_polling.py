@@ -59,11 +59,11 @@ def until(seconds: float) -> Wait:
         ({"completed": 59, "pace_ms": 1_000, "silent": 12}, None, 1),
         # 13 s without progress are more than twice a call's time, so the calls seem to hang.
         ({"completed": 59, "pace_ms": 1_000, "silent": 13}, None, 13),
-        ({"silent": 3}, until(7.5), 8),  # `Retry-After` is not before the wait's end.
+        ({"silent": 3}, until(7.5), 8),  # `Retry-After` is at least the time until the wait ends
         ({"silent": 20}, until(7.5), 20),
         ({"silent": 3}, until(600), 30),
         ({"silent": 9}, Wait("queued", None), 9),
-        # the pace of a waiting task does not count
+        # while a task waits, its pace does not change `Retry-After`
         ({"completed": 30, "pace_ms": 333, "silent": 2}, Wait("lease", None), 2),
         ({"silent": -5}, None, 1),
     ],

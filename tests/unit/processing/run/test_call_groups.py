@@ -377,7 +377,7 @@ def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
     """A lane stays occupied until the last call of its group has ended.
 
-    If thirty lanes that count as free had one call left each, thirty connections would wait.
+    If lanes with one unfinished call counted as free, thirty connections would wait for thirty such lanes.
     """
     laned.model.seconds = {str(position): 2.0 for position in range(5)} | {"5": 8.0, "6": 4.0, "8": 5.0}
     assert laned.room == (0, 18)

@@ -142,7 +142,7 @@ def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
 
 
 def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
-    """Nothing is left to settle."""
+    """When the task is erased, its run stops and has no bill to settle."""
     seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
     assert seconds < FREED_SECONDS_MOST
     assert outcome == Lost()

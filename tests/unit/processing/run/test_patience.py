@@ -33,7 +33,7 @@ TENANT, MODEL = "", "m"
 
 
 def away(news: News | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0) -> Patience:
-    """Return the patience of a task of which a call has just failed."""
+    """Return the patience of a task whose latest call has just failed."""
     patience = Patience(news or News(), seconds, now=now)
     patience.failed(CHUNK, now - 1, now, None, chance)
     return patience

@@ -77,7 +77,7 @@ def left(bench: WorkerBench, tenant: str) -> list[str]:
 
 
 def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
-    """The small tenant keeps everything.
+    """In this test the tenant that stores less keeps all its tasks.
 
     Early erasure erases a page of the oldest tasks of the tenant that stores most, with all their parts.
     """

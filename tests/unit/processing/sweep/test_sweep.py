@@ -35,7 +35,7 @@ SENT_MOST = 40  # how many tasks a sweep on the free plan sends: a send each and
 
 
 class Recorder:
-    """A sender that takes everything."""
+    """A sender that accepts every task."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -256,7 +256,7 @@ def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
 
 
 def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
-    """Give a tenant due tasks. Write rows of `tasks` only, since the sweep's search reads no other table."""
+    """Write due tasks for a tenant. Write rows of `tasks` only, since the sweep's search reads no other table."""
     bench.insert(f"{tenant}:template")
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     copied = ", ".join("printf('%s:%05d', ?2, value)" if name == "id" else f"tasks.{name}" for name in columns)

@@ -25,7 +25,7 @@ ENDED = "status = 'completed', completed = total, started_at = 1, finished_at = 
 
 
 class Road:
-    """A route that takes tasks."""
+    """A route that accepts every task."""
 
     route = Route.QUEUE
 
@@ -46,7 +46,7 @@ class Cron:
         self.road = Road()
 
     def fill(self, tenant: str, tasks: int, state: str = "") -> None:
-        """Write due tasks of one chunk each, and set columns of theirs."""
+        """Write due tasks of one chunk each, and set some of their columns by the SQL in `state`."""
         insert = self.bench.database.rows
         numbers = json.dumps(list(range(tasks)))
         insert(

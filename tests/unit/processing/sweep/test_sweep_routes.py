@@ -87,7 +87,7 @@ class Cron:
         return {str(row["id"]) for row in rows}
 
     def completed(self) -> int:
-        """How many tasks are done."""
+        """Count the completed tasks."""
         (row,) = self.bench.database.rows("SELECT count(*) AS done FROM tasks WHERE status = 'completed'")
         return int(row["done"])
 

@@ -35,7 +35,7 @@ def bench():
 
 
 def segments(bench: StoreBench) -> list[tuple[int, str]]:
-    """Each segment's part and places."""
+    """Return each segment's number within its level, and the chunks whose outputs are in the segment."""
     rows = bench.database.rows("SELECT part, places FROM segments ORDER BY level, part")
     return [(row["part"], row["places"]) for row in rows]
 
@@ -306,7 +306,7 @@ def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
 
 
 def test_anything_else_than_a_boolean_is_refused():
-    """A misspelt value changes nothing."""
+    """A misspelt value of KEEP_INPUT is refused."""
     with pytest.raises(ConfigurationError, match=r"^KEEP_INPUT must be one of true, false"):
         load({"KEEP_INPUT": "yes"}.get)
 

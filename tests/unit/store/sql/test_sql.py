@@ -13,7 +13,7 @@ from src.store.sql import admission, bulk, deliveries, ending, keys, sweep, view
 from src.store.sql.fragments import delete_parts
 from tests.support.sqlite_d1 import SqliteD1
 
-PARAMETERS_MOST = 100  # platform: D1, of one statement
+PARAMETERS_MOST = 100  # D1's limit for one statement
 
 
 def test_names_become_numbers_in_the_order_of_their_first_use():
