@@ -77,7 +77,7 @@ async def cancelled(url: str, key: str) -> list[object]:
         ours = {"onceover": {"chunk": {"maxChars": 10}}}
         call = asyncio.create_task(client.responses.create(model="demo-1", input=LONG, extra_body=ours))
         response_id = await accepted
-        await asyncio.sleep(0)  # the client must read the answer before its call is cancelled
+        await asyncio.sleep(0)  # the client must read the response before its call is cancelled
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         return [call.cancelled(), (await client.responses.retrieve(response_id)).status]

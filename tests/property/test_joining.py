@@ -47,7 +47,7 @@ events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
 class Deployment:
     """A store, and the clients that send to it, by number.
 
-    In virtual time each send of a client comes a second after the previous one.
+    In virtual time a client's next send comes a second after its previous one.
     """
 
     def __init__(self) -> None:

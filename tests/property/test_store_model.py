@@ -138,7 +138,7 @@ class StoreMachine(RuleBasedStateMachine):
         After a lost answer the store sends its write again, so the model applies it twice, and the second time has no
         effect.
 
-        `reads` is how many D1 calls the store makes before the call that writes.
+        `reads` is the number of D1 calls that the method makes before the call that writes.
         """
         if fault is not None:
             self.lose(fault, reads)
@@ -412,7 +412,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(due=sweeps, fault=faults)
     def take_due(self, due: Due, fault: str | None) -> None:
-        """Take on tasks that were found due earlier, perhaps much earlier, when some of them have changed."""
+        """Send off tasks that an earlier search found due, although some of them may have changed since."""
         given, expected = self.both(
             fault,
             lambda: self.store.take_due(due, LEASE_MS),

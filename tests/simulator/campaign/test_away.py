@@ -40,7 +40,7 @@ OPTIONS = {
 
 
 class Seen:
-    """Records how the tasks ended, and when each task called the model and had an output, by the task's instructions.
+    """Records, for each task by its instructions, how it ended, when it called the model, and when it had an output.
 
     `routes` has the sets of the tasks' routes before each change or death, and at the end. `rows_while_away` has the
     numbers of rows read and written in D1 while the model was away.

@@ -103,7 +103,7 @@ def seeds() -> CampaignTally:
 class TestSchedules:
     """What the schedules show: 800 in `make test`, 2,000 in the campaign.
 
-    xdist gives a class a worker of its own, beside the module's other tests.
+    pytest-xdist runs a class in one process of its own, beside the module's other tests.
     """
 
     @pytest.mark.parametrize("number", range(PARTS))

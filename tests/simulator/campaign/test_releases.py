@@ -31,13 +31,13 @@ CREATE INDEX tasks_by_label ON tasks (label);
 
 
 class Isolate:
-    """A stand-in for an isolate that has only a name."""
+    """A stand-in for an isolate, of which only the name is used."""
 
     name = "an isolate"
 
 
 class PlainPort(Port):
-    """A port that only has an isolate."""
+    """A port of which only the isolate is used."""
 
     def __init__(self) -> None:
         self.isolate: Any = Isolate()

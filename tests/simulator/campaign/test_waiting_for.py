@@ -57,7 +57,7 @@ class Watched:
 
     @property
     def calls(self) -> list[float]:
-        """The times at which model calls reached the model."""
+        """Return the times at which model calls reached the model."""
         return [record.at_seconds for record in self.world.model.records]
 
     async def submit(self, chunks: int) -> str:
