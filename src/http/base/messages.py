@@ -28,10 +28,10 @@ class CutOff(Exception):
 
 
 class PipedBytes(Protocol):
-    """Bytes that the platform sends to the client, so that Python never has them, as of `core.files.Piped`."""
+    """Bytes that the platform sends to the client without Python, such as those of `core.files.Piped`."""
 
     async def pipe_to(self, writable: object) -> None:
-        """Send the bytes to a stream of the platform. Raises what the platform raises."""
+        """Send the bytes to a stream of the platform. Raises the platform's error if the sending fails."""
         ...
 
 

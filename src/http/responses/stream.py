@@ -106,7 +106,7 @@ async def new_stream(exchange: Exchange, task: Task) -> Reply:
 
 
 def _is_text_at_end(task: Task) -> bool:
-    """Whether the stream sends the text as one delta at the end, because the text is not known or checked before."""
+    """Whether the stream sends the text as one delta at the end, because the text is known or checked only then."""
     return task.options.reduce is Reduce.MERGE or task.options.structure is not None
 
 

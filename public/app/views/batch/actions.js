@@ -29,7 +29,7 @@ export function BatchActions({ task, again }) {
       go("tasks");
     },
   };
-  // A file with a fault has no lines without an answer: it must be corrected.
+  // If the batch's file has faults, no line can be retried: the user has to correct the file.
   const can = { cancel: !task.terminal, retry: hasEnded(of) && of.in_progress_at !== null && left > 0, erase: true };
   if (!mayWrite()) return null;
   return html`<div class="row">
