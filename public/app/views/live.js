@@ -86,7 +86,7 @@ export function useLive(task, on) {
         });
       }
     } catch {
-      // The stream failed. After a failed stream the page continues to poll, and a failed poll shows its own error.
+      // The stream failed. The page continues to poll, and a failed poll shows its own error.
     }
     if (state.controller !== controller) return;
     state.controller = null;

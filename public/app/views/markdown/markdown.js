@@ -1,5 +1,4 @@
-// Outputs as Markdown. The page loads two libraries for Markdown: marked parses the text, and DOMPurify checks the
-// elements that are made from it.
+// Outputs as Markdown. Two libraries are loaded: marked parses the text, and DOMPurify checks the elements made of it.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../base/dom.js";
 import { t } from "../../base/i18n.js";
 import { Notice, Words } from "../../base/parts.js";

@@ -1,6 +1,5 @@
 // Makes DOM nodes from the tokens that marked has parsed. Only the elements in this file are made, and each text
-// becomes a text node. No text is parsed as HTML, as the page's policy demands. HTML in Markdown is therefore shown as
-// text.
+// becomes a text node. HTML is never parsed, as the page's policy demands, so HTML in Markdown is shown as text.
 import { t } from "../../base/i18n.js";
 
 const HEADING_BEFORE = 2; // the level of the heading above an output
@@ -78,7 +77,7 @@ function add(parent, name, attributes = {}) {
   return element;
 }
 
-/** Adds an element with the nodes of the token's inner tokens. Each such element has the direction of its own text. */
+/** Adds an element with the nodes of the token's inner tokens, and with the direction of its own text. */
 function inside(name, parent, token, state, attributes = {}) {
   const element = add(parent, name, { dir: "auto", ...attributes });
   append(element, token.tokens, state);

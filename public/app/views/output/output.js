@@ -6,7 +6,7 @@ import { choose, prefs } from "../../base/prefs.js";
 
 const isMarkdown = () => prefs().outputs === "markdown";
 
-/** The buttons that choose whether outputs are shown as text or as Markdown. */
+/** The buttons that show outputs as text or as Markdown. */
 export const Ways = () => html`<div class="row" role="group" aria-label=${t("shownAs")}>
   ${["text", "markdown"].map((way) => html`<button key=${way} type="button" class="quiet" aria-pressed=${(way === "markdown") === isMarkdown() ? "true" : "false"} onClick=${() => choose("outputs", way)}>${t(`shownAs.${way}`)}</button>`)}
 </div>`;
