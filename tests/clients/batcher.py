@@ -1,8 +1,8 @@
 """A program that uses `autobatcher` with onceover's API: `python batcher.py URL KEY`.
 
 `autobatcher` is a client by other authors than OpenAI. `autobatcher` offers the calls of OpenAI's SDK, but sends each
-call as a background response, and polls the response. With a completion window it collects the calls into batches
-instead, and reads the lines of their output files as they come. The program prints its results as JSON.
+call as a background response, and polls the response. With a completion window `autobatcher` collects the calls into
+batches instead, and reads the lines of the output files as they come. The program prints its results as JSON.
 """
 
 import asyncio

@@ -68,7 +68,7 @@ async function parse(client) {
   return { at_once: [response.status, response.output_parsed], retrieved: parsed(People, retrieved) };
 }
 
-// Follows a response to an end without success. Its final response has the status, and no parsed object.
+// Follows a response to an end without success. The stream's final response has the status, and no parsed object.
 async function followed(stream, status) {
   const events = [];
   for await (const event of stream) events.push(event);

@@ -16,7 +16,7 @@ export class ApiError extends Error {
 const refusals = new Set();
 let skewMs = 0; // how far the server's clock is ahead of this one, where its answers say
 
-/** Calls `listener` after each refused key (401). Returns a function that removes it. */
+/** Calls `listener` after each refused key (401). Returns a function that removes `listener`. */
 export function onRefusal(listener) {
   refusals.add(listener);
   return () => refusals.delete(listener);

@@ -7,7 +7,7 @@ import { found, read } from "./views.js";
 const ASK_AGAIN_MS = 3000;
 const LONG = 20_000; // code units that are shown of a text at first
 
-/** Shows the view or dialog `name` with the other properties. Loads its file again until that succeeds. */
+/** Shows the view or dialog `name` with the other properties. Loads the view's file again until that succeeds. */
 export function Lazy({ name, ...others }) {
   const [trouble, setTrouble] = useState(0); // how often it could not be read
   const [, setRead] = useState("");
@@ -74,7 +74,7 @@ export const Trouble = ({ error }) =>
     ${error.requestId && html` <small class="dim">${t("requestId")} <code>${error.requestId}</code></small>`}
   <//>`;
 
-/** When the shown data were read, and a button to read them again. `note` says how they stay current. */
+/** When the shown data were read, and a button to read them again. `note` says how the data stay current. */
 export function Freshness({ state, scope, note, isLive = false }) {
   const { at, busy, error, again } = state;
   return html`<p class="freshness">
@@ -169,7 +169,7 @@ export function Dialog({ title, onClose, keep = false, children }) {
   }, []);
   const escape = (event) => keep && event.key === "Escape" && stop(event);
   const cancel = (event) => (stop(event), keep || onClose());
-  // Some browsers close a dialog although `escape` and `cancel` prevent it. With `keep` it then opens again.
+  // Some browsers close a dialog although `escape` and `cancel` prevent it. With `keep` the dialog then opens again.
   const closed = () => keep && element.current?.isConnected && element.current.showModal();
   return html`<dialog ref=${element} aria-labelledby="dialog-title" onKeyDown=${escape} onCancel=${cancel} onClose=${closed}>
     <h2 id="dialog-title">${title}</h2>

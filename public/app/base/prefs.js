@@ -37,7 +37,7 @@ export const prefs = () => chosen;
 /** Whose tasks a request would see: the API key and the chosen tenant. */
 export const whose = () => `${chosen.key} ${chosen.tenant}`;
 
-/** Whether the page offers changes of tasks. It offers none until the key's rights are known. */
+/** Whether the page offers changes of tasks. The page offers none until the key's rights are known. */
 export const mayWrite = () => chosen.key === "" || chosen.writes === "yes";
 export const mayOperate = () => chosen.writes !== "" && chosen.operates === "";
 
@@ -49,7 +49,7 @@ export function choose(name, value) {
   for (const listener of listeners) listener();
 }
 
-/** Calls `listener` after each choice. Returns a function that removes it. */
+/** Calls `listener` after each choice. Returns a function that removes `listener`. */
 export function onChoice(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);

@@ -9,8 +9,8 @@ const QUIET_STEPS = [15, 15, 30, 60]; // seconds, for each look in a row that fo
 const TROUBLE_STEPS = [2, 4, 8, 15, 30, 60];
 
 /**
- * How long to wait. `look` says what the last one found: `active`, whether things are happening; `after`, seconds that
- * the server or the view asks for; `rows` and `requests`, what a look costs.
+ * How long to wait. `look` is the result of the last read: `active` (whether tasks change), `after` (seconds that the
+ * server or the view asks for), `rows` and `requests` (the cost of a read).
  */
 export function pause(look, quiet) {
   const { active, after = 2, rows = 0, requests = 1 } = look;

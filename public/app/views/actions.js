@@ -25,7 +25,8 @@ export function Actions({ task, again }) {
   const { usage, progress } = task;
   const gaps = task.status === "completed" ? (task.gaps?.length ?? 0) : 0;
   const isMerged = task.request.reduce === "merge" && progress.total > 1;
-  // A retry of gaps calls the model for each gap and, with `merge`, once more. It is a new task with a bill of 0.
+  // A retry of gaps calls the model for each gap and, with `merge`, once more. The retry is a new task with a bill of
+  // 0.
   const left = gaps > 0 ? gaps + (isMerged ? 1 : 0) : Math.max(0, usage.minimumCalls - progress.completed);
   const least = gaps > 0 ? left : usage.modelCalls + left;
   const isWriting = Boolean(draft.read()?.input); // a text that "Run again" would replace

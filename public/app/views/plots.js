@@ -7,7 +7,7 @@ const [WIDTH, HEIGHT, EDGE] = [600, 120, 6]; // EDGE: so that no line is cut in 
 const DAY = 86_400_000; // milliseconds; in what is longer an hour comes twice
 
 /**
- * `series` are {name, tone, values, texts} with a value for each of `times`, null if it is unknown. `form` writes values
+ * `series` are {name, tone, values, texts} with a value for each of `times`, null if unknown. `form` writes values
  * without a text. With `asTable` the values are shown as a table.
  */
 export function Plot({ title, note, times, series, form, columns = false, asTable = false }) {

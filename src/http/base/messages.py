@@ -61,8 +61,8 @@ class Reply:
     An answer with `parts` has no `body`: its text is sent in parts, and each part is made when it is sent. If making a
     part raises an error, the connection is cut off, so the client sees that the answer is incomplete.
 
-    An answer with `content` has no `body` either: it sends bytes, which are made when they are sent, as parts are. Its
-    header `Content-Length` says how many there are.
+    An answer with `content` has no `body` either: its bytes are made when they are sent, as parts are. The header
+    `Content-Length` of this answer gives the number of its bytes.
     """
 
     status: int

@@ -87,13 +87,16 @@ def least(count: int) -> int:
 
 @functools.cache
 def part(number: int) -> CampaignTally:
-    """Run one of the four parts of the schedules. Each part is made within the time of a test, which is limited."""
+    """Run one of the four parts of the schedules.
+
+    The parts are separate because the time of a single test is limited.
+    """
     return run_block(number * SCHEDULES // PARTS, SCHEDULES // PARTS, None)[0]
 
 
 @pytest.fixture(scope="module")
 def seeds() -> CampaignTally:
-    """All schedules of this run."""
+    """Run all schedules, part by part, and return their tally."""
     tally = CampaignTally()
     for number in range(PARTS):
         tally.merge(part(number))
@@ -101,7 +104,7 @@ def seeds() -> CampaignTally:
 
 
 class TestSchedules:
-    """What the schedules show: 800 in `make test`, 2,000 in the campaign.
+    """Checks of the schedules' results: 800 schedules in `make test`, 2,000 in the campaign.
 
     pytest-xdist runs a class in one process of its own, beside the module's other tests.
     """

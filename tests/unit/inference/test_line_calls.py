@@ -1,4 +1,4 @@
-"""Calls for lines of a batch: the body goes to the provider as it is, and answers and refusals come back whole."""
+"""Calls for a batch's lines: the provider gets the line's body unchanged, and answers and refusals come back whole."""
 
 import asyncio
 import json
@@ -333,7 +333,7 @@ def test_a_result_without_an_answer_is_malformed(result: object) -> None:
 def test_a_refusal_of_workers_ai(code: int, status: int, of_call: bool) -> None:
     """Workers AI refuses with a text, which becomes a refusal in OpenAI's form.
 
-    Some of its error codes mean that every line would be refused, not only this one.
+    Some error codes of Workers AI mean that every line of the batch would be refused.
     """
     outcome = at_workers_ai(RuntimeError(f"{code}: Call me Ishmael. Some years ago"), call())[1]
     found_status, body = refused(outcome)

@@ -2,13 +2,14 @@
 
 - OpenAI: the request and the refusal as in the types of OpenAI's Python SDK, which OpenAI generates from its OpenAPI
   document (`types/shared_params/response_format_json_schema.py`, `types/chat/chat_completion_message.py` of
-  `openai` 3.57.0). Errors as users report them, for example in issue 31490 of langchain-ai/langchain. No shape here
-  rests on OpenAI's guide "Structured model outputs", to which the SDK's types link.
-- vLLM: "Structured Outputs". Errors as in its source, `backend_xgrammar.py`, or in users' reports.
-- Ollama: "Structured outputs" and "OpenAI compatibility". Errors as in its source, `llm/server.go`.
-- llama-cpp-python: its source, `llama_types.py` and `server/errors.py`.
-- llama.cpp: "LLaMA.cpp HTTP Server". The answers and errors were recorded from `make model`.
-- Cloudflare Workers AI: "JSON Mode" and "Errors".
+  `openai` 3.57.0). OpenAI's errors are those that users report, for example in issue 31490 of langchain-ai/langchain.
+  No request or answer in this module is taken from OpenAI's guide "Structured model outputs".
+- vLLM: the page "Structured Outputs". vLLM's errors are those of `backend_xgrammar.py` in its source, or of users'
+  reports.
+- Ollama: the pages "Structured outputs" and "OpenAI compatibility". Ollama's errors are those of `llm/server.go`.
+- llama-cpp-python: `llama_types.py` and `server/errors.py` in its source.
+- llama.cpp: the page "LLaMA.cpp HTTP Server". The answers and errors of llama.cpp were recorded from `make model`.
+- Cloudflare Workers AI: the pages "JSON Mode" and "Errors".
 """
 
 import asyncio

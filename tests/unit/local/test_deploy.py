@@ -255,7 +255,7 @@ class Contested(CloudAccount):
 
 
 def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
-    """If another user creates a database or queue after the check, `make deploy` uses it as if it had created it."""
+    """If another user creates a database or queue after the check, `make deploy` uses it as its own."""
     account = Contested(tmp_path / "account.json")
     run(account, "")
     assert wrong(account.state, "") == []
@@ -424,7 +424,7 @@ def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], 
 
 
 def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
-    """A good answer between bad ones comes from an isolate of the old version, so `make deploy` waits on.
+    """A good answer between bad ones comes from an isolate of the old version, so `make deploy` continues to wait.
 
     Only consecutive good answers count.
     """

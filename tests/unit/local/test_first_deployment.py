@@ -18,7 +18,10 @@ NOT_FOUND = DeploymentReply(404, {}, "error code: 1042")
 
 
 def nowhere() -> Web:
-    """Make a network in which no deployment ever answers. Its clock moves only when the code under test pauses."""
+    """Make a network in which no deployment ever answers.
+
+    The network's clock moves only when the code under test pauses.
+    """
     passed: list[float] = []
     return Web(lambda _url: NOT_FOUND, lambda: sum(passed), passed.append)
 

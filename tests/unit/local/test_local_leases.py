@@ -1,6 +1,6 @@
 """After a restart of `make dev` unfinished tasks continue at once.
 
-Until a worker takes unfinished tasks after a restart, they show that they wait for their worker's lease.
+After a restart unfinished tasks show that they wait for their worker's lease, until a worker takes them.
 """
 
 from collections.abc import Iterator

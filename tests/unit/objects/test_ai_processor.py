@@ -235,7 +235,7 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
 
 @pytest.mark.parametrize("ends", ["well", "in a mistake"])
 def test_the_alarm_is_set_before_the_work(make, ends: str):
-    """An object sets its alarm before its first D1 call, in case it does not outlive its slice.
+    """An object sets its alarm before its first D1 call, so that the alarm resumes the task if the slice dies.
 
     The platform removes an alarm when it fires, which is before the slice begins.
     """

@@ -149,7 +149,7 @@ class Objects:
         self.asked: list[tuple[object, ...]] = []
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
+        """Return a stand-in for the object with this name."""
         return self
 
     async def hear(self, *args: object) -> object:

@@ -65,7 +65,7 @@ class AnsweringLanes:
         self.failing: set[str] = set()
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
+        """Return a stand-in for the object with this name."""
         self.asked.append(name)
         return self
 

@@ -110,7 +110,7 @@ class Objects:
         self._name = ""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
+        """Return a stand-in for the object with this name."""
         self._name = name
         return self
 

@@ -154,7 +154,7 @@ ENDS = {
 @pytest.mark.parametrize("name", ENDS)
 @pytest.mark.parametrize("response", [False, True], ids=["native", "v1"])
 def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, response: bool):
-    """Each statement that ends a task is followed by the one that writes the task's deliveries.
+    """Each statement that ends a task is followed by the statement that writes the task's deliveries.
 
     A delivery's event says through which API the task came.
     """
@@ -262,7 +262,7 @@ def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
 
 
 def test_of_two_sweeps_one_sends(bench: DeliveryBench):
-    """If two sweeps find the same delivery, its fence lets only one of them send it."""
+    """If two sweeps find the same delivery, the delivery's fence lets only one of them send it."""
     bench.submit()
     bench.finish(sends=False)
     bench.do(asyncio.sleep(61))

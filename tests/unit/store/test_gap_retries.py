@@ -147,7 +147,7 @@ def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
 def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:
     """Of three outputs that were cut off, the retry copies those of two chunks.
 
-    It makes the merge above the gap again, so the merge's cut-off output does not count.
+    The retry makes the merge above the gap again, so the merge's cut-off output does not count.
     """
     bench.insert(3, Reduce.MERGE, structure=Structure(gaps=True))
     bench.model.act = lambda call, number: REFUSED if number == 2 else ModelReply(f"{number}", 1, 1, "length")

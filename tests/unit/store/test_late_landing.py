@@ -84,7 +84,7 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Step):
-    """If a worker has given its task back without a write, this write changes nothing when it lands later.
+    """If a worker gives up a write and gives its task back, the write changes nothing when it lands later.
 
     In this test the worker had no answer to the write, and then found no space for it.
     """

@@ -37,7 +37,7 @@ def seen(bench: StoreBench) -> dict[str, int]:
 
 
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
-    """A claim notes the time of its trigger, with at most one write in the time for which an isolate remembers this.
+    """A claim notes the time of its trigger, but an isolate makes at most one such write in five minutes.
 
     The noted time of a trigger is therefore exact to five minutes.
     """
@@ -101,7 +101,7 @@ def test_a_run_notes_the_trigger_that_began_it():
 
 
 def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
-    """Of two isolates that ask for a turn, one gets it, and the other learns how long no turn is free.
+    """Of two isolates that ask for a turn, one gets it, and the other learns how long it has to wait for a turn.
 
     A clock that has gone back does not block the turn for ever.
     """

@@ -432,7 +432,7 @@ def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.M
 
 
 def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
-    """A passing D1 error raises StoreUnavailable after three sends, and any other one a StoreError after one."""
+    """A temporary D1 error raises StoreUnavailable after three sends, and any other error a StoreError after one."""
     bench.insert()
     sent = bench.database.batches
     bench.database.fail(OVERLOADED, times=3)

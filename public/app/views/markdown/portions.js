@@ -1,5 +1,5 @@
-// Bounds what reading Markdown may cost. The time that marked takes can grow with the square of a hostile text's length,
-// and marked follows nested quotations and lists to any depth.
+// Limits the time that parsing Markdown may take. The time that marked takes can grow with the square of a hostile
+// text's length, and marked follows nested quotations and lists to any depth.
 export const SIZE = 10_000; // code units of a portion, about
 const DEPTH_MOST = 24;
 const FENCE = /^ {0,3}(`{3,}|~{3,})/;

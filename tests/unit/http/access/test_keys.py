@@ -281,7 +281,7 @@ def keys() -> Iterator[Keys]:
 def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
     """An insertion that is sent twice makes one key.
 
-    The repeated insertion finds the key that it made before, even if this key is the last one that the limit allows.
+    If an insertion is repeated, it finds the key that its first send made, even if the limit allows no further key.
     """
     for name in range(limits.KEYS_MOST - 1):
         keys.insert(name)

@@ -268,7 +268,7 @@ def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
     ],
 )
 def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, last: bool, waits: float):
-    """An ended call waits a fifth of its time for others, or as long as its time if no other call could start.
+    """An ended call waits for others a fifth of its own duration, or its whole duration if no other call could start.
 
     Quick calls are recorded soon.
     """

@@ -1,6 +1,6 @@
 """A run that waits for slow calls checks whether its claim is still valid.
 
-By these checks a run notices its task's end and lets go of its host, and it checks no more often than allowed.
+By checking its claim a run notices its task's end and frees its host, with a limited number of checks.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ def test_looks_start_late_and_double_and_never_come_too_late():
 
 
 def test_a_write_begins_them_anew():
-    """A write of the run shows as much as a check, so the next check comes 5 s after it."""
+    """A successful write of the run also shows that the claim is valid, so the next check comes 5 s after the write."""
     schedule = CheckSchedule(100)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(17.0, 0.0) == 22.0

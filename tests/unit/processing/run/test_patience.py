@@ -114,7 +114,7 @@ def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
 
 
 def test_tasks_that_come_while_a_model_is_away_take_turns():
-    """While a model is away, a task without a failure of its own calls it within 5 s of the last other call.
+    """While a model is away, a task without failed calls of its own calls it within 5 s of other tasks' last call.
 
     A thousand tasks that wait for the same model take turns.
     """
@@ -367,7 +367,7 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
-    """If a task's patience is over and others have just called in vain, it fails without another call of its own."""
+    """If a task's patience is over and others have just called in vain, the task fails without another call."""
     bench, news = WorkerBench(patience_seconds=60), ModelNews()
     bench.insert(2)
     bench.model.act = lambda call, number: ModelUnavailable("503")

@@ -172,7 +172,7 @@ def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
 
 
 def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
-    """Each sweep's early erasure scans the next thousand tasks, where the scan before ended.
+    """Each sweep's early erasure scans the next thousand tasks, from the end of the previous scan on.
 
     Tasks that may be erased are found in turn, however many others must stay.
     """

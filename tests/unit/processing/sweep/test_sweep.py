@@ -111,7 +111,7 @@ def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
 
 
 def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
-    """A task whose workers all die fails when the last allowed one has died and the rest after it is over."""
+    """If all workers of a task die, the task fails after the last allowed death and the rest that follows."""
     bench.insert()
 
     def sweep() -> list[TaskKey]:
@@ -284,7 +284,7 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 
 
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
-    """A page of the sweep is divided evenly among tenants, and what one does not need goes to the others.
+    """A page of the sweep is divided evenly among tenants, and places that a tenant does not need go to others.
 
     In a page of the sweep each tenant's oldest tasks come first.
     """
@@ -473,7 +473,7 @@ def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: Stor
 def test_a_page_is_split():
     """A page of the sweep is split: its first part has all tasks that are not idle, and a number of idle ones.
 
-    Each part of the page has the numbers of stalls of its own tasks.
+    Each part of the page has the numbers of stalls of the tasks in this part.
     """
     due = Due(7)
     due.add(TaskKey("live"), Status.PROCESSING, live=True, overdue=False, stalls=2)
