@@ -161,7 +161,7 @@ def test_a_chunk_shows_its_ladder(browser: Browser, width: int) -> None:
     stage.answers[f"{PATH}/attempts"] = lambda route: refuse(route, 503, "overloaded")
     page = stage.open(f"#/task/{TASK_ID}?chunk=1")
     part = page.get_by_role("region", name="Chunk 2")
-    expect(part.get_by_role("alert").filter(has_text="No.")).to_be_visible()  # without its calls the rest is shown
+    expect(part.get_by_role("alert").filter(has_text="No.")).to_be_visible()  # the chunk is shown without its calls
     expect(part.get_by_role("note")).to_contain_text("A gap: this chunk failed for good")
     faults = part.get_by_role("table", name="Faults of the rejected answer").locator("tbody tr")
     expect(part).to_contain_text("There is no output.")

@@ -53,7 +53,7 @@ def test_lines_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int]) 
     st.lists(st.tuples(st.integers(0, 10**7), st.integers(1, 10**6), st.integers(0, 2**64 - 1)), min_size=1),
 )
 def test_a_slice_comes_back_from_its_row(first: int, start: int, drawn: list[tuple[int, int, int]]) -> None:
-    """A slice that was packed into its row has the same places of lines when it is read back."""
+    """A slice of lines that was packed into its row gives the same places of lines when it is read back."""
     at = start
     lines: list[tuple[int, int, int]] = []
     for gap, size, identity in drawn:

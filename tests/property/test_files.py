@@ -189,7 +189,10 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(seconds=SECONDS, days=st.integers(0, 9))
     def wait(self, seconds: int, days: int) -> None:
-        """Let time pass, rarely more than a day. Writes that would then be too old to land still land before that."""
+        """Let time pass, rarely more than a day.
+
+        Writes that would be too old to land after this time land before it.
+        """
         if days == 9:
             seconds = 90_000
         self.late_seconds += seconds

@@ -211,7 +211,8 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
         """Claim a task again as the same holder, perhaps much later.
 
-        As the same holder a worker gets its old claim, or a new claim if another worker has had the task since.
+        If the same holder claims a task again, it gets its old claim, or a new claim if another worker has had the task
+        since.
         """
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}
@@ -412,7 +413,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(due=sweeps, fault=faults)
     def take_due(self, due: Due, fault: str | None) -> None:
-        """Send off tasks that an earlier search found due, although some of them may have changed since."""
+        """Send off tasks that an earlier search found due, although some tasks may have changed since."""
         given, expected = self.both(
             fault,
             lambda: self.store.take_due(due, LEASE_MS),

@@ -48,7 +48,7 @@ export const LASTS = { "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60 };
 
 export const isLast = (name) => Object.hasOwn(LASTS, name ?? "");
 
-/** The earliest creation time that a filter allows. With `last` it moves with the clock, minute by minute. */
+/** The earliest creation time that a filter allows. With `last` this time moves with the clock, minute by minute. */
 export const since = ({ last, after }) =>
   isLast(last) ? new Date((Math.floor(now() / MINUTE) - LASTS[last]) * MINUTE).toISOString() : moment(after);
 

@@ -20,7 +20,7 @@ const GONE = [404, 409]; // erased or ended since the list was read: there is no
 /** The least number of further calls that the tasks need to finish. */
 export const leastCalls = (tasks) => tasks.reduce((sum, { usage, progress }) => sum + Math.max(0, usage.minimumCalls - progress.completed), 0);
 
-/** The bar above the list, for acts on ticked tasks. `tasks` are those of the list's page. */
+/** The bar above the list, for acts on ticked tasks. `tasks` are the tasks of the list's page. */
 export function Chosen({ tasks, chosen, onChoose, onChange }) {
   const [asking, setAsking] = useState("");
   const picked = tasks.filter(({ id }) => chosen.has(id));

@@ -200,7 +200,7 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     for writer, places in ((first, range(2)), (of, range(2)), (of, range(2)), (of, range(2, 4))):
         error = [FilePart(f"w2-e{places.start}", 20)]
         story.outcomes.append(await story.lines.add_errors(writer, places, error, lines=1, place="d1"))
-    story.outcomes += [await story.lines.complete(of)]  # one place is not written yet
+    story.outcomes += [await story.lines.complete(of)]  # one of the batch's places is not written yet
     story.outcomes.append(await story.lines.add_errors(of, range(4, 5), [], lines=0, place="d1"))
     story.outcomes += [await story.lines.complete(of), await story.lines.complete(of)]
     await story.note(FILES)

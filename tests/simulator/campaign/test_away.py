@@ -234,7 +234,7 @@ def test_the_direct_route_waits_for_the_sweep(away_seconds: float):
 
 
 def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """If a task keeps making one call at a time after the model's return, only the check of its concurrency fails."""
+    """If a task still makes only one call at a time after the model's return, only the check for this fails."""
     narrow, once = Patience.narrow, set[Patience]()
 
     def for_good(patience: Patience, now: float) -> bool:

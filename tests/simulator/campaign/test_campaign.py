@@ -111,7 +111,7 @@ class TestSchedules:
 
     @pytest.mark.parametrize("number", range(PARTS))
     def test_no_schedule_breaks_an_invariant(self, number: int):
-        """In a quarter of them nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
+        """In each part nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
         assert part(number).failures == []
 
     def test_all_schedules_ran(self, seeds: CampaignTally):
@@ -140,7 +140,7 @@ class TestSchedules:
         assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
 
     def test_responses_are_submitted_and_joined(self, seeds: CampaignTally):
-        """Clients of `/v1` repeat requests, and each repetition joins the earlier ones."""
+        """Clients of `/v1` repeat requests, and each repeated request joins the earlier ones."""
         assert seeds.told["join"] >= least(30)
         assert seeds.told["doubled"] <= seeds.told["join"] / 10
 
@@ -316,7 +316,7 @@ def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize("profile", [AWAY, FULL, WEBHOOKS])
 def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.MonkeyPatch):
-    """A campaign with a subject fails if the subject occurs in none of its schedules."""
+    """A campaign for a certain subject fails if the subject occurs in none of its schedules."""
     monkeypatch.setattr(pool, "run_seed", lambda seed, **_options: Result(seed, profile))
     assert main(["--faults", profile, "--seeds", "3", "--workers", "1"]) == 1
     assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0

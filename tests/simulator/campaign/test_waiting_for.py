@@ -23,7 +23,7 @@ Told = list[tuple[float, dict[str, Any]]]
 ROUTES = [TOP, FREE, DIRECT]
 each_route = pytest.mark.parametrize("deployment", ROUTES, ids=["queue", "objects", "direct"])
 LEASE_SECONDS, CRON_SECONDS = 60, 60
-SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # the longest time until a task without its worker continues
+SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # the longest time until a task without a live worker continues
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",

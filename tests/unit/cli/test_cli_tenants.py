@@ -423,4 +423,4 @@ def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
     busy = (problem(429, "limit_reached"), problem(503, "overloaded"))
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", *busy, partial(tasks.erase, IDS[0]))
     assert run("tenant", "erase", "acme", "--yes")[:2] == (0, "1 task erased\n")
-    assert limits.LIST_LIMIT_MOST == 100  # the page that it reads
+    assert limits.LIST_LIMIT_MOST == 100  # `tenant erase` reads pages of this size

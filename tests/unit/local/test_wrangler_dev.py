@@ -1,6 +1,6 @@
 """`python -m local.wrangler_dev` runs a task on the unmodified workerd.
 
-The deployment workflow runs it; here a stand-in replaces wrangler.
+The deployment workflow runs this module; in these tests a stand-in replaces wrangler.
 """
 
 import json

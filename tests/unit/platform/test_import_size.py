@@ -88,7 +88,7 @@ def syntax(text: str) -> int:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """Return how much of the Worker a new interpreter has after it has imported `entry` from the given folder."""
+    """Return the counts of what a new interpreter has imported after it has imported `entry` from the given folder."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -251,7 +251,7 @@ def test_a_task_that_is_put_back_and_ends_again_is_told_again(bench: DeliveryBen
 
 
 def test_what_its_invocation_did_not_send_the_sweep_sends(bench: DeliveryBench):
-    """For a minute after a task's end only the invocation that ended it sends the delivery; after it a sweep does."""
+    """For a minute after a task's end only the invocation that ended it sends the delivery; later a sweep does."""
     bench.submit()
     bench.finish(sends=False)
     bench.sweep(30)
@@ -344,7 +344,7 @@ def test_retry_after_is_obeyed(bench: DeliveryBench):
 
 
 def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that(bench: DeliveryBench):
-    """After a rotation the secret that it replaced may still sign, and no older one.
+    """After a rotation the secret before the new one may still sign messages, and no older secret.
 
     After two rotations the first secret signs no more.
     """
@@ -363,7 +363,7 @@ def test_after_a_second_rotation_the_secret_before_signs_and_none_of_before_that
 
 @pytest.mark.parametrize("off", [-0.001, 0.0, 0.001])
 def test_an_attempt_does_not_outlast_its_hold(bench: DeliveryBench, off: float):
-    """A sender whose attempt might last longer than its minute leaves the delivery to the sweep."""
+    """If an attempt might last longer than a sender's minute, the sender leaves the delivery to the sweep."""
     bench.add_endpoint()
     bench.submit()
     bench.finish(sends=False)

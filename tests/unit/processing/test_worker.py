@@ -48,7 +48,7 @@ def make():
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
     """Every call has the task's options, for chunks and merges, whether the worker or lanes make it.
 
-    If a task has no token limit, its calls have the deployment's.
+    If a task has no token limit of its own, its calls have the deployment's token limit.
     """
     bench = make(max_output_tokens=70)
     asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
@@ -104,8 +104,8 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
 def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
     """On the free plan a task of 200 chunks takes 34 waves of six calls in seven runs on the queue's route.
 
-    A run starts no partial wave, since this takes as long as a whole one. On the direct route, where the next run is a
-    sweep away, a run uses up its allowance with a partial wave.
+    A run starts no partial wave of calls, since a partial wave takes as long as a whole one. On the direct route, where
+    the next run is a sweep away, a run uses up its allowance with a partial wave.
     """
     bench = make()
     bench.settings = replace(bench.settings, plan="free")

@@ -92,7 +92,7 @@ def _file_of(module: str) -> Path | None:
 def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
     """Return the names of modules that an import statement may import.
 
-    Some of these may be names inside a module, which do no harm.
+    Some of the returned names may be names inside a module, which does no harm.
     """
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)

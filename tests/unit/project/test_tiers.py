@@ -39,7 +39,7 @@ def test_each_ablation_stands_beside_a_claim() -> None:
 def test_the_figures_of_a_claim_are_in_its_runs() -> None:
     """The figures in the table of claims are those of the last campaign.
 
-    The file of runs has this campaign's run, with its commit or that of the claim's schedules.
+    The file of runs has this campaign's run, with its commit or the commit of the claim's schedules.
     """
     records = json.loads((ROOT / CLAIMS).read_text("utf-8"))["claims"]
     commits = {run["commit"] for record in records for run in record["runs"] if "commit" in run}

@@ -179,8 +179,8 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
 def test_calls_start_only_with_statements_left_to_record_them():
     """A run starts only as many calls as it has statements left to record.
 
-    A run needs two statements for each call, three for each group, and nine at its end. Statements run out before
-    subrequests.
+    A run needs two statements for each call, three for each group, and nine at its end. A run uses up its statements
+    before its subrequests.
     """
     meter = Meter()
     budget = Allowance(60, 45, 45, meter, 0)

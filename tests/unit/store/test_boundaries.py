@@ -152,7 +152,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """If the sweep's next check of a task is after its lease, the check moves to the lease's end.
+    """If the sweep's next check of a task is later than the end of the task's lease, the check moves to this end.
 
     A check that is due before the lease's end is not moved.
     """
@@ -164,7 +164,8 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 
 @AROUND
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
-    """If the window of a dead worker's calls still lasts longer than a new claim's own window, the claim keeps it.
+    """If the start window of a dead worker's calls lasts longer than a new claim's own window, the new claim keeps the
+    longer one.
 
     If the window were lost, a cancellation would not wait for the dead worker's announced calls.
     """
@@ -325,7 +326,7 @@ def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
 def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
     """A task that was sent off counts as late a minute later, unless a worker has taken it.
 
-    The time of the sweep's next check of the task does not matter.
+    The time of the sweep's next check does not change when a task that was sent off counts as late.
     """
     table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
@@ -493,7 +494,7 @@ def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, o
 
 @AROUND
 def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
-    """A sender can claim a delivery from the millisecond at which it is due, once, under the fence that it has read."""
+    """A sender can claim a delivery from the millisecond at which it is due, and once for each fence that was read."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -633,7 +634,7 @@ def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> 
 
 @pytest.mark.parametrize("most_ahead", [1, 2, 3])
 def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
-    """A task shows how many of its tenant's tasks came before it, unless the tenant has too many unfinished tasks."""
+    """A task shows how many of its tenant's tasks come before it, unless the tenant has too many unfinished tasks."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(created_at=0)
@@ -688,7 +689,7 @@ def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int
 
 @pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
 def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
-    """A page of a list by status shows no task beyond the last one that it may scan; the next page does."""
+    """A page of a list by status shows only tasks that it may scan, and the next page shows further tasks."""
     found = completed_of_three(table, "local:a", walk_most)
     assert [row["id"] for row in found] == [f"local:{shown}"]
 

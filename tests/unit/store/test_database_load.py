@@ -100,7 +100,7 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
-    """If nothing more is known of a probe, another one is let through after a while.
+    """If the outcome of a probe stays unknown, another probe is let through after a while.
 
     A probe's client may have left, or its invocation may have ended.
     """

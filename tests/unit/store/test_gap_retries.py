@@ -177,7 +177,7 @@ def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> Non
 
 
 def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
-    """If a retry of gaps has gaps again, these can be retried from the new task."""
+    """If the new task of a retry of gaps has gaps again, these gaps can be retried from the new task."""
     complete_with_gaps(bench, 4, 2, 3)
     assert isinstance(retry(bench), Accepted)
     bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
@@ -226,7 +226,7 @@ def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> N
 
 
 def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
-    """If a worker of a retry of gaps dies, the next one also finds the copied outputs, and repeats only open calls."""
+    """If a worker of a retry of gaps dies, the next one finds the copied outputs, too, and makes only missing calls."""
     complete_with_gaps(bench, 6, 2, 3, 4)
     assert isinstance(retry(bench), Accepted)
 

@@ -230,7 +230,7 @@ def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBenc
 
 
 def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
-    """If no route takes a task that a poll sends, the sweep finds it at once, and polls may send it a minute later."""
+    """If no route takes a task that a poll sends, the task is due at once, and a poll may send it a minute later."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):

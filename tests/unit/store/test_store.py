@@ -187,7 +187,7 @@ def test_an_output_is_accepted_once(bench: StoreBench):
 
 
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
-    """The next claim gets final failures and other failures separately, and neither for chunks that have an output."""
+    """The next claim gets final and other failures separately, but none of a chunk that has an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
     failed = [FailedCall(CallKey(0, at), CallTries(2, 3), at != 1, FAILURE) for at in range(3)]
@@ -299,7 +299,7 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
 
 @pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
 def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
-    """A worker whose announcement is refused also leaves none of the space that it reserved.
+    """If a worker's announcement is refused, the space that the announcement reserved is free again.
 
     Calls that were announced before stay announced, and the reservation does not count as a call.
     """

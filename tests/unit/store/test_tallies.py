@@ -1,4 +1,4 @@
-"""The sums over ended tasks: each end is in them exactly once, whatever happens to the task, and they never fall."""
+"""The sums over ended tasks: each end counts exactly once, whatever happens to the task, and no sum ever falls."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -61,7 +61,7 @@ def ended(bench: StoreBench) -> dict[str, int]:
 
 
 def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTION_MS, **changes: Any) -> Claim:
-    """Write a task of two chunks, and complete it with two calls."""
+    """Write a task of two chunks, which completes with two calls."""
     bench.insert(name)
     claim = bench.claim(name)
     facts = {"outputs": outputs(0, 1), "completed": 2, "calls_settled": 2, "input_tokens": 20, "output_tokens": 4}
@@ -70,7 +70,7 @@ def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTIO
 
 
 def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **changes: Any) -> None:
-    """Fail a pending task after one call."""
+    """Write a pending task, which fails after one call."""
     facts = {"failed": 1, "calls_settled": 3, "calls_in_doubt": 1} | changes
     assert bench.step(bench.claim(name), Fail(RETENTION_MS, failure), **facts)
 
@@ -195,7 +195,7 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
-    """An end counts once if its task is erased before or after a fold.
+    """An end counts once, whether its task is erased before or after the fold.
 
     The erasure of a task may be a deletion, the end of a retention, or an early erasure.
     """
@@ -416,7 +416,7 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
 
 
 def test_quantiles() -> None:
-    """A quantile lies between the bounds of the bucket in which it falls.
+    """A quantile lies between the bounds of the bucket that contains it.
 
     Without tasks, and beyond the last bound, there is no quantile.
     """
@@ -429,7 +429,7 @@ def test_quantiles() -> None:
 
 
 def test_columns_are_the_measures(bench: StoreBench) -> None:
-    """The table of sums has one column for each measure, and the columns of its key."""
+    """The table of sums has one column for each measure, and further columns for the key."""
     columns = [row["name"] for row in bench.database.rows("SELECT name FROM pragma_table_info('tallies')")]
     assert columns[:3] == ["at", "status", "route"]
     assert sorted(columns[3:]) == sorted(MEASURES)  # a later migration adds columns at the end of the table

@@ -121,7 +121,7 @@ def test_a_window_has_the_text_of_its_chunks(
 
 
 def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A claim has the text of the chunks after the existing outputs, and always that of the calls that it announces."""
+    """A claim gets the text of chunks after the existing outputs, and always the text of the calls it announces."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=9)
 

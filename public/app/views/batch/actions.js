@@ -1,4 +1,4 @@
-// The actions on a batch. Before each one a dialog explains it and asks whether to go on.
+// The actions on a batch. Before each action a dialog explains the action and asks whether to go on.
 import { html, useState } from "../../base/dom.js";
 import { call } from "../../base/api.js";
 import { count, t } from "../../base/i18n.js";

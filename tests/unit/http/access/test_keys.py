@@ -1,6 +1,6 @@
 """The form of API keys, an isolate's memory of keys, and the store's statements about keys.
 
-The check of the model's state, which requests share, is tested here, too.
+These tests also cover the check of the model's state, whose result all requests share.
 """
 
 import asyncio

@@ -122,7 +122,7 @@ class Coordinator:
 
 
 class CallBench:
-    """A model and its caller, which is the worker itself with six calls at a time, or three lanes of six calls."""
+    """A model and its caller: the worker itself with six calls at a time, or three lanes of six calls each."""
 
     def __init__(self, *, laned: bool) -> None:
         self.loop = Loop()  # type: ignore[abstract]
@@ -250,7 +250,7 @@ def test_a_call_of_its_own_comes_back_alone(local: CallBench):
 
 
 def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
-    """Once all calls that are out have ended, they are recorded at once."""
+    """Once no call is out any more, the ended calls are recorded at once."""
     local.model.seconds = {"1": 1.01}
     local.start(KEYS[:2])
     assert (ended(local.wait()), local.loop.time()) == ([0, 1], 1.01)
@@ -394,7 +394,8 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 
 
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
-    """A silent group occupies its lane even after it was given up, since its connection may still be used.
+    """A silent group occupies its lane even after the run has given the group up, since the connection may still be
+    used.
 
     The silent group's lane stays occupied even if the group's calls are made again in another group and come back. The
     silent group occupies one lane, and an answer that comes late changes nothing.
@@ -599,7 +600,8 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 
 
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
-    """In this test one group is out, another was lost, and the ping after it failed, so lanes are no longer used.
+    """In this test one group of calls is out, another was lost, and the ping after the loss failed, so lanes are no
+    longer used.
 
     An abort in this situation still notifies the lanes of the group that is out.
     """

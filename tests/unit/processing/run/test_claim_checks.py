@@ -1,6 +1,6 @@
 """A run that waits for slow calls checks whether its claim is still valid.
 
-By checking its claim a run notices its task's end and frees its host, with a limited number of checks.
+By checking its claim a run notices its task's end and frees its host; the number of checks is limited.
 """
 
 import asyncio
@@ -292,7 +292,7 @@ def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench)
 
 
 def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
-    """A run ignores a notice with a lower fence than its own, which is a late one from before a retry."""
+    """A run ignores a notice with a lower fence than its own fence: such a notice is from before a retry."""
     hint = Hint()
 
     async def tell() -> None:
@@ -302,7 +302,7 @@ def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench):
-    """A run that waits without a call out makes no check, but it stops when it gets a notice."""
+    """A run that waits and has no call out makes no check of its claim, but a notice stops the run."""
     hint = Hint()
 
     async def cancel_and_tell() -> None:

@@ -1,4 +1,4 @@
-"""Gaps of chunks that fail for good: which failures leave one, when the task fails all the same, what is kept."""
+"""Gaps of chunks that fail for good: which failures leave a gap, when the task fails instead, and what is kept."""
 
 import asyncio
 from collections.abc import Iterator
@@ -157,7 +157,7 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
 
 @pytest.mark.parametrize("last", [REFUSED, ModelReplyMalformed("no text")], ids=["refused", "malformed"])
 def test_a_gap_is_not_called_again_for_an_earlier_failure(last: ModelError) -> None:
-    """A failure that was held when the chunk failed for good counts no more, once the other chunks have succeeded."""
+    """If a failure was held back when its chunk failed for good, the held failure does not count later."""
     keys = [CallKey(0, place) for place in range(6)]
     found = claim(total=6, characters=60, options=TaskOptions(structure=Structure(gaps=True)))
     ledger = Ledger(found, 1, Patience(News(), 3600, now=0.0))
@@ -315,7 +315,7 @@ def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
 
 
 def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
-    """A merge call that would merge only gaps is not made, and its place stays empty.
+    """A merge call that would merge only gaps is not made, and the place of its output stays empty.
 
     In this test long outputs are merged two by two, and both outputs of one pair are gaps.
     """
@@ -331,7 +331,7 @@ def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
 
 
 def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
-    """A claim in the middle of a merge knows calls without anything to merge, since all their outputs are missing."""
+    """A claim in the middle of a merge knows which calls have nothing to merge, since all their outputs are missing."""
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
 
     def act(call: ModelCall, number: int) -> Any:
@@ -349,7 +349,7 @@ def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
 
 
 def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:
-    """Merges that are paid for were made without the gaps, so the task completes with its gaps."""
+    """If a merge was made and paid for without the gaps, the task completes with these gaps."""
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number in {3, 10} else f"{number:03}" + "x" * 1200
     assert ended(bench).status == "failed"

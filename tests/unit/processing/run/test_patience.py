@@ -97,7 +97,7 @@ def test_a_success_ends_it_for_all_tasks_of_the_isolate():
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
     assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
-    # All failures of `other` may be the fault of its own chunk, so its model counts as away from time 0 on.
+    # All failures of `other` may be the fault of its own chunk, so this task's model counts as away from time 0 on.
     assert (one.away_since, other.away_since) == (None, 0.0)
 
 
@@ -244,7 +244,7 @@ def test_calls_that_fail_together_are_the_models_trouble():
 
 
 def test_who_asks_next_is_another_call():
-    """While a model is away, each call that asks is for another chunk, so a chunk that always fails blocks no other."""
+    """While a model is away, each call to test it is for another chunk, so a failing chunk blocks no other."""
     ledger, asked, now = patient(), [], 0.0
     for _ in range(4):
         (key,) = ledger.startable(now, 1)

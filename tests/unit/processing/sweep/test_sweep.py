@@ -135,7 +135,7 @@ def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
 
 
 def test_a_delayed_task_is_not_dispatched_before_its_time(bench: StoreBench):
-    """The sweep checks a task that waits for a rate limit a lease after its time, in case its own message is lost."""
+    """The sweep checks a task a lease after the end of a rate limit, in case the task's message is lost."""
     bench.insert()
     bench.step(bench.claim(), Release(3 * LEASE_MS, 4 * LEASE_MS))
     bench.pass_ms(3 * LEASE_MS)
@@ -197,7 +197,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due
 
 
 def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
-    """If a task is put back and ends again after the sweep has found it for erasure, its new retention holds."""
+    """If a task is put back and ends again after the sweep has found it for erasure, its retention begins anew."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))

@@ -126,7 +126,7 @@ def test_no_two_subjects_have_statements_of_one_name():
 def test_every_part_of_a_task_is_deleted():
     """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes.
 
-    The rows of tables that refer to the task's row go with it.
+    If a task's row is deleted, the rows of other tables that refer to it are deleted, too.
     """
     database = SqliteD1()
     found = database.rows(
