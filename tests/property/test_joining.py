@@ -129,7 +129,7 @@ def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tu
 
     If another client's equal request has taken the task that a late write was to join, the late write makes an
     additional task. After a late landing, each task whose id a client got exists, at least one task exists, and each
-    row of a request has a task.
+    row of `submissions` has a task.
     """
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:

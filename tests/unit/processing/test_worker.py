@@ -334,7 +334,7 @@ def test_an_outage_beyond_the_lease_ends_the_run(make):
 
 
 def test_a_cancelled_task_starts_no_call(make):
-    """If a task is cancelled with six calls in flight, its worker starts no more, bills these, and ends."""
+    """If a task is cancelled with six calls in flight, its worker bills the six calls, starts no other, and ends."""
     bench = make()
     bench.insert(20)
     bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
@@ -403,10 +403,11 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
 
 
 def test_only_a_merge_that_must_read_costs_more_writes(make):
-    """If one run makes the whole merge, the merge reads no outputs, and saves them with its next announcement.
+    """If one run makes the whole merge, the merge reads no outputs, and the outputs are saved with its next
+    announcement.
 
-    If the task was given back before the merge, the next run saves, reads the sizes of all outputs, and then those that
-    it merges.
+    If the task was given back before the merge, the next run saves its outputs, reads the sizes of all outputs, and
+    then reads the outputs that it merges.
     """
     bench, other = make(), make()
     for made in (bench, other):
