@@ -35,7 +35,7 @@ MOST: Mapping[str, int] = {
 # The imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that
 # may read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. The
 # table of the API causes further imports, since `catalogue` imports a group of calls on the first request for one of
-# them. `events` and `observation` are such groups of calls.
+# them. `events` and `observation` are groups of calls that `catalogue` imports in this way.
 LATE = {
     "composition.py": {"inference.demo", "store.blobs.r2", "store.files", "store.webhooks"},
     "platform/bindings.py": {"platform.r2"},  # Needed in a deployment with the binding BLOBS.

@@ -71,7 +71,7 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 def recipes() -> dict[str, tuple[str, str]]:
     """Return the targets of the Makefile that install packages first.
 
-    For each such target the result has the target that installs, and the module that the target runs.
+    The result gives, for each target that needs packages, the target that installs these, and the module that it runs.
     """
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)

@@ -61,7 +61,7 @@ def ended(bench: StoreBench) -> dict[str, int]:
 
 
 def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTION_MS, **changes: Any) -> Claim:
-    """Write a task of two chunks, which completes with two calls."""
+    """Write a task of two chunks, and complete the task with two calls."""
     bench.insert(name)
     claim = bench.claim(name)
     facts = {"outputs": outputs(0, 1), "completed": 2, "calls_settled": 2, "input_tokens": 20, "output_tokens": 4}
@@ -70,7 +70,7 @@ def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTIO
 
 
 def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **changes: Any) -> None:
-    """Write a pending task, which fails after one call."""
+    """Write a pending task, and let it fail after one call."""
     facts = {"failed": 1, "calls_settled": 3, "calls_in_doubt": 1} | changes
     assert bench.step(bench.claim(name), Fail(RETENTION_MS, failure), **facts)
 
