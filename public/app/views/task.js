@@ -81,10 +81,10 @@ export function Task({ id, query }) {
 
 const settled = ({ progress }) => progress.completed + progress.failed;
 
-/** Whether the log of calls has what a person looks for first. */
+/** Whether the task has failures, calls in doubt or rejected answers, which users look up in the log. */
 const hasTrouble = ({ progress, usage, error, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || usage.rejected > 0 || Boolean(error ?? lastError);
 
-/** Follows the task's events. Gives the latest progress, and whether the task is followed now. */
+/** Follows the task's events. Returns the latest progress, and whether the stream is open. */
 function useEvents(task, table, again, news) {
   const [progress, setProgress] = useState(null);
   const timer = useRef(0);

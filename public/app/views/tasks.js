@@ -8,7 +8,7 @@ import { useRefresh } from "../base/refresh.js";
 import { mayWrite } from "../base/prefs.js";
 import { href, listPath, moment, pinned, since } from "../base/route.js";
 
-// The rows that the page assumes for one search, so that a quiet page searches seldom. The server reads at most 1,000.
+// The rows that count for one search, so that the page rarely repeats it. The server reads at most 1,000.
 const ROWS_OF_A_FILTER = 1500;
 const ACTIVE_SECONDS = 6; // between two looks while a task runs; a task's own page is live
 

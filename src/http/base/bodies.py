@@ -7,7 +7,7 @@ from math import isfinite
 from .messages import BodyBroken, BodyTooLarge, Request
 from .problems import MALFORMED_BODY, TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, Refusal
 
-DEPTH_MOST = 104  # A schema is at most 100 deep, and stands in up to four objects.
+DEPTH_MOST = 104  # An output schema is at most 100 levels deep, and a body has it inside of up to four objects.
 # The most tokens in a body: strings, brackets, commas and colons. A usual body of the API has a few dozen tokens,
 # besides up to 4 KB of metadata.
 TOKENS_MOST = 20_000
@@ -18,7 +18,7 @@ _MEDIA_TYPES = frozenset({"", "application/json", "application/x-www-form-urlenc
 _LENGTH_DIGITS_MOST = 15
 
 # Matches a JSON string, closed or cut off by the end of the body, or one structural character. The quantifiers are
-# possessive and every string matches, so no body makes the pattern backtrack.
+# possessive and the pattern matches any beginning of a string, so no body makes it backtrack.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)|[\[\]{},:]', re.DOTALL)
 
 

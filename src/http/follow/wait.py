@@ -85,7 +85,7 @@ async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
 
 
 async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
-    """Fail those of the tasks whose deadline has passed. Returns False if the database could not take the write.
+    """Fail those of the tasks whose deadline has passed. Returns False if the database did not take the write.
 
     If the database takes no write, the overdue tasks are shown unchanged, and the sweep fails them later.
     """

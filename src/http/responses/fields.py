@@ -143,7 +143,10 @@ def new_request(body: Mapping[str, object], settings: Settings, default_model: s
 
 
 def _wanted(fields: NewResponseFields) -> WantedOutput:
-    """Return the fields that form the outputs. Outputs are merged by default, or concatenated if `join` is set."""
+    """Return the form of the outputs that a request asks for.
+
+    Outputs are merged by default, but concatenated by default if `join` is given.
+    """
     own, form = fields.onceover or OnceoverFields(), fields.text.format if fields.text else None
     formed = form if isinstance(form, SchemaFormatFields) else None
     default = Reduce.MERGE if formed is None or own.join is None else Reduce.CONCAT

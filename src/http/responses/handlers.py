@@ -22,8 +22,8 @@ from .fields import new_request
 from .shapes import DeletedView, InputFileView, InputListView, InputMessageView, InputTextView
 from .text_format import SCHEMA_FIELD
 
-# Beginnings of the names of native fields that a refusal may contain. In a body of `/v1/responses` the native fields
-# are members of `onceover`.
+# Beginnings of the names of native fields, as a refusal may contain them. In a body of `/v1/responses` the native
+# fields are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
 
 
@@ -56,7 +56,10 @@ async def create_response(exchange: Exchange) -> Reply:
 
 
 async def read_response(exchange: Exchange) -> Reply:
-    """Show a response, or the stream of its events. A task that no worker comes for is helped, as by a native poll."""
+    """Show a response, or the stream of its events.
+
+    If no worker comes for the task, the request helps the task, as a poll of the native API does.
+    """
     stream.check_obfuscation(exchange.query)
     wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
     if wanted:
@@ -72,7 +75,7 @@ async def cancel_response(exchange: Exchange) -> Reply:
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
     # For a task that is already cancelled, the answer waits as well, because an announced call may still start, and the
-    # answer promises that none will.
+    # answer promises that no call will start.
     if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await withdrawal.ended_by_client(exchange.api, key, began)
     return await response_reply(exchange, 200, check(task))

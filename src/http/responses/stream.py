@@ -106,7 +106,7 @@ async def new_stream(exchange: Exchange, task: Task) -> Reply:
 
 
 def _is_text_at_end(task: Task) -> bool:
-    """Whether the stream sends the text as one delta at the end, because the text is not known or checked before."""
+    """Whether the stream sends the text as one delta at the end, because the text is known or checked only then."""
     return task.options.reduce is Reduce.MERGE or task.options.structure is not None
 
 
@@ -131,7 +131,7 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
         exchange.api.log.failure("stream_broken", error, task=task.task_key)
     else:
         return
-    if not between:  # an event was cut off: end it, so that the error is an event of its own
+    if not between:  # an event was cut off: end this event, so that the error is an event of its own
         yield sse.CLOSED
     detail = {"message": _INTERRUPTED, "type": "server_error", "param": None, "code": "stream_interrupted"}
     yield sse.event("error", {"type": "error", "error": detail})
@@ -195,7 +195,8 @@ def _refused(field: str, message: str) -> Refusal:
 class Writer:
     """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts.
 
-    `joined` keeps a joined value for all events that contain it: it is whole in memory once it is joined.
+    `joined` keeps a joined value for all events that contain it, because joining brings the whole value into memory
+    anyway.
     """
 
     api: Api

@@ -93,13 +93,16 @@ def least(count: int) -> int:
 
 @functools.cache
 def part(number: int) -> CampaignTally:
-    """Run one of the four parts of the schedules. Each part is made within the time of a test, which is limited."""
+    """Run one of the four parts of the schedules.
+
+    The parts are separate because the time of a single test is limited.
+    """
     return run_block(number * SCHEDULES // PARTS, SCHEDULES // PARTS, None)[0]
 
 
 @pytest.fixture(scope="module")
 def seeds() -> CampaignTally:
-    """All schedules of this run."""
+    """Run all schedules, part by part, and return their tally."""
     tally = CampaignTally()
     for number in range(PARTS):
         tally.merge(part(number))
@@ -107,14 +110,14 @@ def seeds() -> CampaignTally:
 
 
 class TestSchedules:
-    """What the schedules show: 800 in `make test`, 2,000 in the campaign.
+    """Checks of the schedules' results: 800 schedules in `make test`, 2,000 in the campaign.
 
-    xdist gives a class a worker of its own, beside the module's other tests.
+    pytest-xdist runs a class in one process of its own, beside the module's other tests.
     """
 
     @pytest.mark.parametrize("number", range(PARTS))
     def test_no_schedule_breaks_an_invariant(self, number: int):
-        """In a quarter of them nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
+        """In each part nothing is lost, doubled, written behind a newer fence, miscounted or left behind."""
         assert part(number).failures == []
 
     def test_all_schedules_ran(self, seeds: CampaignTally):
@@ -143,7 +146,7 @@ class TestSchedules:
         assert seeds.judged[letting_go.RUNS_EXCUSED] > 0
 
     def test_responses_are_submitted_and_joined(self, seeds: CampaignTally):
-        """Clients of `/v1` repeat requests, and each repetition joins the earlier ones."""
+        """Clients of `/v1` repeat requests, and each repeated request joins the earlier ones."""
         assert seeds.told["join"] >= least(30)
         assert seeds.told["doubled"] <= seeds.told["join"] / 10
 
@@ -319,7 +322,7 @@ def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
 
 @pytest.mark.parametrize("profile", [AWAY, FULL, WEBHOOKS])
 def test_a_campaign_that_judges_nothing_fails(profile: str, monkeypatch: pytest.MonkeyPatch):
-    """A campaign with a subject fails if the subject occurs in none of its schedules."""
+    """A campaign for a certain subject fails if the subject occurs in none of its schedules."""
     monkeypatch.setattr(pool, "run_seed", lambda seed, **_options: Result(seed, profile))
     assert main(["--faults", profile, "--seeds", "3", "--workers", "1"]) == 1
     assert main(["--faults", "calm", "--seeds", "3", "--workers", "1"]) == 0

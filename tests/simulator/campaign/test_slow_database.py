@@ -21,7 +21,7 @@ OPTIONS = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", "PLAN": "paid", "AI
 
 
 class Seen:
-    """The state of a task at its end, or when the time was up."""
+    """What a run recorded of a task at its end, or when the time was up."""
 
     def __init__(self) -> None:
         self.row: dict[str, Any] = {}

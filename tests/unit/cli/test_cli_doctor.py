@@ -37,7 +37,7 @@ def complaints(checks: Iterable[Check]) -> list[Check]:
 
 
 def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str, fix: str) -> None:
-    """Assert that exactly this fault was found, with this evidence and this fix.
+    """Assert that `doctor` found exactly this fault, with this evidence and this fix.
 
     In a folder the same finding may occur once for each environment.
     """

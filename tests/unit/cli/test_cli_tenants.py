@@ -168,14 +168,15 @@ class Tasks:
 
 
 def lines(path: Path) -> list[Json]:
-    """The lines of an export."""
+    """Return the lines of an export, parsed from JSON."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
     """`tenant export` writes each task once, newest first, with its text, chunks, calls and deliveries.
 
-    The end says what changed. If an older server has no log of calls, the export contains no calls.
+    The last output says that one task was gone before it could be read. If an older server has no log of calls, the
+    export contains no calls.
     """
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     tasks.lost = {IDS[2]}
@@ -287,7 +288,7 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
 
 
 def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
-    """Unfinished tasks are cancelled first.
+    """`tenant erase` cancels unfinished tasks first.
 
     `tenant erase` reports tasks that remain, and a repeated run finds none.
     """
@@ -438,4 +439,4 @@ def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
     busy = (problem(429, "limit_reached"), problem(503, "overloaded"))
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", *busy, partial(tasks.erase, IDS[0]))
     assert run("tenant", "erase", "acme", "--yes")[:2] == (0, "1 task erased\n")
-    assert limits.LIST_LIMIT_MOST == 100  # the page that it reads
+    assert limits.LIST_LIMIT_MOST == 100  # `tenant erase` reads pages of this size

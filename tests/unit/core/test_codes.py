@@ -22,8 +22,7 @@ from src.queue import dead_letter
 
 API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
-# A call that did not start is announced again, and the base class has no cause of its own, so neither becomes a
-# failure.
+# `CallNotStarted` becomes no failure, since the call is announced again; `ModelError` is only the base class.
 NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]
 
 

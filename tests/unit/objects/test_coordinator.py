@@ -67,7 +67,7 @@ class AnsweringLanes:
         self.failing: set[str] = set()
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
+        """Return a stand-in for the object with this name."""
         self.asked.append(name)
         return self
 
@@ -150,7 +150,7 @@ def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
 def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
     """A coordinator uses a lane again once it has answered, and never again if it was lost.
 
-    Each outcome names its lane.
+    Each outcome has the name of the lane that made the call.
     """
     lanes = AnsweringLanes()
     coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
@@ -261,7 +261,7 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 
 
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
-    """A coordinator gives up a silent lane after the calls' own time and the time of the way.
+    """A coordinator gives up a silent lane after the calls' own time, plus the time for messages to the lane and back.
 
     A lane that a coordinator has given up is never used again.
     """

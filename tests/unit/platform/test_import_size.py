@@ -1,10 +1,10 @@
 """How much of the Worker the start of an isolate imports, in counts that do not depend on the machine.
 
 If this test fails, the code has exceeded a budget, which need not be a bug. If this test fails, find out first which
-requests need the added code. Code that few requests need is imported on the first of these:
-docs/decisions/0033-what-is-imported-when.md says how, and which requests must not wait for it. If every isolate needs
-the added code, raise the bound to the present count in the same commit, and give the reason in its message. `python -m
-bench imports` measures how much time the added code costs.
+requests need the added code. Code that few requests need is imported with the first request that needs it:
+docs/decisions/0033-what-is-imported-when.md says how, and which requests must not wait for an import. If every isolate
+needs the added code, raise the bound to the present count in the same commit, and give the reason in its message.
+`python -m bench imports` measures how much time the added code costs.
 """
 
 import ast
@@ -23,8 +23,8 @@ from tests.support import import_watch
 pytestmark = pytest.mark.slow  # processes
 
 SRC = Path(__file__).resolve().parents[3] / "src"
-# The bounds of a start's imports, which are the present counts plus a little. `syntax` is the compiled code in nodes of
-# the syntax tree, because bytecode differs between versions of Python.
+# The most that the start of an isolate may import: the present counts plus a little. `syntax` is the compiled code in
+# nodes of the syntax tree, because bytecode differs between versions of Python.
 MOST: Mapping[str, int] = {
     "modules": 205,
     "syntax": 79_000,
@@ -35,12 +35,12 @@ MOST: Mapping[str, int] = {
 # The imports within functions, by the module that has them. A submission, a poll of a task or a list, with a key that
 # may read, needs none of these imports; nor does a message, an alarm, a run of a task, or a sweep without webhooks. The
 # table of the API causes further imports, since `catalogue` imports a group of calls on the first request for one of
-# them. `events` and `observation` are such groups of calls.
+# them. `events` and `observation` are groups of calls that `catalogue` imports in this way.
 LATE = {
     "composition.py": {"inference.demo", "store.blobs.r2", "store.files", "store.webhooks"},
-    "platform/bindings.py": {"platform.r2"},  # a deployment with the binding BLOBS
-    "platform/http_messages.py": {"platform.byte_streams"},  # the content of a file
-    "http/files/content.py": {"http.files.early"},  # the output file of a batch
+    "platform/bindings.py": {"platform.r2"},  # Needed in a deployment with the binding BLOBS.
+    "platform/http_messages.py": {"platform.byte_streams"},  # Needed to send the content of a file.
+    "http/files/content.py": {"http.files.early"},  # Needed to read a batch's output early.
     "http/tasks/events.py": {"http.follow.following"},
     "http/base/exchange.py": {"http.base.content"},
     "http/operate/observation.py": {"http.operate.history", "http.operate.metrics"},
@@ -88,7 +88,7 @@ def syntax(text: str) -> int:
 
 
 def counted(folder: Path) -> dict[str, int]:
-    """Return how much of the Worker a new interpreter has after it has imported `entry` from the given folder."""
+    """Return the counts of what a new interpreter has imported after it has imported `entry` from the given folder."""
     command = [sys.executable, "-I", "-B", import_watch.__file__, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr

@@ -170,7 +170,7 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 def strings(path: Path) -> Iterator[str]:
     """Return all strings of a module except its docstrings.
 
-    Of a formatted string the result has the literal parts.
+    For a formatted string the result has its literal parts.
     """
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {

@@ -54,7 +54,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # If the store gave the test no claim, the step counts as refused.
+        # If the claim was refused, there is no step, which counts as refused.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -187,7 +187,7 @@ def test_an_output_is_accepted_once(bench: StoreBench):
 
 
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
-    """The next claim gets final failures and other failures separately, and neither for chunks that have an output."""
+    """The next claim gets final and other failures separately, but none of a chunk that has an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
     failed = [FailedCall(CallKey(0, at), CallTries(2, 3), at != 1, FAILURE) for at in range(3)]
@@ -299,7 +299,7 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
 
 @pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
 def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
-    """A worker whose announcement is refused also leaves none of the space that it reserved.
+    """If a worker's announcement is refused, the space that the announcement reserved is free again.
 
     Calls that were announced before stay announced, and the reservation does not count as a call.
     """
@@ -446,7 +446,7 @@ def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.M
 
 
 def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
-    """A passing D1 error raises StoreUnavailable after three sends, and any other one a StoreError after one."""
+    """A temporary D1 error raises StoreUnavailable after three sends, and any other error a StoreError after one."""
     bench.insert()
     sent = bench.database.batches
     bench.database.fail(OVERLOADED, times=3)
@@ -579,10 +579,10 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
-    # The following scans are bounded: a subquery's result, a recursion over tenants, one row of constants.
+    # The plan may scan only small things: a subquery's result, a recursion over tenants, or one row of constants.
     bounded = r"json_each|tenants|turns|found|seated|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
-    # A minimum that no index serves is a search without a bound, which reads up to the first row that fits.
+    # To search a minimum without an index has no bound: SQLite reads up to the first row that fits.
     assert not [detail for detail in details if re.fullmatch(r"SEARCH \w+ USING PRIMARY KEY", detail)], details
     assert any(re.match(r"SEARCH \w+ USING", detail) for detail in details), details
 

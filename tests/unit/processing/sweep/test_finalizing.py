@@ -19,7 +19,7 @@ RETENTION_MS = 1_000_000
 
 @pytest.fixture
 def bench() -> Iterator[BatchBench]:
-    """Give a bench with a cancelled batch, whose files no writer has completed."""
+    """Make a bench with a cancelled batch whose files are not complete."""
     made = BatchBench()
     made.begin(lines(3))
     made.do(made.store().cancel(KEY, RETENTION_MS))
