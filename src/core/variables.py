@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from .errors import ConfigurationError
 
-# A `Reading` is a function from a variable's name to the variable's value, which is None if the variable is not set.
+# `Variables` is a function from a variable's name to the variable's value, which is None if the variable is not set.
 # Values without quotes in wrangler.toml arrive as numbers or bools.
 Variables = Callable[[str], object]
 

@@ -65,8 +65,7 @@ class DeliveryOutcome(StrEnum):
 
 
 class DeliveryKey(NamedTuple):
-    """Names a webhook's delivery by three things: the task, which end of the task the delivery is about, and the
-    endpoint.
+    """Names a webhook's delivery by the task, by which end of that task the delivery is about, and by the endpoint.
 
     Receivers detect repeated webhook deliveries by the delivery's id. `ended_at` is when the task ended, in ms since
     the epoch. `ended_at` is a part of a webhook delivery's id, because after a restore of the database a task may end
@@ -126,8 +125,7 @@ def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
 
 
 def secret(webhook_key: str, endpoint_key: EndpointKey, generation: int) -> str:
-    """Derive an endpoint's signing secret: an HMAC-SHA-256, keyed with WEBHOOK_KEY, of the endpoint's key and
-    `generation`.
+    """Derive an endpoint's signing secret: an HMAC-SHA-256, with WEBHOOK_KEY, of the endpoint's key and `generation`.
 
     WEBHOOK_KEY is random and a secret has 32 bytes, so one HMAC does all that HKDF's expansion (RFC 5869) would do.
     """
@@ -209,9 +207,7 @@ def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
 
 
 def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
-    """Return how a webhook delivery ends with an answer that came `age_ms` after the delivery's beginning; None if the
-    delivery is tried again.
-    """
+    """Return how a webhook delivery ends with an answer `age_ms` after the delivery's beginning; None to try again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED
     if answer.failure is AttemptFailure.GONE:
@@ -220,8 +216,7 @@ def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
 
 
 def delay_ms(tries: int, retry_after: float | None, age_ms: int, chance: float) -> int:
-    """Return how many ms a webhook delivery waits after its `tries`-th failure: ever longer, with up to a fifth of
-    jitter.
+    """Return how many ms a webhook delivery waits after its `tries`-th failure: ever longer, with some jitter.
 
     The `Retry-After` of a webhook's receiver is obeyed up to an hour. The last attempt to send a webhook delivery comes
     a day after the delivery's beginning, not later.

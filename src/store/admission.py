@@ -197,9 +197,7 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
 
 
 def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement]) -> list[BoundStatement]:
-    """Wrap a new task's writes in the statements that claim the request's idempotency key and read what became of the
-    task.
-    """
+    """Wrap a new task's writes in the statements that take its idempotency key and read what became of the new task."""
     tenant, _ = split_task_key(task_key)
     submission = on.submission(task_key)
     batch: list[BoundStatement] = []

@@ -30,8 +30,7 @@ class AttemptStore(Store):
     async def attempts(
         self, task_key: TaskKey, only: Collection[AttemptOutcome], after: Place | None, most: int, default_model: str
     ) -> AttemptPage | None:
-        """Read up to `most` calls of a task whose outcomes are in `only`, from after a place in the log; None if the
-        task does not exist.
+        """Read up to `most` calls of a task with the outcomes `only`, after a place; None if the task does not exist.
 
         `default_model` is the model that is shown for a task that names no model. A page ends early if its outputs
         would have more than ANSWER_CHARS_AT_ONCE characters. Reading a page of the log takes one or two calls to D1.

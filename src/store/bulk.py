@@ -29,9 +29,7 @@ class FailedTasks(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a bulk retry would cost: how many tasks it would retry, and the least and the most model calls that these
-    tasks would make.
-    """
+    """What a bulk retry would cost: the number of tasks, and the least and the most model calls of these tasks."""
 
     tasks: int
     minimum_calls: int
@@ -72,8 +70,7 @@ class BulkStore(OutboxStore):
         return FailedTasks(_generations(found), columns.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int, reasks: int = 0) -> Cost:
-        """Count the failed tasks of a span, up to BULK_COUNT_MOST, and the model calls that retries of these tasks
-        would make.
+        """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying these tasks would take.
 
         The most model calls are counted with `attempts` calls for each output, and `reasks` more if the output must fit
         a schema.

@@ -1,4 +1,4 @@
-"""Frees space in the database: counts what tenants store, and erases ended tasks before their retention time is over."""
+"""Frees space in the database: counts what tenants store, and erases ended tasks before their retention is over."""
 
 from dataclasses import dataclass, field
 
@@ -101,8 +101,7 @@ class StorageStore(Store):
 
 
 def _behind(row: Row) -> str:
-    """Return where a tenant's next walk starts: after this walk's last task, or at the beginning if this walk reached
-    the end.
+    """Return where a tenant's next walk starts: after this walk's last task, or anew if this walk reached the end.
 
     Where the walk ended is stored as the time in the last task's id, so that the id of an erased task is not kept. The
     next walk reads all tasks of the last task's millisecond again.

@@ -62,7 +62,7 @@ class EndingStore(StandingStore, OutboxStore):
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
-        """Fail those of the given tasks that have no worker and on which at least `stalls` workers in a row have died."""
+        """Fail those of the given tasks that have no worker and on which at least `stalls` workers died in a row."""
         asked_at = self._now()
         ended, told = await self._database.run(
             sql.GIVE_UP.bind(

@@ -167,7 +167,7 @@ def _word_start(text: str, start: int, limit: int) -> int:
 
 
 def _character_start(text: str, start: int, limit: int) -> int:
-    """Return the last offset up to `limit` where a cut splits no visible character; `limit` if no such offset is near."""
+    """Return the last offset up to `limit` where a cut splits no visible character; `limit` if none is within reach."""
     for offset in range(limit, max(start, limit - _REACH_CHARS), -1):
         if not _joined(text[offset - 1], text[offset]):
             return offset

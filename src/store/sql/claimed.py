@@ -1,4 +1,4 @@
-"""The SQL that reads what a worker needs of a task that it has just claimed."""
+"""The SQL that reads what a worker needs to know of a task that it has just claimed."""
 
 from ..d1.statement import statement
 from .fragments import NOW
