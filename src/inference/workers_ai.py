@@ -1,7 +1,7 @@
-"""Calls Cloudflare Workers AI through its binding, which raises errors with a code in their text.
+"""Calls Cloudflare Workers AI through its binding, which raises errors whose text contains a code.
 
-Cloudflare lists error codes at https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's list of
-error codes has only some of the codes in use.
+Cloudflare lists error codes at https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's list
+contains only some of the error codes in use.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ _THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class AiBinding(Protocol):
-    """The binding `AI`, which returns results as Python dicts and lists."""
+    """The binding `AI`, which returns its results as Python dicts and lists."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
         """Run a model once. Cancelling this aborts the run. Raises the platform's error, with a code in its text."""
@@ -60,7 +60,10 @@ class AiBinding(Protocol):
 
 
 class WorkersAIProvider:
-    """Makes model calls over the binding. Without the binding the provider refuses each call, and says what to set."""
+    """Makes model calls through the binding `AI`.
+
+    If the binding is missing, the provider refuses each call, and says what must be set.
+    """
 
     name = "workers-ai"
 
@@ -105,9 +108,9 @@ class WorkersAIProvider:
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
-    """Read a reply of Workers AI's older shape.
+    """Read a reply in the older shape of Workers AI's replies.
 
-    Without a finish reason, an output of `tokens_most` tokens counts as cut off.
+    If the reply has no finish reason, an output of `tokens_most` tokens counts as cut off.
     """
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:

@@ -31,8 +31,8 @@ class CallKey(NamedTuple):
 class CallTries(NamedTuple):
     """Counts the calls made so far for an output that does not exist yet.
 
-    `attempts` count against MAX_ATTEMPTS. `counted` counts against the chunk, though the model service may seem at
-    fault.
+    `attempts` count against MAX_ATTEMPTS. `counted` failures count against the chunk, though they look like the model
+    service's fault.
     """
 
     attempts: int = 0

@@ -1,6 +1,7 @@
 """The SQL that retries the gaps of a completed task in a new task, which begins with copies of all other outputs.
 
-`:old_key` is the key of the completed task. A completed task never changes, so what was read of it stays true.
+`:old_key` is the key of the completed task. A completed task never changes, so everything that was read of it stays
+true.
 """
 
 from ..d1.statement import statement
@@ -12,15 +13,15 @@ from .fragments import NOW, OPTIONS, done, stored, unended, wake
 # Reads the state of the task whose gaps are to be retried.
 OLD_TASK = statement("SELECT status, total, completed, failed FROM tasks WHERE id = :old_key")
 
-# OLD_GAPS reads the gaps of the old task, and OLD_PLAN the plan of each of its merge levels.
+# OLD_GAPS reads the gaps of the old task, and OLD_PLAN reads the plan of each of its merge levels.
 OLD_GAPS = statement(f"""
 SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0
   AND idx NOT IN ({done("0")})
 """)
 OLD_PLAN = statement("SELECT level, ends FROM merges WHERE task_id = :old_key ORDER BY level")
 
-# Reads the outputs of a merge level of the old task. Outputs above a gap are not copied, but a segment may mix them
-# with outputs that are copied.
+# Reads the outputs of a merge level of the old task. Outputs that were made from a gap are not copied, but a segment
+# may also contain outputs that are copied.
 OLD_MERGED = statement(stored(":level"))
 
 # --- The new task ----------------------------------------------------------------------------------------
@@ -30,9 +31,9 @@ _DEADLINE_AT = f"{NOW} + deadline_ms"
 
 # Writes the pending task that retries gaps, unless another request has its Idempotency-Key or its tenant's limit of
 # tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If the write arrives
-# after the new task was erased, the tombstone stops it; if the old task was erased, nothing is written. `:cut_redone`
-# outputs of merges were cut off and are made again. `:max_calls` is NULL for the old task's budget, and `:tasks_most`
-# is NULL without a limit.
+# after the new task was erased, the new task's tombstone stops the write; if the old task was erased, nothing is
+# written. `:cut_redone` is how many outputs of merges were cut off and are made again. `:max_calls` is NULL if the old
+# task's budget applies, and `:tasks_most` is NULL if the tenant has no limit.
 INSERT_GAP_RETRY = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, truncated, merge_chars, calls_minimum, created_at,
   first_line, retry_of, deadline_at, wake_at)
@@ -48,7 +49,8 @@ ON CONFLICT DO NOTHING
 
 _THERE = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND retry_of = :old_key)"
 
-# Copies the old task's text with its output schema. `:inherited` is a JSON object: see the column `texts.inherited`.
+# Copies the old task's text together with its output schema. `:inherited` is a JSON object, which the column
+# `texts.inherited` explains.
 COPY_TEXT = statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission, output_schema, join_rules, inherited)
 SELECT :task_key, input, instructions, cuts, overlap, :submission, output_schema, join_rules, :inherited
@@ -56,9 +58,9 @@ FROM texts WHERE task_id = :old_key AND {_THERE}
 ON CONFLICT DO NOTHING
 """)
 
-# Copies the outputs of all chunks, with a row for each segment. The copies have fence 0, which is below the fence of
-# every claim. The new task's first write therefore counts as later than the copies, and its log of calls does not show
-# the copies.
+# Copies the outputs of all chunks, into one row for each segment. The copies have fence 0, which is lower than the
+# fence of every claim. The new task's first write therefore counts as later than the copies, and its log of calls does
+# not show the copies.
 COPY_OUTPUTS = statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, level, part, 0, 0, 0, places, sizes, body FROM segments
