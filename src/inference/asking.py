@@ -108,7 +108,7 @@ def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str,
 
 
 def client_texts(call: ModelCall) -> list[str]:
-    """Return the texts that a provider's error message may quote: the client's texts in a call, and a repeated answer."""
+    """Return those texts that a provider's error message may quote: the client's texts, and a repeated answer."""
     if call.body is not None:
         from .line_calls import client_texts as texts_of_line  # noqa: PLC0415 - only batches make such calls
 
@@ -122,7 +122,7 @@ def client_texts(call: ModelCall) -> list[str]:
 
 
 def without_keywords(schema: str) -> str:
-    """Return a schema's JSON without keywords that an error message may contain although a client's text has them too."""
+    """Return a schema's JSON without keywords that an error message may name although a client's text has them too."""
     return _KEYWORDS.sub("", schema)
 
 

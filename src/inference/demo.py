@@ -43,7 +43,7 @@ class DemoProvider:
     default_model = "demo-1"
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown or JSON of the call's form."""
+        """Return headline, key sentences, key terms and counts of `call.user`, as Markdown or JSON of its form."""
         if call.body is not None:
             from .demo_lines import line_reply_of  # noqa: PLC0415 - only batches make such calls
 
@@ -161,7 +161,7 @@ def _fitness(sentence: str, at: int, language: Language) -> float:
 
 
 def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
-    """Return the first heading that has a term; if there is none, the best sentence, after a heading like "Chapter 2"."""
+    """Return the first heading that has a term, else the best sentence, after a heading like "Chapter 2"."""
     named = next((heading for heading in headings if terms(heading)), None)
     if named is not None:
         return named

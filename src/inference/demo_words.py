@@ -60,9 +60,7 @@ def is_chinese(text: str) -> bool:
 
 
 def terms(text: str) -> list[str]:
-    """Return the terms of a text, each as often as it occurs: first words in their order, then Chinese pairs and
-    triples.
-    """
+    """Return the terms of a text, each as often as it occurs: the words in order, then Chinese pairs and triples."""
     found = []
     for word in _WORDS.findall(text):
         term = word.lower().removesuffix("'s").removesuffix("’s")
@@ -105,9 +103,7 @@ def _is_han(term: str) -> bool:
 
 
 def _pieces(ranked: list[tuple[str, int]], counts: Counter[str]) -> set[str]:
-    """Return the terms to drop: Chinese triples whose pairs stand together by chance, and pairs that are parts of other
-    triples.
-    """
+    """Return the terms to drop: Chinese triples whose pairs met by chance, and pairs that are within other triples."""
     pieces = set()
     for triple, count in ranked:
         if len(triple) != 3 or not _is_han(triple):

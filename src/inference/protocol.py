@@ -8,8 +8,7 @@ from ..core.model_servers import Sending
 
 
 class RejectedAnswer(NamedTuple):
-    """An answer that did not fit the schema, with its faults: for each fault a JSON pointer, and what was expected
-    there.
+    """An answer that did not fit the schema, with its faults: a JSON pointer, and what was expected there, for each.
 
     A call that asks again shows the model at most REJECTED_CHARS_MOST characters of the answer, and at most FAULTS_MOST
     faults.

@@ -1,5 +1,4 @@
-"""Reads the replies of all providers: usable outputs, plausible token counts, and causes of errors that are safe to
-show.
+"""Reads the replies of all providers: usable outputs, plausible token counts, and causes of errors safe to show.
 
 A model's reply, and an error message too, is hostile input: it may have any shape and size, and may repeat what was
 sent.
@@ -132,8 +131,7 @@ def finish_reason_of(value: object) -> str | None:
 
 
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
-    """Make a provider's error message safe for logs and clients: one short line that contains no API key and no client
-    text.
+    """Make a provider's error message safe for logs and clients: one short line without API key or client text.
 
     Providers often quote the text that they refuse in their error messages. In the message, an ellipsis replaces each
     stretch of at least 12 characters that also occurs in a client's text, and each stretch of at least 6 characters

@@ -82,7 +82,7 @@ class Scrape(NamedTuple):
 
 @dataclass(slots=True)
 class FiveMinutes:
-    """The sums over tasks that ended within five minutes, by status, and a sample of the backlog then, if there is one."""
+    """The sums over tasks that ended within five minutes, by status, and a sample of the backlog then, if any."""
 
     ended: dict[Status, Sums] = field(default_factory=dict)
     sample: Sample | None = None
