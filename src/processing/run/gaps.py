@@ -88,7 +88,7 @@ class Gaps:
 
 
 def refusal_of(error: ModelError) -> str | None:
-    """Return the provider's answer, as JSON, with which it refused a line of a batch for good; None if there is none."""
+    """Return, as JSON, the answer with which the provider refused a line of a batch for good; None if there is none."""
     if not isinstance(error, ModelRefused) or error.answer is None:
         return None
     status, body = error.answer
