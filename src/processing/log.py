@@ -30,7 +30,7 @@ class Log:
         self._facts |= facts
 
     def __call__(self, event: str, **facts: object) -> None:
-        """Write one event: facts that are None are left out, strings are cut, and a task's key is split into two facts."""
+        """Write one event: facts that are None are left out, strings are cut, and a task's key becomes two facts."""
         line = {"event": event} | self._facts | facts
         if isinstance(key := line.get("task"), str):
             tenant, line["task"] = split_task_key(TaskKey(key))

@@ -98,7 +98,7 @@ class MemoryBucket:
         return MemoryBuffer(self.part_bytes)
 
     async def put(self, file: FileKey, name: str, body: bytes | Buffer) -> None:
-        """Store a part. Check that all parts stored under one name have the same content."""
+        """Store a part. Check that each name is used for only one content."""
         await self._points.pass_one()
         content = bytes(body) if isinstance(body, bytes) else bytes(body.content)  # type: ignore[attr-defined]
         landed = self._failing.pop(0) if self._failing else None

@@ -65,9 +65,7 @@ def words_in(content: bytes) -> set[str]:
 
 
 def _inflated(content: bytes) -> Iterator[bytes]:
-    """Decompress all zlib data within some bytes, each piece as far as possible, because the end of a database page may
-    cut it off.
-    """
+    """Decompress all zlib data within some bytes, as far as possible, as the end of a database page may cut it off."""
     for begins in re.finditer(re.escape(zlib.compress(b"")[:2]), content):
         stream, at, found = zlib.decompressobj(), begins.start(), b""
         with suppress(zlib.error):

@@ -17,7 +17,7 @@ REDUCTIONS = ("concat", "none", "merge")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One submission; a tag in each chunk and in the instructions shows for each model call which task it belongs to."""
+    """One submission, in which a tag in each chunk and in the instructions shows the task of each model call."""
 
     tag: str
     parts: int

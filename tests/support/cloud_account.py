@@ -1,5 +1,4 @@
-"""A stand-in for wrangler: it keeps an account in a JSON file, prints what wrangler 4.164 prints, and refuses commands
-or dies on request.
+"""A stand-in for wrangler 4.164: keeps an account in a JSON file, prints the same, and refuses or dies on request.
 
 `python -m tests.support.cloud_account STATE …` runs the same stand-in as a program, for scripts.
 """

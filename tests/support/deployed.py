@@ -55,9 +55,7 @@ class Internet:
 
     @property
     def web(self) -> Web:
-        """Return a replacement for the network and the clock of the deployment command; this clock advances only in
-        pauses.
-        """
+        """Return network and clock for the deployment command; the clock advances only in pauses."""
         return Web(self._get, lambda: self.seconds, self._pause)
 
     def _pause(self, seconds: float) -> None:

@@ -137,7 +137,7 @@ class DevServer:
             os.killpg(self.process.pid, number)
 
     def group_members(self) -> list[int]:
-        """Return the ids of the processes that are still in the server's process group, without zombies (Linux only)."""
+        """Return the ids of the processes that are still in the server's process group, without zombies (Linux)."""
         found = []
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):

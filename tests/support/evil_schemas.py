@@ -1,4 +1,4 @@
-"""Makes hostile JSON schemas: a collection of them, and good schemas that were changed, as a JSON parser returns them."""
+"""Makes hostile JSON schemas: a collection of them, and good schemas with changes, as a JSON parser returns them."""
 
 import copy
 import random

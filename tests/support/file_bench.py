@@ -1,4 +1,4 @@
-"""A bench with a store of files over SQLite, with the parts in a memory bucket or in D1, and a clock that a test moves."""
+"""A bench with a store of files over SQLite, with a bucket in memory or in D1, and with a clock that a test moves."""
 
 import asyncio
 import json
@@ -131,9 +131,7 @@ class FileBench:
         return self.run(self.store.erase_due(100))
 
     def sweep_orphans(self) -> int:
-        """Search all stored parts for orphans, for as many hours as that takes, and return how many orphans were
-        erased.
-        """
+        """Search all stored parts for orphans, as many hours as that takes, and return how many orphans were erased."""
         self.pass_seconds(ORPHAN_SECONDS + 1)
         erased = 0
         for _ in range(4):

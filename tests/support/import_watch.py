@@ -131,9 +131,7 @@ def proxies() -> list[str]:
 
 
 def _stand_in() -> None:
-    """Register a stand-in for the SDK that has only the SDK's two base classes, so that any other use of the SDK at
-    import fails.
-    """
+    """Register a stand-in for the SDK that has only its two base classes, so that any other use at import fails."""
     sdk = ModuleType("workers")
     for name in ("WorkerEntrypoint", "DurableObject"):
         setattr(sdk, name, type(name, (), {}))

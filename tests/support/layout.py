@@ -1,6 +1,4 @@
-"""Finds texts of the page that a reader cannot read: they are cut off, lie over each other, or are squeezed into a
-narrow column.
-"""
+"""Finds texts of the page that a reader cannot read: cut off, over each other, or squeezed into a narrow column."""
 
 from playwright.sync_api import Page
 

@@ -6,9 +6,7 @@ from pathlib import Path
 
 
 def cpu_seconds(group: int) -> float:
-    """Return how many seconds of processor time a process group and the ended children of its processes have used
-    (Linux).
-    """
+    """Return the seconds of processor time that a process group and its processes' ended children used (Linux)."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # The process has just ended.

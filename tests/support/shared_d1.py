@@ -58,9 +58,7 @@ SERVED = Fate()
 
 @dataclass(slots=True)
 class Account:
-    """How many calls of workers wrote to one task, and how many seconds passed from the first of these calls to the
-    last.
-    """
+    """How many calls of workers wrote to one task, and how many seconds lay between the first and the last of them."""
 
     writes: int = 0
     seconds: float = 0.0

@@ -43,7 +43,7 @@ class CallScheduler:
         return self._allowance.affordable_calls(now, wanted, self._calls.groups_out, self._caller.group_size)
 
     def widens_at(self, now: float) -> float:
-        """Return when a call may start that waits because too few calls succeeded lately; infinity without such a call."""
+        """Return when a call may start that waits because few calls succeeded lately; infinity without such a call."""
         patience, out = self._ledger.patience, self._ledger.in_flight
         if not (self._calls.free and self._ledger.ready) or self._terms.forbids_start(now) or patience.narrow(now):
             return math.inf
