@@ -120,7 +120,7 @@ def seen_by(command: list[str | Path]) -> str:
 
 
 def test_openai_for_python(server: DevServer, folder: Path) -> None:
-    """A Python program creates, polls, lists and cancels batches, and reads their files and the fault of each bad line."""
+    """A Python program creates, polls, lists and cancels batches, and reads their files and each bad line's fault."""
     assert seen_by([sys.executable, HERE / "batches.py", server.url, "none", folder]).startswith("3.")
 
 

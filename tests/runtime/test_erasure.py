@@ -154,7 +154,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         done = submit(client, 6)
         busy = [submit(client, 1) for _ in range(9)]
         model.wait_for_in_flight(15)  # Ten tasks keep all consumers of the local queue busy.
-        # A task with a schema would not be erased in this test.
+        # If a task has a schema, its message in the dead-letter queue does not make it fail.
         cancelled, dead = submit(client, 6), submit(client, 6, formed=False)
         assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
         letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key_of(LOCAL, dead)}]}

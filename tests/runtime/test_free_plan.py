@@ -294,6 +294,6 @@ def test_limits_bite(tmp_path: Path):
         assert "Too many API requests by single Worker invocation" in ask("/statements/51")["error"]
         assert ask("/subrequests/50") == {"done": None}
         assert "Too many subrequests" in ask("/subrequests/51")["error"]
-        assert ask("/objects/3") == {"done": [40, 40, 40]}  # The Worker uses at most 40 statements in each invocation.
+        assert ask("/objects/3") == {"done": [40, 40, 40]}  # each invocation sent 40 statements
         passed = [line["passed"] for line in metered.lines(server) if "passed" in line]
         assert passed == ["d1_statements", "subrequests"]

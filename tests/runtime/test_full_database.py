@@ -1,4 +1,4 @@
-"""Tests a full database under load on workerd: what does not fit is refused, and after a deletion there is space again."""
+"""Tests a full database under load on workerd: what does not fit is refused, until there is space again."""
 
 import json
 from base64 import b64encode

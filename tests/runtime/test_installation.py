@@ -90,7 +90,7 @@ def test_a_missing_npm_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_a_node_that_is_too_old_is_an_error(
     version: str | None, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """If npm has installed no Node.js, and PATH has none or only an old one, the error says that Node.js 22 is needed."""
+    """If npm has installed no Node.js, and PATH has none or an old one, the error says that Node.js 22 is needed."""
     path = program("node", f"echo {version}").parent if version else tmp_path
     monkeypatch.setenv("PATH", str(path))
     monkeypatch.setattr(node, "ROOT", tmp_path)

@@ -225,7 +225,7 @@ class Submission:
 
 
 class StoreModel:
-    """A model of the store: all tasks, the tasks of idempotency keys, and each tenant's characters on its latest day."""
+    """A model of the store: tasks, the tasks of idempotency keys, and each tenant's characters on its latest day."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, ModelTask] = {}
