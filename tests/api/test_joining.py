@@ -91,7 +91,7 @@ def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
 
 
 def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
-    """A third send joins the task of its own request, and not the newer task of an equal request that came in between."""
+    """A third send joins the task of its own request, and not the newer task of an equal request in between."""
     first = name(post(bench, 0))
     assert name(post(bench, 1)) == first
     other = name(post(bench, 0))

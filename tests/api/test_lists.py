@@ -57,7 +57,7 @@ def three(bench: ApiBench) -> list[str]:
     [(-1, [2, 1, 0]), (0, [2, 1]), (0.5, [2, 1]), (0.999, [2, 1]), (1, [2]), (1.001, [2]), (2, []), (2.5, [])],
 )
 def test_created_after(bench: ApiBench, three: list[str], after: float, expected: list[int]) -> None:
-    """`createdAfter` excludes tasks that were created at exactly this time, and may have a fraction of a millisecond."""
+    """`createdAfter` excludes tasks created at exactly this time, and may have a fraction of a millisecond."""
     assert listed(bench, createdAfter=moment(after)) == [three[at] for at in expected]
 
 
@@ -66,7 +66,7 @@ def test_created_after(bench: ApiBench, three: list[str], after: float, expected
     [(-1, []), (0, []), (0.001, [0]), (0.5, [0]), (1, [0]), (1.5, [1, 0]), (2, [1, 0]), (2.001, [2, 1, 0])],
 )
 def test_created_before(bench: ApiBench, three: list[str], before: float, expected: list[int]) -> None:
-    """`createdBefore` excludes tasks that were created at exactly this time, and may have a fraction of a millisecond."""
+    """`createdBefore` excludes tasks created at exactly this time, and may have a fraction of a millisecond."""
     assert listed(bench, createdBefore=moment(before)) == [three[at] for at in expected]
 
 

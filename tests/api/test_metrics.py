@@ -71,7 +71,7 @@ def test_prometheus_takes_it(bench: ApiBench) -> None:
 
 
 def test_what_a_scrape_shows(bench: ApiBench) -> None:
-    """The metrics show unfinished and ended tasks, their bills and latencies, at the moment when the metrics are read."""
+    """The metrics show unfinished and ended tasks, their bills and latencies, as they are when the metrics are read."""
     done, failed, cancelled, waiting = (bench.submit()["id"] for _ in range(4))
     bench.pass_seconds(3)
     bench.complete(done)

@@ -36,7 +36,7 @@ def named(bench: ApiBench) -> list[dict[str, Any]]:
 
 
 def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """A task's name comes from its metadata, or else it is the first line of its input.
+    """The name of a task comes from its metadata; without a name there, it is the first line of the task's input.
 
     A name from the metadata is the first of `name`, `title` and `label` that is a text and not blank. The submission's
     answer, the list and the task itself show the same name.
@@ -72,7 +72,7 @@ def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) 
     ],
 )
 def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: list[str]) -> None:
-    """`q` finds tasks whose name contains it; A to Z match in either case.
+    """`q` finds tasks whose name contains it; for A to Z it does not matter whether letters are upper or lower case.
 
     Wildcards and SQL in `q` have no special meaning, and no text but the name is searched.
     """
@@ -80,7 +80,7 @@ def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: li
 
 
 def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """`q` finds a task by its whole id in either case, or by the beginning of its id.
+    """`q` finds a task by its whole id, in upper or lower case, or by the beginning of its id.
 
     `q` finds no task by a part of its id other than the beginning, and no other tenant's task.
     """
@@ -106,7 +106,10 @@ def test_a_search_by_id_reads_no_other_task(bench: ApiBench) -> None:
 
 
 def test_by_code_model_and_route(bench: ApiBench) -> None:
-    """Each filter has its column. A task without a model of its own is found by the deployment's model."""
+    """For each filter, the list compares the column that belongs to it.
+
+    A task without a model of its own is found by the deployment's model.
+    """
     plain, other = bench.submit("plain"), bench.submit("other", model="other-model")
     failed = bench.submit("failed\n\nwith several\n\nchunks")
     bench.fail(failed["id"])
@@ -124,9 +127,10 @@ def test_by_code_model_and_route(bench: ApiBench) -> None:
 
 
 def test_the_name_goes_with_the_text(bench: ApiBench) -> None:
-    """When a task has completed, its input is deleted, and with it a name that was the input's first line.
+    """When a task has completed, its input is deleted.
 
-    A name from the metadata stays after the task has completed.
+    If the input's first line was the task's name, the name is deleted too. A name from the metadata stays after the
+    task has completed.
     """
     named, unnamed = bench.submit("secret", metadata={"name": "kept"}), bench.submit("secret")
     for task in (named, unnamed):
@@ -190,9 +194,9 @@ def test_the_longest_search(bench: ApiBench) -> None:
 
 
 def test_a_search_over_many_tasks(bench: ApiBench) -> None:
-    """A page of a search ends after a fixed number of scanned tasks, with the tasks that it found among them.
+    """A page of a search ends after a fixed number of tasks was read, and has those of them that match.
 
-    The cursor of a search leads to all other tasks that match, each once.
+    With the cursors of a search, a client finds all other tasks that match, each exactly once.
     """
     ids = fill(bench, "p" * (2 * WALK + 9))
     wanted = [ids[0], ids[WALK // 2], ids[WALK + 3], ids[-1]]
@@ -209,7 +213,7 @@ def test_a_search_over_many_tasks(bench: ApiBench) -> None:
 
 
 def counts(bench: ApiBench, **query: object) -> dict[str, Any]:
-    """The counts of a list."""
+    """Return the counts of a list."""
     reply = bench.call("GET", f"/api/tasks?{urlencode({**query, 'counts': 'true'})}")
     assert reply.status == 200, reply
     shown: dict[str, Any] = data(reply)["counts"]

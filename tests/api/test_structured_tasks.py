@@ -105,7 +105,7 @@ def stream(bench: ApiBench, task: Task, after: str = "") -> list[Any]:
 
 
 def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
-    """A gap is an event at its chunk's place, holds back no later event, and a stream can resume after it."""
+    """A gap is an event at the place of its chunk, it delays no later event, and a stream can be resumed after it."""
     task = with_a_gap(bench)
     events = stream(bench, task)
     assert [event.name for event in events[:5]] == ["status", "status", "chunk", "gap", "chunk"]
@@ -120,7 +120,9 @@ def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
 
 
 def test_a_failure_is_held_until_another_chunk_has_succeeded(bench: ApiBench) -> None:
-    """A refused chunk becomes a gap once another chunk has succeeded; its event comes before those of later chunks."""
+    """A chunk that the model refused becomes a gap once another chunk has succeeded; its event comes before those of
+    later chunks.
+    """
     task = submitted(bench, gaps=True)
     claim = bench.claim(task.id)
     held = FailedCall(CallKey(0, 0), CallTries(1, 1), True, FAILURE, gap_chars=9)
@@ -153,7 +155,7 @@ def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:
 
 
 def test_what_cannot_be_retried_so_is_refused(bench: ApiBench) -> None:
-    """A retry of gaps is refused without gaps, with too small a budget, and at the limit of tasks in flight."""
+    """A retry of gaps is refused if there are no gaps, if its budget is too small, and at the limit of tasks in flight."""
     whole = submitted(bench, gaps=True)
     assert bench.run(bench.api.submission.retry_gaps(whole.task_key)) is None
     old = with_a_gap(bench)

@@ -40,7 +40,7 @@ class Trouble:
         self._decks: dict[bool, list[str]] = {True: [], False: []}
 
     def __call__(self, writes: bool) -> Fate:
-        """Decide what happens to a call as if by drawing from a shuffled deck of cards, so that each kind soon comes."""
+        """Decide what happens to a call as if by drawing from a shuffled deck of cards, so that each kind comes up."""
         if not self.on:
             return SERVED
         deck = self._decks[writes]
