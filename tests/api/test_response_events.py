@@ -111,7 +111,7 @@ def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
 
 
 def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
-    """The events of a response are the same, byte for byte, before its start, while it is processed, and after its end."""
+    """The events of a response are the same, byte for byte, before its start, during the work, and after its end."""
     name = post(bench)
     task_id = name.removeprefix("resp_")
     bench.limit(plan="free")
@@ -187,7 +187,7 @@ def test_a_cancelled_response_ends_as_a_failed_one(bench: ApiBench, begun: int):
 
 
 def test_a_failed_response_ends_with_its_error(bench: ApiBench):
-    """The stream of a failed response has the deltas of its partial text, no `done` event for this text, and the error."""
+    """The stream of a failed response has the deltas of its partial text, no `done` event for it, and the error."""
     name = post(bench)
     bench.fail(name.removeprefix("resp_"))
     events = events_of(bench, name)

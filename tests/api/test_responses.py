@@ -298,7 +298,7 @@ def test_what_the_deployment_does_not_take(bench: ApiBench):
 
 
 def test_every_honoured_field_reaches_the_task():
-    """Each supported field becomes the task option with the same value, and the test leaves no option at its default."""
+    """Each supported field becomes the task option with the same value, and no option is left at its default."""
     request = new_request(HONOURED | OURS, Settings(), "default")
     options = request.options
     assert (request.text, request.instructions, request.overlap_chars) == ("one\n\ntwo", "Count.", 1)

@@ -36,7 +36,7 @@ def named(bench: ApiBench) -> list[dict[str, Any]]:
 
 
 def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """The name of a task comes from its metadata; without a name there, it is the first line of the task's input.
+    """A task's name comes from its metadata; without a name there, it is the first line of the task's input.
 
     A name from the metadata is the first of `name`, `title` and `label` that is a text and not blank. The submission's
     answer, the list and the task itself show the same name.
@@ -72,7 +72,7 @@ def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) 
     ],
 )
 def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: list[str]) -> None:
-    """`q` finds tasks whose name contains it; for A to Z it does not matter whether letters are upper or lower case.
+    """`q` finds tasks whose name contains it; A to Z match in either case.
 
     Wildcards and SQL in `q` have no special meaning, and no text but the name is searched.
     """
@@ -80,7 +80,7 @@ def test_by_name(bench: ApiBench, named: list[dict[str, Any]], q: str, names: li
 
 
 def test_by_id(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """`q` finds a task by its whole id, in upper or lower case, or by the beginning of its id.
+    """`q` finds a task by its whole id in either case, or by the beginning of its id.
 
     `q` finds no task by a part of its id other than the beginning, and no other tenant's task.
     """
@@ -106,10 +106,7 @@ def test_a_search_by_id_reads_no_other_task(bench: ApiBench) -> None:
 
 
 def test_by_code_model_and_route(bench: ApiBench) -> None:
-    """For each filter, the list compares the column that belongs to it.
-
-    A task without a model of its own is found by the deployment's model.
-    """
+    """Each filter compares its own column. A task without a model of its own is found by the deployment's model."""
     plain, other = bench.submit("plain"), bench.submit("other", model="other-model")
     failed = bench.submit("failed\n\nwith several\n\nchunks")
     bench.fail(failed["id"])
@@ -127,10 +124,8 @@ def test_by_code_model_and_route(bench: ApiBench) -> None:
 
 
 def test_the_name_goes_with_the_text(bench: ApiBench) -> None:
-    """When a task has completed, its input is deleted.
-
-    If the input's first line was the task's name, the name is deleted too. A name from the metadata stays after the
-    task has completed.
+    """When a task has completed, its input is deleted, and so is a name that was the first line of the input. A name
+    from the metadata stays after the task has completed.
     """
     named, unnamed = bench.submit("secret", metadata={"name": "kept"}), bench.submit("secret")
     for task in (named, unnamed):

@@ -252,7 +252,7 @@ def test_no_old_answer_is_shown(asked: ApiBench) -> None:
 
 
 def test_what_a_later_check_found_is_newer(asked: ApiBench) -> None:
-    """If a status check hangs and then fails, its failure does not replace the result of a check that began after it."""
+    """If a status check hangs and then fails, its failure does not replace the result of a check that began later."""
     asked.database.seconds = 1_000.0
 
     async def story() -> list[int]:

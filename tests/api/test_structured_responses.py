@@ -97,7 +97,7 @@ def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
     ],
 )
 def test_joined_if_that_is_possible(bench: ApiBench, asked: dict[str, Any], reduce: Reduce) -> None:
-    """Unless the request says otherwise, outputs are joined if their schema needs no join rules, and merged otherwise."""
+    """Unless the request says otherwise, outputs are joined if their schema needs no join rules, otherwise merged."""
     assert made(bench, asked)["onceover"]["reduce"] == reduce
 
 

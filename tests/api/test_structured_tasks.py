@@ -155,7 +155,7 @@ def test_a_retry_of_gaps_is_submitted_once(bench: ApiBench) -> None:
 
 
 def test_what_cannot_be_retried_so_is_refused(bench: ApiBench) -> None:
-    """A retry of gaps is refused if there are no gaps, if its budget is too small, and at the limit of tasks in flight."""
+    """A retry of gaps is refused without gaps, with too small a budget, and at the limit of tasks in flight."""
     whole = submitted(bench, gaps=True)
     assert bench.run(bench.api.submission.retry_gaps(whole.task_key)) is None
     old = with_a_gap(bench)

@@ -269,7 +269,7 @@ def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
 
 
 def test_an_error_with_more_in_it_is_read(bench: ApiBench):
-    """A stored `lastError` with unknown members can be read, because newer code may have written it before a rollback."""
+    """A stored `lastError` with unknown members can be read; newer code may have written it before a rollback."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS, 1, 3, START_MS)
