@@ -335,7 +335,7 @@ def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
 
 @pytest.mark.parametrize("operation", [name for name, reach in REACH.items() if reach is OWN])
 def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
-    """Calls that are not about tasks refuse the parameter `tenant`, and use the key's own tenant, operators included."""
+    """Calls that are not about tasks refuse the parameter `tenant` and use the key's own tenant, operators included."""
     one = OPERATIONS[operation]
     key = two.bench.make_key(*Scope)
     for where in (OURS, THEIRS, "*"):

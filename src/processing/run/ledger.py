@@ -56,7 +56,7 @@ class Ledger:
         self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
-        # For each waiting call, the end of its pause.
+        # The end of each waiting call's pause.
         self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}
         self._in_flight: dict[CallKey, float] = {}  # The run's calls in flight, and when each started.
         self._done = set(claim.outputs)
@@ -108,8 +108,7 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A failed call is made again before other calls start. Only while the model is away do other calls start
-            # first, as probes.
+            # A failed call is made again before other calls start; only while the model is away, others start first.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
@@ -169,7 +168,7 @@ class Ledger:
         self.left_out.update(keys)
 
     def lacks(self, key: CallKey) -> bool:
-        """Whether any call of the ledger has no output."""
+        """Whether at least one call of the ledger has no output."""
         return key not in self._done
 
     @property
@@ -247,16 +246,15 @@ class Ledger:
         made: CallMade | None = None,
         chars: int | None = None,
     ) -> None:
-        """Record a failed call: the call is made again later, leaves a gap, or ends the task.
+        """Record a failed call: it is made again later, leaves a gap, or ends the task.
 
-        `made` has the details of the call for the log of calls.
+        `made` goes to the log of calls.
         """
         started_at = self._made(key)
         self.gaps.measured(key, chars)
         self._bill.failed(error)
         if error.of_service:
-            # a failure of the service does not mean that the task kills its workers
-            self._stalls, self.finished = 0, True
+            self._stalls, self.finished = 0, True  # a failure of the service does not show that the task kills workers
         limited = isinstance(error, ModelRateLimited)
         given_up = limited and self._pauses.rate_limited(error, now, chance)
         self._pauses.asked(error, now)
@@ -397,9 +395,9 @@ class Ledger:
         return self._unsaved.last_step
 
     def given_up(self) -> None:
-        """Note that a failed write, which may still take effect, is not sent again.
+        """Note that a failed write, which may still land, is not sent again.
 
-        The write that follows gets another number.
+        The next write gets another number.
         """
         self._unsaved.given_up()
 

@@ -212,8 +212,7 @@ class Run:
         short = wait + silent < self._settings.lease_seconds / 2
         if not idle and short and self._scheduler.sits_out(wait, now):
             return None
-        # A run whose time was over before a call could start counts as idle, like a run whose announced calls did not
-        # start.
+        # A run whose time was over before a call could start is as idle as one whose announced calls did not start.
         if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
             wait = max(wait, idle_seconds(self._ledger.idle_runs))
             self._ledger.idled()
@@ -236,8 +235,7 @@ class Run:
         """End the task at its deadline, even if calls are in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
         status = await self._settle()
-        # by the database's clock the task's deadline has not passed, so the next run will end the task
-        if status is None:
+        if status is None:  # the database's clock has not reached the deadline; the next run ends the task
             return await self._end(Release(0, self._settings.lease_ms))
         return Ended(status)
 
@@ -357,13 +355,12 @@ class Run:
     async def _read(self, key: CallKey, now: float) -> None:
         """Read the input of a call, and of as many calls after it as the run may still make."""
         if self._batch is not None and now >= self._pacer.renews_by:
-            # a bucket may be slow, so outputs that have waited for a long time are recorded before it is used
-            await self._save()
+            await self._save()  # a bucket may be slow, so outputs that waited for long are recorded first
         calls = self._scheduler.affordable(now, limits.CHUNKS_MOST)
         await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
-        """Let a batch's file grow, and wait until calls end, a call or a write may start, a check is due, or the
+        """Let a batch's file grow, and wait until calls end, a call or write may start, a check is due, or the
         deadline.
         """
         if self._batch is not None:

@@ -127,8 +127,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         usage=Usage(
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
-            # Announced calls count as in doubt as soon as their worker's lease is over, even if no other worker has
-            # taken the task over.
+            # Announced calls are in doubt once their worker's lease is over, even before a takeover.
             in_doubt=in_doubt + (0 if live else in_flight),
             input_tokens=whole(row, "input_tokens"),
             output_tokens=whole(row, "output_tokens"),
