@@ -56,8 +56,7 @@ class Ledger:
         self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
-        # The end of each waiting call's pause.
-        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}
+        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # by call: its pause's end
         self._in_flight: dict[CallKey, float] = {}  # The run's calls in flight, and when each started.
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
@@ -246,10 +245,7 @@ class Ledger:
         made: CallMade | None = None,
         chars: int | None = None,
     ) -> None:
-        """Record a failed call: it is made again later, leaves a gap, or ends the task.
-
-        `made` goes to the log of calls.
-        """
+        """Record a failed call: it is made again later, leaves a gap, or ends the task. `made` is for the log."""
         started_at = self._made(key)
         self.gaps.measured(key, chars)
         self._bill.failed(error)
@@ -395,10 +391,7 @@ class Ledger:
         return self._unsaved.last_step
 
     def given_up(self) -> None:
-        """Note that a failed write, which may still land, is not sent again.
-
-        The next write gets another number.
-        """
+        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:
