@@ -1,4 +1,4 @@
-"""All codes that the API gives: for failures of tasks and their calls, and for problems, which refuse a request."""
+"""All codes that the API gives: for failures of tasks and of their calls, and for problems (answers that refuse)."""
 
 from enum import StrEnum
 from typing import Final

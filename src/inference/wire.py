@@ -1,4 +1,4 @@
-"""Writes model calls and their outcomes as plain values, for RPC between Durable Objects, and reads them."""
+"""Writes model calls and their outcomes as plain values, for RPC between Durable Objects, and reads these values."""
 
 import json
 from typing import Any
@@ -9,7 +9,8 @@ from .protocol import ModelCall, ModelReply, OutputForm, RejectedAnswer
 
 Wire = dict[str, str | int | float | None]
 
-# written for an aborted call, whose error code is that of a lost connection, because the run has to tell the two apart
+# written for an aborted call, whose error has the same code as a lost connection, because the run must distinguish the
+# two
 _ABORTED = "aborted"
 
 _ERRORS: dict[str, type[ModelError]] = {
@@ -65,7 +66,7 @@ def read_call(wire: Wire) -> ModelCall:
 
 
 def _form(schema: Any, name: Any, strict: Any, sending: Any, rejected: Any) -> OutputForm:
-    """Read the form of a call's output, which was written as a list."""
+    """Read the form of a call's output from the list as which it was written."""
     if rejected is not None:
         output, faults = rejected
         rejected = RejectedAnswer(output, tuple((pointer, expected) for pointer, expected in faults))
@@ -73,7 +74,7 @@ def _form(schema: Any, name: Any, strict: Any, sending: Any, rejected: Any) -> O
 
 
 def write_outcome(outcome: ModelReply | ModelError) -> Wire:
-    """Write the outcome of a model call."""
+    """Write the outcome of a model call as plain values."""
     if isinstance(outcome, ModelReply):
         made: Wire = {
             "output": outcome.output,
@@ -82,7 +83,7 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "finishReason": outcome.finish_reason,
         }
         return made if outcome.answer is None else {**made, "answer": json.dumps(outcome.answer, ensure_ascii=False)}
-    # `str`, because RPC clones plain values only, and a member of an enumeration is not a plain text.
+    # `str`, because RPC clones only plain values, and a member of an enumeration is not a plain text.
     code = _ABORTED if isinstance(outcome, errors.CallAborted) else str(outcome.code)
     written: Wire = {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
     if isinstance(outcome, errors.ModelRefused):
@@ -94,7 +95,7 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
 
 
 def from_lane(outcome: Wire, lane: int) -> Wire:
-    """Add the number of the lane to a written outcome."""
+    """Add the lane's number to the outcome that was written."""
     return {**outcome, "lane": lane}
 
 

@@ -1,4 +1,4 @@
-"""A lane: a Durable Object that makes groups of model calls for a long task, and remembers only calls in flight."""
+"""A lane: a Durable Object that makes groups of model calls for a long task, and knows only its calls in flight."""
 
 import asyncio
 
@@ -18,17 +18,19 @@ class Lane:
     """One lane of a task, in one instance of the lane's Durable Object."""
 
     def __init__(self) -> None:
-        self._aborted = -1  # The highest fence of the claims whose calls were aborted.
-        self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # The calls in flight, and their fences.
+        self._aborted = -1  # The highest fence of all claims whose calls were aborted.
+        # The calls in flight, each with its claim's fence.
+        self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}
 
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make a group of calls, and return their outcomes in the calls' order.
 
-        The group may take long to reach the lane, and the task may be cancelled on the way. The lane first asks
-        the database whether the claim is still valid, and for how long the claim's calls may still start.
+        The group may take long to reach the lane, and the task may be cancelled in the meantime. The lane first asks
+        the database whether the claim is still valid, and for how long calls of the claim may still start.
 
         The lane makes at most its own `AI_CONCURRENCY` calls at a time. The sender's `AI_CONCURRENCY` may differ from
-        the lane's during a deployment. A call that gets no turn in time is not started, and the sender sends it again.
+        the lane's during a deployment. A call that gets no turn in time is not started, and the sender sends the call
+        again.
         """
         asked_at = clock.now()
         try:
@@ -50,7 +52,8 @@ class Lane:
         self._out |= dict.fromkeys(out, fence)
         try:
             await asyncio.wait(out)
-        except asyncio.CancelledError:  # the lane itself is ending: wait until its calls' connections are closed
+        # the lane itself is ending, so it waits until the connections of its calls are closed
+        except asyncio.CancelledError:
             for made in out:
                 made.cancel()
             await asyncio.wait(out, timeout=limits.DROP_SECONDS_MOST)
@@ -61,10 +64,10 @@ class Lane:
         return [wire.write_outcome(_outcome(made, begun=place in begun)) for place, made in enumerate(out)]
 
     def abort(self, fence: int) -> None:
-        """Cancel the calls of claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
+        """Cancel the calls of all claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
 
-        The request to abort may arrive late, or before the calls that it is about: then those calls do not start. The
-        calls of a later claim have a higher fence, and continue.
+        The request to abort may arrive late, or before the calls that it is about; in the second case those calls do
+        not start. The calls of a later claim have a higher fence, and continue.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():
@@ -81,9 +84,9 @@ def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> Cal
 
 
 def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:
-    """Answer for a lane whose deployment has a bad variable: no call was started, which costs no attempt.
+    """Answer for a lane whose deployment has a bad variable: no call was started, so no call loses an attempt.
 
-    The sender of the calls may run in an earlier deployment, whose variables are good.
+    The sender of the calls may run in an earlier deployment, whose variables are valid.
     """
     log.misconfigured(error, task=task_key)
     return [wire.write_outcome(CallNotStarted("the lane has a bad variable")) for _ in calls]

@@ -1,6 +1,6 @@
 """Lets lanes make the calls of a long task, so that more than six calls are in flight at a time.
 
-Each group of calls is one RPC to the task's `BatchCoordinator`, which gives it to a lane (`objects.lane`).
+Each group of calls is one RPC to the task's `BatchCoordinator`, which gives the group to a lane (`objects.lane`).
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from .stubs import LINES_KNOWN, Coordinators, CoordinatorStub
 
 
 class LanedCaller:
-    """Implements `ModelCaller` over at most `lanes` lanes. Each lane makes at most `group_size` calls at a time.
+    """Implements `ModelCaller` with at most `lanes` lanes. Each lane makes at most `group_size` calls at a time.
 
     The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, or
     if the calls are lines of a batch and the coordinator's code knows none, the worker makes the calls itself for the
@@ -58,7 +58,9 @@ class LanedCaller:
 
     @property
     def groups_most(self) -> int:
-        """See `ModelCaller.groups_most`: the number of lanes, or of calls that the worker itself makes at a time."""
+        """See `ModelCaller.groups_most`: the number of lanes, or of calls that the worker itself makes at the same
+        time.
+        """
         return self._lane_calls if self._alone else self._lanes
 
     @property
@@ -69,25 +71,26 @@ class LanedCaller:
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
         """See `ModelCaller.call`. A lane itself asks the database until when its calls may start.
 
-        An RPC cannot be cancelled. An RPC without an answer in time is left alone, and `abort` ends calls that are no
-        longer wanted. On a slow database calls may start later than usual, and the time for the group's answer is
-        extended as much.
+        An RPC cannot be cancelled. An RPC that gets no answer in time is left alone, and `abort` ends calls that are no
+        longer wanted. On a slow database calls may start later than usual, and the group may then answer later by the
+        same time.
         """
         began = clock.now()
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
-            # a group of several calls was made for a lane, and a worker without lanes makes groups of one call only
+            # a group of several calls was made for a lane; a worker without lanes makes groups of only one call
             if len(calls) > 1:
                 return [CallNotStarted("no lane can be reached")] * len(calls)
             return [await self._make(calls[0], seconds, starts_by)]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
-        seconds -= clock.now() - began  # reaching the lane took a part of the group's time
+        seconds -= clock.now() - began  # reaching the coordinator took a part of the time that the group has
         asked = asyncio.create_task(self._ask(calls, seconds))
         self._asked.add(asked)  # the event loop itself keeps only a weak reference to the asyncio task
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
-        if not answered:  # the lane reports timeouts of its calls itself, so its silence is not a timeout of a call
+        # the lane itself reports calls that timed out, so its silence does not mean that a call timed out
+        if not answered:
             return [Silence("the lane gave no answer")] * len(calls)
         return asked.result()
 
@@ -156,15 +159,15 @@ class LanedCaller:
 
 
 def lanes_for(chunks: int) -> int:
-    """Return how many lanes a task with `chunks` chunks gets: with 1 lane its worker makes the calls itself."""
+    """Return how many lanes a task with `chunks` chunks gets; with 1 lane, the task's worker makes the calls itself."""
     return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
 
 
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
-    """Make the caller of a task's lanes, or None if it needs no lanes or its last worker has just died.
+    """Make the caller of a task's lanes; return None if the task needs no lanes or its last worker has just died.
 
-    Each lane is an invocation that makes at most `AI_CONCURRENCY` calls at a time. If `AI_CONCURRENCY` is 1, a long
-    task makes only one call at a time too, so the task's worker makes the calls itself.
+    Each lane is an invocation that makes at most `AI_CONCURRENCY` calls at a time. If `AI_CONCURRENCY` is 1, even a
+    long task makes only one call at a time, so the task's worker makes the calls itself.
     """
     lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)

@@ -1,6 +1,6 @@
 """The protocols of Durable Objects: namespaces, RPC methods, and an object's storage.
 
-The classes of the Durable Objects are in `platform.durable_objects`. A protocol declares only the parts that the
+The classes of the Durable Objects are in `platform.durable_objects`. Each protocol declares only the methods that the
 project uses.
 """
 
@@ -84,18 +84,18 @@ type Coordinators = Namespace[CoordinatorStub]
 
 
 class ObjectStorage(Protocol):
-    """The part of an object's storage that both classes use.
+    """The part of an object's storage that the classes of task objects and of coordinators both use.
 
     The time of an object's alarm is in milliseconds since the epoch.
     """
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
-        """Set the object's one alarm."""
+        """Set the only alarm of the object."""
         ...
 
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Delete the whole storage and the alarm (since the compatibility date 2026-02-24).
+        """Delete everything in the storage, and the alarm (since the compatibility date 2026-02-24).
 
-        Do not delete the alarm separately too: that would write a row, which stays in the storage.
+        Do not delete the alarm separately, because that would write a row, which stays in the storage.
         """
         ...

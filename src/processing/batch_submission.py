@@ -1,4 +1,4 @@
-"""Accepts a batch: writes it to D1 with its task, so that it is durable, and then sends the task to a host."""
+"""Accepts a batch: writes the batch and its task to D1, so that they are durable, and then sends the task to a host."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +38,10 @@ class BatchRequest:
 
 
 class SubmittedBatch(NamedTuple):
-    """An accepted batch. `replayed`: an earlier request with the same key, or an earlier send of an SDK, made it."""
+    """An accepted batch.
+
+    `replayed` says that an earlier request with the same key, or an earlier send of an SDK, made the batch.
+    """
 
     batch: Batch
     replayed: bool = False
@@ -46,7 +49,7 @@ class SubmittedBatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchSubmission:
-    """Makes batches of checked requests, as `Submission` makes tasks."""
+    """Makes batches from checked requests, as `Submission` makes tasks."""
 
     base: Submission
 
@@ -58,9 +61,9 @@ class BatchSubmission:
         digest: str = "",
         joining: "Joining | None" = None,
     ) -> SubmittedBatch | InputMissing | Mismatched | LimitReached:
-        """Write a new batch, or return why it was not written. Raises StoreError if nothing was accepted.
+        """Write a new batch, or return why it was not written. Raises StoreError only if nothing was accepted.
 
-        See `Submission.submit` for what is the same with any task.
+        See `Submission.submit` for everything that is the same as for other tasks.
         """
         base, store = self.base, self.base.store.beside(BatchStore)
         for _ in range(REPLAYS_MOST):
@@ -79,7 +82,8 @@ class BatchSubmission:
             if (found := await store.batch(outcome.task_key)) is not None:
                 base.log("replayed", task=outcome.task_key)
                 return SubmittedBatch(found, replayed=True)
-            # The batch of the idempotency key was erased just now, and the key with it: submit the request again.
+            # The batch of the idempotency key was just erased, together with the key, so the request is submitted
+            # again.
         raise StoreUnavailable("the batch of the idempotency key is erased again and again")
 
     async def earlier(
@@ -125,7 +129,7 @@ class BatchSubmission:
             task=task,
             endpoint=request.endpoint,
             input_file=request.input_file.key,
-            # The keys of files are like those of tasks.
+            # The keys of files are made in the same way as those of tasks.
             output_file=FileKey(base.task_key(tenant)),
             error_file=FileKey(base.task_key(tenant)),
             input_bytes=request.input_file.bytes,
@@ -135,7 +139,7 @@ class BatchSubmission:
 
 
 def _fresh(new: NewBatch, route: Route) -> Batch:
-    """Return a batch as the submission has just written it, without a read of D1."""
+    """Return a batch in the state in which the submission has just written it, without a read of D1."""
     deadline_ms = new.task.options.deadline_ms
     assert deadline_ms is not None
     return Batch(

@@ -1,8 +1,8 @@
 """Makes a run's model calls: the protocol `ModelCaller`, and its implementation without lanes.
 
 Calls are sent in groups. A group is one subrequest of the run's invocation, and one connection that waits for an
-answer. The receiver of a group answers when all calls of the group have ended. The implementation that lets lanes make
-the calls is in `objects.laned_caller`.
+answer. The receiver of a group answers when all calls of the group have ended. Lanes can make the calls too:
+`objects.laned_caller` has that implementation.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ CallOutcome = ModelReply | ModelError
 
 
 class Silence(CallerLost):
-    """A lane gave no answer in time, and may still hold the connection."""
+    """A lane gave no answer in time; its connection may still be open."""
 
 
 class ModelCaller(Protocol):
-    """Makes the model calls of a run: at most `groups_most` groups at a time, of at most `group_size` calls each.
+    """Makes the model calls of a run: at most `groups_most` groups at a time, each of at most `group_size` calls.
 
-    `slack_seconds` is the time that a group may take on its way to the lane that makes its calls, and its answer on the
-    way back. `slack_seconds` is 0 only for a worker that makes the calls itself. A worker that makes the calls itself
-    can cancel a call in flight.
+    `slack_seconds` is the time that a group may need to reach the lane that makes its calls, and that its answer may
+    need to come back. `slack_seconds` is 0 only for a worker that makes the calls itself. A worker that makes the calls
+    itself can cancel a call in flight.
     """
 
     @property
@@ -40,11 +40,11 @@ class ModelCaller(Protocol):
 
     @property
     def slack_seconds(self) -> float:
-        """The most seconds that a group may take in addition to its calls' own time."""
+        """The most seconds that a group may take in addition to the time of its calls."""
         ...
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """Make a group of calls, and return their outcomes in the calls' order when the last one has ended.
+        """Make a group of calls, and when the last call has ended, return the outcomes in the order of the calls.
 
         Each call may take `seconds`. The outcome of a call that cannot start before `starts_by`, by the run's clock, is
         CallNotStarted. If the group's connection is lost, the outcome of each of its calls is ModelConnectionLost. If
@@ -54,7 +54,7 @@ class ModelCaller(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Ask the lanes to end the calls in flight soon, because the run cannot cancel calls that a lane makes.
+        """Ask the lanes to end the calls in flight soon, because the run itself cannot cancel calls that a lane makes.
 
         If the request to a lane fails, `abort` raises no error.
         """
@@ -72,7 +72,7 @@ class LocalCaller:
         self._provider = provider
 
     async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
-        """See `ModelCaller.call`. Cancelling the coroutine `call` cancels the model call."""
+        """See `ModelCaller.call`. Cancelling the coroutine `call` also cancels the model call."""
         (call,) = calls
         return [await call_model(self._provider, call, seconds, starts_by)]
 

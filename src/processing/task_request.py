@@ -43,7 +43,7 @@ class TaskRequest:
         return Source(self.system(), self.overlap_chars, len(self.text), schema, self.join_rules or None)
 
     def max_chars(self, settings: Settings) -> int:
-        """The most code points of a chunk: the request's limit, or the deployment's if the request has none."""
+        """The most code points of a chunk: the request's limit, or the deployment's limit if the request has none."""
         return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
 
     def cut(self, settings: Settings) -> tuple[int, ...]:
@@ -78,7 +78,7 @@ class Planned(NamedTuple):
 
 
 class TooMuchRepeated(ValueError):
-    """All chunks' calls would send more than SENT_CHARS_MOST characters; `mostly` names what they repeat most."""
+    """All chunks' calls would together send more than SENT_CHARS_MOST characters, and repeat mostly `mostly`."""
 
     def __init__(self, mostly: Repeated) -> None:
         super().__init__(f"the chunks repeat too much: {mostly}")
@@ -94,6 +94,6 @@ class BudgetTooSmall(ValueError):
 
 
 def check_budget(options: TaskOptions, minimum: int) -> None:
-    """Raise BudgetTooSmall if the task's budget is less than its calls without failures."""
+    """Raise BudgetTooSmall if the task's budget is smaller than its number of calls without failures."""
     if options.max_calls is not None and options.max_calls < minimum:
         raise BudgetTooSmall(minimum)

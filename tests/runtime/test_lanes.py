@@ -1,4 +1,6 @@
-"""Tests the lanes of a long task on the queue and on objects: what their death loses, their cost, what is left."""
+"""Tests the lanes of a long task on the queue and on objects: what their death loses, what they cost, and what they
+leave behind.
+"""
 
 import json
 from collections import Counter
@@ -33,13 +35,15 @@ def flags(route: str, model: ModelServer, **settings: object) -> list[str]:
 
 @pytest.mark.parametrize("route", ROUTES)
 def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: ModelServer, tmp_path: Path):
-    """A task of 72 chunks has three lanes: more than six calls are in flight, each is made once, all is cleaned up."""
+    """A task of 72 chunks has three lanes: more than six calls are in flight, each call is made once, and nothing is
+    left behind.
+    """
     with DevServer(tmp_path, *flags(route, model)) as dev, Client(dev.url) as client:
         text = paragraphs(CHUNKS)
         model.hold()
         submitted = client.submit(text, chunk={"maxChars": 40})
         model.wait_for_in_flight(IN_FLIGHT)
-        # The task's object (if any) and its coordinator store something only at the claim, and no more later.
+        # The coordinator and the task's object, if there is one, write only at the claim, and not later.
         held = metered.object_rows(tmp_path)
         assert (held.get("_cf_KV", 0), held["version"]) == (int(route == "durable-object"), 1)
         model.release()
@@ -52,13 +56,15 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
         assert task["usage"]["inDoubt"] == 0
         chunks = client.http.get(f"{task['links']['self']}/chunks").json()["chunks"]
         assert {chunk["lane"] for chunk in chunks} == {1, 2, 3}
-        # After the task has ended, its host closes the lanes, and the host and the coordinator store nothing any more.
+        # After the task has ended, its host closes the lanes, and the storage of host and coordinator is empty.
         eventually(lambda: not metered.object_rows(tmp_path))
 
 
 @pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
 def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, model: ModelServer, tmp_path: Path):
-    """After a SIGKILL of three working lanes and a restart, the task completes; each repeated call was in doubt."""
+    """After a SIGKILL of three working lanes and a restart, the task completes; each call that was made again is in
+    doubt.
+    """
     settings = flags(route, model, AI_TIMEOUT_SECONDS=40, LEASE_SECONDS=60)
     with DevServer(tmp_path, *settings) as dev, Client(dev.url) as client:
         task = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
@@ -78,7 +84,8 @@ def test_lanes_that_are_killed_repeat_at_most_what_was_in_flight(route: str, mod
 
 
 def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path):
-    """A long task on the queue costs a ping, two object requests and two rows for each six calls, nine rows, a close.
+    """A long task on the queue costs one ping of the coordinator, two object requests and two rows for each six calls,
+    nine further rows, and one call that closes the coordinator.
 
     These nine rows belong to the coordinator's tables. A short task costs no object request. Only the task's consumer
     writes to D1; its lanes write nothing.
@@ -105,7 +112,7 @@ def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path)
 
 
 def of_objects(dev: DevServer) -> Counter[str]:
-    """Return how many requests of each kind objects got."""
+    """Return how many requests of each kind the objects received."""
     return Counter(line["handler"] for line in metered.lines(dev) if "." in line["handler"])
 
 

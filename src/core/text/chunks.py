@@ -51,8 +51,8 @@ LOOK_CHARS = 2 * _MARK_CHARS_MOST + 48
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
-# If a text has no boundary where it can be cut, a cut that splits no visible character is searched within this number
-# of code points. A family emoji with skin tones has 11 code points.
+# If a text has no boundary where it can be cut, a cut that splits no visible character is searched among this many code
+# points. A family emoji with skin tones has 11 code points.
 _REACH_CHARS = 16
 
 
@@ -78,9 +78,10 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
     A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
     before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
-    a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the last one that
-    fills at least a quarter of the chunk is taken. If no boundary fills a quarter of the chunk, the last boundary of
-    the best kind is taken all the same. If the chunk has no boundary at all, the cut falls between code points.
+    a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the chunk ends at the
+    last of them that fills at least a quarter of the chunk. If none of them fills a quarter of the chunk, the chunk
+    still ends at the last boundary of the best kind. If the chunk has no boundary at all, the cut falls between code
+    points.
 
     Raises `TooManyChunks` as soon as it is clear that the text needs more than `most` chunks. Raises `ValueError` for
     an empty text, or if `overlap_chars` is not below `max_chars`.
@@ -153,7 +154,7 @@ def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
 def _marks(text: str) -> bytearray:
     """Return the best kind of boundary at each offset of a text, 0 for none.
 
-    Boundaries between words are not marked, because they are too many.
+    Boundaries between words are not listed, because there are too many of them.
     """
     marks = bytearray(len(text) + 1)
     for match in _SENTENCE_ENDS.finditer(text):
@@ -190,7 +191,7 @@ def _word_start(text: str, start: int, limit: int) -> int:
 
 
 def _character_start(text: str, start: int, limit: int) -> int:
-    """Return the last offset up to `limit` where a cut splits no visible character; `limit` if none is near."""
+    """Return the last offset up to `limit` where a cut splits no visible character; `limit` if none is within reach."""
     for offset in range(limit, max(start, limit - _REACH_CHARS), -1):
         if not _joined(text[offset - 1], text[offset]):
             return offset
@@ -201,8 +202,8 @@ def _joined(before: str, after: str) -> bool:
     """Whether two code points show as one character: a base and its mark, or an emoji and its modifier or joiner.
 
     Variation selectors count as marks: their Unicode category is Mn. Unlike Unicode Standard Annex 29, `_joined` does
-    not recognize flags, nor Hangul syllables spelt in letters. A reader may see a cut inside a visible character, but
-    the chunks stay correct.
+    not recognize flags, nor Hangul syllables spelt in letters. If a cut falls inside a visible character, a reader may
+    see this, but the chunks stay correct.
     """
     return (
         _ZERO_WIDTH_JOINER in (before, after)

@@ -1,4 +1,4 @@
-"""Gives a run of a batch what only batches need: the check of its lines, their inputs, and its growing file."""
+"""Gives a run of a batch what only batches need: the check of their lines, their inputs, and their growing file."""
 
 import asyncio
 from collections.abc import Iterable, Sequence
@@ -25,13 +25,14 @@ from .context import Record, RunContext
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
-# What a slice of the validation, and an object of the output file, take of the allowance, in calls to the model.
+# How much of the allowance a slice of the validation, and an object of the output file, take, counted in calls to the
+# model.
 _SLICE_CALLS = 2
 _OBJECT_CALLS = 7
 
 
 class BatchParts:
-    """What a run needs for a batch. `inputs` take the place of `CallInputs`."""
+    """What a run needs for a batch. `inputs` replaces the `CallInputs` of other tasks."""
 
     def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger, record: Record) -> None:
         self._context = context
@@ -41,7 +42,7 @@ class BatchParts:
         self._write = record
         self._rows = context.store.beside(BatchStore)
         self._files = context.open_files()
-        self._failures = 0  # How often in a row the lines could not be read.
+        self._failures = 0  # How many times in a row the lines could not be read.
         read_work = partial(pacer.with_retries, self._work, writes=False)
         self.inputs = LineInputs(
             context.claim,
@@ -62,7 +63,7 @@ class BatchParts:
         )
 
     async def check(self) -> Ending | RunContext:
-        """Check the lines of the batch. Returns how the claim ends, or with which context the run goes on.
+        """Check the lines of the batch. Returns how the claim ends, or the context with which the run continues.
 
         Raises StoreError and ClaimLost.
         """
@@ -81,8 +82,9 @@ class BatchParts:
             return Fail(context.settings.retention_ms, outcome)
         if isinstance(outcome, Unfinished):
             return self._back(0)
-        # A run has no lanes before the lines are counted, and knows whether the deployment's model answers. On other
-        # routes than the direct one the next run comes at once.
+        # Until its lines are counted, a run has no lanes and follows only the deployment's own model, so a long batch,
+        # or a batch of another model, is left to the next run. On all routes except the direct route, the next run
+        # comes at once.
         long = outcome.total >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT
         if long or outcome.model != context.model:
             return self._back(0)
@@ -96,7 +98,7 @@ class BatchParts:
         self._pacer.recorded_part()
 
     def _back(self, seconds: float) -> Release:
-        """Give the task back. On the direct route no host continues it, so the sweep does."""
+        """Give the task back. On the direct route no host continues the task, so the sweep continues it."""
         delay_ms = round(seconds * 1000)
         lease_ms = 0 if self._context.route is Route.DIRECT else self._context.settings.lease_ms
         return Release(delay_ms, delay_ms + lease_ms)
@@ -121,19 +123,19 @@ class BatchParts:
         return outcome
 
     def asking(self, outputs: Sequence[Output]) -> Also:
-        """Return what a step with these outputs must ask."""
+        """Return the question that a step with these outputs must also ask the database."""
         return self._growth.asking(outputs)
 
     def recorded(self, outputs: Sequence[Output]) -> None:
-        """Note that a step with these outputs has landed."""
+        """Note that a step with these outputs was written."""
         self._growth.recorded(outputs)
         self._failures = 0
 
     async def grow(self, groups_out: int) -> None:
-        """Make an object of recorded lines if they suffice for one. Raises StoreError and ClaimLost.
+        """Make an object in the bucket from recorded lines, if there are enough lines for one object.
 
-        Calls may be in flight, which are paid for. So a failure to store the object never ends the run, and the run
-        writes again in time to keep its claim.
+        Raises StoreError and ClaimLost. Calls may be in flight, and these calls are paid for. A failure to store the
+        object therefore never ends the run, and the run writes again in time to keep its claim.
         """
         seconds = min(self._pacer.renews_by - clock.now(), limits.BLOB_SECONDS)
         if not self._growth.is_due or seconds <= 0 or not self._affords(_OBJECT_CALLS, groups_out):
@@ -142,14 +144,15 @@ class BatchParts:
             stored = await self._stored(seconds)
             if stored is not None:
                 await self._growth.name(stored)
-        except (BlobUnavailable, StoreFull) as error:  # the lines stay in the database, and the end moves them too
+        # the lines stay in the database, and the end of the batch also moves them to the bucket
+        except (BlobUnavailable, StoreFull) as error:
             self._growth.postpone()
             self._context.log("batch_not_grown", error=error.code)
         else:
             self._context.log("batch_grown", segments=0 if stored is None else len(stored.segments))
 
     async def _stored(self, seconds: float) -> StoredLines | None:
-        """Store an object of recorded lines within `seconds`. Raises `BlobUnavailable` and ClaimLost."""
+        """Store an object of recorded lines in the bucket within `seconds`. Raises `BlobUnavailable` and ClaimLost."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._growth.store()
@@ -159,7 +162,7 @@ class BatchParts:
             raise BlobUnavailable("the lines of an object could not be read") from error
 
     def _seconds(self) -> float:
-        """Return how long the run may read lines: until it must write again to keep its claim."""
+        """Return for how long the run may read lines before it must write again to keep its claim."""
         return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
 
     def _lose(self, keys: Iterable[CallKey]) -> None:
@@ -170,7 +173,7 @@ class BatchParts:
     def _unread(self, error: BlobUnavailable | BlobMissing) -> None:
         """Let no call start for a while, because its line could not be read: longer each time in a row.
 
-        The calls in flight go on.
+        The calls that are already in flight continue.
         """
         self._failures += 1
         pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)

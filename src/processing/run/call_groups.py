@@ -16,7 +16,7 @@ from ..caller import CallOutcome, ModelCaller, Silence
 
 
 class EndedCall(NamedTuple):
-    """A model call that has ended, with its outcome."""
+    """A model call that has ended, together with its outcome."""
 
     key: CallKey
     result: CallOutcome
@@ -25,12 +25,12 @@ class EndedCall(NamedTuple):
 
 
 class CallGroups:
-    """Starts groups of calls, which `caller` makes for a run.
+    """Starts groups of calls, which `caller` makes for the run.
 
-    `message` returns the content of a call, and a call may take `seconds`. A group without an answer keeps its place
-    for the rest of the run, even if its calls are sent again in other groups: it holds one of the six connections that
-    an invocation may have open, and only another invocation has new connections. When no place for a group is left, the
-    run ends, and the task's next run goes on.
+    `message` is a function that returns the content of a call, and `seconds` is how long a call may take. A group
+    without an answer counts as open for the rest of the run, even if its calls are sent again in other groups: it holds
+    one of the six connections that an invocation may have open, and only another invocation has new connections. When
+    all connections are held by groups without an answer, the run ends, and the task's next run continues.
     """
 
     def __init__(self, caller: ModelCaller, message: Callable[[CallKey], ModelCall], seconds: float) -> None:
@@ -39,8 +39,8 @@ class CallGroups:
         self._seconds = seconds
         self._out: list[asyncio.Task[list[EndedCall]]] = []
         self._silent = 0
-        self._longest = 0.0  # How many seconds the longest call that has ended took.
-        self._event: asyncio.Future[bool] | None = None  # The future that the method `wait` awaits now.
+        self._longest = 0.0  # How many seconds the longest of the ended calls took.
+        self._event: asyncio.Future[bool] | None = None  # The future that the method `wait` is awaiting.
 
     @property
     def groups_out(self) -> int:
@@ -81,13 +81,13 @@ class CallGroups:
         last: bool = False,
         deadline: float = math.inf,
     ) -> list[EndedCall]:
-        """Wait until a group ends, `until` passes or `hint` is done, and return the calls that have ended.
+        """Wait until a group ends, `until` has passed, or `hint` is done, and return the calls that have ended.
 
         Groups that end at nearly the same time are returned together, so that one write records them.
 
-        `last` says that no other call could start now, so waiting for further groups costs nothing. The wait for
-        further groups of calls ends at `deadline`. The calls are sorted by their keys, so that a write does not depend
-        on the order of a set.
+        `last` says that no other call could start now, so it costs nothing to wait for further groups. The wait for
+        further groups of calls ends at `deadline`. The calls are sorted by their keys, so that the content of a write
+        does not depend on the order of a set.
         """
         if not self._out:
             assert until < math.inf  # a run without calls in flight and without a time limit would have ended its claim
@@ -113,10 +113,11 @@ class CallGroups:
     async def _hear(self, hint: asyncio.Future[None] | None, seconds: float) -> bool:
         """Wait until a group ends or the hint is done, for at most `seconds`. Return whether `seconds` are over.
 
-        The timer decides that the time is over, because the clock may show slightly less when the timer fires.
+        The timer decides whether the time is over, because the clock may show slightly less time when the timer fires.
 
-        The six calls of a wave end one by one, and each end starts a new wait. `asyncio.wait` would add a callback to
-        every group in flight for each wait, and remove it afterwards; one shared future is cheaper.
+        Calls that started together, for example six, end one by one, and each end starts a new wait. `asyncio.wait`
+        would add a callback to each group in flight for each wait, and remove it afterwards; one shared future costs
+        less.
         """
         loop = asyncio.get_running_loop()
         self._event = loop.create_future()
@@ -137,11 +138,11 @@ class CallGroups:
             self._event.set_result(is_time)
 
     def _linger_seconds(self, done: Collection[asyncio.Task[list[EndedCall]]], *, last: bool) -> float:
-        """Return for how many seconds ended calls wait for other calls, because one write for several saves writes.
+        """Return for how many seconds ended calls wait for others, because one write for several calls saves writes.
 
-        While ended calls wait, no calls start in their place, so the wait is only a fraction of their duration. If no
-        call could start anyway, ended calls wait as long as their duration, unless one of them failed: a failed call
-        may soon be made again.
+        While ended calls wait, no new calls start in their place, so the wait is only a fraction of the calls'
+        duration. If no new call could start anyway, ended calls wait as long as they took, unless one of them failed,
+        because a failed call may soon be made again.
         """
         finished = _finished(done)
         seconds = max(call.seconds for call in finished)
@@ -164,7 +165,7 @@ class CallGroups:
         """Cancel the calls in flight, and wait for their end, because a cancelled call may have a connection to close.
 
         Returns the calls that had already ended and were not recorded yet, because they are paid for. A call that does
-        not end within DROP_SECONDS_MOST is left alone, so that it does not delay the run.
+        not end within DROP_SECONDS_MOST is no longer waited for, so that it does not delay the run.
         """
         dropped, self._out = self._out, []
         for group in dropped:

@@ -120,7 +120,7 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     if rows[0]["overdue"] or not rows[0]["known_kind"]:
         return Unclaimed(ClaimRefusal.OVERDUE if rows[0]["known_kind"] else ClaimRefusal.UNKNOWN_KIND)
     if status is Status.PROCESSING:
-        # A host takes its own task over at once, except while the task rests.
+        # A host takes its own task over at once, unless the task rests.
         if predecessor(rows) is None and rows[0]["own_fence"] is not None:
             return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "rest_left")))
         return Unclaimed(ClaimRefusal.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
@@ -130,6 +130,6 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
 def predecessor(rows: Sequence[Row]) -> int | None:
     """Read from the STANDING row the fence of an earlier instance of the asking host that holds the task.
 
-    Returns None if no earlier instance of the host holds the task, or if the task rests.
+    Returns None if no earlier instance of the host holds the task, or if the task rests now.
     """
     return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None

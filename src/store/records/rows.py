@@ -45,14 +45,14 @@ from .results import result_of
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
-    """Read a column that contains calls, as a JSON list of [level, idx]."""
+    """Read a column that contains calls, written as a JSON list of [level, idx]."""
     return frozenset(CallKey(*pair) for pair in json.loads(text(row, name)))
 
 
 def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
     """Read the outputs of one level from its segments, in order. If an output was stored twice, the first one counts.
 
-    With `wanted`, only the outputs at the wanted places are returned, although the segments may have many more.
+    With `wanted`, only the outputs at the places in `wanted` are returned, even if the segments contain many more.
     """
     first: dict[CallKey, Output] = {}
     for row in sorted(found, key=lambda row: whole(row, "part")):
@@ -138,7 +138,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         usage=Usage(
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
-            # Announced calls count as in doubt once their worker's lease is over, even before a takeover.
+            # Announced calls are in doubt once their worker's lease is over, even before a takeover.
             in_doubt=in_doubt + (0 if live else in_flight),
             input_tokens=whole(row, "input_tokens"),
             output_tokens=whole(row, "output_tokens"),
@@ -203,7 +203,7 @@ def _source(row: Row) -> Source:
 
 
 def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
-    """Read which chunks of a task are finished. `found` are the database's rows with the lengths of outputs."""
+    """Read which chunks of a task are finished. `found` are the database rows that give the lengths of the outputs."""
     return ChunkIndex(
         task_key=key,
         cuts=whole_list(places, "cuts"),
@@ -226,7 +226,7 @@ def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> lis
 
 
 def page(found: Sequence[Row], only: ListFilter, most: int) -> Page:
-    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_FILTERED if `only` filters."""
+    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_FILTERED if the filter `only` is set."""
     tasks = [task(row) for row in found]
     if len(tasks) > most:
         return Page(tasks[:most], tasks[most - 1].task_key)

@@ -1,6 +1,7 @@
 """The SQL that retries the gaps of a completed task in a new task, which begins with copies of all other outputs.
 
-`:old_key` is the key of the completed task. A completed task never changes, so what was read of it stays true.
+`:old_key` is the key of the completed task. A completed task never changes, so everything that was read of it stays
+true.
 """
 
 from ..d1.statement import statement
@@ -12,7 +13,7 @@ from .fragments import HAS_TEXT, NOW, OPTIONS, done, sizes, stored, unended, wak
 # Reads the state of the task whose gaps are to be retried.
 OLD_TASK = statement("SELECT status, total, completed, failed FROM tasks WHERE id = :old_key")
 
-# OLD_GAPS reads the gaps of the old task, and OLD_PLAN the plan of each of its merge levels.
+# OLD_GAPS reads the gaps of the old task, and OLD_PLAN reads the plan of each of its merge levels.
 OLD_GAPS = statement(f"""
 SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND gap_chars >= 0
   AND idx NOT IN ({done("0")})
@@ -49,7 +50,8 @@ ON CONFLICT DO NOTHING
 
 _THERE = "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND retry_of = :old_key)"
 
-# Copies the old task's text with its output schema. `:inherited` is a JSON object: see the column `texts.inherited`.
+# Copies the old task's text together with its output schema. `:inherited` is a JSON object, which the column
+# `texts.inherited` explains.
 COPY_TEXT = statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission, output_schema, join_rules, inherited)
 SELECT :task_key, input, instructions, cuts, overlap, :submission, output_schema, join_rules, :inherited

@@ -1,4 +1,4 @@
-"""The SQL that reads which tenants have tasks, and how the tasks of a tenant went."""
+"""The SQL that reads which tenants have tasks, and how each tenant's tasks ended."""
 
 from ..d1.statement import statement
 from .fragments import NOW
@@ -15,8 +15,8 @@ WITH RECURSIVE found (tenant) AS (
 SELECT tenant FROM found WHERE tenant IS NOT NULL
 """)
 
-# Adds up, of the newest `:most` tasks of a tenant, those that were created within the last `:back_ms`, by status and
-# error code. `:first` and `:behind` enclose the tenant's task keys. FIGURES reads one row for each task.
+# Adds up those of the newest `:most` tasks of a tenant that were created within the last `:back_ms`, by status and
+# error code. The tenant's task keys are from `:first` on and below `:behind`. FIGURES reads one row for each task.
 FIGURES = statement(f"""
 SELECT status, error_code, count(*) AS tasks,
   sum(calls_settled + calls_in_doubt + json_array_length(in_flight)) AS calls, sum(calls_in_doubt) AS in_doubt,
