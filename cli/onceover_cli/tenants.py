@@ -1,7 +1,4 @@
-"""Exports all tasks of one tenant and its list of files, or erases its tasks and files, in requests of limited size.
-
-Repeating an export or an erasure continues its work.
-"""
+"""Exports a tenant's tasks and list of files, or erases its tasks and files. Repeating either continues its work."""
 
 import json
 from collections.abc import Callable, Iterator

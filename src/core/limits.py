@@ -48,7 +48,7 @@ LIST_LIMIT_MOST = 100
 WAIT_READS_FREE = 5  # The most reads of D1 by one request with `?wait=`, on PLAN=free.
 CANCEL_ANSWER_SECONDS = 25.0  # Within how many seconds the API answers a cancellation or deletion, even if D1 is slow.
 BULK_TASKS_MOST = 100  # The most tasks that one bulk request retries or cancels.
-BULK_COUNT_MOST = 10_000  # The most tasks that a dry run of a bulk request counts, each of which takes two rows.
+BULK_COUNT_MOST = 10_000  # The most tasks that a dry run of a bulk request counts. Each takes two rows.
 BULK_SEND_SECONDS = 10.0  # For how long a bulk retry dispatches its tasks itself; the sweep dispatches the rest.
 # A stream of events reads its task at most once a second, and less often while nothing changes. The client learns of a
 # change up to a second late, or up to a quarter of the time since the change before, at most EVENT_LOOK_SECONDS_MOST.
@@ -382,7 +382,7 @@ SENDS_IN_VAIN = 2  # After how many dispatches in vain a request that reads a ta
 STAND_IN_SECONDS = 20.0  # How long a poll's model calls may continue after its answer; `waitUntil` has 30 s.
 ASKED_SWEEP_APART_SECONDS = 30.0  # How far apart two runs of `POST /api/sweep` are at least.
 ASKED_SWEEP_SECONDS = 25.0  # How long `POST /api/sweep` starts calls; the answer follows the last call's end.
-SWEEP_MISSED_SECONDS = 180.0  # How long no sweep must have come before any request runs a sweep after its own answer.
+SWEEP_MISSED_SECONDS = 180.0  # After so long without a sweep, any request runs one after its own answer.
 SWEEP_LOOK_SECONDS = 60.0  # How often at most an isolate checks whether a sweep was missed.
 
 # --- Webhooks -----------------------------------------------------------------------------------------------

@@ -25,8 +25,7 @@ BATCH_FIELDS = (
     *("messages", "input", "instructions", "max_tokens", "max_completion_tokens", "max_output_tokens"),
     *("temperature", "response_format", "text"),
 )
-# Fields that are never sent for a line of a batch, because a line is one call, whose answer arrives whole, and every
-# line has a model.
+# Fields that are never sent for a line of a batch: a line is one call with one whole answer, and has a model.
 _NO_BATCH_FIELDS = frozenset({"model", "n", "stream", "stream_options"})
 # Fields of a model call that clients may not set, because the service sets these fields or because they would change
 # the reply's form.

@@ -148,7 +148,7 @@ class Coordinator:
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        # set before `setAlarm` is awaited, because other groups of calls arrive meanwhile and must see the new time
+        # set before `setAlarm` is awaited, because other groups of calls arrive by then and must see the new time
         self._armed_ms = now
         try:
             await self._storage.setAlarm(now + idle_ms)

@@ -43,7 +43,7 @@ class ProcessorStub(Protocol):
         ...
 
     async def infer_lines(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
-        """See `Lane.infer`, for calls of which some are lines of a batch. Code without batches has no such method."""
+        """See `Lane.infer`, for calls that include lines of a batch. Code without batches has no such method."""
         ...
 
     async def ended(self, fence: int) -> object:

@@ -125,7 +125,7 @@ class HttpExchange:
     async def _abandon(self) -> None:
         """Abort the request, which frees its connection, and wait until its promise has ended.
 
-        Only six connections of an invocation may wait at once. A promise that nobody awaits any more would later call
+        Only six connections of an invocation may wait at once. A promise that no code awaits any more would later call
         back into Python, perhaps after the end of the invocation (decision 0013).
         """
         from pyodide.ffi import JsException

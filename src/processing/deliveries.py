@@ -100,7 +100,7 @@ class Deliverer:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
                 # The statements that record an attempt are reserved before the attempt, because a sweep spends the same
-                # allowance meanwhile, and an attempt that cannot be recorded is useless.
+                # allowance in the meantime, and an attempt that cannot be recorded is useless.
                 with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:
                         held = await self._take(part)

@@ -25,7 +25,7 @@ class Hint:
         return given
 
     def awaited(self) -> asyncio.Future[None]:
-        """Return a future that is done when a notice comes, or at once if a notice has come and was not taken yet."""
+        """Return a future that is done when a notice arrives, or at once if a notice was not taken yet."""
         self._waiting = asyncio.get_running_loop().create_future()
         if self._given is not None:
             self._waiting.set_result(None)

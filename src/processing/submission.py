@@ -198,8 +198,8 @@ class Submission:
         """Return whether a write whose answer was lost has stored the task.
 
         If the task is not stored, or if that is unknown, the task is withdrawn, so that the write cannot take effect
-        later. After a withdrawal, the client is told that nothing was accepted. Once a withdrawal was sent
-        (`withdrawing`), the client is told that nothing was accepted even if the database still contains the task,
+        later. After a withdrawal, the answer says that nothing was accepted. Once a withdrawal was sent
+        (`withdrawing`), the answer says that nothing was accepted even if the database still contains the task,
         because the withdrawal may take effect later.
         """
         if not withdrawing:

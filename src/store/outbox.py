@@ -38,7 +38,7 @@ class Fresh:
     """Webhook deliveries that this invocation has just written, and that no other may send within the next minute.
 
     For each webhook delivery the list has the time at which the delivery's write was sent, by the invocation's clock,
-    because D1's answer may have come after more than a minute.
+    because D1's answer may arrive after more than a minute.
     """
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from ..core.tenants import TENANT_TASKS_MOST
 from .d1 import columns
 from .d1.database import Store
 from .records.pages import span
-from .sql import tenants as sql
+from .sql import tallies as sql
 
 
 class EndedTasks(NamedTuple):

@@ -14,7 +14,7 @@ from simulator.platform.world import World
 PAGES_JUDGED = "pages of early results"
 
 
-class BatchParts:
+class BatchScenario:
     """The batches of one scenario. In a run without batches nothing is done."""
 
     def __init__(self, world: World, workload: Workload, invariants: Invariants, clients: Clients) -> None:

@@ -20,7 +20,7 @@ from simulator.campaign.clients.followers import STREAMS_EXCUSED
 from simulator.campaign.clients.forms import is_formed
 from simulator.campaign.clients.operators import Operators
 from simulator.campaign.clients.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
-from simulator.campaign.runs.batch_parts import BatchParts
+from simulator.campaign.runs.batch_parts import BatchScenario
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
 from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, POISONED, RATE_LIMITER, STORAGE
@@ -57,7 +57,7 @@ class Scenario:
         self.forms = FormChecks(world, self.invariants, self.clients, mixed=workload.older_isolates > 0)
         if is_formed(workload):
             self.forms.watch()
-        self.batches = BatchParts(world, workload, self.invariants, self.clients)
+        self.batches = BatchScenario(world, workload, self.invariants, self.clients)
         self.operators = Operators(world, workload, rng, self.clients)
         self._interfered = crashes
         self._rng = rng

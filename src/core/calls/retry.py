@@ -31,7 +31,7 @@ def away_seconds(waits: int, chance: float) -> float:
 def rate_limit_seconds(asked: float | None, waits: int, chance: float) -> float:
     """Return how many seconds to wait after a 429.
 
-    `waits` is how many waits after a 429 have come in a row before this one. The provider's own wait, `asked`, is
+    `waits` is how many waits after a 429 in a row precede this one. The provider's own wait, `asked`, is
     obeyed to a tenth of a second, up to RATE_LIMIT_SECONDS_MOST (an hour). The wait after a 429 is never less than a
     floor. The floor starts at RATE_LIMIT_SECONDS_LEAST, doubles with each wait in a row up to five minutes, and gets up
     to half of itself as jitter on top. Because of the floor, the waits after 429s grow even if the provider keeps

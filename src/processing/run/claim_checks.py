@@ -1,6 +1,6 @@
 """Checks whether a run's claim is still valid, while the run waits for slow calls and does not write.
 
-If the claim is over, a write under the claim fails and thereby shows this. While a run does not write, it reads the
+If the claim is over, a write under the claim fails and shows this. While a run does not write, it reads the
 task's row from time to time instead. When a host learns that its task may have ended, it gives the run a notice, and
 the run checks its claim at once.
 """

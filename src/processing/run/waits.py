@@ -59,7 +59,7 @@ class StartPauses:
         return self.rate_waits > limits.RATE_LIMIT_WAITS_MOST
 
     def unstarted(self, fruitless: int, now: float) -> None:
-        """Pause after `fruitless` announcements in a row, in each of which all calls were too late to start."""
+        """Pause after `fruitless` announcements in a row. In each announcement all calls were too late to start."""
         if fruitless:
             self.rest(now + start_pause_seconds(fruitless))
 

@@ -21,8 +21,7 @@ START_MS = round(limits.START_SECONDS * 1000)
 class CallKey(NamedTuple):
     """Names an output that a task needs, and the model calls for this output, by level and position in the level.
 
-    Level 0 has the outputs of the chunks. Each higher level has the outputs of calls that merge the outputs of the
-    level below it.
+    Level 0 has the outputs of the chunks. The calls of each higher level merge the outputs of the level below.
     """
 
     level: int
@@ -32,8 +31,7 @@ class CallKey(NamedTuple):
 class CallTries(NamedTuple):
     """Counts the calls made so far for an output that does not exist yet.
 
-    `attempts` count against MAX_ATTEMPTS. `counted` failures count against the chunk, though they look like the model
-    service's fault.
+    `attempts` count against MAX_ATTEMPTS. `counted` failures look like the model service's fault, and count too.
     """
 
     attempts: int = 0

@@ -13,8 +13,7 @@ def written(claim: Claim, calls: Sequence[FailedCall]) -> Iterator[str]:
     """Return the parameter of RECORD_FAILURES, or one or more parameters of RECORD_RUNGS or RECORD_REFUSALS.
 
     Each failed call of a structured task may have rejected answers of up to 8,000 characters, and each failed call of a
-    batch the provider's refusal. Therefore the calls are divided among several parameters, each of which is small
-    enough.
+    batch the provider's refusal. Therefore the calls are divided among several parameters, each small enough.
     """
     if claim.options.structure is None and claim.kind is not Kind.BATCH:
         yield as_json([_failed(call, claim.fence) for call in calls])

@@ -131,7 +131,7 @@ UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant 
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
 """)
 
-# Withdraws a task, because its client is told that nothing was accepted. WITHDRAW does not withdraw a task with which a
+# Withdraws a task, because the answer says that nothing was accepted. WITHDRAW does not withdraw a task with which a
 # repeated request was answered. A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`,
 # because the submission may still arrive after the withdrawal.
 BURY_WITHDRAWN = statement(f"""
