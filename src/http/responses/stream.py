@@ -1,7 +1,6 @@
 """The stream of a response's events, for `GET /v1/responses/{id}?stream=true` and for `POST` with `stream: true`.
 
-A stream that ends before its response has ended sends an error and aborts the connection, because OpenAI's SDKs take a
-clean end of the stream for success.
+A stream that ends before its response sends an error and aborts, because OpenAI's SDKs take a clean end for success.
 """
 
 import json

@@ -56,7 +56,7 @@ class BatchRow(NamedTuple):
     ended_at: int | None
 
 
-class SubmittedBatch(NamedTuple):
+class WantedBatch(NamedTuple):
     """A batch that was just written: the lines of its file, and by which name its request goes.
 
     `is_retry`: it was made of another batch's lines without an answer.
@@ -86,7 +86,7 @@ class Endings:
         self._moved = 0
         world.database.observers.append(self._written)
 
-    def born(self, task_key: TaskKey) -> SubmittedBatch:
+    def born(self, task_key: TaskKey) -> WantedBatch:
         """Read the input file of a batch that was just written. Raises InvariantBroken if it is not ready."""
         input_file, metadata, submission = self._connection.execute(_NEW, (task_key,)).fetchone()
         row = self._stored.row(input_file)
@@ -94,7 +94,7 @@ class Endings:
             raise InvariantBroken(f"{task_key}: accepted, and its input file is {row}")
         lines = self.inputs[task_key] = input_lines(self._stored.content(row))
         is_retry = submission is not None and " lines of " in submission
-        return SubmittedBatch(lines, json.loads(metadata).get("wish", ""), is_retry, row.bytes)
+        return WantedBatch(lines, json.loads(metadata).get("wish", ""), is_retry, row.bytes)
 
     def shut_out(self, was: Row) -> None:
         """Record that the writer of an ended batch's files has taken its task from the last worker."""
