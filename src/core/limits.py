@@ -245,6 +245,8 @@ WRITES_AT_FIRST_IDLE = 2  # WRITES_AT_FIRST after a run that started no call: a 
 # lingers, no new call starts in its place, so a task with uneven calls takes some 8 to 11 % longer. Until a call of a
 # run has taken QUICK_CALL_SECONDS, its calls are quick, and their outputs reach a stream of events within two seconds.
 LINGER_FRACTION = 0.2  # The part of a finished call's duration for which it lingers; all of it if no call could start.
+LINGER_CALLS = 0.75  # For about how many further calls a finished call lingers if calls take different times.
+LINGER_FRACTION_LEAST = 0.04
 LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; a stream then reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
@@ -340,6 +342,7 @@ LANE_CHUNKS = 24  # The chunks for which a task gets a lane, which makes calls i
 LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # The least chunks of a task with lanes, as fewer would give it only one.
 LANES_MOST = 5  # The most lanes of a task: its host waits for one RPC per lane, and has six connections.
 LANE_SLACK_SECONDS = 5.0  # The time allowed for an RPC's way to a lane and back.
+LANE_LINGER_FRACTION = 0.22  # The part of its wait for which a lane with a finished call waits: calls may differ by a tenth.
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
 SEEN_SECONDS = 150.0  # How often each trigger of the Worker may record that it came, at one row each time.

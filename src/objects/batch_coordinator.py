@@ -12,6 +12,7 @@ from typing import Protocol
 
 from ..core import limits
 from ..core.ids import TaskKey
+from ..inference import wire
 from ..inference.wire import Wire, from_lane
 from ..processing.log import Log
 from .naming import lane_name
@@ -25,6 +26,9 @@ _SCHEMA = (
     ) STRICT""",
     "CREATE TABLE IF NOT EXISTS lost (lane INTEGER PRIMARY KEY) STRICT",
 )
+# Also stores a lane whose row a coordinator with another clock has deleted.
+_EXTEND = """INSERT INTO out VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET calls = excluded.calls, deadline = excluded.deadline"""
 
 
 class Cursor(Protocol):
@@ -69,12 +73,13 @@ class Coordinator:
         """Let a free lane make a group of calls, each within `seconds`, and return their outcomes in order.
 
         Each outcome names the lane. If the lane is lost, `infer` raises what RPC raises, or TimeoutError, and it is
-        unknown whether the calls were made.
+        unknown whether the calls were made. If the lane already makes some of the calls, it gets the other ones too. A
+        lane that answers for some of its calls stays busy with the others.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
         self._fence = max(self._fence, fence)
         self._open()
-        lane = self._take(lanes, len(calls), patience)
+        lane = self._take(lanes, calls, patience)
         # If no worker of the task closes the coordinator, the coordinator's alarm cleans up.
         await self._arm()
         try:
@@ -84,7 +89,8 @@ class Coordinator:
             self._log("lane_failed", task=task_key, lane=lane, calls=len(calls), error=type(error).__name__)
             self._give_back(lane, lost=True)
             raise
-        self._give_back(lane, lost=False)
+        if not any(wire.goes_on(from_lane(outcome, lane)) for outcome in outcomes):
+            self._give_back(lane, lost=False)
         return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
@@ -162,18 +168,22 @@ class Coordinator:
             self._storage.sql.exec("INSERT INTO version VALUES (?)", SCHEMA_VERSION)
         self._opened = True
 
-    def _take(self, lanes: int, calls: int, patience: float) -> int:
-        """Choose the lowest number of a lane that is neither busy nor lost.
+    def _take(self, lanes: int, calls: list[Wire], patience: float) -> int:
+        """Choose the lowest number of a lane that is neither busy nor lost, unless a lane already makes some calls.
 
-        A lane whose deadline has passed counts as free.
+        A lane whose deadline has passed counts as free. The deadline of a lane moves only when it gets new calls.
         """
         now = self._now_ms()
+        deadline = now + round(patience * 1000)
+        if (at_work := wire.lane_of(calls)) is not None:
+            if not all(map(wire.is_held, calls)):
+                self._storage.sql.exec(_EXTEND, at_work, len(calls), now, deadline)
+            return at_work
         self._storage.sql.exec("DELETE FROM out WHERE deadline <= ?", now)
         rows = self._storage.sql.exec("SELECT lane FROM out UNION SELECT lane FROM lost").toArray()
         taken = {int(str(row["lane"])) for row in rows}
         lane = next(number for number in range(1, len(taken) + lanes + 1) if number not in taken)
-        deadline = now + round(patience * 1000)
-        self._storage.sql.exec("INSERT INTO out VALUES (?, ?, ?, ?)", lane, calls, now, deadline)
+        self._storage.sql.exec("INSERT INTO out VALUES (?, ?, ?, ?)", lane, len(calls), now, deadline)
         return lane
 
     def _give_back(self, lane: int, *, lost: bool) -> None:

@@ -342,7 +342,7 @@ class Run:
         starts_by = self._terms.starts_by(self._pacer.announced_at, self._pacer.start_seconds)
         if not self._caller.slack_seconds:  # a call without lanes must start within the run's own seconds
             starts_by = min(starts_by, self._allowance.latest_start)
-        self._allowance.spend(self._calls.start(keys, starts_by))
+        self._allowance.spend(self._calls.start(keys, starts_by, in_parts=self._scheduler.in_parts))
 
     async def _read(self, key: CallKey, now: float) -> None:
         """Read the input of a call, and of as many calls after it as the run may still make."""
@@ -364,6 +364,7 @@ class Run:
             wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at
+        self._allowance.spend(self._calls.resume(in_parts=self._scheduler.in_parts))
         wrote_at, ended = self._pacer.announced_at, self._ledger.ended
         check_at = self._checks.next_at(wrote_at, self._calls.groups_out)
         wake_at = min(wake_at, deadline_latest, check_at, self._scheduler.widens_at(now))

@@ -80,10 +80,13 @@ class Coordinators:
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         self.groups.append(len(calls))
-        self._lanes.append(Lane())
+        number = wire.lane_of(calls)
+        if number is None:
+            self._lanes.append(Lane())
+            number = len(self._lanes)
         worker: Any = SimpleNamespace(store=self.bench.store, provider=Provider(self), settings=self.bench.settings)
-        outcomes = await self._lanes[-1].infer(worker, task_key, fence, calls)
-        return [wire.from_lane(outcome, len(self._lanes)) for outcome in outcomes]
+        outcomes = await self._lanes[number - 1].infer(worker, task_key, fence, calls)
+        return [wire.from_lane(outcome, number) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
         self.aborted.append(fence)
