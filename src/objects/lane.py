@@ -46,9 +46,9 @@ class Lane:
         out = [made for made in group if made is not None]
         in_parts = any(wire.goes_in_parts(call) for call in calls)
         try:
-            if in_parts:
-                await _first_ended(out, lingers=None not in group)
-            else:
+            if in_parts and None not in group:  # the sender learns at once that a call is lost
+                await _first_ended(out)
+            elif not in_parts:
                 await asyncio.wait(out)
         except asyncio.CancelledError:  # the lane itself is ending: wait until its calls' connections are closed
             for made in out:
@@ -138,13 +138,11 @@ class Lane:
                 made.cancel()
 
 
-async def _first_ended(out: Sequence[asyncio.Task[ModelReply | ModelError]], *, lingers: bool) -> None:
+async def _first_ended(out: Sequence[asyncio.Task[ModelReply | ModelError]]) -> None:
     """Wait until a call has ended, and a little longer for calls that end with it, so that they share an answer."""
-    if not out or (not lingers and any(made.done() for made in out)):
-        return
     began = clock.now()
-    ended, pending = await asyncio.wait(out, return_when=asyncio.FIRST_COMPLETED)
-    if pending and lingers:
+    _, pending = await asyncio.wait(out, return_when=asyncio.FIRST_COMPLETED)
+    if pending:
         linger = min(limits.LINGER_SECONDS_MOST, limits.LANE_LINGER_FRACTION * (clock.now() - began))
         await asyncio.wait(pending, timeout=linger)
 
