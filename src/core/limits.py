@@ -247,6 +247,7 @@ WRITES_AT_FIRST_IDLE = 2  # WRITES_AT_FIRST after a run that started no call: a 
 LINGER_FRACTION = 0.2  # The part of a finished call's duration for which it lingers; all of it if no call could start.
 LINGER_CALLS = 0.75  # For about how many further calls a finished call lingers if calls take different times.
 LINGER_FRACTION_LEAST = 0.04
+LINGER_LATENCIES = 3.0  # A finished call lingers at least as long as this many writes take, up to the usual most.
 LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; a stream then reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0

@@ -135,6 +135,7 @@ class CallGroups:
         *,
         last: bool = False,
         deadline: float = math.inf,
+        write_seconds: float = 0.0,
     ) -> list[EndedCall]:
         """Wait until a group ends, `until` passes or `hint` is done, and return the calls that have ended.
 
@@ -157,7 +158,7 @@ class CallGroups:
                 break
         began = clock.now()
         while (done := self._ended()) and len(done) < len(self._out) and (hint is None or not hint.done()):
-            patient_until = min(began + self._linger_seconds(done, last=last), deadline)
+            patient_until = min(began + self._linger_seconds(done, write_seconds, last=last), deadline)
             patience = patient_until - clock.now()
             if patience <= 0:
                 break
@@ -191,12 +192,13 @@ class CallGroups:
         if self._event is not None and not self._event.done():
             self._event.set_result(is_time)
 
-    def _linger_seconds(self, done: Collection[asyncio.Task[Answer]], *, last: bool) -> float:
+    def _linger_seconds(self, done: Collection[asyncio.Task[Answer]], write_seconds: float, *, last: bool) -> float:
         """Return for how many seconds ended calls wait for other calls, because one write for several saves writes.
 
         While ended calls wait, no calls start in their place, so the wait is only a fraction of their duration. If the
-        calls take different times, they end one by one anyway, and ended calls wait only until about one more has ended. If no
-        call could start anyway, ended calls wait as long as their duration, unless one of them failed: a failed call
+        calls take different times, they end one by one anyway, and ended calls wait only until about one more has
+        ended. If a write takes long, `write_seconds`, they wait longer, because fewer writes relieve the database. If
+        no call could start anyway, ended calls wait as long as their duration, unless one of them failed: a failed call
         may soon be made again.
         """
         finished = _finished(done)
@@ -204,11 +206,13 @@ class CallGroups:
         is_slow = max(seconds, self._longest) >= limits.QUICK_CALL_SECONDS
         most = limits.LINGER_SECONDS_MOST if is_slow else limits.LINGER_SECONDS_QUICK
         free = last and not any(isinstance(call.result, ModelError) for call in finished)
+        if free:
+            return min(seconds, most)
         fraction = limits.LINGER_FRACTION
         if _is_uneven(self._latest):
             calls = max(1, len(self._out) * self._caller.group_size)
             fraction = min(fraction, max(limits.LINGER_FRACTION_LEAST, limits.LINGER_CALLS / calls))
-        return min(seconds if free else fraction * seconds, most)
+        return min(max(fraction * seconds, limits.LINGER_LATENCIES * write_seconds), seconds, most)
 
     def ended(self) -> list[EndedCall]:
         """Return the calls that have ended by now, without waiting."""
