@@ -343,7 +343,9 @@ LANE_CHUNKS = 24  # The chunks for which a task gets a lane, which makes calls i
 LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # The least chunks of a task with lanes, as fewer would give it only one.
 LANES_MOST = 5  # The most lanes of a task: its host waits for one RPC per lane, and has six connections.
 LANE_SLACK_SECONDS = 5.0  # The time allowed for an RPC's way to a lane and back.
-LANE_LINGER_FRACTION = 0.22  # The part of its wait for which a lane with a finished call waits: calls may differ by a tenth.
+LANE_LINGER_FRACTION = (
+    0.22  # The part of its wait for which a lane with a finished call waits: calls may differ by a tenth.
+)
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
 SEEN_SECONDS = 150.0  # How often each trigger of the Worker may record that it came, at one row each time.

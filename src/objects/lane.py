@@ -60,7 +60,7 @@ class Lane:
     async def _group(
         self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]
     ) -> list[asyncio.Task[ModelReply | ModelError] | None]:
-        """Start the new calls of a group, and find those that go on; None stands for one that the lane does not know."""
+        """Start the new calls of a group, and find those that go on: None stands for one that the lane has lost."""
         starts_by = -math.inf
         if any(not wire.is_held(call) for call in calls):
             starts_by = await self._starts_by(worker, task_key, fence)

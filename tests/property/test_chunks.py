@@ -149,7 +149,7 @@ def test_searched_boundaries_are_the_marked_ones(text: str, data: st.DataObject 
         assert best(sought, first, final) == best(marked, first, final), (first, final)
 
 
-@pytest.mark.parametrize("filling", ["a" * 3000, ". " * 2000, "."  * 3000, "a. " + "b" * 2000, "。）" * 900 + "a" * 900])
+@pytest.mark.parametrize("filling", ["a" * 3000, ". " * 2000, "." * 3000, "a. " + "b" * 2000, "。）" * 900 + "a" * 900])
 def test_a_sentence_is_searched_as_far_as_needed(filling: str) -> None:
     """The end of a sentence far before the limit is found, and so are ends within long runs of marks."""
     text = f"One. {filling} end"

@@ -12,7 +12,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Final, Protocol
+from typing import Protocol
 
 # The kinds of boundary where a text may be cut. Of two kinds, the one with the higher number is better.
 SENTENCE, LINE, PARAGRAPH, HEADING = 1, 2, 3, 4

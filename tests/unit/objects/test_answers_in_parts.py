@@ -82,7 +82,7 @@ def test_calls_of_like_lengths_are_answered_together(least: float, most: float):
 
 
 def test_an_invocation_with_a_small_allowance_takes_whole_answers():
-    """On the free plan an answer in parts would cost a further invocation, so groups are answered when all have ended."""
+    """On the free plan, where an answer in parts may cost a further invocation, groups are answered as a whole."""
     found = spent(CHUNKS, 0.75, 2.25, PLAN="free")
     assert found.groups == -(-CHUNKS // limits.LANE_CALLS)
 
@@ -214,5 +214,3 @@ def test_a_coordinator_that_is_lost_loses_the_calls_that_went_on():
     made = len(queue.bench.model.calls)
     assert CHUNKS < made <= queue.task.usage.model_calls == CHUNKS + failed[0]
     queue.bench.close()
-
-
