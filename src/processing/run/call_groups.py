@@ -115,7 +115,7 @@ class CallGroups:
         now = clock.now()
         keys = [*rest, *new]
         started = [*(at for _, at in rest.values()), *([now] * len(new))]
-        calls = [*(held for held, _ in rest.values()), *map(self._message, new)]
+        calls: list[ModelCall | HeldCall] = [*(held for held, _ in rest.values()), *map(self._message, new)]
         try:
             results = await self._caller.call(calls, self._seconds, starts_by, in_parts=in_parts)
         finally:

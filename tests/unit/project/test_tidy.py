@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[3]
 MODULE_LINES_MOST = 300
 # Modules that may have more than 300 lines, each with its limit and the reason.
 LONGER_MODULES = {
-    "src/core/limits.py": (390, "every stated limit: one that stood elsewhere would not be found"),
+    "src/core/limits.py": (396, "every stated limit: one that stood elsewhere would not be found"),
     "src/processing/run/ledger.py": (400, "each call is in exactly one place, and what is saved follows from it"),
     "src/processing/run/run.py": (385, "the loop of a run and its ends, which are one order of awaits and writes"),
 }
