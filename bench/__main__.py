@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import demo, free_plan, imports, splitter, storage, structured, table_size, tasks
+from bench import demo, free_plan, imports, splitter, storage, structured, structured_pyodide, table_size, tasks
 from bench.figures import Figure
 from bench.references import measuring, tables
 from bench.references.works import ALL, CHARS, CHARS_MOST, FREE, WORKS
@@ -27,6 +27,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PARTS: dict[str, Callable[[], list[Figure]]] = {
     "splitter": splitter.measure,
     "structured": structured.measure,
+    "structured-pyodide": structured_pyodide.measure,
     "demo": demo.measure,
     "table": table_size.measure,
     "storage": storage.measure,

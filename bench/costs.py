@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import measured
+from bench import batch_costs, measured
 from bench.costs_chinese import translated
 from src.core import limits
 
@@ -159,7 +159,7 @@ def page() -> str:
     free = {route: [*free_lines(route), *storage_lines("free"), *model_lines()] for route in measured.TASK}
     names = dict.fromkeys(line.what for lines in free.values() for line in lines)
     paid = paid_lines()
-    return _PAGE.format(
+    page = _PAGE.format(
         commit=measured.COMMIT,
         free="\n".join(_free_row(name, free) for name in names),
         free_first="\n".join(_verdict(f"{route}: ", lines) for route, lines in free.items()),
@@ -172,6 +172,7 @@ def page() -> str:
         paid_kept=_ends(line for line in _others(paid) if "storage" not in line.what and "early" not in line.what),
         dollars="\n".join(f"| {what} | {_amount(amount)} | {cost:,.0f} |" for what, amount, cost in dollars()),
     )
+    return page + batch_costs.section(PAID_MONTH, WORDS)
 
 
 def _others(lines: Sequence[Line]) -> list[Line]:

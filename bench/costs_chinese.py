@@ -39,6 +39,25 @@ _PARAGRAPHS = {
     "These have a limit at any price, the lowest first:": ("下面这些不论付多少钱都有上限，按用完的先后排列："),
     "## A month of 1,000,000 tasks a day on the paid plan": "## 付费套餐，每天 1,000,000 个任务，一个月",
     "The model costs more than everything else together.": "模型的费用比其余全部加起来还多。",
+    "## A batch of {} lines": "## 一个 {} 行的批处理",
+    "The lines and the answers have some 300 characters each, and each model call takes five seconds. What the model "
+    "costs is not included. The counters come from a simulation of the platform, from the upload to the erasure of "
+    "the files; the rows read come from the local runtime (`python -m bench.batches --counts`).": (
+        "每行和每个回答约 300 个字符，每次模型调用耗时五秒，模型的费用不计在内。"
+        "各项计数来自平台的模拟，从上传算到文件清除为止；读取行数来自本地运行时"
+        "（`python -m bench.batches --counts`）。"
+    ),
+    "On the free plan:": "免费套餐：",
+    "A batch on the queue and the paid plan, at the prices beyond what a month includes:": (
+        "付费套餐，走队列的一个批处理，按超出每月包含额度后的单价计算："
+    ),
+    "Together {} dollars, without CPU. With calls of 2 to 10 s the batch writes {} rows to D1. It reads {} rows a "
+    "line; a chunk of a task takes {}. Without objects (`direct`) calls end one by one, and a batch with such calls "
+    "writes 1.3 rows a line.": (
+        "合计 {} 美元，不含 CPU。调用耗时在 2 到 10 s 之间时，批处理向 D1 写入 {} 行。"
+        "每行读取 {} 行记录；任务的一个分片读取 {} 行。"
+        "没有对象时（`direct`），调用逐个结束，这样的批处理每行写入 1.3 行记录。"
+    ),
     "- `RETENTION_DAYS` 0 removes the limit of storage: the first sweep after a task's end erases it.": (
         "- `RETENTION_DAYS` 设为 0，存储就不再是瓶颈：任务结束后由下一次巡检清除。"
     ),
@@ -55,6 +74,13 @@ _PARAGRAPHS = {
 }
 # This table maps parts of rows and of verdicts to Chinese. The longer parts come first.
 _WORDS = {
+    "| | a batch, queue | a batch, objects | batches a day, queue | batches a day, objects |": (
+        "| | 单个批处理，队列 | 单个批处理，对象 | 每天批处理数，队列 | 每天批处理数，对象 |"
+    ),
+    "| | a batch | dollars |": "| | 单个批处理 | 美元 |",
+    "R2, class A: puts and lists": "R2 A 类操作：写入和列举",
+    "R2, class B: gets": "R2 B 类操作：读取",
+    "MB in R2, kept for 30 days": "R2 中的 MB 数，保留 30 天",
     "a task, queue": "单个任务，队列",
     "a task, objects": "单个任务，对象",
     "tasks a day, queue": "每天任务数，队列",
@@ -93,7 +119,8 @@ _WORDS = {
     "- durable-object: ": "- 对象：",
     " bytes ": " 字节 ",
 }
-_AT = re.compile(r"(?P<what>[^：]+), at (?P<tasks>[\d.,]+) tasks a day$")
+_AT = re.compile(r"(?P<what>[^：]+), at (?P<count>[\d.,]+) (?P<kind>tasks|batches) a day$")
+_KINDS = {"tasks": "任务", "batches": "批处理"}
 _ENGLISH = re.compile(r"[A-Za-z']+(?: [A-Za-z']+){2,}")
 
 
@@ -115,19 +142,23 @@ def _sentence(text: str) -> str:
     raise ValueError(f"no Chinese for: {text}")
 
 
+def _at(match: re.Match[str]) -> str:
+    return f"{match['what']}，每天 {match['count']} 个{_KINDS[match['kind']]}"
+
+
 def _line(line: str) -> str:
     if line in _PARAGRAPHS:
         return _PARAGRAPHS[line]
     for english in sorted(_WORDS, key=len, reverse=True):
         line = line.replace(english, _WORDS[english])
     if match := _AT.fullmatch(line):
-        line = f"{match['what']}，每天 {match['tasks']} 个任务"
+        line = _at(match)
     elif ", at " in line:
         before, _, after = line.rpartition("：")
         match = _AT.fullmatch(after)
         if match is None:
             raise ValueError(f"no Chinese for: {line}")
-        line = f"{before}：{match['what']}，每天 {match['tasks']} 个任务"
+        line = f"{before}：{_at(match)}"
     if left := _ENGLISH.search(re.sub(r"`[^`]+`", "", line)):
         raise ValueError(f"no Chinese for: {left[0]}")
     return line

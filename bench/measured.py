@@ -1,7 +1,8 @@
 """The measured use of a task of 20 chunks of 6,000 characters with outputs of 1,000, as `bench.costs` needs it.
 
-`python -m bench.free_plan` prints the values of TASK and CRON, `python -m bench storage` those of BYTES and SQLITE_MS.
-Tests measure ROWS, BYTES and the rows that a cron run writes again.
+`python -m bench.free_plan` prints the values of TASK and CRON, `python -m bench storage` those of BYTES and SQLITE_MS,
+and `python -m bench.batches --counts` the rows that a BATCH reads. Tests measure ROWS, BYTES, the other counters of a
+BATCH and the rows that a cron run writes again.
 """
 
 COMMIT = "b91ea6b"
@@ -76,3 +77,46 @@ BYTES = {"English": 13_353, "Chinese": 31_355}
 TOKENS = {"English": (30_200, 20_000), "Chinese": (120_200, 35_000)}
 # The processor time that SQLite takes for a task and three polls, in Chinese.
 SQLITE_MS = 3.4
+
+BATCH_LINES = 20_000
+# What a batch of 20,000 lines uses on a route and a plan, from its upload to the erasure of its files, with lines and
+# answers of some 300 characters, and model calls that all take five seconds. The cron runs of its hour are included in
+# `rowsWritten`. `bucketWrites` are puts and lists, and `bucketReads` gets. The rows read are those of the local
+# runtime, with a model that answers at once.
+BATCH: dict[tuple[str, str], dict[str, float]] = {
+    ("queue", "free"): {
+        "requests": 174,
+        "rowsRead": 254_200,
+        "rowsWritten": 2_028,
+        "queueOperations": 510,
+        "objectRequests": 6_837,
+        "objectRowsWritten": 6_672,
+        "objectGbSeconds": 2_636,
+        "bucketWrites": 7,
+        "bucketReads": 507,
+    },
+    ("objects", "free"): {
+        "requests": 4,
+        "rowsRead": 279_800,
+        "rowsWritten": 2_030,
+        "queueOperations": 0,
+        "objectRequests": 7_008,
+        "objectRowsWritten": 7_013,
+        "objectGbSeconds": 3_097,
+        "bucketWrites": 7,
+        "bucketReads": 506,
+    },
+    ("queue", "paid"): {
+        "requests": 11,
+        "rowsRead": 282_300,
+        "rowsWritten": 1_556,
+        "queueOperations": 21,
+        "objectRequests": 6_675,
+        "objectRowsWritten": 6_671,
+        "objectGbSeconds": 2_636,
+        "bucketWrites": 7,
+        "bucketReads": 23,
+    },
+}
+BATCH_ROWS_UNEVEN = 5_710  # The rows that the batch writes on the queue and the paid plan with calls of 2 to 10 s.
+BATCH_MB = 20.7  # What its files have together.

@@ -6,16 +6,19 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.figures import Figure
+from src.core.limits import SCHEMA_ALIKE_MOST
 from src.core.structured.check import faults_of
 from src.core.structured.judging import judge
 from src.core.structured.reading import read_output
-from src.core.structured.schema import OutputSchema, SchemaRefused, parse_schema
+from src.core.structured.schema import OutputSchema, SchemaRefused, accepted_schema, parse_schema
 from tests.support.evil_schemas import corpus
 
 CHARS = 100_000
-# The bounds, in ms, of checking an output and of parsing a hostile schema. The Workers' runtime takes about three times
-# as long as this Python, some 30 ms for an output.
-CHECK_MS_MOST, HOSTILE_MS_MOST = 10, 20
+# The bounds, in ms, of checking an output and of parsing a hostile schema in CPython. `bench.structured_pyodide` has
+# those of the Workers' runtime, which takes two to three times as long.
+CHECK_MS_MOST, HOSTILE_MS_MOST = 20, 12
+SLOWEST = 8  # So many hostile schemas, the slowest in a rough measurement, are measured well.
+ROUNDS, ROUND_SECONDS = 3, 0.05  # A round repeats a work for so long, because some clocks of a processor are coarse.
 
 
 def closed(**properties: Any) -> dict[str, Any]:
@@ -45,16 +48,21 @@ WORKS: dict[str, tuple[dict[str, Any], Any]] = {
     "arrays of one number": ({"type": "array", "items": {"type": "integer", "minimum": 0}}, [1]),
     "addresses of mail": ({"type": "string", "format": "email"}, "a@b"),
     "an enum of arrays": ({"enum": [[1], [2]]}, [1]),
-    "multiples of 1e-300": ({"multipleOf": 1e-300}, 1e300),
+    "multiples of 3e-300": ({"multipleOf": 3e-300}, 3e300),
 }
-# Works that take longer than CHECK_MS_MOST: decision 0049 says why.
-SLOW = frozenset({"an enum of arrays", "multiples of 1e-300"})
+# As many schemas as one `anyOf` may have that nothing tells apart.
+ALIKE = {
+    "anyOf": [
+        closed(a={"type": "array", "items": {"minimum": number}}, b={"maximum": number + 1})
+        for number in range(SCHEMA_ALIKE_MOST)
+    ]
+}
 DEFINITIONS, LEVELS = 200, 60
 HOSTILE_TEXTS = ("{", '{"', '"', "\\", "<think>", "</think>", "[{", "{,", "\n", ",", "9", '{"a":1,}', "[ \n", "1e9,")
 
 
-def measure() -> list[Figure]:
-    """Measure the processor time of each work five times, and return the shortest times."""
+def measure(check_ms: float = CHECK_MS_MOST, hostile_ms: float = HOSTILE_MS_MOST) -> list[Figure]:
+    """Measure the processor time of each work, the shortest of ROUNDS."""
     figures = []
     for name, (item, value) in WORKS.items():
         schema = parse_schema(closed(items={"type": "array", "items": item}), strict=False)
@@ -63,25 +71,27 @@ def measure() -> list[Figure]:
         text = json.dumps(output, separators=(",", ":"))
         assert judge(schema, text, None).output == text
         loaded = json.loads(text)
-        bound = None if name in SLOW else CHECK_MS_MOST
         figures += [
-            Figure(f"checking 100,000 characters, {name}", _ms(faults_of, schema, loaded), "ms", bound),
+            Figure(f"checking 100,000 characters, {name}", _ms(faults_of, schema, loaded), "ms", check_ms),
             Figure(f"judging them, {name}", _ms(judge, schema, text, None), "ms"),
             Figure(f"judging them after a repair, {name}", _ms(judge, schema, f"So: {text}", None), "ms"),
         ]
-    schema, loaded = _definitions()
-    size = len(json.dumps(loaded, separators=(",", ":")))
-    definitions = _ms(faults_of, schema, loaded) * CHARS / size
-    schema, loaded = _endless()
-    endless = _ms(faults_of, schema, loaded)
+    for name, (schema, loaded), bound in (
+        (f"{DEFINITIONS} definitions that contain each other", _definitions(), check_ms),
+        ("hundreds of alternatives in alternatives, of which none fits", _alternatives_in_alternatives(), check_ms),
+        (f"a mixture of {SCHEMA_ALIKE_MOST} alternatives that nothing tells apart", _mixture(), None),
+    ):
+        size = len(json.dumps(loaded, separators=(",", ":")))
+        took = _ms(faults_of, schema, loaded) * CHARS / size
+        figures.append(Figure(f"checking 100,000 characters, {name}", took, "ms", bound))
     hostile = max(_ms(read_output, (unit * CHARS)[:CHARS]) for unit in HOSTILE_TEXTS)
-    schemas = max(_ms(_parse, document) for document in corpus())
+    documents = list(corpus())
+    slowest = sorted(documents, key=_once, reverse=True)[:SLOWEST]
+    schemas = max(_ms(_parse, document) for document in slowest)
     return [
         *figures,
-        Figure(f"checking 100,000 characters, {DEFINITIONS} definitions that contain each other", definitions, "ms"),
-        Figure("checking until the search through `anyOf` has used up its steps", endless, "ms"),
         Figure("reading 100,000 hostile characters, the slowest", hostile, "ms"),
-        Figure("parsing a hostile schema, the slowest of 500", schemas, "ms", HOSTILE_MS_MOST),
+        Figure(f"parsing a hostile schema, the slowest of {len(documents)}", schemas, "ms", hostile_ms),
     ]
 
 
@@ -106,17 +116,27 @@ def _chain(levels: int) -> object:
     return value
 
 
-def _endless() -> tuple[OutputSchema, Any]:
-    """Return a schema with 200 alternatives inside two, and a value of which no item fits any of them."""
+def _alternatives_in_alternatives() -> tuple[OutputSchema, Any]:
+    """Return a schema with 200 alternatives inside two, and a value of which no item fits any of them.
+
+    A submission may not have such a schema, but a task may have one that an older release accepted.
+    """
     items = {"anyOf": [closed(a={"type": "array", "items": {"minimum": number}}) for number in range(200)]}
     inner = {"$ref": "#/$defs/list"}
     outer = {"anyOf": [closed(l=inner), closed(l=inner, z={"type": "null"}), {"properties": {"l": inner}}]}
     document = closed(o=outer) | {"$defs": {"list": {"type": "array", "items": items}}}
     value = {"o": {"l": [{"a": [-1, "x"]} for _ in range(CHARS // 15)]}}
-    schema = parse_schema(document, strict=False)
-    (fault,) = faults_of(schema, value)
-    assert "bounded search" in fault.expected
+    schema = accepted_schema(document)
+    assert faults_of(schema, value)
     return schema, value
+
+
+def _mixture() -> tuple[OutputSchema, Any]:
+    """Return a schema and a valid value whose items fit ALIKE's schemas in turn."""
+    items = [{"a": [number % SCHEMA_ALIKE_MOST, "x"], "b": number % SCHEMA_ALIKE_MOST} for number in range(CHARS // 19)]
+    schema = parse_schema(closed(l={"type": "array", "items": ALIKE}), strict=False)
+    assert not faults_of(schema, {"l": items})
+    return schema, {"l": items}
 
 
 def _parse(document: Any) -> None:
@@ -126,10 +146,20 @@ def _parse(document: Any) -> None:
         return
 
 
+def _once(document: Any) -> float:
+    """Measure roughly how long a hostile schema takes."""
+    started = time.thread_time()
+    for _ in range(ROUNDS):
+        _parse(document)
+    return time.thread_time() - started
+
+
 def _ms(work: Callable[..., object], *arguments: Any) -> float:
     best = float("inf")
-    for _ in range(5):
-        started = time.thread_time()
-        work(*arguments)
-        best = min(best, time.thread_time() - started)
+    for _ in range(ROUNDS):
+        times, started = 0, time.thread_time()
+        while (took := time.thread_time() - started) < ROUND_SECONDS or not times:
+            work(*arguments)
+            times += 1
+        best = min(best, took / times)
     return best * 1_000

@@ -1,7 +1,8 @@
 """`python -m tests.batch_chaos --lines 20000 --kills 1` kills the real runtime while it works on a batch.
 
-The program kills the runtime with SIGKILL: the first time when a third of the lines have an answer, and after that at
-random moments. The model is a separate server with a ledger of its calls. All the while a reader pages the growing
+The program kills the runtime with SIGKILL whenever a further part of the lines has an answer, so that each kill comes
+while lines are left. A single kill comes at a third of the lines; several are spread over all lines, each at a random
+line of its part. The model is a separate server with a ledger of its calls. All the while a reader pages the growing
 output file by `offset`. At the end each line must stand exactly once in the output file, the reader must have seen the
 same file, and the bill must agree with the ledger.
 """
@@ -38,15 +39,22 @@ LOOK_SECONDS = 0.2
 
 @dataclass(slots=True)
 class Plan:
-    """The plan of a run. `settle_seconds` is the time that the batch may take after the last kill."""
+    """The plan of a run. `settle_seconds` is the time that the batch may take up to the next kill, or to its end."""
 
     lines: int
     kills: int
     seed: int
     latency_seconds: float = 0.05
     concurrency: int = 6
-    life_seconds: float = 6.0
     settle_seconds: float = 1200
+
+    def kill_at(self) -> list[int]:
+        """Draw after how many answered lines each kill comes."""
+        if self.kills == 1:
+            return [self.lines // 3]
+        random = Random(f"{self.seed}/kills")
+        part = self.lines / (self.kills + 1)
+        return [int(part * (number + random.uniform(0.5, 1.0))) for number in range(self.kills)]
 
 
 @dataclass(slots=True)
@@ -56,6 +64,7 @@ class Report:
     plan: Plan
     seconds: float = 0.0
     kills: int = 0
+    killed_at: list[int] = field(default_factory=list)  # How many lines had an answer at each kill.
     status: str = ""
     calls: int = 0  # by the model server's ledger
     billed: int = 0
@@ -137,6 +146,9 @@ def run(plan: Plan, folder: Path) -> Report:
     report.doubled = _doubled(ledger)
     report.pages = reader.pages
     _audit_bill(report)
+    late = sum(done >= plan.lines for done in report.killed_at)
+    if late:
+        report.violations.append(f"{late} of {report.kills} kills came when no line was left")
     report.seconds = time.monotonic() - started
     return report
 
@@ -165,23 +177,25 @@ def _batch(url: str, batch_id: str) -> dict[str, Any]:
 
 
 def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequence[str], reader: Reader) -> str:
-    """Start the batch, kill the runtime at a third of the lines, and then at random moments. Returns the batch's id."""
-    plan, random, batch_id = report.plan, Random(f"{report.plan.seed}/kills"), ""
-    while report.kills < plan.kills:
+    """Start the batch, and kill the runtime when so many lines have an answer as the plan says. Returns the batch's id.
+
+    After each restart at least one more line gets an answer before the next kill.
+    """
+    plan, batch_id = report.plan, ""
+    for until in plan.kill_at():
         server = DevServer(state, *flags)
         server.start()
         begun_at = time.monotonic()
         if not batch_id:
             batch_id = _start(server.url, source)
-            done = _watch(server.url, batch_id, reader, until=plan.lines // 3, seconds=plan.settle_seconds)
         else:
-            done = _resumed(report, server.url, batch_id, reader, begun_at)
-            reader.url = server.url
-            threading.Event().wait(random.uniform(0, plan.life_seconds))
+            _resumed(report, server.url, batch_id, reader, begun_at)
+        done = _watch(server.url, batch_id, reader, until=until, seconds=plan.settle_seconds)
         reader.url = ""
         server.kill()
         server.__exit__(None, None, None)
         report.kills += 1
+        report.killed_at.append(done)
         say(f"kill {report.kills}/{plan.kills}: {done} of {plan.lines} lines have an answer, {len(reader.lines)} read")
     return batch_id
 
@@ -270,6 +284,7 @@ def table(report: Report) -> str:
         ("lines", report.plan.lines),
         ("seconds", f"{report.seconds:.0f}"),
         ("SIGKILLs of the process group", report.kills),
+        ("answered lines at each kill", ", ".join(map(str, report.killed_at))),
         ("status", report.status),
         ("seconds from ready to the next answer", resumed),
         ("model calls, by the ledger", report.calls),
@@ -287,13 +302,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, prog="python -m tests.batch_chaos")
     parser.add_argument("--lines", type=positive, default=2000, help="how many lines (default 2000)")
     parser.add_argument("--kills", type=positive, default=5, help="how many SIGKILLs (default 5)")
-    parser.add_argument("--life", type=float, default=6.0, help="the longest time between restart and kill, in seconds")
     parser.add_argument("--seed", type=int, help="default: a new one, which is printed")
     parser.add_argument("--keep", type=Path, help="an empty folder for the state and the ledger, left in place")
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     say(f"seed {seed}")
-    plan = Plan(options.lines, options.kills, seed, life_seconds=options.life)
+    plan = Plan(options.lines, options.kills, seed)
     with contextlib.ExitStack() as stack:
         folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="batch-chaos-")))
         folder.mkdir(parents=True, exist_ok=True)

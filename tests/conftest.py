@@ -1,7 +1,9 @@
 """Settings for all tests."""
 
+import gc
 import os
 import signal
+from collections.abc import Generator
 from pathlib import Path
 
 import httpx
@@ -43,6 +45,21 @@ def tier_of(item: pytest.Item) -> Tier:
         return "campaign"
     is_quick = item.path.relative_to(Path(__file__).parent).parts[0] in _QUICK and not item.get_closest_marker("slow")
     return "quick" if is_quick and tier() == "quick" else "test"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without the garbage collector, which then never visits what stays for the whole run.
+
+    The modules and the items of thousands of tests are millions of objects, and no test makes garbage of them.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+        gc.collect()
+        gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,9 @@
 
 With `ONLY=area`, the program runs only what a change in the area affects: the tests in the area's folders, and the test
 modules that import the area.
+
+Two pytest processes share the test modules, and a third process simulates, all at once. With pytest-xdist each of its
+processes would import all modules, and a further process would handle three reports a test: a seventh of all the work.
 """
 
 import argparse
@@ -9,9 +12,12 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import IO
 
 from tests.support import tiers
 
@@ -19,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 FOLDERS = ("tests/unit", "tests/property", "tests/api")
 CHOSEN = "not slow and not campaign"
 SCHEDULES = 100
+SHARES = 2
+ONE_SHARE_MOST = 12  # Each process imports pytest and the Worker, so these few or fewer modules are not shared.
 # A change in one of the areas in this set can affect simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
 PACKAGES = ("simulator", "local", "cli", "bench")
@@ -41,23 +49,57 @@ def modules_of(area: str) -> Iterator[Path]:
                 yield path.relative_to(ROOT)
 
 
+def shares(paths: Iterable[Path]) -> list[list[str]]:
+    """Divide test modules among processes, so that the modules of each take about as long. No share is empty.
+
+    The size of a module's file stands for its time: with it, two shares differed by a tenth.
+    """
+    sizes = {path.as_posix(): (ROOT / path).stat().st_size for path in paths}
+    found: list[list[str]] = [[] for _ in range(SHARES if len(sizes) > ONE_SHARE_MOST else 1)]
+    taken = [0] * len(found)
+    for path in sorted(sizes, key=lambda path: (-sizes[path], path)):
+        least = taken.index(min(taken))
+        found[least].append(path)
+        taken[least] += sizes[path]
+    return [sorted(share) for share in found if share]
+
+
+def run(commands: Sequence[Sequence[str]]) -> list[int]:
+    """Run Python commands at once, and return their exit statuses.
+
+    The first command prints at once. The output of each other command is printed when it and those before it have
+    ended, so that no two are mixed.
+    """
+    environ = {**os.environ, tiers.VARIABLE: "quick"}
+    with ExitStack() as stack:
+        started: list[tuple[subprocess.Popen[bytes], IO[bytes] | None]] = []
+        for command in commands:
+            output: IO[bytes] | None = stack.enter_context(tempfile.TemporaryFile()) if started else None
+            errors = None if output is None else subprocess.STDOUT
+            process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environ, stdout=output, stderr=errors)
+            stack.callback(process.wait)
+            stack.callback(process.terminate)  # Does nothing to a process that has ended.
+            started.append((process, output))
+        statuses = []
+        for process, output in started:
+            statuses.append(process.wait())
+            if output is not None:
+                output.seek(0)
+                print(output.read().decode("utf-8", "replace"), end="", flush=True)
+        return statuses
+
+
 def main(arguments: list[str]) -> int:
-    """Run the tests, then the schedules, and print the total time. Return the exit status."""
+    """Run the tests and the schedules, and print the total time. Return the exit status."""
     parser = argparse.ArgumentParser(prog="make quick ONLY=…", description=__doc__)
     parser.add_argument("area", nargs="?", choices=areas(), help="default: all")
     area = parser.parse_args(arguments).area
     began = time.monotonic()
-    paths = [str(path) for path in modules_of(area)] if area else list(FOLDERS)
-    commands = []
-    if paths:
-        commands.append(["-m", "pytest", "-q", "-n", "2", "--dist", "worksteal", "-m", CHOSEN, *paths])
+    every = (path.relative_to(ROOT) for folder in FOLDERS for path in (ROOT / folder).rglob("test_*.py"))
+    commands = [["-m", "pytest", "-q", "-m", CHOSEN, *share] for share in shares(modules_of(area) if area else every)]
     if not area or area in SIMULATED:
-        commands.append(["-m", "simulator", "--seeds", str(SCHEDULES), "--workers", "2"])
-    environ = {**os.environ, tiers.VARIABLE: "quick"}
-    statuses = [
-        subprocess.run([sys.executable, *command], cwd=ROOT, env=environ, check=False).returncode
-        for command in commands
-    ]
+        commands.append(["-m", "simulator", "--seeds", str(SCHEDULES), "--workers", "1"])
+    statuses = run(commands)
     print(f"make quick: {'passed' if not any(statuses) else 'FAILED'} in {time.monotonic() - began:.0f} s")
     return int(any(statuses))
 

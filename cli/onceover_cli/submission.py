@@ -71,8 +71,8 @@ def _decoded(content: bytes, name: str) -> str:
     return text
 
 
-def body_of(text: str, wanted: Wanted) -> Json:
-    """Make the body of `POST /api/tasks` from the text and the options. Raises `CommandError`."""
+def body_of(given: Json, wanted: Wanted) -> Json:
+    """Make the body of `POST /api/tasks` from `input` or `inputFile`, and the options. Raises `CommandError`."""
     chunk = {"maxChars": wanted.chunk_chars, "overlapChars": wanted.chunk_overlap}
     fields: Json = {
         "instructions": wanted.instructions,
@@ -91,7 +91,7 @@ def body_of(text: str, wanted: Wanted) -> Json:
         "onChunkFailure": "gap" if wanted.gaps else None,
         "maxGapShare": wanted.max_gap_share,
     }
-    return {"input": text, **_present(fields)}
+    return {**given, **_present(fields)}
 
 
 def read_schema(source: str, say: Callable[[str], None]) -> Json:
@@ -128,6 +128,8 @@ def _rules(given: Sequence[str]) -> Json:
         pointer, separator, rule = one.rpartition("=")
         if not separator or not pointer:
             raise CommandError(f"--join {one}: must be POINTER=RULE, like /total=sum")
+        if pointer in found:
+            raise CommandError(f"--join {one}: {pointer} has a rule already, {found[pointer]}")
         found[pointer] = rule
     return found
 

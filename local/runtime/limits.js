@@ -42,6 +42,8 @@ class Meter {
       subrequests: 0,
       d1_statements: 0,
       queue_operations,
+      bucket_writes: 0,
+      bucket_reads: 0,
       most_waiting: 0,
       rows_read: 0,
       rows_written: 0,
@@ -175,12 +177,29 @@ const queue = (target) =>
     sendBatch: sending((messages) => Array.from(messages, ({ body }) => body)),
   });
 
+/**
+ * Returns how a bucket's method is counted: as a subrequest, and as an operation of R2's class A (writes and lists) or
+ * class B (reads) if it has a class. Deletions are free.
+ */
+const operation = (field) => (meter, method, values) => {
+  if (!meter) return method(...values);
+  if (field) meter.spent[field]++;
+  return meter.connect(() => method(...values));
+};
+
+const bucket = (target) =>
+  replacing(
+    target,
+    { get: operation("bucket_reads"), head: operation("bucket_reads"), delete: operation() },
+    operation("bucket_writes"),
+  );
+
 const remote = (meter, method, values) => (meter ? meter.connect(() => method(...values)) : method(...values));
 const stub = (target) => replacing(target, {}, remote);
 const stubs = (_, method, values) => stub(method(...values));
 const namespace = (target) => replacing(target, { get: stubs, getByName: stubs });
 
-const WRAPPERS = { D1Database: database, WorkerQueue: queue, DurableObjectNamespace: namespace };
+const WRAPPERS = { D1Database: database, WorkerQueue: queue, R2Bucket: bucket, DurableObjectNamespace: namespace };
 
 /** The names of the meter's own bindings, which the Worker does not see. */
 const OWN = new Set(["LOCAL_LIMITS", "LOCAL_LIMITS_SOURCE", "UNSAFE_EVAL"]);

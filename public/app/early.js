@@ -1,5 +1,4 @@
-// The script `early.js` runs before `main.js`. `early.js` requests the first view, the view's texts and the view's
-// first data at the same time.
+// Runs before `main.js`, and requests the first view, its texts and its first data at the same time.
 import { askAhead } from "./base/api.js";
 import { learn } from "./base/i18n.js";
 import { apply } from "./base/prefs.js";

@@ -4,7 +4,7 @@ import { html, render, useEffect, useState } from "./base/dom.js";
 import { learnRights, onRefusal } from "./base/api.js";
 import { learn, speak, t } from "./base/i18n.js";
 import { Announcer, Lazy } from "./base/parts.js";
-import { choose, mayWrite, onChoice, prefs } from "./base/prefs.js";
+import { choose, mayOperate, mayWrite, onChoice, prefs } from "./base/prefs.js";
 import { href, parse } from "./base/route.js";
 import { isView } from "./base/views.js";
 
@@ -46,7 +46,7 @@ function Frame() {
       </nav>
       <div class="tools">
         <button type="button" class="quiet" onClick=${() => setAsking("asked")}>${t(!key ? "key.none" : key === refused ? "key.bad" : "key.set")}</button>
-        ${key &&
+        ${mayOperate() &&
         html`<button type="button" class="quiet" aria-label=${t("tenant.label", { tenant: tenant || t("tenant.own") })} onClick=${() => setChoosing(true)}>
           ${tenant ? html`<bdi>${tenant}</bdi>` : t("tenant.own")}
         </button>`}
@@ -72,8 +72,7 @@ function Frame() {
   `;
 }
 
-// The link "skip to content" sets the focus by script, because the fragment of the page's address names the view and
-// cannot name an element.
+// Sets the focus by script, because the fragment of the page's address names the view and cannot name an element.
 function skip(event) {
   event.preventDefault();
   document.getElementById("main").focus();

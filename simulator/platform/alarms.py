@@ -31,6 +31,7 @@ class Alarm:
         self._deaths = 0
         self.running = 0
         self.dropped = 0
+        self.fired = 0  # how often the handler was called
 
     def is_idle(self) -> bool:
         """Whether no alarm is set and no alarm handler is running."""
@@ -88,6 +89,7 @@ class Alarm:
             self._after(InvocationEnd("raised", error=entry_failure()))
             return
         self.running += 1
+        self.fired += 1
         info = {"retryCount": self._failures + self._deaths, "isRetry": self._failures + self._deaths > 0}
         instance = cell.wake()
         handle = cell.network.loop.call_later(

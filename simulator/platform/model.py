@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
-from simulator.engine import answers
+from simulator.engine import answers, chat
 from simulator.engine.fault_kinds import BROWN_OUT, MODEL_AWAY, POISONED
 from simulator.platform.binding_port import Network, Port, Reply
 from src.core.errors import (
@@ -213,6 +213,7 @@ class ModelProvider:
 
     async def infer(self, call: ModelCall) -> ModelReply:
         """Send a call to the model once. Raises a `ModelError` if the model call fails."""
+        sent, call = call, chat.heard(call)
         sender = self._port.isolate.name
         if not self._port.is_closed():
             self._server.starting(call, sender)
@@ -220,10 +221,10 @@ class ModelProvider:
             reply = await self._port.call("model.infer", lambda answer: self._server.serve(call, sender, answer))
         except ModelError as error:
             self._server.failed(call, error)
-            raise
+            raise chat.answer_of(sent, error) from None
         assert isinstance(reply, ModelReply)
         self._server.received(call, reply)
-        return reply
+        return chat.whole(sent, reply)
 
     async def probe(self) -> Health:
         """Always report that the model is healthy."""

@@ -87,7 +87,7 @@ class Instance:
         self.busy = 0
         self.storage: InstanceStorage = InstanceStorage(cell.data, self._operate, self._touch)
         self.object: Any = None
-        self._idle_since = 0.0
+        self._idle_since = self._busy_since = 0.0
         self._owns_writes = False
         isolate.keeps_strays = True
         isolate.gate.strict = cell.namespace.strict_gates
@@ -199,6 +199,8 @@ class Instance:
         `done` is called with how the call ended, even if the instance dies.
         """
         self.busy += 1
+        if self.busy == 1:
+            self._busy_since = self.isolate.loop.now()
 
         async def invoke() -> Any:
             result = getattr(self.object, method)(*args)
@@ -224,6 +226,8 @@ class Instance:
 
     def _ended(self, outcome: InvocationEnd, done: Callable[[InvocationEnd], None]) -> None:
         self.busy -= 1
+        if self.busy == 0:
+            self.cell.active_seconds += self.isolate.loop.now() - self._busy_since
         if not self.isolate.dead and self.current:
             self._flush()
         loop = self.isolate.loop

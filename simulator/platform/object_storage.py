@@ -18,13 +18,17 @@ _MISSING = object()
 
 
 class ObjectData:
-    """The data of a Durable Object on disk. `on_commit` is called after each commit of the object's data."""
+    """The data of a Durable Object on disk. `on_commit` is called after each commit of the object's data.
+
+    `rows_written` counts each key, each row of SQL and each change of the alarm, without index entries.
+    """
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
         self.values: dict[str, Any] = {}
         self.alarm_ms: int | None = None
         self.on_commit: Callable[[], None] = lambda: None
         self.dirty = False
+        self.rows_written = 0
         self._now_ms = now_ms
         self._undo: dict[str, Any] = {}
         self._alarm_before: int | None = None
@@ -56,11 +60,18 @@ class ObjectData:
     def write(self, key: str, value: Any) -> None:
         """Set a key within the transaction. The value `_MISSING` deletes the key."""
         self.begin()
+        self.rows_written += 1
         self._undo.setdefault(key, self.values.get(key, _MISSING))
         if value is _MISSING:
             self.values.pop(key, None)
         else:
             self.values[key] = value
+
+    def set_alarm(self, due_ms: int | None) -> None:
+        """Set the alarm within the transaction, or delete it."""
+        self.begin()
+        self.rows_written += 1
+        self.alarm_ms = due_ms
 
     def commit(self) -> None:
         """Make all changes since `begin` permanent."""
@@ -156,7 +167,9 @@ class SqlStorage:
             raise JsError("Wrong number of parameter bindings for SQL query.") from None
         except sqlite3.Error as error:
             raise JsError(sqlite_message(error)) from None
-        return SqlCursor(columns, rows, connection.total_changes - before)
+        written = connection.total_changes - before
+        self._data.rows_written += written
+        return SqlCursor(columns, rows, written)
 
 
 def _statements(query: str) -> list[str]:
@@ -249,21 +262,11 @@ class InstanceStorage:
 
         An alarm with a time in the past is due at once.
         """
-
-        def effect() -> None:
-            self._data.begin()
-            self._data.alarm_ms = int(time_ms)
-
-        return self._operate("setAlarm", True, effect)
+        return self._operate("setAlarm", True, lambda: self._data.set_alarm(int(time_ms)))
 
     def deleteAlarm(self) -> Coroutine[Any, Any, None]:  # noqa: N802 - the platform's name
         """Delete the alarm. An alarm handler that already runs continues."""
-
-        def effect() -> None:
-            self._data.begin()
-            self._data.alarm_ms = None
-
-        return self._operate("deleteAlarm", True, effect)
+        return self._operate("deleteAlarm", True, lambda: self._data.set_alarm(None))
 
     def sync(self) -> Coroutine[Any, Any, None]:
         """Wait until everything written is on disk."""

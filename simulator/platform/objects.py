@@ -40,6 +40,7 @@ class Cell:
         self.data.on_commit = self.alarm.reschedule
         self.instance: Instance | None = None
         self.births = 0
+        self.active_seconds = 0.0  # how long calls of the object were under way, which is what the platform bills
 
     def wake(self) -> Instance:
         """Return the instance in memory, or a new one."""

@@ -40,7 +40,7 @@ class Connection(sqlite3.Connection):
 
     clock: SettableClock
     schema_version: int
-    leftovers: list[tuple[str, list[tuple[Any, ...]]]]
+    leftovers: list[tuple[str, str, list[tuple[Any, ...]]]]  # Tables, their columns and the template's rows.
 
     def __del__(self) -> None:
         self.close()
@@ -104,8 +104,11 @@ class Template:
     of a simulation's time.
     """
 
-    def __init__(self, scripts: Iterable[str]) -> None:
+    def __init__(self, scripts: Iterable[str], *, begun: bytes | None = None) -> None:
+        """Run scripts in an empty database, or in the database with the serialized content `begun`."""
         source = open_database()
+        if begun is not None:
+            source.deserialize(begun)
         for script in scripts:
             source.executescript(script)
         self.image = source.serialize()
@@ -129,10 +132,7 @@ class Template:
         tables = connection.execute(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_stat%' ORDER BY rowid"
         ).fetchall()
-        connection.leftovers = [
-            (table, connection.execute(f'SELECT * FROM "{table}"').fetchall())  # noqa: S608 - from the schema
-            for (table,) in tables
-        ]
+        connection.leftovers = [_rows_of(connection, table) for (table,) in tables]
         return connection
 
     def release(self, connection: Connection) -> None:
@@ -147,14 +147,24 @@ class Template:
             connection.close()
             return
         connection.execute("BEGIN")
-        for table, _rows in reversed(connection.leftovers):
+        for table, _columns, _rows in reversed(connection.leftovers):
             connection.execute(f'DELETE FROM "{table}"')  # noqa: S608 - from the schema
-        for table, rows in connection.leftovers:
+        for table, columns, rows in connection.leftovers:
             if rows:
                 marks = ", ".join("?" * len(rows[0]))
-                connection.executemany(f'INSERT INTO "{table}" VALUES ({marks})', rows)  # noqa: S608
+                connection.executemany(f'INSERT INTO "{table}" ({columns}) VALUES ({marks})', rows)  # noqa: S608
         connection.execute("COMMIT")
         self._idle.append(connection)
+
+
+def _rows_of(connection: sqlite3.Connection, table: str) -> tuple[str, str, list[tuple[Any, ...]]]:
+    """Return a table's name, the columns that are not generated, separated by commas, and the rows of these columns."""
+    # `table_info` has no generated columns, which no INSERT may name.
+    columns = ", ".join(
+        f'"{name}"' for (name,) in connection.execute("SELECT name FROM pragma_table_info(?)", (table,))
+    )
+    rows = connection.execute(f'SELECT {columns} FROM "{table}"').fetchall()  # noqa: S608 - from the schema
+    return table, columns, rows
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:

@@ -243,6 +243,12 @@ class BlobMissing(OnceoverError):
     code = "file_part_missing"
 
 
+class TextFileGone(OnceoverError):
+    """The file of a new task is gone, has expired, or is not for texts. The task was not written."""
+
+    code = "text_file_gone"
+
+
 class TransitionRefused(OnceoverError):
     """A task was to change from status `source` to `target`, a transition that the state machine does not allow."""
 

@@ -1,5 +1,6 @@
 """The data of a file: its key, its purpose and its parts. Times are milliseconds since the epoch."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, NewType, Protocol
@@ -10,6 +11,7 @@ FileKey = NewType("FileKey", str)
 Place = Literal["r2", "d1"]  # Where the parts of a file lie.
 
 _PREFIX = "file-"
+FILE_ID_PATTERN = "file-[0-9a-f]{32}"  # What an id of a file looks like, as a regular expression.
 
 
 class Piped(Protocol):
@@ -54,6 +56,11 @@ class File:
     def id(self) -> str:
         """The id by which clients know the file."""
         return file_id(self.key)
+
+
+def touches(ranges: Sequence[range], start: int, end: int) -> bool:
+    """Whether the bytes from `start` to `end`, exclusive, share a byte with one of the ranges."""
+    return any(one.start < end and start < one.stop for one in ranges)
 
 
 def file_id(key: FileKey) -> str:

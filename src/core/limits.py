@@ -16,6 +16,9 @@ MODEL_CHARS_MOST = 200
 CHUNK_CHARS_MOST = 1_000_000
 # The most characters that all calls for a task's chunks send, with overlaps and instructions, to bound the cost.
 SENT_CHARS_MOST = 25_000_000
+# The most bytes of a text in a file, for `inputFile`. Its calls may repeat SENT_CHARS_MOST characters besides the text.
+FILE_TEXT_BYTES_MOST = 25_000_000
+# The most chunks of a task, of a text in a file too. The lines of a batch are not chunks of a text: BATCH_LINES_MOST.
 CHUNKS_MOST = 5_000  # Each chunk takes one row. A task of 5,000 chunks takes about 15 minutes with six calls at a time.
 SMALL_BODY_BYTES_MOST = 10_000  # The largest body of a request that carries no input text.
 BODY_OVERHEAD_BYTES = 300_000  # The most bytes that a request's body has besides `input`.
@@ -96,13 +99,20 @@ BATCH_WINDOW_HOURS_MOST = 168  # A week.
 # The most bytes of lines that one answer has of an output file that grows: it is read in pieces of BATCH_SLICE_BYTES.
 EARLY_BYTES_MOST = {"free": 8 * 1_024 * 1_024, "paid": 64 * 1_024 * 1_024}
 BATCH_SLICE_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
-# The slices of its input file that a run checks or a writer reads: each takes some 0.1 s of CPU.
-BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}
+BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}  # The slices of its input file that a run checks: 5 to 14 ms of CPU each.
+BATCH_SLICES_A_WRITER = {"free": 16, "paid": 100}  # The slices of it that a writer reads: 2 to 3 ms of CPU each.
+TEXT_SLICE_BYTES = 1_048_576  # How much of a text in a file is cut at once.
+# How many slices of a text one run cuts at most.
+TEXT_SLICES_A_RUN = {"free": 4, "paid": 100}
 BATCH_LINES_KEPT_BYTES = 8_388_608  # The most memory for lines whose calls a run has in flight, or has read ahead.
 # The characters from which a segment of a batch takes no more lines, because an object is made of whole segments.
 SEGMENT_CHARS_OF_BATCH = 1_048_576
 RETRY_READ_BYTES_MOST = 4 * 1_024 * 1_024  # The most bytes that a retry of a batch reads of its input at once.
 BATCH_READ_PAUSE_SECONDS = 1.0  # The first pause of a run that cannot read its lines; it doubles with each failure.
+LOST_READS = 4  # How many reads, with pauses, must miss a part of the input file before its lines are given up.
+LOST_LINES_A_WRITE = 500  # How many lines that cannot be read one write gives up at most.
+# How long a writer waits for a part of the input file that is gone, in case another bucket was bound by mistake.
+LOST_PART_SECONDS = 900.0
 WRITER_SECONDS = 60.0  # How long a writer has a batch whose files it completes, from its last write on.
 WRITER_SLICE_SECONDS = 20.0  # How long a writer works in one invocation; `waitUntil` is cut after 30 s.
 BATCHES_WRITTEN_A_SWEEP = {"free": 1, "paid": 20}  # The batches whose files one sweep completes at most.
@@ -113,15 +123,22 @@ CUSTOM_ID_CHARS_MOST = 64
 ANSWER_CHARS_MOST = 1_000_000
 OUTPUT_LINE_CHARS_MOST = 1_100_000
 ANSWER_CHOICES_MOST = 100  # The most choices of an answer: each may grow by some 110 characters in its line.
-REFUSAL_BYTES_MOST = 65_536  # The most bytes of the body with which a provider refused a line.
+# The most characters of the body with which a provider refused a line, as JSON in ASCII: each refused line keeps one.
+REFUSAL_CHARS_MOST = 16_384
+REFUSAL_READ_BYTES_MOST = 262_144  # The most bytes of such a body that are parsed, to keep its message if it is larger.
 
 # --- Structured output ----------------------------------------------------------------------------------
 SCHEMA_BYTES_MOST = 32_768  # The most bytes of an output schema as compact JSON.
 SCHEMA_PROPERTIES_MOST = 5_000  # The most properties of an output schema, as at OpenAI.
 SCHEMA_LEVELS_MOST = 10  # The most levels of objects and arrays in an output schema, as at OpenAI.
-SCHEMA_ENUM_VALUES_MOST = 1_000
+SCHEMA_ENUM_VALUES_MOST = 1_000  # The most values of `enum` and `const` together, as at OpenAI.
+SCHEMA_ENUM_PARTS_MOST = 4_000  # The most values that those consist of, with the values inside arrays and objects.
+SCHEMA_ALIKE_MOST = 8  # The most schemas of one `anyOf` that are for one type of values and that nothing tells apart.
+SCHEMA_ALTERNATIVES_MOST = 1_000  # The most schemas in all `anyOf` of an output schema together.
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
-BRANCH_STEPS_MOST = 100_000  # The most steps of one output's check through `anyOf`, some 0.3 s in CPython.
+# The most steps of one output's check through `anyOf`. SCHEMA_ALIKE_MOST schemas need three
+# quarters of them for an output of OUTPUT_CHARS_MOST.
+BRANCH_STEPS_MOST = 15_000
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
 SUMMED_MAGNITUDE_MOST = 1e300  # The largest number in a summed field, so that the sum over CHUNKS_MOST is a double.
 JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.
@@ -148,6 +165,7 @@ COMPRESSION_LEVEL = 6
 WINDOW_CHARS_MOST = 131_072
 WINDOW_CHUNKS_LEAST = 40  # The least number of chunks that a claim reads: as many as a run on the free plan can do.
 MERGE_CALLS_READ = 32  # The most merge calls for which a run reads the outputs to be merged at once.
+MERGE_OUTPUTS_COPIED = 500  # The most merge outputs that a retry of gaps reads at once, to copy them.
 # The most characters of merge outputs that a run keeps in memory; it reads further ones again when it needs them.
 OUTPUTS_KEPT_CHARS = 4_000_000
 ANSWER_CHARS_AT_ONCE = 2_000_000  # The most characters of output read at once for an answer; more are sent in parts.
@@ -187,6 +205,8 @@ FILE_BYTES_DEFAULT = 50_000_000
 FILE_BYTES_MOST = 95_000_000  # The platform lets a request's body have 100 MB.
 FILES_BYTES_DEFAULT = 2_000_000_000
 FILES_BYTES_MOST = 10**15
+FILES_DEFAULT = 10_000  # The most files of a tenant, as many as one list shows; an upload counts them.
+FILES_MOST = 1_000_000
 FILE_BYTES_MOST_IN_D1 = 1_500_000  # Without R2 the bytes of files share the database with all tasks.
 FILE_PART_BYTES = 8 * 1_024 * 1_024  # An isolate has 128 MB, and a part is held whole while it is stored.
 FILE_PART_BYTES_IN_D1 = 512 * 1_024  # The parameter is hexadecimal, twice as long; D1 allows 2,000,000 bytes.

@@ -70,6 +70,7 @@ class Settings:
     webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: whether webhooks may go to the machine of the Worker itself.
     file_bytes: int = limits.FILE_BYTES_DEFAULT  # MAX_FILE_BYTES of one file.
     files_bytes: int = limits.FILES_BYTES_DEFAULT  # MAX_FILES_BYTES of all files of a tenant.
+    files_most: int = limits.FILES_DEFAULT  # MAX_FILES of a tenant, without the files that batches write.
     event_loop: str = EVENT_LOOPS[0]  # EVENT_LOOP, one of EVENT_LOOPS.
 
     @property
@@ -169,6 +170,7 @@ def _read(variables: Reading) -> Settings:
         webhook_loopback=_choice(variables, "WEBHOOK_LOOPBACK", ("true", "false"), "false") == "true",
         file_bytes=_whole(variables, "MAX_FILE_BYTES", limits.FILE_BYTES_DEFAULT, 1, limits.FILE_BYTES_MOST),
         files_bytes=_whole(variables, "MAX_FILES_BYTES", limits.FILES_BYTES_DEFAULT, 1, limits.FILES_BYTES_MOST),
+        files_most=_whole(variables, "MAX_FILES", limits.FILES_DEFAULT, 1, limits.FILES_MOST),
         event_loop=_choice(variables, "EVENT_LOOP", EVENT_LOOPS, EVENT_LOOPS[0]),
     )
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from . import limits
 from .codes import TaskCode
+from .files import FileKey
 from .ids import TaskKey, split_task_key
 from .states import Status
 from .structure import Gap, Rejected, Structure
@@ -85,6 +86,12 @@ def minimum_calls(chunks: int, reduce: Reduce) -> int:
 def calls_left(total: int, completed: int, reduce: Reduce) -> int:
     """Return how many calls a task still needs at least, if `completed` of its `total` chunks have outputs."""
     return minimum_calls(total, reduce) - completed
+
+
+def first_line(text: str) -> str | None:
+    """Return the beginning of a text's first line that is not blank; None if the text's start is blank."""
+    line = text[: limits.FIRST_LINE_WITHIN_CHARS].strip().partition("\n")[0]
+    return " ".join(line.split())[: limits.FIRST_LINE_CHARS_MOST] or None
 
 
 class Failure(NamedTuple):
@@ -220,9 +227,10 @@ class Task:
     mark: Mark = UNTOUCHED  # The mark of the last write to the task.
     gaps: tuple[Gap, ...] = ()  # The failed chunks without which the task goes on or completed; not in lists.
     coverage: float | None = None  # The share of the text's characters that has outputs; None without gaps.
-    retry_of: TaskKey | None = None  # The key of the earlier task whose gaps this task retries.
+    retry_of: TaskKey | None = None  # The key of the earlier task whose gaps or lines this task retries.
     # What the task's chunks are; None if they are parts of its text. While a file is being read, `total` is 0.
     kind: Kind | None = None
+    text_file: FileKey | None = None  # The file that has the task's text; None if the text is stored with the task.
 
     @property
     def id(self) -> str:
@@ -282,12 +290,18 @@ class NewTask:
     options: TaskOptions
     output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
     join_rules: Mapping[str, str] = field(default_factory=dict)
+    text_file: FileKey | None = None  # The file that has the text, in place of `text`, which is empty then.
+    file_bytes: int = 0  # How many bytes the file has.
 
     @property
     def first_line(self) -> str | None:
         """The beginning of the text's first line that is not blank; None if the text's start is blank."""
-        line = self.text[: limits.FIRST_LINE_WITHIN_CHARS].strip().partition("\n")[0]
-        return " ".join(line.split())[: limits.FIRST_LINE_CHARS_MOST] or None
+        return first_line(self.text)
+
+    @property
+    def characters(self) -> int:
+        """How many characters count against the tenant's limit: of a file its bytes, because it is not read yet."""
+        return len(self.text) if self.text_file is None else self.file_bytes
 
     @property
     def minimum_calls(self) -> int:

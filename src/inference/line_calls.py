@@ -16,6 +16,8 @@ _TOKENS = "max_completion_tokens"
 # A reply of fewer bytes cannot become an answer of more than ANSWER_CHARS_MOST: a byte becomes at most six characters.
 _SURELY_SHORT_BYTES = limits.ANSWER_CHARS_MOST // 6
 _MESSAGE_CHARS_MOST = 4_000
+_CODE_CHARS_MOST = 200
+_CUT_OFF = " … [cut off]"  # The end of a message that was longer.
 _SEARCHED_CHARS_MOST = 50_000
 _BETWEEN = "\uffff"  # Stands between texts that are searched at once: no message contains it.
 
@@ -65,22 +67,36 @@ def with_refusal(error: ModelError, status: int, raw: bytes, key: str | None) ->
 
 
 def _refusal_body(raw: bytes, key: str | None) -> object:
-    """Return the JSON object of a refusal. Another body, or a large one, becomes the message of such an object."""
+    """Return the JSON object of a refusal. Another body becomes the message of such an object.
+
+    A body that is too large to be kept becomes an object too, with the message and the code of the refusal. The message
+    says that it was cut off.
+    """
     document: object = None
-    if len(raw) <= limits.REFUSAL_BYTES_MOST:
+    if len(raw) <= limits.REFUSAL_READ_BYTES_MOST:
         try:
             document = replies.parse(_struck(raw.decode("utf-8", "replace"), key).encode())
         except ModelReplyMalformed:
             document = None
     if isinstance(document, Mapping):
-        return document
+        if len(json.dumps(document)) <= limits.REFUSAL_CHARS_MOST:
+            return document
+        error = document.get("error")
+        said, code = replies.member(error, "message"), replies.member(error, "code")
+        message = said if isinstance(said, str) else json.dumps(document, ensure_ascii=False)
+        return error_body(message, code[:_CODE_CHARS_MOST] if isinstance(code, str) else None, is_cut=True)
     text = raw[: 4 * _MESSAGE_CHARS_MOST].decode("utf-8", "replace")
-    return error_body(_struck(text, key), None)
+    return error_body(_struck(text, key), None, is_cut=len(raw) > 4 * _MESSAGE_CHARS_MOST)
 
 
-def error_body(message: str, code: str | None) -> dict[str, object]:
-    """Return the body of a refusal in OpenAI's shape. The message becomes one line, and is cut off if it is long."""
-    line = replies.one_line(message)[:_MESSAGE_CHARS_MOST]
+def error_body(message: str, code: str | None, *, is_cut: bool = False) -> dict[str, object]:
+    """Return the body of a refusal in OpenAI's shape. The message becomes one line, and is cut off if it is long.
+
+    `is_cut` says that something of the refusal is missing already, so the message says so, however long it is.
+    """
+    line = replies.one_line(message)
+    if is_cut or len(line) > _MESSAGE_CHARS_MOST:
+        line = line[: _MESSAGE_CHARS_MOST - len(_CUT_OFF)] + _CUT_OFF
     return {"error": {"message": line, "type": "invalid_request_error", "param": None, "code": code}}
 
 

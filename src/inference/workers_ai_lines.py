@@ -83,20 +83,21 @@ def _completion(result: Mapping[str, object], tokens_most: object) -> dict[str, 
 
 
 def _tool_calls(called: object) -> list[object]:
-    """Bring tool calls of the older shape into OpenAI's, which writes the arguments as JSON."""
+    """Bring tool calls of the older shape into OpenAI's. Calls that have it already stay."""
     if not isinstance(called, list):
         return []
-    return [
-        {
-            "id": f"call_{number}",
-            "type": "function",
-            "function": {
-                "name": replies.member(one, "name"),
-                "arguments": json.dumps(replies.member(one, "arguments"), ensure_ascii=False),
-            },
-        }
-        for number, one in enumerate(called)
-    ]
+    return [_tool_call(number, one) for number, one in enumerate(called)]
+
+
+def _tool_call(number: int, one: object) -> object:
+    if isinstance(one, Mapping) and isinstance(one.get("function"), Mapping):
+        return {"id": f"call_{number}", "type": "function", **one}
+    given = replies.member(one, "arguments")
+    # OpenAI writes the arguments as the text of a JSON object. Some models of Workers AI give this text, others the
+    # object.
+    written = given if isinstance(given, str) else json.dumps({} if given is None else given, ensure_ascii=False)
+    function = {"name": replies.member(one, "name"), "arguments": written}
+    return {"id": f"call_{number}", "type": "function", "function": function}
 
 
 def _without_thoughts(document: dict[str, object]) -> dict[str, object]:

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from ..core import limits
+from ..core.errors import CallerLost, CallNotStarted
 from ..core.ids import TaskKey
 from ..inference import wire
 from ..inference.wire import Wire, from_lane
 from ..processing.log import Log
 from .naming import lane_name
-from .stubs import ObjectStorage, Processors
+from .stubs import CALLS_KNOWN, ObjectStorage, Processors, is_unknown_method
 
 SCHEMA_VERSION = 1
 _SCHEMA = (
@@ -66,15 +67,17 @@ class Coordinator:
         # When this instance of the object last set the alarm, if the alarm has not fired since.
         self._armed_ms: int | None = None
 
-    async def reach(self) -> None:
-        """Do nothing. If a call of `reach` returns, the coordinator can be reached."""
+    async def reach(self) -> int:
+        """Return which calls the coordinator's code knows: see CALLS_KNOWN. The answer shows that it can be reached."""
+        return CALLS_KNOWN
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Let a free lane make a group of calls, each within `seconds`, and return their outcomes in order.
 
         Each outcome names the lane. If the lane is lost, `infer` raises what RPC raises, or TimeoutError, and it is
         unknown whether the calls were made. If the lane already makes some of the calls, it gets the other ones too. A
-        lane that answers for some of its calls stays busy with the others.
+        lane that answers for some of its calls stays busy with the others. A lane whose code knows no lines of a batch
+        starts no call, and a lane of another name, which may have newer code, takes its place.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
         self._fence = max(self._fence, fence)
@@ -82,12 +85,16 @@ class Coordinator:
         lane = self._take(lanes, calls, patience)
         # If no worker of the task closes the coordinator, the coordinator's alarm cleans up.
         await self._arm()
+        has_lines = any("body" in call for call in calls)
+        stub = self._lanes.getByName(lane_name(task_key, lane))
         try:
             async with asyncio.timeout(patience):
-                outcomes = await self._lanes.getByName(lane_name(task_key, lane)).infer(task_key, fence, calls)
+                outcomes = await (stub.infer_lines if has_lines else stub.infer)(task_key, fence, calls)
         except Exception as error:
             self._log("lane_failed", task=task_key, lane=lane, calls=len(calls), error=type(error).__name__)
             self._give_back(lane, lost=True)
+            if has_lines and is_unknown_method(error, "infer_lines"):
+                return [_answer_of_earlier_code(call) for call in calls]
             raise
         if not any(wire.goes_on(from_lane(outcome, lane)) for outcome in outcomes):
             self._give_back(lane, lost=False)
@@ -196,3 +203,13 @@ class Coordinator:
     def _one(self, query: str) -> int:
         (row,) = self._storage.sql.exec(query).toArray()
         return int(str(row["value"]))
+
+
+def _answer_of_earlier_code(call: Wire) -> Wire:
+    """Return the outcome of a call of a lane that knows no lines: a call that it made before has no outcome any more.
+
+    The lane had newer code then, and its memory ended with that code.
+    """
+    if wire.is_held(call):
+        return wire.write_outcome(CallerLost("the lane that made the call now has code of an earlier release"))
+    return wire.write_outcome(CallNotStarted("the lane has code of an earlier release"))

@@ -10,6 +10,7 @@ from itertools import count
 from ..core import limits
 from ..core.errors import CallAborted, CallerLost, CallNotStarted, ModelError
 from ..core.meter import Meter
+from ..core.task import Kind
 from ..inference import wire
 from ..inference.protocol import ModelCall, ModelReply, Provider
 from ..processing import clock
@@ -17,14 +18,15 @@ from ..processing.caller import CallOutcome, HeldCall, Silence, call_model
 from ..processing.log import Log
 from ..processing.worker import Worker
 from ..store.records.claims import Claim
-from .stubs import Coordinators, CoordinatorStub
+from .stubs import LINES_KNOWN, Coordinators, CoordinatorStub
 
 
 class LanedCaller:
     """Implements `ModelCaller` over at most `lanes` lanes. Each lane makes at most `group_size` calls at a time.
 
-    The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, the
-    worker makes the calls itself for the rest of its run, at most `group_size` at a time. `reach` saves attempts: a
+    The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, or
+    if the calls are lines of a batch and the coordinator's code knows none, the worker makes the calls itself for the
+    rest of its run, at most `group_size` at a time. `reach` saves attempts: a
     group that is sent to a lost coordinator costs each of its calls an attempt, and each counts as in doubt on the
     bill.
     """
@@ -116,9 +118,12 @@ class LanedCaller:
         self._meter.spend()
         try:
             async with asyncio.timeout(self.slack_seconds):
-                await self._coordinator.reach()
+                known = await self._coordinator.reach()
         except Exception as error:  # noqa: BLE001 - RPC raises any type; the worker then makes the calls
             self._log("lanes_unreachable", task=self._claim.task_key, error=type(error).__name__)
+            return False
+        if self._claim.kind is Kind.BATCH and not (isinstance(known, int | float) and known >= LINES_KNOWN):
+            self._log("lanes_of_earlier_release", task=self._claim.task_key)
             return False
         return True
 

@@ -47,6 +47,13 @@ class AIProcessor(DurableObject):
             outcomes = await self._lane.infer(worker, task_key, fence, calls)
         return answered(self.env, outcomes)
 
+    async def infer_lines(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
+        """Make a group of calls, some of them lines of a batch. Called over RPC.
+
+        It is a method of its own, so that the code of an object says whether it knows lines.
+        """
+        return await self.infer(task_key, fence, calls)
+
     async def ended(self, fence: int) -> None:
         """Note that the task has ended for claims up to `fence`. Called over RPC."""
         await self._processor.ended(fence)
@@ -77,9 +84,9 @@ class BatchCoordinator(DurableObject):
         assert lanes is not None, "it is bound wherever this class is"
         self._coordinator = Coordinator(storage_of(self.ctx), lanes, runtime.now_ms, Log(runtime.write))
 
-    async def reach(self) -> None:
-        """Return, which shows that the coordinator can be reached. Called over RPC."""
-        await self._coordinator.reach()
+    async def reach(self) -> int:
+        """Show that the coordinator can be reached, and which calls it knows. Called over RPC."""
+        return await self._coordinator.reach()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Let a lane make a group of calls. Called over RPC."""

@@ -11,14 +11,14 @@ from ..core.ids import TaskKey, batch_id, split_task_key
 from ..store.admission import LimitReached, Mismatched, Replayed
 from ..store.batch_files import BatchFileStore
 from ..store.batches import BatchStore, InputMissing
-from ..store.files import FilesFull, FileStore
+from ..store.files import FilesFull, FileStore, TooManyFiles
 from ..store.records.batches import Batch
 from .batch_submission import BatchRequest, BatchSubmission, SubmittedBatch
 from .batches.growth import PartWriter
 from .batches.line_inputs import LineIndex
 from .submission import Submission
 
-type Retried = SubmittedBatch | InputMissing | FilesFull | LimitReached | Mismatched
+type Retried = SubmittedBatch | InputMissing | FilesFull | TooManyFiles | LimitReached | Mismatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,7 @@ class BatchRetry:
             metadata=old.task.options.metadata,
             max_calls=max_calls,
             output_ms=old.output_ms,
+            retry_of=old.task.task_key,
         )
         made = None
         try:
@@ -71,7 +72,7 @@ class BatchRetry:
         except (StoreError, TimeoutError) as error:
             self.base.log("retry_not_erased", file=copied, error=type(error).__name__)
 
-    async def _copied(self, old: Batch, tenant: str) -> File | FilesFull | InputMissing:
+    async def _copied(self, old: Batch, tenant: str) -> File | FilesFull | TooManyFiles | InputMissing:
         """Write the lines without an answer to a new file. A failure leaves nothing."""
         files, base = self.files(), self.base
         source = await files.file(old.input_file)
@@ -79,7 +80,9 @@ class BatchRetry:
             return InputMissing()
         key = FileKey(base.task_key(tenant))
         try:
-            await files.begin(key, base.now_ms())
+            full = await files.begin(key, base.now_ms(), base.settings.files_most)
+            if full is not None:
+                return full
             writer = PartWriter(files.bucket, key, "r")
             await self._copy(old.task.task_key, files, source, writer)
             made = await files.ready(

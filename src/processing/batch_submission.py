@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..core.batches.endpoints import BatchEndpoint
 from ..core.errors import StoreUnavailable
 from ..core.files import File, FileKey
+from ..core.ids import TaskKey
 from ..core.task import Kind, NewTask, Reduce, Route, Source, TaskOptions
 from ..core.text.merge import merge_chars
 from ..store.admission import Accepted, LimitReached, Mismatched, Outcome, Replayed
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class BatchRequest:
     """A checked request for a batch. `window_ms` is the completion window.
 
-    `output_ms` is how long the batch's files are kept after its end, None if as long as its task.
+    `output_ms` is how long the batch's files are kept after its end, None if as long as its task. `retry_of` is the
+    task of the batch that this one retries.
     """
 
     endpoint: BatchEndpoint
@@ -32,6 +34,7 @@ class BatchRequest:
     metadata: Mapping[str, object]
     max_calls: int | None = None
     output_ms: int | None = None
+    retry_of: TaskKey | None = None
 
 
 class SubmittedBatch(NamedTuple):
@@ -79,6 +82,27 @@ class BatchSubmission:
             # The batch of the idempotency key was erased just now, and the key with it: submit the request again.
         raise StoreUnavailable("the batch of the idempotency key is erased again and again")
 
+    async def earlier(
+        self, tenant: str, idempotency_key: str | None, digest: str, joining: "Joining | None"
+    ) -> SubmittedBatch | Mismatched | None:
+        """Find the batch of an earlier request that this one repeats. Raises StoreError.
+
+        Writes no batch, so it also serves a repetition that could not be accepted any more, because the input file was
+        deleted since.
+        """
+        base = self.base
+        on = base.conditions(idempotency_key, digest, joining)
+        if not on.may_be_replayed:
+            return None
+        found = await base.store.key_holder(base.task_key(tenant), on)
+        if not isinstance(found, Replayed):
+            return found
+        batch = await base.store.beside(BatchStore).batch(found.task_key)
+        if batch is None:
+            return None
+        base.log("replayed", task=found.task_key)
+        return SubmittedBatch(batch, replayed=True)
+
     def _new(self, tenant: str, request: BatchRequest) -> NewBatch:
         base = self.base
         task = NewTask(
@@ -106,6 +130,7 @@ class BatchSubmission:
             error_file=FileKey(base.task_key(tenant)),
             input_bytes=request.input_file.bytes,
             output_ms=request.output_ms,
+            retry_of=request.retry_of,
         )
 
 

@@ -60,17 +60,18 @@ class Submission:
     ) -> Submitted | Mismatched | LimitReached:
         """Write a new task, or return why it was not written. Raises StoreError if nothing was accepted.
 
-        `submit` also raises the errors of `TaskRequest.cut`. A written task counts as accepted, and it is dispatched
-        after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission names the route
-        that is tried first. `digest` is the digest of the request's body: if the idempotency key was used before, the
-        digests are compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
+        `submit` also raises the errors of `TaskRequest.cut`, and TextFileGone. A written task counts as accepted, and
+        it is dispatched after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission
+        names the route that is tried first. `digest` is the digest of the request's body: if the idempotency key was
+        used before, the digests are compared. Without an idempotency key, `joining` identifies a request that an SDK
+        repeats.
         """
         for _ in range(REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
             new = self._new(tenant, request)
             outcome: Outcome | None = await self.refused_by_storage(new.task_key, conditions)
             if outcome is None:
-                insert = partial(self.store.insert, new, self.settings.lease_ms, conditions)
+                insert = partial(self._insert(new), new, self.settings.lease_ms, conditions)
                 outcome = await self.written(new, conditions, insert)
             if isinstance(outcome, Accepted):
                 self.after_answer(self.send(new, crowded=outcome.crowded))
@@ -123,7 +124,7 @@ class Submission:
             )
             # the limit may only seem reached because the old task was erased just now
             if isinstance(outcome, LimitReached):
-                return None if await self.store.plan_gap_retry(old_key) is None else outcome
+                return outcome if await self.store.has_gaps(old_key) else None
             task = await self.store.task(outcome.task_key if isinstance(outcome, Replayed) else task_key)
             if isinstance(outcome, Accepted):
                 self.after_answer(self._send_retry(task_key, crowded=outcome.crowded))
@@ -213,6 +214,14 @@ class Submission:
         """Make the key of a new task."""
         return task_key_of(tenant, new_task_id(self.now_ms(), self.entropy(10)))
 
+    def _insert(self, new: NewTask) -> Callable[[NewTask, int, Conditions], Awaitable[Outcome]]:
+        """Return what writes a new task."""
+        if new.text_file is None:
+            return self.store.insert
+        from ..store.file_texts import FileTextStore  # noqa: PLC0415 - only texts in files need it
+
+        return self.store.beside(FileTextStore).submit
+
     def _new(self, tenant: str, request: TaskRequest) -> NewTask:
         max_chars = request.max_chars(self.settings)
         new = NewTask(
@@ -227,6 +236,8 @@ class Submission:
             options=replace(request.options, chunk_chars=max_chars),
             output_schema=request.output_schema,
             join_rules=request.join_rules,
+            text_file=request.input_file,
+            file_bytes=request.file_bytes,
         )
         check_budget(new.options, new.minimum_calls)
         return new
@@ -255,6 +266,7 @@ def fresh_task(new: NewTask, source: Source, route: Route, kind: Kind | None = N
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
         waiting_for=Wait("queued", None),
         source=source,
-        kind=kind,
+        kind=Kind.FILE if new.text_file is not None else kind,
+        text_file=new.text_file,
         first_line=new.first_line,
     )

@@ -145,7 +145,7 @@ class AdmissionStore(StandingStore):
         batch = [buried, *parts]
         if on.characters_a_day_most is not None:
             tenant, _ = split_task_key(task_key)
-            counted = len(new.text) if characters is None else characters
+            counted = new.characters if characters is None else characters
             batch.insert(0, sql.UNCOUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=counted))
         await self._database.run(*batch)
 
@@ -191,7 +191,7 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
     writes = [_task_row(new, unclaimed_ms, on, submission)]
     if on.characters_a_day_most is not None:
         tenant, _ = split_task_key(task_key)
-        writes.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
+        writes.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=new.characters))
     writes.append(text_row(new, submission))
     return holding(task_key, on, writes)
 
@@ -237,7 +237,7 @@ def task_values(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str
         "created_at": new.created_at,
         "unclaimed_ms": unclaimed_ms,
         "first_line": new.first_line,
-        "characters": len(new.text),
+        "characters": new.characters,
         "characters_most": on.characters_a_day_most,
         "tasks_most": on.tasks_in_flight_most,
         **options.written(new.options),

@@ -1,9 +1,10 @@
 """Retries the gaps of a completed task in a new task, which begins with copies of all other outputs."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from ..core import limits
 from ..core.ids import TaskKey, split_task_key
 from ..core.states import Status
 from ..core.task import Route, is_truncated
@@ -19,11 +20,12 @@ from .sql import gap_retries as sql
 class GapRetry(NamedTuple):
     """The plan of a retry of a task's gaps: merge outputs to copy, what is inherited, and the calls that are needed.
 
-    `cut_redone` counts outputs that were cut off and are made again.
+    `merged` has the outputs compressed, as they are stored. `cut_redone` counts outputs that were cut off and are made
+    again.
     """
 
     old_key: TaskKey
-    merged: Sequence[Output]
+    merged: Sequence[segments.Piece]
     inherited: Inherited
     minimum_calls: int
     cut_redone: int
@@ -42,21 +44,33 @@ class GapRetryStore(AdmissionStore):
         if not found or columns.text(found[0], "status") != Status.COMPLETED or not gaps:
             return None
         merges = tuple(columns.whole_list(row, "ends") for row in plan)
-        merged: list[Output] = []
+        merged = list[segments.Piece]()
+        copied = columns.whole(found[0], "completed")
         cut_redone = 0
         for level, redone in enumerate(_above({columns.whole(row, "idx") for row in gaps}, merges), start=1):
-            for output in await self._merged(old_key, level):
-                if output.key.position not in redone:
-                    merged.append(output)
-                else:
-                    cut_redone += is_truncated(output.finish_reason)
-        copied = columns.whole(found[0], "completed") + len(merged)
+            (of_level,) = await self._database.run(sql.OLD_SIZES.bind(task_key=old_key, level=level))
+            for places in _pages(rows.sizes(of_level)):
+                outputs = await self._merged(old_key, level, places)
+                if len(outputs) < len(places):
+                    return None  # the task was erased in between
+                kept = [output for output in outputs if output.key.position not in redone]
+                merged += segments.pieces(kept)
+                copied += len(kept)
+                cut_redone += sum(
+                    is_truncated(output.finish_reason) for output in outputs if output.key.position in redone
+                )
         minimum = columns.whole(found[0], "total") + sum(map(len, merges)) - copied
         return GapRetry(old_key, merged, Inherited(copied, merges), minimum, cut_redone)
 
-    async def _merged(self, old_key: TaskKey, level: int) -> list[Output]:
-        (found,) = await self._database.run(sql.OLD_MERGED.bind(task_key=old_key, level=level))
-        return rows.outputs(level, found)
+    async def has_gaps(self, old_key: TaskKey) -> bool:
+        """Read whether a task has completed with gaps. False for a task that does not exist."""
+        found, gaps = await self._database.run(sql.OLD_TASK.bind(old_key=old_key), sql.OLD_GAPS.bind(task_key=old_key))
+        return bool(found) and columns.text(found[0], "status") == Status.COMPLETED and bool(gaps)
+
+    async def _merged(self, old_key: TaskKey, level: int, places: Sequence[int]) -> list[Output]:
+        bounds = {"first": places[0], "last": places[-1]}
+        (found,) = await self._database.run(sql.OLD_MERGED.bind(task_key=old_key, level=level, **bounds))
+        return rows.outputs(level, found, frozenset(places))
 
     async def retry_gaps(
         self,
@@ -92,6 +106,7 @@ class GapRetryStore(AdmissionStore):
         inherited = structures.inherited_text(retry.inherited)
         copies = [
             sql.COPY_TEXT.bind(**both, submission=submission, inherited=inherited),
+            sql.COPY_FILE_TEXT.bind(**both),
             sql.COPY_OUTPUTS.bind(**both),
             *_merged_copies(both, retry.merged),
         ]
@@ -111,10 +126,24 @@ def _above(gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]
         yield below
 
 
-def _merged_copies(both: dict[str, Value], merged: Sequence[Output]) -> list[BoundStatement]:
+def _pages(sizes: Mapping[int, int]) -> Iterator[Sequence[int]]:
+    """Cut the places of one level's outputs into pages of a bounded number of outputs, and of characters."""
+    page, chars = list[int](), 0
+    for place in sorted(sizes):
+        is_full = len(page) == limits.MERGE_OUTPUTS_COPIED or chars + sizes[place] > limits.ANSWER_CHARS_AT_ONCE
+        if page and is_full:
+            yield page
+            page, chars = [], 0
+        page.append(place)
+        chars += sizes[place]
+    if page:
+        yield page
+
+
+def _merged_copies(both: dict[str, Value], merged: Sequence[segments.Piece]) -> list[BoundStatement]:
     parts = Counter[int]()
     copies = []
-    for piece in segments.pieces(merged):
+    for piece in merged:
         copies.append(sql.COPY_MERGED.bind(**both, part=parts[piece.level], **piece._asdict()))
         parts[piece.level] += 1
     return copies

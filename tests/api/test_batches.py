@@ -303,6 +303,23 @@ def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
     assert data(post(bench, body, x_stainless_retry_count="0"))["id"] != data(lost)["id"]
 
 
+@pytest.mark.parametrize("name", ["idempotency-key", "x-stainless-retry-count"])
+def test_a_repeated_request_joins_after_its_file_was_deleted(bench: ApiBench, name: str) -> None:
+    """The batch may have ended before the repetition, and its input file may be gone by then."""
+    first, second = ("a", "a") if name == "idempotency-key" else ("0", "1")
+    body = BODY | {"input_file_id": upload(bench, lines(1))}
+    made = data(bench.call("POST", "/v1/batches", body, {name: first}))
+    ended = run(bench, made)
+    assert bench.call("DELETE", f"/v1/files/{made['input_file_id']}").status == 200
+    joined = bench.call("POST", "/v1/batches", body, {name: second})
+    assert (joined.status, joined.headers.get("Idempotency-Replayed")) == (200, "true")
+    assert data(joined) == ended
+    other = bench.call("POST", "/v1/batches", body | {"completion_window": "1h"}, {name: second})
+    assert refusal(other)[:2] in {(422, "idempotency_mismatch"), (400, "invalid_fields")}
+    assert refusal(bench.call("POST", "/v1/batches", body)) == (400, "invalid_fields", "input_file_id")
+    assert bench.database.rows("SELECT count(*) FROM batches") == [{"count(*)": 1}]
+
+
 def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
     """A batch counts as a task in flight until its task has ended."""
     bench.limit(tasks_in_flight_most=1)
@@ -358,6 +375,7 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
     """It is listed, read, followed and erased there, and says what it is."""
     made = create(bench, lines(2), metadata={"name": "nightly"})
     path = made["onceover"]["task"]
+    assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None, "outputFile": None}
     task = data(bench.call("GET", path))
     assert (task["kind"], task["batch"], task["name"]) == ("batch", made["id"], "nightly")
     assert (task["progress"]["total"], task["usage"]["minimumCalls"], task["result"]) == (None, 0, None)
@@ -366,7 +384,9 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
     task = data(bench.call("GET", f"{path}?include=chunks"))
     assert (task["status"], task["progress"]["total"], task["progress"]["completed"]) == ("completed", 2, 2)
     assert (task["result"], task["chunks"]) == (None, [])
-    assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None}
+    for query in ("", "?limit=1", "?cursor=1"):
+        pointer = {"chunks": [], "nextCursor": None, "outputFile": ended["output_file_id"]}
+        assert data(bench.call("GET", f"{path}/chunks{query}")) == pointer
     assert data(bench.call("POST", f"{path}/retry"))["code"] == "not_retryable"
     assert bench.call("GET", f"/v1/responses/resp_{task['id']}").status == 404
     assert bench.call("DELETE", path).status == 204
@@ -410,9 +430,12 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
     assert reply.status == 202
     task = data(reply)
     assert (task["kind"], task["maxModelCalls"], reply.headers["Location"]) == ("batch", 9, task["links"]["self"])
+    assert task["retryOf"] == split_task_key(key_of(old))[1]
     again = bench.call("POST", retry, {"maxModelCalls": 9})
     assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (task["id"], "true")
     new = read(bench, task["batch"])
+    assert new["onceover"]["retryOf"] == old["id"]
+    assert "retryOf" not in old["onceover"]
     assert (new["metadata"], new["endpoint"], new["completion_window"]) == ({"a": "b"}, CHAT, "24h")
     ended = run(bench, new)
     assert (ended["status"], ended["onceover"]["usage"]["modelCalls"]) == ("completed", 4)
@@ -420,6 +443,18 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
     assert read(bench, old["id"]) == old
     file = data(bench.call("GET", f"/v1/files/{ended['input_file_id']}"))
     assert file["filename"] == f"{old['id']}_retry.jsonl"
+
+
+def test_a_retry_has_the_budget_of_a_new_batch(bench: ApiBench) -> None:
+    """Without `maxModelCalls` it has none, whatever the old batch had, and a budget must cover its lines."""
+    old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}))
+    retry = f"{old['onceover']['task']}/retry"
+    reply = bench.call("POST", retry, {"maxModelCalls": 3})
+    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, "maxModelCalls")
+    assert "at least 4" in data(reply)["errors"][0]["message"]
+    task = data(bench.call("POST", retry))
+    assert task["maxModelCalls"] is None
+    assert run(bench, read(bench, task["batch"]))["status"] == "completed"
 
 
 def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> None:

@@ -307,6 +307,20 @@ def test_a_tenant_s_files_have_a_limit_together(files: ApiBench) -> None:
     uploaded(files, b"x" * 3_000)
 
 
+def test_a_tenant_s_files_have_a_number(files: ApiBench) -> None:
+    """507 names the variable, nothing is stored, and a deletion makes room for one more."""
+    files.limit(files_most=2)
+    first = uploaded(files)
+    uploaded(files)
+    before = left(files)
+    reply = upload(files)
+    assert refusal(reply) == (507, "files_full", "file")
+    assert "MAX_FILES" in data(reply)["error"]["message"]
+    assert left(files) == before
+    files.call("DELETE", f"/v1/files/{first['id']}")
+    uploaded(files)
+
+
 def test_files_leave_the_rest_of_the_database_to_tasks(files: ApiBench) -> None:
     """From STORAGE_MB_MOST on the database takes no parts of files. A bucket does, and a deletion works in both."""
     first = uploaded(files, b"x" * 2_500)

@@ -7,7 +7,9 @@ call that accepts `tenant` against its entry.
 import itertools
 import json
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final
 
 import pytest
@@ -23,7 +25,7 @@ from src.http.catalogue import document
 from src.store.bulk import BulkStore, Generations
 from src.store.records.claims import Claim, Fail
 from src.store.records.pages import Span
-from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, bearer, data
+from tests.support.api_bench import ENDPOINT, START_MS, ApiBench, SavedBench, bearer, data
 
 Json = dict[str, Any]
 
@@ -151,12 +153,30 @@ SCOPES: Final = [
 
 
 class Two:
-    """A deployment with two tenants, which have tasks and deliveries of the same kinds."""
+    """A deployment with two tenants, which have tasks and deliveries of the same kinds.
 
-    def __init__(self) -> None:
-        self.bench = ApiBench(keys=True)
+    With `batches`, each of the two tenants also has a batch.
+    """
+
+    key: dict[str, str]
+    things: dict[str, dict[str, str]]
+
+    def __init__(self, *, batches: bool = False, filled: "tuple[Two, SavedBench] | None" = None) -> None:
         self.inputs: dict[str, str] = {}
+        if filled is not None:
+            two, saved = filled
+            self.bench = ApiBench(keys=True, saved=saved)
+            self.key, self.inputs, self.things = two.key, dict(two.inputs), deepcopy(two.things)
+            return
+        self.bench = ApiBench(keys=True)
         self.things = {tenant: self._fill(tenant) for tenant in (OURS, THEIRS)}
+        if batches:
+            self.start_batches()
+
+    @classmethod
+    def copied(cls, *, batches: bool = False) -> "Two":
+        """Make such a deployment from a copy of what one has stored, which takes no requests."""
+        return cls(filled=_filled(batches))
 
     def _fill(self, tenant: str) -> dict[str, str]:
         self.key = bearer(self.bench.make_key(tenant=tenant))
@@ -218,10 +238,19 @@ class Two:
         return [line for line in map(json.loads, self.bench.log_lines) if line["event"] == "operator_acted"]
 
 
+@cache
+def _filled(batches: bool) -> tuple[Two, SavedBench]:
+    """Make a deployment once, and return it with what it stored. It is closed then."""
+    made = Two(batches=batches)
+    saved = made.bench.save()
+    made.bench.close()
+    return made, saved
+
+
 @pytest.fixture
 def two() -> Iterator[Two]:
     """A deployment with two tenants."""
-    made = Two()
+    made = Two.copied()
     yield made
     made.bench.close()
 
@@ -245,9 +274,7 @@ def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
     two: Two | None = None
     for where, owner in itertools.product((None, OURS, THEIRS, "nobody", "*", "A b"), owners):
         if two is None:
-            two = Two()
-            if "Batch" in operation:
-                two.start_batches()
+            two = Two.copied(batches="Batch" in operation)
         changed = _try(two, one, scopes, where, owner)
         if changed:
             two.bench.close()

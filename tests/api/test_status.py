@@ -20,6 +20,7 @@ from src.store.d1.database import Database
 from src.store.tasks import TaskStore
 from tests.support.api_bench import QUEUES, ApiBench, BenchRequest, data
 from tests.support.sqlite_d1 import NETWORK_LOST, ROWS_USED_UP
+from tests.support.tiers import sized
 
 OBJECTS = BoundRoutes(queue=False, dead_letter_queue=False, objects=True)
 NEITHER = BoundRoutes(queue=False, dead_letter_queue=False, objects=False)
@@ -148,6 +149,8 @@ def test_rows_used_up() -> None:
 # --- How often the status asks the database -----------------------------------------------------------------------
 
 GIVEN_UP = limits.STORE_SECONDS_OF_REQUEST
+# How many requests come at once, and how many come each tenth of a second. The number of D1 calls depends on neither.
+AT_ONCE, EACH_TENTH = sized(quick=(200, 3), test=(1_000, 10), campaign=(1_000, 10))
 
 
 async def crowd(bench: ApiBench, count: int) -> list[Reply]:
@@ -169,32 +172,32 @@ def asked() -> Iterator[ApiBench]:
 def test_a_crowd_costs_a_call_for_each_second_that_the_database_takes(
     asked: ApiBench, seconds: float, calls: int
 ) -> None:
-    """A thousand status requests at once make one D1 call, and one more for each second without an answer."""
+    """Many status requests at once make one D1 call, and one more for each second without an answer."""
     asked.database.seconds = seconds
-    assert {reply.status for reply in asked.run(crowd(asked, 1_000))} == {200}
+    assert {reply.status for reply in asked.run(crowd(asked, AT_ONCE))} == {200}
     assert asked.database.batches <= calls
 
 
 def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
-    """If D1 is silent, a thousand status requests make one D1 call a second until the first call is given up.
+    """If D1 is silent, many status requests make one D1 call a second until the first call is given up.
 
     A status request that made a D1 call itself gets this call's result.
     """
     asked.database.seconds = 1_000.0
-    assert {reply.status for reply in asked.run(crowd(asked, 1_000))} == {503}
+    assert {reply.status for reply in asked.run(crowd(asked, AT_ONCE))} == {503}
     assert asked.loop.time() <= 2 * GIVEN_UP
     assert asked.database.batches <= GIVEN_UP
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.3, 3.0])
 def test_a_minute_of_requests_costs_a_call_a_second(asked: ApiBench, seconds: float) -> None:
-    """A hundred status requests a second make one D1 call a second, however long the database takes."""
+    """Many status requests a second make one D1 call a second, however long the database takes."""
     asked.database.seconds = seconds
 
     async def minute() -> set[int]:
         crowds = []
         for _ in range(600):
-            crowds.append(asyncio.ensure_future(crowd(asked, 10)))
+            crowds.append(asyncio.ensure_future(crowd(asked, EACH_TENTH)))
             await asyncio.sleep(0.1)
         return {reply.status for replies in await asyncio.gather(*crowds) for reply in replies}
 

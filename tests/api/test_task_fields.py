@@ -45,7 +45,7 @@ REQUESTED = (
 )
 # Fields of a request that cannot be combined with the others, each with the reason; test_structured_submission tests
 # them.
-ALONE = {"join": "it goes with `reduce: concat`, the default"}
+ALONE = {"join": "it goes with `reduce: concat`, the default", "inputFile": "it takes the place of `input`"}
 # Fields that a task does not show as they were sent, each with the reason.
 NOT_SHOWN = {
     "input": "it is long, and shown to whoever asks for it with `include=input`",
@@ -53,7 +53,7 @@ NOT_SHOWN = {
     "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
 }
 # String fields of a request that contain no text of the client.
-NO_TEXT = {"model"}
+NO_TEXT = {"model", "inputFile"}
 # Options of a task that only `/v1` can set, which test_responses tests.
 OF_RESPONSES = {"response", "retention_ms"}
 # Columns of `tasks` whose name differs from their option's name.

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Route, expect
 
-from tests.support.stage import TASK_ID, Stage, refuse, task
+from tests.support.stage import HEALTH, TASK_ID, Stage, refuse, task
 
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
@@ -123,6 +123,7 @@ def test_a_text_is_submitted_in_one_step_with_its_plan_beside_it(stage: Stage) -
         page.get_by_label("Text", exact=True).fill("Older")
     page.get_by_label("Text", exact=True).fill("The text")
     expect(page.get_by_role("button", name="Submit: 4 calls")).to_be_visible()
+    expect(page.locator(".source .dim")).to_have_text("8 byte")
     held[0].fulfill(json=PLAN | {"minimumCalls": 9, "estimatedTokens": 2})
     stage.settle()
     expect(page.get_by_role("button", name="Submit: 4 calls")).to_be_visible()
@@ -142,6 +143,7 @@ def test_a_key_that_may_only_read_sees_no_button_that_changes_tasks(stage: Stage
     """The page tries once for each key by a dry run whether the key may write, and hides buttons and forms if not."""
     several(stage)
     stage.answers["POST /api/tasks"] = lambda route: refuse(route, 403, "forbidden")
+    stage.answers["/api/tenants"] = lambda route: refuse(route, 403, "forbidden")
     stage.answers["/api/keys"] = lambda route: refuse(route, 403, "forbidden")
     stage.answers["/v1/webhook_endpoints"] = lambda route: refuse(route, 403, "forbidden")
     delivery: dict[str, Any] = {"id": "d", "type": "task.completed", "status": "delivered", "endpoint": "e", "tries": 1}
@@ -162,5 +164,35 @@ def test_a_key_that_may_only_read_sees_no_button_that_changes_tasks(stage: Stage
     page.goto(f"{stage.url}/#/access")
     expect(page.get_by_role("alert")).to_have_count(2)
     assert page.get_by_role("main").get_by_role("textbox").count() == 0
+    stage.answers |= HEALTH
+    page.goto(f"{stage.url}/#/health")
+    expect(page.locator(".cards")).to_be_visible()
+    names = page.get_by_role("main").get_by_role("button").all_inner_texts()
+    assert set(names) <= {"Refresh", "Count this tenant's failures"}  # with the scope `read` a key may count its own
+    assert page.get_by_role("banner").get_by_role("button").all_inner_texts() == ["Key set", "◐ Auto", "中文"]
     assert [path for method, path, _ in stage.asked if method == "POST"] == ["/api/tasks?dryRun=true"]
+    assert len([path for _, path, _ in stage.asked if path.startswith("/api/tenants")]) == 1
     assert stage.serious() == []
+
+
+def test_an_operator_who_only_reads_may_choose_a_tenant(stage: Stage) -> None:
+    """The button for another tenant is there for a key that lacks the scope `write` and has the scope `operator`."""
+    several(stage)
+    stage.answers["POST /api/tasks"] = lambda route: refuse(route, 403, "forbidden")
+    stage.answers["/api/tenants"] = {"tenants": [], "nextCursor": None}
+    page = stage.open("#/tasks", "oo_read")
+    expect(page.get_by_role("button", name="Tenant: Own tenant")).to_be_visible()
+    expect(page.get_by_role("button", name="Retry many")).to_have_count(0)
+
+
+def test_no_form_is_offered_before_the_key_may_use_it(stage: Stage) -> None:
+    """The forms for keys and endpoints come with the lists that only a key with the scope `admin` may read."""
+    held: list[Route] = []
+    stage.answers |= {"/api/keys": held.append, "/v1/webhook_endpoints": held.append}
+    page = stage.open("#/access", "oo_write")
+    expect(page.get_by_text("Reading …")).to_have_count(2)
+    assert page.get_by_role("main").get_by_role("textbox").count() == 0
+    for route in held:
+        refuse(route, 403, "forbidden")
+    expect(page.get_by_role("alert")).to_have_count(2)
+    assert page.get_by_role("main").get_by_role("textbox").count() == 0

@@ -149,6 +149,7 @@ def test_a_change_of_the_status_is_announced(stage: Stage) -> None:
     stage.answers |= answers("completed", 2, 2, 0)
     expect(page.get_by_role("heading", level=1)).to_contain_text("Completed")
     expect(page.locator(".sr[role=status]")).to_have_text("A name: Completed")
+    assert page.title() == "A name · onceover"
     stage.answers[BATCH] = lambda route: refuse(route, 503, "unexpected")
     page.get_by_role("button", name="Refresh").first.click()
     expect(page.get_by_role("alert")).to_contain_text("No.")

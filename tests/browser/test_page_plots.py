@@ -43,7 +43,13 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
     """
     history(stage)
     page = stage.open("#/health?hours=1")
-    for title, value in (("Tokens", "in 900, out 1,234"), ("Tasks a minute", "Completed 2, Failed 0")):
+    values = {
+        "Model calls": "Model calls 40, without an output 4",
+        "Tokens": "in 900, out 1,234",
+        "Failed tasks, by code": "model_refused 0, model_timeout 0, worker_crashed 0, other codes 0",
+        "Tasks a minute": "Completed 2, Failed 0",
+    }
+    for title, value in values.items():
         plot = page.locator(".plot", has_text=re.compile(f"^{title}"))
         plot.get_by_role("slider").focus()
         plot.get_by_role("slider").press("Home")
@@ -55,7 +61,28 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
     expect(plot.locator(".plot-read")).to_contain_text("12:00")
     assert plot.locator(".plot-scale span").all_inner_texts() == ["2", "0"]
     assert plot.locator(".plot-times span").all_inner_texts() == ["11:05", "11:35", "12:00"]
+    codes = page.get_by_role("slider", name="Failed tasks, by code")
+    codes.press("End")
+    codes.press("ArrowLeft")
+    codes.press("ArrowLeft")
+    told = "11:50, model_refused 3, model_timeout 3, worker_crashed 2, other codes 2"
+    assert codes.get_attribute("aria-valuetext") == told
     assert stage.serious() == []
+
+
+def test_two_days_name_the_day_of_each_time(stage: Stage) -> None:
+    """Where the same time of day comes twice, the axis, the reading and the tables name the day of the week, too."""
+    history(stage)
+    buckets = [bucket("2026-11-27T11:50:00Z"), bucket("2026-11-28T11:50:00Z")]
+    stage.answers["/api/history"] |= {"hours": 48, "buckets": buckets}  # type: ignore[operator]
+    page = stage.open("#/health?hours=48")
+    plot = page.locator(".plot", has_text=re.compile("^Tokens"))
+    expect(plot.locator(".plot-times span")).to_have_count(3)
+    assert plot.locator(".plot-times span").all_inner_texts() == ["Thu 12:05", "Fri 12:05", "Sat 12:00"]
+    expect(plot.locator(".plot-read")).to_contain_text("Sat 12:00")
+    page.get_by_label("As tables").check()
+    rows = page.get_by_role("table", name="Tokens").get_by_role("time")
+    assert rows.all_inner_texts() == ["Sat 11:50", "Fri 11:50"]
 
 
 @pytest.mark.parametrize(("locale", "width"), [("en-GB", 1280), ("zh-CN", 375)])

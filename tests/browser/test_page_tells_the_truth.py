@@ -13,22 +13,22 @@ pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
 NO_TASKS: dict[str, Any] = {"tasks": [], "nextCursor": None}
 STEP_SECONDS = 300
+LATE = "2026-11-28T11:55:00Z"  # the last step but one of the history that ends at noon
 
 
 def test_a_cancelled_task_s_calls_are_followed_until_they_are_settled(stage: Stage) -> None:
     """A call that was under way at the cancellation of its task is shown as under way, and later as in doubt."""
-    answers: list[dict[str, Any]] = [
-        {"out": [{"level": 0, "index": 1}], "inDoubt": []},
-        {"out": [], "inDoubt": [{"level": 0, "index": 1}]},
-    ]
     progress = {"total": 3, "completed": 1, "failed": 0, "truncated": 0}
 
-    def answer(route: Route) -> None:
-        calls = answers[0] if len(answers) == 1 else answers.pop(0)
-        route.fulfill(json=task(status="cancelled", progress=progress, calls={"announcedAt": BEGAN} | calls))
+    def cancelled(**calls: Any) -> dict[str, Any]:
+        no_calls: dict[str, Any] = {"announcedAt": BEGAN, "out": [], "inDoubt": []}
+        return task(status="cancelled", progress=progress, calls=no_calls | calls)
 
-    stage.answers |= {PATH: answer, f"{PATH}/chunks": {"chunks": [chunk(0)], "nextCursor": None}}
+    stage.answers |= {f"{PATH}/chunks": {"chunks": [chunk(0)], "nextCursor": None}}
+    stage.answers[PATH] = cancelled(out=[{"level": 0, "index": 1}])
     page = stage.open(f"#/task/{TASK_ID}")
+    expect(page.locator(".fall .call.is-out")).to_have_count(1)
+    stage.answers[PATH] = cancelled(inDoubt=[{"level": 0, "index": 1}])
     expect(page.locator(".fall .call.is-doubt")).to_have_count(1)
     box = page.locator(".fall .call.is-doubt").bounding_box()
     assert box is not None
@@ -67,6 +67,35 @@ def test_a_refused_list_does_not_claim_to_be_reading(stage: Stage, status: int) 
         page.get_by_role("dialog").get_by_role("textbox").fill("oo_new")
         page.get_by_role("button", name="Use this key").click()
         expect(page.get_by_role("button", name="Key set")).to_be_visible()
+
+
+# A view, a button in it that reads more, and how many parts of the view then cannot be read.
+REFUSED = [
+    (f"#/task/{TASK_ID}?chunk=0", "", 3),  # the chunks, the chunk that is shown, and the deliveries
+    (f"#/task/{TASK_ID}", "Show the calls one by one", 3),  # the chunks, the calls and the deliveries
+    ("#/access", "", 2),
+    ("#/health", "Count this tenant's failures", 2),  # the history and the failures
+    ("#/tasks", "Tenant: Own tenant", 1),
+    ("#/tasks", "Cancel many", 1),
+]
+
+
+@pytest.mark.parametrize(("view", "button", "troubles"), REFUSED)
+def test_nothing_that_cannot_be_read_claims_to_be_reading(stage: Stage, view: str, button: str, troubles: int) -> None:
+    """If parts of a view cannot be read, the view says so for each of them, and says of none that it is being read."""
+    stage.answers |= HEALTH | {PATH: task(), "/api/tasks": NO_TASKS}
+    for path in ("/api/keys", "/v1/webhook_endpoints", "/api/history", "/api/tenants", "POST /api/tasks/cancel"):
+        stage.answers[path] = lambda route: refuse(route, 500, "unexpected")
+    for part in ("chunks", "attempts", "deliveries"):
+        stage.answers[f"{PATH}/{part}"] = lambda route: refuse(route, 500, "unexpected")
+    page = stage.open(view, "oo_key")
+    if button:
+        page.get_by_role("button", name=button).click()
+    expect(page.get_by_role("alert")).to_have_count(troubles)
+    stage.settle()
+    expect(page.get_by_text(re.compile("Reading|Counting …"))).to_have_count(0)
+    expect(page.get_by_text("No output yet")).to_have_count(0)
+    assert stage.serious() == []
 
 
 def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> None:
@@ -108,7 +137,7 @@ def history(at: str, took: list[int]) -> dict[str, Any]:
         "bucketSeconds": STEP_SECONDS,
         "until": at,
         "boundsMs": list(BOUNDS_MS),
-        "buckets": [counts | {"backlog": backlog}],
+        "buckets": [counts | {"backlog": backlog}, counts | {"at": LATE, "backlog": backlog | {"pending": 9}}],
     }
 
 
@@ -144,7 +173,7 @@ def test_no_line_is_drawn_above_every_task_s_time(stage: Stage) -> None:
 
 
 def test_the_cursor_of_a_plot_reads_the_value_beneath_it(stage: Stage) -> None:
-    """The cursor over a plot shows the value that is drawn nearest to it."""
+    """The cursor over a plot shows the value that is drawn nearest to it, up to both edges."""
     stage.answers |= HEALTH
     page = stage.page
     page.clock.set_fixed_time("2026-11-28T12:00:00Z")
@@ -154,7 +183,8 @@ def test_the_cursor_of_a_plot_reads_the_value_beneath_it(stage: Stage) -> None:
     box = plot.locator("svg").bounding_box()
     assert box is not None
     inside, drawn = box["width"] * 588 / 600, box["width"] * 6 / 600
-    for step, value in ((0, "–"), (1, "7"), (2, "–")):  # the first three of 12 values, which begin at 11:05
+    # The first three and the last three of 12 values, which begin at 11:05.
+    for step, value in ((0, "–"), (1, "7"), (2, "–"), (9, "–"), (10, "9"), (11, "–")):
         for aside in (-0.45, 0, 0.45):
-            page.mouse.move(box["x"] + drawn + inside * max(0, step + aside) / 11, box["y"] + 20)
+            page.mouse.move(box["x"] + drawn + inside * min(11, max(0, step + aside)) / 11, box["y"] + 20)
             expect(plot.locator(".plot-read")).to_contain_text(f"Pending {value}")

@@ -4,7 +4,6 @@ At each moment each visible file has all of its parts, and the use of each tenan
 everything has landed and a few sweeps have come, no part is left that no row names, and no row that no client sees.
 """
 
-import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
@@ -25,10 +24,11 @@ from src.core.limits import FILE_ERASE_SECONDS, FILE_IN_USE_SECONDS, LATE_SECOND
 from src.store.files import Deleted
 from tests.support.file_bench import MOST, FileBench
 from tests.support.memory_r2 import INTERNAL
+from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.tiers import sized
 
-RUNS, STEPS = sized(quick=(30, 40), test=(200, 40), campaign=(5_000, 80))
+RUNS, STEPS = sized(quick=(20, 40), test=(200, 40), campaign=(5_000, 80))
 WHENS = st.sampled_from([*[""] * 7, "before", "after", "later", "later"])
 RECENT = st.integers(0, 2)  # Which file a step is about, counted from the newest.
 TENANTS = ("a", "b")
@@ -74,7 +74,7 @@ class FileMachine(RuleBasedStateMachine):
             self.bench.r2.fail(INTERNAL, bucket, 3)  # type: ignore[arg-type]
         try:
             with suppress(StoreUnavailable, BlobUnavailable):
-                return asyncio.run(work)
+                return run_coroutine(work)
             return None
         finally:
             self.bench.database.heal()
@@ -168,7 +168,7 @@ class FileMachine(RuleBasedStateMachine):
         file = self.pick(at)
         if file in self.readers:
             self.bench.end_batch(self.readers.pop(file))
-        elif asyncio.run(self.bench.store.file(file)) is not None:
+        elif run_coroutine(self.bench.store.file(file)) is not None:
             self.batches += 1
             task = self.readers[file] = f"a:{self.batches}"
             self.bench.read_by_batch(file, task)
@@ -200,12 +200,12 @@ class FileMachine(RuleBasedStateMachine):
     @rule(most=st.integers(1, 3))
     def land_some(self, most: int) -> None:
         """Let the oldest late writes of the database land."""
-        asyncio.run(self.bench.database.land(min(most, self.bench.database.late)))
+        run_coroutine(self.bench.database.land(min(most, self.bench.database.late)))
 
     @rule()
     def land(self) -> None:
         """Let everything land that has not landed yet."""
-        asyncio.run(self.bench.database.land())
+        run_coroutine(self.bench.database.land())
         self.bench.r2.land()
         self.late_seconds = 0.0
 

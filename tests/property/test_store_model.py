@@ -1,6 +1,5 @@
 """Property tests of the store: after any sequence of transitions the database and a Python model agree."""
 
-import asyncio
 import copy
 import json
 from collections.abc import Callable, Coroutine
@@ -34,6 +33,7 @@ from src.store.records.claims import Claim, Continue, Fail, Finish, Release
 from src.store.records.pages import ListFilter, span
 from src.store.sweep import Due
 from src.store.tasks import TaskStore
+from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, SqliteD1
 from tests.support.store_bench import OVERDUE, START_MS, new_task
 from tests.support.store_machine import Worker, claim_expected, claim_seen, failed_values, row_facts, task_facts
@@ -42,7 +42,7 @@ from tests.support.stored_outputs import stored_outputs
 from tests.support.tiers import sized, tier
 
 CAMPAIGN = tier() == "campaign"
-RUNS, STEPS = sized(quick=(40, 50), test=(200, 50), campaign=(20_000, 100))
+RUNS, STEPS = sized(quick=(30, 50), test=(200, 50), campaign=(20_000, 100))
 LEASE_MS = 10_000
 RETENTION_MS = 100_000
 CHUNKS_MOST = 3
@@ -527,7 +527,7 @@ class StoreMachine(RuleBasedStateMachine):
 
 def _run[T](coroutine: Coroutine[Any, Any, T]) -> T:
     """Run one call of the store to its end, and return its result."""
-    return asyncio.run(coroutine)
+    return run_coroutine(coroutine)
 
 
 @pytest.mark.timeout(0 if CAMPAIGN else 300)

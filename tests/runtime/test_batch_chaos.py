@@ -12,9 +12,9 @@ pytestmark = pytest.mark.runtime
 def test_kills_lose_and_double_no_line(tmp_path: Path) -> None:
     """After two SIGKILLs each line stands once in the output file, for a reader by `offset` too, and the bill is right.
 
-    The first kill comes when a third of the lines have an answer.
+    Both kills come while lines are left.
     """
-    report = run(Plan(lines=240, kills=2, seed=3, life_seconds=2, settle_seconds=120), tmp_path)
+    report = run(Plan(lines=240, kills=2, seed=3, settle_seconds=120), tmp_path)
     print(table(report))
     assert report.violations == []
     assert report.kills == 2

@@ -1,4 +1,7 @@
-"""Tests on the real runtime that a tenant's 10,000 waiting tasks do not delay another tenant (decision 0010)."""
+"""Tests on the real runtime that a tenant's 10,000 waiting tasks, or a batch, do not delay another tenant.
+
+Decision 0010 says how the sweep shares its work.
+"""
 
 import json
 import sqlite3
@@ -9,10 +12,11 @@ import pytest
 
 from src.core.ids import new_task_id, task_key_of
 from tests.runtime.conftest import ENVIRONMENTS
-from tests.support.client import Client, Json
+from tests.support.client import Client, Json, openai
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import insert_key
+from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
@@ -96,3 +100,69 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
         assert told["route"] == ("durable-object" if route == "queue" else route)
         first = [line["task"] for line in sent].index(lost)
         assert sum(line["tenant"] == "many" for line in sent[:first]) < FIRST[route]
+
+
+LINES = 1_500
+
+
+@pytest.mark.parametrize("route", ENVIRONMENTS)
+def test_a_batch_holds_up_nobody(route: str, tmp_path: Path) -> None:
+    """Another tenant's tasks get their call while two thirds of a batch's calls are still to come.
+
+    The first task comes while the batch's file is checked, and the others while its calls are made. The simulation
+    measures the seconds (`tests/simulator/campaign/test_batch_loads.py`), and this test counts calls.
+    """
+    with (
+        ModelServer(api_key="test-key", latency_seconds=0.1) as model,
+        DevServer(
+            tmp_path,
+            *ENVIRONMENTS[route],
+            *openai(model.base_url, AI_MODEL="m", PLAN="paid", REQUIRE_KEYS="true"),
+            "--cron-every",
+            "1",
+        ) as server,
+        Client(server.url) as many,
+        Client(server.url) as one,
+    ):
+        for tenant, client in (("many", many), ("one", one)):
+            client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path, tenant)}"
+        one.finished(one.submit(TEXT)["id"])  # imports what tasks need
+        model.wait_until_idle()
+        model.reset()
+        batch = start_batch(many)
+        for number in range(3):
+            model.wait_for_calls(number * 40)
+            before = len(model.calls())
+            text = f"Task {number} of the other tenant."
+            assert one.finished(one.submit(text)["id"])["status"] == "completed"
+            position = [call.user for call in model.calls()].index(text)
+            assert position - before < LINES // 3
+            shown = many.http.get(f"/v1/batches/{batch}").json()
+            assert shown["status"] in {"validating", "in_progress"}
+            assert shown["request_counts"]["completed"] < LINES
+        assert many.http.post(f"/v1/batches/{batch}/cancel").status_code == 200
+
+
+def start_batch(client: Client) -> str:
+    """Start a batch of LINES lines, and return its id."""
+    content = "".join(
+        json.dumps(
+            {
+                "custom_id": f"r-{number}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": {"model": "m", "messages": [{"role": "user", "content": f"Line {number} of a batch."}]},
+            }
+        )
+        + "\n"
+        for number in range(LINES)
+    )
+    sent = client.http.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"})
+    body = {
+        "input_file_id": sent.raise_for_status().json()["id"],
+        "endpoint": "/v1/chat/completions",
+        "completion_window": "24h",
+    }
+    made = client.http.post("/v1/batches", json=body)
+    assert made.status_code == 200, made.text
+    return str(made.json()["id"])

@@ -1,5 +1,7 @@
 """Tests files on the real runtime: OpenAI's unmodified SDKs, both buckets, large files, and what failures leave."""
 
+import hashlib
+import json
 import os
 import random
 import socket
@@ -14,18 +16,22 @@ import httpx
 import pytest
 
 from local.node import ROOT, find_node
+from src.core import limits
 from tests.clients.walking import EXPECTED_OF_FILES, FILE_BYTES, HERE, walk
 from tests.support import metered
-from tests.support.client import Json, variables
+from tests.support.client import Json, openai, variables
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import make_key
+from tests.support.model_plan import Plan, ok
+from tests.support.model_server import ModelServer
 from tests.support.shell_blocks import blocks
 from tests.support.worker_copy import copy_worker
 
 pytestmark = pytest.mark.runtime
 
 LARGE = 95_000_000
+CHAT = "/v1/chat/completions"
 HEAP_MB_MOST = 20  # What an upload or a download may add to WebAssembly's memory.
 
 
@@ -148,6 +154,23 @@ def test_95_mb_go_through_an_isolate_that_does_not_grow(large: DevServer):
     assert left(large) == ([], [])
 
 
+def test_calls_of_the_bucket_are_subrequests(large: DevServer):
+    """The meter counts puts and gets of R2 as subrequests, and each as an operation of its class.
+
+    A file of two parts is two puts, and the two writes of its row. Its download opens both parts behind one read of the
+    row. Its erasure lists the parts, which R2 bills like a put, and deletes them, which is free.
+    """
+    made = upload(large, b"x" * (limits.FILE_PART_BYTES + 1))
+    path = f"/v1/files/{made.json()['id']}"
+    assert len(httpx.get(f"{large.url}{path}/content", timeout=60).content) == limits.FILE_PART_BYTES + 1
+    assert httpx.delete(f"{large.url}{path}").status_code == 200
+    seen = {}
+    for request in ("POST /v1/files", f"GET {path}/content", f"DELETE {path}"):
+        line = last(large, request)
+        seen[request.partition(" ")[0]] = line["bucket_writes"], line["bucket_reads"], line["subrequests"]
+    assert seen == {"POST": (2, 0, 4), "GET": (0, 2, 3), "DELETE": (1, 0, 4)}
+
+
 def left(server: DevServer) -> tuple[list[str], list[Path]]:
     """Return the states of files that no client sees, and the objects of more than one byte."""
     with opened(d1_file(server.persist_to)) as connection:
@@ -193,3 +216,69 @@ def test_files_arrive_at_the_same_time(large: DevServer):
         assert httpx.get(f"{path}/content", timeout=60).content == contents[number]
         httpx.delete(path)
     assert len(found) == 5
+
+
+OUTPUT_LINES = 205
+ANSWER_CHARS = 980_000  # So the output file has 200 MB.
+
+
+@pytest.mark.campaign
+def test_an_output_of_200_mb_goes_through_an_isolate_that_does_not_grow(tmp_path: Path):
+    """A download of 200 MB adds less than 20 MB to the memory, in one piece and by `offset`.
+
+    A batch writes the output file, in objects of 8 MiB. Another runtime sends it, because the memory of the first one
+    has grown with the batch, and memory never shrinks.
+    """
+    answers = Plan(decide=lambda call: ok("".join(reversed(call.user)).ljust(ANSWER_CHARS, "x")))
+    requests = "".join(line_of(number) for number in range(OUTPUT_LINES))
+    with ModelServer(api_key="test-key", plan=answers) as model:
+        flags = (*openai(model.base_url, AI_MODEL="m", PLAN="paid"), "--limits", "paid", "--cron-every", "1")
+        with DevServer(tmp_path, *flags) as server:
+            output = output_of_batch(server, requests)
+            assert server.stop() == 0
+        with DevServer(tmp_path, *flags) as server:
+            small = output_of_batch(server, line_of(0))  # imports what downloads need
+            for query in ("", "?offset=0"):
+                httpx.get(f"{server.url}/v1/files/{small}/content{query}").raise_for_status()
+            path = f"/v1/files/{output}/content"
+            before = last(server, f"GET /v1/files/{small}/content")["heap_mb"]
+            whole = hashlib.sha256()
+            with httpx.stream("GET", f"{server.url}{path}", timeout=600) as answer:
+                size = int(answer.headers["content-length"])
+                for piece in answer.iter_bytes():
+                    whole.update(piece)
+            assert size == answer.num_bytes_downloaded > ANSWER_CHARS * OUTPUT_LINES
+            sent = last(server, f"GET {path}")["heap_mb"]
+            pages, at = hashlib.sha256(), 0
+            while at < OUTPUT_LINES:
+                with httpx.stream("GET", f"{server.url}{path}?offset={at}", timeout=600) as answer:
+                    at = int(answer.headers["x-last-line"])
+                    for piece in answer.iter_bytes():
+                        pages.update(piece)
+            paged = last(server, f"GET {path}")["heap_mb"]
+    print(f"heap {before} MB, then {sent} MB after {size} bytes at once, and {paged} MB after as many by offset")
+    assert pages.digest() == whole.digest()
+    assert max(sent, paged) - before < HEAP_MB_MOST
+
+
+def line_of(number: int) -> str:
+    """Write one line of an input file."""
+    body = {"model": "m", "messages": [{"role": "user", "content": f"text {number}"}]}
+    return json.dumps({"custom_id": f"r-{number}", "method": "POST", "url": CHAT, "body": body}) + "\n"
+
+
+def output_of_batch(server: DevServer, requests: str) -> str:
+    """Run a batch, and return the id of its output file."""
+    sent = httpx.post(f"{server.url}/v1/files", files={"file": ("a.jsonl", requests)}, data={"purpose": "batch"})
+    body = {"input_file_id": sent.raise_for_status().json()["id"], "endpoint": CHAT, "completion_window": "1h"}
+    made = httpx.post(f"{server.url}/v1/batches", json=body).raise_for_status().json()
+    found: list[Json] = []
+
+    def has_ended() -> bool:
+        found[:] = [httpx.get(f"{server.url}/v1/batches/{made['id']}").raise_for_status().json()]
+        return found[0]["status"] == "completed"
+
+    eventually(has_ended, seconds=1_800, pause=0.5)
+    assert found[0]["request_counts"]["failed"] == 0
+    output: str = found[0]["output_file_id"]
+    return output

@@ -1,5 +1,6 @@
 """Tests the lanes of a long task on the queue and on objects: what their death loses, their cost, what is left."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.support import metered
 from tests.support.client import Client, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
+from tests.support.worker_copy import copy_worker
 
 pytestmark = pytest.mark.runtime
 CHUNKS = 3 * limits.LANE_CHUNKS
@@ -107,3 +109,52 @@ def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path)
 def of_objects(dev: DevServer) -> Counter[str]:
     """Return how many requests of each kind objects got."""
     return Counter(line["handler"] for line in metered.lines(dev) if "." in line["handler"])
+
+
+def begin_batch(client: Client, lines: int) -> str:
+    """Start a batch of lines, and return the id of its task."""
+    body = {"model": "test-model", "messages": [{"role": "user", "content": "A line."}]}
+    document = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    content = "".join(json.dumps({"custom_id": f"r-{number}", **document}) + "\n" for number in range(lines))
+    sent = client.http.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"}).json()
+    order = {"input_file_id": sent["id"], "endpoint": "/v1/chat/completions", "completion_window": "1h"}
+    made = client.http.post("/v1/batches", json=order)
+    assert made.status_code == 200, made.text
+    return str(made.json()["onceover"]["task"]).rpartition("/")[2]
+
+
+# What the objects' code of a release without batches lacks.
+EARLIER = {
+    "neither": ("", ""),
+    "coordinator": ("return await self._coordinator.reach()", "await self._coordinator.reach()"),
+    "lane": ("async def infer_lines(", "async def another_name("),
+}
+
+
+@pytest.mark.parametrize(
+    "which", ["neither", *(pytest.param(one, marks=pytest.mark.campaign) for one in ("coordinator", "lane"))]
+)
+def test_lines_are_called_only_by_objects_that_know_them(which: str, model: ModelServer, tmp_path: Path):
+    """After a deployment an object may run earlier code for 300 s, which would pay for calls of empty texts.
+
+    Without lanes the worker makes the calls. While lanes have earlier code, the batch waits and no call is in doubt.
+    """
+    project = copy_worker(tmp_path / "project")
+    source = project / "src" / "platform" / "durable_objects.py"
+    before, after = EARLIER[which]
+    text = source.read_text()
+    assert before in text
+    source.write_text(text.replace(before, after) if before else text)
+    with DevServer(tmp_path / "state", *flags("durable-object", model), project=project) as dev, Client(dev.url) as api:
+        task_id = begin_batch(api, CHUNKS)
+        if which == "lane":
+            eventually(lambda: dev.output.count("lane_failed") >= limits.FRUITLESS_MOST)
+            eventually(lambda: "run_idle" in dev.output)
+            assert not model.calls()
+            usage = api.task(task_id)["usage"]
+            assert (usage["modelCalls"], usage["inDoubt"]) == (0, 0)
+            return
+        task = api.finished(task_id, 120)
+        assert (task["status"], task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == ("completed", CHUNKS, 0)
+        most = max(call.in_flight for call in model.calls())
+        assert 6 < most <= IN_FLIGHT if which == "neither" else most <= 6

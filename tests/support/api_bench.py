@@ -18,6 +18,7 @@ import httpx
 from pydantic import TypeAdapter
 
 from simulator.engine.loop import Loop
+from simulator.platform.sqlite_database import Template
 from src.core.codes import TaskCode
 from src.core.ids import TaskKey, split_task_key, task_key_of
 from src.core.keys import OWN_SCOPES, Scope, digest, make
@@ -130,11 +131,20 @@ class BenchSender:
         self.sent.append(split_task_key(task_key)[1])
 
 
+@dataclass(frozen=True, slots=True)
+class SavedBench:
+    """A bench's database, its number of made ids, and its time in seconds. Each bench that begins with them is new."""
+
+    template: Template
+    made: int
+    seconds: float
+
+
 class ApiBench:
     """One deployment of the API in virtual time, which passes only while code waits. The methods are synchronous.
 
     Requests need no keys, as under `make dev`, unless `keys` are required. With `looks`, requests check whether cron's
-    sweep is missing.
+    sweep is missing. With `saved`, the deployment begins with what another bench has stored.
     """
 
     def __init__(
@@ -147,9 +157,11 @@ class ApiBench:
         routes: Sequence[Route] = (Route.QUEUE, Route.DIRECT),
         keys: bool = False,
         looks: bool = False,
+        saved: SavedBench | None = None,
     ) -> None:
         self.loop = Loop(max_steps=100_000_000)  # type: ignore[abstract]
-        self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms)
+        template = None if saved is None else saved.template
+        self.database = SqliteD1(migrated=migrated, now_ms=self.now_ms, template=template)
         self.log_lines: list[str] = []
         self.blobs: R2 | None = None  # The binding BLOBS.
         self.senders = [BenchSender(route) for route in routes]
@@ -161,8 +173,10 @@ class ApiBench:
         database = Database(self.database, self.meter, load=isolate.load, storage=isolate.storage)
         self.store = TaskStore(database)
         self._keys = KeyStore(database)
-        self._made = 0
+        self._made = 0 if saved is None else saved.made
         self._step = 0
+        if saved is not None:
+            self.pass_seconds(saved.seconds)
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
@@ -319,6 +333,11 @@ class ApiBench:
         )
         assert self.run(self._keys.insert(new)) is not None
         return text
+
+    def save(self) -> SavedBench:
+        """Return what the deployment has stored, so that other benches can begin with it."""
+        self.settle()
+        return SavedBench(Template([], begun=self.database.snapshot()), self._made, self.loop.time())
 
     def restart(self) -> None:
         """Let a new isolate serve the next requests, with the same database."""

@@ -3,7 +3,7 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,13 +120,17 @@ class Watched:
 
     def serious(self) -> list[str]:
         """Return the violations in the current page that axe-core rates serious or critical."""
+        return self.violations({"serious", "critical"})
+
+    def violations(self, impacts: Set[str] = frozenset({"minor", "moderate", "serious", "critical"})) -> list[str]:
+        """Return the violations in the current page that axe-core rates with one of these impacts."""
         # The page's policy forbids scripts from elsewhere, but it does not forbid what the debugger evaluates.
         self.page.evaluate(AXE.read_text() + "; 0")
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [
             f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
             for each in found["violations"]
-            if each["impact"] in {"serious", "critical"}
+            if each["impact"] in impacts
             for node in each["nodes"]
         ]
 

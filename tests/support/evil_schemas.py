@@ -46,6 +46,7 @@ def corpus() -> Iterator[Any]:
         yield from _wide_ones(count)
         yield from _cyclic_ones(count)
     yield root(properties={f"p{number}": {} for number in range(20_000)})
+    yield from _dense_ones()
     for text in ("x" * 32_000, "x" * 40_000, "~" * 20_000, "/" * 20_000, "\ud800", "é" * 17_000, "\x00"):
         yield from _ones_with_text(text)
     infinite = float("inf")
@@ -129,6 +130,27 @@ def _cyclic_ones(count: int) -> Iterator[Any]:
     yield root(defs=steps | {f"d{count}": {}})
     yield root(defs=steps | {f"d{count}": {"anyOf": [{"$ref": "#/$defs/d0"}]}})
     yield root(defs={f"d{number}": {"anyOf": [{"$ref": "#/$defs/d0"}]} for number in range(count)})
+
+
+def _dense_ones() -> Iterator[Any]:
+    """Yield schemas that pack as many small schemas, or values of `const`, as possible into 32 KB."""
+    for count, schema in (
+        *((3_300, {}), (1_500, {"type": "null"}), (1_700, {"title": ""}), (1_700, {"items": {}})),
+        *((1_500, {"minimum": 1}), (1_000, {"const": 0}), (1_000, {"enum": ["a"]}), (1_200, {"type": ["null"]})),
+        *((1_500, {"$ref": "#"}), (900, {"anyOf": [{"$ref": "#"}]}), (300, {"anyOf": [{"const": 0}, {"const": 1}]})),
+    ):
+        schemas: dict[str, Any] = {f"{number:x}": schema for number in range(count)}
+        yield root(properties=schemas)
+        yield root(defs=schemas)
+        yield prop({"anyOf": list(schemas.values())[:1_000]})
+        yield prop({"anyOf": list(schemas.values())})
+    yield root(anyOf=[{}] * 10_000)
+    yield prop({"anyOf": [{"required": ["t"], "properties": {"t": {"const": number}}} for number in range(500)]})
+    yield prop({"const": [{}] * 10_000})
+    yield prop({"const": [{}] * 3_999})
+    yield prop({"const": [0] * 3_999})
+    yield prop({"enum": [[0, 0, 0]] * 1_000})
+    yield prop({"enum": [{"a": {}}] * 1_000})
 
 
 def _ones_with_text(text: str) -> Iterator[Any]:

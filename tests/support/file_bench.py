@@ -1,6 +1,5 @@
 """A bench with a store of files over SQLite and a bucket in memory, or in D1, whose clock a test moves."""
 
-import asyncio
 import json
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from src.store.blobs.r2 import R2Bucket
 from src.store.d1.database import Database
 from src.store.files import FilesFull, FileStore
 from tests.support.memory_r2 import MemoryR2
+from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import SqliteD1
 
 START_MS = 1_800_000_000_000
@@ -49,7 +49,7 @@ class FileBench:
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run one call of the store."""
-        return asyncio.run(coroutine)
+        return run_coroutine(coroutine)
 
     def key(self, tenant: str = TENANT) -> FileKey:
         """Return the key of a new file."""

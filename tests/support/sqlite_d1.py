@@ -34,16 +34,21 @@ class SqliteD1:
     `fail(message, when, times)` makes the next batches raise an error. With `when` "before", the failing batches are
     not executed. With "after", they are committed, but the caller cannot know this. With "later", their statements are
     executed at the next `land`. A batch that fails because of its own statements changes nothing. A batch takes
-    `seconds`, half of them before its execution.
+    `seconds`, half of them before its execution. The database is empty at first, with the migrations if it is
+    `migrated`, or a copy of `template`.
     """
 
-    def __init__(self, *, migrated: bool = True, now_ms: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, *, migrated: bool = True, now_ms: Callable[[], int] | None = None, template: Template | None = None
+    ) -> None:
         self.now_ms = now_ms or (lambda: time.time_ns() // 1_000_000)
         self.batches = 0
         self.seconds = 0.0
         self._faults: list[tuple[str, When | None]] = []
         self._late: list[list[D1Statement]] = []
-        server = DatabaseServer(_TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
+        # A second `close` must not give the connection back again: two tests would share it.
+        server = DatabaseServer(template or _TEMPLATES[migrated], FaultPlan(Random(0)), self.now_ms)
+        self._server: DatabaseServer | None = server
         self._binding = D1Binding(server, DirectPort())
         self._connection = server.connection
         self.cap = server.cap  # Limits the size of this simulated database.
@@ -65,8 +70,13 @@ class SqliteD1:
         taken.close()
 
     def close(self) -> None:
-        """Close the database. Its contents are lost."""
-        self._connection.close()
+        """Close the database. Its contents are lost.
+
+        The template gets the connection back, because a new connection would prepare each statement again.
+        """
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
     def fail(self, message: str, when: When = "before", times: int = 1, *, passing: int = 0) -> None:
         """Make `times` batches raise an error with the given message, after `passing` batches that succeed."""

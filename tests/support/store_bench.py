@@ -1,6 +1,5 @@
 """A bench with a store of tasks over SQLite, whose clock a test moves, and with tasks in each status."""
 
-import asyncio
 from collections.abc import Coroutine, Mapping
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +15,7 @@ from src.store.records.claims import CallKey, Claim, Continue, Fail, Finish, Out
 from src.store.tasks import TaskStore
 from src.store.work import NO_RESTS
 from tests.conformance.cases.storyteller import progress
+from tests.support.same_loop import run_coroutine
 from tests.support.sqlite_d1 import SqliteD1
 
 START_MS = 1_800_000_000_000
@@ -42,7 +42,7 @@ class StoreBench:
 
     def run[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run one call of the store."""
-        return asyncio.run(coroutine)
+        return run_coroutine(coroutine)
 
     def row(self, task_key: str) -> dict[str, Any]:
         """Return the whole row of a task."""

@@ -29,6 +29,7 @@ KNOWN: Final = frozenset(
         "LEASE_SECONDS",
         "MAX_ATTEMPTS",
         "MAX_CHARACTERS_PER_DAY",
+        "MAX_FILES",
         "MAX_FILES_BYTES",
         "MAX_FILE_BYTES",
         "MAX_INPUT_BYTES",

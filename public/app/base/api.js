@@ -28,10 +28,8 @@ export const now = () => Date.now() + skewMs;
 const AHEAD_MOST = 5000; // milliseconds that an answer may wait for its view
 const ahead = new Map(); // by path: {answer, at}
 
-// If the operator has chosen another tenant than the key's own, `addressed` names it in each call about tasks,
-// deliveries, batches or files, and in no other call.
 const OF_A_TENANT = /^\/(api\/(tasks|deliveries)|v1\/(batches|files))(?![\w-])/;
-/** Adds the chosen tenant to a path of the API. */
+/** Names the tenant that the operator has chosen in a path about tasks, deliveries, batches or files, and in no other. */
 export const addressed = (path) => {
   const { tenant } = prefs();
   if (!tenant || !OF_A_TENANT.test(path)) return path;
@@ -102,17 +100,23 @@ const retryAfterOf = (response) => Number(response.headers.get("retry-after")) |
 const refusal = async (response) =>
   new ApiError(response.status, problemOf(parsed(await response.text())), retryAfterOf(response));
 
-/** Learns whether the key may change tasks, by a dry run: it stores nothing, and a key without the scope is refused. */
+// A request for the tenants behind all names: it reads no task.
+const NO_TENANT = `/api/tenants?tenant=*&cursor=${"z".repeat(63)}:`;
+
+/** Learns by a dry run, which stores nothing, whether the key may change tasks, and else whether it is an operator's. */
 export async function learnRights() {
   const { key, writes } = prefs();
   if (!key || writes) return;
-  const answer = await send("POST", "/api/tasks?dryRun=true", { body: { input: "?" } }).catch((error) => error);
-  // An answer 401 to the dry run means a wrong key, which the view's own calls report. Only an answer 403 says that the
-  // key lacks the scope `write`.
-  if (prefs().key === key && answer.status !== 401) choose("writes", answer.status === 403 ? "no" : "yes");
+  const ask = async (...what) => (await send(...what).catch((error) => error)).status;
+  const status = await ask("POST", "/api/tasks?dryRun=true", { body: { input: "?" } });
+  const operates = status !== 403 || (await ask("GET", NO_TENANT, {})) !== 403;
+  // 401 means a wrong key, which the view's own calls report. Only 403 says that a scope is missing.
+  if (prefs().key !== key || status === 401) return;
+  choose("operates", operates ? "" : "no");
+  choose("writes", status === 403 ? "no" : "yes");
 }
 
-/** Where an answer that is no success still has what to show, such as the status of a service that is not well. */
+/** For an answer that has something to show even if it is no success. */
 export async function callAnyway(path) {
   const { key } = prefs();
   const response = await fetch(path, { cache: "no-store", headers: key ? { Authorization: `Bearer ${key}` } : {} });

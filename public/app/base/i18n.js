@@ -16,7 +16,7 @@ function form(kind, options = {}) {
   return made.get(name);
 }
 
-/** Reads the words of a part of the page: `list` or `views`. */
+/** Reads the words of a part of the page. */
 export async function learn(part, language = prefs().language) {
   learned.add(part);
   const { default: words } = await import(`../../words/${language}/${part}.js`);
@@ -45,7 +45,7 @@ export const whole = (number) => form("NumberFormat", { maximumFractionDigits: 1
 export const percent = (part) =>
   form("NumberFormat", { style: "percent", maximumFractionDigits: part < 0.1 ? 1 : 0 }).format(part);
 
-/** The share of a text that has outputs. Only the whole text reads as such. */
+/** The share of a text that has outputs, rounded down. */
 export const covered = (share) =>
   form("NumberFormat", { style: "percent", maximumFractionDigits: 1 }).format(Math.floor(share * 1000 + 1e-6) / 1000);
 
@@ -78,7 +78,7 @@ export const clock = (time) => form("DateTimeFormat", { timeStyle: "medium" }).f
 /** With hundredths of a second. */
 export const fineClock = (time) =>
   form("DateTimeFormat", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 2 }).format(new Date(time));
-export const hour = (time) => form("DateTimeFormat", { hour: "2-digit", minute: "2-digit" }).format(new Date(time));
+export const hour = (time, day) => form("DateTimeFormat", { ...(day && { weekday: "short" }), hour: "2-digit", minute: "2-digit" }).format(new Date(time));
 
 /** A length of time, in the units that suit it. */
 export function span(milliseconds) {
@@ -95,9 +95,8 @@ export function span(milliseconds) {
 }
 
 export function bytes(size) {
-  const unit = size >= 1e9 ? "gigabyte" : size >= 1e6 ? "megabyte" : "kilobyte";
-  const by = { gigabyte: 1e9, megabyte: 1e6, kilobyte: 1e3 }[unit];
-  return form("NumberFormat", { style: "unit", unit, maximumFractionDigits: 1 }).format(size / by);
+  const [unit, by] = [["giga", 1e9], ["mega", 1e6], ["kilo", 1e3]].find(([, least]) => size >= least) ?? ["", 1];
+  return form("NumberFormat", { style: "unit", unit: `${unit}byte`, maximumFractionDigits: 1 }).format(size / by);
 }
 
 /** What to say of an error. */

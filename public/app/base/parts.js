@@ -169,8 +169,7 @@ export function Dialog({ title, onClose, keep = false, children }) {
   }, []);
   const escape = (event) => keep && event.key === "Escape" && stop(event);
   const cancel = (event) => (stop(event), keep || onClose());
-  // A browser may close a dialog although `escape` and `cancel` prevent it. A dialog with `keep` opens again if the
-  // browser has closed it.
+  // A browser may close a dialog although `escape` and `cancel` prevent it. With `keep` the dialog opens again.
   const closed = () => keep && element.current?.isConnected && element.current.showModal();
   return html`<dialog ref=${element} aria-labelledby="dialog-title" onKeyDown=${escape} onCancel=${cancel} onClose=${closed}>
     <h2 id="dialog-title">${title}</h2>

@@ -1,12 +1,11 @@
-// The choices of the page's user. The browser keeps language, theme and the way of outputs. Only the tab keeps the API
-// key and the chosen tenant.
+// The user's choices. The browser keeps language, theme and the way of outputs, and only the tab keeps key and tenant.
 const listeners = new Set();
 
 const read = (store, name) => {
   try {
     return store().getItem(name);
   } catch {
-    return null; // storage may be switched off: then what is chosen lasts until the page is left
+    return null;
   }
 };
 const write = (store, name, value) => {
@@ -14,14 +13,14 @@ const write = (store, name, value) => {
     if (value === null) store().removeItem(name);
     else store().setItem(name, value);
   } catch {
-    // Storage may be switched off. A choice that cannot be stored lasts until the page is left.
+    // Storage may be switched off. Then a choice lasts until the page is left.
   }
 };
 const local = () => window.localStorage;
 const tab = () => window.sessionStorage;
 
 const browserLanguage = () => (navigator.languages?.[0] ?? navigator.language ?? "en").toLowerCase();
-const OF_TAB = ["key", "tenant", "writes"];
+const OF_TAB = ["key", "tenant", "writes", "operates"];
 const LANGUAGES = ["en", "zh"];
 const chosen = {
   language: LANGUAGES.find((language) => language === read(local, "onceover.language")) ?? (browserLanguage().startsWith("zh") ? "zh" : "en"),
@@ -30,6 +29,7 @@ const chosen = {
   key: read(tab, "onceover.key") ?? "",
   tenant: read(tab, "onceover.tenant") ?? "", // empty: the key's own
   writes: read(tab, "onceover.writes") ?? "", // whether the key may change tasks: yes or no; empty: not known
+  operates: read(tab, "onceover.operates") ?? "", // no: the key may not choose a tenant
 };
 
 export const prefs = () => chosen;
@@ -39,6 +39,7 @@ export const whose = () => `${chosen.key} ${chosen.tenant}`;
 
 /** Whether the page offers what changes tasks. While that is not known of a key, it does not. */
 export const mayWrite = () => chosen.key === "" || chosen.writes === "yes";
+export const mayOperate = () => chosen.writes !== "" && chosen.operates === "";
 
 export function choose(name, value) {
   if (name === "key" && value !== chosen.key) choose("writes", "");

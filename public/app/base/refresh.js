@@ -1,6 +1,5 @@
-// Decides when a view asks the server again. While tasks change, a view asks every few seconds. While nothing changes,
-// a view asks more and more seldom: at most 4 requests a minute, which read at most 200 rows. A hidden tab sends no
-// request.
+// Decides when a view asks the server again: every few seconds while tasks change, otherwise more and more seldom, with
+// at most 4 requests and 200 rows a minute. A hidden tab sends no request.
 import { useCallback, useEffect, useRef, useState } from "./dom.js";
 
 const SECOND = 1000;

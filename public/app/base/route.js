@@ -1,6 +1,5 @@
 // Addresses of the page and of the API. The page's address is #/view/id?name=value: it contains the view and its
-// filters, and never a key. `listPath` and `taskPath` make the API's paths that the page requests before it has loaded
-// a view.
+// filters, and never a key. The page requests `listPath` and `taskPath` before it has loaded a view.
 import { now } from "./api.js";
 
 const PAGE = 25; // tasks

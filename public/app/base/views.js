@@ -1,8 +1,7 @@
 // Imports the files and the texts of a view, a dialog or a part of a view, all at once, when it is first needed.
 import { learn } from "./i18n.js";
 
-// For each view, dialog or part: its list of texts, its component, the file of the component, and other files that the
-// component imports.
+// For each view, dialog or part: its list of texts, its component, the component's file, and files that it imports.
 const FILES = {
   tasks: ["list", "Tasks", "tasks", "codes", "filters"],
   attempts: ["views", "Attempts", "attempts"],

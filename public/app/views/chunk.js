@@ -55,7 +55,7 @@ export function Chunk({ task, index, meta, source }) {
     <div class="pair even">
       <div>
         <h3>${t("source")}</h3>
-        ${text === null && html`<p class="dim">${t("loading")}</p>`}
+        ${text === null && !error && html`<p class="dim">${t("loading")}</p>`}
         ${text === false && html`<p class="dim">${t("sourceGone")}</p>`}
         ${text && (chunk ? html`<${Words} text=${text.slice(chunk.start, chunk.end)} label=${t("source")} />` : html`<p class="dim">${t("sourceLater")}</p>`)}
       </div>
@@ -65,7 +65,7 @@ export function Chunk({ task, index, meta, source }) {
           ? isShaped
             ? html`<${Lazy} name="value" text=${chunk.output} label=${t("output")} file=${`onceover-${task.id}-${index + 1}.json`} />`
             : html`<${Output} texts=${[chunk.output]} label=${t("output")} />`
-          : html`<p class="dim">${t(chunk?.output === "" ? "outputEmpty" : chunk ? "outputMissing" : "outputNone")}</p>`}
+          : (chunk || !error) && html`<p class="dim">${t(chunk?.output === "" ? "outputEmpty" : chunk ? "outputMissing" : "outputNone")}</p>`}
       </div>
     </div>
   </section>`;

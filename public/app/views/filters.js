@@ -1,5 +1,5 @@
-// The filters of the list of tasks. The page's address contains all filters. The page's address has a time that the
-// user enters in UTC, so a link means the same in another time zone.
+// The filters of the list of tasks. The page's address contains all filters, with times in UTC, so a link means the
+// same in another time zone.
 import { html, useEffect, useState } from "../base/dom.js";
 import { call } from "../base/api.js";
 import { RETRIED_BY_CODE } from "./codes.js";
@@ -76,8 +76,8 @@ function here(text) {
 }
 
 /**
- * How many tasks each status has, each a link to them. Counting reads up to 500 rows, so a plain list is counted when somebody
- * asks, a search once, and neither again by itself. `version` changes where the list was changed from here.
+ * How many tasks each status has, as links. Counting reads up to 500 rows, so a plain list is counted on demand, and a
+ * search once. `version` changes where the list was changed from here.
  */
 export function Counts({ query, version }) {
   const { status, cursor, ...others } = query;

@@ -1,5 +1,5 @@
 // The list of the tenant's API keys, with forms that make and revoke keys.
-import { html, useState } from "../base/dom.js";
+import { html, render, useState } from "../base/dom.js";
 import { call, now } from "../base/api.js";
 import { t } from "../base/i18n.js";
 import { announce, Confirm, Copy, Dialog, Freshness, Time, Trouble } from "../base/parts.js";
@@ -13,7 +13,6 @@ export function Keys() {
     const { data } = await call("GET", "/api/keys", { signal });
     return { data: data.keys, active: false, done: true };
   });
-  const [made, setMade] = useState(null);
   const [doomed, setDoomed] = useState(null);
   const revoke = async () => {
     await call("DELETE", `/api/keys/${encodeURIComponent(doomed.id)}`);
@@ -39,8 +38,7 @@ export function Keys() {
         </li>`,
       )}
     </ul>`}
-    ${state.error?.status !== 403 && html`<${NewKey} onMade=${(text) => (setMade(text), state.again())} />`}
-    ${made && html`<${Secret} title=${t("keys.made")} text=${made} onClose=${() => setMade(null)} />`}
+    ${state.data && state.error?.status !== 403 && html`<${NewKey} onMade=${(text) => (reveal(t("keys.made"), text), state.again())} />`}
     ${doomed &&
     html`<${Confirm} title=${t("keys.revoke")} verb=${t("keys.revoke")} danger act=${revoke} onClose=${() => setDoomed(null)}>
       <p>${t("keys.revokeHint")} <strong><bdi>${doomed.label ?? doomed.id}</bdi></strong></p>
@@ -48,12 +46,20 @@ export function Keys() {
   </section>`;
 }
 
-/** A secret that is shown this once. */
-export const Secret = ({ title, text, onClose }) => html`<${Dialog} title=${title} keep onClose=${onClose}>
-  <p>${t("secret.once")}</p>
-  <p class="secret"><code>${text}</code></p>
-  <div class="row end"><${Copy} text=${text} /><button type="button" class="primary" onClick=${onClose}>${t("secret.kept")}</button></div>
-<//>`;
+const FREE_MS = 50; // between two looks whether another dialog is open
+
+/** Shows a secret this once, after any dialog that is open. The secret is beside the views: another view does not close it. */
+export function reveal(title, text) {
+  if (document.querySelector("dialog")) return void setTimeout(() => reveal(title, text), FREE_MS);
+  const place = document.body.appendChild(document.createElement("div"));
+  const close = () => (render(null, place), place.remove());
+  const secret = html`<${Dialog} title=${title} keep onClose=${close}>
+    <p>${t("secret.once")}</p>
+    <p class="secret"><code>${text}</code></p>
+    <div class="row end"><${Copy} text=${text} /><button type="button" class="primary" onClick=${close}>${t("secret.kept")}</button></div>
+  <//>`;
+  render(secret, place);
+}
 
 function NewKey({ onMade }) {
   const [fields, setFields] = useState({ label: "", days: "", scopes: ["read", "write"] });

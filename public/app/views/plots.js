@@ -4,6 +4,7 @@ import { hour, t } from "../base/i18n.js";
 import { Table } from "../base/parts.js";
 
 const [WIDTH, HEIGHT, EDGE] = [600, 120, 6]; // EDGE: so that no line is cut in half
+const DAY = 86_400_000; // milliseconds; in what is longer an hour comes twice
 
 /**
  * `series` are {name, tone, values, texts}: a value for each of `times`; null: not known. `form` writes one without a text.
@@ -15,20 +16,21 @@ export function Plot({ title, note, times, series, form, columns = false, asTabl
     ? times.map((_, index) => series.reduce((sum, { values }) => sum + (values[index] ?? 0), 0))
     : series.flatMap(({ values }) => values.filter((value) => value !== null));
   const most = Math.max(0, ...heights);
+  const moment = (index) => hour(times[index], times.at(-1) - times[0] >= DAY);
   const latest = at ?? times.length - 1;
   const written = ({ values, texts }, index) => texts?.[index] ?? (values[index] === null || values[index] === undefined ? "–" : form(values[index]));
-  const said = [hour(times[latest]), ...series.map((one) => `${one.name} ${written(one, latest)}`)].join(", ");
+  const said = [moment(latest), ...series.map((one) => `${one.name} ${written(one, latest)}`)].join(", ");
   return html`<figure class="plot card">
     <figcaption><strong>${title}</strong> <span class="dim">${note}</span></figcaption>
     ${asTable
-      ? html`<${Rows} title=${title} times=${times} series=${series} written=${written} />`
+      ? html`<${Rows} title=${title} times=${times} series=${series} moment=${moment} written=${written} />`
       : html`<div class="plot-area">
             <div class="plot-scale" aria-hidden="true"><span>${form(most)}</span><span>${form(0)}</span></div>
             <${Drawing} label=${`${title}. ${t("plot.most", { most: form(most) })}`} said=${said} times=${times} series=${series} columns=${columns} most=${most} at=${at} onAt=${setAt} />
           </div>
-          <div class="plot-times" aria-hidden="true">${[0, 0.5, 1].map((part) => html`<span key=${part}>${hour(times[Math.round(part * (times.length - 1))])}</span>`)}</div>
+          <div class="plot-times" aria-hidden="true">${[0, 0.5, 1].map((part) => html`<span key=${part}>${moment(Math.round(part * (times.length - 1)))}</span>`)}</div>
           <p class="plot-read">
-            <span class="dim">${hour(times[latest])}</span>
+            <span class="dim">${moment(latest)}</span>
             ${series.map((one) => html`<span key=${one.name}><i class=${`swatch ${one.tone}`}></i>${one.name} <b>${written(one, latest)}</b></span>`)}
           </p>`}
   </figure>`;
@@ -73,14 +75,14 @@ function Drawing({ label, said, times, series, columns, most, at, onAt }) {
 }
 
 /** The values as a table, newest first, without times of which nothing is known and nothing happened. */
-function Rows({ title, times, series, written }) {
+function Rows({ title, times, series, moment, written }) {
   const known = times.map((_, index) => index).filter((index) => series.some(({ values }) => values[index]));
   if (known.length === 0) return html`<p class="dim">${t("plot.nothing")}</p>`;
   return html`<div class="plot-table" tabindex="0" role="region" aria-label=${title}>
     <${Table}
       label=${title}
       columns=${[t("plot.time"), ...series.map(({ name }) => name)]}
-      rows=${known.reverse().map((index) => [html`<time dateTime=${new Date(times[index]).toISOString()}>${hour(times[index])}</time>`, ...series.map((one) => written(one, index))])}
+      rows=${known.reverse().map((index) => [html`<time dateTime=${new Date(times[index]).toISOString()}>${moment(index)}</time>`, ...series.map((one) => written(one, index))])}
     />
   </div>`;
 }

@@ -5,7 +5,7 @@ import { call } from "../base/api.js";
 import { t } from "../base/i18n.js";
 import { announce, Confirm, Freshness, Notice, Time, Trouble } from "../base/parts.js";
 import { useRefresh } from "../base/refresh.js";
-import { Secret } from "./keys.js";
+import { reveal } from "./keys.js";
 
 const PATH = "/v1/webhook_endpoints";
 const EVENTS = [
@@ -32,7 +32,6 @@ export function Webhooks() {
       return { data: null, active: false, done: true };
     }
   });
-  const [secret, setSecret] = useState(null);
   const [asked, setAsked] = useState(null); // {act, endpoint}
   const [said, setSaid] = useState({ text: "", error: null });
   if (state.at && state.data === null && !state.error) return null;
@@ -50,7 +49,7 @@ export function Webhooks() {
   const acts = {
     rotate: async () => {
       const { data } = await call("POST", `${at(asked.endpoint)}/rotate_secret`, { body: { keep_old_secret_active_for_24_hours: true } });
-      setSecret(data.signing_secret);
+      reveal(t("webhooks.secret"), data.signing_secret);
       state.again();
     },
     remove: async () => {
@@ -79,8 +78,7 @@ export function Webhooks() {
         </li>`,
       )}
     </ul>
-    ${state.error?.status !== 403 && html`<${NewEndpoint} onMade=${(text) => (setSecret(text), state.again())} />`}
-    ${secret && html`<${Secret} title=${t("webhooks.secret")} text=${secret} onClose=${() => setSecret(null)} />`}
+    ${state.data && state.error?.status !== 403 && html`<${NewEndpoint} onMade=${(text) => (reveal(t("webhooks.secret"), text), state.again())} />`}
     ${asked &&
     html`<${Confirm} title=${t(`webhooks.${asked.act}`)} verb=${t(`webhooks.${asked.act}`)} danger=${asked.act === "remove"} act=${acts[asked.act]} onClose=${() => setAsked(null)}>
       <p>${t(`webhooks.${asked.act}Hint`)} <strong><bdi>${asked.endpoint.name}</bdi></strong></p>

@@ -4,6 +4,7 @@ The binding has the methods of the Worker's own protocol of R2 (`store.blobs.r2.
 bucket is consistent: a read after a put sees the object. Only a list may lag (fault 31).
 """
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -59,20 +60,20 @@ class Bytes:
 class BucketServer:
     """The bucket at the other end of the network. `objects` outlive every isolate.
 
-    `observers` are called after each call that changes the bucket.
+    `observers` are called after each call that changes the bucket. `operations` counts calls by their names.
     """
 
     def __init__(self, faults: FaultPlan, now_ms: Callable[[], int]) -> None:
         self.faults = faults
         self.objects: dict[str, StoredObject] = {}
         self.observers: list[Callable[[], None]] = []
-        self.calls = 0
+        self.operations: Counter[str] = Counter()
         self._now_ms = now_ms
 
     def write(self, name: str, effect: Callable[[], None], reply: Reply, later: Later) -> None:
         """Carry out a put or a deletion, with R2's faults. `later(seconds, function)` runs a function later."""
         faults = self.faults
-        self.calls += 1
+        self.operations[name] += 1
 
         def land() -> None:
             effect()
@@ -97,7 +98,7 @@ class BucketServer:
 
     def read(self, name: str, answer: Callable[[], Any], reply: Reply) -> None:
         """Carry out a read or a list, with R2's faults."""
-        self.calls += 1
+        self.operations[name] += 1
         if self._refuses(name, reply) or self.faults.fires("r2_hangs", "r2"):
             return
         try:

@@ -6,6 +6,7 @@ from typing import Any
 from .nodes import SchemaNode
 from .predicates import fits_alone
 
+_ABSENT = object()
 _SHAPES_MOST = 32  # The most different lists of names for which objects are sorted by their names.
 
 
@@ -36,20 +37,27 @@ def alternatives_of_one(node: SchemaNode, value: Any) -> tuple[SchemaNode, ...]:
     if len(branches) < 2:
         return branches
     if node.tag is not None and type(value) is dict:
-        tag = value.get(node.tag)
-        branch = node.by_tag.get(tag) if isinstance(tag, str) else None
-        return () if branch is None else (branch,)
+        return _tagged(node, value)
     return tuple(branch for branch in branches if fits_alone(branch, value))
+
+
+def _tagged(node: SchemaNode, value: dict[str, Any]) -> tuple[SchemaNode, ...]:
+    """Return the alternatives that an object may fit by its `tag`."""
+    assert node.tag is not None
+    tag = value.get(node.tag, _ABSENT)
+    if tag is _ABSENT:
+        return node.untagged
+    branch = node.by_tag.get(tag) if isinstance(tag, str) else None
+    return () if branch is None else (branch,)
 
 
 def _by_tag(
     node: SchemaNode, values: list[Any], positions: list[int] | None
 ) -> Iterator[tuple[list[int], tuple[SchemaNode, ...]]]:
-    found = dict[int, tuple[list[int], tuple[SchemaNode, ...]]]()
+    found = dict[tuple[int, ...], tuple[list[int], tuple[SchemaNode, ...]]]()
     for at in range(len(values)) if positions is None else positions:
-        tag = values[at].get(node.tag)
-        branch = node.by_tag.get(tag) if isinstance(tag, str) else None
-        found.setdefault(id(branch), ([], () if branch is None else (branch,)))[0].append(at)
+        branches = _tagged(node, values[at])
+        found.setdefault(tuple(map(id, branches)), ([], branches))[0].append(at)
     yield from found.values()
 
 

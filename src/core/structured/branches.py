@@ -23,6 +23,8 @@ _VALUES_A_STEP, _GROUP_STEPS = 16, 2
 _PROBED_LEAST = 8  # Of fewer values none is tried alone first.
 _MISSES_MOST = 3  # After so many values that fit no alternative, no further value is tried alone first.
 _DISTINCT_LEAST = 64  # Fewer values are not searched for equal ones.
+_ASKED_IN_TURN_LEAST = 8  # Of so many values inside each value, and more, some are asked for before the others.
+_MORE = 8  # How many times more values are asked for each time.
 _FEW_MOST = 32  # The most values within one value that are looked at one by one.
 
 
@@ -145,13 +147,42 @@ class BranchSearch:
                 if (yield question):
                     return [0]
             return [] if looked.fits else [0]
+        if node.is_shallow:
+            self._spend(_GROUP_STEPS + len(values) // _VALUES_A_STEP)
+            return misfits(node, values)
         searched = list[Group]()
         failed = self._unfit_simply(node, values, searched)
         for group in merged(searched):
             if len(failed) == len(values):
                 break
-            failed |= group.risen((yield group.node, group.values))
+            if len(group.values) < _ASKED_IN_TURN_LEAST * len(values):
+                failed |= group.risen((yield group.node, group.values))
+            else:
+                yield from self._ask_in_turn(group, failed)
         return sorted(failed)
+
+    def _ask_in_turn(self, group: Group, failed: set[int]) -> Generator[_Question, list[int]]:
+        """Ask for the many values inside each of a few values: first for some of each, then for more and more.
+
+        One value that fits no alternative decides about the value around it, so its other values need not be asked for.
+        Adds the values around that do not fit to `failed`.
+        """
+        of_owners = dict[int, list[int]]()
+        for at, owner in enumerate(group.owners()):
+            if owner not in failed:
+                of_owners.setdefault(owner, []).append(at)
+        start, some = 0, _ASKED_IN_TURN_LEAST
+        while of_owners:
+            part = group.part(
+                group.node, [at for positions in of_owners.values() for at in positions[start : start + some]]
+            )
+            failed |= part.risen((yield group.node, part.values))
+            start, some = start + some, some * _MORE
+            of_owners = {
+                owner: positions
+                for owner, positions in of_owners.items()
+                if owner not in failed and len(positions) > start
+            }
 
     def _unfit_simply(self, node: SchemaNode, values: list[Any], searched: list[Group]) -> set[int]:
         """Find the values that do not fit the node, without `anyOf`; add the groups that have an `anyOf` to `searched`.
@@ -169,6 +200,8 @@ class BranchSearch:
                     failed |= group.risen(misfitting)
                     if len(failed) == len(values):
                         return failed
+                    if group.node.is_shallow:
+                        continue
                     fitting = group.without(misfitting)
                 deeper += groups_inside(fitting)
                 if group.node.branches and fitting.values:

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from ..limits import BRANCH_STEPS_MOST, FAULTS_MOST
-from .alternatives import alternatives
+from .alternatives import alternatives, alternatives_of_one
 from .branches import BranchSearch, SearchEnded
-from .groups import Group, groups_inside, merged
+from .frontier import Deeper, Frontier, Single
+from .groups import Group, Places
 from .nodes import SchemaNode
-from .pointers import pointer_to
-from .predicates import fits_alone, misfits
+from .pointers import Place, pointer_to
+from .predicates import fits_alone, misfits, test_of
 from .schema import OutputSchema
 from .shallow import faults_alone, type_words
 
@@ -48,31 +49,53 @@ class _Check:
 
     def run(self, root: SchemaNode, value: object) -> list[Fault]:
         """Check the value and all values inside it, those nearest to the root first."""
-        level = [Group(root, [value])]
-        while level and not self._is_full():
-            deeper = list[Group]()
-            for group in level:
+        level = Frontier([(root, value, None)], [])
+        while (level.singles or level.groups) and not self._is_full():
+            deeper = Deeper()
+            for single in level.singles:
+                node, value, place = single
+                if not test_of(node, type(value))(value):
+                    self._record(node, value, place)
+                    if self._is_full():
+                        break
+                if node.branches:
+                    self._alternatives(single, level)
+                deeper.add_inside(single)
+            for group in level.groups:
                 self._alone(group)
                 if self._is_full():
                     break
-                deeper += groups_inside(group)
+                deeper.add_group(group)
                 if group.node.branches:
-                    level += self._branches(group)
-            level = merged(deeper)
+                    level.groups += self._branches(group)
+            level = deeper.frontier()
         return self._faults[: self._most]
 
     def _is_full(self) -> bool:
         return len(self._faults) >= self._most
 
+    def _alternatives(self, single: Single, level: Frontier) -> None:
+        """Add what the `anyOf` of a single value's schema asks of it to the level."""
+        node, value, place = single
+        branches = alternatives_of_one(node, value)
+        if len(branches) == 1:
+            level.singles.append((branches[0], value, place))
+        else:
+            level.groups += self._branches(Group(node, [value], Places([place])))
+
     def _alone(self, group: Group) -> None:
         """Record what is wrong with the values of a group, without the values inside them and without `anyOf`."""
         for position in misfits(group.node, group.values):
-            place = group.place(position)
-            for name, expected in faults_alone(group.node, group.values[position], self._most):
-                at = place if name is None else (place, name)
-                self._faults.append(Fault(pointer_to(at), expected))
-                if self._is_full():
-                    return
+            self._record(group.node, group.values[position], group.place(position))
+            if self._is_full():
+                return
+
+    def _record(self, node: SchemaNode, value: object, place: Place) -> None:
+        for name, expected in faults_alone(node, value, self._most):
+            at = place if name is None else (place, name)
+            self._faults.append(Fault(pointer_to(at), expected))
+            if self._is_full():
+                return
 
     def _branches(self, group: Group) -> Iterator[Group]:
         """Check `anyOf`.

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 _EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
 _EXACT_ZEROS: Final = 22
+_FLOAT_DIGITS: Final = 18  # The shortest decimal of a float has 17 digits, or 18 with the zero after the point.
 _DIGEST_BYTES: Final = 12
 _NO_DIGEST: Final = bytes(_DIGEST_BYTES)
 # Python's hash of a number is its remainder by this prime on a platform of 32 bits. So a client could give a thousand
@@ -75,13 +76,13 @@ def scalar_key(value: object) -> Key:
 
 def size_of(value: object) -> int:
     """Count the values that a JSON value consists of, itself included."""
-    found = [value]
-    for one in found:
-        if isinstance(one, dict):
-            found.extend(one.values())
-        elif isinstance(one, list):
-            found.extend(one)
-    return len(found)
+    size = 1
+    level: list[Any] = [value] if type(value) in _CONTAINERS else []
+    while level:
+        inside = [one for each in level for one in (each.values() if type(each) is dict else each)]
+        size += len(inside)
+        level = [one for one in inside if type(one) in _CONTAINERS]
+    return size
 
 
 def identity(value: object) -> bytes:
@@ -151,15 +152,17 @@ def decimal_of(number: float) -> tuple[int, int]:
     if isinstance(number, int):
         return number, 0
     mantissa, _, exponent = repr(number).partition("e")
+    if exponent and "." not in mantissa:
+        return int(mantissa), int(exponent)
     whole, _, fraction = mantissa.partition(".")
-    return int(whole + fraction), int(exponent or "0") - len(fraction)
+    return int(whole + fraction), (int(exponent) if exponent else 0) - len(fraction)
 
 
 def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
     """Whether the number is a whole multiple of `divisor`, a decimal as of `decimal_of`, in exact arithmetic.
 
-    All numbers are finite doubles or integers not beyond the largest double, so no power of ten in the calculation has
-    more than 700 digits.
+    All numbers are finite doubles or integers not beyond the largest double. However many decimal places the two are
+    apart, no number in the calculation has many more digits than the longer of them.
     """
     of_digits, of_exponent = divisor
     if -_EXACT_ZEROS <= of_exponent <= 0 and -_EXACT_DIGITS < number < _EXACT_DIGITS:
@@ -171,13 +174,22 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
         if -_EXACT_DIGITS < nearest < _EXACT_DIGITS:
             return nearest / scale == number
     digits, exponent = decimal_of(number)
-    lower = min(exponent, of_exponent)
-    return scaled(digits, exponent - lower) % scaled(of_digits, of_exponent - lower) == 0
+    zeros = exponent - of_exponent
+    if zeros >= 0:
+        return of_digits == 1 or digits * _power_modulo(zeros, of_digits) % of_digits == 0
+    if isinstance(number, float) and zeros < -_FLOAT_DIGITS:
+        return digits == 0
+    return digits % scaled(of_digits, -zeros) == 0
 
 
 def scaled(digits: int, zeros: int) -> int:
     """Append `zeros` zeros to the whole number `digits`."""
     return digits * _power_of_ten(zeros)
+
+
+@lru_cache(4_096)
+def _power_modulo(exponent: int, divisor: int) -> int:
+    return pow(10, exponent, divisor)
 
 
 @lru_cache(1_024)

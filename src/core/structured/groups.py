@@ -49,12 +49,18 @@ class Merger(NamedTuple):
             yield self.groups[part], some
 
 
+class Places(NamedTuple):
+    """The places of a group's values, which were checked singly above it."""
+
+    of_values: list[Place]
+
+
 class Group:
     """Some values of an output that one schema node must allow. A group without a way is where a check began."""
 
     __slots__ = ("node", "values", "way")
 
-    def __init__(self, node: SchemaNode, values: list[Any], way: Way | Merger | None = None) -> None:
+    def __init__(self, node: SchemaNode, values: list[Any], way: Way | Merger | Places | None = None) -> None:
         self.node = node
         self.values = values
         self.way = way
@@ -70,7 +76,10 @@ class Group:
         return self.part(self.node, [at for at in range(len(self.values)) if at not in left_out])
 
     def risen(self, positions: list[int]) -> set[int]:
-        """Return which values of the group where the check began contain the values at the given positions."""
+        """Return which values of the group where the check began contain the values at the given positions.
+
+        The place of a value that was checked singly begins with the number of the value where the check began.
+        """
         found = set[int]()
         waiting: list[tuple[Group, list[int]]] = [(self, positions)]
         for group, below in waiting:
@@ -80,15 +89,34 @@ class Group:
                 way = way.above.way
             if way is None:
                 found.update(at_top)
+            elif isinstance(way, Places):
+                found.update(number_of(way.of_values[at]) for at in at_top)
             else:
                 waiting += way.parted(at_top)
         return found
+
+    def owners(self) -> list[int]:
+        """Return for each value which value of the group where the check began contains it: see `risen`."""
+        way, at_top = self.way, list(range(len(self.values)))
+        while isinstance(way, Way):
+            at_top = way.above_of(at_top)
+            way = way.above.way
+        if way is None:
+            return at_top
+        if isinstance(way, Places):
+            return [number_of(way.of_values[at]) for at in at_top]
+        of_parts = [owner for part in way.groups for owner in part.owners()]
+        return [of_parts[at] for at in at_top]
 
     def place(self, position: int) -> Place:
         """Return where in the output the value at a position is. The check must have begun at the output's root."""
         tokens = list[str | int]()
         way = self.way
+        place: Place = None
         while way is not None:
+            if isinstance(way, Places):
+                place = way.of_values[position]
+                break
             if isinstance(way, Merger):
                 part = bisect_right(way.starts, position) - 1
                 position -= way.starts[part]
@@ -100,10 +128,18 @@ class Group:
                 tokens.append(position - way.starts[bisect_right(way.starts, position) - 1])
             (position,) = way.above_of([position])
             way = way.above.way
-        place: Place = None
         for token in reversed(tokens):
             place = (place, token)
         return place
+
+
+def number_of(place: Place) -> int:
+    """Return the first token of a place: the number of the value where a check of several values began."""
+    token: str | int | None = None
+    while place is not None:
+        place, token = place
+    assert isinstance(token, int)
+    return token
 
 
 def merged(groups: list[Group]) -> list[Group]:

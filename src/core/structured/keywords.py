@@ -1,16 +1,14 @@
 """Compiles the keywords of a JSON Schema that contain no schemas: checks their values and sets them in the node."""
 
-import json
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
-from .equality import decimal_of, key_of, size_of
+from .equality import decimal_of, key_of, scalar_key, size_of
 from .formats import FORMATS
 from .nodes import KINDS, SchemaNode
 from .pointers import Place, pointer_to, shown
 from .refusals import SchemaRefused
-
-MEMBERS_TEXT_CHARS_MOST: Final = 200
 
 # Unsupported keywords of JSON Schema, each with advice on what to write in its place.
 _REASONS: Final = {
@@ -24,6 +22,7 @@ _REASONS: Final = {
 # The keywords of JSON Schema that describe a value and constrain nothing.
 ANNOTATIONS: Final = frozenset({"title", "description", "default", "examples"})
 ROOT_ONLY: Final = frozenset({"$schema", "$id"})
+_CONTAINERS: Final = frozenset({dict, list})
 
 
 def refused(place: Place, reason: str) -> SchemaRefused:
@@ -38,14 +37,19 @@ def unknown(name: str, place: Place) -> SchemaRefused:
 
 def _type(node: SchemaNode, value: object, place: Place) -> None:
     given: list[object] = value if isinstance(value, list) else [value]
-    names = [name for name in given if isinstance(name, str) and name in KINDS]
+    names = tuple(name for name in given if isinstance(name, str) and name in KINDS)
     if len(names) < len(given):
         raise refused(place, f"A type is one of {', '.join(KINDS)}, or a list of them.")
     if not names or len(set(names)) < len(names):
         raise refused(place, "The list of types is empty, or names one of them twice.")
-    node.type_names = tuple(names)
-    node.kinds = frozenset(kind for name in names for kind in KINDS[name])
+    node.type_names = names
+    node.kinds = _kinds(names)
     node.is_whole = "integer" in names and "number" not in names
+
+
+@lru_cache(64)
+def _kinds(names: tuple[str, ...]) -> frozenset[type]:
+    return frozenset(kind for name in names for kind in KINDS[name])
 
 
 def _required(node: SchemaNode, value: object, place: Place) -> None:
@@ -69,19 +73,22 @@ def _enum(node: SchemaNode, value: object, place: Place) -> None:
     _allow_only(node, value)
 
 
-def _const(node: SchemaNode, value: object, place: Place) -> None:
+def _const(node: SchemaNode, value: object, _place: Place) -> None:
     _allow_only(node, [value])
 
 
 def _allow_only(node: SchemaNode, values: list[object]) -> None:
-    sizes = [size_of(value) for value in values]
-    node.members_size = max(node.members_size, *sizes)
-    keys = frozenset(key_of(value, size) for value, size in zip(values, sizes, strict=True))
+    if _CONTAINERS.isdisjoint(map(type, values)):
+        node.members_size = max(node.members_size, 1)
+        keys = frozenset(map(scalar_key, values))
+    else:
+        sizes = [size_of(value) for value in values]
+        node.members_size = max(node.members_size, *sizes)
+        keys = frozenset(key_of(value, size) for value, size in zip(values, sizes, strict=True))
     words = frozenset(value for value in values if isinstance(value, str))
     node.words = node.words & words if node.members else words
     node.members = (*node.members, keys)
-    text = json.dumps(values, ensure_ascii=False, separators=(", ", ": "))[1:-1]
-    node.members_text = shown(text if len(values) == 1 else f"one of {text}", MEMBERS_TEXT_CHARS_MOST)
+    node.members_shown = values
 
 
 def _number(value: object, place: Place) -> float:

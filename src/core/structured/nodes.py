@@ -1,6 +1,7 @@
 """The compiled form of an output schema: a node for each schema in it, in a form that is quick to check."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import lru_cache
 from types import MappingProxyType, NoneType
 from typing import Any, Final
 
@@ -19,10 +20,12 @@ KINDS: Final[dict[str, tuple[type, ...]]] = {
 }
 ALL_KINDS: Final = frozenset(kind for kinds in KINDS.values() for kind in kinds)
 NUMBERS: Final = frozenset({int, float})
+_KINDS_OF_NAMES: Final = {name: frozenset(kinds) for name, kinds in KINDS.items()}
 
 
 _EMPTY: Final[Mapping[str, "SchemaNode"]] = MappingProxyType({})
 _NO_KINDS: Final[Mapping[type, tuple["SchemaNode", ...]]] = MappingProxyType({})
+_NOTHING: Final[list[object]] = []
 
 
 class SchemaNode:
@@ -45,7 +48,7 @@ class SchemaNode:
     members: tuple[frozenset[Key], ...] = ()  # The keys, for comparing, of the values that `enum` and `const` allow.
     words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` of the node allow.
     members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
-    members_text: str = ""
+    members_shown: list[object] = _NOTHING  # The values of the last `enum` or `const`, for a message.
     minimum: float | None = None
     maximum: float | None = None
     exclusive_minimum: float | None = None
@@ -63,10 +66,12 @@ class SchemaNode:
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
+    untagged: tuple["SchemaNode", ...] = ()  # The branches that an object without `tag` may belong to.
 
     def __init__(self, place: Place) -> None:
         self.place: Final = place
         self.predicates: dict[type, tuple[Any]] = {}  # What `predicates.py` has compiled of the node, by type.
+        self.tests: dict[type, Callable[[Any], bool]] = {}  # The same for one value at a time: see `test_of`.
 
     @property
     def has_bounds(self) -> bool:
@@ -94,6 +99,11 @@ class SchemaNode:
         )
         return bool(self.branches) and not any(says_more)
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether the node says nothing about the values inside a value, and has no `anyOf`."""
+        return not self.branches and not self.properties and self.items is None
+
     def settle(self) -> None:
         """Derive the node's fields that make checks of values quick.
 
@@ -101,25 +111,34 @@ class SchemaNode:
         """
         possible = self.kinds & self._member_kinds() if self.members else self.kinds
         if self.branches:
-            possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))
-            self.by_kind = {
-                kind: tuple(branch for branch in self.branches if kind in branch.possible) for kind in possible
-            }
-            self._find_tag(self.by_kind.get(dict, ()))
+            if len(self.branches) == 1:
+                possible &= self.branches[0].possible
+                self.by_kind = dict.fromkeys(possible, self.branches)
+            else:
+                possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))
+                self.by_kind = {
+                    kind: tuple(branch for branch in self.branches if kind in branch.possible) for kind in possible
+                }
+                self._find_tag(self.by_kind.get(dict, ()))
         self.possible = possible
         self.plain = self._plain()
 
     def _find_tag(self, branches: tuple["SchemaNode", ...]) -> None:
-        """Set `tag`: a property that all branches for objects require, with different strings in each."""
-        for name in branches[0].required if len(branches) > 1 else ():
-            choices = [branch.properties.get(name) if name in branch.required_names else None for branch in branches]
+        """Set `tag`: a property that all branches for objects have, with different strings in each.
+
+        A property that all branches require is preferred, because every value has it.
+        """
+        names = [*branches[0].required, *branches[0].properties] if len(branches) > 1 else []
+        for name in names:
             by_tag: dict[str, SchemaNode] = {}
-            for choice, branch in zip(choices, branches, strict=True):
+            for branch in branches:
+                choice = branch.properties.get(name)
                 if choice is None or not choice.has_only_words or not by_tag.keys().isdisjoint(choice.words):
                     break
-                by_tag |= dict.fromkeys(choice.words, branch)
+                by_tag.update(dict.fromkeys(choice.words, branch))
             else:
                 self.tag, self.by_tag = name, by_tag
+                self.untagged = tuple(branch for branch in branches if name not in branch.required_names)
                 return
 
     @property
@@ -129,33 +148,45 @@ class SchemaNode:
 
     def _member_kinds(self) -> frozenset[type]:
         """The Python types of the values that `enum` and `const` allow."""
-        return frozenset.intersection(*(frozenset(_kinds_of(keys)) for keys in self.members))
+        found = ALL_KINDS
+        for keys in self.members:
+            found &= _kinds_of(keys)
+        return found
 
     def _plain(self) -> frozenset[type]:
         """The Python types whose values the node allows without exception."""
         if self.members:
             return frozenset()
-        plain = set(self.possible)
+        plain = self.possible
         if self.branches:
-            plain &= set[type]().union(*(branch.plain for branch in self.branches))
-        if self.properties or self.required or self.is_closed:
-            plain.discard(dict)
-        if self.items is not None or self.min_items or self.max_items is not None:
-            plain.discard(list)
-        if self.min_length or self.max_length is not None or self.format is not None:
-            plain.discard(str)
-        if self.is_whole:
-            plain.discard(float)
-        return frozenset(plain - NUMBERS if self.has_bounds else plain)
+            plain &= frozenset[type]().union(*(branch.plain for branch in self.branches))
+        return _unlimited(
+            plain,
+            bool(self.properties or self.required or self.is_closed),
+            self.items is not None or bool(self.min_items) or self.max_items is not None,
+            bool(self.min_length) or self.max_length is not None or self.format is not None,
+            self.is_whole,
+            self.has_bounds,
+        )
 
 
-def _kinds_of(keys: Iterable[Key]) -> Iterable[type]:
-    """Yield the Python types of the values that have the given keys.
+@lru_cache(1_024)
+def _unlimited(
+    kinds: frozenset[type], objects: bool, arrays: bool, texts: bool, fractions: bool, numbers: bool
+) -> frozenset[type]:
+    """Leave out the types of values that a node limits. Most nodes of a schema limit the same types."""
+    limited = {dict: objects, list: arrays, str: texts, float: fractions or numbers, int: numbers}
+    return frozenset(kind for kind in kinds if not limited.get(kind, False))
 
-    For the key of a number, both int and float are yielded.
+
+def _kinds_of(keys: Collection[Key]) -> frozenset[type]:
+    """Return the Python types of the values that have the given keys.
+
+    The key of a number stands for both int and float.
     """
-    for name, value in keys:
-        if name == "name":
-            yield type(value)
-        else:
-            yield from KINDS[name]
+    if len(keys) == 1:
+        ((name, value),) = keys
+        return _KINDS_OF_NAMES[name] if name != "name" else frozenset({type(value)})
+    return frozenset(
+        kind for name, value in keys for kind in ((type(value),) if name == "name" else _KINDS_OF_NAMES[name])
+    )

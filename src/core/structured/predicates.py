@@ -10,10 +10,13 @@ from math import inf
 from types import NoneType
 from typing import Any, NamedTuple
 
-from .equality import is_multiple, key_of, scalar_key
+from .equality import Key, is_multiple, key_of, scalar_key
 from .nodes import SchemaNode
 
 _OF_ONE_HASH_MOST = 4  # The most numbers of one `enum` with one hash in Python.
+
+
+_FLOAT_DIGITS, _EXPONENTS_MOST = 18, 308  # One more digit than a float may have; the exponents that a float may have.
 
 
 class Predicate(NamedTuple):
@@ -30,6 +33,24 @@ def fits_alone(node: SchemaNode, value: object) -> bool:
         return True
     predicate = _predicate(node, kind)
     return predicate is not None and predicate.one(value)
+
+
+def test_of(node: SchemaNode, kind: type) -> Callable[[Any], bool]:
+    """Return the test of whether a value of a Python type fits the node alone: see `fits_alone`."""
+    test = node.tests.get(kind)
+    if test is None:
+        predicate = None if kind in node.plain else _predicate(node, kind)
+        test = _always if kind in node.plain else _never if predicate is None else predicate.one
+        node.tests[kind] = test
+    return test
+
+
+def _always(_: object) -> bool:
+    return True
+
+
+def _never(_: object) -> bool:
+    return False
 
 
 def misfits(node: SchemaNode, values: list[Any]) -> list[int]:
@@ -78,7 +99,7 @@ def _compiled(node: SchemaNode, kind: type) -> Predicate | None:
             parts.append(_each(node.format))
     elif kind is not bool and kind is not NoneType:
         parts += _numbers(node, kind)
-    found = parts[0] if parts else Predicate(lambda _: True, lambda _: True)
+    found = parts[0] if parts else Predicate(_always, _always)
     for part in parts[1:]:
         found = _both(found, part)
     return found
@@ -102,13 +123,25 @@ def _members(node: SchemaNode, kind: type) -> Predicate:
         return Predicate(node.words.__contains__, node.words.issuperset)
     if kind is dict or kind is list:
         most = node.members_size
-        return _each(lambda value: key_of(value, most) in allowed)
+        return _containers(allowed, most)
     if kind is int or kind is float:
         texts = [str(value) for name, value in allowed if name == "number"]
         numbers = frozenset(int(text) if text.removeprefix("-").isdecimal() else float(text) for text in texts)
         if max(Counter(map(hash, numbers)).values(), default=0) <= _OF_ONE_HASH_MOST:
             return Predicate(numbers.__contains__, numbers.issuperset)
     return _each(lambda value: scalar_key(value) in allowed)
+
+
+def _containers(allowed: frozenset[Key], most: int) -> Predicate:
+    """Compile `enum` and `const` for arrays or objects.
+
+    Values with the same `repr`, which is a loop of C, are the same, so that only different values get a key.
+    """
+
+    def one(value: Any) -> bool:
+        return key_of(value, most) in allowed
+
+    return Predicate(one, lambda values: all(map(one, dict(zip(map(repr, values), values, strict=True)).values())))
 
 
 def _names(node: SchemaNode) -> list[Predicate]:
@@ -158,9 +191,13 @@ def _numbers(node: SchemaNode, kind: type) -> list[Predicate]:
 
 def _multiples(divisor: tuple[int, int], kind: type) -> list[Predicate]:
     """Compile `multipleOf`, in exact decimals."""
-    if kind is float:
-        return [_each(lambda value: is_multiple(value, divisor))]
     digits, exponent = divisor
+    if kind is float:
+        if digits == 1 and exponent + _FLOAT_DIGITS < _EXPONENTS_MOST:
+            # A float has at most 17 digits, so from here on its last digit is a multiple.
+            sure = float(f"1e{exponent + _FLOAT_DIGITS}")
+            return [_each(lambda value: value >= sure or value <= -sure or is_multiple(value, divisor))]
+        return [_each(lambda value: is_multiple(value, divisor))]
     scale = int(10 ** max(-exponent, 0))
     divisor_digits = digits * int(10 ** max(exponent, 0))
     if scale % divisor_digits == 0:  # Each whole number is a multiple of 0.01, or of 1.
@@ -168,4 +205,5 @@ def _multiples(divisor: tuple[int, int], kind: type) -> list[Predicate]:
     if scale == 1:
         remainder = divisor_digits.__rmod__
         return [Predicate(lambda value: value % divisor_digits == 0, lambda values: not any(map(remainder, values)))]
-    return [_each(lambda value: value * scale % divisor_digits == 0)]
+    factor = scale % divisor_digits
+    return [_each(lambda value: value * factor % divisor_digits == 0)]

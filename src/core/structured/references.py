@@ -11,22 +11,57 @@ _REMOTE = "Only references within the schema are supported: `#`, `#/$defs/…` a
 _IDLE = "This schema refers to itself without a property or an item in between, so it says nothing."
 
 
-def link(document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaNode]) -> SchemaNode:
-    """Resolve all references of a schema, call `settle` on its nodes, and return its root. Raises SchemaRefused.
+def link(
+    document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaNode]
+) -> tuple[SchemaNode, list[SchemaNode]]:
+    """Resolve all references of a schema, and call `settle` on its nodes. Raises SchemaRefused.
+
+    Returns the schema's root, and the nodes that have an `anyOf`, each after those of its branches that have one.
 
     `by_schema` has the node of each schema in the document, by the schema's Python `id`. `link` does not recurse.
     """
-    targets = {id(node): _target(document, by_schema, node) for node in nodes if node.ref is not None}
-    real = {id(node): _followed(node, targets) for node in nodes}
+    referring = [node for node in nodes if node.ref is not None]
+    if referring:
+        targets = _targets(document, by_schema, referring)
+        real = {id(node): _followed(node, targets) for node in referring}
+        _relink(nodes, real)
+    else:
+        real = {}
+    with_branches = list[SchemaNode]()
+    for node in nodes:
+        if node.branches:
+            with_branches.append(node)
+        elif node.ref is None:
+            node.settle()
+    in_order = list[SchemaNode]()
+    for node in _branches_first(with_branches):
+        node.settle()
+        in_order.append(node)
+    return real.get(id(nodes[0]), nodes[0]), in_order
+
+
+def _relink(nodes: list[SchemaNode], real: dict[int, SchemaNode]) -> None:
+    """Replace each node with a `$ref`, wherever it stands in another node, by the node that it refers to."""
     for node in nodes:
         if node.properties:
-            node.properties = {name: real[id(child)] for name, child in node.properties.items()}
+            node.properties = {name: real.get(id(child), child) for name, child in node.properties.items()}
         if node.items is not None:
-            node.items = real[id(node.items)]
-        node.branches = tuple(real[id(branch)] for branch in node.branches)
-    for node in _branches_first(real.values()):
-        node.settle()
-    return real[id(nodes[0])]
+            node.items = real.get(id(node.items), node.items)
+        if node.branches:
+            node.branches = tuple(real.get(id(branch), branch) for branch in node.branches)
+
+
+def _targets(document: object, by_schema: dict[int, SchemaNode], referring: list[SchemaNode]) -> dict[int, SchemaNode]:
+    """Find the node that the `$ref` of each node names; each text of a `$ref` is looked up once."""
+    by_text = dict[str, SchemaNode]()
+    targets = dict[int, SchemaNode]()
+    for node in referring:
+        assert node.ref is not None
+        found = by_text.get(node.ref)
+        if found is None:
+            found = by_text[node.ref] = _target(document, by_schema, node)
+        targets[id(node)] = found
+    return targets
 
 
 def _target(document: object, by_schema: dict[int, SchemaNode], node: SchemaNode) -> SchemaNode:
@@ -69,17 +104,20 @@ def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
 
 
 def _branches_first(nodes: Iterable[SchemaNode]) -> Iterator[SchemaNode]:
-    """Yield each node once, after all its `anyOf` branches. Raises SchemaRefused if a node is a branch of itself."""
+    """Yield each of the nodes that have an `anyOf` once, after all its branches that have one.
+
+    Raises SchemaRefused if a node is a branch of itself.
+    """
     done, open_ids = set[int](), set[int]()
     for root in nodes:
         if id(root) in done:
             continue
-        if not root.branches:
+        if not any(branch.branches for branch in root.branches):
             done.add(id(root))
             yield root
             continue
         open_ids.add(id(root))
-        waiting = [(root, iter(enumerate(root.branches)))]
+        waiting = [(root, _with_branches(root))]
         while waiting:
             node, branches = waiting[-1]
             index, branch = next(branches, (0, None))
@@ -92,4 +130,8 @@ def _branches_first(nodes: Iterable[SchemaNode]) -> Iterator[SchemaNode]:
                 raise refused(((node.place, "anyOf"), index), _IDLE)
             elif id(branch) not in done:
                 open_ids.add(id(branch))
-                waiting.append((branch, iter(enumerate(branch.branches))))
+                waiting.append((branch, _with_branches(branch)))
+
+
+def _with_branches(node: SchemaNode) -> Iterator[tuple[int, SchemaNode]]:
+    return ((index, branch) for index, branch in enumerate(node.branches) if branch.branches)

@@ -4,16 +4,26 @@ import json
 from dataclasses import dataclass, field
 from typing import Final
 
-from ..limits import SCHEMA_BYTES_MOST, SCHEMA_ENUM_VALUES_MOST, SCHEMA_LEVELS_MOST, SCHEMA_PROPERTIES_MOST
+from ..limits import (
+    SCHEMA_ALTERNATIVES_MOST,
+    SCHEMA_BYTES_MOST,
+    SCHEMA_ENUM_PARTS_MOST,
+    SCHEMA_ENUM_VALUES_MOST,
+    SCHEMA_LEVELS_MOST,
+    SCHEMA_PROPERTIES_MOST,
+)
+from .ambiguity import check_alternatives
 from .document import check_document
+from .equality import size_of
 from .keywords import ANNOTATIONS, CONSTRAINTS, ROOT_ONLY, refused, unknown
 from .nodes import SchemaNode
 from .pointers import Place
 from .references import link
 from .refusals import SchemaRefused
 
-__all__ = ["SCHEMA_BYTES_MOST", "OutputSchema", "SchemaRefused", "parse_schema", "read_schema"]
+__all__ = ["SCHEMA_BYTES_MOST", "OutputSchema", "SchemaRefused", "accepted_schema", "parse_schema", "read_schema"]
 
+_NESTING: Final = frozenset({"object", "array"})  # The types whose values contain values.
 _DEFINITIONS: Final = frozenset({"$defs", "definitions"})
 
 
@@ -34,29 +44,48 @@ def parse_schema(document: object, *, strict: bool) -> OutputSchema:
     if not isinstance(document, dict):
         raise refused(None, "A schema is a JSON object.")
     check_document(document)
-    compiler = _Compiler(strict=strict)
-    compiler.compile(document)
-    if document.get("type") != "object":
-        raise refused((None, "type") if "type" in document else None, 'The root needs `"type": "object"`.')
-    return OutputSchema(document, link(document, compiler.nodes, compiler.by_schema))
+    return _compiled(document, _Compiler(strict=strict, is_new=True))
 
 
 def read_schema(text: str) -> OutputSchema:
     """Compile an output schema that was accepted before and stored as JSON."""
-    return parse_schema(json.loads(text), strict=False)
+    return accepted_schema(json.loads(text))
+
+
+def accepted_schema(document: dict[str, object]) -> OutputSchema:
+    """Compile the document of an output schema that was accepted before, perhaps by a release with other limits."""
+    return _compiled(document, _Compiler(strict=False, is_new=False))
+
+
+def _compiled(document: dict[str, object], compiler: "_Compiler") -> OutputSchema:
+    compiler.compile(document)
+    if document.get("type") != "object":
+        raise refused((None, "type") if "type" in document else None, 'The root needs `"type": "object"`.')
+    root, with_branches = link(document, compiler.nodes, compiler.by_schema)
+    if compiler.is_new:
+        check_alternatives(with_branches)
+    return OutputSchema(document, root)
 
 
 class _Compiler:
-    """Makes a `SchemaNode` of each schema in one document, and recurses no deeper than the document."""
+    """Makes a `SchemaNode` of each schema in one document, and recurses no deeper than the document.
 
-    def __init__(self, *, strict: bool) -> None:
+    `is_new` says that the schema is of a submission. The limits of alternatives and of `enum` bind only new schemas.
+    """
+
+    def __init__(self, *, strict: bool, is_new: bool) -> None:
         self._strict = strict
+        self.is_new = is_new
         self.nodes: list[SchemaNode] = []
         # The node of each schema in the document, by the schema's Python `id`. A document that no parser made may use
         # one dict in two places.
         self.by_schema: dict[int, SchemaNode] = {}
+        # The one node of all schemas `{}`, which may be thousands. None before the first, and if `strict` refuses it.
+        self._any: SchemaNode | None = None
         self._properties = 0
         self._enum_values = 0
+        self._enum_parts = 0
+        self._alternatives = 0
 
     def compile(self, document: dict[str, object]) -> None:
         """Compile the whole document."""
@@ -66,9 +95,15 @@ class _Compiler:
         """Compile the schema of a value that is inside `outer` levels of objects and arrays."""
         if not isinstance(schema, dict):
             raise refused(place, "A schema is a JSON object.")
+        if not schema and self._any is not None:
+            self.by_schema[id(schema)] = self._any
+            return self._any
         node = SchemaNode(place)
         self.nodes.append(node)
         self.by_schema[id(schema)] = node
+        if not schema and not self._strict:
+            self._any = node
+            return node
         subschemas = []
         for name, value in schema.items():
             if name in _SUBSCHEMAS:
@@ -77,9 +112,7 @@ class _Compiler:
                 self._keyword(node, schema, name, value, (place, name))
         if node.ref is not None:
             self._check_reference(schema, place)
-        is_container = not {"object", "array"}.isdisjoint(node.type_names) or not {"properties", "items"}.isdisjoint(
-            schema
-        )
+        is_container = "properties" in schema or "items" in schema or not _NESTING.isdisjoint(node.type_names)
         inner = outer + is_container
         if inner > SCHEMA_LEVELS_MOST:
             raise refused(place, f"Objects and arrays are nested more than {SCHEMA_LEVELS_MOST} levels deep.")
@@ -101,14 +134,25 @@ class _Compiler:
         elif name not in CONSTRAINTS or is_misplaced:
             raise unknown(name, place)
         else:
-            if name == "enum" and isinstance(value, list):
-                self._enum_values += len(value)
-                if self._enum_values > SCHEMA_ENUM_VALUES_MOST:
-                    raise refused(place, f"The schema has more than {SCHEMA_ENUM_VALUES_MOST:,} values of `enum`.")
+            if self.is_new and name in {"enum", "const"}:
+                self._count_values(value if name == "enum" and isinstance(value, list) else [value], place)
             CONSTRAINTS[name](node, value, place)
+
+    def _count_values(self, values: list[object], place: Place) -> None:
+        """Refuse the values of an `enum` or a `const` that exceed a limit."""
+        self._enum_values += len(values)
+        if self._enum_values > SCHEMA_ENUM_VALUES_MOST:
+            reason = f"The schema has more than {SCHEMA_ENUM_VALUES_MOST:,} values of `enum` and `const`."
+            raise refused(place, reason)
+        self._enum_parts += size_of(values) - 1
+        if self._enum_parts > SCHEMA_ENUM_PARTS_MOST:
+            reason = f"The values of `enum` and `const` consist of more than {SCHEMA_ENUM_PARTS_MOST:,} values."
+            raise refused(place, reason)
 
     def _check_reference(self, schema: dict[str, object], place: Place) -> None:
         """Refuse constraints beside `$ref`: drafts of JSON Schema, and servers, disagree about what they mean."""
+        if len(schema) == 1:
+            return
         beside = schema.keys() - ANNOTATIONS - ROOT_ONLY - _DEFINITIONS - {"$ref"}
         if beside:
             name = next(name for name in schema if name in beside)
@@ -134,6 +178,9 @@ class _Compiler:
         """
         if not isinstance(value, list) or not value:
             raise refused(place, "`anyOf` is a list of at least one schema.")
+        self._alternatives += len(value)
+        if self.is_new and self._alternatives > SCHEMA_ALTERNATIVES_MOST:
+            raise refused(place, f"The schema has more than {SCHEMA_ALTERNATIVES_MOST:,} schemas of `anyOf`.")
         node.branches = tuple(self._schema(child, (place, index), outer) for index, child in enumerate(value))
 
     def definitions(self, _node: SchemaNode, value: object, place: Place, _outer: int) -> None:

@@ -1,12 +1,15 @@
 """Says what is wrong with one value by one schema node, without the values inside it and without `anyOf`."""
 
+import json
 from collections.abc import Iterator
 from itertools import islice
+from typing import Final
 
 from .equality import is_multiple, key_of
 from .nodes import SchemaNode
 from .pointers import shown
 
+MEMBERS_TEXT_CHARS_MOST: Final = 200
 _NAME_CHARS_MOST = 100
 _TYPE_WORDS = {
     "object": "an object",
@@ -25,7 +28,7 @@ def faults_alone(node: SchemaNode, value: object, most: int) -> Iterator[tuple[s
         yield None, type_words(node)
         return
     if node.members and not _is_member(node, value):
-        yield None, node.members_text
+        yield None, _members_text(node.members_shown)
     if isinstance(value, dict):
         yield from _object_faults(node, value, most)
     elif isinstance(value, list):
@@ -44,6 +47,12 @@ def _object_faults(node: SchemaNode, value: dict[str, object], most: int) -> Ite
     if node.is_closed:
         extra = (name for name in value if name not in node.properties)
         yield from ((name, "no property of this name") for name in islice(extra, most))
+
+
+def _members_text(values: list[object]) -> str:
+    """Say in words which values an `enum` or a `const` allows."""
+    text = json.dumps(values, ensure_ascii=False, separators=(", ", ": "))[1:-1]
+    return shown(text if len(values) == 1 else f"one of {text}", MEMBERS_TEXT_CHARS_MOST)
 
 
 def type_words(node: SchemaNode) -> str:

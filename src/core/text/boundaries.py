@@ -14,6 +14,10 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Protocol
 
+# A heading with an underline, its underline, a blank line and the marks at the end of a sentence are recognized up to
+# this length. What is longer has no meaning for a reader, and would make the rules depend on text that is far away.
+MARK_CHARS_MOST = 1_000
+
 # The kinds of boundary where a text may be cut. Of two kinds, the one with the higher number is better.
 SENTENCE, LINE, PARAGRAPH, HEADING = 1, 2, 3, 4
 BEST_FIRST = (HEADING, PARAGRAPH, LINE, SENTENCE)
@@ -107,24 +111,25 @@ class SoughtBoundaries:
         """The starts of all headings, ascending."""
         text = self._text
         found: set[int] = set()
-        underlines: set[int] = set()  # the starts of the lines that made the line before a heading
+        underlines: set[int] = set()  # the starts of underlines, which are no headings themselves
         for start in _heading_lines(text):
             stop = _line_stop(text, start)
             if _HEADINGS.match(text, start, stop):
                 found.add(start)
-            elif start and _SETEXT_UNDERLINES.match(text, start, stop):
-                before = text.rfind("\n", 0, start - 1) + 1
-                is_blank = before == start - 1 or text[before : start - 1].isspace()
-                if not is_blank and before not in found and before not in underlines:
+            elif _is_underline(text, start, stop):
+                underlines.add(start)
+                before = text.rfind("\n", 0, max(0, start - 1)) + 1
+                if before not in found and before not in underlines and _may_be_underlined(text, before):
                     found.add(before)
-                    underlines.add(start)
         return sorted(found)
 
     @cached_property
     def _blank(self) -> Sequence[int]:
         """The ends of all blank lines, ascending, except of lines without any character that follow another line."""
-        first = _FIRST_BLANKS.match(self._text)
-        return [*([first.end()] if first else ()), *(match.end() + 1 for match in _BLANKS.finditer(self._text))]
+        text = self._text
+        found = [] if (first := _FIRST_BLANKS.match(text)) is None else [(0, first.end() - 1)]
+        found += [(match.start() + 1, match.end()) for match in _BLANKS.finditer(text)]
+        return [stop + 1 for start, stop in found if _line_stop(text, start) - start <= MARK_CHARS_MOST]
 
     def _last_sentence(self, first: int, final: int) -> int:
         """Search ever larger parts of the text before `final`. Once that took as long as it may, mark all ends."""
@@ -167,6 +172,16 @@ def _line_stop(text: str, start: int) -> int:
     return stop - 1 if stop > start and text[stop - 1] == "\r" else stop
 
 
+def _is_underline(text: str, start: int, stop: int) -> bool:
+    return stop - start <= MARK_CHARS_MOST and _SETEXT_UNDERLINES.match(text, start, stop) is not None
+
+
+def _may_be_underlined(text: str, start: int) -> bool:
+    """Whether the line has a text that an underline after it makes a heading."""
+    stop = _line_stop(text, start)
+    return start < stop and stop - start <= MARK_CHARS_MOST and not text[start:stop].isspace()
+
+
 def _outside_end(text: str, place: int) -> int | None:
     """Return the last offset up to `place` that is certainly not within the end of a sentence, None if none is near."""
     for offset in range(place, max(-1, place - _RUN_CHARS_MOST), -1):
@@ -178,7 +193,8 @@ def _outside_end(text: str, place: int) -> int | None:
 def _sentence_ends(text: str, start: int, stop: int) -> Iterator[int]:
     for match in _SENTENCE_ENDS.finditer(text, start, stop):
         # An ASCII mark like "." ends a sentence only before white space, so not in "3.14" or "e.g.x".
-        if match.start(2) < match.end() or not match[1].isascii():
+        is_end = match.start(2) < match.end() or not match[1].isascii()
+        if is_end and match.end() - match.start() <= MARK_CHARS_MOST:
             yield match.end()
 
 
@@ -190,10 +206,11 @@ def _marks(text: str) -> bytearray:
     marks = bytearray(len(text) + 1)
     for end in _sentence_ends(text, 0, len(text)):
         marks[end] = SENTENCE
-    text_line_start = None  # where the previous line of the text starts, if it may be a heading
+    text_line_start = None  # where the previous line of the text starts, if an underline makes it a heading
     for match in _LINES.finditer(text):
         start, stop = match.start(), match.start(1)
-        if start == stop or text[start:stop].isspace():
+        is_short = stop - start <= MARK_CHARS_MOST
+        if start == stop or (is_short and text[start:stop].isspace()):
             marks[match.end()] = PARAGRAPH
             text_line_start = None
             continue
@@ -201,9 +218,10 @@ def _marks(text: str) -> bytearray:
         if _HEADINGS.match(text, start, stop):
             marks[start] = HEADING
             text_line_start = None
-        elif text_line_start is not None and _SETEXT_UNDERLINES.match(text, start, stop):
-            marks[text_line_start] = HEADING
+        elif _is_underline(text, start, stop):
+            if text_line_start is not None:
+                marks[text_line_start] = HEADING
             text_line_start = None
         else:
-            text_line_start = start
+            text_line_start = start if is_short else None
     return marks

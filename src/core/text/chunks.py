@@ -3,6 +3,9 @@
 Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
 options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
 this module's rules, or of those in `boundaries`, changes the contract.
+
+Every rule is local: whether a text may be cut at an offset depends on the LOOK_CHARS code points before and after the
+offset alone. So a text that is read in slices is cut like the whole text: see `file_cuts`.
 """
 
 import unicodedata
@@ -10,7 +13,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from .boundaries import BEST_FIRST, Boundaries, boundaries
+from .boundaries import BEST_FIRST, MARK_CHARS_MOST, Boundaries, boundaries
+
+# How far around an offset the rules look, at most: over a heading, its underline and the ends of both lines.
+LOOK_CHARS = 2 * MARK_CHARS_MOST + 48
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
@@ -50,22 +56,34 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
     """
     if not text or not 0 <= overlap_chars < max_chars:
         raise ValueError("needs a text that is not empty and 0 <= overlap_chars < max_chars")
-    size = len(text)
+    return tuple(cuts_between(text, 0, 0, max_chars, overlap_chars, most=most, is_end=True))
+
+
+def cuts_between(
+    text: str, origin: int, start: int, max_chars: int, overlap_chars: int, *, most: int | None, is_end: bool
+) -> list[int]:
+    """Return the end offsets of the chunks that follow the cut at `start`, as far as `text` decides them.
+
+    `text` is a part of a longer text. It begins at the offset `origin`, at least LOOK_CHARS before `start` unless at
+    the beginning of the longer text. With `is_end` it goes on to the end of the longer text, and all cuts are returned.
+    Offsets are those of the longer text. Raises `TooManyChunks` as `cuts` does.
+    """
+    size = origin + len(text)
     step = max_chars - overlap_chars
     ends: list[int] = []
     found: Boundaries | None = None
-    end = 0
+    end = start
     while True:
         # Each later chunk takes at most `step` new code points of the text. Dividing the text after `limit` by `step`
         # therefore gives the least number of chunks that this text needs.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)
-        if limit >= size:
-            return (*ends, size)
+        if limit + (0 if is_end else LOOK_CHARS) >= size:
+            return [*ends, size] if is_end else ends
         if found is None:
             found = boundaries(text)
-        end = _cut(text, found, end, limit)
+        end = origin + _cut(text, found, end - origin, limit - origin)
         ends.append(end)
 
 

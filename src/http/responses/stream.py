@@ -21,7 +21,7 @@ from ...core.response_events import (
     response_events,
 )
 from ...core.states import Status
-from ...core.task import CONCAT_SEPARATOR, Reduce, Task, Usage, minimum_calls
+from ...core.task import CONCAT_SEPARATOR, Kind, Reduce, Task, Usage, minimum_calls
 from ...store.events import Look
 from ...store.records.chunk_index import ChunkIndex
 from ..base.exchange import Exchange
@@ -278,14 +278,15 @@ def _with_text(output: list[OutputMessageView]) -> list[OutputMessageView]:
 
 def _at_first(task: Task, status: Status) -> Task:
     """Return a task as it was when it began, so that a stream opened later has the same first events."""
-    least = minimum_calls(task.total, task.options.reduce)
+    total = 0 if task.kind is Kind.FILE else task.total  # the chunks of a file are counted later
     return replace(
         task,
+        total=total,
         status=status,
         completed=0,
         failed=0,
         truncated=0,
-        usage=Usage(model_calls=0, minimum_calls=least, in_doubt=0, input_tokens=0, output_tokens=0),
+        usage=Usage(0, minimum_calls(total, task.options.reduce), 0, 0, 0),
         failure=None,
         finished_at=None,
         expires_at=None,

@@ -1,42 +1,33 @@
 """Gives a run of a batch what only batches need: the check of its lines, their inputs, and its growing file."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from ...core import limits
 from ...core.batches.line_index import Slice
 from ...core.batches.lines import rules_of
 from ...core.calls.pace import idle_seconds
-from ...core.errors import BlobUnavailable, StoreFull, StoreUnavailable
+from ...core.errors import BlobMissing, BlobUnavailable, StoreFull, StoreUnavailable
 from ...core.task import Failure, Route
 from ...store.batch_files import BatchFileStore
 from ...store.batches import BatchStore
 from ...store.records.batch_steps import Also
 from ...store.records.batches import BatchWork
-from ...store.records.claims import Ending, Fail, Output, Release
+from ...store.records.claims import CallKey, Ending, Fail, Output, Release
 from .. import clock
 from ..batches.growth import Growth, StoredLines
 from ..batches.line_inputs import LineInputs
-from ..batches.validation import Unfinished, Valid, Validation
+from ..batches.validation import LOST, UNREADABLE, Unfinished, Valid, Validation
 from ..outcomes import ClaimLost
-from .context import RunContext
+from .context import Record, RunContext
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
 # What a slice of the validation, and an object of the output file, take of the allowance, in calls to the model.
 _SLICE_CALLS = 2
 _OBJECT_CALLS = 7
-
-
-class Record(Protocol):
-    """Writes a step of the claim with further statements, and with `minimum_calls` if it is given."""
-
-    def __call__(self, also: Also, minimum_calls: int | None = None) -> Awaitable[None]:
-        """Raises ClaimLost."""
-        ...
 
 
 class BatchParts:
@@ -53,7 +44,14 @@ class BatchParts:
         self._failures = 0  # How often in a row the lines could not be read.
         read_work = partial(pacer.with_retries, self._work, writes=False)
         self.inputs = LineInputs(
-            context.claim, context.settings, context.model, self._files, read_work, self._unread, self._seconds
+            context.claim,
+            context.settings,
+            context.model,
+            self._files,
+            read_work,
+            self._unread,
+            self._lose,
+            self._seconds,
         )
         self._growth = Growth(
             context.claim,
@@ -71,7 +69,10 @@ class BatchParts:
         context = self._context
         try:
             outcome = await self._validate()
-        except BlobUnavailable as error:
+        except (BlobUnavailable, BlobMissing) as error:
+            # R2 shows what was stored, so a part that several runs in a row do not find is gone.
+            if isinstance(error, BlobMissing) and self._ledger.idle_runs >= limits.LOST_READS - 1:
+                return Fail(context.settings.retention_ms, LOST)
             self._ledger.idled()
             seconds = idle_seconds(self._ledger.idle_runs)
             context.log("lines_unread", error=error.code, delay_seconds=seconds)
@@ -161,7 +162,12 @@ class BatchParts:
         """Return how long the run may read lines: until it must write again to keep its claim."""
         return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
 
-    def _unread(self, error: BlobUnavailable) -> None:
+    def _lose(self, keys: Iterable[CallKey]) -> None:
+        """Give up lines that cannot be read any more: each goes to the error file without a call."""
+        lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
+        self._context.log("lines_lost", lines=lost)
+
+    def _unread(self, error: BlobUnavailable | BlobMissing) -> None:
         """Let no call start for a while, because its line could not be read: longer each time in a row.
 
         The calls in flight go on.

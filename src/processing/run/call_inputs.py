@@ -7,6 +7,7 @@ task with thousands of chunks takes hundreds of runs, and each run would otherwi
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from functools import partial
 from itertools import accumulate, takewhile
+from typing import TYPE_CHECKING
 
 from ...core import limits
 from ...core.task import Reduce
@@ -18,6 +19,9 @@ from .call_plan import CallPlan
 from .context import RunContext
 from .output_forms import OutputForms
 from .write_pacer import WritePacer
+
+if TYPE_CHECKING:
+    from .file_text import FileText
 
 
 class CallInputs:
@@ -34,7 +38,9 @@ class CallInputs:
         save: Callable[[], Awaitable[None]],
         left_out: Container[CallKey] = (),
         forms: OutputForms | None = None,
+        text: "FileText | None" = None,
     ) -> None:
+        self._text = text  # the text of a task that is in a file
         self._left_out = left_out  # calls without an output, which the merge above them leaves out
         self._forms = forms
         self._claim = context.claim
@@ -102,15 +108,21 @@ class CallInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the input of a call of the top level, and of further calls after it, up to `calls` in all.
 
-        Texts that no `wanted` call needs are dropped from memory. Raises ClaimLost.
+        Texts that no `wanted` call needs are dropped from memory. Of a file that cannot be read, nothing is read.
+        Raises ClaimLost.
         """
         if key.level:
             last = await self._last_read(key, calls)
             first = self._plan.members(key.position).start
             await self._read_outputs(key.level - 1, range(first, self._plan.members(last).stop))
             return
-        ask = partial(self._store.window, self._claim.task_key, self._claim.fence, key.position, calls)
-        window = await self._pacer.with_retries(ask, writes=False)
+        if self._text is not None:
+            window = await self._text.window(key.position, calls)
+            if window is None:
+                return
+        else:
+            ask = partial(self._store.window, self._claim.task_key, self._claim.fence, key.position, calls)
+            window = await self._pacer.with_retries(ask, writes=False)
         if window is None or key.position not in window.chunks:
             raise ClaimLost
         self._windows = [one for one in self._windows if any(wanted(CallKey(0, index)) for index in one.chunks)]

@@ -113,6 +113,11 @@ class CallRetries:
         self._held.drop(key)
         self._patience.succeeded(self._number(key), now)
 
+    def lost(self, key: CallKey) -> CallTries:
+        """Record that a call can never be made, and return how often it was tried."""
+        self._held.drop(key)
+        return self.tried(key)
+
     def limited(self, key: CallKey, failure: Failure, made: CallMade | None, *, final: bool) -> FailedCall:
         """Record that the provider answered a call with 429, which costs the call no attempt."""
         if final:

@@ -3,9 +3,9 @@
 The worker makes a run's context once, when it has the claim.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...core.calls.news import News
 from ...core.calls.pace import Latency
@@ -13,6 +13,7 @@ from ...core.calls.patience import Patience
 from ...core.settings import Settings
 from ...core.storage import StorageUse
 from ...core.task import Route
+from ...store.records.batch_steps import Also
 from ...store.records.claims import Claim
 from ...store.tasks import TaskStore
 from ..allowance import Allowance
@@ -23,6 +24,14 @@ from ..terms import Terms
 
 if TYPE_CHECKING:
     from ...store.files import FileStore  # the module is imported with the first batch
+
+
+class Record(Protocol):
+    """Writes a step of the claim with further statements, and with `minimum_calls` if it is given."""
+
+    def __call__(self, also: Also, minimum_calls: int | None = None) -> Awaitable[None]:
+        """Raises ClaimLost."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

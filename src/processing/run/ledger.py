@@ -7,6 +7,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...core.calls.news import News
@@ -21,6 +22,7 @@ from ...store.records.claims import (
     CallMade,
     CallTimes,
     Claim,
+    FailedCall,
     LatestCallsReport,
     MergeLevel,
     Output,
@@ -147,6 +149,10 @@ class Ledger:
         if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
             self._failure = Failure(error.code, error.message, True)
 
+    def fail(self, failure: Failure) -> None:
+        """Let no further call start, and fail the task once no call is in flight."""
+        self._failure = self._failure or failure
+
     def _opens_at(self, now: float) -> float:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
@@ -265,11 +271,14 @@ class Ledger:
     def settle(self, now: float) -> None:
         """Count held failures that turned out to be their chunks' own, after all calls that ended were recorded."""
         for late in self.retries.settle(now, self._in_flight):
-            key = late.failed.key
-            self._ready = deque(other for other in self._ready if other != key)
-            self._waiting = [waiting for waiting in self._waiting if waiting[1] != key]
-            heapq.heapify(self._waiting)
+            self._remove({late.failed.key})
             self._place(late)
+
+    def _remove(self, keys: set[CallKey]) -> None:
+        """Remove calls from those that may start now or later."""
+        self._ready = deque(key for key in self._ready if key not in keys)
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] not in keys]
+        heapq.heapify(self._waiting)
 
     def _place(self, then: NextTry) -> None:
         """Let a failed call wait for its next try, or leave a gap, or end the task."""
@@ -306,6 +315,17 @@ class Ledger:
         self.fruitless += self._announced
         self._announced = False
         self._pauses.unstarted(self.fruitless, now)
+
+    def lose(self, keys: Iterable[CallKey], failure: Failure, most: int) -> int:
+        """Give up calls that can never be made, up to `most`, and return how many. Each leaves a gap.
+
+        Calls that have ended, or that are in flight, are not given up.
+        """
+        lost = set(islice((key for key in keys if not (self.all_done([key]) or key in self._in_flight)), most))
+        self._remove(lost)
+        for key in sorted(lost):
+            self._place(NextTry(FailedCall(key, self.retries.lost(key), True, failure), 0.0))
+        return len(lost)
 
     def rest(self, until: float) -> None:
         """Let no call start before `until`. Calls in flight continue."""

@@ -36,6 +36,7 @@ from .write_pacer import WritePacer
 if TYPE_CHECKING:
     from ..batches.line_inputs import LineInputs
     from .batch_parts import BatchParts
+    from .file_text import FileText
 
 
 class Run:
@@ -45,7 +46,7 @@ class Run:
         self._set_up(context)
 
     def _set_up(self, context: RunContext) -> None:
-        """Make the parts of the run. A batch whose lines were just counted gets new ones."""
+        """Make the parts of the run. A batch or a text in a file whose chunks were just counted gets new ones."""
         self._context = context
         self._claim = context.claim
         self._caller = context.caller
@@ -65,8 +66,9 @@ class Run:
         schema = schema_of(context.claim)
         form = None if schema is None else OutputForms(context, schema, self._ledger.rungs)
         self._batch = self._batch_parts() if self._claim.kind is Kind.BATCH else None
+        self._text = self._file_text() if self._claim.kind is Kind.FILE else None
         self._inputs: CallInputs | LineInputs = (
-            CallInputs(context, self._plan, self._pacer, self._save, self._ledger.left_out, form)
+            CallInputs(context, self._plan, self._pacer, self._save, self._ledger.left_out, form, self._text)
             if self._batch is None
             else self._batch.inputs
         )
@@ -80,6 +82,11 @@ class Run:
         from . import batch_parts  # noqa: PLC0415 - only batches need it
 
         return batch_parts.BatchParts(self._context, self._pacer, self._ledger, self._record)
+
+    def _file_text(self) -> "FileText":
+        from . import file_text  # noqa: PLC0415 - only texts in files need it
+
+        return file_text.FileText(self._context, self._pacer, self._ledger, self._record)
 
     async def work(self) -> RunOutcome:
         """Do the run's work, and record in D1 how the claim ends if that is possible."""
@@ -155,12 +162,13 @@ class Run:
         if self._claim.stalls >= self._settings.max_attempts:
             failure = self._ledger.failure or crashed(self._claim.stalls)
             return Fail(self._settings.retention_ms, failure)
-        if self._batch is not None and not self._claim.total:
-            found = await self._batch.check()
+        uncounted = self._batch or self._text
+        if uncounted is not None and not self._claim.total:
+            found = await uncounted.check()
             if not isinstance(found, RunContext):
                 return found
             self._set_up(found)
-        return None
+        return None if self._text is None else self._text.over_budget(self._plan.minimum_calls)
 
     def _has_untold_wait(self, now: float) -> bool:
         """Whether to write that the run waits for a model that is away, which the task's row does not show yet."""
@@ -297,7 +305,7 @@ class Run:
         return Continue(lease_ms, round(seconds * 1000), room_bytes)
 
     async def _record(self, also: Also, minimum_calls: int | None = None) -> None:
-        """Write progress, and in the same transaction what a batch's worker records of its file."""
+        """Write progress, and in the same transaction what the worker records of its file."""
         self._ledger.read_on()
         await self._step((), self._continue(), also, minimum_calls)
 

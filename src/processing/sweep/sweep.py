@@ -70,6 +70,7 @@ class Sweep:
         self._early_erasure = EarlyErasure(worker, self._allowance)
         self._finalizing = Finalizing(worker, self._allowance)
         self._unwritten: list[TaskKey] = []
+        self._runs_tasks = not senders
         # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
         # allowance.
         self._allowance.keep_back(self._early_erasure.cost)
@@ -84,8 +85,7 @@ class Sweep:
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._erase_early()
-        if self._unwritten:
-            await self._finalizing.run(self._unwritten)
+        await self._complete_batches()
         if self._folds:
             await self._fold()
             await self._files.run()
@@ -107,6 +107,12 @@ class Sweep:
                 if not more or not self._resending.affords_page():
                     return
                 page = await self._page(erase_most)
+                # A sweep that runs tasks itself may spend all of its time on a backlog of them. So the files of a batch
+                # go first in half of these sweeps.
+                if self._runs_tasks and self._unwritten and self._worker.chance() < 0.5:
+                    await self._complete_batches()
+                    if not self._resending.may_go_on():
+                        return
                 due = self._resending.put_aside(page)
                 # If every task of a page of due tasks was put aside, a second read would find the same page.
                 more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
@@ -160,6 +166,12 @@ class Sweep:
         while self._resending.unanswered and self._allowance.in_time() and self.can_afford_run():
             await self._erase_early()  # a run of a task may use up the rest of the allowance
             self._counts.worked += await self._resending.stand_in()
+
+    async def _complete_batches(self) -> None:
+        """Complete the files of batches that the pages so far have found."""
+        found, self._unwritten = self._unwritten, []
+        if found:
+            await self._finalizing.run(found)
 
     async def _erase(self, found: Due | None) -> int:
         erased = await self._erasure.run(found)

@@ -22,6 +22,7 @@ class NewBatch:
 
     `task` has no text. Its deadline is the batch's completion window. `output_ms` is how long the batch's files are
     kept after its end, None if as long as the task. `input_bytes` count against the tenant's characters of the day.
+    `retry_of` is the task of the batch whose lines without an answer this one makes.
     """
 
     task: NewTask
@@ -31,6 +32,7 @@ class NewBatch:
     error_file: FileKey
     input_bytes: int
     output_ms: int | None = None
+    retry_of: TaskKey | None = None
 
 
 class RequestCounts(NamedTuple):
@@ -126,6 +128,7 @@ class Writing(NamedTuple):
     """A batch that a writer has taken, to complete its files.
 
     `answered` are the ranges of places whose lines have an output. `total` is 0 if the lines were never counted.
+    `waited_ms` is how long ago the first writer took the batch.
     """
 
     task_key: TaskKey
@@ -141,6 +144,7 @@ class Writing(NamedTuple):
     expired: bool
     total: int
     answered: Sequence[range]
+    waited_ms: int
 
 
 def batch(row: Row, of: Task) -> Batch:
@@ -213,6 +217,7 @@ def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
         expired=task["error_code"] == DEADLINE_EXCEEDED,
         total=whole(task, "total"),
         answered=answered_ranges(answered),
+        waited_ms=whole(row, "waited_ms"),
     )
 
 

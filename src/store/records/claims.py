@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.calls.latest_calls import LatestCall
+from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.states import Status
 from ...core.structure import Rung
@@ -144,6 +145,7 @@ class Claim:
     gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Chunks that failed for good, and the task goes on.
     ladder: LadderCounts = NOTHING_COUNTED
     kind: Kind | None = None  # What the chunks are; None if they are parts of the task's text.
+    text_file: FileKey | None = None  # The file that has the task's text.
     refused_lines: frozenset[CallKey] = frozenset()  # Lines of a batch that failed for good; the task goes on.
 
 
@@ -155,6 +157,7 @@ class ClaimRefusal(StrEnum):
     HELD = "held"
     EARLY = "early"
     OVERDUE = "overdue"
+    UNKNOWN_KIND = "unknown_kind"  # Newer code has made the task, and only newer code works on it.
 
 
 class Unclaimed(NamedTuple):

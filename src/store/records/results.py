@@ -26,9 +26,9 @@ class ResultFold:
         self._joiner: Any = None
         if options.reduce is Reduce.CONCAT and structure.has_schema:
             from ...core.structured.joining import join_plan  # noqa: PLC0415 - only structured tasks need it
-            from ...core.structured.schema import parse_schema  # noqa: PLC0415
+            from ...core.structured.schema import accepted_schema  # noqa: PLC0415
 
-            schema = parse_schema(source.output_schema, strict=False)
+            schema = accepted_schema(dict(source.output_schema or {}))
             self._joiner = join_plan(schema, source.join_rules or {}).joiner()
 
     def add(self, index: int, output: str) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Container, Sequence
 
+from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.marks import Pulse
 from ...core.states import Status
@@ -84,8 +85,13 @@ def pulse(row: Row) -> Pulse:
     return Pulse(mark(row), Status(text(row, "status")), Route(text(row, "route")))
 
 
-def window(row: Row) -> Window:
-    """Read a window of a task's text from a row of the expression in `sql.window`."""
+def window(row: Row, *, in_file: bool = False) -> Window:
+    """Read a window of a task's text from a row of the expression in `sql.window`.
+
+    The window has no chunk if the text is in a file (`in_file`).
+    """
+    if in_file:
+        return Window(first=0, start=0, ends=(), overlap=whole(row, "overlap"), text="")
     return Window(
         first=whole(row, "first"),
         start=whole(row, "start"),
@@ -93,6 +99,12 @@ def window(row: Row) -> Window:
         overlap=whole(row, "overlap"),
         text=text(row, "text"),
     )
+
+
+def kind_of(row: Row) -> Kind | None:
+    """Read a task's kind. A kind that only newer code knows is shown as none, and the task is not claimed here."""
+    found = maybe_text(row, "kind")
+    return next((kind for kind in Kind if kind == found), None)
 
 
 def call_failure(row: Row) -> Failure:
@@ -108,8 +120,7 @@ def _failure(row: Row) -> Failure | None:
 
 def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
     """Build a task from a VIEW row, and from its RESULT and SOURCE rows if they were read."""
-    status = Status(text(row, "status"))
-    asked = options.read(row)
+    status, asked = Status(text(row, "status")), options.read(row)
     announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
     in_flight, live, in_doubt = len(announced), bool(row["live"]), whole(row, "calls_in_doubt")
     made = outputs(0, result)
@@ -164,7 +175,8 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         gaps=structures.gaps(row),
         coverage=maybe_number(row, "coverage"),
         retry_of=None if row["retry_of"] is None else task_key(row, "retry_of"),
-        kind=None if row["kind"] is None else Kind(text(row, "kind")),
+        kind=kind_of(row),
+        text_file=None if row["text_file"] is None else FileKey(text(row, "text_file")),
     )
 
 

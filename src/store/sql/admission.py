@@ -4,9 +4,11 @@ Each submission of a task is one transaction. The transaction accepts the task, 
 refuses it. The condition `_FRESH` distinguishes the first run of a submission's transaction from a repetition.
 """
 
+from collections.abc import Sequence
+
 from ...core.task import BUDGET_EXHAUSTED
 from ..d1.statement import Statement, statement
-from .fragments import COVERAGE, IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
+from .fragments import COVERAGE, HAS_TEXT, IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
 from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
@@ -56,14 +58,18 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
 # `:max_calls` are NULL for a task without a deadline or budget, `:submission` is NULL without an Idempotency-Key, and
 # `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
-def insert_task(kind: str = "NULL", condition: str = "1") -> Statement:
-    """Make the statement that writes a new task of a `kind`, if also the `condition` holds. Both are SQL."""
-    column, value = ("", "") if kind == "NULL" else (", kind", f", {kind}")
+def insert_task(kind: str = "NULL", condition: str = "1", also: Sequence[str] = ()) -> Statement:
+    """Make the statement that writes a new task of a `kind`, if also the `condition` holds. Both are SQL.
+
+    `also` are further columns, with parameters of the same names.
+    """
+    columns = "".join(f", {name}" for name in ("kind", *also)) if kind != "NULL" else ""
+    values = "".join(f", {value}" for value in (kind, *(f":{name}" for name in also))) if kind != "NULL" else ""
     return statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
-  deadline_at, wake_at{column})
+  deadline_at, wake_at{columns})
 SELECT :task_key, 'pending', :route, {OPTION_PARAMETERS}, :total, :merge_chars, :calls_minimum, :created_at,
-  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}{value}
+  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}{values}
 WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND (:characters_most IS NULL OR :characters_most >=
@@ -152,8 +158,8 @@ LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
 # `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
 # old one. If the task's budget ran out, the new budget must be larger than the old one. A batch is not retried, because
-# its files are complete.
-_RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') AND kind IS NOT 'batch'
+# its files are complete, and neither is a task whose text was in a file that is gone.
+_RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') AND kind IS NOT 'batch' AND {HAS_TEXT}
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""

@@ -8,7 +8,7 @@ from ...core.task import BUDGET_EXHAUSTED
 from ..d1.statement import statement
 from .admission import LEFT, OPENS_AGAIN, PUT_BACK, SET_BACK, SPENT
 from .ending import ON_OBJECT, START_LEFT
-from .fragments import ENDED, unended
+from .fragments import ENDED, HAS_TEXT, unended
 from .tallies import count_ends
 
 _LISTED = "id IN (SELECT key FROM json_each(:generations))"
@@ -18,10 +18,11 @@ _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
 
 # The failed tasks in a range of keys that can be retried without a new budget. To be retried, a task whose budget ran
 # out needs a larger budget. `:code` is NULL for all error codes. The expression reads an index entry for each failed
-# task of the range, and no other tasks. Batches are not retried.
+# task of the range, and no other tasks. Batches are not retried, and
+# neither are tasks whose text was in a file that is gone.
 _FAILED = f"""FROM tasks INDEXED BY tasks_failed
 WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
-  AND (:code IS NULL OR error_code = :code) AND kind IS NOT 'batch'"""
+  AND (:code IS NULL OR error_code = :code) AND kind IS NOT 'batch' AND {HAS_TEXT}"""
 
 # Finds up to `:most` failed tasks to retry, oldest first, and counts the unfinished tasks of `:tenant`, up to
 # `:counted_most`.
@@ -43,7 +44,7 @@ SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most)
 # A condition on the failed tasks to retry, `:count` of them. If the retries would give the tenant more than
 # `:tasks_most` tasks in flight (NULL without such a limit), no task is retried.
 _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
-  AND error_code <> '{BUDGET_EXHAUSTED}' AND kind IS NOT 'batch'
+  AND error_code <> '{BUDGET_EXHAUSTED}' AND kind IS NOT 'batch' AND {HAS_TEXT}
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
 
 # Adds the ends of tasks that are retried to the sums over ended tasks, unless that was done before. Goes before

@@ -6,7 +6,7 @@ A webhook delivery is written when its task ends, then taken under a fence, and 
 
 from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
-from .fragments import LISTED, NOW
+from .fragments import KNOWN_KIND, LISTED, NOW
 
 # The event for webhooks that an ended task causes. The column `response` is not NULL for a task that came from `/v1`.
 # A batch has ended when its files are complete.
@@ -42,7 +42,8 @@ INSERT INTO webhook_deliveries (state, task_id, generation, endpoint_id, event, 
 SELECT 1 + (paused_until > {NOW} OR failures >= :breaker), ended.id, generation, endpoints.id, event, finished_at,
   {NOW}, max({NOW} + :held_ms, paused_until)
 FROM (
-  SELECT id, tenant, generation, finished_at, {_EVENT} AS event FROM tasks WHERE {LISTED} AND finished_at IS NOT NULL
+  SELECT id, tenant, generation, finished_at, {_EVENT} AS event FROM tasks WHERE {LISTED}
+    AND finished_at IS NOT NULL AND {KNOWN_KIND}
     AND (kind IS NOT 'batch' OR EXISTS (SELECT 1 FROM batches WHERE task_id = tasks.id AND ended_at IS NOT NULL))
 ) AS ended CROSS JOIN webhook_endpoints AS endpoints
 WHERE endpoints.id > ended.tenant || ':' AND endpoints.id < ended.tenant || ';'

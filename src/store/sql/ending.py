@@ -2,7 +2,7 @@
 
 from ...core.task import DEADLINE_EXCEEDED
 from ..d1.statement import statement
-from .fragments import ABANDONED, ENDED, IN_DOUBT, LISTED, NOW, STALLS, delete_parts, failed
+from .fragments import ABANDONED, ENDED, IN_DOUBT, KNOWN_KIND, LISTED, NOW, STALLS, delete_parts, failed
 from .tallies import UNCOUNTED, add_ends
 
 # --- Failures from outside -------------------------------------------------------------------------------
@@ -22,7 +22,7 @@ RETURNING fence
 # tasks have rested. GIVE_UP fails stalled tasks without another claim.
 GIVE_UP = statement(f"""
 UPDATE tasks SET fence = fence + 1, {IN_DOUBT}, {failed(retryable="1")}
-WHERE {LISTED} AND {ABANDONED} AND {STALLS} >= :stalls
+WHERE {LISTED} AND {ABANDONED} AND {STALLS} >= :stalls AND {KNOWN_KIND}
 RETURNING id
 """)
 
@@ -30,7 +30,7 @@ RETURNING id
 # stops its worker.
 EXPIRE = statement(f"""
 UPDATE tasks SET {failed(code=f"'{DEADLINE_EXCEEDED}'", retryable="1")}
-WHERE {LISTED} AND status IN ('pending', 'processing') AND deadline_at <= {NOW}
+WHERE {LISTED} AND status IN ('pending', 'processing') AND deadline_at <= {NOW} AND {KNOWN_KIND}
 RETURNING id
 """)
 

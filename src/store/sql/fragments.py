@@ -1,5 +1,6 @@
 """Pieces of SQL that several statements share, so that each rule is written only once."""
 
+from ...core.task import Kind
 from ..d1.statement import Statement, statement
 from ..records import options
 
@@ -13,6 +14,10 @@ OPTION_PARAMETERS = ", ".join(f":{name}" for name in options.NAMES)
 
 # --- Conditions on a row of `tasks` ----------------------------------------------------------------------
 
+# A condition: this code knows what the task's chunks are. For up to 300 s after a deployment, code of the release
+# before runs beside newer code, whose tasks may be of a new kind. Code never works on a task of a kind that it does not
+# know, and neither fails it nor tells webhooks about its end, which newer code does.
+KNOWN_KIND = f"(kind IS NULL OR kind IN ({', '.join(f"'{kind}'" for kind in Kind)}))"
 LISTED = "id IN (SELECT value FROM json_each(:task_keys))"
 IN_TIME = f"coalesce(deadline_at > {NOW}, 1)"
 OVERDUE = f"coalesce(deadline_at <= {NOW}, 0)"
@@ -41,6 +46,9 @@ UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
 # A condition: the task was dispatched again `:in_vain` times, the last time at least `:late_ms` ago, and was not
 # claimed.
 UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
+# A condition: the text of the task is in the database, or in a file that clients can still read.
+HAS_TEXT = f"""(text_file IS NULL OR EXISTS (SELECT 1 FROM files WHERE files.id = text_file AND state = 'ready'
+  AND coalesce(expires_at > {NOW}, 1)))"""
 
 
 def unended(most: str) -> str:

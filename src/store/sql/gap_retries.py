@@ -5,7 +5,7 @@
 
 from ..d1.statement import statement
 from ..records import options
-from .fragments import NOW, OPTIONS, done, stored, unended, wake
+from .fragments import HAS_TEXT, NOW, OPTIONS, done, sizes, stored, unended, wake
 
 # --- What is read before ---------------------------------------------------------------------------------
 
@@ -19,9 +19,10 @@ SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 A
 """)
 OLD_PLAN = statement("SELECT level, ends FROM merges WHERE task_id = :old_key ORDER BY level")
 
-# Reads the outputs of a merge level of the old task. Outputs above a gap are not copied, but a segment may mix them
-# with outputs that are copied.
-OLD_MERGED = statement(stored(":level"))
+# OLD_SIZES reads the lengths of the outputs of a merge level of the old task, and OLD_MERGED the outputs at the
+# positions `:first` to `:last`. Outputs above a gap are not copied, but a segment may mix them with copied ones.
+OLD_SIZES = statement(sizes(":level"))
+OLD_MERGED = statement(stored(":level", first=":first", last=":last"))
 
 # --- The new task ----------------------------------------------------------------------------------------
 
@@ -30,16 +31,16 @@ _DEADLINE_AT = f"{NOW} + deadline_ms"
 
 # Writes the pending task that retries gaps, unless another request has its Idempotency-Key or its tenant's limit of
 # tasks in flight is reached. If INSERT_GAP_RETRY is sent twice, the second send changes nothing. If the write arrives
-# after the new task was erased, the tombstone stops it; if the old task was erased, nothing is written. `:cut_redone`
-# outputs of merges were cut off and are made again. `:max_calls` is NULL for the old task's budget, and `:tasks_most`
-# is NULL without a limit.
+# after the new task was erased, the tombstone stops it; if the old task was erased, or its text was in a file that is
+# gone, nothing is written. `:cut_redone` outputs of merges were cut off and are made again. `:max_calls` is NULL for
+# the old task's budget, and `:tasks_most` is NULL without a limit.
 INSERT_GAP_RETRY = statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, completed, truncated, merge_chars, calls_minimum, created_at,
-  first_line, retry_of, deadline_at, wake_at)
+  first_line, retry_of, kind, text_file, deadline_at, wake_at)
 SELECT :task_key, 'pending', :route, {_COPIED}, total, completed, max(0, truncated - :cut_redone), merge_chars,
   :calls_minimum, :created_at,
-  first_line, id, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
-FROM tasks WHERE id = :old_key AND status = 'completed' AND failed > 0
+  first_line, id, kind, text_file, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}
+FROM tasks WHERE id = :old_key AND status = 'completed' AND failed > 0 AND {HAS_TEXT}
   AND EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key)
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :task_key)
@@ -53,6 +54,14 @@ COPY_TEXT = statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission, output_schema, join_rules, inherited)
 SELECT :task_key, input, instructions, cuts, overlap, :submission, output_schema, join_rules, :inherited
 FROM texts WHERE task_id = :old_key AND {_THERE}
+ON CONFLICT DO NOTHING
+""")
+
+# Copies where the text of the old task lies in its file, if it does.
+COPY_FILE_TEXT = statement(f"""
+INSERT INTO file_texts (task_id, cut_bytes, cut_chars, cut_chunks, char_ends, byte_ends)
+SELECT :task_key, cut_bytes, cut_chars, cut_chunks, char_ends, byte_ends FROM file_texts
+WHERE task_id = :old_key AND {_THERE}
 ON CONFLICT DO NOTHING
 """)
 

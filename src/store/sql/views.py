@@ -19,6 +19,7 @@ VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, 
   error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
   pace_ms, sent_at, reasks, rejected, repaired, iif(failed > 0, coverage, NULL) AS coverage, retry_of, kind,
+  text_file,
   {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
@@ -135,6 +136,6 @@ LIST_COUNTS = statement(f"SELECT count(*) AS among, {_COUNTS} FROM (SELECT * FRO
 # the columns of all options, and something that each later migration adds.
 READY = statement(f"""
 SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures),
-  EXISTS (SELECT 1 FROM files), EXISTS (SELECT 1 FROM batches)
+  EXISTS (SELECT 1 FROM files), EXISTS (SELECT 1 FROM batches), EXISTS (SELECT 1 FROM file_texts)
 FROM tasks LIMIT 1
 """)

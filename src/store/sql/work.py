@@ -7,6 +7,7 @@ from .fragments import (
     COVERAGE,
     ENDED,
     IN_TIME,
+    KNOWN_KIND,
     NOW,
     OPTIONS,
     OVERDUE,
@@ -28,7 +29,8 @@ from .recording import recording_failures, recording_outputs
 # that an earlier instance holds the task, so that a late claim of an earlier instance takes nothing over. A holder that
 # claims again has lost the answer: it gets the claim that it has, and the fence does not rise. Calls that the former
 # worker announced and did not settle become doubted. If two claims come at once, the second finds a live lease, because
-# D1 serialises writes. If CLAIM gives no row, the worker gets no claim. A task past its deadline is not claimed.
+# D1 serialises writes. If CLAIM gives no row, the worker gets no claim. A task past its deadline is not claimed, and
+# neither is one of a kind that this code does not know.
 #
 # A stall is a claim whose worker died without a finished call. `stalled_since` is when the first claim of a row of
 # stalls was written. Each claim sets how long the task rests if its worker dies too. `:rests_ms` is a JSON list of the
@@ -43,8 +45,8 @@ from .recording import recording_failures, recording_outputs
 #
 # CLAIM returns the latest calls that other isolates wrote, if one failed within the last `:told_ms`. `:model` is the
 # model of a task that names none. For a structured task, `structured_fence` records that the claiming code knows
-# structured tasks, and `kind_fence` that it knows batches: see the CHECKs of the columns. CLAIM removes a `coverage`
-# without a gap: see COVERAGE.
+# structured tasks, `kind_fence` that it knows batches, and `text_fence` that it knows texts in files: see the CHECKs of
+# the columns. CLAIM removes a `coverage` without a gap: see COVERAGE.
 #
 # The announced calls must start within `:start_ms` from now, or they may not start. Lanes of the former worker may have
 # read its longer start window just now, and may start calls until that window ends. If the row has a longer `start_ms`
@@ -70,7 +72,7 @@ UPDATE tasks SET
     WHEN started_at IS NULL AND completed = 0 THEN {_FIRST_CALLS} ELSE '[]' END,
   holder = :holder, host = :host, route = :route, not_before = 0,
   structured_fence = iif(structured IS NULL, NULL, fence + {_IS_NEW}), coverage = {COVERAGE},
-  kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}),
+  kind_fence = iif(kind IS NULL, NULL, fence + {_IS_NEW}), text_fence = iif(text_file IS NULL, NULL, fence + {_IS_NEW}),
   dispatches = CASE WHEN :stands_in THEN dispatches ELSE 0 END,
   lease_until = {NOW} + :lease_ms, announced_at = {NOW}, start_ms = max(start_ms, :start_ms),
   started_at = coalesce(started_at, max(created_at, {NOW}))
@@ -78,10 +80,11 @@ WHERE id = :task_key AND (
   (status = 'pending' AND not_before <= {NOW} + :early_ms)
   OR (status = 'processing' AND (holder = :holder OR (
     rest_until <= {NOW} AND (lease_until <= {NOW} OR fence = :seen_fence))))
-) AND {IN_TIME}
+) AND {IN_TIME} AND {KNOWN_KIND}
 RETURNING fence, step, attempts, stalls, rest_until - {NOW} AS rest_left, rate_waits, idle_runs, start_ms, {OPTIONS},
-  kind, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens, output_tokens,
-  truncated, reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW} - away_since)
+  kind, text_file, total, failed, merge_chars, calls_settled, calls_in_doubt, in_flight, doubted, input_tokens,
+  output_tokens, truncated, reasks, rejected, repaired, announced_at, deadline_at - {NOW} AS deadline_left, max(0, {NOW}
+  - away_since)
   AS away_ms, away_waits, last_error, pace_ms, {told("tenant || ':' || coalesce(model, :model)")} AS told """)
 
 # Moves `wake_at`, when the sweep checks the task, to the end of the new lease if `wake_at` is later than that end.
@@ -95,7 +98,7 @@ WHERE id = :task_key AND holder = :holder AND status = 'processing' AND wake_at 
 # that instance's fence.
 STANDING = statement(f"""
 SELECT status, lease_until - {NOW} AS lease_left, rest_until - {NOW} AS rest_left, not_before - {NOW} AS wait_left,
-  {OVERDUE} AS overdue,
+  {OVERDUE} AS overdue, {KNOWN_KIND} AS known_kind,
   CASE WHEN host = :host AND :host <> '' THEN fence END AS own_fence
 FROM tasks WHERE id = :task_key
 """)

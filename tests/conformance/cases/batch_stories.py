@@ -60,6 +60,7 @@ class _Batch(Story):
             error_file=ERRORS,
             input_bytes=330,
             output_ms=RETENTION_MS,
+            retry_of=TaskKey("other") if key == TASK else None,
         )
         return await self.rows.submit(new, 1)
 

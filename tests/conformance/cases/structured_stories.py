@@ -152,7 +152,8 @@ async def gaps_retried_as_a_new_task(env: Any) -> Any:
     assert await store.step(claim, top, Finish(RETENTION_MS, 2, gaps=True))
     plan = await store.plan_gap_retry(TASK)
     assert plan is not None
-    story.outcomes += [plan.minimum_calls, plan.inherited, plan.merged]
+    copied = [(piece.level, piece.places, piece.sizes) for piece in plan.merged]
+    story.outcomes += [plan.minimum_calls, plan.inherited, copied]
     on = Conditions(idempotency_key=" gaps of it", digest="it")
     for key in (made_key(2), made_key(2), made_key(3)):
         write = store.retry_gaps(plan, key, route=Route.QUEUE, created_at=2, unclaimed_ms=1, on=on)

@@ -268,7 +268,7 @@ def test_every_field_of_a_submission_has_its_flag():
         metadata=["a=1"],
         deadline="1",
     )
-    body = body_of("text", wanted)
+    body = body_of({"input": "text"}, wanted)
     fields = [*(name for name in body if name != "chunk"), *(f"chunk.{name}" for name in body["chunk"])]
     assert len(fields) == 12
     assert [field for field in fields if flag_of(field) == field] == []

@@ -56,6 +56,7 @@ def test_flags_become_fields(fake: FakeApi, run: Runs, text: str, schema: str) -
         ('{"maximum": NaN}', (), "is no JSON"),
         ('{"properties": {"a": {}, "b": {}, "a": {}}}', (), 'has an object with the same name twice: "a"'),
         ("{}", ("--join", "total"), "--join total: must be POINTER=RULE"),
+        ("{}", ("--join", "/a=sum", "--join", "/a=max"), "--join /a=max: /a has a rule already, sum"),
     ],
 )
 def test_bad_flags(fake: FakeApi, run: Runs, text: str, tmp_path: Path, content: str, flags: Any, words: str) -> None:

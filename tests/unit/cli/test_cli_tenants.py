@@ -201,10 +201,26 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
     assert found[0]["task"]["input"] == f"text of {IDS[3]}"
     assert found[0]["deliveries"] == [{"id": f"of {IDS[3]}"}]
     assert [one["attempts"] for one in found if one["kind"] == "task"] == [["a", "b", "c"], [], []]
-    assert end == {"kind": "end", "tasks": 3, "gone": 1, "goingOn": 1, "newer": 0}
+    assert end == {"kind": "end", "tasks": 3, "gone": 1, "goingOn": 1, "newer": 0, "files": 0}
     assert {asked.query["tenant"] for asked in fake.asked} == {"acme"}
     status, out, _ = run("tenant", "export", "acme")
     assert [json.loads(line) for line in out.splitlines()] == [begin, *found, end]
+
+
+def test_an_export_has_the_batches_and_the_list_of_files(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
+    """A task of a batch has the batch, and the files follow the tasks, on as many pages as there are."""
+    Tasks(fake, IDS[:1])
+    Files(fake, "file-1", "file-2", "file-3")
+    fake.on("GET", f"/api/tasks/{IDS[0]}", task(id=IDS[0], kind="batch", batch="batch_7"))
+    fake.on("GET", "/v1/batches/batch_7", {"id": "batch_7", "status": "completed"})
+    target = tmp_path / "acme.jsonl"
+    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    assert status == 0
+    assert "1 task exported; 3 files listed, whose bytes are at /v1/files/ID/content" in err
+    _, exported, *files, end = lines(target)
+    assert exported["batch"] == {"id": "batch_7", "status": "completed"}
+    assert files == [{"kind": "file", "file": {"id": f"file-{number}"}} for number in (3, 2, 1)]
+    assert end["files"] == 3
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
@@ -228,7 +244,7 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
     assert "Continuing after 2 tasks" in err
     assert not fake.requests("GET", f"/api/tasks/{IDS[3]}")
     assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
-    assert lines(target)[-1] == {"kind": "end", "tasks": 4, "gone": 0, "goingOn": 0, "newer": 1}
+    assert lines(target)[-1] == {"kind": "end", "tasks": 4, "gone": 0, "goingOn": 0, "newer": 1, "files": 0}
     fake.asked.clear()
     assert "is already a complete export" in run("tenant", "export", "acme", "--to", str(target))[2]
     assert fake.asked == []

@@ -61,6 +61,7 @@ def test_settings_have_the_defaults_of_the_contract():
         ("CHUNK_MAX_CHARS", "-1"),
         ("MAX_INPUT_BYTES", "1e6"),
         ("MAX_FILE_BYTES", "95000001"),
+        ("MAX_FILES", "0"),
         ("MAX_FILES_BYTES", "0"),
         ("MAX_INPUT_BYTES", "99999999"),
         ("LEASE_SECONDS", "120"),

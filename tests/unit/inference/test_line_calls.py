@@ -170,7 +170,8 @@ def test_the_key_is_struck_out_of_a_refusal() -> None:
         b'"no"',
         b"",
         b"\xff\xfe",
-        json.dumps({"error": "x" * limits.REFUSAL_BYTES_MOST}).encode(),
+        json.dumps({"error": "x" * limits.REFUSAL_CHARS_MOST}).encode(),
+        json.dumps({"error": "x" * limits.REFUSAL_READ_BYTES_MOST}).encode(),
         b"[" * 70_000,
     ],
 )
@@ -181,6 +182,26 @@ def test_a_refusal_is_an_object_of_limited_size(raw: bytes) -> None:
     assert len(body["error"]["message"]) <= 4_000
     if raw.startswith(b"<html>"):
         assert body["error"]["message"] == "<html> <h1>Bad request</h1></html>"
+    assert body["error"]["message"].endswith("[cut off]") is (len(raw) > 4_000)
+
+
+@pytest.mark.parametrize("text", ["x", "多", "\U0001f600"])
+def test_a_large_refusal_keeps_its_message_and_code(text: str) -> None:
+    """A refusal is kept whole up to 16 KB of JSON in ASCII, as the error file has it; of a larger one, what it says."""
+    for chars, is_whole in ((1_000, True), (limits.REFUSAL_CHARS_MOST, False)):
+        given = {"error": {"message": "too long", "code": "too_big", "type": "t"}, "detail": text * chars}
+        _, body = refused(at_openai(given, call(), status=422)[1])
+        if is_whole:
+            assert body == given
+        else:
+            assert body["error"] == {
+                "message": "too long … [cut off]", "type": "invalid_request_error", "param": None, "code": "too_big"
+            }  # fmt: skip
+    long = {"error": {"message": text * limits.REFUSAL_CHARS_MOST, "code": 7}}
+    _, body = refused(at_openai(long, call(), status=422)[1])
+    assert len(body["error"]["message"]) == 4_000
+    assert body["error"]["message"].endswith(" … [cut off]")
+    assert body["error"]["code"] is None
 
 
 def test_a_redirect_is_no_answer_for_a_client() -> None:
@@ -289,13 +310,23 @@ def test_results_of_both_shapes(result: object, content: str, reason: str) -> No
     assert (choice["message"]["content"], choice["finish_reason"]) == (content, reason)
 
 
-def test_tool_calls_of_the_older_shape() -> None:
-    """Tool calls get OpenAI's shape, with their arguments as JSON."""
-    choice = only_choice({"response": None, "tool_calls": [{"name": "f", "arguments": {"a": 1}}]})
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [({"a": 1}, '{"a": 1}'), ('{"a": "多"}', '{"a": "多"}'), ("", ""), (None, "{}"), ({}, "{}")],
+)
+def test_tool_calls_of_the_older_shape(given: object, written: str) -> None:
+    """Tool calls get OpenAI's shape, with their arguments as JSON, which is not written twice."""
+    choice = only_choice({"response": None, "tool_calls": [{"name": "f", "arguments": given}]})
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"] == [
-        {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+        {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": written}}
     ]
+
+
+def test_tool_calls_in_openais_shape_stay() -> None:
+    """A result of the older shape may have tool calls of the newer one."""
+    made = {"id": "chatcmpl-tool-1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    assert only_choice({"response": None, "tool_calls": [made]})["message"]["tool_calls"] == [made]
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,12 @@ def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
     assert ("form" in sent, "body" in sent) == (call.form is not None, call.body is not None)
 
 
+def test_a_line_has_nothing_that_earlier_code_could_send() -> None:
+    """Code that knows no lines reads the texts of a call, and without them makes no paid call of empty texts."""
+    sent = wire.write_call(CALLS[-1])
+    assert not sent.keys() & {"system", "user"}
+
+
 @pytest.mark.parametrize("reason", [None, "length"])
 def test_an_output_arrives_as_it_was(reason: str | None) -> None:
     """An output arrives from the lane with its token counts and its finish reason."""

@@ -107,12 +107,17 @@ class LaneBench:
         return 2_000
 
     async def _infer(self, call: ModelCall) -> ModelReply:
-        await self.ends.setdefault(call.user, asyncio.Event()).wait()
-        return ModelReply(call.user, 1, 1)
+        text = call.user if call.body is None else str(call.body["text"])
+        await self.ends.setdefault(text, asyncio.Event()).wait()
+        return ModelReply(text, 1, 1)
 
     def new(self, text: str, number: int) -> Wire:
         """Return a new call that may be answered in parts."""
         return wire.numbered(wire.write_call(ModelCall("", text, "m")), number, in_parts=True)
+
+    def line(self, text: str, number: int) -> Wire:
+        """Return a new call of a batch's line that may be answered in parts."""
+        return wire.numbered(wire.write_call(ModelCall("", "", "m", body={"text": text})), number, in_parts=True)
 
     def ask(self, *calls: Wire, ending: tuple[str, ...] = (), fence: int = 1) -> list[Wire]:
         """Send a group, let calls end after a tenth of a second, and return the lane's answer."""
@@ -149,6 +154,14 @@ def test_a_lane_answers_for_the_calls_that_have_ended(lane: LaneBench):
     (last,) = lane.ask(held(1), ending=("a",))
     assert last["output"] == "a"
     assert lane.looks == 1
+
+
+def test_lines_of_a_batch_are_answered_in_parts_too(lane: LaneBench):
+    """A line that goes on is answered later, beside a line that joins it."""
+    first = lane.ask(lane.line("a", 1), lane.line("b", 2), ending=("b",))
+    assert [answer.get("output") for answer in first] == [None, "b"]
+    second = lane.ask(held(1), lane.line("c", 3), ending=("a", "c"))
+    assert [answer.get("output") for answer in second] == ["a", "c"]
 
 
 def test_a_lane_that_lost_its_memory_says_so_at_once(lane: LaneBench):

@@ -169,6 +169,16 @@ def test_every_end_writes_its_delivery(bench: DeliveryBench, name: str, *, respo
     assert webhooks.told_id(event, TASK) == ("resp_" if response else "") + TASK.partition(":")[2]
 
 
+def test_the_end_of_a_task_of_an_unknown_kind_is_left_to_newer_code(bench: DeliveryBench):
+    """An event under another name would take the place of the right one, which newer code writes."""
+    bench.submit()
+    bench.database.rows("PRAGMA ignore_check_constraints = ON")
+    bench.database.rows("UPDATE tasks SET kind = 'newer'")
+    _cancel(bench)
+    assert bench.database.rows("SELECT status FROM tasks") == [{"status": "cancelled"}]
+    assert bench.rows() == []
+
+
 def test_a_tenant_without_endpoints_pays_no_row_and_an_endpoint_two():
     """By D1's count a delivery costs two rows, from the task's claim to the delivery's end.
 

@@ -68,6 +68,36 @@ def test_an_area_s_tests_are_in_its_room_or_import_it() -> None:
     assert Path("tests/property/test_store_model.py") in set(quick.modules_of("store"))
 
 
+def test_each_module_is_in_one_share() -> None:
+    """`make quick` divides all test modules among its processes, each module once, by the size of the files."""
+    every = [path.relative_to(ROOT) for folder in quick.FOLDERS for path in (ROOT / folder).rglob("test_*.py")]
+    found = quick.shares(every)
+    assert len(found) == quick.SHARES
+    assert sorted(name for share in found for name in share) == sorted(path.as_posix() for path in every)
+    sizes = [sum((ROOT / name).stat().st_size for name in share) for share in found]
+    assert max(sizes) < 1.05 * min(sizes)
+
+
+def test_few_modules_are_not_shared() -> None:
+    """A process is not started for a few modules, nor for none."""
+    few = [path.relative_to(ROOT) for path in sorted((ROOT / "tests/unit/core").rglob("test_*.py"))]
+    assert quick.shares(few[:2]) == [sorted(path.as_posix() for path in few[:2])]
+    assert quick.shares([]) == []
+
+
+def test_commands_run_at_once_and_print_one_after_another(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The commands of `make quick` run at once. Each keeps its exit status, and no output is mixed with another."""
+    waits = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)\n"
+    here, there = str(tmp_path / "here"), str(tmp_path / "there")
+    commands = [
+        ["-c", f"{waits}print('first')\nsys.exit(3)", here],
+        ["-c", f"import sys\nprint('second')\nopen({here!r}, 'w')\nopen({there!r}, 'w')"],
+        ["-c", f"{waits}print('third', file=sys.stderr)", there],
+    ]
+    assert quick.run(commands) == [3, 0, 0]
+    assert capfd.readouterr().out == "first\nsecond\nthird\n"
+
+
 def part(code: str, name: str = "one") -> campaign.Part:
     return campaign.Part("group", name, f"-c {code!r}")
 

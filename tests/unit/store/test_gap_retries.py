@@ -2,11 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
+from src.core import limits
 from src.core.errors import ModelRefused
 from src.core.ids import TaskKey
 from src.core.states import Status
@@ -96,6 +97,51 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
     assert task.result != old.result
     levels = bench.database.rows("SELECT ends FROM merges WHERE task_id = ? ORDER BY level", NEW)
     assert [json.loads(row["ends"]) for row in levels] == plan
+
+
+@pytest.mark.parametrize(("at_once", "chars", "most"), [(2, 10**6, 2), (500, 2 * len(LONG) + 500, 2), (3, 10**6, 3)])
+def test_merge_outputs_are_read_in_pages(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, at_once: int, chars: int, most: int
+) -> None:
+    """A plan reads at most so many outputs, and so many characters, of a merge level at once, and each output once."""
+    monkeypatch.setattr(limits, "MERGE_OUTPUTS_COPIED", at_once)
+    monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", chars)
+    complete_with_gaps(bench, 16, 3, reduce=Reduce.MERGE)
+    levels = bench.database.rows("SELECT ends FROM merges WHERE task_id = ? ORDER BY level", OLD)
+    outputs = [(level, place) for level, row in enumerate(levels, 1) for place in range(len(json.loads(row["ends"])))]
+    assert len(outputs) > 2 * most
+    pages: list[tuple[int, list[int]]] = []
+    read = bench.store._merged
+
+    def noted(old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
+        pages.append((level, list(places)))
+        return read(old_key, level, places)
+
+    monkeypatch.setattr(bench.store, "_merged", noted)
+    plan = bench.do(bench.store.plan_gap_retry(OLD))
+    assert plan is not None
+    assert max(len(places) for _, places in pages) == most
+    assert [(level, place) for level, places in pages for place in places] == outputs
+    assert sum(len(piece.places.split(",")) for piece in plan.merged) == len(outputs) - len(levels)
+    assert isinstance(retry(bench), Accepted)
+    bench.model.act = lambda call, number: f"new {number}" + LONG
+    finished(bench)
+    assert len(bench.model.calls) == 1 + len(levels)
+
+
+def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
+    bench: WorkerBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If the old task is erased after the lengths of its merge outputs were read, there is nothing to retry."""
+    complete_with_gaps(bench, 8, 3, reduce=Reduce.MERGE)
+    read = bench.store._merged
+
+    async def late(old_key: TaskKey, level: int, places: Sequence[int]) -> Any:
+        await bench.store.erase(OLD)
+        return await read(old_key, level, places)
+
+    monkeypatch.setattr(bench.store, "_merged", late)
+    assert bench.do(bench.store.plan_gap_retry(OLD)) is None
 
 
 def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:

@@ -11,7 +11,7 @@ from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreFul
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
-from src.core.task import CONCAT_SEPARATOR, Failure, Reduce, Route
+from src.core.task import CONCAT_SEPARATOR, Failure, Kind, Reduce, Route
 from src.store.d1.database import Database
 from src.store.d1.statement import BoundStatement
 from src.store.records.claims import (
@@ -338,6 +338,20 @@ def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
     assert bench.try_claim("nobody") == Unclaimed(ClaimRefusal.MISSING)
     bench.in_status(Status.COMPLETED)
     assert bench.try_claim() == Unclaimed(ClaimRefusal.TERMINAL)
+
+
+def test_a_task_of_a_kind_that_only_newer_code_knows_is_left_to_it(bench: StoreBench):
+    """No worker claims it, and no sweep fails it or tells webhooks about it, because newer code ends it another way."""
+    bench.insert()
+    bench.database.rows("PRAGMA ignore_check_constraints = ON")
+    bench.database.rows("UPDATE tasks SET kind = 'newer', deadline_at = created_at + 1")
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.UNKNOWN_KIND)
+    assert bench.run(bench.store.expire([TaskKey("task")], OVERDUE, RETENTION_MS)) == []
+    found = bench.run(bench.store.task(TaskKey("task")))
+    assert found is not None
+    assert (found.kind, found.status) == (None, Status.PENDING)
+    bench.database.rows("UPDATE tasks SET kind = 'file', deadline_at = NULL")
+    assert bench.claim().kind is Kind.FILE
 
 
 def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: StoreBench):

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from simulator.platform.sqlite_database import Template
 from tests.support.sqlite_d1 import NETWORK_LOST, SqliteD1, When
 
 
@@ -65,3 +66,41 @@ def test_clock(database: SqliteD1) -> None:
     """SQL in the stand-in sees the time that the test has set."""
     (result,) = batch(database, ("SELECT CAST(unixepoch('subsec') * 1000 AS INTEGER) AS now",))
     assert result["results"] == [{"now": 1_790_000_000_123}]
+
+
+def test_a_used_connection_is_an_empty_database() -> None:
+    """A database that gets the connection of a closed one begins without its rows, as a new one does."""
+    template = Template(["CREATE TABLE t (a TEXT, b TEXT AS (a || '!') STORED) STRICT"])
+    first = SqliteD1(template=template)
+    connection = first._connection
+    first.rows("INSERT INTO t (a) VALUES ('x')")
+    first.close()
+    second = SqliteD1(template=template)
+    assert second._connection is connection
+    assert second.rows("SELECT * FROM t") == []
+    second.close()
+
+
+def test_a_copy_begins_with_the_stored_rows() -> None:
+    """A database can begin with another's content, whatever users of the same connection have changed in it."""
+    first = SqliteD1(template=Template(["CREATE TABLE t (a TEXT, b TEXT AS (a || '!') STORED) STRICT"]))
+    first.rows("INSERT INTO t (a) VALUES ('x')")
+    template = Template([], begun=first.snapshot())
+    first.close()
+    for _ in range(2):
+        copy = SqliteD1(template=template)
+        assert copy.rows("SELECT * FROM t") == [{"a": "x", "b": "x!"}]
+        copy.rows("UPDATE t SET a = 'y'")
+        copy.close()
+
+
+def test_two_databases_never_share_a_connection() -> None:
+    """A database that is closed twice gives its connection back once."""
+    template = Template(["CREATE TABLE t (a TEXT)"])
+    closed = SqliteD1(template=template)
+    closed.close()
+    closed.close()
+    one, other = SqliteD1(template=template), SqliteD1(template=template)
+    assert one._connection is not other._connection
+    one.close()
+    other.close()

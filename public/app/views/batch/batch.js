@@ -7,7 +7,7 @@ import { Faults } from "./faults.js";
 import { BatchFiles } from "./files.js";
 import { hasEnded } from "./read.js";
 import { absolute, count, span, t, whole } from "../../base/i18n.js";
-import { announce, Bar, chunksOf, Facts, Figure, Freshness, Lazy, Notice, Time, titleOf, Waiting, Words } from "../../base/parts.js";
+import { announce, Bar, chunksOf, Facts, Figure, Freshness, Lazy, Notice, shortId, Time, titleOf, Waiting, Words } from "../../base/parts.js";
 import { href } from "../../base/route.js";
 
 const TONES = { completed: "completed", failed: "failed", expired: "failed", cancelled: "cancelled" };
@@ -86,6 +86,7 @@ function Times({ task }) {
       [t("batch.endpoint"), html`<code>${of.endpoint}</code>`],
       [t("batch.window"), of.completion_window],
       [t("column.route"), t(`route.${task.route}`)],
+      [t("batch.retryOf"), task.retryOf && html`<a href=${href("task", task.retryOf)}><code>${shortId(task.retryOf)}</code></a>`],
       [t("attempts"), whole(task.attempts), t("attemptsHint")],
       [t("createdAt"), time(of.created_at)],
       [t("batch.valid"), time(of.in_progress_at)],

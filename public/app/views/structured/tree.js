@@ -120,7 +120,7 @@ function Row({ id, row, isOpen, isActive, onAct }) {
     aria-posinset=${isTurn ? to + 1 : place + 1}
     aria-selected=${isActive}
     aria-expanded=${!isTurn && isOpenable(value) ? isOpen : undefined}
-    style=${{ paddingInlineStart: `${Math.min(level - 1, 10) * 1.1}rem` }}
+    style=${{ "--level": Math.min(level - 1, 10) }}
     onClick=${onAct}
   >
     ${isTurn

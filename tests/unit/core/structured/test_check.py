@@ -8,10 +8,10 @@ import pytest
 from src.core.structured import alternatives, branches, check, equality, groups, nodes, predicates, shallow
 from src.core.structured.check import Fault, faults_of
 from src.core.structured.equality import Digests, identity, scalar_key
-from src.core.structured.schema import parse_schema
+from src.core.structured.schema import accepted_schema, parse_schema
 from tests.support.steps import counted
 
-from .test_schema import closed
+from .test_schema import STRINGS, closed
 
 
 def faults(schema: dict[str, Any], value: object, most: int = 10) -> list[Fault]:
@@ -181,8 +181,8 @@ MODULES = (alternatives, branches, check, equality, groups, nodes, predicates, s
 
 
 def steps_of(document: dict[str, Any], value: object, *, is_valid: bool) -> int:
-    """Return how many lines of Python a check of the value takes."""
-    schema = parse_schema(document, strict=False)
+    """Return how many lines of Python a check of the value takes. The limits of new schemas do not count."""
+    schema = accepted_schema(document)
     with counted(*MODULES) as steps:
         found = faults_of(schema, value)
     assert (not found) == is_valid, found
@@ -233,6 +233,75 @@ def test_a_search_without_an_end_is_a_fault(monkeypatch: pytest.MonkeyPatch) -> 
     assert "bounded search" in fault.expected
 
 
+def test_one_value_that_fits_nothing_decides() -> None:
+    """If a value inside an alternative fits none of hundreds of schemas, the other values beside it are not tried."""
+    items = {"anyOf": [closed(a={"type": "array", "items": {"minimum": number}}) for number in range(200)]}
+    outer = {"anyOf": [closed(l={"$ref": "#/$defs/list"}), {"properties": {"l": {"$ref": "#/$defs/list"}}}]}
+    document = closed(o=outer) | {"$defs": {"list": {"type": "array", "items": items}}}
+    short, long = (
+        steps_of(document, {"o": {"l": [{"a": [-1, "x"]} for _ in range(size)]}}, is_valid=False)
+        for size in (100, 4_000)
+    )
+    assert long < short * 2
+
+
+@pytest.mark.parametrize("wrong_at", [None, 0, 7, 8, 71, 72, 999])
+@pytest.mark.parametrize("owners", [1, 3])
+def test_values_that_are_asked_in_turn_are_all_asked(owners: int, wrong_at: int | None) -> None:
+    """A value anywhere among the many values inside an alternative decides, and only about the value around it."""
+    items = {"anyOf": [{"type": "integer", "minimum": 5}, {"type": "integer", "maximum": 3}]}
+    lists = {"anyOf": [closed(l={"type": "array", "items": items}), closed(l={"type": "array"}, z={"type": "null"})]}
+    document = {"type": "object", "properties": {"o": {"type": "array", "items": lists}}}
+    values = [{"l": [number % 3 for number in range(1_000)]} for _ in range(owners)]
+    if wrong_at is not None:
+        values[-1]["l"][wrong_at] = 4
+    inner = {"type": "object", "properties": {"p": {"anyOf": [document, {"type": "array"}, closed(q=STRINGS)]}}}
+    found = faults_of(parse_schema(inner, strict=False), {"p": {"o": values}})
+    assert bool(found) == (wrong_at is not None)
+
+
+def test_an_optional_constant_tells_alternatives_apart() -> None:
+    """A constant that is not required tells alternatives apart, and a value without it may fit each of them."""
+    choices = [
+        {"type": "object", "properties": {"kind": {"const": kind}, "n": {"type": type_}}}
+        for kind, type_ in (("a", "string"), ("b", "integer"), ("c", "null"))
+    ]
+    schema = parse_schema(
+        {"type": "object", "properties": {"v": {"type": "array", "items": {"anyOf": choices}}}}, strict=False
+    )
+    good = [{"kind": "a", "n": "x"}, {"kind": "b", "n": 1}, {"n": None}, {"n": 2}, {}, {"kind": "c"}]
+    assert not faults_of(schema, {"v": good})
+    assert not any(faults_of(schema, {"v": [one]}) for one in good)
+    for bad in ({"kind": "a", "n": 1}, {"kind": "z"}, {"kind": 1}, {"n": True}):
+        assert [fault.pointer[:4] for fault in faults_of(schema, {"v": [*good, bad]})] == ["/v/6"], bad
+
+
+@pytest.mark.parametrize("wide", [1, 7, 8, 9, 40])
+@pytest.mark.parametrize("deep", [1, 5])
+def test_faults_have_their_place_however_values_are_checked(wide: int, deep: int) -> None:
+    """The pointer of a fault is right for values that are checked singly, in groups, and in turns of both."""
+    schema: dict[str, Any] = {"type": "integer"}
+    value: Any = list(range(wide))
+    value[-1] = "wrong"
+    schema, at = {"type": "array", "items": schema}, f"/{wide - 1}"
+    for level in range(deep):
+        schema = closed(**{f"k{level}": schema})
+        value, at = {f"k{level}": value}, f"/k{level}{at}"
+        if level % 2:
+            schema, value, at = {"type": "array", "items": schema}, [value] * wide, f"/{{}}{at}"
+    document = {"type": "object", "properties": {"r": schema}}
+    pointers = [
+        fault.pointer
+        for fault in faults_of(
+            parse_schema(document | {"properties": {"r": schema}}, strict=False), {"r": value}, 10_000
+        )
+    ]
+    places = [""]
+    for part in at.split("{}")[:-1]:
+        places = [f"{place}{part}{number}" for place in places for number in range(wide)]
+    assert sorted(pointers) == sorted(f"/r{place}{at.split('{}')[-1]}" for place in places)
+
+
 def test_many_schemas_of_any_of_are_bounded() -> None:
     """The budget of steps bounds the check of many objects against many schemas of `anyOf`.
 
@@ -272,7 +341,7 @@ def test_nothing_recurses() -> None:
         {"enum": [[[]]]},
     ]}}}, strict=True)  # fmt: skip
     value: list[Any] = []
-    for _ in range(20_000):
+    for _ in range(5_000):
         value = [value]
     assert not faults_of(schema, {"a": value})
 

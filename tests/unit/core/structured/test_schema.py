@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from src.core.structured.check import faults_of
 from src.core.structured.refusals import SchemaRefused
-from src.core.structured.schema import OutputSchema, parse_schema, read_schema
+from src.core.structured.schema import OutputSchema, accepted_schema, parse_schema, read_schema
 
 STRINGS = {"type": "string"}
 
@@ -313,3 +313,74 @@ def test_the_limit_of_properties(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("src.core.structured.schema.SCHEMA_PROPERTIES_MOST", 3)
     parse_schema(closed(a=closed(b=STRINGS), c=STRINGS), strict=True)
     assert refusal(closed(a=closed(b=STRINGS, d=STRINGS), c=STRINGS))[0] == "/properties/a/properties"
+
+
+def alike(count: int, **more: Any) -> dict[str, Any]:
+    """Return a schema with so many alternatives that nothing tells apart."""
+    choices = [{"type": "object", "properties": {"n": {"minimum": number}}, **more} for number in range(count)]
+    return {"type": "object", "properties": {"a": {"anyOf": choices}}}
+
+
+def told_apart(**properties: Any) -> Any:
+    """Return an alternative whose names of properties tell it apart."""
+    return closed(n={"type": "integer"}, **properties)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{"type": "object", "properties": {"kind": {"const": str(number)}}} for number in range(50)],
+        [{"type": "object", "properties": {"k": {"enum": [str(number), f"x{number}"]}}} for number in range(50)],
+        [told_apart(**{f"p{number}": STRINGS}) for number in range(50)],
+        [{"const": str(number)} for number in range(500)],
+        [{"type": "string", "minLength": number} for number in range(8)]
+        + [{"type": "number", "minimum": number} for number in range(8)],
+    ],
+)
+def test_alternatives_that_are_told_apart_have_no_limit(choices: list[Any]) -> None:
+    """Constants, names of properties and types tell alternatives apart, so that there may be many of them."""
+    parse_schema({"type": "object", "properties": {"a": {"anyOf": choices}}}, strict=False)
+
+
+def test_the_limit_of_alternatives_that_nothing_tells_apart() -> None:
+    """One `anyOf` may have eight alternatives for one type that nothing tells apart, also those of an `anyOf` in it."""
+    parse_schema(alike(8), strict=False)
+    pointer, reason = refusal(alike(9))
+    assert pointer == "/properties/a/anyOf"
+    assert "8 schemas" in reason
+    five = alike(5)["properties"]["a"]
+    parse_schema({"type": "object", "properties": {"a": five, "b": five}}, strict=False)
+    nested = {"type": "object", "properties": {"a": {"anyOf": [five, {"$ref": "#/$defs/b"}]}}, "$defs": {"b": five}}
+    assert refusal(nested)[0] == "/properties/a/anyOf"
+
+
+def test_a_long_chain_of_alternatives_is_counted_without_recursion() -> None:
+    """An `anyOf` may contain an `anyOf` hundreds of times."""
+    chain = {f"d{number}": {"anyOf": [{"$ref": f"#/$defs/d{number + 1}"}]} for number in range(700)}
+    parse_schema({"type": "object", "$defs": chain | {"d700": STRINGS}}, strict=False)
+
+
+def test_the_limit_of_alternatives_in_all() -> None:
+    """A schema has at most 1,000 alternatives in all `anyOf`, and 1,000 values of `enum` and `const` together."""
+    nullable = {"anyOf": [STRINGS, {"type": "null"}]}
+    properties = {f"{number}": nullable for number in range(500)}
+    parse_schema({"type": "object", "properties": properties}, strict=False)
+    assert refusal({"type": "object", "properties": properties | {"more": nullable}})[0] == "/properties/more/anyOf"
+    constants = {f"{number}": {"const": number} for number in range(1_000)}
+    parse_schema({"type": "object", "properties": constants}, strict=False)
+    assert refusal({"type": "object", "properties": constants | {"a": {"const": 1}}})[0] == "/properties/a/const"
+
+
+def test_the_limit_of_what_constants_consist_of() -> None:
+    """The values of `enum` and `const` have at most 4,000 values, with those inside them."""
+    parse_schema({"type": "object", "properties": {"a": {"const": [0] * 3_999}}}, strict=False)
+    assert refusal({"type": "object", "properties": {"a": {"enum": [[0] * 3_999, 1]}}})[0] == "/properties/a/enum"
+
+
+def test_a_schema_that_was_accepted_before_stays_so() -> None:
+    """A task may have a schema that an older release with other limits has accepted: it is read without them."""
+    documents: list[dict[str, Any]] = [alike(200), {"type": "object", "properties": {"a": {"const": [0] * 5_000}}}]
+    for document in documents:
+        refusal(document)
+        assert accepted_schema(document).document == document
+        assert read_schema(json.dumps(document)).document == document

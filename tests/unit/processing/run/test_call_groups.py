@@ -4,6 +4,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from src.core.errors import (
     ModelUnavailable,
 )
 from src.core.meter import Meter
+from src.core.task import Kind
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller, lanes_for
+from src.objects.stubs import CALLS_KNOWN
 from src.processing.caller import CallOutcome, LocalCaller, ModelCaller, Silence
 from src.processing.log import Log
 from src.processing.run.call_groups import CallGroups, EndedCall
@@ -91,13 +94,15 @@ class Coordinator:
         self.unreachable: Exception | None = None  # The error that each ping to the coordinator raises, or None.
         self.hangs = False
         self.sign_seconds = 0.0
+        self.known: object = CALLS_KNOWN  # None for code that knows no lines of batches.
         self._model = model
 
-    async def reach(self) -> None:
+    async def reach(self) -> object:
         self.signs += 1
         await asyncio.sleep(NEVER if self.hangs else self.sign_seconds)
         if self.unreachable is not None:
             raise self.unreachable
+        return self.known
 
     async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         self.groups.append(len(calls))
@@ -124,7 +129,7 @@ class Coordinator:
 class CallBench:
     """A model and its caller, which is the worker itself with six calls at a time, or three lanes of six calls."""
 
-    def __init__(self, *, laned: bool) -> None:
+    def __init__(self, *, laned: bool, kind: Kind | None = None) -> None:
         self.loop = Loop()  # type: ignore[abstract]
         self.model = Model()
         self.coordinator = Coordinator(self.model)
@@ -132,7 +137,7 @@ class CallBench:
         self.meter = Meter()
         self.caller: ModelCaller = LocalCaller(self.model, 6)
         if laned:
-            of: Claim = claim()
+            of: Claim = replace(claim(), kind=kind)
             log = Log(self.lines.append)
             self.caller = LanedCaller(self.coordinator, of, self.model, self.meter, lanes=3, group_size=6, log=log)
         self.calls = CallGroups(self.caller, lambda key: ModelCall("", str(key.position), ""), SECONDS)
@@ -197,6 +202,20 @@ def ended(finished: list[EndedCall]) -> list[int]:
 
 def kinds(outcomes: list[CallOutcome]) -> list[type]:
     return [type(outcome) for outcome in outcomes]
+
+
+@pytest.mark.parametrize(("kind", "known", "by_lanes"), [
+    (Kind.BATCH, None, False), (Kind.BATCH, 1, False), (Kind.BATCH, CALLS_KNOWN, True), (None, None, True)
+])  # fmt: skip
+def test_lines_go_only_to_a_coordinator_that_knows_them(kind: Kind | None, known: object, by_lanes: bool) -> None:
+    """The worker makes the calls of a batch itself while the coordinator has code of an earlier release."""
+    made = CallBench(laned=True, kind=kind)
+    made.coordinator.known = known
+    assert kinds(made.call(3)) == [ModelReply if by_lanes else CallNotStarted] * 3
+    assert kinds(made.call(1)) == [ModelReply]
+    assert made.coordinator.groups == ([3, 1] if by_lanes else [])
+    assert len(made.model.ended) == (4 if by_lanes else 1)
+    made.loop.close()
 
 
 # --- Order -------------------------------------------------------------------------------------------------------

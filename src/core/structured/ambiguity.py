@@ -1,0 +1,49 @@
+"""Refuses an `anyOf` with more alternatives than may be searched: those that nothing tells apart at a glance."""
+
+from collections import Counter
+from typing import Final
+
+from ..limits import SCHEMA_ALIKE_MOST
+from .keywords import refused
+from .nodes import SchemaNode
+
+_ALIKE: Final = (
+    f"More than {SCHEMA_ALIKE_MOST} schemas of this `anyOf` are for values of one type, and nothing tells them apart: "
+    "give them a property with a different `const` each."
+)
+
+
+def check_alternatives(nodes: list[SchemaNode]) -> None:
+    """Refuse each `anyOf` of a linked schema for which a value may have to be tried with too many schemas.
+
+    `nodes` are those with an `anyOf`, each after those of its branches that have one. Raises SchemaRefused.
+
+    Schemas are told apart by the type of their values; objects also by `tag`, and by the names of their properties
+    where all are required and no others allowed. Schemas with `enum` or `const` are not counted, because looking up a
+    value in a set takes no search.
+    """
+    known = dict[int, dict[type, int]]()
+    for node in nodes:
+        counts = {kind: _counted(node, kind, known) for kind in node.by_kind}
+        if max(counts.values(), default=0) > SCHEMA_ALIKE_MOST:
+            raise refused((node.place, "anyOf"), _ALIKE)
+        known[id(node)] = counts
+
+
+def _counted(node: SchemaNode, kind: type, known: dict[int, dict[type, int]]) -> int:
+    """Count the schemas with which a value of a Python type may have to be tried at most, for the `anyOf` of a node."""
+    branches = node.by_kind[kind]
+    if len(branches) == 1 and not branches[0].branches:
+        return 1
+    if kind is dict and node.tag is not None:
+        return 1
+    nested = sum(known[id(branch)].get(kind, 0) for branch in branches if branch.branches)
+    flat = [branch for branch in branches if not branch.branches and not branch.members]
+    if kind is not dict:
+        return nested + len(flat)
+    named = Counter(
+        branch.required_names
+        for branch in flat
+        if branch.is_closed and len(branch.required_names) == len(branch.properties)
+    )
+    return nested + len(flat) - named.total() + max(named.values(), default=0)
