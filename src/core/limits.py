@@ -257,15 +257,18 @@ START_PAUSE_SECONDS_MOST = 30.0
 FRUITLESS_MOST = 3  # How many announcements in a row without a started call end a run that has no call in flight.
 IDLE_SECONDS_FIRST = 5.0  # How long a task rests after a run that started no call; doubled for each such run.
 IDLE_SECONDS_MOST = 600.0
-WRITES_A_CALL = 2  # A worker's writes for each ended call: to record the call, and to announce the next one.
-WRITES_A_MINUTE = 2  # How many more writes a worker may make in a minute, even if all calls fail.
-WRITES_AT_FIRST = 5  # Writes that a run may make at its start: a claim, three announcements, the release.
-WRITES_AT_FIRST_IDLE = 2  # The value of WRITES_AT_FIRST after a run that started no call: a claim and one announcement.
-# A finished call waits ("lingers") to be recorded with others, because each write costs two rows and a D1 call. No new
-# call starts in the place of a lingering call, so a task with uneven calls takes some 8 to 11 % longer. A run's calls
-# are quick until one has taken QUICK_CALL_SECONDS; outputs of quick calls reach an event stream within two seconds.
-LINGER_FRACTION = 0.2  # A finished call lingers for this part of its duration; for all of it if no call could start.
-LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; an event stream then reads within 1.25 s.
+WRITES_A_CALL = 2  # A worker's writes for each ended call: its record, and the next call's announcement.
+WRITES_A_MINUTE = 2  # A worker's further writes in a minute, even if all calls fail.
+WRITES_AT_FIRST = 5  # Writes that a run may make at once: a claim, three fruitless announcements, the release.
+WRITES_AT_FIRST_IDLE = 2  # WRITES_AT_FIRST after a run that started no call: a claim, and one announcement.
+# A finished call lingers so that several are recorded together: each write costs two rows and a D1 call. While a call
+# lingers, no new call starts in its place, so a task with uneven calls takes some 8 to 11 % longer. Until a call of a
+# run has taken QUICK_CALL_SECONDS, its calls are quick, and their outputs reach a stream of events within two seconds.
+LINGER_FRACTION = 0.2  # The part of a finished call's duration for which it lingers; all of it if no call could start.
+LINGER_CALLS = 0.75  # For about how many further calls a finished call lingers if calls take different times.
+LINGER_FRACTION_LEAST = 0.04
+LINGER_LATENCIES = 3.0  # A finished call lingers at least as long as this many writes take, up to the usual most.
+LINGER_SECONDS_QUICK = 0.7  # The longest time that quick calls linger; a stream then reads within 1.25 s.
 LINGER_SECONDS_MOST = 2.0
 QUICK_CALL_SECONDS = 5.0
 # A run that waits for slow calls checks its claim LOOK_SECONDS_FIRST after its last write, then after pauses that
@@ -359,7 +362,10 @@ LANE_CALLS = 6  # How many calls a lane makes at a time: six connections of an i
 LANE_CHUNKS = 24  # How many chunks justify one more lane: a lane makes a task's calls in another invocation.
 LANES_FROM_CHUNKS = 2 * LANE_CHUNKS  # The least chunks of a task with lanes; fewer would give it only one lane.
 LANES_MOST = 5  # The most lanes of a task: its host waits for one RPC per lane, and has six connections.
-LANE_SLACK_SECONDS = 5.0  # The time allowed for an RPC to reach a lane and to come back.
+LANE_SLACK_SECONDS = 5.0  # The time allowed for an RPC's way to a lane and back.
+LANE_LINGER_FRACTION = (
+    0.22  # The part of its wait for which a lane with a finished call waits: calls may differ by a tenth.
+)
 COORDINATOR_IDLE_SECONDS = 3_600.0
 SWEEP_BACKOFF_DOUBLINGS_MOST = 6
 SEEN_SECONDS = 150.0  # How often each trigger of the Worker may record that it came; each record writes one row.

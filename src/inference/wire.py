@@ -12,6 +12,8 @@ Wire = dict[str, str | int | float | None]
 # written for an aborted call, whose error has the same code as a lost connection, because the run must distinguish the
 # two
 _ABORTED = "aborted"
+# written for a call that a lane no longer knows, for the same reason
+_FORGOTTEN = "forgotten"
 
 _ERRORS: dict[str, type[ModelError]] = {
     kind.code: kind
@@ -28,6 +30,7 @@ _ERRORS: dict[str, type[ModelError]] = {
     )
 }
 _ERRORS[_ABORTED] = errors.CallAborted
+_ERRORS[_FORGOTTEN] = errors.CallerLost
 
 
 def write_call(call: ModelCall) -> Wire:
@@ -83,8 +86,10 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
             "finishReason": outcome.finish_reason,
         }
         return made if outcome.answer is None else {**made, "answer": json.dumps(outcome.answer, ensure_ascii=False)}
-    # `str`, because RPC clones only plain values, and a member of an enumeration is not a plain text.
-    code = _ABORTED if isinstance(outcome, errors.CallAborted) else str(outcome.code)
+    # `str`, because RPC clones plain values only, and a member of an enumeration is not a plain text.
+    code = str(outcome.code)
+    if isinstance(outcome, errors.CallerLost):
+        code = _ABORTED if isinstance(outcome, errors.CallAborted) else _FORGOTTEN
     written: Wire = {"error": code, "message": str(outcome), "delaySeconds": outcome.delay_seconds}
     if isinstance(outcome, errors.ModelRefused):
         if outcome.of_call:
@@ -92,6 +97,48 @@ def write_outcome(outcome: ModelReply | ModelError) -> Wire:
         if outcome.answer is not None:
             written["answer"] = json.dumps(outcome.answer, ensure_ascii=False)
     return written
+
+
+def numbered(call: Wire, number: int, *, in_parts: bool) -> Wire:
+    """Add a call's number in its claim, and whether its lane may answer for other calls of the group before.
+
+    A lane of an older release ignores both, and answers for all calls of the group at once.
+    """
+    return {**call, "number": number, "inParts": int(in_parts)}
+
+
+def write_held(lane: int, number: int, *, in_parts: bool) -> Wire:
+    """Write a call that a lane already makes, and for which the sender still waits."""
+    return {"held": lane, "number": number, "inParts": int(in_parts)}
+
+
+def is_held(call: Wire) -> bool:
+    """Whether the lane already makes the call."""
+    return "held" in call
+
+
+def number_of(call: Wire) -> int | None:
+    """Return a call's number in its claim. Calls of an older release have none."""
+    return None if "number" not in call else _whole(call["number"])
+
+
+def goes_in_parts(call: Wire) -> bool:
+    """Whether the lane may answer for other calls of the group before this call has ended."""
+    return call.get("inParts") == 1
+
+
+def lane_of(calls: list[Wire]) -> int | None:
+    """Return the number of the lane that already makes some of the calls, None if all calls are new."""
+    return next((_whole(call["held"]) for call in calls if "held" in call), None)
+
+
+# The outcome of a call that goes on after a lane has answered for other calls of its group.
+GOES_ON: Wire = {"goesOn": 1}
+
+
+def goes_on(outcome: Wire) -> int | None:
+    """Return the number of the lane if the outcome says that the call goes on there, None otherwise."""
+    return _whole(outcome["lane"]) if "goesOn" in outcome else None
 
 
 def from_lane(outcome: Wire, lane: int) -> Wire:

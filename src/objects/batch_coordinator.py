@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from ..core import limits
-from ..core.errors import CallNotStarted
+from ..core.errors import CallerLost, CallNotStarted
 from ..core.ids import TaskKey
-from ..inference.wire import Wire, from_lane, write_outcome
+from ..inference import wire
+from ..inference.wire import Wire, from_lane
 from ..processing.log import Log
 from .naming import lane_name
 from .stubs import CALLS_KNOWN, ObjectStorage, Processors, is_unknown_method
@@ -26,6 +27,9 @@ _SCHEMA = (
     ) STRICT""",
     "CREATE TABLE IF NOT EXISTS lost (lane INTEGER PRIMARY KEY) STRICT",
 )
+# Also stores a lane whose row a coordinator with another clock has deleted.
+_EXTEND = """INSERT INTO out VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET calls = excluded.calls, deadline = excluded.deadline"""
 
 
 class Cursor(Protocol):
@@ -71,13 +75,14 @@ class Coordinator:
         """Let a free lane make a group of calls, each within `seconds`, and return the calls' outcomes in order.
 
         Each outcome names the lane. If the lane is lost, `infer` raises what RPC raises, or TimeoutError, and it is
-        unknown whether the calls were made. A lane whose code knows no lines of a batch starts no call, and a lane of
-        another name, which may have newer code, takes its place.
+        unknown whether the calls were made. If the lane already makes some of the calls, it gets the other ones too. A
+        lane that answers for some of its calls stays busy with the others. A lane whose code knows no lines of a batch
+        starts no call, and a lane of another name, which may have newer code, takes its place.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
         self._fence = max(self._fence, fence)
         self._open()
-        lane = self._take(lanes, len(calls), patience)
+        lane = self._take(lanes, calls, patience)
         # If no worker of the task closes the coordinator, the coordinator's alarm cleans up.
         await self._arm()
         has_lines = any("body" in call for call in calls)
@@ -89,9 +94,10 @@ class Coordinator:
             self._log("lane_failed", task=task_key, lane=lane, calls=len(calls), error=type(error).__name__)
             self._give_back(lane, lost=True)
             if has_lines and is_unknown_method(error, "infer_lines"):
-                return [write_outcome(CallNotStarted("the lane has code of an earlier release"))] * len(calls)
+                return [_answer_of_earlier_code(call) for call in calls]
             raise
-        self._give_back(lane, lost=False)
+        if not any(wire.goes_on(from_lane(outcome, lane)) for outcome in outcomes):
+            self._give_back(lane, lost=False)
         return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
@@ -169,18 +175,22 @@ class Coordinator:
             self._storage.sql.exec("INSERT INTO version VALUES (?)", SCHEMA_VERSION)
         self._opened = True
 
-    def _take(self, lanes: int, calls: int, patience: float) -> int:
-        """Choose the lowest number of a lane that is neither busy nor lost.
+    def _take(self, lanes: int, calls: list[Wire], patience: float) -> int:
+        """Choose the lowest number of a lane that is neither busy nor lost, unless a lane already makes some calls.
 
-        A lane whose deadline has passed counts as free.
+        A lane whose deadline has passed counts as free. The deadline of a lane moves only when it gets new calls.
         """
         now = self._now_ms()
+        deadline = now + round(patience * 1000)
+        if (at_work := wire.lane_of(calls)) is not None:
+            if not all(map(wire.is_held, calls)):
+                self._storage.sql.exec(_EXTEND, at_work, len(calls), now, deadline)
+            return at_work
         self._storage.sql.exec("DELETE FROM out WHERE deadline <= ?", now)
         rows = self._storage.sql.exec("SELECT lane FROM out UNION SELECT lane FROM lost").toArray()
         taken = {int(str(row["lane"])) for row in rows}
         lane = next(number for number in range(1, len(taken) + lanes + 1) if number not in taken)
-        deadline = now + round(patience * 1000)
-        self._storage.sql.exec("INSERT INTO out VALUES (?, ?, ?, ?)", lane, calls, now, deadline)
+        self._storage.sql.exec("INSERT INTO out VALUES (?, ?, ?, ?)", lane, len(calls), now, deadline)
         return lane
 
     def _give_back(self, lane: int, *, lost: bool) -> None:
@@ -194,3 +204,13 @@ class Coordinator:
     def _one(self, query: str) -> int:
         (row,) = self._storage.sql.exec(query).toArray()
         return int(str(row["value"]))
+
+
+def _answer_of_earlier_code(call: Wire) -> Wire:
+    """Return the outcome of a call of a lane that knows no lines: a call that it made before has no outcome any more.
+
+    The lane had newer code then, and its memory ended with that code.
+    """
+    if wire.is_held(call):
+        return wire.write_outcome(CallerLost("the lane that made the call now has code of an earlier release"))
+    return wire.write_outcome(CallNotStarted("the lane has code of an earlier release"))

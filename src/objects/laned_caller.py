@@ -5,6 +5,7 @@ Each group of calls is one RPC to the task's `BatchCoordinator`, which gives the
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 
 from ..core import limits
 from ..core.errors import CallAborted, CallerLost, CallNotStarted, ModelError
@@ -13,7 +14,7 @@ from ..core.task import Kind
 from ..inference import wire
 from ..inference.protocol import ModelCall, ModelReply, Provider
 from ..processing import clock
-from ..processing.caller import CallOutcome, Silence, call_model
+from ..processing.caller import CallOutcome, HeldCall, Silence, call_model
 from ..processing.log import Log
 from ..processing.worker import Worker
 from ..store.records.claims import Claim
@@ -51,7 +52,8 @@ class LanedCaller:
         self._log = log
         self._alone = False
         self._reached: asyncio.Task[bool] | None = None
-        self._asked: set[asyncio.Task[Sequence[CallOutcome]]] = set()
+        self._asked: set[asyncio.Task[Sequence[CallOutcome | HeldCall]]] = set()
+        self._numbers = count()
         # The keys of a dict keep the order in which the calls were made, whereas the order of a set differs from run to
         # run.
         self._own: dict[asyncio.Task[ModelReply | ModelError], None] = {}
@@ -68,7 +70,9 @@ class LanedCaller:
         """See `ModelCaller.group_size`."""
         return 1 if self._alone else self._lane_calls
 
-    async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome | HeldCall]:
         """See `ModelCaller.call`. A lane itself asks the database until when its calls may start.
 
         An RPC cannot be cancelled. An RPC that gets no answer in time is left alone, and `abort` ends calls that are no
@@ -79,13 +83,13 @@ class LanedCaller:
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
-            # a group of several calls was made for a lane; a worker without lanes makes groups of only one call
-            if len(calls) > 1:
-                return [CallNotStarted("no lane can be reached")] * len(calls)
-            return [await self._make(calls[0], seconds, starts_by)]
+            # a group of several calls was made for a lane, and a worker without lanes makes groups of one call only
+            if len(calls) == 1 and isinstance(calls[0], ModelCall):
+                return [await self._make(calls[0], seconds, starts_by)]
+            return [_unreachable(call) for call in calls]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
-        seconds -= clock.now() - began  # reaching the coordinator took a part of the time that the group has
-        asked = asyncio.create_task(self._ask(calls, seconds))
+        seconds -= clock.now() - began  # reaching the lane took a part of the group's time
+        asked = asyncio.create_task(self._ask(calls, seconds, in_parts=in_parts))
         self._asked.add(asked)  # the event loop itself keeps only a weak reference to the asyncio task
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
@@ -126,12 +130,20 @@ class LanedCaller:
             return False
         return True
 
-    async def _ask(self, calls: Sequence[ModelCall], seconds: float) -> Sequence[CallOutcome]:
-        claim, sent = self._claim, [wire.write_call(call) for call in calls]
+    async def _ask(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, *, in_parts: bool
+    ) -> Sequence[CallOutcome | HeldCall]:
+        claim = self._claim
+        numbers = [call.number if isinstance(call, HeldCall) else next(self._numbers) for call in calls]
+        sent = [
+            wire.write_held(call.lane, number, in_parts=in_parts)
+            if isinstance(call, HeldCall)
+            else wire.numbered(wire.write_call(call), number, in_parts=in_parts)
+            for call, number in zip(calls, numbers, strict=True)
+        ]
         try:
             answers = await self._coordinator.infer(claim.task_key, claim.fence, self._lanes, sent, seconds)
-            outcomes = [wire.read_outcome(answer) for answer in answers]
-            assert len(outcomes) == len(calls)
+            outcomes = [_outcome(answer, number) for answer, number in zip(answers, numbers, strict=True)]
         except Exception as error:  # noqa: BLE001 - RPC raises any type; whether the lane worked is unknown
             self._reached = None
             self._log("lane_lost", task=claim.task_key, calls=len(calls), error=type(error).__name__)
@@ -156,6 +168,17 @@ class LanedCaller:
         if made.cancelled():
             return CallAborted("the task has ended, and the call's connection was closed")
         return made.result()
+
+
+def _outcome(answer: wire.Wire, number: int) -> CallOutcome | HeldCall:
+    lane = wire.goes_on(answer)
+    return wire.read_outcome(answer) if lane is None else HeldCall(lane, number)
+
+
+def _unreachable(call: ModelCall | HeldCall) -> CallOutcome:
+    if isinstance(call, HeldCall):
+        return CallerLost("the lane that makes the call cannot be reached")
+    return CallNotStarted("no lane can be reached")
 
 
 def lanes_for(chunks: int) -> int:

@@ -9,12 +9,11 @@ from .crossing import behind, unwrapped
 from .d1 import BoundD1
 from .objects import BoundNamespace
 from .queues import BoundQueue
+from .r2 import BoundR2
 from .webhook_courier import FetchCourier
 
 if TYPE_CHECKING:
-    from js import Env, Fetcher, R2Bucket, RateLimit
-
-    from .r2 import BoundR2
+    from js import Env, Fetcher, RateLimit
 
 
 def bindings(env: "Env") -> Bindings:
@@ -32,7 +31,7 @@ def bindings(env: "Env") -> Bindings:
         ai=BoundAi(env.AI) if hasattr(env, "AI") else None,
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
         rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,
-        blobs=_bound(env, "BLOBS", _bucket),
+        blobs=_bound(env, "BLOBS", BoundR2),
         courier=FetchCourier(unwrapped(env.WEBHOOK_NETWORK)) if hasattr(env, "WEBHOOK_NETWORK") else None,
     )
 
@@ -46,12 +45,6 @@ def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = 
     source = env if raw is None else raw
     binding = getattr(source, name) if needed else getattr(source, name, None)
     return binding if raw is None or binding is None else kind(binding)
-
-
-def _bucket(binding: "R2Bucket") -> "BoundR2":
-    from .r2 import BoundR2
-
-    return BoundR2(binding)
 
 
 class LocalDayUse:

@@ -9,6 +9,8 @@ from ..core.settings import Settings
 _RESERVE = 3
 # Statements reserved for a run's last write and its repetition.
 _RESERVE_STATEMENTS = 9
+# For how many groups in flight, for each that there may be, the allowance must suffice while answers come in parts.
+_PARTS_LEAST = 6
 # The most statements of a write that records calls: one for the totals, one for outputs, one for failures.
 _WRITE_STATEMENTS = 3
 
@@ -59,6 +61,17 @@ class Allowance:
         statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS
         statements -= _WRITE_STATEMENTS * groups_out
         return left > 0 and statements > 0
+
+    def allows_parts(self, groups_most: int) -> bool:
+        """Whether the allowance suffices for answers in parts, of at most `groups_most` groups at a time.
+
+        Answers in parts may cost a subrequest and a write for each call. On the free plan they would divide a task
+        among more invocations, and each of them costs a claim.
+        """
+        left = self._subrequests - self._meter.subrequests_taken - _RESERVE
+        statements = self._statements - self._meter.statements_taken - _RESERVE_STATEMENTS
+        least = _PARTS_LEAST * groups_most
+        return left >= least and statements >= least * _WRITE_STATEMENTS
 
     def allows_wait(self, seconds: float, now: float) -> bool:
         """Whether the run may wait for `seconds` seconds within its invocation."""

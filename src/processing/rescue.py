@@ -15,7 +15,7 @@ from ..core.ids import TaskKey
 from ..core.task import Route, Task
 from ..inference.protocol import ModelCall, Provider
 from . import clock
-from .caller import CallOutcome, LocalCaller
+from .caller import CallOutcome, HeldCall, LocalCaller
 from .deliveries import WaitUntil
 from .dispatch import Dispatcher
 from .worker import Host, Worker
@@ -31,7 +31,9 @@ class BriefCaller(LocalCaller):
         super().__init__(provider, concurrency)
         self._cut_at = cut_at
 
-    async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome]:
         """See `ModelCaller.call`."""
         left = self._cut_at - clock.now()
         if left <= 0:

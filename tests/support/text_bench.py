@@ -9,7 +9,7 @@ import pytest
 from src.core.files import FileKey, Purpose
 from src.core.ids import TaskKey
 from src.core.task import NewTask, Reduce, Route, Task, TaskOptions
-from src.core.text import chunks, file_cuts
+from src.core.text import boundaries, chunks, file_cuts
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.processing.outcomes import Released
 from src.processing.worker import Host
@@ -26,7 +26,7 @@ TEXT_FILE = FileKey("local:01900000-0000-7000-8000-0000000000b1")
 def look_near(patch: pytest.MonkeyPatch, mark_chars: int = 12) -> int:
     """Let the rules of the cuts look at little text, so that short texts have slices. Returns how far they look."""
     look = 2 * mark_chars + 48
-    patch.setattr(chunks, "_MARK_CHARS_MOST", mark_chars)
+    patch.setattr(boundaries, "MARK_CHARS_MOST", mark_chars)
     patch.setattr(chunks, "LOOK_CHARS", look)
     patch.setattr(file_cuts, "LOOK_CHARS", look)
     patch.setattr(file_cuts, "_LOOK_BYTES", file_cuts.CODE_POINT_BYTES * look)

@@ -2,52 +2,21 @@
 
 Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
 options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
-this module's rules changes the contract.
+this module's rules, or of those in `boundaries`, changes the contract.
 
 Every rule is local: whether a text may be cut at an offset depends on the LOOK_CHARS code points before and after the
 offset alone. So a text that is read in slices is cut like the whole text: see `file_cuts`.
-
-No input makes this module's regular expressions backtrack. Each regular expression of the module consumes every
-character that it reads, or reads a bounded number of characters, and repeats only with possessive quantifiers.
 """
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-# The kinds of boundary where a text may be cut. `_marks` stores the kind of boundary for each offset. Of two kinds of
-# boundary, the one with the higher number is better.
-_SENTENCE, _LINE, _PARAGRAPH, _HEADING = 1, 2, 3, 4
-_BEST_FIRST = (_HEADING, _PARAGRAPH, _LINE, _SENTENCE)
+from .boundaries import BEST_FIRST, MARK_CHARS_MOST, Boundaries, boundaries
 
-_ENDS = r"\n\r\x85\u2028\u2029"
-_LINES = re.compile(rf"[^{_ENDS}]*+(\r\n|[{_ENDS}]|\Z)")
-
-_HEADINGS = re.compile(
-    rf"""
-      [ ]{{0,3}}\#{{1,6}}(?:[ \t]|\Z)                                          # Markdown
-    | [ \t]{{0,40}}(?:Chapter|CHAPTER|Part|PART|Book|BOOK|Volume|VOLUME)[ \t]
-      (?:[0-9]{{1,4}}|[IVXLCDM]{{1,9}}|(?i:one|two|three|four|five|six|seven|eight|nine|ten)\b)
-      (?:(?:[.:,\u2013\u2014-]|[ \t](?![a-z]))[^{_ENDS}]{{0,60}})?\Z             # not "Book I read"
-    | [ \t\u3000]{{0,40}}第[0-9０-９零〇一二三四五六七八九十百千两兩]{{1,9}}[章回节節卷部篇集幕折]
-      (?:[\s:：、.．·\u2014-][^{_ENDS}]{{0,60}})?\Z
-    """,
-    re.VERBOSE,
-)
-# At least three characters. CommonMark accepts a single "=" or "-" as the underline of a heading, but a lone "-" is
-# more often an empty list item.
-_SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
-
-# Matches the end of a sentence: its marks, closing characters after them, and blanks that follow on the same line.
-_SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』）》〉】〕]*+([^\S{_ENDS}]*+)")
-
-# A heading with an underline, its underline, a blank line and the marks at the end of a sentence are recognized up to
-# this length. What is longer has no meaning for a reader, and would make the rules depend on text that is far away.
-_MARK_CHARS_MOST = 1_000
 # How far around an offset the rules look, at most: over a heading, its underline and the ends of both lines.
-LOOK_CHARS = 2 * _MARK_CHARS_MOST + 48
+LOOK_CHARS = 2 * MARK_CHARS_MOST + 48
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
@@ -103,7 +72,7 @@ def cuts_between(
     size = origin + len(text)
     step = max_chars - overlap_chars
     ends: list[int] = []
-    marks: bytearray | None = None
+    found: Boundaries | None = None
     end = start
     while True:
         # Each later chunk takes at most `step` new code points of the text. Dividing the text after `limit` by `step`
@@ -113,9 +82,9 @@ def cuts_between(
             raise TooManyChunks(most)
         if limit + (0 if is_end else LOOK_CHARS) >= size:
             return [*ends, size] if is_end else ends
-        if marks is None:
-            marks = _marks(text)
-        end = origin + _cut(text, marks, end - origin, limit - origin)
+        if found is None:
+            found = boundaries(text)
+        end = origin + _cut(text, found, end - origin, limit - origin)
         ends.append(end)
 
 
@@ -132,55 +101,23 @@ def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
     return (first, *rest)
 
 
-def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
+def _cut(text: str, among: Boundaries, start: int, limit: int) -> int:
     """Return the end of the chunk whose new code points begin at `start`: an offset from `start + 1` to `limit`."""
     if limit - start == 1:
         return limit
     if text.startswith("\r\n", limit - 1):
         limit -= 1
     quarter = start + -(-(limit - start) // _LEAST_FILL_DIVISOR)
-    for kind in _BEST_FIRST:
-        if (found := marks.rfind(kind, quarter, limit + 1)) != -1:
+    for kind in BEST_FIRST:
+        if (found := among.last(kind, quarter, limit)) != -1:
             return found
     word = _word_start(text, start, limit)
     if word >= quarter:
         return word
-    for kind in _BEST_FIRST:
-        if (found := marks.rfind(kind, start + 1, quarter)) != -1:
+    for kind in BEST_FIRST:
+        if (found := among.last(kind, start + 1, quarter - 1)) != -1:
             return found
     return word if word > start else _character_start(text, start, limit)
-
-
-def _marks(text: str) -> bytearray:
-    """Return the best kind of boundary at each offset of a text, 0 for none.
-
-    Boundaries between words are not listed, because there are too many of them.
-    """
-    marks = bytearray(len(text) + 1)
-    for match in _SENTENCE_ENDS.finditer(text):
-        # An ASCII mark like "." ends a sentence only before white space, so not in "3.14" or "e.g.x".
-        is_end = match.start(2) < match.end() or not match[1].isascii()
-        if is_end and match.end() - match.start() <= _MARK_CHARS_MOST:
-            marks[match.end()] = _SENTENCE
-    text_line_start = None  # where the previous line of the text starts, if an underline makes it a heading
-    for match in _LINES.finditer(text):
-        start, stop = match.start(), match.start(1)
-        is_short = stop - start <= _MARK_CHARS_MOST
-        if start == stop or (is_short and text[start:stop].isspace()):
-            marks[match.end()] = _PARAGRAPH
-            text_line_start = None
-            continue
-        marks[match.end()] = _LINE
-        if _HEADINGS.match(text, start, stop):
-            marks[start] = _HEADING
-            text_line_start = None
-        elif is_short and _SETEXT_UNDERLINES.match(text, start, stop):
-            if text_line_start is not None:
-                marks[text_line_start] = _HEADING
-            text_line_start = None
-        else:
-            text_line_start = start if is_short else None
-    return marks
 
 
 def _word_start(text: str, start: int, limit: int) -> int:

@@ -79,6 +79,11 @@ class CallScheduler:
         return wait - most if early else wait
 
     @property
+    def in_parts(self) -> bool:
+        """Whether a lane may answer before all calls of its group have ended, so that others take their places."""
+        return self._caller.slack_seconds > 0 and self._allowance.allows_parts(self._caller.groups_most)
+
+    @property
     def _usual(self) -> int:
         """Return how many calls may be in flight while all calls succeed."""
         return self._caller.groups_most * self._caller.group_size

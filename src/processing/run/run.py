@@ -355,7 +355,7 @@ class Run:
         starts_by = self._terms.starts_by(self._pacer.announced_at, self._pacer.start_seconds)
         if not self._caller.slack_seconds:  # a call without lanes must start within the seconds of the run itself
             starts_by = min(starts_by, self._allowance.latest_start)
-        self._allowance.spend(self._calls.start(keys, starts_by))
+        self._allowance.spend(self._calls.start(keys, starts_by, in_parts=self._scheduler.in_parts))
 
     async def _read(self, key: CallKey, now: float) -> None:
         """Read the input of a call, and of as many calls after it as the run may still make."""
@@ -379,10 +379,13 @@ class Run:
             wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at
+        self._allowance.spend(self._calls.resume(in_parts=self._scheduler.in_parts))
         wrote_at, ended = self._pacer.announced_at, self._ledger.ended
         check_at = self._checks.next_at(wrote_at, self._calls.groups_out)
         wake_at = min(wake_at, deadline_latest, check_at, self._scheduler.widens_at(now))
         hint = self._checks.hint.awaited()
-        self._recorder.record(await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest))
+        slow = self._context.latency.seconds(now)
+        ended_calls = await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest, write_seconds=slow)
+        self._recorder.record(ended_calls)
         self._pacer.earn(self._ledger.ended - ended)
         await self._checks.check(wrote_at, self._calls.groups_out)

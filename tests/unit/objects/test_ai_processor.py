@@ -13,6 +13,7 @@ from src.core import limits
 from src.core.errors import ModelRateLimited, ModelRefused
 from src.core.ids import TaskKey
 from src.core.states import Status
+from src.inference import wire
 from src.inference.protocol import ModelCall, ModelReply, Provider
 from src.inference.wire import Wire
 from src.objects.ai_processor import Processor
@@ -67,6 +68,10 @@ class InFlight:
         yield
         self._now[key] -= 1
 
+    def of_lane(self, number: int, worker: Worker) -> Worker:
+        """Return the worker of a lane's next invocation. The calls of one lane are counted together."""
+        return replace(worker, provider=Counted(worker.provider, self, f"lane {number}"))
+
     def of_one_more(self, worker: Worker) -> Worker:
         """Return the worker of another invocation, whose calls in flight are counted."""
         self._invocations += 1
@@ -120,10 +125,14 @@ class ObjectBench:
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Act as a lane."""
         self.groups.append(len(calls))
-        worker = self.in_flight.of_one_more(self.bench.worker())
+        number = wire.lane_of(calls)
+        if number is None:
+            self.lanes.append(Lane())
+            number = len(self.lanes)
+        worker = self.in_flight.of_lane(number, self.bench.worker())
         settings = replace(worker.settings, concurrency=self._lane_concurrency)
-        self.lanes.append(Lane())
-        return await self.lanes[-1].infer(replace(worker, settings=settings), task_key, fence, calls)
+        outcomes = await self.lanes[number - 1].infer(replace(worker, settings=settings), task_key, fence, calls)
+        return [wire.from_lane(outcome, number) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
         """Tell all lanes that the claim with the given fence has ended."""

@@ -10,10 +10,10 @@ import pytest
 
 from simulator.engine.loop import Loop
 from src.core import limits
-from src.core.errors import CallNotStarted
+from src.core.errors import CallerLost, CallNotStarted
 from src.core.ids import TaskKey
 from src.inference.protocol import ModelCall
-from src.inference.wire import Wire, read_outcome, write_call
+from src.inference.wire import GOES_ON, Wire, numbered, read_outcome, write_call, write_held
 from src.objects.batch_coordinator import Coordinator, ObjectSql
 from src.processing.log import Log
 
@@ -204,6 +204,62 @@ def test_a_lane_of_an_earlier_release_starts_no_call_of_a_line(storage: Storage,
     (outcome,) = asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line], SECONDS))
     assert outcome == {"output": "fine", "lane": 2}
     assert asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS)) == [{"output": "fine", "lane": 2}]
+
+
+def line(number: int) -> Wire:
+    return numbered(write_call(ModelCall("", "", "m", body={"messages": []})), number, in_parts=True)
+
+
+class LanesInParts(AnsweringLanes):
+    """Lanes that answer for the last call of each group, while the others go on. `methods` are those that were used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.methods: list[str] = []
+        self.is_old = False
+
+    async def infer(self, _task_key: TaskKey, _fence: int, calls: list[Wire]) -> list[Wire]:
+        """Answer for the last call."""
+        self.methods.append("infer")
+        return [GOES_ON] * (len(calls) - 1) + [{"output": "fine"}]
+
+    async def infer_lines(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
+        """Answer for the last call, or fail as a call of a method that the object lacks."""
+        if self.is_old:
+            raise TypeError("Method infer_lines does not exist")
+        outcomes = await self.infer(task_key, fence, calls)
+        self.methods[-1] = "infer_lines"
+        return outcomes
+
+
+def test_lines_are_answered_in_parts_too(storage: Storage) -> None:
+    """A lane that answers for a part of its lines gets the new ones beside them, and is free after the last answer."""
+    lanes = LanesInParts()
+    coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
+
+    def ask(*calls: Wire) -> list[Wire]:
+        return asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, list(calls), SECONDS))
+
+    on, fine = {**GOES_ON, "lane": 1}, {"output": "fine", "lane": 1}
+    assert ask(line(0), line(1)) == [on, fine]
+    assert ask(line(2)) == [{**fine, "lane": 2}]
+    assert ask(write_held(1, 0, in_parts=True), line(3)) == [on, fine]
+    assert ask(write_held(1, 0, in_parts=True)) == [fine]
+    assert ask(line(4)) == [fine]
+    assert lanes.methods == ["infer_lines", "infer_lines", "infer_lines", "infer", "infer_lines"]
+
+
+def test_a_lane_that_gets_code_of_an_earlier_release_loses_the_lines_that_went_on(storage: Storage) -> None:
+    """The calls that it made are lost, and only the new ones are known not to have started."""
+    lanes = LanesInParts()
+    coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
+    asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line(0), line(1)], SECONDS))
+    lanes.is_old = True
+    calls = [write_held(1, 0, in_parts=True), line(2)]
+    outcomes = asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, calls, SECONDS))
+    assert [type(read_outcome(outcome)) for outcome in outcomes] == [CallerLost, CallNotStarted]
+    lanes.is_old = False
+    assert asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line(3)], SECONDS)) == [{"output": "fine", "lane": 2}]
 
 
 def test_a_lane_that_is_lost_with_lines_is_a_lost_lane(storage: Storage) -> None:
