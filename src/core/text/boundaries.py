@@ -201,7 +201,7 @@ def _sentence_ends(text: str, start: int, stop: int) -> Iterator[int]:
 def _marks(text: str) -> bytearray:
     """Return the best kind of boundary at each offset of a text, 0 for none.
 
-    Boundaries between words are not marked, because they are too many.
+    Boundaries between words are not marked, because there are too many of them.
     """
     marks = bytearray(len(text) + 1)
     for end in _sentence_ends(text, 0, len(text)):
