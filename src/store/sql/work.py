@@ -120,11 +120,17 @@ _IS_FULL = "length(body) >= :segment_bytes OR fence = 0"
 RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
 
 # Records lines of a batch. Lines that have become an object take no more, nor do `:segment_chars` characters of lines,
-# because the worker holds all lines of a segment in memory when it makes an object of them.
+# because the worker holds all lines of a segment in memory when it makes an object of them. SQLite reads a row for each
+# line to add up `sizes`, at each write. So it adds them up only if the number of lines and the digits of the longest
+# one allow so many characters. A line has at most seven digits.
+_CHARS_MOST = """(length(sizes) - length(replace(sizes, ',', '')) + 1) * CASE
+        WHEN sizes GLOB '*[0-9][0-9][0-9][0-9][0-9]*' THEN 10000000
+        WHEN sizes GLOB '*[0-9][0-9][0-9][0-9]*' THEN 10000 ELSE 1000 END"""
 RECORD_LINES = recording_outputs(
     _MINE,
-    f"""{_IS_FULL} OR object IS NOT NULL
-      OR (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars""",
+    f"""CASE WHEN {_IS_FULL} OR object IS NOT NULL THEN 1
+      WHEN {_CHARS_MOST} < :segment_chars THEN 0
+      ELSE (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars END""",
 )
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in
