@@ -23,7 +23,8 @@ from .write_pacer import WritePacer
 class CallInputs:
     """The texts of chunks and the outputs that the calls of one claim need.
 
-    `save` writes unsaved progress to D1, and is awaited before outputs are read from D1.
+    Outputs are read from D1 only after the unsaved progress is written. The run writes it, and its parts do not refer
+    back to the run: see `Run`.
     """
 
     def __init__(
@@ -31,7 +32,6 @@ class CallInputs:
         context: RunContext,
         plan: CallPlan,
         pacer: WritePacer,
-        save: Callable[[], Awaitable[None]],
         left_out: Container[CallKey] = (),
         forms: OutputForms | None = None,
     ) -> None:
@@ -43,7 +43,6 @@ class CallInputs:
         self._plan = plan
         self._store = context.store
         self._pacer = pacer
-        self._save = save
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
         self._outputs: dict[CallKey, str] = {}  # the outputs in memory that a later merge needs as input
@@ -102,7 +101,8 @@ class CallInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the input of a call of the top level, and of further calls after it, up to `calls` in all.
 
-        Texts that no `wanted` call needs are dropped from memory. Raises ClaimLost.
+        Texts that no `wanted` call needs are dropped from memory. Before the input of a merge is read, the caller saves
+        all progress. Raises ClaimLost.
         """
         if key.level:
             last = await self._last_read(key, calls)
@@ -116,17 +116,21 @@ class CallInputs:
         self._windows = [one for one in self._windows if any(wanted(CallKey(0, index)) for index in one.chunks)]
         self._windows.append(window)
 
-    async def sizes(self) -> Sequence[int]:
-        """Return the sizes of the top level's outputs in code points, in their order. Raises ClaimLost."""
+    async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
+        """Return the sizes of the top level's outputs in code points, in their order.
+
+        `save` writes unsaved progress, before sizes are read from D1. Raises ClaimLost.
+        """
         keys = self._plan.keys()
-        await self._learn_sizes(keys)
+        if not self._knows_sizes(keys):
+            await save()
+            await self._learn_sizes(keys)
         return [self._sizes[key] for key in keys]
 
     async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
         """Read the unknown sizes of a level's outputs, from the level's first output on. Raises ClaimLost."""
-        if all(key in self._sizes for key in keys):
+        if self._knows_sizes(keys):
             return
-        await self._save()
         if any(key in self._left_out for key in keys):
             await self._learn_sizes_beside_gaps(keys)
             return
@@ -135,6 +139,9 @@ class CallInputs:
         if len(sizes) < len(keys):
             raise ClaimLost  # an output is deleted only together with its task
         self._sizes.update(zip(keys, sizes, strict=False))
+
+    def _knows_sizes(self, keys: Sequence[CallKey]) -> bool:
+        return all(key in self._sizes for key in keys)
 
     async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
         """Read the sizes of the outputs of a level with gaps.
@@ -172,7 +179,6 @@ class CallInputs:
         return self._claim.merge_chars if len(members) > 3 else len(members) * limits.OUTPUT_CHARS_MOST
 
     async def _read_outputs(self, level: int, places: range) -> None:
-        await self._save()
         ask = partial(self._store.level_outputs, self._claim.task_key, level, places.start, places.stop - 1)
         found = await self._pacer.with_retries(ask, writes=False)
         if len(found) != sum(CallKey(level, place) not in self._left_out for place in places):
