@@ -75,7 +75,7 @@ def insertion(options: KeyOptions, key_id: str, key_digest: str) -> str:
 
 
 def _run(options: KeyOptions, *command: str) -> str:
-    """Run `wrangler d1 …` on the database, and return its output. Raises `UsageError` if it fails.
+    """Run `wrangler d1 …` on the database, and return its output. Raises `UsageError` if wrangler fails.
 
     The command of wrangler must be safe to run twice, because it is repeated if a local server had locked the database.
     """

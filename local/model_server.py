@@ -15,7 +15,7 @@ from typing import Any
 
 NAME = "smollm2-135m-instruct"
 OUTPUT_TOKENS = 128
-INSTRUCTION_TOKENS = 256  # This is more than the 100 tokens of the default instructions and the chat template.
+INSTRUCTION_TOKENS = 256  # The default instructions and the chat template take 100 tokens.
 TOKENS_A_CHAR = 2  # In this model a Chinese character takes 1.8 tokens, and an English one a quarter of a token.
 CONTEXT_LEAST = 1024
 TIMEOUT_SECONDS = 300  # The timeout of a model call in seconds, enough for a busy machine.

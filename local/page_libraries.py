@@ -12,19 +12,20 @@ from .node import ROOT
 
 FOLDER = ROOT / "public" / "vendor" / "markdown"
 MODULES = ROOT / "node_modules"
-# The names of the copies, each with its package and its file there.
+# The names of the copied files, each with its npm package and its path in this package.
 FILES = {
     "marked.js": ("marked", "lib/marked.esm.js"),
     "purify.js": ("dompurify", "dist/purify.min.js"),
     "LICENSE-marked.txt": ("marked", "LICENSE"),
     "LICENSE-dompurify.txt": ("dompurify", "LICENSE"),
 }
-# The maps are not copied, so a line that names one would make a browser's developer tools ask for a missing file.
+# Source maps are not copied, so a line that names a source map would make a browser's developer tools request a
+# missing file.
 _SOURCE_MAP = re.compile(r"\n//# sourceMappingURL=\S+\s*\Z")
 
 
 def copy(folder: Path = FOLDER, modules: Path = MODULES) -> None:
-    """Fill the folder anew with the files of the installed packages."""
+    """Replace all files of the folder by copies from the installed packages."""
     whole = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(whole, ignore_errors=True)
     whole.mkdir(parents=True)

@@ -76,7 +76,10 @@ class BundleError(Exception):
 
 
 def adapted(source: str, *, standing: bool) -> str:
-    """Return Emscripten's JavaScript as workerd has it; with `standing` also the hosted clock. Raises BundleError."""
+    """Return Emscripten's JavaScript with workerd's replacements; with `standing` add the hosted clock.
+
+    Raises BundleError.
+    """
     for old, new, count in _REPLACEMENTS:
         if source.count(old) != count:
             raise BundleError(f"npm's pyodide is not the expected one: it has {old[:60]!r} {source.count(old)} times")

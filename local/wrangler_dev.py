@@ -1,7 +1,7 @@
 """Tests that a clone does a task under `wrangler dev`, on Cloudflare's own workerd and Pyodide, for CI.
 
-The workflow `deploy` runs it. The run needs a network, since workerd fetches its Pyodide bundle from Cloudflare. The
-test of a clone under `wrangler dev` needs no account and no login.
+The workflow `deploy` runs this program. The run needs a network, since workerd fetches its Pyodide bundle from
+Cloudflare. The test of a clone under `wrangler dev` needs no account and no login.
 """
 
 import argparse

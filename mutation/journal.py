@@ -13,7 +13,7 @@ SURVIVED = "survived"
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The outcome of a mutant in a suite, `quick` or `deep`. Its seconds are processor time.
+    """The outcome of a mutant in a suite, `quick` or `deep`. The seconds of an outcome are processor time.
 
     `key` is a digest of the code, of the mutant, and of the checks of the suite. If the code, the mutant or one of
     these checks changes, the journal ignores the old outcome.

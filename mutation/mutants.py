@@ -11,7 +11,7 @@ from mutation.source import Edit, Source, Span
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A mistake in one file.
+    """A mutant: a mistake in one file.
 
     `id` is a digest of the change, and does not depend on the line number. `path` is relative to the root of the
     project. `span` is in characters. `scope` names the function or the constant that contains the mutant. `Edit`

@@ -129,7 +129,7 @@ class _Finder(MetaPathFinder):
         self._instead = instead
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
-        """Find a module or a package of `src`. Return None for any other name."""
+        """Find a module or a package of `src`. Return None for the name of any other module."""
         if name != "src" and not name.startswith("src."):
             return None
         place = self._root / name.replace(".", "/")

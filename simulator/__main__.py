@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--terms", action="store_true", help="cancellations, deadlines and budgets in every schedule")
     parser.add_argument("--crowd", action="store_true", help="200 tasks of four tenants in every schedule")
     parser.add_argument("--forms", action="store_true", help="tasks with schemas and gaps in every schedule")
+    parser.add_argument("--batches", action="store_true", help="files and batches in every schedule")
     parser.add_argument("--campaign", action="store_true", help="all parts, and their figures as JSON at the end")
     return parser
 
@@ -96,6 +97,7 @@ def _seeds(options: argparse.Namespace) -> tuple[CampaignTally, float, float]:
             terms=options.terms,
             crowd=options.crowd,
             forms=options.forms,
+            batches=options.batches,
             progress=progress,
         )
     return tally, time.perf_counter() - started, processor
@@ -142,6 +144,7 @@ class _Kind(NamedTuple):
     terms: bool
     crowd: bool
     forms: bool
+    batches: bool
 
     @property
     def options(self) -> str:
@@ -152,11 +155,12 @@ class _Kind(NamedTuple):
             + (" --terms" if self.terms else "")
             + (" --crowd" if self.crowd else "")
             + (" --forms" if self.forms else "")
+            + (" --batches" if self.batches else "")
         )
 
 
 def _kind(options: argparse.Namespace) -> _Kind:
-    return _Kind(options.faults, options.terms, options.crowd, options.forms)
+    return _Kind(options.faults, options.terms, options.crowd, options.forms, options.batches)
 
 
 def _replay(seed: int, kind: _Kind) -> int:

@@ -23,6 +23,7 @@ if "src" not in sys.modules:
     sys.modules["src"] = package
 
 gc.disable()
+import src.http.at_start  # noqa: F401 - for the snapshot, which contains what it imports
 from src.platform.durable_objects import AIProcessor, BatchCoordinator
 from src.platform.event_loop import EVENT_LOOP
 from src.platform.worker_entrypoint import Default

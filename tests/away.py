@@ -23,7 +23,7 @@ from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
 
 PROBES_AN_HOUR_MOST = 32
-CALLS_OUT_MOST = 6  # the largest number of a task's calls that are under way when the model goes away
+CALLS_OUT_MOST = 6  # the largest number of a task's calls that can be in flight when the model goes away
 SUBMITTED_AT_ONCE = 8
 SETTLE_SECONDS = 1_200
 

@@ -66,10 +66,10 @@ class Report:
     kills: int = 0
     killed_at: list[int] = field(default_factory=list)  # How many lines had an answer at each kill.
     status: str = ""
-    calls: int = 0  # by the model server's ledger
+    calls: int = 0  # the number of calls by the model server's ledger
     billed: int = 0
     in_doubt: int = 0
-    doubled: int = 0  # calls for lines that had been called before
+    doubled: int = 0  # calls for lines that an earlier call was made for
     resumed_seconds: list[float] = field(default_factory=list)
     pages: int = 0
     violations: list[str] = field(default_factory=list)
@@ -110,7 +110,7 @@ class Reader(threading.Thread):
         self.join()
 
     def run(self) -> None:
-        """Read page after page, until `end`."""
+        """Read one page after the other until `end` is called."""
         while not self._ended.wait(LOOK_SECONDS):
             with contextlib.suppress(httpx.HTTPError):
                 self.read()
@@ -201,7 +201,7 @@ def _kill_over_and_over(report: Report, source: Path, state: Path, flags: Sequen
 
 
 def _resumed(report: Report, url: str, batch_id: str, reader: Reader, begun_at: float) -> int:
-    """Wait until one more line has an answer than at the restart, and note how long that took."""
+    """Wait until the batch has one answered line more than at the restart, and note how long that took."""
     found = _batch(url, batch_id)
     done = found["request_counts"]["completed"]
     if found["status"] in ENDED | {"finalizing"}:
@@ -249,7 +249,7 @@ def _let_finish(report: Report, batch_id: str, state: Path, flags: Sequence[str]
 
 
 def _audit_files(report: Report, found: dict[str, Any], whole: list[str], read: list[str]) -> None:
-    """Note what is wrong with the files of a batch that has ended."""
+    """Note each fault of the files of a batch that has ended."""
     counts = Counter(json.loads(line)["custom_id"] for line in whole)
     missing = [number for number in range(report.plan.lines) if f"line-{number}" not in counts]
     checks = {

@@ -49,9 +49,9 @@ def tier_of(item: pytest.Item) -> Tier:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Collect without the garbage collector, which then never visits what stays for the whole run.
+    """Collect the tests without Python's garbage collector, which would visit millions of objects again and again.
 
-    The modules and the items of thousands of tests are millions of objects, and no test makes garbage of them.
+    The modules and items of thousands of tests stay for the whole run, so the collector would find no garbage.
     """
     gc.disable()
     try:

@@ -22,7 +22,7 @@ from tests.support import tiers
 from tests.support.dev_server import ROOT
 
 DATA = ROOT / ".build" / "coverage"
-LEAST_SHOWN = 5  # how many modules with many missed statements the report shows
+LEAST_SHOWN = 5  # how many modules the report shows, those with the most missed statements
 
 
 class Module(NamedTuple):

@@ -3,8 +3,8 @@
 With `ONLY=area`, the program runs only what a change in the area affects: the tests in the area's folders, and the test
 modules that import the area.
 
-Two pytest processes share the test modules, and a third process simulates, all at once. With pytest-xdist each of its
-processes would import all modules, and a further process would handle three reports a test: a seventh of all the work.
+Two pytest processes share the test modules, and a third process simulates, all at once. pytest-xdist would take a
+seventh more work: each process would import all modules, and one more handles reports.
 """
 
 import argparse
@@ -26,7 +26,7 @@ FOLDERS = ("tests/unit", "tests/property", "tests/api")
 CHOSEN = "not slow and not campaign"
 SCHEDULES = 100
 SHARES = 2
-ONE_SHARE_MOST = 12  # Each process imports pytest and the Worker, so these few or fewer modules are not shared.
+ONE_SHARE_MOST = 12  # So few modules go to one process, because each process has to import pytest and the Worker.
 # A change in one of the areas in this set can affect simulated schedules.
 SIMULATED = ("core", "store", "processing", "queue", "objects", "inference", "http", "composition", "simulator")
 PACKAGES = ("simulator", "local", "cli", "bench")
@@ -52,7 +52,7 @@ def modules_of(area: str) -> Iterator[Path]:
 def shares(paths: Iterable[Path]) -> list[list[str]]:
     """Divide test modules among processes, so that the modules of each take about as long. No share is empty.
 
-    The size of a module's file stands for its time: with it, two shares differed by a tenth.
+    A module's file size is the estimate of its time; so divided, two shares differed by a tenth.
     """
     sizes = {path.as_posix(): (ROOT / path).stat().st_size for path in paths}
     found: list[list[str]] = [[] for _ in range(SHARES if len(sizes) > ONE_SHARE_MOST else 1)]
@@ -67,8 +67,8 @@ def shares(paths: Iterable[Path]) -> list[list[str]]:
 def run(commands: Sequence[Sequence[str]]) -> list[int]:
     """Run Python commands at once, and return their exit statuses.
 
-    The first command prints at once. The output of each other command is printed when it and those before it have
-    ended, so that no two are mixed.
+    The first command prints at once. The output of another command is printed when this command and all commands before
+    it have ended.
     """
     environ = {**os.environ, tiers.VARIABLE: "quick"}
     with ExitStack() as stack:
@@ -78,7 +78,7 @@ def run(commands: Sequence[Sequence[str]]) -> list[int]:
             errors = None if output is None else subprocess.STDOUT
             process = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environ, stdout=output, stderr=errors)
             stack.callback(process.wait)
-            stack.callback(process.terminate)  # Does nothing to a process that has ended.
+            stack.callback(process.terminate)  # `terminate` does nothing to a process that has ended.
             started.append((process, output))
         statuses = []
         for process, output in started:

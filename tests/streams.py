@@ -62,7 +62,7 @@ def idle(streams: int, seconds: float, plan: str) -> int:
         Client(server.url) as client,
     ):
         task = client.submit(paragraphs(1), chunk={"maxChars": 40})
-        time.sleep(30)  # after this pause, the streams read at their longest interval
+        time.sleep(30)  # after this pause the streams read as rarely as they ever do
         marks = [cpu_seconds(server.process.pid)]
         time.sleep(seconds)
         marks.append(cpu_seconds(server.process.pid))

@@ -5,7 +5,7 @@ export function split(text, maxChars) {
   return Array.from({ length: Math.ceil(text.length / maxChars) }, (_, at) => text.slice(at * maxChars, (at + 1) * maxChars));
 }
 
-/** Calls an OpenAI-compatible model once, and returns the output. Throws if there is none. */
+/** Calls an OpenAI-compatible model once, and returns the output. Throws if the model gives no output. */
 export async function complete(env, text) {
   const response = await fetch(`${env.AI_BASE_URL}/chat/completions`, {
     method: "POST",

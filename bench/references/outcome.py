@@ -75,7 +75,7 @@ class Outcome:
         self.samples = kept if whole else {}
 
     def medians(self, system: str, *, seen: bool = False) -> list[float]:
-        """Return the median of each run; with `seen`, of the times as the client saw them."""
+        """Return the median of each run; with `seen`, the median of the times that the client measured."""
         return [
             statistics.median(value for sample in run for value in self.values(sample, seen=seen))
             for run in self.samples[system]

@@ -17,7 +17,7 @@ MOST_SECONDS: Final = 15.0
 class Backoff:
     """Decides the pauses between attempts.
 
-    `patience_seconds` is how long attempts go on, counted from the first failure since the last success.
+    `patience_seconds` is for how long attempts continue after the first failure since the last success.
     """
 
     def __init__(
@@ -54,8 +54,8 @@ class Backoff:
         if self._failed_at is None:
             self._failed_at = now
         asked = error.retry_seconds if isinstance(error, ServerRefused) else None
-        # The random half keeps clients that lost the server at the same moment from returning together. It is not for
-        # cryptography.
+        # The random half keeps clients that lost the server at the same moment from returning together. The random
+        # number is not for cryptography.
         own: float = min(MOST_SECONDS, FIRST_SECONDS * 2**self._failures) * (0.5 + random.random() / 2)  # noqa: S311
         seconds = max(own, asked or 0.0)
         if now + seconds - self._failed_at > self._patience:

@@ -16,24 +16,25 @@ _POLL_SECONDS_MOST: Final = 5.0
 
 
 class LineSink:
-    """Where the lines of the output file go: to standard output, to a file, or nowhere.
+    """Writes the lines of a batch's output file to standard output, to a file, or nowhere.
 
-    A file that an earlier command began is continued behind its last whole line. `written` is how many whole lines the
-    file has. `last_line` is the last one of them, and `rest` is what follows it, of a line that was not written whole.
-    The file may have other lines than those of the batch, so it is not changed before the first `write`.
+    If an earlier command began the file, further lines are written after the file's last whole line. `written` is the
+    number of whole lines in the file. `last_line` is the file's last whole line, and `rest` is the beginning of a line
+    that the earlier command did not write completely. The file may have other lines than those of the batch, so the
+    file is not changed before the first `write`.
     """
 
     def __init__(self, path: Path | None, *, to_standard_output: bool) -> None:
         self.written = 0
         self.last_line = self.rest = b""
         self._path = path
-        self._whole = 0  # The bytes of the whole lines that the file had at first.
+        self._whole = 0  # The number of bytes of the whole lines that the file had at first.
         self._prints = path is None and to_standard_output
         self._file: IO[bytes] | None = None
 
     @property
     def takes_lines(self) -> bool:
-        """Whether lines are written anywhere."""
+        """Whether lines are written to standard output or to a file."""
         return self._prints or self._path is not None
 
     def __enter__(self) -> Self:
@@ -50,7 +51,7 @@ class LineSink:
             self._file.close()
 
     def _go_to_the_end(self, file: IO[bytes]) -> None:
-        """Count the whole lines."""
+        """Count the whole lines of the file, and note its last line."""
         for line in file:
             if not line.endswith(b"\n"):
                 self.rest = line
@@ -60,7 +61,7 @@ class LineSink:
             self.last_line = line
 
     def _cut_off(self, file: IO[bytes]) -> None:
-        """Cut off a line that was not written whole."""
+        """Remove an incomplete last line from the end of the file."""
         if self.rest:
             file.truncate(self._whole)
             file.seek(self._whole)
@@ -101,7 +102,7 @@ class BatchFollowing:
         self._is_checked = not (sink.written or sink.rest)
 
     def to_the_end(self) -> Json:
-        """Follow the batch until it has ended and all its lines are written. Returns it. Raises `CommandError`."""
+        """Follow the batch until it has ended and all its lines are written, and return it. Raises `CommandError`."""
         pause = _POLL_SECONDS_LEAST
         while True:
             try:
@@ -117,14 +118,14 @@ class BatchFollowing:
             self._backoff.wait(pause)
 
     def _look(self) -> bool:
-        """Read the batch and the lines that it has since. Returns whether it has ended, and all lines are written."""
+        """Read the batch and its new lines. Returns whether the batch has ended and all its lines are written."""
         self._batch = batch = self._api.get(f"/v1/batches/{self._batch['id']}")
         self._show(batch)
         has_lines = self._read_lines(batch)
         return batch["status"] in ENDED and has_lines
 
     def _read_lines(self, batch: Json) -> bool:
-        """Write the lines that follow. Returns whether these were all lines that the file has now."""
+        """Write the lines of the output file that were not written yet. Returns True when no more can be read now."""
         file = batch["output_file_id"]
         if file is None or not self._sink.takes_lines or not self._is_ours(file):
             return True
@@ -140,7 +141,7 @@ class BatchFollowing:
     def _is_ours(self, file: str) -> bool:
         """Check that the lines which an earlier command wrote are those of this batch.
 
-        Returns False if the batch has not enough lines yet to tell. Raises `CommandError`.
+        Returns False if the batch has too few lines yet to compare them. Raises `CommandError`.
         """
         if self._is_checked:
             return True
@@ -155,11 +156,11 @@ class BatchFollowing:
     def _show(self, batch: Json) -> None:
         counts = batch["request_counts"]
         done = {"completed": counts["completed"] + counts["failed"], "total": counts["total"] or None}
-        # `terminal` keeps the display from calling the last moment of a batch a merge.
+        # With `terminal` the display does not write "merging" when all lines of a running batch are done.
         self._display.progress({"status": batch["status"].replace("_", " "), "progress": done, "terminal": True})
 
     def _stay(self, error: Unreachable | ServerRefused) -> None:
-        """Wait for a server that is away."""
+        """Wait before the next request to a server that does not answer."""
         if isinstance(error, ServerRefused) and not error.may_pass:
             raise error
         if not self._backoff.is_away:
@@ -173,7 +174,7 @@ class BatchFollowing:
 
 
 def write_errors(api: ApiClient, file_id: str, path: Path) -> None:
-    """Write the error file of a batch, whole or not at all. Raises `CommandError`."""
+    """Write the error file of a batch to `path`, completely or not at all. Raises `CommandError`."""
     content = api.fetch(f"/v1/files/{file_id}/content", {}).content
     beside = path.with_name(f"{path.name}.part")
     try:

@@ -1,7 +1,7 @@
-"""Uploads the file of a batch and starts the batch, so that the same command again finds both.
+"""Uploads a file of requests and starts a batch of it, so that a repeated command finds the same file and batch.
 
-The uploaded file has a digest of its content in its name. A command with the same content finds the file by the name,
-and the batch by the file.
+The uploaded file has a digest of its content in its name. A command with the same content finds the uploaded file by
+this name, and the batch by the file's id.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ _TASK: Final = re.compile(r"/api/tasks/([0-9a-f-]{36})")
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """The lines of a batch, and the name under which they are uploaded."""
+    """The content of a batch's input file, and the name under which the file is uploaded."""
 
     content: bytes
     filename: str
@@ -42,7 +42,8 @@ def read_input(source: str) -> Input:
         raise CommandError(f"cannot read {source}: {error.strerror}") from None
     if not content.strip():
         raise CommandError(f"{'standard input' if source == STDIN else source} is empty")
-    # The server leaves characters out of a name, and a name that is not found again would start another batch.
+    # The server removes some characters from a file's name. If the command could not find the file by its name again,
+    # a repeated command would start another batch.
     stem = "batch" if source == STDIN else _UNSAFE.sub("-", Path(source).stem)
     return Input(content, f"{stem[:_NAME_CHARS_MOST]}-{hashlib.sha256(content).hexdigest()[:24]}.jsonl")
 
@@ -75,9 +76,9 @@ class Start:
         self._patience = patience_seconds
 
     def find_or_make(self, given: Input, fields: Json, *, is_new: bool) -> tuple[Json, bool]:
-        """Return the batch over these lines with these fields, and whether an earlier command made it.
+        """Return the batch with these lines and fields, and whether an earlier command has already made the batch.
 
-        With `is_new` another batch is made, whatever was made before. Raises `CommandError`.
+        With `is_new` a new batch is made even if an earlier command has made such a batch. Raises `CommandError`.
         """
         file = self._again(lambda: self._file(given))
         if file is None:
@@ -86,7 +87,7 @@ class Start:
             earlier = self._again(partial(self._batch, file, fields))
             if earlier is not None:
                 return earlier, True
-        key = fresh_key()  # the answer may be lost, and the request sent again
+        key = fresh_key()  # if the answer is lost, the request is sent again with the same idempotency key
         body = {"input_file_id": file["id"], **fields}
         headers = {"Idempotency-Key": key}
         return self._again(lambda: self._api.ask("POST", "/v1/batches", body=body, headers=headers)), False
@@ -102,7 +103,7 @@ class Start:
         return self._api.upload("/v1/files", {"purpose": "batch"}, given.filename, given.content)
 
     def _batch(self, file: Json, fields: Json) -> Json | None:
-        """Find the newest batch over the file with the same fields."""
+        """Find the newest batch of this input file with the same endpoint and metadata."""
         for batch in self._listed("batches", {}):
             if batch["created_at"] < file["created_at"]:
                 return None
@@ -122,7 +123,7 @@ class Start:
             after = page["data"][-1]["id"]
 
     def _again[T](self, ask: Callable[[], T]) -> T:
-        """Ask, and again while the server is away: a repeated request makes nothing twice."""
+        """Call `ask`, and repeat it while the server does not answer: a repeated request does nothing twice."""
         backoff = Backoff(self._patience)
         while True:
             try:

@@ -92,8 +92,8 @@ def _rounds(api: ApiClient, bulk: ChangeKind, filters: Json, most: int) -> tuple
     Return the counts and the error that stopped the change, if any. Raises the error of the bulk change's first request
     if that request fails.
 
-    The loop of requests stops after `most` tasks: it would otherwise go on, and cost model calls, as long as retried
-    tasks fail again at once.
+    The loop of requests stops after `most` tasks: otherwise a retry of all failed tasks would continue, and cost model
+    calls, as long as retried tasks fail again at once.
     """
     count, more, is_first = 0, False, True
     while count < most and (is_first or more):

@@ -65,7 +65,7 @@ def place(url: str | None, key: str | None) -> Address:
 class ApiClient:
     """Sends requests to one deployment, as a context manager. `transport` is for tests.
 
-    `tenant` names the tenant to act on, if it is not the key's own. Every request then names it.
+    `tenant` names the tenant to act on, if it is not the key's own. Every request then names this tenant.
     """
 
     def __init__(
@@ -220,7 +220,10 @@ def _read(response: httpx2.Response) -> Json:
 
 
 def _problem(content: object) -> Json:
-    """Return the problem in an answer, of RFC 9457 or of OpenAI's shape under /v1. Empty if there is none."""
+    """Return the problem in an answer, of RFC 9457 or of OpenAI's shape under /v1.
+
+    Returns an empty object if the answer has no problem.
+    """
     if not isinstance(content, dict):
         return {}
     error = content.get("error")

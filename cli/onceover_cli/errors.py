@@ -81,6 +81,7 @@ def _in_flags(text: str) -> str:
 
 _FLAGS = {
     "input": "the text",
+    "inputFile": "--input-file",
     "instructions": "--instructions",
     "reduce": "--reduce",
     "chunk.maxChars": "--chunk-chars",

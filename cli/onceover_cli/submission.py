@@ -71,8 +71,8 @@ def _decoded(content: bytes, name: str) -> str:
     return text
 
 
-def body_of(text: str, wanted: Wanted) -> Json:
-    """Make the body of `POST /api/tasks` from the text and the options. Raises `CommandError`."""
+def body_of(given: Json, wanted: Wanted) -> Json:
+    """Make the body of `POST /api/tasks` from `input` or `inputFile`, and the options. Raises `CommandError`."""
     chunk = {"maxChars": wanted.chunk_chars, "overlapChars": wanted.chunk_overlap}
     fields: Json = {
         "instructions": wanted.instructions,
@@ -91,7 +91,7 @@ def body_of(text: str, wanted: Wanted) -> Json:
         "onChunkFailure": "gap" if wanted.gaps else None,
         "maxGapShare": wanted.max_gap_share,
     }
-    return {"input": text, **_present(fields)}
+    return {**given, **_present(fields)}
 
 
 def read_schema(source: str, say: Callable[[str], None]) -> Json:
@@ -108,11 +108,11 @@ def read_schema(source: str, say: Callable[[str], None]) -> Json:
 
 
 class _SameName(ValueError):
-    """An object of a JSON document has the same name twice. The message is the name."""
+    """Raised if an object of a JSON document has the same name twice. The exception's message is this name."""
 
 
 def _unique(pairs: list[tuple[str, object]]) -> Json:
-    """Make an object of a JSON document. The API refuses equal names, too, and the parser would keep only the last."""
+    """Make an object of a JSON document, and refuse equal names as the API does: a parser would keep only the last."""
     found: Json = {}
     for name, value in pairs:
         if name in found:

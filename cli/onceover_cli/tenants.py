@@ -1,7 +1,4 @@
-"""Exports all tasks of one tenant, or erases its tasks and files, in requests of limited size.
-
-Repeating an export or an erasure continues its work.
-"""
+"""Exports a tenant's tasks and list of files, or erases its tasks and files. Repeating either continues its work."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -78,6 +75,7 @@ class Exported:
     tasks: int = 0
     gone: int = 0
     going_on: int = 0
+    files: int = 0
     is_begun: bool = False
     is_whole: bool = False
 
@@ -91,6 +89,8 @@ class Exported:
                 self.going_on += not line["task"]["terminal"]
             case "gone":
                 self.gone += 1
+            case "file":
+                self.files += 1
             case "page":
                 self.cursor = line["nextCursor"]
             case "end":
@@ -100,9 +100,9 @@ class Exported:
 def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
     """Yield the lines of an export, from where `so_far` ends: each task with its texts, result, calls and deliveries.
 
-    A line `page` of the export says where a repeated export continues. The last line, `end`, has the counts of tasks
-    that were erased before they were read, of tasks that had not ended, and of tasks that were submitted during the
-    export (at most a hundred are counted).
+    The task of a batch has the batch. After the tasks come the files, without their bytes. A line `page` says where a
+    repeated export continues. The last line, `end`, counts tasks that were erased before they were read, that had not
+    ended, and that were submitted during the export (at most a hundred are counted), and files.
     """
     page = tenant.page(cursor=so_far.cursor)
     if not so_far.is_begun:
@@ -115,6 +115,8 @@ def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
             break
         yield from _counted(so_far, {"kind": "page", "nextCursor": page["nextCursor"]})
         page = tenant.page(cursor=page["nextCursor"])
+    for file in (one for listed in _files(tenant) for one in listed["data"]):
+        yield from _counted(so_far, {"kind": "file", "file": file})
     yield from _counted(
         so_far,
         {
@@ -123,6 +125,7 @@ def export(tenant: Tenant, name: str, so_far: Exported) -> Iterator[Json]:
             "gone": so_far.gone,
             "goingOn": so_far.going_on,
             "newer": tenant.newer_than(so_far.newest),
+            "files": so_far.files,
         },
     )
 
@@ -139,7 +142,9 @@ def _whole(tenant: Tenant, task_id: str) -> Json:
     told = None if task is None else tenant.ask("GET", f"{path}/deliveries")
     if task is None or told is None:
         return {"kind": "gone", "id": task_id}
-    return {"kind": "task", "task": task, "attempts": attempts, "deliveries": told["deliveries"]}
+    line = {"kind": "task", "task": task, "attempts": attempts, "deliveries": told["deliveries"]}
+    batch = {"batch": tenant.ask("GET", f"/v1/batches/{task['batch']}")} if task.get("batch") else {}
+    return line | batch
 
 
 def _attempts(tenant: Tenant, path: str) -> list[Json]:
@@ -167,7 +172,10 @@ def resume(path: Path, name: str) -> tuple[BinaryIO, Exported]:
 
 
 def _read(file: BinaryIO, path: Path, name: str) -> tuple[Exported, int]:
-    """Read an export's file up to the last line from which the export can continue. Also return this line's end."""
+    """Read an export's file up to the last line from which the export can continue.
+
+    Also return where that line ends.
+    """
     kept, end = Exported(), 0
     so_far, place = Exported(), 0
     for raw in file:
@@ -225,8 +233,7 @@ def going_on(tenant: Tenant) -> int:
 def erase(tenant: Tenant, told: Callable[[Erased], None]) -> Erased:
     """Cancel and erase a tenant's present tasks, a hundred at a time, and then its files.
 
-    A repeated erasure erases the tasks and the files that are left. A file that a batch reads can be erased only after
-    the batch's task.
+    A repeated erasure erases what is left. A file that a batch reads can be erased only after the batch's task.
     """
     done = Erased()
     _erase_tasks(tenant, done, told)
@@ -264,20 +271,26 @@ def _erase_tasks(tenant: Tenant, done: Erased, told: Callable[[Erased], None]) -
 
 def _erase_files(tenant: Tenant, done: Erased, told: Callable[[Erased], None]) -> None:
     """Erase the files that a tenant has now, newest first. A server of an older version has no files."""
-    query: dict[str, str] = {"limit": _FILES_PAGE}
-    while (page := tenant.ask("GET", _FILES, query)) is not None and page["data"]:
+    for page in _files(tenant):
         for one in page["data"]:
             done.files += _erased_file(tenant, f"{_FILES}/{one['id']}")
         told(done)
-        if not page["has_more"]:
-            break
-        query["after"] = page["data"][-1]["id"]
     left = tenant.ask("GET", _FILES, {"limit": str(PAGE)})
     done.newer_files = 0 if left is None else len(left["data"])
 
 
+def _files(tenant: Tenant) -> Iterator[Json]:
+    """Read the pages of a tenant's files, newest first: none from a server that knows no files."""
+    query: dict[str, str] = {"limit": _FILES_PAGE}
+    while (page := tenant.ask("GET", _FILES, query)) is not None and page["data"]:
+        yield page
+        if not page["has_more"]:
+            break
+        query["after"] = page["data"][-1]["id"]
+
+
 def _erased_file(tenant: Tenant, path: str) -> bool:
-    """Erase a file. Returns False if it was gone before, or if a newer batch reads it."""
+    """Erase a file. Returns False if the file was already gone, or if a newer batch reads the file."""
     try:
         return tenant.ask("DELETE", path) is not None
     except ServerRefused as error:

@@ -36,7 +36,8 @@ class Cloud(Protocol):
     def __call__(self, *arguments: str, told: str | None = None, is_shown: bool = False) -> CommandResult:
         """Run one command of wrangler.
 
-        `told` is its standard input. With `is_shown` wrangler's output is printed as it runs.
+        `told` is the text for wrangler's standard input. With `is_shown` wrangler's output is printed while wrangler
+        runs.
         """
 
 

@@ -19,7 +19,8 @@ from .former_state import refuse_former_database
 
 _URL = re.compile(r"^\s+(https://\S+|\S+(?= \(custom domain\)))", re.MULTILINE)
 _VERSION = re.compile(r"Current Version ID: (\S+)")
-# wrangler.toml without the binding of R2, beside it, because wrangler reads paths from the folder of the file.
+# A copy of wrangler.toml without the binding of R2. The copy is in the same folder, because wrangler resolves paths
+# from the folder of its configuration file.
 WITHOUT_R2 = "wrangler.without-r2.toml"
 _BUCKETS = re.compile(r"^\[\[(?:env\.[\w-]+\.)?r2_buckets\]\]\n(?:[^\[\n].*\n)*", re.MULTILINE)
 _THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re.IGNORECASE)
@@ -29,7 +30,7 @@ _THERE = re.compile(r"already exists|already taken|\[code: (?:7502|11009)\]", re
 class Step:
     """One step of a deployment: a command of wrangler, and a label that says what it does.
 
-    With `creates` it is no failure if the thing that the step creates exists already.
+    With `creates` the step succeeds too if the database, queue or bucket that it creates exists already.
     """
 
     label: str
@@ -66,13 +67,13 @@ def steps(wanted: Needs, found: AccountState) -> Iterator[Step]:
 
 
 def _binds_bucket(wanted: Needs, found: AccountState) -> bool:
-    """Whether the Worker is deployed with all bindings of wrangler.toml. Without R2 its bucket is left out."""
+    """Whether the Worker is deployed with all bindings: in an account without R2 the bucket is left out."""
     return wanted.bucket is None or found.has_r2
 
 
 @contextmanager
 def _configured(wanted: Needs, found: AccountState) -> Iterator[None]:
-    """Write the configuration without the bucket for wrangler, if the account has no R2, and remove it afterwards."""
+    """If the account has no R2, write a configuration without the bucket for wrangler, and delete it at the end."""
     if _binds_bucket(wanted, found):
         yield
         return

@@ -166,7 +166,7 @@ def trial_offer(url: str, env: str) -> list[str]:
 
 
 def doctor(url: str, env: str) -> int | None:
-    """Run the command line's `doctor` on the deployment if it is installed. Returns its status, or None.
+    """Run `onceover doctor` on the deployment, and return its exit status, or None if it is not installed.
 
     Only faults that a deployment can cause count as failures of the check. The task of the flag `--task` costs a model
     call and needs a key, so it is run only if there is a key.

@@ -62,7 +62,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def refused(values: Mapping[str, str]) -> list[str]:
-    """Return a message for each variable whose value the Worker would refuse. No message contains a value."""
+    """Return a message for each variable whose value the Worker would refuse. No message contains a secret's value."""
     reading = Reading(values.get)
     try:
         load(reading)

@@ -1,9 +1,9 @@
 // Serves the folder of static assets as Cloudflare does (workers-shared, asset-worker), for the host's side of
 // front.mjs. Files are read on each request, so that a change shows when the page is reloaded.
 //
-// The module has only the parts that `public/` needs. Of `html_handling`, it serves index.html at `/`, and redirects
-// the other names of this file to `/`. Of `_headers`, it knows rules that set headers for an exact path or a path that
-// ends in `*`. Any other line of `_headers` is an error.
+// The module has only the parts that `public/` needs. Of `html_handling`, the module serves index.html at `/`, and
+// redirects the other names of index.html to `/`. Of `_headers`, the module knows rules that set headers for an exact
+// path or a path that ends in `*`. Any other line of `_headers` is an error.
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";

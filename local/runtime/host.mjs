@@ -56,7 +56,7 @@ async function optionsFor(request, settings, port) {
     ...shared,
     host: "127.0.0.1",
     port,
-    // wrangler adds the same "v3" to its --persist-to.
+    // wrangler also adds "v3" to the folder of its flag --persist-to.
     resourcePersistencePath: path.join(request.persistTo, "v3"),
     unsafeRuntimeEnv: runtimeEnvironment(request.root, request.clock, snapshot),
     workers: [frontOptions(settings, services), worker],

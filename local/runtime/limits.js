@@ -123,7 +123,10 @@ const open = (plan, facts, activity) => new Meter(plan, JSON.parse(facts), activ
 
 const originals = new WeakMap();
 
-/** Returns a proxy of `target` in which some methods are replaced. A replacement gets (meter, method, arguments). */
+/**
+ * Returns a proxy of `target` in which some methods are replaced. A replacement function is called with (meter, method,
+ * arguments).
+ */
 function replacing(target, replacements, otherwise) {
   const proxy = new Proxy(target, {
     get(_, name) {

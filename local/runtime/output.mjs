@@ -66,7 +66,7 @@ const THROWN_AGAIN = "uncaught exception; exception = ";
 const NOT_IMPORTED = /^service core:user:\S+ Uncaught (Error: )?/;
 const PYTHON = /^PythonError: /;
 const FRAMES = /\n+ +at [^]*$/;
-// workerd writes this if a client closes its stream before the end, as `onceover run FILE | head -1` does.
+// workerd writes this message if a client closes its stream before the end, as `onceover run FILE | head -1` does.
 const CLIENT_LEFT = /^exception = workerd\/api\/streams\/\S+ disconnected: (pump|reader) canceled\n/;
 
 /** Returns the text to print of an entry, or undefined for a repetition and for a client that left. */

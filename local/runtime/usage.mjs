@@ -1,6 +1,6 @@
 // Counts the day's use of the free plan's daily quotas: what the metered invocations of all environments have spent
-// since midnight UTC. The counts are stored beside the local state. The Worker reads them through a binding that exists
-// only locally.
+// since midnight UTC. The counts are stored beside the local state. The Worker reads the day's use through a binding
+// that exists only locally.
 import fs from "node:fs";
 import path from "node:path";
 import { Response } from "miniflare";

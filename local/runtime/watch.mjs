@@ -9,8 +9,7 @@ const RELEVANT = /\.(py|txt|html|sql|bin|toml)$|\.dev\.vars$/;
 
 /**
  * Records the present state of the files, and returns a function that starts to look for changes since then. After a
- * change, once the files have stayed the same for an interval, it calls `changed(name)`, one call at a time.
- */
+ * change, once the files have stayed the same for an interval, the watch calls `changed(name)`, one call at a time. /
 export function watch(root, paths) {
   let settled = look(root, paths);
   let previous = settled;

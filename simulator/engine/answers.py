@@ -1,6 +1,7 @@
-"""What the simulated model writes for a call that wants JSON: a value of the schema, and how a model spoils it.
+"""Makes the simulated model's answers to calls that want JSON: values that fit a schema, which faults may spoil.
 
-The model knows what each of its answers is worth, so checks need not ask the Worker's own checker.
+The simulated model knows for each of its answers which value may be accepted, so checks do not need the Worker's own
+schema checker.
 """
 
 import json
@@ -10,14 +11,15 @@ from typing import Any, NamedTuple
 
 from simulator.engine.fault_plan import FaultPlan
 
-SEEN = "seen"  # The property that says which call the model has seen, and how often.
+SEEN = "seen"  # The name of the property whose value says to which call the answer belongs.
 _CUT_REASONS = ("length", "length", "content_filter")
 
 
 class WrittenJson(NamedTuple):
-    """An answer in the model's words.
+    """An answer of the simulated model to a call that wants JSON.
 
-    `worth` is the value that may be accepted, as compact JSON. None: nothing may be. `kind` is `ok`, `unfit` or `cut`.
+    `text` is the whole answer. `worth` is the value in the answer that may be accepted, as compact JSON, or None if the
+    answer must be rejected. `kind` is `ok`, `unfit` or `cut`.
     """
 
     text: str
@@ -27,12 +29,15 @@ class WrittenJson(NamedTuple):
 
     @property
     def is_disguised(self) -> bool:
-        """Whether the value must be taken out of the text."""
+        """Whether the text of the answer has more than the value, so that the value must be taken out of it."""
         return self.worth is not None and self.worth != self.text.strip()
 
 
 def answer(schema: Mapping[str, Any], seen: str, faults: FaultPlan, sender: str, *, is_cut: bool) -> WrittenJson:
-    """Write a value of the schema that says `seen`, unless a fault spoils it. `is_cut`: the limit of tokens cuts it."""
+    """Write a value that fits the schema and contains `seen`, unless a fault spoils the value.
+
+    With `is_cut` the answer is cut off, as at the limit of tokens.
+    """
     rng = Random(seen)
     value = {**value_of(schema, schema, rng), SEEN: seen}
     worth = compact(value)
@@ -49,12 +54,12 @@ def answer(schema: Mapping[str, Any], seen: str, faults: FaultPlan, sender: str,
 
 
 def compact(value: object) -> str:
-    """Write a value without blanks, as a model may."""
+    """Write a value as JSON without blanks."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def value_of(schema: Mapping[str, Any], root: Mapping[str, Any], rng: Random) -> Any:
-    """Make a value that a schema allows: of the keywords that the campaign's schemas have."""
+    """Make a value that fits a schema with only the keywords that the campaign's schemas use."""
     if "$ref" in schema:
         return value_of(root["$defs"][schema["$ref"].rpartition("/")[2]], root, rng)
     if "anyOf" in schema:
@@ -83,7 +88,7 @@ def _string(schema: Mapping[str, Any], rng: Random) -> str:
 
 
 def _unfit(value: dict[str, Any], rng: Random) -> str:
-    """Write JSON that no schema of the campaign allows: its objects are closed, and need all their properties."""
+    """Write JSON that fits no schema of the campaign, because objects there require and allow only their properties."""
     name = rng.choice(sorted(value))
     others = {one: value[one] for one in value if one != name}
     said = value[SEEN]
@@ -100,7 +105,7 @@ def _unfit(value: dict[str, Any], rng: Random) -> str:
 
 
 def _no_json(worth: str, seen: str, rng: Random) -> str:
-    """Write what is no JSON, and holds no single whole object."""
+    """Write a text that is not JSON and does not contain exactly one complete object."""
     return rng.choice(
         (
             f"I cannot do that. ({seen})",
@@ -115,7 +120,7 @@ def _no_json(worth: str, seen: str, rng: Random) -> str:
 
 
 def _disguised(worth: str, rng: Random) -> str:
-    """Wrap a value so that it is still the only object in the text. Only a comma too many is inside it."""
+    """Write a text from which the value can be taken. Inside the value only a trailing comma may be added."""
     return rng.choice(
         (
             f"```json\n{worth}\n```",

@@ -25,7 +25,7 @@ def single_crashes(run: Run) -> Iterator[tuple[str, Crashes]]:
 
 
 def pairs_of_crashes(run: Run, *, points_most: int = 40) -> Iterator[Crashes]:
-    """Yield every pair of crashes at the first `points_most` suspension points. No pair is run here.
+    """Yield every pair of crashes at the first `points_most` suspension points. The caller runs the pairs.
 
     The second crash of a pair is at a later point of the same run, after the first crash. The caller may run only some
     of the pairs, because there are many.

@@ -114,9 +114,10 @@ MODEL_AWAY = "model_away"
 # The rates of brown-outs and of poisoned texts are drawn from separate random streams.
 BROWN_OUT = "model_brown_out"
 POISONED = "model_poisoned"
-# The model misforms outputs only in schedules that have tasks with schemas or gaps. Their rates have a separate stream.
+# The model misforms outputs only in schedules that have tasks with schemas or gaps. The rates of these faults are drawn
+# from a separate random stream.
 MISFORMED = tuple(kind.name for kind in _ALL if kind.number == 34)
-# Faults of R2 can strike only in runs with a bucket. Their rates have a separate stream.
+# Faults of R2 can strike only in runs with a bucket. The rates of R2's faults come from a separate random stream.
 R2 = tuple(kind.name for kind in _ALL if kind.number == 31)
 # The rate of `d1_answers_late` is drawn from a separate random stream.
 LATE_ANSWER = "d1_answers_late"

@@ -19,7 +19,7 @@ from simulator.engine.scope import Handle
 SHORT_SECONDS = 0.002  # For delays of up to this many seconds Pyodide's own loop uses no timer.
 HANDLES_MOST = 10_000  # The most handles in one turn; in 400 sound schedules the longest turn has 14.
 SUSPECTS = 100  # How many of the last handles a livelock's message considers.
-_ROUNDING = 1e-6  # In milliseconds: a double that is less than this below a whole number counts as the number.
+_ROUNDING = 1e-6  # A time that is at most this many ms below a whole number counts as that number.
 
 
 class StandingTimer(Handle):

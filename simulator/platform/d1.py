@@ -25,7 +25,7 @@ from simulator.platform.storage_cap import Cap
 LOST = f"D1_ERROR: {CONNECTION_LOST}"
 OVERLOADED = "D1_ERROR: D1 DB is overloaded. Requests queued for too long."
 _RETRIED_READ = 0.1
-LATE_ANSWER_SECONDS = (0.5, 25.0)  # After how many seconds D1 was seen to lose an answer, after the effect.
+LATE_ANSWER_SECONDS = (0.5, 25.0)  # A late answer comes this many seconds after the call's effect.
 _BARRED = re.compile(r"\s*(ATTACH|DETACH|VACUUM)\b", re.IGNORECASE)
 _BLANK = re.compile(r"(\s|;|--[^\n]*(\n|\Z))*+")
 NO_STATEMENT = "D1_ERROR: No SQL statements detected."
@@ -38,7 +38,7 @@ class DatabaseServer:
         self.connection: Connection = template.acquire()
         self.connection.clock.now_ms = self.now_ms
         self.faults = faults
-        self.offset_ms, self.jumped_at_ms = 0.0, float("-inf")  # by how much the clock is off, when it last jumped
+        self.offset_ms, self.jumped_at_ms = 0.0, float("-inf")  # the clock's error, and the time of its last jump
         self.calls = self.rows_read = self.rows_written = self.statements = 0
         self.observers: list[Callable[[], None]] = []  # Called after each database call that writes.
         self.note: Callable[[int], None] | None = None

@@ -92,11 +92,11 @@ class Invocation(InvocationScope):
 
 
 class Isolate:
-    """One process with the Worker's code. `skew_ms` is by how much the isolate's wall clock is wrong.
+    """An isolate: a process that runs the Worker's code. `skew_ms` is by how much the isolate's wall clock is wrong.
 
     An isolate without its own `clock` uses the world's clock. An asyncio task that no code awaits stops when its
-    invocation has ended, as on the platform. In an object (`keeps_strays`) the task runs on for as long as the object
-    is in memory.
+    invocation has ended, as on the platform. In an object (`keeps_strays`) such an asyncio task runs on for as long as
+    the object is in memory.
     """
 
     def __init__(
@@ -133,7 +133,10 @@ class Isolate:
         return invocation
 
     def forget(self, invocation: Invocation) -> None:
-        """Remove an invocation that has ended. The asyncio tasks that it left behind stop, except in an object."""
+        """Remove an invocation that has ended.
+
+        The asyncio tasks that the invocation left behind stop, except in an object.
+        """
         self.invocations.pop(invocation, None)
         if self.keeps_strays and not invocation.dead:
             self._ended.append(invocation)

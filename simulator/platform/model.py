@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal
 
-from simulator.engine import answers
+from simulator.engine import answers, chat
 from simulator.engine.fault_kinds import BROWN_OUT, MODEL_AWAY, POISONED
 from simulator.platform.binding_port import Network, Port, Reply
 from src.core.errors import (
@@ -71,7 +71,7 @@ class ModelServer:
         self.number_outputs = False
         self.answered: answers.WrittenJson | None = None  # The latest answer to a call that wants JSON.
         self._values: set[str | None] = set()
-        self._worth: dict[str, str | None] = {}  # By the text of an answer to such a call: the value that it holds.
+        self._worth: dict[str, str | None] = {}  # By the text of an answer: the value in it.
         # Called when a model call leaves an isolate.
         self.starting: Callable[[ModelCall, str], None] = lambda _call, _sender: None
         # Called when a model's output arrives in an isolate.
@@ -110,11 +110,11 @@ class ModelServer:
         return self.calls_by_text[text]
 
     def worth(self, output: str) -> str | None:
-        """Return what may be accepted of an output: all of it, or if the call wanted JSON, the value that it holds."""
+        """Return the acceptable part of an output: the whole text, or for a call that wanted JSON its value."""
         return self._worth.get(output, output)
 
     def has_meant(self, value: str) -> bool:
-        """Whether an answer to a call that wants JSON held this value."""
+        """Whether any answer to a call that wanted JSON contained this value."""
         return value in self._values
 
     def serve(self, call: ModelCall, sender: str, reply: Reply) -> None:
@@ -186,7 +186,7 @@ class ModelServer:
         return "ok", None, faults.between(quick, max(quick, timeout * 0.95)) if fires("model_slow", sender) else quick
 
     def _reply(self, call: ModelCall, sender: str) -> tuple[str, ModelReply]:
-        """Write an output. Returns what the ledger calls it, too."""
+        """Write an output. Also returns the word for the kind of the output in the model's record of the call."""
         output, kind = output_of(call), "ok"
         if self.number_outputs:
             output += f" #{self.calls_by_text[call.user]}"
@@ -213,6 +213,7 @@ class ModelProvider:
 
     async def infer(self, call: ModelCall) -> ModelReply:
         """Send a call to the model once. Raises a `ModelError` if the model call fails."""
+        sent, call = call, chat.heard(call)
         sender = self._port.isolate.name
         if not self._port.is_closed():
             self._server.starting(call, sender)
@@ -220,10 +221,10 @@ class ModelProvider:
             reply = await self._port.call("model.infer", lambda answer: self._server.serve(call, sender, answer))
         except ModelError as error:
             self._server.failed(call, error)
-            raise
+            raise chat.answer_of(sent, error) from None
         assert isinstance(reply, ModelReply)
         self._server.received(call, reply)
-        return reply
+        return chat.whole(sent, reply)
 
     async def probe(self) -> Health:
         """Always report that the model is healthy."""

@@ -108,7 +108,10 @@ class _Flight:
 
 
 class QueueServer:
-    """One queue and its delivery. `deliver` starts the consumer, or returns None if the deployment has no consumer."""
+    """A queue, which stores messages and delivers them.
+
+    `deliver` starts the consumer, or returns None if the deployment has no consumer.
+    """
 
     def __init__(
         self, name: str, network: Network, now_ms: Callable[[], int], settings: QueueSettings | None = None

@@ -1,8 +1,8 @@
 """Stand-ins for modules of the Workers runtime, so that `src.platform` and `src.entry` can run in the simulator.
 
-Importing this module registers `workers`, `js` and `pyodide.ffi` for the process. Import it before `src.platform` and
-`src.entry`. The stand-ins have only the names that `src.platform` and `src.entry` import. The real modules exist only
-inside the Workers runtime.
+Importing this module registers `workers`, `js` and `pyodide.ffi` for the process. Import this module before
+`src.platform` and `src.entry`. The stand-ins have only the names that `src.platform` and `src.entry` import. The real
+modules exist only inside the Workers runtime.
 
 `src.platform` gets its bindings and its isolate's `Surroundings` (runtime, clock, randomness) as arguments, so most
 objects of JavaScript need no stand-in.
@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from simulator.platform.binding_port import JsError
-from simulator.platform.streams import IdentityTransformStream
+from simulator.platform.streams import FixedLengthStream, IdentityTransformStream
 
 STATUSES_WITHOUT_BODY = (204, 304)
 
@@ -43,6 +43,7 @@ class StreamPart:
     def __init__(self, piece: bytes | None) -> None:
         self.done = piece is None
         self.value = self
+        self.buffer = self  # A stand-in for the memory of the bytes.
         self._piece = piece
 
     def to_bytes(self) -> bytes:
@@ -60,13 +61,17 @@ class BodyStream:
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces
 
-    def getReader(self) -> "BodyStream":  # noqa: N802 - the platform's name
+    def getReader(self, _options: object = None) -> "BodyStream":  # noqa: N802 - the platform's name
         """Return the reader of the body."""
         return self
 
     async def read(self) -> StreamPart:
         """Return the next piece of the body, or the end."""
         return StreamPart(next(self._pieces, None))
+
+    async def readAtLeast(self, _count: int, _place: object) -> StreamPart:  # noqa: N802 - the platform's name
+        """Return the next piece of the body, or the end. On the platform only the last piece is shorter than asked."""
+        return await self.read()
 
     async def cancel(self) -> None:
         """Stop reading the body."""
@@ -75,6 +80,15 @@ class BodyStream:
     async def whole(self) -> bytes:
         """Return the whole body."""
         return b"".join(self._pieces)
+
+
+class Uint8Array:
+    """A stand-in for JavaScript's array of bytes, of which only the making is used."""
+
+    @staticmethod
+    def new(_memory: object) -> "Uint8Array":
+        """Make an array."""
+        return Uint8Array()
 
 
 class Object:
@@ -130,7 +144,10 @@ class Promise:
 
 
 class Response:
-    """A stand-in for JavaScript's `Response`. Like the platform it refuses a body with a status that allows none."""
+    """A stand-in for JavaScript's `Response`.
+
+    Like the platform's `Response`, this one refuses a body if the status allows no body.
+    """
 
     def __init__(self, body: str | IdentityTransformStream | None, status: int, headers: dict[str, str]) -> None:
         if body is not None and status in STATUSES_WITHOUT_BODY:
@@ -163,11 +180,13 @@ _register(
 _register(
     "js",
     {
+        "FixedLengthStream": FixedLengthStream,
         "IdentityTransformStream": IdentityTransformStream,
         "JSON": JSON,
         "Object": Object,
         "Promise": Promise,
         "Response": Response,
+        "Uint8Array": Uint8Array,
     },
 )
 _register("pyodide", {})

@@ -46,6 +46,7 @@ class Servers:
         if sharing is not None:
             self.database.line = CallQueue(sharing, network.faults, network.loop.now)
         self.bucket = BucketServer(network.faults, now_ms)
+        self.binds_bucket = False  # True if every deployment binds the bucket.
         self.model = ModelServer(network, seconds=model_seconds)
         self.queue = QueueServer("ai-processing-queue", network, now_ms, queue_settings)
         self.dlq = QueueServer("ai-processing-dlq", network, now_ms, QueueSettings(max_retries=3))
@@ -58,7 +59,7 @@ class Servers:
     def bindings(self, deployment: Deployment, port: Port) -> dict[str, Any]:
         """Return the bindings of a deployment for one isolate, whose port is `port`."""
         bindings: dict[str, Any] = {"DB": D1Binding(self.database, port)}
-        if deployment.bucket:
+        if deployment.bucket or self.binds_bucket:
             bindings["BLOBS"] = BucketBinding(self.bucket, port)
         if deployment.queue:
             bindings |= {"AI_QUEUE": QueueBinding(self.queue, port), "AI_DLQ": QueueBinding(self.dlq, port)}

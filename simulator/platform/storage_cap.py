@@ -21,7 +21,7 @@ _PAGES = "SELECT (SELECT * FROM pragma_page_count) - (SELECT * FROM pragma_freel
 
 
 class Cap:
-    """Limits how many pages of a database may be in use, while it holds.
+    """Limits how many pages of a database may be in use while the cap is on.
 
     The cap counts the pages in use and not the pages of the file: connections are reused, and free pages that an
     earlier run left in the file must not change this run. The times and sizes of the fault `d1_full` come from a

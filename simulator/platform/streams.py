@@ -45,6 +45,9 @@ class IdentityTransformStream:
         self._ended = True
         self._tell()
 
+    def releaseLock(self) -> None:  # noqa: N802 - the platform's name
+        """Let another writer write."""
+
     async def abort(self, _reason: str) -> None:
         """Break the stream off."""
         self._broken = True
@@ -81,3 +84,27 @@ class IdentityTransformStream:
         self._left = True
         if self._taken is not None and not self._taken.done():
             self._taken.set_exception(JsError(CONNECTION_LOST))
+
+
+class FixedLengthStream(IdentityTransformStream):
+    """A stand-in for JavaScript's `FixedLengthStream`: a stream that refuses to end before or behind its length."""
+
+    def __init__(self, length: int) -> None:
+        super().__init__()
+        self._length = length
+
+    @classmethod
+    def new(cls, length: int = 0) -> "FixedLengthStream":
+        """Make a stream of a length, as `new` does in JavaScript."""
+        return cls(length)
+
+    async def write(self, piece: bytes) -> None:
+        """Pass a piece on. Fails if the stream would be longer than it may be."""
+        self._length -= len(piece)
+        assert self._length >= 0, "an answer is longer than its Content-Length"
+        await super().write(piece)
+
+    async def close(self) -> None:
+        """End the stream. Fails if it is shorter than it must be."""
+        assert self._length == 0, "an answer is shorter than its Content-Length"
+        await super().close()

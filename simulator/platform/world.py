@@ -168,7 +168,7 @@ class World:
     # -- clients, cron, operators ----------------------------------------------------------------------
 
     async def fetch(self, request: Any) -> Any:
-        """Send a request to an isolate chosen at random, and return the response. Raises ClientError if none comes."""
+        """Send a request to a random isolate, and return the response. Raises ClientError if no response comes."""
         faults = self.faults
         if faults.fires("client_repeated", "client"):
             self._start("fetch", lambda handlers, ctx: handlers.fetch(request, ctx))
@@ -225,7 +225,7 @@ class World:
         return not running and self.servers.is_quiet(self.deployment)
 
     async def quiet(self, within_seconds: float, *, look_every: float = 5.0) -> None:
-        """Wait until the world is quiet. Raises NotQuiet if it is not quiet within this many seconds."""
+        """Wait until the world is quiet. Raises NotQuiet if the world is not quiet within this many seconds."""
         deadline = self.loop.now() + within_seconds
         while not self.is_quiet():
             if self.loop.now() > deadline:

@@ -1,4 +1,4 @@
-"""All codes that the API gives: for failures of tasks and their calls, and for problems, which refuse a request."""
+"""All codes that the API gives: for failures of tasks and of their calls, and for problems (answers that refuse)."""
 
 from enum import StrEnum
 from typing import Final
@@ -23,6 +23,8 @@ class TaskCode(StrEnum):
     OUTPUT_TRUNCATED = "output_truncated"
     TOO_MANY_GAPS = "too_many_gaps"
     INVALID_BATCH = "invalid_batch"
+    INVALID_INPUT = "invalid_input"
+    INPUT_MISSING = "input_missing"
 
 
 TASK_CODES: Final = {
@@ -43,7 +45,11 @@ TASK_CODES: Final = {
     TaskCode.INVALID_OUTPUT: "The output does not fit `outputSchema`, and asking again did not help.",
     TaskCode.OUTPUT_TRUNCATED: "The output was cut off, so it does not fit `outputSchema`. It is not asked for again.",
     TaskCode.TOO_MANY_GAPS: "Gaps have more than `maxGapShare` of the characters; the message names the cause.",
-    TaskCode.INVALID_BATCH: "A line of the batch's input file is not valid. No call was made.",
+    TaskCode.INVALID_BATCH: "A line of the batch's input file is not valid, or cannot be read. It was not called.",
+    TaskCode.INVALID_INPUT: (
+        "The file of `inputFile` is not UTF-8, has no text, or needs too many chunks or repeats. No call was made."
+    ),
+    TaskCode.INPUT_MISSING: "The file of `inputFile`, or a part of it, is gone.",
 }
 
 

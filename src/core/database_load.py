@@ -10,8 +10,8 @@ class DatabaseLoad:
     """Tracks how long the database takes to answer this isolate's calls, and decides which new tasks to accept.
 
     A call to the database has a known outcome once it was answered, or once it has waited longer than OVERLOAD_SECONDS.
-    The newest call with a known outcome decides whether the database keeps up. A call to the database whose answer was
-    lost stops counting as soon as a later call is answered in time.
+    The newest call with a known outcome decides whether the database keeps up. A database call whose answer was lost
+    stops counting as soon as a later database call is answered in time.
 
     All times of `DatabaseLoad` are seconds of the isolate's steady clock. `DatabaseLoad` contains plain numbers and
     nothing that can be awaited: the runtime does not let a request wait for another request's objects.
@@ -49,7 +49,8 @@ class DatabaseLoad:
     def is_behind(self, now: float) -> bool:
         """Whether the database does not keep up with the isolate's calls.
 
-        A database call that has waited for longer than OVERLOAD_FORGET_SECONDS has lost its caller, and is forgotten.
+        A database call that has waited for longer than OVERLOAD_FORGET_SECONDS no longer has a waiting caller, and is
+        forgotten.
         """
         self._out = {
             number: began for number, began in self._out.items() if now - began <= limits.OVERLOAD_FORGET_SECONDS
@@ -58,7 +59,7 @@ class DatabaseLoad:
         return max([self._fell_behind, *late]) > self._kept_up
 
     def refuses(self, now: float) -> bool:
-        """Whether to refuse a new task now: the database does not keep up, and no task may be a probe yet."""
+        """Whether to refuse a new task now: the database does not keep up, and it is too early for the next probe."""
         if not self.is_behind(now):
             self._probe_at = None
             return False
@@ -97,6 +98,6 @@ class DatabaseLoad:
         return True
 
     def unprobed(self, now: float) -> None:
-        """Let the next new task be the probe, if the accepted one was refused before it made a call to the database."""
+        """Let the next new task be the probe, because the accepted task was refused before it called the database."""
         if self._probe_at is not None and self._probe_follows == self._calls:
             self._probe_at = min(self._probe_at, now)

@@ -1,7 +1,7 @@
-"""The errors that the code expects, each with a stable code and with whether a retry can help.
+"""The errors that the code expects; each has a stable code and says whether a retry can help.
 
-The error types of the module describe failures of models, networks and databases. Mistakes of our own code raise
-AssertionError instead. No error's message contains a client's text or an API key.
+The error types in this module describe failures of models, networks and databases. Mistakes of our own code raise
+AssertionError instead. No error's message contains text of a client or an API key.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,10 @@ from .codes import TaskCode
 
 
 class OnceoverError(Exception):
-    """Base of every expected error. `code` never changes, and `retryable` says whether trying again can help."""
+    """The base class of every expected error.
+
+    `code` never changes, and `retryable` says whether trying again can help.
+    """
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
@@ -71,7 +74,7 @@ class ModelUnavailable(ModelError):
 class ModelTimeout(ModelError):
     """Raised if a model call got no reply within AI_TIMEOUT_SECONDS.
 
-    Transient. The provider may have worked on a call that timed out, or not.
+    Transient. The provider may or may not have worked on a call that timed out.
     """
 
     code = TaskCode.MODEL_TIMEOUT
@@ -99,7 +102,7 @@ class CallerLost(ModelConnectionLost):
 
 
 class CallAborted(CallerLost):
-    """A lane closed the connection of a model call because its task has ended.
+    """A lane closed the connection of a model call, because the task of the call has ended.
 
     The provider may have counted an aborted call.
     """
@@ -123,7 +126,10 @@ class ModelRateLimited(ModelError):
 
 
 class CallNotStarted(ModelError):
-    """An announced model call was not made, because its time to start or its claim ran out. No provider has seen it."""
+    """An announced model call was not made, because its time to start, or its worker's claim, ran out.
+
+    No provider has seen the call.
+    """
 
     code = "not_started"
     retryable = True
@@ -132,9 +138,9 @@ class CallNotStarted(ModelError):
 class ModelRefused(ModelError):
     """The provider answered 400, 401, 403, 404 or similar.
 
-    The provider would refuse the same model call again, so its task fails at once. `of_call` says that the provider
-    refused the content of this call (400, 413 or 422), and may accept another call. `answer` is set for a line of a
-    batch: the status and the body of the refusal, without the API key.
+    The provider would refuse the same model call again, so the task fails at once, without another try. `of_call` says
+    that the provider refused the content of this call (400, 413 or 422), and may accept another call. `answer` is set
+    for a line of a batch: the provider's HTTP status and the body of its refusal, without the API key.
     """
 
     code = TaskCode.MODEL_REFUSED
@@ -171,18 +177,18 @@ class StructuredOutputUnsupported(ModelRefused):
 
 
 class StoreError(OnceoverError):
-    """D1 refused a statement, and the statement changed nothing."""
+    """D1 refused an SQL statement, which therefore changed nothing."""
 
     code = "database_error"
     retryable = True
 
 
 class StoreUnavailable(StoreError):
-    """D1 gave no result of a call. The write of a D1 call without a result may have taken effect or not.
+    """D1 gave no result for a call. If a D1 call got no result, its write may or may not have taken effect.
 
-    `passing` says that sending the call again may help. `sends` is how often the write was sent; the error followed the
-    last send. `withdrawing` says that a submission could not be withdrawn, so its write may still take effect at any
-    time.
+    `passing` says that the same call to D1 may succeed if it is sent again. `sends` is how often the write was sent to
+    D1; the error followed the last send. `withdrawing` says that a new task could not be withdrawn, so the write of the
+    task may still take effect at any time.
     """
 
     code = "database_unavailable"
@@ -192,13 +198,13 @@ class StoreUnavailable(StoreError):
 
 
 class StoreSilent(StoreUnavailable):
-    """Raised if D1 gave no answer in time. Another send at once would only add to the load of D1."""
+    """Raised if D1 gave no answer in time. Sending the call again at once would only add to the load of D1."""
 
 
 class StoreQuotaExhausted(StoreUnavailable):
     """The account's daily allowance of D1 rows is used up.
 
-    No call to D1 works before midnight UTC, so none is sent again.
+    Before midnight UTC no further call to D1 works, so no call is sent again.
     """
 
     code = "database_quota_exhausted"
@@ -206,10 +212,10 @@ class StoreQuotaExhausted(StoreUnavailable):
 
 
 class StoreFull(StoreUnavailable):
-    """The database has no space for what a write would add. Reads and erasures still work.
+    """The database has no space for the rows that a write would add. The full database still allows reads and erasures.
 
-    The last send of the write changed nothing, and sending it again at once does not help. The database has space again
-    when something is erased, or when the account gets more space.
+    The last send of the write changed nothing, and sending the write again at once does not help. The database has
+    space again when something is erased, or when the account gets more space.
     """
 
     code = "storage_full"
@@ -231,16 +237,25 @@ class SchemaMissing(StoreError):
 
 
 class BlobUnavailable(OnceoverError):
-    """The bucket of files did not answer, or refused. A put without an answer may have taken effect, or may later."""
+    """The bucket of files (R2) did not answer, or refused the call.
+
+    A write to the bucket that got no answer may have taken effect, or may take effect later.
+    """
 
     code = "files_unavailable"
     retryable = True
 
 
 class BlobMissing(OnceoverError):
-    """A part of a file is not in the bucket, although a row names it."""
+    """A part of a file is missing in the bucket, although a row of the database names the part."""
 
     code = "file_part_missing"
+
+
+class TextFileGone(OnceoverError):
+    """The file of a new task is gone, has expired, or is not for texts. The task was not written."""
+
+    code = "text_file_gone"
 
 
 class TransitionRefused(OnceoverError):

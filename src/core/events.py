@@ -10,9 +10,9 @@ events of a generation are, in this order, `pending`, `processing`, the chunks, 
 chunk is sent once the outputs of all chunks before it were sent, so a chunk after a failed one waits for a retry.
 Outputs that an earlier generation sent are not sent again, because they do not change.
 
-If a task goes on without a failed chunk, the stream has a `gap` event in the place of the chunk's output, so that later
-chunks do not wait. If a retry makes the output of a gap later, the stream has no event for it, because the stream has
-passed its place.
+If a task continues without a failed chunk, the stream has a `gap` event in the place of the chunk's output, so that
+later chunks do not wait. If a retry makes the output of a gap later, the stream has no event for this output, because
+the stream has already passed its place.
 """
 
 import re
@@ -54,7 +54,7 @@ class EventPlace(NamedTuple):
 class State(NamedTuple):
     """The part of a task's row from which the task's events are computed.
 
-    `started` says that a worker has taken the task at some time, in this generation or before.
+    `started` says that a worker has taken the task at some time, in this generation or in an earlier one.
     """
 
     generation: int
@@ -84,9 +84,9 @@ def place_of(text: str) -> EventPlace | None:
 
 
 def has_been(place: EventPlace, state: State, ready: int) -> bool:
-    """Whether a client of a task in the given state can have seen its event stream up to the given place.
+    """Whether a client can have seen the event stream up to the given place, if the task is in the given state.
 
-    The task's first `ready` chunks have outputs, or had a gap.
+    `ready` says that each of the task's first `ready` chunks has an output or had a gap.
     """
     if place.generation > state.generation or place.chunks > ready:
         return False
@@ -107,8 +107,8 @@ def events(
 ) -> Iterator[TaskEvent]:
     """Return a task's events after `place`, or from the beginning if `place` is None, up to the task's present state.
 
-    `ready` is how many chunks after `place` are available; those in `gaps` have no output. `all_ready` says that no
-    further chunks will follow; without it, the event of the task's end is not given yet.
+    `ready` is how many chunks after `place` have an output or a gap; the chunks in `gaps` have no output. `all_ready`
+    says that no further chunks will follow; while it is False, the event of the task's end is not given yet.
     """
     chunks = 0 if place is None else place.chunks
     if place is None or place.generation < state.generation:

@@ -1,27 +1,33 @@
-"""The data of a file: its key, its purpose and its parts. Times are milliseconds since the epoch."""
+"""The data of a file: its key, its purpose and the parts in which its bytes are stored.
 
+Times are milliseconds since the epoch.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple, NewType, Protocol
 
-# A file's key: its tenant, a colon and a UUIDv7. The inside uses keys, and clients see ids.
+# A file's key: its tenant, a colon and a UUIDv7. The code below the HTTP layer uses keys of files, and clients see only
+# ids.
 FileKey = NewType("FileKey", str)
 
-Place = Literal["r2", "d1"]  # Where the parts of a file lie.
+Place = Literal["r2", "d1"]  # Where the bytes of the parts are stored: R2 or D1.
 
 _PREFIX = "file-"
+FILE_ID_PATTERN = "file-[0-9a-f]{32}"  # What an id of a file looks like, as a regular expression.
 
 
 class Piped(Protocol):
-    """Bytes of a file that the platform sends to a client, so that Python never has them."""
+    """A file's bytes that the platform sends straight to a client, without reading them into Python's memory."""
 
     async def pipe_to(self, writable: object) -> None:
-        """Send the bytes to a stream of the platform. Raises what the platform raises."""
+        """Send the file's bytes to a stream of the platform. Errors of the platform are raised unchanged."""
         ...
 
 
 class Purpose(StrEnum):
-    """What a file is for: requests of a batch, a long text, or the answers of a batch."""
+    """What a file is used for: the requests of a batch, a long text, or the answers of a batch."""
 
     BATCH = "batch"
     USER_DATA = "user_data"
@@ -29,7 +35,7 @@ class Purpose(StrEnum):
 
 
 class FilePart(NamedTuple):
-    """A part of a file: its name in the bucket, and how many bytes it has."""
+    """A part of a file: the part's name in the bucket, and how many bytes it has."""
 
     name: str
     bytes: int
@@ -37,7 +43,10 @@ class FilePart(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class File:
-    """A file that clients can read. `growing`: a batch still adds parts to it."""
+    """A file that clients can read, such as an upload or the output of a batch.
+
+    `growing` says that a batch still adds parts to the file.
+    """
 
     key: FileKey
     purpose: Purpose
@@ -45,8 +54,8 @@ class File:
     bytes: int
     parts: tuple[FilePart, ...]
     created_at: int
-    expires_at: int | None = None  # None if the file is kept until it is deleted, or as long as its owner.
-    owner: str | None = None  # The key of the task whose output the file is; None for a client's file.
+    expires_at: int | None = None  # None: the file is kept until it is deleted, or as long as its owner.
+    owner: str | None = None  # The key of the task whose output the file is; None for a file that a client uploaded.
     growing: bool = False
     place: Place = "r2"
 
@@ -56,13 +65,18 @@ class File:
         return file_id(self.key)
 
 
+def touches(ranges: Sequence[range], start: int, end: int) -> bool:
+    """Whether the bytes from `start` to `end`, exclusive, share a byte with one of the ranges."""
+    return any(one.start < end and start < one.stop for one in ranges)
+
+
 def file_id(key: FileKey) -> str:
     """Return the id of a file: `file-` and the UUID of its key without hyphens."""
     return _PREFIX + key.partition(":")[2].replace("-", "")
 
 
 def file_key_of(tenant: str, name: str) -> FileKey | None:
-    """Return the key of a tenant's file from its id, None if the text is no id of a file."""
+    """Return the key of a tenant's file from the file's id, or None if the text is not a file id."""
     digits = name.removeprefix(_PREFIX)
     if not name.startswith(_PREFIX) or len(digits) != 32 or not set(digits) <= set("0123456789abcdef"):
         return None

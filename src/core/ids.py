@@ -1,7 +1,8 @@
-"""Ids and keys of tasks. Clients use a task id. The code below the HTTP layer uses a task key, `<tenant>:<task id>`.
+"""Ids and keys of tasks.
 
-Task ids are UUIDs of version 7 (RFC 9562), so a tenant's task keys sort by creation time. Because task keys sort by
-creation time, a list of a tenant's tasks needs no index of its own.
+Clients use a task id. The code below the HTTP layer uses task keys; a task key is `<tenant>:<task id>`. Task ids are
+UUIDs of version 7 (RFC 9562), so a tenant's task keys sort by creation time. Because task keys sort by creation time, a
+list of a tenant's tasks needs no index of its own.
 """
 
 import re
@@ -14,7 +15,7 @@ _ID = re.compile(_ID_PATTERN)
 _KEY = re.compile(f"{TENANT_PATTERN}:{_ID_PATTERN}")
 _RANDOM_BITS = 80
 _BATCH = "batch_"
-# A batch's id has the digits of its task's id, and so the bits that mark a UUID of version 7.
+# A batch's id repeats the digits of its task's id, and so also the bits that mark a UUID of version 7.
 BATCH_ID_PATTERN = "batch_[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}"
 _BATCH_ID = re.compile(BATCH_ID_PATTERN)
 
@@ -33,7 +34,7 @@ def new_task_id(now_ms: int, entropy: bytes) -> str:
 
 
 def first_id(now_ms: int) -> str:
-    """Return the lowest id that a task made at `now_ms` may have: earlier ids sort below it, and later ones do not."""
+    """Return the lowest id of a task created at `now_ms`: ids of earlier tasks sort below it, later ones do not."""
     return _dashed((now_ms & ((1 << 48) - 1)) << _RANDOM_BITS)
 
 
@@ -53,7 +54,7 @@ def task_key_of(tenant: str, task_id: str) -> TaskKey:
 
 
 def read_task_key(text: str) -> TaskKey | None:
-    """Return the text as a task key, or None if it does not have the form of one."""
+    """Return the text as a task key, or None if the text does not have the form of a task key."""
     return TaskKey(text) if _KEY.fullmatch(text) else None
 
 
@@ -64,10 +65,10 @@ def split_task_key(task_key: TaskKey) -> tuple[str, str]:
 
 
 def batch_id(task_id: str) -> str:
-    """Return the id of the batch of `/v1/batches` that a task is: `batch_` and the task's id without hyphens."""
+    """Return the id of a batch in `/v1/batches`: `batch_` and the id of the batch's task without hyphens."""
     return _BATCH + task_id.replace("-", "")
 
 
 def task_id_of_batch(text: str) -> str | None:
-    """Return the id of a batch's task, None if the text is no id of a batch."""
+    """Return the id of a batch's task from the batch's id, or None if the text is not a batch id."""
     return _dashed(int(text.removeprefix(_BATCH), 16)) if _BATCH_ID.fullmatch(text) else None

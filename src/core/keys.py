@@ -22,7 +22,7 @@ ID_PATTERN = "[0-9a-f]{16}"
 _ID = re.compile(ID_PATTERN)
 # A secret in base64url (RFC 4648) may contain `_`, so the secret is everything after the second `_` of a key.
 _KEY = re.compile(f"oo_({ID_PATTERN})_([A-Za-z0-9_-]{{43}})")
-# The digest to compare with if an API key does not exist. No known text has the digest of 64 zeros.
+# The digest to compare with if an API key does not exist. No known text has a digest of 64 zeros.
 _NO_DIGEST = "0" * 64
 
 
@@ -40,14 +40,17 @@ OWN_SCOPES = (Scope.READ, Scope.WRITE, Scope.ADMIN)
 
 
 class Presented(NamedTuple):
-    """The id and the secret of an API key that a client sent. The key may not exist."""
+    """The id and the secret of an API key that a client sent.
+
+    A client may send the id of an API key that does not exist.
+    """
 
     id: str
     secret: str
 
 
-# The Worker looks NOBODY up if a client sent a text that is no API key: the look-up finds nothing and costs as much as
-# that of any other key.
+# The Worker looks up the key NOBODY if a client sent a text that is no API key: this look-up finds nothing and costs as
+# much as the look-up of any other key.
 NOBODY = Presented("", "")
 
 

@@ -1,9 +1,9 @@
-"""Remembers how far tasks have progressed, as an isolate learns from the workers in it.
+"""Remembers how far tasks have progressed, as an isolate learns from the workers that run in the isolate.
 
 The progress of tasks is stored as plain numbers, because the requests of an isolate may share numbers. A request must
-not await another request's objects, so a request that waits for a task checks the task's entry now and then. What an
-isolate remembers of a task is only a hint: it is lost with the isolate, and may describe a claim that is over. Only the
-database knows the task's state.
+not await another request's objects, so a request that waits for a task checks from time to time what the isolate
+remembers of the task. What an isolate remembers of a task is only a hint: it is lost with the isolate, and may describe
+a claim that is over. Only the database knows the task's state.
 """
 
 from typing import NamedTuple
@@ -13,7 +13,8 @@ from .ids import TaskKey
 from .states import Status
 from .task import Mark, Route
 
-# A step that is later than every write of a claim: the largest whole number that JavaScript represents exactly.
+# A step number that is higher than that of every write of a claim: the largest whole number that JavaScript represents
+# exactly.
 LAST_STEP = 2**53 - 1
 
 
@@ -49,7 +50,7 @@ class Marks:
     def wrote(self, task_key: TaskKey, mark: Mark, until: float) -> None:
         """Record a write of a task that has succeeded.
 
-        The worker that made the write goes on, at the longest until `until`, when its lease ends.
+        The worker that made the write still works on the task, at the longest until `until`, when its lease ends.
         """
         self._note(task_key, Known(mark, ended=False, until=until))
 
@@ -70,7 +71,7 @@ class Marks:
     def _note(self, task_key: TaskKey, known: Known) -> None:
         """Remember a task's last write, unless a later one is known.
 
-        If there are more than MARKS_MOST tasks, the one written least recently is forgotten.
+        If more than MARKS_MOST tasks are remembered, the task that was written least recently is forgotten.
         """
         before = self._known.get(task_key)
         if before is not None and before.mark > known.mark:

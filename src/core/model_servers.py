@@ -3,8 +3,8 @@
 import re
 from typing import Final, Literal, get_args
 
-# How a model's server gets an output schema: with `native` in the field `response_format`, with `prompt` in the
-# system message, and with `both` in both.
+# How a model's server gets an output schema: `native` means in the field `response_format`, `prompt` in the system
+# message, and `both` in both places.
 Sending = Literal["native", "prompt", "both"]
 SENDINGS: Final[tuple[Sending, ...]] = get_args(Sending)
 
@@ -20,8 +20,9 @@ def sending_by_default(provider: str, base_url: str | None) -> Sending:
     """Return the value of STRUCTURED_OUTPUT for a deployment that does not set it.
 
     OpenAI's own servers make a model's output fit the schema, or refuse the schema. Other servers may ignore the field
-    `response_format` and answer 200, so the system message has the schema, too. Few models of Workers AI accept the
-    field `response_format`, so the default for Workers AI is `prompt`. The provider `demo` reads the schema itself.
+    `response_format` and answer 200, so the service also writes the schema into the system message. Few models of
+    Workers AI accept the field `response_format`, so the default for Workers AI is `prompt`. The provider `demo` reads
+    the schema itself, without the field or the system message.
     """
     if provider == "workers-ai":
         return "prompt"

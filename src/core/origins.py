@@ -24,7 +24,7 @@ _PORT_MOST = 65_535
 def parse_origins(text: str) -> frozenset[str]:
     """Read a list of web origins, separated by commas.
 
-    Raises ValueError if a browser could never send one of the origins.
+    Raises ValueError if one of the texts is not an origin that a browser could send.
     """
     found = [part.strip() for part in text.split(",")]
     if not all(map(_is_origin, found)):

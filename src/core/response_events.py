@@ -1,8 +1,8 @@
 """Computes the events of a response of `/v1`, and their numbers, from the state of its task alone. Pure.
 
 The list of a response's events only grows at its end. A stream of a response's events that is opened again after any
-number continues with the same events under the same numbers. As the only exception, if a response's task is retried
-through the native API, the final event is removed, and the next events reuse its number.
+number continues with the same events under the same numbers. There is one exception: if a response's task is retried
+through the native API, the final event is removed, and the next event reuses its number.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ from .states import Status
 
 
 class ResponseEventKind(StrEnum):
-    """The kind of a response's event, in OpenAI's words.
+    """The kind of an event in a response's stream, in OpenAI's words.
 
-    The name of the last event depends on how the response ended.
+    The name of the last event of a stream depends on how the response ended.
     """
 
     CREATED = "response.created"
@@ -40,7 +40,7 @@ FIRST_DELTA = _BEFORE_TEXT + len(_TEXT_BEGINS)
 class ResponseEvent(NamedTuple):
     """An event of a response and its number.
 
-    `delta` is the number of the piece of text that the event brings, from 0.
+    `delta` is the number of the piece of text that the event contains, counted from 0.
     """
 
     number: int
@@ -54,9 +54,9 @@ class ResponseProgress(NamedTuple):
     `started` says that a worker has taken the response's task. `deltas` is how many pieces of the response's text
     exist.
 
-    Each piece of the text is the output of a chunk, up to the first chunk without an output. A task that merges, has a
-    schema or may leave gaps has a single piece, its result, once the task has completed. `all_known` says that the text
-    has no more than `deltas` pieces at this moment.
+    Each piece of the text is the output of a chunk, up to the first chunk without an output. If a task merges, has a
+    schema or may leave gaps, its text has a single piece, the result, which exists once the task has completed.
+    `all_known` says that at this moment the text has no more pieces than `deltas`.
     """
 
     status: Status
@@ -78,7 +78,7 @@ class ResponseProgress(NamedTuple):
 def response_events(standing: ResponseProgress, first: int) -> Iterator[ResponseEvent]:
     """Return a response's events from number `first` on.
 
-    A failed or cancelled response has no events that end its text.
+    A response that failed or was cancelled has no events that end its text.
     """
     for number in range(first, standing.length):
         yield _event(standing, number)

@@ -1,7 +1,8 @@
 """Parses and checks the variables of a deployment, once per isolate.
 
 The public contract defines the variables' names, defaults and meanings. Bad values raise a `ConfigurationError`. The
-error for bad variables names each one and its allowed values, but never repeats a bad value, which may be a secret.
+error for bad variables names each bad variable and its allowed values, but never repeats a bad value, which may be a
+secret.
 """
 
 from dataclasses import dataclass, field
@@ -19,14 +20,15 @@ from .webhooks import WEBHOOK_KEY_CHARS_LEAST
 EVENT_LOOPS = ("adapted", "pyodide")
 PROVIDERS = ("workers-ai", "openai", "demo")
 MODEL_OPTIONS = ("top_p", "seed", "stop", "presence_penalty", "frequency_penalty", "reasoning_effort")
-# The fields of a line of a batch that reach the provider, besides its model and AI_MODEL_OPTIONS.
+# The fields in a line of a batch that are sent to the provider, in addition to the model and AI_MODEL_OPTIONS.
 BATCH_FIELDS = (
     *("messages", "input", "instructions", "max_tokens", "max_completion_tokens", "max_output_tokens"),
     *("temperature", "response_format", "text"),
 )
-# Fields that no line of a batch sends: a line is one call, whose answer arrives whole, and every line has a model.
+# Fields that are never sent for a line of a batch: a line is one call with one whole answer, and has a model.
 _NO_BATCH_FIELDS = frozenset({"model", "n", "stream", "stream_options"})
-# Fields of a model call that clients may not set: the service sets them, or they would change the reply's form.
+# Fields of a model call that clients may not set, because the service sets these fields or because they would change
+# the reply's form.
 _OWN_FIELDS = frozenset(
     {
         *("max_completion_tokens", "max_tokens", "messages", "model", "n"),
@@ -58,18 +60,22 @@ class Settings:
     reasks: int = 1  # AI_REASKS: how often a model is asked again if its output does not fit the schema.
     retention_days: float = 30.0  # RETENTION_DAYS.
     plan: str = "free"  # PLAN, either `free` or `paid`.
-    tasks_in_flight_most: int | None = None  # MAX_TASKS_IN_FLIGHT of a tenant; None if there is no limit.
-    characters_a_day_most: int | None = None  # MAX_CHARACTERS_PER_DAY of a tenant; None if there is no limit.
-    objects_at_work_most: int | None = None  # MAX_OBJECTS_AT_WORK of the deployment; None if there is no limit.
+    # MAX_TASKS_IN_FLIGHT: the limit for each tenant; None if there is no limit.
+    tasks_in_flight_most: int | None = None
+    # MAX_CHARACTERS_PER_DAY: the limit for each tenant; None if there is no limit.
+    characters_a_day_most: int | None = None
+    # MAX_OBJECTS_AT_WORK: the limit for the deployment; None if there is no limit.
+    objects_at_work_most: int | None = None
     require_keys: bool = True  # REQUIRE_KEYS.
     keep_input: bool = False  # KEEP_INPUT.
     cors_origins: frozenset[str] = frozenset()  # CORS_ORIGINS.
     operator_tenant: str = LOCAL  # OPERATOR_TENANT.
-    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST, which counts millions of bytes.
+    storage_mb_most: int = limits.STORAGE_MB_MOST["free"]  # STORAGE_MB_MOST: the limit, in millions of bytes.
     webhook_key: str | None = field(default=None, repr=False)  # WEBHOOK_KEY.
     webhook_loopback: bool = False  # WEBHOOK_LOOPBACK: whether webhooks may go to the machine of the Worker itself.
     file_bytes: int = limits.FILE_BYTES_DEFAULT  # MAX_FILE_BYTES of one file.
     files_bytes: int = limits.FILES_BYTES_DEFAULT  # MAX_FILES_BYTES of all files of a tenant.
+    files_most: int = limits.FILES_DEFAULT  # MAX_FILES of a tenant, without the files that batches write.
     event_loop: str = EVENT_LOOPS[0]  # EVENT_LOOP, one of EVENT_LOOPS.
 
     @property
@@ -100,9 +106,10 @@ class Settings:
     def claim_ms(self, way_seconds: float, start_seconds: float) -> int:
         """How many ms a claim lasts without renewal, the longer of LEASE_SECONDS and the longest model call.
 
-        A model call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` to its caller and back,
-        and wait at its end to be recorded with others. The worker records the call and renews the claim only after the
-        end of the call. If a claim lasted for less time, another worker could take over a live worker's task.
+        A model call may start `start_seconds` late, take AI_TIMEOUT_SECONDS, need `way_seconds` for the way to its
+        caller and back, and wait after its end to be recorded together with others. The worker records the call and
+        renews the claim only after the end of the call. If a claim lasted for less time than that, another worker could
+        take over a task whose worker still lives.
         """
         longest = start_seconds + self.timeout_seconds + way_seconds + limits.LINGER_SECONDS_MOST
         return round(max(self.lease_seconds, longest) * 1000)
@@ -169,6 +176,7 @@ def _read(variables: Reading) -> Settings:
         webhook_loopback=_choice(variables, "WEBHOOK_LOOPBACK", ("true", "false"), "false") == "true",
         file_bytes=_whole(variables, "MAX_FILE_BYTES", limits.FILE_BYTES_DEFAULT, 1, limits.FILE_BYTES_MOST),
         files_bytes=_whole(variables, "MAX_FILES_BYTES", limits.FILES_BYTES_DEFAULT, 1, limits.FILES_BYTES_MOST),
+        files_most=_whole(variables, "MAX_FILES", limits.FILES_DEFAULT, 1, limits.FILES_MOST),
         event_loop=_choice(variables, "EVENT_LOOP", EVENT_LOOPS, EVENT_LOOPS[0]),
     )
 
@@ -242,7 +250,7 @@ def _batch_fields(variables: Reading) -> tuple[str, ...]:
 
 
 def _fields(variables: Reading, name: str, refused: frozenset[str]) -> tuple[str, ...]:
-    """Read names of fields of a model call. None of the names is in `refused`."""
+    """Read names of fields of a model call. A name that is in `refused` counts as a bad value."""
     names = _list(variables, name)
     if not all(one.isascii() and one.isidentifier() and one not in refused for one in names):
         takes = f"names of fields, separated by commas, none of them {', '.join(sorted(refused))}"

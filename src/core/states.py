@@ -22,7 +22,7 @@ class Status(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether a task with this status has ended: it stays as it is, unless a client asks for a retry."""
+        """Whether a task with this status has ended: the status no longer changes, unless a client asks for a retry."""
         return self in TERMINAL
 
 
@@ -72,7 +72,7 @@ def check(name: str, source: Status) -> Status:
 def diagram() -> str:
     """Draw the transitions as a Mermaid diagram.
 
-    `docs/design/state-machine.md` contains exactly the text of this diagram.
+    `docs/design/state-machine.md` contains exactly the text that `diagram` returns.
     """
     lines = ["stateDiagram-v2", "    [*] --> pending: submit"]
     for transition in _TABLE:

@@ -5,8 +5,9 @@ Each reply of D1 reports the database's size, so an isolate learns it without as
 From STORAGE_MB_MOST on the database is *tight*. While the database is tight, the Worker refuses new tasks, and a worker
 announces model calls only in a transaction that has just found space for their outputs. A write that finds no space
 makes the database tight at any size, until a transaction has found space for the outputs of calls. An isolate whose
-workers announce no calls would never notice that space is free again. For new tasks, the isolate therefore forgets that
-a write found no space: after STORAGE_REST_SECONDS, or earlier when a new task has found space.
+workers announce no calls would never notice that the database has space again. Therefore the isolate forgets after
+STORAGE_REST_SECONDS that a write found no space, or earlier when a new task has found space; this applies only to the
+acceptance of new tasks.
 """
 
 import math
@@ -52,11 +53,11 @@ class StorageUse:
         self._refused_at = -math.inf
 
     def is_over(self, most: int) -> bool:
-        """Whether the database had `most` bytes or more, by the last reply."""
+        """Whether the database had at least `most` bytes, according to the last reply of D1."""
         return self.size >= most
 
     def is_tight(self, most: int) -> bool:
-        """Whether a model call may start only once the database surely has space for its output."""
+        """Whether a model call may start only after a check that the database has space for its output."""
         return self._found_full or self.is_over(most)
 
     def refuses(self, most: int, now: float) -> bool:

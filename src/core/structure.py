@@ -1,4 +1,4 @@
-"""Types for structured tasks: their options, outputs that do not fit the schema, and gaps that chunks leave.
+"""Types for structured tasks: their options, answers that do not fit the schema, and gaps that failed chunks leave.
 
 The output schema itself is in `core.structured`. The rules of structured output are in docs/decisions/0048.
 """
@@ -15,8 +15,8 @@ class Structure(NamedTuple):
     """The options of a structured task, which a plain task does not have.
 
     `has_schema` says that the task's outputs must fit a schema, which is stored beside the text. `name` is the output
-    schema's name for the provider. `gaps` says that a chunk that fails for good leaves a gap, and the task goes on.
-    Gaps may have at most the share `max_gap_share` of the text's characters.
+    schema's name for the provider. `gaps` says that a chunk that fails for good leaves a gap, and that the task then
+    continues without it. All gaps together may have at most the share `max_gap_share` of the text's characters.
     """
 
     has_schema: bool = False
@@ -27,7 +27,7 @@ class Structure(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """A model's answer that did not fit the schema, and its faults: where each is, and what was expected there.
+    """A model's answer that did not fit the schema, with its faults: where each fault is, and what was expected there.
 
     A rejected answer is cut to REJECTED_CHARS_MOST characters.
     """
@@ -49,10 +49,10 @@ class Rung(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A chunk that failed in a task that goes on without its output: the text from `start` to `end`, in code points.
+    """A chunk from `start` to `end` (code points) that failed in a task that continues without the chunk's output.
 
-    A gap begins where the chunk before it ends, and does not include the chunk's overlap. `finish_reason` is the
-    provider's reason for the end of the chunk's last answer that did not fit the schema.
+    A gap begins where the chunk before it ends, and so does not include the overlap of the failed chunk.
+    `finish_reason` is the provider's reason for the end of the chunk's last answer that did not fit the schema.
     """
 
     chunk: int
@@ -63,11 +63,11 @@ class Gap(NamedTuple):
 
 
 def coverage(gap_chars: int, chars: int) -> float:
-    """Return the share of a text that has outputs, if gaps have `gap_chars` of its `chars` characters."""
+    """Return which share of a text has outputs, if the gaps have `gap_chars` of the text's `chars` characters."""
     return (chars - gap_chars) / chars
 
 
 def commonest(codes: Iterable[TaskCode]) -> TaskCode:
-    """Return the error code that occurs most often; if several do, the one that occurs first."""
+    """Return the error code that occurs most often; if several codes occur equally often, return the first of them."""
     found = list(codes)
     return max(dict.fromkeys(found), key=found.count)

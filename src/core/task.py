@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 from . import limits
 from .codes import TaskCode
+from .files import FileKey
 from .ids import TaskKey, split_task_key
 from .states import Status
 from .structure import Gap, Rejected, Structure
 
 
 class Route(StrEnum):
-    """The route of a task: the kind of host that works, or last worked, on it."""
+    """A task's route: which kind of host works on the task, or worked on it last."""
 
     QUEUE = "queue"
     DURABLE_OBJECT = "durable-object"
@@ -21,7 +22,7 @@ class Route(StrEnum):
 
 
 class Kind(StrEnum):
-    """What the chunks of a task are, if they are not parts of the task's text: lines of a file, or parts of a file."""
+    """What the chunks of a task are if they are not parts of the task's text: lines of a file, or parts of a file."""
 
     BATCH = "batch"
     FILE = "file"
@@ -44,15 +45,17 @@ class TaskOptions:
     """
 
     reduce: Reduce = Reduce.CONCAT  # How the chunks' outputs become the task's result.
-    model: str | None = None  # The model to call; None for the deployment's own model.
+    model: str | None = None  # The model to call; None for the deployment's default model.
     # The client's `metadata`, which has no effect and is shown as it was sent.
     metadata: Mapping[str, object] = field(default_factory=dict)
     deadline_ms: int | None = None  # The ms from the submission or a retry to the deadline; None without a deadline.
     max_calls: int | None = None  # The most model calls that the task may make; None for any number.
-    chunk_chars: int | None = None  # The most characters of a chunk; None if unknown or the deployment's.
-    max_output_tokens: int | None = None  # None for the deployment's value.
-    temperature: float | None = None  # None for the provider's own default.
-    model_options: Mapping[str, object] = field(default_factory=dict)  # Further fields of each call to the model.
+    # The most characters of a chunk; None if unknown or if the deployment's value applies.
+    chunk_chars: int | None = None
+    max_output_tokens: int | None = None  # None if the deployment's value applies.
+    temperature: float | None = None  # None if the provider's own default applies.
+    # Further fields that each call sends to the model.
+    model_options: Mapping[str, object] = field(default_factory=dict)
     # The fields of a request to `/v1` that its answers repeat; None for a task of the native API.
     response: Mapping[str, object] | None = None
     retention_ms: int | None = None  # How long the task is kept after its end, if shorter than RETENTION_DAYS.
@@ -73,12 +76,12 @@ LENGTH_REASONS = frozenset({"length", "max_tokens", "max_output_tokens", "model_
 
 
 def is_truncated(finish_reason: str | None) -> bool:
-    """Whether an output with this finish reason was cut off, at its longest length or by a content filter."""
+    """Whether an output with this finish reason was cut off because of its length or by a content filter."""
     return finish_reason in _CUT_OFF
 
 
 def minimum_calls(chunks: int, reduce: Reduce) -> int:
-    """Return how many model calls a task of `chunks` chunks needs at least: one for each, and one to merge several."""
+    """Return the least number of model calls for `chunks` chunks: one for each, and one to merge several."""
     return chunks + (1 if reduce is Reduce.MERGE and chunks > 1 else 0)
 
 
@@ -87,10 +90,16 @@ def calls_left(total: int, completed: int, reduce: Reduce) -> int:
     return minimum_calls(total, reduce) - completed
 
 
+def first_line(text: str) -> str | None:
+    """Return the beginning of a text's first line that is not blank; None if the text's start is blank."""
+    line = text[: limits.FIRST_LINE_WITHIN_CHARS].strip().partition("\n")[0]
+    return " ".join(line.split())[: limits.FIRST_LINE_CHARS_MOST] or None
+
+
 class Failure(NamedTuple):
     """Why a task or one of its chunks failed.
 
-    `message` is written for the client, and contains nothing of the client's text.
+    `message` is written for the client to read, and contains none of the client's text.
     """
 
     code: TaskCode
@@ -99,7 +108,7 @@ class Failure(NamedTuple):
 
     @classmethod
     def of(cls, code: str, message: str, retryable: bool) -> "Failure":
-        """Make a `Failure` from the error of a model call. Raises ValueError for a code that is no `TaskCode`."""
+        """Make a `Failure` from the error of a model call. Raises ValueError for a code that is not a `TaskCode`."""
         return cls(TaskCode(code), message, retryable)
 
 
@@ -119,9 +128,10 @@ class LastError(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """Why no worker is working on a task, and until when. `until` is None if it is unknown when the task's wait ends.
+    """Why no worker is working on a task, and how long this will last.
 
-    `ahead` is how many unfinished tasks of the tenant come before this task, None if they were not counted.
+    `until` is when the task's wait ends; None if this is unknown. `ahead` is how many unfinished tasks of the tenant
+    come before this task, None if they were not counted.
     """
 
     reason: str
@@ -133,7 +143,7 @@ class Usage(NamedTuple):
     """A task's bill. `model_calls` counts every model call that was sent, including calls whose outcome is unknown.
 
     `reasks` counts the calls that asked a model again because its output did not fit the schema. `rejected` counts the
-    answers without a usable output, and `repaired` the outputs that could be used after a repair.
+    answers without a usable output, and `repaired` counts the outputs that became usable through a repair.
     """
 
     model_calls: int
@@ -161,7 +171,7 @@ class Source(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Identifies a write to a task by the fence of its claim and its step.
+    """Identifies a write to a task by two numbers: the fence of the claim, and the step within the claim.
 
     Of two writes to a task, the later one has the greater mark.
     """
@@ -170,14 +180,15 @@ class Mark(NamedTuple):
     step: int
 
 
-UNTOUCHED = Mark(0, 0)  # The mark of a task that no worker has taken yet.
+UNTOUCHED = Mark(0, 0)  # The mark of a task that no worker has claimed yet.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """A task, as one read of the database found it.
+    """A task, as it was when the database was read.
 
-    `calls_out` and `calls_in_doubt` name each model call by its level and its position in the level.
+    `calls_out` and `calls_in_doubt` name each model call by the level of its output and the output's position in the
+    level.
     """
 
     task_key: TaskKey  # tenant and id
@@ -187,7 +198,7 @@ class Task:
     total: int
     completed: int
     failed: int  # How many chunks have failed.
-    truncated: int = 0  # How many outputs of the task were cut off, including those of merges.
+    truncated: int = 0  # How many outputs of the task were cut off, outputs of merges included.
     usage: Usage
     attempts: int
     failure: Failure | None
@@ -197,32 +208,33 @@ class Task:
     expires_at: int | None
     deadline_at: int | None = None  # When the task must have ended; None if it has no deadline.
     overdue: bool = False  # Whether the task's deadline has passed, but no sweep has ended the task yet.
-    late: bool = False  # Whether the task has no worker, and is to be dispatched again.
-    unanswered: bool = False  # Whether the task was dispatched again, and still no worker came.
+    late: bool = False  # Whether the task has no worker and should be dispatched again.
+    unanswered: bool = False  # Whether the task was dispatched again, and even then no worker claimed it.
     waiting_for: Wait | None = None
     last_error: LastError | None = None
-    starts_by: int | None = None  # By when the calls in flight must have started; None if no calls are in flight.
+    starts_by: int | None = None  # By when the announced calls must have started; None if no calls are in flight.
     free_at: int | None = None  # When another worker may take the task over from its worker.
-    pace_ms: int | None = None  # The ms from one finished call of the task to the next; None until known.
+    pace_ms: int | None = None  # How many ms pass from one finished call of the task to the next; None if unknown.
     news_at: int = 0  # When the task was last submitted, retried or dispatched, announced calls, or began to fail.
-    read_at: int = 0  # The time by the database's clock when it answered this read.
-    # The task's result, None until the task is completed. With `reduce: none` the result is a list, with None in the
-    # place of a gap. With `concat` and a schema the result is the joined value as compact JSON.
+    read_at: int = 0  # The time of this read, by the database's clock.
+    # The task's result; None until the task is completed. With `reduce: none` the result is a list, with None in the
+    # place of a gap. With `concat` and a schema, the result is the joined value as compact JSON.
     result: str | tuple[str | None, ...] | None = None
     value: object = None  # The JSON value of the result, if the task has a schema.
-    filtered: bool = False  # Whether a content filter cut off an output that the result consists of.
+    filtered: bool = False  # Whether a content filter cut off an output that is part of the result.
     source: Source | None = None  # The task's input without its text; None for a task in a list.
     first_line: str | None = None  # The first line of the task's text, while the text is kept.
     announced_at: int | None = None  # When the task's worker last announced model calls.
-    calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced, and may be in flight.
+    calls_out: tuple[tuple[int, int], ...] = ()  # Calls that are announced and may still be in flight.
     # The calls whose outcome is unknown: their worker lost the task at the latest takeover, or its lease is over.
     calls_in_doubt: tuple[tuple[int, int], ...] = ()
     mark: Mark = UNTOUCHED  # The mark of the last write to the task.
     gaps: tuple[Gap, ...] = ()  # The failed chunks without which the task goes on or completed; not in lists.
     coverage: float | None = None  # The share of the text's characters that has outputs; None without gaps.
-    retry_of: TaskKey | None = None  # The key of the earlier task whose gaps this task retries.
+    retry_of: TaskKey | None = None  # The key of the earlier task whose gaps or lines this task retries.
     # What the task's chunks are; None if they are parts of its text. While a file is being read, `total` is 0.
     kind: Kind | None = None
+    text_file: FileKey | None = None  # The file that has the task's text; None if the text is stored with the task.
 
     @property
     def id(self) -> str:
@@ -231,19 +243,19 @@ class Task:
 
     @property
     def name(self) -> str | None:
-        """The first of the task's names that is not blank, in one line."""
+        """The first of the task's possible names that is not blank, written in one line."""
         return next((line for name in self.names if (line := " ".join(name.split()))), None)
 
     @property
     def names(self) -> list[str]:
-        """The task's possible names: members of its metadata, then the first line of its text."""
+        """The texts that may name the task: members of its metadata, then the first line of its text."""
         found = [*(self.options.metadata.get(member) for member in NAME_MEMBERS), self.first_line]
         return [name for name in found if isinstance(name, str)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FinishedChunk:
-    """A chunk that is finished: it has completed with its `output`, or has failed with its `failure`.
+    """A chunk that is finished: the chunk has completed with its `output`, or has failed with its `failure`.
 
     A field of `FinishedChunk` is None if its value is unknown or not kept, unless a comment says otherwise.
     """
@@ -254,21 +266,21 @@ class FinishedChunk:
     output: str | None
     attempts: int
     failure: Failure | None
-    finish_reason: str | None = None  # The provider's reason for the end of the chunk's output.
-    started_at: int | None = None  # When the call that gave the output started, or its group in a lane.
-    finished_at: int | None = None  # When the call that gave the output ended, or its group in a lane.
-    first_started_at: int | None = None  # When the first call for the output started, if the same worker made it.
-    lane: int | None = None  # The number of the lane that made the call; None if the task's own worker did.
-    rejected: Rejected | None = None  # A failed chunk's last answer that did not fit the schema.
-    is_gap: bool = False  # Whether the chunk failed, but the task goes on or has completed without it.
+    finish_reason: str | None = None  # The provider's reason why the chunk's output ended.
+    started_at: int | None = None  # When the call (in a lane, its group) that gave the output started.
+    finished_at: int | None = None  # When the call that gave the output ended; in a lane, when the call's group ended.
+    first_started_at: int | None = None  # When the first call for the output started; known if the same worker made it.
+    lane: int | None = None  # The number of the lane that made the call; None if the task's own worker made it.
+    rejected: Rejected | None = None  # The last answer for a failed chunk that did not fit the schema.
+    is_gap: bool = False  # Whether the chunk failed, but the task continues or has completed without it.
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewTask:
     """A task that is about to be written to the database.
 
-    `cuts` are the end offsets of the task's chunks. The cuts are stored, so that a changed splitter does not change the
-    task.
+    `cuts` are the offsets in the text at which the task's chunks end. The cuts are stored, so that a later version of
+    the splitter does not change the chunks of an old task.
     """
 
     task_key: TaskKey
@@ -280,14 +292,20 @@ class NewTask:
     merge_chars: int
     created_at: int
     options: TaskOptions
-    output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
+    output_schema: str | None = None  # The output schema as JSON; None if outputs are plain texts.
     join_rules: Mapping[str, str] = field(default_factory=dict)
+    text_file: FileKey | None = None  # The file that has the text, in place of `text`, which is empty then.
+    file_bytes: int = 0  # How many bytes the file has.
 
     @property
     def first_line(self) -> str | None:
         """The beginning of the text's first line that is not blank; None if the text's start is blank."""
-        line = self.text[: limits.FIRST_LINE_WITHIN_CHARS].strip().partition("\n")[0]
-        return " ".join(line.split())[: limits.FIRST_LINE_CHARS_MOST] or None
+        return first_line(self.text)
+
+    @property
+    def characters(self) -> int:
+        """How many characters count against the tenant's limit: of a file its bytes, because it is not read yet."""
+        return len(self.text) if self.text_file is None else self.file_bytes
 
     @property
     def minimum_calls(self) -> int:

@@ -1,11 +1,13 @@
-"""Tenants own tasks. A request's API key alone decides its tenant. Without REQUIRE_KEYS, the tenant is `local`."""
+"""Tenants own tasks. Decides a request's tenant from its API key alone. Without REQUIRE_KEYS, the tenant is `local`."""
 
 import re
 
 LOCAL = "local"
 TENANT_PATTERN = "[a-z0-9][a-z0-9-]{0,62}"
-TENANTS_A_PAGE = 8  # Tenants on a page of a request for all tenants, at one to three calls to D1 each.
-TENANT_TASKS_MOST = 500  # A tenant's figures count at most so many of its newest tasks, with a row read for each.
+# How many tenants one page of a request for all tenants shows, with one to three calls to D1 for each.
+TENANTS_A_PAGE = 8
+# How many of a tenant's newest tasks are counted in the tenant's figures; each task takes one row read.
+TENANT_TASKS_MOST = 500
 TENANT_TAKES = "1 to 63 lower-case letters, digits and hyphens, no hyphen first"
 
 _TENANT = re.compile(TENANT_PATTERN)

@@ -1,16 +1,16 @@
-"""Reads the variables of a deployment one by one, and collects the faults of all of them."""
+"""Reads the variables of a deployment one by one, and collects the faults of all variables."""
 
 from collections.abc import Callable
 
 from .errors import ConfigurationError
 
-# `Variables` is a function from a variable's name to its value, None if it is not set. Values without quotes in
-# wrangler.toml arrive as numbers or bools.
+# `Variables` is a function from a variable's name to the variable's value, which is None if the variable is not set.
+# Values without quotes in wrangler.toml arrive as numbers or bools.
 Variables = Callable[[str], object]
 
 
 class Reading:
-    """Reads variables of the deployment, and remembers which were read and which were refused."""
+    """Reads variables of the deployment, and remembers which variables were read and which were refused."""
 
     def __init__(self, variables: Variables) -> None:
         self._variables = variables

@@ -1,6 +1,6 @@
 """The version of this code, and the version of the database schema that it needs.
 
-Tests compare the code's version with `pyproject.toml`, and the schema's with `migrations/`.
+Tests compare the code's version with `pyproject.toml`, and the schema's version with `migrations/`.
 """
 
 from typing import Final

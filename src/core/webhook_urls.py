@@ -1,10 +1,10 @@
 """Decides which URLs a webhook may be sent to.
 
 The rules for webhook URLs keep the Worker from sending requests to places that the client could not reach itself. The
-check matches a webhook's URL with patterns, and accepts only what every URL parser reads in the same way. No URL parser
-can therefore change an accepted URL by a repair, such as dropping tabs, turning backslashes or folding dots of other
-scripts. The check does not resolve host names: the platform must refuse a private address behind a public name
-(decision 0028).
+check compares a webhook's URL with patterns, and accepts only what every URL parser reads in the same way. Therefore no
+URL parser can change an accepted URL by a repair, such as dropping tabs, turning backslashes into slashes, or replacing
+dots of other scripts. The check does not resolve host names: the platform must refuse a private address behind a public
+name (decision 0028).
 """
 
 import re
@@ -14,16 +14,17 @@ from . import limits
 TAKES = "https, on port 443, to a public name with a dot in it: no address, no user info, no fragment"
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
-# The last label of a host name must have letters, and must not be like 0x7f, or the name would be an address.
+# The last label of a host name must contain letters, and must not look like 0x7f, because otherwise the name would be
+# an IP address.
 _TOP = "(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])"
-# The rest of the URL is ASCII without a fragment or backslash.
+# The rest of the URL, after the host, is ASCII without a fragment or backslash.
 _TAIL = r"(?:[/?][!$%&'()*+,\-./0-9:;=?@A-Z_a-z~\[\]]*)?"
 # Without re.ASCII, the patterns would also match letters that fold to ASCII ones: the long s, the Kelvin sign, the i
 # without a dot.
 _PUBLIC = re.compile(rf"(?i:https)://(?P<host>(?i:(?:{_LABEL}\.)+{_TOP}))(?::443)?{_TAIL}", re.ASCII)
 _LOOPBACK = re.compile(rf"https?://(?:localhost|127\.0\.0\.1|\[::1\])(?::(?P<port>[1-9][0-9]{{0,4}}))?{_TAIL}")
 
-_HOST_CHARS_MOST = 253  # The limit of RFC 1035.
+_HOST_CHARS_MOST = 253  # The longest host name that RFC 1035 allows.
 # Top-level names that are not public: for use inside a network, or for no use at all (RFC 6761, 6762, 7686, 8375, 9476;
 # ICANN: .internal; router defaults).
 _INTERNAL = frozenset(
@@ -50,7 +51,7 @@ _SPELT = ("nip.io", "sslip.io", "xip.io", "traefik.me", "localtest.me", "lvh.me"
 
 
 def refusal(url: str, *, loopback: bool = False) -> str | None:
-    """Say why a webhook may not be sent to a URL; None if it may.
+    """Return why a webhook may not be sent to a URL, or None if the webhook may be sent.
 
     `loopback` says that the machine of the Worker itself is allowed, on any port.
     """

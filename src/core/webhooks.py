@@ -23,11 +23,12 @@ SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with
 
 _ENDPOINT_ID = re.compile(ENDPOINT_ID_PATTERN)
 _DELIVERY_ID = re.compile("evt_([0-9a-f]{32})_([0-9]{1,9})_([0-9]{1,15})_([0-9a-f]{24})")
-_DOMAIN = b"onceover webhook secret 1\0"  # Keeps endpoints' secrets apart from later uses of WEBHOOK_KEY.
+# Keeps the secrets of webhook endpoints different from everything else that may later be derived from WEBHOOK_KEY.
+_DOMAIN = b"onceover webhook secret 1\0"
 
 
 class Event(StrEnum):
-    """What a webhook endpoint can be told about: ends of tasks from `/v1`, of other tasks, and of batches."""
+    """What a webhook endpoint can be notified of: the ends of tasks from `/v1`, of other tasks, and of batches."""
 
     RESPONSE_COMPLETED = "response.completed"
     RESPONSE_FAILED = "response.failed"
@@ -64,7 +65,7 @@ class DeliveryOutcome(StrEnum):
 
 
 class DeliveryKey(NamedTuple):
-    """Names a webhook's delivery by its task, by which end of that task it is about, and by its endpoint.
+    """Names a webhook's delivery by the task, by which end of that task the delivery is about, and by the endpoint.
 
     Receivers detect repeated webhook deliveries by the delivery's id. `ended_at` is when the task ended, in ms since
     the epoch. `ended_at` is a part of a webhook delivery's id, because after a restore of the database a task may end
@@ -124,7 +125,7 @@ def read_delivery_id(tenant: str, text: str) -> DeliveryKey | None:
 
 
 def secret(webhook_key: str, endpoint_key: EndpointKey, generation: int) -> str:
-    """Derive an endpoint's signing secret: an HMAC-SHA-256 with WEBHOOK_KEY of the endpoint's key and `generation`.
+    """Derive an endpoint's signing secret: an HMAC-SHA-256, with WEBHOOK_KEY, of the endpoint's key and `generation`.
 
     WEBHOOK_KEY is random and a secret has 32 bytes, so one HMAC does all that HKDF's expansion (RFC 5869) would do.
     """
@@ -141,7 +142,7 @@ def signature(one_secret: str, message_id: str, timestamp: int, body: str) -> st
 
 
 def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> dict[str, str]:
-    """Make the HTTP headers of an attempt to send a webhook, with a signature by each of the secrets."""
+    """Make the HTTP headers of an attempt to send a webhook, with one signature for each of the secrets."""
     return {
         "content-type": "application/json",
         "user-agent": "onceover-webhooks/1",
@@ -152,7 +153,10 @@ def headers(secrets: tuple[str, ...], message_id: str, timestamp: int, body: str
 
 
 def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
-    """Write a webhook's body, which names the ended task and has none of its text. `ended_at` is in milliseconds."""
+    """Write a webhook's body, which names the ended task and contains none of the task's text.
+
+    `ended_at` is in milliseconds.
+    """
     told = {
         "object": "event",
         "id": message_id,
@@ -164,7 +168,7 @@ def body_of(message_id: str, event: str, ended_at: int, object_id: str) -> str:
 
 
 def told_id(event: str, task_key: TaskKey) -> str:
-    """Return the ended task's id as a webhook has it: with a prefix if the task is known by the ids of `/v1`."""
+    """Return the ended task's id as a webhook shows it: with a prefix if clients know the task by an id of `/v1`."""
     _, task_id = split_task_key(task_key)
     if event.startswith("batch."):
         return batch_id(task_id)
@@ -175,7 +179,7 @@ def told_id(event: str, task_key: TaskKey) -> str:
 
 
 class ReceiverAnswer(NamedTuple):
-    """What came of an attempt to send a webhook: the HTTP status, and why it failed; each may be None.
+    """The result of an attempt to send a webhook: the HTTP status, and why the attempt failed; each may be None.
 
     `retry_after` is how many seconds the receiver asks us to wait.
     """
@@ -203,7 +207,7 @@ def answer_of(status: int, retry_after: float | None = None) -> ReceiverAnswer:
 
 
 def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
-    """Say how a webhook delivery ends with an answer that came `age_ms` after its beginning; None to try again."""
+    """Return how a webhook delivery ends with an answer `age_ms` after the delivery's beginning; None to try again."""
     if answer.failure is None:
         return DeliveryOutcome.DELIVERED
     if answer.failure is AttemptFailure.GONE:
@@ -212,7 +216,7 @@ def outcome_of(answer: ReceiverAnswer, age_ms: int) -> DeliveryOutcome | None:
 
 
 def delay_ms(tries: int, retry_after: float | None, age_ms: int, chance: float) -> int:
-    """Return the ms that a webhook delivery waits after its `tries`-th failure: ever longer, with up to a fifth jitter.
+    """Return how many ms a webhook delivery waits after its `tries`-th failure: ever longer, with some jitter.
 
     The `Retry-After` of a webhook's receiver is obeyed up to an hour. The last attempt to send a webhook delivery comes
     a day after the delivery's beginning, not later.

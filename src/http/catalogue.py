@@ -22,7 +22,7 @@ Parts = Mapping[str, str]
 class PathGroup(NamedTuple):
     """Paths whose calls come from one module, and a function that imports them.
 
-    In a path, a segment in braces is variable.
+    In a path, a segment in braces stands for any value.
     """
 
     paths: tuple[str, ...]
@@ -222,5 +222,5 @@ def document() -> dict[str, object]:
 
 @cache
 def document_text() -> str:
-    """Write the API's OpenAPI description as JSON. An isolate does it once."""
+    """Write the API's OpenAPI description as JSON. An isolate writes the description once."""
     return json.dumps(document(), ensure_ascii=False)

@@ -195,7 +195,7 @@ _EVENT: Json = {
 }
 
 
-# What an answer has that is neither JSON nor plain text, by its media type.
+# The contents of answers that are neither JSON nor plain text, by media type.
 _FORMATS = {sse.MEDIA_TYPE: _EVENT, "application/octet-stream": {"type": "string", "format": "binary"}}
 
 

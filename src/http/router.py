@@ -79,7 +79,7 @@ def _database_problem(error: StoreError, api: Api) -> Reply:
 def configuration_problem(
     error: ConfigurationError, method: str = "GET", headers: Mapping[str, str] | None = None, url: str = ""
 ) -> Reply:
-    """Answer any request to a deployment with a bad variable, with which no Api can be made."""
+    """Answer any request to a deployment with a bad variable, for which no `Api` can be made."""
     reply = _in_shape(configuration_refusal(error).reply(), url)
     return _finished(named(reply, request_id(headers or {})), method)
 

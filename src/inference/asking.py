@@ -1,8 +1,8 @@
 """Writes what a call sends to a model: its messages and fields, and the form that the output must have.
 
-A call without a form sends only the instructions and the verbatim text. A call with a form may ask the model again
-after a rejected answer: it repeats the rejected answer as a message of the model, and lists the faults in a message of
-the user.
+A call without a form sends only the instructions and the client's unchanged text. A call with a form may ask the model
+again after a rejected answer: it repeats the rejected answer as a message of the model, and lists the faults in a
+message of the user.
 """
 
 import json
@@ -14,14 +14,15 @@ from ..core.errors import ModelError, ModelReplyMalformed, StructuredOutputUnsup
 from . import replies
 from .protocol import ModelCall, OutputForm, RejectedAnswer
 
-# statuses of answers with which a server may refuse the form of the output
+# HTTP statuses with which a server may refuse the form of the output
 FORM_STATUSES: Final = frozenset({400, 422, 500, 501})
 
 _ONLY_JSON = (
     "Your answer must be one JSON object that the JSON Schema below allows. Write only the object: no explanation, no "
     "Markdown.\n\nJSON Schema:\n"
 )
-# replaces an empty answer: several servers refuse an empty message, or two messages of one role in a row
+# an empty answer is replaced by this text: several servers refuse an empty message, or two messages of one role in a
+# row
 _NO_ANSWER = "(empty)"
 # Words by which a server refuses the field for a schema, or the schema in it: "Invalid parameter: 'response_format' of
 # type 'json_schema' is not supported with this model" (OpenAI), "does not support parameters: ['response_format']"
@@ -33,19 +34,20 @@ _OF_THE_FORM = re.compile(
     r"|grammar",
     re.IGNORECASE,
 )
-# Words by which a server that took the schema says that its output does not fit the schema: "JSON Mode couldn't be met"
-# (Workers AI), "does not match the expected peg-native format" (llama.cpp), `json_validate_failed` (Groq).
+# Words with which a server that accepted the schema says that its model's output does not fit: "JSON Mode couldn't be
+# met" (Workers AI), "does not match the expected peg-native format" (llama.cpp), `json_validate_failed` (Groq).
 _UNFIT = re.compile(
     r"couldn.?t be met|output that does not match the expected|json_validate_failed|failed to generate json",
     re.IGNORECASE,
 )
 _SAID_CHARS_READ = 4_000
-# Keywords of JSON Schema that are so long that they would be struck out of an error message as a client's text.
+# Keywords of JSON Schema that are so long that they would be removed from an error message as if they were a client's
+# text.
 _KEYWORDS = re.compile("additionalProperties|exclusiveM(?:in|ax)imum")
 
 
 def messages(call: ModelCall) -> list[dict[str, str]]:
-    """Write a call as chat messages: the instructions, the verbatim text, and when asking again two more messages."""
+    """Write a call as chat messages: the instructions, the unchanged text, and two more when asking the model again."""
     form = call.form
     system = call.system
     if form is not None and form.in_prompt:
@@ -60,7 +62,7 @@ def messages(call: ModelCall) -> list[dict[str, str]]:
 
 
 def shown(output: str) -> str:
-    """Return the part of a rejected answer that the model is shown again: its beginning."""
+    """Return the beginning of a rejected answer, which the model is shown when it is asked again."""
     return output[: limits.REJECTED_CHARS_MOST] if output.strip() else _NO_ANSWER
 
 
@@ -83,9 +85,10 @@ def _line(text: str) -> str:
 
 
 def fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict[str, object]:
-    """Write the fields of a call besides its messages. `tokens_name` is the server's name for the limit of tokens.
+    """Write the fields of a call, except its messages.
 
-    `tokens` is the limit of a call that sets none. Fields without a value are left out of a call.
+    `tokens_name` is the name that the server uses for the field with the limit of tokens. `tokens` is the limit for a
+    call that sets no limit of its own. Fields without a value are left out of a call.
     """
     tokens = tokens if call.max_output_tokens is None else call.max_output_tokens
     given = {tokens_name: tokens, "temperature": call.temperature}
@@ -93,10 +96,10 @@ def fields(call: ModelCall, tokens_name: str, tokens: int | None = None) -> dict
 
 
 def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str, object]:
-    """Write the field `response_format` with the schema, if the call has a form that is sent as a field.
+    """Write the field `response_format` with the schema, if the call has a form that is sent in this field.
 
-    A call's form replaces a `response_format` of the client's own. `bare` writes the schema itself, as Workers AI wants
-    it, without OpenAI's name and strictness around it.
+    The form of a call replaces the client's own `response_format`. `bare` writes the schema alone, as Workers AI
+    requires, without the name and `strict` that OpenAI puts around the schema.
     """
     if form is None or not form.in_field:
         return {}
@@ -105,7 +108,7 @@ def response_format(form: OutputForm | None, *, bare: bool = False) -> dict[str,
 
 
 def client_texts(call: ModelCall) -> list[str]:
-    """Return the client's texts in a call, and a repeated answer, which a provider's error message may quote."""
+    """Return those texts that a provider's error message may quote: the client's texts, and a repeated answer."""
     if call.body is not None:
         from .line_calls import client_texts as texts_of_line  # noqa: PLC0415 - only batches make such calls
 
@@ -119,15 +122,15 @@ def client_texts(call: ModelCall) -> list[str]:
 
 
 def without_keywords(schema: str) -> str:
-    """Return the JSON of a schema without keywords that an error message may name although a client's text has them."""
+    """Return a schema's JSON without keywords that an error message may name although a client's text has them too."""
     return _KEYWORDS.sub("", schema)
 
 
 def form_failure(call: ModelCall, said: str, message: str) -> ModelError | None:
-    """Return the error for a provider's words about the output's form, None for other words.
+    """Return the error that a provider's words about the form of the output mean, or None for other words.
 
-    `message` is safe to show. If the provider says that its output does not fit, the next try may succeed. If the
-    provider refuses the field or the schema, every try fails.
+    `message` must be safe to show. If the provider says that the model's output does not fit, the next try may succeed.
+    If the provider refuses the field or the schema, every further try fails too.
     """
     if call.form is None:
         return None

@@ -1,7 +1,8 @@
 """The demo provider: it analyses a call's text deterministically, without a model or a network.
 
-The demo provider quotes sentences and counts words of the text, and states nothing else. For the call of a merge the
-demo provider makes one report of the same form from the reports in the call's text, so merges can go on in levels.
+The demo provider quotes sentences of the text and counts its words, and states nothing else. For a merge, the demo
+provider makes one report of the same form from the reports in the call's text, so merges can continue on further
+levels.
 """
 
 import re
@@ -19,9 +20,9 @@ from .protocol import Health, ModelCall, ModelReply
 _MOST_QUOTES, _MOST_MERGED_QUOTES = 4, 3
 _MOST_TERMS = 8
 _BYTES_PER_TOKEN = 4
-_UNIT = 1024  # the weight of a term that occurs once
+_UNIT = 1024  # the weight of a term that occurs only once
 
-# A line of fewer columns was not wrapped, so it ends a paragraph. A wide character has two columns.
+# A line with fewer columns than this was not wrapped, so the line ends a paragraph. A wide character has two columns.
 _WRAPPED_COLUMNS = 40
 _FIRST_WIDE = "\u2e80"
 _HEADING_MARKS = re.compile(r"#{1,6}\s+")
@@ -33,9 +34,9 @@ _LONGEST_ABBREVIATION_CHARS = 5
 class DemoProvider:
     """A model provider (`Provider`) that analyses the text itself, without a model.
 
-    The demo provider needs no configuration, and fails only for a line of a batch that no server would take. The demo
-    provider obeys `max_output_tokens` and the form of the output. The demo provider ignores `system`, the temperature
-    and other options of a call.
+    The demo provider needs no configuration, and it fails only for a line of a batch that every server would refuse.
+    The demo provider obeys `max_output_tokens` and the form of the output. The demo provider ignores `system`, the
+    temperature and other options of a call.
     """
 
     name = "demo"
@@ -54,7 +55,7 @@ class DemoProvider:
         return ModelReply(output, estimated_tokens(sent), estimated_tokens(output), reason)
 
     async def probe(self) -> Health:
-        """Return healthy: no part of the demo provider can fail."""
+        """Return that the provider is healthy, because no part of the demo provider can fail."""
         return Health("healthy", "built-in deterministic analysis without a model")
 
 
@@ -67,7 +68,7 @@ def estimated_tokens(text: str) -> int:
 
 
 def cut(text: str, tokens: int | None) -> str:
-    """Cut a text to `tokens` tokens, as `estimated_tokens` counts them, between two characters."""
+    """Cut a text to `tokens` tokens, as `estimated_tokens` counts them; the cut is between two characters."""
     if tokens is None or estimated_tokens(text) <= tokens:
         return text
     return text.encode("utf-8", "surrogatepass")[: _BYTES_PER_TOKEN * tokens].decode("utf-8", "ignore")
@@ -80,7 +81,7 @@ def analysis(text: str) -> str:
 
 
 def formed(schema: Mapping[str, object], text: str) -> str:
-    """Return a JSON object that the schema allows, made of the text's sentences and terms."""
+    """Return a JSON object that the schema allows, which contains sentences and terms of the text."""
     words = plain(text)
     return fitted(schema, _read(words), words)
 
@@ -105,7 +106,7 @@ def _read(text: str) -> Report:
 
 
 def _merged(earlier: Sequence[Report]) -> Report:
-    """Merge reports: the headline of the first one, the best quotes of all, and sums of their counts."""
+    """Merge several reports: the headline of the first report, the best quotes of all, and the sums of their counts."""
     counts: Counter[str] = Counter()
     for report in earlier:
         counts.update(dict(report.terms))
@@ -126,12 +127,12 @@ def _merged(earlier: Sequence[Report]) -> Report:
 
 
 def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequence[float], most: int) -> list[int]:
-    """Return the indices of up to `most` sentences, best first. `holding` has the terms in each sentence.
+    """Return the indices of up to `most` sentences, the best sentence first. `holding` has the terms in each sentence.
 
     The worth of a sentence is the mean weight of its terms, so long sentences have no advantage. The weight of a term
-    is the square root of its count. When a sentence is chosen, the weights of its terms are halved, so that the chosen
-    sentences differ. Weights are whole numbers, because a sum of floats would depend on the order of a set, and so on
-    the interpreter's hashes.
+    is the square root of its count. When a sentence is chosen, the weights of its terms are halved, so that the next
+    chosen sentences have other terms. Weights are whole numbers, because a sum of floats would depend on the order of a
+    set, and that order on the interpreter's hashes.
     """
     weights = {term: isqrt(count * _UNIT * _UNIT) for term, count in counts.items()}
 
@@ -151,7 +152,7 @@ def _chosen(holding: Sequence[set[str]], counts: dict[str, int], fitness: Sequen
 
 
 def _fitness(sentence: str, at: int, language: Language) -> float:
-    """Return how well a sentence can be quoted, by its length and place.
+    """Return how well a sentence can be quoted, which depends on its length and its place.
 
     The first sentences of a text can be quoted best.
     """
@@ -160,7 +161,7 @@ def _fitness(sentence: str, at: int, language: Language) -> float:
 
 
 def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
-    """Return the first heading with a term in it, else the best sentence, after a heading like "Chapter 2"."""
+    """Return the first heading that has a term, else the best sentence, after a heading like "Chapter 2"."""
     named = next((heading for heading in headings if terms(heading)), None)
     if named is not None:
         return named
@@ -172,7 +173,7 @@ def _headline(headings: Sequence[str], telling: str, language: Language) -> str:
 
 
 def _headings_and_sentences(text: str) -> tuple[list[str], list[str]]:
-    """Return the headings that open the text, and its sentences, with white space reduced to single spaces.
+    """Return the headings at the beginning of the text, and its sentences with white space reduced to single spaces.
 
     If every line looks like a heading, the lines count as sentences.
     """
@@ -197,7 +198,7 @@ def _is_narrow(line: str) -> bool:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """Yield the paragraphs of a text, each as one line.
+    """Yield the paragraphs of a text, each written as one line.
 
     No paragraph is empty, and each run of white space in it is one space.
     """
@@ -225,7 +226,7 @@ def _joined(lines: Sequence[str]) -> str:
 
 
 def _sentences(paragraph: str) -> Iterator[str]:
-    """Yield the sentences of a paragraph, including an unfinished last one."""
+    """Yield the sentences of a paragraph, including the last one if it is unfinished."""
     start = 0
     for match in _SENTENCE_ENDS.finditer(paragraph):
         end = match.end()

@@ -1,6 +1,6 @@
-"""Finds what several JSON Schemas allow together, for the demo provider: types, listed values, sizes and numbers.
+"""Finds what several JSON Schemas together allow, for the demo provider: types, listed values, sizes and numbers.
 
-The functions get schemas whose references and alternatives (`anyOf`) have been followed already.
+The functions take schemas whose references and alternatives (`anyOf`) were already followed.
 """
 
 import math
@@ -12,7 +12,7 @@ Node = Mapping[str, Any]
 Nodes = tuple[Node, ...]
 
 _SCALARS = ("string", "integer", "number", "boolean", "null")
-# The keywords by which the type of a schema without `type` is guessed.
+# The keywords from which the type of a schema without `type` is guessed.
 _HINTS: Final = (
     ("object", ("properties", "required", "additionalProperties")),
     ("array", ("items", "minItems", "maxItems")),
@@ -22,11 +22,11 @@ _HINTS: Final = (
 
 
 class Impossible(Exception):
-    """Raised if no value fits a schema, or only a value that is nested too deep."""
+    """Raised if no value fits a schema, or only a value that is nested too deeply."""
 
 
 def listed(node: Node) -> Sequence[object]:
-    """Return the values that `enum` and `const` of one schema leave."""
+    """Return the values that `enum` and `const` of one schema allow."""
     if "const" not in node:
         return list(node["enum"])
     return [node["const"]] if "enum" not in node or any(same(node["const"], one) for one in node["enum"]) else []
@@ -78,7 +78,7 @@ def span(flat: Nodes, low: str, high: str) -> tuple[int, float]:
 
 
 def is_within(value: object, flat: Nodes) -> bool:
-    """Whether a value is within the bounds of all schemas: of a number, or of the length of a text or a list."""
+    """Whether a value is within the bounds of all schemas: a number's value, or the length of a text or a list."""
     if isinstance(value, str):
         return all(node.get("minLength", 0) <= len(value) <= node.get("maxLength", math.inf) for node in flat)
     if isinstance(value, list):
@@ -95,12 +95,12 @@ def is_within(value: object, flat: Nodes) -> bool:
 
 
 def _exact(value: int | float) -> Fraction:
-    """Return a number as the exact fraction that its digits say: 0.1 is one tenth."""
+    """Return a number as the exact fraction that its decimal digits mean: 0.1 is one tenth."""
     return Fraction(str(value))
 
 
 def candidates(flat: Nodes, figure: int, *, whole: bool) -> Iterator[int | float]:
-    """Yield numbers that may fit the schemas: the figure, and the numbers nearest to the bounds."""
+    """Yield numbers that may fit the schemas: the number `figure`, and the numbers nearest to the bounds."""
     steps = [_exact(node["multipleOf"]) for node in flat if "multipleOf" in node] + ([Fraction(1)] if whole else [])
     lows = [node[name] for node in flat for name in ("minimum", "exclusiveMinimum") if name in node]
     highs = [node[name] for node in flat for name in ("maximum", "exclusiveMaximum") if name in node]

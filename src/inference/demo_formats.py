@@ -1,4 +1,4 @@
-"""Makes texts of JSON Schema's formats (`date`, `email` …) for the demo provider, from a digest of the call's text."""
+"""Makes texts in JSON Schema's formats (`date`, `email` …) for the demo provider, from a digest of the call's text."""
 
 import hashlib
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ _LABEL_CHARS_MOST = 63
 
 
 def formatted(name: str, text: str, least: int, most: float) -> str | None:
-    """Return a text of a format with `least` to `most` characters, None if there is none, or only a rare one."""
+    """Return a text of a format with `least` to `most` characters; None if there is none, or only a rare one."""
     digest = hashlib.sha256(text.encode("utf-8", "replace")).digest()
     return next((one for one in _texts(name, digest, least) if least <= len(one) <= most), None)
 
 
 def _texts(name: str, digest: bytes, least: int) -> Iterator[str]:
-    """Yield texts of a format: a usual one, a short one, and if possible one of at least `least` characters."""
+    """Yield texts of a format: a usual one, a short one, and if possible a text of at least `least` characters."""
     number = int.from_bytes(digest[:4])
     day = date.fromordinal(_FIRST_DAY + number % _DAYS).isoformat()
     time = f"{digest[4] % 24:02}:{digest[5] % 60:02}:{digest[6] % 60:02}"
@@ -47,7 +47,7 @@ def _texts(name: str, digest: bytes, least: int) -> Iterator[str]:
 
 
 def _labels(chars: int) -> Iterator[str]:
-    """Yield the labels of a host name that has at least `chars` characters, and at most 253."""
+    """Yield the labels of a host name that has at least `chars` and at most 253 characters."""
     left = min(chars, 253)
     while left > 0:
         yield "a" * min(left, _LABEL_CHARS_MOST)

@@ -12,7 +12,7 @@ from .line_calls import error_body, sent_fields
 from .protocol import ModelCall, ModelReply
 
 _TOKENS = "max_tokens"
-# The schema of the output for a line that asks for any JSON object.
+# The schema that is used for a line that asks for any JSON object as output.
 _ANY_OBJECT: Final[Mapping[str, object]] = {
     "type": "object",
     "properties": {"headline": {"type": "string"}, "terms": {"type": "array", "items": {"type": "string"}}},
@@ -23,7 +23,8 @@ _ANY_OBJECT: Final[Mapping[str, object]] = {
 def line_reply_of(call: ModelCall) -> ModelReply:
     """Return the analysis of the last message of the user, as Markdown or as JSON of the line's `response_format`.
 
-    A line without such a message, or with a schema that is not supported, is refused with 400, as a server would do.
+    A line without a message of the user, or with a schema that is not supported, is refused with 400, as a server would
+    do.
     """
     fields = sent_fields(call, _TOKENS)
     texts = _texts(fields.get("messages"))
@@ -48,7 +49,7 @@ def line_reply_of(call: ModelCall) -> ModelReply:
 
 
 def _texts(messages: object) -> list[tuple[object, str]]:
-    """Return the role and the text of each message. Parts that are no texts are left out."""
+    """Return the role and the text of each message of a line. Parts of a message that are not texts are left out."""
     if not isinstance(messages, Sequence) or isinstance(messages, str):
         return []
     return [
@@ -59,7 +60,7 @@ def _texts(messages: object) -> list[tuple[object, str]]:
 
 
 def _schema(form: object) -> Mapping[str, object] | None:
-    """Return the schema that the output must fit, None if it may be any text."""
+    """Return the schema that the output must fit, or None if any text is allowed as output."""
     match replies.member(form, "type"):
         case "json_object":
             return _ANY_OBJECT

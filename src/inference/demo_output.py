@@ -1,8 +1,8 @@
-"""Makes the demo provider's structured output: a value that a JSON Schema allows, of the text's sentences and terms.
+"""Makes the demo provider's structured output: a value that a JSON Schema allows, with sentences and terms of the text.
 
-The same schema and text always give the same value. Optional parts are filled only while the value is small, so a
-recursive schema ends. Work and size are bounded: for a schema that allows no value, or only larger ones, the output is
-an empty object.
+The same schema and text always give the same value. Optional parts are filled in only while the value is small, so the
+value of a recursive schema stays finite. Work and size are limited: for a schema that allows no value, or only values
+that are too large, the output is an empty object.
 """
 
 import json
@@ -21,9 +21,9 @@ from .demo_formats import formatted
 from .demo_report import QUOTE_CHARS, Report, clipped
 from .line_calls import strings_in
 
-_DEPTHS = (12, 60)  # the most levels of nesting in a value: the second limit is tried if the first is too low
+_DEPTHS = (12, 60)  # the most levels of nesting in a value; the second limit is tried if the first limit is too low
 _STEPS_MOST = 10_000
-_GENEROUS_STEPS = 1_000  # the steps after which only the required parts of a value are made
+_GENEROUS_STEPS = 1_000  # after so many steps, only the required parts of a value are made
 _GENEROUS_DEPTH = 5
 _ITEMS = 3  # how many items a list in the output gets, within the schema's bounds
 _FIGURES = re.compile(r"\b[0-9]{1,9}\b")
@@ -34,7 +34,7 @@ class _TooMuch(Exception):
 
 
 def plain(text: str) -> str:
-    """Return a text, or the texts in its JSON objects if it consists of JSON objects, as the text of a merge does."""
+    """Return a text; if it consists of JSON objects, as the text of a merge does, return the texts in these objects."""
     words: list[str] = []
     for part in text.split("\n\n"):
         if not part.startswith("{"):
@@ -47,7 +47,7 @@ def plain(text: str) -> str:
 
 
 def fitted(schema: Node, report: Report, text: str) -> str:
-    """Return an object that the schema allows, as compact JSON. `report` is the report on the text."""
+    """Return an object that the schema allows, as compact JSON. `report` is the demo provider's report on the text."""
     for depth in _DEPTHS:
         try:
             return json.dumps(_Maker(schema, report, text, depth).made(), ensure_ascii=False, separators=(",", ":"))
@@ -59,7 +59,10 @@ def fitted(schema: Node, report: Report, text: str) -> str:
 
 
 class _Maker:
-    """Makes one value. A value must fit all schemas of `flat`, whose references and alternatives have been followed."""
+    """Makes one value.
+
+    A value must fit all schemas in `flat`, whose references and alternatives were already followed.
+    """
 
     def __init__(self, root: Node, report: Report, text: str, depth: int) -> None:
         self._root = root
@@ -196,7 +199,7 @@ class _Maker:
         return made
 
     def _string(self, flat: Nodes, left: int) -> str:
-        """Make a string: a sentence directly below the root, a term at deeper levels."""
+        """Make a string: a sentence if the string is directly below the root, a term at deeper levels."""
         least, most = span(flat, "minLength", "maxLength")
         if least > limits.OUTPUT_CHARS_MOST:
             raise _TooMuch
@@ -221,7 +224,7 @@ class _Maker:
         figure = next(self._figures)
         try:
             found = next((one for one in candidates(flat, figure, whole=whole) if is_within(one, flat)), None)
-        except OverflowError:  # a bound of the schema is beyond the largest float
+        except OverflowError:  # a bound in the schema exceeds the largest float
             found = None
         if found is None:
             raise Impossible

@@ -5,15 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-# The lengths of quotes and of the headline keep the report on a text of up to 1 MB, with eight terms, below 1,000
-# characters.
+# The lengths of quotes and of the headline are chosen so that the report on a text of up to 1 MB, with eight terms, has
+# fewer than 1,000 characters.
 QUOTE_CHARS: Final = 130
 HEADLINE_CHARS: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """The fixed words of a report in one language, its list separators, and its good sentence lengths."""
+    """The fixed words of a report in one language, the separators of its lists, and the lengths of good sentences."""
 
     terms: str
     terms_joint: str
@@ -49,7 +49,7 @@ CHINESE: Final = Language(
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The content of one output: about one text, or after a merge about `parts` texts."""
+    """The content of one output: a report about one text, or after a merge about `parts` texts."""
 
     language: Language
     headline: str
@@ -88,7 +88,7 @@ _FIGURE = "([0-9]{1,3}(?:,[0-9]{3}){0,5})"
 
 
 def _pattern(language: Language) -> re.Pattern[str]:
-    """Return the pattern of a written report, which reads each line once and cannot backtrack over a line."""
+    """Return the pattern of a written report; the pattern reads each line once and cannot backtrack over a line."""
     characters, sentences, parts = language.counts
     return re.compile(
         r"^##\ ([^\n]++)\n\n((?:>\ [^\n]++\n\n)*+)"

@@ -1,8 +1,8 @@
 """Finds the script and the terms of a text for the demo provider.
 
 The terms of an English text are its words in lower case, without stopwords. Chinese is written without spaces, so the
-terms of a Chinese text are the pairs and triples of characters between function characters. `key_terms` drops pairs and
-triples that are only pieces of other terms.
+terms of a Chinese text are the pairs and triples of characters between function characters. `key_terms` drops those
+pairs and triples that are only pieces of other terms.
 """
 
 import re
@@ -60,7 +60,7 @@ def is_chinese(text: str) -> bool:
 
 
 def terms(text: str) -> list[str]:
-    """Return the terms of a text, each as often as it occurs: words in their order, then Chinese pairs and triples."""
+    """Return the terms of a text, each as often as it occurs: the words in order, then Chinese pairs and triples."""
     found = []
     for word in _WORDS.findall(text):
         term = word.lower().removesuffix("'s").removesuffix("’s")
@@ -78,8 +78,8 @@ def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
     """Return up to `most` terms with their counts, most frequent first.
 
     Of two terms with equal counts, the earlier one is first. A term that occurs once counts only if no term occurs
-    twice. If the pairs in a Chinese triple seldom occur without the triple, the triple stays and the pairs are dropped.
-    Otherwise the triple is dropped.
+    twice. If the pairs within a Chinese triple seldom occur outside the triple, the triple stays and the pairs are
+    dropped. Otherwise the triple is dropped.
     """
     ranked = counts.most_common()
     repeated = [(term, count) for term, count in ranked if count > 1] or ranked
@@ -94,7 +94,7 @@ def key_terms(counts: Counter[str], most: int) -> list[tuple[str, int]]:
 
 
 def _overlap(term: str, name: str) -> bool:
-    """Whether two Chinese terms share a pair of characters, as parts of one longer word do."""
+    """Whether two Chinese terms share a pair of characters, as two parts of one longer word do."""
     return _is_han(term) and (term[:2] in name or term[-2:] in name or name in term)
 
 
@@ -103,7 +103,7 @@ def _is_han(term: str) -> bool:
 
 
 def _pieces(ranked: list[tuple[str, int]], counts: Counter[str]) -> set[str]:
-    """Return the terms to drop, namely Chinese triples whose pairs met by chance, and pairs within other triples."""
+    """Return the terms to drop: Chinese triples whose pairs met by chance, and pairs that are within other triples."""
     pieces = set()
     for triple, count in ranked:
         if len(triple) != 3 or not _is_han(triple):

@@ -1,6 +1,6 @@
-"""Calls an OpenAI-compatible server with one request for each call, `POST {base_url}/chat/completions`.
+"""Calls an OpenAI-compatible server, with one request `POST {base_url}/chat/completions` for each call.
 
-Statuses and error bodies are read as OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`) define them.
+Statuses and error bodies mean what OpenAI's API reference (error codes) and RFC 9110 (`Retry-After`) say.
 """
 
 import json
@@ -34,20 +34,21 @@ from .protocol import (
 
 DEFAULT_MODEL = "gpt-5.4-mini"
 PROBE_TIMEOUT_SECONDS = 5.0
-PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # gateways of many providers list hundreds of models
+PROBE_BYTES_MOST = 4 * limits.REPLY_BYTES_MOST  # gateways of several providers list hundreds of models
 
 _TRANSIENT_4XX = frozenset({408, 409, 425})
-_AT_FAULT = frozenset({400, 413, 422})  # statuses that blame the request, and not the key, the model or the address.
+# HTTP statuses that blame the request, and not the API key, the model or the address.
+_AT_FAULT = frozenset({400, 413, 422})
 # Codes with which OpenAI answers 429 if the account's quota is used up. Other servers answer 402.
 _QUOTA_CODES = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
-# OpenAI's current models refuse the field `max_tokens`, also behind a gateway, and take `max_completion_tokens`. Other
-# servers take `max_tokens`, and some of them ignore `max_completion_tokens`
+# OpenAI's current models, even behind a gateway, refuse the field `max_tokens` and accept `max_completion_tokens`.
+# Other servers accept `max_tokens`, and some of them ignore `max_completion_tokens`
 # (docs/decisions/0023-one-spelling-a-server.md).
 _OPENAI_MODEL = re.compile(r"(?:openai/)?(?:gpt-(?:[5-9]|[1-9][0-9])|o[1-9])(?:\Z|[-.])", re.IGNORECASE)
 
 
 class OpenAIProvider:
-    """Calls an OpenAI-compatible server over `http`. `base_url` includes `/v1` at its end."""
+    """Calls an OpenAI-compatible server through the HTTP client `http`. `base_url` ends with `/v1`."""
 
     name = "openai"
 
@@ -101,7 +102,7 @@ class OpenAIProvider:
         return {"model": call.model, "messages": asking.messages(call), **fields}
 
     async def probe(self) -> Health:
-        """Check the server by a request for its list of models, which costs nothing."""
+        """Check the server by requesting its list of models, which costs nothing."""
         try:
             reply = await self._http.request(
                 "GET",
@@ -165,7 +166,8 @@ class OpenAIProvider:
         if _passes(status):
             return ModelUnavailable(message, retry_after_seconds(reply.headers))
         if 300 <= status < 400:
-            # Redirects are not followed, because they would carry the API key to a host that is not configured.
+            # Redirects are not followed, because a followed redirect would send the API key to a host that is not
+            # configured.
             return ModelRefused(f"the provider answered {status}, a redirect: AI_BASE_URL must be the final address")
         if 400 <= status < 500:
             return ModelRefused(message, of_call=status in _AT_FAULT)
@@ -173,7 +175,7 @@ class OpenAIProvider:
 
 
 def _passes(status: int) -> bool:
-    """Whether an answer's status says that the same call may succeed later."""
+    """Whether the HTTP status of an answer says that the same call may succeed later."""
     return status == 429 or status in _TRANSIENT_4XX or status >= 500
 
 

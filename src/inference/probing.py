@@ -8,7 +8,7 @@ from .protocol import Health, HttpReply
 def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
     """Judge the answer to `GET {AI_BASE_URL}/models`.
 
-    The `detail` of the health names the variable to check, if there is one.
+    The `detail` of the health names the variable that should be checked, if there is one.
     """
     status = reply.status
     if 200 <= status < 300:
@@ -26,7 +26,7 @@ def health_of(reply: HttpReply, model: str, *, has_key: bool) -> Health:
 
 
 def _lacks(body: bytes, model: str) -> bool:
-    """Whether the reply lists models, and lacks `model` under every spelling that servers accept for its name.
+    """Whether the reply lists models, and none of them is `model` in any spelling that servers accept for this name.
 
     Ollama adds `:latest` to a name without a tag. Gemini puts `models/` before each name. llama.cpp and
     llama-cpp-python list their one model and serve it under any name.

@@ -1,4 +1,4 @@
-"""The interfaces that the project needs of a provider of models, and that a provider needs of the network."""
+"""The interfaces that the project requires of a provider of models, and that a provider requires of the network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from ..core.model_servers import Sending
 
 
 class RejectedAnswer(NamedTuple):
-    """An answer that did not fit the schema, and its faults: each a JSON pointer, and what was expected there.
+    """An answer that did not fit the schema, with its faults: a JSON pointer, and what was expected there, for each.
 
     A call that asks again shows the model at most REJECTED_CHARS_MOST characters of the answer, and at most FAULTS_MOST
     faults.
@@ -21,9 +21,9 @@ class RejectedAnswer(NamedTuple):
 class OutputForm(NamedTuple):
     """The form that a call's output must have: a JSON object that `schema` allows.
 
-    `schema` is the client's own document. OpenAI's API wants `name` and `strict` with a schema. `sending` says whether
-    the schema is sent as a field, in the system message, or both. `rejected` is set if the model is asked again: the
-    answer that did not fit.
+    `schema` is the client's own document. `name` and `strict` are what OpenAI's API requires in addition to a schema.
+    `sending` says whether the schema is sent in a field, in the system message, or in both. `rejected` is set if the
+    model is asked again: it is the answer that did not fit.
     """
 
     schema: Mapping[str, object]
@@ -34,7 +34,7 @@ class OutputForm(NamedTuple):
 
     @property
     def in_field(self) -> bool:
-        """Whether the schema is sent as a field of the request, which a server may refuse."""
+        """Whether the schema is sent in a field of the request, which a server may refuse."""
         return self.sending != "prompt"
 
     @property
@@ -48,11 +48,12 @@ class ModelCall:
     """One model call. `user` is the text to work on, and `system` says what to do with it.
 
     If `max_output_tokens` or `temperature` is None, the provider's own value applies. `options` are further fields of
-    the request. If `form` is None, the output is any text.
+    the request. If `form` is None, the output may be any text.
 
-    `body` is a line of a batch, as the body of a chat completion without a model: the provider sends it as it is, in
-    place of `system`, `user`, `temperature`, `options` and `form`. Its limit of tokens is called
-    `max_completion_tokens`. If it has none, `max_output_tokens` applies. A call with a body gets the whole answer.
+    `body` is a line of a batch, in the form of a chat completion's body without a model. The provider sends this body
+    unchanged, instead of `system`, `user`, `temperature`, `options` and `form`. In `body`, the limit of tokens is
+    called `max_completion_tokens`. If `body` has no limit of tokens, `max_output_tokens` applies. The reply to a call
+    with a body contains the whole answer.
     """
 
     system: str
@@ -66,11 +67,11 @@ class ModelCall:
 
 
 class ModelReply(NamedTuple):
-    """A model's usable output. The token counts are the provider's own, and 0 if it gives none.
+    """A model's usable output. The token counts are those that the provider reports, and 0 if it reports none.
 
-    `finish_reason` is `stop`, `length`, `content_filter`, another word of the provider, or None if the provider gives
-    none. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if the
-    lane is unknown.
+    `finish_reason` is `stop`, `length`, `content_filter`, another word of the provider, or None if the provider names
+    no reason. `lane` is the number of the lane that made the call, None if the task's own worker made the call, or if
+    the lane is unknown.
 
     `answer` is set for a call with a body: the whole answer as a chat completion, which may lack fields such as `id`.
     `output` is then empty.
@@ -87,7 +88,7 @@ class ModelReply(NamedTuple):
 class Health(NamedTuple):
     """What `GET /api/ai-status` answers about the health of the model.
 
-    `detail` is for people and contains no secret.
+    `detail` is a text for people, and contains no secret.
     """
 
     status: Literal["healthy", "degraded", "unavailable"]
@@ -101,19 +102,19 @@ class Provider(Protocol):
     default_model: str
 
     async def infer(self, call: ModelCall) -> ModelReply:
-        """Send the call once, without retries. Failures are raised as subclasses of `ModelError`.
+        """Send the call to the model once, without retries. Failures are raised as subclasses of `ModelError`.
 
         The code that awaits `infer` limits its time by cancelling it: see `processing.caller.call_model`.
         """
         ...
 
     async def probe(self) -> Health:
-        """Check whether model calls would work, without making a paid one. Never raises a `ModelError`."""
+        """Check whether model calls would work, without a call that costs money. Never raises a `ModelError`."""
         ...
 
 
 class HttpReply(NamedTuple):
-    """A whole HTTP reply. Header names are lower case."""
+    """A whole HTTP reply. The names of headers are in lower case."""
 
     status: int
     headers: Mapping[str, str]
@@ -121,11 +122,11 @@ class HttpReply(NamedTuple):
 
 
 class HttpError(Exception):
-    """Raised if a request got no whole HTTP reply."""
+    """Raised if a request did not get a whole HTTP reply."""
 
 
 class HttpTimeout(HttpError):
-    """The time limit of a request passed before the whole reply arrived."""
+    """The time limit of a request was over before the whole reply had arrived."""
 
 
 class HttpConnectionLost(HttpError):

@@ -1,6 +1,7 @@
-"""Reads replies for all providers: usable outputs, plausible token counts, and error causes that are safe to show.
+"""Reads the replies of all providers: usable outputs, plausible token counts, and causes of errors safe to show.
 
-A model's reply and an error message are hostile input: both may have any shape and size, and may repeat what was sent.
+A model's reply, and an error message too, is hostile input: it may have any shape and size, and may repeat what was
+sent.
 """
 
 import re
@@ -13,13 +14,14 @@ from ..core.errors import ModelReplyMalformed, ModelTimeout
 from ..core.task import CONTENT_FILTER, LENGTH_REASONS
 from .protocol import ModelReply
 
-# the most tokens of one call that are believed: far above any model, and a task's sum stays exact in JavaScript
+# the highest count of tokens in one call that is believed: far above any model, and small enough that a task's sum is
+# exact in JavaScript
 TOKENS_MOST = 1_000_000_000
 CAUSE_CHARS_MOST = 200
-_CAUSE_CHARS_READ = 400  # the most characters of a message that are searched for repeated client text
+_CAUSE_CHARS_READ = 400  # how many characters of a message are searched for repeated client text at most
 REPEATED_CHARS_LEAST = 12
 _REPEATED_KEY_CHARS_LEAST = 6
-_HIDDEN_CHARS_LEAST = 4  # a secret of fewer characters is not searched for, because a match would be chance
+_HIDDEN_CHARS_LEAST = 4  # a secret with fewer characters is not searched for, because a match could be by chance
 _ELLIPSIS = "…"
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -31,20 +33,21 @@ _ESCAPE = re.compile(
 
 
 def too_late(seconds: float) -> ModelTimeout:
-    """Return the error of a call without a reply within AI_TIMEOUT_SECONDS."""
+    """Return the error for a call that got no reply within AI_TIMEOUT_SECONDS."""
     return ModelTimeout(f"no reply within {seconds:g} s")
 
 
 def member(document: object, name: str) -> object:
-    """Return a member of a JSON object, None if the value is not an object or has no such member."""
+    """Return a member of a JSON object, or None if the value is not an object or has no such member."""
     return document.get(name) if isinstance(document, Mapping) else None
 
 
 def parse(body: bytes) -> object:
-    """Parse JSON, or raise ModelReplyMalformed. In the parsed reply, an escape of half a surrogate pair becomes U+FFFD.
+    """Parse JSON, or raise ModelReplyMalformed.
 
-    `json.loads` is not safe for a reply: deep nesting overflows the WebAssembly stack and kills the interpreter. The
-    parser of pydantic refuses JSON that is nested more than 200 levels deep.
+    If a string of the reply has half of a surrogate pair as an escape, this half becomes U+FFFD. `json.loads` is not
+    safe for a reply: deep nesting overflows the WebAssembly stack and kills the interpreter. The parser of pydantic
+    refuses JSON that is nested more than 200 levels deep.
     """
     try:
         return from_json(body)
@@ -59,10 +62,10 @@ def parse(body: bytes) -> object:
 
 
 def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
-    """Read the first choice of a completion in OpenAI's shape, or raise ModelReplyMalformed.
+    """Read the first choice of a chat completion in OpenAI's shape, or raise ModelReplyMalformed.
 
-    `formed`: see `text_reply`. If a model refuses to fill the form, the output is the text of its refusal, with the
-    finish reason `content_filter`: the text of a refusal is never repaired, and it does not fit the schema.
+    `formed`: see `text_reply`. If a model refuses to produce the form, the output is the text of its refusal, with the
+    finish reason `content_filter`. Such a text is never repaired, and it does not fit the schema.
     """
     choices = member(document, "choices")
     first = choices[0] if isinstance(choices, list) and choices else None
@@ -79,13 +82,13 @@ def chat_reply(document: object, *, formed: bool = False) -> ModelReply:
 def text_reply(content: object, usage: object, finish_reason: object = None, *, formed: bool = False) -> ModelReply:
     """Make a reply from a text (a string or a list of text parts), a usage object and a finish reason of any shape.
 
-    If a content filter withheld the whole text, the output is empty, because a repeated call would be withheld too.
-    Raises ModelReplyMalformed if the reply has no text, or too much text. NUL and halves of surrogate pairs, which D1
-    cannot store, become U+FFFD. Impossible token counts become 0.
+    If a content filter withheld the whole text, the output is empty, because the text would also be withheld if the
+    call were repeated. Raises ModelReplyMalformed if the reply has no text, or if its text is too long. D1 cannot store
+    NUL and halves of surrogate pairs, so each of them becomes U+FFFD. Token counts that are impossible become 0.
 
-    `formed` says that the call asked for JSON. In the reply to a call that asked for JSON, an object counts as the text
-    of its JSON, and an answer that was cut off before its first word is an empty output, which is judged like any other
-    cut output.
+    `formed` says that the call asked the model for JSON. If a call asked for JSON, an object in its reply counts as the
+    text of the object's JSON. An answer that was cut off before its first word is an empty output, which is judged like
+    any other cut output.
     """
     if formed and isinstance(content, Mapping):
         content = _as_json(content)
@@ -118,7 +121,10 @@ def _as_json(value: object) -> str:
 
 
 def finish_reason_of(value: object) -> str | None:
-    """Read a finish reason, None if it is not a text. Several servers' words for a cut output become `length`."""
+    """Read a finish reason; return None if it is not a text.
+
+    Several servers' words for an output that was cut off become `length`.
+    """
     if not isinstance(value, str) or not (word := one_line(value[: limits.FINISH_REASON_CHARS_MOST])):
         return None
     return "length" if word.lower() in LENGTH_REASONS else word
@@ -127,8 +133,9 @@ def finish_reason_of(value: object) -> str | None:
 def cause(text: str, *, key: str | None = None, client_texts: Iterable[str] = ()) -> str:
     """Make a provider's error message safe for logs and clients: one short line without API key or client text.
 
-    Providers often quote the text that they refuse. In the message an ellipsis replaces each stretch of at least 12
-    characters that is also in a client's text, and each stretch of at least 6 characters that is also in the API key.
+    Providers often quote the text that they refuse in their error messages. In the message, an ellipsis replaces each
+    stretch of at least 12 characters that also occurs in a client's text, and each stretch of at least 6 characters
+    that also occurs in the API key.
     """
     line = one_line(text[: 4 * _CAUSE_CHARS_READ])[:_CAUSE_CHARS_READ]
     if key:
@@ -144,9 +151,9 @@ def one_line(text: str) -> str:
 
 
 def without(text: str, key: str) -> str:
-    """Replace each stretch of a text that is also in the API key by an ellipsis, if it has at least 6 characters."""
+    """Replace by an ellipsis each stretch of at least 6 characters of a text that also occurs in the API key."""
     least = min(_REPEATED_KEY_CHARS_LEAST, len(key))
-    # most texts contain no part of the key, which is found faster than each stretch
+    # most texts contain no part of the key, and this check is faster than the search for each stretch
     parts = (key[at : at + least] for at in range(len(key) - least + 1))
     return _without(text, key, least) if any(part in text for part in parts) else text
 
@@ -171,6 +178,6 @@ def _without(line: str, hidden: str, least: int) -> str:
 
 
 def token_count(value: object) -> int:
-    """Return a plausible count of tokens, and 0 for any other value."""
-    # `type(…) is int`, because `isinstance` would accept `True` as an int.
+    """Return the value if it is a plausible count of tokens, and 0 otherwise."""
+    # `type(…) is int`, because `isinstance` would also accept `True` as an int.
     return value if type(value) is int and 0 <= value <= TOKENS_MOST else 0

@@ -1,7 +1,7 @@
-"""Calls Cloudflare Workers AI through its binding, which raises errors with a code in their text.
+"""Calls Cloudflare Workers AI through its binding, which raises errors whose text contains a code.
 
-Cloudflare lists error codes at https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's list of
-error codes has only some of the codes in use.
+Cloudflare lists error codes at https://developers.cloudflare.com/workers-ai/platform/errors/. Cloudflare's list
+contains only some of the error codes in use.
 """
 
 import asyncio
@@ -21,10 +21,11 @@ from ..core.errors import (
 from . import asking, replies
 from .protocol import Health, ModelCall, ModelReply
 
-# The default model costs a sixth of a dense model with 70 billion parameters: docs/configuration.md has the figures.
+# The default model costs a sixth of what a dense model with 70 billion parameters costs: docs/configuration.md has the
+# figures.
 DEFAULT_MODEL = "@cf/qwen/qwen3-30b-a3b-fp8"
-# The limit of output tokens for a call that sets none. The default limit of Workers AI, 256 or 2,000 tokens, would cut
-# off many answers in mid-sentence.
+# The limit of output tokens for a call that sets no limit of its own. The default limit of Workers AI, 256 or 2,000
+# tokens, would cut off many answers in mid-sentence.
 OUTPUT_TOKENS = 4_096
 
 _NO_BINDING = 'the Workers AI binding is missing: put [ai] with binding = "AI" into wrangler.toml, or set AI_PROVIDER'
@@ -34,12 +35,13 @@ _CODE = re.compile(r"\s*(?:[A-Za-z]+:\s*){0,4}(\d{4})\b")
 _QUOTA_CODES = frozenset({3036, 4006})
 _TRANSIENT_CODES = frozenset({3007, 3008, 3040, 3043, 3046})
 _REFUSAL_CODES = frozenset({3003, 3006, 3010, 3023, 3039, 3041, 3042})
-# The listed codes 5xxx stand for the statuses 400, 403 or 405, and so do the codes 7xxx and 8xxx of Cloudflare's API:
-# the request is at fault.
+# The listed codes 5xxx mean the statuses 400, 403 or 405, and so do the codes 7xxx and 8xxx of Cloudflare's API: the
+# request is at fault.
 _REFUSAL_THOUSANDS = frozenset({5, 7, 8})
-# Codes of an output without the requested form. A repeated call may give an output with the requested form.
+# Error codes for an output that does not have the requested form. If the call is repeated, the output may have the
+# requested form.
 _MALFORMED_CODES = frozenset({5024})
-# Words of the error for a request that is too long for the model. The error for a request that is too long has the code
+# Words in the error for a request that is too long for the model. The error for a request that is too long has the code
 # 5021 or 3010, or no code.
 _TOO_LONG = re.compile(r"context (?:window|length)|maximum context", re.IGNORECASE)
 _AT_FAULT = re.compile(
@@ -47,20 +49,26 @@ _AT_FAULT = re.compile(
     r"|too large|required propert)",
     re.IGNORECASE,
 )
-# The reasoning that a model may write before its answer, and that the platform does not always remove.
+# The reasoning that a model may write before its answer; the platform does not always remove it.
 _THOUGHTS = re.compile(r"\s*<think>.*?</think>\s*", re.DOTALL)
 
 
 class AiBinding(Protocol):
-    """The binding `AI`, which returns results as Python dicts and lists."""
+    """The binding `AI`, which returns its results as Python dicts and lists."""
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. Cancelling this aborts the run. Raises the platform's error, with a code in its text."""
+        """Run a model once.
+
+        Cancelling the coroutine aborts the run of the model. Raises the platform's error, whose text contains a code.
+        """
         ...
 
 
 class WorkersAIProvider:
-    """Makes model calls over the binding. Without the binding the provider refuses each call, and says what to set."""
+    """Makes model calls through the binding `AI`.
+
+    If the binding is missing, the provider refuses each call, and says what must be set.
+    """
 
     name = "workers-ai"
 
@@ -98,16 +106,16 @@ class WorkersAIProvider:
             raise _failure(str(error), call) from None
 
     async def probe(self) -> Health:
-        """Check only whether the binding exists, because every call over it is paid."""
+        """Check only whether the binding exists, because every call through the binding costs money."""
         if self._ai is None:
             return Health("unavailable", _NO_BINDING)
         return Health("healthy", "the Workers AI binding exists; it was not called, because calls are billed")
 
 
 def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bool) -> ModelReply:
-    """Read a reply of Workers AI's older shape.
+    """Read a reply in the older shape of Workers AI's replies.
 
-    Without a finish reason, an output of `tokens_most` tokens counts as cut off.
+    If the reply has no finish reason, an output of `tokens_most` tokens counts as cut off.
     """
     usage, reason = result.get("usage"), result.get("finish_reason")
     if reason is None and replies.member(usage, "completion_tokens") == tokens_most:
@@ -116,10 +124,10 @@ def _text_reply(result: Mapping[str, object], tokens_most: object, *, formed: bo
 
 
 def _without_thoughts(reply: ModelReply, *, formed: bool) -> ModelReply:
-    """Remove the reasoning before a model's answer. Raises ModelReplyMalformed if the reply has no answer.
+    """Remove the reasoning that comes before a model's answer. Raises ModelReplyMalformed if the reply has no answer.
 
-    `formed` says that the call asked for JSON. If a call asked for JSON, reasoning without an answer stays as the
-    output, which does not fit the schema.
+    `formed` says that the call asked the model for JSON. If a call asked for JSON, reasoning without an answer is kept
+    as the output, which then does not fit the schema.
     """
     thoughts = _THOUGHTS.match(reply.output)
     if thoughts is None:
@@ -165,10 +173,10 @@ def _refusal(message: str, said: str, code: int | None, call: ModelCall) -> Mode
 
 
 def _is_refusal(code: int | None, said: str) -> bool:
-    """Whether a repeated call would be refused too.
+    """Whether the same call would be refused again.
 
-    An error with an unlisted code is judged by the thousands of the code and by its text. Any error that is no
-    refusal counts as temporary: the call is repeated, at most MAX_ATTEMPTS times.
+    An error whose code is not listed is judged by the thousands digit of the code and by the error's text. Any error
+    that is not a refusal counts as temporary: the call is made again, with at most MAX_ATTEMPTS attempts.
     """
     if code in _TRANSIENT_CODES:
         return False

@@ -1,4 +1,4 @@
-"""Workers AI for the lines of a batch: what the binding gets for a line, and whole answers made from its results."""
+"""Workers AI for the lines of a batch: what the binding gets for a line, and how its result becomes a whole answer."""
 
 import json
 import re
@@ -9,20 +9,23 @@ from . import replies
 from .line_calls import error_body, line_reply, sent_fields
 from .protocol import ModelCall, ModelReply
 
-# The reasoning that a model may write before its answer. In an answer it gets a field of its own, as at other servers.
+# The reasoning that a model may write before its answer. In an answer, the reasoning gets a field of its own, as other
+# servers do.
 _THOUGHTS = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
-# The statuses of Cloudflare's list for codes that are no 400.
+# The HTTP statuses in Cloudflare's list for codes that do not mean 400.
 _STATUSES = {3006: 413, 3023: 403, 3041: 403, 3042: 404, 5007: 404, 5016: 403, 5018: 403, 5019: 405}
-# Codes that refuse the account or the model, and so every line. So do the codes 7xxx, which are about the address.
+# Codes that refuse the account or the model, and therefore would refuse every line. The codes 7xxx, which are about the
+# address, would also refuse every line.
 _OF_ALL_LINES = frozenset({3023, 3039, 3041, 3042, 5005, 5007, 5016, 5018, 5019})
 _OF_ALL_LINES_THOUSAND = 7
 
 
 def inputs(call: ModelCall, tokens: int) -> dict[str, object]:
-    """Write the inputs of the binding for a line. `tokens` is the limit of output tokens for a line that sets none.
+    """Write the inputs that the binding gets for a line.
 
-    The schema of an output is sent without OpenAI's name and strictness around it. A message's content that consists of
-    texts becomes one text, because most models take no lists.
+    `tokens` is the limit of output tokens for a line that sets no limit of its own. The schema of an output is sent
+    alone, without the name and `strict` that OpenAI puts around it. If a message's content is a list of texts, they
+    become one text, because most models accept no lists.
     """
     fields = sent_fields(call, "max_tokens", tokens)
     messages = fields.get("messages")
@@ -46,9 +49,9 @@ def _with_text(message: object) -> object:
 
 
 def reply(result: object, tokens_most: object) -> ModelReply:
-    """Make the reply from the binding's result, a chat completion or Workers AI's older shape.
+    """Make the reply from the binding's result, which is a chat completion or has Workers AI's older shape.
 
-    `tokens_most` is the line's limit of tokens. Raises ModelReplyMalformed if the result has no answer.
+    `tokens_most` is the limit of tokens for the line. Raises ModelReplyMalformed if the result has no answer.
     """
     if not isinstance(result, Mapping):
         raise ModelReplyMalformed("the reply has no message")
@@ -62,9 +65,9 @@ def reply(result: object, tokens_most: object) -> ModelReply:
 
 
 def _completion(result: Mapping[str, object], tokens_most: object) -> dict[str, object]:
-    """Bring a result of the older shape into the shape of a chat completion.
+    """Convert a result of the older shape into the shape of a chat completion.
 
-    Without a finish reason, an output of `tokens_most` tokens counts as cut off.
+    If the result has no finish reason, an output of `tokens_most` tokens counts as cut off.
     """
     said, called, usage = result.get("response"), _tool_calls(result.get("tool_calls")), result.get("usage")
     if isinstance(said, Mapping | list):
@@ -83,24 +86,28 @@ def _completion(result: Mapping[str, object], tokens_most: object) -> dict[str, 
 
 
 def _tool_calls(called: object) -> list[object]:
-    """Bring tool calls of the older shape into OpenAI's, which writes the arguments as JSON."""
+    """Bring tool calls of the older shape into OpenAI's. Calls that have it already stay."""
     if not isinstance(called, list):
         return []
-    return [
-        {
-            "id": f"call_{number}",
-            "type": "function",
-            "function": {
-                "name": replies.member(one, "name"),
-                "arguments": json.dumps(replies.member(one, "arguments"), ensure_ascii=False),
-            },
-        }
-        for number, one in enumerate(called)
-    ]
+    return [_tool_call(number, one) for number, one in enumerate(called)]
+
+
+def _tool_call(number: int, one: object) -> object:
+    if isinstance(one, Mapping) and isinstance(one.get("function"), Mapping):
+        return {"id": f"call_{number}", "type": "function", **one}
+    given = replies.member(one, "arguments")
+    # OpenAI writes the arguments as the text of a JSON object. Some models of Workers AI give this text, others the
+    # object.
+    written = given if isinstance(given, str) else json.dumps({} if given is None else given, ensure_ascii=False)
+    function = {"name": replies.member(one, "name"), "arguments": written}
+    return {"id": f"call_{number}", "type": "function", "function": function}
 
 
 def _without_thoughts(document: dict[str, object]) -> dict[str, object]:
-    """Move the reasoning before an answer into the field `reasoning_content`. Reasoning without an answer stays."""
+    """Move the reasoning that comes before an answer into the field `reasoning_content`.
+
+    Reasoning that no answer follows stays where it is.
+    """
     choices = document["choices"]
     if not isinstance(choices, list):
         return document
@@ -120,7 +127,7 @@ def _thoughtless(choice: object) -> object:
 
 
 def refusal(message: str, said: str, code: int | None, *, too_long: bool) -> ModelRefused:
-    """Return the error for a refused line, with an answer in OpenAI's shape: the binding gives only a text."""
+    """Return the error for a refused line, with an answer in OpenAI's shape, because the binding gives only a text."""
     status = 413 if too_long else _STATUSES.get(code or 0, 400)
     of_all = code is not None and (code in _OF_ALL_LINES or code // 1000 == _OF_ALL_LINES_THOUSAND)
     answer = status, error_body(said, None if code is None else str(code))

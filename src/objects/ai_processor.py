@@ -1,7 +1,8 @@
-"""The Durable Object of the task actor, one for each task. A task's object works when its alarm fires, in slices.
+"""The Durable Object that hosts the task actor; each task has one such object.
 
-A task has only one object, so no two workers of the Durable Object route work on one task at a time. The fence in D1
-decides against workers of other routes, and against an earlier instance of the object that is still finishing.
+A task's object works when its alarm fires, in slices. A task has only one object, so no two workers of the Durable
+Object route work on one task at a time. The fence in D1 protects the task against workers of other routes, and against
+an earlier instance of the object that is still finishing.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ FAILURES = "failures"
 
 
 class TaskStorage(ObjectStorage, Protocol):
-    """The storage of a task's object: the task's key, and the number of failed slices."""
+    """What the storage of a task's object contains: the task's key, and the number of failed slices."""
 
     async def get(self, key: str) -> object:
         """Return the stored value of a key, None if there is none."""
@@ -41,9 +42,9 @@ class TaskStorage(ObjectStorage, Protocol):
 
 
 class Processor:
-    """The Durable Object of one task. Each slice makes its own worker, because the settings may fail to load.
+    """The Durable Object of one task. Each slice makes its own worker, because loading the settings may fail.
 
-    `audience` are the calls of requests that wait at the object for its task.
+    `audience` holds the calls of requests that wait at the object for its task.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Processor:
     async def start(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Store the task, and set the alarm to work on it after the delay. A repeated call of `start` does no harm."""
         self._asked, self._asked_at = True, asyncio.get_running_loop().time()
-        self._hint.give()  # A slice may still work under a claim from before the task was retried.
+        self._hint.give()  # A slice may still work under a claim that is older than the client's retry of the task.
         # The object's alarm is set before the task is stored. If only the alarm was set when the object died, the alarm
         # finds no task and cleans up.
         armed = self._storage.setAlarm(self._at_ms(delay_seconds))
@@ -78,9 +79,9 @@ class Processor:
     async def ended(self, fence: int) -> None:
         """Note that the task has ended for all claims up to `fence`.
 
-        A claim that is granted after a retry of the task is not affected. The notice that a task has ended may arrive
-        late or twice. A slice that works under a claim up to `fence` stops. If no slice works, the notice only wakes
-        the waiting calls.
+        A later claim, which is granted after a client's retry of the task, is not affected. The notice that a task has
+        ended may arrive late or twice. A slice that works under a claim up to `fence` stops. If no slice is at work,
+        the notice only wakes the waiting calls.
         """
         self._hint.give(fence)
         self.audience.tell(Mark(fence, LAST_STEP), ended=True)
@@ -93,7 +94,7 @@ class Processor:
         object may take over the claim of the former instance before the lease ends. The platform delays an object's
         alarm while the slice works.
         """
-        if self._running:  # the alarm fired again while a slice works in this instance of the object
+        if self._running:  # the alarm fired again while a slice is at work in this instance of the object
             await self._arm(limits.OBJECT_RETURN_SECONDS)
             return
         self._running = True
@@ -111,7 +112,7 @@ class Processor:
             self.audience.look_up()
 
     def _is_at_work(self) -> bool:
-        """Whether a slice works, or was requested a moment ago and starts soon."""
+        """Whether a slice is at work, or was requested a moment ago and will start soon."""
         waited = asyncio.get_running_loop().time() - self._asked_at
         return self._running or (self._asked and waited < limits.OBJECT_START_SECONDS)
 
@@ -134,7 +135,7 @@ class Processor:
             return
         delay = _delay_seconds(outcome)
         if delay is None and not self._asked:
-            # a start of the task may arrive during the await of `close`
+            # a start of the task may arrive while `close` is awaited
             await self._lanes.close(task_key, worker.meter)
             if not self._asked:
                 await self._forget()
@@ -143,7 +144,10 @@ class Processor:
         await self._arm(0 if self._asked or delay is None else delay)
 
     async def _back_off(self) -> None:
-        """Set the alarm for later. After OBJECT_FAILURES_MOST failures the object leaves the task to the sweep."""
+        """Set the object's alarm for later.
+
+        After OBJECT_FAILURES_MOST failures the object leaves the task to the sweep.
+        """
         failures = await self._storage.get(FAILURES)
         count = (failures if isinstance(failures, int) else 0) + 1
         if count > limits.OBJECT_FAILURES_MOST and not self._asked:
@@ -161,19 +165,21 @@ class Processor:
     async def _forget(self) -> None:
         """Delete the object's storage: the task, the failures and the alarm.
 
-        Between the check that `_asked` is False and a call of `_forget` there must be no await. A start that comes in
-        between would write to the same storage, because the platform delays other events only during a storage call.
+        There must be no await between the check that `_asked` is False and the call of `_forget`. A start of the task
+        during such an await would write to the same storage, because the platform delays other events only during a
+        storage call.
         """
         await self._storage.deleteAll()
 
 
 def _delay_seconds(outcome: RunOutcome) -> float | None:
-    """Return after how many seconds the object works again, None if it is done with the task."""
+    """Return after how many seconds the object should work again, or None if the object has finished with the task."""
     match outcome:
         case Released(delay_seconds):
             return delay_seconds
         case Unclaimed(ClaimRefusal.EARLY, left_ms):
             return left_ms / 1000
-        # the task has ended, is lost, or belongs to another route, and the sweep notices if that route's worker dies
+        # the task has ended, does not exist, or belongs to another route; the sweep notices if the worker of that route
+        # dies
         case _:
             return None

@@ -1,8 +1,8 @@
-"""Holds calls of requests that wait at a task's object, because their clients wait for the task or follow it.
+"""Holds calls of requests that wait at a task's object because their clients wait for the task or follow its events.
 
-The object's slice wakes the waiting calls after each write, without a subrequest or a read of D1. The answer to a
-waiting call is a hint, after which the request reads the task. If the object's instance is lost, the waiting calls
-fail, and the requests read the task.
+A slice of the object wakes the waiting calls after each write to the task, without a subrequest or a read of D1. The
+answer to a waiting call is only a hint, after which the request reads the task. If the object's instance is lost, the
+waiting calls fail, and their requests read the task.
 """
 
 import asyncio
@@ -16,8 +16,9 @@ from ..processing.clock import seconds_until
 class Audience:
     """The calls of requests that wait at one object for its task.
 
-    Calls to one object may share futures; two requests may not. `at_work` says whether a slice of the object works or
-    starts soon. Without a slice no call waits, so waiting calls do not keep the object awake longer.
+    Calls to one object may share futures, whereas two requests may not. `at_work` says whether a slice of the object is
+    at work or will start soon. Without a slice at work no call waits, so waiting calls do not keep the object awake
+    longer.
     """
 
     def __init__(self, at_work: Callable[[], bool]) -> None:
@@ -28,16 +29,16 @@ class Audience:
         self._waiting: dict[asyncio.Future[None], None] = {}
 
     def tell(self, mark: Mark, ended: bool) -> None:
-        """Note that the slice's write `mark` has landed, and wake the waiting calls.
+        """Note that the slice's write `mark` has taken effect, and wake the waiting calls.
 
-        `ended` says that the write ended the task. A write that is older than the last noted write is ignored.
+        `ended` says that this write ended the task. A write that is older than the last noted write is ignored.
         """
         if mark >= self._mark:
             self._mark, self._ended = mark, ended
             self.look_up()
 
     def look_up(self) -> None:
-        """Wake each waiting call, so that it checks for a new write, and whether the object still works."""
+        """Wake each waiting call, so that it checks for a new write and for whether the object is still at work."""
         for waiting in self._waiting:
             if not waiting.done():
                 waiting.set_result(None)
@@ -45,8 +46,8 @@ class Audience:
     async def hear(self, since: Mark, quiet: float, seconds: float) -> bool | None:
         """Return True after a write later than `since`: at once if it ended the task, else after `quiet` seconds.
 
-        Returns False if no later write came within `seconds`. Returns None if no slice works on the task here, or if
-        AUDIENCE_MOST calls wait already.
+        Returns False if no later write was made within `seconds`. Returns None if no slice works on the task here, or
+        if AUDIENCE_MOST calls already wait.
         """
         now = asyncio.get_running_loop().time
         quiet_until, until = now() + quiet, now() + min(seconds, limits.WAIT_SECONDS_MOST)

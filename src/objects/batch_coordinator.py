@@ -1,9 +1,9 @@
-"""The coordinator of a long task's lanes: it gives each group of calls to a free lane, and knows the busy lanes.
+"""The coordinator of a long task's lanes: it gives each group of calls to a free lane, and knows which lanes are busy.
 
-The coordinator of a task's lanes is a Durable Object. The coordinator keeps its state in the object's own SQLite, so
-after an eviction it still knows which lanes are busy. A lane is another object of the class `AIProcessor`, named after
-the task, and stores nothing. A lane that is lost is replaced by a lane of another name. The outcomes of calls go back
-to the worker that has the claim, which alone writes to D1.
+The coordinator of a task's lanes is a Durable Object. The coordinator keeps its state in the SQLite database of its
+object, so even after an eviction it knows which lanes are busy. A lane is another object of the class `AIProcessor`,
+named after the task, and stores nothing. A lane that is lost is replaced by a lane with another name. The outcomes of
+calls are returned to the worker that has the claim; only this worker writes to D1.
 """
 
 import asyncio
@@ -11,11 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol
 
 from ..core import limits
+from ..core.errors import CallerLost, CallNotStarted
 from ..core.ids import TaskKey
+from ..inference import wire
 from ..inference.wire import Wire, from_lane
 from ..processing.log import Log
 from .naming import lane_name
-from .stubs import ObjectStorage, Processors
+from .stubs import CALLS_KNOWN, ObjectStorage, Processors, is_unknown_method
 
 SCHEMA_VERSION = 1
 _SCHEMA = (
@@ -25,6 +27,9 @@ _SCHEMA = (
     ) STRICT""",
     "CREATE TABLE IF NOT EXISTS lost (lane INTEGER PRIMARY KEY) STRICT",
 )
+# Also stores a lane whose row a coordinator with another clock has deleted.
+_EXTEND = """INSERT INTO out VALUES (?, ?, ?, ?)
+ON CONFLICT DO UPDATE SET calls = excluded.calls, deadline = excluded.deadline"""
 
 
 class Cursor(Protocol):
@@ -44,7 +49,7 @@ class ObjectSql(Protocol):
 
 
 class LaneBook(ObjectStorage, Protocol):
-    """The storage of a coordinator: the alarm, and the lanes in SQLite."""
+    """The storage of a coordinator: the alarm, and in SQLite the lanes."""
 
     sql: ObjectSql
 
@@ -58,42 +63,50 @@ class Coordinator:
         self._now_ms = now_ms
         self._log = log
         self._opened = False
-        self._fence = -1  # The highest fence of a claim that has sent calls to this instance of the object.
-        # When this instance of the object last set the alarm, if the alarm has not fired since.
+        self._fence = -1  # The highest fence of all claims that have sent calls to this instance of the object.
+        # When this instance of the object last set the alarm; None if it has not set one or the alarm has fired since.
         self._armed_ms: int | None = None
 
-    async def reach(self) -> None:
-        """Do nothing. If a call of `reach` returns, the coordinator can be reached."""
+    async def reach(self) -> int:
+        """Return which calls the coordinator's code knows: see CALLS_KNOWN. The answer shows that it can be reached."""
+        return CALLS_KNOWN
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Let a free lane make a group of calls, each within `seconds`, and return their outcomes in order.
+        """Let a free lane make a group of calls, each within `seconds`, and return the calls' outcomes in order.
 
         Each outcome names the lane. If the lane is lost, `infer` raises what RPC raises, or TimeoutError, and it is
-        unknown whether the calls were made.
+        unknown whether the calls were made. If the lane already makes some of the calls, it gets the other ones too. A
+        lane that answers for some of its calls stays busy with the others. A lane whose code knows no lines of a batch
+        starts no call, and a lane of another name, which may have newer code, takes its place.
         """
         patience = seconds + limits.LANE_SLACK_SECONDS
         self._fence = max(self._fence, fence)
         self._open()
-        lane = self._take(lanes, len(calls), patience)
+        lane = self._take(lanes, calls, patience)
         # If no worker of the task closes the coordinator, the coordinator's alarm cleans up.
         await self._arm()
+        has_lines = any("body" in call for call in calls)
+        stub = self._lanes.getByName(lane_name(task_key, lane))
         try:
             async with asyncio.timeout(patience):
-                outcomes = await self._lanes.getByName(lane_name(task_key, lane)).infer(task_key, fence, calls)
+                outcomes = await (stub.infer_lines if has_lines else stub.infer)(task_key, fence, calls)
         except Exception as error:
             self._log("lane_failed", task=task_key, lane=lane, calls=len(calls), error=type(error).__name__)
             self._give_back(lane, lost=True)
+            if has_lines and is_unknown_method(error, "infer_lines"):
+                return [_answer_of_earlier_code(call) for call in calls]
             raise
-        self._give_back(lane, lost=False)
+        if not any(wire.goes_on(from_lane(outcome, lane)) for outcome in outcomes):
+            self._give_back(lane, lost=False)
         return [from_lane(outcome, lane) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Ask the busy lanes to end the calls of claims up to `fence`.
+        """Ask the busy lanes to end the calls of all claims up to `fence`.
 
-        A lane that cannot be reached finishes its calls.
+        A lane that cannot be reached completes its calls.
         """
         self._open()
-        await self._arm()  # `_open` may write rows after `close`: the alarm has to delete them
+        await self._arm()  # `_open` may write rows after `close`, and the alarm must delete them
         rows = self._storage.sql.exec("SELECT lane FROM out").toArray()
         await asyncio.gather(*(self._abort(task_key, fence, int(str(row["lane"]))) for row in rows))
 
@@ -105,7 +118,7 @@ class Coordinator:
             self._log("abort_failed", task=task_key, lane=lane, error=type(error).__name__)
 
     async def close(self, fence: int) -> None:
-        """Delete the coordinator's storage, because the task has ended or the claim's worker is done with it.
+        """Delete the coordinator's storage, because the task has ended or the worker of the claim has finished with it.
 
         If a later claim has sent calls to the coordinator, after a retry or on another route, the coordinator's lanes
         are kept and nothing is deleted.
@@ -119,29 +132,29 @@ class Coordinator:
         await self._storage.deleteAll()
 
     async def alarm(self) -> None:
-        """Delete the coordinator's storage if no worker has closed the coordinator.
+        """Delete the coordinator's storage if no worker has closed the coordinator by now.
 
-        While calls are in flight, the storage stays and the alarm is set again.
+        While calls are in flight, the storage is kept and the alarm is set again.
         """
         self._armed_ms = None
         self._open()
         latest = self._one("SELECT coalesce(max(deadline), 0) AS value FROM out")
         if latest > self._now_ms():
-            # The alarm is not set for the moment of the latest deadline, because an isolate whose clock is behind would
-            # find the deadline in the future again and again.
+            # The alarm is not set for the latest deadline itself, because an isolate whose clock is slow would find
+            # again and again that the deadline is in the future.
             await self._arm()
         else:
             await self._forget()
 
     async def _arm(self) -> None:
-        """Keep the alarm at least half of COORDINATOR_IDLE_SECONDS ahead.
+        """Keep the alarm set to at least half of COORDINATOR_IDLE_SECONDS from now.
 
         Setting the coordinator's alarm writes one row.
         """
         now, idle_ms = self._now_ms(), round(limits.COORDINATOR_IDLE_SECONDS * 1000)
         if self._armed_ms is not None and 0 <= now - self._armed_ms <= idle_ms // 2:
             return
-        # set before the await of `setAlarm`, because other groups of calls arrive during it and must see the new time
+        # set before `setAlarm` is awaited, because other groups of calls arrive by then and must see the new time
         self._armed_ms = now
         try:
             await self._storage.setAlarm(now + idle_ms)
@@ -149,7 +162,7 @@ class Coordinator:
             self._armed_ms = None
             raise
 
-    # Each of the following methods runs without an await, so the writes of one method commit together.
+    # Each of the following methods runs without an await, so all writes of a method commit together.
 
     def _open(self) -> None:
         if self._opened:
@@ -162,22 +175,27 @@ class Coordinator:
             self._storage.sql.exec("INSERT INTO version VALUES (?)", SCHEMA_VERSION)
         self._opened = True
 
-    def _take(self, lanes: int, calls: int, patience: float) -> int:
-        """Choose the lowest number of a lane that is neither busy nor lost.
+    def _take(self, lanes: int, calls: list[Wire], patience: float) -> int:
+        """Choose the lowest number of a lane that is neither busy nor lost, unless a lane already makes some calls.
 
-        A lane whose deadline has passed counts as free.
+        A lane whose deadline has passed counts as free. The deadline of a lane moves only when it gets new calls.
         """
         now = self._now_ms()
+        deadline = now + round(patience * 1000)
+        if (at_work := wire.lane_of(calls)) is not None:
+            if not all(map(wire.is_held, calls)):
+                self._storage.sql.exec(_EXTEND, at_work, len(calls), now, deadline)
+            return at_work
         self._storage.sql.exec("DELETE FROM out WHERE deadline <= ?", now)
         rows = self._storage.sql.exec("SELECT lane FROM out UNION SELECT lane FROM lost").toArray()
         taken = {int(str(row["lane"])) for row in rows}
         lane = next(number for number in range(1, len(taken) + lanes + 1) if number not in taken)
-        deadline = now + round(patience * 1000)
-        self._storage.sql.exec("INSERT INTO out VALUES (?, ?, ?, ?)", lane, calls, now, deadline)
+        self._storage.sql.exec("INSERT INTO out VALUES (?, ?, ?, ?)", lane, len(calls), now, deadline)
         return lane
 
     def _give_back(self, lane: int, *, lost: bool) -> None:
-        if not self._opened:  # `close` came while the lane was busy: rows written now would never be deleted
+        # `close` came while the lane was busy, and rows that are written now would never be deleted
+        if not self._opened:
             return
         self._storage.sql.exec("DELETE FROM out WHERE lane = ?", lane)
         if lost:
@@ -186,3 +204,13 @@ class Coordinator:
     def _one(self, query: str) -> int:
         (row,) = self._storage.sql.exec(query).toArray()
         return int(str(row["value"]))
+
+
+def _answer_of_earlier_code(call: Wire) -> Wire:
+    """Return the outcome of a call of a lane that knows no lines: a call that it made before has no outcome any more.
+
+    The lane had newer code then, and its memory ended with that code.
+    """
+    if wire.is_held(call):
+        return wire.write_outcome(CallerLost("the lane that made the call now has code of an earlier release"))
+    return wire.write_outcome(CallNotStarted("the lane has code of an earlier release"))

@@ -1,9 +1,11 @@
-"""A lane: a Durable Object that makes groups of model calls for a long task, and remembers only calls in flight."""
+"""A lane: a Durable Object that makes groups of model calls for a long task, and knows only its calls in flight."""
 
 import asyncio
+import math
+from collections.abc import Sequence
 
 from ..core import limits
-from ..core.errors import CallAborted, CallNotStarted, ConfigurationError, ModelError, StoreError
+from ..core.errors import CallAborted, CallerLost, CallNotStarted, ConfigurationError, ModelError, StoreError
 from ..core.ids import TaskKey
 from ..inference import wire
 from ..inference.protocol import ModelReply
@@ -20,56 +22,129 @@ class Lane:
     def __init__(self) -> None:
         self._aborted = -1  # The highest fence of the claims whose calls were aborted.
         self._out: dict[asyncio.Task[ModelReply | ModelError], int] = {}  # The calls in flight, and their fences.
+        # The calls whose outcomes the sender awaits after an answer in parts, by fence and number.
+        self._held: dict[tuple[int, int], asyncio.Task[ModelReply | ModelError]] = {}
+        # Until when the lane need not ask the database again, and until when calls may start, for the fence of a claim.
+        self._allowed = -1, -math.inf, -math.inf
+        self._begun: set[asyncio.Task[ModelReply | ModelError]] = set()  # The calls that have had their turn.
+        self._turns: tuple[int, asyncio.Semaphore] | None = None  # of the claim whose calls the lane makes, its fence
 
     async def infer(self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """Make a group of calls, and return their outcomes in the calls' order.
 
-        The group may take long to reach the lane, and the task may be cancelled on the way. The lane first asks
-        the database whether the claim is still valid, and for how long the claim's calls may still start.
+        The group may take long to reach the lane, and the task may be cancelled in the meantime. The lane first asks
+        the database whether the claim is still valid, and for how long calls of the claim may still start.
 
         The lane makes at most its own `AI_CONCURRENCY` calls at a time. The sender's `AI_CONCURRENCY` may differ from
         the lane's during a deployment. A call that gets no turn in time is not started, and the sender sends it again.
+
+        If the sender takes answers in parts, the lane returns soon after the first call has ended, and the other calls
+        go on. The sender awaits them by a further group. Until then no RPC is pending, and an eviction of the lane may
+        lose them.
         """
-        asked_at = clock.now()
+        group = await self._group(worker, task_key, fence, calls)
+        out = [made for made in group if made is not None]
+        in_parts = any(wire.goes_in_parts(call) for call in calls)
         try:
-            left_ms = await worker.store.may_start(task_key, fence)
-        except StoreError:
-            left_ms = None
-        starts_by = asked_at if left_ms is None or fence <= self._aborted else asked_at + left_ms / 1000
-        turns = asyncio.Semaphore(worker.settings.concurrency)
-        begun: set[int] = set()
-
-        async def in_turn(place: int, call: Wire) -> CallOutcome:
-            async with turns:
-                begun.add(place)
-                return await call_model(
-                    worker.provider, wire.read_call(call), worker.settings.timeout_seconds, starts_by
-                )
-
-        out = [asyncio.create_task(in_turn(place, call)) for place, call in enumerate(calls)]
-        self._out |= dict.fromkeys(out, fence)
-        try:
-            await asyncio.wait(out)
+            if in_parts and None not in group:  # the sender learns at once that a call is lost
+                await _first_ended(out)
+            elif not in_parts:
+                await asyncio.wait(out)
         except asyncio.CancelledError:  # the lane itself is ending: wait until its calls' connections are closed
             for made in out:
                 made.cancel()
             await asyncio.wait(out, timeout=limits.DROP_SECONDS_MOST)
             raise
-        finally:
-            for made in out:
-                del self._out[made]
-        return [wire.write_outcome(_outcome(made, begun=place in begun)) for place, made in enumerate(out)]
+        return [self._answer(fence, call, made) for call, made in zip(calls, group, strict=True)]
+
+    async def _group(
+        self, worker: Worker, task_key: TaskKey, fence: int, calls: list[Wire]
+    ) -> list[asyncio.Task[ModelReply | ModelError] | None]:
+        """Start the new calls of a group, and find those that go on: None stands for one that the lane has lost."""
+        starts_by = -math.inf
+        if any(not wire.is_held(call) for call in calls):
+            starts_by = await self._starts_by(worker, task_key, fence)
+        turns = self._turns_of(worker, fence)
+
+        async def in_turn(call: Wire) -> CallOutcome:
+            async with turns:
+                made = asyncio.current_task()
+                assert made is not None
+                self._begun.add(made)
+                return await call_model(
+                    worker.provider, wire.read_call(call), worker.settings.timeout_seconds, starts_by
+                )
+
+        group: list[asyncio.Task[ModelReply | ModelError] | None] = []
+        for call in calls:
+            if wire.is_held(call):
+                group.append(self._held.pop((fence, wire.number_of(call) or 0), None))
+                continue
+            made = asyncio.create_task(in_turn(call))
+            self._out[made] = fence
+            made.add_done_callback(self._ended)
+            group.append(made)
+        return group
+
+    async def _starts_by(self, worker: Worker, task_key: TaskKey, fence: int) -> float:
+        """Return until when the claim's calls may start.
+
+        In the first half of the time that the database last allowed, the lane does not ask again: a cancellation holds
+        its answer until this time is over, and a later announcement only moves its end.
+        """
+        asked_at, of, asked_until, starts_by = clock.now(), *self._allowed
+        if of != fence or asked_at >= asked_until:
+            try:
+                left_ms = await worker.store.may_start(task_key, fence)
+            except StoreError:
+                left_ms = None
+            starts_by = asked_at + (left_ms or 0) / 1000
+            self._allowed = fence, (asked_at + starts_by) / 2, starts_by
+        return asked_at if fence <= self._aborted else starts_by
+
+    def _turns_of(self, worker: Worker, fence: int) -> asyncio.Semaphore:
+        """Return the turns of a claim's calls, which all groups of the claim share."""
+        if self._turns is None or self._turns[0] != fence:
+            # Nobody awaits the held calls of another claim any more.
+            self._held = {key: made for key, made in self._held.items() if key[0] == fence}
+            self._begun &= self._out.keys()
+            self._turns = fence, asyncio.Semaphore(worker.settings.concurrency)
+        return self._turns[1]
+
+    def _ended(self, made: asyncio.Task[ModelReply | ModelError]) -> None:
+        del self._out[made]
+
+    def _answer(self, fence: int, call: Wire, made: asyncio.Task[ModelReply | ModelError] | None) -> Wire:
+        if made is None:
+            return wire.write_outcome(CallerLost("the lane has lost the call"))
+        if not made.done():
+            number = wire.number_of(call)
+            assert number is not None  # a group without numbers is answered when all of its calls have ended
+            self._held[(fence, number)] = made
+            return wire.GOES_ON
+        begun = made in self._begun
+        self._begun.discard(made)
+        return wire.write_outcome(_outcome(made, begun=begun))
 
     def abort(self, fence: int) -> None:
-        """Cancel the calls of claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
+        """Cancel the calls of all claims up to `fence`, because the task has ended. Finished calls keep their outcomes.
 
-        The request to abort may arrive late, or before the calls that it is about: then those calls do not start. The
-        calls of a later claim have a higher fence, and continue.
+        The request to abort may arrive late, or before the calls that it is about; in the second case those calls do
+        not start. The calls of a later claim have a higher fence, and continue.
         """
         self._aborted = max(self._aborted, fence)
         for made, of in self._out.items():
             if of <= self._aborted:
                 made.cancel()
+
+
+async def _first_ended(out: Sequence[asyncio.Task[ModelReply | ModelError]]) -> None:
+    """Wait until a call has ended, and a little longer for calls that end with it, so that they share an answer."""
+    began = clock.now()
+    _, pending = await asyncio.wait(out, return_when=asyncio.FIRST_COMPLETED)
+    if pending:
+        linger = min(limits.LINGER_SECONDS_MOST, limits.LANE_LINGER_FRACTION * (clock.now() - began))
+        await asyncio.wait(pending, timeout=linger)
 
 
 def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> CallOutcome:
@@ -81,9 +156,9 @@ def _outcome(made: asyncio.Task[ModelReply | ModelError], *, begun: bool) -> Cal
 
 
 def infer_none(error: ConfigurationError, task_key: TaskKey, calls: list[Wire], log: Log) -> list[Wire]:
-    """Answer for a lane whose deployment has a bad variable: no call was started, which costs no attempt.
+    """Answer for a lane whose deployment has a bad variable: no call was started, so no call loses an attempt.
 
-    The sender of the calls may run in an earlier deployment, whose variables are good.
+    The sender of the calls may run in an earlier deployment, whose variables are valid.
     """
     log.misconfigured(error, task=task_key)
     return [wire.write_outcome(CallNotStarted("the lane has a bad variable")) for _ in calls]

@@ -1,29 +1,32 @@
 """Lets lanes make the calls of a long task, so that more than six calls are in flight at a time.
 
-Each group of calls is one RPC to the task's `BatchCoordinator`, which gives it to a lane (`objects.lane`).
+Each group of calls is one RPC to the task's `BatchCoordinator`, which gives the group to a lane (`objects.lane`).
 """
 
 import asyncio
 from collections.abc import Sequence
+from itertools import count
 
 from ..core import limits
 from ..core.errors import CallAborted, CallerLost, CallNotStarted, ModelError
 from ..core.meter import Meter
+from ..core.task import Kind
 from ..inference import wire
 from ..inference.protocol import ModelCall, ModelReply, Provider
 from ..processing import clock
-from ..processing.caller import CallOutcome, Silence, call_model
+from ..processing.caller import CallOutcome, HeldCall, Silence, call_model
 from ..processing.log import Log
 from ..processing.worker import Worker
 from ..store.records.claims import Claim
-from .stubs import Coordinators, CoordinatorStub
+from .stubs import LINES_KNOWN, Coordinators, CoordinatorStub
 
 
 class LanedCaller:
-    """Implements `ModelCaller` over at most `lanes` lanes. Each lane makes at most `group_size` calls at a time.
+    """Implements `ModelCaller` with at most `lanes` lanes. Each lane makes at most `group_size` calls at a time.
 
-    The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, the
-    worker makes the calls itself for the rest of its run, at most `group_size` at a time. `reach` saves attempts: a
+    The caller calls the coordinator's `reach` before the first group, and after each lost group. If `reach` fails, or
+    if the calls are lines of a batch and the coordinator's code knows none, the worker makes the calls itself for the
+    rest of its run, at most `group_size` at a time. `reach` saves attempts: a
     group that is sent to a lost coordinator costs each of its calls an attempt, and each counts as in doubt on the
     bill.
     """
@@ -49,14 +52,17 @@ class LanedCaller:
         self._log = log
         self._alone = False
         self._reached: asyncio.Task[bool] | None = None
-        self._asked: set[asyncio.Task[Sequence[CallOutcome]]] = set()
+        self._asked: set[asyncio.Task[Sequence[CallOutcome | HeldCall]]] = set()
+        self._numbers = count()
         # The keys of a dict keep the order in which the calls were made, whereas the order of a set differs from run to
         # run.
         self._own: dict[asyncio.Task[ModelReply | ModelError], None] = {}
 
     @property
     def groups_most(self) -> int:
-        """See `ModelCaller.groups_most`: the number of lanes, or of calls that the worker itself makes at a time."""
+        """See `ModelCaller.groups_most`: the number of lanes, or of calls that the worker itself makes at the same
+        time.
+        """
         return self._lane_calls if self._alone else self._lanes
 
     @property
@@ -64,28 +70,31 @@ class LanedCaller:
         """See `ModelCaller.group_size`."""
         return 1 if self._alone else self._lane_calls
 
-    async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome | HeldCall]:
         """See `ModelCaller.call`. A lane itself asks the database until when its calls may start.
 
-        An RPC cannot be cancelled. An RPC without an answer in time is left alone, and `abort` ends calls that are no
-        longer wanted. On a slow database calls may start later than usual, and the time for the group's answer is
-        extended as much.
+        An RPC cannot be cancelled. An RPC that gets no answer in time is left alone, and `abort` ends calls that are no
+        longer wanted. On a slow database calls may start later than usual, and the group may then answer later by the
+        same time.
         """
         began = clock.now()
         if not self._alone and not await self._reaches():
             self._alone = True
         if self._alone:
             # a group of several calls was made for a lane, and a worker without lanes makes groups of one call only
-            if len(calls) > 1:
-                return [CallNotStarted("no lane can be reached")] * len(calls)
-            return [await self._make(calls[0], seconds, starts_by)]
+            if len(calls) == 1 and isinstance(calls[0], ModelCall):
+                return [await self._make(calls[0], seconds, starts_by)]
+            return [_unreachable(call) for call in calls]
         seconds += min(max(limits.START_SECONDS, starts_by - began), limits.START_SECONDS_MOST) - limits.START_SECONDS
         seconds -= clock.now() - began  # reaching the lane took a part of the group's time
-        asked = asyncio.create_task(self._ask(calls, seconds))
+        asked = asyncio.create_task(self._ask(calls, seconds, in_parts=in_parts))
         self._asked.add(asked)  # the event loop itself keeps only a weak reference to the asyncio task
         asked.add_done_callback(self._asked.discard)
         answered, _ = await asyncio.wait([asked], timeout=seconds + self.slack_seconds)
-        if not answered:  # the lane reports timeouts of its calls itself, so its silence is not a timeout of a call
+        # the lane itself reports calls that timed out, so its silence does not mean that a call timed out
+        if not answered:
             return [Silence("the lane gave no answer")] * len(calls)
         return asked.result()
 
@@ -112,18 +121,29 @@ class LanedCaller:
         self._meter.spend()
         try:
             async with asyncio.timeout(self.slack_seconds):
-                await self._coordinator.reach()
+                known = await self._coordinator.reach()
         except Exception as error:  # noqa: BLE001 - RPC raises any type; the worker then makes the calls
             self._log("lanes_unreachable", task=self._claim.task_key, error=type(error).__name__)
             return False
+        if self._claim.kind is Kind.BATCH and not (isinstance(known, int | float) and known >= LINES_KNOWN):
+            self._log("lanes_of_earlier_release", task=self._claim.task_key)
+            return False
         return True
 
-    async def _ask(self, calls: Sequence[ModelCall], seconds: float) -> Sequence[CallOutcome]:
-        claim, sent = self._claim, [wire.write_call(call) for call in calls]
+    async def _ask(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, *, in_parts: bool
+    ) -> Sequence[CallOutcome | HeldCall]:
+        claim = self._claim
+        numbers = [call.number if isinstance(call, HeldCall) else next(self._numbers) for call in calls]
+        sent = [
+            wire.write_held(call.lane, number, in_parts=in_parts)
+            if isinstance(call, HeldCall)
+            else wire.numbered(wire.write_call(call), number, in_parts=in_parts)
+            for call, number in zip(calls, numbers, strict=True)
+        ]
         try:
             answers = await self._coordinator.infer(claim.task_key, claim.fence, self._lanes, sent, seconds)
-            outcomes = [wire.read_outcome(answer) for answer in answers]
-            assert len(outcomes) == len(calls)
+            outcomes = [_outcome(answer, number) for answer, number in zip(answers, numbers, strict=True)]
         except Exception as error:  # noqa: BLE001 - RPC raises any type; whether the lane worked is unknown
             self._reached = None
             self._log("lane_lost", task=claim.task_key, calls=len(calls), error=type(error).__name__)
@@ -150,16 +170,27 @@ class LanedCaller:
         return made.result()
 
 
+def _outcome(answer: wire.Wire, number: int) -> CallOutcome | HeldCall:
+    lane = wire.goes_on(answer)
+    return wire.read_outcome(answer) if lane is None else HeldCall(lane, number)
+
+
+def _unreachable(call: ModelCall | HeldCall) -> CallOutcome:
+    if isinstance(call, HeldCall):
+        return CallerLost("the lane that makes the call cannot be reached")
+    return CallNotStarted("no lane can be reached")
+
+
 def lanes_for(chunks: int) -> int:
-    """Return how many lanes a task with `chunks` chunks gets: with 1 lane its worker makes the calls itself."""
+    """Return how many lanes a task with `chunks` chunks gets; with 1 lane, the task's worker makes the calls itself."""
     return max(1, min(limits.LANES_MOST, chunks // limits.LANE_CHUNKS))
 
 
 def laned_caller(worker: Worker, coordinators: Coordinators, claim: Claim) -> LanedCaller | None:
-    """Make the caller of a task's lanes, or None if it needs no lanes or its last worker has just died.
+    """Make the caller of a task's lanes; return None if the task needs no lanes or its last worker has just died.
 
-    Each lane is an invocation that makes at most `AI_CONCURRENCY` calls at a time. If `AI_CONCURRENCY` is 1, a long
-    task makes only one call at a time too, so the task's worker makes the calls itself.
+    Each lane is an invocation that makes at most `AI_CONCURRENCY` calls at a time. If `AI_CONCURRENCY` is 1, even a
+    long task makes only one call at a time, so the task's worker makes the calls itself.
     """
     lanes = lanes_for(claim.total)
     group_size = min(limits.LANE_CALLS, worker.settings.concurrency)

@@ -25,14 +25,14 @@ class Lanes:
     def __init__(self, coordinators: Coordinators | None, log: Log) -> None:
         self._coordinators = coordinators
         self._log = log
-        self._fences: dict[TaskKey, int] = {}  # for each task with lanes, the fence of its last claim
+        self._fences: dict[TaskKey, int] = {}  # for each task with lanes, the fence of the task's last claim
 
     def host(self, worker: Worker, route: Route, seconds: float, wall_seconds: float) -> Host:
         """Make a host that starts calls for at most `seconds`, and that the platform ends after `wall_seconds`."""
         slack = late = 0.0
         if self._coordinators is not None:
             slack = limits.LANE_SLACK_SECONDS
-            # A lane may start calls for as long as the database says, even after the end of the host's slice.
+            # A lane may start calls as long as the database allows it, even after the end of the host's slice.
             late = slack + limits.START_SECONDS_MOST - limits.START_SECONDS
         return Host(
             route,
@@ -48,9 +48,9 @@ class Lanes:
         return caller
 
     async def close(self, task_key: TaskKey, meter: Meter) -> None:
-        """If the task had lanes on this host, tell the task's coordinator that the host is done with the task.
+        """If the task had lanes on this host, notify the task's coordinator that the host has finished with the task.
 
-        If the coordinator cannot be told, its alarm cleans up later.
+        If the coordinator cannot be notified, its alarm deletes its storage later.
         """
         fence = self._fences.pop(task_key, None)
         if fence is None or self._coordinators is None:

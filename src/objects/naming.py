@@ -1,16 +1,19 @@
-"""Names Durable Objects, and names a task's object as the host of a claim.
+"""Makes the names of Durable Objects, and the name under which a task's object is the host of a claim.
 
-The name of a task's object and of its coordinator is the task's key.
+A task's object and the task's coordinator have the task's key as their name.
 """
 
 from ..core.ids import TaskKey
 
 
 def task_name(task_key: TaskKey) -> str:
-    """Return the name of a task's object as the host of a claim. Each instance of a task's object has the same name."""
+    """Return the name under which a task's object is the host of a claim.
+
+    All instances of a task's object have the same name.
+    """
     return f"object/{task_key}"
 
 
 def lane_name(task_key: TaskKey, number: int) -> str:
-    """Return the name of the object that is a task's lane with the given number."""
+    """Return the name of the object that is the task's lane with the given number."""
     return f"{task_key}/lane-{number}"

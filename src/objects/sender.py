@@ -1,4 +1,4 @@
-"""Calls tasks' Durable Objects: to start them, to tell them that a task has ended, and to wait there for writes."""
+"""Calls tasks' Durable Objects: to start them, to tell them that a task has ended, and to wait at them for writes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -16,7 +16,7 @@ from .stubs import Processors
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The places of MAX_OBJECTS_AT_WORK: a task takes one before its object is started."""
+    """The object slots (MAX_OBJECTS_AT_WORK): a task takes a slot before its object is started."""
 
     store: TaskStore
     most: int
@@ -24,7 +24,9 @@ class Places:
     log: Log
 
     async def take(self, task_key: TaskKey, start: Callable[[TaskKey], Awaitable[None]]) -> bool:
-        """Take a place for a task, or return False if it must wait: tasks that waited longer got the free places."""
+        """Take an object slot for a task, or return False if the task must wait, because others that waited longer got
+        slots.
+        """
         taken, waiting = await self.store.take_place(task_key, self.most)
         for other in await self.store.give_places(waiting, self.most) if waiting else []:
             self.meter.spend()
@@ -36,9 +38,9 @@ class Places:
 
 
 class ObjectSender:
-    """The Durable Object route: it starts the task's object, whose alarm runs the task.
+    """The route to Durable Objects: it starts the task's object, whose alarm then runs the task.
 
-    With `places`, a task needs a place before its object is started.
+    With `places`, a task needs an object slot before its object is started.
     """
 
     route = Route.DURABLE_OBJECT
@@ -50,7 +52,7 @@ class ObjectSender:
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
         """Start the task's object. When `send` returns, the object has stored the task and set its alarm.
 
-        Raises NoPlace if all places are taken.
+        Raises NoPlace if all object slots are taken.
         """
         if self._places is not None and not await self._places.take(task_key, self._start):
             raise NoPlace
@@ -61,7 +63,10 @@ class ObjectSender:
 
 
 class ObjectTeller:
-    """Exchanges notices with tasks' objects. A notice may be lost, because objects and requests also read the task."""
+    """Sends notices to tasks' objects, and waits for notices from them.
+
+    A notice may be lost, because objects and requests read the task from the database anyway.
+    """
 
     def __init__(self, processors: Processors | None, meter: Meter, log: Log) -> None:
         self._processors = processors
@@ -69,7 +74,7 @@ class ObjectTeller:
         self._log = log
 
     async def tell(self, task_key: TaskKey, fence: int) -> None:
-        """Tell a task's object, within TELL_SECONDS, that the task has ended for claims up to `fence`."""
+        """Tell a task's object, within TELL_SECONDS, that the task has ended for all claims up to `fence`."""
         if self._processors is None:
             return
         self._meter.spend()
@@ -80,7 +85,7 @@ class ObjectTeller:
             self._log("not_told", task=task_key, error=type(error).__name__)
 
     async def hear(self, task_key: TaskKey, since: Mark, quiet: float, seconds: float) -> bool | None:
-        """Wait at a task's object for a write of the task, see `Audience.hear`.
+        """Wait at a task's object until the task is written to, see `Audience.hear`.
 
         Returns None if the object cannot be reached, and in the cases in which `Audience.hear` returns None.
         """

@@ -1,13 +1,26 @@
 """The protocols of Durable Objects: namespaces, RPC methods, and an object's storage.
 
-The classes of the Durable Objects are in `platform.durable_objects`. A protocol declares only the parts that the
+The classes of the Durable Objects are in `platform.durable_objects`. Each protocol declares only the methods that the
 project uses.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from ..core.ids import TaskKey
 from ..inference.wire import Wire
+
+# Objects may run code of the release before for up to 300 s after a deployment. A coordinator answers `reach` with
+# CALLS_KNOWN, which rises with each kind of call that its code knows. Code that knows no lines of batches answers None.
+LINES_KNOWN: Final = 2
+CALLS_KNOWN: Final = LINES_KNOWN
+# What the platform says of a method that an object lacks: the runtime, and its Python glue. In the simulation Python
+# says it. In each case nothing of the object was run.
+_UNKNOWN: Final = ('does not implement the method "{}"', "Method {} does not exist", "has no attribute '{}'")
+
+
+def is_unknown_method(error: Exception, name: str) -> bool:
+    """Whether a call over RPC failed because the object's code has no method of that name."""
+    return any(mark.format(name) in str(error) for mark in _UNKNOWN)
 
 
 class Namespace[Stub](Protocol):
@@ -27,6 +40,10 @@ class ProcessorStub(Protocol):
 
     async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
         """See `Lane.infer`."""
+        ...
+
+    async def infer_lines(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
+        """See `Lane.infer`, for calls that include lines of a batch. Code without batches has no such method."""
         ...
 
     async def ended(self, fence: int) -> object:
@@ -67,18 +84,18 @@ type Coordinators = Namespace[CoordinatorStub]
 
 
 class ObjectStorage(Protocol):
-    """The part of an object's storage that both classes use.
+    """The part of an object's storage that the classes of task objects and of coordinators both use.
 
     The time of an object's alarm is in milliseconds since the epoch.
     """
 
     async def setAlarm(self, at_ms: int) -> None:  # noqa: N802 - the platform's name
-        """Set the object's one alarm."""
+        """Set the only alarm of the object."""
         ...
 
     async def deleteAll(self) -> None:  # noqa: N802 - the platform's name
-        """Delete the whole storage and the alarm (since the compatibility date 2026-02-24).
+        """Delete everything in the storage, and the alarm (since the compatibility date 2026-02-24).
 
-        Do not delete the alarm separately too: that would write a row, which stays in the storage.
+        Do not delete the alarm separately, because that would write a row, which stays in the storage.
         """
         ...

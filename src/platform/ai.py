@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from js import Ai
 
-# How many seconds to wait for the end of an aborted call. An aborted call normally fails at once; in some runtimes it
-# may go on.
+# How many seconds to wait for the end of an aborted call. An aborted call normally fails at once, but in some runtimes
+# it may continue.
 _ABORT_SECONDS = 1.0
 
 
@@ -22,7 +22,7 @@ class BoundAi:
         self._binding = binding
 
     async def run(self, model: str, inputs: dict[str, object]) -> object:
-        """Run a model once. Cancelling `run` aborts the call, and waits at most a second for its end."""
+        """Run a model once. Cancelling `run` aborts the call, and then waits at most a second for the call's end."""
         from js import AbortController
 
         controller = AbortController.new()

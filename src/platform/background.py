@@ -1,4 +1,7 @@
-"""Runs work after an answer, or after an object's event. `ctx.waitUntil` keeps the invocation alive for the work."""
+"""Runs work after an answer was sent, or after the event of an object was handled.
+
+`ctx.waitUntil` keeps the invocation alive for the work.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -12,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Background:
-    """Implements `composition.WaitUntil` over a Worker's context or an object's.
+    """Implements `composition.WaitUntil` with the context of a Worker or of an object.
 
     The SDK patches a Worker's context so that it accepts a coroutine. An object's context is not patched, and never
-    runs a coroutine. The contexts of Workers and of objects both accept a JavaScript promise, which Python resolves at
-    the end of the work. If a context gets a promise instead of a coroutine, JavaScript holds no Python object, and no
-    proxy has to be destroyed.
+    runs a coroutine. The contexts of Workers and of objects both accept a JavaScript promise, and Python resolves this
+    promise at the end of the work. If a context gets a promise instead of a coroutine, JavaScript holds no Python
+    object, so no proxy must be destroyed.
     """
 
     def __init__(self, context: "ExecutionContext", log: Log) -> None:
@@ -25,7 +28,10 @@ class Background:
         self._log = log
 
     def __call__(self, work: Awaitable[None]) -> None:
-        """Start the work, and return at once. An error in the work is logged, because no code awaits the work."""
+        """Start the work, and return without waiting for it.
+
+        An error in the work is logged, because no code awaits the work's result.
+        """
         import js
 
         promised = js.Promise.withResolvers()

@@ -1,4 +1,4 @@
-"""Reads a deployment's bindings and variables from `env`, which lacks those that are not configured."""
+"""Reads a deployment's bindings and variables from `env`, in which those that are not configured are missing."""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -9,19 +9,18 @@ from .crossing import behind, unwrapped
 from .d1 import BoundD1
 from .objects import BoundNamespace
 from .queues import BoundQueue
+from .r2 import BoundR2
 from .webhook_courier import FetchCourier
 
 if TYPE_CHECKING:
-    from js import Env, Fetcher, R2Bucket, RateLimit
-
-    from .r2 import BoundR2
+    from js import Env, Fetcher, RateLimit
 
 
 def bindings(env: "Env") -> Bindings:
-    """Collect the deployment's bindings. The field of a binding that `env` lacks is None.
+    """Collect the deployment's bindings. If `env` lacks a binding, the field of this binding is None.
 
-    The bindings that every invocation uses are read from the `env` behind the SDK's wrapper, because the wrapper makes
-    a dozen calls into JavaScript for each binding that is read.
+    The bindings that every invocation uses are read from the original `env` inside the SDK's wrapper, because the
+    wrapper makes a dozen calls into JavaScript for each binding that is read.
     """
     return Bindings(
         database=_bound(env, "DB", BoundD1, needed=True),
@@ -32,13 +31,13 @@ def bindings(env: "Env") -> Bindings:
         ai=BoundAi(env.AI) if hasattr(env, "AI") else None,
         day_use=LocalDayUse(env.USAGE_METER) if hasattr(env, "USAGE_METER") else None,
         rate_limiter=BoundRateLimiter(env.RATE_LIMITER) if hasattr(env, "RATE_LIMITER") else None,
-        blobs=_bound(env, "BLOBS", _bucket),
+        blobs=_bound(env, "BLOBS", BoundR2),
         courier=FetchCourier(unwrapped(env.WEBHOOK_NETWORK)) if hasattr(env, "WEBHOOK_NETWORK") else None,
     )
 
 
 def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = False) -> Any:
-    """Return a binding as `kind`, or unchanged from an `env` without the SDK's wrapper, as in the simulation.
+    """Return a binding as `kind`; from an `env` without the SDK's wrapper, as in the simulation, return it unchanged.
 
     Raises AttributeError if `env` lacks a binding that the deployment needs.
     """
@@ -48,28 +47,21 @@ def _bound(env: "Env", name: str, kind: Callable[[Any], Any], *, needed: bool = 
     return binding if raw is None or binding is None else kind(binding)
 
 
-def _bucket(binding: "R2Bucket") -> "BoundR2":
-    from .r2 import BoundR2
-
-    return BoundR2(binding)
-
-
 class LocalDayUse:
-    """Implements `http.base.services.DayUse` over a binding that only the local runtime has, see
-    `local/runtime/usage.mjs`."""
+    """Implements `http.base.services.DayUse` with a binding of the local runtime only: `local/runtime/usage.mjs`."""
 
     def __init__(self, binding: "Fetcher") -> None:
         self._binding = binding
 
     async def read(self) -> Mapping[str, object]:
-        """Read the use of the day's allowances."""
+        """Read how much of the day's allowances is used."""
         response = await self._binding.fetch("http://usage.local/")
         found: Mapping[str, object] = await response.json()
         return found
 
 
 class BoundRateLimiter:
-    """Implements `http.base.services.RateLimiter` over Cloudflare's rate-limiting binding."""
+    """Implements `http.base.services.RateLimiter` with Cloudflare's rate-limiting binding."""
 
     def __init__(self, binding: "RateLimit") -> None:
         self._binding = binding
@@ -81,5 +73,5 @@ class BoundRateLimiter:
 
 
 def variable(env: "Env", name: str) -> object:
-    """Read one variable or secret, None if it is not set."""
+    """Read one variable or secret; return None if it is not set."""
     return getattr(env, name, None)

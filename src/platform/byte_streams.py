@@ -1,6 +1,7 @@
-"""Reads bodies of requests in chunks, and sends answers of bytes: the two directions of files.
+"""Reads the bodies of requests in chunks, and sends answers of bytes: files are uploaded and downloaded in this way.
 
-Each call into JavaScript costs as much as copying some 100 KB, so the runtime itself fills chunks and sends pieces.
+Each call into JavaScript takes as long as copying some 100 KB, so the runtime fills whole chunks and sends whole
+pieces.
 """
 
 from collections.abc import AsyncGenerator
@@ -18,9 +19,9 @@ CHUNK_BYTES = 256 * 1024
 
 
 async def read_chunks(body: "js.ReadableStream | JsNull") -> AsyncGenerator[bytes]:
-    """Read a request's body in chunks of CHUNK_BYTES. The last one may be shorter. Raises BodyBroken.
+    """Read a request's body in chunks of CHUNK_BYTES. The last chunk may be shorter. Raises BodyBroken.
 
-    If the generator is closed before its end, the body is cancelled.
+    If the generator is closed before the end of the body, the body is cancelled.
     """
     from js import Uint8Array
     from pyodide.ffi import JsException
@@ -40,7 +41,7 @@ async def read_chunks(body: "js.ReadableStream | JsNull") -> AsyncGenerator[byte
                 is_over = True
                 return
             yield part.value.to_bytes()
-            # The stream has taken the memory of the array, and gives it back with the bytes.
+            # The stream has taken over the memory of the array, and returns this memory together with the bytes.
             place = Uint8Array.new(part.value.buffer)
     finally:
         if not is_over:
@@ -48,9 +49,10 @@ async def read_chunks(body: "js.ReadableStream | JsNull") -> AsyncGenerator[byte
 
 
 async def send_content(pieces: AsyncGenerator[bytes | PipedBytes], writable: "js.WritableStream") -> None:
-    """Send an answer's bytes. A piece in a bucket goes to the client without Python.
+    """Send an answer's bytes. A piece that is in a bucket is sent to the client without passing through Python.
 
-    When a piece cannot be sent, the client has left, or the bucket has failed. Then the answer is cut off.
+    A piece that cannot be sent means that the client has left or that the bucket has failed. In both cases the answer
+    is cut off.
     """
     from pyodide.ffi import JsException, to_js
 

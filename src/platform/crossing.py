@@ -1,7 +1,7 @@
-"""Passes values between Python and JavaScript, each whole value as one JSON text.
+"""Passes values between Python and JavaScript: each value, however large, is passed as one JSON text.
 
 Passing one text between the two languages ("a crossing") costs some microseconds. The SDK's conversion asks JavaScript
-for the type of each single value, which costs some tens of microseconds a value, and a row of D1 has forty values.
+for the type of each single value, which takes some tens of microseconds per value, and a row of D1 has forty values.
 """
 
 import json
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Crossing:
-    """Converts values for one invocation.
+    """Converts values between Python and JavaScript for one invocation.
 
-    Each JavaScript function is looked up once, because a look-up is a crossing itself.
+    Each JavaScript function is looked up only once, because a look-up also crosses between the two languages.
 
     A `Crossing` lives no longer than its invocation, because JavaScript objects that an interpreter keeps are a
     suspected cause of the crashes in decision 0013.
@@ -55,11 +55,17 @@ class Crossing:
         return self._parse(json.dumps(value, ensure_ascii=False))
 
     def from_javascript(self, value: "JsProxy") -> Any:
-        """Convert a JavaScript value that JSON can express into Python. Drops fields that are `undefined`."""
+        """Convert a JavaScript value that JSON can express into Python.
+
+        Fields whose value is `undefined` are dropped.
+        """
         return json.loads(self._stringify(value))
 
     def entries(self, headers: "js.Headers") -> dict[str, str]:
-        """Convert HTTP headers into a dictionary. JavaScript gives each header's name once, in lower case."""
+        """Convert JavaScript's HTTP headers into a dictionary.
+
+        JavaScript gives the name of each header once, in lower case.
+        """
         found: dict[str, str] = self.from_javascript(self._from_entries(headers))
         return found
 
@@ -81,17 +87,17 @@ def says_at_most(headers: Mapping[str, str], most: int) -> bool:
 
 
 def behind(env: object) -> Any:
-    """Return the JavaScript `env` behind the SDK's wrapper.
+    """Return the JavaScript `env` inside the SDK's wrapper.
 
-    Return None for an `env` without a wrapper, as in the simulation.
+    If `env` has no wrapper, as in the simulation, return None.
     """
     return getattr(env, "_env", None)
 
 
 def unwrapped(binding: object) -> Any:
-    """Return the JavaScript binding behind the SDK's wrapper. A binding without a wrapper is returned unchanged.
+    """Return the JavaScript binding inside the SDK's wrapper. A binding that has no wrapper is returned unchanged.
 
-    The SDK's wrapper of a binding would convert each argument and each result. The `fetch` of the wrapper hides the
-    promise, which `http_client` needs.
+    The SDK's wrapper of a binding would convert each argument and each result one by one. The `fetch` of the wrapper
+    hides the promise of the request, which `http_client` needs.
     """
     return getattr(binding, "_binding", binding)

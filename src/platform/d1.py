@@ -1,4 +1,7 @@
-"""Implements D1's binding for the store (`store.d1.database.D1`). D1's answer comes from JavaScript as one text."""
+"""Implements D1's binding for the store (`store.d1.database.D1`).
+
+D1's answer is passed from JavaScript to Python as one text.
+"""
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -33,7 +36,7 @@ class BoundD1:
 
 
 class BindingStatement:
-    """A statement and its parameters, which are passed to JavaScript when the statement is sent."""
+    """An SQL statement with its parameters, which are passed to JavaScript only when the statement is sent."""
 
     __slots__ = ("_sql", "_values")
 
@@ -46,7 +49,7 @@ class BindingStatement:
         return BindingStatement(self._sql, values)
 
     def made(self, prepare: "Callable[[str], js.D1PreparedStatement]") -> "js.D1PreparedStatement":
-        """Make the prepared statement in JavaScript."""
+        """Make the prepared statement of D1 in JavaScript."""
         from pyodide.ffi import jsnull
 
         prepared = prepare(self._sql)

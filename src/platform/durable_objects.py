@@ -1,4 +1,4 @@
-"""The classes of the Durable Objects: they pass events to the package `objects`, with storage, clock and worker."""
+"""The classes of the Durable Objects, which pass events to the package `objects` with storage, clock and worker."""
 
 from typing import TYPE_CHECKING
 
@@ -38,7 +38,7 @@ class AIProcessor(DurableObject):
         await self._processor.start(task_key, delay_seconds)
 
     async def infer(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
-        """Make a group of calls as a lane. Called over RPC."""
+        """Make a group of model calls as a lane. Called over RPC."""
         try:
             worker = self._worker()
         except ConfigurationError as error:
@@ -47,16 +47,23 @@ class AIProcessor(DurableObject):
             outcomes = await self._lane.infer(worker, task_key, fence, calls)
         return answered(self.env, outcomes)
 
+    async def infer_lines(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
+        """Make a group of calls, some of them lines of a batch. Called over RPC.
+
+        It is a method of its own, so that the code of an object says whether it knows lines.
+        """
+        return await self.infer(task_key, fence, calls)
+
     async def ended(self, fence: int) -> None:
-        """Note that the task has ended for claims up to `fence`. Called over RPC."""
+        """Note that the task has ended for all claims up to `fence`. Called over RPC."""
         await self._processor.ended(fence)
 
     async def hear(self, fence: int, step: int, quiet: float, seconds: float) -> bool | None:
-        """Wait for a write of the task. Called over RPC."""
+        """Wait until the task is written to. Called over RPC."""
         return await self._processor.audience.hear(Mark(fence, step), quiet, seconds)
 
     async def abort(self, fence: int) -> None:
-        """Cancel the lane's calls of claims up to `fence`. Called over RPC."""
+        """Cancel the lane's calls that belong to claims up to `fence`. Called over RPC."""
         self._lane.abort(fence)
 
     async def alarm(self, info: object = None) -> None:
@@ -68,7 +75,7 @@ class AIProcessor(DurableObject):
 
 
 class BatchCoordinator(DurableObject):
-    """The coordinator of a long task's lanes, see `objects.batch_coordinator`."""
+    """The coordinator of a long task's lanes; see `objects.batch_coordinator`."""
 
     def __init__(self, ctx: "DurableObjectState", env: "Env") -> None:
         super().__init__(ctx, env)
@@ -77,16 +84,16 @@ class BatchCoordinator(DurableObject):
         assert lanes is not None, "it is bound wherever this class is"
         self._coordinator = Coordinator(storage_of(self.ctx), lanes, runtime.now_ms, Log(runtime.write))
 
-    async def reach(self) -> None:
-        """Return, which shows that the coordinator can be reached. Called over RPC."""
-        await self._coordinator.reach()
+    async def reach(self) -> int:
+        """Show that the coordinator can be reached, and which calls it knows. Called over RPC."""
+        return await self._coordinator.reach()
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        """Let a lane make a group of calls. Called over RPC."""
+        """Let a lane make a group of model calls. Called over RPC."""
         return answered(self.env, await self._coordinator.infer(task_key, fence, lanes, calls, seconds))
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
-        """Ask the busy lanes to end the calls of claims up to `fence`. Called over RPC."""
+        """Ask the busy lanes to end the calls of all claims up to `fence`. Called over RPC."""
         await self._coordinator.abort(task_key, fence)
 
     async def close(self, fence: int) -> None:

@@ -1,4 +1,4 @@
-"""Changes the timers of Pyodide's event loop, so that they move Cloudflare's clock and end when cancelled."""
+"""Changes the timers of Pyodide's event loop, so that they advance Cloudflare's clock and end when cancelled."""
 
 import contextvars
 import sys
@@ -18,10 +18,10 @@ CallLater = Callable[..., "asyncio.Handle"]
 
 
 class Adaptation:
-    """The change of this interpreter's event loop: replacing `call_later`.
+    """What was changed in this interpreter's event loop: its method `call_later` was replaced.
 
-    `replaced` is the loop's original method, None if the loop is unchanged. `lacks` lists the attributes of Pyodide
-    that the change needs and that are missing.
+    `replaced` is the loop's original method, or None if the loop was not changed. `lacks` lists the missing attributes
+    of Pyodide that the change would need.
     """
 
     def __init__(self) -> None:
@@ -29,11 +29,11 @@ class Adaptation:
         self.lacks: list[str] = []
 
     def adapt(self) -> None:
-        """Change Pyodide's event loop, unless an attribute is missing. Loops of other interpreters are not changed.
+        """Change Pyodide's event loop, unless it lacks an attribute that the change needs.
 
-        Pyodide's own code still runs the callbacks that are ready. On Cloudflare callbacks that are ready run as
-        microtasks, in their order, within the invocation that made them ready. See
-        docs/decisions/0040-what-the-hosted-runtime-asks.md.
+        The event loops of other interpreters than Pyodide are not changed. Callbacks that are ready are still run by
+        Pyodide's own code. On Cloudflare, callbacks that are ready run as microtasks, in their order, within the
+        invocation that made them ready. See docs/decisions/0040-what-the-hosted-runtime-asks.md.
         """
         if "pyodide.webloop" not in sys.modules:  # Pyodide loads `pyodide.webloop` before it runs any code
             return
@@ -60,7 +60,7 @@ class Adaptation:
         WebLoop.call_later = call_later  # type: ignore[method-assign]
 
     def settle(self, wanted: str, log: Log) -> None:
-        """Undo the change of Pyodide's event loop if the variable EVENT_LOOP asks for that.
+        """Undo the change of Pyodide's event loop if the variable EVENT_LOOP asks for the original loop.
 
         The log gets a line if the loop is unchanged.
         """
@@ -73,6 +73,6 @@ class Adaptation:
             log("event_loop_kept", wanted=wanted)
 
 
-# What was changed in the only event loop of this interpreter. The `Adaptation` keeps Python functions only, and no
+# What was changed in this interpreter's only event loop. The `Adaptation` holds only Python functions, and no
 # JavaScript object.
 EVENT_LOOP = Adaptation()

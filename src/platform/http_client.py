@@ -1,7 +1,7 @@
-"""Implements `inference.protocol.HttpClient`, the network of the providers, over the runtime's `fetch`.
+"""Implements `inference.protocol.HttpClient`, through which providers use the network, with the runtime's `fetch`.
 
-The client uses JavaScript's own `fetch`, because the SDK's `fetch` hides the promise. A caller that gives a request up
-must wait for the end of the request's promise.
+The client uses JavaScript's own `fetch`, because the SDK's `fetch` hides the promise of the request. A caller that
+gives up a request must still wait for the end of the request's promise.
 """
 
 import asyncio
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
     import js
     from pyodide.ffi import JsBuffer
 
-# How many seconds to wait for the end of an aborted promise. An aborted promise normally fails at once; in some
+# How many seconds to wait for the end of an aborted promise. An aborted promise normally fails at once, but in some
 # runtimes it may stay open.
 _ABORT_SECONDS = 1.0
 
 
 class FetchClient:
-    """Sends each request once. A redirect is returned and not followed, so that no API key goes to another host."""
+    """Sends each request once.
+
+    A redirect is returned to the caller and not followed, so that no API key is sent to another host.
+    """
 
     def __init__(self) -> None:
         self._crossing = Crossing()
@@ -39,8 +42,8 @@ class FetchClient:
     ) -> HttpReply:
         """Send a request, and read the whole reply within `timeout_seconds`. Raises a subclass of `HttpError`.
 
-        If `timeout_seconds` is None, the caller cancels the request when its time is up, which saves a second timer. A
-        timer costs as much as reading a reply's headers.
+        If `timeout_seconds` is None, the caller cancels the request when the request's time is up, which saves a second
+        timer. Setting a timer takes as long as reading a reply's headers.
         """
         from pyodide.ffi import JsException
 
@@ -57,7 +60,7 @@ class FetchClient:
 
 
 class HttpExchange:
-    """An HTTP request and its reply, with the AbortController that ends both, and the promise that is awaited now."""
+    """An HTTP request and its reply, with the AbortController that ends both, and the promise that is being awaited."""
 
     def __init__(self, crossing: Crossing, network: "js.Network | None" = None) -> None:
         self._crossing = crossing
@@ -66,7 +69,10 @@ class HttpExchange:
         self._promise: Awaitable[Any] | None = None
 
     async def run(self, url: str, options: Mapping[str, object], max_reply_bytes: int) -> HttpReply:
-        """Send the request, and read the reply. An error or a cancellation leaves no open connection and no promise."""
+        """Send the request, and read the reply.
+
+        After an error or a cancellation, no connection stays open and no promise is left.
+        """
         try:
             response = await self._sent(url, options)
             headers = self._crossing.entries(response.headers)
@@ -80,7 +86,7 @@ class HttpExchange:
         return HttpReply(status=int(response.status), headers=headers, body=received)
 
     async def status_of(self, url: str, options: Mapping[str, object]) -> tuple[int, dict[str, str]]:
-        """Send the request, and read only the reply's status and headers. The reply's body is dropped."""
+        """Send the request, and read only the reply's status and headers. The body of the reply is dropped."""
         try:
             response = await self._sent(url, options)
             found = int(response.status), self._crossing.entries(response.headers)
@@ -109,7 +115,8 @@ class HttpExchange:
         reader = stream.getReader()
         received = bytearray()
         while not (part := await self._settled(reader.read())).done:
-            # Check the size of the reply's body before its bytes cross from JavaScript, because crossing copies them.
+            # Check the size of the reply's body before its bytes are passed from JavaScript, because passing them
+            # copies them.
             if len(received) + part.value.byteLength > max_reply_bytes:
                 raise HttpReplyTooLarge(f"the reply exceeded {max_reply_bytes} bytes")
             received += part.value.to_bytes()
@@ -118,8 +125,8 @@ class HttpExchange:
     async def _abandon(self) -> None:
         """Abort the request, which frees its connection, and wait until its promise has ended.
 
-        Only six connections of an invocation may wait at once. An abandoned promise would later call back into Python,
-        perhaps after the end of the invocation (decision 0013).
+        Only six connections of an invocation may wait at once. A promise that no code awaits any more would later call
+        back into Python, perhaps after the end of the invocation (decision 0013).
         """
         from pyodide.ffi import JsException
 
@@ -133,8 +140,8 @@ class HttpExchange:
 def _whole_within(headers: Mapping[str, str], most: int) -> bool:
     """Whether the reply's headers show that its body has at most `most` bytes.
 
-    The headers do not show the size of a compressed reply, whose Content-Length is that of the compressed form, or of a
-    chunked reply, whose Content-Length does not count (RFC 9112, 6.3).
+    The headers do not show the size of a compressed reply, because its Content-Length is the compressed size, or of a
+    chunked reply, whose Content-Length must be ignored (RFC 9112, 6.3).
     """
     if "content-encoding" in headers or "transfer-encoding" in headers:
         return False

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class IncomingRequest:
-    """Implements `http.base.messages.Request` over the SDK's request.
+    """Implements `http.base.messages.Request` with the SDK's request.
 
-    All headers are read from JavaScript as one JSON text. A body with a known length is read at once, and any other
-    body in the pieces in which it arrives.
+    All headers are passed from JavaScript as one JSON text. A body whose length is known is read at once; any other
+    body is read in the pieces in which it arrives.
     """
 
     def __init__(self, request: "workers.Request") -> None:
@@ -26,7 +26,10 @@ class IncomingRequest:
         self.headers: Mapping[str, str] = Crossing().entries(self._request.headers)
 
     async def read(self, most: int) -> bytes:
-        """Read the request's body. Raises BodyTooLarge above `most` bytes, and BodyBroken if reading fails."""
+        """Read the request's body.
+
+        Raises BodyTooLarge if the body has more than `most` bytes, and BodyBroken if reading fails.
+        """
         from pyodide.ffi import JsException
 
         if not says_at_most(self.headers, most):
@@ -88,9 +91,9 @@ def outgoing(reply: Reply, wait_until: Callable[[Awaitable[None]], None]) -> "js
 
 
 async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWriter") -> None:
-    """Send an answer's parts, each part after the reader has taken the part before it.
+    """Send the parts of an answer, each part after the reader has taken the previous part.
 
-    When a part cannot be sent, the client has left, and the sending stops.
+    If a part cannot be sent, the client has left, and the sending stops.
     """
     from pyodide.ffi import JsException, to_js
 
@@ -102,8 +105,8 @@ async def _send(parts: AsyncGenerator[str], writer: "js.WritableStreamDefaultWri
                 except JsException:
                     return
         except CutOff:
-            # Aborting a stream drops data that the reader has taken and not sent yet. The reader takes the line feed
-            # only after it has sent the last part, so the abort can lose only the line feed.
+            # Aborting a stream drops data that its reader has taken but not sent yet. The reader takes the line feed
+            # only after it has sent the last part, so an abort can lose only the line feed.
             with suppress(JsException):
                 await writer.write(to_js(b"\n"))
             await writer.abort("the answer is incomplete")

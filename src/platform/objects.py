@@ -1,7 +1,7 @@
 """Implements the bindings of Durable Objects for the package `objects`: namespaces, stubs, and an object's storage.
 
 Numbers and texts are passed to JavaScript unchanged, lists and dictionaries as JSON. Calls between Durable Objects have
-no arguments of other types.
+only arguments of these types.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def storage_of(context: Any) -> Any:
-    """Return an object's storage without the SDK's wrapper.
+    """Return an object's storage, taken out of the SDK's wrapper.
 
     The storage of an object in the simulation is returned unchanged.
     """
@@ -24,12 +24,12 @@ def storage_of(context: Any) -> Any:
 
 
 def answered[T](env: Any, value: T) -> T:
-    """Convert the answer to an RPC in one step, instead of the SDK's conversion of each value in a list or dictionary.
+    """Convert the answer to an RPC in one step; the SDK would convert each value in a list or dictionary by itself.
 
     In the simulation, whose `env` is not the SDK's, the answer is returned unchanged.
     """
     made: Any = value if behind(env) is None else into_javascript(value)
-    crossing: T = made  # the JavaScript value has the Python value's type for the type checker
+    crossing: T = made  # for the type checker, the JavaScript value has the type of the Python value
     return crossing
 
 
@@ -40,12 +40,15 @@ class BoundNamespace:
         self._binding = binding
 
     def getByName(self, name: str) -> "Stub":  # noqa: N802 - the platform's name
-        """Return the stub of the one object of that name."""
+        """Return the stub of the only object with that name."""
         return Stub(self._binding.getByName(name))
 
 
 class Stub:
-    """A stub for calls to a Durable Object. The Durable Object itself accepts or refuses each method of RPC."""
+    """A stub through which methods of a Durable Object are called.
+
+    The Durable Object itself decides which methods can be called by RPC.
+    """
 
     def __init__(self, stub: "js.DurableObjectStub") -> None:
         self._stub = stub
@@ -60,10 +63,10 @@ class Stub:
 
 
 class BoundStorage:
-    """Implements `objects.stubs.ObjectStorage`, and what each class of objects adds to it.
+    """Implements `objects.stubs.ObjectStorage`, and the further methods that each class of objects needs.
 
-    A write starts when its method is called, even before it is awaited. Writes without an await between them commit
-    together.
+    A write starts when its method is called, even before the call is awaited. Writes that are made without an await
+    between them commit together.
     """
 
     def __init__(self, storage: "js.DurableObjectStorage") -> None:
@@ -75,7 +78,7 @@ class BoundStorage:
         return BoundSql(self._storage.sql)
 
     async def get(self, key: str) -> object:
-        """Return the stored value of a key, None if there is none."""
+        """Return the stored value of a key, or None if the key has no value."""
         return _arrived(await self._storage.get(key))
 
     def put(self, key: str, value: object) -> Awaitable[None]:
@@ -83,11 +86,11 @@ class BoundStorage:
         return self._storage.put(key, _sent(value))
 
     def setAlarm(self, at_ms: int) -> Awaitable[None]:  # noqa: N802 - the platform's name
-        """Set the object's one alarm."""
+        """Set the only alarm of the object."""
         return self._storage.setAlarm(at_ms)
 
     def deleteAll(self) -> Awaitable[None]:  # noqa: N802 - the platform's name
-        """Delete the whole storage and the alarm."""
+        """Delete everything in the storage, and the alarm."""
         return self._storage.deleteAll()
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def delivered(batch: QueueBatch) -> QueueBatch:
     """Return a batch of messages in the form that the package `queue` reads.
 
-    A batch of the simulation has no SDK wrapper, and is returned unchanged.
+    A batch in the simulation has no SDK wrapper, so it is returned unchanged.
     """
     raw = unwrapped(batch)
     return batch if raw is batch else IncomingBatch(raw)
@@ -55,10 +55,13 @@ class IncomingMessage:
         self._message.ack()
 
     def retry(self, options: dict[str, int]) -> None:
-        """Ask the queue for another delivery of the message."""
+        """Ask the queue to deliver the message again."""
         self._message.retry(into_javascript(options))
 
 
 def _body(message: "js.Message") -> dict[str, object]:
-    """Read only the field `taskId` of a message. A foreign message's body may have any type, depth and size."""
+    """Read only the field `taskId` from the body of a message.
+
+    The body of a message that is not ours may have any type, depth and size.
+    """
     return {"taskId": getattr(message.body, "taskId", None)}

@@ -1,4 +1,7 @@
-"""Implements R2's binding for the store (`store.blobs.r2.R2`). The bytes of a part lie in JavaScript's memory."""
+"""Implements the binding of R2 for the store (`store.blobs.r2.R2`).
+
+The bytes of a file's part are held in JavaScript's memory.
+"""
 
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -21,11 +24,11 @@ class BoundR2:
         self._crossing = Crossing()
 
     def buffer(self, most: int) -> "JsBytes":
-        """Return an empty buffer in JavaScript's memory."""
+        """Return an empty buffer, whose bytes are in JavaScript's memory."""
         return JsBytes(most)
 
     async def put(self, key: str, body: bytes | Buffer) -> None:
-        """Store an object. A buffer is passed as it is, without a copy."""
+        """Store an object. A buffer is passed to R2 directly, without a copy."""
         from pyodide.ffi import to_js
 
         if isinstance(body, bytes):
@@ -37,7 +40,7 @@ class BoundR2:
         body.is_lent = False
 
     async def get(self, key: str, start: int, length: int) -> bytes | None:
-        """Return a range of an object, None if there is no object with this key."""
+        """Return a range of an object's bytes, or None if there is no object with this key."""
         options = self._crossing.into_javascript({"range": {"offset": start, "length": length}})
         found = await self._binding.get(key, options)
         if not found:
@@ -45,7 +48,7 @@ class BoundR2:
         return (await found.arrayBuffer()).to_bytes()
 
     async def open(self, key: str, size: int) -> "JsBody | None":
-        """Return the body of an object, None if there is no object of this size with this key."""
+        """Return the body of an object, or None if there is no object with this key that has this size."""
         found = await self._binding.get(key)
         if not found:
             return None
@@ -59,7 +62,7 @@ class BoundR2:
         await self._binding.delete(self._crossing.into_javascript(keys))
 
     async def list(self, prefix: str, after: str, most: int) -> tuple[list[ListedObject], bool]:
-        """List objects behind the key `after`, and whether there are more."""
+        """List objects whose keys come after the key `after`, and whether there are more objects."""
         options: dict[str, object] = {"limit": most}
         options |= {"prefix": prefix} if prefix else {}
         options |= {"startAfter": after} if after else {}
@@ -69,29 +72,32 @@ class BoundR2:
 
 
 class JsBody:
-    """Implements `core.files.Piped` over the body of an object. The runtime sends it on without JavaScript's code."""
+    """Implements `core.files.Piped` for the body of an object in the bucket.
+
+    The runtime sends the body on by itself, without running JavaScript code.
+    """
 
     def __init__(self, body: "js.ReadableStream") -> None:
         self._body = body
 
     async def pipe_to(self, writable: object) -> None:
-        """Send the bytes to a stream, which stays open unless it fails."""
+        """Send the bytes to a stream of the platform, which stays open unless the sending fails."""
         await self._body.pipeTo(writable, into_javascript({"preventClose": True}))
 
 
 class JsBytes:
-    """Implements `store.blobs.Buffer` in a Uint8Array, which is used again for each part of a file.
+    """Implements `store.blobs.Buffer` with a Uint8Array, which is used again for each part of a file.
 
     The array grows with its bytes, because an isolate has 128 MB for all of its requests, and most files are small.
 
-    `is_lent` says that R2 may still read the bytes. After a put without an answer, the next part gets another array, so
-    that a put that lands late stores the bytes of its own part.
+    `is_lent` says that R2 may still read the bytes. After a put that got no answer, the next part uses another array.
+    If the put takes effect late, it then still stores the bytes of its own part.
     """
 
     def __init__(self, most: int) -> None:
         self._most = most
         self._length = 0
-        self._room = min(most, ROOM_AT_FIRST)  # How many bytes the array can have.
+        self._room = min(most, ROOM_AT_FIRST)  # How many bytes fit into the array.
         self._array = _new_array(self._room)
         self.is_lent = False
 
@@ -118,17 +124,17 @@ class JsBytes:
         self._length = 0
 
     def view(self) -> "js.Uint8Array":
-        """Return the bytes in JavaScript, which are the buffer's own memory."""
+        """Return the bytes as a JavaScript array, which is the buffer's own memory."""
         return self._array.subarray(0, self._length)
 
 
 def _new_array(memory: "int | js.ArrayBuffer") -> "js.Uint8Array":
-    """Make an array over new memory of a size, or over memory that is there."""
+    """Make an array over new memory of a given size, or over existing memory."""
     from js import Uint8Array
 
     return Uint8Array.new(memory)
 
 
 def _milliseconds(written: str) -> int:
-    """Convert a time as JavaScript writes it into JSON."""
+    """Convert a time from the form in which JavaScript writes times into JSON."""
     return round(datetime.fromisoformat(written).timestamp() * 1000)

@@ -24,11 +24,14 @@ class WorkersRuntime:
         return FetchClient()
 
     def now_ms(self) -> int:
-        """Return the isolate's time in ms since the epoch. On Workers, time stands still between awaits."""
+        """Return the isolate's time in ms since the epoch.
+
+        On Workers, time stands still between awaits.
+        """
         return time.time_ns() // 1_000_000
 
     def entropy(self, size: int) -> bytes:
-        """Return random bytes of the runtime's cryptographic source."""
+        """Return random bytes from the runtime's cryptographic source."""
         return os.urandom(size)
 
     def chance(self) -> float:
@@ -36,7 +39,7 @@ class WorkersRuntime:
         return random.random()  # noqa: S311 - jitter needs no secrecy
 
     def write(self, line: str) -> None:
-        """Write one line of log. Python's `print` would pass the line to JavaScript byte by byte."""
+        """Write one line to the log. Python's `print` would pass the line to JavaScript byte by byte."""
         import js
 
         js.console.log(line)

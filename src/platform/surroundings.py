@@ -1,4 +1,4 @@
-"""What an isolate provides for its invocations: a runtime, and a memory."""
+"""What an isolate gives to its invocations: a runtime, and a memory that they share."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class Surroundings:
     """An isolate's runtime, and the memory that its invocations share.
 
-    `provider`, if set, replaces the provider that the variables name.
+    If `provider` is set, it replaces the provider that the variables name.
     """
 
     runtime: Runtime
@@ -30,11 +30,11 @@ class Surroundings:
     provider: Provider | None = None
 
     def app(self, env: "Env", context: "ExecutionContext") -> App:
-        """Make the application for one invocation. Raises ConfigurationError for a bad variable.
+        """Make the application for one invocation. Raises ConfigurationError if a variable has a bad value.
 
         `context` belongs to the invocation or to its object. The variables are read once for each isolate, because
-        reading thirty variables took a tenth of an invocation's time. A changed variable makes a new version of the
-        Worker, which has isolates of its own.
+        reading thirty variables took a tenth of the time of an invocation. When a variable is changed, the Worker gets
+        a new version, which has new isolates.
         """
         if self.memory.settings is None:
             self.memory.settings = load(lambda name: variable(env, name))
@@ -44,13 +44,13 @@ class Surroundings:
         )
 
     def background(self, context: "ExecutionContext") -> Background:
-        """Return the object that runs work after an answer."""
+        """Return the object that runs work after an answer was sent."""
         return Background(context, Log(self.runtime.write))
 
 
 _OF_THE_INTERPRETER = Surroundings(runtime=WorkersRuntime(), memory=RequestMemory())
 
-# On Workers each isolate has its own interpreter, and SURROUNDINGS keeps its default, so the Worker and the objects in
-# one isolate share one memory. The simulation has many isolates in one interpreter, and sets SURROUNDINGS for each
-# isolate before it runs the Worker's code.
+# On Workers each isolate has its own interpreter, and SURROUNDINGS keeps its default value, so the Worker and the
+# objects in one isolate share one memory. The simulation has many isolates in one interpreter, and sets SURROUNDINGS
+# for each isolate before it runs the Worker's code.
 SURROUNDINGS: ContextVar[Surroundings] = ContextVar("surroundings", default=_OF_THE_INTERPRETER)

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pyodide.webloop import WebLoop
 
-# The longest time of JavaScript's setTimeout, which counts milliseconds in 31 bits.
+# The longest delay that JavaScript's setTimeout accepts, because it counts milliseconds in 31 bits.
 LONGEST_SECONDS: Final = (2**31 - 1) / 1000
 
 
 class Timer(asyncio.Handle):
-    """The handle of a timer, which `call_later` returns. Cancelling the handle clears its JavaScript timer.
+    """The handle of a timer; `call_later` returns it. Cancelling the handle also clears its JavaScript timer.
 
-    A timer lasts whole milliseconds, rounded up, and at least one. On Cloudflare the clock stands still while code
-    runs, and only a timer moves it. A `setTimeout` of 0 is a microtask and not a timer, and so is a delay of up to 2 ms
-    in Pyodide's own event loop.
+    A timer lasts a whole number of milliseconds, rounded up, and at least one. On Cloudflare the clock stands still
+    while code runs, and only a timer advances it. A `setTimeout` of 0 is a microtask and not a timer. In Pyodide's own
+    event loop, so is a delay of up to 2 ms.
 
-    Pyodide's own event loop only marks a cancelled handle, and its JavaScript timer goes on: after
-    `asyncio.timeout(120)` around a call of 200 ms, for 120 s. Until a timer ends, JavaScript keeps the timer's Python
-    function. A Durable Object stays active, and is paid for, until its last timer has ended. In a Worker the function
-    of a timer that outlives its invocation is never called and never freed. See decision 0013.
+    Pyodide's own event loop only marks the handle of a cancelled timer, and the JavaScript timer continues: after
+    `asyncio.timeout(120)` around a call of 200 ms, it continues for 120 s. JavaScript holds the Python function of a
+    timer until the timer ends. A Durable Object stays active, and costs money, until its last timer has ended. In a
+    Worker, if a timer outlives its invocation, the timer's function is never called and never freed. See decision 0013.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Timer(asyncio.Handle):
         from pyodide.ffi import create_once_callable
 
         super().__init__(callback, args, loop, context)
-        # The timer's callback runs outside the event loop's handling of callbacks, so it only schedules the real
+        # The timer's function runs outside the event loop's handling of callbacks, so it only schedules the real
         # callback.
         self._hand_over: Callable[[], asyncio.Handle] = lambda: loop.call_soon(callback, *args, context=context)
         self._handed_over: asyncio.Handle | None = None
@@ -49,7 +49,10 @@ class Timer(asyncio.Handle):
         self._handed_over = self._hand_over()
 
     def cancel(self) -> None:
-        """Clear the JavaScript timer. If the timer has fired, cancel the callback that it has scheduled."""
+        """Clear the JavaScript timer.
+
+        If the timer has already fired, cancel the callback that the timer has scheduled.
+        """
         import js
 
         if self.cancelled():

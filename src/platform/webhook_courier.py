@@ -1,6 +1,6 @@
-"""Implements `processing.deliveries.Courier`, which sends webhook messages, over `fetch`.
+"""Implements `processing.deliveries.Courier`, which sends webhook messages, with `fetch`.
 
-The courier reads only an answer's status and headers, because a receiver may send any body.
+The courier reads only the status and the headers of an answer, because a receiver may send a body of any size.
 """
 
 import asyncio
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class FetchCourier:
-    """Sends each webhook message once. `network` is a local runtime's binding that reaches no private address."""
+    """Sends each webhook message once, without a retry.
+
+    `network` is a binding of the local runtime that cannot reach private addresses.
+    """
 
     def __init__(self, network: "Network | None" = None) -> None:
         self._network = network
@@ -24,7 +27,7 @@ class FetchCourier:
     async def post(
         self, url: str, *, headers: Mapping[str, str], body: str, timeout_seconds: float
     ) -> tuple[int, Mapping[str, str]]:
-        """Send a webhook message, and read the answer's status and headers.
+        """Send a webhook message, and read the status and the headers of the answer.
 
         Raises HttpTimeout or HttpConnectionLost.
         """

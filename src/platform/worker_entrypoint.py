@@ -1,4 +1,4 @@
-"""The Worker's class: it receives the platform's events, and passes each to the parts of the application."""
+"""The Worker's class, which receives the platform's events and passes each event to a part of the application."""
 
 from typing import TYPE_CHECKING
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Default(WorkerEntrypoint):
     """The Worker: the HTTP API, the consumer of both queues, and the sweep.
 
-    Each invocation makes a `Default` of its own.
+    Each invocation makes a new `Default`.
     """
 
     async def fetch(self, request: "Request") -> "Response":
@@ -37,19 +37,20 @@ class Default(WorkerEntrypoint):
         return outgoing(await handle(incoming, app.api()), self._background())
 
     async def queue(self, batch: QueueBatch, env: object = None, ctx: object = None) -> None:
-        """Handle the messages of one batch."""
+        """Handle the messages of one batch of a queue."""
         batch = delivered(batch)
         try:
             app = self._app()
-        except ConfigurationError as error:  # a raised error would finally send the messages to the dead-letter queue
+        # If an error were raised here, the messages would finally come to the dead-letter queue.
+        except ConfigurationError as error:
             put_off(batch, error, _log())
             return
         await app.queue(batch)
 
     async def scheduled(self, controller: object, env: object = None, ctx: object = None) -> None:
-        """Run the sweep when cron fires. If the sweep cannot run, due tasks stay due.
+        """Run the sweep when cron fires. If the sweep cannot run, the due tasks stay due.
 
-        With a bad variable the cron event fails, so that Cloudflare's dashboard shows the failure.
+        If a variable has a bad value, the cron event fails, so that Cloudflare's dashboard shows the failure.
         """
         try:
             app = self._app()

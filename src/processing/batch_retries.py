@@ -1,4 +1,4 @@
-"""Retries a batch that has ended: copies its lines without an answer to a new file, and starts a batch over them."""
+"""Retries a batch that has ended: copies its lines without an answer to a new file, for which it starts a batch."""
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
@@ -11,32 +11,32 @@ from ..core.ids import TaskKey, batch_id, split_task_key
 from ..store.admission import LimitReached, Mismatched, Replayed
 from ..store.batch_files import BatchFileStore
 from ..store.batches import BatchStore, InputMissing
-from ..store.files import FilesFull, FileStore
+from ..store.files import FilesFull, FileStore, TooManyFiles
 from ..store.records.batches import Batch
 from .batch_submission import BatchRequest, BatchSubmission, SubmittedBatch
 from .batches.growth import PartWriter
 from .batches.line_inputs import LineIndex
 from .submission import Submission
 
-type Retried = SubmittedBatch | InputMissing | FilesFull | LimitReached | Mismatched
+type Retried = SubmittedBatch | InputMissing | FilesFull | TooManyFiles | LimitReached | Mismatched
 
 
 @dataclass(frozen=True, slots=True)
 class BatchRetry:
-    """Retries batches. `files` makes the store of files."""
+    """Retries batches. `files` is a function that makes the store of files."""
 
     base: Submission
     files: Callable[[], FileStore]
 
     async def run(self, old: Batch, max_calls: int | None) -> Retried:
-        """Start a new batch over the lines of a batch that have no answer.
+        """Start a new batch with those lines of an old batch that have no answer.
 
-        For a day a repeated request gets the same new batch. `max_calls` is the new batch's budget, None without one.
-        Returns InputMissing if the input file is gone. Raises StoreError and `BlobUnavailable`. Unless the new batch
-        was accepted, nothing is left of the copied lines.
+        For a day, a repeated request gets the same new batch again. `max_calls` is the new batch's budget; None without
+        a budget. Returns InputMissing if the input file is gone. Raises StoreError and `BlobUnavailable`. If the new
+        batch was not accepted, the copied lines are erased.
         """
         tenant, old_id = split_task_key(old.task.task_key)
-        # The idempotency key begins with a space, so it cannot be a client's key.
+        # The idempotency key begins with a space, so it differs from every key of a client.
         key = f" lines of {old_id}"
         on = self.base.conditions(key, old_id)
         earlier = await self.base.store.key_holder(self.base.task_key(tenant), on)
@@ -54,6 +54,7 @@ class BatchRetry:
             metadata=old.task.options.metadata,
             max_calls=max_calls,
             output_ms=old.output_ms,
+            retry_of=old.task.task_key,
         )
         made = None
         try:
@@ -64,14 +65,14 @@ class BatchRetry:
                 await self._erase(lines.key)
 
     async def _erase(self, copied: FileKey) -> None:
-        """Erase the copied lines, unless a batch reads them, which may have been accepted without an answer."""
+        """Erase the copied lines, unless a batch uses them that was accepted although its answer was lost."""
         try:
             async with asyncio.timeout(limits.BLOB_SECONDS):
                 await self.files().delete(copied)
         except (StoreError, TimeoutError) as error:
             self.base.log("retry_not_erased", file=copied, error=type(error).__name__)
 
-    async def _copied(self, old: Batch, tenant: str) -> File | FilesFull | InputMissing:
+    async def _copied(self, old: Batch, tenant: str) -> File | FilesFull | TooManyFiles | InputMissing:
         """Write the lines without an answer to a new file. A failure leaves nothing."""
         files, base = self.files(), self.base
         source = await files.file(old.input_file)
@@ -79,7 +80,9 @@ class BatchRetry:
             return InputMissing()
         key = FileKey(base.task_key(tenant))
         try:
-            await files.begin(key, base.now_ms())
+            full = await files.begin(key, base.now_ms(), base.settings.files_most)
+            if full is not None:
+                return full
             writer = PartWriter(files.bucket, key, "r")
             await self._copy(old.task.task_key, files, source, writer)
             made = await files.ready(
@@ -90,7 +93,7 @@ class BatchRetry:
                 keeps_ms=limits.FILE_EXPIRY_SECONDS[1] * 1000,
                 use_most=base.settings.files_bytes,
             )
-        except BlobMissing:  # the batch or its input file was erased since its row was read
+        except BlobMissing:  # the batch or its input file was erased after its row was read
             await files.abort(key)
             return InputMissing()
         except BaseException:  # a cancellation too
@@ -115,7 +118,7 @@ class BatchRetry:
 
 
 def _groups(ranges: Sequence[tuple[int, int]]) -> Iterator[Sequence[tuple[int, int]]]:
-    """Divide the ranges of lines, in order, into groups that one read of the file gives each."""
+    """Divide the ranges of lines, in order, into groups; one read of the file gives all lines of a group."""
     first = 0
     for number, (_, behind) in enumerate(ranges):
         if number > first and behind - ranges[first][0] > limits.RETRY_READ_BYTES_MOST:

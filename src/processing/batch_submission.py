@@ -1,4 +1,4 @@
-"""Accepts a batch: writes it to D1 with its task, so that it is durable, and then sends the task to a host."""
+"""Accepts a batch: writes the batch and its task to D1, so that they are durable, and then sends the task to a host."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..core.batches.endpoints import BatchEndpoint
 from ..core.errors import StoreUnavailable
 from ..core.files import File, FileKey
+from ..core.ids import TaskKey
 from ..core.task import Kind, NewTask, Reduce, Route, Source, TaskOptions
 from ..core.text.merge import merge_chars
 from ..store.admission import Accepted, LimitReached, Mismatched, Outcome, Replayed
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class BatchRequest:
     """A checked request for a batch. `window_ms` is the completion window.
 
-    `output_ms` is how long the batch's files are kept after its end, None if as long as its task.
+    `output_ms` is how long the batch's files are kept after its end, None if as long as its task. `retry_of` is the
+    task of the batch that this one retries.
     """
 
     endpoint: BatchEndpoint
@@ -32,10 +34,14 @@ class BatchRequest:
     metadata: Mapping[str, object]
     max_calls: int | None = None
     output_ms: int | None = None
+    retry_of: TaskKey | None = None
 
 
 class SubmittedBatch(NamedTuple):
-    """An accepted batch. `replayed`: an earlier request with the same key, or an earlier send of an SDK, made it."""
+    """An accepted batch.
+
+    `replayed` says that an earlier request with the same key, or an earlier send of an SDK, made the batch.
+    """
 
     batch: Batch
     replayed: bool = False
@@ -43,7 +49,7 @@ class SubmittedBatch(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BatchSubmission:
-    """Makes batches of checked requests, as `Submission` makes tasks."""
+    """Makes batches from checked requests, as `Submission` makes tasks."""
 
     base: Submission
 
@@ -55,9 +61,9 @@ class BatchSubmission:
         digest: str = "",
         joining: "Joining | None" = None,
     ) -> SubmittedBatch | InputMissing | Mismatched | LimitReached:
-        """Write a new batch, or return why it was not written. Raises StoreError if nothing was accepted.
+        """Write a new batch, or return why it was not written. Raises StoreError only if nothing was accepted.
 
-        See `Submission.submit` for what is the same with any task.
+        See `Submission.submit` for everything that is the same as for other tasks.
         """
         base, store = self.base, self.base.store.beside(BatchStore)
         for _ in range(REPLAYS_MOST):
@@ -76,8 +82,30 @@ class BatchSubmission:
             if (found := await store.batch(outcome.task_key)) is not None:
                 base.log("replayed", task=outcome.task_key)
                 return SubmittedBatch(found, replayed=True)
-            # The batch of the idempotency key was erased just now, and the key with it: submit the request again.
+            # The batch of the idempotency key was just erased, together with the key, so the request is submitted
+            # again.
         raise StoreUnavailable("the batch of the idempotency key is erased again and again")
+
+    async def earlier(
+        self, tenant: str, idempotency_key: str | None, digest: str, joining: "Joining | None"
+    ) -> SubmittedBatch | Mismatched | None:
+        """Find the batch of an earlier request that this one repeats. Raises StoreError.
+
+        Writes no batch, so it also serves a repetition that could not be accepted any more, because the input file was
+        deleted since.
+        """
+        base = self.base
+        on = base.conditions(idempotency_key, digest, joining)
+        if not on.may_be_replayed:
+            return None
+        found = await base.store.key_holder(base.task_key(tenant), on)
+        if not isinstance(found, Replayed):
+            return found
+        batch = await base.store.beside(BatchStore).batch(found.task_key)
+        if batch is None:
+            return None
+        base.log("replayed", task=found.task_key)
+        return SubmittedBatch(batch, replayed=True)
 
     def _new(self, tenant: str, request: BatchRequest) -> NewBatch:
         base = self.base
@@ -101,16 +129,17 @@ class BatchSubmission:
             task=task,
             endpoint=request.endpoint,
             input_file=request.input_file.key,
-            # The keys of files are like those of tasks.
+            # The keys of files are made in the same way as those of tasks.
             output_file=FileKey(base.task_key(tenant)),
             error_file=FileKey(base.task_key(tenant)),
             input_bytes=request.input_file.bytes,
             output_ms=request.output_ms,
+            retry_of=request.retry_of,
         )
 
 
 def _fresh(new: NewBatch, route: Route) -> Batch:
-    """Return a batch as the submission has just written it, without a read of D1."""
+    """Return a batch in the state in which the submission has just written it, without a read of D1."""
     deadline_ms = new.task.options.deadline_ms
     assert deadline_ms is not None
     return Batch(

@@ -15,11 +15,11 @@ from ..store.records.pages import Span
 from . import clock
 from .submission import Submission
 
-# The most subrequests for dispatching one task: to the queue, for a place on an object, and to the object.
-# `_SEND_STATEMENTS` is the number of statements that ask for a place on an object.
+# The most subrequests for the dispatch of one task: to the queue, for an object slot, and to the object.
+# `_SEND_STATEMENTS` is the number of statements that ask for an object slot.
 _SEND_CALLS: Final = 3
 _SEND_STATEMENTS: Final = 2
-# Subrequests, and statements, kept back for the write that makes the undispatched tasks due, with its repetitions.
+# Subrequests and statements reserved for the write that makes the undispatched tasks due, and for its repetitions.
 _RESERVE: Final = limits.STORE_SENDS
 _NONE: Final[Mapping[TaskKey, int]] = {}
 
@@ -36,7 +36,7 @@ class BulkResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BulkChange:
-    """Retries failed tasks and cancels unfinished tasks, at most BULK_TASKS_MOST in one request.
+    """Retries failed tasks and cancels unfinished tasks; one request changes at most BULK_TASKS_MOST tasks.
 
     A request dispatches as many of the retried tasks as the invocation's allowance and BULK_SEND_SECONDS permit. The
     request makes the remaining tasks due at once, so that the next sweep, or a request that reads such a task,
@@ -48,8 +48,8 @@ class BulkChange:
     async def retry(self, tenant: str, span: Span, code: TaskCode | None) -> BulkResult | LimitReached:
         """Retry failed tasks of the span, oldest first, as many as the tenant's limit allows.
 
-        Returns LimitReached if the tenant's limit allows no retry. Raises StoreError: tasks that were retried before
-        the failure stay pending, and the sweep finds them.
+        Returns LimitReached if the tenant's limit allows no retry. If it raises StoreError, tasks that were retried
+        before the failure stay pending, and the sweep finds them.
         """
         store, on, most = self.submission.store, self.submission.conditions(), limits.BULK_TASKS_MOST
         found = await store.failed(tenant, span, code, most + 1, on)
@@ -59,8 +59,8 @@ class BulkChange:
         done = await store.retry_all(tenant, wanted, lease_ms, on) if wanted else []
         if found.generations and free <= 0:
             return LimitReached(Limit.TASKS_IN_FLIGHT)
-        # Fewer tasks are changed than were found if, in between, another request changed some or used up the
-        # tenant's limit.
+        # Fewer tasks are changed than were found if another request has changed some of them, or has used up the
+        # tenant's limit, in the meantime.
         more = len(found.generations) > len(done)
         self._log_each("retried", done)
         self.submission.log("retried_in_bulk", tenant=tenant, code=code, tasks=len(done), more=more)
@@ -69,7 +69,7 @@ class BulkChange:
         return BulkResult(len(done), more)
 
     async def cancel(self, tenant: str, span: Span, status: Status | None) -> BulkResult:
-        """Cancel unfinished tasks of the span, only those in `status` if a status is given. Raises StoreError."""
+        """Cancel unfinished tasks of the span; if `status` is given, only those with this status. Raises StoreError."""
         store, most = self.submission.store, limits.BULK_TASKS_MOST
         found = await store.going_on_in(tenant, span, status, most + 1)
         if not found:
@@ -86,7 +86,7 @@ class BulkChange:
             self.submission.log(event, task=task_key, bulk=True)
 
     async def _send(self, crowded: Mapping[TaskKey, bool]) -> None:
-        """Dispatch tasks, at most one of them as a direct run, and make the remaining tasks due."""
+        """Dispatch tasks, at most one of them as a direct run, and make the other tasks due for the sweep."""
         ends_at, task_keys = clock.now() + limits.BULK_SEND_SECONDS, list(crowded)
         for place, task_key in enumerate(task_keys):
             taken = None

@@ -1,13 +1,13 @@
 """Makes a run's model calls: the protocol `ModelCaller`, and its implementation without lanes.
 
 Calls are sent in groups. A group is one subrequest of the run's invocation, and one connection that waits for an
-answer. The receiver of a group answers when all calls of the group have ended. The implementation that lets lanes make
-the calls is in `objects.laned_caller`.
+answer. The receiver of a group answers when all calls of the group have ended, or when some have ended, if the group
+may be answered in parts. The implementation that lets lanes make the calls is in `objects.laned_caller`.
 """
 
 import asyncio
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ..core.errors import CallerLost, CallNotStarted, ModelError, ModelTimeout
 from ..inference.protocol import ModelCall, ModelReply, Provider
@@ -16,16 +16,23 @@ from . import clock
 CallOutcome = ModelReply | ModelError
 
 
+class HeldCall(NamedTuple):
+    """A call that a lane still makes after it has answered for other calls of the group."""
+
+    lane: int
+    number: int  # The call's number in its claim.
+
+
 class Silence(CallerLost):
-    """A lane gave no answer in time, and may still hold the connection."""
+    """A lane gave no answer in time; its connection may still be open."""
 
 
 class ModelCaller(Protocol):
-    """Makes the model calls of a run: at most `groups_most` groups at a time, of at most `group_size` calls each.
+    """Makes the model calls of a run: at most `groups_most` groups at a time, each of at most `group_size` calls.
 
-    `slack_seconds` is the time that a group may take on its way to the lane that makes its calls, and its answer on the
-    way back. `slack_seconds` is 0 only for a worker that makes the calls itself. A worker that makes the calls itself
-    can cancel a call in flight.
+    `slack_seconds` is the time that a group may need to reach the lane that makes its calls, and that its answer may
+    need to come back. `slack_seconds` is 0 only for a worker that makes the calls itself. A worker that makes the calls
+    itself can cancel a call in flight.
     """
 
     @property
@@ -40,11 +47,17 @@ class ModelCaller(Protocol):
 
     @property
     def slack_seconds(self) -> float:
-        """The most seconds that a group may take in addition to its calls' own time."""
+        """The most seconds that a group may take in addition to the time of its calls."""
         ...
 
-    async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome | HeldCall]:
         """Make a group of calls, and return their outcomes in the calls' order when the last one has ended.
+
+        With `in_parts` a lane answers soon after the first call has ended, and the outcome of a call that goes on is a
+        HeldCall. A group that contains the held calls of a lane goes to this lane, which makes the new calls of the
+        group beside them. If the lane no longer knows a held call, the outcome of this call is CallerLost.
 
         Each call may take `seconds`. The outcome of a call that cannot start before `starts_by`, by the run's clock, is
         CallNotStarted. If the group's connection is lost, the outcome of each of its calls is ModelConnectionLost. If
@@ -54,7 +67,7 @@ class ModelCaller(Protocol):
         ...
 
     async def abort(self) -> None:
-        """Ask the lanes to end the calls in flight soon, because the run cannot cancel calls that a lane makes.
+        """Ask the lanes to end the calls in flight soon, because the run itself cannot cancel calls that a lane makes.
 
         If the request to a lane fails, `abort` raises no error.
         """
@@ -71,9 +84,12 @@ class LocalCaller:
         self.groups_most = concurrency
         self._provider = provider
 
-    async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome]:
         """See `ModelCaller.call`. Cancelling the coroutine `call` cancels the model call."""
         (call,) = calls
+        assert not isinstance(call, HeldCall)
         return [await call_model(self._provider, call, seconds, starts_by)]
 
     async def abort(self) -> None:

@@ -1,4 +1,4 @@
-"""The steady clock by which a run measures time, and its conversion to and from the database's clock."""
+"""The steady clock by which a run measures time, and the conversion between this clock and the database's clock."""
 
 import asyncio
 from typing import NamedTuple
@@ -12,17 +12,17 @@ def now() -> float:
 
 
 def seconds_until(at: float) -> float:
-    """Return how many seconds to wait until a moment of the steady clock, 0 if the moment is past.
+    """Return how many seconds to wait until a moment of the steady clock; 0 if the moment has passed.
 
-    When a timer fires, the clock may show a tiny fraction less than the timer's moment. A wait that is not over lasts
-    at least TIMER_SECONDS_LEAST, because a shorter timer would not move the clock, and the wait would never end.
+    When a timer fires, the clock may show a tiny fraction less than the timer's moment. If a wait is not over, it lasts
+    at least TIMER_SECONDS_LEAST, because a shorter timer would not advance the clock and the wait would never end.
     """
     left = at - now()
     return max(limits.TIMER_SECONDS_LEAST, left) if left > 0 else 0.0
 
 
 class DatabaseClock(NamedTuple):
-    """One reading of the database's clock: it showed `epoch_ms` when the steady clock showed `at`."""
+    """One reading of the database's clock: this clock showed `epoch_ms` when the steady clock showed `at`."""
 
     epoch_ms: int  # Milliseconds since the epoch.
     at: float  # Seconds of the steady clock.

@@ -1,9 +1,9 @@
 """Sends webhooks.
 
-A webhook delivery is an actor, as a task is: its message is "send", and `Deliverer` is its behaviour. A webhook
-delivery is claimed under a fence and a lease, as a task is, and its holder sends it once. The transaction that ends a
-task also writes and claims the task's webhook deliveries, and the same invocation sends them. The sweep sends the
-webhook deliveries that the invocation has no time for, and repeats those that fail. A webhook message that is sent
+A webhook delivery is an actor like a task: its message is "send", and `Deliverer` is its behaviour. A webhook delivery
+is claimed under a fence and a lease like a task, and the holder of the claim sends it once. The transaction that ends a
+task also writes and claims the webhook deliveries about this end, and the same invocation sends them. The sweep sends
+the webhook deliveries for which the invocation has no time, and repeats those that fail. A webhook message that is sent
 twice has the same id both times.
 """
 
@@ -26,8 +26,8 @@ from .log import Log
 
 WaitUntil = Callable[[Awaitable[None]], None]
 
-# One subrequest claims webhook deliveries, and another one records the attempts to send them. To claim webhook
-# deliveries takes one statement for each, and to record attempts takes up to four for each.
+# One subrequest claims several webhook deliveries, and another one records the attempts to send them. Claiming webhook
+# deliveries takes one statement for each delivery, and recording attempts takes up to four for each.
 _CALLS = 2
 _STATEMENTS_OF_RECORD = 4
 
@@ -66,7 +66,7 @@ class Deliverer:
     log: Log
 
     def begin(self, due: Sequence[DueDelivery] = ()) -> None:
-        """Begin to send the webhook deliveries that this invocation wrote, and the due ones; return at once.
+        """Begin to send the webhook deliveries that this invocation wrote, and the due deliveries; return at once.
 
         Without WEBHOOK_KEY no message can be signed, so none is sent.
         """
@@ -80,16 +80,16 @@ class Deliverer:
     def begin_one(self, taken: Taken, asked_at: float) -> None:
         """Begin to send one claimed webhook delivery.
 
-        `asked_at` is when the claim of the delivery was requested, by the steady clock.
+        `asked_at` is when the claim of the delivery was sent to the database, by the steady clock.
         """
         self.wait_until(self._deliver([(taken, asked_at)], [], clock.now()))
 
     async def _deliver(
         self, held: list[tuple[Taken, float]], due: list[DueDelivery], began_at: float, *, astray: bool = False
     ) -> None:
-        """Send webhook deliveries, a few at a time.
+        """Send webhook deliveries, several of them at a time.
 
-        An unsent webhook delivery stays claimed for a minute, and then it is due.
+        A webhook delivery that is not sent stays claimed for a minute, and after that it is due.
         """
         try:
             if astray and self._sendable(taking=False) > 0:
@@ -99,8 +99,8 @@ class Deliverer:
                 if most <= 0:
                     break
                 part, due = ([], due) if held else (due[:most], due[most:])
-                # Reserve the statements that record an attempt before the attempt, because a sweep spends the same
-                # allowance during it, and an attempt that cannot be recorded is useless.
+                # The statements that record an attempt are reserved before the attempt, because a sweep spends the same
+                # allowance in the meantime, and an attempt that cannot be recorded is useless.
                 with self.meter.reserved(1, len(part or held[:most]) * _STATEMENTS_OF_RECORD):
                     if part:
                         held = await self._take(part)
@@ -111,7 +111,7 @@ class Deliverer:
             self.log.failure("delivery_failed", error)
 
     def _sendable(self, *, taking: bool) -> int:
-        """Return how many webhook deliveries may be sent at once, so that each attempt can be recorded."""
+        """Return how many webhook deliveries may be sent at once, so that each attempt can still be recorded."""
         meter, settings = self.meter, self.settings
         calls = settings.subrequests - meter.subrequests_taken - (_CALLS if taking else _CALLS - 1)
         statements = settings.statements - meter.statements_taken
@@ -131,7 +131,7 @@ class Deliverer:
     async def _try(self, taken: Taken, held_at: float) -> AttemptResult | None:
         """Make one attempt to send a webhook delivery.
 
-        Return None, unsent, if the claim of the webhook delivery may have run out.
+        If the claim of the webhook delivery may have run out, return None and send nothing.
         """
         waited = clock.now() - held_at
         if waited + limits.DELIVERY_SECONDS > limits.DELIVERY_HELD_SECONDS:
@@ -162,7 +162,7 @@ class Deliverer:
     async def send(self, url: str, secrets: tuple[str, ...], message_id: str, timestamp: int, body: str) -> SendResult:
         """Send a webhook message once, within DELIVERY_SECONDS.
 
-        If the webhook endpoint's URL is not allowed (any more), no request is made.
+        If the URL of the webhook endpoint is not allowed, or no longer allowed, no request is made.
         """
         from ..core import webhook_urls  # noqa: PLC0415 - most isolates send nothing
 

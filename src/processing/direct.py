@@ -1,4 +1,4 @@
-"""The direct route: a task runs in the invocation that dispatches it, after the invocation's answer."""
+"""The direct route: a task runs in the same invocation that dispatches it, after the invocation has answered."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -9,12 +9,13 @@ from .worker import Host, Worker
 
 
 class DirectSender:
-    """Runs tasks through `begin`. A run may start calls for as long as `seconds_left` returns when the run begins.
+    """Runs tasks through `begin`. When a run begins, `seconds_left` returns for how long the run may start calls.
 
-    `begin` gets a function that makes the run, so a run that never begins leaves no coroutine unawaited.
+    `begin` gets a function that makes the run's coroutine, so that a run that never begins leaves no coroutine that is
+    not awaited.
 
-    If no time is left when a run would begin, the task is made due at once, and the next sweep runs it with more time.
-    The sweep also continues a task whose run the platform cut off, and a task that had to wait.
+    If no time is left when a run would begin, the task is made due at once, and the next sweep, which has more time,
+    runs it. The sweep also continues a task whose run was cut off by the platform, and a task that had to wait.
     """
 
     route = Route.DIRECT
@@ -30,7 +31,10 @@ class DirectSender:
         self._begin = begin
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Start a run of the task at once. A task with a delay is left to the sweep, which finds it when it is due."""
+        """Start a run of the task at once.
+
+        A task with a delay is left to the sweep, which finds the task when it is due.
+        """
         if delay_seconds <= 0:
             self._begin(partial(self._run, task_key))
 

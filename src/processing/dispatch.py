@@ -1,4 +1,4 @@
-"""Sends a task to a host, by the first route that accepts it.
+"""Sends a task to a host by the first route that accepts the task.
 
 The bindings of the deployment determine which routes exist.
 """
@@ -21,22 +21,22 @@ class Sender(Protocol):
     route: Route
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Ask a host to run the task after the delay. Raises whatever the route's binding raises."""
+        """Ask a host to run the task after the given delay. Raises any error that the route's binding raises."""
         ...
 
 
 class NoPlace(Exception):
-    """Raised by a route that already runs as many tasks as it may (MAX_OBJECTS_AT_WORK).
+    """Raised by a route on which as many tasks already run as are allowed (MAX_OBJECTS_AT_WORK).
 
-    A task that is refused with NoPlace waits for a place, and the direct route does not run it instead.
+    A task that is refused with NoPlace waits for an object slot, and the direct route does not run it instead.
     """
 
 
 class Dispatcher:
-    """Sends a task to a host by the first route that accepts it: tries the routes in their order.
+    """Sends a task to a host by the first route that accepts the task; the routes are tried in their order.
 
     If all routes fail, the task stays pending, and the sweep dispatches it again. `no_place` says that the last task
-    was not accepted because it has to wait for a place on an object.
+    was not accepted because it must wait for an object slot.
     """
 
     def __init__(self, senders: Sequence[Sender], meter: Meter, log: Log) -> None:
@@ -48,7 +48,7 @@ class Dispatcher:
 
     @property
     def first_route(self) -> Route:
-        """The route that the deployment tries first for a task."""
+        """The route that the deployment tries first for every task."""
         return self._senders[0].route
 
     def has(self, route: Route) -> bool:
@@ -56,20 +56,20 @@ class Dispatcher:
         return any(sender.route is route for sender in self._senders)
 
     def first_choice(self, *, crowded: bool) -> Route:
-        """The route that is tried first for a task, depending on whether its tenant is `crowded` in the queue."""
+        """The route that is tried first for a task, which depends on whether its tenant is `crowded` in the queue."""
         return self._in_order(crowded)[0].route
 
     def _in_order(self, crowded: bool) -> list[Sender]:
-        # If `crowded`, the object route comes first, because False sorts before True. The sort keeps the order of the
-        # other routes.
+        # If `crowded`, the object route is sorted first, because False sorts before True. The sort keeps the order of
+        # the other routes.
         return sorted(self._senders, key=lambda sender: crowded and sender.route is not Route.DURABLE_OBJECT)
 
     async def dispatch(self, task_key: TaskKey, delay_seconds: float = 0, *, crowded: bool = False) -> Route | None:
-        """Send a task to a host. Return the route that accepted the task, None if no route did.
+        """Send a task to a host. Return the route that accepted the task, or None if no route accepted it.
 
-        A route may have accepted a task although its send failed, so two hosts may get a message. The claim lets only
-        one of two hosts work on a task. A task whose tenant has many tasks in the queue (`crowded`) goes to an object
-        first, if there are objects.
+        A route may have accepted a task although the send failed, so two hosts may get a message for the task. Because
+        of the claim, only one of the two hosts can work on the task. A task whose tenant has many tasks in the queue
+        (`crowded`) goes to an object first, if there are objects.
         """
         self.no_place = False
         for sender in self._in_order(crowded):

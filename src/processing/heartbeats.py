@@ -10,8 +10,8 @@ _TRIGGERS = {Route.QUEUE: Seen.QUEUE, Route.DURABLE_OBJECT: Seen.ALARM}
 class TriggerHeartbeats:
     """The triggers (queue, alarm) that an isolate has recorded in D1.
 
-    An isolate that has forgotten when it last recorded a trigger records it again, with one statement in a claim. Times
-    in `TriggerHeartbeats` are seconds of the event loop's steady clock.
+    An isolate that has forgotten when it last recorded a trigger records the trigger again, with one statement in a
+    claim. Times in `TriggerHeartbeats` are seconds of the event loop's steady clock.
     """
 
     def __init__(self) -> None:
@@ -19,13 +19,13 @@ class TriggerHeartbeats:
         self._checked_at: float | None = None
 
     def due(self, route: Route, now: float) -> Seen | None:
-        """Return the trigger that a run on this route shows to work, None without one or if recorded lately."""
+        """Return the trigger that a run on this route proves to work; None if there is none, or if recorded lately."""
         trigger = _TRIGGERS.get(route)
         written_at = None if trigger is None else self._written_at.get(trigger)
         return None if written_at is not None and now - written_at < limits.SEEN_SECONDS else trigger
 
     def written(self, trigger: Seen, now: float) -> None:
-        """Note that the trigger has been recorded in the database at `now`."""
+        """Note that the trigger was recorded in the database at the time `now`."""
         self._written_at[trigger] = now
 
     def may_check_sweep(self, now: float) -> bool:

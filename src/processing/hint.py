@@ -1,4 +1,4 @@
-"""Lets a host tell its run that the run's task may have changed, so that the run need not poll the database."""
+"""Lets a host notify its run that the task may have changed, so that the run need not poll the database."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ class Hint:
         self._waiting: asyncio.Future[None] | None = None
 
     def give(self, ended_fence: int = -1) -> None:
-        """Give the notice, which wakes a run that waits.
+        """Give the notice, which wakes the run if it waits.
 
         With `ended_fence`, the notice says that the task has ended for all claims up to this fence.
         """
@@ -20,12 +20,12 @@ class Hint:
             self._waiting.set_result(None)
 
     def take(self) -> int | None:
-        """Return the fence of the notice since the last `take`, -1 if it had no fence, None if there was no notice."""
+        """Return the fence of the notice since the last `take`: -1 for a notice without one, None without a notice."""
         given, self._given = self._given, None
         return given
 
     def awaited(self) -> asyncio.Future[None]:
-        """Return a future that is done when a notice comes, or at once if a notice came and was not taken."""
+        """Return a future that is done when a notice arrives, or at once if a notice was not taken yet."""
         self._waiting = asyncio.get_running_loop().create_future()
         if self._given is not None:
             self._waiting.set_result(None)

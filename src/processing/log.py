@@ -15,7 +15,7 @@ _ENCODE = json.JSONEncoder(separators=(",", ":"), default=str).encode
 
 
 class Log:
-    """Writes each event with `write`, together with the facts that are bound to the log."""
+    """Writes events with `write`, and adds to each event the facts that are bound to the log."""
 
     def __init__(self, write: Callable[[str], None], facts: Mapping[str, object] | None = None) -> None:
         self._write = write
@@ -26,11 +26,11 @@ class Log:
         return Log(self._write, self._facts | facts)
 
     def note(self, **facts: object) -> None:
-        """Add the given facts to all later events of this log, and of logs that are bound to it later."""
+        """Add the given facts to all later events of this log, and of logs that are bound to this log later."""
         self._facts |= facts
 
     def __call__(self, event: str, **facts: object) -> None:
-        """Write one event without facts that are None, with strings cut, and with a task's key as tenant and id."""
+        """Write one event: facts that are None are left out, strings are cut, and a task's key becomes two facts."""
         line = {"event": event} | self._facts | facts
         if isinstance(key := line.get("task"), str):
             tenant, line["task"] = split_task_key(TaskKey(key))
@@ -43,7 +43,7 @@ class Log:
         self("bad_configuration", variable=error.variable, error=str(error), **facts)
 
     def failure(self, event: str, error: BaseException, **facts: object) -> None:
-        """Write an event with the type of an error, and write the error's traceback to the terminal."""
+        """Write an event with the type of an error, and print the error's traceback to the terminal."""
         self(event, error=type(error).__name__, **facts)
         logging.getLogger("onceover").error(event, exc_info=error)
 

@@ -23,7 +23,7 @@ class Released(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The outcome of a run whose claim another claim, a cancellation or an erasure has ended."""
+    """The outcome of a run whose claim was ended by another claim, by a cancellation or by an erasure."""
 
 
 RunOutcome = Ended | Released | Lost | Unclaimed

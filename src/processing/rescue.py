@@ -1,7 +1,7 @@
-"""Lets a poll help a task that no host works on: the poll dispatches the task again, or works on it itself.
+"""Lets a poll help a task on which no host works: the poll dispatches the task again, or works on the task itself.
 
-On the platform, queue, cron, alarms and RPC may all fail for hours before any code of ours runs, while HTTP requests
-arrive. Without any trigger, a poll still advances its own task (decision 0017).
+On the platform, queue, cron, alarms and RPC may all fail for hours before they run any of our code, while HTTP requests
+still arrive. Even if no trigger comes, a poll still advances its own task (decision 0017).
 """
 
 import asyncio
@@ -15,23 +15,25 @@ from ..core.ids import TaskKey
 from ..core.task import Route, Task
 from ..inference.protocol import ModelCall, Provider
 from . import clock
-from .caller import CallOutcome, LocalCaller
+from .caller import CallOutcome, HeldCall, LocalCaller
 from .deliveries import WaitUntil
 from .dispatch import Dispatcher
 from .worker import Host, Worker
 
 
 class BriefCaller(LocalCaller):
-    """Makes model calls that are cut off at `cut_at` of the run's clock, because the invocation ends soon after it.
+    """Makes model calls that are cut off at `cut_at`, by the run's clock, because the invocation ends soon after that.
 
-    A call that was cut off is in doubt: the provider may have done the work.
+    A call that was cut off is in doubt, because the provider may have done the work.
     """
 
     def __init__(self, provider: Provider, concurrency: int, cut_at: float) -> None:
         super().__init__(provider, concurrency)
         self._cut_at = cut_at
 
-    async def call(self, calls: Sequence[ModelCall], seconds: float, starts_by: float) -> Sequence[CallOutcome]:
+    async def call(
+        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
+    ) -> Sequence[CallOutcome]:
         """See `ModelCaller.call`."""
         left = self._cut_at - clock.now()
         if left <= 0:
@@ -44,28 +46,30 @@ class BriefCaller(LocalCaller):
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """Helps a task that is late or that no host answers for, during a request that reads the task."""
+    """Helps a task that is late, or for which no host answers, during a request that reads the task."""
 
     worker: Worker
-    routes: Dispatcher | None  # Dispatches by all routes but the direct one; None if there is only the direct one.
+    # Dispatches by all routes except the direct route; None if there is only the direct route.
+    routes: Dispatcher | None
     # Dispatches by `routes` and by the direct route. `all_routes` is None if no call may start after an answer, so that
-    # only the sweep runs tasks.
+    # only the sweep can run tasks.
     all_routes: Dispatcher | None
     wait_until: WaitUntil  # keeps work running after the answer is sent, or after the client has left
 
     async def help(self, task: Task, wait_seconds: float) -> None:
-        """Help a task without a working host as its state requires.
+        """Help a task that has no working host in the way that its state requires.
 
-        Returns as soon as the answer to the poll need not wait any more. A late task is dispatched again, first to an
-        object if objects are bound, because the submission already tried the queue. If earlier dispatches had no
+        Returns as soon as the answer to the poll need no longer wait. A late task is dispatched again, first to an
+        object if objects are bound, because the submission has already tried the queue. If earlier dispatches had no
         effect, or if no route takes the task, a poll with `wait` works on the task itself. A poll without `wait`
-        dispatches the task again, once a minute, and leaves a task that no route takes to the sweep. A task that waits
-        for a place on an object (MAX_OBJECTS_AT_WORK) is left waiting. After a StoreError nothing was dispatched.
+        dispatches the task again, at most once a minute; a task that no route accepts is left to the sweep. A task that
+        waits for an object slot (MAX_OBJECTS_AT_WORK) is left waiting. After a StoreError, nothing was dispatched.
         """
         ends_at, waits = clock.now() + wait_seconds, wait_seconds > 0
         dispatcher = self.routes if waits else self.all_routes
         if dispatcher is None and not waits:
-            return  # a poll that takes the task on without a route would only hide the task from the sweep
+            # without another route, a poll that takes the task's dispatch would only hide the task from the sweep
+            return
         if waits and task.unanswered:
             if not await self.worker.may_stand_in(task.task_key):
                 return
@@ -78,11 +82,11 @@ class Rescue:
                 return
             if not waits:
                 await self.worker.store.unsent(task.task_key)
-        if (left := ends_at - clock.now()) > 0:  # a route that refused the task may have used up the time
+        if (left := ends_at - clock.now()) > 0:  # a route that refused the task may have used up the available time
             await hold(self._work(task.task_key, left), left, self.wait_until)
 
     def complete_batch(self, task_key: TaskKey) -> None:
-        """Let the files of a batch whose task has ended be completed after the answer."""
+        """If the task of a batch has ended, let the batch's files be completed after the answer."""
 
         async def complete() -> None:
             if await self.worker.complete_batch(task_key):
@@ -93,7 +97,7 @@ class Rescue:
     async def _work(self, task_key: TaskKey, seconds: float) -> None:
         """Work on the task.
 
-        Model calls start only while the poll's answer waits, and are cut off STAND_IN_SECONDS later.
+        Model calls start only while the answer to the poll waits, and they are cut off STAND_IN_SECONDS later.
         """
         worker, cut_at = self.worker, clock.now() + seconds + limits.STAND_IN_SECONDS
         host = Host(
@@ -109,9 +113,9 @@ class Rescue:
 
 
 async def hold(work: Coroutine[None, None, None], seconds: float | None, wait_until: WaitUntil) -> None:
-    """Start a coroutine, and wait for its end for at most `seconds`.
+    """Start a coroutine, and wait for its end, but at most `seconds`.
 
-    The coroutine is handed to `wait_until`, so it continues when the wait is over or the answer is sent.
+    The coroutine is passed to `wait_until`, so it continues after the wait is over or the answer is sent.
     """
     done = asyncio.Event()
 

@@ -25,30 +25,30 @@ from .task_request import BudgetTooSmall, TaskRequest, check_budget
 if TYPE_CHECKING:
     from ..store.joining import Joining
 
-REPLAYS_MOST = 3  # How often a submission whose earlier task was erased just now begins again.
+REPLAYS_MOST = 3  # How often a submission starts again because the task of an earlier request was just erased.
 
 
 class Submitted(NamedTuple):
     """The task of an accepted submission."""
 
     task: Task
-    # true if an earlier request with the same idempotency key, or an earlier send of an SDK, made the task
+    # true if the task was made by an earlier request with the same idempotency key, or by an earlier send of an SDK
     replayed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """Makes tasks of checked requests, and makes retried tasks pending again."""
+    """Makes tasks from checked requests, and makes retried tasks pending again."""
 
     store: TaskStore
     dispatcher: Dispatcher
     settings: Settings
-    now_ms: Callable[[], int]  # Returns the isolate's time in ms since the epoch.
-    entropy: Callable[[int], bytes]  # Returns the given number of random bytes.
+    now_ms: Callable[[], int]  # A function that returns the isolate's time in ms since the epoch.
+    entropy: Callable[[int], bytes]  # A function that returns the given number of random bytes.
     meter: Meter  # Counts what the invocation has spent of its allowance.
     storage: StorageUse  # What the isolate knows of the database's size and space.
     log: Log
-    after_answer: Callable[[Awaitable[None]], None]  # runs a task's dispatch after the answer is sent
+    after_answer: Callable[[Awaitable[None]], None]  # runs the dispatch of a task after the answer is sent
 
     async def submit(
         self,
@@ -58,19 +58,20 @@ class Submission:
         digest: str = "",
         joining: "Joining | None" = None,
     ) -> Submitted | Mismatched | LimitReached:
-        """Write a new task, or return why it was not written. Raises StoreError if nothing was accepted.
+        """Write a new task, or return why it was not written. Raises StoreError only if nothing was accepted.
 
-        `submit` also raises the errors of `TaskRequest.cut`. A written task counts as accepted, and it is dispatched
-        after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission names the route
-        that is tried first. `digest` is the digest of the request's body: if the idempotency key was used before, the
-        digests are compared. Without an idempotency key, `joining` identifies a request that an SDK repeats.
+        `submit` also raises the errors of `TaskRequest.cut`, and TextFileGone. A written task counts as accepted, and
+        it is dispatched after the answer. If the dispatch fails, the sweep finds the task. The answer to a submission
+        names the route that is tried first. `digest` is the digest of the request's body: if the idempotency key was
+        used before, the digests are compared. Without an idempotency key, `joining` identifies a request that an SDK
+        repeats.
         """
         for _ in range(REPLAYS_MOST):
             conditions = self.conditions(idempotency_key, digest, joining)
             new = self._new(tenant, request)
             outcome: Outcome | None = await self.refused_by_storage(new.task_key, conditions)
             if outcome is None:
-                insert = partial(self.store.insert, new, self.settings.lease_ms, conditions)
+                insert = partial(self._insert(new), new, self.settings.lease_ms, conditions)
                 outcome = await self.written(new, conditions, insert)
             if isinstance(outcome, Accepted):
                 self.after_answer(self.send(new, crowded=outcome.crowded))
@@ -81,11 +82,11 @@ class Submission:
             if (task := await self.store.task(outcome.task_key)) is not None:
                 self.log("replayed", task=task.task_key)
                 return Submitted(task, replayed=True)
-            # The task of the idempotency key was erased just now, and the key with it: submit the request again.
+            # The task of the idempotency key was just erased, together with the key, so the request is submitted again.
         raise StoreUnavailable("the task of the idempotency key is erased again and again")
 
     async def send(self, new: NewTask, *, crowded: bool) -> None:
-        """Dispatch a new task, and log that it was accepted."""
+        """Dispatch a new task, and write to the log that it was accepted."""
         route = await self.dispatcher.dispatch(new.task_key, crowded=crowded)
         facts = {"route": route, "chunks": len(new.cuts) or None, "crowded": crowded or None}
         self.log("accepted", task=new.task_key, **facts, **self.meter.facts())
@@ -97,9 +98,9 @@ class Submission:
     async def retry_gaps(self, old_key: TaskKey, max_calls: int | None = None) -> Submitted | LimitReached | None:
         """Submit a new task that retries the gaps of a completed task.
 
-        For a day, a repeated request gets the same new task. Returns None if the old task has not completed with gaps,
-        or was erased. Raises BudgetTooSmall, and StoreError. After a StoreError the new task may have been written, and
-        a repeated request finds a written one.
+        For a day, a repeated request gets the same new task again. Returns None if the old task has not completed with
+        gaps, or was erased. Raises BudgetTooSmall, and StoreError. After a StoreError the new task may have been
+        written; a repeated request then finds it.
         """
         retry = await self.store.plan_gap_retry(old_key)
         if retry is None:
@@ -107,8 +108,8 @@ class Submission:
         if max_calls is not None and max_calls < retry.minimum_calls:
             raise BudgetTooSmall(retry.minimum_calls)
         tenant, old_id = split_task_key(old_key)
-        # The idempotency key for a retry of gaps begins with a space, so it cannot be a client's key. The gaps'
-        # characters were counted against the day's limit with the old task.
+        # The idempotency key for a retry of gaps begins with a space, so it differs from every key of a client. The
+        # characters of the gaps were already counted against the day's limit when the old task was submitted.
         conditions = self.conditions(f" gaps of {old_id}", old_id)._replace(characters_a_day_most=None)
         for _ in range(REPLAYS_MOST):
             task_key = self.task_key(tenant)
@@ -121,7 +122,7 @@ class Submission:
                 on=conditions,
                 max_calls=max_calls,
             )
-            # the limit may only seem reached because the old task was erased just now
+            # it may only seem that the limit is reached, because the old task was just erased
             if isinstance(outcome, LimitReached):
                 return outcome if await self.store.has_gaps(old_key) else None
             task = await self.store.task(outcome.task_key if isinstance(outcome, Replayed) else task_key)
@@ -129,7 +130,7 @@ class Submission:
                 self.after_answer(self._send_retry(task_key, crowded=outcome.crowded))
             if task is not None:
                 return Submitted(task, replayed=not isinstance(outcome, Accepted))
-            # The new task was erased just now, and its idempotency key with it: write another task.
+            # The new task was just erased, together with its idempotency key, so another task is written.
         raise StoreUnavailable("the retry of the gaps is erased again and again")
 
     async def _send_retry(self, task_key: TaskKey, *, crowded: bool) -> None:
@@ -151,9 +152,9 @@ class Submission:
         )
 
     async def refused_by_storage(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
-        """Raise StoreFull if the database has reached STORAGE_MB_MOST, unless an earlier request made the task.
+        """Raise StoreFull if the database has reached STORAGE_MB_MOST, unless an earlier request has made the task.
 
-        Returns None if the task may be written, and the outcome for a used idempotency key otherwise.
+        Returns None if the task may be written; if the idempotency key was already used, returns the outcome of that.
 
         While an isolate refuses tasks for lack of space, it measures the database's size again with the first request
         after STORAGE_MEASURE_SECONDS, and with each request that has an idempotency key.
@@ -172,17 +173,17 @@ class Submission:
     async def written[O](
         self, new: NewTask, on: Conditions, insert: Callable[[], Awaitable[O]], *, characters: int | None = None
     ) -> O | Accepted:
-        """Write a new task by `insert`, and return the outcome of its submission.
+        """Write a new task with the function `insert`, and return the outcome of its submission.
 
-        `characters` count against the tenant's limit, by default those of the text. If D1's answer was lost,
-        `_landed` looks for the task. A task that `_landed` does not find is withdrawn, so that the write cannot land
-        later.
+        `characters` is how many characters count against the tenant's limit; by default those of the text. If D1's
+        answer was lost, `_landed` checks whether the task was written. If `_landed` does not find the task, the task is
+        withdrawn, so that the write cannot take effect later.
         """
         try:
             outcome = await insert()
         except StoreUnavailable as error:
-            # A write that found the database full has not landed, but an earlier send of the same write may have
-            # landed.
+            # A write that found the database full did not take effect, but an earlier send of the same write may have
+            # taken effect.
             may_have_landed = error.sends > 1 if isinstance(error, StoreFull) else error.passing
             if not (may_have_landed or error.withdrawing):
                 raise
@@ -194,12 +195,12 @@ class Submission:
         return outcome
 
     async def _landed(self, new: NewTask, on: Conditions, *, withdrawing: bool, characters: int | None) -> bool:
-        """Return whether the task was stored by a write whose answer was lost.
+        """Return whether a write whose answer was lost has stored the task.
 
-        If the task is not there, or if that is unknown, the task is withdrawn, so that the write cannot land later.
-        After a withdrawal the client gets the answer that nothing was accepted. After a withdrawal was sent
-        (`withdrawing`), the answer is that nothing was accepted even if the database contains the task, because the
-        withdrawal may land later.
+        If the task is not stored, or if that is unknown, the task is withdrawn, so that the write cannot take effect
+        later. After a withdrawal, the answer says that nothing was accepted. Once a withdrawal was sent
+        (`withdrawing`), the answer says that nothing was accepted even if the database still contains the task,
+        because the withdrawal may take effect later.
         """
         if not withdrawing:
             with suppress(StoreError):
@@ -210,8 +211,16 @@ class Submission:
         return False
 
     def task_key(self, tenant: str) -> TaskKey:
-        """Make the key of a new task."""
+        """Make the key for a new task."""
         return task_key_of(tenant, new_task_id(self.now_ms(), self.entropy(10)))
+
+    def _insert(self, new: NewTask) -> Callable[[NewTask, int, Conditions], Awaitable[Outcome]]:
+        """Return what writes a new task."""
+        if new.text_file is None:
+            return self.store.insert
+        from ..store.file_texts import FileTextStore  # noqa: PLC0415 - only texts in files need it
+
+        return self.store.beside(FileTextStore).submit
 
     def _new(self, tenant: str, request: TaskRequest) -> NewTask:
         max_chars = request.max_chars(self.settings)
@@ -227,13 +236,15 @@ class Submission:
             options=replace(request.options, chunk_chars=max_chars),
             output_schema=request.output_schema,
             join_rules=request.join_rules,
+            text_file=request.input_file,
+            file_bytes=request.file_bytes,
         )
         check_budget(new.options, new.minimum_calls)
         return new
 
 
 def fresh_task(new: NewTask, source: Source, route: Route, kind: Kind | None = None) -> Task:
-    """Return a task as the submission has just written it, without a read of D1."""
+    """Return a task in the state in which the submission has just written it, without a read of D1."""
     deadline_ms = new.options.deadline_ms
     return Task(
         task_key=new.task_key,
@@ -250,11 +261,12 @@ def fresh_task(new: NewTask, source: Source, route: Route, kind: Kind | None = N
         started_at=None,
         finished_at=None,
         expires_at=None,
-        # The first answer shows the deadline by the isolate's clock. Later answers show the deadline by the database's
-        # clock, which decides.
+        # The first answer shows the deadline according to the isolate's clock. Later answers show the deadline
+        # according to the database's clock, which is the one that counts.
         deadline_at=None if deadline_ms is None else new.created_at + deadline_ms,
         waiting_for=Wait("queued", None),
         source=source,
-        kind=kind,
+        kind=Kind.FILE if new.text_file is not None else kind,
+        text_file=new.text_file,
         first_line=new.first_line,
     )

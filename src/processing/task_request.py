@@ -1,14 +1,15 @@
 """A checked request for a task: its text and options, where the text is cut, and errors for too large requests."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from ..core import limits
+from ..core.files import FileKey
 from ..core.settings import Settings
 from ..core.task import Source, TaskOptions
-from ..core.text.chunks import cuts
+from ..core.text.chunks import Chunk, cuts
 
 type Repeated = Literal["overlaps", "instructions", "schema"]
 
@@ -24,6 +25,8 @@ class TaskRequest:
 
     text: str
     options: TaskOptions
+    input_file: FileKey | None = None  # The file that has the text, in place of `text`, which is empty then.
+    file_bytes: int = 0  # How many bytes the file has.
     instructions: str | None = None
     overlap_chars: int = 0
     output_schema: str | None = None
@@ -36,25 +39,46 @@ class TaskRequest:
     def source(self) -> Source:
         """Return the part of the request that the API shows with a task."""
         schema = None if self.output_schema is None else json.loads(self.output_schema)
+        # The characters of a file are not counted before its text is cut.
         return Source(self.system(), self.overlap_chars, len(self.text), schema, self.join_rules or None)
 
     def max_chars(self, settings: Settings) -> int:
-        """The most code points of a chunk: the request's limit, or the deployment's if the request has none."""
+        """The most code points of a chunk: the request's limit, or the deployment's limit if the request has none."""
         return self.options.chunk_chars if self.options.chunk_chars is not None else settings.chunk_chars
 
     def cut(self, settings: Settings) -> tuple[int, ...]:
-        """Return where the task's text is cut into chunks. Raises TooManyChunks, or TooMuchRepeated."""
+        """Return where the task's text is cut into chunks. Raises TooManyChunks, or TooMuchRepeated.
+
+        The text of a file is cut by the task's worker.
+        """
+        if self.input_file is not None:
+            return ()
         ends = cuts(self.text, self.max_chars(settings), self.overlap_chars, most=limits.CHUNKS_MOST)
-        repeated: dict[Repeated, int] = {"overlaps": (len(ends) - 1) * self.overlap_chars}
-        repeated["instructions"] = len(ends) * len(self.system())
-        repeated["schema"] = len(ends) * len(self.output_schema or "")
+        repeated = repeated_chars(len(ends), self.overlap_chars, self.system(), self.output_schema)
         if len(self.text) + sum(repeated.values()) > limits.SENT_CHARS_MOST:
             raise TooMuchRepeated(max(repeated, key=repeated.__getitem__))
         return ends
 
 
+def repeated_chars(chunks: int, overlap: int, instructions: str, schema: str | None) -> dict[Repeated, int]:
+    """Return how many characters the calls for so many chunks repeat, by what they repeat."""
+    return {
+        "overlaps": (chunks - 1) * overlap,
+        "instructions": chunks * len(instructions),
+        "schema": chunks * len(schema or ""),
+    }
+
+
+class Planned(NamedTuple):
+    """The chunks that a task would have, how many characters its text has, and the tokens of its calls, estimated."""
+
+    chunks: Sequence[Chunk]
+    characters: int
+    tokens: int
+
+
 class TooMuchRepeated(ValueError):
-    """All chunks' calls would send more than SENT_CHARS_MOST characters; `mostly` names what they repeat most."""
+    """All chunks' calls would together send more than SENT_CHARS_MOST characters, and repeat mostly `mostly`."""
 
     def __init__(self, mostly: Repeated) -> None:
         super().__init__(f"the chunks repeat too much: {mostly}")
@@ -70,6 +94,6 @@ class BudgetTooSmall(ValueError):
 
 
 def check_budget(options: TaskOptions, minimum: int) -> None:
-    """Raise BudgetTooSmall if the task's budget is less than its calls without failures."""
+    """Raise BudgetTooSmall if the task's budget is smaller than its number of calls without failures."""
     if options.max_calls is not None and options.max_calls < minimum:
         raise BudgetTooSmall(minimum)

@@ -17,12 +17,13 @@ def exhausted(calls: int) -> Failure:
 
 
 class Terms:
-    """The deadline and the budget of a task under one claim. Times are seconds of the worker's steady clock.
+    """The deadline and the budget of a task, as one claim of the task sees them.
 
-    The database's clock decides whether a task's deadline has passed. The claim's answer says how much time was left
-    when the database wrote the claim. The database wrote the claim between the request for the claim and the answer, so
-    the worker knows an earliest and a latest moment of the deadline. The worker starts no call from the earliest moment
-    of the deadline on, and ends the task at the latest moment.
+    Times are seconds of the worker's steady clock. The database's clock decides whether a task's deadline has passed.
+    The answer to the claim says how much time was left until the deadline when the database wrote the claim. The
+    database wrote the claim between the worker's request and the answer, so the worker knows the earliest and the
+    latest moment at which the deadline can be. The worker starts no call after the earliest of these moments, and ends
+    the task at the latest of them.
     """
 
     def __init__(self, claim: Claim, asked_at: float, granted_at: float) -> None:
@@ -33,17 +34,18 @@ class Terms:
         self.deadline_latest = granted_at + left
 
     def calls_left(self, sent: int) -> float:
-        """Return how many more model calls the budget allows after `sent` calls."""
+        """Return how many more model calls the budget allows after `sent` calls were sent."""
         return math.inf if self._max_calls is None else max(0, self._max_calls - sent)
 
     def starts_by(self, announcing_at: float, seconds: float) -> float:
-        """Return until when calls may start that are announced at `announcing_at` and must start within `seconds`."""
+        """Return until when calls announced at `announcing_at` may start, if they must start within `seconds`."""
         return min(announcing_at + seconds, self._deadline_earliest)
 
     def rest_ms(self, now: float) -> int:
-        """Return for how many ms the task rests after an unexpected error: as long as after a worker's death.
+        """Return for how many ms the task rests after an unexpected error: as long as after the death of a worker.
 
-        The rest is EARLY_SECONDS_ALLOWED longer, because the message that continues the task may come a little early.
+        The rest is longer by EARLY_SECONDS_ALLOWED, because the message that continues the task may come a little
+        early.
         """
         left = self._rests_until - now
         return round(1000 * (left + limits.EARLY_SECONDS_ALLOWED)) if left > 0 else 0

@@ -1,7 +1,6 @@
 """The task actor's worker: `Worker.run` claims a task and works on it for one run.
 
-A `Worker` behaves in the same way on every route of a task. A host calls `Worker.run` with a task's key, and acts on
-the outcome.
+A `Worker` behaves in the same way on every route. A host calls `Worker.run` with a task's key, and acts on the outcome.
 """
 
 from collections.abc import Callable, Sequence
@@ -41,19 +40,20 @@ if TYPE_CHECKING:
 
 
 class Host(NamedTuple):
-    """The host of a worker: its route, how long a run may last, and how it exchanges notices with the run."""
+    """What a host tells its worker: its route, how long a run may last, and how host and run exchange notices."""
 
     route: Route
-    seconds: float  # For how many seconds the run may start calls.
+    seconds: float  # For how many seconds a run may start calls.
     # The name of a host whose own next claim may take over its last claim before the lease ends; empty for other hosts.
     name: str = ""
-    # Returns the caller that makes a task's model calls, None if the worker makes the calls itself.
+    # A function that returns the caller that makes a task's model calls, or None if the worker makes the calls itself.
     caller_for: Callable[[Claim], ModelCaller | None] = lambda claim: None
-    slack_seconds: float = 0.0  # The most seconds that calls may travel to the caller's lanes and back.
-    stands_in: bool = False  # True if the run replaces a host that has not answered the task's dispatches.
-    # The hint that the host gives when the task may have ended. The hint is None if the host gives no hints.
+    slack_seconds: float = 0.0  # The most seconds that calls may travel to the caller's lanes, and their answer back.
+    stands_in: bool = False  # True if the run works in place of a host that has not answered the task's dispatches.
+    # The notice that the host gives when the task may have ended. The value is None if the host gives no notices.
     hint: Hint | None = None
-    # Called with the mark of each write that has landed, and at the end of the run, with whether the task has ended.
+    # A function that is called with the mark of each write that has taken effect, and at the end of the run, and that
+    # is told whether the task has ended.
     wrote: Callable[[Mark, bool], None] = lambda mark, ended: None
 
 
@@ -65,8 +65,8 @@ class Worker:
     provider: Provider
     settings: Settings
     meter: Meter  # Counts what the invocation has spent of its allowance.
-    chance: Callable[[], float]  # Returns a random number from 0 to 1.
-    nonce: Callable[[], str]  # Returns a new name for the holder of each claim.
+    chance: Callable[[], float]  # A function that returns a random number from 0 to 1.
+    nonce: Callable[[], str]  # A function that returns a new name for the holder of each claim.
     log: Log
     latency: Latency = field(default_factory=Latency)  # The isolate's estimate of how long D1 takes for a write.
     storage: StorageUse = field(default_factory=StorageUse)  # What the isolate knows of the database's size and space.
@@ -74,8 +74,8 @@ class Worker:
     heartbeats: TriggerHeartbeats = field(default_factory=TriggerHeartbeats)
     news: ModelNews = field(default_factory=ModelNews)  # What the isolate knows about whether each model answers.
     marks: Marks = field(default_factory=Marks)  # The last write to each task by the isolate's workers.
-    deliverer: Deliverer | None = None  # Sends webhooks, None in a deployment without webhooks.
-    open_files: "Callable[[], FileStore] | None" = None  # Makes the store of files; None if all files lie in D1.
+    deliverer: Deliverer | None = None  # Sends webhooks; None in a deployment without webhooks.
+    open_files: "Callable[[], FileStore] | None" = None  # Makes the store of files; None if all files are stored in D1.
 
     @property
     def files(self) -> "FileStore":
@@ -89,7 +89,7 @@ class Worker:
     async def run(self, task_key: TaskKey, host: Host) -> RunOutcome:
         """Claim the task, and work on it until the task ends or the host's allowance is used up.
 
-        Raises StoreError, and passes on every unexpected error.
+        Raises StoreError, and does not catch unexpected errors.
         """
         asked_at = clock.now()
         may_start = start_seconds(self.latency.seconds(asked_at))
@@ -130,18 +130,18 @@ class Worker:
         return outcome
 
     def _tell(self, claim: Claim, host: Host, step: int) -> None:
-        """Notify clients that wait for the task, in this isolate or at this host, that a write has landed."""
+        """Notify clients that wait for the task, in this isolate or at this host, that a write has taken effect."""
         mark = Mark(claim.fence, step)
         self.marks.wrote(claim.task_key, mark, clock.now() + self.settings.lease_seconds)
         host.wrote(mark, False)
 
     def begin_deliveries(self, due: Sequence[DueDelivery] = ()) -> None:
-        """Begin to send the webhook deliveries that this invocation wrote, and the `due` ones that a sweep found."""
+        """Start sending the webhook deliveries that this invocation wrote, and the `due` ones that a sweep found."""
         if self.deliverer is not None:
             self.deliverer.begin(due)
 
     async def may_stand_in(self, task_key: TaskKey) -> bool:
-        """Whether the worker may replace the task's host: not while the task waits for a place on an object.
+        """Whether the worker may work in place of the task's host: not while the task waits for an object slot.
 
         Raises StoreError.
         """
@@ -235,10 +235,10 @@ class Worker:
         )
 
     async def complete_batch(self, task_key: TaskKey) -> bool:
-        """Complete the files of a batch whose task has ended, as far as the invocation may. Returns whether it has
-        ended.
+        """Complete the files of a batch whose task has ended, as far as the invocation's allowance permits.
 
-        No error is raised, because the sweep completes the files otherwise.
+        Returns whether the batch has ended, which it has when its files are complete. No error is raised, because
+        otherwise the sweep completes the files.
         """
         from ..store.batch_files import BatchFileStore  # noqa: PLC0415 - only batches need these modules
         from ..store.batches import BatchStore  # noqa: PLC0415

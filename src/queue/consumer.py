@@ -1,8 +1,8 @@
-"""Handles messages of the task queue: runs the task that each message names.
+"""Handles the messages of the task queue: runs the task that each message names.
 
-A message is acknowledged when its task needs it no longer: the task has ended, another worker has a live lease, another
-message continues the task, or the sweep will find the task in D1. Only after a failure that may be the task's own fault
-does the queue deliver the message again, and finally send it to the dead-letter queue.
+A message is acknowledged when its task no longer needs it: the task has ended, another worker has a live lease, another
+message continues the task, or the sweep will find the task in D1. Only after a failure that may be the fault of the
+task itself does the queue deliver the message again, and finally move it to the dead-letter queue.
 """
 
 from collections.abc import Awaitable, Callable
@@ -25,7 +25,7 @@ async def consume(
 ) -> None:
     """Handle the messages of a batch one after the other.
 
-    `leave` is called for each task that the queue's host is done with.
+    `leave` is called for each task with which the queue's host has finished.
     """
     for message in batch.messages:
         bound = log.bind(message=message.id, delivery=message.attempts)
@@ -40,7 +40,7 @@ async def _consume(
         log("unreadable_message")
         message.ack()
         return
-    # the batch's earlier messages used up the allowance; a new message runs in a new invocation
+    # the batch's earlier messages used up the invocation's allowance, and a new message runs in a new invocation
     if not worker.can_afford_run:
         log("no_room", task=task_key)
         await dispatcher.dispatch(task_key)
@@ -51,8 +51,8 @@ async def _consume(
     except (StoreUnavailable, SchemaMissing) as error:
         # An outage of D1, or missing migrations, are not the task's fault, so the message must not reach the
         # dead-letter queue. After the message's last delivery the task is left to the sweep. If the day's quota is used
-        # up or the database is full, the task is left to the sweep at once, because further deliveries of the message
-        # would also use up a daily allowance.
+        # up or the database is full, the task is left to the sweep at once, because each further delivery of the
+        # message would also use up a daily allowance.
         log("store_unavailable", task=task_key, error=error.code)
         if isinstance(error, StoreQuotaExhausted | StoreFull):
             message.ack()
@@ -72,10 +72,10 @@ async def _consume(
 
 
 def put_off(batch: QueueBatch, error: ConfigurationError, log: Log) -> None:
-    """Ask for a batch's messages again later, because a variable of the deployment is bad and no task can run.
+    """Ask the queue to deliver a batch's messages later, because a variable is bad and no task can run.
 
-    The batch to put off may be of the task queue or of the dead-letter queue. A dead letter that is given up does not
-    change its task, which the sweep dispatches again when tasks can run.
+    The batch may come from the task queue or from the dead-letter queue. If a dead letter is finally given up, its task
+    does not change, and the sweep dispatches the task when tasks can run again.
     """
     for message in batch.messages:
         log.bind(message=message.id, delivery=message.attempts).misconfigured(error)
@@ -83,7 +83,10 @@ def put_off(batch: QueueBatch, error: ConfigurationError, log: Log) -> None:
 
 
 def _put_off(message: QueueMessage) -> None:
-    """Ask for a message again later. At the last delivery, acknowledge the message and leave its task to the sweep."""
+    """Ask the queue to deliver a message again later.
+
+    At the message's last delivery, acknowledge the message instead and leave its task to the sweep.
+    """
     if message.attempts >= limits.QUEUE_DELIVERIES:
         message.ack()
     else:

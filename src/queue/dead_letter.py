@@ -18,7 +18,7 @@ FAILURE = Failure(
 
 
 async def bury(batch: QueueBatch, store: TaskStore, settings: Settings, log: Log) -> None:
-    """Fail the task of each message, unless a worker has the task, or it waits for a time, or it has ended."""
+    """Fail the task of each message, unless a worker has the task, or the task must wait until a time, or has ended."""
     for message in batch.messages:
         task_key = messages.read(message.body)
         if task_key is None:

@@ -1,4 +1,7 @@
-"""The messages of both queues: `{"taskId": …}` with a task's key. Other bodies are not trusted."""
+"""The messages of both queues: `{"taskId": …}` with a task's key.
+
+A message with any other body is ignored, because the project did not send it.
+"""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -10,9 +13,9 @@ DEAD_LETTERS = "ai-processing-dlq"
 
 
 class QueueMessage(Protocol):
-    """One delivery of a message.
+    """One delivery of a queue message.
 
-    `attempts` is the number of the message's present delivery, 1 for the first one. Only the first call of `ack` or
+    `attempts` is the number of this delivery of the message, 1 for the first delivery. Only the first call of `ack` or
     `retry` for a message counts.
     """
 
@@ -21,7 +24,7 @@ class QueueMessage(Protocol):
     attempts: int
 
     def ack(self) -> None:
-        """Mark the message as done."""
+        """Mark the message as handled."""
         ...
 
     def retry(self, options: dict[str, int]) -> None:
@@ -42,6 +45,6 @@ def write(task_key: TaskKey) -> dict[str, str]:
 
 
 def read(body: object) -> TaskKey | None:
-    """Return the task's key from a message's body, or None if the message is not ours."""
+    """Return the task's key from the body of a message, or None if the project did not send the message."""
     text = body.get("taskId") if isinstance(body, dict) else None
     return read_task_key(text) if isinstance(text, str) else None

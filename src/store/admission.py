@@ -18,7 +18,7 @@ from .sql import admission as sql
 from .standing import TOMBSTONE_MS, StandingStore
 
 if TYPE_CHECKING:
-    from .joining import Joining  # the module is imported only with the first request to /v1
+    from .joining import Joining  # The module is imported only when the first request to /v1 comes.
 
 
 class Limit(StrEnum):
@@ -45,7 +45,7 @@ class Conditions(NamedTuple):
 
     @property
     def may_be_replayed(self) -> bool:
-        """Whether the request may be a repetition of one that was accepted before."""
+        """Whether the request may be a repetition of a request that was accepted before."""
         return self.idempotency_key is not None or (self.joining is not None and self.joining.sendings > 0)
 
     def submission(self, task_key: TaskKey) -> str | None:
@@ -78,7 +78,7 @@ class Replayed(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Mismatched:
-    """A request with other content has already used the idempotency key."""
+    """Another request, with other content, has already used the idempotency key."""
 
 
 class LimitReached(NamedTuple):
@@ -101,9 +101,9 @@ class AdmissionStore(StandingStore):
 
         If no worker claims the task within `unclaimed_ms`, the sweep dispatches it.
 
-        The write of a task is safe to send again. If the first send succeeded without an answer, and a client has
-        deleted the task since, a tombstone keeps the second send from writing the task again. If a resend is refused,
-        the task is withdrawn, because the first send may still succeed.
+        The write of a task is safe to send again. Suppose the first send succeeded without an answer, and a client has
+        deleted the task since: then a tombstone keeps the second send from writing the task again. If a resend is
+        refused, the task is withdrawn, because the first send may still succeed.
         """
         outcome = outcome_of(new.task_key, on, await self._database.run(*_submission(new, unclaimed_ms, on)))
         if not isinstance(outcome, Accepted) and self._database.sends > 1:
@@ -117,7 +117,7 @@ class AdmissionStore(StandingStore):
     async def key_holder(self, task_key: TaskKey, on: Conditions) -> Replayed | Mismatched | None:
         """Return the task of an earlier request with the same idempotency key, or the task that this request joins.
 
-        Returns None if the request has no earlier task. `key_holder` works on a full database, and the reply of D1
+        Returns None if the request has no earlier task. `key_holder` also works on a full database; D1's reply then
         reports the database's size. Without an idempotency key, `key_holder` is the smallest possible read. With an
         idempotency key, `key_holder` also records that the key's task is about to be returned, so that the task is not
         withdrawn.
@@ -135,9 +135,9 @@ class AdmissionStore(StandingStore):
     async def withdraw(self, new: NewTask, on: Conditions = UNCONDITIONAL, *, characters: int | None = None) -> None:
         """Withdraw a new task whose write may have succeeded, or may still succeed.
 
-        `characters` are those that count against the tenant's limit; by default those of the text.
+        `characters` is how many characters count against the tenant's limit; by default those of the text.
 
-        If a repeated request was already answered with the task, the task stays.
+        If a repeated request was already answered with the task, the task is not withdrawn.
         """
         task_key = new.task_key
         buried = sql.BURY_WITHDRAWN.bind(task_key=task_key, tombstone_ms=TOMBSTONE_MS)
@@ -145,7 +145,7 @@ class AdmissionStore(StandingStore):
         batch = [buried, *parts]
         if on.characters_a_day_most is not None:
             tenant, _ = split_task_key(task_key)
-            counted = len(new.text) if characters is None else characters
+            counted = new.characters if characters is None else characters
             batch.insert(0, sql.UNCOUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=counted))
         await self._database.run(*batch)
 
@@ -183,21 +183,21 @@ class AdmissionStore(StandingStore):
 def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundStatement]:
     """Return the SQL statements of the transaction that writes a new task.
 
-    `outcome_of` reads the rows of the last statements. The transaction of a plain task without conditions has two
-    statements.
+    `outcome_of` reads the rows that the transaction's last statements return. The transaction of a plain task without
+    conditions has two statements.
     """
     task_key = new.task_key
     submission = on.submission(task_key)
     writes = [_task_row(new, unclaimed_ms, on, submission)]
     if on.characters_a_day_most is not None:
         tenant, _ = split_task_key(task_key)
-        writes.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=len(new.text)))
+        writes.append(sql.COUNT_CHARACTERS.bind(task_key=task_key, tenant=tenant, characters=new.characters))
     writes.append(text_row(new, submission))
     return holding(task_key, on, writes)
 
 
 def holding(task_key: TaskKey, on: Conditions, writes: Sequence[BoundStatement]) -> list[BoundStatement]:
-    """Wrap a new task's writes in the statements that take its idempotency key and read what became of the task."""
+    """Wrap a new task's writes in the statements that take its idempotency key and read what became of the new task."""
     tenant, _ = split_task_key(task_key)
     submission = on.submission(task_key)
     batch: list[BoundStatement] = []
@@ -237,7 +237,7 @@ def task_values(new: NewTask, unclaimed_ms: int, on: Conditions, submission: str
         "created_at": new.created_at,
         "unclaimed_ms": unclaimed_ms,
         "first_line": new.first_line,
-        "characters": len(new.text),
+        "characters": new.characters,
         "characters_most": on.characters_a_day_most,
         "tasks_most": on.tasks_in_flight_most,
         **options.written(new.options),
@@ -288,7 +288,7 @@ def _held(holders: Sequence[Row], digest: str) -> Replayed | Mismatched | None:
 
 
 def _joined(found: Sequence[Row], own: TaskKey) -> Replayed | None:
-    """Read from the rows of JOINED the task of another send of the request, if the present send joined that task."""
+    """Read from the rows of JOINED the task of an earlier send of the request, if the present send joined that task."""
     others = [task_key for row in found if (task_key := columns.task_key(row, "task_id")) != own]
     return Replayed(others[0]) if others else None
 

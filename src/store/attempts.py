@@ -16,7 +16,7 @@ from .sql import attempts as sql
 class AttemptPage(NamedTuple):
     """A page of the log of a task's model calls.
 
-    `after` is the last call's place if further calls follow it, else None.
+    `after` is the place of the page's last call if further calls follow, else None.
     """
 
     attempts: Sequence[CallAttempt]
@@ -30,10 +30,10 @@ class AttemptStore(Store):
     async def attempts(
         self, task_key: TaskKey, only: Collection[AttemptOutcome], after: Place | None, most: int, default_model: str
     ) -> AttemptPage | None:
-        """Read up to `most` calls of a task with the outcomes `only`, after a place; None if there is no such task.
+        """Read up to `most` calls of a task with the outcomes `only`, after a place; None if the task does not exist.
 
-        `default_model` is the model of a task that names none. A page ends early if its outputs would have more than
-        ANSWER_CHARS_AT_ONCE characters. Reading a page of the log takes one or two calls to D1.
+        `default_model` is the model that is shown for a task that names no model. A page ends early if its outputs
+        would have more than ANSWER_CHARS_AT_ONCE characters. Reading a page of the log takes one or two calls to D1.
         """
         task, outputs, failures = await self._database.run(
             sql.CALLS.bind(task_key=task_key),
@@ -54,7 +54,7 @@ class AttemptStore(Store):
     async def _made(
         self, task_key: TaskKey, index: AttemptIndex, keys: Sequence[CallKey], only: Collection[AttemptOutcome]
     ) -> list[CallAttempt]:
-        """Read the calls for the outputs `keys` that have one of the outcomes `only`, in order."""
+        """Read those calls for the outputs `keys` that have one of the outcomes `only`, in order."""
         (level, idx), (last_level, last_idx) = keys[0], keys[-1]
         bounds: dict[str, Value] = {"level": level, "idx": idx, "last_level": last_level, "last_idx": last_idx}
         statements = [sql.SOME_FAILURES.bind(task_key=task_key, **bounds)]

@@ -202,5 +202,7 @@ def _submission(new: NewBatch, unclaimed_ms: int, on: Conditions) -> list[BoundS
             output_ms=new.output_ms,
         ),
     ]
+    if new.retry_of is not None:
+        writes.append(sql.LINK_RETRY.bind(task_key=task_key, old_key=new.retry_of))
     accepted = sql.IS_ACCEPTED.bind(task_key=task_key, input_file=new.input_file)
     return [*holding(task_key, on, writes), accepted]

@@ -21,7 +21,7 @@ Generations = Mapping[TaskKey, int]
 class FailedTasks(NamedTuple):
     """Failed tasks, each with its generation.
 
-    `unended` is how many unfinished tasks the tenant has, counted only up to the number that its limits need.
+    `unended` is how many unfinished tasks the tenant has, counted only as far as the tenant's limits require.
     """
 
     generations: Generations
@@ -29,7 +29,7 @@ class FailedTasks(NamedTuple):
 
 
 class Cost(NamedTuple):
-    """What a bulk retry would cost: how many tasks, and the least and the most model calls that they would make."""
+    """What a bulk retry would cost: the number of tasks, and the least and the most model calls of these tasks."""
 
     tasks: int
     minimum_calls: int
@@ -39,9 +39,9 @@ class Cost(NamedTuple):
 class Cancelled(NamedTuple):
     """Tasks that were cancelled.
 
-    For `starting_ms` the announced model calls of the tasks may still start, but no other calls. `objects` are the
-    cancelled tasks that Durable Objects worked on last. The number with each task is a fence: all claims of the task up
-    to the fence are over.
+    For `starting_ms` more, the announced model calls of the tasks may still start, but no other calls may. `objects`
+    are those of the cancelled tasks on which Durable Objects worked last. The number beside each task is a fence: all
+    claims of the task up to this fence are over.
     """
 
     task_keys: Sequence[TaskKey]
@@ -70,10 +70,10 @@ class BulkStore(OutboxStore):
         return FailedTasks(_generations(found), columns.whole(found[0], "unended") if found else 0)
 
     async def retry_cost(self, span: Span, code: TaskCode | None, attempts: int, reasks: int = 0) -> Cost:
-        """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying them would take.
+        """Count a span's failed tasks, up to BULK_COUNT_MOST, and the model calls that retrying these tasks would take.
 
-        The most model calls are counted with `attempts` calls for each output, and `reasks` more if it must fit a
-        schema.
+        The most model calls are counted with `attempts` calls for each output, and `reasks` more if the output must fit
+        a schema.
         """
         (found,) = await self._database.run(
             sql.COUNT_FAILED.bind(
@@ -110,7 +110,7 @@ class BulkStore(OutboxStore):
         return [columns.task_key(row) for row in done]
 
     async def going_on_in(self, tenant: str, span: Span, status: Status | None, most: int) -> Generations:
-        """Find up to `most` unfinished tasks of a span, in `status` if it is given."""
+        """Find up to `most` unfinished tasks of a span; only those in `status`, if it is given."""
         (found,) = await self._database.run(
             sql.GOING_ON.bind(tenant=tenant, first=span.first, behind=span.behind, status=status, most=most)
         )

@@ -1,4 +1,4 @@
-"""Webhook deliveries in D1: which sender may send each, what came of its attempts, and what a client sees."""
+"""Webhook deliveries in D1: which sender may send each delivery, what came of the attempts, and what a client sees."""
 
 import json
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
 
 
 class AttemptResult(NamedTuple):
-    """The result of an attempt to send a webhook delivery, to be recorded.
+    """What came of an attempt to send a webhook delivery, to be recorded.
 
     Without an `outcome`, the webhook delivery's next attempt follows after `delay_ms`. `asked_ms` is how long the
     webhook endpoint asked us to wait.
@@ -88,14 +88,14 @@ class DeliveryStore(Store):
         return [taken(row) for rows in found for row in rows]
 
     async def record(self, tried: Sequence[AttemptResult]) -> None:
-        """Record attempts to send webhook deliveries, and what the attempts mean for their endpoints.
+        """Record attempts to send webhook deliveries, and what follows from the attempts for the endpoints.
 
         An attempt changes its webhook delivery only if no other caller has taken the delivery since.
         """
         await self._database.run(*(statement for one in tried for statement in _record(one)))
 
     async def redeliver(self, found: Delivery) -> Taken | None:
-        """Begin a webhook delivery anew, and take it for this sender.
+        """Start a webhook delivery anew, and reserve it for this sender.
 
         Returns None if the webhook delivery's endpoint is gone, or if another sender has taken the delivery.
         """
@@ -110,8 +110,8 @@ class DeliveryStore(Store):
     async def delivery(self, key: DeliveryKey) -> Delivery | None:
         """Read one delivery.
 
-        `delivery` also returns None if the key of the webhook delivery names an earlier end of the task, because each
-        end has a delivery of its own.
+        `delivery` also returns None if the key of the webhook delivery belongs to an earlier end of the task, because
+        each end of a task has a delivery of its own.
         """
         (rows,) = await self._database.run(sql.DELIVERY.bind(**_named(key)))
         found = _delivery(rows[0]) if rows else None
@@ -119,7 +119,7 @@ class DeliveryStore(Store):
 
 
 def look(plan: str) -> BoundStatement:
-    """Make the statement that finds the webhook deliveries to send, for a transaction of the sweep."""
+    """Make the statement that finds webhook deliveries to send, as a part of the sweep's transaction."""
     return sql.DUE_DELIVERIES.bind(
         most=limits.DELIVERIES_A_SWEEP[plan],
         of_each=limits.DELIVERIES_OF_ENDPOINT,

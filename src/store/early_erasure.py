@@ -11,17 +11,17 @@ from .sql import early_erasure as sql
 
 _KEPT_MS = round(limits.KEPT_SECONDS_LEAST * 1000)
 _COUNT_MS = round(limits.STORAGE_COUNT_SECONDS * 1000)
-_MOMENT_CHARS = 13  # The first characters of a task id, which are the 48 bits of its time.
+_MOMENT_CHARS = 13  # The first characters of a task id, which hold the 48 bits of the task's creation time.
 
 
 @dataclass(frozen=True, slots=True)
 class Old:
-    """Ended tasks that may be erased before their retention is over.
+    """Ended tasks that may be erased before their retention time is over.
 
-    All of the tasks had ended by `ended_by`, in the database's time. `uncounted` says that some of these tasks may not
-    be in the sums over ended tasks yet. A walk over the tasks of `tenant`, from `walked_from` on, found these tasks.
-    The tenant's next walk begins at `walked_to`, where this walk ended, or where this walk began if it found more tasks
-    than are erased now.
+    All of these tasks had ended by `ended_by`, in the database's time. `uncounted` says that some of these tasks may
+    not have been added to the sums over ended tasks yet. These tasks were found by a walk over the tasks of `tenant`,
+    from `walked_from` on. The tenant's next walk starts at `walked_to`: where this walk ended, or where this walk
+    started if it found more tasks than are erased now.
     """
 
     ended_by: int
@@ -33,7 +33,7 @@ class Old:
 
     @property
     def walks_on(self) -> bool:
-        """Whether the next walk over the tenant's tasks begins elsewhere than this one."""
+        """Whether the tenant's next walk over its tasks starts at another place than this walk did."""
         return self.walked_to != self.walked_from
 
 
@@ -72,7 +72,7 @@ class StorageStore(Store):
         )
 
     async def count_storage(self, *, keep_input: bool) -> None:
-        """Count what each tenant stores, from every task's own row, and write a row for each of the largest tenants.
+        """Count what each tenant stores, from the row of every task, and write a row for each of the largest tenants.
 
         `keep_input` says that completed tasks keep their input.
         """
@@ -80,7 +80,7 @@ class StorageStore(Store):
         await self._database.run(sql.FORGET_COUNT.bind(), sql.COUNT.bind(**which))
 
     async def erase_early(self, old: Old, *, keep_input: bool) -> int:
-        """Erase those of the found tasks that no client has retried since, and return how many were erased.
+        """Erase those of the found tasks that no client has retried since, and return the number of erased tasks.
 
         The transaction that erases also sets where the next walk over the tenant's tasks begins.
         """
@@ -95,13 +95,13 @@ class StorageStore(Store):
         *parts, whole = sql.ERASE_OLD
         count = [sql.OLD_COUNT] if old.uncounted else []
         erasure = [discount, *(part.bind(**which) for part in (*parts, *count, whole))]
-        # The erasure runs first, because the other statement may need the space that it frees.
+        # The erasure runs first, because the other statement may need the space that the erasure frees.
         done = await self._database.run(*erasure, *walk_on)
         return len(done[len(erasure) - 1])
 
 
 def _behind(row: Row) -> str:
-    """Say where a tenant's next walk begins: after this walk's last task, or anew if this walk reached the end.
+    """Return where a tenant's next walk starts: after this walk's last task, or anew if this walk reached the end.
 
     Where the walk ended is stored as the time in the last task's id, so that the id of an erased task is not kept. The
     next walk reads all tasks of the last task's millisecond again.

@@ -1,4 +1,4 @@
-"""Ends tasks without their worker: fails them from outside a claim, or cancels or erases them for a client."""
+"""Ends tasks from outside, without their worker: fails tasks, or cancels or erases them for a client."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,9 +20,9 @@ _START_MS_MOST = round(limits.START_SECONDS_MOST * 1000)
 class Stopped(NamedTuple):
     """What a cancellation or an erasure did. `changed` says that the request cancelled or erased the task.
 
-    For `starting_ms` the task's announced model calls may still start, but no others; 0 means that none may.
-    `object_fence` is set if a Durable Object worked on the task last and may still do so: all claims up to this fence
-    are over.
+    For `starting_ms` more, the task's announced model calls may still start, but no others; 0 means that no call may
+    start. `object_fence` is set if a Durable Object worked on the task last and may still work on it: all claims up to
+    this fence are over.
     """
 
     changed: bool
@@ -31,13 +31,14 @@ class Stopped(NamedTuple):
 
 
 class EndingStore(StandingStore, OutboxStore):
-    """Ends tasks from outside a claim.
+    """Ends tasks from outside, without a claim.
 
-    A write that must have no effect if it arrives late names the fence or generation of the task that was read before.
+    Some writes must have no effect if they arrive late; they name the fence or the generation that the task had when it
+    was read.
     """
 
     async def dead_letter(self, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that no worker has, because its message reached the dead-letter queue.
+        """Fail a task that no worker has, because its queue message reached the dead-letter queue.
 
         Returns False if a worker has the task, if the task is not due yet, or if it has ended.
         """
@@ -61,7 +62,7 @@ class EndingStore(StandingStore, OutboxStore):
     async def give_up(
         self, task_keys: Sequence[TaskKey], stalls: int, failure: Failure, retention_ms: int
     ) -> list[TaskKey]:
-        """Fail those of the given tasks that no worker has and on which at least `stalls` workers died in a row."""
+        """Fail those of the given tasks that have no worker and on which at least `stalls` workers died in a row."""
         asked_at = self._now()
         ended, told = await self._database.run(
             sql.GIVE_UP.bind(
@@ -96,18 +97,19 @@ class EndingStore(StandingStore, OutboxStore):
         )
         self._wrote(told, asked_at)
         stopped = _stopped(bool(changed), starting)
-        # If a client retried the task just after it was cancelled, the task goes on, perhaps under another claim.
+        # If a client retried the task just after it was cancelled, the task continues, perhaps under another claim.
         is_over = starting and columns.text(starting[0], "status") == Status.CANCELLED
         return stopped if is_over else stopped._replace(object_fence=None)
 
     async def erase(self, task_key: TaskKey) -> Stopped:
         """Erase a task, which the caller has just read, with all its parts.
 
-        If the write had to be sent again and finds no task, the task counts as erased, and as if it had just announced
-        model calls.
+        If the write had to be sent again and the second send finds no task, the task counts as erased, and its calls
+        count as just announced.
         """
         *parts, whole = (part.bind(task_key=task_key) for part in sql.ERASE)
-        # The task's parts are deleted first, because in a full database the tombstone needs the space that they free.
+        # The task's parts are deleted first, because in a full database the tombstone needs the space that the deletion
+        # frees.
         starting, *_, gone = await self._database.run(
             _start_window(task_key),
             *parts,

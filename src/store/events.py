@@ -1,4 +1,4 @@
-"""Reads a task for a stream of its events. Each read of a task is one call to D1."""
+"""Reads tasks for the event streams that clients follow. Each read of a task is one call to D1."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,12 +22,12 @@ from .sql import events as sql
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """A task as one read found it, with the outputs and gaps that follow the last chunk that the client has seen.
+    """A task as one read found it, with the outputs and gaps that come after the last chunk that the client has seen.
 
-    `pulse` says how far the task has progressed. `all_read` says that no further output exists at this moment; it is
-    False if no outputs were requested. `needs_help` says that no worker seems to come for the task. `silent_ms` is how
-    long ago the task was last created, dispatched or announced calls. `gaps` has the gaps before, between and right
-    after the outputs, by their chunks.
+    `pulse` says how far the task has progressed: its last write, status and route. `all_read` says that at this moment
+    no output exists that was not read; it is False if no outputs were requested. `needs_help` says that apparently no
+    worker will come for the task. `silent_ms` is how long ago the task was last created or dispatched, or announced
+    calls. `gaps` are the chunks of the gaps that are before, between or right after the outputs.
     """
 
     state: State
@@ -51,11 +51,11 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The first read of a stream: where the chunks are in the text, and how many are ready, in text order.
+    """What the first read of a stream found: the chunks' places in the text, and how many first chunks are ready.
 
     `ready` counts the chunks with outputs before the first chunk without one. In a task that may leave gaps, all chunks
-    count as `ready`, because a client may have passed gaps that a retry has opened again. `index` has the cuts of the
-    chunks, but lists no finished chunks. `look` is the task as the stream's first read found it.
+    count as `ready`, because a client may have passed gaps that a retry has opened again. `index` knows where the
+    chunks are in the text, but lists no finished chunks. `look` is the task as the stream's first read found it.
     """
 
     index: ChunkIndex
@@ -83,10 +83,10 @@ class EventStore(Store):
         return Opening(index, passed, _look(found[0], news, following))
 
     async def look(self, task_key: TaskKey, following: int | None, known: int) -> Look | None:
-        """Read a task, with outputs from chunk `following` on if more than `known` of its chunks have outputs.
+        """Read a task, and if more than `known` of its chunks have outputs, also outputs from chunk `following` on.
 
         Returns None if the task does not exist. One read gives at most EVENT_CHUNKS_AT_ONCE outputs, all from one
-        stored segment. If `following` is None, the read gives no output.
+        stored segment. If `following` is None, the read returns no output.
         """
         found, news = await self._database.run(*_looking(task_key, following, known))
         return _look(found[0], news, following) if found else None
@@ -109,7 +109,7 @@ def _look(row: Row, news: Sequence[Row], following: int | None) -> Look:
     places = list(takewhile(lambda place: place in read or place in found, wanted))
     outputs = [read[place] for place in places if place in read]
     gaps = {place: found[place] for place in places if place not in read}
-    # Only one segment of outputs was read, and another segment may have the next outputs. A task that was ended from
+    # Only one segment of outputs was read, so another segment may have the next outputs. A task that was ended from
     # outside may have more outputs than `completed` says, because outputs of calls that were in flight are still
     # recorded.
     known = status is Status.COMPLETED or not status.terminal

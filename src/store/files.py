@@ -12,7 +12,7 @@ from ..core import limits
 from ..core.errors import BlobUnavailable
 from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
-from .blobs import Bucket
+from .blobs import Bucket, lost_bytes
 from .blobs.d1 import D1Bucket
 from .blobs.orphans import APART_MS, erase_orphans
 from .d1 import columns
@@ -29,6 +29,12 @@ class FilesFull(NamedTuple):
     """The refusal of a file that would give the tenant's files more than `most` bytes. They have `used` bytes now."""
 
     used: int
+    most: int
+
+
+class TooManyFiles(NamedTuple):
+    """The refusal of a file of a tenant who has `most` files already."""
+
     most: int
 
 
@@ -59,17 +65,27 @@ class FileStore(Store):
 
     # --- Upload ---------------------------------------------------------------------------------------------------
 
-    async def begin(self, key: FileKey, now_created: int) -> None:
-        """Write the row of a new file, before its first part. `now_created` is when the file was made, ms."""
-        await self._database.run(
+    async def begin(self, key: FileKey, now_created: int, files_most: int = limits.FILES_MOST) -> TooManyFiles | None:
+        """Write the row of a new file, before its first part. `now_created` is when the file was made, ms.
+
+        Returns TooManyFiles, and writes nothing, if the tenant has `files_most` files already.
+        """
+        place = self.bucket.place
+        *_, (row,) = await self._database.run(
             sql.BEGIN_UPLOAD.bind(
                 file_key=key,
-                place=self.bucket.place,
+                place=place,
                 created_at=now_created,
                 upload_ms=_UPLOAD_MS,
                 grave=f"file/{key}",
-            )
+                files_most=files_most,
+                first=f"{_tenant(key)}:",
+                behind=f"{_tenant(key)};",
+            ),
+            sql.BEGIN_WALKS.bind(file_key=key, place=place),
+            sql.UPLOAD_BEGUN.bind(file_key=key),
         )
+        return None if row["begun"] else TooManyFiles(files_most)
 
     async def ready(
         self,
@@ -161,6 +177,10 @@ class FileStore(Store):
                 found.append(await bucket.read(file.key, part.name, first, last))
             at += part.bytes
         return found[0] if len(found) == 1 else b"".join(found)
+
+    async def lost(self, file: File) -> list[range]:
+        """Return which bytes of a file cannot be read any more. Each part is one call."""
+        return await lost_bytes(self._bucket_of(file.place), file)
 
     async def pieces(self, file: File) -> AsyncGenerator[bytes | Piped]:
         """Open the parts of a file one after the other, to be sent to a client. Each part is one call.

@@ -18,7 +18,7 @@ from .sql import gap_retries as sql
 
 
 class GapRetry(NamedTuple):
-    """The plan of a retry of a task's gaps: merge outputs to copy, what is inherited, and the calls that are needed.
+    """The plan for a retry of a task's gaps: which outputs of merges are copied, what is inherited, and what is called.
 
     `merged` has the outputs compressed, as they are stored. `cut_redone` counts outputs that were cut off and are made
     again.
@@ -83,10 +83,11 @@ class GapRetryStore(AdmissionStore):
         on: Conditions,
         max_calls: int | None = None,
     ) -> Outcome:
-        """Write the task that retries gaps, with its copies, in one transaction.
+        """Write the task that retries gaps, with its copies of the old task's outputs, in one transaction.
 
-        The task that retries gaps is written if its idempotency key is free and its tenant's limit allows it. `on` has
-        an idempotency key made from the old task, so that a repeated request finds the task of the first one.
+        The task that retries gaps is written only if its idempotency key is free and its tenant's limit allows the
+        task. `on` has an idempotency key made from the old task, so that a repeated request finds the task of the first
+        one.
         """
         submission = on.submission(task_key)
         assert submission is not None
@@ -106,6 +107,7 @@ class GapRetryStore(AdmissionStore):
         inherited = structures.inherited_text(retry.inherited)
         copies = [
             sql.COPY_TEXT.bind(**both, submission=submission, inherited=inherited),
+            sql.COPY_FILE_TEXT.bind(**both),
             sql.COPY_OUTPUTS.bind(**both),
             *_merged_copies(both, retry.merged),
         ]
@@ -113,7 +115,7 @@ class GapRetryStore(AdmissionStore):
 
 
 def _above(gaps: set[int], merges: Iterable[Sequence[int]]) -> Iterable[set[int]]:
-    """Give, for each merge level, the merge calls that have a gap somewhere below them and must be made again."""
+    """Return, for each merge level, the merge calls that have a gap somewhere below them and so must be made again."""
     below = gaps
     for ends in merges:
         starts = (0, *ends)

@@ -1,4 +1,4 @@
-"""Recognizes a submission that a client's SDK sent again by itself, so that it joins the task of an earlier send."""
+"""Recognizes a submission that a client's SDK sent again by itself, so that it joins the task of the earlier send."""
 
 from typing import NamedTuple
 
@@ -8,8 +8,8 @@ from .d1.statement import BoundStatement, Value
 from .sql import joining as sql
 
 _VALID_MS = limits.JOINING_SECONDS_MOST * 1000
-# The id of a row without an Idempotency-Key has a blank after the tenant's colon, because no Idempotency-Key can
-# contain a blank.
+# The id of a row without an Idempotency-Key has a blank after the tenant's colon, which no row with an Idempotency-Key
+# has, because no Idempotency-Key may contain a blank.
 _MARK = " "
 _BEHIND = "~"
 
@@ -26,12 +26,12 @@ class Joining(NamedTuple):
     window_ms: int
 
     def submission(self, task_key: TaskKey) -> str:
-        """Return the id of the row in `submissions` for the task that this send would make."""
+        """Return the id that the row in `submissions` has for the task that this send would make."""
         tenant, task_id = split_task_key(task_key)
         return f"{self._first(tenant)}{task_id}"
 
     def join(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that joins the task of another send of the request."""
+        """Make the statement that joins this send of the request to the task of another send, if there is one."""
         return sql.JOIN.bind(
             **self._equal(task_key),
             submission=self.submission(task_key),
@@ -42,11 +42,11 @@ class Joining(NamedTuple):
         )
 
     def take_row(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that writes a row for the present send of the request, if there is no task to join."""
+        """Make the statement that writes a row for this send of the request, if there is no task to join."""
         return sql.TAKE_ROW.bind(**self._equal(task_key), submission=self.submission(task_key), valid_ms=_VALID_MS)
 
     def joined(self, task_key: TaskKey) -> BoundStatement:
-        """Make the statement that reads which task the present send has joined."""
+        """Make the statement that reads which task this send of the request has joined."""
         return sql.JOINED.bind(**self._equal(task_key))
 
     def _equal(self, task_key: TaskKey) -> dict[str, Value]:

@@ -1,4 +1,4 @@
-"""Reads and writes API keys in D1. The SQL for API keys is in `sql.keys`."""
+"""Reads and writes API keys in D1. The SQL statements for API keys are in `sql.keys`."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .standing import TOMBSTONE_MS
 
 
 class NewKey(NamedTuple):
-    """An API key that is to be written to the database. The new API key never expires if `valid_ms` is None."""
+    """An API key that will be written to the database. The new API key never expires if `valid_ms` is None."""
 
     id: str
     tenant: str
@@ -24,7 +24,7 @@ class NewKey(NamedTuple):
 
 
 class KeyLookup(NamedTuple):
-    """The result of looking up an API key: the key and its digest, or None, and whether any key exists at all."""
+    """The result of looking up an API key: the key and its digest, each None if not found, and whether a key exists."""
 
     key: Key | None
     digest: str | None
@@ -35,7 +35,7 @@ class KeyStore(Store):
     """Reads and writes API keys. Each method of `KeyStore` is one call to D1."""
 
     async def find(self, key_id: str) -> KeyLookup:
-        """Look up an API key that has not expired by the database's clock."""
+        """Look up an API key, which must not have expired by the database's clock."""
         ((row,),) = await self._database.run(sql.FIND_KEY.bind(key_id=key_id))
         any_key = bool(row["any_key"])
         if row["id"] is None:
@@ -77,7 +77,7 @@ class KeyStore(Store):
 def grave(key_id: str) -> str:
     """Return the name under which the tombstone of an API key is stored.
 
-    The tombstone's name contains a slash, so it never equals a task key, because a tenant's name contains no slash.
+    The tombstone's name contains a slash, so it differs from every task key, because a tenant's name contains no slash.
     """
     return f"key/{key_id}"
 

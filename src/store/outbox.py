@@ -1,4 +1,4 @@
-"""Writes webhook deliveries in the transaction that ends a task, for the endpoints that subscribe to the event."""
+"""Writes webhook deliveries in the same transaction that ends a task, for the endpoints that subscribe to the event."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ HELD_MS = round(limits.DELIVERY_HELD_SECONDS * 1000)
 
 
 class Taken(NamedTuple):
-    """A webhook delivery that its taker may send, for DELIVERY_HELD_SECONDS from `now_ms` on, by the database's clock.
+    """A webhook delivery that its taker may send until DELIVERY_HELD_SECONDS after `now_ms`, by the database's clock.
 
     `tries` counts all earlier attempts to send the webhook delivery. `tries_of_day` counts the attempts since
-    `begun_at` (ms since the epoch), as far as they are stored.
+    `begun_at` (ms since the epoch), as far as the attempts are stored.
     """
 
     key: DeliveryKey
@@ -35,38 +35,38 @@ class Taken(NamedTuple):
 
 
 class Fresh:
-    """Webhook deliveries that this invocation has just written, and that no other invocation may send for a minute.
+    """Webhook deliveries that this invocation has just written, and that no other may send within the next minute.
 
-    With each webhook delivery is the time at which its write was sent, by the invocation's clock, because the answer
-    may have come after more than the minute.
+    For each webhook delivery the list has the time at which the delivery's write was sent, by the invocation's clock,
+    because D1's answer may arrive after more than a minute.
     """
 
     def __init__(self) -> None:
         self.taken: list[tuple[Taken, float]] = []
 
     def pop(self) -> list[tuple[Taken, float]]:
-        """Return the webhook deliveries that were just written, and forget them."""
+        """Return the webhook deliveries that were just written, and empty the list of them."""
         given = list(self.taken)
         self.taken.clear()
         return given
 
 
 class OutboxStore(Store):
-    """The base class of the stores that end tasks. All such stores of an invocation share `fresh`."""
+    """The base class of the stores that end tasks. All such stores of an invocation share the list `fresh`."""
 
     def __init__(self, database: Database, fresh: Fresh | None = None) -> None:
         super().__init__(database)
         self.fresh = fresh or Fresh()
 
     def beside[S: Store](self, kind: type[S]) -> S:
-        """Make a store of another class for the same database, which shares `fresh` if it ends tasks too."""
+        """Make a store of another class for the same database, with the same `fresh` if the class ends tasks too."""
         made = kind(self._database)
         if isinstance(made, OutboxStore):
             made.fresh = self.fresh
         return made
 
     def _outbox(self, task_keys: Sequence[TaskKey]) -> BoundStatement:
-        """Make the statement that writes webhook deliveries, which must follow every statement that ends tasks."""
+        """Make the statement that writes webhook deliveries, to follow every statement that ends tasks."""
         return sql.OUTBOX.bind(task_keys=as_json(task_keys), held_ms=HELD_MS, breaker=limits.BREAKER_FAILURES)
 
     def _now(self) -> float:
@@ -77,7 +77,7 @@ class OutboxStore(Store):
         return asyncio.get_running_loop().time()
 
     def _wrote(self, found: Sequence[Row], asked_at: float) -> None:
-        """Remember the webhook deliveries that a transaction wrote; the sweep sends those of paused endpoints."""
+        """Remember the webhook deliveries that a transaction wrote; the sweep sends deliveries of paused endpoints."""
         self.fresh.taken.extend((taken(row), asked_at) for row in found if columns.whole(row, "state") == 1)
 
 
@@ -89,7 +89,7 @@ def delivery_key(row: Row) -> DeliveryKey:
 
 
 def taken(row: Row) -> Taken:
-    """Read from a row a webhook delivery that the caller may send."""
+    """Read a webhook delivery that the caller may send from its row."""
     return Taken(
         key=delivery_key(row),
         event=columns.text(row, "event"),

@@ -1,4 +1,4 @@
-"""Records when cron, queue and alarms last triggered the Worker, and takes dispatches of late tasks for requests."""
+"""Records when cron, queue and alarms last triggered the Worker, and decides which request may dispatch a late task."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -14,7 +14,7 @@ LATE_MS = round(limits.LATE_TASK_SECONDS * 1000)
 
 
 class Seen(StrEnum):
-    """What triggered the Worker: cron's sweep, a queue's batch, a Durable Object's alarm, or a request for a sweep."""
+    """What triggered the Worker: cron (for a sweep), a queue's batch, an object's alarm, or a request for a sweep."""
 
     SWEEP = "sweep"
     QUEUE = "queue"
@@ -23,7 +23,10 @@ class Seen(StrEnum):
 
 
 class Backlog(NamedTuple):
-    """How many tasks are unfinished. `oldest_ms` is the age of the oldest pending task, None without any."""
+    """How many tasks are unfinished, and how old the oldest pending task is.
+
+    `oldest_ms` is the age of the oldest pending task; None if no task is pending.
+    """
 
     pending: int
     processing: int
@@ -31,7 +34,7 @@ class Backlog(NamedTuple):
 
 
 def note(what: Seen) -> BoundStatement:
-    """Make the statement that records that a trigger of the Worker came, for one transaction with other statements."""
+    """Make the statement that records, in a transaction with other statements, that a trigger of the Worker came."""
     seconds = limits.SWEEP_SEEN_SECONDS if what is Seen.SWEEP else limits.SEEN_SECONDS
     return sql.SEE.bind(what=what, apart_ms=round(seconds * 1000))
 
@@ -43,10 +46,10 @@ class SeenStore(Store):
     """
 
     async def take_turn(self, what: Seen, apart_seconds: float) -> int:
-        """Try to take the turn for something that may happen at most once in `apart_seconds`.
+        """Try to take the turn for work that may be done at most once in `apart_seconds`.
 
-        Returns 0 if the turn is taken now, else the milliseconds to the next turn. If the answer of D1 to the write was
-        lost, the turn seems to be taken by another request.
+        Returns 0 if the caller has the turn now, else the milliseconds until the next turn. If D1's answer to the write
+        was lost, it looks as if another request had the turn.
         """
         apart_ms = round(apart_seconds * 1000)
         taken, turn = await self._database.run(
@@ -55,18 +58,18 @@ class SeenStore(Store):
         return 0 if taken else max(1, columns.whole(turn[0], "left_ms"))
 
     async def outlook(self) -> tuple[dict[Seen, int], Backlog]:
-        """Read when each trigger last came (milliseconds since the epoch), and the backlog."""
+        """Read when each trigger of the Worker last came (milliseconds since the epoch), and the backlog of tasks."""
         seen, (row,) = await self._database.run(sql.SEEN.bind(), sql.BACKLOG.bind())
         times = {Seen(columns.text(one, "what")): columns.whole(one, "at") for one in seen}
         oldest = columns.maybe_whole(row, "oldest_ms")
         return times, Backlog(columns.whole(row, "pending"), columns.whole(row, "processing"), oldest)
 
     async def nudge(self, task_key: TaskKey, delay_ms: int) -> bool:
-        """Take the dispatch of a late task, so that only one request dispatches it.
+        """Take the dispatch of a late task, so that only this request dispatches the task.
 
-        The sweep checks the task again after `delay_ms`, at least LATE_MS. If the task was dispatched SENDS_IN_VAIN
-        times before, the sweep may check it at any time. Returns False if the task is not late any more, or if another
-        request took its dispatch.
+        The sweep checks the task again after `delay_ms`, at least LATE_MS. If the task was already dispatched
+        SENDS_IN_VAIN times, the sweep may check it at any time. Returns False if the task is no longer late, or if
+        another request has taken its dispatch.
         """
         (taken,) = await self._database.run(
             sql.NUDGE.bind(
@@ -79,5 +82,5 @@ class SeenStore(Store):
         return bool(taken)
 
     async def unsent(self, task_key: TaskKey) -> None:
-        """Make the sweep dispatch a task at once, after its dispatch was taken but no route accepted it."""
+        """Make the sweep dispatch a task at once, because no route accepted the task after its dispatch was taken."""
         await self._database.run(sql.UNSENT.bind(task_key=task_key))

@@ -1,4 +1,4 @@
-"""Lets a write from outside a claim name the moment of its task, so that it changes nothing if it arrives too late."""
+"""Lets a write from outside a claim name its task's state, so that the write changes nothing if it arrives late."""
 
 from typing import NamedTuple
 
@@ -12,14 +12,14 @@ TOMBSTONE_MS = round(limits.LATE_SECONDS_MOST * 1000)
 
 
 class Moment(NamedTuple):
-    """A moment of a task: how often it was claimed by then (`fence`) and retried by its client (`generation`)."""
+    """A state of a task: how often it had been claimed by then (`fence`) and retried by its client (`generation`)."""
 
     fence: int
     generation: int
 
 
 class StandingStore(Store):
-    """The base of stores that write to a task from outside a claim."""
+    """The base class of stores that write to a task without having a claim."""
 
     async def _standing(self, task_key: TaskKey) -> Moment | None:
         """Read the task's fence and generation. Returns None if the task does not exist."""

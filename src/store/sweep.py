@@ -1,4 +1,4 @@
-"""What the sweep reads and writes: it finds due tasks, takes them, gives object slots and erases tasks."""
+"""What the sweep reads and writes: it finds due tasks, takes their dispatch, gives object slots and erases tasks."""
 
 import json
 from collections.abc import Sequence
@@ -17,14 +17,15 @@ from .sql import sweep as sql
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The tasks that a read of the sweep found, grouped by what each needs.
+    """The tasks that one read of the sweep found, grouped by what must be done with each of them.
 
-    `now_ms` is the database's time of the read, 0 if the read found no task.
+    `now_ms` is the time of the read by the database's clock, or 0 if the read found no task.
 
-    `live` are tasks that have a worker, or that rest after one died. `stalls` has the tasks whose worker is gone, each
-    with the number of claims in a row that ended without a finished call. `unanswered` are tasks that were dispatched
-    several times and not claimed. `uncounted` says that some of the tasks past their retention may not be in the sums
-    over ended tasks yet. `files` says that there are files to erase, or parts to search.
+    `live` are tasks that have a worker, or that rest after a worker died. `stalls` has the tasks whose worker is gone,
+    each with the number of its claims in a row that ended without a finished call. `unanswered` are tasks that were
+    dispatched several times and that no worker claimed. `uncounted` says that some of the tasks whose retention is over
+    may not have been added to the sums over ended tasks yet. `files` says that there are files to erase, or stored
+    parts to search.
     """
 
     now_ms: int = 0
@@ -36,7 +37,7 @@ class Due:
     unanswered: set[TaskKey] = field(default_factory=set)
     uncounted: bool = field(default=False, compare=False)
     deliveries: list[DueDelivery] = field(default_factory=list)
-    # Batches whose task has ended, and whose files no writer completes.
+    # Batches whose task has ended and whose files no writer is completing.
     unwritten: list[TaskKey] = field(default_factory=list, compare=False)
     files: bool = field(default=False, compare=False)
 
@@ -51,7 +52,7 @@ class Due:
         return len(self.live) + len(self.idle) + len(self.overdue)
 
     def split(self, idle: int) -> "tuple[Due, Due]":
-        """Split the found tasks in two: all but the idle ones after the first `idle`, and these remaining idle ones."""
+        """Split the found tasks in two: all but the idle tasks after the first `idle`, and these other idle tasks."""
         first, others = self.idle[:idle], self.idle[idle:]
         stalls = [{key: self.stalls[key] for key in keys if key in self.stalls} for keys in (first, others)]
         return replace(self, idle=first, stalls=stalls[0]), Due(idle=others, stalls=stalls[1])
@@ -61,11 +62,11 @@ class Due:
         return replace(self, idle=[key for key in self.idle if key not in task_keys])
 
     def behind(self, task_keys: Sequence[TaskKey]) -> "Due":
-        """Return all found tasks, with those in `task_keys` first among the idle ones."""
+        """Return all found tasks, with the tasks in `task_keys` placed first among the idle ones."""
         return replace(self, idle=[*task_keys, *self.without(task_keys).idle])
 
     def add(self, task_key: TaskKey, status: Status, *, live: bool, overdue: bool, stalls: int) -> None:
-        """Add an unfinished task that the read found to its group.
+        """Add an unfinished task that the read found to the group to which the task belongs.
 
         `stalls` is how many workers in a row have died on the task.
         """
@@ -81,7 +82,7 @@ class Due:
 
 
 class SweepStore(Store):
-    """Reads and writes what a sweep needs in the database.
+    """Reads and writes in the database what a sweep needs.
 
     Each method of `SweepStore` is one call to D1, unless it says otherwise.
     """
@@ -96,14 +97,14 @@ class SweepStore(Store):
         stands_in: bool = False,
         plan: str = "free",
     ) -> Due:
-        """Find due tasks: each tenant's longest due one first, with the tenants taking turns.
+        """Find due tasks: the tenants take turns, and each tenant's task that has been due longest comes first.
 
-        The read finds at most `most` unfinished tasks. `due` also finds up to `erase_most` tasks to erase, or `most` if
-        `erase_most` is None. Unless `erase_most` is 0, the call also removes old tombstones, records that the sweep
-        came, says whether there is work with files, and finds due deliveries and batches without complete files, as
-        many as the `plan` allows. `served` is how many of the unfinished tasks the caller will certainly serve, all if
-        None. Tasks that `take_due` would not take with the same `delay_ms` are left out. With `stands_in`, tasks that
-        were dispatched in vain are included, because the caller works on them itself.
+        The read finds at most `most` unfinished tasks. `due` also finds tasks to erase: up to `erase_most`, or up to
+        `most` if `erase_most` is None. If `erase_most` is not 0, the call also removes old tombstones, records that the
+        sweep came, says whether there is work with files, and finds due webhook deliveries and batches without complete
+        files, as many as the `plan` allows. `served` is how many of the unfinished tasks the caller will certainly
+        serve; None means all of them. Tasks that `take_due` would not take with the same `delay_ms` are left out. With
+        `stands_in`, tasks that were dispatched in vain are included, because the caller works on them itself.
         """
         erasing = most if erase_most is None else erase_most
         batch = [
@@ -149,7 +150,7 @@ class SweepStore(Store):
         return _read_past_retention(found)
 
     async def take_due(self, due: Due, delay_ms: int) -> list[TaskKey]:
-        """Postpone the next check of live tasks, take the dispatch of idle ones, and return those to dispatch.
+        """Postpone the next check of live tasks, take the dispatch of idle tasks, and return the tasks to dispatch.
 
         Tasks that another sweep has taken are left out, and so are tasks that a poll has dispatched within LATE_MS, or
         within `delay_ms` if that is shorter.
@@ -170,7 +171,7 @@ class SweepStore(Store):
         await self._database.run(sql.MAKE_DUE.bind(task_keys=as_json(task_keys)))
 
     async def fill_places(self, most: int, give_most: int) -> list[TaskKey]:
-        """Give up to `give_most` free object slots to waiting tasks, and return those tasks.
+        """Give up to `give_most` free object slots to waiting tasks, and return the tasks that got a slot.
 
         `most` is how many object slots there are in all. If tasks are waiting, the method makes a second call to D1.
         """
@@ -178,7 +179,7 @@ class SweepStore(Store):
         return await self.give_places([columns.task_key(row) for row in found], most) if found else []
 
     async def give_places(self, task_keys: Sequence[TaskKey], most: int) -> list[TaskKey]:
-        """Give object slots to waiting tasks, in the given order, and make the tasks due.
+        """Give object slots to waiting tasks, in the given order, and make these tasks due.
 
         Return the tasks that got an object slot.
         """
@@ -205,13 +206,13 @@ class SweepStore(Store):
     async def may_stand_in(self, task_key: TaskKey, most: int) -> bool:
         """Whether another host may work on a task in place of its Durable Object.
 
-        No other host may do so while the task only waits for one of the `most` object slots.
+        No other host may work on the task while it only waits for one of the `most` object slots.
         """
         (found,) = await self._database.run(sql.MAY_STAND_IN.bind(task_key=task_key, most=most, late_ms=LATE_MS))
         return bool(found and found[0]["may"])
 
     async def erase_expired(self, due: Due) -> int:
-        """Erase the found tasks whose retention is over, and return how many were erased."""
+        """Erase those of the found tasks whose retention is over, and return the number of erased tasks."""
         task_keys = as_json(due.past_retention)
         *parts, whole = sql.ERASE_EXPIRED
         count = [sql.EXPIRED_COUNT] if due.uncounted else []
@@ -222,15 +223,15 @@ class SweepStore(Store):
 
 
 def _apart_ms(delay_ms: int) -> int:
-    """Return for how many ms the sweep does not dispatch a task that a poll has dispatched.
+    """Return for how many ms after a poll has dispatched a task the sweep does not dispatch it.
 
-    The sweep's own dispatches of a task are farther apart.
+    Between two of the sweep's own dispatches of a task, more time passes than that.
     """
     return min(LATE_MS, delay_ms)
 
 
 def _walk_most(places: int) -> int:
-    """Return how many of a tenant's tasks are read to fill slots; up to `places` of them have slots already."""
+    """Return how many of a tenant's tasks are read to fill object slots; up to `places` of them have slots already."""
     return places + limits.PLACES_WALK_MOST
 
 

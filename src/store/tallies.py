@@ -25,10 +25,10 @@ class Fold(NamedTuple):
 
 
 class Foldable(NamedTuple):
-    """Which ended tasks are to be added to the sums over ended tasks.
+    """Which ended tasks the next fold adds to the sums over ended tasks.
 
-    `more` says that further ended tasks are left to be added later. `sampled` says that the backlog was already sampled
-    in the present five minutes.
+    `more` says that there are further ended tasks, which are added later. `sampled` says that the backlog was already
+    sampled in the current period of five minutes.
     """
 
     folds: Sequence[Fold]
@@ -50,7 +50,7 @@ class UnfinishedGroup(NamedTuple):
 
 
 class Sample(NamedTuple):
-    """The backlog at one moment: how many tasks were unfinished, and how old the oldest pending one was."""
+    """The backlog at one moment: how many tasks were unfinished, and how old the oldest pending task was."""
 
     pending: int
     processing: int
@@ -58,7 +58,7 @@ class Sample(NamedTuple):
 
 
 class OpenBatches(NamedTuple):
-    """How many batches have one status and have not ended, and how many of their lines have no outcome yet."""
+    """How many batches that have not ended have one status, and how many of their lines have no outcome yet."""
 
     batches: int
     lines: int
@@ -67,8 +67,8 @@ class OpenBatches(NamedTuple):
 class Scrape(NamedTuple):
     """The figures that one request for metrics shows.
 
-    `batches` has the batches that have not ended, by status. `totals` has all tasks that ended up to `until` (ms since
-    the epoch).
+    `batches` counts the batches that have not ended, by status. `totals` are the sums over all tasks that ended up to
+    the time `until` (ms since the epoch).
     """
 
     totals: Mapping[tuple[Status, Route], Sums]
@@ -82,7 +82,7 @@ class Scrape(NamedTuple):
 
 @dataclass(slots=True)
 class FiveMinutes:
-    """The sums over the tasks that ended in five minutes, by status, and a sample of the backlog in them, if any."""
+    """The sums over tasks that ended within five minutes, by status, and a sample of the backlog then, if any."""
 
     ended: dict[Status, Sums] = field(default_factory=dict)
     sample: Sample | None = None
@@ -112,9 +112,9 @@ class TallyStore(Store):
         return Foldable(folds, more, bool(sampled["is_there"]))
 
     async def fold(self, found: Foldable, most: int) -> None:
-        """Add the found tasks to the sums, and once in five minutes sample the backlog, counting up to `most` tasks.
+        """Add the found tasks to the sums, and once in five minutes sample the backlog by counting up to `most` tasks.
 
-        If there is nothing to add and to sample, `fold` makes no call to D1.
+        If there is nothing to add and nothing to sample, `fold` makes no call to D1.
         """
         batch = []
         for one in found.folds:
@@ -161,10 +161,10 @@ class TallyStore(Store):
         )
 
     async def history(self, hours: int) -> tuple[int | None, dict[int, FiveMinutes]]:
-        """Read the sums and samples of the last hours, in steps of five minutes, by when each step began.
+        """Read the sums and samples of the last hours, in periods of five minutes, with the beginning of each period.
 
-        The first result of `history` is the time up to which all ended tasks are in the sums. Steps without any data
-        are left out.
+        The first value that `history` returns is the time up to which the sums contain all ended tasks. Periods without
+        any data are left out.
         """
         back_ms = hours * 3_600_000
         (until,), sums, samples = await self._database.run(

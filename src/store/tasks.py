@@ -1,6 +1,6 @@
 """Combines all stores of tasks in one class.
 
-Each part is a module of its own, with its SQL in `sql` under the same name.
+Each base class has a module of its own, and its SQL is in the module of the same name in `sql`.
 """
 
 from .bulk import BulkStore
@@ -29,4 +29,7 @@ class TaskStore(
     DeliveryStore,
     ViewStore,
 ):
-    """All reads and writes of tasks in D1. Every method may raise StoreError, and every write is safe to send again."""
+    """All reads and writes of tasks in the database D1.
+
+    Every method may raise StoreError, and every write is safe to send again.
+    """

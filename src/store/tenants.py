@@ -1,4 +1,4 @@
-"""Reads the names of tenants and the figures of each one's tasks, for an operator of several tenants."""
+"""Reads the names of tenants, and the figures of each tenant's tasks, for an operator of several tenants."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,11 +9,11 @@ from ..core.tenants import TENANT_TASKS_MOST
 from .d1 import columns
 from .d1.database import Store
 from .records.pages import span
-from .sql import tenants as sql
+from .sql import tallies as sql
 
 
 class EndedTasks(NamedTuple):
-    """A tenant's tasks with one status, and one error code if they failed: how many, and totals of their calls."""
+    """A tenant's tasks with one status, and one error code if they failed: their number, and sums of their calls."""
 
     status: Status
     code: str | None
@@ -30,13 +30,13 @@ class TenantStore(Store):
     async def tenants(self, first: str, most: int) -> Sequence[str]:
         """Return up to `most` tenants that have tasks, in the order of their keys.
 
-        The first tenant that is returned is `first`, or the next one after it.
+        The first tenant that is returned is `first` itself, or the next tenant after `first`.
         """
         (found,) = await self._database.run(sql.TENANTS.bind(first=first and task_key_of(first, ""), most=most))
         return [columns.text(row, "tenant") for row in found]
 
     async def figures(self, tenants: Sequence[str], hours: int) -> Sequence[Sequence[EndedTasks]]:
-        """Add up the newest tasks of each tenant, at most TENANT_TASKS_MOST created in the last `hours` hours."""
+        """Add up each tenant's newest tasks: at most TENANT_TASKS_MOST that were created in the last `hours` hours."""
         spans = [span(tenant, before_id=None, from_ms=None, until_ms=None) for tenant in tenants]
         found = await self._database.run(
             *(

@@ -20,15 +20,15 @@ _QUEUED_MS = round(limits.AHEAD_COUNTED_SECONDS * 1000)
 
 
 class TooMuchAtOnce(Exception):
-    """A task's outputs are too large to be read at once; they can be read in pages."""
+    """Raised if a task's outputs are too large to be read at once; they can be read in pages."""
 
 
 class TaskGone(Exception):
-    """Outputs that an index listed no longer exist, because their task was erased in between."""
+    """Raised if outputs that an index listed no longer exist, because their task was erased in the meantime."""
 
 
 class ViewStore(Store):
-    """Reads tasks for the API, and changes nothing. Each method of `ViewStore` is one call to D1."""
+    """Reads tasks for the API, and writes nothing. Each method of `ViewStore` is one call to D1."""
 
     async def task(self, task_key: TaskKey) -> Task | None:
         """Read a task, with its result once it is completed.
@@ -93,7 +93,7 @@ class ViewStore(Store):
         return rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)))
 
     async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
-        """Read which chunks of a task are finished, without outputs. Returns None if the task does not exist."""
+        """Read which chunks of a task are finished, but not their outputs. Returns None if the task does not exist."""
         places, found, failed = await self._database.run(
             sql.PLACES.bind(task_key=task_key, most_chars=0),
             sql.CHUNK_SIZES.bind(task_key=task_key),
@@ -108,8 +108,8 @@ class ViewStore(Store):
         """
         bounds = {"first": places.start, "last": places.stop - 1}
         (done,) = await self._database.run(sql.SOME_CHUNKS.bind(task_key=index.task_key, **bounds))
-        # Outputs that came after the index was read are left out: their lengths were not counted, and their chunks may
-        # be listed as failed.
+        # Outputs that were written after the index was read are left out, because their lengths were not counted, and
+        # their chunks may be listed as failed.
         wanted = {place for place in places if place in index.sizes}
         outputs = rows.outputs(0, done, wanted)
         if len(outputs) < len(wanted):
@@ -118,8 +118,7 @@ class ViewStore(Store):
 
     async def list(self, span: Span, *, only: ListFilter = NO_FILTER, most: int) -> Page:
         """Read a page of a list of tasks, newest first, without their results."""
-        # The read finds one task more than the page shows. If the task after the page's last one exists, there is a
-        # next page.
+        # The statement reads one task more than the page shows. If that additional task exists, there is a next page.
         bounds: dict[str, Value] = {"first": span.first, "behind": span.behind, "most": most + 1}
         if only == NO_FILTER:
             page = sql.LIST.bind(**bounds)
@@ -129,7 +128,7 @@ class ViewStore(Store):
         return rows.page(found, only, most)
 
     async def counts(self, span: Span, only: ListFilter) -> Counts:
-        """Count the newest tasks of a span by status, of those that all filters except the status take."""
+        """Count the newest tasks of a span by status; only tasks count that all filters except the status accept."""
         values = {name: value for name, value in only._asdict().items() if name != "status"}
         bounds: dict[str, Value] = {"first": span.first, "behind": span.behind}
         (found,) = await self._database.run(sql.LIST_COUNTS.bind(**bounds, **values, walk_most=limits.LIST_WALK_MOST))
@@ -138,5 +137,5 @@ class ViewStore(Store):
         return Counts(of, among, among < limits.LIST_WALK_MOST)
 
     async def ready(self) -> None:
-        """Check that D1 answers and has the tables of this code's schema. Raises StoreError if not."""
+        """Check that D1 answers and has all tables and columns that this code needs. Raises StoreError if not."""
         await self._database.run(sql.READY.bind())

@@ -17,7 +17,7 @@ _OLD_SECRET_MS = round(limits.OLD_SECRET_SECONDS * 1000)
 
 
 class NewEndpoint(NamedTuple):
-    """A webhook endpoint that is to be written."""
+    """A webhook endpoint that will be written to the database."""
 
     key: EndpointKey
     name: str
@@ -26,7 +26,7 @@ class NewEndpoint(NamedTuple):
 
 
 class WebhookEndpoint(NamedTuple):
-    """A webhook endpoint as stored.
+    """A webhook endpoint, as the database has it.
 
     Times are ms since the epoch. `old_secret_signs` says that the webhook endpoint's previous secret still signs, too.
     """
@@ -75,10 +75,11 @@ class WebhookStore(Store):
         return [_endpoint(row) for row in found]
 
     async def rotate(self, endpoint: WebhookEndpoint, *, keep_old: bool) -> WebhookEndpoint | None:
-        """Give a webhook endpoint a new secret. With `keep_old` its previous secret also signs for another day.
+        """Give a webhook endpoint a new secret.
 
-        If another request gave the webhook endpoint a new secret in between, the other request's secret stays. Returns
-        None if the webhook endpoint is gone.
+        With `keep_old`, the previous secret of the endpoint also signs for another day. If another request gave the
+        webhook endpoint a new secret in between, the other request's secret stays. Returns None if the webhook endpoint
+        is gone.
         """
         _, found = await self._database.run(
             sql.ROTATE.bind(
@@ -92,8 +93,8 @@ class WebhookStore(Store):
         """Delete a webhook endpoint, and end its remaining deliveries.
 
         Returns False if the webhook endpoint does not exist. If the write had to be sent again, the webhook endpoint
-        counts as deleted. `unseen` says that the write which created the webhook endpoint may still arrive, and must
-        then change nothing.
+        counts as deleted. `unseen` says that the write which created the webhook endpoint may still arrive; if it does,
+        it must change nothing.
         """
         _, *_, gone = await self._database.run(
             sql.BURY_ENDPOINT.bind(endpoint=key, grave=_grave(key), tombstone_ms=TOMBSTONE_MS, unseen=int(unseen)),
@@ -104,7 +105,8 @@ class WebhookStore(Store):
 
 
 def _of(tenant: str) -> dict[str, Value]:
-    return {"first": endpoint_key_of(tenant, ""), "behind": f"{tenant};"}  # `;` is the character after the colon
+    # `;` is the character that follows the colon in ASCII
+    return {"first": endpoint_key_of(tenant, ""), "behind": f"{tenant};"}
 
 
 def _grave(key: EndpointKey) -> str:

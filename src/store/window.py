@@ -1,4 +1,4 @@
-"""Reads for a worker with a claim: the part of the text that it works on, and the outputs that it merges."""
+"""Reads for a worker with a claim: the part of the text that the worker processes, and the outputs that it merges."""
 
 from collections.abc import Mapping, Sequence
 from itertools import count
@@ -12,10 +12,16 @@ from .sql import window as sql
 
 
 class WindowStore(Store):
-    """Reads a part of a task for its worker, and changes nothing. Each method of `WindowStore` is one call to D1."""
+    """Reads parts of a task for the task's worker, and writes nothing.
+
+    Each method of `WindowStore` is one call to D1.
+    """
 
     async def window(self, task_key: TaskKey, fence: int, first: int, chunks: int) -> Window | None:
-        """Read the text of one to `chunks` chunks, from chunk `first` on. None: the claim is over."""
+        """Read the text of at least one and at most `chunks` chunks, from chunk `first` on.
+
+        The result is None if the claim is over.
+        """
         (found,) = await self._database.run(
             sql.WINDOW.bind(
                 task_key=task_key, fence=fence, first=first, least=1, most=chunks, chars=limits.WINDOW_CHARS_MOST
@@ -24,7 +30,7 @@ class WindowStore(Store):
         return rows.window(found[0]) if found else None
 
     async def level_sizes(self, task_key: TaskKey, level: int) -> Sequence[int]:
-        """Read the lengths of one level's outputs in code points, in order, up to the first output that is missing.
+        """Read the lengths of one level's outputs in code points, in order, up to the first missing output.
 
         Only the lengths of the outputs are read, and not their texts.
         """

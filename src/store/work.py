@@ -35,7 +35,7 @@ _TOLD_MS = round(limits.TELL_CALLS_SECONDS * 1000)
 
 
 class WorkStore(OutboxStore):
-    """The writes of a worker for its task, each of them one call to D1 unless it says otherwise."""
+    """The writes of a worker for its task; each of them is one call to D1, unless it says otherwise."""
 
     async def claim(
         self,
@@ -55,12 +55,13 @@ class WorkStore(OutboxStore):
     ) -> Claim | Unclaimed:
         """Claim a task for a worker, or return why the claim is not granted.
 
-        `holder` names this claim. `host` names a host that may replace its own earlier instance; '' names none.
-        A task's first claim also announces its first `announce` calls, to start within `start_ms`. A claim has the text
-        of up to `chunks` chunks, and of all whose calls it announces. If an earlier instance of the host holds the
-        task, the claim is sent again, with the fence of that instance. If the worker dies before a call has finished,
-        the task rests as `rests` says. `stands_in`: the caller replaces a host that did not come. The claim records
-        `seen`, a trigger of the Worker. `model` is for a task that names none.
+        `holder` names this claim. `host` is the name of a host that may replace its own earlier instance; '' if the
+        host has no such name. The first claim of a task also announces the task's first `announce` calls, which must
+        start within `start_ms`. A claim returns the text of up to `chunks` chunks, and of all chunks whose calls it
+        announces. If an earlier instance of the host holds the task, the claim is sent again, with the fence of that
+        instance. If the worker dies before any call has finished, the task rests as `rests` says. `stands_in` says that
+        the caller replaces a host that did not come. The transaction also records that the trigger `seen` of the Worker
+        came. `model` is the model that counts for a task that names no model.
         """
         seen_fence = None
         for _ in range(2):
@@ -108,11 +109,11 @@ class WorkStore(OutboxStore):
         heard: Callable[[LatestCallsReport], None] | None = None,
         also: Also = NOTHING_ELSE,
     ) -> bool:
-        """Record a worker's progress, and continue or end its claim, in one transaction. False: the claim is lost.
+        """Record a worker's progress, and continue or end its claim, in one transaction.
 
-        The write is sent at most `sends` times, because the worker limits its own writes. If the claim continues,
-        `heard` is called with the latest calls of `model` for this tenant that other isolates wrote, if one has failed
-        lately. `also` has statements of a batch's worker for the same transaction.
+        Returns False if the claim is lost. The write is sent at most `sends` times, because the worker limits its own
+        writes. If the claim continues, `heard` is called with other isolates' latest calls to `model` for this tenant,
+        if a call has failed lately. `also` has further statements of a batch's worker, for the same transaction.
         """
         told_id = latest_calls_id(claim.task_key, model)
         more = also.writes(_under(claim, progress))
@@ -144,7 +145,7 @@ class WorkStore(OutboxStore):
         return bool(landed)
 
     async def told(self, task_key: TaskKey, model: str) -> LatestCallsReport | None:
-        """Read the latest calls of a model for a task's tenant that isolates wrote.
+        """Read the latest calls to a model for a task's tenant that isolates have written to the database.
 
         The read of the latest calls is sent to D1 only once.
         """
@@ -152,10 +153,10 @@ class WorkStore(OutboxStore):
         return claim_rows.told(found[0]) if found else None
 
     async def stand_down(self, claim: Claim, progress: Progress, back: Release) -> bool:
-        """Give a task back without recording the work since the last write. False: the claim is lost.
+        """Release a task without recording the work since the last write. Returns False if the claim is lost.
 
-        The step of the write that stands down is one above that of the write that it replaces, because the replaced
-        write may still arrive later.
+        The number of this write is one above the number of the write that it replaces, because the replaced write may
+        still arrive later.
         """
         mine: dict[str, Value] = {**_claimed(claim), "step": progress.step + 1}
         standing = sql.STAND_DOWN.bind(**mine, delay_ms=back.delay_ms, sweep_ms=back.sweep_ms)
@@ -163,11 +164,11 @@ class WorkStore(OutboxStore):
         return bool(given_back)
 
     async def settle(self, claim: Claim, progress: Progress, overdue: Failure, retention_ms: int) -> Status | None:
-        """Settle the bill of a claim whose task was cancelled or passed its deadline, and return the task's status.
+        """Settle the bill of a claim whose task was cancelled or has passed its deadline, and return the task's status.
 
-        A task whose deadline has passed is failed with `overdue`, unless it has ended already. Returns None in two
-        cases: the claim is still valid, and its outputs and totals are recorded; or the claim was lost in another way,
-        and nothing has changed.
+        If the deadline has passed, the task is failed with `overdue`, unless the task has already ended. Returns None
+        in two cases: the claim is still valid, and its outputs and totals are recorded; or the claim was lost in
+        another way, and nothing has changed.
         """
         told: dict[str, Value] = {**_claimed(claim), **_totals(progress)}
         counts = progress.ladder
@@ -176,7 +177,7 @@ class WorkStore(OutboxStore):
         if claim.deadline_left_ms is not None:
             batch.append(ending.expiry([claim.task_key], overdue, retention_ms))
         batch += [*self._records(claim, progress), sql.SETTLE.bind(**told)]
-        if claim.deadline_left_ms is None:  # Without a deadline, only another writer can have ended the task.
+        if claim.deadline_left_ms is None:  # A task without a deadline can have been ended only by another writer.
             settled = (await self._database.run(*batch))[-1]
         else:
             asked_at = self._now()
@@ -186,7 +187,10 @@ class WorkStore(OutboxStore):
         return None if status is Status.PROCESSING else status
 
     async def may_start(self, task_key: TaskKey, fence: int) -> int | None:
-        """Return for how many more milliseconds announced calls of a claim may start. None: the claim is over."""
+        """Return for how many more ms the calls that a claim announced may start.
+
+        The result is None if the claim is over.
+        """
         (found,) = await self._database.run(sql.MAY_START.bind(task_key=task_key, fence=fence, holder=None))
         return columns.whole(found[0], "left_ms") if found else None
 
@@ -227,12 +231,12 @@ class WorkStore(OutboxStore):
 
 
 def _under(claim: Claim, progress: Progress) -> dict[str, Value]:
-    """Return the parameters that name a claim and the number of its write."""
+    """Return the parameters that name a claim and the number of the claim's write."""
     return {**_claimed(claim), "step": progress.step}
 
 
 def latest_calls_id(task_key: TaskKey, model: str) -> str:
-    """Return the id of the row with the latest calls of a model for a task's tenant."""
+    """Return the id of the row that has the latest calls of a task's tenant to a model."""
     return task_key[: task_key.find(":") + 1] + model
 
 
@@ -242,7 +246,7 @@ def _tell(told_id: str, told: LatestCallsReport) -> BoundStatement:
 
 
 def _claimed(claim: Claim) -> dict[str, Value]:
-    """Return the parameters that name a claim in each of its writes."""
+    """Return the parameters that name a claim and that each of the claim's writes has."""
     return {"task_key": claim.task_key, "fence": claim.fence, "holder": claim.holder}
 
 

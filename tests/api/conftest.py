@@ -1,4 +1,4 @@
-"""A bench for each test."""
+"""A new bench for each test."""
 
 from collections.abc import Iterator
 

@@ -25,9 +25,9 @@ TABLES = ("tasks", "texts", "segments", "merges", "failures")
 
 
 class Troubled(ApiBench):
-    """A deployment whose model fails the calls that `fails` lists.
+    """A deployment whose model fails those calls that `fails` lists.
 
-    A key of `fails` has two parts: a call's text, and the call's number among the calls for the same text.
+    A key of `fails` has two parts: the text of a call, and the call's number among the calls for this text.
     """
 
     def __init__(self, fails: dict[tuple[str, int], ModelError] | None = None, concurrency: int = 1) -> None:
@@ -44,7 +44,7 @@ class Troubled(ApiBench):
         return self._fails.get((call.user.strip(), self._asked[call.user]))
 
     def work_on(self, task_id: str) -> None:
-        """Let a worker run a task until the task ends or the worker gives it back."""
+        """Let a worker run a task until the task ends or the worker releases it."""
         self.run(self.worker.run(key(task_id), HOST))
 
     def take(self, task_id: str, holder: str) -> Claim:
@@ -147,7 +147,7 @@ def test_pages_have_each_call_once(troubled: Troubled, limit: int) -> None:
 
 
 def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Troubled) -> None:
-    """A cursor takes each index that a line of a batch can have."""
+    """A cursor may have any index that a line of a batch can have."""
     task_id = troubled.submit("one")["id"]
     assert page(troubled, task_id, cursor=f"0.{limits.BATCH_LINES_MOST - 1}.1")["attempts"] == []
 
@@ -155,7 +155,7 @@ def test_a_page_can_begin_behind_the_last_line_of_the_longest_batch(troubled: Tr
 @pytest.mark.parametrize("limit", [1, 100])
 @pytest.mark.parametrize("outcome", ["failed", "in_doubt", "succeeded", "out"])
 def test_calls_of_one_outcome(troubled: Troubled, outcome: str, limit: int) -> None:
-    """With `outcome`, the log shows only calls with this outcome, also over several pages.
+    """With `outcome`, the log shows only calls with this outcome; this is true over several pages, too.
 
     With `outcome`, the log's counts still cover all calls of the task.
     """
@@ -226,7 +226,7 @@ def test_a_bulk_retry_keeps_the_log() -> None:
 
 
 def test_calls_out_and_in_doubt(troubled: Troubled) -> None:
-    """Announced calls count as out while their worker has its lease, and as in doubt afterwards.
+    """Announced calls count as in flight (`out`) while their worker has its lease, and as in doubt afterwards.
 
     After another worker has taken the task over, the log shows the previous worker's announced calls as in doubt, too.
     """
@@ -277,7 +277,7 @@ def test_calls_in_doubt_of_a_cancelled_task() -> None:
 
 
 def test_earlier_calls_in_doubt_are_only_counted(troubled: Troubled) -> None:
-    """After a take-over the log lists only the calls in doubt of the previous claim.
+    """After a takeover, the log lists only those calls in doubt that the previous claim had announced.
 
     Calls in doubt of earlier claims are on the bill, and the log counts them as `unlisted`.
     """
@@ -319,7 +319,7 @@ def test_a_failure_that_older_code_wrote(bench: ApiBench) -> None:
 
 
 def test_an_entry_may_have_further_members(troubled: Troubled) -> None:
-    """Present code reads a failed call's log entry that has additional members, which later code may write."""
+    """The present code can read a failed call's log entry that has additional members, which later code may write."""
     task_id = troubled.submit("two")["id"]
     troubled.work_on(task_id)
     before = page(troubled, task_id)
@@ -386,9 +386,9 @@ def test_bad_parameters_are_refused(bench: ApiBench, query: str, field: str) -> 
 
 
 def test_any_cursor_leads_on(troubled: Troubled) -> None:
-    """Any well-formed cursor of the log works.
+    """Every well-formed cursor of the log is accepted.
 
-    A cursor behind the last call gives an empty page, and a cursor between two calls gives the calls after it.
+    A cursor after the last call gives an empty page, and a cursor between two calls gives the calls after it.
     """
     task_id = troubled.submit("one\n\ntwo\n\nthree")["id"]
     troubled.work_on(task_id)

@@ -66,7 +66,7 @@ def post(bench: ApiBench, body: object, **headers: str) -> Reply:
 
 
 def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
-    """Each answer is the SDK's object, and each line is in the output once."""
+    """Each answer is an object of the SDK, and each line is in the output exactly once."""
     made = create(bench, lines(3), metadata={"night": "1"})
     batch = SdkBatch.model_validate(made, strict=True)
     assert SdkBatch.model_fields.keys() <= made.keys()
@@ -93,13 +93,13 @@ def test_a_batch_runs_from_its_file_to_its_output(bench: ApiBench) -> None:
 
 
 def test_the_largest_metadata_is_kept(bench: ApiBench) -> None:
-    """16 pairs of 64 and 512 characters, as at OpenAI, in any script and with any escapes."""
+    """The most metadata: 16 pairs of 64 and 512 characters, as at OpenAI, in any script and with any escapes."""
     metadata = {f"{number:02}" + "键" * 62: "值" * 512 for number in range(16)}
     assert create(bench, lines(1), metadata=metadata)["metadata"] == metadata
 
 
 def test_the_id_of_a_batch_follows_from_its_task(bench: ApiBench) -> None:
-    """The ids convert both ways, and nothing else is an id."""
+    """The id of a batch and the id of its task are converted both ways, and no other text is accepted as an id."""
     made = create(bench, lines(1))
     _, task_id = split_task_key(key_of(made))
     assert (batch_id(task_id), task_id_of_batch(made["id"])) == (made["id"], task_id)
@@ -148,13 +148,13 @@ FLAWS: list[tuple[dict[str, Any], str, str]] = [
 
 @pytest.mark.parametrize(("fields", "code", "param"), FLAWS)
 def test_each_wrong_field_is_refused_by_name(bench: ApiBench, fields: dict[str, Any], code: str, param: str) -> None:
-    """A refusal is 400, as at OpenAI, and nothing is stored."""
+    """A refused request gets 400, as at OpenAI, and nothing is stored."""
     assert refusal(post(bench, BODY | fields)) == (400, code, param)
     assert bench.database.rows("SELECT 1 FROM tasks") == bench.database.rows("SELECT 1 FROM batches") == []
 
 
 def test_a_file_of_another_purpose_is_refused(bench: ApiBench) -> None:
-    """A batch reads only files of the purpose `batch`, and only its own tenant's."""
+    """A batch can read only files of the purpose `batch`, and only files of its own tenant."""
     text = upload(bench, "text", purpose="user_data")
     assert refusal(post(bench, BODY | {"input_file_id": text})) == (400, "invalid_fields", "input_file_id")
     file = upload(bench, lines(1))
@@ -165,20 +165,20 @@ def test_a_file_of_another_purpose_is_refused(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize(("window", "hours"), [("1h", 1), ("24h", 24), ("168h", 168)])
 def test_the_window_is_the_deadline(bench: ApiBench, window: str, hours: int) -> None:
-    """A batch shows its window as it was sent, and when the window ends."""
+    """A batch shows its completion window as it was sent, and the time when this window ends."""
     made = create(bench, lines(1), completion_window=window)
     assert (made["completion_window"], made["expires_at"]) == (window, START + hours * 3_600)
 
 
 def test_a_window_is_any_whole_number_of_hours_up_to_the_limit() -> None:
-    """The pattern of the field, which OpenAPI shows, agrees with the limit."""
+    """The pattern of the field, which OpenAPI shows, allows exactly what the limit allows."""
     pattern = NewBatchFields.model_json_schema()["properties"]["completion_window"]["pattern"]
     taken = [hours for hours in range(2_000) if re.search(pattern, f"{hours}h")]
     assert taken == list(range(1, limits.BATCH_WINDOW_HOURS_MOST + 1))
 
 
 def test_a_batch_expires_with_its_window() -> None:
-    """Lines that were never answered are in the error file, and the answered ones in the output file."""
+    """Lines that were never answered are in the error file, and answered lines are in the output file."""
 
     def before(text: str) -> None:
         if "number 1" in text:
@@ -213,7 +213,7 @@ INVALID = {
 
 @pytest.mark.parametrize("code", INVALID)
 def test_a_wrong_line_fails_the_batch_before_any_call(bench: ApiBench, code: str) -> None:
-    """The fault names code and line in the list `errors`."""
+    """The fault of a line is in the list `errors`, with its code and the line's number."""
     ended = run(bench, create(bench, lines(2) + INVALID[code]))
     batch = SdkBatch.model_validate(ended, strict=True)
     assert batch.status == "failed"
@@ -228,13 +228,13 @@ def test_a_wrong_line_fails_the_batch_before_any_call(bench: ApiBench, code: str
 
 
 def test_an_empty_file_fails_the_batch(bench: ApiBench) -> None:
-    """A file without lines is no batch."""
+    """A file without lines cannot become a batch."""
     (error,) = run(bench, create(bench, "\n\n"))["errors"]["data"]
     assert (error["code"], error["line"]) == ("empty_file", None)
 
 
 def test_a_refused_line_is_an_error_line(bench: ApiBench) -> None:
-    """A third of the lines is refused by the provider, and the batch completes."""
+    """The provider refuses a third of the lines, and the batch completes all the same."""
 
     def before(text: str) -> None:
         if any(f"number {n}." in text for n in range(0, 9, 3)):
@@ -251,7 +251,7 @@ def test_a_refused_line_is_an_error_line(bench: ApiBench) -> None:
 
 
 def test_a_cancelled_batch_keeps_what_it_has() -> None:
-    """A cancellation may be repeated, and is refused after another end."""
+    """A batch may be cancelled twice, but a batch that has ended otherwise cannot be cancelled."""
     bench = ApiBench()
     made = create(bench, lines(2))
     reply = bench.call("POST", f"/v1/batches/{made['id']}/cancel")
@@ -269,7 +269,7 @@ def test_a_cancelled_batch_keeps_what_it_has() -> None:
 
 
 def test_lists_are_pages_newest_first(bench: ApiBench) -> None:
-    """`after` and `limit` page as the SDK does."""
+    """The parameters `after` and `limit` page through the list as the SDK expects."""
     file = upload(bench, lines(1))
     made: list[str] = []
     for _ in range(3):
@@ -287,7 +287,7 @@ def test_lists_are_pages_newest_first(bench: ApiBench) -> None:
 
 
 def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
-    """By its Idempotency-Key, or by the SDK's count of tries."""
+    """A repeated request is recognized by its Idempotency-Key, or by the number of tries that the SDK sends."""
     file = upload(bench, lines(1))
     body = BODY | {"input_file_id": file}
     first = post(bench, body, idempotency_key="a")
@@ -303,8 +303,25 @@ def test_a_repeated_request_is_one_batch(bench: ApiBench) -> None:
     assert data(post(bench, body, x_stainless_retry_count="0"))["id"] != data(lost)["id"]
 
 
+@pytest.mark.parametrize("name", ["idempotency-key", "x-stainless-retry-count"])
+def test_a_repeated_request_joins_after_its_file_was_deleted(bench: ApiBench, name: str) -> None:
+    """The batch may have ended before the repetition, and its input file may be gone by then."""
+    first, second = ("a", "a") if name == "idempotency-key" else ("0", "1")
+    body = BODY | {"input_file_id": upload(bench, lines(1))}
+    made = data(bench.call("POST", "/v1/batches", body, {name: first}))
+    ended = run(bench, made)
+    assert bench.call("DELETE", f"/v1/files/{made['input_file_id']}").status == 200
+    joined = bench.call("POST", "/v1/batches", body, {name: second})
+    assert (joined.status, joined.headers.get("Idempotency-Replayed")) == (200, "true")
+    assert data(joined) == ended
+    other = bench.call("POST", "/v1/batches", body | {"completion_window": "1h"}, {name: second})
+    assert refusal(other)[:2] in {(422, "idempotency_mismatch"), (400, "invalid_fields")}
+    assert refusal(bench.call("POST", "/v1/batches", body)) == (400, "invalid_fields", "input_file_id")
+    assert bench.database.rows("SELECT count(*) FROM batches") == [{"count(*)": 1}]
+
+
 def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
-    """A batch counts as a task in flight until its task has ended."""
+    """A batch counts as a task in flight until the batch's task has ended."""
     bench.limit(tasks_in_flight_most=1)
     file = upload(bench, lines(1))
     assert post(bench, BODY | {"input_file_id": file}).status == 200
@@ -312,7 +329,7 @@ def test_the_limits_of_a_tenant_hold_for_batches(bench: ApiBench) -> None:
 
 
 def test_the_input_file_stays_while_the_batch_reads_it(bench: ApiBench) -> None:
-    """It is 409 to delete it before the end, and the batch then no longer needs it."""
+    """Deleting the input file before the batch's end gets 409; after the end, the batch no longer needs the file."""
     made = create(bench, lines(1))
     file = f"/v1/files/{made['input_file_id']}"
     assert refusal(bench.call("DELETE", file))[:2] == (409, "file_in_use")
@@ -321,7 +338,7 @@ def test_the_input_file_stays_while_the_batch_reads_it(bench: ApiBench) -> None:
 
 
 def test_files_of_a_batch_expire_on_their_own(bench: ApiBench) -> None:
-    """`output_expires_after` counts from the end of the batch."""
+    """`output_expires_after` is counted from the end of the batch."""
     made = create(bench, lines(1), output_expires_after={"anchor": "created_at", "seconds": 3_600})
     ended = run(bench, made)
     file = data(bench.call("GET", f"/v1/files/{ended['output_file_id']}"))
@@ -329,7 +346,7 @@ def test_files_of_a_batch_expire_on_their_own(bench: ApiBench) -> None:
 
 
 def test_tenants_and_scopes_are_kept_apart() -> None:
-    """Another tenant's batch is 404, an operator names the tenant, and each call needs its scope."""
+    """Another tenant's batch is 404; an operator may name the tenant; and each call needs its own scope."""
     bench = ApiBench(keys=True)
     own = bearer(bench.make_key())
     other = bearer(bench.make_key(tenant="acme"))
@@ -355,9 +372,10 @@ def test_tenants_and_scopes_are_kept_apart() -> None:
 
 
 def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
-    """It is listed, read, followed and erased there, and says what it is."""
+    """In the native API a batch is listed, read, followed and erased as a task, which says that it is a batch."""
     made = create(bench, lines(2), metadata={"name": "nightly"})
     path = made["onceover"]["task"]
+    assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None, "outputFile": None}
     task = data(bench.call("GET", path))
     assert (task["kind"], task["batch"], task["name"]) == ("batch", made["id"], "nightly")
     assert (task["progress"]["total"], task["usage"]["minimumCalls"], task["result"]) == (None, 0, None)
@@ -366,7 +384,9 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
     task = data(bench.call("GET", f"{path}?include=chunks"))
     assert (task["status"], task["progress"]["total"], task["progress"]["completed"]) == ("completed", 2, 2)
     assert (task["result"], task["chunks"]) == (None, [])
-    assert data(bench.call("GET", f"{path}/chunks")) == {"chunks": [], "nextCursor": None}
+    for query in ("", "?limit=1", "?cursor=1"):
+        pointer = {"chunks": [], "nextCursor": None, "outputFile": ended["output_file_id"]}
+        assert data(bench.call("GET", f"{path}/chunks{query}")) == pointer
     assert data(bench.call("POST", f"{path}/retry"))["code"] == "not_retryable"
     assert bench.call("GET", f"/v1/responses/resp_{task['id']}").status == 404
     assert bench.call("DELETE", path).status == 204
@@ -375,21 +395,21 @@ def test_a_batch_is_a_task_of_the_native_api(bench: ApiBench) -> None:
 
 
 def test_a_native_cancellation_cancels_the_batch(bench: ApiBench) -> None:
-    """Both faces show the same end."""
+    """The native API and `/v1` show the same end of a batch."""
     made = create(bench, lines(2))
     assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
     assert run(bench, made)["status"] == "cancelled"
 
 
 def test_a_plain_task_is_no_batch(bench: ApiBench) -> None:
-    """A task of the native API has no batch, and shows no kind."""
+    """A task of the native API is no batch of `/v1`, and shows no kind."""
     task = bench.submit()
     assert "kind" not in task
     assert bench.call("GET", f"/v1/batches/{batch_id(task['id'])}").status == 404
 
 
 def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
-    """A batch with fewer calls than lines fails, and keeps its answers."""
+    """A batch whose budget has fewer calls than the batch has lines fails, and keeps its answers."""
     ended = run(bench, create(bench, lines(4), onceover={"maxModelCalls": 3}))
     assert ended["status"] == "failed"
     assert [(one["code"], one["line"]) for one in ended["errors"]["data"]] == [("budget_exhausted", None)]
@@ -402,7 +422,7 @@ def test_a_budget_ends_the_batch(bench: ApiBench) -> None:
 
 
 def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) -> None:
-    """It pays for these lines alone, and a repeated request gets the same batch."""
+    """The new batch pays only for the lines without an answer, and a repeated request gets the same new batch."""
     old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}, metadata={"a": "b"}))
     missing = ids(content(bench, old["error_file_id"]))
     retry = f"{old['onceover']['task']}/retry"
@@ -410,9 +430,12 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
     assert reply.status == 202
     task = data(reply)
     assert (task["kind"], task["maxModelCalls"], reply.headers["Location"]) == ("batch", 9, task["links"]["self"])
+    assert task["retryOf"] == split_task_key(key_of(old))[1]
     again = bench.call("POST", retry, {"maxModelCalls": 9})
     assert (data(again)["id"], again.headers["Idempotency-Replayed"]) == (task["id"], "true")
     new = read(bench, task["batch"])
+    assert new["onceover"]["retryOf"] == old["id"]
+    assert "retryOf" not in old["onceover"]
     assert (new["metadata"], new["endpoint"], new["completion_window"]) == ({"a": "b"}, CHAT, "24h")
     ended = run(bench, new)
     assert (ended["status"], ended["onceover"]["usage"]["modelCalls"]) == ("completed", 4)
@@ -422,8 +445,20 @@ def test_a_retry_is_a_new_batch_of_the_lines_without_an_answer(bench: ApiBench) 
     assert file["filename"] == f"{old['id']}_retry.jsonl"
 
 
+def test_a_retry_has_the_budget_of_a_new_batch(bench: ApiBench) -> None:
+    """Without `maxModelCalls` it has none, whatever the old batch had, and a budget must cover its lines."""
+    old = run(bench, create(bench, lines(6), onceover={"maxModelCalls": 2}))
+    retry = f"{old['onceover']['task']}/retry"
+    reply = bench.call("POST", retry, {"maxModelCalls": 3})
+    assert (reply.status, data(reply)["errors"][0]["field"]) == (422, "maxModelCalls")
+    assert "at least 4" in data(reply)["errors"][0]["message"]
+    task = data(bench.call("POST", retry))
+    assert task["maxModelCalls"] is None
+    assert run(bench, read(bench, task["batch"]))["status"] == "completed"
+
+
 def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> None:
-    """A refusal says what is the matter, and leaves no file."""
+    """A refusal says what is wrong, and no file is left behind."""
 
     def refused_retry(batch: batches.Batch) -> None:
         before = bench.database.rows("SELECT id FROM files")
@@ -440,7 +475,7 @@ def test_only_an_ended_batch_with_failed_lines_is_retried(bench: ApiBench) -> No
 
 
 def test_a_retry_that_is_refused_leaves_no_copy_of_the_lines(bench: ApiBench) -> None:
-    """A limit of the tenant refuses the new batch, and the lines that were copied for it are erased."""
+    """If a limit of the tenant refuses the new batch, the lines that were copied for it are erased."""
     old = run(bench, create(bench, lines(3), onceover={"maxModelCalls": 1}))
     create(bench, lines(1))
     bench.limit(tasks_in_flight_most=1)
@@ -451,7 +486,7 @@ def test_a_retry_that_is_refused_leaves_no_copy_of_the_lines(bench: ApiBench) ->
 
 
 def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
-    """A poll completes the files if the worker that ended the task died."""
+    """If the worker that ended the task died, a poll completes the batch's files."""
     made = create(bench, lines(1))
     assert bench.call("POST", f"{made['onceover']['task']}/cancel").status == 200
     bench.pass_seconds(600)
@@ -461,7 +496,7 @@ def test_a_poll_completes_the_files_of_a_batch(bench: ApiBench) -> None:
 
 
 def test_responses_are_an_endpoint_of_batches(bench: ApiBench) -> None:
-    """Lines for /v1/responses have whole responses as answers."""
+    """The answers to lines for /v1/responses are whole responses."""
     made = create(bench, lines(2, batches.RESPONSES), endpoint=batches.RESPONSES)
     found = content(bench, run(bench, made)["output_file_id"])
     assert {one["response"]["body"]["object"] for one in found} == {"response"}
@@ -484,7 +519,10 @@ def test_a_webhook_tells_about_the_end(
     event: str,
     model: type[BatchCompletedWebhookEvent] | type[BatchFailedWebhookEvent],
 ) -> None:
-    """OpenAI's SDK takes the message, which has the batch's id. There is no event of the batch's task."""
+    """OpenAI's SDK accepts the webhook message, which has the batch's id.
+
+    No event of the batch's task is sent in addition.
+    """
     secret = data(bench.call("POST", "/v1/webhook_endpoints", RECEIVER))["signing_secret"]
     ended = run(bench, create(bench, content_of))
     bench.settle()
@@ -499,18 +537,18 @@ def test_a_webhook_tells_about_the_end(
 
 
 def test_a_webhook_tells_about_a_cancellation(bench: ApiBench) -> None:
-    """The request that cancels a batch which never began completes it, too."""
+    """The request that cancels a batch which never began also completes the batch."""
     bench.call("POST", "/v1/webhook_endpoints", RECEIVER)
     made = create(bench, lines(1))
     bench.call("POST", f"/v1/batches/{made['id']}/cancel")
     bench.settle()
-    read(bench, made["id"])  # sends what this invocation wrote
+    read(bench, made["id"])  # sends the webhook deliveries that this invocation wrote
     bench.settle()
     assert [message.event["type"] for message in bench.courier.messages] == ["batch.cancelled"]
 
 
 def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
-    """Its progress and its end are events; its lines are not."""
+    """The progress and the end of a batch are events of its stream, but its lines are not."""
     ended = run(bench, create(bench, lines(3)))
     reply = bench.call("GET", f"{ended['onceover']['task']}/events")
     found = [one for one in events_of(reply.body.splitlines()) if isinstance(one, Received)]
@@ -520,7 +558,7 @@ def test_the_events_of_a_batch_are_those_of_a_task(bench: ApiBench) -> None:
 
 
 def test_metrics_count_batches_and_their_lines() -> None:
-    """A batch counts until its files are complete."""
+    """A batch counts as unfinished until its files are complete."""
     bench = ApiBench(provider=Scripted(lambda text: None, seconds=1.0))
 
     def found() -> dict[str, float]:
@@ -569,11 +607,11 @@ CASES = [
 def test_the_status_follows_from_the_task_and_the_files(
     task: Status, is_valid: bool, is_expired: bool, has_ended: bool, status: str
 ) -> None:
-    """The table of decision 0051."""
+    """The table of a batch's statuses in decision 0051."""
     assert batch_status(task, is_valid=is_valid, is_expired=is_expired, has_ended=has_ended) == status
 
 
 def test_every_status_has_a_case() -> None:
-    """Those that end a batch are known as such."""
+    """The statuses that end a batch are recognized as such."""
     assert {case[-1] for case in CASES} == set(BatchStatus)
     assert {case[-1] for case in CASES if case[3]} == ENDED

@@ -50,7 +50,7 @@ def statuses(bench: ApiBench, *tasks: dict[str, Any]) -> list[str]:
 
 
 def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
-    """A bulk retry puts failed tasks back with their finished chunks, and sends them off.
+    """A bulk retry makes failed tasks pending again, keeps their finished chunks, and dispatches them.
 
     A bulk retry leaves unfinished tasks, and tasks that ended otherwise, unchanged.
     """
@@ -73,7 +73,7 @@ def test_failed_tasks_are_put_back_and_others_are_not(bench: ApiBench) -> None:
 
 
 def test_a_repetition_puts_nothing_back_again(bench: ApiBench) -> None:
-    """If a bulk retry is repeated, for example after a lost answer, it puts no task back a second time."""
+    """Each task that this function makes is a second younger than the task before it."""
     failed(bench)
     assert data(retry(bench)) == {"retried": 1, "more": False}
     assert data(retry(bench)) == {"retried": 0, "more": False}
@@ -94,7 +94,7 @@ def test_a_retry_chooses_by_code_and_time(bench: ApiBench) -> None:
 
 
 def test_at_most_a_hundred_are_put_back_and_more_is_said(bench: ApiBench) -> None:
-    """A bulk retry puts back at most 100 tasks, oldest first, and answers `more: true` while tasks are left."""
+    """A bulk retry retries at most 100 tasks, oldest first, and answers `more: true` while other tasks are left."""
     tasks = [failed(bench) for _ in range(limits.BULK_TASKS_MOST + 1)]
     assert data(retry(bench)) == {"retried": limits.BULK_TASKS_MOST, "more": True}
     assert statuses(bench, tasks[0], tasks[-2], tasks[-1]) == ["pending", "pending", "failed"]
@@ -105,7 +105,8 @@ def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -
     """A dry run of a bulk retry counts the tasks and the calls that they may need, and changes nothing.
 
     In this test each task has two chunks left, of up to three attempts each, and the merge of three outputs takes one
-    or two calls. A task's budget limits its calls: five of its seven calls are spent, so at most two more are counted.
+    or two calls. A task's budget limits its calls: five of its seven calls are spent, so a dry run counts at most two
+    more.
     """
     failed(bench)
     failed(bench, reduce="merge")
@@ -124,7 +125,7 @@ def test_a_dry_run_counts_tasks_and_calls_and_changes_nothing(bench: ApiBench) -
 
 
 def test_a_dry_run_counts_the_calls_that_ask_again(bench: ApiBench) -> None:
-    """An output that must fit a schema may take AI_REASKS calls more: one, by default, for each of two chunks."""
+    """An output that must fit a schema may take AI_REASKS more calls: by default one more for each of two chunks."""
     schema = {"type": "object", "properties": {"a": {"type": "array", "items": {"type": "string"}}}, "required": ["a"]}
     failed(bench, outputSchema={**schema, "additionalProperties": False})
     assert data(retry(bench, dryRun=True))["maximumCalls"] == 2 * (3 + 1)
@@ -141,7 +142,7 @@ def test_a_task_without_budget_is_left_and_named(bench: ApiBench) -> None:
 
 
 def test_a_retry_stays_within_the_tenants_limit(bench: ApiBench) -> None:
-    """A bulk retry puts back only as many tasks as the limit allows.
+    """A bulk retry retries only as many tasks as the tenant's limit allows.
 
     If the tenant's limit allows no further task, a bulk retry is answered 429, like a retry of one task.
     """
@@ -165,7 +166,7 @@ def test_a_refused_route_leaves_the_tasks_due(bench: ApiBench) -> None:
 
 
 def test_one_direct_run_is_begun(bench: ApiBench) -> None:
-    """On the direct route a bulk retry begins the run of one task only, and its other tasks are due at once."""
+    """On the direct route, a bulk retry starts the run of only one task, and makes its other tasks due at once."""
     tasks = [failed(bench) for _ in range(3)]
     direct = bench.senders[1]
     bench.senders[0].refuses = True
@@ -178,7 +179,7 @@ def test_one_direct_run_is_begun(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: When) -> None:
-    """If D1's answer to a bulk write is lost, the write is sent again, and each changed task counts once.
+    """If D1's answer to a bulk write is lost, the write is sent again, and each changed task is counted once.
 
     After a lost answer of D1, the answer to the client counts the tasks that either send of the bulk write has changed.
     """
@@ -195,7 +196,7 @@ def test_lost_answers_count_no_task_twice_or_not_at_all(bench: ApiBench, when: W
 def test_tasks_that_go_on_are_cancelled_and_others_are_not(bench: ApiBench) -> None:
     """A bulk cancellation cancels pending and processing tasks.
 
-    A bulk cancellation leaves ended tasks unchanged, and a repeated one finds no task.
+    A bulk cancellation leaves ended tasks unchanged, and when it is repeated, it finds no task.
     """
     pending, working, done = bench.submit(), bench.submit(), bench.submit()
     bench.begin(working["id"], 1)
@@ -242,7 +243,7 @@ def test_at_most_a_hundred_are_cancelled_and_more_is_said(bench: ApiBench) -> No
 def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
     """The answer to a bulk cancellation waits until no announced call of the cancelled tasks can start any more.
 
-    If the database is so slow that this wait is too long, the bulk cancellation gets 503.
+    If the wait would be too long because the database is slow, the bulk cancellation gets 503.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])
@@ -262,7 +263,7 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
 
 
 def on_objects(bench: ApiBench, count: int) -> list[str]:
-    """Make this many tasks that objects have claimed. Return the tasks' keys."""
+    """Make this many tasks, each of which an object has claimed. Return the tasks' keys."""
     tasks = [bench.submit("x")["id"] for _ in range(count)]
     for task in tasks:
         bench.begin(task, 0)
@@ -284,7 +285,7 @@ def test_objects_are_told_of_their_tasks_end(bench: ApiBench) -> None:
 def test_objects_are_told_within_the_invocations_allowance(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bulk cancellation notifies objects six at a time, while the invocation has subrequests and time left.
 
-    An object without a notice notices the end when it checks its task itself.
+    An object that gets no notice learns of the end when it checks its task by itself.
     """
     at_once, most_at_once = 0, 0
 
@@ -365,9 +366,9 @@ def test_a_body_is_needed(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/tasks/retry", "/api/tasks/cancel"])
 def test_the_paths_are_no_tasks(bench: ApiBench, path: str) -> None:
-    """A bulk path with another method than POST gets 405.
+    """A bulk path with a method other than POST gets 405.
 
-    `retry` and `cancel` at the end of the path are not taken for task ids.
+    `retry` and `cancel` at the end of a path are not read as task ids.
     """
     for method in ("GET", "DELETE", "PUT"):
         reply = bench.call(method, path)

@@ -1,4 +1,4 @@
-"""The data for a waterfall: when each output's call was made, and which calls have no answer yet."""
+"""The data for a waterfall diagram: when the call for each output was made, and which calls have no answer yet."""
 
 import asyncio
 
@@ -57,7 +57,7 @@ def test_a_chunk_shows_when_its_call_started_and_ended() -> None:
 
 
 def test_a_task_names_the_calls_that_are_out_and_those_in_doubt(bench: ApiBench) -> None:
-    """A task lists its announced calls as in flight while its worker has the lease, and as in doubt after that.
+    """A task lists its announced calls as in flight while its worker has the lease, and as in doubt afterwards.
 
     When a second worker takes the task over, the first worker's calls stay listed as in doubt. The calls that the
     second worker announces are listed as in flight.

@@ -45,7 +45,7 @@ def raised(reply: Reply) -> openai.APIStatusError:
     ],
 )
 def test_the_shape(bench: ApiBench, method: str, path: str, status: int, code: str):
-    """Every refusal below `/v1` has OpenAI's shape, also for an unknown path or method."""
+    """Every refusal below `/v1` has OpenAI's shape; this is also true for an unknown path or method."""
     reply = bench.call(method, path)
     error = data(reply)["error"]
     assert (reply.status, error["code"], error["param"]) == (status, code, None)
@@ -78,7 +78,7 @@ def test_a_misconfigured_deployment_says_so_in_the_shape():
     ],
 )
 def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again: bool):
-    """After an error of the database an SDK repeats only requests that may succeed while it still tries."""
+    """After an error of the database, an SDK repeats only requests that may succeed while the SDK still tries."""
     bench.database.fail(message, times=10)
     reply = bench.call("POST", "/v1/responses", BODY)
     assert data(reply)["error"]["code"] == code
@@ -92,7 +92,8 @@ def test_trouble_of_the_database(bench: ApiBench, message: str, code: str, again
 def test_limits_of_a_tenant(bench: ApiBench, limit: str, again: bool):
     """An SDK repeats a request that was refused for too many tasks in flight, since a task may end soon.
 
-    An SDK does not repeat a request that was refused for the day's characters, since new ones come too late for it.
+    An SDK does not repeat a request that was refused because of the day's characters, since new characters come too
+    late for the SDK.
     """
     bench.limit(**{limit: 1})
     bench.call("POST", "/v1/responses", BODY)
@@ -136,7 +137,7 @@ def test_the_sdk_reads_code_and_param(bench: ApiBench):
 
 
 def test_nothing_in_the_answer_asks_for_a_repetition(bench: ApiBench):
-    """Neither the native API's answers nor successes below `/v1` have the headers that make SDKs repeat requests."""
+    """Neither answers of the native API nor successes below `/v1` have the headers that make SDKs repeat requests."""
     assert "x-should-retry" not in bench.call("POST", "/v1/responses", BODY).headers
     bench.database.fail("no such table: tasks", times=10)
     assert "x-should-retry" not in bench.call("POST", "/api/tasks", {"input": "x"}).headers

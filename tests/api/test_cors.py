@@ -98,7 +98,7 @@ def test_every_answer_to_a_listed_origin_can_be_read(shared: ApiBench, method: s
 def test_nobody_else_can(shared: ApiBench, method: str, path: str, status: int, origin: str | None) -> None:
     """For an origin that is not listed, however similar to a listed one, the only CORS header is `Vary`.
 
-    The body and status for an unlisted origin are the same as without CORS.
+    For an unlisted origin, body and status of an answer are the same as without CORS.
     """
     headers = {} if origin is None else preflight(origin)
     reply = shared.call(method, path, headers=headers)

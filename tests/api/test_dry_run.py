@@ -59,7 +59,9 @@ def test_plan_is_what_the_task_then_has(bench: ApiBench, body: dict[str, Any]) -
 
 
 def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
-    """A plan's input tokens count, for each chunk's call, its text and the instructions, default ones included."""
+    """The input tokens of a plan count, for the call of each chunk, the chunk's text and the instructions, even if
+    these are the default instructions.
+    """
     one = {"input": "x" * 8, "instructions": "y" * 4, "chunk": {"maxChars": 4}}
     assert plan(bench, one)["estimatedTokens"] == 2 * (1 + 1)
     default = -(-len(DEFAULT_INSTRUCTIONS) // 4)
@@ -68,7 +70,9 @@ def test_tokens_are_those_of_each_call(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("sending", SENDINGS)
 def test_tokens_count_the_schema_with_each_call(bench: ApiBench, sending: Sending) -> None:
-    """A plan's input tokens count the schema for each chunk's call, in whichever way a server gets it."""
+    """The input tokens of a plan count the schema once for the call of each chunk, however the model's server gets the
+    schema.
+    """
     bench.limit(structured_output=sending)
     name = {"type": "string", "maxLength": 7}
     schema = {"type": "object", "properties": {"name": name}, "required": ["name"], "additionalProperties": False}
@@ -83,7 +87,7 @@ def test_tokens_count_the_schema_with_each_call(bench: ApiBench, sending: Sendin
 def test_nothing_is_done(bench: ApiBench) -> None:
     """A dry run makes no D1 call, sends no message, writes no row, and logs no line with the text.
 
-    An unreachable database changes nothing.
+    A dry run works even if the database cannot be reached.
     """
     bench.database.fail("D1_ERROR: Network connection lost.", times=10)
     plan(bench, {"input": "canary one\n\ntwo"})
@@ -94,7 +98,7 @@ def test_nothing_is_done(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize(("body", "status"), REFUSED, ids=lambda value: ascii(value)[:50])
 def test_refused_as_the_submission_would_be(body: object, status: int) -> None:
-    """A dry run refuses the same requests as a submission, in the same words."""
+    """A dry run refuses the same requests as a submission, with the same messages."""
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=10_000))
     dry = bench.call("POST", "/api/tasks?dryRun=true", body)
     real = bench.call("POST", "/api/tasks", body)
@@ -126,7 +130,8 @@ def test_largest_plan() -> None:
     """
     bench = ApiBench(settings=Settings(provider="demo", input_bytes=limits.INPUT_BYTES_MOST))
     most = limits.CHUNKS_MOST
-    size = limits.SENT_CHARS_MOST // most - 300  # the rest are the instructions
+    # the other characters that one task may send are used by the instructions
+    size = limits.SENT_CHARS_MOST // most - 300
     text = "字x" * ((size + most - 1) // 2) + "x"
     found = plan(bench, {"input": text, "chunk": {"maxChars": size, "overlapChars": size - 1}})
     assert len(found["chunks"]) == len(text) - size + 1

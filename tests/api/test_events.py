@@ -33,7 +33,7 @@ def bench() -> Iterator[ApiBench]:
 class Stream:
     """A client that reads one stream in the background of a bench.
 
-    A `Stream` keeps the events that it receives, and their times in the bench's seconds.
+    A `Stream` keeps the events that it receives, together with their times in the bench's seconds.
     """
 
     def __init__(self, bench: ApiBench, task: Mapping[str, Any], after: str = "", **headers: str) -> None:
@@ -70,7 +70,7 @@ class Stream:
         return [each for each in events_of(self.text.split("\n")) if isinstance(each, int)]
 
     def named(self, *names: str) -> list[Received]:
-        """The events of these names."""
+        """Return the events that have one of these names."""
         return [event for event in self.events if event.name in names]
 
 
@@ -82,7 +82,7 @@ def numbered(stream: Stream) -> list[tuple[str | None, object]]:
 def record(
     bench: ApiBench, claim: Claim, *indices: int, end: bool = False, known: dict[int, str] | None = None
 ) -> None:
-    """Let a worker write the outputs of the given chunks; outputs that it wrote before stay."""
+    """Let a worker write the outputs of the given chunks, in addition to outputs that it wrote before."""
     step = Finish(1_000_000) if end else Continue(180_000)
     done = {index: f"output {index}" for index in indices}
     bench.work(claim, done, step, completed=len(known or {}) + len(done))
@@ -138,7 +138,7 @@ def test_events_come_as_they_happen(bench: ApiBench):
 
 @pytest.mark.parametrize("by", ["header", "query"])
 def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
-    """A client can resume a stream after any event, and gets the following events with the same ids and bytes.
+    """A client can resume a stream after any event, and then gets the following events with the same ids and bytes.
 
     Both before and after the task's end a client can resume its stream.
     """
@@ -162,9 +162,9 @@ def test_a_stream_goes_on_behind_any_event(bench: ApiBench, by: str):
 
 
 def test_the_header_is_newer_than_the_query(bench: ApiBench):
-    """`Last-Event-ID` wins over `after` in the URL.
+    """`Last-Event-ID` takes precedence over `after` in the URL.
 
-    A browser that reconnects by itself repeats its original URL, and has the last id only in the header.
+    A browser that reconnects by itself repeats the original URL, and sends the last id only in the header.
     """
     task = bench.submit()
     bench.complete(task["id"])
@@ -180,7 +180,7 @@ def test_the_header_is_newer_than_the_query(bench: ApiBench):
 def test_a_bad_id_is_refused_by_name(bench: ApiBench, bad: str, by: str):
     """An invalid event id gets 422, before any event is streamed.
 
-    The id of an event that the task has not had gets 422, too.
+    An event id that the task's stream has not reached also gets 422.
     """
     task = bench.submit()
     bench.begin(task["id"], 2)
@@ -246,7 +246,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
     assert numbered(stream) == [("1-0", "pending")]
     rows = bench.meter.rows_read
     bench.pass_seconds(30)
-    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between the two events
+    assert bench.meter.rows_read - rows <= 3 * 2 * 2  # the worker writes no output between these two events
     bench.claim(task["id"])
     bench.pass_seconds(limits.EVENT_LOOK_SECONDS_MOST)
     assert numbered(stream)[1:] == [("1-1", "processing"), ("1-4", "output 0")]
@@ -255,7 +255,7 @@ def test_a_put_back_task_holds_its_chunks_until_a_worker_has_it(bench: ApiBench)
 def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
     """While the second chunk has failed for good, the stream sends no event for the finished third chunk.
 
-    The third chunk can be read through the API all the same, and its event comes after a retry of the task.
+    The third chunk can be read through the API all the same, and its event is sent after a retry of the task.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])
@@ -268,7 +268,7 @@ def test_a_chunk_behind_a_gap_is_not_sent(bench: ApiBench):
 
 
 def test_a_task_of_many_chunks_comes_in_portions(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """If a task has more outputs than one read may return, the stream makes several reads in a row."""
+    """If a task has more outputs than one read may return, the stream reads several times in a row."""
     monkeypatch.setattr(limits, "EVENT_CHUNKS_AT_ONCE", 4)
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 66, chunk={"maxChars": 10})
@@ -315,10 +315,10 @@ def test_a_quiet_stream_is_kept_open_by_comments(bench: ApiBench):
 @pytest.mark.parametrize("pace", ["quiet", "busy"])
 @pytest.mark.parametrize("tells", [False, True])
 def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan: str, pace: str, tells: bool):
-    """A client that always reconnects costs the D1 calls and rows that docs/limits.md states, and no row written.
+    """A client that always reconnects costs as many D1 calls and rows as docs/limits.md states, and no row is written.
 
     The test runs an hour of a task without progress, and ten minutes of a task that finishes a chunk every four
-    seconds, each with and without an object that gives notice of each write.
+    seconds; each of these runs is made with and without an object that gives notice of each write.
     """
     bench.limit(plan=plan)
     task = bench.submit("word " * 400, chunk={"maxChars": 10})
@@ -347,8 +347,8 @@ def test_an_hour_of_a_stream_costs_what_the_documents_say(bench: ApiBench, plan:
     assert (streams, spent["database_calls"], spent["rows_read"], len(bench.asked)) == COSTS[plan, pace, tells]
 
 
-# Each row has the requests and D1 calls as in `docs/limits.md`, the rows read as the fake counts them (workerd counts
-# more), and the calls of the task's object.
+# Each row has the number of requests and D1 calls as in `docs/limits.md`, the number of rows read as the stand-in for
+# D1 counts them (workerd counts more), and the number of calls of the task's object.
 COSTS = {
     ("free", "quiet", False): (62, 372, 496, 0),
     ("paid", "quiet", False): (6, 371, 383, 0),
@@ -364,7 +364,7 @@ COSTS = {
 def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """If a task has not changed, a stream's check reads only the task's row.
 
-    A task with many segments, and with a gap before finished chunks, also costs a check no more than its row.
+    A check of a task with many segments, and with a gap before finished chunks, also reads only the task's row.
     """
     monkeypatch.setattr(limits, "SEGMENT_BYTES", 1)
     task = bench.submit("word " * 40, chunk={"maxChars": 10})
@@ -381,7 +381,7 @@ def test_a_look_without_news_reads_no_output(bench: ApiBench, monkeypatch: pytes
 
 
 def test_a_task_that_nobody_comes_for_is_helped_once_a_minute(bench: ApiBench):
-    """However often a stream reads a task that no worker takes, it sends the task off at most once a minute."""
+    """However often a stream reads a task that no worker takes, the task is dispatched at most once a minute."""
     helped: list[float] = []
 
     class Counting:
@@ -444,7 +444,7 @@ def test_a_revoked_key_ends_the_stream_within_a_minute():
     task = data(bench.call("POST", "/api/tasks", {"input": "one two three four"}, bearer(text)))
     bench.work(bench.claim(task["id"]), {}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate revokes the key, and this one does not notice
+    bench.restart()  # another isolate revokes the key, and this isolate does not notice
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     revoked_at, bench.api = bench.loop.time(), here
     bench.pass_seconds(44)
@@ -487,7 +487,7 @@ def test_an_erased_task_has_no_end(bench: ApiBench):
 
 
 def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
-    """Once a stream's client has left, the stream reads the database no more."""
+    """After the client of a stream has left, the stream no longer reads the database."""
     task = bench.submit()
     stream = Stream(bench, task)
     bench.pass_seconds(3)
@@ -501,7 +501,9 @@ def test_a_client_that_leaves_frees_the_invocation(bench: ApiBench):
 
 
 def test_whoever_follows_a_task_moves_it(bench: ApiBench):
-    """If a client streams a task that no worker took, the task is sent off again; a task past its deadline fails."""
+    """If a client streams a task that no worker took, the task is dispatched again; if its deadline has passed, it
+    fails.
+    """
     task = bench.submit()
     bench.pass_seconds(300)
     stream = Stream(bench, task)

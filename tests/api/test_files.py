@@ -1,4 +1,4 @@
-"""`/v1/files`: uploads in parts, lists, contents and deletion, in the shapes of OpenAI's SDKs, over both buckets."""
+"""`/v1/files`: uploads in parts, lists, contents and deletion, in the shapes of OpenAI's SDKs, with R2 and with D1."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.support.api_bench import START_MS, ApiBench, BenchRequest, bearer, da
 from tests.support.memory_r2 import INTERNAL, MemoryR2, Stored
 
 URL = "http://localhost:8787/v1/files"
-PART = 1_000  # The bytes of a part in these tests.
+PART = 1_000  # The most bytes of a part in these tests.
 ID = "file-" + "0" * 32
 Form = dict[str, Any]
 
@@ -50,7 +50,10 @@ def form(content: bytes = b"{}\n", filename: str | None = "a.jsonl", **fields: s
 
 
 def raw(*parts: tuple[str, bytes], end: bytes = b"--b--\r\n") -> bytes:
-    """Write a form with the boundary `b`. A part is given by the end of its Content-Disposition, and its content."""
+    """Write a form with the boundary `b`.
+
+    Each part is given as two values: the end of its Content-Disposition, and its content.
+    """
     lines = [
         b"--b\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + content + b"\r\n"
         for head, content in parts
@@ -91,7 +94,7 @@ def content_of(bench: ApiBench, file_id: str, **headers: str) -> bytes:
 
 
 def left(bench: ApiBench) -> list[object]:
-    """Return all that is stored of files: rows, parts and objects."""
+    """Return everything that is stored of files: rows, parts and objects."""
     tables = ("files", "file_parts", "file_use")
     rows = [row for table in tables for row in bench.database.rows(f"SELECT * FROM {table}")]  # noqa: S608 - constants
     return [*rows, *(bench.blobs.objects if isinstance(bench.blobs, MemoryR2) else ())]
@@ -136,7 +139,7 @@ def test_the_sdk_s_models_accept_every_answer(files: ApiBench) -> None:
 @pytest.mark.parametrize("size", [0, 1, PART - 1, PART, PART + 1, 3 * PART, 3 * PART + 7])
 @pytest.mark.parametrize("chunk_bytes", [1, 997, 65_536])
 def test_a_file_of_any_size_comes_back(files: ApiBench, size: int, chunk_bytes: int) -> None:
-    """The bytes are stored in equal parts, whatever chunks they arrive in."""
+    """The bytes are stored in equal parts, whatever the size of the chunks in which they arrive."""
     content = bytes(n * n % 251 for n in range(size))
     reply = upload(files, form(content), chunk_bytes=chunk_bytes)
     assert (reply.status, data(reply)["bytes"]) == (200, size)
@@ -147,7 +150,7 @@ def test_a_file_of_any_size_comes_back(files: ApiBench, size: int, chunk_bytes: 
 
 
 def test_fields_may_follow_the_file(files: ApiBench) -> None:
-    """The SDK for JavaScript sends the fields in the order of the program's object."""
+    """The SDK for JavaScript sends the form's fields in the order in which the program's object has them."""
     reply = send(
         files,
         raw(
@@ -171,7 +174,10 @@ def test_fields_may_follow_the_file(files: ApiBench) -> None:
     ],
 )
 def test_a_file_expires_as_it_says(files: ApiBench, fields: dict[str, str], seconds: int | None) -> None:
-    """A file for batches is deleted after 30 days by default, as at OpenAI. An expired file is not there."""
+    """A file for batches is deleted after 30 days by default, as at OpenAI.
+
+    A file that has expired is answered like a missing file.
+    """
     parts = [FILE, ('name="purpose"', fields["purpose"].encode())]
     if "seconds" in fields:
         parts += [
@@ -218,7 +224,7 @@ BAD: dict[str, tuple[bytes, str, str | None]] = {
 @pytest.mark.parametrize("case", BAD)
 @pytest.mark.parametrize("chunk_bytes", [1_000, 65_536])
 def test_a_bad_form_is_refused_and_leaves_nothing(files: ApiBench, case: str, chunk_bytes: int) -> None:
-    """Each refusal names the field."""
+    """Each refusal of a form names the wrong field."""
     body, code, param = BAD[case]
     assert refusal(send(files, body, chunk_bytes=chunk_bytes)) == (400, code, param)
     assert left(files) == []
@@ -236,7 +242,7 @@ def test_a_bad_form_is_refused_and_leaves_nothing(files: ApiBench, case: str, ch
 def test_another_type_is_refused_before_the_body_is_read(
     files: ApiBench, headers: dict[str, str], wanted: tuple[int, str, str | None]
 ) -> None:
-    """A form needs its boundary."""
+    """A form without a boundary in its Content-Type is refused."""
     usual = {"content-type": "multipart/form-data; boundary=b"}
     request = BenchRequest("POST", URL, usual | headers, raw(PURPOSE, FILE))
     assert refusal(files.send(request)) == wanted
@@ -244,7 +250,7 @@ def test_another_type_is_refused_before_the_body_is_read(
 
 
 def test_a_wrong_field_before_the_file_is_refused_before_the_file_is_read(files: ApiBench) -> None:
-    """The file is not stored in vain."""
+    """The refusal comes before the file is stored."""
     body = raw(('name="purpose"', b"vision"), ('name="file"; filename="a"', b"x" * 100_000))
     headers = {"content-type": "multipart/form-data; boundary=b"}
     request = BenchRequest("POST", URL, headers, body, chunk_bytes=500)
@@ -271,7 +277,7 @@ def test_a_file_above_the_limit_is_refused_by_its_length_or_while_it_is_read(fil
 
 
 def test_a_form_that_only_pads_is_refused(files: ApiBench) -> None:
-    """What follows the last boundary is counted."""
+    """Bytes that follow the last boundary count toward the limit of the body."""
     files.limit(file_bytes=10)
     body = raw(PURPOSE, ('name="file"; filename="a"', b"x")) + b" " * limits.FORM_BYTES_MOST
     assert refusal(send(files, body)) == (413, "too_large", None)
@@ -279,7 +285,7 @@ def test_a_form_that_only_pads_is_refused(files: ApiBench) -> None:
 
 
 def test_without_a_bucket_a_large_file_is_refused_by_the_binding_s_name(bench: ApiBench) -> None:
-    """1,500,000 bytes are accepted without R2, in D1."""
+    """Without R2, a file of 1,500,000 bytes is accepted and stored in D1."""
     most = limits.FILE_BYTES_MOST_IN_D1
     assert uploaded(bench, b"x" * most)["bytes"] == most
     for length in ({}, {"content-length": "2000000"}):
@@ -293,7 +299,7 @@ def test_without_a_bucket_a_large_file_is_refused_by_the_binding_s_name(bench: A
 
 
 def test_a_tenant_s_files_have_a_limit_together(files: ApiBench) -> None:
-    """507 says how much is in use, an SDK does not repeat it, and a deletion makes room."""
+    """The answer 507 says how many bytes are in use, an SDK does not repeat the request, and a deletion frees space."""
     files.limit(files_bytes=5_000)
     first = uploaded(files, b"x" * 3_000)
     before = left(files)
@@ -307,8 +313,25 @@ def test_a_tenant_s_files_have_a_limit_together(files: ApiBench) -> None:
     uploaded(files, b"x" * 3_000)
 
 
+def test_a_tenant_s_files_have_a_number(files: ApiBench) -> None:
+    """507 names the variable, nothing is stored, and a deletion makes room for one more."""
+    files.limit(files_most=2)
+    first = uploaded(files)
+    uploaded(files)
+    before = left(files)
+    reply = upload(files)
+    assert refusal(reply) == (507, "files_full", "file")
+    assert "MAX_FILES" in data(reply)["error"]["message"]
+    assert left(files) == before
+    files.call("DELETE", f"/v1/files/{first['id']}")
+    uploaded(files)
+
+
 def test_files_leave_the_rest_of_the_database_to_tasks(files: ApiBench) -> None:
-    """From STORAGE_MB_MOST on the database takes no parts of files. A bucket does, and a deletion works in both."""
+    """When the database has reached STORAGE_MB_MOST, it accepts no parts of files.
+
+    A bucket then still accepts parts, and files can be deleted from database and bucket.
+    """
     first = uploaded(files, b"x" * 2_500)
     before = left(files)
     files.database.cap.reported = files.settings.storage_bytes_most
@@ -324,7 +347,7 @@ def test_files_leave_the_rest_of_the_database_to_tasks(files: ApiBench) -> None:
 
 @pytest.mark.parametrize("breaks_at", [0, 10, 1_500, 2_600])
 def test_a_client_that_leaves_leaves_nothing(files: ApiBench, breaks_at: int) -> None:
-    """The body breaks off before, in and behind the file."""
+    """The body of the request breaks off before the file, in it, or after it."""
     assert refusal(send(files, raw(FILE, PURPOSE), breaks_at=breaks_at, chunk_bytes=100)) == (
         400,
         "malformed_body",
@@ -334,7 +357,7 @@ def test_a_client_that_leaves_leaves_nothing(files: ApiBench, breaks_at: int) ->
 
 
 def test_a_cancelled_upload_leaves_nothing(files: ApiBench) -> None:
-    """The handler is cancelled while the body still comes, as when an invocation is ended."""
+    """The handler is cancelled while the body still arrives, as when the platform ends an invocation."""
 
     class Waiting(BenchRequest):
         async def chunks(self):
@@ -356,7 +379,7 @@ def test_a_cancelled_upload_leaves_nothing(files: ApiBench) -> None:
 
 
 def test_a_bucket_that_fails_is_said_and_leaves_nothing(files: ApiBench) -> None:
-    """An SDK repeats the upload, which is another file."""
+    """An SDK repeats the upload, and this makes another file."""
     if isinstance(files.blobs, MemoryR2):
         files.blobs.fail(INTERNAL, "after", times=limits.BLOB_SENDS)
     else:
@@ -371,7 +394,7 @@ def test_a_bucket_that_fails_is_said_and_leaves_nothing(files: ApiBench) -> None
 
 @pytest.mark.parametrize("made", ["gone", "shorter"])
 def test_a_part_that_is_missing_is_an_error_of_ours(files: ApiBench, made: str) -> None:
-    """A file whose part is missing or too short gives 500, and none of its content."""
+    """A file whose part is missing or too short is answered with 500, and none of its content is sent."""
     file = uploaded(files, b"x" * 1_500)
     if isinstance(files.blobs, MemoryR2):
         key = min(files.blobs.objects)
@@ -385,7 +408,10 @@ def test_a_part_that_is_missing_is_an_error_of_ours(files: ApiBench, made: str) 
 
 
 def test_a_file_that_a_batch_reads_is_not_deleted(files: ApiBench) -> None:
-    """409, which an SDK does not repeat. After the batch's end the file goes."""
+    """The deletion gets 409, and an SDK does not repeat a request after a 409.
+
+    After the end of the batch the file can be deleted.
+    """
     file = uploaded(files)
     (row,) = files.database.rows("SELECT id FROM files")
     files.database.rows(
@@ -408,7 +434,10 @@ def test_a_file_that_a_batch_reads_is_not_deleted(files: ApiBench) -> None:
 
 
 def test_tenants_are_apart_and_operators_reach_them(files: ApiBench) -> None:
-    """A file of another tenant is 404, also for its content and its deletion. An operator names the tenant."""
+    """A file of another tenant is 404; this is also true for its content and its deletion.
+
+    An operator can reach another tenant's file by naming the tenant.
+    """
     files.api = replace(files.api, settings=replace(files.settings, require_keys=True))
     ours, theirs = bearer(files.make_key()), bearer(files.make_key(tenant="acme"))
     operator = bearer(files.make_key(*Scope))
@@ -427,7 +456,9 @@ def test_tenants_are_apart_and_operators_reach_them(files: ApiBench) -> None:
 
 @pytest.mark.parametrize("paged", [False, True])
 def test_lists_go_on_behind_a_file(files: ApiBench, monkeypatch: pytest.MonkeyPatch, paged: bool) -> None:
-    """By `after`, in both orders, by purpose, and whole, also if the list is longer than a page of D1."""
+    """A list of files can be read by `after`, in both orders, by purpose, and as a whole, even if it is longer than a
+    page that D1 returns.
+    """
     if paged:
         monkeypatch.setattr(limits, "FILE_LIST_PAGE", 2)
     made = []
@@ -469,12 +500,12 @@ def test_lists_go_on_behind_a_file(files: ApiBench, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_bad_parameters_of_a_list_are_refused(files: ApiBench, query: str, param: str) -> None:
-    """400, and the parameter's name."""
+    """The answer is 400 and names the parameter."""
     assert refusal(files.call("GET", f"/v1/files?{query}")) == (400, "invalid_fields", param)
 
 
 def test_content_is_an_attachment(files: ApiBench) -> None:
-    """No browser shows it or guesses its type. `HEAD` reads no part."""
+    """No browser shows the content or guesses its type. `HEAD` reads no part."""
     file = uploaded(files, b"<script>" * 300, filename="été <1>.html")
     for method in ("GET", "HEAD"):
         reply = files.call(method, f"/v1/files/{file['id']}/content")
@@ -488,7 +519,7 @@ def test_content_is_an_attachment(files: ApiBench) -> None:
 
 
 def test_content_needs_read_and_an_upload_write(files: ApiBench) -> None:
-    """A key with one scope does only its own."""
+    """A key with one scope can make only the calls of this scope."""
     files.api = replace(files.api, settings=replace(files.settings, require_keys=True))
     reader, writer = bearer(files.make_key(Scope.READ)), bearer(files.make_key(Scope.WRITE))
     assert upload(files, headers=reader).status == 403
@@ -501,7 +532,7 @@ def test_content_needs_read_and_an_upload_write(files: ApiBench) -> None:
 
 
 def test_a_growing_file_is_shown_but_not_deleted(files: ApiBench) -> None:
-    """The output of a batch that goes on is a file. `test_early_results` reads its content."""
+    """The output of a batch that has not ended is also a file. `test_early_results` reads its content."""
     file = uploaded(files, b"x" * 1_500, filename="out.jsonl")
     files.database.rows("UPDATE files SET state = 'growing', purpose = 'batch_output', owner = 'local:1'")
     shown = data(files.call("GET", f"/v1/files/{file['id']}"))
@@ -531,7 +562,7 @@ def test_malformed_ids_cost_no_database_call(files: ApiBench) -> None:
     ],
 )
 def test_a_filename_is_made_safe(filename: str, shown: str) -> None:
-    """It has no folders and no characters that cannot be printed."""
+    """The filename that is shown has no folders and no characters that cannot be printed."""
     assert shown_name(filename) == shown
     assert disposition(shown).isascii()
     assert "\n" not in disposition(shown)

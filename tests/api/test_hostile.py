@@ -14,7 +14,7 @@ MANY = settings(
     max_examples=sized(quick=75, test=300, campaign=1_000), deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 
-# Surrogates included: JSON can contain them.
+# The characters include surrogates, because JSON can contain them.
 characters = st.characters(exclude_categories=())
 texts = st.text(characters, max_size=20)
 values = st.recursive(
@@ -67,14 +67,14 @@ def test_any_bytes(raw: bytes, media_type: str | None, length: str | None) -> No
 @MANY
 @given(body=values)
 def test_any_json(body: Any) -> None:
-    """Arbitrary JSON, including NaN and lone surrogates, never causes a 5xx."""
+    """Arbitrary JSON, even with NaN or lone surrogates, never causes a 5xx."""
     submit(json.dumps(body).encode(), {})
 
 
 @MANY
 @given(body=requests)
 def test_near_requests(body: dict[str, Any]) -> None:
-    """Bodies that are nearly, or completely, valid never cause a 5xx."""
+    """Bodies that are valid or nearly valid never cause a 5xx."""
     submit(json.dumps(body).encode(), {})
 
 

@@ -1,4 +1,6 @@
-"""Idempotency-Key: repetitions of a request make one task, through replays, races, refusals and lost answers of D1."""
+"""Idempotency-Key: repetitions of a request make only one task, through replays, races, refusals and lost answers of
+D1.
+"""
 
 import asyncio
 import json
@@ -14,7 +16,7 @@ from src.store.d1.database import D1Statement
 from tests.support.api_bench import ApiBench, BenchRequest, bearer, data, key
 from tests.support.sqlite_d1 import NETWORK_LOST, OVERLOADED, When
 
-# The D1 calls that are a send of a task's write, or a read that searches for the task.
+# Those D1 calls that send the write of a task, or that read to find the task.
 ALL_LOST = 2 * limits.STORE_SENDS
 
 URL = "http://localhost:8787/api/tasks"
@@ -61,7 +63,7 @@ def refuses(reply: Reply, status: int, code: str) -> bool:
 def test_a_replay(bench: ApiBench) -> None:
     """A second request with the same key gets the first request's task and is marked as a replay.
 
-    A replay makes no write and no send.
+    A replay of a request makes no write and dispatches no task.
     """
     first, second = post(bench, "one"), post(bench, "one")
     assert (is_replay(first), is_replay(second)) == (False, True)
@@ -380,7 +382,7 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
     """A task stays if an equal request was answered with it, although all answers to the first request were lost.
 
     In this test the equal request comes before the first request withdraws its task. If the answers to the first of two
-    equal requests are lost, it gets 503, and the sweep sends the task off.
+    equal requests are lost, the first request gets 503, and the sweep dispatches the task.
     """
 
     async def race() -> tuple[Reply, Reply]:
@@ -406,7 +408,7 @@ def test_a_task_that_a_twin_was_told_of_stays(bench: ApiBench) -> None:
 def test_a_stranger_under_the_key_keeps_no_task_from_being_taken_back(bench: ApiBench) -> None:
     """A request with another body under the same key does not stop the first request's withdrawal of its task.
 
-    The stranger's request, with another body under the same key, is refused and makes no task.
+    The other request, with another body under the same key, is refused and makes no task.
     """
 
     async def race() -> tuple[Reply, Reply]:

@@ -1,4 +1,5 @@
-"""Without an idempotency key, SDK repetitions of a submission to `/v1/responses` join the first one's task.
+"""Without an idempotency key, a submission to `/v1/responses` that an SDK repeats gets the task of the first
+submission.
 
 Two separate submissions make two tasks, even if they are equal. The SDK's retry count tells repetitions from separate
 requests.
@@ -44,7 +45,7 @@ def rows(bench: ApiBench) -> tuple[int, int]:
 
 
 def test_a_repetition_finds_its_task(bench: ApiBench) -> None:
-    """The second and third send get the first one's task, are marked as replays, and dispatch no task."""
+    """The second and third sends get the task of the first send, are marked as replays, and dispatch no task."""
     first = post(bench, 0)
     again, once_more = post(bench, 1), post(bench, 2)
     assert [name(again), name(once_more)] == [name(first)] * 2
@@ -63,7 +64,9 @@ def test_what_is_no_repetition_joins_nothing(bench: ApiBench, count: object) -> 
 
 
 def test_another_body_joins_nothing(bench: ApiBench) -> None:
-    """A repetition joins only a submission with the same body; order of names and spaces do not count."""
+    """A repetition joins only a submission with the same body; the order of names and the spaces in the JSON do not
+    matter.
+    """
     first = post(bench, 0)
     assert name(post(bench, 1, BODY | {"input": "other"})) != name(first)
     turned = {field: BODY[field] for field in reversed(BODY)}
@@ -71,7 +74,7 @@ def test_another_body_joins_nothing(bench: ApiBench) -> None:
 
 
 def test_a_repetition_of_what_never_came_makes_the_task(bench: ApiBench) -> None:
-    """If the SDK's first try never arrived, its second try makes the task."""
+    """If the first try of the SDK never arrived, its second try makes the task."""
     second, third = post(bench, 1), post(bench, 2)
     assert (joined(second), joined(third)) == (False, True)
     assert name(second) == name(third)
@@ -88,7 +91,7 @@ def test_wishes_and_repetitions_pair_off(bench: ApiBench) -> None:
 
 
 def test_a_third_sending_joins_what_the_second_joined(bench: ApiBench) -> None:
-    """A third send joins the task of its own request, not the newer task of an equal request in between."""
+    """A third send joins the task of its own request, and not the newer task of an equal request in between."""
     first = name(post(bench, 0))
     assert name(post(bench, 1)) == first
     other = name(post(bench, 0))
@@ -122,7 +125,9 @@ def test_the_one_case_that_cannot_be_told_apart(bench: ApiBench) -> None:
 )
 @pytest.mark.parametrize("late", [False, True])
 def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, seconds: float, late: bool) -> None:
-    """A repetition joins a submission within its count times the SDK's timeout plus 130 seconds, 20 minutes at most."""
+    """A repetition joins a submission that is not older than its retry count times the SDK's timeout plus 130 seconds,
+    and at most 20 minutes old.
+    """
     first = post(bench, 0)
     bench.pass_seconds(seconds + (0.01 if late else -0.01))
     again = bench.call("POST", "/v1/responses", BODY, {"x-stainless-retry-count": str(count)} | headers)
@@ -130,7 +135,7 @@ def test_the_window(bench: ApiBench, headers: dict[str, str], count: int, second
 
 
 def test_a_key_settles_it(bench: ApiBench) -> None:
-    """With an idempotency key the retry count has no effect: the key decides for a day, as in the native API."""
+    """With an idempotency key, the retry count has no effect, and the key decides for a day, as in the native API."""
     first = post(bench, 0, idempotency_key="mine")
     assert name(post(bench, 1)) != name(first)
     bench.pass_seconds(MOST + 1)
@@ -140,7 +145,7 @@ def test_a_key_settles_it(bench: ApiBench) -> None:
 
 
 def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
-    """No client's idempotency key equals the key of a row for joining, which contains a space."""
+    """The key of a row for joining contains a space, so no client's idempotency key equals it."""
     post(bench, 0)
     ((row,),) = [bench.database.rows("SELECT id FROM submissions")]
     taken = row["id"].removeprefix("local:")
@@ -149,7 +154,7 @@ def test_no_key_of_a_client_is_a_row_of_joining(bench: ApiBench) -> None:
 
 
 def test_keys_do_not_join(bench: ApiBench) -> None:
-    """A repetition joins a task only if it has the same API key.
+    """A repetition joins a task only if the repetition uses the same API key.
 
     A request with another key of the same tenant, or of another tenant, makes its own task.
     """
@@ -240,7 +245,8 @@ def test_a_sending_that_waited_as_asked_joins(bench: ApiBench) -> None:
 
 
 def test_what_it_costs(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A submission to `/v1` writes one row more than a native one, and as many as a native one with a key.
+    """A submission to `/v1` writes one row more than a native submission, and as many rows as a native submission with
+    a key.
 
     A submission that joins a task writes one row.
     """

@@ -37,7 +37,7 @@ def ask(bench: ApiBench, key: str | None, path: str = "/api/tasks") -> Reply:
 
 
 def cost(bench: ApiBench, key: str | None) -> int:
-    """Return how many D1 calls a key's check costs in a list of tasks, or how many its refusal costs."""
+    """Return how many D1 calls the check of a key costs in a list of tasks, or how many calls its refusal costs."""
     before = bench.database.batches
     reply = ask(bench, key)
     return bench.database.batches - before - (1 if reply.status == 200 else 0)
@@ -82,7 +82,7 @@ CALLS = [*NEEDED, ("GET", "/openapi.json"), ("HEAD", "/api/tasks"), ("HEAD", "/o
 def test_scopes(keyed: ApiBench, method: str, path: str, scope: Scope) -> None:
     """Each call accepts only a key that has the call's scope.
 
-    A key without the needed scope gets 403, which names this scope, and has no effect.
+    A key without the required scope gets 403, which names this scope, and the request has no effect.
     """
     key = keyed.make_key(scope)
     reply = keyed.call(method, path, b"?", bearer(key))
@@ -115,7 +115,7 @@ def test_no_keys_at_all(keyed: ApiBench, method: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/api/async-status", "/api/ai-status"])
 def test_status_is_open(keyed: ApiBench, path: str) -> None:
-    """The two status endpoints answer without a key, and check none, whether keys exist or not."""
+    """The two status endpoints answer without a key, and check no key, whether keys exist or not."""
     assert ask(keyed, None, path).status == 200
     keyed.make_key()
     assert ask(keyed, None, path).status == 200
@@ -131,7 +131,7 @@ def test_what_is_no_call_needs_no_key(keyed: ApiBench) -> None:
 
 
 def bad_headers(good: str) -> dict[str, dict[str, str]]:
-    """Return headers without a valid key, each with the name of its fault."""
+    """Return headers that have no valid key; each is listed under the name of its fault."""
     return {
         "none": {},
         "empty": {"authorization": ""},
@@ -199,9 +199,9 @@ def test_open_mode_looks_at_no_key(bench: ApiBench) -> None:
 
 
 def test_a_valid_key_costs_one_call_a_minute(keyed: ApiBench) -> None:
-    """The first use of a key costs one D1 call, and its further use within a minute costs none.
+    """The first use of a key costs one D1 call, and further uses within a minute cost none.
 
-    After a minute the further use of a key costs one more D1 call.
+    After a minute, the next use of a key costs one more D1 call.
     """
     key = keyed.make_key()
     assert [cost(keyed, key) for _ in range(3)] == [1, 0, 0]
@@ -224,7 +224,7 @@ def test_use_does_not_prolong_the_memory(keyed: ApiBench) -> None:
 def test_a_slow_database_prolongs_nothing(keyed: ApiBench) -> None:
     """The minute for which an isolate remembers a key begins before D1 is asked.
 
-    A key may be revoked while D1's answer about it is on its way.
+    A key may be revoked while D1's answer about the key is on its way.
     """
     key, batch = keyed.make_key(), keyed.database.batch
 
@@ -330,7 +330,7 @@ def test_a_revocation_whose_answer_is_lost_forgets_the_key_too(keyed: ApiBench) 
 def test_d1_away(keyed: ApiBench) -> None:
     """While D1 is out of reach, a remembered key still works for calls that need no D1.
 
-    Any other key gets 503, never 401.
+    While D1 is out of reach, any key that is not remembered gets 503, never 401.
     """
     key = keyed.make_key()
     assert ask(keyed, key).status == 200
@@ -421,7 +421,10 @@ def test_nothing_secret_is_stored_or_logged(keyed: ApiBench) -> None:
     ],
 )
 def test_bad_fields(keyed: ApiBench, fields: dict[str, object], field: str) -> None:
-    """The error names each wrong field of a request for a key, and no key is made. The tenant cannot be chosen."""
+    """The error names each wrong field of a request for a key, and no key is made.
+
+    The request for a key cannot choose the tenant.
+    """
     reply = keyed.call("POST", "/api/keys", fields, bearer(keyed.make_key()))
     assert (reply.status, data(reply)["errors"][0]["field"]) == (422, field)
     assert keyed.count_rows() == 1
@@ -434,7 +437,7 @@ def test_bad_bodies(keyed: ApiBench, body: bytes) -> None:
 
 
 def test_a_body_that_is_too_large(keyed: ApiBench) -> None:
-    """For a request for a key the Worker stops reading the body at a small limit."""
+    """If the body of a request for a key exceeds a small limit, the Worker stops reading it."""
     body = b'{"label": "%s"}' % (b"x" * limits.KEY_BODY_BYTES_MOST)
     assert keyed.call("POST", "/api/keys", body, bearer(keyed.make_key())).status == 413
 

@@ -1,4 +1,6 @@
-"""Large answers: pages of a task's chunks, and answers that are sent in parts because they are too large for one."""
+"""Large answers: pages of a task's chunks, and answers that are sent in parts because they are too large to be sent at
+once.
+"""
 
 import random
 import tracemalloc
@@ -22,7 +24,7 @@ FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", T
 
 @pytest.fixture
 def bench():
-    """An API over a database."""
+    """An API with a database."""
     made = ApiBench()
     yield made
     made.close()
@@ -56,7 +58,7 @@ def test_pages_are_the_whole_list_in_order(bench: ApiBench):
     path = submit(bench, 11)
     claim = bench.claim(path.rpartition("/")[2])
     outputs = {index: f"output {index}" for index in (*range(4), 6, 5, 9)}
-    bench.work(claim, outputs, Continue(180_000), failed=FAILURE)  # the chunk at 7 has failed
+    bench.work(claim, outputs, Continue(180_000), failed=FAILURE)  # the chunk with the index 7 has failed
     whole = data(bench.call("GET", f"{path}/chunks"))
     assert whole["nextCursor"] is None
     assert [chunk["index"] for chunk in whole["chunks"]] == [0, 1, 2, 3, 5, 6, 7, 9]
@@ -147,7 +149,7 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 ):
     """If a task is erased while its answer is sent in parts, the connection ends before the JSON is complete.
 
-    Because the JSON is incomplete, a client cannot take a part of an answer for the whole answer.
+    Because the JSON is incomplete, a client cannot mistake a part of an answer for the whole answer.
     """
     path = submit(bench, 5, reduce="none")
     record(bench, path, {index: f"output {index}" + "z" * 50 for index in range(5)})
@@ -169,7 +171,9 @@ def test_an_answer_does_not_end_if_its_task_is_erased_meanwhile(
 
 @pytest.mark.parametrize("query", ["?limit=2", "?limit=2&cursor=2"])
 def test_no_page_of_a_task_that_is_erased_meanwhile(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, query: str):
-    """If a task is erased after the index of its chunks was read and before its page was, the answer is 404."""
+    """If a task is erased after the index of its chunks was read but before the page of chunks was read, the answer is
+    404.
+    """
     path = submit(bench, 5)
     record(bench, path, {index: f"output {index}" for index in range(5)})
     read = ViewStore.some_chunks
@@ -230,4 +234,5 @@ def test_40_mb_are_read_within_100_mb(bench: ApiBench, query: str):
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert size > (1_000_000 if "limit" in query else 40_000_000)
-    assert peak < 57_000_000, f"{peak:,} bytes"  # once the Worker is imported, it uses 43 MB of an isolate's 100 MB
+    # when the Worker has been imported, it already uses 43 MB of an isolate's 100 MB
+    assert peak < 57_000_000, f"{peak:,} bytes"

@@ -1,6 +1,6 @@
 """Limits of a tenant: its tasks in flight, its characters a day, and its share of the queue.
 
-The tenant's three limits are exact, and cost nothing if they are not set.
+All three limits of a tenant are exact, and a limit that is not set costs nothing.
 """
 
 import asyncio
@@ -136,7 +136,7 @@ def test_an_ended_task_makes_room(bench: ApiBench, end: str) -> None:
 
 @pytest.mark.parametrize("end", ["failed", "cancelled"])
 def test_a_retry_needs_room(bench: ApiBench, end: str) -> None:
-    """The limit of tasks in flight holds for a retry too: at the limit it is refused without effect."""
+    """The limit of tasks in flight applies to a retry too: at the limit a retry is refused and changes nothing."""
     bench.limit(tasks_in_flight_most=1)
     ended = bench.submit()
     ENDS[end](bench, ended)
@@ -187,7 +187,7 @@ def test_tenants_have_limits_of_their_own(keyed: ApiBench) -> None:
 
 
 def test_tasks_that_wait_long_are_counted(bench: ApiBench) -> None:
-    """A task that waits for a long rate limit, or whose check the sweep has put off far, counts as in flight."""
+    """A task counts as in flight even if it waits for a long rate limit, or if the sweep checks it only much later."""
     bench.limit(tasks_in_flight_most=1, lease_seconds=1.0, timeout_seconds=0.5)
     task = bench.submit()
     longest_ms = round(rate_limit_seconds(1e9, 0, chance=1.0) * 1000)
@@ -219,7 +219,7 @@ def test_characters_are_exact(bench: ApiBench) -> None:
 
 
 def test_characters_are_code_points(bench: ApiBench) -> None:
-    """Four characters that take four bytes or two UTF-16 units each count as four characters of the day's limit."""
+    """Four characters that each take four bytes or two UTF-16 units count as four characters of the day's limit."""
     bench.limit(characters_a_day_most=5)
     assert post(bench, "😀字é\u0301").status == 202
     assert characters(bench) == 4
@@ -251,7 +251,7 @@ def test_a_new_day_starts_anew(bench: ApiBench) -> None:
 def test_erasure_and_end_give_no_characters_back(bench: ApiBench) -> None:
     """Characters that were accepted today stay counted when their task ends or is erased.
 
-    The retry of a task counts no further characters of the day's limit.
+    The retry of a task counts no more characters toward the day's limit.
     """
     bench.limit(characters_a_day_most=5)
     task = bench.submit("x" * 5)
@@ -275,7 +275,7 @@ def test_a_write_that_is_sent_again_counts_once(bench: ApiBench, when: When) -> 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_withdrawn_submission_does_not_count(bench: ApiBench, when: When) -> None:
-    """A submission that is answered 503 and withdrawn uses up no characters and no place."""
+    """A submission that is answered with 503 and withdrawn uses up no characters and no task in flight."""
     bench.limit(characters_a_day_most=5, tasks_in_flight_most=2)
     assert post(bench, "xx").status == 202
     bench.database.fail(NETWORK_LOST, when, 2 * limits.STORE_SENDS)
@@ -396,7 +396,7 @@ def test_a_higher_limit_does_not_blur_the_share(shared: ApiBench) -> None:
 
 @pytest.mark.parametrize("routes", [(Route.QUEUE, Route.DIRECT), (Route.DURABLE_OBJECT,), (Route.DIRECT,)])
 def test_without_both_there_is_nothing_to_share(routes: tuple[Route, ...]) -> None:
-    """Without a queue, or without objects, there is no share to count: a submission makes only two statements."""
+    """Without a queue, or without objects, no share is counted, and a submission makes only two statements."""
     made = ApiBench(routes=routes)
     noted = statements(made)
     for number in range(1, limits.QUEUE_SHARE + 3):

@@ -29,7 +29,8 @@ LOOKS = {views_sql.TASK.sql: "task", views_sql.STATUS.sql: "status", events_sql.
 
 
 class Scene:
-    """A task of three chunks, whose calls take `seconds` each, and the source of notices for its waiting request.
+    """A task of three chunks whose calls take `seconds` each, and the source of the notices that its waiting request
+    gets.
 
     The source of notices is a worker of the same isolate, the task's object, or a worker that sends no notices.
     """
@@ -55,7 +56,7 @@ class Scene:
         self.bench.database.prepare = noted  # type: ignore[method-assign]
 
     def claim(self) -> Claim:
-        """Claim the task as a slice of its object does."""
+        """Claim the task in the way in which a slice of its object does."""
         store, task_key = self.bench.store, key(self.task["id"])
         claiming = store.claim(task_key, holder="h", host="", route=Route.DURABLE_OBJECT, lease_ms=180_000)
         claim: Claim = self.bench.run(claiming)
@@ -73,7 +74,7 @@ class Scene:
         self.audience.look_up()
 
     def wait(self, *acts: tuple[float, Callable[[], Any]], seconds: float = 25.0) -> Any:
-        """Let a request wait for the task, and do each act at its time.
+        """Let a request wait for the task, and perform each act at the act's time.
 
         Return the task from the answer to the waiting request.
         """
@@ -122,20 +123,25 @@ def scene() -> Iterator[Callable[..., Scene]]:
     ],
 )
 def test_a_wait_ends_with_its_task(scene: Any, near: str, plan: str, looks: list[str], late: float):
-    """With notices, a waiting request is answered at its task's end after two reads: at first, and of the result."""
+    """With notices, a waiting request is answered at the end of its task after two reads: one at the beginning, and one
+    of the result.
+    """
     made = scene(near, plan=plan)
     shown = made.wait((0.1, made.work))
     assert shown["status"] == "completed"
     assert made.kinds == looks, made.looks
     assert made.bench.loop.time() - made.ended_at <= late + 1e-6
     # The waiting request asked its task's object once, with the state that the request had read. An object that cannot
-    # send notices was asked once in each state.
+    # send notices was asked only once in each state.
     assert [since for _, since in made.bench.asked] == [Mark(0, 0), Mark(1, 0)][: 2 if near == "nobody" else 1]
 
 
 @pytest.mark.parametrize("near", ["isolate", "object"])
 def test_where_somebody_tells_a_wait_looks_every_five_seconds(scene: Any, near: str):
-    """Because a notice may be lost, a waiting request also reads every five seconds. Earlier code made 34 reads."""
+    """Because a notice may be lost, a waiting request also reads every five seconds.
+
+    Earlier code made 34 reads here.
+    """
     made = scene(near, seconds=60.0)
     assert made.wait((0.0, made.work))["status"] == "processing", made.bench.log_lines
     assert made.kinds == ["task", "status", "status", "status", "status", "task"], made.looks
@@ -182,8 +188,8 @@ def test_a_word_that_is_lost_is_made_up_for(scene: Any, near: str):
 def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
     """A wrong notice costs a waiting request one additional read and causes no loop.
 
-    In this test the task is unfinished, and the notices of its end name a claim that does not exist, the second and
-    third one again.
+    In this test the task is unfinished. The notices of its end name a claim that does not exist, and the second and
+    third notices repeat this.
     """
     made = scene(near, seconds=60.0, plan=plan)
     task_key = key(made.task["id"])
@@ -201,9 +207,9 @@ def test_a_false_word_costs_one_read(scene: Any, near: str, plan: str):
 
 
 def test_a_word_of_an_earlier_life_is_nothing(scene: Any):
-    """A notice of an end from before a retry does not make a waiting request read.
+    """A notice of an end that happened before a retry does not make a waiting request read the task.
 
-    In this test the task was cancelled and put back, and the notice of the cancellation comes late.
+    In this test the task was cancelled and retried, and the notice of the cancellation comes late.
     """
     made = scene("isolate", seconds=60.0)
     bench, task_key = made.bench, key(made.task["id"])
@@ -226,7 +232,8 @@ def test_a_client_that_cancels_ends_the_waits_of_others(scene: Any):
 
 
 def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
-    """A waiting request asks an idle object only once in each state, since a call wakes the object, which costs money.
+    """A waiting request asks an idle object only once in each state of the task, since a call wakes the object, which
+    costs money.
 
     When the task's state has changed, the waiting request asks the object again.
     """
@@ -243,7 +250,7 @@ def test_an_object_that_is_not_at_work_is_asked_once(scene: Any):
 
 
 def test_a_task_that_was_given_back_wakes_no_object(scene: Any):
-    """A waiting request asks no object about a task that was given back, since no worker has the task."""
+    """A waiting request asks no object about a task that was released, since no worker has the task."""
     made = scene("object")
     made.bench.run(made.bench.store.claim(key(made.task["id"]), holder="h", host="", route=Route.QUEUE, lease_ms=1))
     made.bench.database.rows("UPDATE tasks SET status = 'pending', holder = NULL, route = 'durable-object'")

@@ -1,4 +1,4 @@
-"""GET /api/tasks: filters by time and status, and pages that have every match exactly once."""
+"""GET /api/tasks: filters by time and status, and pages that together have every matching task exactly once."""
 
 import asyncio
 import json
@@ -57,7 +57,7 @@ def three(bench: ApiBench) -> list[str]:
     [(-1, [2, 1, 0]), (0, [2, 1]), (0.5, [2, 1]), (0.999, [2, 1]), (1, [2]), (1.001, [2]), (2, []), (2.5, [])],
 )
 def test_created_after(bench: ApiBench, three: list[str], after: float, expected: list[int]) -> None:
-    """`createdAfter` excludes tasks of exactly this time, and may have a fraction of a millisecond."""
+    """`createdAfter` excludes tasks created at exactly this time, and may have a fraction of a millisecond."""
     assert listed(bench, createdAfter=moment(after)) == [three[at] for at in expected]
 
 
@@ -66,7 +66,7 @@ def test_created_after(bench: ApiBench, three: list[str], after: float, expected
     [(-1, []), (0, []), (0.001, [0]), (0.5, [0]), (1, [0]), (1.5, [1, 0]), (2, [1, 0]), (2.001, [2, 1, 0])],
 )
 def test_created_before(bench: ApiBench, three: list[str], before: float, expected: list[int]) -> None:
-    """`createdBefore` excludes tasks of exactly this time, and may have a fraction of a millisecond."""
+    """`createdBefore` excludes tasks created at exactly this time, and may have a fraction of a millisecond."""
     assert listed(bench, createdBefore=moment(before)) == [three[at] for at in expected]
 
 
@@ -231,7 +231,7 @@ def test_one_status_among_many(bench: ApiBench, layout: str, limit: int) -> None
 def test_a_page_may_be_empty_and_not_the_last(bench: ApiBench) -> None:
     """A page reads a limited number of tasks, so it may be empty without being the last page.
 
-    The cursor of an empty page leads to the next tasks.
+    The cursor of an empty page leads to the next page of tasks.
     """
     ids = fill(bench, LAYOUTS["oldest"])
     pages = list(walk(bench, status="completed"))
@@ -250,7 +250,7 @@ def test_walks_stay_within_the_filters_and_the_tenant(bench: ApiBench) -> None:
 
 
 def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
-    """If tasks are added or erased between two pages, each task that stays still appears once."""
+    """If tasks are added or erased between two pages, each task that is not erased still appears once."""
     ids = fill(bench, ("c" + "p" * 4) * 300)
     matches, seen, gone = ids[::5], [], set()
     for number, page in enumerate(walk(bench, status="completed", limit=9)):
@@ -285,7 +285,7 @@ def test_tasks_come_and_go_under_a_walk(bench: ApiBench) -> None:
 def test_another_tenants_task_is_an_unknown_one(method: str, rest: str, state: str) -> None:
     """Another tenant's task and an unknown id get equal answers, byte for byte and with the same Retry-After.
 
-    Nothing of the task changes.
+    The other tenant's request changes nothing of the task.
     """
     bench = ApiBench(keys=True)
     ours, theirs = bearer(bench.make_key()), bearer(bench.make_key(tenant="theirs"))

@@ -1,4 +1,4 @@
-"""Prometheus can read the metrics of `GET /api/metrics`, and no counter ever falls.
+"""Prometheus can read the metrics of `GET /api/metrics`, and no counter ever decreases.
 
 Only operators see the metrics of `GET /api/metrics` and the history of `GET /api/history`.
 """
@@ -71,7 +71,7 @@ def test_prometheus_takes_it(bench: ApiBench) -> None:
 
 
 def test_what_a_scrape_shows(bench: ApiBench) -> None:
-    """The metrics show unfinished and ended tasks, their bills and latencies, as of the moment of the scrape."""
+    """The metrics show unfinished and ended tasks, their bills and latencies, as they are when the metrics are read."""
     done, failed, cancelled, waiting = (bench.submit()["id"] for _ in range(4))
     bench.pass_seconds(3)
     bench.complete(done)
@@ -124,7 +124,7 @@ def test_quota_use() -> None:
 
 
 def test_counters_never_fall(bench: ApiBench) -> None:
-    """No counter falls from one scrape to the next.
+    """No counter decreases from one reading of the metrics to the next.
 
     The test of the counters runs through failures, retries, cancellations, deletions and sweeps.
     """
@@ -161,13 +161,13 @@ def test_counters_never_fall(bench: ApiBench) -> None:
 
 
 def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
-    """The metrics state how many rows their own scrape has read and written.
+    """The metrics state how many rows the request for them has read and written.
 
     `tests/runtime/test_metrics.py` checks the metrics' own counts of rows on the real runtime.
     """
     bench.complete(bench.submit()["id"])
     found = scrape(bench)
-    # Here one meter counts all calls of the bench; in production each invocation has a meter of its own.
+    # In the bench one meter counts all calls; in production each invocation has a meter of its own.
     assert [found[f"onceover_scrape_rows_{what}", ()] for what in ("read", "written")] == list(
         bench.store.beside(TallyStore).rows
     )
@@ -177,7 +177,7 @@ def test_a_scrape_says_what_it_costs(bench: ApiBench) -> None:
 def test_operators_alone(keyed: ApiBench, path: str) -> None:
     """Metrics and history answer 403 to another tenant's admin key and to a key without the scope `admin`.
 
-    A request for metrics that is refused computes no sums.
+    A refused request for metrics does not compute any sums.
     """
     reader, foreign = keyed.make_key(Scope.READ, Scope.WRITE), keyed.make_key(tenant="elsewhere")
     assert keyed.call("GET", path).status == 401
@@ -199,7 +199,7 @@ def test_text_is_escaped() -> None:
 def test_history(bench: ApiBench) -> None:
     """Each five-minute step of the history has the tasks that ended, how long they took, and the backlog.
 
-    Older steps are left out.
+    Steps of five minutes that are older than the requested hours are left out.
     """
     bench.complete(bench.submit()["id"])
     bench.pass_seconds(20)
@@ -247,7 +247,7 @@ def test_without_a_database(bench: ApiBench) -> None:
 
 
 def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
-    """If adding up ended tasks fails, a scrape shows the sums of the last success, and the log says why."""
+    """If adding up ended tasks fails, the metrics show the sums of the last success, and the log says why."""
     bench.complete(bench.submit()["id"])
     bench.database.fail("string or blob too big: SQLITE_TOOBIG")
     assert value(bench, "tasks_ended_total", status="completed", route="queue") == 0
@@ -256,7 +256,7 @@ def test_a_fold_that_fails_costs_the_scrape_nothing(bench: ApiBench) -> None:
 
 
 def test_a_sweep_adds_up(bench: ApiBench) -> None:
-    """The next sweep adds ended tasks to the sums, without a scrape."""
+    """The next sweep adds ended tasks to the sums, even if no metrics are read."""
     bench.complete(bench.submit()["id"])
     bench.pass_seconds(0.001)
     assert bench.call("POST", "/api/sweep").status == 200

@@ -1,4 +1,4 @@
-"""The document `/openapi.json` is complete, true and sound.
+"""The document `/openapi.json` is complete and correct, and no part of it contradicts another.
 
 All other tests of the API check their answers against `/openapi.json`.
 """
@@ -39,7 +39,7 @@ def plain(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def there(bench: ApiBench, path: str, task_id: str) -> str:
-    """Return the id of an existing thing of the kind that the path names."""
+    """Return the id of an existing thing of the kind that the path names, such as a task."""
     if "/keys/" in path:
         return a_key(bench)
     if "/models/" in path:
@@ -56,7 +56,7 @@ def there(bench: ApiBench, path: str, task_id: str) -> str:
 
 
 def unknown(path: str) -> str:
-    """Return an unused id of the kind that the path names."""
+    """Return an id of the kind that the path names, to which nothing belongs."""
     if "/webhook_endpoints/" in path:
         return "we_" + "0" * 24
     if "/files/" in path:
@@ -86,7 +86,7 @@ def a_file(bench: ApiBench) -> str:
 
 
 def a_delivery(bench: ApiBench) -> str:
-    """Let a task end, so that an endpoint gets a delivery. Return the delivery's id."""
+    """Let a task end, so that a webhook endpoint gets a delivery. Return the delivery's id."""
     an_endpoint(bench)
     task_id = bench.submit()["id"]
     bench.call("POST", f"/api/tasks/{task_id}/cancel")
@@ -95,7 +95,7 @@ def a_delivery(bench: ApiBench) -> str:
     return made
 
 
-# Each call that takes a body, with a valid body for it.
+# Each call that has a body, together with a valid body for it.
 BODIES: dict[str, Any] = {
     "/api/tasks": {"input": "x"},
     "/api/tasks/retry": {},
@@ -146,7 +146,7 @@ def new_batch(bench: ApiBench, _method: str, path: str) -> Reply:
 
 
 def bad_batch(bench: ApiBench, method: str, path: str) -> Reply:
-    """Start a batch with a window that is not supported, or list too few."""
+    """Start a batch with a window that is not supported, or list too few batches."""
     if method == "GET":
         return bench.call(method, f"{path}?limit=0")
     return bench.call(method, path, BODIES[path] | {"completion_window": "0h"})
@@ -171,7 +171,7 @@ def failed_batch(bench: ApiBench, path: str) -> str:
 
 
 def full_retry(bench: ApiBench, method: str, path: str) -> Reply:
-    """Retry a batch while the tenant's files have no room."""
+    """Retry a batch while the tenant's files have no space left."""
     path = failed_batch(bench, path)
     bench.limit(files_bytes=1)
     return bench.call(method, path)
@@ -186,24 +186,24 @@ def retry_without_bucket(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def bad_tenant(bench: ApiBench, method: str, path: str) -> Reply:
-    """Name a tenant that no tenant can have."""
+    """Name a tenant in the request whose name no tenant can have."""
     return bench.call(method, f"{path.replace('{id}', unknown(path))}?tenant=A")
 
 
 def large_file(bench: ApiBench, _method: str, _path: str) -> Reply:
-    """Upload a file above the limit of one file."""
+    """Upload a file that is larger than one file may be."""
     bench.limit(file_bytes=1)
     return bench.upload()
 
 
 def many_files(bench: ApiBench, _method: str, _path: str) -> Reply:
-    """Upload a file above the limit of all files."""
+    """Upload a file that would exceed the limit of all files together."""
     bench.limit(files_bytes=1)
     return bench.upload()
 
 
 def bucket_away(bench: ApiBench, method: str, path: str) -> Reply:
-    """Read or store a file while its parts cannot be reached, although its row can."""
+    """Read or store a file while the file's parts cannot be reached, although its row can be."""
     path = path.replace("{id}", a_file(bench))
     bench.database.fail("string or blob too big: SQLITE_TOOBIG", passing=1)
     return call(bench, method, path)
@@ -221,7 +221,7 @@ def strange_schema(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def unjoined_schema(bench: ApiBench, method: str, path: str) -> Reply:
-    """Submit an output schema with a text field that no rule says how to join."""
+    """Submit an output schema with a text field for which no rule says how to join it."""
     one = {"properties": {"a": {"type": "string"}}, "required": ["a"], "additionalProperties": False}
     return with_schema(bench, method, path, {"type": "object", **one})
 
@@ -261,7 +261,7 @@ def strange_key(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def other_body(bench: ApiBench, method: str, path: str) -> Reply:
-    """Submit another body with an idempotency key that is in use."""
+    """Submit another body with an idempotency key that is already used."""
     bench.call(method, path, BODIES[path], {"idempotency-key": "key"})
     return bench.call(method, path, BODIES[path] | {"input": "y"}, {"idempotency-key": "key"})
 
@@ -271,7 +271,7 @@ def database_away(message: str) -> Provoke:
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         if needs_only_a_key(path):
-            require_keys(bench)  # these calls use D1 only for the caller's key
+            require_keys(bench)  # these calls use D1 only to look up the caller's key
         bench.database.fail(message, times=10)
         return unknown_task(bench, method, path)
 
@@ -279,7 +279,7 @@ def database_away(message: str) -> Provoke:
 
 
 def mistake(bench: ApiBench, method: str, path: str) -> Reply:
-    """Make the call while an object that its handler needs raises errors."""
+    """Make the call while an object that the call's handler needs raises errors."""
 
     class Nothing:
         status = 200
@@ -303,7 +303,7 @@ def mistake(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def needs_only_a_key(path: str) -> bool:
-    """Return whether this call uses the database only to look up the caller's key."""
+    """Return whether this call uses the database only to look up the key of the caller."""
     return path == "/openapi.json" or path.startswith("/v1/models")
 
 
@@ -313,7 +313,7 @@ def require_keys(bench: ApiBench) -> None:
 
 
 def no_keys(bench: ApiBench, method: str, path: str) -> Reply:
-    """Require keys before any exists."""
+    """Make the deployment require keys while no key exists."""
     require_keys(bench)
     return unknown_task(bench, method, path)
 
@@ -325,7 +325,7 @@ def no_header(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def no_scope(bench: ApiBench, method: str, path: str) -> Reply:
-    """Call with a key that has all scopes except the needed one."""
+    """Make the call with a key that has all scopes except the required one."""
     paths: Any = document()["paths"]
     ((needed,),) = (item.values() for item in paths[path][method.lower()]["security"])
     key = bench.make_key(*(scope for scope in Scope if [scope] != needed))
@@ -393,7 +393,7 @@ def too_many_requests(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def overloaded(bench: ApiBench, method: str, path: str) -> Reply:
-    """Call with an unknown key after as many unknown keys as an isolate may look up."""
+    """Make the call with an unknown key, after so many unknown keys that an isolate may look up no more."""
     require_keys(bench)
     while bench.api.isolate.lookups.take(bench.loop.time()):
         pass
@@ -406,18 +406,18 @@ def bad_flag(bench: ApiBench, method: str, path: str) -> Reply:
 
 
 def dry_run(bench: ApiBench, method: str, path: str) -> Reply:
-    """Ask for the plan only."""
+    """Request only the plan of a task."""
     return bench.call(method, f"{path}?dryRun=true", {"input": "x"})
 
 
 def twice(bench: ApiBench, method: str, path: str) -> Reply:
-    """Send the same call twice, one right after the other."""
+    """Send the same call twice, the second time immediately after the first."""
     call(bench, method, path)
     return call(bench, method, path)
 
 
 def verbose(*scopes: Scope, known: bool = True) -> Provoke:
-    """Ask for the operators' view with a key of these scopes, or with an unknown key."""
+    """Request the operators' view with a key that has these scopes, or with an unknown key."""
 
     def provoke(bench: ApiBench, method: str, path: str) -> Reply:
         key = bench.make_key(*scopes)
@@ -427,7 +427,7 @@ def verbose(*scopes: Scope, known: bool = True) -> Provoke:
     return provoke
 
 
-# How to get the successful answers that the function `plain` does not give.
+# How to get those successful answers that the function `plain` does not get.
 SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/api/tasks", 200): dry_run,
     ("POST", "/api/tasks/retry", 200): body(b'{"dryRun": true}'),
@@ -436,7 +436,7 @@ SUCCEEDED: dict[tuple[str, str, int], Provoke] = {
     ("POST", "/v1/batches", 200): new_batch,
 }
 
-# How to get problems that other calls have too, but that these paths have for another cause.
+# How to get problems that other calls have too, but that have another cause for these paths.
 OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/api/async-status", "unauthenticated"): verbose(known=False),
     ("/api/async-status", "forbidden"): verbose(Scope.READ),
@@ -462,7 +462,7 @@ OTHERWISE: dict[tuple[str, str], Provoke] = {
     ("/v1/webhook_endpoints/{id}/test", "invalid_fields"): bad_endpoint,
 }
 
-# How to get each problem.
+# For each problem, how to get it.
 PROVOKED: dict[str, Provoke] = {
     "malformed_body": body(b"["),
     "bad_idempotency_key": strange_key,
@@ -502,7 +502,7 @@ PROVOKED: dict[str, Provoke] = {
 
 
 def described() -> Iterator[tuple[str, str, int, str]]:
-    """Yield each answer that the document describes: method, path, status and, for problems, code."""
+    """Yield each answer that the document describes: the method, the path, the status and, for problems, the code."""
     paths: Any = document()["paths"]
     for path, item in paths.items():
         for method in ("get", "post", "delete"):
@@ -513,8 +513,8 @@ def described() -> Iterator[tuple[str, str, int, str]]:
 def codes_of(response: Any) -> list[str]:
     """Return the error codes that a described answer may have.
 
-    For a problem or an error below `/v1` the result has the codes that `/openapi.json` names. The result for an answer
-    without a code is [""].
+    For a problem or an error below `/v1` the result has the codes that `/openapi.json` names. For an answer without a
+    code, the result is [""].
     """
     for content in response.get("content", {}).values():
         if "allOf" in content["schema"]:

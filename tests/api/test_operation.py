@@ -51,7 +51,9 @@ def verbose(bench: ApiBench, key: str | None = None) -> Any:
 
 
 def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
-    """A requested sweep sends off a lost task, ends an overdue one, erases one after its retention, and counts each."""
+    """A requested sweep dispatches a lost task, ends a task past its deadline, erases a task whose retention is over,
+    and counts each of them.
+    """
     old = bench.submit()
     bench.complete(old["id"])
     bench.pass_seconds(bench.settings.retention_days * 86_400)
@@ -69,7 +71,7 @@ def test_a_sweep_says_what_it_did(bench: ApiBench) -> None:
 def test_one_sweep_in_half_a_minute(bench: ApiBench) -> None:
     """A second requested sweep within 30 s is refused with the time that is left, in another isolate too.
 
-    A sweep that is requested after the 30 s is answered.
+    A sweep that is requested after these 30 s is run.
     """
     assert sweep(bench).status == 200
     bench.pass_seconds(10)
@@ -89,7 +91,7 @@ def test_crons_own_sweep_is_no_reason_to_refuse(bench: ApiBench) -> None:
 
 
 def test_where_sending_was_in_vain_the_sweep_works_itself(bench: ApiBench) -> None:
-    """If a queue takes tasks and delivers none, requested sweeps run a task themselves, and count its calls."""
+    """If a queue accepts tasks and delivers none, requested sweeps themselves run a task, and count its calls."""
     task = bench.submit()
     done: list[dict[str, int]] = []
     for _ in range(30):
@@ -108,7 +110,7 @@ def test_who_may_sweep(keyed: ApiBench) -> None:
     assert sweep(keyed).status == 503  # no key exists yet
     reader = keyed.make_key(Scope.READ, Scope.WRITE)
     foreign = keyed.make_key(tenant="elsewhere")
-    keyed.restart()  # the isolate still remembers for a moment that no key existed
+    keyed.restart()  # for a moment the isolate still remembers that no key existed
     assert (sweep(keyed).status, sweep(keyed).headers["WWW-Authenticate"]) == (401, "Bearer")
     for key in (reader, foreign):
         refused = sweep(keyed, key)
@@ -129,7 +131,9 @@ def test_only_post_sweeps(bench: ApiBench) -> None:
 
 
 def test_a_sweep_without_a_database_is_told(bench: ApiBench) -> None:
-    """If D1 fails, a requested sweep is answered 503, before the sweep's turn is reserved and after it."""
+    """If D1 fails, a requested sweep is answered with 503, whether D1 fails before or after the sweep's turn is
+    reserved.
+    """
     bench.database.fail(NETWORK_LOST, times=10)
     assert sweep(bench).status == 503
     bench.database.heal()
@@ -169,10 +173,10 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
     [(Route.QUEUE, "lastQueueAt"), (Route.DURABLE_OBJECT, "lastAlarmAt"), (Route.DIRECT, None)],
 )
 def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str | None) -> None:
-    """A run by a consumer or an object notes the time of its own trigger only, for the operators' status.
+    """For the operators' status, a run by a consumer or an object records only the time of its own trigger.
 
-    A direct run notes no time of a trigger for the operators' status. A run within two and a half minutes of a
-    trigger's noted time does not change the time; a later run does.
+    For the operators' status, a direct run records no time of a trigger. If a run comes within two and a half minutes
+    of the recorded time of its trigger, this time is not changed; a later run changes it.
     """
     shown = []
     for seconds in (7, 100, 100):
@@ -189,7 +193,7 @@ def test_operators_see_when_a_host_came(bench: ApiBench, route: Route, name: str
 def test_operators_see_version_and_schema(bench: ApiBench) -> None:
     """Operators see the code's version, the schema that it needs, and the schema of the database.
 
-    The schema of the database is null if no record of it exists.
+    If no record of the database's schema exists, the status shows null for it.
     """
     shown = data(verbose(bench))
     assert (shown["version"], shown["schema"]) == (VERSION, {"known": MIGRATION, "applied": None})
@@ -213,7 +217,7 @@ def test_who_sees_them(keyed: ApiBench) -> None:
     assert verbose(keyed, admin[:-1]).status == 401
     assert verbose(keyed, reader).status == 403
     assert verbose(keyed, keyed.make_key(tenant="elsewhere")).status == 403
-    # No key is checked if the answer is the same for every caller.
+    # If the answer is the same for every caller, no key is checked.
     assert keyed.call("GET", "/api/async-status", headers=bearer("oo_none")).status == 200
 
 
@@ -221,7 +225,7 @@ def test_who_sees_them(keyed: ApiBench) -> None:
 
 
 def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
-    """If cron has not swept for three minutes, any client's request starts a sweep, which sends off the lost task."""
+    """If cron has not swept for three minutes, any client's request starts a sweep, which dispatches the lost task."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS)
@@ -231,7 +235,7 @@ def test_a_request_sweeps_when_cron_has_not(looking: ApiBench) -> None:
 
 
 def test_a_sweep_that_cron_began_is_left_to_cron(looking: ApiBench) -> None:
-    """While the last sweep is younger than three minutes, a request starts none."""
+    """If the last sweep was less than three minutes ago, a request starts no sweep."""
     lost = looking.submit()
     looking.settle()
     looking.pass_seconds(LEASE_SECONDS - 1)
@@ -299,7 +303,7 @@ def test_a_failed_look_harms_nobody(looking: ApiBench) -> None:
 
 
 def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
-    """A poll sends off a task that no worker took in time, once a minute at most, however many clients poll."""
+    """A poll dispatches a task that no worker claimed in time, at most once a minute, however many clients poll."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}"
     sent = bench.senders[0].sent
@@ -317,7 +321,7 @@ def test_a_late_task_is_sent_off_by_its_poll(bench: ApiBench) -> None:
 
 
 def test_a_poll_that_waits_works_where_sending_was_in_vain(bench: ApiBench) -> None:
-    """After sends in vain a poll with `wait` runs the task itself, and its answer has the ended task."""
+    """After dispatches in vain, a poll with `wait` runs the task itself, and its answer shows the ended task."""
     task = bench.submit()
     bench.pass_seconds(LEASE_SECONDS + 60)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -343,7 +347,7 @@ def test_where_no_route_takes_it_the_first_poll_works(routes: tuple[Route, ...])
 
 
 def test_a_poll_of_a_healthy_task_writes_nothing(bench: ApiBench) -> None:
-    """A poll writes nothing while its task is young, while a worker has the task, and after the task's end."""
+    """A poll writes nothing while its task is new, while a worker has the task, or after the task's end."""
     task = bench.submit()
     path = f"/api/tasks/{task['id']}?wait=1"
 

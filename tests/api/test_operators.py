@@ -1,7 +1,7 @@
 """Operators: which keys may act on another tenant's tasks, with which calls and with which effects.
 
-`/openapi.json` gives the calls that this test tries. A call without an entry in `REACH` fails the test, and so does a
-call that accepts `tenant` against its entry.
+The calls that this test tries are those of `/openapi.json`. The test fails for a call that has no entry in `REACH`, and
+for a call that accepts `tenant` although its entry says otherwise.
 """
 
 import itertools
@@ -34,7 +34,7 @@ UNKNOWN = new_task_id(START_MS - 1, b"0123456789")
 FAILURE = Failure(TaskCode.MODEL_UNAVAILABLE, "the model server answered 503", True)
 
 OWN, ONE, EACH = "its own tenant", "one tenant", "one tenant, or each"
-# How far each call reaches.
+# For each call, which tenants' things it can reach.
 REACH: Final[Mapping[str, str]] = {
     "submitTask": ONE,
     "listTasks": EACH,
@@ -211,7 +211,7 @@ class Two:
         return made
 
     def fail(self, tenant: str, task_id: str) -> None:
-        """Let a worker give up on a task."""
+        """Let a worker release a task without finishing it."""
         claim = self.bench.run(
             self.bench.store.claim(
                 task_key_of(tenant, task_id), holder=task_id, host="", route=Route.QUEUE, lease_ms=180_000
@@ -223,7 +223,7 @@ class Two:
     def ask(
         self, operation: str, key: str, where: str | None, thing: str | None = None, body: Json | None = None
     ) -> Reply:
-        """Make a call, with the thing's id and the tenant's name if they are given."""
+        """Make a call with the id of a thing and the name of a tenant, if these are given."""
         one = OPERATIONS[operation]
         path = one.path.replace("{id}", thing or "")
         path += "" if where is None else f"?tenant={where}"
@@ -268,7 +268,9 @@ def test_each_call_has_its_row() -> None:
 @pytest.mark.parametrize("operation", sorted(REACHING))
 @pytest.mark.parametrize("scopes", SCOPES, ids="+".join)
 def test_matrix(operation: str, scopes: tuple[Scope, ...]) -> None:
-    """Whether a call succeeds depends only on the key's scopes, the named tenant, and the owner of the id."""
+    """Whether a call succeeds depends only on three things: the key's scopes, the named tenant, and the tenant that
+    owns the id.
+    """
     one = OPERATIONS[operation]
     owners = (OURS, THEIRS, None) if one.has_id else (None,)
     two: Two | None = None
@@ -306,7 +308,7 @@ def _try(two: Two, one: Operation, scopes: tuple[Scope, ...], where: str | None,
     acted = reply.status in {404, one.success}
     foreign = [THEIRS] if is_all else [whose] if is_foreign else []
     if one.takes_all and is_all and one.name in {"retryTasks", "cancelTasks"}:
-        foreign = [THEIRS]  # it is listed before ours
+        foreign = [THEIRS]  # this tenant is listed before ours
     acts = two.acts()[acted_before:]
     assert [line["tenant"] for line in acts] == (foreign if acted else []), case
     assert all((line["by"], line["call"]) == (OURS, one.name) for line in acts), case
@@ -360,7 +362,7 @@ def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
 
 @pytest.mark.parametrize("operation", [name for name, reach in REACH.items() if reach is OWN])
 def test_other_calls_take_no_tenant(two: Two, operation: str) -> None:
-    """Calls that are not about tasks refuse `tenant`, and use the key's own tenant, for operators too."""
+    """Calls that are not about tasks refuse the parameter `tenant` and use the key's own tenant, operators included."""
     one = OPERATIONS[operation]
     key = two.bench.make_key(*Scope)
     for where in (OURS, THEIRS, "*"):
@@ -435,9 +437,9 @@ def _pages(two: Two, key: str, path: str) -> Iterator[Json]:
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 100])
 @pytest.mark.parametrize("status", ["", "&status=pending"])
 def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None:
-    """A list of all tenants has each task once, grouped by tenant and newest first, with pages of any size.
+    """A list of all tenants' tasks has each task once, grouped by tenant and newest first, with pages of any size.
 
-    A page visits few tenants.
+    A page of such a list reads the tasks of only a few tenants.
     """
     made = {tenant: [two.submit(tenant) for _ in range(2)] for tenant in MANY}
     if not status:
@@ -470,7 +472,7 @@ def test_a_cursor_outlives_its_tenant(two: Two) -> None:
 
 
 def test_bad_cursors_are_refused(two: Two) -> None:
-    """The cursor of one tenant's list is invalid for the list of all tenants, and the reverse."""
+    """The cursor of one tenant's list is invalid for the list of all tenants, and the other way round."""
     key = two.bench.make_key(*Scope)
     one = data(two.ask("listTasks", key, THEIRS + "&limit=1"))["nextCursor"]
     every = data(two.ask("listTasks", key, "*&limit=1"))["nextCursor"]
@@ -487,7 +489,7 @@ def test_bad_cursors_are_refused(two: Two) -> None:
 @pytest.mark.parametrize("query", ["status=bogus", "createdAfter=bogus", "createdBefore=bogus", "limit=0"])
 @pytest.mark.parametrize("cursor", ["", "zz:"])
 def test_bad_filters_are_refused_before_a_tenant_is_visited(two: Two, query: str, cursor: str) -> None:
-    """Invalid filters are refused before any tenant's tasks are read, and no act of an operator is logged."""
+    """Invalid filters are refused before any tenant's tasks are read, and the log has no act of an operator."""
     assert two.ask("listTasks", two.bench.make_key(*Scope), f"*&cursor={cursor}&{query}").status == 422
     assert two.acts() == []
 
@@ -561,9 +563,9 @@ def test_a_cancellation_that_finds_all_changed_comes_back(two: Two, monkeypatch:
 
 
 def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
-    """A bulk retry names a tenant that is at its limit, with the limit, and goes on to the next tenant.
+    """A bulk retry names a tenant that is at its limit, together with the limit, and continues with the next tenant.
 
-    A bulk retry for this tenant alone is refused, as usual.
+    A bulk retry for only this tenant is refused, as usual.
     """
     two.bench.limit(tasks_in_flight_most=1)
     two.bench.call("POST", f"/api/tasks/{two.things[OURS]['going']}/cancel", headers=bearer(two.bench.make_key()))
@@ -576,7 +578,7 @@ def test_a_tenant_at_its_limit_holds_up_no_other(two: Two) -> None:
 
 
 def test_figures_by_tenant(two: Two) -> None:
-    """The operators' figures have, for each tenant, tasks by status, failures by code, calls and tokens.
+    """The figures for operators have, for each tenant, tasks by status, failures by code, calls and tokens.
 
     A key without the scope `operator` sees only its own tenant's figures.
     """
@@ -599,7 +601,10 @@ def test_figures_by_tenant(two: Two) -> None:
 
 
 def test_figures_cost_a_bounded_number_of_rows(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The figures by tenant count only a tenant's newest tasks, and the answer says so. Older hours are left out."""
+    """The figures by tenant count only a tenant's newest tasks, and the answer says so.
+
+    Tasks of older hours are left out.
+    """
     monkeypatch.setattr("src.store.tenants.TENANT_TASKS_MOST", 2)
     monkeypatch.setattr("src.http.operate.tenants.TENANT_TASKS_MOST", 2)
     key = two.bench.make_key(*Scope)
@@ -631,7 +636,7 @@ def test_a_repeated_submission_is_the_other_tenants_task(two: Two) -> None:
 
 
 def test_a_stream_ends_with_the_other_tenants_task(two: Two) -> None:
-    """An operator's stream ends with the same task, tenant included, that a GET of the task shows."""
+    """The last event of an operator's stream has the same task, tenant included, that a GET of the task shows."""
     key = two.bench.make_key(Scope.READ, Scope.OPERATOR)
     body = two.ask("followTask", key, THEIRS, two.things[THEIRS]["ended"]).body
     told = json.loads(body.rpartition("data: ")[2])

@@ -1,4 +1,4 @@
-"""Overload: while the database is late, new tasks and unknown keys are refused."""
+"""Overload: while the database answers late, new tasks and unknown keys are refused."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -62,7 +62,7 @@ def submit(bench: ApiBench, headers: Mapping[str, str] | None = None) -> tuple[i
 
 
 def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> None:
-    """While the database is late, a new task is refused without a D1 call and leaves no row.
+    """While the database answers late, a new task is refused without a D1 call and leaves no row.
 
     While new tasks are refused, existing tasks can still be read, cancelled, retried and erased.
     """
@@ -74,7 +74,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
     assert submit(slow) == (503, "overloaded", str(round(limits.OVERLOAD_PROBE_SECONDS)))
     assert slow.call("POST", "/api/tasks?dryRun=true", {"input": "x"}).status == 503
     assert (slow.database.batches, slow.count_rows()) == (before, rows)
-    slow.seconds = LATE  # the database answers no call in time from now on, so refusals go on
+    slow.seconds = LATE  # from now on the database answers no call in time, so new tasks are still refused
     for method, path, status in (
         ("GET", "/api/tasks", 200),
         ("POST", task["links"]["cancel"], 200),
@@ -86,7 +86,7 @@ def test_no_new_task_is_taken_while_the_database_is_late(slow: SlowBench) -> Non
 
 
 def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
-    """An answer of the database in time, to any request, ends the refusals of new tasks."""
+    """As soon as the database answers any request in time, new tasks are accepted again."""
     task = slow.submit()
     slow.seconds = LATE
     slow.call("GET", task["links"]["self"])
@@ -97,7 +97,7 @@ def test_an_answer_in_time_opens_it_again(slow: SlowBench) -> None:
 
 
 def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> None:
-    """If no other request asks the database, one submission after a stated time is let through as a probe.
+    """If no other request uses the database, one submission is let through as a probe after a stated time.
 
     The database's answer to the probe decides whether other submissions are still refused.
     """
@@ -121,7 +121,7 @@ def test_one_submission_at_a_time_looks_whether_it_is_over(slow: SlowBench) -> N
 
 
 def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
-    """A new task is refused as soon as a D1 call is late, before the call is answered."""
+    """A new task is refused as soon as a D1 call is late, even before the call is answered."""
     task = slow.submit()
     slow.seconds = 20
 
@@ -139,7 +139,7 @@ def test_a_call_that_is_out_closes_it_too(slow: SlowBench) -> None:
 
 
 def test_a_submission_is_refused_before_its_key_is_looked_up(keyed: SlowBench) -> None:
-    """While new tasks are refused, a key that this isolate does not know is not looked up either, except in a probe."""
+    """While new tasks are refused, the isolate does not look up keys that it does not know, except for a probe."""
     key = keyed.make_key()
     keyed.seconds = LATE
     keyed.run(keyed.store.ready())
@@ -205,7 +205,7 @@ def strange(number: int) -> dict[str, str]:
 def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
     """Send this many different unknown keys at once.
 
-    Return how many of the answers to the unknown keys had each code.
+    Return, for each code, how many of the answers to the unknown keys had it.
     """
     found: dict[str, int] = {}
 
@@ -222,9 +222,9 @@ def flood(bench: ApiBench, count: int, first: int = 0) -> dict[str, int]:
 
 
 def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> None:
-    """In a flood of unknown keys an isolate looks up a fixed number at once, and then a fixed number a second.
+    """In a flood of unknown keys, an isolate looks up a fixed number of keys at once, and then a fixed number a second.
 
-    Beyond these numbers, requests with unknown keys get 503 and must come again.
+    Requests with further unknown keys get 503 and must be repeated later.
     """
     keyed.make_key()
     before = keyed.database.batches
@@ -239,9 +239,9 @@ def test_a_flood_of_keys_costs_a_stated_number_of_calls(keyed: SlowBench) -> Non
 
 
 def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> None:
-    """A wrong key costs one D1 call in ten seconds, however often a client sends it.
+    """A wrong key costs at most one D1 call in ten seconds, however often a client sends it.
 
-    All malformed keys together cost as much as one wrong key.
+    All malformed keys together cost as much as a single wrong key.
     """
     keyed.make_key()
     before = keyed.database.batches
@@ -256,7 +256,7 @@ def test_the_same_wrong_key_costs_a_call_in_ten_seconds(keyed: SlowBench) -> Non
 
 
 def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
-    """A key that has worked is still looked up once a minute in a flood, so its revocation ends it."""
+    """Even in a flood, a key that has worked is looked up again once a minute, so that a revoked key stops working."""
     key = keyed.make_key()
     assert keyed.call("GET", "/api/tasks", headers=bearer(key)).status == 200
     for _ in range(5):
@@ -272,14 +272,14 @@ def test_a_key_that_has_worked_is_not_locked_out(keyed: SlowBench) -> None:
 
 
 def test_a_new_key_works_at_once_where_nothing_floods(keyed: SlowBench) -> None:
-    """Keys that exist use up no allowance of look-ups, however many new ones come one after the other."""
+    """Look-ups of keys that exist are not counted, however many new keys come one after the other."""
     assert keyed.call("GET", "/api/tasks").status == 503
     keys = [keyed.make_key(tenant=f"t{number}") for number in range(3 * limits.LOOKUPS_AT_ONCE)]
     assert {keyed.call("GET", "/api/tasks", headers=bearer(key)).status for key in keys} == {200}
 
 
 def test_a_key_that_was_tried_before_it_was_there_works_in_time(keyed: SlowBench) -> None:
-    """If a key was refused before it was made, the isolate remembers the refusal only for the stated time.
+    """If a key was refused before the key was made, the isolate remembers the refusal only for the stated time.
 
     For the same time, and no longer, an isolate remembers that the deployment has no keys.
     """
@@ -304,7 +304,7 @@ def test_a_new_key_gets_through_after_a_flood(keyed: SlowBench) -> None:
 
 
 def test_the_memory_of_refusals_is_bounded(keyed: SlowBench) -> None:
-    """An isolate remembers a limited number of refused keys, and drops the oldest first."""
+    """An isolate remembers a limited number of refused keys, and forgets the oldest first."""
     refused = keyed.api.isolate.refused
     for number in range(limits.REFUSED_CACHE_MOST + 1):
         refused.remember(number.to_bytes(32), any_key=True, asked_at=0)

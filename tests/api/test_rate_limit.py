@@ -1,4 +1,4 @@
-"""The rate limit of requests: each tenant has its own, and if the limiter fails, requests pass."""
+"""The rate limit of requests: each tenant has its own limit, and if the limiter fails, requests are let through."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ NOT_COUNTED = [
 
 
 class Limiter:
-    """A limiter that lets `most` requests of each tenant through."""
+    """A stand-in for the limiter, which lets `most` requests of each tenant through."""
 
     def __init__(self, most: int) -> None:
         self.left: dict[str, int] = {}
@@ -43,7 +43,7 @@ class Limiter:
         self.trouble: Callable[[], object] | None = None
 
     async def allows(self, key: str) -> bool:
-        """Count a request and say whether it passes, after the trouble that a test has set."""
+        """Count a request and return whether it is let through, after the fault that a test has set."""
         if self.trouble is not None:
             found = self.trouble()
             if isinstance(found, Exception):
@@ -63,7 +63,7 @@ def limiter(bench: ApiBench) -> Limiter:
 
 @pytest.mark.parametrize(("method", "path"), COUNTED)
 def test_beyond_the_limit(bench: ApiBench, limiter: Limiter, method: str, path: str) -> None:
-    """A call that needs a key counts toward the rate limit of the key's tenant.
+    """A call for which a key is required counts toward the rate limit of the key's tenant.
 
     Beyond the rate limit a request gets 429 and uses no database.
     """
@@ -90,7 +90,9 @@ def test_what_needs_no_key_is_not_counted(
 
 @pytest.mark.parametrize("trouble", [lambda: RuntimeError("key local is secret"), lambda: "hangs"])
 def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter, trouble: Callable[[], object]) -> None:
-    """If the limiter raises an error or gives no answer in time, the request passes, and the error's type is logged."""
+    """If the limiter raises an error or does not answer in time, the request is let through, and the error's type is
+    logged.
+    """
     limiter.trouble = trouble
     limiter.most = 0
     before = bench.loop.time()
@@ -104,7 +106,9 @@ def test_a_limiter_that_fails_refuses_nothing(bench: ApiBench, limiter: Limiter,
 
 @pytest.mark.parametrize("prefix", ["", "env.free.", "env.direct."])
 def test_wrangler_toml_shows_how(prefix: str) -> None:
-    """In wrangler.toml each environment has a block for the limiter to uncomment, with the code's own period."""
+    """In wrangler.toml, each environment has a block for the limiter that can be uncommented, with the same period as
+    in the code.
+    """
     text = (Path(__file__).parents[2] / "wrangler.toml").read_text()
     assert "ratelimits" not in str(tomllib.loads(text))
     lines = text.partition(f"# [[{prefix}ratelimits]]\n")[2].splitlines()[:3]

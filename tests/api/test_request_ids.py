@@ -33,13 +33,13 @@ def check(reply: Reply, name: str) -> None:
 @pytest.mark.parametrize(("method", "path", "body"), CALLS)
 @pytest.mark.parametrize("own", ["a", "job/17#!~", "x" * 128])
 def test_the_callers_own_name_is_taken(bench: ApiBench, method: str, path: str, body: object, own: str) -> None:
-    """A caller's X-Request-Id of 1 to 128 visible ASCII characters comes back unchanged, whatever the answer is."""
+    """A caller's X-Request-Id of 1 to 128 visible ASCII characters is returned unchanged, whatever the answer is."""
     check(bench.call(method, path, body, {"x-request-id": own}), own)
 
 
 @pytest.mark.parametrize("own", ["", " ", "two words", "x" * 129, "ü", "a\tb", "a\nb"])
 def test_else_a_fresh_one_is_made(bench: ApiBench, own: str) -> None:
-    """An invalid X-Request-Id, which would break a header or a log line, is not repeated.
+    """An invalid X-Request-Id, which would break a header or a log line, is not returned.
 
     Each request without a valid X-Request-Id gets a new one.
     """
@@ -49,7 +49,7 @@ def test_else_a_fresh_one_is_made(bench: ApiBench, own: str) -> None:
 
 
 def test_log_lines_carry_it(bench: ApiBench) -> None:
-    """Each log line of a request has the request's own id, never that of a request before it."""
+    """Each log line of a request has the id of this request, and never the id of an earlier request."""
     bench.call("POST", "/api/tasks", {"input": "x"}, {"x-request-id": "one"})
     bench.database.fail(NETWORK_LOST, times=10)
     bench.call("GET", "/api/tasks", None, {"x-request-id": "two"})
@@ -59,7 +59,7 @@ def test_log_lines_carry_it(bench: ApiBench) -> None:
 
 
 def test_a_bad_configuration_answers_with_it() -> None:
-    """The answer of a badly configured deployment still has the request's id."""
+    """Even the answer of a deployment with a bad variable has the request's id."""
     error = ConfigurationError("X", "y")
     check(configuration_problem(error, "GET", {"x-request-id": "mine"}), "mine")
     assert len(configuration_problem(error).headers["X-Request-Id"]) == 32

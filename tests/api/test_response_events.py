@@ -85,12 +85,13 @@ def kinds(events: list[Received]) -> list[str]:
 
 
 def deltas(events: list[Received]) -> list[str]:
-    """The pieces of the text."""
+    """Return the pieces of the text in these events."""
     return [event.json["delta"] for event in events if event.name.endswith(".delta")]
 
 
 def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
-    """With `concat` each chunk's output is one delta, in order, with the blank line before it.
+    """With `concat`, the output of each chunk is one delta, in order; each later delta begins with the blank line that
+    separates outputs.
 
     All deltas of a response joined are its text, and a client can resume the stream after any number.
     """
@@ -110,7 +111,7 @@ def test_concat_has_a_delta_for_each_chunk(bench: ApiBench):
 
 
 def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
-    """A response's events are the same, byte for byte, before its start, during the work and after the end."""
+    """The events of a response are the same, byte for byte, before its start, during the work, and after its end."""
     name = post(bench)
     task_id = name.removeprefix("resp_")
     bench.limit(plan="free")
@@ -129,7 +130,7 @@ def test_events_are_the_same_whenever_they_are_read(bench: ApiBench):
 def test_merge_has_one_delta(bench: ApiBench):
     """With `merge` the stream has one delta, which is the merged text, once this text exists.
 
-    The chunks' outputs are in no delta of a merged response.
+    For a merged response, no delta contains the output of a chunk.
     """
     name = post(bench, onceover=None)
     claim = bench.claim(name.removeprefix("resp_"))
@@ -160,7 +161,7 @@ def test_merge_has_one_delta(bench: ApiBench):
 
 
 def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """If a text is too large for one read, the stream's events contain it as completely as usual."""
+    """If a text is too large for one read, the stream's events still contain the whole text."""
     name = post(bench)
     bench.complete(name.removeprefix("resp_"))
     small = events_of(bench, name)
@@ -217,9 +218,9 @@ def test_a_submission_can_be_followed_at_once(bench: ApiBench):
 
 
 def test_a_stream_that_ends_early_says_so_and_is_broken_off(bench: ApiBench):
-    """OpenAI's SDKs take a stream that ends without an error for a complete one.
+    """OpenAI's SDKs consider a stream that ends without an error complete.
 
-    A stream that ends early, for any reason, has an error as its last event and is broken off.
+    If a stream ends early, for any reason, its last event is an error and the connection is broken off.
     """
     name = post(bench)
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
@@ -244,7 +245,7 @@ def test_a_revoked_key_ends_the_stream():
     name = data(bench.call("POST", "/v1/responses", BODY, bearer(text)))["id"]
     bench.work(bench.claim(name.removeprefix("resp_")), {0: "output 0"}, Continue(100_000_000))
     here = bench.api
-    bench.restart()  # another isolate makes the change, and this isolate does not notice it
+    bench.restart()  # another isolate makes this change, and this isolate does not notice it
     assert bench.call("DELETE", f"/api/keys/{text.split('_')[1]}", headers=bearer(admin)).status == 204
     bench.api, revoked_at = here, bench.loop.time()
     events, whole = follow(bench, "GET", f"/v1/responses/{name}?stream=true", headers=bearer(text))

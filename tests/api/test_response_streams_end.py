@@ -1,4 +1,4 @@
-"""Streams of `/v1/responses` that end early: no stream ends within an event.
+"""Streams of `/v1/responses` that end early: no stream ends in the middle of an event.
 
 The tests of this module also say which clients may open a stream.
 """
@@ -52,7 +52,7 @@ async def opened(bench: ApiBench, method: str, path: str, body: object = None) -
 
 
 async def text_of(reply: Reply) -> tuple[str, bool]:
-    """Read a stream to its end, and return its text, and true, or false if the stream was broken off."""
+    """Read a stream to its end, and return its text, and whether the stream ended by itself or was broken off."""
     assert reply.parts is not None
     parts: list[str] = []
     try:
@@ -106,7 +106,7 @@ def test_an_error_is_an_event_of_its_own(bench: ApiBench, monkeypatch: pytest.Mo
 
 
 def test_the_allowance_ends_a_stream_between_events(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
-    """A stream begins no event for which the invocation's subrequests do not suffice.
+    """A stream does not start an event for which the invocation's subrequests may not suffice.
 
     After a stream that ended for lack of subrequests, the client's next stream continues after the last complete event.
     """
@@ -136,7 +136,7 @@ def test_what_was_accepted_is_streamed_whatever_the_database_does(
 ):
     """If the database fails after a streamed submission is stored, the answer is a stream and not 503.
 
-    The client of such a stream gets the response's id, and an error event says that the stream ended early.
+    The client of such a stream gets the response's id; an error event then says that the stream ended early.
     """
     lose_database(bench, monkeypatch, 1)
     body = {**BODY, "stream": True, "onceover": {"reduce": reduce}}
@@ -153,7 +153,9 @@ def test_what_was_accepted_is_streamed_whatever_the_database_does(
 
 @pytest.mark.parametrize("ending", ["cancelled", "failed"])
 def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
-    """A stream sends all outputs, even if a cancelled or overdue task has more outputs than it counts."""
+    """A stream sends all outputs, even if a cancelled task or a task past its deadline has more outputs than its count
+    says.
+    """
     own = {"reduce": "concat", "deadlineSeconds": 60}
     name = post(bench, input="\n\n".join(f"part {at:05}" for at in range(40)), onceover=own)
     claim = bench.claim(task_id(name))
@@ -163,7 +165,7 @@ def test_outputs_beyond_the_count_are_told(bench: ApiBench, ending: str):
     else:
         bench.pass_seconds(61)
     assert data(bench.call("GET", f"/v1/responses/{name}"))["status"] == ending
-    # The write fails because the task has ended, but the outputs, which are paid for, are kept.
+    # The write fails because the task has ended, but the outputs are stored, because they are paid for.
     with pytest.raises(AssertionError):
         bench.work(claim, {at: f"output {at}" for at in range(2, 40)}, Continue(180_000), completed=40)
     events = read_events(follow(bench, name)[0])
@@ -211,7 +213,7 @@ def test_a_chunk_is_told_with_its_times(bench: ApiBench):
 def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: pytest.MonkeyPatch):
     """A stream sends a comment every 15 s even while it waits for a slow database.
 
-    A client of a stream may leave after 15 s without data.
+    The client of a stream may give up after 15 s without data.
     """
     name = post(bench)
     bench.work(bench.claim(task_id(name)), {0: "output 0"}, Continue(100_000_000))
@@ -240,7 +242,7 @@ def test_comments_come_whatever_the_database_does(bench: ApiBench, monkeypatch: 
 
 
 def test_a_key_that_only_writes_reads_no_output(bench: ApiBench):
-    """A key with only `write` may cancel and repeat, but only keys with `read` see the text or a stream."""
+    """A key with only `write` may cancel and repeat a request, but only keys with `read` see the text or a stream."""
     keyed = ApiBench(settings=PAID, keys=True)
     writer, reader = bearer(keyed.make_key(Scope.WRITE)), bearer(keyed.make_key(Scope.READ, Scope.WRITE))
     said = {"idempotency-key": "one"}

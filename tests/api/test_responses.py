@@ -25,9 +25,9 @@ from src.store.records.claims import Fail, Finish
 from tests.support.api_bench import ApiBench, data, key
 
 LEAST: dict[str, Any] = {"background": True, "input": "one\n\ntwo\n\nthree and four"}
-# Parameters of the SDK's method that are no fields of the request's body.
+# Parameters of the SDK's method that are not fields of the request's body.
 OF_THE_CALL = {"self", "extra_headers", "extra_query", "extra_body", "timeout"}
-# Each field that `/v1/responses` honours, with a value other than the default.
+# Each field that `/v1/responses` supports, with a value other than the default.
 HONOURED: dict[str, Any] = {
     "background": True,
     "background_options": {"completion_window": "2h"},
@@ -56,7 +56,7 @@ HONOURED: dict[str, Any] = {
     "top_p": 0.9,
 }
 OURS = {"onceover": {"chunk": {"maxChars": 5, "overlapChars": 1}, "maxModelCalls": 9, "modelOptions": {"seed": 1}}}
-# Each field that `/v1/responses` does not honour, with values that a client may well send.
+# Each field that `/v1/responses` does not support, with values that a client may well send.
 REFUSED: dict[str, list[Any]] = {
     "access_programs": [{"cyber": "standard"}],
     "context_management": [[{"type": "compaction"}]],
@@ -132,7 +132,7 @@ def task_id(shown: dict[str, Any]) -> str:
 
 
 def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
-    """This test fails if a new version of the SDK has a parameter that is neither honoured nor listed as refused."""
+    """This test fails if a new version of the SDK has a parameter that is neither supported nor listed as refused."""
     honoured = set(NewResponseFields.model_fields) - {"onceover"}
     assert honoured == set(HONOURED)
     assert set(DEFAULTS) == set(REFUSED)
@@ -142,7 +142,9 @@ def test_every_parameter_of_the_sdk_is_honoured_or_refused_by_name():
 
 @pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in REFUSED.items() for value in values])
 def test_what_is_not_honoured_is_refused_by_name(bench: ApiBench, name: str, value: Any):
-    """A parameter value that `/v1/responses` does not honour is refused by name, and nothing is stored."""
+    """If `/v1/responses` does not support the value of a parameter, it refuses the parameter by name, and nothing is
+    stored.
+    """
     code, param = error(create(bench, **{name: value}))
     assert code == "unsupported_parameter"
     assert param is not None
@@ -158,7 +160,7 @@ def test_null_is_no_value(bench: ApiBench, name: str):
 
 
 def test_openais_own_defaults_pass(bench: ApiBench):
-    """Explicit default values are accepted."""
+    """Default values that a request states explicitly are accepted."""
     every = {
         name: passing[0]
         if isinstance(passing, tuple)
@@ -235,7 +237,10 @@ def test_only_in_the_background(bench: ApiBench, background: Any):
     ],
 )
 def test_a_bad_value_is_400_and_names_its_parameter(bench: ApiBench, fields: dict[str, Any], param: str):
-    """An invalid parameter value gets 400 with `param`, as OpenAI answers. The native API answers 422."""
+    """An invalid parameter value gets 400 with `param`, as OpenAI answers.
+
+    For the same value, the native API answers 422.
+    """
     assert error(create(bench, **fields)) == ("invalid_fields", param)
     assert bench.count_rows() == 0
 
@@ -293,7 +298,7 @@ def test_what_the_deployment_does_not_take(bench: ApiBench):
 
 
 def test_every_honoured_field_reaches_the_task():
-    """Each honoured field becomes the task option with the same value, and the test leaves no option at its default."""
+    """Each supported field becomes the task option with the same value, and no option is left at its default."""
     request = new_request(HONOURED | OURS, Settings(), "default")
     options = request.options
     assert (request.text, request.instructions, request.overlap_chars) == ("one\n\ntwo", "Count.", 1)
@@ -334,7 +339,8 @@ def test_the_completion_window_is_a_deadline(window: str, seconds: int | None):
 
 
 def test_a_text_of_one_call_gets_no_instructions_of_ours():
-    """Without instructions, a response's text of one chunk goes to the model without onceover's default instructions.
+    """Without instructions, the text of a response that has one chunk is sent to the model without onceover's default
+    instructions.
 
     A response's text of several chunks is analysed with the default instructions.
     """
@@ -348,7 +354,7 @@ def test_a_text_of_one_call_gets_no_instructions_of_ours():
 
 
 def test_a_response_from_its_submission_to_its_end(bench: ApiBench):
-    """A response shows each status in OpenAI's words, has every field in each answer, and has its text at the end."""
+    """A response shows each status in OpenAI's words, has every field in each answer, and has its text at its end."""
     queued = made(bench, onceover={"reduce": "concat"}, metadata={"a": "b"}, instructions="Count.")
     assert (queued["status"], queued["output"], queued["usage"]) == ("queued", [], None)
     assert (queued["metadata"], queued["instructions"]) == ({"a": "b"}, "Count.")
@@ -420,7 +426,9 @@ def test_a_large_text_is_sent_in_parts(bench: ApiBench, monkeypatch: pytest.Monk
 
 
 def test_store_false_is_kept_for_an_hour(bench: ApiBench):
-    """A response with `store: false` shows this field, and the sweep erases it an hour after its end of any kind."""
+    """A response with `store: false` shows this field, and the sweep erases the response an hour after its end, however
+    it ended.
+    """
     for end in ("complete", "fail", "cancel"):
         response = made(bench, store=False)
         assert (response["store"], response["onceover"]["retentionSeconds"]) == (False, 3_600)
@@ -464,7 +472,7 @@ def test_a_retry_keeps_the_retention(bench: ApiBench):
 def test_both_faces_show_a_response_and_one_shows_a_task(bench: ApiBench):
     """The native API shows the task of a response like any other task.
 
-    `/v1` answers 404 for a native task, which lacks the fields that a response repeats.
+    `/v1` answers 404 for a native task, because a native task lacks the fields that a response repeats.
     """
     response = made(bench)
     shown = data(bench.call("GET", response["onceover"]["task"]))

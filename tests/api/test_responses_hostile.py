@@ -1,4 +1,4 @@
-"""Whatever JSON is in a field of `POST /v1/responses`, no answer is a 5xx, and a refusal names the field."""
+"""Whatever JSON a field of `POST /v1/responses` contains, no answer is a 5xx, and a refusal names the field."""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""The router: which path and method reach a handler, which headers answers have, and errors of lower layers."""
+"""The router: which path and method reach a handler, which headers answers have, and how errors of lower layers are
+answered.
+"""
 
 import asyncio
 import json
@@ -61,7 +63,7 @@ METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", 
     ],
 )
 def test_unknown_path(bench: ApiBench, path: str) -> None:
-    """Paths match by whole segments: a path that only begins like one of the API's is 404 for every method."""
+    """Paths are compared by whole segments: a path that only begins like a path of the API is 404 for every method."""
     for method in METHODS:
         reply = bench.call(method, path)
         assert reply.status == 404
@@ -70,7 +72,7 @@ def test_unknown_path(bench: ApiBench, path: str) -> None:
 
 @pytest.mark.parametrize("url", ["http://[", "http://h/%zz", "http://h/api/%", "\0", "x", "*"])
 def test_broken_url(bench: ApiBench, url: str) -> None:
-    """A URL that cannot be parsed is 404, like an unknown path, and no 5xx."""
+    """A URL that cannot be parsed is 404 like an unknown path, and never a 5xx."""
     assert bench.run(handle(BenchRequest("GET", url), bench.api)).status == 404
 
 
@@ -87,7 +89,7 @@ def test_percent_encoding(bench: ApiBench) -> None:
 def test_methods(bench: ApiBench, path: str, allow: str, method: str) -> None:
     """A wrong method gets 405 with `Allow`; OPTIONS gets 204 with the same header.
 
-    Neither answer needs the database.
+    Neither of these answers needs the database.
     """
     reply = bench.call(method, path)
     if method == "OPTIONS":
@@ -148,7 +150,10 @@ DATABASE_CALLS = [
 @pytest.mark.parametrize(("method", "path", "body"), DATABASE_CALLS)
 @pytest.mark.parametrize("message", [NETWORK_LOST, OVERLOADED])
 def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: object, message: str) -> None:
-    """While D1 is out of reach, each call that needs it gets 503 with Retry-After. Nothing is accepted or sent."""
+    """While D1 is out of reach, each call that needs it gets 503 with Retry-After.
+
+    In this case nothing is accepted or dispatched.
+    """
     bench.database.fail(message, times=10)
     reply = bench.call(method, path, body)
     assert (reply.status, data(reply)["code"]) == (503, "database_unavailable")
@@ -160,7 +165,7 @@ def test_database_out_of_reach(bench: ApiBench, method: str, path: str, body: ob
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_database_recovers_in_time(bench: ApiBench, when: When) -> None:
-    """If one write fails, whether it landed or not, it is sent again, and the client gets one task and 202."""
+    """If one write fails, whether it took effect or not, it is sent again, and the client gets one task and 202."""
     bench.database.fail(NETWORK_LOST, when)
     task = bench.submit()
     assert [row["id"] for row in bench.database.rows("SELECT id FROM tasks")] == [key(task["id"])]
@@ -189,7 +194,7 @@ def test_database_refuses(bench: ApiBench, caplog: pytest.LogCaptureFixture) -> 
 
 
 class BrokenProvider(DemoProvider):
-    """A provider that raises errors that no provider should raise."""
+    """A stand-in for a provider, which raises errors that no provider should raise."""
 
     error: BaseException = KeyError("the client's text")
 
@@ -235,7 +240,7 @@ def test_bad_configuration() -> None:
 
 
 def test_body_is_text(bench: ApiBench) -> None:
-    """Characters beyond ASCII are in an answer as they are, without escapes."""
+    """Characters beyond ASCII are written into an answer unchanged, without escapes."""
     reply: Reply = bench.call("POST", "/api/tasks", {"input": "x", "metadata": {"name": "刘姥姥 😀"}})
     assert "刘姥姥 😀" in reply.body
 

@@ -36,7 +36,7 @@ def named(bench: ApiBench) -> list[dict[str, Any]]:
 
 
 def test_each_task_shows_its_name(bench: ApiBench, named: list[dict[str, Any]]) -> None:
-    """A task's name comes from its metadata, or else it is the first line of its input.
+    """A task's name comes from its metadata; without a name there, it is the first line of the task's input.
 
     A name from the metadata is the first of `name`, `title` and `label` that is a text and not blank. The submission's
     answer, the list and the task itself show the same name.
@@ -106,7 +106,7 @@ def test_a_search_by_id_reads_no_other_task(bench: ApiBench) -> None:
 
 
 def test_by_code_model_and_route(bench: ApiBench) -> None:
-    """Each filter has its column. A task without a model of its own is found by the deployment's model."""
+    """Each filter compares its own column. A task without a model of its own is found by the deployment's model."""
     plain, other = bench.submit("plain"), bench.submit("other", model="other-model")
     failed = bench.submit("failed\n\nwith several\n\nchunks")
     bench.fail(failed["id"])
@@ -124,9 +124,8 @@ def test_by_code_model_and_route(bench: ApiBench) -> None:
 
 
 def test_the_name_goes_with_the_text(bench: ApiBench) -> None:
-    """When a task has completed, its input is deleted, and with it a name that was the input's first line.
-
-    A name from the metadata stays after the task has completed.
+    """When a task has completed, its input is deleted, and so is a name that was the first line of the input. A name
+    from the metadata stays after the task has completed.
     """
     named, unnamed = bench.submit("secret", metadata={"name": "kept"}), bench.submit("secret")
     for task in (named, unnamed):
@@ -190,9 +189,9 @@ def test_the_longest_search(bench: ApiBench) -> None:
 
 
 def test_a_search_over_many_tasks(bench: ApiBench) -> None:
-    """A page of a search ends after a fixed number of scanned tasks, with the tasks that it found among them.
+    """A page of a search ends after a fixed number of tasks was read, and has those of them that match.
 
-    The cursor of a search leads to all other tasks that match, each once.
+    With the cursors of a search, a client finds all other tasks that match, each exactly once.
     """
     ids = fill(bench, "p" * (2 * WALK + 9))
     wanted = [ids[0], ids[WALK // 2], ids[WALK + 3], ids[-1]]
@@ -209,7 +208,7 @@ def test_a_search_over_many_tasks(bench: ApiBench) -> None:
 
 
 def counts(bench: ApiBench, **query: object) -> dict[str, Any]:
-    """The counts of a list."""
+    """Return the counts of a list."""
     reply = bench.call("GET", f"/api/tasks?{urlencode({**query, 'counts': 'true'})}")
     assert reply.status == 200, reply
     shown: dict[str, Any] = data(reply)["counts"]

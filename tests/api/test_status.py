@@ -1,4 +1,4 @@
-"""`GET /api/async-status`, which the contract states to the letter for each environment, and `GET /api/ai-status`."""
+"""`GET /api/async-status`, whose text the contract defines exactly for each environment, and `GET /api/ai-status`."""
 
 import asyncio
 import json
@@ -49,7 +49,7 @@ LETTER = {
 
 @pytest.mark.parametrize("bound", LETTER, ids=["top level", "free", "direct"])
 def test_service(bound: BoundRoutes) -> None:
-    """The status is exactly the contract's text, with its fields in the contract's order."""
+    """The status is exactly the text in the contract, with its fields in the contract's order."""
     bench = ApiBench(bound=bound)
     reply = bench.call("GET", "/api/async-status")
     assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
@@ -103,7 +103,7 @@ class Counted:
 def test_verbose() -> None:
     """With `verbose=1` the status adds how much of each daily allowance is used, and logs it.
 
-    `verbose=0` is the plain answer.
+    The answer to `verbose=0` is the same as without `verbose`.
     """
     bench = ApiBench(keys=True)
     bench.api = replace(bench.api, day_use=Counted())
@@ -131,7 +131,7 @@ def test_verbose_without_a_count(bench: ApiBench) -> None:
 
 
 def test_rows_used_up() -> None:
-    """When D1's daily rows are used up, the status says so, and its Retry-After is the time until midnight UTC."""
+    """When D1's daily rows are used up, the status shows this, and its Retry-After is the time until midnight UTC."""
     bench = ApiBench()
     bench.database.fail(ROWS_USED_UP)
     reply = bench.call("GET", "/api/async-status")
@@ -181,7 +181,7 @@ def test_a_crowd_costs_a_call_for_each_second_that_the_database_takes(
 def test_a_crowd_before_a_silent_database(asked: ApiBench) -> None:
     """If D1 is silent, many status requests make one D1 call a second until the first call is given up.
 
-    A status request that made a D1 call itself gets this call's result.
+    A status request that itself made a D1 call shows the result of this call.
     """
     asked.database.seconds = 1_000.0
     assert {reply.status for reply in asked.run(crowd(asked, AT_ONCE))} == {503}

@@ -21,7 +21,7 @@ LONG = "word " * 2_000
 
 @pytest.fixture
 def bench() -> Iterator[ApiBench]:
-    """Make a deployment with default settings, which accepts new tasks until D1 has 450 MB."""
+    """Make a deployment with default settings, which accepts new tasks until the database has 450 MB."""
     made = ApiBench()
     yield made
     made.close()
@@ -45,7 +45,8 @@ def test_new_tasks_are_refused_from_the_bound_on(bench: ApiBench) -> None:
     """
     task = bench.submit()
     size(bench, 450)
-    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200  # the reply to this read reports the size
+    # the reply to this read reports the size of the database
+    assert bench.call("GET", f"/api/tasks/{task['id']}").status == 200
     reply = post(bench)
     assert (reply.status, data(reply)["code"], reply.headers["Retry-After"]) == (507, "storage_full", "300")
     assert len(data(bench.call("GET", "/api/tasks"))["tasks"]) == 1
@@ -64,7 +65,7 @@ def test_below_the_bound_nothing_changes(bench: ApiBench) -> None:
 def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
     """While an isolate refuses new tasks for lack of space, it asks D1 once in ten seconds for the size.
 
-    Once D1 has space again, the isolate accepts new tasks again.
+    When D1 has space again, the isolate accepts new tasks again.
     """
     bench.submit()
     size(bench, 460)
@@ -79,7 +80,7 @@ def test_an_isolate_looks_again_after_a_while(bench: ApiBench) -> None:
 
 
 def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
-    """In this test the answer to a submission was lost, and the database has filled up since.
+    """In this test the answer to a submission was lost, and after that the database has become full.
 
     On a full database a repeated submission still finds its task by the idempotency key.
     """
@@ -94,7 +95,7 @@ def test_a_submission_that_was_accepted_is_still_found(bench: ApiBench) -> None:
 
 
 def test_a_key_whose_time_is_over_finds_nothing(bench: ApiBench) -> None:
-    """An expired idempotency key needs a new task, which a full database refuses."""
+    """An expired idempotency key would need a new task, which a full database refuses."""
     post(bench, "key")
     bench.pass_seconds(limits.IDEMPOTENCY_SECONDS + 1)
     size(bench, 460)
@@ -123,7 +124,7 @@ def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
     reply = post(bench)
     assert (reply.status, data(reply)["code"]) == (507, "storage_full")
     assert bench.database.rows("SELECT count(*) AS tasks FROM tasks") == [{"tasks": 0}]
-    # The only send of the submission was refused, so the Worker neither searches for a task nor withdraws one. A
+    # The only send of the submission was refused, so the Worker neither searches for a task nor withdraws a task. A
     # withdrawal would write a tombstone, which is a row that keeps the task from being written later.
     assert bench.database.batches == before + 1
     bench.database.cap.lift()
@@ -131,7 +132,8 @@ def test_a_write_that_finds_no_room_accepts_nothing(bench: ApiBench) -> None:
 
 
 def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiBench) -> None:
-    """If a submission's first send landed unnoticed and the second finds no space, the Worker finds the task.
+    """If a submission's first send took effect although its answer was lost, and the second send finds no space, the
+    Worker finds the task.
 
     The client gets 202.
     """
@@ -141,9 +143,9 @@ def test_a_sending_before_the_one_that_found_no_room_may_have_landed(bench: ApiB
 
 
 def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBench) -> None:
-    """If a submission's first send is still on its way when the second finds no space, the client gets 507.
+    """If a submission's first send is still on its way when the second send finds no space, the client gets 507.
 
-    The Worker withdraws the task of a submission that got this 507, so the first send has no effect when it lands.
+    The Worker withdraws the task of a submission that got this 507, so the first send has no effect when it arrives.
     """
     bench.database.fail("D1_ERROR: Network connection lost.", "later")
     bench.database.fail(FULL)
@@ -155,7 +157,7 @@ def test_a_sending_before_the_one_that_found_no_room_is_taken_back(bench: ApiBen
 def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench: ApiBench) -> None:
     """A withdrawal that finds no space is sent again.
 
-    In this test the submission's first send is still on its way, and the second met its tenant's limit.
+    In this test the submission's first send is still on its way, and its second send was refused by the tenant's limit.
     """
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
@@ -170,9 +172,9 @@ def test_a_refused_submission_whose_withdrawal_found_no_room_is_taken_back(bench
 def test_no_task_is_accepted_whose_withdrawal_is_on_its_way(bench: ApiBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A submission is not answered with a task whose withdrawal is still on its way.
 
-    In this test the submission's second send met its tenant's limit, and D1 gave no answer to the withdrawal after it.
-    After the withdrawal's failure the submission's first send lands. If the client now got the task as accepted, the
-    late withdrawal would delete the accepted task.
+    In this test the submission's second send was refused by the tenant's limit, and D1 gave no answer to the withdrawal
+    that followed. After the withdrawal has failed, the submission's first send takes effect. If the client were now
+    told that the task is accepted, the late withdrawal would delete an accepted task.
     """
     bench.limit(tasks_in_flight_most=1)
     task = bench.submit()
@@ -212,9 +214,11 @@ def test_operators_see_how_full_the_database_is(bench: ApiBench) -> None:
 
 
 def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
-    """The status is `degraded` from 450 MB on, and after a write that found no space, since new tasks are refused.
+    """The status is `degraded` from 450 MB on, and after a write that found no space, because new tasks are refused
+    then.
 
-    A full database adds no field to the status, so a client that compares fields sees only another status.
+    A full database adds no field to the status, so a client that compares fields sees only that the status is
+    different.
     """
     healthy = data(bench.call("GET", "/api/async-status"))
     size(bench, 450)
@@ -229,9 +233,9 @@ def test_the_status_says_that_there_is_no_room(bench: ApiBench) -> None:
 
 
 def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
-    """The status recovers once a new task finds space, or ten minutes after the last write that found none.
+    """The status recovers when a new task finds space, or ten minutes after the last write that found no space.
 
-    Without this recovery, an isolate that gets no new tasks would say `degraded` for ever.
+    Without this recovery, an isolate that gets no new tasks would show `degraded` for ever.
     """
     healthy = data(bench.call("GET", "/api/async-status"))
     cap = bench.database.cap
@@ -252,7 +256,7 @@ def test_the_status_forgets_that_there_was_no_room(bench: ApiBench) -> None:
 
 
 def test_what_a_full_database_leaves_possible(bench: ApiBench) -> None:
-    """On a full database a task can be read, put back, cancelled and erased, since none of these needs a new row.
+    """On a full database a task can be read, retried, cancelled and erased, since none of these needs a new row.
 
     A new task needs a new row, so a full database refuses it.
     """

@@ -1,4 +1,4 @@
-"""The log of a structured task's calls: rejected answers, retries, and outputs that a retry of gaps has copied."""
+"""The log of a structured task's calls: rejected answers, retries, and the outputs that a retry of gaps copies."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -32,7 +32,7 @@ def model() -> ScriptedModel:
 
 @pytest.fixture
 def bench(model: ScriptedModel) -> Iterator[ApiBench]:
-    """The API with that model."""
+    """The API with the model of the test."""
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, concurrency=1), provider=model)
     yield made
     made.close()
@@ -98,7 +98,7 @@ def test_a_retry_keeps_rejected_answers_in_the_log(bench: ApiBench, model: Scrip
 
 @pytest.mark.parametrize("reduce", ["concat", "merge"])
 def test_copied_outputs_are_no_calls_of_the_new_task(bench: ApiBench, model: ScriptedModel, reduce: str) -> None:
-    """The log of a retry of gaps has only the new task's own calls, not those of the outputs that it copied.
+    """The log of a retry of gaps has only the new task's own calls, and not the calls for the outputs that it copied.
 
     The test reads the log of a retry of gaps before its first call and after its own outputs are stored.
     """

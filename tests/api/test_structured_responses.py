@@ -72,7 +72,7 @@ def finish(bench: ApiBench, shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
-    """A response repeats its `text.format`, with `strict` false if it was absent.
+    """A response repeats its `text.format`, with `strict: false` if `strict` was absent.
 
     The client's own pydantic model parses the response's `output_text`.
     """
@@ -97,7 +97,7 @@ def test_an_answer_has_the_format_and_fits_it(bench: ApiBench) -> None:
     ],
 )
 def test_joined_if_that_is_possible(bench: ApiBench, asked: dict[str, Any], reduce: Reduce) -> None:
-    """Unless the request says otherwise, outputs of a schema that needs no join rules are joined, all others merged."""
+    """Unless the request says otherwise, outputs are joined if their schema needs no join rules, otherwise merged."""
     assert made(bench, asked)["onceover"]["reduce"] == reduce
 
 
@@ -128,7 +128,9 @@ def test_refusals(bench: ApiBench, asked: dict[str, Any], code: str, param: str)
 
 
 def test_the_message_has_the_pointer(bench: ApiBench) -> None:
-    """The message of an error about a schema begins with the pointer, since OpenAI's errors have no such field."""
+    """The message of an error about a schema begins with the pointer to the fault, since OpenAI's errors have no field
+    for it.
+    """
     asked = body({**TITLED, "properties": {"title": {"type": "string", "pattern": "(a+)+"}}})
     message = data(bench.call("POST", "/v1/responses", asked))["error"]["message"]
     assert message.startswith("text.format.schema: /properties/title/pattern: ")
@@ -189,7 +191,7 @@ def test_a_failed_response_has_no_text(bench: ApiBench) -> None:
 def test_a_stream_has_the_text_as_one_delta(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], at_once: int
 ) -> None:
-    """With a schema or gaps a response's stream has its whole text as one delta, however large the text is."""
+    """With a schema or gaps, a response's stream has the whole text as a single delta, however large the text is."""
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
     done = finish(bench, made(bench, asked))
     received = read_events(bench.call("GET", f"/v1/responses/{done['id']}?stream=true").body)
@@ -216,7 +218,9 @@ def test_a_stream_joins_a_large_value_once(bench: ApiBench, monkeypatch: pytest.
 
 
 def test_a_retry_of_gaps_is_a_response_too(bench: ApiBench) -> None:
-    """The new task of a native retry of a response's gaps is a response, whose `retryOf` names the old one."""
+    """If a response's gaps are retried through the native API, the new task is also a response, and its `retryOf` names
+    the old one.
+    """
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}
     old = finish(bench, made(bench, body(onceover={"onChunkFailure": "gap"})))

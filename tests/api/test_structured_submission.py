@@ -1,4 +1,6 @@
-"""Fields of a submission that form its outputs: which values are accepted, and which are refused before any write."""
+"""Fields of a submission that decide the form of its outputs: which values are accepted, and which are refused before
+any write.
+"""
 
 import json
 from typing import Any
@@ -31,7 +33,7 @@ def with_property(schema: object) -> dict[str, Any]:
 
 
 def test_request_shows_the_fields(bench: ApiBench) -> None:
-    """The 202, a later read and a dry run show schema, join rules and gap settings as the client sent them.
+    """The 202, a later read and a dry run show schema, join rules and gap settings exactly as the client sent them.
 
     Fields that the client left out have their defaults in these answers.
     """
@@ -75,7 +77,7 @@ def test_fields_are_kept(bench: ApiBench) -> None:
 
 
 def nullable(levels: int) -> dict[str, Any]:
-    """Objects in objects, each of them or null, as pydantic writes them: four brackets a level."""
+    """Nested objects, each of them or null, as pydantic writes such schemas, have four brackets for each level."""
     schema: dict[str, Any] = {"type": "null"}
     for _ in range(levels - 1):
         schema = with_property({"anyOf": [schema, {"type": "null"}]})
@@ -83,7 +85,10 @@ def nullable(levels: int) -> dict[str, Any]:
 
 
 def test_a_deep_schema_is_judged_by_its_own_limit(bench: ApiBench) -> None:
-    """Ten levels of `anyOf` are 40 brackets deep and fine. The eleventh is refused with its pointer, on both faces."""
+    """Ten levels of `anyOf` are 40 brackets deep, and are accepted.
+
+    The eleventh level is refused with a pointer to it, in the native API and in `/v1`.
+    """
     join = {"/a": "first"}
     assert bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": nullable(10), "join": join}).status == 202
     refused = bench.call("POST", "/api/tasks", {"input": "x", "outputSchema": nullable(11), "join": join})
@@ -98,7 +103,7 @@ def test_a_deep_schema_is_judged_by_its_own_limit(bench: ApiBench) -> None:
     assert (refused.status, data(refused)["error"]["code"]) == (400, "unsupported_schema")
 
 
-# Refused submissions: the fields sent, the error's code, the field that it names, and its pointer.
+# Refused submissions: the fields that are sent, the code of the error, the field that the error names, and its pointer.
 REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"outputSchema": {"type": "array"}, "strict": False}, "unsupported_schema", "outputSchema", "/type"),
     ({"outputSchema": {}}, "unsupported_schema", "outputSchema", ""),
@@ -160,7 +165,7 @@ REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
 def test_refusals(
     bench: ApiBench, path: str, fields: dict[str, Any], code: str, field: str, pointer: str | None
 ) -> None:
-    """An invalid field gets 422, which names the field, however short the input is.
+    """An invalid field gets 422, which names the field, even if the input is very short.
 
     An error about the `schema` field also has a pointer to the fault's place in the schema. Nothing is stored.
     """
@@ -175,7 +180,7 @@ def test_refusals(
 
 
 def test_a_long_schema_for_many_chunks(bench: ApiBench) -> None:
-    """A long schema is refused by name if the task has many chunks, since each call sends the whole schema.
+    """A long schema is refused by name if the task has many chunks, since each of its calls sends the whole schema.
 
     If the task came through `/v1`, the error names the parameter of `/v1`.
     """

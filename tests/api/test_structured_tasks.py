@@ -105,7 +105,7 @@ def stream(bench: ApiBench, task: Task, after: str = "") -> list[Any]:
 
 
 def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
-    """A gap is an event at its chunk's place, holds back no later event, and a stream can resume after it."""
+    """A gap is an event at the place of its chunk, it delays no later event, and a stream can be resumed after it."""
     task = with_a_gap(bench)
     events = stream(bench, task)
     assert [event.name for event in events[:5]] == ["status", "status", "chunk", "gap", "chunk"]
@@ -120,7 +120,9 @@ def test_a_gap_is_an_event_in_its_chunks_place(bench: ApiBench) -> None:
 
 
 def test_a_failure_is_held_until_another_chunk_has_succeeded(bench: ApiBench) -> None:
-    """A refused chunk becomes a gap once another chunk has succeeded; its event comes before those of later chunks."""
+    """A chunk that the model refused becomes a gap once another chunk has succeeded; its event comes before those of
+    later chunks.
+    """
     task = submitted(bench, gaps=True)
     claim = bench.claim(task.id)
     held = FailedCall(CallKey(0, 0), CallTries(1, 1), True, FAILURE, gap_chars=9)

@@ -34,7 +34,7 @@ def model() -> ScriptedModel:
 
 @pytest.fixture
 def bench(model: ScriptedModel) -> Iterator[ApiBench]:
-    """The API with that model."""
+    """The API with the model of the test."""
     made = ApiBench(settings=Settings(provider="demo", chunk_chars=10, webhook_key=WEBHOOK_KEY), provider=model)
     yield made
     made.close()
@@ -133,7 +133,9 @@ def test_full_coverage(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 30])
 def test_none_has_null_for_a_gap(bench: ApiBench, monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
-    """With `reduce: none` outputs and values are lists with null for each gap, also if they are read in parts."""
+    """With `reduce: none`, outputs and values are lists with null for each gap; this is also true if they are read in
+    parts.
+    """
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", at_once)
     model: Any = bench.api.provider
     model.says = {"second": [ModelRefused("bad", of_call=True)]}
@@ -160,7 +162,7 @@ def test_a_large_result_is_the_same(bench: ApiBench, monkeypatch: pytest.MonkeyP
 
 
 def test_a_number_that_no_sum_can_hold_is_a_fault(bench: ApiBench) -> None:
-    """A task that has completed always has a result. Its chunk says what is wrong, and where."""
+    """A task that has completed always has a result. The failed chunk shows what is wrong, and where."""
     total = {"properties": {"n": {"type": "number"}}, "required": ["n"], "additionalProperties": False}
     model: Any = bench.api.provider
     model.says = {part: ['{"n": 1e308}'] for part in ("first", "second", "third", "fourth")}
@@ -173,7 +175,7 @@ def test_a_number_that_no_sum_can_hold_is_a_fault(bench: ApiBench) -> None:
 def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
     """A retry of gaps is answered 202 with a new task, which calls the model only for the gap.
 
-    A retry of gaps leaves the old task as it was.
+    A retry of gaps does not change the old task.
     """
     model: Any = bench.api.provider
     model.says = {"second": ["no", "no", '{"said": ["second 2"]}']}

@@ -81,7 +81,7 @@ def test_smallest_request(bench: ApiBench) -> None:
 
 
 def test_fresh_task_reads_the_same(bench: ApiBench) -> None:
-    """The 202 shows what the database has: the first read of the task gives the same JSON."""
+    """The 202 shows what the database contains: the first read of the task gives the same JSON."""
     task = bench.submit(reduce="merge", model="other", metadata={"who": "我", "n": [1, 2.5, None, True]})
     assert data(bench.call("GET", task["links"]["self"])) == task
 
@@ -114,7 +114,7 @@ def test_largest_request(bench: ApiBench) -> None:
     "text", [" ", "\n", "\t \u3000", "\ufeff", "\x01\x7f\x85", "e\u0301", "\U0001f468\u200d\U0001f469"]
 )
 def test_odd_but_sound_input(bench: ApiBench, text: str) -> None:
-    """No input is refused for being blank or unusual."""
+    """No input is refused because it is blank or unusual."""
     assert bench.submit(text)["progress"]["total"] == 1
 
 
@@ -229,7 +229,8 @@ INVALID = [
     ({"input": "x", "chunk": {"maxChars": "5"}}, "chunk.maxChars"),
     ({"input": "x", "chunk": {"maxChars": True}}, "chunk.maxChars"),
     ({"input": "x", "chunk": {"overlapChars": -1}}, "chunk.overlapChars"),
-    ({"input": "x", "chunk": {"overlapChars": 10}}, "chunk.overlapChars"),  # the default size is 10 here
+    # the deployment's default size of chunks is 10 in this test
+    ({"input": "x", "chunk": {"overlapChars": 10}}, "chunk.overlapChars"),
     ({"input": "x", "chunk": {"overlapChars": 5, "maxChars": 5}}, "chunk.overlapChars"),
     ({"input": "x", "chunk": {"overlapChars": 6, "maxChars": 5}}, "chunk.overlapChars"),
     ({"input": "x", "chunk": {"overlapChars": False}}, "chunk.overlapChars"),
@@ -342,9 +343,9 @@ MOST_BYTES = SMALL.input_bytes * limits.BODY_ESCAPE_FACTOR + limits.BODY_OVERHEA
 
 @pytest.mark.parametrize("length", [None, "10", "0", "-1", "x", "１０", str(MOST_BYTES)])
 def test_lying_length(length: str | None) -> None:
-    """A body above the cap is refused while it is read, whatever its Content-Length says.
+    """A body that is larger than allowed is refused while it is read, whatever its Content-Length says.
 
-    Once a body is above the cap, onceover reads no further.
+    When a body has become larger than allowed, onceover reads no further.
     """
     bench = ApiBench(settings=SMALL)
     headers = {} if length is None else {"content-length": length}
@@ -357,7 +358,7 @@ def test_lying_length(length: str | None) -> None:
 
 @pytest.mark.parametrize("length", [str(MOST_BYTES + 1), "9" * 15, "9" * 10_000])
 def test_announced_length(length: str) -> None:
-    """A body with a Content-Length above the cap is refused before any byte is read."""
+    """A body whose Content-Length is larger than allowed is refused before any byte is read."""
     bench = ApiBench(settings=SMALL)
     request = BenchRequest("POST", URL, {"content-length": length}, b'{"input": "x"}')
     assert data(bench.send(request))["code"] == "too_large"
@@ -415,7 +416,7 @@ def test_what_a_malformed_body_is_told(bench: ApiBench, body: bytes, detail: str
 
 
 def test_send_falls_through(bench: ApiBench) -> None:
-    """If the queue refuses a new task's message, the next route gets the task.
+    """If the queue refuses a new task's message, the task is dispatched by the next route.
 
     The 202 to the submission does not wait for the second route.
 

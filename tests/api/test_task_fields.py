@@ -1,7 +1,7 @@
-"""Each field of a task goes from the request to the answer, and none is forgotten on its way.
+"""Each field of a task is passed on from the request to the answer, and none is forgotten on the way.
 
-Whoever adds a field of the request must add it to `BODY`. Without the new field in `BODY` the tests of this module
-fail, until the field is also stored, shown and erased. See CONTRIBUTING.md.
+A developer who adds a field to the request must add it to `BODY`. Without the new field in `BODY` the tests of this
+module fail, until the field is also stored, shown and erased. See CONTRIBUTING.md.
 """
 
 import json
@@ -45,7 +45,7 @@ REQUESTED = (
 )
 # Fields of a request that cannot be combined with the others, each with the reason; test_structured_submission tests
 # them.
-ALONE = {"join": "it goes with `reduce: concat`, the default"}
+ALONE = {"join": "it goes with `reduce: concat`, the default", "inputFile": "it takes the place of `input`"}
 # Fields that a task does not show as they were sent, each with the reason.
 NOT_SHOWN = {
     "input": "it is long, and shown to whoever asks for it with `include=input`",
@@ -53,7 +53,7 @@ NOT_SHOWN = {
     "deadlineSeconds": "it is shown as the time of the deadline, `deadlineAt`",
 }
 # String fields of a request that contain no text of the client.
-NO_TEXT = {"model"}
+NO_TEXT = {"model", "inputFile"}
 # Options of a task that only `/v1` can set, which test_responses tests.
 OF_RESPONSES = {"response", "retention_ms"}
 # Columns of `tasks` whose name differs from their option's name.
@@ -67,7 +67,7 @@ def test_every_field_of_the_request_is_tried_here():
 
 
 def test_every_option_comes_from_the_request():
-    """With all fields of `BODY`, no option of a native task is at its default."""
+    """With all fields of `BODY` set, no option of a native task has its default value."""
     asked = asdict(new_request(BODY, Settings()).options)
     assert {name for name, value in asdict(TaskOptions()).items() if asked[name] == value} == OF_RESPONSES
 
@@ -146,7 +146,7 @@ def takes_text(schema: dict[str, Any]) -> bool:
 
 @pytest.mark.parametrize("applied", range(NEWEST + 1))
 def test_the_status_asks_for_the_newest_migration(applied: int):
-    """The status notices that a database lacks the newest migration, and says what to run."""
+    """The status shows that a database lacks the newest migration, and says what to run."""
     bench = ApiBench(migrated=False)
     bench.database.migrate(applied)
     reply = bench.call("GET", "/api/async-status")

@@ -109,7 +109,8 @@ def test_failed(bench: ApiBench) -> None:
 def test_the_deployments_words_stand_in_for_what_a_task_does_not_say(bench: ApiBench) -> None:
     """A task's `request` shows the values that its calls use.
 
-    If the submission did not set model, instructions, chunk size or tokens, these values are the deployment's own.
+    If the submission did not set model, instructions, chunk size or tokens, the request shows the deployment's own
+    values.
     """
     bench.limit(max_output_tokens=500)
     task = bench.submit("one\n\ntwo")
@@ -138,7 +139,7 @@ def test_input_and_chunks_together(bench: ApiBench, names: str) -> None:
 
 
 def test_chunks_before_the_end(bench: ApiBench) -> None:
-    """Finished chunks of an unfinished task can be read by `include=chunks` and by the path `/chunks`.
+    """Finished chunks of an unfinished task can be read with `include=chunks` and at the path `/chunks`.
 
     The spans of chunks count code points of the input.
     """
@@ -199,9 +200,10 @@ def test_on_the_free_plan_a_wait_reads_five_times_at_most(
 
 @pytest.mark.parametrize("ends_after", [0.2, 2, 7.3])
 def test_on_the_free_plan_a_wait_looks_less_and_less_often(bench: ApiBench, ends_after: float) -> None:
-    """On the free plan a waiting request is answered after four times the task's duration plus 0.5 s at most.
+    """On the free plan, a waiting request is answered at the latest after four times the task's duration plus 0.5 s.
 
-    The reads of a waiting request on the free plan become rarer, and the read that finds the end is the last one.
+    On the free plan, the reads of a waiting request become rarer, and the read that finds the task's end is the last
+    read.
     """
     task = bench.submit()
     before = bench.database.batches
@@ -360,7 +362,7 @@ def test_list_defaults(bench: ApiBench) -> None:
 
 
 def cancel(bench: ApiBench, task: dict[str, Any]) -> Reply:
-    """Cancel a task by the link that the task shows."""
+    """Cancel a task with the link that the task shows."""
     return bench.call("POST", task["links"]["cancel"])
 
 
@@ -412,7 +414,7 @@ def retry(bench: ApiBench, task: dict[str, Any]) -> Reply:
 
 
 def test_retry(bench: ApiBench) -> None:
-    """A retried failed or cancelled task keeps its finished chunks, and is sent off again."""
+    """A failed or cancelled task that is retried keeps its finished chunks, and is dispatched again."""
     failed, cancelled = bench.submit(), bench.submit()
     bench.fail(failed["id"])
     bench.begin(cancelled["id"], 1)
@@ -447,7 +449,7 @@ def test_retry_refused(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("state", ["pending", "processing", "completed", "failed", "cancelled"])
 def test_erase(bench: ApiBench, state: str) -> None:
-    """Erasing a task deletes all its rows, whatever its status. Afterwards the task is unknown."""
+    """Erasing a task deletes all its rows, whatever its status. After that, the task is unknown."""
     task = bench.submit()
     match state:
         case "processing":
@@ -472,16 +474,16 @@ def test_pace_in_retry_after() -> None:
     slow.work(slow.claim(task["id"]), {0: "x"}, Continue(180_000), pace_ms=2_000)
     reply = slow.call("GET", task["links"]["self"])
     assert reply.headers["Retry-After"] == "30"
-    assert data(reply)["estimatedFinishAt"] == "2026-09-21T14:16:38.000Z"  # 99 calls, 2 s each
+    assert data(reply)["estimatedFinishAt"] == "2026-09-21T14:16:38.000Z"  # 99 calls of 2 s each
     slow.close()
 
 
 @pytest.mark.parametrize("act", ["retry", "erase"])
 def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act: str) -> None:
-    """If a retry or an erasure landed and D1's answer was lost, the client still gets a success.
+    """If a retry or an erasure took effect but D1's answer was lost, the client still gets a success.
 
-    After the lost answer, the Worker sends the write again, and the write finds nothing to do. The retried task is
-    dispatched.
+    After the lost answer the Worker sends the write again, and the repeated write finds nothing to change. The retried
+    task is dispatched.
     """
     task = bench.submit()
     bench.fail(task["id"])
@@ -496,7 +498,7 @@ def test_a_lost_answer_of_the_database_does_not_change_ours(bench: ApiBench, act
 
 
 def test_a_repeated_write_makes_no_success_of_nothing(bench: ApiBench) -> None:
-    """A retry of a completed task is refused even if its first send failed and was repeated."""
+    """A retry of a completed task is refused, even if its first send failed and was repeated."""
     task = bench.submit()
     bench.complete(task["id"])
     bench.database.fail(NETWORK_LOST, "after")

@@ -1,8 +1,8 @@
 """Two tenants use the whole API, and each is compared with a model of its tasks.
 
 Neither tenant sees, changes, counts or delays the other's tasks. Every answer is checked against an explicit list of
-fields, and searched for the other tenant's data. With `ONCEOVER_TIER=campaign` the test of two tenants runs many more
-and longer histories.
+fields, and is searched for data of the other tenant. With `ONCEOVER_TIER=campaign` the test of two tenants runs many
+more and longer histories.
 """
 
 import asyncio
@@ -143,7 +143,7 @@ class ModelTask:
         self.status, self.ended_ms, self.error = status, now_ms, error
 
     def look(self, now_ms: int) -> None:
-        """Fail the model's task if its deadline has passed."""
+        """If the deadline of the model's task has passed, record that the task has failed."""
         if self.open and self.deadline_at is not None and self.deadline_at <= now_ms:
             self.end("failed", now_ms, DEADLINE_EXCEEDED)
 
@@ -152,7 +152,8 @@ class ModelTask:
 class Tenant:
     """A tenant, with its keys and the model of its tasks.
 
-    `words` are what the other tenant must not see: ids, keys, and a word that is in all of this tenant's texts.
+    `words` are the texts that the other tenant must not see: ids, keys, and a word that is in all of this tenant's
+    texts.
     """
 
     name: str
@@ -190,7 +191,9 @@ picks = st.integers(0, 1_000)
 
 
 class TwoTenants(RuleBasedStateMachine):
-    """Two tenants and their models; each rule is an act of a tenant, of a worker, of the sweep, or of the clock."""
+    """Two tenants and their models; each rule of the test is an act of a tenant, of a worker, of the sweep, or of the
+    clock.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -219,7 +222,7 @@ class TwoTenants(RuleBasedStateMachine):
     def ask(
         self, tenant: Tenant, call: str, path: str, body: object = None, key: str | None = None, **headers: str
     ) -> Reply:
-        """Make a call as a tenant, and check what holds for every answer to this tenant."""
+        """Make a call as a tenant, and check the rules that apply to every answer to this tenant."""
         sent = bearer(key or tenant.admin) | headers
         reply = self.bench.call(call.partition(" ")[0], path, body, sent)
         text = reply.body + "\n".join(reply.headers.values())
@@ -373,7 +376,7 @@ class TwoTenants(RuleBasedStateMachine):
     def list_tasks(self, name: str, status: str | None, after: int | None, before: int | None, limit: int) -> None:
         """A tenant lists all its own tasks that the filters select, newest first, each once.
 
-        `createdAfter` and `createdBefore` may be the times of the other tenant's tasks.
+        `createdAfter` and `createdBefore` may also be the times of the other tenant's tasks.
         """
         tenant = self.tenants[name]
         times = [START_MS, *(task.created_ms for other in self.tenants.values() for task in other.tasks.values())]
@@ -494,7 +497,7 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule(pick=picks, how=st.sampled_from(["begin", "complete", "fail"]))
     def work(self, pick: int, how: str) -> None:
-        """A worker claims a task, writes outputs, ends the task, or comes too late."""
+        """A worker claims a task, writes outputs or ends the task, or it comes too late to do so."""
         owner, id_ = self.pick(pick)
         if owner == "nobody":
             return
@@ -528,7 +531,9 @@ class TwoTenants(RuleBasedStateMachine):
 
     @rule()
     def sweep(self) -> None:
-        """The sweep fails overdue tasks and erases those past their retention, for each tenant separately."""
+        """The sweep fails tasks past their deadline and erases tasks whose retention is over, for each tenant
+        separately.
+        """
         api, now = self.bench.api, self.now
         while not self.bench.run(self.bench.store.due(1)).empty:
             worker = Worker(

@@ -1,6 +1,6 @@
 """A client's terms for a task: its deadline and its budget of model calls.
 
-Once an answer says that no further call starts, none does.
+As soon as an answer says that no further call will start, none starts.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ def code(task: dict[str, Any]) -> str | None:
 
 @pytest.mark.parametrize("seconds", [1, 1.5, 60, 1e3, limits.DEADLINE_SECONDS_MOST])
 def test_deadlines_that_are_taken(bench: ApiBench, seconds: float) -> None:
-    """A deadline of 1 s to 30 days is accepted, also with a fraction of a second.
+    """A deadline from 1 s to 30 days is accepted, even with a fraction of a second.
 
     The 202 and later answers show the deadline of the task.
     """
@@ -248,9 +248,9 @@ def test_a_budget_that_ran_out_must_grow(bench: ApiBench, body: object) -> None:
 
 
 def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
-    """A retry with a larger budget puts an exhausted task back, with its finished chunks.
+    """A retry with a larger budget makes a task whose budget ran out pending again, with its finished chunks.
 
-    The budget counts the calls of all attempts, so calls made before stay on the bill.
+    The budget counts the calls of all attempts, so calls that were made before the retry stay on the bill.
     """
     task = exhausted_task(bench)
     reply = bench.call("POST", task["links"]["retry"], {"maxModelCalls": 4})
@@ -264,8 +264,8 @@ def test_a_larger_budget_puts_a_task_back(bench: ApiBench) -> None:
 def test_a_budget_that_cannot_do(bench: ApiBench, reduce: str, least: int, how: str) -> None:
     """The budget of a retry must cover the calls that were made and those that remain.
 
-    A smaller budget of the retry gets 422, which names how many calls were made and remain together. A retry whose
-    budget is exactly the number of calls that were made and remain is accepted.
+    If the retry's budget is smaller, it gets 422, which says how many calls were made and remain, together. A retry
+    whose budget is exactly the number of calls that were made and remain is accepted.
     """
     task = bench.submit(reduce=reduce)
     bench.begin(task["id"], 1)
@@ -323,7 +323,7 @@ def test_a_budget_below_the_minimum(bench: ApiBench, path: str, reduce: str, lea
 def test_the_first_announcement_keeps_to_the_budget(bench: ApiBench, most: int) -> None:
     """A claim announces no more calls than the task's budget allows."""
     task = bench.submit()
-    bench.database.rows("UPDATE tasks SET max_calls = ?", most)  # older code accepted a budget below the minimum, too
+    bench.database.rows("UPDATE tasks SET max_calls = ?", most)  # older code also accepted a budget below the minimum
     claim = bench.run(
         bench.store.claim(key(task["id"]), holder="one", host="", route=Route.QUEUE, lease_ms=1_000, announce=6)
     )
@@ -349,7 +349,7 @@ def end(bench: ApiBench, how: str, task: dict[str, Any]) -> float:
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 @pytest.mark.parametrize("passed", [0, 0.5, 1.999, 2, 60])
 def test_the_answer_waits_until_no_announced_call_can_start(bench: ApiBench, how: str, passed: float) -> None:
-    """An announced call starts within two seconds or not at all.
+    """An announced call either starts within two seconds or never starts.
 
     The answer to a cancellation or an erasure waits until the two seconds are over in which an announced call may
     start.
@@ -383,7 +383,8 @@ def test_the_answer_waits_for_the_window_that_was_announced(
 def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench) -> None:
     """A worker that has lost its claim may still start calls that it announced before.
 
-    The answer to a cancellation also waits for calls that a previous worker announced with a longer window.
+    The answer to a cancellation also waits for calls that an earlier worker announced with a longer time limit for
+    their start.
     """
     task = bench.submit()
     bench.run(
@@ -397,9 +398,10 @@ def test_a_quicker_announcement_does_not_cut_an_older_one_short(bench: ApiBench)
 
 
 def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiBench) -> None:
-    """If a task's announcement seems to lie in the future, a cancellation waits for one start window, no longer.
+    """If the time of a task's announcement seems to be in the future, a cancellation waits only as long as one call has
+    to start.
 
-    An announcement seems to lie in the future when the database's clock has jumped back.
+    The time of an announcement seems to be in the future if the database's clock has jumped back.
     """
     task = bench.submit()
     bench.begin(task["id"], 1)
@@ -410,7 +412,7 @@ def test_a_clock_that_jumped_back_does_not_hold_the_answer_for_hours(bench: ApiB
 def test_a_cancellation_that_cannot_be_held_in_time_says_so(bench: ApiBench) -> None:
     """A cancellation whose answer would have to wait more than 25 s gets 503.
 
-    The database was slow. Such a task is cancelled all the same, and the client gets 200 if it cancels again after
+    The database was slow. The task is cancelled all the same, and the client gets 200 if it cancels again after
     Retry-After.
     """
     task = bench.submit()
@@ -471,10 +473,11 @@ def test_repeating_it_does_not_get_around_the_wait(bench: ApiBench, how: str) ->
     ],
 )
 def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, seconds: float) -> None:
-    """The cancellation of a task with lanes waits the whole start window, whenever the task's worker last wrote.
+    """The cancellation of a task with lanes waits the whole time that a call has to start, whenever the task's worker
+    last wrote.
 
     A lane may have been allowed to start its calls just before the cancellation. A cancellation also waits for lanes
-    that an earlier worker left behind when it gave the task back, even if the present worker has none.
+    that an earlier worker left when it released the task, even if the present worker has no lanes.
     """
     bench = ApiBench(settings=Settings(provider="demo", chunk_chars=1), routes=(Route.DURABLE_OBJECT,))
     task = bench.submit("x" * chunks)
@@ -490,7 +493,7 @@ def test_lanes_are_waited_for(how: str, claimed_by: list[Route], chunks: int, se
 
 
 def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
-    """A completed or failed task has no call under way, so it is erased without a wait."""
+    """A completed or failed task has no call in flight, so it is erased without a wait."""
     done, failed = bench.submit(), bench.submit()
     bench.complete(done["id"])
     bench.fail(failed["id"])
@@ -499,7 +502,7 @@ def test_an_ended_task_is_erased_at_once(bench: ApiBench) -> None:
 
 @pytest.mark.parametrize("then", ["waits", "is worked on", "completes", "is cancelled"])
 def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: str) -> None:
-    """The erasure of a task that was cancelled and put back waits for calls that were announced before.
+    """The erasure of a task that was cancelled and then retried waits for calls that were announced before.
 
     An earlier worker may still start calls that it announced, whatever has happened to the task since.
     """
@@ -525,9 +528,10 @@ def test_a_deletion_after_cancel_and_retry_is_held_too(bench: ApiBench, then: st
 
 
 def test_a_deletion_of_a_task_that_was_just_given_back_is_held_too(bench: ApiBench) -> None:
-    """The erasure of a task waits for announced calls even if the worker has just given the task back.
+    """The erasure of a task waits for announced calls even if the worker has just released the task.
 
-    The task's worker may have given it back in trouble, while its lanes had already asked whether they may start.
+    The task's worker may have released the task after an error, when its lanes had already asked whether they may start
+    calls.
     """
     task = bench.submit()
     claim = bench.claim(task["id"])

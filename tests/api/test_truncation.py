@@ -1,4 +1,4 @@
-"""An output that the model cut off is marked in its chunk, its task, the list and the log."""
+"""An output that the model cut off is marked in its chunk, in its task, in the list and in the log."""
 
 import asyncio
 import json
@@ -16,13 +16,13 @@ from src.processing.log import Log
 from src.processing.worker import Host, Worker
 from tests.support.api_bench import ApiBench, data, key
 
-# For each chunk's text, the reason that the model gives for the end of its output.
+# For each chunk's text, the finish reason that the model gives for its output.
 ENDS = {"one": "stop", "two": "length", "three": "content_filter", "four": "length"}
 TEXT = "\n\n".join(f"{name:8}" for name in ENDS)
 
 
 def choice(text: str) -> Mapping[str, object]:
-    """Return a chat completion with one choice. For an output that a filter withheld, `content` is None."""
+    """Return a chat completion with one choice. If a filter withheld the output, `content` is None."""
     reason = ENDS[text.strip()]
     content = None if reason == "content_filter" else f"of {text.strip()}"
     return {
@@ -32,7 +32,9 @@ def choice(text: str) -> Mapping[str, object]:
 
 
 def own_shape(text: str) -> Mapping[str, object]:
-    """Return Workers AI's older answer, which has no reason for its end: the count of tokens shows a cut."""
+    """Return Workers AI's older answer, which has no finish reason, so that only the count of tokens shows that the
+    output was cut off.
+    """
     cut = ENDS[text.strip()] == "length"
     usage = {"prompt_tokens": 3, "completion_tokens": OUTPUT_TOKENS if cut else 2}
     return {"response": f"of {text.strip()}", "usage": usage}

@@ -1,4 +1,4 @@
-"""A task that waits says about itself `waitingFor`, `lastError` and `estimatedFinishAt`."""
+"""A task that waits shows this with `waitingFor`, `lastError` and `estimatedFinishAt`."""
 
 from dataclasses import replace
 from typing import Any
@@ -42,9 +42,9 @@ def at(seconds: float) -> str:
 @each_route
 @pytest.mark.parametrize("reason", ["model_away", "rate_limited", "backoff", "database"])
 def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reason: str):
-    """Until its time comes, a task that was given back shows the reason that its worker wrote.
+    """Until the time for which it was released is over, a task shows the reason that its worker wrote.
 
-    After the time for which it was given back, the task shows that it is queued.
+    After the time for which it was released, a task shows that it is queued.
     """
     task = bench.submit()
     wait = Wait(reason, START_MS + 2 * MINUTE_MS)
@@ -61,7 +61,7 @@ def test_a_task_that_was_given_back_says_why(bench: ApiBench, route: Route, reas
 def test_a_worker_that_waits_says_why_and_dies(bench: ApiBench, route: Route, reason: str):
     """A worker that keeps its task during a short wait writes the reason, which the task shows.
 
-    If the worker does nothing after such a short wait, the task waits for the end of the lease.
+    If the worker does nothing after such a short wait, the task shows that it waits for the end of the lease.
     """
     task = bench.submit()
     taken = replace(claim(bench, task["id"], route), announced=frozenset())
@@ -100,7 +100,7 @@ def test_a_run_that_ended_in_an_error_rests(bench: ApiBench, route: Route):
 def test_a_task_for_whose_outputs_there_is_no_room_waits_for_the_database(bench: ApiBench, route: Route):
     """If the database has no space for outputs, the task shows `database` as the reason.
 
-    A worker that finds no space for outputs only records that it gave the task back.
+    A worker that finds no space for outputs records only that it released the task.
     """
     task = bench.submit()
     taken = claim(bench, task["id"], route)
@@ -141,9 +141,9 @@ def test_a_day_whose_rows_are_used_up(bench: ApiBench, route: Route):
 
 @pytest.mark.parametrize("wait", [0, 2])
 def test_a_late_task_is_read_though_it_cannot_be_helped(bench: ApiBench, wait: int):
-    """When the day's rows are used up, a poll of a late task shows the task, although it cannot send the task off.
+    """When the day's rows are used up, a poll of a late task shows the task, although the poll cannot dispatch it.
 
-    Each poll of the late task shows the reason for which the task waits.
+    Each poll of the late task shows the reason why the task waits.
     """
     task = bench.submit()
     bench.pass_seconds(bench.settings.lease_seconds + limits.LATE_TASK_SECONDS)
@@ -184,7 +184,7 @@ def test_a_quota_ends_with_its_day(bench: ApiBench):
 
 @each_route
 def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
-    """An unclaimed task shows `database` as the reason while this isolate finds the database slow."""
+    """A task that no worker has claimed shows `database` as the reason while this isolate finds the database slow."""
     task = bench.submit()
     claim(bench, task["id"], route)
     other = bench.submit()
@@ -198,7 +198,7 @@ def test_a_database_that_does_not_keep_up(bench: ApiBench, route: Route):
 
 @each_route
 def test_calls_that_must_have_ended_were_not_recorded(bench: ApiBench, route: Route):
-    """While announced calls may be under way, a task shows no reason for waiting.
+    """While announced calls may be in flight, a task shows no reason for waiting.
 
     When the longest time of a call is over and nothing was recorded, the task's worker counts as silent.
     """
@@ -237,7 +237,7 @@ def test_the_tasks_ahead_are_counted_after_a_while_and_not_without_end(bench: Ap
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
 def test_a_retry_is_news(bench: ApiBench, bulk: bool):
-    """The Retry-After of a task that was just put back is as short as a new task's, although the task is old."""
+    """The Retry-After of a task that was just retried is as short as that of a new task, although the task is old."""
     task = bench.submit()
     failure = Failure(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", True)
     bench.work(bench.claim(task["id"]), {}, Fail(bench.settings.retention_ms, failure))
@@ -269,7 +269,7 @@ def test_the_last_error_stays_until_a_call_succeeds(bench: ApiBench):
 
 
 def test_an_error_with_more_in_it_is_read(bench: ApiBench):
-    """A stored `lastError` with unknown members can be read, since newer code may have written it before a rollback."""
+    """A stored `lastError` with unknown members can be read; newer code may have written it before a rollback."""
     task = bench.submit()
     taken = claim(bench, task["id"], Route.QUEUE)
     error = LastError(TaskCode.MODEL_UNAVAILABLE, "the provider answered 503", START_MS, 1, 3, START_MS)

@@ -1,4 +1,4 @@
-"""Webhook endpoints and deliveries over HTTP."""
+"""Webhook endpoints and webhook deliveries, as clients use them over HTTP."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -35,7 +35,7 @@ def error(reply: Any) -> Any:
 def test_a_secret_is_shown_when_it_is_made_and_never_again(bench: ApiBench):
     """A webhook endpoint's secret is shown when the endpoint is made and at each rotation, and never again.
 
-    The hint that a webhook endpoint shows of its secret is the secret's end. The database stores no part of an
+    The hint that a webhook endpoint shows of its secret is the end of the secret. The database stores no part of an
     endpoint's secret.
     """
     one = made(bench)
@@ -140,7 +140,7 @@ def test_a_task_of_the_other_face_is_told_in_its_words(bench: ApiBench):
 def test_a_task_without_deliveries_has_an_empty_list(bench: ApiBench):
     """A task without a subscribed endpoint has an empty list of deliveries.
 
-    The deliveries of a missing task are 404.
+    The deliveries of a task that does not exist are 404.
     """
     task_id = bench.submit()["id"]
     assert data(bench.call("GET", f"/api/tasks/{task_id}/deliveries")) == {"deliveries": []}
@@ -211,7 +211,7 @@ def test_without_a_key_the_answer_says_what_to_run(bench: ApiBench):
 
 
 def test_an_endpoint_whose_registration_failed_does_not_land_later(bench: ApiBench):
-    """If making a webhook endpoint was answered 503, a late landing of its write makes no endpoint.
+    """If making a webhook endpoint was answered with 503 and its write takes effect late, no endpoint is made.
 
     Nobody would know the secret of a webhook endpoint that was registered late, so a tombstone refuses the late write.
     """

@@ -65,7 +65,7 @@ def check(writer: Reply, status: int) -> Any:
 
 
 class Walk:
-    """Makes every call that accepts a key with `write`, and records the calls."""
+    """Makes every call that accepts a key with `write`, and records which calls were made."""
 
     def __init__(self, bench: ApiBench) -> None:
         self.bench = bench
@@ -81,7 +81,7 @@ class Walk:
         return check(self.bench.call(method, path, body, self.writer | named), status)
 
     def native(self) -> None:
-        """Make each call about a native task: it is submitted, replayed, put back, cancelled and erased."""
+        """Make each call about a native task: the task is submitted, replayed, retried, cancelled and erased."""
         made = self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")
         task_id = made["id"]
         assert self.call("POST", "/api/tasks", 202, NATIVE, idempotency_key="one")["id"] == task_id
@@ -97,7 +97,7 @@ class Walk:
         assert again["usage"]["modelCalls"] > 0
         self.call("POST", "/api/tasks/{id}/retry", 409, at=task_id)
         self.call("POST", "/api/tasks/{id}/cancel", 409, at=task_id)
-        # A key that may read gets the whole text from the same replay.
+        # A key that has the scope `read` gets the whole text from the same replay.
         whole = self.bench.call("POST", "/api/tasks", NATIVE, self.admin | KEY)
         assert whole.status == 202
         assert f"{CANARY} output" in str(data(whole)["result"])
@@ -114,7 +114,7 @@ class Walk:
             self.call("POST", "/api/tasks/cancel", status, body)
 
     def responses(self) -> None:
-        """Make each call about responses, which are replayed by an idempotency key and by an SDK's retry count."""
+        """Make each call about responses; they are replayed by an idempotency key and by the retry count of an SDK."""
         made = self.call("POST", "/v1/responses", 200, RESPONSE, x_stainless_retry_count="0")
         name = made["id"]
         for count, status in (("1", "queued"), ("2", "completed")):
@@ -159,7 +159,7 @@ class Walk:
 def test_no_call_shows_texts_to_a_key_that_only_writes(keyed: ApiBench) -> None:
     """A key with only `write` sees no output, instructions, input, metadata or options in any call and any state.
 
-    Whoever adds a call to the API must add the call to `Walk`.
+    A developer who adds a call to the API must add the call to `Walk`.
     """
     walk = Walk(keyed)
     walk.native()

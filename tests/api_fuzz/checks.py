@@ -18,6 +18,9 @@ UNSAYABLE = (
     ("modelOptions", "has "),
     ("modelOptions", "is not allowed"),
     ("modelOptions", "contains a NUL character"),
+    ("input", "is required, or inputFile"),
+    ("inputFile", "is not the id of an uploaded file"),
+    ("inputFile", "needs a bucket for files"),
     ("errorCode", "must not be budget_exhausted"),
     ("outputSchema", ""),
     ("join", ""),
@@ -69,9 +72,9 @@ UNSAYABLE_OF_HEAD = frozenset(
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: schemathesis.Case, kwargs: dict[str, object]) -> None:
-    """Replace names of things that must exist: the host of an endpoint, and the input file of a batch.
+    """Replace generated names of things that must exist: the host of an endpoint, and the input file of a batch.
 
-    A test message to a generated host fails, and so does a batch over a generated id.
+    Without this, a test message would go to a generated host, and a batch would name a file that does not exist.
     """
     if not _is_valid(case) or not isinstance(case.body, dict):
         return
@@ -92,7 +95,7 @@ def sayable_data_acceptance(
 ) -> bool | None:
     """`positive_data_acceptance`, which also allows a 422 whose errors all come from rules that no schema can state."""
     if case.method.upper() == "HEAD" and case.path in UNSAYABLE_OF_HEAD and response.status_code in {400, 422}:
-        return None  # an answer to HEAD has no body to name the broken rule
+        return None  # an answer to HEAD has no body that could name the broken rule
     if response.status_code == 400 and response.content and case.path.startswith("/v1/"):
         if _is_unsayable_compatible(response.json()["error"]):
             return None

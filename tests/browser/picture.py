@@ -21,12 +21,12 @@ PICTURE = ROOT / "docs" / "dashboard.webp"
 WIDTH, HEIGHT = 1200, 1010
 QUALITY = 82
 CHUNKS = 16
-DONE = 11  # chunks that have an output in the picture, at least
-REFUSED = {6, 10}  # calls
+DONE = 11  # The least number of chunks with an output in the picture.
+REFUSED = {6, 10}  # The numbers of the calls that the model refuses.
 
 
 def behave(call: Call) -> Behaviour:
-    """Answer a call after a time that depends only on its number, or refuse it."""
+    """Answer a call after a time that depends only on the call's number, or refuse the call."""
     return rate_limit(1) if call.number in REFUSED else slow(random.Random(call.number).uniform(0.6, 2.8))
 
 

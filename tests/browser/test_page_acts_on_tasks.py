@@ -168,7 +168,7 @@ def test_a_key_that_may_only_read_sees_no_button_that_changes_tasks(stage: Stage
     page.goto(f"{stage.url}/#/health")
     expect(page.locator(".cards")).to_be_visible()
     names = page.get_by_role("main").get_by_role("button").all_inner_texts()
-    assert set(names) <= {"Refresh", "Count this tenant's failures"}  # with the scope `read` a key may count its own
+    assert set(names) <= {"Refresh", "Count this tenant's failures"}  # a key with `read` may count failures
     assert page.get_by_role("banner").get_by_role("button").all_inner_texts() == ["Key set", "◐ Auto", "中文"]
     assert [path for method, path, _ in stage.asked if method == "POST"] == ["/api/tasks?dryRun=true"]
     assert len([path for _, path, _ in stage.asked if path.startswith("/api/tenants")]) == 1

@@ -21,7 +21,7 @@ FAULTS = [
     {"code": "duplicate_custom_id", "line": number + 1, "message": f"Used {HOSTILE}", "param": f"custom_id{HOSTILE}"}
     for number in range(100)
 ]
-# A state, the sentence in the list, and sentences of the view: in English and in Chinese.
+# A batch's state, the sentence about it in the list, and sentences about it in its view, in English and in Chinese.
 STATES = [
     ("validating", (0, 0, 0), "the file is being checked", "Every line of the file is being checked."),
     ("in_progress", (8, 3, 1), "3 of 8 lines 1 failed", "The error file is written at the end."),
@@ -37,7 +37,7 @@ BUTTONS = {"validating": "Cancel", "in_progress": "Cancel", "cancelled": "Retry"
 
 
 def no_nonsense(page: Page) -> None:
-    """Check that no number of the page is missing or undefined."""
+    """Check that the page shows no number as missing or undefined."""
     text = page.locator("#main").inner_text()
     assert re.search(r"NaN|null|undefined|of 0|0 / 0|\{\w+\}|\b[a-z]+\.[a-z]+\b", text) is None, text
 
@@ -46,7 +46,10 @@ def no_nonsense(page: Page) -> None:
 def test_each_state_says_what_it_is(
     stage: Stage, status: str, counts: tuple[int, int, int], listed: str, said: str
 ) -> None:
-    """List and view show the counts that are known, and offer what is possible. No part for chunks is there."""
+    """For each state of a batch, the list and the batch's view show the known counts and only the possible actions.
+
+    The view of a batch has no part for chunks.
+    """
     stage.answers |= answers(status, *counts)
     page = stage.open("#/tasks")
     expect(page.locator(".list-row .progress")).to_have_text(listed)
@@ -69,7 +72,7 @@ def test_each_state_says_what_it_is(
 
 @pytest.mark.parametrize(("locale", "width", "scheme"), [("en-GB", 375, "dark"), ("zh-CN", 375, "light")])
 def test_a_batch_fits_a_phone(browser: Browser, locale: str, width: int, scheme: str) -> None:
-    """On a phone the view of a batch fits, with faults or with files and failed calls, in both themes."""
+    """The view of a batch fits into a phone's width, with faults or with files and failed calls, in both themes."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
     faults = {"object": "list", "data": FAULTS}
     stage.answers |= answers("failed", changed={"errors": faults, "metadata": {"name": "n" * 300}})
@@ -100,7 +103,7 @@ def test_a_batch_fits_a_phone(browser: Browser, locale: str, width: int, scheme:
 
 
 def test_many_lines_cost_no_more_than_few(stage: Stage) -> None:
-    """Of a batch of 20,000 lines the page makes few elements, and asks for neither chunks nor events."""
+    """For a batch of 20,000 lines the page makes few elements, and requests neither chunks nor events."""
     stage.answers |= answers("in_progress", LINES_MOST, 12_345, 678)
     page = stage.open(VIEW)
     expect(page.get_by_role("progressbar")).to_have_accessible_name("12,345 of 20,000 lines")
@@ -110,7 +113,10 @@ def test_many_lines_cost_no_more_than_few(stage: Stage) -> None:
 
 
 def test_early_answers_are_read_in_parts(stage: Stage) -> None:
-    """An answer of the API may end early. The page then goes on behind its last line, up to the lines that it shows."""
+    """The API may answer with only some of a file's lines.
+
+    The page then requests the lines after these, up to the number of lines that it shows.
+    """
     stage.answers |= answers("in_progress", 9, 5, 0)
 
     def content(route: Route) -> None:
@@ -131,7 +137,10 @@ def test_early_answers_are_read_in_parts(stage: Stage) -> None:
 
 
 def test_a_file_that_is_gone_says_so(stage: Stage) -> None:
-    """The page says why a file cannot be saved, beside its button. The whole file is asked for without an offset."""
+    """If a file cannot be saved, the page says why beside the file's button.
+
+    The page requests a whole file without `offset`.
+    """
     stage.answers |= answers("completed", 4, 3, 1)
     stage.answers[f"/v1/files/{ERROR_ID}/content"] = lambda route: refuse(route, 404, "not_found")
     page = stage.open(VIEW)
@@ -142,7 +151,7 @@ def test_a_file_that_is_gone_says_so(stage: Stage) -> None:
 
 
 def test_a_change_of_the_status_is_announced(stage: Stage) -> None:
-    """The page looks again while a batch goes on, announces its end, and then looks no more."""
+    """While a batch is unfinished, the page reads it again and again; it stops after it has announced the end."""
     stage.answers |= answers("finalizing", 2, 2, 0)
     page = stage.open(VIEW)
     expect(page.get_by_role("heading", level=1)).to_contain_text("Finalizing")
@@ -156,7 +165,7 @@ def test_a_change_of_the_status_is_announced(stage: Stage) -> None:
 
 
 def test_an_operator_sees_and_changes_batches_of_another_tenant(stage: Stage) -> None:
-    """The chosen tenant is named in each request about a batch and its files."""
+    """Each request about a batch or its files names the tenant that the operator has chosen."""
     stage.answers |= answers("in_progress", 3, 2, 0)
     stage.answers |= {
         f"POST {BATCH}/cancel": {},
@@ -175,7 +184,7 @@ def test_an_operator_sees_and_changes_batches_of_another_tenant(stage: Stage) ->
 
 
 def test_ticked_batches_are_retried_only_if_they_have_lines(stage: Stage) -> None:
-    """In the list a batch whose file has faults is not retried. The question says what becomes of a batch."""
+    """From the list, a batch whose file has faults is not retried. The dialog says what a retry does with a batch."""
     valid, invalid = cast("Any", answers("expired", 8, 3, 5)[TASK]), cast("Any", answers("failed")[TASK])
     stage.answers["/api/tasks"] = {"tasks": [valid, {**invalid, "id": f"{TASK_ID[:-1]}b"}], "nextCursor": None}
     page = stage.open("#/tasks")

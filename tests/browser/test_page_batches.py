@@ -17,12 +17,12 @@ MIXED = "".join(line(f"r-{number}", "doom" if number % 3 == 0 else f"text {numbe
 
 
 def figure(page: Page, name: str) -> Locator:
-    """Return the figure with this name."""
+    """Return the figure of the page with this name."""
     return page.locator(".figure", has=page.get_by_text(name, exact=True))
 
 
 def saved(page: Page, button: str) -> tuple[str, list[dict[str, Any]]]:
-    """Save a file by a key on its button. Return its name and its lines."""
+    """Save a file by Enter on a button. Return the saved file's name and lines."""
     with page.expect_download() as download:
         page.get_by_role("button", name=button).press("Enter")
     lines = Path(download.value.path()).read_text().splitlines()
@@ -30,7 +30,10 @@ def saved(page: Page, button: str) -> tuple[str, list[dict[str, Any]]]:
 
 
 def test_a_batch_from_the_list_to_its_files(tab: Watched, client: Client, model: ModelServer, key: str) -> None:
-    """A running batch is marked in the list. Its view follows it to its end, saves both files, and retries lines."""
+    """In the list a running batch is marked as a batch.
+
+    The batch's view follows the batch to its end, saves its files, and retries lines.
+    """
     model.hold()
     batch = start(client, MIXED, metadata={"name": f"Nightly {HOSTILE}"})
     model.wait_for_in_flight(1)
@@ -78,7 +81,7 @@ def test_a_batch_from_the_list_to_its_files(tab: Watched, client: Client, model:
 
 
 def test_an_invalid_file_shows_each_fault(tab: Watched, client: Client, key: str) -> None:
-    """A batch whose file has faults shows them as a table. It offers no retry and no files."""
+    """If a batch's file has faults, the batch's view shows them as a table. The view offers no retry and no files."""
     batch = start(client, f"{line('r-0', 'text')}{{\n{line('r-2', 'text', stream=True)}")
     page = tab.open(f"#/task/{task_of(batch)}", key)
     expect(page.get_by_role("heading", level=1)).to_contain_text("Failed")
@@ -100,7 +103,9 @@ def test_an_invalid_file_shows_each_fault(tab: Watched, client: Client, key: str
 def test_early_answers_are_saved_and_the_rest_is_cancelled(
     tab: Watched, client: Client, model: ModelServer, key: str
 ) -> None:
-    """While a line waits for its answer, the answers of the others can be saved. Then the batch is cancelled.
+    """While one line of a batch waits for its answer, the answers of the other lines can be saved.
+
+    The user then cancels the batch.
 
     A cancelled batch keeps its answers, and can be deleted.
     """
@@ -126,7 +131,10 @@ def test_early_answers_are_saved_and_the_rest_is_cancelled(
 
 
 def test_a_key_that_only_reads_saves_and_changes_nothing(tab: Watched, client: Client, key: str) -> None:
-    """A key without the scope `write` may save the files of a batch. It sees no button that changes the batch."""
+    """With a key without the scope `write` a user may save the files of a batch.
+
+    The page shows this user no button that changes the batch.
+    """
     batch = start(client, MIXED)
     reader = client.http.post("/api/keys", json={"scopes": ["read"]}).json()["key"]
     page = tab.open(f"#/task/{task_of(batch)}", reader)
@@ -136,4 +144,4 @@ def test_a_key_that_only_reads_saves_and_changes_nothing(tab: Watched, client: C
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     _, errors = saved(page, "Save the errors")
     assert len(errors) == 2
-    assert tab.refused == [403, 403]  # the dry run, and the question whether the key is an operator's
+    assert tab.refused == [403, 403]  # the page makes a dry run, and asks whether the key is an operator's

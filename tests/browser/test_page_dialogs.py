@@ -1,4 +1,4 @@
-"""Tests that each dialog gives the focus back, and that nothing but its button closes a secret that is shown once."""
+"""Tests that each dialog gives the focus back, and that only its own button closes a dialog with a secret."""
 
 from typing import Any
 
@@ -78,7 +78,7 @@ def test_each_dialog_gives_the_focus_back(stage: Stage, view: str, shown: Any, n
 
 
 def test_after_a_deletion_the_focus_is_in_the_list(stage: Stage) -> None:
-    """A deletion leads to the list, whose content has the focus, as the button that began it is gone."""
+    """After a deletion the page shows the list, and the list has the focus, because the pressed button is gone."""
     shows(stage, task())
     stage.answers[f"DELETE {PATH}"] = {}
     page = stage.open(VIEW)
@@ -95,7 +95,7 @@ def closes(page: Page, secret: str) -> None:
 
 
 def test_no_other_view_closes_a_secret(stage: Stage) -> None:
-    """A new key is shown although the user has left the view before it came, and stays over any further view."""
+    """If the user has left the view before a new key comes, its dialog is shown all the same, over any further view."""
     shows(stage, task())
     held: list[Route] = []
     stage.answers["POST /api/keys"] = held.append
@@ -117,7 +117,10 @@ def test_no_other_view_closes_a_secret(stage: Stage) -> None:
 
 
 def test_no_secret_takes_the_place_of_another(stage: Stage) -> None:
-    """Two keys that were made at once are shown one after the other. A rotated secret comes after the question."""
+    """Two keys that were made at once are shown one after the other.
+
+    A rotated secret is shown after the question whether to rotate it.
+    """
     shows(stage, task())
     made = iter(["oo_first", "oo_second"])
     stage.answers["POST /api/keys"] = lambda route: route.fulfill(json={"key": next(made)})

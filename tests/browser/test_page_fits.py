@@ -1,4 +1,4 @@
-"""Tests that nothing is cut off on phones, at 200 % of phones and of wide screens, and that the keyboard is enough."""
+"""Tests that the page cuts nothing off on phones and at a zoom of 200 %, and that the keyboard alone suffices."""
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -45,7 +45,7 @@ def fits(page: Page, stage: Stage, width: int, what: str) -> None:
     assert layout_faults(page) == [], what
 
 
-# At 200 % a window has half its pixels: 640 are a screen of 1280 pixels, and 188 are a phone of 375.
+# At a zoom of 200 % a window has half its pixels: 640 for a screen of 1280 pixels, and 188 for a phone of 375.
 SIZES = [(640, "en-GB"), (375, "en-GB"), (375, "zh-CN"), (320, "en-GB"), (188, "en-GB"), (188, "zh-CN")]
 
 
@@ -86,7 +86,7 @@ def test_nothing_is_cut_off(browser: Browser, width: int, locale: str) -> None:
 
 @pytest.mark.parametrize(("width", "locale"), SIZES)
 def test_no_output_is_cut_off(browser: Browser, width: int, locale: str) -> None:
-    """A result as text, as Markdown and as a value fits into the window, with the log of calls above it."""
+    """A result fits into the window as text, as Markdown and as a value, with the log of calls above it."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 700})
     everything(stage)
     counts = {"calls": 3, "succeeded": 3, "failed": 0, "inDoubt": 0, "out": 0, "unlisted": 0}

@@ -1,4 +1,4 @@
-"""The page shows at a glance what a task lacks, why, and what a retry of its gaps costs."""
+"""Tests how the page shows which chunks of a task are missing, why, and what a retry of the gaps costs."""
 
 import json
 import re
@@ -32,7 +32,7 @@ def gap_chunk(index: int, **changed: Any) -> dict[str, Any]:
 
 
 def with_gaps(stage: Stage, total: int, gaps: list[dict[str, Any]], **changed: Any) -> dict[str, Any]:
-    """Answer as a completed task of so many chunks with these gaps, and as the list with it."""
+    """Let the API answer with a completed task of `total` chunks with these gaps, and with a list of this task."""
     progress = {"total": total, "completed": total - len(gaps), "failed": len(gaps), "truncated": 0}
     request = task()["request"] | SHAPE | {"inputCharacters": total * 30}
     usage = task()["usage"] | {"reasks": 3, "rejected": 5, "repaired": 1}
@@ -55,7 +55,7 @@ def with_gaps(stage: Stage, total: int, gaps: list[dict[str, Any]], **changed: A
 
 @pytest.mark.parametrize(("locale", "width", "scheme"), [("en-GB", 1280, "dark"), ("zh-CN", 375, "light")])
 def test_gaps_are_seen_at_a_glance(browser: Browser, locale: str, width: int, scheme: str) -> None:
-    """Title, bill, result, waterfall and a strip over the text show the gaps, with words and patterns."""
+    """The title, the bill, the result, the waterfall and a strip of the text show the gaps, with words and patterns."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
     with_gaps(stage, 5, [gap(1), gap(4, "output_truncated")])
     page = stage.open(f"#/task/{TASK_ID}")
@@ -92,13 +92,16 @@ def test_gaps_are_seen_at_a_glance(browser: Browser, locale: str, width: int, sc
 
 
 def test_many_gaps_have_pages_and_one_is_never_rounded_away(stage: Stage) -> None:
-    """Of 600 gaps a page is listed. One gap among 5,000 chunks does not read as all of the text."""
+    """If a task has 600 gaps, the page lists one page of them.
+
+    With one gap among 5,000 chunks the page does not say that all of the text is covered.
+    """
     with_gaps(stage, 5_000, [gap(index, CODES[index % 2]) for index in range(600)])
     page = stage.open(f"#/task/{TASK_ID}")
     gaps = page.get_by_role("region", name="Gaps")
     expect(gaps).to_contain_text("600 of 5,000 chunks have no output: invalid_output 300 output_truncated 300")
     expect(gaps.locator("tbody tr")).to_have_count(25)
-    expect(gaps.locator(".gap-strip span")).to_have_count(1)  # neighbours are one part of the strip
+    expect(gaps.locator(".gap-strip span")).to_have_count(1)  # neighbouring gaps are one part of the strip
     gaps.get_by_role("button", name="Later").click()
     expect(gaps.locator("tbody tr").first).to_contain_text("Chunk 26")
     expect(gaps).to_contain_text("26–50 of 600")
@@ -110,7 +113,10 @@ def test_many_gaps_have_pages_and_one_is_never_rounded_away(stage: Stage) -> Non
 
 @pytest.mark.parametrize(("reduce", "least"), [("concat", "At least 2 calls"), ("merge", "At least 3 calls")])
 def test_gaps_are_retried_as_a_new_task(stage: Stage, reduce: str, least: str) -> None:
-    """The question says what it costs at least. Then the page shows the new task, which names the old one."""
+    """The dialog before a retry of gaps says how many calls it costs at least.
+
+    Afterwards the page shows the new task, which names the old one.
+    """
     whole = with_gaps(stage, 5, [gap(1), gap(2)])
     stage.answers[PATH] = whole | {"request": whole["request"] | {"reduce": reduce}, "maxModelCalls": 9}
     new = whole | {"id": NEW_ID, "retryOf": TASK_ID, "gaps": [], "coverage": 1.0}
@@ -139,7 +145,7 @@ def test_gaps_are_retried_as_a_new_task(stage: Stage, reduce: str, least: str) -
 
 @pytest.mark.parametrize("width", [1280, 375])
 def test_a_chunk_shows_its_ladder(browser: Browser, width: int) -> None:
-    """A chunk in trouble shows each call, which ones asked again, the faults by pointer, and the rejected text."""
+    """A chunk with failures shows each call, which calls asked again, the faults by pointer, and the rejected text."""
     stage = Stage(browser, viewport={"width": width, "height": 800})
     with_gaps(stage, 5, [gap(1)])
     rejected = {"output": f"{HOSTILE} no JSON", "errors": FAULTS}
@@ -155,7 +161,7 @@ def test_a_chunk_shows_its_ladder(browser: Browser, width: int) -> None:
     stage.answers[f"{PATH}/attempts"] = lambda route: refuse(route, 503, "overloaded")
     page = stage.open(f"#/task/{TASK_ID}?chunk=1")
     part = page.get_by_role("region", name="Chunk 2")
-    expect(part.get_by_role("alert").filter(has_text="No.")).to_be_visible()  # without its calls the rest is shown
+    expect(part.get_by_role("alert").filter(has_text="No.")).to_be_visible()  # the chunk is shown without its calls
     expect(part.get_by_role("note")).to_contain_text("A gap: this chunk failed for good")
     faults = part.get_by_role("table", name="Faults of the rejected answer").locator("tbody tr")
     expect(part).to_contain_text("There is no output.")
@@ -179,7 +185,10 @@ def test_a_chunk_shows_its_ladder(browser: Browser, width: int) -> None:
 
 
 def test_a_gap_of_a_running_task_is_read_once(stage: Stage) -> None:
-    """An event of a gap makes the page look. After that it does not read the chunks from the gap on again and again."""
+    """When an event reports a gap, the page reads the task's chunks.
+
+    The page does not read the chunks from the gap on again after that.
+    """
     progress = {"total": 5, "completed": 1, "failed": 0, "truncated": 0}
     state = {"status": "processing", "terminal": False, "finishedAt": None, "result": None}
     whole = with_gaps(stage, 5, [])

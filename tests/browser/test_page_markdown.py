@@ -1,4 +1,4 @@
-"""The page shows outputs as Markdown if the reader chooses that."""
+"""Tests that the page shows outputs as Markdown if the reader chooses it."""
 
 import pytest
 from playwright.sync_api import expect
@@ -13,7 +13,7 @@ LIBRARIES = ("/vendor/markdown/marked.js", "/vendor/markdown/purify.js")
 
 
 def test_an_output_is_read_as_markdown(stage: Stage) -> None:
-    """Headings are below the page's own, a picture is a link, HTML stays text, and a link tells nothing to its host."""
+    """A heading is below the page's own, a picture becomes a link, HTML stays text, and no link sends a referrer."""
     answer_with(stage, PLAIN)
     page = stage.open(f"#/task/{TASK_ID}")
     expect(page.get_by_role("group", name="Result")).to_have_text(PLAIN)
@@ -46,7 +46,7 @@ def test_an_output_is_read_as_markdown(stage: Stage) -> None:
 
 
 def test_the_choice_is_kept_and_goes_for_chunks_too(stage: Stage) -> None:
-    """The choice holds after a reload, for each output, and until the reader chooses text again."""
+    """The choice of Markdown holds for each output and after a reload, until the reader chooses text again."""
     answer_with(stage, "one *word*")
     stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(0, output="a **chunk**")], "nextCursor": None}
     page = stage.open(f"#/task/{TASK_ID}?chunk=0")
@@ -65,7 +65,10 @@ def test_the_choice_is_kept_and_goes_for_chunks_too(stage: Stage) -> None:
 
 
 def test_a_long_output_is_read_by_portions(stage: Stage) -> None:
-    """At first the beginning is read. The rest follows when the reader asks, without loss, and code is not cut."""
+    """The page first shows the beginning of a long output as Markdown.
+
+    When the reader asks for more, the rest follows without loss, and no code block is cut.
+    """
     code = "```\n" + "code\n\n" * 2_500 + "```\n\n"
     parts = [f"**part {number:04}** " + "word " * 40 for number in range(400)]
     text = "\n\n".join(parts[:60]) + f"\n\n{code}" + "\n\n".join(parts[60:])
@@ -82,14 +85,14 @@ def test_a_long_output_is_read_by_portions(stage: Stage) -> None:
 
 
 def test_outputs_are_read_one_by_one(stage: Stage) -> None:
-    """Code that one output leaves open does not swallow the next one."""
+    """If one output has a code block without an end, the next output is not part of the block."""
     answer_with(stage, ["```\nopen", None, "**next**"])
     result = as_markdown(stage.open(f"#/task/{TASK_ID}"))
     expect(result.locator("strong")).to_have_text("next")
 
 
 def test_the_libraries_are_loaded_when_somebody_chooses_markdown(stage: Stage) -> None:
-    """Neither the list nor a task's result as text loads anything for Markdown."""
+    """Neither the list nor the view of a task with its result as text loads the libraries for Markdown."""
     answer_with(stage, "a *word*")
     stage.answers["/api/tasks"] = {"tasks": [task()], "nextCursor": None}
     page = stage.open("#/tasks")
@@ -102,7 +105,10 @@ def test_the_libraries_are_loaded_when_somebody_chooses_markdown(stage: Stage) -
 
 
 def test_without_the_libraries_the_text_is_shown(stage: Stage) -> None:
-    """If the libraries cannot be read, the page says so and shows the text. It does not ask again and again."""
+    """If the libraries for Markdown cannot be loaded, the page says so and shows the text.
+
+    The page does not request the libraries again and again.
+    """
     stage.context.route("**/vendor/markdown/*", lambda route: route.fulfill(status=404))
     answer_with(stage, "a *word*")
     page = stage.open(f"#/task/{TASK_ID}")
@@ -114,7 +120,7 @@ def test_without_the_libraries_the_text_is_shown(stage: Stage) -> None:
 
 
 def test_a_json_value_keeps_its_tree(stage: Stage) -> None:
-    """A task with a schema has no choice of text or Markdown, whatever was chosen before."""
+    """The page offers no choice of text or Markdown for a task with a schema, whatever the user chose before."""
     stage.context.add_init_script("localStorage['onceover.outputs'] = 'markdown'")
     stage.answers |= {PATH: shaped({"a": "*b*"}), f"{PATH}/chunks": {"chunks": [], "nextCursor": None}}
     page = stage.open(f"#/task/{TASK_ID}")
@@ -123,7 +129,7 @@ def test_a_json_value_keeps_its_tree(stage: Stage) -> None:
 
 
 def test_markdown_is_chosen_and_read_by_the_keyboard(stage: Stage) -> None:
-    """The buttons, the result, its wide table and its links are reached by Tab alone."""
+    """Tab alone reaches the buttons, the result, the result's wide table and the result's links."""
     answer_with(stage, PLAIN)
     page = stage.open(f"#/task/{TASK_ID}")
     page.get_by_role("button", name="Text", exact=True).focus()
@@ -148,7 +154,7 @@ def test_markdown_is_chosen_and_read_by_the_keyboard(stage: Stage) -> None:
 
 
 def test_the_server_serves_what_markdown_needs(tab: Watched, client: Client, key: str) -> None:
-    """Under `make dev` the page has the libraries, and shows a real result as Markdown."""
+    """Under `make dev` the page gets the libraries for Markdown, and shows a real result with them."""
     made = client.submit("A text **of weight** <script>alert(1)</script>.")
     client.finished(made["id"])
     page = tab.open(f"#/task/{made['id']}", key)

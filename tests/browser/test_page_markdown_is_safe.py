@@ -1,4 +1,4 @@
-"""Hostile Markdown in an output does nothing: no script runs, no other host is asked, and the page stays usable."""
+"""Hostile Markdown in an output does nothing: it runs no script, sends no request, and leaves the page usable."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.support.markdown import FORBIDDEN, PLAIN, answer_with, as_markdown
 from tests.support.stage import TASK_ID, Stage
 
 pytestmark = pytest.mark.runtime
-# Each of these would run a script, ask another host or change the page, if something of it became markup.
+# Each of these texts would run a script, send a request or change the page if a part of it became markup.
 ATTACKS = [
     "<script>alert(1)</script>",
     "<img src=x onerror=alert(1)>",
@@ -63,7 +63,7 @@ ATTACKS = [
     ("locale", "width", "scheme"), [("en-GB", 1280, "light"), ("zh-CN", 375, "dark"), ("en-GB", 320, "dark")]
 )
 def test_hostile_markdown_does_nothing(browser: Browser, locale: str, width: int, scheme: str) -> None:
-    """No script runs, no other host is asked, no policy is violated, and only named elements and addresses are made."""
+    """Of hostile Markdown no script runs, no request goes to another host, and only allowed elements are made."""
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
     stage.context.add_init_script(
         "window.violated = []; addEventListener('securitypolicyviolation', (one) => violated.push(one.blockedURI))"
@@ -80,7 +80,7 @@ def test_hostile_markdown_does_nothing(browser: Browser, locale: str, width: int
     assert result.evaluate(FORBIDDEN) == []
     addresses = set(result.get_by_role("link").evaluate_all("(all) => all.map((one) => one.href)"))
     assert {one for one in addresses if "example" not in one} == set()
-    assert result.locator("a:not([href])").count() == 0  # the second lock had nothing to remove
+    assert result.locator("a:not([href])").count() == 0  # DOMPurify had no forbidden element to remove
     assert "javascript:" not in json.dumps(sorted(addresses))
     assert "<script>alert(1)</script>" in result.inner_text()
     assert page.evaluate("[window.violated, location.hash, document.title]") == [
@@ -115,7 +115,7 @@ _FORGED = """async () => {
 
 
 def test_the_second_lock_holds_by_itself(stage: Stage) -> None:
-    """If elements were made that an output may not have, DOMPurify would remove them, without a policy of its own.
+    """If the page made forbidden elements from Markdown, DOMPurify would remove them, without a policy of its own.
 
     The browser itself refuses to set an attribute that would run a script.
     """
@@ -127,7 +127,7 @@ def test_the_second_lock_holds_by_itself(stage: Stage) -> None:
 
 
 def test_the_browser_refuses_markup_made_from_text(stage: Stage) -> None:
-    """Markdown did not loosen the policy: no code of the page can make markup from text, or allow itself to."""
+    """For Markdown the page's policy stays strict: no code can make markup from text, or change the policy."""
     page = stage.open("#/tasks")
     for attempt in ("document.body.innerHTML = '<p>x</p>'", "trustedTypes.createPolicy('dompurify', {})"):
         assert (
@@ -149,7 +149,7 @@ def test_the_browser_refuses_markup_made_from_text(stage: Stage) -> None:
     ],
 )
 def test_markdown_that_is_hard_to_read_stays_bounded(stage: Stage, text: str) -> None:
-    """A text that is nested deeply or hard to read becomes a page of bounded depth, and is not lost."""
+    """A deeply nested text, or one that is hard to parse, becomes elements of bounded depth, and no text is lost."""
     answer_with(stage, text)
     result = as_markdown(stage.open(f"#/task/{TASK_ID}"))
     depths = """(root) => Math.max(...[...root.querySelectorAll("*")].map((one) => {

@@ -71,7 +71,7 @@ def test_a_plot_is_read_by_the_keyboard(stage: Stage) -> None:
 
 
 def test_two_days_name_the_day_of_each_time(stage: Stage) -> None:
-    """Where the same time of day comes twice, the axis, the reading and the tables name the day of the week, too."""
+    """If a plot has the same time of day twice, its axis, its reading and its tables also name the day of the week."""
     history(stage)
     buckets = [bucket("2026-11-27T11:50:00Z"), bucket("2026-11-28T11:50:00Z")]
     stage.answers["/api/history"] |= {"hours": 48, "buckets": buckets}  # type: ignore[operator]
@@ -127,7 +127,7 @@ def test_the_plots_are_tables_as_well(browser: Browser, locale: str, width: int)
 
 
 def test_the_history_has_structured_output_where_there_is_any(stage: Stage) -> None:
-    """The plot of rejected and repaired answers and of gaps is there if there were any in these hours."""
+    """The page plots rejected answers, repaired answers and gaps if there were any in the last hours."""
     history(stage)
     page = stage.open("#/health?hours=1")
     expect(page.get_by_role("slider", name="Problems")).to_be_visible()

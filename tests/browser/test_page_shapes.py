@@ -1,4 +1,4 @@
-"""The form of a new task with a schema and gaps: first alone, then with the built-in model, up to a retry of a gap."""
+"""Tests the form of a new task with a schema and gaps: alone, and with the built-in model up to a retry of a gap."""
 
 import json
 from collections.abc import Iterator
@@ -39,14 +39,14 @@ TEXT = f"{'Emma smiled. ' * 4}\n\n{LONG}\n\n{'Jane sang. ' * 5}"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """The project as `make dev` serves it, with the built-in model and without keys."""
+    """Serve the project by `make dev`, with the built-in model and without keys."""
     with DevServer(tmp_path_factory.mktemp("state")) as started:
         yield started
 
 
 @pytest.fixture
 def visit(browser: Browser, demo: DevServer) -> Iterator[Watched]:
-    """Open a page of it, in which no script may fail."""
+    """Open a page of the server `demo`, and check that no script of the page fails."""
     watched = Watched(browser, demo.url)
     yield watched
     watched.close()
@@ -55,7 +55,10 @@ def visit(browser: Browser, demo: DevServer) -> Iterator[Watched]:
 
 @pytest.mark.parametrize(("locale", "width"), [("en-GB", 1280), ("zh-CN", 375)])
 def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str, width: int) -> None:
-    """Text that is not JSON is not sent. The API's refusal stands at its field, with the pointer, and has the focus."""
+    """The form does not send a schema that is not JSON.
+
+    A refusal by the API stands at its field with the JSON pointer, and the field gets the focus.
+    """
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800})
     english = locale == "en-GB"
     message = f"/properties/x/{'very-long-name' * 9}: pattern is not supported."
@@ -71,7 +74,7 @@ def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str, width
     expect(schema).not_to_be_visible()
     plan = page.get_by_role("button", name="Show the plan" if english else "查看计划")
     plan.click()
-    expect(schema).to_be_focused()  # the part of the form has opened again
+    expect(schema).to_be_focused()  # the part of the form for structured output has opened by itself
     expect(page.locator("#outputSchema-fault")).to_contain_text("this is not JSON." if english else "这不是 JSON。")
     expect(schema).to_have_attribute("aria-invalid", "true")
     assert not [body for method, _, body in stage.asked if method == "POST" and "outputSchema" in body]
@@ -79,7 +82,7 @@ def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str, width
     page.get_by_role("checkbox", name="Strict" if english else "严格").uncheck()
     page.get_by_role("checkbox", name="Allow gaps" if english else "允许缺口").check()
     page.get_by_label("Gaps at most" if english else "缺口上限").fill("0.25")
-    # The page also asks by itself when the user pauses, perhaps before all fields are filled.
+    # When the user pauses, the page also requests a plan, perhaps before all fields are filled.
     with page.expect_response(lambda response: "maxGapShare" in (response.request.post_data or "")):
         plan.click()
     expect(page.locator("#outputSchema-fault")).to_have_text(message)
@@ -95,7 +98,7 @@ def test_what_is_wrong_is_said_at_its_field(browser: Browser, locale: str, width
 
 
 def test_a_pause_in_unfinished_json_asks_nothing(stage: Stage) -> None:
-    """When the user pauses in text that is not JSON yet, the page asks for no plan, and no script fails."""
+    """While the user has typed only a part of the JSON, a pause makes the page request no plan, and no script fails."""
     stage.page.clock.install()
     page = stage.open("#/submit")
     page.get_by_label("Text", exact=True).fill("The text")
@@ -108,7 +111,7 @@ def test_a_pause_in_unfinished_json_asks_nothing(stage: Stage) -> None:
 
 
 def test_a_task_without_a_shape_is_sent_as_before(stage: Stage) -> None:
-    """Fields that are left as they are add nothing to the request."""
+    """Fields of structured output that the user leaves empty add nothing to the request."""
     stage.answers["POST /api/tasks"] = PLAN | {"request": task()["request"]}
     page = stage.open("#/submit")
     page.get_by_label("Text", exact=True).fill("The text")
@@ -123,7 +126,7 @@ def test_a_task_without_a_shape_is_sent_as_before(stage: Stage) -> None:
 
 
 def test_a_task_with_a_shape_is_run_again(stage: Stage) -> None:
-    """The form has the schema, the rules and the gaps of the task, and sends the same."""
+    """After "Run again with changes" the form has the task's schema, rules and gaps, and sends the same values."""
     kept = SHAPE | {"outputSchema": SCHEMA, "strict": False, "join": {"/opening": "first"}, "maxGapShare": 0.75}
     whole = shaped({"opening": "", "people": []}, request=task()["request"] | kept, input="Old text")
     stage.answers |= {PATH: whole, f"{PATH}/chunks": {"chunks": [], "nextCursor": None}}
@@ -140,7 +143,7 @@ def test_a_task_with_a_shape_is_run_again(stage: Stage) -> None:
 
 
 def is_read(page: Page, visit: Watched, old: Json) -> None:
-    """The gap, its rejected answer, its source text, and the value are on the page, as a tree and as a table."""
+    """Check that the page shows the gap, its rejected answer and its source text, and the value as tree and table."""
     row = page.get_by_role("option").nth(1)
     expect(row).to_contain_text("output_truncated")
     row.click()
@@ -159,7 +162,10 @@ def is_read(page: Page, visit: Watched, old: Json) -> None:
 
 
 def test_from_a_schema_to_a_retry_of_its_gaps(visit: Watched, demo: DevServer) -> None:
-    """The page names the missing rule, then shows the plan. The value has a gap, and a retry makes the gap alone."""
+    """The form names the missing join rule, and then shows the plan.
+
+    The result has a gap, and a retry makes only this chunk again.
+    """
     page = visit.open("#/submit")
     page.get_by_label("Text", exact=True).fill(TEXT)
     page.get_by_text("More options").click()
@@ -192,7 +198,7 @@ def test_from_a_schema_to_a_retry_of_its_gaps(visit: Watched, demo: DevServer) -
     page.get_by_role("dialog").get_by_role("button", name="Retry gaps").click()
     link = page.get_by_role("link", name=old["id"][-12:])
     expect(link).to_be_visible()
-    expect(page.get_by_role("heading", level=1)).to_contain_text("1 gap")  # the model has answered in the same way
+    expect(page.get_by_role("heading", level=1)).to_contain_text("1 gap")  # the model gives the same answer
     expect(page.locator(".figure", has_text="Model calls").locator("strong")).to_have_text("1")
     page.goto(f"{visit.url}/#/tasks")
     expect(page.locator(".list-row")).to_have_count(2)

@@ -71,10 +71,10 @@ def test_a_refused_list_does_not_claim_to_be_reading(stage: Stage, status: int) 
 
 # A view, a button in it that reads more, and how many parts of the view then cannot be read.
 REFUSED = [
-    (f"#/task/{TASK_ID}?chunk=0", "", 3),  # the chunks, the chunk that is shown, and the deliveries
-    (f"#/task/{TASK_ID}", "Show the calls one by one", 3),  # the chunks, the calls and the deliveries
+    (f"#/task/{TASK_ID}?chunk=0", "", 3),  # The chunks, the shown chunk and the deliveries cannot be read.
+    (f"#/task/{TASK_ID}", "Show the calls one by one", 3),  # The chunks, the calls and the deliveries cannot be read.
     ("#/access", "", 2),
-    ("#/health", "Count this tenant's failures", 2),  # the history and the failures
+    ("#/health", "Count this tenant's failures", 2),  # the history and the failures cannot be read
     ("#/tasks", "Tenant: Own tenant", 1),
     ("#/tasks", "Cancel many", 1),
 ]
@@ -82,7 +82,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("view", "button", "troubles"), REFUSED)
 def test_nothing_that_cannot_be_read_claims_to_be_reading(stage: Stage, view: str, button: str, troubles: int) -> None:
-    """If parts of a view cannot be read, the view says so for each of them, and says of none that it is being read."""
+    """If parts of a view cannot be read, the view says so for each part, and says of no part that it is being read."""
     stage.answers |= HEALTH | {PATH: task(), "/api/tasks": NO_TASKS}
     for path in ("/api/keys", "/v1/webhook_endpoints", "/api/history", "/api/tenants", "POST /api/tasks/cancel"):
         stage.answers[path] = lambda route: refuse(route, 500, "unexpected")
@@ -117,7 +117,7 @@ def test_the_list_behind_a_dialog_shows_what_the_dialog_did(stage: Stage) -> Non
     page.clock.pause_at("2026-11-28T12:01:00Z")
     for name in ("Cancel many", "Cancel 1 task"):
         page.get_by_role("button", name=name).click()
-        for _ in range(5):  # in total, less than the interval of the list's timer
+        for _ in range(5):  # the five steps take less than the interval of the list's timer
             page.clock.run_for(100)
             stage.settle()
     expect(page.get_by_role("dialog")).to_contain_text("1 task cancelled.")
@@ -148,7 +148,7 @@ def test_no_quantile_lies_above_every_task_s_time(stage: Stage) -> None:
         ([70_000], [60_000, 70_000]),
         ([70_000, 80_000], [60_000, 90_000]),
         ([400] * 19 + [70_000], [0, 500]),
-        # The counts do not tell that the other tasks took 400 ms each.
+        # The counts do not say that the other 18 tasks took 400 ms each.
         ([400] * 18 + [70_000] * 2, [60_000, 73_600]),
         ([9_000_000], [7_200_000, 9_000_000]),
         ([], None),

@@ -1,4 +1,4 @@
-"""The page shows a value that fits a schema: as a tree and as a table, of any size, from texts that nobody trusts."""
+"""Tests how the page shows a value that fits a schema: as tree and table, of any size, from untrusted texts."""
 
 import json
 from typing import Any
@@ -12,7 +12,7 @@ from tests.support.stage import TASK_ID, Stage, chunk, shaped, task
 pytestmark = pytest.mark.runtime
 PATH = f"/api/tasks/{TASK_ID}"
 ITEMS = 5_000
-# JavaScript has no such number: it would show ...992.
+# JavaScript cannot represent this number: it would show ...992.
 LONG_NUMBER = 9_007_199_254_740_993
 VALUE: dict[str, Any] = {
     "__proto__": {"polluted": True},
@@ -23,7 +23,7 @@ VALUE: dict[str, Any] = {
 
 
 def shown(stage: Stage, value: object, **changed: Any) -> dict[str, Any]:
-    """Answer as a task with this value."""
+    """Let the API answer with a task that has this value as its result."""
     whole = shaped(value, **changed)
     chunks = [chunk(index, output='{"said":["a word"]}') for index in range(3)]
     stage.answers |= {PATH: whole, f"{PATH}/chunks": {"chunks": chunks, "nextCursor": None}}
@@ -32,7 +32,10 @@ def shown(stage: Stage, value: object, **changed: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("locale", "width", "scheme"), [("en-GB", 1280, "light"), ("zh-CN", 375, "dark")])
 def test_a_hostile_value_is_a_tree_and_a_table(browser: Browser, locale: str, width: int, scheme: str) -> None:
-    """Names and texts stay texts, and a long number stays the number that it is. Nothing is cut off on a phone."""
+    """Names and texts of a value stay texts, and a long number keeps all its digits.
+
+    On a phone nothing of the value is cut off.
+    """
     stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
     shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}")
@@ -43,7 +46,7 @@ def test_a_hostile_value_is_a_tree_and_a_table(browser: Browser, locale: str, wi
     expect(rows.filter(has_text="alert(1)")).to_have_count(3)
     expect(rows.filter(has_text=f"age: {LONG_NUMBER}")).to_have_count(1)
     assert page.evaluate("({}).polluted") is None
-    if width > 400:  # a mark of direction that a name leaves open turns nothing around behind it
+    if width > 400:  # a direction mark in a name must not change the order of what follows the name
         row = rows.filter(has_text="4 items")
         name, behind = (row.locator(part).bounding_box() for part in (".key", ".dim"))
         assert name
@@ -67,7 +70,10 @@ def test_a_hostile_value_is_a_tree_and_a_table(browser: Browser, locale: str, wi
 
 
 def test_a_tree_is_walked_by_the_keyboard(stage: Stage) -> None:
-    """Arrows walk, open and close, as in each tree. Enter opens a long text, and shows 20,000 characters of it."""
+    """The arrow keys move in the tree, and open and close its nodes.
+
+    Enter opens a long text, of which 20,000 characters are shown.
+    """
     shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}")
     tree = page.get_by_role("tree", name="Result")
@@ -103,7 +109,7 @@ def test_a_tree_is_walked_by_the_keyboard(stage: Stage) -> None:
 
 
 def test_a_value_is_saved_and_copied_as_the_api_wrote_it(browser: Browser) -> None:
-    """The file and the clipboard have the API's own text, so no number has changed."""
+    """The saved file and the clipboard get the API's own text, so no number has changed."""
     stage = Stage(browser, permissions=["clipboard-read", "clipboard-write"])
     whole = shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}")
@@ -119,7 +125,10 @@ def test_a_value_is_saved_and_copied_as_the_api_wrote_it(browser: Browser) -> No
 
 
 def test_a_list_of_outputs_is_one_value_with_its_gaps(stage: Stage) -> None:
-    """With `none` the value is a list. A gap in it is named in the tree and has a row in the table."""
+    """With `reduce` `none` a task's value is a list.
+
+    A gap in the list is named in the tree, and has a row of its own in the table.
+    """
     value = [{"name": "Emma"}, None, {"name": "Jane", "age": 2}]
     gap = {"chunk": 1, "start": 30, "end": 60, "code": "invalid_output"}
     shown(stage, value, gaps=[gap], coverage=2 / 3)
@@ -135,7 +144,10 @@ def test_a_list_of_outputs_is_one_value_with_its_gaps(stage: Stage) -> None:
 
 
 def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
-    """Of megabytes in 5,000 items the page has one page of rows, whichever is shown. Later ones are a step away."""
+    """Of a value with 5,000 items the tree and the table each show one page of rows at a time.
+
+    A row or a button leads to the next page.
+    """
     rows_of = [{"name": f"Person {index}", "notes": "many words " * 50} for index in range(ITEMS)]
     shown(stage, {"people": rows_of, "fields": {f"field {index}": index for index in range(ITEMS)}})
     page = stage.open(f"#/task/{TASK_ID}")
@@ -160,7 +172,10 @@ def test_a_large_value_does_not_fill_the_page(stage: Stage) -> None:
 
 
 def test_a_chunk_s_output_is_a_value_too(stage: Stage) -> None:
-    """A chunk of a task with a schema has its own tree. No log of calls is read where each chunk took one call."""
+    """The output of each chunk of a task with a schema is a tree of its own.
+
+    The page does not read the log of calls if each chunk took one call.
+    """
     shown(stage, VALUE)
     page = stage.open(f"#/task/{TASK_ID}?chunk=0")
     tree = page.get_by_role("tree", name="Output")
@@ -170,7 +185,9 @@ def test_a_chunk_s_output_is_a_value_too(stage: Stage) -> None:
 
 
 def test_what_shows_values_is_read_where_one_is_shown(stage: Stage) -> None:
-    """Neither the list nor a task without a schema reads the modules of structured output, or their styles."""
+    """Without a value to show, the list and a task's view load neither the modules nor the styles of structured
+    output.
+    """
     stage.answers |= {
         "/api/tasks": {"tasks": [task()], "nextCursor": None},
         PATH: task(result={"output": "plain text"}),

@@ -1,4 +1,7 @@
-"""A walk through the whole page by the keyboard alone, in English and in Chinese. Only Tab moves the focus."""
+"""A walk through the whole page by the keyboard alone, in English and in Chinese.
+
+The only key that moves the focus is Tab.
+"""
 
 import json
 import re
@@ -62,7 +65,7 @@ def tab_to(page: Page, selector: str, back: bool = False) -> None:
 
 
 class Walker:
-    """Someone who uses only the keyboard. `seen` has the page's whole text at each stop."""
+    """A user who uses only the keyboard. `seen` has the page's whole text at each stop."""
 
     def __init__(self, stage: Stage, locale: str) -> None:
         self.stage = stage
@@ -75,7 +78,7 @@ class Walker:
         self.page.keyboard.press(key)
 
     def stop(self, name: str) -> None:
-        """Look at the page: axe finds nothing, not even what is minor, and a screenshot shows the page."""
+        """Check that axe finds no fault on the page, not even a minor one, and take a screenshot."""
         self.stage.settle()
         assert self.stage.violations() == [], name
         self.seen.append(self.page.locator("body").inner_text())
@@ -154,7 +157,7 @@ def saves_a_batch(walker: Walker) -> None:
         f"{PATH}/attempts": {"attempts": [failed], "counts": counts, "nextCursor": None},
         f"/v1/files/{OUTPUT_ID}/content": lambda route: route.fulfill(body="{}"),
     }
-    page.keyboard.press("Enter")  # on the page's name, which leads to the list
+    page.keyboard.press("Enter")  # Enter on the page's name leads to the list
     expect(page.locator(".list-row .tag")).to_be_visible()
     walker.stop("list with a batch")
     walker.press(".list-row .name a")

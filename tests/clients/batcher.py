@@ -1,8 +1,8 @@
 """A program that uses `autobatcher` with onceover's API: `python batcher.py URL KEY`.
 
 `autobatcher` is a client by other authors than OpenAI. `autobatcher` offers the calls of OpenAI's SDK, but sends each
-call as a background response, and polls the response. With a completion window it collects the calls into batches
-instead, and reads the lines of their output files as they come. The program prints its results as JSON.
+call as a background response, and polls the response. With a completion window `autobatcher` collects the calls into
+batches instead, and reads the lines of the output files as they come. The program prints its results as JSON.
 """
 
 import asyncio
@@ -77,7 +77,7 @@ async def cancelled(url: str, key: str) -> list[object]:
         ours = {"onceover": {"chunk": {"maxChars": 10}}}
         call = asyncio.create_task(client.responses.create(model="demo-1", input=LONG, extra_body=ours))
         response_id = await accepted
-        await asyncio.sleep(0)  # the client must read the answer before its call is cancelled
+        await asyncio.sleep(0)  # the client must read the response before its call is cancelled
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
         return [call.cancelled(), (await client.responses.retrieve(response_id)).status]

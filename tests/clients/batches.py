@@ -57,7 +57,7 @@ class Program:
         return sorted(json.loads(line)["custom_id"] for line in lines)
 
     def facts(self, batch: openai.types.Batch) -> list[object]:
-        """Return what is the same for each run of a file."""
+        """Return the facts of a batch that are the same in each run."""
         counts = batch.request_counts
         assert counts is not None
         shown = [counts.total, counts.completed, counts.failed]

@@ -1,7 +1,7 @@
-"""A proxy whose path says what happens to the answers: `/lost/v1` and `/cut3/v1` of it stand for the server's `/v1`.
+"""A proxy that breaks answers as its path says: `/whole/v1`, `/lost/v1` and `/cut3/v1` lead to the server's `/v1`.
 
-`whole`: nothing. `lost`: the server processes each request, and the first try of it gets no answer. `cutN`: the answer
-to a POST breaks off behind its Nth event, without the end that HTTP demands.
+`whole`: no answer is broken. `lost`: the server processes each request, but the first try of each request gets no
+answer. `cutN`: the answer to a POST breaks off after its Nth event, without the end that HTTP demands.
 """
 
 import socket
@@ -19,7 +19,7 @@ _RESET_AT_CLOSE = struct.pack("ii", 1, 0)
 
 
 class CuttingProxy(ThreadingHTTPServer):
-    """Forwards to `target`. `broken` counts the answers that no client has received whole, by fate."""
+    """Forwards to `target`. `broken` counts the broken answers by their kind (`lost`, `cut3` and so on)."""
 
     daemon_threads = True
 
@@ -32,11 +32,11 @@ class CuttingProxy(ThreadingHTTPServer):
 
     @property
     def url(self) -> str:
-        """The proxy's own address, without a fate."""
+        """The proxy's own address, without the part of the path that breaks answers."""
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def breaks(self, fate: str) -> None:
-        """Count an answer that breaks."""
+        """Count an answer that the proxy breaks."""
         with self._lock:
             self.broken[fate] += 1
 
@@ -86,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _events(answer: httpx.Response) -> Iterator[bytes]:
-    """Split an answer behind each event. Comments are left out, and any other body is one part."""
+    """Split an answer after each event. Comments are omitted, and an answer that is no stream of events is one part."""
     rest = b""
     for came in answer.iter_raw():
         *parts, rest = (rest + came).split(b"\n\n")

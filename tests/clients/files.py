@@ -12,17 +12,17 @@ import openai
 
 
 class Stream(io.RawIOBase):
-    """A stream that does not tell its length, so the client cannot state a Content-Length."""
+    """A stream that hides its length, so the client cannot send a Content-Length."""
 
     def __init__(self, content: bytes) -> None:
         self._left = io.BytesIO(content)
 
     def readable(self) -> bool:
-        """Return that it can be read."""
+        """Return true, as a stream that can be read does."""
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        """Read a piece of it."""
+        """Read a piece of the content."""
         piece = self._left.read(min(len(buffer), 10_007))
         buffer[: len(piece)] = piece
         return len(piece)
@@ -38,7 +38,7 @@ def refused(call: object, *arguments: object, **fields: object) -> list[object]:
 
 
 def facts(file: openai.types.FileObject) -> list[object]:
-    """Return what is the same for each upload."""
+    """Return the facts of an uploaded file that are the same for each upload."""
     keeps = None if file.expires_at is None else file.expires_at - file.created_at
     return [file.filename, file.bytes, file.purpose, file.status, file.object, keeps]
 

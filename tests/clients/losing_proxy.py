@@ -67,7 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
         except httpx.HTTPError:
             return
         if "x-request-id" not in answer.headers:
-            self.server.strange += 1  # the Worker gives each answer an id; a killed runtime sent this answer
+            self.server.strange += 1  # the Worker gives each answer an id, so a killed runtime sent this answer
             return
         if self.server.loses():
             return

@@ -1,7 +1,7 @@
-"""What `structured.py` and `structured.mjs` must see, and the model that answers them.
+"""The results that `structured.py` and `structured.mjs` must print, and the model that answers their tasks.
 
-The model finds one person in each paragraph. It writes JSON as models do: plain, in a fence, with prose around it, with
-a comma too many, and once wrong at first.
+The model finds one person in each paragraph. The model writes JSON as real models do: plain, in a fence, within prose,
+with a comma too many, and once wrong at first.
 """
 
 import json
@@ -23,7 +23,7 @@ _DISGUISES = {
 
 
 def person(name: str) -> dict[str, object]:
-    """The facts about a person. Nobody knows Cyd's age and birthday."""
+    """Return what the model knows about a person. The age and the birthday of Cyd are unknown."""
     known = name != "Cyd"
     return {
         "name": name,
@@ -34,13 +34,16 @@ def person(name: str) -> dict[str, object]:
 
 
 class PeopleModel:
-    """Decides the answers. Of three tasks about Zed, only the second gets a good answer: the retry in a program."""
+    """Decides the answers.
+
+    Of three tasks about Zed only the second gets a valid answer, which is the retry of a gap in each program.
+    """
 
     def __init__(self) -> None:
         self._about_zed = 0
 
     def __call__(self, call: Call) -> Behaviour:
-        """Answer a chunk, an ask again or a merge."""
+        """Answer a call for a chunk, a call that asks again, or a call for a merge."""
         names = _NAME.findall(call.assistant or call.user)
         asked_again = call.assistant != ""
         if names == ["Zed"]:
@@ -79,13 +82,14 @@ EXPECTED: dict[str, Any] = {
         "retrieved": "",
     },
 }
-TASKS = 10  # one for each entry, and the retry
+TASKS = 10  # one task for each entry, and one for the retry
 
 
 def check_structured(command: Sequence[str | Path], url: str) -> str:
-    """Run a program behind a proxy that loses and cuts answers. Raises AssertionError with every difference.
+    """Run a program that talks to the server through a proxy, which loses and breaks answers. Raise AssertionError with
+    every difference from the expected results.
 
-    Each lost submission must have joined its first try: there are as many tasks as submissions.
+    Each repeated submission must have joined its first try, so there are as many tasks as submissions.
     """
     with Client(url) as native:
         before = len(_tasks(native))

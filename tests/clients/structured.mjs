@@ -1,5 +1,6 @@
 // A program that uses `openai` for JavaScript to get objects of its own zod schemas: `node structured.mjs openai PROXY
-// URL`. The program prints the results as JSON. PROXY breaks answers: see `cutting_proxy.py`.
+// URL`. The program prints the results as JSON. PROXY is the address of the proxy that breaks answers
+// (`cutting_proxy.py`).
 import { deepStrictEqual } from "node:assert";
 import { z } from "zod";
 
@@ -34,7 +35,8 @@ const ask = (client, model, input = TEXT, ours = {}) => client.responses.stream(
 const again = (client, model, id) => client.responses.stream({ response_id: id, text: formOf(model) });
 const parsed = (model, response) => model.parse(JSON.parse(response.output_text));
 
-// Gets an object from a stream, which may break, from its stream once more, and from the retrieved response.
+// Gets an object from a stream (which may break), from a second stream of the response, and from the retrieved
+// response.
 async function typed(client, model) {
   let id;
   let streamed;
@@ -54,7 +56,8 @@ async function typed(client, model) {
   return { broken, streamed: broken ? final : streamed, again: final, retrieved };
 }
 
-// `responses.parse` returns a queued response without an output. The retrieved one is parsed by the schema.
+// `responses.parse` returns a queued response, which has no output yet. The response that is retrieved later is parsed
+// by the schema.
 async function parse(client) {
   const response = await client.responses.parse(body(People, TEXT, {}));
   let retrieved = response;
@@ -65,7 +68,7 @@ async function parse(client) {
   return { at_once: [response.status, response.output_parsed], retrieved: parsed(People, retrieved) };
 }
 
-// Follows a response to an end that is no success. Its final response has the status, and nothing that was parsed.
+// Follows a response to an end without success. The stream's final response has the status, and no parsed object.
 async function followed(stream, status) {
   const events = [];
   for await (const event of stream) events.push(event);
@@ -74,7 +77,8 @@ async function followed(stream, status) {
   return [events[events.length - 1], events];
 }
 
-// Allows gaps. The response is incomplete, and its text parses. A retry completes it as another response.
+// Allows gaps. The response is incomplete, and its text can be parsed. A retry makes another response, which is
+// complete.
 async function gap(client) {
   const [last, events] = await followed(ask(client, People, WITH_ZED, { onChunkFailure: "gap" }), "incomplete");
   const done = events.find((event) => event.type === "response.output_text.done");
@@ -90,7 +94,7 @@ async function gap(client) {
   };
 }
 
-// Allows no gaps. The stream ends with the failure, and there is nothing to parse.
+// Allows no gaps. The stream ends with the event of a failure, and the response has no text to parse.
 async function failed(client) {
   const [last] = await followed(ask(client, People, WITH_ZED), "failed");
   const retrieved = await client.responses.retrieve(last.response.id);

@@ -1,7 +1,7 @@
 """A program that uses `openai` for Python to get objects of its own models: `python structured.py PROXY URL`.
 
-The program imports only the package and what it needs, and prints the results as JSON. PROXY breaks answers: see
-`cutting_proxy.py`.
+The program imports only `openai` and packages that `openai` needs, and prints its results as JSON. PROXY is the address
+of the proxy that breaks answers (`cutting_proxy.py`).
 """
 
 import contextlib
@@ -21,7 +21,7 @@ CHUNKS = {"chunk": {"maxChars": 24}}  # each paragraph is a chunk
 
 
 class Person(BaseModel):
-    """A person in the text."""
+    """A person whom the text mentions."""
 
     name: str
     role: Literal["author", "reader"]
@@ -30,32 +30,35 @@ class Person(BaseModel):
 
 
 class People(BaseModel):
-    """The outputs of chunks can be joined: nothing is outside arrays."""
+    """A form whose outputs can be joined, since it has only an array."""
 
     people: list[Person]
 
 
 class Report(BaseModel):
-    """The outputs must be merged."""
+    """A form whose outputs must be merged, since `headline` is not an array."""
 
     headline: str
     people: list[Person]
 
 
 def shown(value: BaseModel | None) -> Any:
-    """Show an object of one of the models. What the SDK did not parse has no such method."""
+    """Return a parsed object as JSON, and None for None.
+
+    If the SDK has parsed no object, its value has no method `model_dump`.
+    """
     return None if value is None else value.model_dump(mode="json")
 
 
 def ask(client: openai.OpenAI, model: type[BaseModel], text: str = TEXT, **ours: object) -> Any:
-    """Submit and follow at once."""
+    """Submit a response, and follow its stream at once."""
     return client.responses.stream(
         model="m", input=text, background=True, text_format=model, extra_body={"onceover": {**CHUNKS, **ours}}
     )
 
 
 def typed(client: openai.OpenAI, model: type[BaseModel]) -> dict[str, object]:
-    """Get an object from a stream, which may break, from its stream once more, and from the retrieved response."""
+    """Get an object from a stream (which may break), from a second stream, and from the retrieved response."""
     response_id, streamed, broken = "", None, False
     try:
         with ask(client, model) as stream:
@@ -80,7 +83,10 @@ def typed(client: openai.OpenAI, model: type[BaseModel]) -> dict[str, object]:
 
 
 def parse(client: openai.OpenAI) -> dict[str, object]:
-    """`responses.parse` returns a queued response without an output. The retrieved one is parsed by the model."""
+    """`responses.parse` returns a queued response without an output.
+
+    The response that is retrieved later is parsed by the model.
+    """
     response = client.responses.parse(
         model="m", input=TEXT, background=True, text_format=People, extra_body={"onceover": CHUNKS}
     )
@@ -93,7 +99,10 @@ def parse(client: openai.OpenAI) -> dict[str, object]:
 
 
 def gap(client: openai.OpenAI, url: str) -> dict[str, object]:
-    """Allow gaps. The response is incomplete, and its text parses. A retry completes it as another response."""
+    """Allow gaps.
+
+    The response is incomplete, and its text can be parsed. A retry makes another response, which is complete.
+    """
     text: Any = None
     with ask(client, People, WITH_ZED, onChunkFailure="gap") as stream:
         for event in stream:
@@ -116,7 +125,7 @@ def gap(client: openai.OpenAI, url: str) -> dict[str, object]:
 
 
 def failed(client: openai.OpenAI) -> dict[str, object]:
-    """Allow no gaps. The stream ends with the failure, and there is nothing to parse."""
+    """Allow no gaps. The stream ends with the event of a failure, and the response has no text to parse."""
     with ask(client, People, WITH_ZED) as stream:
         events = list(stream)
         with contextlib.suppress(RuntimeError):  # "Didn't receive a `response.completed` event."
@@ -132,7 +141,7 @@ def failed(client: openai.OpenAI) -> dict[str, object]:
 
 
 def main(proxy: str, url: str) -> dict[str, object]:
-    """Get objects in every way."""
+    """Get objects in every way that the program tries, and return the results."""
     clients = {
         fate: openai.OpenAI(base_url=f"{proxy}/{fate}/v1", api_key="any", _strict_response_validation=True)
         for fate in ("whole", "lost", "cut3", "cut6", "cut9")

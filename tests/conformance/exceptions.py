@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Why a case has different results.
+    """Why a case has different results in workerd and on the fakes.
 
     `because` says whether the fake imitates documented production, or deviates by choice.
     """

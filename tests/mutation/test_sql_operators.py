@@ -13,7 +13,7 @@ from mutation.sql_text import groups, sql_strings
 
 
 def mutated(sql: str, operator: str) -> list[str]:
-    """Return the texts of a string of SQL with one mistake of a kind, with single blanks."""
+    """Return a string of SQL with each mistake of this kind in turn, with single blanks."""
     source = Source(f'f"""{sql}"""')
     whole = next(one for one in sql_strings(source, all_of_them=True) if one.span.start == 4)
     found = []

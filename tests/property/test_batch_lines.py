@@ -1,4 +1,4 @@
-"""Property tests of batches: lines are found in any pieces, and what is written of them is read back unchanged."""
+"""Property tests of a batch's lines: any division of a file gives the same lines, and written values are read back."""
 
 import itertools
 import json
@@ -31,7 +31,7 @@ contents = st.lists(st.sampled_from([b"{}", b"a b", b" ", b"\r", b"\n", b"\r\n",
 
 @given(contents, st.lists(st.integers(0, 200), max_size=6))
 def test_lines_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int]) -> None:
-    """Whatever pieces a file arrives in, its lines are those of `bytes.split`, without white space and blank lines."""
+    """In any division into pieces, a file has the lines of `bytes.split`, without outer blanks and blank lines."""
     content = b"".join(parts)
     bounds = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
     scanner = LineScanner()
@@ -53,7 +53,7 @@ def test_lines_do_not_depend_on_the_pieces(parts: list[bytes], cuts: list[int]) 
     st.lists(st.tuples(st.integers(0, 10**7), st.integers(1, 10**6), st.integers(0, 2**64 - 1)), min_size=1),
 )
 def test_a_slice_comes_back_from_its_row(first: int, start: int, drawn: list[tuple[int, int, int]]) -> None:
-    """A slice is the same after it was packed, and gives back the places that it was made from."""
+    """A slice of lines that was packed into its row gives the same places of lines when it is read back."""
     at = start
     lines: list[tuple[int, int, int]] = []
     for gap, size, identity in drawn:
@@ -71,14 +71,14 @@ def test_a_slice_comes_back_from_its_row(first: int, start: int, drawn: list[tup
 
 @given(json_values)
 def test_json_is_read_as_it_was_written(value: object) -> None:
-    """JSON of whole characters and finite numbers is read back unchanged, in ASCII and in UTF-8."""
+    """JSON with valid characters and finite numbers is read back unchanged, from ASCII and from UTF-8."""
     for ascii_only in (True, False):
         assert parse_line(json.dumps(value, ensure_ascii=ascii_only).encode()) == value
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda drawn: drawn.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
-    """Bytes that are no JSON raise only `LineNotJson`, and what is read can be sent as UTF-8."""
+    """For bytes that are not JSON the only error is `LineNotJson`; any value that is read can be sent as UTF-8."""
     try:
         found = parse_line(raw)
     except LineNotJson:
@@ -96,7 +96,10 @@ def test_any_bytes_are_read_or_refused(raw: bytes) -> None:
     ),
 )
 def test_any_body_is_a_line_or_a_fault(endpoint: Any, fields: dict[str, object]) -> None:
-    """Any body gives a line whose call can be written, or a fault. A line sends only fields that are allowed."""
+    """Any body of a line gives either a fault, or a line whose call can be written as JSON.
+
+    The call contains only fields that are allowed.
+    """
     rules = LineRules(endpoint, frozenset(BATCH_FIELDS + MODEL_OPTIONS))
     base = {"messages": [{"role": "user", "content": "Hi"}]} if endpoint == CHAT else {"input": "Hi"}
     body = {"model": "m", **base, **fields}
@@ -123,7 +126,7 @@ def test_any_body_is_a_line_or_a_fault(endpoint: Any, fields: dict[str, object])
 def test_answers_are_valid_by_the_types_of_openai(
     endpoint: Any, content: str | None, refusal: str | None, reason: str | None, usage: dict[str, int] | None
 ) -> None:
-    """Whatever a chat completion lacks, its line has a body that OpenAI's own types accept, and its text whole."""
+    """Whatever fields a chat completion lacks, the output line's body fits OpenAI's types and has the whole text."""
     message = {"content": content, "refusal": refusal}
     answer: dict[str, object] = {"choices": [{"message": message, "finish_reason": reason}]}
     if usage is not None and endpoint != CHAT:

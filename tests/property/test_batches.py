@@ -1,4 +1,4 @@
-"""A property of batches: whatever dies, each line is in one of the files once, and nothing paid for is thrown away."""
+"""Property test of batches: whatever dies, each line is in one of the files once, and no paid answer is lost."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -29,14 +29,14 @@ REFUSAL = ModelRefused("400", of_call=True, answer=(400, {"error": "no"}))
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make slices, segments and lanes small, so that short files have several."""
+    """Make slices, segments and lanes small, so that even short files have several of each."""
     monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
     monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 800)
     monkeypatch.setattr(limits, "LANES_FROM_CHUNKS", 20)
 
 
 class Story:
-    """A batch, several workers that die at the given points, and a reader that pages the output while it grows."""
+    """A batch with several workers that die at given points, and a reader that reads the output file while it grows."""
 
     def __init__(
         self,
@@ -50,9 +50,7 @@ class Story:
         self.bench.begin(lines(LINES))
         self.bench.points.deaths = {self.bench.points.passed + death for death in deaths}
         self.lost_puts = lost_puts
-        self.lost = (
-            lost  # For the first rounds: which call to the database loses its answer, and whether it lands later.
-        )
+        self.lost = lost  # One entry a round: which D1 call loses its answer, and if its write lands later.
         self.cancel_at = cancel_at
         self.refused = {str(place) for place in refused}
         self.tries: dict[str, int] = {}
@@ -61,7 +59,7 @@ class Story:
         self.bench.model.act = self.act
 
     def act(self, text: str, number: int) -> object:
-        """Answer a call: some lines are refused, and every seventh call fails."""
+        """Answer a call: refuse some lines, and let every seventh call fail."""
         if number == self.cancel_at:
             self.bench.loop.create_task(self.bench.store().cancel(KEY, RETENTION_MS))
         if text in self.refused:
@@ -70,7 +68,7 @@ class Story:
         return ModelUnavailable("503") if number % 7 == 0 and self.tries[text] < 3 else None
 
     async def run(self) -> None:
-        """Let two workers at a time work on the batch until it has ended."""
+        """Let two workers at a time work on the batch until the batch has ended."""
         bench = self.bench
         for round_number in range(60):
             if self.lost_puts and bench.bucket is not None:
@@ -96,7 +94,7 @@ class Story:
         raise AssertionError("the batch does not end")
 
     async def page(self) -> None:
-        """Read what the output file has behind what was read before."""
+        """Read the lines of the output file that follow the lines that were read before."""
         for _ in range(3):
             batch = None
             with suppress(StoreError):
@@ -123,7 +121,7 @@ def test_each_line_ends_once_whatever_dies(
     refused: set[int],
     lost: list[tuple[When, int]],
 ) -> None:
-    """Each id is in one file once, counts and bill add up, and a reader of early results sees each line once."""
+    """Each id is in one file once, counts and bill add up, and a reader of the growing file sees each line once."""
     story = Story(deaths, lost_puts, cancel_at, refused, lost)
     bench = story.bench
     try:
@@ -145,19 +143,19 @@ def test_each_line_ends_once_whatever_dies(
 
 
 async def survived(work: Coroutine[Any, Any, object]) -> object:
-    """Let a worker give up if the database does not answer."""
+    """Run a worker that gives up if the database does not answer."""
     with suppress(StoreError):
         return await work
     return None
 
 
 def check_bill(story: Story) -> None:
-    """Each call that was made is on the bill, and only those of dead workers are in doubt, at most those in flight."""
+    """Each model call is on the bill, and no more calls are in doubt than dead workers can have had in flight."""
     usage, model = story.bench.batch().task.usage, story.bench.model
     assert usage.model_calls >= len(model.calls)
     dead = len(story.bench.points.deaths) + story.rounds_lost
     assert usage.in_doubt <= dead * CONCURRENCY
-    # An answer is paid for. Unless its worker died, it is in the output file.
+    # Each answer is paid for. The answer must be in the output file, unless the worker that got it has died.
     answered = set(model.answered)
     lost = answered - {one["custom_id"][5:] for one in story.bench.content(OUTPUT)}
     assert len(lost) <= dead * CONCURRENCY

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from src.core.text.boundaries import BEST_FIRST, Boundaries, MarkedBoundaries, SoughtBoundaries
 from src.core.text.chunks import TooManyChunks, chunks, cuts
 
 _WORDS = ["a", "word ", "Two words. ", "中", "天地玄黄。", "「问？」", "...", "?!", "」", '"', "\x00", "-"]
@@ -128,3 +129,36 @@ def _naive_kind(text: str, place: int) -> int:
     marks = spoken[len(spoken.rstrip(".。")) :]
     goes_on = follower in {" ", "」"} or (head == spoken and follower in {".", "。"})
     return 2 if "。" in marks and not goes_on else 0
+
+
+_LINE_PIECES = st.sampled_from(
+    [*_HEADINGS, "===", "---", "--", "   ===  ", "#", " Part IV\n", "Book I read", "\u3000第1章", "\n", "\r\n", "\n \n"]
+)
+_USUAL_TEXTS = st.lists(
+    st.one_of(_LINE_PIECES, _PIECES.filter(lambda piece: not set(piece) & set("\x85\u2028\r"))), min_size=1, max_size=60
+).map("".join)
+
+
+@given(_USUAL_TEXTS, st.data())
+@example("\n \n", None)
+def test_searched_boundaries_are_the_marked_ones(text: str, data: st.DataObject | None) -> None:
+    """In each part of a text, searching backwards finds the best boundary that marking all boundaries finds."""
+    sought, marked = SoughtBoundaries(text), MarkedBoundaries(text)
+    spans = [(first, final) for first in range(1, len(text)) for final in range(first - 1, len(text))]
+    for first, final in spans if data is None else data.draw(st.lists(st.sampled_from(spans or [(1, 0)]), max_size=20)):
+        assert best(sought, first, final) == best(marked, first, final), (first, final)
+
+
+@pytest.mark.parametrize("filling", ["a" * 3000, ". " * 2000, "." * 3000, "a. " + "b" * 2000, "。）" * 900 + "a" * 900])
+def test_a_sentence_is_searched_as_far_as_needed(filling: str) -> None:
+    """The end of a sentence far before the limit is found, and so are ends within long runs of marks."""
+    text = f"One. {filling} end"
+    sought, marked = SoughtBoundaries(text), MarkedBoundaries(text)
+    for first in (1, 5, 700, len(text) - 3):
+        for final in (first, first + 1, 1700, len(text) - 1):
+            assert best(sought, first, final) == best(marked, first, final), (first, final)
+
+
+def best(among: Boundaries, first: int, final: int) -> tuple[int, int]:
+    """Return the best kind of boundary from `first` to `final`, and its last offset there."""
+    return next(((kind, at) for kind in BEST_FIRST if (at := among.last(kind, first, final)) != -1), (0, -1))

@@ -140,7 +140,7 @@ def test_every_id_is_known_again(history: list[tuple[str, int]]):
 
 @given(st.integers(0, 9), st.integers(0, 3 * CHUNKS + 9), histories)
 def test_an_id_that_nobody_has_given_is_told(generation: int, number: int, history: list[tuple[str, int]]):
-    """An event id is refused if the task has not yet had its generation, its output or its end."""
+    """An event id is refused if the task has not yet reached the id's generation, output or end."""
     row = rows_of(history)[-1]
     place = place_of(f"{generation}-{number}")
     assert place is not None

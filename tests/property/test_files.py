@@ -1,7 +1,7 @@
-"""Property test of the store of files: any order of uploads, erasures and sweeps, with lost answers and late landings.
+"""Property test of the store of files: uploads, erasures and sweeps in any order, with lost answers and late writes.
 
-At each moment each visible file has all of its parts, and the use of each tenant is the sum of its visible files. When
-everything has landed and a few sweeps have come, no part is left that no row names, and no row that no client sees.
+At each moment each visible file has all its parts, and each tenant's use is the sum of the tenant's visible files. Once
+every write has landed and a few sweeps have run, each part is named by a row, and each row is a visible file.
 """
 
 from collections.abc import Coroutine
@@ -30,28 +30,28 @@ from tests.support.tiers import sized
 
 RUNS, STEPS = sized(quick=(20, 40), test=(200, 40), campaign=(5_000, 80))
 WHENS = st.sampled_from([*[""] * 7, "before", "after", "later", "later"])
-RECENT = st.integers(0, 2)  # Which file a step is about, counted from the newest.
+RECENT = st.integers(0, 2)  # A step acts on one of the three newest files: 0 is the newest.
 TENANTS = ("a", "b")
 PARTS = 2
-# No step takes longer than a late write may take to land, so that each write can land before it counts as lost.
+# No step takes longer than a late write may take, so each late write can land before it counts as lost.
 SECONDS = st.sampled_from([0, 1, 60, FILE_ERASE_SECONDS, FILE_IN_USE_SECONDS, UPLOAD_SECONDS_MOST - 1])
 
 
 class FileMachine(RuleBasedStateMachine):
-    """Uploaders that obey the order of effects, clients that delete, batches that read, sweeps, and time."""
+    """A machine of hypothesis that uploads, deletes and sweeps files, lets batches read files, and lets time pass."""
 
     def __init__(self) -> None:
         super().__init__()
         self.bench = FileBench()
         self.keys: list[FileKey] = []
-        self.bodies: dict[FileKey, list[bytes]] = {}  # The parts of each upload that goes on.
+        self.bodies: dict[FileKey, list[bytes]] = {}  # The contents of the parts of each unfinished upload.
         self.deleted: set[FileKey] = set()
         self.readers: dict[FileKey, str] = {}
         self.batches = 0
-        self.late_seconds = 0.0  # The age of the oldest write that may still land.
+        self.late_seconds = 0.0  # How old the oldest write that may still land is.
 
     def teardown(self) -> None:
-        """Let everything land and sweep until nothing is due, and check what is left."""
+        """Let every write land, sweep until nothing is due, and check that no remains are left."""
         self.bench.database.heal()
         self.bench.r2.heal()
         self.land()
@@ -67,7 +67,7 @@ class FileMachine(RuleBasedStateMachine):
         self.bench.database.close()
 
     def attempt[T](self, database: str, bucket: str, work: Coroutine[Any, Any, T], times: int = 1) -> T | None:
-        """Do something while the next call to D1, or to R2, fails. Returns None after an error."""
+        """Do `work` while the next call to D1 or to R2 fails. Returns None if the failed call raised an error."""
         if database:
             self.bench.database.fail(NETWORK_LOST, database, times)  # type: ignore[arg-type]
         if bucket:
@@ -81,12 +81,12 @@ class FileMachine(RuleBasedStateMachine):
             self.bench.r2.heal()
 
     def pick(self, at: int) -> FileKey:
-        """Return one of the newest files, or the key of a file that was never begun."""
+        """Return one of the newest files, or the key of a file whose upload never began."""
         return self.keys[-1 - at] if at < len(self.keys) else self.bench.key()
 
     @rule(tenant=st.sampled_from(TENANTS), when=WHENS, times=st.integers(1, 3))
     def begin(self, tenant: str, when: str, times: int) -> None:
-        """Begin an upload. If the answer is lost, the upload is aborted."""
+        """Begin an upload. If D1's answer to `begin` is lost, the uploader aborts the upload."""
         key = self.bench.key(tenant)
         self.attempt(when, "", self.bench.store.begin(key, self.bench.time_ms), times)
         if not when or times < 3:
@@ -95,7 +95,7 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(tenant=st.sampled_from(TENANTS), parts=st.integers(1, PARTS), keeps=st.booleans(), when=WHENS)
     def upload(self, tenant: str, parts: int, keeps: bool, when: str) -> None:
-        """Upload a whole file. The second send of `begin` or of `ready` may land later."""
+        """Upload a whole file. The second send of the write of `begin` or of `ready` may land later."""
         self.begin(tenant, when, 1)
         for _ in range(parts):
             self.put(0, 100, "", False)
@@ -103,7 +103,7 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(at=RECENT, size=st.integers(0, 300), when=WHENS, repeated=st.booleans())
     def put(self, at: int, size: int, when: str, repeated: bool) -> None:
-        """Store a part of an upload, once or twice. If it fails, the upload is aborted."""
+        """Store a part of an upload, once or twice. If the put fails, the upload is aborted."""
         file = self.pick(at)
         bodies = self.bodies.get(file)
         if bodies is None or len(bodies) == PARTS:
@@ -117,7 +117,7 @@ class FileMachine(RuleBasedStateMachine):
         bodies.append(body)
 
     def stored(self, file: FileKey, name: str, body: bytes, when: str) -> bool:
-        """Store a part, and return whether that succeeded."""
+        """Store a part, and return whether the put succeeded."""
 
         async def work() -> bool:
             await self.bench.store.bucket.put(file, name, body)
@@ -127,7 +127,7 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(at=RECENT, when=WHENS, times=st.integers(1, 3), again=st.booleans(), keeps=st.booleans())
     def ready(self, at: int, when: str, times: int, again: bool, keeps: bool) -> None:
-        """Make an upload ready. If that fails, the upload is aborted."""
+        """Make an upload ready. If the upload cannot be made ready, it is aborted."""
         file = self.pick(at)
         bodies = self.bodies.get(file)
         if bodies is None:
@@ -156,7 +156,7 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(at=RECENT, when=WHENS, bucket=WHENS, times=st.integers(1, 3))
     def delete(self, at: int, when: str, bucket: str, times: int) -> None:
-        """Delete a file, and see that a deleted file never comes back."""
+        """Delete a file, and note the key, because a deleted file must never come back."""
         file = self.pick(at)
         found = self.attempt(when, bucket, self.bench.store.delete(file), times)
         if found == Deleted():
@@ -164,7 +164,7 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(at=RECENT)
     def read(self, at: int) -> None:
-        """Begin a batch that reads a visible file, or end it."""
+        """If no batch reads the file, begin one; otherwise end the batch that reads the file."""
         file = self.pick(at)
         if file in self.readers:
             self.bench.end_batch(self.readers.pop(file))
@@ -175,7 +175,7 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(when=WHENS, bucket=WHENS, times=st.integers(1, 3), passing=st.integers(0, 2))
     def sweep(self, when: str, bucket: str, times: int, passing: int) -> None:
-        """Sweep, while the first, second or third call to D1 fails."""
+        """Run a sweep in which the first, second or third call to D1 fails."""
         if when:
             self.bench.database.fail(NETWORK_LOST, when, times, passing=passing)  # type: ignore[arg-type]
         self.attempt("", bucket, self.bench.store.erase_due(3))
@@ -189,7 +189,10 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(seconds=SECONDS, days=st.integers(0, 9))
     def wait(self, seconds: int, days: int) -> None:
-        """Let time pass, seldom more than a day. What may no longer land lands first."""
+        """Let time pass, rarely more than a day.
+
+        Writes that would be too old to land after this time land before it.
+        """
         if days == 9:
             seconds = 90_000
         self.late_seconds += seconds
@@ -199,19 +202,19 @@ class FileMachine(RuleBasedStateMachine):
 
     @rule(most=st.integers(1, 3))
     def land_some(self, most: int) -> None:
-        """Let the oldest late writes of the database land."""
+        """Let the oldest of the database's late writes land."""
         run_coroutine(self.bench.database.land(min(most, self.bench.database.late)))
 
     @rule()
     def land(self) -> None:
-        """Let everything land that has not landed yet."""
+        """Let all writes that have not landed yet land."""
         run_coroutine(self.bench.database.land())
         self.bench.r2.land()
         self.late_seconds = 0.0
 
     @invariant()
     def visible_files_are_whole(self) -> None:
-        """Each visible file has its parts, no use is wrong, a deleted file stays away, a read one stays."""
+        """Visible files have all parts, tenants' uses are right, deleted files stay deleted, and read files stay."""
         assert self.bench.misfits() == []
         visible = {row["id"] for row in self.bench.rows() if row["state"] == "ready"}
         assert not visible & self.deleted
@@ -219,7 +222,7 @@ class FileMachine(RuleBasedStateMachine):
 
 
 def test_no_order_of_effects_breaks_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Uploads, erasures and sweeps in any order leave visible files whole, and nothing behind."""
+    """Uploads, erasures and sweeps in any order leave visible files complete, and no remains of other files."""
     monkeypatch.setattr("src.core.limits.STORE_RESEND_SECONDS", 0.0)
     monkeypatch.setattr("src.core.limits.BLOB_RESEND_SECONDS", 0.0)
     run_state_machine_as_test(

@@ -11,7 +11,7 @@ from tests.support.schema_draws import SchemaDraws
 from tests.support.tiers import sized
 
 SCHEMAS = sized(quick=150, test=500, campaign=20_000)
-OUTPUTS = 4  # at most, for each schema
+OUTPUTS = 4  # the most outputs that are drawn for each schema
 RULES = ("first", "last", "sum", "min", "max", "any", "all", "union")
 NUMBERS, BOOLEANS = ("sum", "min", "max", "first"), ("any", "all", "last")
 

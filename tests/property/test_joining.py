@@ -47,7 +47,7 @@ events = st.lists(st.tuples(st.integers(LAND, 2), fates), max_size=14)
 class Deployment:
     """A store, and the clients that send to it, by number.
 
-    In virtual time each send of a client comes a second after the previous one.
+    In virtual time a client's next send comes a second after its previous one.
     """
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ def played(script: list[tuple[int, Fate]]) -> Iterator[Deployment]:
 @given(st.lists(st.tuples(st.integers(0, 2), in_time), max_size=14))
 @settings(max_examples=sized(quick=40, test=150, campaign=1_000), deadline=None)
 def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
-    """However many requests and answers are lost, there is at most one task for each client that reached the Worker."""
+    """However many requests and answers are lost, there is at most one task for each client that the Worker heard."""
     with played(script) as deployment:
         assert len(deployment.tasks()) <= len(deployment.came)
 
@@ -127,9 +127,9 @@ def test_no_task_more_than_wishes(script: list[tuple[int, Fate]]) -> None:
 def test_only_what_lands_late_among_equal_wishes_may_be_one_more(script: list[tuple[int, Fate]]) -> None:
     """A late write may find that another client's equal request has joined the task that it was to join.
 
-    A late write makes an additional task if another client's equal request has taken the task that it was to join.
-    After a late landing, each task that a client was answered with exists, at least one task exists, and each row has a
-    task.
+    If another client's equal request has taken the task that a late write was to join, the late write makes an
+    additional task. After a late landing, each task whose id a client got exists, at least one task exists, and each
+    row of `submissions` has a task.
     """
     late = sum(fate == "late" for client, fate in script if client != LAND)
     with played(script) as deployment:

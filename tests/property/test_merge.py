@@ -11,7 +11,7 @@ OUTPUTS = st.lists(st.text(min_size=1, max_size=40) | st.integers(1, 6000).map("
 
 @given(OUTPUTS, st.integers(1, 10_000).map(merge_chars))
 def test_a_level_is_at_most_half_as_long_and_its_calls_fit(outputs: list[str], most: int):
-    """A merge level has at most half as many calls as outputs, however long these are, and each call fits its size."""
+    """A merge level has at most half as many calls as outputs, whatever their length is, and no call is too large."""
     groups = merge_groups(outputs, most)
     assert 1 <= len(groups) <= len(outputs) / 2
     assert all(len(group) <= most for group in groups)

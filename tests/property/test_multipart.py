@@ -1,4 +1,4 @@
-"""A body of `multipart/form-data` gives the same parts in any chunks, and the parts that the `email` package finds."""
+"""A `multipart/form-data` body has the same parts in any division into chunks, and the parts that `email` finds."""
 
 from collections.abc import Sequence
 from email.message import Message
@@ -21,12 +21,12 @@ PIECES = st.sampled_from([b"\r\n--b-", b"\r", b"\n", b"\r\n", b"-", b"--", b"b-1
 CONTENTS = st.lists(PIECES, max_size=8).map(b"".join).filter(lambda content: b"\r\n--b-1" not in b"\r\n" + content)
 NAMES = st.text(st.sampled_from("abé報 .;='-_"), min_size=1, max_size=5).map(str.strip).filter(bool)
 PARTS = st.lists(st.tuples(NAMES, st.none() | NAMES, CONTENTS), max_size=5)
-# Where a body is cut into chunks: shares of its length.
+# The places at which a body is cut into chunks, as shares of the body's length.
 CUTS = st.lists(st.floats(0, 1, allow_nan=False), max_size=12)
 
 
 def body_of(parts: Sequence[Part], preamble: bytes = b"", padding: bytes = b"", epilogue: bytes = b"") -> bytes:
-    """Write a body as a client does."""
+    """Write a multipart body as a client does."""
     lines = [preamble]
     for name, filename, content in parts:
         named = "" if filename is None else f'; filename="{filename}"'
@@ -62,7 +62,7 @@ def parsed(chunks: Sequence[bytes]) -> list[Part] | str:
 
 
 def cut(body: bytes, cuts: Sequence[float]) -> list[bytes]:
-    """Cut a body into chunks."""
+    """Cut a body into chunks, at the given shares of its length."""
     places = sorted({0, len(body), *(round(share * len(body)) for share in cuts)})
     return [body[start:end] for start, end in pairwise(places)]
 

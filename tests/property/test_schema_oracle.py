@@ -186,7 +186,7 @@ def test_jsonschema_takes_what_the_standards_refuse(name: str, text: str) -> Non
 
 
 def test_jsonschema_divides_floats() -> None:
-    """0.3 is three times 0.1.
+    """As decimals, 0.3 is three times 0.1.
 
     `jsonschema` refuses 0.3 as a multiple of 0.1, since the quotient of the floats is not 3; onceover accepts it.
     """

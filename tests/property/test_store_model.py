@@ -138,7 +138,7 @@ class StoreMachine(RuleBasedStateMachine):
         After a lost answer the store sends its write again, so the model applies it twice, and the second time has no
         effect.
 
-        `reads` is how many D1 calls the store makes before the call that writes.
+        `reads` is the number of D1 calls that the method makes before the call that writes.
         """
         if fault is not None:
             self.lose(fault, reads)
@@ -211,7 +211,8 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_again(self, worker: Worker, fault: str | None) -> Any:
         """Claim a task again as the same holder, perhaps much later.
 
-        As the same holder a worker gets its old claim, or a new claim if another worker has had the task since.
+        If the same holder claims a task again, it gets its old claim, or a new claim if another worker has had the task
+        since.
         """
         wish = {"host": worker.host, "route": Route.QUEUE, "lease_ms": LEASE_MS, "announce": 1}
         wish |= {"start_ms": 2_000, "rests": RESTS[1]}
@@ -412,7 +413,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(due=sweeps, fault=faults)
     def take_due(self, due: Due, fault: str | None) -> None:
-        """Take on tasks that were found due earlier, perhaps much earlier, when some of them have changed."""
+        """Send off tasks that an earlier search found due, although some tasks may have changed since."""
         given, expected = self.both(
             fault,
             lambda: self.store.take_due(due, LEASE_MS),

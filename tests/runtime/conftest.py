@@ -1,4 +1,4 @@
-"""Servers that the tests of a module share, because each server takes seconds to start."""
+"""Servers that all tests of a module share, because each server takes seconds to start."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,7 +27,7 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on one route, whose model calls go to `model`."""
+    """A local server with the Worker on one route; its model calls go to `model`."""
     state: Path = tmp_path_factory.mktemp("state")
     flags = openai(model.base_url, AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=4, PLAN="paid", MODEL_PATIENCE_SECONDS=0)
     with DevServer(state, *ENVIRONMENTS[route], *flags, "--cron-every", "1") as server:

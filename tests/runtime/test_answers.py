@@ -1,4 +1,4 @@
-"""The HTTP API on the real runtime: hostile bodies, bad variables, and texts that must not appear in the log."""
+"""The HTTP API on the real runtime: hostile bodies, variables with bad values, and texts that must not be logged."""
 
 import socket
 from collections.abc import Iterator
@@ -25,7 +25,10 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
 
 
 def stored(client: Client) -> int:
-    """Return how many tasks are stored, over a new connection: one with an unread body ends with its answer."""
+    """Return how many tasks are stored.
+
+    The request uses a new connection, because the server closes a connection on which a body was not read.
+    """
     with Client(str(client.http.base_url)) as own:
         return len(own.http.get("/api/tasks", params={"limit": 100}).json()["tasks"])
 
@@ -88,7 +91,7 @@ def test_a_hostile_body_is_refused_and_nothing_stored(small: Client, case: str):
 
 
 def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
-    """A chunked upload without a length is answered with 413 before all of it was read."""
+    """A chunked upload without a length is answered with 413 before the whole body was read."""
 
     def endless() -> Iterator[bytes]:
         yield b'{"input": "'
@@ -98,7 +101,7 @@ def test_a_body_without_a_length_is_capped_while_it_is_read(small: Client):
     try:
         answer = small.http.post("/api/tasks", content=endless(), headers={"content-type": "application/json"})
     except httpx.WriteError:
-        pass  # If the server closes the connection early, this is a refusal, too.
+        pass  # If the server closes the connection early, this also counts as a refusal.
     else:
         assert answer.status_code == 413
     assert stored(small) == 0

@@ -19,10 +19,10 @@ from tests.support.dev_server import ROOT, DevServer
 
 pytestmark = pytest.mark.runtime
 PUBLIC = ROOT / "public"
-# Most of what structured output adds loads only with a task that has a value or gaps, and what batches add, 20 KB, only
-# with a batch.
+# Most of the code for structured output is loaded only for a task that has a value or gaps, and the code for batches,
+# 20 KB, only for a batch.
 BYTES_MOST = 307_000
-MARKDOWN_BYTES_MOST = 115_000  # What loads only if the reader chooses Markdown: code, styles, and two libraries.
+MARKDOWN_BYTES_MOST = 115_000  # What is loaded only if the reader chooses Markdown: code, styles, and two libraries.
 FIRST_VIEW_BYTES_MOST = 95_000  # The files that the view of the task list needs, before compression.
 EARLY_MODULES_MOST = 15
 
@@ -88,7 +88,9 @@ def test_files_are_served_as_cloudflare_serves_them(server: DevServer, cloudflar
 
 
 def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> None:
-    """All environments inherit the one configuration of assets, so all have the dashboard, and no binding for it."""
+    """All environments inherit the same configuration of assets, so all of them have the dashboard, and none has a
+    binding for it.
+    """
     top, free, direct = (cloudflare["environments"][name] for name in ("", "free", "direct"))
     assert top == free == direct
     assert Path(top["directory"]) == PUBLIC
@@ -97,7 +99,8 @@ def test_all_environments_have_the_same_assets(cloudflare: dict[str, Any]) -> No
 
 
 def test_the_policy_is_strict(server: DevServer) -> None:
-    """The content security policy allows only scripts and styles of the page's origin, and no markup made from text.
+    """The content security policy allows only scripts and styles from the page's origin, and no markup that is made
+    from text.
 
     The dashboard's page has no inline code that would need an exception from the policy.
     """
@@ -126,7 +129,7 @@ def test_the_api_is_untouched(server: DevServer) -> None:
 
 
 def test_the_page_names_what_each_view_needs(server: DevServer) -> None:
-    """The page preloads exactly the modules that every view needs."""
+    """The page preloads exactly those modules that every view needs."""
     named = re.findall(
         r'(?:rel="modulepreload" href|type="module"(?: async)? src)="([^"]+)"', httpx.get(server.url).text
     )
@@ -149,7 +152,7 @@ def test_a_foreign_host_gets_no_file(server: DevServer) -> None:
 
 
 def test_it_is_small_and_adds_nothing_to_the_worker() -> None:
-    """All files of the dashboard together are small, and so are the files of its first view.
+    """All files of the dashboard are small together, and so are the files of the first view.
 
     The Worker's own folder does not mention the dashboard's files.
     """

@@ -39,7 +39,9 @@ def run(command: str, folder: Path) -> str:
 
 @pytest.mark.runtime
 def test_an_export_comes_back_whole(tmp_path: Path) -> None:
-    """After export and import, three texts are the same byte by byte; one is far longer than a statement may be."""
+    """After an export and an import, three texts are unchanged byte by byte; one of them is far longer than an SQL
+    statement may be.
+    """
     english = (ROOT / "examples" / "english.txt").read_text("utf-8")
     texts = [english, (ROOT / "examples" / "chinese.txt").read_text("utf-8"), (english * 31)[:900_000]]
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
@@ -76,7 +78,7 @@ def test_an_export_comes_back_whole(tmp_path: Path) -> None:
 
 
 def test_a_long_value_is_written_in_pieces(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """After an export and an import, values with any characters, bytes, quotes, nulls and numbers are the same.
+    """After an export and an import, values of all kinds (any characters, bytes, quotes, nulls, numbers) are unchanged.
 
     No statement of the import is too long for D1.
     """
@@ -118,7 +120,7 @@ def test_what_is_no_export_is_one_line(
 
 
 def test_it_runs_as_a_program(tmp_path: Path) -> None:
-    """The program `importable.py` needs only Python."""
+    """The program `importable.py` needs nothing but Python."""
     (tmp_path / "x.sql").write_text("CREATE TABLE t (a TEXT PRIMARY KEY); INSERT INTO t VALUES ('b');")
     command = [sys.executable, "-I", str(ROOT / "ops" / "importable.py"), str(tmp_path / "x.sql")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout

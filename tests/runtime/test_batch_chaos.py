@@ -1,4 +1,7 @@
-"""Kills the real runtime while it works on a batch, for each commit. `python -m tests.batch_chaos` makes a long run."""
+"""Kills the real runtime while it works on a batch; this short test runs for each commit.
+
+`python -m tests.batch_chaos` makes a long run.
+"""
 
 from pathlib import Path
 
@@ -10,7 +13,8 @@ pytestmark = pytest.mark.runtime
 
 
 def test_kills_lose_and_double_no_line(tmp_path: Path) -> None:
-    """After two SIGKILLs each line stands once in the output file, for a reader by `offset` too, and the bill is right.
+    """After two SIGKILLs, each line is in the output file exactly once, also when the file is read with `offset`, and
+    the bill is right.
 
     Both kills come while lines are left.
     """

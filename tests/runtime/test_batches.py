@@ -77,7 +77,7 @@ EXPECTED: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model server that refuses some lines for good, and takes long for others."""
+    """A model server that refuses some lines for good, and takes a long time for others."""
     plan = Plan(by_text={"refuse this": (status(400),) * 100, "slowly": (slow(1),) * 1_000})
     with ModelServer(api_key="test-key", plan=plan) as server:
         yield server
@@ -85,7 +85,10 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, model: ModelServer) -> Iterator[DevServer]:
-    """A Worker whose provider is the model server. Leases are short, so that ends come soon."""
+    """A Worker whose model provider is the test's model server.
+
+    Leases are short, so that tasks whose workers die soon continue.
+    """
     flags = openai(
         model.base_url,
         AI_MODEL="test-model",
@@ -109,7 +112,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def seen_by(command: list[str | Path]) -> str:
-    """Run a program, compare what it saw, and return the version of its SDK."""
+    """Run a program, compare what it printed with what is expected, and return the version of its SDK."""
     seen = run(command)
     version: str = seen.pop("version")
     assert seen == EXPECTED
@@ -117,13 +120,13 @@ def seen_by(command: list[str | Path]) -> str:
 
 
 def test_openai_for_python(server: DevServer, folder: Path) -> None:
-    """A program creates, polls, lists and cancels batches, and reads their files and every fault of a line."""
+    """A Python program creates, polls, lists and cancels batches, and reads their files and each bad line's fault."""
     assert seen_by([sys.executable, HERE / "batches.py", server.url, "none", folder]).startswith("3.")
 
 
 @pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
 def test_openai_for_javascript(server: DevServer, folder: Path, package: str, version: str) -> None:
-    """The same with `openai` for JavaScript."""
+    """A JavaScript program does the same with the SDK `openai`."""
     command: list[str | Path] = [find_node(), HERE / "batches.mjs", package, server.url, "none", folder]
     assert seen_by(command).startswith(version)
 
@@ -160,7 +163,10 @@ def content(url: str, file_id: str, query: str = "") -> httpx.Response:
 
 
 def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None:
-    """Lines are read while others are out. At the end of the window those without an answer are in the error file."""
+    """Lines with answers can be read while other lines have no answer yet.
+
+    At the end of the completion window, lines without an answer are written to the error file.
+    """
     batch = create(server.url, "".join(line(f"r-{n}", f"early {n}") for n in range(30)))
     eventually(lambda: until(server.url, batch["id"], {"in_progress", "completed"}))
     batch = until(server.url, batch["id"], {"completed"})
@@ -191,7 +197,7 @@ def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None
 
 
 def test_the_program_of_the_document(tmp_path: Path) -> None:
-    """The program of docs/batches.md runs unchanged, and prints what the page says."""
+    """The program in docs/batches.md runs unchanged, and prints what the page shows."""
     page = ROOT / "docs" / "batches.md"
     (program,), printed = blocks(page, "python"), blocks(page, "text")[0]
     with DevServer(tmp_path / "state", *variables({"REQUIRE_KEYS": "true"})) as started:
@@ -210,7 +216,9 @@ def test_the_program_of_the_document(tmp_path: Path) -> None:
 
 
 def test_the_command_line_runs_a_file(server: DevServer, folder: Path) -> None:
-    """The answers go to a file, the failed requests beside it, and the same command again pays nothing."""
+    """The command writes the answers to a file and the failed requests to another file; when it is run again, it pays
+    nothing.
+    """
     environment = {**os.environ, "ONCEOVER_URL": server.url}
     output = folder / "answers.jsonl"
     for _ in range(2):

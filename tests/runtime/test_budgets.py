@@ -1,4 +1,6 @@
-"""Tests what a task costs on the real runtime, by D1's own counters, and that no wave of calls is wasted."""
+"""Tests what a task costs on the real runtime, by D1's own counters, and that no wave of calls takes longer than
+needed.
+"""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -41,9 +43,9 @@ def client(server: DevServer) -> Iterator[Client]:
 
 
 def events(server: DevServer, task_id: str) -> list[Json]:
-    """Return the log events of one task, once the event of its last run is there.
+    """Return the log events of one task, as soon as the event of the task's last run is logged.
 
-    The Worker logs the last run's event only after the answer.
+    The Worker logs the event of the last run only after the answer.
     """
 
     def found() -> list[Json]:
@@ -56,7 +58,8 @@ def events(server: DevServer, task_id: str) -> list[Json]:
 
 def waves(calls: Sequence[Call]) -> int:
     """Return the length of the longest sequence of calls in which each call arrived after the previous one's end."""
-    depths: list[tuple[float, int]] = []  # By model call: its end, and the longest sequence up to this call.
+    # For each model call, its end, and the longest sequence of calls up to this call.
+    depths: list[tuple[float, int]] = []
     for call in sorted(calls, key=lambda call: call.arrived_at):
         assert call.ended_at is not None
         before = [depth for ended_at, depth in depths if ended_at <= call.arrived_at]
@@ -68,7 +71,7 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
     """A task of 20 chunks writes at most 20 D1 rows and makes 8 D1 calls, with authentication and an Idempotency-Key.
 
     Index entries count as rows. Each model call takes a second, so that calls that start together also end together on
-    a busy machine. Another task runs first, because every 150 seconds a claim writes one more row to record its
+    a busy machine. Another task runs before, because every 150 seconds a claim writes one more row to record its
     trigger.
     """
     client.finished(client.submit("before")["id"])
@@ -80,8 +83,8 @@ def test_rows_and_calls_of_a_20_chunk_task(server: DevServer, client: Client, sl
         del client.http.headers["Idempotency-Key"]
         slow_model.latency_seconds = 0.2
     assert task["usage"]["modelCalls"] == 20
-    # The Worker logs `accepted` after the task's dispatch. A direct run shares the submission's invocation, so its last
-    # log line has the counts of submission and run.
+    # The Worker logs `accepted` after the task's dispatch. A direct run uses the same invocation as the submission, so
+    # its last log line has the counts of both.
     found = events(server, task["id"])
     spent = [line for line in found if line["event"] in {"accepted", "run_ended"}]
     if task["route"] == "direct":
@@ -101,11 +104,11 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
 
     `make bench` checks the design's bound of 1.1 times the ideal time, on a machine without other work. A test run
     shares its machine with other work, so this test counts waves instead of time. Each model call takes a second, so
-    that calls that start together also end together. A busy machine may still split a wave in two, so the best of up to
-    ten tasks counts.
+    that calls that start together also end together. A busy machine may still split a wave in two, so the best result
+    of up to ten tasks counts.
     """
     client.finished(client.submit(paragraphs(6), chunk={"maxChars": 40})["id"])
-    found: list[tuple[int, int]] = []  # By task: its waves of model calls, and its D1 calls.
+    found: list[tuple[int, int]] = []  # For each task, its waves of model calls, and its D1 calls.
     slow_model.latency_seconds = 1.0
     try:
         while len(found) < 10 and (4, 5) not in found:
@@ -115,7 +118,7 @@ def test_24_chunks_take_four_waves_of_calls_and_five_calls_of_d1(
             assert len(calls) == 24
             assert max(call.in_flight for call in calls) <= 6
             (run,) = (line for line in events(server, task["id"]) if line["event"] == "run_ended")
-            # A direct run's count includes the one D1 call of the submission, which has the same invocation.
+            # The count of a direct run includes the one D1 call of the submission, which runs in the same invocation.
             found.append((waves(calls), run["database_calls"] - (task["route"] == "direct")))
     finally:
         slow_model.latency_seconds = 0.2

@@ -11,7 +11,7 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-TASKS = 55  # This is more tasks than one invocation on the free plan may send off.
+TASKS = 55  # 55 tasks are more than one invocation on the free plan may dispatch.
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,9 @@ def post(client: Client, path: str, **fields: object) -> tuple[int, Json]:
 
 
 def test_many_tasks_go_on_and_end_in_one_request_each(server: DevServer, model: ModelServer) -> None:
-    """One request counts 55 failed tasks, another retries them all, and they complete; later two are cancelled."""
+    """One request counts 55 failed tasks, another request retries them all, and they complete; later, two tasks are
+    cancelled.
+    """
     with Client(server.url) as client:
         model.plan = Plan(decide=lambda call: status(401))
         tasks = [client.submit(paragraphs(1))["id"] for _ in range(TASKS)]

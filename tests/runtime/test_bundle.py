@@ -12,7 +12,7 @@ from tests.support.dev_server import ROOT
 
 pytestmark = pytest.mark.runtime
 
-LIMIT_KIB = 2457  # This bound is 2.4 MiB gzipped; the free plan's limit is 3 MiB.
+LIMIT_KIB = 2457  # The limit of this test is 2.4 MiB gzipped; the free plan's limit is 3 MiB.
 EVERYWHERE = {"DB (onceover)", "BLOBS (onceover-files)", "AI", 'AI_PROVIDER ("workers-ai")'}
 OBJECTS = {"AI_PROCESSOR (AIProcessor)", "BATCH_COORDINATOR (BatchCoordinator)"}
 QUEUES = {"AI_QUEUE (ai-processing-queue)", "AI_DLQ (ai-processing-dlq)"}
@@ -56,7 +56,7 @@ def test_the_upload_holds_the_worker_and_its_packages(env: str) -> None:
 
 @pytest.mark.parametrize("env", BINDINGS)
 def test_the_upload_is_within_its_limit(env: str) -> None:
-    """The size in KiB that scripts read from the line `gzip` is wrangler's own figure and at most 2.4 MiB."""
+    """The size in KiB in the line `gzip`, which scripts read, is the size that wrangler prints, and at most 2.4 MiB."""
     output = build(env).output
     (size,) = re.findall(r"^gzip: (\d+) KiB$", output, re.MULTILINE)
     (exact,) = re.findall(r"Total Upload: .*gzip: ([\d.]+) KiB", output)
@@ -66,7 +66,9 @@ def test_the_upload_is_within_its_limit(env: str) -> None:
 
 @pytest.mark.parametrize(("env", "expected"), BINDINGS.items())
 def test_the_bindings_are_those_of_the_environment(env: str, expected: set[str]) -> None:
-    """The top level binds queues and objects, `free` only objects, `direct` neither; wrangler warns for `direct`."""
+    """The top level binds queues and objects, `free` binds only objects, and `direct` binds neither; wrangler warns for
+    `direct`.
+    """
     output = build(env).output
     assert set(re.findall(r"^env\.(.+?)  +\S", output, re.MULTILINE)) == expected
     missed = {"direct": ["AI_PROCESSOR", "BATCH_COORDINATOR"]}

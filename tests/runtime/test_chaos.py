@@ -1,4 +1,4 @@
-"""Makes a short chaos run with kills, for each commit. `make chaos` makes a long chaos run."""
+"""Makes a short chaos run with kills; it runs for each commit. `make chaos` makes a long chaos run."""
 
 from pathlib import Path
 

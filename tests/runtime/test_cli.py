@@ -1,4 +1,4 @@
-"""Tests the command line `onceover` with the real Worker: its commands, exit statuses, Ctrl-C, a killed server."""
+"""Tests the command line `onceover` with the real Worker: commands, exit statuses, Ctrl-C, and a killed server."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The server's state folder, which outlives the server."""
+    """The server's state folder, which is kept when the server ends."""
     return tmp_path_factory.mktemp("state")
 
 
@@ -58,7 +58,7 @@ def variables(server: DevServer) -> Mapping[str, str]:
 
 @pytest.fixture
 def text(tmp_path: Path) -> str:
-    """The path of a file with a text of eight chunks."""
+    """The path of a file that has a text of eight chunks."""
     path = tmp_path / "text.txt"
     path.write_text(paragraphs(8), "utf-8")
     return str(path)
@@ -80,7 +80,9 @@ def onceover(
 
 
 def test_run_prints_the_result_and_nothing_else(variables: Mapping[str, str], server: DevServer, text: str):
-    """With pipes, `onceover run` writes only the result to standard output, and the summary to standard error."""
+    """If its output is a pipe, `onceover run` writes only the result to standard output, and the summary to standard
+    error.
+    """
     done = onceover(variables, "run", text, *SMALL)
     assert done.returncode == 0, done.stderr
     task_id = re.findall(r"^Submitted (\S+):", done.stderr)[0]
@@ -112,7 +114,9 @@ def test_submit_then_watch(variables: Mapping[str, str], text: str):
     ],
 )
 def test_exit_statuses(variables: Mapping[str, str], given: str, options: Sequence[str], expected: int):
-    """`onceover run` has the right exit status for a refusing model, a cut-off, a large output and a bad request."""
+    """`onceover run` has the documented exit status for a model that refuses, for an output that was cut off, for a
+    large output, and for a bad request.
+    """
     done = onceover(variables, "run", "-", *options, given=given)
     assert done.returncode == expected, done.stderr
     if given == "write at length":
@@ -176,7 +180,7 @@ def test_a_terminal_and_a_pipe_get_the_same_text(variables: Mapping[str, str], t
 
 
 def test_a_pipe_that_closes_is_no_error(variables: Mapping[str, str], text: str):
-    """`onceover run … | head -1` gives no error, in a shell with `pipefail`, which would report one."""
+    """`onceover run … | head -1` causes no error, in a shell with `pipefail`, which would report one."""
     line = f"set -o pipefail; '{PROGRAM}' run '{text}' --chunk-chars 40 | head -1"
     done = subprocess.run(
         ["bash", "-c", line], env=dict(variables), capture_output=True, text=True, timeout=60, check=False
@@ -187,7 +191,9 @@ def test_a_pipe_that_closes_is_no_error(variables: Mapping[str, str], text: str)
 
 
 def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
-    """`onceover doctor` finds no fault and no warning in a sound server, except for the tasks that failed here."""
+    """`onceover doctor` finds no fault in a healthy server and gives no warning, except about the tasks that failed in
+    this test.
+    """
     done = onceover(variables, "doctor", "--env", "", "--task", "--json")
     assert done.returncode == 0, done.stdout
     checks = json.loads(done.stdout)["checks"]
@@ -210,7 +216,9 @@ def test_keys_and_lists(variables: Mapping[str, str]):
 def test_a_server_that_goes_away_and_comes_back(
     server: DevServer, flags: list[str], variables: Mapping[str, str], model: ModelServer, text: str
 ):
-    """After the server is killed during a task and restarted, `onceover run` goes on and reports the task's end."""
+    """After the server was killed during a task and restarted, `onceover run` continues and reports the end of the
+    task.
+    """
     model.hold()
     try:
         with Terminal([str(PROGRAM), "run", text, *SMALL], variables) as terminal:

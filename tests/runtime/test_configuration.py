@@ -30,7 +30,7 @@ LIMITS = (
     "9 tasks in flight a tenant, invocations as on the free plan"
 )
 
-# By case: variables for `--var`, the content of `.dev.vars`, and every fault that `make dev` must name.
+# For each case: variables for `--var`, the content of `.dev.vars`, and every fault that `make dev` must name.
 BROKEN: dict[str, tuple[dict[str, str], str, list[str]]] = {
     "unknown provider": ({"AI_PROVIDER": "gpt"}, "", ["AI_PROVIDER must be one of workers-ai, openai, demo (--var)"]),
     "workers-ai without an account": ({"AI_PROVIDER": "workers-ai"}, "", [f"{NO_WORKERS_AI} (--var)"]),
@@ -96,7 +96,7 @@ BROKEN: dict[str, tuple[dict[str, str], str, list[str]]] = {
         ],
     ),
 }
-# These cases have faults of every kind and from every place. Only the campaign runs the other cases.
+# These cases have faults of every kind and from every source of variables. The other cases run only in the campaign.
 EACH_COMMIT = {
     *("openai without a URL", "what is asked of the model, and how long", "lines that set nothing, and a variable"),
     *("numbers", "a lease shorter than a call"),
@@ -139,7 +139,7 @@ def test_every_fault_is_named_at_once(
 
 
 def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tmp_path: Path) -> None:
-    """If `.dev.vars` is a folder, `make dev` names this fault together with the other faults."""
+    """If `.dev.vars` is a folder, `make dev` names this fault together with all other faults."""
     (project / ".dev.vars").mkdir()
     arguments = ("--port", "0", "--persist-to", str(tmp_path / "state"), "--var", "PLAN:none")
     status, lines = run_dev(*arguments, project=project)
@@ -152,8 +152,9 @@ def test_a_file_that_cannot_be_read_is_named_beside_the_faults(project: Path, tm
 def test_what_runs_and_what_nothing_reads_is_said_before_it_is_ready(project: Path, tmp_path: Path) -> None:
     """Before it is ready, `make dev` prints provider, model, base URL, route, keys, state, limits and runtime.
 
-    Before it is ready, `make dev` warns of a variable that nothing reads, with the name that was probably meant, and of
-    an AI_BASE_URL that the provider does not use. A reload names changed variables.
+    Before it is ready, `make dev` warns of a variable that nothing reads and suggests the name that was probably meant;
+    it also warns of an AI_BASE_URL that the provider does not use. After a change of variables, `make dev` reloads the
+    Worker and names the changed variables.
     """
     (project / ".dev.vars").write_text("AI_MODLE=llama3.2\nHOME_PAGE=x\nAI_PROVIDER=openai\nMAX_TASKS_IN_FLIGHT=9\n")
     state = tmp_path / "state"

@@ -1,4 +1,4 @@
-"""Tests a SIGKILL of the whole runtime during a task: no work is lost, and few calls are paid twice."""
+"""Tests a SIGKILL of the whole runtime during a task: no work is lost, and only few calls are paid for twice."""
 
 from pathlib import Path
 
@@ -25,7 +25,8 @@ CHUNKS = 40
 def test_a_killed_task_completes_after_the_restart(tmp_path: Path, first: str, then: str):
     """A task whose runtime is killed with calls in flight completes after a restart, also in another environment.
 
-    The model server gets at most 40 calls plus the calls in flight at the kill, and the bill has the same number.
+    The model server gets at most 40 calls plus those that were in flight at the kill, and the bill has the same number
+    of calls.
     """
     with ModelServer(api_key="test-key", latency_seconds=0.05) as model:
         flags = [*openai(model.base_url, AI_TIMEOUT_SECONDS=40, LEASE_SECONDS=60, PLAN="paid"), "--cron-every", "0.5"]

@@ -1,4 +1,4 @@
-"""Tests on real workerd that HTTP requests move a task even if queue, cron, alarms or RPC always fail at entry."""
+"""Tests on real workerd that HTTP requests advance a task even if queue, cron, alarms or RPC always fail at entry."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +17,8 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
 SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
-# On the direct route a run makes no call that may last longer than its invocation may work after the answer. With calls
-# of up to 40 s only cron could begin a task of the direct route, and cron is dead.
+# On the direct route, a run makes no call that may last longer than its invocation may work after the answer. With
+# calls of up to 40 s, only cron could start a task of the direct route, and cron is dead in this test.
 LONG = {"LEASE_SECONDS": 60, "AI_TIMEOUT_SECONDS": 40}
 SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
     "top": ((), SHORT),
@@ -28,7 +28,7 @@ SERVERS: Mapping[str, tuple[Sequence[str], Mapping[str, object]]] = {
 # Each case: server, dead triggers, the routes that may work on a polled task, and the routes whose failures the server
 # must record.
 CASES = [
-    ("top", "queue", "durable-object direct", "queue"),  # The sweeps of cron send a task to the dead queue.
+    ("top", "queue", "durable-object direct", "queue"),  # The sweeps of cron dispatch a task to the dead queue.
     ("top", "cron", "queue", "cron"),
     ("top", "alarm", "queue", ""),
     ("top", "rpc", "queue", ""),
@@ -64,7 +64,7 @@ def servers(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def server(servers: Mapping[str, DevServer], name: str, dead: str, model: ModelServer) -> DevServer:
-    """Return the server with the given name, with the given triggers dead and the model's ledger empty."""
+    """Return the server with the given name; only the given triggers are dead, and the model's ledger is empty."""
     model.wait_until_idle()
     model.reset()
     kill(servers[name], dead)
@@ -79,7 +79,7 @@ def client(server: DevServer) -> Iterator[Client]:
 
 
 def kill(server: DevServer, dead: str) -> None:
-    """Let the given triggers of a server fail at entry from now on, and no other triggers."""
+    """From now on, let the given triggers of a server fail at entry, and let all other triggers work."""
     assert httpx.post(f"{server.url}/_test/dead", content=dead).text == "done"
 
 
@@ -90,7 +90,7 @@ def status(client: Client) -> Json:
 
 
 def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
-    """Check that the task completed on one of the given routes, with one call for each chunk."""
+    """Check that the task completed on one of the given routes, with exactly one call for each chunk."""
     assert task["status"] == "completed"
     assert task["route"] in routes.split()
     assert (task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == (CHUNKS, 0)
@@ -104,7 +104,7 @@ def assert_done(task: Json, model: ModelServer, routes: str = "direct") -> None:
 def test_status_shows_which_triggers_come(server: DevServer, client: Client, seen: str) -> None:
     """While all triggers are dead, the status shows only the time of the sweep that a request made.
 
-    Once the triggers fire again, the status shows times of the task's host and of cron's sweeps.
+    When the triggers work again, the status shows when the task's host and cron's sweeps last came.
     """
     client.http.post("/api/sweep")
     shown = status(client)
@@ -146,7 +146,7 @@ def test_sweeps_that_are_asked_for_end_a_task(client: Client, model: ModelServer
     """
     task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
     worked: list[Json] = []
-    # On the direct route the sweep begins the run itself; on other routes it first sends the task in vain.
+    # On the direct route the sweep itself starts the run; on other routes it first dispatches the task in vain.
     done, dispatched = ("dispatched", 1) if name == "direct" else ("worked", 2)
 
     def swept() -> bool:

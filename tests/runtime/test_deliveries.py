@@ -1,4 +1,6 @@
-"""Tests that the local queue delivers to several consumers at a time, so that a slow delivery delays no other."""
+"""Tests that the local queue delivers messages to several consumers at the same time, so that a slow consumer delays no
+other message.
+"""
 
 import json
 from datetime import UTC, datetime
@@ -41,7 +43,7 @@ def test_eight_slow_tasks_are_at_work_at_once_and_end_after_a_kill(tmp_path: Pat
 def test_a_task_ends_while_another_ones_call_hangs(tmp_path: Path) -> None:
     """A second task ends although the first task's model call is never answered.
 
-    Each log event has the time at which it happened.
+    Each log event shows the time at which it happened.
     """
     with ModelServer(api_key="test-key", plan=Plan(by_text={"first": [hang()]})) as model:
         before = datetime.now(UTC)

@@ -82,7 +82,7 @@ def test_a_taken_port_is_an_error(taken_port: int) -> None:
     ],
 )
 def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, source: str, says: list[str]) -> None:
-    """If the Worker's code cannot start, `make dev` prints the error with file and line and ends with status 1."""
+    """If the Worker's code cannot start, `make dev` prints the error with its file and line, and ends with status 1."""
     (project / "src" / "greeting.py").write_text(source)
     status, lines = run_dev("--port", "0", "--persist-to", str(tmp_path / "state"), project=project)
     assert status == 1
@@ -92,7 +92,7 @@ def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, 
 
 
 def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> None:
-    """`make dev` names a migration that fails, applies nothing of it, and tries it again at the next start."""
+    """If a migration fails, `make dev` names it and applies no part of it, and tries it again at the next start."""
     broken = project / "migrations" / "0002_more.sql"
     broken.write_text("CREATE TABLE more (a INTEGER) STRICT; CREATE TABLE notes (b INTEGER) STRICT;")
     state = tmp_path / "state"
@@ -168,7 +168,7 @@ def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path
         assert status == 2
         assert httpx.get(f"{first.url}/note").json()["notes"] == 1
         (node,) = (pid for pid in first.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(node, signal.SIGSTOP)  # The stopped runtime outlives `make dev`.
+        os.kill(node, signal.SIGSTOP)  # In this test, the stopped runtime is still there after `make dev` has ended.
         first.process.kill()
         first.process.wait(60)
         second = DevServer(state, project=project)
@@ -183,7 +183,7 @@ def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path
 
 
 def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
-    """If there is a file in the place of the state folder, `make dev` ends with status 2 and names this fault."""
+    """If the path of the state folder is a file, `make dev` ends with status 2 and names this fault."""
     state = tmp_path / "state"
     state.write_text("")
     status, lines = run_dev("--port", "0", "--persist-to", str(state))
@@ -191,7 +191,9 @@ def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: Path) -> None:
-    """If clients that connect while `make dev` starts leave at once, it still becomes ready and answers others."""
+    """If clients connect and leave at once while `make dev` starts, `make dev` still becomes ready and answers other
+    clients.
+    """
     port = free_port()
     server = DevServer(tmp_path / "state", port=port, project=project)
     server.launch()
@@ -242,7 +244,9 @@ def test_wrangler_sees_the_same_migrations(project: Path, tmp_path: Path) -> Non
 
 
 def test_a_server_that_ends_is_reported_with_its_output(project: Path, tmp_path: Path) -> None:
-    """If a test waits for a line of a server that has ended, `DevServer` raises `ServerEnded` with the output."""
+    """If a test waits for a line of a server that has already ended, `DevServer` raises `ServerEnded` with the server's
+    output.
+    """
     (project / "src" / "entry.py").write_text("raise LookupError('no')\n")
     with pytest.raises(ServerEnded, match="LookupError: no"), DevServer(tmp_path / "state", project=project):
         pass

@@ -55,7 +55,7 @@ def test_a_pipe_gets_the_json_of_the_worker_with_its_time() -> None:
 def test_a_terminal_gets_a_line_for_a_reader() -> None:
     """On a terminal, `make dev` prints a log event as a line with time, name and facts.
 
-    On a terminal the line of a log event leaves out facts that only machines need, and escapes control characters.
+    On a terminal, the line of a log event omits facts that only machines need, and shows control characters escaped.
     """
     (line,) = shown([EVENT], terminal=True, NO_COLOR="1")
     assert line == '00:00:00 claimed            task=01a2 attempt=1 done=[0,2] error="said \\"no\\"\\u001b[31m\\u009b"'
@@ -71,12 +71,14 @@ def test_lines_of_the_meter_are_shown_whole() -> None:
 
 @pytest.mark.parametrize("terminal", [True, False])
 def test_other_lines_stay_as_they_are(*, terminal: bool) -> None:
-    """Lines of text, and JSON that is no event, are printed unchanged."""
+    """Lines that are plain text, and JSON that is not an event, are printed unchanged."""
     assert shown(["text", {"a": 1}], terminal=terminal) == ['"text"', '{"a":1}']
 
 
 def test_a_client_that_left_is_no_exception() -> None:
-    """`make dev` does not print workerd's report of a stream that its client closed: it concerns no fault here."""
+    """`make dev` does not print workerd's report about a stream that its client has closed, because this is not a
+    fault.
+    """
     left = [
         f"exception = workerd/api/streams/{where}: disconnected: {what} canceled\nstack: workerd@6b04330"
         for where, what in (("internal.c++:531", "pump"), ("identity-transform-stream.c++:296", "reader"))
@@ -93,7 +95,9 @@ def test_a_client_that_left_is_no_exception() -> None:
 
 
 def test_a_server_that_is_not_ready_yet_is_named_without_a_url(tmp_path: Path) -> None:
-    """The refusal of a second server does not name the URL of an earlier server while the first one is not ready."""
+    """If the first server is not ready yet, the refusal of a second server does not name the URL of an even earlier
+    server.
+    """
     (tmp_path / "runtime.lock").write_text("http://127.0.0.1:1")
     with sole_use(tmp_path), pytest.raises(UsageError) as refused, sole_use(tmp_path):
         pass

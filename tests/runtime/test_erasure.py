@@ -1,4 +1,6 @@
-"""Tests that an erased task leaves no row, no log line, no message, and after the runtime's end no byte in a file."""
+"""Tests that an erased task leaves no row, no log line and no message, and after the end of the runtime no byte in a
+file.
+"""
 
 import json
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from tests.support.wired_worker import write_wired_worker
 pytestmark = pytest.mark.runtime
 
 LONG = limits.LANES_FROM_CHUNKS + 20
-# By route: the chunks of a task, enough for lanes where the route has lanes.
+# For each route, how many chunks a task has: enough for lanes if the route has lanes.
 CHUNKS = {"queue": LONG, "durable-object": LONG, "direct": 20}
 KEPT_SECONDS = 4
 RETENTION = variables({"RETENTION_DAYS": f"{KEPT_SECONDS / 86_400:.8f}"})
@@ -47,7 +49,7 @@ Default.queue = _witnessed
 
 
 def echo(call: Call) -> Behaviour:
-    """Answer a call with everything that the model got: in the output or, if the text says `refuse`, in a refusal."""
+    """Answer a call with everything that the model got: as the output or, if the text says `refuse`, as a refusal."""
     repeated = f"You said {call.user} and {call.system}"
     if "refuse" in call.user:
         return Behaviour("status", status_code=400, text=repeated)
@@ -105,10 +107,10 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
 
 @pytest.mark.parametrize("route", ["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
-    """On each route, after tasks in any state were erased, no row, log line or message has a canary.
+    """On each route, after the erasure of tasks in every state, no row, log line or message contains a canary.
 
-    Before the tasks were erased, rows and files had each of the canaries. After the end of the runtime, no file has a
-    canary.
+    Before the tasks were erased, rows and files had each of the canaries. After the end of the runtime, no file
+    contains a canary.
     """
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), "--cron-every", "1")
@@ -118,7 +120,8 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
         coordinators = [path for path in object_files(state) if path.parent.name.endswith("BatchCoordinator")]
         assert len(coordinators) == (route != "direct")
         assert canaries.words_in(done["result"]["output"].encode()) == canaries.WORDS_SENT
-        # The submission has no schema here: a refusal that quotes a schema would count as a refusal of the schema.
+        # Here the submission has no schema, because a refusal that quotes a schema would count as a refusal of the
+        # schema.
         failed = client.finished(submit(client, 2, "refuse ", formed=False))
         assert failed["error"]["code"] == "model_refused"
         assert client.http.post("/api/tasks", json=loaded(1) | {"reduce": "melt"}).status_code == 422
@@ -151,7 +154,8 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         done = submit(client, 6)
         busy = [submit(client, 1) for _ in range(9)]
         model.wait_for_in_flight(15)  # Ten tasks keep all consumers of the local queue busy.
-        cancelled, dead = submit(client, 6), submit(client, 6, formed=False)  # A task with a schema would be spared.
+        # If a task has a schema, its message in the dead-letter queue does not make it fail.
+        cancelled, dead = submit(client, 6), submit(client, 6, formed=False)
         assert client.http.post(f"/api/tasks/{cancelled}/cancel").status_code == 200
         letter = {"queue": "AI_DLQ", "bodies": [{"taskId": task_key_of(LOCAL, dead)}]}
         assert client.http.post("/_test/messages", json=letter).text == "sent"
@@ -169,7 +173,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
             body in [{"taskId": task_key_of(LOCAL, task_id)} for task_id in told] for _, body in messages(server)
         )
         assert canaries.in_output(server) == set()
-        # The free space in SQLite's files still has the canaries, as the design says.
+        # The free space in SQLite's files still contains the canaries, as the design says.
         assert set().union(*canaries.in_files(state).values()) == WORDS
         server.kill()
     with DevServer(state, *flags, project=project):
@@ -177,7 +181,9 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
 
 
 def test_the_demo_leaves_nothing(tmp_path: Path):
-    """A task of the built-in provider, whose outputs quote the text, leaves nothing; another task is kept."""
+    """A task of the built-in provider, whose outputs quote the text, leaves no canary after its erasure; another task
+    is not erased.
+    """
     with DevServer(tmp_path, *RETENTION, "--cron-every", "1") as server, Client(server.url) as client:
         quoted = client.finished(submit(client, 3, chunk={"maxChars": 6000}))
         assert canaries.words_in(quoted["result"]["output"].encode())

@@ -107,7 +107,9 @@ def followed(server: DevServer, language: str, early: str = "") -> dict[str, Any
 @ON_THE_QUEUE
 @pytest.mark.parametrize("language", ["Python", "JavaScript"])
 def test_the_sdks_follow_and_read_on_behind_every_event(dev: DevServer, model: ModelServer, language: str):
-    """With OpenAI's SDKs each event comes once, deltas add up to the text, and a stream can resume at any event."""
+    """With OpenAI's SDKs, each event comes once, the deltas together are the text, and a stream can be resumed after
+    any event.
+    """
     model.plan = Plan(decide=lambda _: slow(0.2))
     assert followed(dev, language) == EXPECTED_OF_STREAM
     model.plan = Plan()
@@ -155,9 +157,9 @@ def test_an_early_end_is_an_error_to_the_sdks(tmp_path: Path):
 
 
 def cut_off(server: DevServer) -> str:
-    """Stream a response that takes longer than its stream.
+    """Stream a response that takes longer than its stream may last.
 
-    Returns the events of the response that came before the stream ended.
+    Returns the events of the response that were received before the stream ended.
     """
     text = "\n\n".join(["word " * 1_100] * 14)
     asked = {"model": "m", "input": text, "background": True, "stream": True}
@@ -195,7 +197,7 @@ class Abroad:
         self._process.stdin.flush()
 
     def seen(self) -> dict[str, Any]:
-        """Wait for the end of the program. Returns what it has seen."""
+        """Wait for the end of the program. Returns what the program has received."""
         out, told = self._process.communicate(timeout=120)
         assert self._process.returncode == 0, told
         found: dict[str, Any] = json.loads(out)

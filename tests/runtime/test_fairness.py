@@ -23,12 +23,12 @@ pytestmark = pytest.mark.runtime
 MANY = 10_000
 # The tasks that `fill` writes were submitted at this time, long ago, and have waited for their dispatch since then.
 START_MS = 1_700_000_000_000
-RUNS = 25  # The most runs of the sweep until the other tenant's task is done.
-# By route: the most tasks that the sweep may send off before the other tenant's task.
+RUNS = 25  # The most runs of the sweep before the other tenant's task is completed.
+# For each route, the most tasks that the sweep may dispatch before the other tenant's task.
 FIRST = {"queue": 40, "durable-object": 40, "direct": 2}
 TEXT = "The only sentence of this text."
 
-# This statement writes accepted tasks for which there is no message, as after a queue has lost its messages.
+# This statement writes accepted tasks for which there is no queue message, as if the queue had lost its messages.
 TASK = """
 INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, wake_at, created_at)
 VALUES (?1, 'pending', 'queue', 'concat', '{}', 1, 6000, 1, ?2, ?2)
@@ -47,7 +47,7 @@ def fill(state: Path, tenant: str, first: int, behind: int) -> list[str]:
 
 
 def waiting(state: Path, tenant: str) -> int:
-    """Return how many tasks of a tenant have not begun."""
+    """Return how many tasks of a tenant no worker has claimed yet."""
     with opened(d1_file(state)) as database:
         query = "SELECT count(*) FROM tasks WHERE tenant = ? AND status = 'pending'"
         return database.execute(query, (tenant,)).fetchone()[0]
@@ -60,21 +60,22 @@ def swept(state: Path) -> bool:
 
 
 def dispatched(server: DevServer) -> list[Json]:
-    """Return the log events of tasks that were sent off, in order."""
+    """Return the log events of dispatched tasks, in order."""
     return [json.loads(line) for line in server.lines if line.startswith('{"event":"dispatched"')]
 
 
 @pytest.mark.campaign
 @pytest.mark.parametrize("route", ENVIRONMENTS)
 def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -> None:
-    """The sweep's first run (on the direct route the second) sends off the other tenant's task, which is due last.
+    """The first run of the sweep (on the direct route the second) dispatches the other tenant's task, although it is
+    due last.
 
-    A task that the other tenant submits later is done while nine in ten of the first tenant's tasks still wait.
+    A task that the other tenant submits later is completed while nine in ten of the first tenant's tasks still wait.
     """
     flags = (*ENVIRONMENTS[route], "--var", "REQUIRE_KEYS:true")
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server:
         secrets = {tenant: insert_key(tmp_path, tenant) for tenant in ("many", "one")}
-        # Without a recorded sweep, the next server's first request would begin a sweep that handles a single task.
+        # Without a recorded sweep, the next server's first request would start a sweep that handles a single task.
         eventually(lambda: swept(tmp_path))
         assert server.stop() == 0
     fill(tmp_path, "many", 0, MANY)
@@ -83,8 +84,8 @@ def test_ten_thousand_waiting_tasks_hold_up_nobody(route: str, tmp_path: Path) -
     with DevServer(tmp_path, *flags, "--cron-every", "1") as server, Client(server.url) as client:
         client.http.headers["Authorization"] = f"Bearer {secrets['one']}"
         fresh = client.submit(TEXT)
-        # The test reads the late task only after the sweep has sent it off, because a request that reads a late task
-        # makes the Worker send it off.
+        # The test reads the late task only after the sweep has dispatched it, because a request that reads a late task
+        # makes the Worker dispatch it.
         server.wait_for_line(f'"dispatched".*"{lost}"', 60)
         for id_ in (lost, fresh["id"]):
             assert client.finished(id_)["status"] == "completed"

@@ -1,4 +1,6 @@
-"""Tests files on the real runtime: OpenAI's unmodified SDKs, both buckets, large files, and what failures leave."""
+"""Tests files on the real runtime: OpenAI's unmodified SDKs, both places for parts, large files, and what failures
+leave behind.
+"""
 
 import hashlib
 import json
@@ -37,7 +39,7 @@ HEAP_MB_MOST = 20  # What an upload or a download may add to WebAssembly's memor
 
 @pytest.fixture(name="server", scope="module", params=["r2", "d1"])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A Worker that requires keys, with the bucket BLOBS, and without it."""
+    """A Worker that requires API keys, once with the bucket BLOBS and once without it."""
     folder = tmp_path_factory.mktemp(request.param)
     project = None
     if request.param == "d1":
@@ -70,21 +72,21 @@ def lines_file(tmp_path: Path) -> Path:
 
 
 def test_openai_for_python(server: DevServer, lines: Path):
-    """A program uploads from a path, a buffer and a stream, lists, reads and deletes files."""
+    """A Python program uploads from a path, a buffer and a stream, and lists, reads and deletes files."""
     key = make_key(server.persist_to)
     assert walk([sys.executable, HERE / "files.py", server.url, key, lines], EXPECTED_OF_FILES).startswith("3.")
 
 
 @pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
 def test_openai_for_javascript(server: DevServer, lines: Path, package: str, version: str):
-    """The same with `openai` for JavaScript, which may send the fields behind the file."""
+    """A JavaScript program does the same with `openai`, which may send the form's fields after the file."""
     key = make_key(server.persist_to)
     command: list[str | Path] = [find_node(), HERE / "files.mjs", package, server.url, key, lines]
     assert walk(command, EXPECTED_OF_FILES).startswith(version)
 
 
 def test_the_programs_of_the_document(server: DevServer):
-    """The programs in docs/files.md run unchanged, and print what the page says."""
+    """The programs in docs/files.md run unchanged, and print what the page shows."""
     page = ROOT / "docs" / "files.md"
     (python,), (javascript,), (printed,) = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")
     environment = {**os.environ, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": make_key(server.persist_to)}
@@ -98,7 +100,7 @@ def test_the_programs_of_the_document(server: DevServer):
 
 @pytest.fixture(name="large", scope="module")
 def large_served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A metered Worker that takes files of 95 MB, with a clock that moves, so that the meter has times."""
+    """A Worker with a meter, which takes files of 95 MB; its clock moves, so that the meter has times."""
     settings = variables({"PLAN": "paid", "MAX_FILE_BYTES": LARGE})
     environ = {"ONCEOVER_LOCAL_CLOCK": "moving"}
     with DevServer(tmp_path_factory.mktemp("large"), *settings, "--limits", "paid", environ=environ) as server:
@@ -113,7 +115,7 @@ def upload(server: DevServer, content: bytes) -> httpx.Response:
 
 
 def last(server: DevServer, request: str) -> Json:
-    """Return the meter's line of the newest invocation for a request, once it has ended."""
+    """Return the meter's line of the newest invocation for a request, as soon as this invocation has ended."""
     found: list[Json] = []
 
     def is_there() -> bool:
@@ -125,11 +127,11 @@ def last(server: DevServer, request: str) -> Json:
 
 
 def test_95_mb_go_through_an_isolate_that_does_not_grow(large: DevServer):
-    """An upload and a download of 95 MB add less than 20 MB to the memory.
+    """An upload and a download of 95 MB each add less than 20 MB to the Worker's memory.
 
-    One byte more is refused, and leaves nothing.
+    A file that is one byte larger than allowed is refused, and leaves nothing behind.
 
-    The test prints the time of the processor for each MB, which docs/performance.md states.
+    The test prints the processor time for each MB, which docs/performance.md states.
     """
     before = last(large, "POST /v1/files")["heap_mb"]
     content = random.Random(2).randbytes(1_000_000) * 95
@@ -172,14 +174,14 @@ def test_calls_of_the_bucket_are_subrequests(large: DevServer):
 
 
 def left(server: DevServer) -> tuple[list[str], list[Path]]:
-    """Return the states of files that no client sees, and the objects of more than one byte."""
+    """Return the states of files that no client sees, and those objects that have more than one byte."""
     with opened(d1_file(server.persist_to)) as connection:
         states = [row[0] for row in connection.execute("SELECT state FROM files WHERE state <> 'ready'")]
     return states, [path for path in server.persist_to.glob("v3/r2/**/blobs/*") if path.stat().st_size > 1]
 
 
 def test_a_client_that_leaves_leaves_nothing(large: DevServer):
-    """The connection breaks in the middle of the second part, when the first one is stored."""
+    """The connection breaks in the middle of the second part of the file, when the first part is stored."""
     url = urlsplit(large.url)
     before = len([line for line in metered.lines(large) if line.get("request") == "POST /v1/files"])
     assert url.hostname is not None

@@ -1,4 +1,6 @@
-"""Tests the free plan on the real runtime with its meter: long tasks, the day's use, enforced limits, clean storage."""
+"""Tests the free plan on the real runtime with its meter: long tasks, the day's use, enforced limits, and clean
+storage.
+"""
 
 import json
 from collections.abc import Iterator
@@ -46,7 +48,7 @@ def queues(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def long_task(server: DevServer, model: ModelServer) -> Json:
-    """Run a long task, whose lanes all have calls at the same time, and return it."""
+    """Run a long task whose lanes all have calls in flight at the same time, and return the task."""
     model.wait_until_idle()
     model.reset()
     model.hold()
@@ -75,9 +77,9 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 ):
     """A request with `?wait=` reads its task only twice: when the wait begins and when the task has ended.
 
-    The waiting request learns of the end from the task's object, which keeps one call of the request open, or from a
-    mark that the queue's consumer leaves in the isolate. A read of the task takes three statements. Earlier code made
-    up to five reads, and its answer came up to four times as late after the end.
+    The waiting request learns of the end from the task's object, which holds one call of the request, or from a mark
+    that the queue's consumer leaves in the isolate. A read of the task takes three statements. Earlier code made up to
+    five reads, and answered up to four times as late after the end.
     """
     model.latency_seconds = 2.0
     try:
@@ -93,7 +95,7 @@ def test_a_wait_reads_its_task_when_it_begins_and_when_it_has_ended(
 
 
 def spent(server: DevServer, request: str) -> Json:
-    """Return what a request has spent by the meter's line, which is empty until the request has ended."""
+    """Return what a request has spent according to the meter's line, which is empty until the request has ended."""
     return next((line for line in metered.lines(server) if line.get("request") == request), {})
 
 
@@ -104,7 +106,8 @@ def test_200_chunks_are_as_wide_on_objects_as_on_the_queue(free: DevServer, queu
     """
     on_queue, on_objects = long_task(queues, model), long_task(free, model)
     assert (on_queue["route"], on_objects["route"]) == ("queue", "durable-object")
-    eventually(lambda: of_handler(free, "BatchCoordinator.close"))  # The close call comes after the task's end.
+    # The call that closes the coordinator comes after the end of the task.
+    eventually(lambda: of_handler(free, "BatchCoordinator.close"))
     for server in (free, queues):
         check_limits(server)
     assert {line["handler"] for line in metered.lines(free)} >= {
@@ -155,9 +158,9 @@ def run_of_20_chunks(server: DevServer, client: Client, route: str) -> tuple[int
 
 
 def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
-    """Erase a task after two runs of cron, one of which added it to the sums.
+    """Erase a task after two runs of cron; one of these runs has added the task to the sums.
 
-    Returns how many rows the erasure has written.
+    Returns how many rows were written by the erasure.
     """
     crons = len(of_handler(server, "scheduled"))
     eventually(lambda: len(of_handler(server, "scheduled")) >= crons + 2)
@@ -169,10 +172,11 @@ def rows_of_erasure(server: DevServer, client: Client, task_id: str) -> int:
 
 @pytest.mark.parametrize("route", free_plan.ROUTES)
 def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevServer, model: ModelServer, route: str):
-    """A task of 20 chunks, its erasure, and the cron run that sums it up write the rows of `bench/measured.py`.
+    """A task of 20 chunks, its erasure, and the cron run that adds it to the sums write as many rows as
+    `bench/measured.py` says.
 
-    Calls that end within a fifth of their time are written together. In this test a model call takes a second, so that
-    a busy machine rarely splits a wave of calls. If a wave is split, the test tries another task.
+    Calls that end within a fifth of their duration are recorded in the same write. In this test a model call takes a
+    second, so that a busy machine rarely splits a wave of calls. If a wave is split, the test tries another task.
     """
     server = {"queue": queues, "durable-object": free}[route]
     found: list[tuple[int, str]] = []
@@ -200,7 +204,9 @@ def test_finished_tasks_leave_no_storage_and_no_alarm(tmp_path: Path):
 
 
 def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
-    """The status with `?verbose=1` shows the day's use, also after a SIGKILL; without `verbose` it does not."""
+    """The status with `?verbose=1` shows the day's use, even after a SIGKILL; without `verbose` it does not show the
+    use.
+    """
     flags = ("--env", "free", "--cron-every", "60")
     with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
         client.finished(client.submit("A text. Another sentence.")["id"])
@@ -271,7 +277,7 @@ GREEDY = """
 
 
 def test_limits_bite(tmp_path: Path):
-    """With `--limits`, an invocation beyond a limit gets the platform's error, also in an object."""
+    """With `--limits`, an invocation that exceeds a limit gets the platform's error; this is also true in an object."""
     source = write_tiny_worker(tmp_path / "project")
     lines = GREEDY.split("\n")
     (source / "entry.py").write_text("\n".join(line.removeprefix("    ") for line in lines))
@@ -283,11 +289,11 @@ def test_limits_bite(tmp_path: Path):
         def ask(path: str) -> Json:
             return client.http.get(path).json()
 
-        with ThreadPoolExecutor(4) as pool:  # Four tasks run at the same time, and each has a count of its own.
+        with ThreadPoolExecutor(4) as pool:  # Four tasks run at the same time, and each task has counts of its own.
             assert list(pool.map(ask, ["/statements/50"] * 4)) == [{"done": None}] * 4
         assert "Too many API requests by single Worker invocation" in ask("/statements/51")["error"]
         assert ask("/subrequests/50") == {"done": None}
         assert "Too many subrequests" in ask("/subrequests/51")["error"]
-        assert ask("/objects/3") == {"done": [40, 40, 40]}  # 40 statements in each invocation.
+        assert ask("/objects/3") == {"done": [40, 40, 40]}  # each invocation sent 40 statements
         passed = [line["passed"] for line in metered.lines(server) if "passed" in line]
         assert passed == ["d1_statements", "subrequests"]

@@ -1,4 +1,6 @@
-"""Tests who may use the local server: requests with its own host name, and pages of its own or of listed origins."""
+"""Tests who may use the local server: requests to its own host name, from its own pages or from pages of listed
+origins.
+"""
 
 import httpx
 import pytest
@@ -41,8 +43,8 @@ def test_its_own_names_are_answered(server: DevServer, host: str) -> None:
 def test_another_host_is_refused_before_anything_else(server: DevServer, host: str, extra: dict[str, str]) -> None:
     """Requests with a foreign host name do not reach the Worker (DNS rebinding).
 
-    An attacker can let the name of a page's host lead to the loopback address, and the page's requests then count as of
-    the same origin. A request's other headers do not change the host that counts.
+    An attacker can make the host name of a page lead to the loopback address, and then the page's requests count as
+    requests of the same origin. Other headers of a request do not change which host counts.
     """
     before = served(server)
     port = httpx.URL(server.url).port
@@ -84,9 +86,9 @@ def test_its_own_pages_and_those_of_listed_origins_are_answered(server: DevServe
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "OPTIONS"])
 def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, method: str) -> None:
-    """A request of a page with another origin does not reach the Worker, with or without a preflight.
+    """A request from a page with another origin does not reach the Worker, with or without a preflight.
 
-    Without the refusal a page's request could do harm even if the page cannot read the answer.
+    Without this refusal, a page's request could do harm even if the page cannot read the answer.
     """
     before = served(server)
     headers = {"origin": origin.format(port=httpx.URL(server.url).port)}
@@ -98,7 +100,7 @@ def test_pages_of_other_origins_are_refused(server: DevServer, origin: str, meth
 
 @pytest.mark.parametrize("refused", [{"host": "rebound.example"}, {"origin": "https://evil.example"}], ids=list)
 def test_a_refusal_has_the_name_of_its_request(server: DevServer, refused: dict[str, str]) -> None:
-    """A refusal's header and problem have a request id: the caller's id if it is valid, otherwise a new one."""
+    """The header and the problem of a refusal have a request id: the caller's id if it is valid, otherwise a new id."""
 
     def name(own: str) -> str:
         answer = httpx.get(f"{server.url}/status", headers={"x-request-id": own, **refused})

@@ -1,4 +1,4 @@
-"""Tests a full database under load on workerd: what does not fit is refused, and later there is space again."""
+"""Tests a full database under load on workerd: what does not fit is refused, until there is space again."""
 
 import json
 from base64 import b64encode
@@ -17,11 +17,11 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 ROUTES = {"queue": (), "objects": ("--env", "free")}
-PAGES = 430  # The size is 1.8 MB, of which the empty tables take a tenth of a megabyte.
+PAGES = 430  # The database has 1.8 MB, of which the empty tables take a tenth of a megabyte.
 CHUNKS = 8
 CHUNK_CHARS = 6_000
 REFUSALS = 5
-# With the appended code a task that found no space waits for three seconds instead of ten minutes.
+# With the code that the test adds, a task that found no space waits for three seconds instead of ten minutes.
 SHORT_RESTS = """
 
 from src.core import limits as _limits
@@ -41,7 +41,10 @@ def text_of(number: int) -> str:
 
 
 def fill(client: Client, model: ModelServer) -> str:
-    """Fill a megabyte of the database with a cancelled task, which keeps its input. Returns the task's id."""
+    """Fill a megabyte of the database with a cancelled task, because a cancelled task keeps its input.
+
+    Returns the task's id.
+    """
     model.hold()
     ballast = client.submit("x" * 1_000_000, chunk={"maxChars": 1_000_000})["id"]
     assert client.http.post(f"/api/tasks/{ballast}/cancel").status_code == 200
@@ -69,14 +72,16 @@ def load(client: Client) -> list[str]:
 
 
 def refusals(server: DevServer) -> list[Json]:
-    """Return the log events of runs that found no space: for the outputs of future calls, or for ready outputs."""
+    """Return the log events of runs that found no space: either for outputs of future calls, or for outputs that were
+    ready.
+    """
     lines = [json.loads(line) for line in list(server.lines) if line.startswith('{"event":"st')]
     runs = [line for line in lines if "fence" in line]
     return [line for line in runs if "storage_full" in (line["event"], line.get("error"))]
 
 
 def task_of(client: Client, task_id: str) -> Json:
-    """Read a task. If the read is answered with 507, it is repeated once.
+    """Read a task. If a read is answered with 507, the read is repeated once.
 
     A 507 answer to a read was seen once, and its cause is unknown. Perhaps the local workerd fails all current calls
     when a commit finds no space in the database.
@@ -101,8 +106,8 @@ def test_a_full_database_costs_no_call_and_no_task(
 ) -> None:
     """Tasks fill a database of at most 430 pages; after a deletion has freed space, every accepted task completes.
 
-    Each task has made one call for each chunk, and has each output exactly as the model returned it. While the database
-    is full, submissions are answered with 507, and accepted tasks can be read.
+    Each task has made one call for each chunk, and each output is stored exactly as the model returned it. While the
+    database is full, submissions are answered with 507, and accepted tasks can be read.
     """
     cap_d1(monkeypatch, tmp_path, PAGES)
 

@@ -1,4 +1,4 @@
-"""Tests that the local runtime is like Cloudflare's: its glue code, the modules of an upload, and its clock."""
+"""Tests that the local runtime is like Cloudflare's: the glue code, the modules of an upload, and the clock."""
 
 import json
 import shutil
@@ -40,9 +40,10 @@ def tiny(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 
 def test_the_glue_is_cloudflares(tiny: DevServer):
-    """The interpreter has the modules that only Cloudflare's hosted glue code mounts, and its compatibility flags.
+    """The interpreter has the modules that only Cloudflare's hosted glue code mounts, and the hosted compatibility
+    flags.
 
-    Beside the hosted flags there are only the flags of the local runtime's own bundle.
+    In addition to the hosted flags, the interpreter has only the flags of the local runtime's own bundle.
     """
     seen = httpx.get(f"{tiny.url}/glue", timeout=20).json()
     assert any(name.startswith("_cloudflare.introspection_") for name in seen["modules"]), seen
@@ -66,8 +67,8 @@ def test_the_standing_clock_stands_within_a_turn_and_is_exact_in_a_timer(tiny: D
 
     On the moving clock a long computation takes time, and a timer is not exact.
 
-    The standing clock also moves if a turn or a timer is late by more than 250 ms. A busy machine delays turns and
-    timers, so the test is repeated until both were quick.
+    If a turn of the event loop or a timer is late by more than 250 ms, the standing clock also moves. A busy machine
+    delays turns and timers, so the test is repeated until neither was late.
     """
 
     def ask() -> Json:
@@ -99,7 +100,7 @@ def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevS
 
 
 def test_what_runs_is_what_is_uploaded():
-    """Without --limits, the runtime runs the same modules as `make bundle` builds, by name and byte."""
+    """Without --limits, the runtime runs the same modules that `make bundle` builds, with the same names and bytes."""
     made = subprocess.run(["make", "bundle"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert made.returncode == 0, made.stdout + made.stderr
     folder = ROOT / ".build" / "bundle-top"

@@ -51,7 +51,7 @@ Default.fetch = _held_fetch
 
 
 def rows(state: Path) -> list[tuple[str, str]]:
-    """Return the key and the status of each task, read from D1's file without the runtime."""
+    """Return the key and the status of each task, read from D1's file and not through the runtime."""
     for path in state.glob("v3/d1/**/*.sqlite"):
         with opened(path) as database:
             if "tasks" in tables(database):
@@ -88,7 +88,7 @@ def test_fifty_at_once_are_one_task(tmp_path: Path) -> None:
 def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
     """If the runtime is killed once a task is in D1, a repeated request gets the same task, which completes.
 
-    The SIGKILL comes before the answer to the submission, or after the answer but before the task is sent off.
+    The SIGKILL comes before the answer to the submission, or after the answer but before the task is dispatched.
     """
     (tmp_path / "project").mkdir()
     project, state = write_wired_worker(tmp_path / "project"), tmp_path / "state"

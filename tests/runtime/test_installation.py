@@ -46,7 +46,7 @@ def find_python(folder: Path, path: list[Path], *arguments: str) -> subprocess.C
 
 
 def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: Program) -> None:
-    """The search for Python skips programs that fail and versions that are too old, wherever they are on PATH."""
+    """The search for Python skips programs that fail, and Pythons that are too old, wherever they are on PATH."""
     shim = program("python3.13", "echo 'not installed' >&2; exit 127")
     old = program("python3", "exit 1")
     good = program("python3", f'exec {sys.executable} "$@"')
@@ -57,7 +57,7 @@ def test_python_is_searched_by_running_each_candidate(tmp_path: Path, program: P
 
 
 def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_path: Path, program: Program) -> None:
-    """If no Python is new enough, the error says which version is needed and which ones were found."""
+    """If no Python is new enough, the error says which version is needed and which versions were found."""
     shim = program("python3.12", "exit 127")
     old = program("python3", 'case "$2" in *lacks*) echo 3.11.7;; *) exit 1;; esac')
     found = find_python(tmp_path, [shim, old])
@@ -69,7 +69,7 @@ def test_no_python_that_is_new_enough_is_an_error_that_lists_what_there_is(tmp_p
 
 
 def test_python_can_be_named(tmp_path: Path, program: Program) -> None:
-    """With `PYTHON=` the search tries only the named Python."""
+    """If `PYTHON=` is set, the search tries only the named Python."""
     good = program("mine", f'exec {sys.executable} "$@"')
     assert find_python(tmp_path, [good], str(good)).stdout.strip() == sys.executable
     absent = find_python(tmp_path, [good], "no-such-python")
@@ -90,7 +90,7 @@ def test_a_missing_npm_is_an_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 def test_a_node_that_is_too_old_is_an_error(
     version: str | None, says: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """If there is no Node.js from npm, and none or an old one on PATH, the error says that Node.js 22 is needed."""
+    """If npm has installed no Node.js, and PATH has none or an old one, the error says that Node.js 22 is needed."""
     path = program("node", f"echo {version}").parent if version else tmp_path
     monkeypatch.setenv("PATH", str(path))
     monkeypatch.setattr(node, "ROOT", tmp_path)
@@ -101,7 +101,7 @@ def test_a_node_that_is_too_old_is_an_error(
 def test_a_node_that_is_new_enough_is_taken_from_path(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, program: Program
 ) -> None:
-    """If there is no Node.js from npm, a Node.js on PATH that is new enough is used."""
+    """If npm has installed no Node.js, a Node.js on PATH that is new enough is used."""
     own = program("node", "echo v24.1.0")
     monkeypatch.setenv("PATH", str(own.parent))
     monkeypatch.setattr(node, "ROOT", tmp_path)
@@ -140,8 +140,9 @@ def test_a_failed_installation_is_shown_and_tried_again(
     assert not install.is_current(part)
 
 
-# This script installs two parts: the first is quick, the second prints and then takes the given time. The script sets
-# the default reaction to Ctrl-C, because the tests may run as a shell's background command, which ignores Ctrl-C.
+# This script installs two parts: the first is quick, the second prints and then takes the given time. The script
+# restores the default reaction to Ctrl-C, because the tests may run as a shell's background command, which ignores
+# Ctrl-C.
 TWO_PARTS = """
 import pathlib, signal, sys
 from local import install
@@ -160,7 +161,7 @@ sys.exit(install.main([]))
 def begin_two_parts(folder: Path, seconds: int, status: int, error: int) -> subprocess.Popen[bytes]:
     """Start the installation of two parts in its own process group.
 
-    The installation's standard error is `error`, a terminal's descriptor or a pipe.
+    The installation's standard error is `error`, which is a terminal's descriptor or a pipe.
     """
     out = subprocess.PIPE if error == subprocess.PIPE else subprocess.DEVNULL
     (folder / "lock").write_text("one")
@@ -178,7 +179,8 @@ def read_all(descriptor: int) -> str:
 
 
 def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    """After Ctrl-C during the second part, no line on the terminal says that the second part was installed.
+    """After Ctrl-C during the installation of the second part, no line on the terminal says that this part was
+    installed.
 
     The next run after Ctrl-C installs only the second part, and writes nothing to standard output.
     """
@@ -203,7 +205,7 @@ def test_an_interrupted_installation_says_so_and_the_next_one_goes_on(tmp_path: 
 
 
 def test_a_failed_installation_on_a_terminal_claims_nothing(tmp_path: Path) -> None:
-    """If the installation of a part fails, no line on the terminal says that it was installed.
+    """If the installation of a part fails, no line on the terminal says that this part was installed.
 
     If a part of an installation fails, the message says what to do, and that the other parts stay installed.
     """

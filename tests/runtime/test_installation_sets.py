@@ -11,7 +11,7 @@ from local import install
 from tests.support.dev_server import ROOT
 from tests.support.shell_blocks import OF_THE_OUTER_MAKE
 
-# This script stands for an installation: it writes the name of its set into the folder.
+# This script stands in for an installation: it writes the name of its set of packages into the folder.
 SCRIPT = """
 import pathlib, sys
 folder = pathlib.Path(sys.argv[1])
@@ -21,7 +21,7 @@ folder.mkdir(exist_ok=True)
 
 
 class Clone:
-    """A clone of the project in which scripts stand for the installation of the two sets."""
+    """A clone of the project in which scripts stand in for the installation of the two sets of packages."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder / "venv"
@@ -55,9 +55,9 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Clone:
 
 
 def test_make_install_installs_what_running_needs(clone: Clone) -> None:
-    """`make install` replaces the set for running by the set for tests, which includes it.
+    """`make install` replaces the set of packages for running by the set for tests, which includes it.
 
-    A command that needs only the set for running leaves the set for tests unchanged.
+    A command that needs only the set for running leaves an installed set for tests unchanged.
     """
     assert [clone.make(), clone.make()] == [["run"], []]
     assert [clone.make("--dev"), clone.make("--dev"), clone.make()] == [["dev"], [], []]
@@ -65,7 +65,7 @@ def test_make_install_installs_what_running_needs(clone: Clone) -> None:
 
 
 def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Clone) -> None:
-    """If only the lock file dev.txt has changed, running the Worker needs no new installation; `make test` does."""
+    """If only the lock file dev.txt has changed, running the Worker needs no new installation, but `make test` does."""
     clone.make("--dev")
     clone.dev_lock.write_text("dev 2")
     assert [clone.make(), clone.make("--dev")] == [[], ["dev"]]
@@ -75,7 +75,9 @@ def test_a_newer_tool_of_the_tests_is_no_reason_to_install_for_running(clone: Cl
 
 
 def test_an_installation_of_before_the_two_sets_is_kept(clone: Clone) -> None:
-    """An installation is kept whose stamp is of an older version, with only the digest of the lock file dev.txt."""
+    """An installation is kept if its stamp was written by an older version, with only the digest of the lock file
+    dev.txt.
+    """
     clone.make("--dev")
     (stamp,) = install.STAMPS.iterdir()
     stamp.write_text(stamp.read_text().splitlines()[0])

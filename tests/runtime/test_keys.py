@@ -1,4 +1,4 @@
-"""Tests API keys on the real runtime, of which `make key` makes the first, and that secrets are stored nowhere."""
+"""Tests API keys on the real runtime: `make key` makes the first key, and secrets are stored nowhere."""
 
 import time
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ def get(server: DevServer, path: str, *authorization: str) -> httpx.Response:
 
 
 def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
-    """Requests get 503 until `make key` has made a key beside the server; the new key works at once.
+    """Requests get 503 until `make key` has made a key while the server runs; the new key works at once.
 
     After the first key exists, other keys get 401, and a request without a key gets 401 a little later. The first API
     key makes another key, whose revocation works at once. No file of the state and no line of the log contains a
@@ -72,7 +72,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
         assert client.http.delete(f"/api/keys/{made['id']}").status_code == 204
         assert get(server, "/api/tasks", reader).status_code == 401
 
-    # The secrets' last characters are left out, because some requests sent a key that was cut short.
+    # The last characters of the secrets are left out, because some requests sent a key that was cut short.
     secrets = [key.split("_", 2)[2][:-2] for key in (admin, made["key"])]
     assert b"first key's" in everything(state)
     assert not [secret for secret in secrets if secret.encode() in everything(state)]
@@ -87,7 +87,8 @@ def everything(state: Path) -> bytes:
 
 
 def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
-    """A revoked key is refused at once by the isolate that revoked it, and by another one when its memory expires.
+    """A revoked key is refused at once by the isolate that revoked it, and by another isolate when it no longer
+    remembers the key.
 
     In this test two runtimes share one database, and an isolate remembers keys for a few seconds instead of 60.
     """
@@ -116,7 +117,7 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
         revoked = httpx.delete(f"{here.url}/api/keys/{made['id']}", headers={"Authorization": admin}, timeout=20)
         assert revoked.status_code == 204
         assert get(here, "/api/tasks", reader).status_code == 401
-        taken: list[float] = []  # When the second server still accepted the revoked key.
+        taken: list[float] = []  # The last time at which the second server still accepted the revoked key.
         sent_at = time.monotonic()
         while (answer := get(there, "/api/tasks", reader)).status_code == 200:
             taken.append(sent_at - known_at)

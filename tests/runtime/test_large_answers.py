@@ -1,4 +1,4 @@
-"""Tests large outputs on the real runtime: reading and merging them, within a limit of WebAssembly's memory."""
+"""Tests large outputs on the real runtime: they are read and merged within a limit of WebAssembly's memory."""
 
 import json
 import pathlib
@@ -17,13 +17,13 @@ from tests.support.model_server import ModelServer
 pytestmark = pytest.mark.runtime
 
 CHARS = 190_000
-CHUNKS = 215  # The outputs of all chunks have 40.8 MB.
-HEAP_MB_MOST = 100  # This is less than a Worker's 128 MB, which hold more than CPython's memory.
+CHUNKS = 215  # The outputs of all chunks together have 40.8 MB.
+HEAP_MB_MOST = 100  # The limit is less than a Worker's 128 MB, because these also hold more than CPython's memory.
 
 
 @pytest.fixture(scope="module", name="large")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker and a meter, whose model's outputs are as long as allowed."""
+    """A local server with the Worker and a meter; the outputs of its model are as long as allowed."""
     rng = random.Random(1)
     words = [rng.randbytes(4).hex() for _ in range(5_000)]
     texts = [" ".join(rng.choices(words, k=CHARS // 9)) for _ in range(16)]
@@ -51,7 +51,9 @@ PEOPLE_EACH, PEOPLE_CHUNKS = 4_500, 120  # 20 MB
 
 
 def people(call: Call) -> Behaviour:
-    """An output of 180,000 characters that fits the schema: small objects, other ones for each chunk."""
+    """An output of 180,000 characters that fits the schema: a list of small objects, with different objects for each
+    chunk.
+    """
     tag = zlib.crc32(call.user.encode())
     return ok(json.dumps({"people": [{"name": f"{tag} {n}", "age": n} for n in range(PEOPLE_EACH)]}))
 
@@ -86,12 +88,12 @@ def completed(client: Client, chunks: int, **request: object) -> str:
 
 
 def heap_mb(server: DevServer) -> int:
-    """Return the peak size of WebAssembly's memory in MB, by the meter."""
+    """Return the peak size of WebAssembly's memory in MB, according to the meter."""
     return max(int(line["heap_mb"]) for line in metered.lines(server))
 
 
 def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
-    """Clients read more than 40 MB of outputs in three ways, with at most 100 MB of memory in the Worker.
+    """Clients read more than 40 MB of outputs in three ways, and the Worker uses at most 100 MB of memory.
 
     Clients read the outputs as the task's list of outputs, as all chunks in one answer, and as pages of chunks; all
     give the same texts.
@@ -118,7 +120,7 @@ def test_40_mb_are_read_whole_and_by_pages(large: DevServer, client: Client):
 
 
 def test_20_mb_are_merged(large: DevServer, client: Client):
-    """Further calls merge outputs of 20 MB into one result, with at most 100 MB of memory in the Worker."""
+    """Further calls merge outputs of 20 MB into one result, and the Worker uses at most 100 MB of memory."""
     path = completed(client, 106, reduce="merge")
     task: Json = client.http.get(path, timeout=60).json()
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] > 106
@@ -131,11 +133,11 @@ def test_20_mb_are_merged(large: DevServer, client: Client):
     "rules", [pytest.param({}, id="all"), pytest.param({"/people": "union"}, id="union", marks=pytest.mark.campaign)]
 )
 def test_20_mb_of_structured_outputs_are_joined(structured: DevServer, rules: dict[str, str]):
-    """Objects of 20 MB are checked, joined and read as a value, within 100 MB."""
+    """Outputs of 20 MB that are objects are checked, joined and read as a value, within 100 MB of memory."""
     with Client(structured.url) as client:
         path = completed(client, PEOPLE_CHUNKS, outputSchema=PEOPLE, join=rules or None)
         reply = client.http.get(path, timeout=120)
-    assert len(reply.content) > 40_000_000  # as text, and as a value
+    assert len(reply.content) > 40_000_000  # the result is read as text and as a value
     result = reply.json()["result"]
     assert json.loads(result["output"]) == result["value"]
     assert len(result["value"]["people"]) > PEOPLE_EACH * (PEOPLE_CHUNKS - 1)

@@ -1,4 +1,6 @@
-"""Tests on real workerd that bills stay right while D1 loses answers, lands writes late and leaves calls unanswered."""
+"""Tests on real workerd that bills stay right while D1 loses answers, lets writes take effect late, and leaves calls
+unanswered.
+"""
 
 import threading
 from collections.abc import Sequence
@@ -21,11 +23,11 @@ pytestmark = pytest.mark.runtime
 TASKS = 12
 SEED = 7
 # What happens to twenty calls that write, and to twenty that only read, in shuffled order. Half of the writes whose
-# answer never comes have taken effect.
+# answer never comes take effect.
 WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
 READS = ("silent",) + ("served",) * 19
 LANDS_MS = (1_000, 5_000)
-# With the settings in `SETTINGS` no trouble of this test makes a task fail.
+# With the settings in `SETTINGS`, none of the faults in this test makes a task fail.
 SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
 
 
@@ -38,7 +40,7 @@ class Trouble:
         self._decks: dict[bool, list[str]] = {True: [], False: []}
 
     def __call__(self, writes: bool) -> Fate:
-        """Draw what happens to a call as from a shuffled deck of cards, so that each kind soon comes."""
+        """Decide what happens to a call as if by drawing from a shuffled deck of cards, so that each kind comes up."""
         if not self.on:
             return SERVED
         deck = self._decks[writes]
@@ -124,5 +126,5 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
 
 
 def test_writes_that_land_late_and_calls_without_an_answer(tmp_path: Path) -> None:
-    """All tasks complete, none is made twice, and each bill is the model's count, apart from calls in doubt."""
+    """All tasks complete, no task is made twice, and each bill equals the model's count, apart from calls in doubt."""
     on_each_route(tmp_path, live_through_it)

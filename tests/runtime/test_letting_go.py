@@ -1,4 +1,4 @@
-"""Tests that a hanging model call delays no other task, and that its host abandons it once its task has ended."""
+"""Tests that a hanging model call delays no other task, and that its host gives it up once its task has ended."""
 
 import json
 from collections.abc import Iterator
@@ -14,8 +14,8 @@ from tests.support.model_plan import Plan, hang
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
-# By route: the timeout of model calls in seconds. On the direct route tasks wait for the sweep if their calls may take
-# longer.
+# For each route, the timeout of model calls in seconds. On the direct route, tasks wait for the sweep if their calls
+# may take longer than that.
 TIMEOUT_SECONDS = {"queue": 600, "durable-object": 600, "direct": 20}
 SMALL = {"maxChars": 40}
 LANED_CHUNKS = 3 * limits.LANE_CHUNKS
@@ -32,7 +32,7 @@ def dev(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(autouse=True)
 def _fresh(model: ModelServer) -> Iterator[None]:
-    """Begin each test with an empty ledger, and let calls hang whose text contains `hang`."""
+    """Begin each test with an empty ledger, and let calls hang if their text contains `hang`."""
     model.wait_until_idle(90)
     model.reset()
     model.plan = Plan(decide=lambda call: hang() if "hang" in call.user else None)
@@ -41,18 +41,19 @@ def _fresh(model: ModelServer) -> Iterator[None]:
 
 
 def let_go(dev: DevServer, task_id: str) -> Json:
-    """Return the log event of the run that abandoned a task's calls, or an empty dict if there is none yet."""
+    """Return the log event of the run that gave up a task's calls, or an empty dict if there is no such event yet."""
     said = (line for line in list(dev.lines) if '"event":"let_go"' in line and task_id in line)
     return next(map(json.loads, said), {})
 
 
 @pytest.mark.parametrize("method", ["cancel", "delete"])
 def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, model: ModelServer, method: str):
-    """When a task is cancelled or erased, its run abandons its hanging calls, and the model sees connections close.
+    """When a task is cancelled or erased, its run gives up its hanging calls, and the model sees that the connections
+    close.
 
-    `test_looks` tests, under a virtual clock, how soon a run checks its task. The ended task has six calls in flight,
-    as many as an invocation may have. With six calls an object has no connection left for a check, so the cancelling
-    request notifies it.
+    How soon a run checks its task is tested under a virtual clock, in `test_looks`. The ended task has six calls in
+    flight, as many as an invocation may have. With six calls an object has no connection left for a check, so the
+    cancelling request notifies it.
     """
     task = client.submit(paragraphs(6, "hang"), chunk=SMALL)
     model.wait_for_in_flight(6, 30)
@@ -69,7 +70,7 @@ def test_a_task_that_is_ended_frees_its_host(dev: DevServer, client: Client, mod
 def test_a_task_that_is_put_back_goes_on(client: Client, model: ModelServer):
     """A task that is cancelled with hanging calls and then retried completes.
 
-    The host abandons the hanging calls, which stay in doubt, and the retry makes them again.
+    The host gives up the hanging calls, which stay in doubt, and the retry makes these calls again.
     """
     task = client.submit(paragraphs(2, "hang"), chunk=SMALL)
     model.wait_for_in_flight(2, 30)
@@ -106,13 +107,13 @@ def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
         task = client.submit(paragraphs(LANED_CHUNKS), chunk=SMALL)
         model.wait_for_in_flight(18, 60)
         model.release()
-        model.wait_for_calls(36, 60)  # All calls of the second wave have arrived.
+        model.wait_for_calls(36, 60)  # At this moment, all calls of the second wave have arrived.
         model.wait_for_in_flight(18)
         assert client.http.post(task["links"]["cancel"]).status_code == 200
         model.wait_until_idle(90)
         answered = sum(call.complete for call in model.calls())
         assert answered == 18
-        model.plan = Plan()  # Before the retry, whose calls may come before its answer.
+        model.plan = Plan()  # Before the retry is sent, because its calls may come before its answer.
         assert client.http.post(task["links"]["retry"]).status_code == 202
         done = client.finished(task["id"], 90)
         assert done["status"] == "completed"

@@ -1,4 +1,4 @@
-"""Tests a list of 100,000 tasks in the local D1: each task is in it once, and a page costs the same number of rows."""
+"""Tests a list of 100,000 tasks in the local D1: the list has each task once, and each page costs equally many rows."""
 
 import sqlite3
 import threading
@@ -21,8 +21,9 @@ pytestmark = pytest.mark.runtime
 
 FEW, MANY = 1_000, 100_000
 PAGE = 100
-START_MS = 1_700_000_000_000  # The written tasks' time is long ago, so that tasks added later come first.
-EVERY = 20  # One in 20 of the written tasks has failed, and the others have completed.
+# The written tasks have a time long ago, so that tasks that are added later come first in the list.
+START_MS = 1_700_000_000_000
+EVERY = 20  # One in 20 of the written tasks has failed, and all others have completed.
 
 
 def ids(first: int, behind: int) -> list[str]:
@@ -58,7 +59,7 @@ def pages(client: Client, **query: str | int) -> Iterator[Json]:
 
 
 def dearest(server: DevServer, client: Client, count: int, **query: str | int) -> int:
-    """Return the most rows that D1 read for one of the first `count` pages, each of which makes one call.
+    """Return the most rows that D1 read for one of the first `count` pages; each page makes one call to D1.
 
     Once a minute an invocation does more work after its answer, to check whether cron has come. If an invocation of one
     of the pages made this check, the pages are read again.
@@ -96,7 +97,7 @@ QUERIES: dict[str, dict[str, str | int]] = {
 
 
 class Others(threading.Thread):
-    """A thread that adds tasks and erases original ones, in turn, until `enough` is set."""
+    """A thread that in turn adds tasks and erases original tasks, until `enough` is set."""
 
     def __init__(self, url: str, originals: list[str]) -> None:
         super().__init__()
@@ -116,7 +117,7 @@ class Others(threading.Thread):
 
 
 def scraped(client: Client) -> tuple[float, float]:
-    """Return the rows that a scrape of the metrics reads and writes at least, when all ended tasks are in the sums."""
+    """Return how many rows reading the metrics reads and writes at least, once all ended tasks are in the sums."""
     found = []
     for _ in range(5):
         text = client.http.get("/api/metrics").raise_for_status().text
@@ -127,7 +128,9 @@ def scraped(client: Client) -> tuple[float, float]:
 
 
 def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> None:
-    """A page of a search among 1,500 tasks reads at most about 1,000 rows by D1's count, and very few for an id."""
+    """A page of a search among 1,500 tasks reads at most about 1,000 rows by D1's count, and very few rows if the
+    search is for an id.
+    """
     with DevServer(tmp_path) as server, Client(server.url) as client:
         client.finished(client.submit("the template")["id"])
         server.stop()
@@ -145,7 +148,7 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
     with DevServer(tmp_path, "--limits", "paid") as server, Client(server.url) as client:
         for query, most in searches:
             found = metered_pages(server, client, 1, query)
-            # One invocation may read more rows after its answer, to check whether cron has come.
+            # One invocation may read more rows after its answer, when it checks whether cron has come.
             assert min(line["rows_read"] for line in found) <= most + 10, (query, found)
             assert sum(line["rows_written"] for line in found) == 0, query
         whole = [task["id"] for page in pages(client, q=ids(7, 8)[0]) for task in page["tasks"]]
@@ -156,10 +159,10 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
 
 @pytest.mark.campaign
 def test_a_hundred_thousand_tasks(tmp_path: Path) -> None:
-    """A page of the list, or a scrape of the metrics, reads no more rows with 100,000 tasks than with 1,000.
+    """A page of the list, or reading the metrics, reads no more rows with 100,000 tasks than with 1,000.
 
-    A page of the list with any filter also reads no more rows. While tasks are added and erased, the pages together
-    have each remaining task exactly once, newest first.
+    A page of the list with any filter also reads no more rows with 100,000 tasks than with 1,000. While tasks are added
+    and erased, the pages together have each task that is not erased exactly once, newest first.
     """
     with DevServer(tmp_path) as server, Client(server.url) as client:
         template = client.finished(client.submit("the template")["id"])["id"]

@@ -1,4 +1,4 @@
-"""Tests that the local runtime treats a Worker as production does, and shows all output in the terminal."""
+"""Tests that the local runtime treats a Worker as production does, and prints all output to the terminal."""
 
 import re
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def get(server: DevServer, path: str) -> httpx.Response:
 
 
 def traceback_of(server: DevServer, error: str) -> list[str]:
-    """Return the server's lines of an error's traceback, up to the line of the error itself."""
+    """Return the lines of an error's traceback in the server's output, up to the line of the error itself."""
     server.wait_for_line(f"^{re.escape(error)}$")
     end = server.lines.index(error)
     start = max(i for i in range(end) if server.lines[i].startswith("Traceback"))
@@ -48,7 +48,7 @@ def test_the_interpreter_looks_for_modules_as_production_does(server: DevServer)
 def test_bindings_are_those_of_wrangler_toml(server: DevServer) -> None:
     """The Worker has the bindings of wrangler.toml, and no binding of the local runtime.
 
-    The binding of Workers AI is left out, because it needs the network.
+    The binding of Workers AI is left out in this comparison, because it needs the network.
     """
     assert get(server, "facts").json()["bindings"] == ["DB", "JOBS", "COUNTER"]
 
@@ -56,7 +56,7 @@ def test_bindings_are_those_of_wrangler_toml(server: DevServer) -> None:
 def test_variables_come_from_three_places_in_order(server: DevServer) -> None:
     """A variable from `.dev.vars` overrides one from wrangler.toml, and one from `--var` overrides both.
 
-    AI_PROVIDER is `demo` unless `.dev.vars` or `--var` sets it.
+    AI_PROVIDER is `demo`, unless `.dev.vars` or `--var` sets another value.
     """
     assert get(server, "facts").json()["variables"] == {
         "AI_PROVIDER": "demo",
@@ -109,7 +109,7 @@ def test_an_exception_in_an_object_reaches_its_caller(server: DevServer) -> None
 
 
 def test_background_work_goes_on_after_the_reply(server: DevServer) -> None:
-    """A coroutine that is given to `waitUntil` goes on after the answer, and an exception in it is printed."""
+    """A coroutine that is given to `waitUntil` continues after the answer, and an exception in it is printed."""
     assert get(server, "background").status_code == 200
     server.wait_for_line("^background went on$")
     traceback_of(server, "LookupError: background broke")
@@ -123,9 +123,10 @@ def test_cron_fires_at_the_interval_and_never_over_itself(server: DevServer) -> 
 
 
 def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
-    """Changed code is reloaded and keeps the state; if it cannot start, the error is printed and the old code runs on.
+    """After a change of the code, the Worker is reloaded and keeps its state; if the new code cannot start, the error
+    is printed and the old code continues to run.
 
-    When broken code is corrected, `make dev` reloads the correction, too.
+    When the broken code is corrected, `make dev` reloads the Worker again.
     """
     source = write_tiny_worker(tmp_path / "project")
     greeting = source / "greeting.py"
@@ -145,7 +146,7 @@ def test_a_change_reloads_and_a_broken_one_does_not(tmp_path: Path) -> None:
             assert re.search(r'File "src/greeting\.py", line 1', "\n".join(server.lines[seen:]))
             assert error in "\n".join(server.lines[seen:])
             assert get(server, "status").json() == {"greeting": "changed"}
-        # The same interpreter answered all three requests, so the failed change did not end it.
+        # The same interpreter answered all three requests, so the failed change of the code did not end it.
         assert get(server, "facts").json()["served"] == served + 3
 
         seen = len(server.lines)

@@ -45,7 +45,7 @@ def demo(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Clien
 
 @pytest.mark.parametrize("name", ["english.txt", "chinese.txt"])
 def test_an_example_is_analysed(demo: Client, route: str, name: str):
-    """A task with an example text gives an analysis of the text, with all chunks in order and quoted sentences."""
+    """A task with an example text gives an analysis of the text: it has all chunks in order, and quotes sentences."""
     text = (EXAMPLES / name).read_text()
     accepted = demo.submit(text, metadata={"name": name})
     assert accepted["status"] == "pending"
@@ -87,7 +87,7 @@ def test_async_status_to_the_letter(demo: Client, route: str):
 
 
 def test_operators_read_metrics_history_and_schema(demo: Client, route: str):
-    """The metrics have Prometheus's format, and metrics and history contain tasks that have just ended.
+    """The metrics have Prometheus's format; the metrics and the history contain tasks that have just ended.
 
     The reported version of the schema is the one that wrangler reports.
     """
@@ -114,7 +114,7 @@ def test_ai_status(demo: Client):
 
 
 def test_polling_shows_hints(demo: Client):
-    """Answers about a task have `Retry-After` until it has ended, and the 202 also has the task's location."""
+    """Answers about a task have `Retry-After` until the task has ended, and the 202 also has the task's location."""
     answer = demo.http.post("/api/tasks", json={"input": "One short text."})
     assert answer.status_code == 202
     assert answer.headers["location"] == f"/api/tasks/{answer.json()['id']}"

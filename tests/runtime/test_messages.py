@@ -1,4 +1,4 @@
-"""Tests messages on the real queue: duplicates, unreadable messages, dead letters, and a queue that refuses."""
+"""Tests messages on the real queue: duplicates, unreadable messages, dead letters, and a queue that refuses them."""
 
 import json
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The number of consumers that the local queue has (local/runtime/queue.mjs). If all consumers are busy, messages stay
-# in the queue.
+# How many consumers the local queue has (local/runtime/queue.mjs). If all consumers are busy, messages stay in the
+# queue.
 CONSUMERS = 10
 
 
@@ -73,7 +73,9 @@ def events(server: DevServer, name: str) -> list[dict]:
 
 
 def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door: Client, model: ModelServer):
-    """Ten more deliveries of each of three running tasks, all at once, make no call, because their leases are live."""
+    """If each of three running tasks is delivered ten more times at once, no further call is made, because the leases
+    are live.
+    """
     model.hold()
     tasks = [through_door.submit(paragraphs(8, f"text {number}"), chunk=SMALL)["id"] for number in range(3)]
     with ThreadPoolExecutor(33) as pool:
@@ -91,7 +93,9 @@ def test_duplicates_while_tasks_run_make_no_call(wired: DevServer, through_door:
 
 
 def test_racing_deliveries_of_fresh_tasks_make_one_run(wired: DevServer, through_door: Client, model: ModelServer):
-    """Of ten deliveries of an unclaimed task at once, one gets the task, and each chunk has one call."""
+    """If a task that no worker has claimed is delivered ten times at once, one delivery gets the task, and each chunk
+    has one call.
+    """
     model.hold()
     blockers = [through_door.submit(paragraphs(1, "blocker"), chunk=SMALL)["id"] for _ in range(CONSUMERS)]
     model.wait_for_in_flight(CONSUMERS)
@@ -120,7 +124,7 @@ def test_duplicates_after_a_task_make_no_call(wired: DevServer, through_door: Cl
 
 
 def test_unreadable_messages_are_acknowledged_and_reported(wired: DevServer, through_door: Client):
-    """A message that names no task is acknowledged and logged once, and does not come again."""
+    """A message that names no task is acknowledged and logged once, and is not delivered again."""
     before = len(events(wired, "unreadable_message"))
     put(through_door, "AI_QUEUE", "junk", {"taskId": 7}, {"taskId": "../tasks"}, {"other": "x"}, None, [])
     eventually(lambda: len(events(wired, "unreadable_message")) == before + 6)
@@ -144,7 +148,7 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
 def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
     """If the queue refuses a task's message, the task goes to its object.
 
-    The submission is answered with 202 before the task that the queue refused reaches its object.
+    The submission is answered with 202 before the task that the queue refused reaches the task's object.
     """
     flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
     with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
@@ -156,10 +160,10 @@ def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, t
 
 
 def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
-    """A task whose runs all raise is tried again, and at last fails with a reason.
+    """A task whose runs all raise an error is tried again, and finally fails with a reason.
 
-    In this test a task rests only for a short time after a run that raises. The simulation tests the ten minutes for
-    which a task really rests after its runs have raised.
+    In this test a task rests only for a short time after a run that raises. The ten minutes for which a task really
+    rests after such runs are tested in the simulation.
     """
     folder = tmp_path / "project"
     folder.mkdir()

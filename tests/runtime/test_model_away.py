@@ -1,4 +1,4 @@
-"""Tests on real workerd a model server that is away for seconds: the task waits, and answers say so."""
+"""Tests on real workerd a model server that is away for seconds: the task waits, and the answers about it say so."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,13 +22,13 @@ BROWN_OUT_TASKS = sized(quick=5, test=5, campaign=30)
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    """A port on which model servers can be started and stopped."""
+    """A port on which model servers can be started and stopped during the test."""
     return free_port()
 
 
 @pytest.fixture(scope="module")
 def patient(route: str, port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker on one route, whose model has this port, with a deployment's default patience."""
+    """A client of the Worker on one route; its model has this port, and its patience is a deployment's default."""
     settings = openai(f"http://127.0.0.1:{port}/v1", AI_TIMEOUT_SECONDS=2, LEASE_SECONDS=5, PLAN="paid")
     state: Path = tmp_path_factory.mktemp("state")
     with (
@@ -51,7 +51,7 @@ def begin(client: Client, model: ModelServer) -> Json:
 
 
 def wait_for_words(client: Client, task: Json, code: str) -> Json:
-    """Wait until the API says that the task waits for its model and shows four failed calls. Returns the task."""
+    """Wait until the API says that the task waits for its model, and shows four failed calls. Returns the task."""
     seen: list[Json] = []
 
     def waits() -> bool:
@@ -77,7 +77,7 @@ def assert_whole(client: Client, task: Json) -> None:
 
 
 def test_a_server_that_is_down(patient: Client, port: int):
-    """A task waits while the model's port is closed for seconds, and completes without a repeated output."""
+    """If the model's port is closed for seconds, a task waits, and then completes without making any output twice."""
     with serve(port) as model:
         task = begin(patient, model)
     shown = wait_for_words(patient, task, "model_connection_lost")
@@ -88,13 +88,15 @@ def test_a_server_that_is_down(patient: Client, port: int):
 
 
 def test_a_server_that_answers_500(patient: Client, port: int):
-    """While the model answers all calls with 500, a task makes few calls and keeps its outputs; later it completes."""
+    """While the model answers all calls with 500, a task makes few calls and keeps its outputs; afterwards it
+    completes.
+    """
     with serve(port) as model:
         task = begin(patient, model)
         model.plan = Plan(decide=lambda call: status(500))
         wait_for_words(patient, task, "model_unavailable")
         refused = [call for call in model.calls() if call.answered == "status 500"]
-        assert len(refused) <= 6 + 8  # Six calls were in flight, and later calls are single probes.
+        assert len(refused) <= 6 + 8  # Six calls were in flight, and all later calls are single probes.
         model.plan = Plan()
         assert_whole(patient, task)
         served = [call for call in model.calls() if call.answered == "ok"]
@@ -104,7 +106,7 @@ def test_a_server_that_answers_500(patient: Client, port: int):
 @pytest.mark.campaign
 @pytest.mark.parametrize("share", [0.1, 0.5])
 def test_a_share_of_the_calls_fails(patient: Client, port: int, share: float):
-    """While the model answers a share of the calls with 503, tasks that come one by one all complete."""
+    """While the model answers some of the calls with 503, tasks that are submitted one by one all complete."""
     with serve(port) as model:
         chance = Random(f"brown-out of {share}")
         tasks = [patient.submit(paragraphs(CHUNKS), chunk=SMALL)]

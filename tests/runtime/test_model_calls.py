@@ -1,4 +1,6 @@
-"""Tests the requests that the Worker sends to an OpenAI-compatible server, and how it handles the server's trouble."""
+"""Tests the requests that the Worker sends to an OpenAI-compatible server, and what the Worker does when the server
+fails.
+"""
 
 import itertools
 import json
@@ -15,8 +17,8 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-# The most seconds by which a call may come too early. Unlike Cloudflare's clock, the local standing clock may be
-# late: a timer may show a time that is LATE_MS old, and this time may stand still for LOST_MS
+# The most seconds by which a call may come too early. Unlike Cloudflare's clock, the local standing clock may be late:
+# a timer may show a time that is LATE_MS too early, and this time may stand still for LOST_MS
 # (local/runtime/standing_clock.js).
 LATE_CLOCK_SECONDS = 0.5 if os.environ["ONCEOVER_LOCAL_CLOCK"] == "standing" else 0.0
 # Matches the lines that CPython, Pyodide and workerd print about a task or a promise that was never awaited.
@@ -36,7 +38,9 @@ def _fresh(model: ModelServer):
 
 
 def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelServer):
-    """Twelve chunks make twelve calls, with the chunk's text as user message and the instructions as system message."""
+    """Twelve chunks make twelve calls; each call has the chunk's text as user message and the instructions as system
+    message.
+    """
     text = paragraphs(12)
     task = client.finished(client.submit(text, instructions="Count the words.", chunk=SMALL, model="m-1")["id"])
     assert task["status"] == "completed"
@@ -50,12 +54,12 @@ def test_twelve_chunks_make_exactly_twelve_calls(client: Client, model: ModelSer
 
 
 def test_merge_adds_only_its_levels(client: Client, model: ModelServer):
-    """A merge of 12 outputs makes only the calls of its levels: six, three, and one."""
+    """A merge of 12 outputs makes only the calls of its merge levels: six, three, and one."""
     model.output_chars = 900
     task = client.finished(client.submit(paragraphs(12), reduce="merge", chunk=SMALL)["id"])
     assert task["status"] == "completed"
     # A merge call of 2,000 characters has space for two of the outputs of 900 characters. The last merge call takes
-    # three shortened outputs.
+    # three outputs, which are shortened.
     assert len(model.calls()) == 12 + 6 + 3 + 1
     assert task["usage"]["modelCalls"] == task["usage"]["minimumCalls"] == 22
     assert task["usage"]["inputTokens"] == model.usage()[0]
@@ -76,10 +80,11 @@ def test_a_rate_limit_is_obeyed_and_costs_no_attempt(client: Client, model: Mode
 
 @pytest.mark.parametrize("trouble", [status(500), status(503), garbage(), empty(), drop()], ids=lambda item: item.label)
 def test_transient_trouble_is_retried(client: Client, model: ModelServer, trouble):
-    """A call that fails with passing trouble is repeated after a pause, and no finished chunk is called for again.
+    """A call that fails with a temporary error is repeated after a pause, and no chunk that is finished is called for
+    again.
 
-    After such a failure the first pause is at least half a second, which a late clock can hide; the second is at least
-    a second.
+    After such a failure the first pause is at least half a second, which may not show if the clock is late; the second
+    pause is at least a second.
     """
     text = paragraphs(3)
     second = text.split("\n\n")[1]
@@ -99,8 +104,8 @@ def test_transient_trouble_is_retried(client: Client, model: ModelServer, troubl
 def test_each_call_is_in_the_log(client: Client, model: ModelServer):
     """The task's log has each call that the model server got, and how it ended.
 
-    The failed calls need only one more row in the database. A search finds the task by its name until it has completed
-    and its text is gone.
+    The failed calls need only one more row in the database. A search finds the task by its name until the task has
+    completed and its text is erased.
     """
     text = paragraphs(3)
     second = text.split("\n\n")[1]
@@ -144,10 +149,10 @@ def test_each_call_is_in_the_log(client: Client, model: ModelServer):
 def test_timeouts_are_retried_until_the_attempts_are_used_up(
     dev: DevServer, client: Client, model: ModelServer, trouble
 ):
-    """If the model server never answers, or never ends its answer, the task fails after MAX_ATTEMPTS calls.
+    """If the model server never answers, or never completes its answer, the task fails after MAX_ATTEMPTS calls.
 
     The connection of each call that timed out is closed before the next call, and no warning about it is printed later.
-    `test_worker` tests, under a virtual clock, when a call times out.
+    When a call times out is tested under a virtual clock, in `test_worker`.
     """
     printed = len(dev.lines)
     model.plan = Plan(decide=lambda call: trouble)
@@ -165,7 +170,7 @@ def test_timeouts_are_retried_until_the_attempts_are_used_up(
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404])
 def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
-    """If the model refuses a call for good, the task fails at once, with the cause and without another call."""
+    """If the model refuses a call for good, the task fails at once, shows the cause, and makes no further call."""
     model.plan = Plan(decide=lambda call: status(code))
     task = client.finished(client.submit(paragraphs(1), chunk=SMALL)["id"])
     assert task["status"] == "failed"
@@ -175,7 +180,9 @@ def test_a_refusal_fails_at_once(client: Client, model: ModelServer, code: int):
 
 
 def test_finished_chunks_survive_a_failure(client: Client, model: ModelServer):
-    """Chunks that were finished before the model refused another one stay, and a retry calls only for the rest."""
+    """If the model refuses one chunk, the chunks that were finished before are kept, and a retry calls only for the
+    other chunks.
+    """
     text = paragraphs(8)
     last = text.split("\n\n")[-1]
     model.plan = Plan(decide=lambda call: status(401) if last in call.user else None)
@@ -208,7 +215,7 @@ def test_cancel_stops_spending(client: Client, model: ModelServer):
 
 
 def test_many_tasks_at_once_make_no_extra_call(client: Client, model: ModelServer):
-    """Twelve tasks that twelve threads submit at once all complete, with one call for each chunk."""
+    """Twelve tasks that twelve threads submit at once all complete, with exactly one call for each chunk."""
     ids: list[str] = []
 
     def submit(number: int) -> None:

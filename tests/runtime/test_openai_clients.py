@@ -26,7 +26,9 @@ def deployment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, 
 
 
 def test_openai_for_python(deployment: tuple[str, str]):
-    """A program with `openai` for Python makes each call (create, poll, list, cancel, delete) and each error once."""
+    """A program with `openai` for Python makes each call (create, poll, list, cancel, delete) and causes each error
+    once.
+    """
     assert walk([sys.executable, HERE / "walk.py", *deployment]).startswith("3.")
 
 
@@ -36,7 +38,7 @@ def test_openai_for_javascript(deployment: tuple[str, str]):
 
 
 def test_the_programs_of_the_documents(deployment: tuple[str, str]):
-    """The programs in docs/openai.md run unchanged, and print what the page says."""
+    """The programs in docs/openai.md run unchanged, and print what the page shows."""
     page = ROOT / "docs" / "openai.md"
     (python,), (javascript,), printed = blocks(page, "python"), blocks(page, "js"), blocks(page, "text")[-1]
     url, key = deployment

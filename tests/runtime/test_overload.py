@@ -1,4 +1,4 @@
-"""Tests load on real workerd with a slow database, and with a runtime that stands still: all work is done.
+"""Tests load on real workerd with a slow database, and with a runtime that stands still for seconds: all work is done.
 
 The queue and objects are tested at the same time, each on its own server.
 """
@@ -24,9 +24,10 @@ pytestmark = pytest.mark.runtime
 CHUNKS = 8
 TASKS = 20
 SMALL = {"maxChars": 40}
-AT_WORK = 40  # How many model calls must be in flight when the database stalls.
+AT_WORK = 40  # How many model calls must be in flight when the stall of the database begins.
 SERVICE_SECONDS = 0.1
-# The callers before each call, so that an answer takes at least 2.6 s. Earlier code gave model calls only 2 s to start.
+# How many other callers come before each call, so that an answer takes at least 2.6 s. Earlier code gave model calls
+# only 2 s to start.
 OTHERS = 25
 
 
@@ -35,7 +36,7 @@ ALONE = {"Connection": "close"}
 
 
 class AskingAgain(Client):
-    """A client that repeats a read after a lost answer, because a runtime that stood still can drop a connection."""
+    """A client that repeats a read after a lost answer, because a runtime that stood still may drop a connection."""
 
     def task(self, task_id: str, **query: str | float) -> Json:
         for _ in range(5):
@@ -45,13 +46,16 @@ class AskingAgain(Client):
 
 
 def refused(client: Client) -> httpx.Response | None:
-    """Make a dry run of a submission. Returns the dry run's answer if it is a 503, because the database is too slow."""
+    """Make a dry run of a submission, which changes nothing.
+
+    Returns the answer if it is a 503, because the database is too slow; None otherwise.
+    """
     answer = client.http.post("/api/tasks?dryRun=true", json={"input": "Would you take this?"}, headers=ALONE)
     return answer if answer.status_code == 503 else None
 
 
 def taken(client: Client) -> str | None:
-    """Submit a task. Returns the task's id, or None if the submission is refused as overloaded."""
+    """Submit a task. Returns the task's id, or None if the submission is refused because of overload."""
     answer = client.http.post("/api/tasks", json={"input": paragraphs(CHUNKS), "chunk": SMALL}, headers=ALONE)
     if answer.status_code == 202:
         return str(answer.json()["id"])
@@ -67,7 +71,9 @@ def completed(client: Client) -> int:
 
 
 def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
-    """Check that the workers wrote to each task no more than its calls, the time and a run's first writes allow."""
+    """Check that the workers wrote to each task no more often than its calls, its duration and the first writes of a
+    run allow.
+    """
     for task_id in tasks:
         (account,) = [one for key, one in database.accounts.items() if key.endswith(task_id)]
         of_calls = limits.WRITES_A_CALL * CHUNKS
@@ -76,7 +82,7 @@ def check_writes(database: SharedD1, tasks: Sequence[str]) -> None:
 
 
 def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None:
-    """Check that all tasks complete with one call for each chunk, by their bills and by the model's count."""
+    """Check, by the bills and by the model's count, that all tasks complete with one call for each chunk."""
     ended = [client.finished(task_id, seconds=240) for task_id in tasks]
     assert [task["status"] for task in ended] == ["completed"] * len(tasks)
     assert [(task["usage"]["modelCalls"], task["usage"]["inDoubt"]) for task in ended] == [(CHUNKS, 0)] * len(tasks)
@@ -84,7 +90,7 @@ def check_bill(client: Client, model: ModelServer, tasks: Sequence[str]) -> None
 
 
 def work_through_a_stall(environment: Sequence[str], folder: Path) -> None:
-    """Let twenty tasks share a database that stalls and stays slow, and check refusals, bills and writes."""
+    """Let twenty tasks share a database that first stalls and then stays slow, and check refusals, bills and writes."""
     with (
         SharedD1() as database,
         ModelServer(api_key="test-key") as model,
@@ -139,7 +145,7 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
             members = server.group_members()
             for pid in members:
                 os.kill(pid, signal.SIGSTOP)
-            time.sleep(3)  # The seconds for which the runtime stands still.
+            time.sleep(3)  # For how many seconds the runtime stands still.
             for pid in members:
                 os.kill(pid, signal.SIGCONT)
             client.task(tasks[-1]["id"])

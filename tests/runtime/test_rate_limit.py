@@ -24,9 +24,9 @@ def with_limiter(folder: Path) -> Path:
 
 
 def test_requests_beyond_the_limit(tmp_path: Path):
-    """Of eight requests, at most as many as two minutes allow are answered, and the others get 429.
+    """Of eight requests, at most as many as two minutes allow are answered; the others get 429.
 
-    Beyond the limit of requests the status can still be read.
+    Above the limit of requests, clients can still read the status.
     """
     project = with_limiter(tmp_path / "project")
     with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:

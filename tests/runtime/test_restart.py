@@ -1,4 +1,4 @@
-"""Tests a restart of `make dev` during tasks, which ends the leases of the old workers, because they are dead."""
+"""Tests a restart of `make dev` during tasks: it ends the leases of the old workers, because these are dead."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from tests.support.model_plan import Plan, slow
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
-LEASE_SECONDS = 600  # The lease is so long that no test waits for its end.
+LEASE_SECONDS = 600  # The lease is so long that a test that waited for its end would fail.
 
 
 @pytest.mark.parametrize("route", ["queue", "durable-object"])

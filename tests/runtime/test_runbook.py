@@ -32,7 +32,9 @@ NOT_RUN = {
 
 @dataclass
 class World:
-    """A local server for the runbook, with a task that has ended, its delivery, an endpoint, and a key to revoke."""
+    """A local server for the runbook: it has a task that has ended, a delivery for this task, a webhook endpoint, and a
+    key to revoke.
+    """
 
     server: DevServer
     key: str
@@ -98,7 +100,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_nothing_is_overlooked() -> None:
-    """The tests find steps of each kind in the runbook, and each exception in `NOT_RUN` is one of the steps."""
+    """The tests find steps of each kind in the runbook, and each entry of `NOT_RUN` is one of these steps."""
     assert len(REQUESTS) >= 10
     assert {program.split()[0] for program in PROGRAMS} == {"curl", "onceover", "make"}
     assert set(NOT_RUN) <= set(REQUESTS)

@@ -1,6 +1,7 @@
-"""Unmodified `openai` for Python with pydantic, and for JavaScript with zod, get objects of the client's own models.
+"""Unmodified SDKs (`openai` for Python with pydantic, and for JavaScript with zod) get objects of the client's own
+models.
 
-Answers are lost, streams break, and chunks fail for good. What completes always parses.
+In these tests answers are lost, streams break, and chunks fail for good. What completes always parses.
 """
 
 import sys
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A Worker whose model writes JSON in disguises, wrong at first, or never right."""
+    """A Worker whose model writes JSON inside other text, or writes wrong JSON at first, or never writes right JSON."""
     with (
         ModelServer(api_key="test-key", plan=Plan(decide=PeopleModel())) as model,
         DevServer(tmp_path_factory.mktemp("state"), *openai(model.base_url)) as server,
@@ -29,7 +30,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def test_pydantic_models(url: str):
-    """Streams, `parse` and retrieved responses give the same objects, also across lost and broken answers."""
+    """Streams, `parse` and responses that are read later give the same objects, even after lost and broken answers."""
     assert check_structured([sys.executable, "structured.py"], url)
 
 

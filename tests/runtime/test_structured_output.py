@@ -43,7 +43,8 @@ def answer(call: Call) -> Behaviour:
 
 @pytest.fixture
 def model() -> Iterator[ModelServer]:
-    """A model server that breaks the schema for one chunk, also when asked again, so that a task has a gap.
+    """A model server whose answer for one chunk breaks the schema, even when it is asked again, so that a task has a
+    gap.
 
     Later calls for this chunk fit the schema, so a retry of the gap succeeds.
     """
@@ -91,7 +92,9 @@ def test_a_gap_and_its_retry(url: str, model: ModelServer):
 
 
 def test_a_schema_is_refused_before_anything_is_stored(url: str):
-    """A schema that is not supported gets 422 with the pointer to the fault, or 400 in OpenAI's form, and no task."""
+    """A schema that is not supported gets 422 with a pointer to the fault, or 400 in OpenAI's form, and no task is
+    made.
+    """
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(a+)+"}}}
     with Client(url) as client:
         refused = client.http.post("/api/tasks", json={"input": "x", "outputSchema": schema, "strict": False})

@@ -1,4 +1,5 @@
-"""Tests the rules for code that runs at the import of an upload, with Cloudflare's glue, which takes a memory snapshot.
+"""Tests the rules for code that runs when an upload is imported, with Cloudflare's glue code, which takes a memory
+snapshot.
 
 The local servers of all other tests start from a memory snapshot of the whole Worker.
 """
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.runtime
 
 @pytest.fixture
 def project(tmp_path: Path) -> Callable[[str], Path]:
-    """A function that makes a copy of the Worker with an addition to one module."""
+    """A function that makes a copy of the Worker in which one module has an addition."""
 
     def make(addition: str) -> Path:
         copy_worker(tmp_path)
@@ -50,7 +51,7 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
 def test_the_local_runtime_refuses_what_an_upload_refuses(
     project: Callable[[str], Path], tmp_path: Path, addition: str, complaint: str
 ):
-    """`make dev` ends with the reason if the code could not be deployed."""
+    """If the code could not be deployed, `make dev` ends and prints the reason."""
     server = DevServer(tmp_path / "state", project=project(addition))
     with pytest.raises(ServerEnded, match=complaint), server:
         pass
@@ -58,7 +59,9 @@ def test_the_local_runtime_refuses_what_an_upload_refuses(
 
 
 def test_what_needs_no_randomness_at_import_is_let_through(project: Callable[[str], Path], tmp_path: Path):
-    """At import, a seeded generator, imported names, and functions of `random` that are called later are allowed."""
+    """During import, a seeded generator, imported names, and functions of `random` that are called only later are
+    allowed.
+    """
     root = project(
         "import random\nfrom random import random as chance\nimport js\nfrom js import AbortController, fetch\n"
         "SEEDED = random.Random(7).random()\n"

@@ -1,4 +1,4 @@
-"""Tests waits that end at fractions of a millisecond, on both clocks of the real runtime: none may loop for ever."""
+"""Tests waits that end at fractions of a millisecond, on both clocks of the real runtime: no wait may loop for ever."""
 
 import random
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 
-# By case: the value of `?wait=` in seconds, and the number of the task's chunks.
+# For each case, the value of `?wait=` in seconds, and the number of the task's chunks.
 WAITS = [(1.2342, 9), (0.7777, 7), (1, 12), (2.0501, 20), (2, 9)]
 
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
-    """A model server that takes a random time for each call."""
+    """A model server that takes a random time to answer each call."""
     odd = random.Random(5)
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(odd.uniform(0.05, 1.1)))) as made:
         yield made
@@ -43,7 +43,7 @@ def client(route: str, model: ModelServer, tmp_path_factory: pytest.TempPathFact
 
 
 def wait_for_each(client: Client) -> None:
-    """Check for tasks that a request with `?wait=` is answered and that the task completes."""
+    """For several tasks, check that a request with `?wait=` is answered and that the task completes."""
     for seconds, count in WAITS:
         task = client.submit(paragraphs(count), chunk={"maxChars": 40})
         client.task(task["id"], wait=seconds)
@@ -51,7 +51,9 @@ def wait_for_each(client: Client) -> None:
 
 
 def test_waits_of_odd_times_end(client: Client):
-    """All waits end on a clock that stands still within a turn; the first of them once made the isolate hang."""
+    """All waits end on a clock that stands still within a turn of the event loop; earlier, the first of these waits
+    made the isolate hang.
+    """
     wait_for_each(client)
 
 

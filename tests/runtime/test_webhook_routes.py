@@ -1,4 +1,4 @@
-"""Tests on every route that the worker that ends a task sends the task's webhook message at once, without a sweep."""
+"""Tests on every route that the worker which ends a task sends the task's webhook message at once, without a sweep."""
 
 import secrets
 from collections.abc import Iterator

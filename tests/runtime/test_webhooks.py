@@ -122,8 +122,8 @@ def test_an_end_is_told_and_both_verifiers_take_it(client: Client, sdk: OpenAI, 
 def test_the_sdk_manages_endpoints(sdk: OpenAI, endpoint: Any, server: DevServer):
     """The SDK lists and reads endpoints, without their secrets, and sends a test message.
 
-    The answer to the request for a test message says what the endpoint answered. No file of the state folder has the
-    endpoint's secret.
+    The answer to the request for a test message says what the endpoint answered. No file of the state folder contains
+    the endpoint's secret.
     """
     assert [one.id for one in sdk.webhooks.list()] == [endpoint.id]
     found = sdk.webhooks.retrieve(endpoint.id)
@@ -159,7 +159,7 @@ def test_both_secrets_sign_while_one_is_being_rotated(client: Client, sdk: OpenA
 def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, package: str):
     """npm's `openai` accepts a message with the endpoint's secret, and refuses another secret and a changed body.
 
-    While both secrets sign, `openai` accepts either of them, and after the next rotation only the new one.
+    While both secrets sign, `openai` accepts either secret, and after the next rotation only the new one.
     """
     made = sdk.webhooks.create(name="one", url=f"{receiver.url}/{package}", event_types=ENDS)  # type: ignore[arg-type]
     old, other = made.signing_secret, f"whsec_{'A' * 43}="
@@ -186,10 +186,10 @@ def test_unwrap_for_javascript(client: Client, sdk: OpenAI, receiver: Receiver, 
 
 
 def test_the_programs_of_the_page(client: Client, server: DevServer, sdk: OpenAI, key: str, tmp_path: Path):
-    """The programs of docs/webhooks.md run unchanged, except for ports and the key.
+    """The programs in docs/webhooks.md run unchanged, except that ports and the key are replaced.
 
-    The receiver of docs/webhooks.md, which has at most 20 lines, accepts the test message and the message of a task,
-    prints what the page says, and refuses a forged message.
+    The receiver in docs/webhooks.md, which has at most 20 lines, accepts the test message and the message of a task,
+    prints what the page shows, and refuses a forged message.
     """
     page = ROOT / "docs" / "webhooks.md"
     register, receive, test = blocks(page, "python")
@@ -238,7 +238,7 @@ def test_an_endpoint_is_not_changed(sdk: OpenAI, endpoint: Any):
 
 
 def test_a_receiver_that_fails_gets_the_message_when_it_is_back(client: Client, receiver: Receiver, endpoint: Any):
-    """A delivery fails by a closed connection and by a 503 to the sweep's attempt, and succeeds when it is redelivered.
+    """A delivery fails by a closed connection, then by a 503 to the sweep's attempt, and is redelivered with success.
 
     All messages of the delivery have the same id, and the API lists each attempt with its failure.
     """
@@ -265,7 +265,7 @@ def test_a_redirect_is_not_followed(client: Client, receiver: Receiver, endpoint
 
 
 def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiver: Receiver, endpoint: Any):
-    """If a receiver answers 410, the delivery ends and the endpoint is disabled, so it gets no further message."""
+    """If a receiver answers 410, the delivery ends and its endpoint is disabled, so it gets no further message."""
     receiver.answers[httpx.URL(endpoint.url).path] = [410]
     one = settled(client, ended(client), "gone")
     assert sdk.webhooks.retrieve(endpoint.id).model_extra == {"status": "disabled"}
@@ -276,7 +276,7 @@ def test_a_receiver_that_is_gone_is_disabled(client: Client, sdk: OpenAI, receiv
 
 
 def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk: OpenAI, receiver: Receiver):
-    """A webhook endpoint costs each task two rows by workerd's count, and tasks of other tenants none."""
+    """By workerd's count, a webhook endpoint costs each task two rows, and tasks of other tenants no rows."""
 
     def rows(event: str, seen: int) -> int:
         """Return the written rows in the first log event with the given name after the first `seen` lines, or 0."""
@@ -284,7 +284,7 @@ def test_an_endpoint_costs_two_rows_more(client: Client, server: DevServer, sdk:
         return int(lines[0]["rows_written"]) if lines else 0
 
     seen = len(server.lines)
-    ended(client)  # The first task's claim also writes the time of its trigger.
+    ended(client)  # The claim of the first task also writes the time of the task's trigger.
     eventually(lambda: rows("run_ended", seen), 30)
     seen = len(server.lines)
     ended(client)

@@ -1,4 +1,4 @@
-"""Tests in workerd that the abort signal of a Workers AI call passes through the SDK and ends the call."""
+"""Tests in workerd that the abort signal of a Workers AI call is passed on by the SDK and ends the call."""
 
 import threading
 from pathlib import Path

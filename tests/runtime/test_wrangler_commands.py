@@ -1,4 +1,5 @@
-"""Tests that every `npx wrangler …` in the documents is a command of the pinned wrangler, with flags that it has.
+"""Tests that every `npx wrangler …` in the documents is a command of the pinned version of wrangler, with flags that
+this command has.
 
 The tests need no account, because they read wrangler's own help.
 """
@@ -15,7 +16,7 @@ import pytest
 from local.node import ROOT, wrangler
 
 SOURCES = [*sorted(ROOT.glob("*.md")), *sorted(ROOT.glob("docs/**/*.md")), ROOT / "local" / "remote" / "fixes.toml"]
-# Stands for an omitted word of a command in the documents.
+# Takes the place of a word that a command in the documents leaves out.
 LEFT_OUT = "…"
 # Matches words that are a command's arguments: the project's own names, and words in capitals.
 _ARGUMENT = re.compile(r"onceover.*|ai-processing-.*|.*[A-Z…].*")
@@ -70,14 +71,14 @@ def test_wrangler_has_the_command(command: str) -> None:
     flags = {word.partition("=")[0] for word in words if word.startswith("--")}
     known = set(re.findall(r"(?<=\s)--[a-z][a-z-]*", said))
     assert flags <= known, f"wrangler {signature[1]} has no {flags - known}"
-    # A flag's value looks like an argument, so too many arguments are no fault.
+    # The value of a flag looks like an argument, so too many arguments do not count as a fault.
     if len(words) > len(path) and LEFT_OUT not in plain:
         required = [argument for argument in arguments if argument.startswith("<")]
         assert len(plain) - len(path) >= len(required), f"wrangler {signature[1]} wants {required}"
 
 
 def test_the_commands_of_the_pages_for_operators_are_among_them() -> None:
-    """The commands that the tests find in the documents include the four commands that the pages for operators need."""
+    """Among the commands that the tests find in the documents are the four that the pages for operators need."""
     for command in (
         "npx wrangler d1 export onceover --remote --output=.build/backup.sql --env=",
         "npx wrangler d1 time-travel restore onceover --timestamp=2026-11-25T12:00:00Z",

@@ -21,7 +21,7 @@ def test_wrangler_itself_takes_the_three_steps(
 ) -> None:
     """A deployment to an empty account creates the database, the queues and the bucket once, and stores the key.
 
-    The stand-in for wrangler that other tests use prints the same text for the same commands.
+    For the same commands, the stand-in for wrangler that other tests use prints the same text as wrangler.
     """
     monkeypatch.delenv("CLOUDFLARE_ACCOUNT_ID", raising=False)
     with CloudflareApi() as api:

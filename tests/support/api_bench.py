@@ -93,7 +93,7 @@ class BenchRequest:
     breaks_at: int | None = None
 
     async def chunks(self) -> AsyncGenerator[bytes]:
-        """Read the body in chunks of `chunk_bytes`. Raises BodyBroken at the place `breaks_at`."""
+        """Read the body in chunks of `chunk_bytes`. At the byte `breaks_at`, raise BodyBroken."""
         end = len(self.body) if self.breaks_at is None else self.breaks_at
         for start in range(0, end, self.chunk_bytes):
             await asyncio.sleep(0)
@@ -116,7 +116,7 @@ class BenchRequest:
 
 
 class BenchSender:
-    """A sender of one route that records the tasks that it gets, or refuses them."""
+    """Stands in for one route: records the tasks that are sent to it, or refuses them."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -180,9 +180,11 @@ class ApiBench:
         log = Log(self.log_lines.append)
         senders: list[Sender] = list(self.senders)
         dispatcher = Dispatcher(senders, Meter(), log)
-        self.audience: Audience | None = None  # Stands for the callers that wait at a task's object.
-        self.asked: list[tuple[TaskKey, Mark]] = []  # Tasks whose objects were asked to report changes, and the mark.
-        self.told: list[tuple[TaskKey, int]] = []  # Tasks whose objects were told of the task's end, and the fence.
+        self.audience: Audience | None = None  # Stands in for the callers that wait at a task's object.
+        # Tasks whose objects were asked to report changes, each with the mark of the last known write.
+        self.asked: list[tuple[TaskKey, Mark]] = []
+        # Tasks whose objects were told that the task has ended, each with the fence.
+        self.told: list[tuple[TaskKey, int]] = []
         self._behind: list[asyncio.Future[None]] = []  # Work that continues after the API's answers.
         self.courier = FakeCourier()
         self.deliverer = Deliverer(
@@ -265,7 +267,7 @@ class ApiBench:
         self._behind.append(asyncio.ensure_future(work))
 
     def settle(self) -> None:
-        """Wait until the work that goes on after answers has ended."""
+        """Wait until all work that continues after answers has ended."""
         behind, self._behind = self._behind, []
         if behind:
             self.run(asyncio.wait(behind))
@@ -303,7 +305,7 @@ class ApiBench:
         return reply
 
     def call(self, method: str, path: str, body: object = None, headers: Mapping[str, str] | None = None) -> Reply:
-        """Send a request with JSON, or with the given bytes.
+        """Send a request whose body is the given JSON, or the given bytes.
 
         The request's id is `bench` unless the test gives another id.
         """
@@ -367,11 +369,11 @@ class ApiBench:
     def work(
         self, claim: Claim, outputs: Mapping[int, str], step: Step, failed: Failure | None = None, **said: Any
     ) -> None:
-        """Write outputs of chunks under a claim and make a step.
+        """Write outputs of chunks under a claim, in one step of the claim.
 
         With `failed`, the next chunk of the task fails for good.
 
-        `said` has further values of `Progress` for the worker to write, and the `finish_reason` of the outputs.
+        `said` has further values of the `Progress` that the worker writes, and the `finish_reason` of the outputs.
         """
         at = CallKey(0, len(outputs))
         self._step += 1
@@ -425,11 +427,14 @@ def bearer(secret: str) -> dict[str, str]:
 
 
 async def _whole(request: BenchRequest, api: Api) -> Reply:
-    """Let the API answer a request. The parts of a streamed answer are joined, up to where it is cut off."""
+    """Send a request to the API, and return the API's answer.
+
+    The parts of a streamed answer are joined, up to where it is cut off.
+    """
     reply = await handle(request, api)
     if reply.content is not None:
         pieces = [piece async for piece in reply.content if isinstance(piece, bytes)]
-        # The body of a bench's answer is text, so each byte is the character of its number.
+        # The bench decodes an answer's body so that each byte becomes the character with its number.
         return replace(reply, body=b"".join(pieces).decode("latin-1"), content=None)
     if reply.parts is None:
         return reply
@@ -486,7 +491,7 @@ def _operation(method: str, path: str) -> dict[str, Any] | None:
     return None
 
 
-# By the name of a view: the field that the view adds to the view that it extends.
+# For each view, the field that it adds to the view that it extends.
 FULLER = {"TaskWithChunksView": "chunks", "OperatorServiceView": "backlog", "VerboseServiceView": "usage"}
 
 

@@ -1,4 +1,4 @@
-"""A bench for batches: a database, a bucket and a scripted model, over which workers run and die in virtual time."""
+"""A bench for batches: a database, a bucket and a scripted model, with workers that run and die in virtual time."""
 
 import asyncio
 import json
@@ -43,14 +43,14 @@ WINDOW_MS = 86_400_000
 
 
 class Points:
-    """The points at which workers may die: before and after each call to the database, the bucket and the model."""
+    """The points at which a worker may die: before and after each call to the database, the bucket and the model."""
 
     def __init__(self) -> None:
         self.passed = 0
         self.deaths: set[int] = set()
 
     async def pass_one(self) -> None:
-        """Pass a point. If a death is planned for it, the invocation that passes it stops for ever."""
+        """Pass a point. If a death is planned at a point, the invocation that passes the point stops for ever."""
         self.passed += 1
         scope = SCOPE.get()
         if self.passed in self.deaths and scope is not None:
@@ -59,7 +59,7 @@ class Points:
 
 
 class PointedD1:
-    """A binding to the database with a point before and after each call."""
+    """A binding to the database, with a point before and after each call at which a worker may die."""
 
     def __init__(self, database: SqliteD1, points: Points) -> None:
         self._database = database
@@ -78,7 +78,7 @@ class PointedD1:
 
 
 class MemoryBucket:
-    """A bucket in memory. `fail(times)` makes the next calls fail, and a put that fails may have landed."""
+    """A bucket in memory. `fail(times)` makes the next calls fail; a put that fails may still have taken effect."""
 
     place: Place = "r2"
 
@@ -98,7 +98,7 @@ class MemoryBucket:
         return MemoryBuffer(self.part_bytes)
 
     async def put(self, file: FileKey, name: str, body: bytes | Buffer) -> None:
-        """Store a part. A name must have one content for ever."""
+        """Store a part. Check that each name is used for only one content."""
         await self._points.pass_one()
         content = bytes(body) if isinstance(body, bytes) else bytes(body.content)  # type: ignore[attr-defined]
         landed = self._failing.pop(0) if self._failing else None
@@ -141,7 +141,10 @@ class MemoryBucket:
 
 
 class LineModel:
-    """A model that answers the last message of a line's body. `act` may return an error, or another text."""
+    """A model whose answers repeat the last message of a line's body.
+
+    `act` may return an error, or another text for the answer.
+    """
 
     name = "script"
     default_model = "m"
@@ -188,7 +191,7 @@ def line(custom_id: str, text: str | None = None, **changes: Any) -> str:
 
 
 def lines(count: int, chars: int = 0) -> bytes:
-    """Return an input file of lines whose ids count from 0, each with so many more characters."""
+    """Return an input file of lines whose ids are counted from 0; each line has so many additional characters."""
     return "".join(line(f"line-{number}", f"{number} {'x' * chars}".strip()) + "\n" for number in range(count)).encode()
 
 
@@ -208,7 +211,7 @@ class BatchBench:
     # --- Stores -----------------------------------------------------------------------------------------------
 
     def store(self, meter: Meter | None = None) -> TaskStore:
-        """Return a store with a point before and after each call."""
+        """Return a store that has such a point before and after each call."""
         return TaskStore(Database(PointedD1(self.database, self.points), meter or Meter(), storage=StorageUse()))
 
     def files(self, meter: Meter | None = None) -> FileStore:
@@ -311,7 +314,7 @@ class BatchBench:
         return self.do(self.worker().run(KEY, host))
 
     def run_to_end(self, most: int = 50) -> None:
-        """Run the task until it has ended, then sweep until its files are complete."""
+        """Let workers run the task until it has ended, then sweep until its files are complete."""
         for _ in range(most):
             outcome = self.run()
             if isinstance(outcome, Released):
@@ -328,7 +331,7 @@ class BatchBench:
         return any(ended)
 
     def sweep_to_end(self, most: int = 50) -> None:
-        """Sweep until no batch is unwritten."""
+        """Sweep until the files of all ended batches are complete."""
         for _ in range(most):
             if self.batch().ended_at is not None:
                 return
@@ -353,7 +356,7 @@ class BatchBench:
     # --- What it wrote ----------------------------------------------------------------------------------------
 
     def content(self, key: FileKey) -> list[dict[str, Any]]:
-        """Read the lines of a file, none if it does not exist."""
+        """Read the lines of a file; return none if the file does not exist."""
         raw = self.do(self._content(key))
         assert not raw or raw.endswith(b"\n")
         return [json.loads(one) for one in raw.decode("ascii").splitlines()]
@@ -374,11 +377,11 @@ class BatchBench:
         return found, b"".join([chunk async for chunk in found.chunks])
 
     def ids(self, key: FileKey) -> list[str]:
-        """Return the ids of a file's lines, in their order."""
+        """Return the ids of a file's lines, in the order of the lines."""
         return [one["custom_id"] for one in self.content(key)]
 
     def check_end(self, ids: Sequence[str]) -> None:
-        """Check that each id is in exactly one file, exactly once, and that the counts add up."""
+        """Check that each id is in exactly one of the two files, exactly once, and that the counts are right."""
         batch, output, errors = self.batch(), self.ids(OUTPUT), self.ids(ERRORS)
         assert batch.ended_at is not None
         assert sorted([*output, *errors]) == sorted(ids)
@@ -390,6 +393,6 @@ class BatchBench:
         assert not self.database.rows("SELECT 1 FROM segments WHERE object IS NULL")
 
     def close(self) -> None:
-        """Close the loop and the database."""
+        """Close the event loop and the database."""
         self.loop.close()
         self.database.close()

@@ -1,4 +1,4 @@
-"""Helpers for tests of batches: the lines of an input file, an upload, and a provider that a test scripts."""
+"""Helpers for tests of batches: the lines of an input file, an upload, and a provider whose answers a test decides."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ def ids(found: Sequence[dict[str, Any]]) -> list[str]:
 
 
 class Scripted(DemoProvider):
-    """A demo provider that calls `before` with the text of each line, and answers after some seconds."""
+    """A demo provider that first calls `before` with the text of each line, and answers after some seconds."""
 
     def __init__(self, before: Callable[[str], None], seconds: float = 0.0) -> None:
         super().__init__()
@@ -117,5 +117,5 @@ class Scripted(DemoProvider):
 
 
 def refused(status: int, message: str, body: object = None) -> ModelRefused:
-    """Make a refusal of one line for good."""
+    """Make the error of a line that the provider refuses for good."""
     return ModelRefused(message, of_call=True, answer=(status, body or {"error": {"message": message}}))

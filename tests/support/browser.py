@@ -27,13 +27,14 @@ _A_TURN = """new Promise((done) => {
   channel.port1.onmessage = done;
   channel.port2.postMessage(0);
 })"""
-# Matches the lines that a browser logs for 4xx or 5xx answers and for a dead server, even if the page handles these.
+# Matches the lines that a browser logs for 4xx and 5xx answers and for a server that is not running, even if the page
+# handles these cases.
 _DEAD_SERVER = "net::ERR_(?:CONNECTION|INCOMPLETE_CHUNKED_ENCODING)"
 _FAILED_LOAD = re.compile(rf"Failed to load resource: .* status of (\d+)|Failed to load resource: {_DEAD_SERVER}")
 
 
 def chromium_path() -> Path | None:
-    """Return the path of Chromium, if it is installed."""
+    """Return the path of Chromium; None if it is not installed."""
     names = ("chromium", "chromium-browser", "google-chrome")
     return next((Path(found) for name in names if (found := shutil.which(name))), None)
 
@@ -114,7 +115,7 @@ class Watched:
         return self.page
 
     def close(self) -> None:
-        """Close the page. A route's handler that still waits for the server's answer does not count as an error."""
+        """Close the page. If the handler of a route still waits for the server's answer, this is no error."""
         self.page.unroute_all(behavior="ignoreErrors")
         self.context.close()
 
@@ -124,7 +125,7 @@ class Watched:
 
     def violations(self, impacts: Set[str] = frozenset({"minor", "moderate", "serious", "critical"})) -> list[str]:
         """Return the violations in the current page that axe-core rates with one of these impacts."""
-        # The page's policy forbids scripts from elsewhere, but it does not forbid what the debugger evaluates.
+        # The page's policy forbids scripts from other origins, but it does not forbid code that the debugger runs.
         self.page.evaluate(AXE.read_text() + "; 0")
         found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
         return [

@@ -11,10 +11,10 @@ from tests.support.client import Json
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
 
-SENT = ("input", "instructions", "outputSchema", "join")  # Fields of a submission whose canaries the model gets.
-KEPT = ("metadata", "modelOptions")  # The fields with a client's text that the model does not get.
-# The canaries are long enough that a provider's refusal is searched for them (see inference/replies.py), and so short
-# that in a text which repeats them some are complete on one page of the database.
+SENT = ("input", "instructions", "outputSchema", "join")  # Fields of a submission whose canaries are sent to the model.
+KEPT = ("metadata", "modelOptions")  # The fields with a client's text that are not sent to the model.
+# The canaries are long enough that they are searched for in a provider's refusal (see inference/replies.py). They are
+# so short that, in a text that repeats them, some are complete on one page of the database.
 CANARIES = {place: (f"Kanarienvogel-{place}-7Q9Z", f"金絲雀之歌響徹雲霄{place}七號") for place in (*SENT, *KEPT)}
 WORDS = frozenset(word for pair in CANARIES.values() for word in pair)
 WORDS_SENT = frozenset(word for place in SENT for word in CANARIES[place])
@@ -26,8 +26,8 @@ OF_SCHEMAS = ("outputSchema", "strict", "join")
 def loaded(paragraphs: int, mark: str = "", *, formed: bool = True) -> Json:
     """Return the body of a submission that has each canary in the canary's own field.
 
-    Each paragraph of the input is a chunk and contains the input's canary. Without `formed` the submission has no
-    schema and none of the schema's canaries.
+    Each paragraph of the input is a chunk and contains the input's canary. Without `formed`, the submission has no
+    schema, and none of the canaries of a schema.
     """
     ascii_word, cjk_word = CANARIES["input"]
     texts, ruled = {"type": "array", "items": {"type": "string"}}, " and ".join(CANARIES["join"])
@@ -54,18 +54,18 @@ def loaded(paragraphs: int, mark: str = "", *, formed: bool = True) -> Json:
 
 def _forms(word: str) -> Iterator[bytes]:
     yield word.encode()
-    yield word.encode("utf-16-le")  # This is the encoding of V8, in which an object's key-value storage keeps texts.
-    yield json.dumps(word)[1:-1].encode()  # This is the encoding of JSON in log lines.
+    yield word.encode("utf-16-le")  # The encoding of V8, in which the key-value storage of an object keeps texts.
+    yield json.dumps(word)[1:-1].encode()  # The encoding of JSON in the lines of the log.
 
 
 def words_in(content: bytes) -> set[str]:
-    """Return the canaries that some bytes contain, in any used encoding, also in compressed data within the bytes."""
+    """Return the canaries that some bytes contain, in any encoding that is used, and also inside compressed data."""
     readable = b"\n".join([content, *_inflated(content)])
     return {word for word in WORDS if any(form in readable for form in _forms(word))}
 
 
 def _inflated(content: bytes) -> Iterator[bytes]:
-    """Decompress all zlib data within some bytes, each as far as possible, because a page's end may cut it off."""
+    """Decompress all zlib data within some bytes, as far as possible, as the end of a database page may cut it off."""
     for begins in re.finditer(re.escape(zlib.compress(b"")[:2]), content):
         stream, at, found = zlib.decompressobj(), begins.start(), b""
         with suppress(zlib.error):

@@ -1,7 +1,7 @@
-"""Makes a local D1 that may not grow, since SQLite refuses to use another page, as the hosted D1 does at its limit.
+"""Makes a local D1 that cannot grow: SQLite refuses to use another page, as the hosted D1 does at its size limit.
 
-SQLite's page limit applies to one connection and is not stored. The process that opens the database's file must
-therefore set the limit, through a call that workerd has for tests.
+SQLite's page limit applies to one connection and is not stored. Therefore the process that opens the database's file
+must set the limit, through a call that workerd has for tests.
 """
 
 from pathlib import Path

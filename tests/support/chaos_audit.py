@@ -29,7 +29,7 @@ class Audit:
 def audit(accepted: Iterable[str], tasks: list[Json], calls: list[Call]) -> Audit:
     """Compare the API's tasks, one by one, with the ledger's calls.
 
-    `accepted` are the ids that clients got with a 202, `tasks` all tasks that the API lists.
+    `accepted` are the ids that clients got with an answer 202, and `tasks` are all tasks that the API lists.
     """
     found = Audit(ledger_calls=len(calls))
     by_origin: dict[str, list[Call]] = defaultdict(list)
@@ -73,8 +73,8 @@ def _faults(task: Json, origin: Submission, calls: list[Call]) -> Iterable[str]:
 def _good_repeats(calls: list[Call]) -> Counter[tuple[str, str]]:
     """Return for each distinct model request how many good answers it got after the first one.
 
-    A request is never sent again once the Worker has its answer. All good answers except the last one must therefore
-    have been lost in a crash, and their calls must be in doubt. Failed calls between two good answers to the same
+    A request is never sent again once the Worker has its answer. So all good answers except the last one must have been
+    lost in a crash, and the calls that got them must be in doubt. Failed calls between two good answers to the same
     request do not matter.
     """
     good = Counter((call.system, call.user) for call in calls if call.complete and call.answered == "ok")

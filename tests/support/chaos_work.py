@@ -1,4 +1,4 @@
-"""Draws the submissions of the chaos run from a seed; the model server's ledger shows which task each call is of."""
+"""Draws the submissions of the chaos run from a seed; each model call shows the model server's ledger its task."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ REDUCTIONS = ("concat", "none", "merge")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One submission, with a tag in each chunk and in the instructions by which every model call shows its task."""
+    """One submission, in which a tag in each chunk and in the instructions shows the task of each model call."""
 
     tag: str
     parts: int
@@ -56,7 +56,7 @@ class Submission:
 
     @classmethod
     def of_metadata(cls, metadata: dict[str, Any]) -> "Submission":
-        """Return the submission that a listed task comes from, by the task's metadata."""
+        """Return the submission that made a listed task, which the task's metadata shows."""
         return cls(metadata["tag"], int(metadata["parts"]), metadata["reduce"])
 
 

@@ -1,4 +1,4 @@
-"""A stand-in for wrangler: it keeps an account in a JSON file, prints as 4.164 does, and refuses or dies on request.
+"""A stand-in for wrangler 4.164: keeps an account in a JSON file, prints the same, and refuses or dies on request.
 
 `python -m tests.support.cloud_account STATE …` runs the same stand-in as a program, for scripts.
 """
@@ -23,11 +23,11 @@ ID = "0123456789abcdef0123456789abcdef"
 EMPTY: dict[str, Any] = {
     "loggedIn": True,
     "accounts": [{"name": "Example", "id": ID}],
-    "databases": {},  # The migrations that were applied, by name of the database.
-    "queues": {},  # The Workers that consume a queue, by the queue's name.
-    "buckets": {},  # The buckets of R2; None: R2 is not enabled.
-    "workers": {},  # Versions, bindings, objects, secrets, crons, by name of the Worker.
-    "startup": 612,  # The milliseconds of CPU that an upload's import takes; None: not printed.
+    "databases": {},  # For each database, the migrations that were applied.
+    "queues": {},  # For each queue, the Workers that consume it.
+    "buckets": {},  # The buckets of R2; None if R2 is not enabled.
+    "workers": {},  # For each Worker, its versions, bindings, objects, secrets and crons.
+    "startup": 612,  # How many ms of CPU the import of an upload takes; None if this is not printed.
     "refuse": [],  # A refusal is [beginning of a command, wrangler's message, how often; -1 always].
     "created": [],
     "calls": [],
@@ -57,7 +57,7 @@ class Refused(Exception):
 class CloudAccount:
     """One account.
 
-    `die` names a call by its number, from 1, and the moment within the call at which everything ends.
+    `die` names a call by its number, counted from 1, and the moment within the call at which everything ends.
     """
 
     def __init__(self, file: Path, die: tuple[int, When] | None = None, *, with_sqlite: bool = False) -> None:
@@ -244,12 +244,12 @@ class CloudAccount:
             + [f"bucket {bound['bucket_name']}" for bound in buckets]
             + [f"object {bound['name']}" for bound in config.get("durable_objects", {}).get("bindings", [])]
         )
-        # A deployment without a migration never removes classes of objects.
+        # Without a migration, a deployment never removes classes of objects.
         new = [name for migration in config["migrations"] for name in migration["new_sqlite_classes"]]
         worker["objects"] = sorted({*worker["objects"], *new})
         self._kill("half")
         worker["crons"] = config["triggers"]["crons"]
-        for queue in queues.get("consumers", []):  # nor does it remove consumers
+        for queue in queues.get("consumers", []):  # a deployment does not remove consumers of queues either
             consumers = self.state["queues"][queue["queue"]]
             if [name for name in consumers if name != config["name"]]:
                 raise Refused(f"Queue {queue['queue']} already has a consumer [code: 11004]")
@@ -297,7 +297,7 @@ class CloudAccount:
 def main() -> int:
     """Act as the program `wrangler`; the first argument is the account's file.
 
-    If the account dies, the program ends with SIGKILL's status.
+    If the account dies, the program ends with the exit status that SIGKILL causes.
     """
     kill = os.environ.get("STAND_IN_DIES", "")
     call, _, when = kill.partition(" ")

@@ -114,8 +114,8 @@ class CloudflareApi(Loopback):
             (f"GET {worker}/deployments", self._deployments),
             (f"POST {worker}/deployments", self._deploy),
             (f"GET {worker}/versions/(\\S+)", lambda match, *_: self._version(match[1])),
-            # The stand-in says that it knows every file, so wrangler uploads none: the session's first token is already
-            # its last.
+            # The stand-in answers that it already has every file, so wrangler uploads none: the first token of the
+            # session is also its last.
             (f"POST {worker}/assets-upload-session", lambda *_: {"jwt": "all-known", "buckets": []}),
             (f"PUT {worker}", self._upload),
             (f"POST {worker}/versions", self._upload_version),
@@ -232,7 +232,7 @@ class CloudflareApi(Loopback):
         return {"id": "d"}
 
     def _take(self, body: bytes) -> str:
-        """Record the bindings of an upload, and number it."""
+        """Record the bindings of an upload, and give the upload a number."""
         found = re.search(rb'name="metadata"\r\n(?:[^\r\n]+\r\n)*\r\n(.*?)\r\n--', body, re.DOTALL)
         assert found is not None
         metadata = json.loads(found[1])

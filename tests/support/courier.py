@@ -1,4 +1,4 @@
-"""A stand-in for the network of webhooks, which records messages and answers as a test says."""
+"""A stand-in for the network of webhooks; it records messages, and a test decides its answers."""
 
 import asyncio
 import json
@@ -29,7 +29,10 @@ class Message:
 
 
 class FakeCourier:
-    """A stand-in for `processing.deliveries.Courier`. `receiver` returns the status of each answer, or an error."""
+    """A stand-in for `processing.deliveries.Courier`.
+
+    `receiver` is a function that returns the HTTP status of each answer, or an error.
+    """
 
     def __init__(self) -> None:
         self.messages: list[Message] = []

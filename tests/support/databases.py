@@ -41,7 +41,7 @@ def tables(connection: sqlite3.Connection) -> list[str]:
 
 
 def _still(path: Path) -> _Files | None:
-    """Return the contents of a database's files if they did not change while they were read.
+    """Return the contents of a database's files, if no file changed while the files were read.
 
     Returns None if the files changed, or if a journal shows that they are about to change.
     """

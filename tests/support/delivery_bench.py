@@ -1,4 +1,4 @@
-"""A bench for webhooks: workers whose invocations send deliveries to a fake network, in virtual time."""
+"""A bench for webhooks: workers whose invocations send deliveries to a stand-in for the network, in virtual time."""
 
 import asyncio
 import json
@@ -35,17 +35,17 @@ def task_key(number: int, tenant: str = "local") -> TaskKey:
 
 
 class DeliveryBench(WorkerBench):
-    """A deployment with WEBHOOK_KEY. `settle` awaits the work that invocations gave to `waitUntil`."""
+    """A deployment with WEBHOOK_KEY. `settle` waits for the work that invocations gave to `waitUntil`."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"webhook_key": KEY} | settings)
         self.courier = FakeCourier()
         self.endpoints = WebhookStore(Database(self.database, Meter()))
         self._behind: list[asyncio.Future[None]] = []
-        self.sends = True  # True if workers' invocations live long enough to send webhook deliveries.
+        self.sends = True  # True if the invocations of workers last long enough to send webhook deliveries.
 
     def worker(self) -> Worker:
-        """Return a worker with an invocation of its own."""
+        """Return a worker in a new invocation."""
         worker = super().worker()
         fresh = Fresh()
         store = TaskStore(Database(self.database, worker.meter, storage=self.storage), fresh)
@@ -68,7 +68,7 @@ class DeliveryBench(WorkerBench):
             work.close()  # type: ignore[attr-defined]
 
     def settle(self) -> None:
-        """Wait until the work that goes on after invocations has ended."""
+        """Wait until all work that continues after invocations has ended."""
         while self._behind:
             behind, self._behind = self._behind, []
             self.do(asyncio.wait(behind))
@@ -89,7 +89,7 @@ class DeliveryBench(WorkerBench):
     def finish(self, key: TaskKey = TASK, *, sends: bool = True) -> None:
         """Let a worker run a task to its end.
 
-        With `sends`, the worker's invocation also lives long enough to send the task's webhook deliveries.
+        With `sends`, the worker's invocation also lasts long enough to send the task's webhook deliveries.
         """
         self.sends = sends
         self.do(self.worker().run(key, HOST))

@@ -1,4 +1,4 @@
-"""Says what a stand-in account must contain after a deployment, and stands for the web in which its Worker answers."""
+"""Says what a stand-in account must contain after a deployment, and answers for the Worker of this account."""
 
 from collections import Counter
 from typing import Any
@@ -21,7 +21,7 @@ QUEUES = ("ai-processing-queue", "ai-processing-dlq")
 
 
 def wrong(state: dict[str, Any], env: str) -> list[str]:
-    """List how an account differs from the one that a deployment of the given environment must leave."""
+    """List the differences between an account and the account that a deployment of the given environment must leave."""
     worker = state["workers"].get("onceover", {})
     faults = []
     if state["databases"].get("onceover") != MIGRATIONS:
@@ -44,7 +44,7 @@ def wrong(state: dict[str, Any], env: str) -> list[str]:
 
 
 class Internet:
-    """Gives the answers of the account's Worker, after the replies in `first`."""
+    """Gives first the answers in `first`, and then the answers of the account's Worker."""
 
     def __init__(self, account: CloudAccount, first: list[DeploymentReply] | None = None) -> None:
         self.account = account
@@ -55,7 +55,7 @@ class Internet:
 
     @property
     def web(self) -> Web:
-        """Return the network access for the deployment command, with a clock that moves only in pauses."""
+        """Return network and clock for the deployment command; the clock advances only in pauses."""
         return Web(self._get, lambda: self.seconds, self._pause)
 
     def _pause(self, seconds: float) -> None:
@@ -78,7 +78,7 @@ class Internet:
 
 
 def ready(env: str, wanted: Needs) -> DeploymentReply:
-    """Return the answer of an older version of the Worker, whose bindings are the opposite of those `wanted`."""
+    """Return the answer of an older version of the Worker, which has exactly the bindings that are not `wanted`."""
     return DeploymentReply(
         200, {"status": "healthy", "queueCheck": {name: not value for name, value in wanted.queue_check.items()}}, env
     )

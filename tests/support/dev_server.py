@@ -23,11 +23,11 @@ class ServerEnded(Exception):
 
 
 class DevServer:
-    """A local runtime in a process group of its own, on any free port unless `port` names one.
+    """A local runtime in a process group of its own; it uses a free port unless `port` names one.
 
-    The server is used as a context manager: entering waits for "Ready on", leaving kills the rest of the group.
-    `environ` are environment variables for the server beside those of this process. `lines` has every line that the
-    server has printed, standard error included.
+    The server is used as a context manager: entering waits for the line "Ready on", and leaving kills all its
+    processes. `environ` are environment variables for the server, in addition to those of this process. `lines` has
+    every line that the server has printed, standard error included.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class DevServer:
         return self
 
     def launch(self) -> None:
-        """Start the server without waiting until it is ready. A server that has ended can be launched again."""
+        """Start the server without waiting until it is ready. A server that has ended can be started again."""
         if self._process is not None and self._process.stdout is not None:
             self._process.stdout.close()
         self._process = subprocess.Popen(
@@ -137,7 +137,7 @@ class DevServer:
             os.killpg(self.process.pid, number)
 
     def group_members(self) -> list[int]:
-        """Return the ids of the processes that are left in the server's process group, without zombies (Linux only)."""
+        """Return the ids of the processes that are still in the server's process group, without zombies (Linux)."""
         found = []
         for status in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -168,7 +168,7 @@ class DevServer:
 
 
 def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 0.05) -> T:
-    """Call a function until its result is true or the time is up, and return the last result."""
+    """Call a function until its result is true or the time is over, and return the last result."""
     deadline = time.monotonic() + seconds
     event = threading.Event()
     while not (result := attempt()) and time.monotonic() < deadline:
@@ -178,7 +178,7 @@ def eventually[T](attempt: Callable[[], T], seconds: float = 60, pause: float = 
 
 
 def run_dev(*arguments: str, project: Path | None = None, seconds: float = 60) -> tuple[int, Sequence[str]]:
-    """Run `python -m local.dev` with arguments with which it ends by itself.
+    """Run `python -m local.dev` with arguments that make it end by itself.
 
     Returns the exit status and the lines that were printed.
     """

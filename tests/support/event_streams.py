@@ -24,7 +24,7 @@ class Received:
 
 
 def events_of(lines: Iterable[str]) -> Iterator[Received | int]:
-    """Yield the events of a stream's lines, and the values of `retry` in milliseconds.
+    """Yield the events in the lines of a stream, and the values of `retry` in milliseconds.
 
     An event that is cut off at the end is dropped.
     """
@@ -67,7 +67,7 @@ class Follower:
     end: Any = None
 
     def connect(self, most: int | None = None) -> None:
-        """Open the stream, and read it to its end or until `most` events with an id have come."""
+        """Open the stream, and read it until its end, or until `most` events with an id were received."""
         self.connections += 1
         headers = {"Last-Event-ID": self.came[-1].id or ""} if self.came else {}
         with self.http.stream("GET", self.path, headers=headers, timeout=60) as answer:

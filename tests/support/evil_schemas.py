@@ -1,4 +1,4 @@
-"""Makes hostile JSON schemas, a corpus and mutations of good ones, as documents that a JSON parser returns."""
+"""Makes hostile JSON schemas: a collection of them, and good schemas with changes, as a JSON parser returns them."""
 
 import copy
 import random
@@ -11,7 +11,7 @@ STRINGS = {"type": "string"}
 
 
 def deep(levels: int, keyword: str) -> Any:
-    """Return a schema that is nested this many levels deep by one keyword."""
+    """Return a schema in which one keyword is nested this many levels deep."""
     schema: Any = STRINGS
     for _ in range(levels):
         inner = {"a": schema} if keyword in {"properties", "$defs"} else [schema] if keyword == "anyOf" else schema
@@ -28,7 +28,7 @@ def deep_value(levels: int) -> Any:
 
 
 def root(**keywords: Any) -> dict[str, Any]:
-    """Return a root schema with the given keywords. `ref` and `defs` stand for `$ref` and `$defs`."""
+    """Return a root schema with the given keywords. `ref` and `defs` are written as `$ref` and `$defs`."""
     names = {"ref": "$ref", "defs": "$defs"}
     return {"type": "object", **{names.get(name, name): value for name, value in keywords.items()}}
 
@@ -39,7 +39,7 @@ def prop(schema: Any, **keywords: Any) -> dict[str, Any]:
 
 
 def corpus() -> Iterator[Any]:
-    """Yield schemas that are deep, wide, cyclic or huge, and documents that are no schemas at all."""
+    """Yield schemas that are deep, wide, cyclic or huge, and documents that are not schemas at all."""
     for levels in (9, 10, 11, 40, 99, 101, 1_000, 5_000):
         yield from _deep_ones(levels)
     for count in (1_000, 1_001, 3_000):
@@ -171,7 +171,7 @@ HOSTILE: tuple[Any, ...] = (
 
 
 def mutations(seed: int, count: int) -> Iterator[Any]:
-    """Yield good schemas in which hostile values replace one to three values."""
+    """Yield good schemas in which one to three values were replaced by hostile values."""
     drawn = random.Random(seed)
     for number in range(count):
         document = SchemaDraws(f"{seed}/{number}").schema()
@@ -189,7 +189,7 @@ def _containers(value: Any) -> Iterator[Any]:
             yield from _containers(one)
 
 
-# Bodies of requests that the Worker refuses while it reads the body, before it reads the schema.
+# Bodies of requests that the Worker refuses while it reads the body, before it checks the schema.
 BODIES = tuple(
     f'{{"outputSchema": {{"type": "object", {inner}}}}}'
     for inner in (

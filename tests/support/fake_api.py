@@ -1,4 +1,4 @@
-"""An HTTP server that stands for the API without the Worker, and answers as a test says."""
+"""An HTTP server that stands in for the API, without the Worker; a test decides its answers."""
 
 import json
 import threading
@@ -12,7 +12,7 @@ from tests.support.loopback import Loopback, Quiet
 
 Json = dict[str, Any]
 TASK_ID = "01a213be-b263-762c-b9e4-99bccab77cf8"
-LOST = "lost"  # Stands for a missing answer: the server cuts the connection.
+LOST = "lost"  # Means that there is no answer: the server cuts the connection.
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Asked:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer of the server. `stream` is sent in parts instead of `body`, and the connection then closes."""
+    """An answer of the server. `stream` is sent in parts instead of `body`, and after that the connection is closed."""
 
     status: int = 200
     body: Any = None
@@ -40,7 +40,10 @@ Reply = Answer | Json | str | Callable[[Asked], "Answer | Json | str"]
 
 
 class FakeApi(Loopback):
-    """The server, used as a context manager. `on` sets a path's answers, of which the last one is repeated."""
+    """The server, used as a context manager.
+
+    `on` sets the answers to a path; when all are used, the last answer is repeated.
+    """
 
     def __init__(self) -> None:
         self.asked: list[Asked] = []

@@ -1,4 +1,4 @@
-"""A scripted server that has the calls of batches: files, batches, and an output file that grows."""
+"""A scripted server that offers the calls for batches: files, batches, and an output file that grows."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def batch(status: str = "validating", done: int = 0, failed: int = 0, total: int
 
 
 class FakeBatches:
-    """Serves one batch, whose states follow one another with each read."""
+    """Serves one batch, which has the next of its states at each read."""
 
     def __init__(self, fake: FakeApi, *states: Json) -> None:
         self.fake = fake

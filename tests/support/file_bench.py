@@ -1,4 +1,4 @@
-"""A bench with a store of files over SQLite and a bucket in memory, or in D1, whose clock a test moves."""
+"""A bench with a store of files over SQLite, with a bucket in memory or in D1, and with a clock that a test moves."""
 
 import json
 from collections.abc import Coroutine
@@ -17,11 +17,11 @@ from tests.support.sqlite_d1 import SqliteD1
 
 START_MS = 1_800_000_000_000
 TENANT = "local"
-MOST = 1_000  # The bytes that a tenant's files may have together.
+MOST = 1_000  # How many bytes all files of a tenant may have together.
 
 
 class Misfit(NamedTuple):
-    """A fault in what the store has: its kind, and the file or tenant that has it."""
+    """A fault in what the store contains: the kind of the fault, and the file or tenant that has it."""
 
     what: str
     name: str
@@ -81,7 +81,7 @@ class FileBench:
         keeps_ms: int | None = None,
         use_most: int = MOST,
     ) -> File | FilesFull | None:
-        """Make an uploaded file ready."""
+        """Record that an uploaded file is complete, so that clients see it."""
         parts = [FilePart(str(at), len(body)) for at, body in enumerate(bodies)]
         made = self.store.ready(
             key, purpose=purpose, filename="name.jsonl", parts=parts, keeps_ms=keeps_ms, use_most=use_most
@@ -89,7 +89,7 @@ class FileBench:
         return self.run(made)
 
     def use(self, tenant: str = TENANT) -> int:
-        """Return the bytes that are counted for a tenant."""
+        """Return how many bytes are counted for a tenant."""
         found = self.database.rows("SELECT bytes FROM file_use WHERE tenant = ?", tenant)
         return int(found[0]["bytes"]) if found else 0
 
@@ -98,7 +98,7 @@ class FileBench:
         return self.database.rows("SELECT * FROM files ORDER BY id")
 
     def stored(self) -> dict[tuple[str, str], int]:
-        """Return the sizes of all stored parts, by their file's key and their name."""
+        """Return the sizes of all stored parts, by the key of the part's file and the part's name."""
         in_d1 = self.database.rows("SELECT file_id, name, length(body) AS size FROM file_parts")
         found = {(one["file_id"], one["name"]): int(one["size"]) for one in in_d1}
         for key, stored in self.r2.objects.items():
@@ -109,7 +109,7 @@ class FileBench:
         return found
 
     def read_by_batch(self, file: FileKey, task: str = "local:batch") -> None:
-        """Write the row of a batch that reads the file."""
+        """Write the row of a batch that uses the file as its input."""
         self.database.rows(
             "INSERT INTO tasks (id, status, route, reduce, metadata, total, merge_chars, calls_minimum, "
             "created_at, wake_at)"
@@ -127,11 +127,11 @@ class FileBench:
         self.database.rows("UPDATE batches SET ended_at = 1 WHERE task_id = ?", task)
 
     def sweep(self) -> int:
-        """Erase what is due, and return how many files were erased."""
+        """Erase all files that are due, and return how many files were erased."""
         return self.run(self.store.erase_due(100))
 
     def sweep_orphans(self) -> int:
-        """Search all parts for orphans, as many hours as that takes, and return how many were erased."""
+        """Search all stored parts for orphans, as many hours as that takes, and return how many orphans were erased."""
         self.pass_seconds(ORPHAN_SECONDS + 1)
         erased = 0
         for _ in range(4):
@@ -140,7 +140,7 @@ class FileBench:
         return erased
 
     def misfits(self) -> list[Misfit]:
-        """Return what is wrong: a visible file that names a part that is missing, or a wrong use."""
+        """Return what is wrong: a visible file that names a missing part, or a tenant whose counted bytes are wrong."""
         stored, found, use = self.stored(), [], dict[str, int]()
         for row in self.rows():
             named = json.loads(row["parts"])
@@ -157,7 +157,7 @@ class FileBench:
         return found
 
     def leftovers(self) -> list[Misfit]:
-        """Return rows of files that no client sees, and parts that no row names."""
+        """Return rows of files that no client sees, and stored parts that no row names."""
         rows = self.rows()
         named = {(row["id"], part[0]) for row in rows for part in json.loads(row["parts"])}
         return [Misfit(row["state"], row["id"]) for row in rows if row["state"] in {"writing", "erasing"}] + [

@@ -8,17 +8,17 @@ from typing import Any
 from simulator.engine.loop import Loop
 from simulator.engine.scope import Handle
 
-HAIR_SECONDS = 2.4e-7  # The seconds by which a timer's clock was seen to be short on the real runtime.
+HAIR_SECONDS = 2.4e-7  # By so many seconds the clock was seen to be short in a timer's callback on the real runtime.
 
 
 class HostedLoop(Loop):
     """An event loop in virtual time; code that loops without waiting soon exceeds `max_steps`.
 
-    In a timer's callback the clock is `hair_seconds` short.
+    When a timer's callback runs, the clock shows `hair_seconds` less than the timer's time.
 
-    `stock` chooses Pyodide's own loop, which uses no timer for 2 ms or less; JavaScript cuts off fractions of
-    milliseconds. Without `stock` the loop acts like the Worker's own (`src.platform.timers`), which rounds delays up to
-    at least one millisecond.
+    `stock` chooses Pyodide's own event loop, which uses no timer for 2 ms or less, as JavaScript drops fractions of
+    milliseconds. Without `stock`, the loop behaves like the Worker's own event loop (`src.platform.timers`), which
+    rounds delays up to whole milliseconds, at least one.
     """
 
     def __init__(self, *, stock: bool, hair_seconds: float = 0.0, max_steps: int = 20_000) -> None:

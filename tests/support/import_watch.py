@@ -11,7 +11,7 @@ import sys
 from types import BuiltinFunctionType, FrameType, ModuleType
 from typing import Any, NamedTuple
 
-# The watched functions, each by its module and name. Methods that are written in C have an empty module.
+# The watched functions, each by its module and name. Methods that are written in C belong to an empty module name.
 CLOCK = {
     *(f"time.{name}" for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns")),
     *("time.gmtime", "time.localtime", ".datetime.now", ".datetime.utcnow", ".datetime.today", ".date.today"),
@@ -22,7 +22,7 @@ WATCHED = CLOCK | ENTROPY | THREADS
 
 
 class Seen(NamedTuple):
-    """A watched call, and the module whose top level led to the call."""
+    """A call of a watched function, and the module whose top-level code led to the call."""
 
     what: str
     module: str
@@ -41,9 +41,9 @@ class Watch:
         sys.setprofile(self._profile)
 
     def end(self) -> dict[str, Any]:
-        """Stop recording, and return the calls and the objects that are left, in a form for JSON."""
+        """Stop recording, and return the calls and the objects that exist, in a form for JSON."""
         sys.setprofile(None)
-        gc.unfreeze()  # `entry` freezes the imported objects, which hides them.
+        gc.unfreeze()  # `entry` freezes the objects that the import made, and this hides them.
         return {
             "clock": self._of(CLOCK),
             "entropy": self._of(ENTROPY),
@@ -66,7 +66,7 @@ class Watch:
 
 
 def module_of(frame: FrameType | None) -> str:
-    """Return the name of the module whose top level a frame was called from, or an empty text."""
+    """Return the name of the module whose top-level code led to a frame, or an empty text."""
     while frame is not None and frame.f_code.co_name != "<module>":
         frame = frame.f_back
     return "" if frame is None else str(frame.f_globals.get("__name__"))
@@ -83,7 +83,7 @@ def open_streams() -> list[io.IOBase]:
 
 
 def bound_to_a_loop() -> list[type]:
-    """Return the types whose objects belong to one event loop, as far as their modules are loaded."""
+    """Return those types whose objects belong to one event loop, if their modules are loaded."""
     names = {
         "asyncio": ("Lock", "Event", "Condition", "Semaphore", "Queue", "Future"),
         "socket": ("socket",),
@@ -103,7 +103,7 @@ def ours() -> dict[str, ModuleType]:
 
 
 def made() -> dict[str, int]:
-    """Return how many classes that take long to create the Worker has, by kind."""
+    """Return how many classes of the Worker take long to create, by kind."""
     classes = [
         value
         for name, module in ours().items()
@@ -118,7 +118,7 @@ def made() -> dict[str, int]:
 
 
 def proxies() -> list[str]:
-    """Return the names of the globals of the Worker's modules that are objects of JavaScript."""
+    """Return the names of those globals of the Worker's modules that are JavaScript objects."""
     if "pyodide.ffi" not in sys.modules or not hasattr(sys.modules["pyodide.ffi"], "JsProxy"):
         return []
     kind = sys.modules["pyodide.ffi"].JsProxy

@@ -1,4 +1,4 @@
-"""Finds texts of the page that a reader cannot read: cut off, over each other, or squeezed into a column of letters."""
+"""Finds texts of the page that a reader cannot read: cut off, over each other, or squeezed into a narrow column."""
 
 from playwright.sync_api import Page
 
@@ -57,9 +57,9 @@ _FAULTS = """() => {
 
 
 def layout_faults(page: Page) -> list[str]:
-    """Return what is wrong with the texts of the page, or of its open dialog, where the window is as wide as it is.
+    """Return what is wrong with the texts of the page, or of its open dialog, at the present width of the window.
 
-    A text may be cut off where it can be scrolled to, or ends in an ellipsis.
+    A text may be cut off if a reader can scroll to the rest, or if the text ends in an ellipsis.
     """
     faults: list[str] = page.evaluate(_FAULTS)
     return faults

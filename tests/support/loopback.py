@@ -1,4 +1,4 @@
-"""An HTTP server on this machine, the base class of the tests' receivers and stand-ins."""
+"""An HTTP server on this machine, which is the base class of the tests' receivers and stand-ins."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +14,7 @@ class Quiet(BaseHTTPRequestHandler):
 
 
 class Loopback:
-    """Listens on a free port once it is made, and answers requests, in its own threads, inside its `with` block."""
+    """Listens on a free port as soon as it is made, and answers requests in its own threads in its `with` block."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

@@ -1,4 +1,4 @@
-"""Shows outputs as Markdown in a browser, for the tests of that."""
+"""Shows outputs as Markdown in a browser, for the tests of the Markdown view."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ Mail <me@example.com>, see https://example.com/plain. R&amp;D &#169; 2 &lt; 3, a
 ---
 ![A picture](https://example.com/picture.png)
 """
-# This script finds what the page may not make of an output: elements, attributes and addresses.
+# This script finds what the page must not make from an output: certain elements, attributes and addresses.
 FORBIDDEN = """(root) => [...root.querySelectorAll("*")].flatMap((one) => {
   const blocks = "blockquote div h3 h4 h5 h6 hr li ol p pre table tbody td th thead tr ul".split(" ");
   const names = ["a", "br", "code", "del", "em", "strong", ...blocks];
@@ -49,13 +49,13 @@ FORBIDDEN = """(root) => [...root.querySelectorAll("*")].flatMap((one) => {
 
 
 def answer_with(stage: Stage, output: str | list[str | None], **changed: Any) -> None:
-    """Answer as a completed task with this result."""
+    """Make the API answer with a completed task that has this result."""
     stage.answers |= {PATH: task(result={"output": output}, **changed)}
     stage.answers[f"{PATH}/chunks"] = {"chunks": [chunk(index) for index in range(3)], "nextCursor": None}
 
 
 def as_markdown(page: Page, label: str = "Result", ways: str = "Shown as", way: str = "Markdown") -> Locator:
-    """Choose Markdown, and return the result."""
+    """Choose the Markdown view, and return the element with the result."""
     page.get_by_role("group", name=ways).get_by_role("button", name=way).first.click()
     result = page.get_by_role("group", name=label, exact=True)
     expect(result.locator(".portion").first).to_be_visible()

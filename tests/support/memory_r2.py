@@ -1,4 +1,4 @@
-"""An R2 bucket in memory, with a clock and faults that a test sets. It implements `store.blobs.r2.R2`."""
+"""An R2 bucket in memory; a test sets its clock and its faults. It implements `store.blobs.r2.R2`."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,7 +16,7 @@ type When = Literal["before", "after", "later", "hang"]
 
 
 class Stored(NamedTuple):
-    """An object: its bytes, and when it was stored."""
+    """An object of the bucket: its bytes, and when it was stored."""
 
     body: bytes
     stored_at: int
@@ -25,8 +25,9 @@ class Stored(NamedTuple):
 class MemoryR2:
     """One bucket. `calls` counts the calls that reached the bucket.
 
-    `fail(message, when, times)` makes the next calls raise an error: "before" their effect, "after" it, or with their
-    effect "later", at the next `land`. With "hang" a call never answers and has no effect.
+    `fail(message, when, times)` makes the next calls raise an error. With "before" they have no effect, with "after"
+    they take effect, and with "later" they take effect at the next `land`. With "hang" a call never answers and has no
+    effect.
     """
 
     def __init__(self, now_ms: Callable[[], int]) -> None:
@@ -46,11 +47,11 @@ class MemoryR2:
 
     @property
     def late(self) -> int:
-        """How many calls have not landed yet."""
+        """Return how many calls have not taken effect yet."""
         return len(self._late)
 
     def land(self) -> None:
-        """Carry out the calls that failed with "later"."""
+        """Let the calls that failed with "later" take effect."""
         while self._late:
             self._late.pop(0)()
 

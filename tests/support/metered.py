@@ -1,4 +1,4 @@
-"""Reads the meter's lines of a server with `--limits`, and the storage of its Durable Objects."""
+"""Reads the meter's lines in the output of a server with `--limits`, and the storage of its Durable Objects."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ PREFIX = '{"event":"metered"'
 
 
 def lines(server: DevServer, after: int = 0) -> list[Json]:
-    """Return the meter's lines from index `after` of the output on: one line for each invocation that has ended."""
+    """Return the meter's lines after index `after` of the output: one line for each invocation that has ended."""
     return [json.loads(line) for line in list(server.lines)[after:] if line.startswith(PREFIX)]
 
 

@@ -1,4 +1,4 @@
-"""Changes Miniflare's own D1 for servers that start with a hook of Node.js. No installed file is changed.
+"""Changes Miniflare's own D1 for servers that are started with a hook of Node.js. No installed file is changed.
 
 Miniflare reads the code of its D1 from a file. The hook is loaded before Miniflare, and inserts a test's code into what
 Miniflare reads.
@@ -21,7 +21,10 @@ fs.readFileSync = function (file, ...rest) {
 
 
 def write_hook(folder: Path, place: str, more: str) -> str:
-    """Write a hook that inserts JavaScript after a text that D1's code has exactly once. Returns its NODE_OPTIONS."""
+    """Write a hook that inserts JavaScript after a text that occurs exactly once in D1's code.
+
+    Returns its NODE_OPTIONS.
+    """
     hook = folder / "miniflare_d1.cjs"
     hook.write_text(_HOOK % (json.dumps(place), json.dumps(more)))
     return f"--require {hook}"

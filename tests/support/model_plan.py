@@ -18,7 +18,8 @@ class Behaviour:
 
     If `delay_seconds` is None, the model server's own latency applies.
 
-    `text` is the answer's text: an output, or a refusal's message. If `text` is None, the text follows from the call.
+    `text` is the answer's text: an output, or a refusal's message. If `text` is None, the server derives the text from
+    the call.
     """
 
     kind: Kind
@@ -36,7 +37,7 @@ class Behaviour:
 
 
 def ok(text: str | None = None) -> Behaviour:
-    """Answer 200, with `text` instead of the output that follows from the input."""
+    """Answer 200 with `text`, instead of the output that the server would derive from the input."""
     return Behaviour("ok", text=text)
 
 
@@ -46,7 +47,7 @@ def ended(reason: str) -> Behaviour:
 
 
 def slow(seconds: float) -> Behaviour:
-    """Answer 200 after this many seconds instead of the server's latency."""
+    """Answer 200 after this many seconds, instead of after the server's own latency."""
     return Behaviour("ok", delay_seconds=seconds)
 
 
@@ -125,11 +126,12 @@ class Call:
 
 @dataclass(slots=True)
 class Plan:
-    """Decides how the server behaves at a call: by number, text, `decide` or chance, in this order; otherwise `ok`.
+    """Decides how the server behaves at a call.
 
-    `by_text` maps a piece of the user message to the behaviours for the calls that contain the piece, in order. Once a
-    piece's behaviours are used up, the later rules apply. `chances` are (probability, behaviour) pairs; one number is
-    drawn for each call.
+    The call's number decides first, then its text, then `decide`, then chance; otherwise the behaviour is `ok`.
+    `by_text` maps a piece of the user message to the behaviours for the calls that contain the piece, in order. When
+    all behaviours for a piece of text are used up, the rules after `by_text` apply. `chances` are (probability,
+    behaviour) pairs; one number is drawn for each call.
     """
 
     by_number: Mapping[int, Behaviour] = field(default_factory=dict)
@@ -144,7 +146,7 @@ class Plan:
         self._random = random.Random(self.seed)
 
     def choose(self, call: Call) -> Behaviour:
-        """Choose the behaviour for a call; a behaviour of `by_text` is used up."""
+        """Choose the behaviour for a call, and remove it from `by_text` if it comes from there."""
         if call.number in self.by_number:
             return self.by_number[call.number]
         for piece, script in self.by_text.items():
@@ -169,7 +171,7 @@ class Plan:
 def output_for(user: str, chars: int | None = None) -> str:
     """Return the output for a user message, which is always the same.
 
-    With `chars`, the output is repeated or cut to exactly that length.
+    With `chars`, the output is repeated or cut so that it has exactly that length.
     """
     digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     line = f"analysis of {digest} ({len(user)} chars)"
@@ -202,7 +204,7 @@ def completion(call: Call, output: str, finish_reason: str = "stop") -> dict[str
 def read_ledger(path: Path) -> list[Call]:
     """Return the calls in a ledger file, in order of arrival.
 
-    A last line of the ledger that was cut off is left out.
+    If the last line of the ledger was cut off, it is left out.
     """
     calls: dict[int, Call] = {}
     for line in path.read_text(encoding="utf-8").split("\n")[:-1]:

@@ -3,7 +3,8 @@
 In a test, `with ModelServer(...) as server:` serves from a thread of its own. For a process that will be killed,
 `python -m tests.support.model_server --port 0 --ledger FILE` serves from a process of its own, and
 `model_plan.read_ledger(FILE)` returns its calls. The server speaks HTTP/1.1 with keep-alive over a bare asyncio
-protocol. A reply takes well under a millisecond, so the latency that a test sets is the real one.
+protocol. The server itself takes well under a millisecond for a reply, so the latency that a test sets is the real
+latency.
 """
 
 import argparse
@@ -87,7 +88,7 @@ class ModelServer:
         self.close()
 
     def close(self) -> None:
-        """Stop serving and cut all connections; the ledger stays.
+        """Stop serving and cut all connections; the ledger is kept.
 
         Closing a server that is closed already does nothing.
         """
@@ -119,9 +120,9 @@ class ModelServer:
             return self._in_flight
 
     def reset(self) -> None:
-        """Forget all calls, and number the next ones from 1 again.
+        """Forget all calls, and start again to number them from 1.
 
-        A reset is allowed only while no call is in flight, and without a ledger file.
+        A reset is allowed only if no call is in flight and there is no ledger file.
         """
         assert self._ledger is None, "a ledger file keeps every call"
         with self._changed:
@@ -221,7 +222,7 @@ class ModelServer:
 
     def _record(self, call: Call) -> None:
         # The file is opened and closed for each line, so that the line is written before the call continues, even if
-        # the process dies right after.
+        # the process dies immediately after it.
         if self._ledger is not None:
             with self._ledger.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(dataclasses.asdict(call)) + "\n")
@@ -245,7 +246,8 @@ class ModelServer:
                 connection.send(*reply, cut=True)
                 answers = await connection.unless_gone(_for_ever())
         finally:
-            # The line is written before the reply is sent: a client with an answer must find its call in the ledger.
+            # The line is written before the reply is sent, because a client that has an answer must find its call in
+            # the ledger.
             self._ended(call, behaviour, complete=answers and behaviour.kind not in {"drop", "cut"})
         if not answers or behaviour.kind == "drop":
             connection.close()
@@ -256,7 +258,7 @@ class ModelServer:
 
     async def _work(self, call: Call, behaviour: Behaviour) -> None:
         await self._pass_gate()
-        # The delay counts from the arrival, so that the latency includes parsing and bookkeeping.
+        # The delay is counted from the arrival of the call, so that the latency includes parsing and bookkeeping.
         delay = self.latency_seconds if behaviour.delay_seconds is None else behaviour.delay_seconds
         await asyncio.sleep(max(0.0, call.arrived_at + delay - time.time()))
         if behaviour.kind == "hang":
@@ -321,6 +323,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # The signals are blocked before the server's thread starts and inherits the mask, so that sigwait receives them.
+    # The signals are blocked before the server's thread starts, so that the thread inherits the mask and sigwait
+    # receives the signals.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     main()

@@ -1,4 +1,4 @@
-"""Speaks HTTP/1.1 with keep-alive over a bare asyncio protocol, as far as a fast test server needs it."""
+"""Speaks HTTP/1.1 with keep-alive over a bare asyncio protocol, as far as a fast test server needs HTTP."""
 
 import asyncio
 import contextlib
@@ -52,7 +52,7 @@ class Connection(asyncio.Protocol):
             self._gone.set_result(None)
 
     def eof_received(self) -> bool:
-        return False  # Close the connection when the client has closed its side.
+        return False  # Close the connection after the client has closed its side of the connection.
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -63,7 +63,7 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def send(self, code: int, body: bytes, headers: Iterable[tuple[str, str]] = (), *, cut: bool = False) -> None:
-        """Write a reply, with `cut` only half of its body. Sends no reply if the client has left."""
+        """Write a reply; with `cut`, write only half of its body. Sends no reply if the client has left."""
         if self._transport is None or self._transport.is_closing():
             return
         lines = [f"HTTP/1.1 {code} Test", "content-type: application/json", f"content-length: {len(body)}"]
@@ -72,7 +72,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(head + (body[: len(body) // 2] if cut else body))
 
     async def unless_gone(self, work: Awaitable[None]) -> bool:
-        """Run an awaitable until it ends or the client leaves. Returns whether it ended."""
+        """Run an awaitable until it has ended or the client has left. Returns whether it ended."""
         task = asyncio.ensure_future(work)
         try:
             await asyncio.wait({task, self._gone}, return_when=asyncio.FIRST_COMPLETED)

@@ -1,5 +1,5 @@
-// Prints the modules that the local runtime runs for a project, as one line of JSON: the SHA-256 of each by its name.
-// Usage: node tests/support/modules.mjs PROJECT
+// Prints the modules that the local runtime runs for a project, as one line of JSON with each module's name and
+// SHA-256. Usage: node tests/support/modules.mjs PROJECT
 import { createHash } from "node:crypto";
 import path from "node:path";
 import { readSettings, workerOptions } from "../../local/runtime/settings.mjs";

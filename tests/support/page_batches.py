@@ -1,4 +1,4 @@
-"""Batches for tests of the dashboard: one in the forms of both APIs, and files of lines."""
+"""Batches for tests of the dashboard: a batch in the forms of both APIs, and files of lines."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from tests.support.stage import TASK_ID, Answer, task
 CHAT = "/v1/chat/completions"
 BATCH_ID = f"batch_{TASK_ID.replace('-', '')}"
 OUTPUT_ID, ERROR_ID = (f"file-{digit * 32}" for digit in "ab")
-BEGAN = 1_795_860_000  # 28 November 2026, 10:00 UTC, as `stage.BEGAN` has it
+BEGAN = 1_795_860_000  # 28 November 2026, 10:00 UTC, the same time as `stage.BEGAN`
 TASK, BATCH = f"/api/tasks/{TASK_ID}", f"/v1/batches/{BATCH_ID}"
 _ENDED = {"completed", "failed", "expired", "cancelled"}
 _OF_TASK = {"expired": "failed", "cancelling": "cancelled", "finalizing": "completed", "in_progress": "processing"}
@@ -41,9 +41,9 @@ def task_of(batch: dict[str, Any]) -> str:
 def answers(
     status: str, total: int = 0, completed: int = 0, failed: int = 0, changed: dict[str, Any] | None = None
 ) -> dict[str, Answer]:
-    """Return the API's answers about a batch with this status and these counts, and its list of tasks.
+    """Return the API's answers about a batch with this status and these counts, together with its list of tasks.
 
-    `changed` are fields of the batch that differ.
+    `changed` are fields of the batch that get other values.
     """
     ended, of_task = status in _ENDED, _OF_TASK.get(status, status)
     at = BEGAN + 60

@@ -1,4 +1,4 @@
-"""Measures the processor time of servers, which depends less on the machine's other work than elapsed time does."""
+"""Measures the processor time of servers, which depends less than elapsed time on what else the machine does."""
 
 import os
 from contextlib import suppress
@@ -6,12 +6,12 @@ from pathlib import Path
 
 
 def cpu_seconds(group: int) -> float:
-    """Return the seconds of processor time of a process group and of its processes' ended children (Linux)."""
+    """Return the seconds of processor time that a process group and its processes' ended children used (Linux)."""
     ticks = 0
     for path in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # The process has just ended.
-            # See proc(5). In the kernel's text the command's name, in parentheses, may contain spaces; the process's
-            # state follows the name.
+            # See proc(5). In the kernel's text, the name of the command is in parentheses and may contain spaces; the
+            # state of the process follows it.
             fields = path.read_text().rpartition(")")[2].split()
             if int(fields[2]) == group:
                 ticks += sum(map(int, fields[11:15]))

@@ -11,7 +11,10 @@ from local.wrangler_dev import free_port
 
 
 class RealModel:
-    """The installed model, not started. `context_tokens` is of each of its `slots`."""
+    """The installed model, which is not started yet.
+
+    `context_tokens` is the length of the context of each of the server's `slots`.
+    """
 
     def __init__(self, context_tokens: int, *, slots: int = model.SLOTS) -> None:
         self.port = free_port()
@@ -20,11 +23,11 @@ class RealModel:
 
     @property
     def base_url(self) -> str:
-        """The value for AI_BASE_URL, `/v1` included."""
+        """The value for AI_BASE_URL, which includes `/v1`."""
         return f"http://127.0.0.1:{self.port}/v1"
 
     def start(self) -> None:
-        """Start the model's server unless it runs. The server answers 503 until the model is loaded."""
+        """Start the model's server unless it is already running. The server answers 503 until the model is loaded."""
         if self._process is None:
             self._process = subprocess.Popen(
                 self._command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on this machine, which answers on each path as a test says."""
+"""A receiver of webhooks on this machine; a test decides its answers on each path."""
 
 import socket
 import threading
@@ -21,7 +21,7 @@ class Received:
 class Receiver(Loopback):
     """The receiver. `answers` maps a path to its answers: statuses, or "close". Other paths answer 204.
 
-    A message gets the first unused answer of its path. The last answer is repeated.
+    A message gets the next unused answer of its path. When all answers are used, the last one is repeated.
     """
 
     def __init__(self) -> None:

@@ -29,7 +29,7 @@ NUMBERS = (
     0.30000000000000004,
 )
 DIVISORS = (1, 2, 3, 0.1, 0.5, 0.25, 0.01, 1.0, 10, 1e-3)
-# By name of a string format: strings of the format, and strings that nearly have it.
+# For each string format: strings that have the format, and strings that nearly have it.
 FORMATTED: dict[str, tuple[str, ...]] = {
     "date-time": (
         *("2024-02-29T12:30:00Z", "2023-02-29T12:30:00Z", "2024-01-01T00:00:00.123+01:00", "2024-01-01 00:00:00Z"),
@@ -50,13 +50,16 @@ FORMATTED: dict[str, tuple[str, ...]] = {
 
 
 class SchemaDraws:
-    """Draws from one seed. A schema has up to three definitions, which may refer to one another and to the root."""
+    """Draws from one seed. A schema has up to three definitions, which may refer to each other and to the root."""
 
     def __init__(self, seed: object) -> None:
         self.random = random.Random(str(seed))
 
     def schema(self) -> dict[str, Any]:
-        """Draw a schema. The Worker may refuse the drawn schema, because a cycle without progress is possible."""
+        """Draw a schema.
+
+        The Worker may refuse the drawn schema, because the schema may have a cycle without progress.
+        """
         definitions = self.random.sample(("A", "B", "C"), self.random.randrange(4))
         self._refs = ["#", *(f"#/$defs/{name}" for name in definitions)]
         root = self._object(3)
@@ -145,7 +148,7 @@ class SchemaDraws:
     def value(self, schema: dict[str, Any], root: dict[str, Any], deeper: int = 6) -> Any:
         """Draw a value that mostly fits a schema."""
         if deeper < -6:
-            return self.loose(0)  # A recursive schema may allow only infinite values.
+            return self.loose(0)  # A recursive schema may allow only values that never end.
         if "$ref" in schema:
             name = schema["$ref"].removeprefix("#/$defs/")
             return self.value(root if name == "#" else root["$defs"][name], root, deeper - 1)
@@ -209,7 +212,7 @@ class SchemaDraws:
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield the place of each nested value: the dict or list that has it, and the name or index."""
+    """Yield the place of each nested value: the dict or list that contains the value, and the value's name or index."""
     members = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, member in members:
         yield value, key

@@ -1,4 +1,4 @@
-"""A model that answers as a test says, for tests in which a real worker runs tasks without a network."""
+"""A model whose answers a test decides, for tests in which a real worker runs tasks without a network."""
 
 import json
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ type Said = str | ModelReply | Exception
 
 
 class ScriptedModel:
-    """A model provider. `says` has, by piece of text, the answers to calls that contain it; the last is repeated.
+    """A model provider.
 
-    Any other call is answered with its own text, and with a schema with an object that has this text in the list
+    `says` has, for each piece of text, the answers to calls that contain the piece; the last answer is repeated. Any
+    other call is answered with its own text; if the call has a schema, with an object that has this text in its list
     `said`.
     """
 

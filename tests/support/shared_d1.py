@@ -1,8 +1,8 @@
-"""A local D1 whose callers wait for each other: all calls go through one lock, with a service time and faults.
+"""A local D1 whose callers wait for each other: all calls pass through one lock, with a service time and faults.
 
-Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. Through this
-server the calls of all invocations of the Worker wait in one queue, in order of arrival. If a caller gives up, its call
-stays in the queue: the database still serves the call, and its writes land.
+Miniflare's own D1 asks a server in the test's process before it runs a call, and waits for the answer. In this way, the
+calls of all invocations of the Worker wait in one queue, in order of arrival. If a caller gives up, its call stays in
+the queue: the database still serves the call, and the call's writes take effect.
 """
 
 import json
@@ -44,9 +44,9 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What happens to a call: `served`, `lost` (an error instead of the answer), or `silent` (no answer).
+    """What happens to a call: it is `served`, `lost` (an error instead of the answer), or `silent` (no answer).
 
-    `lands_ms` is after how many milliseconds the call takes effect, or None if never.
+    `lands_ms` is after how many milliseconds the call takes effect; None if it never does.
     """
 
     kind: str = "served"
@@ -58,7 +58,7 @@ SERVED = Fate()
 
 @dataclass(slots=True)
 class Account:
-    """How many calls of workers wrote to one task, and the seconds from the first of these calls to the last."""
+    """How many calls of workers wrote to one task, and how many seconds lay between the first and the last of them."""
 
     writes: int = 0
     seconds: float = 0.0
@@ -74,10 +74,10 @@ class _Waiting:
 class SharedD1(Loopback):
     """A local D1 that serves one call at a time.
 
-    `others` is how many calls of other Workers come before each of the Worker's calls.
+    `others` is how many calls of other Workers are served before each of the Worker's calls.
 
-    `decide` returns what happens to a call; its argument says whether the call writes. `service_seconds`, `others` and
-    `decide` can be changed while calls are under way.
+    `decide` returns what happens to a call; its argument says whether the call is a write. `service_seconds`, `others`
+    and `decide` may be changed while calls are in flight.
     """
 
     def __init__(self) -> None:
@@ -116,7 +116,7 @@ class SharedD1(Loopback):
         self._moves.clear()
 
     def resume(self) -> None:
-        """Serve calls again, in the order of arrival."""
+        """Serve calls again, in the order in which they arrived."""
         self._moves.set()
 
     @property
@@ -163,7 +163,7 @@ class SharedD1(Loopback):
         passed = self._passed
 
         class Handler(Quiet):
-            """Answers Miniflare's question about one call when the call's turn comes, with what happens to the call."""
+            """When the turn of a call comes, answers Miniflare's question about it with what happens to the call."""
 
             protocol_version = "HTTP/1.1"
 

@@ -1,4 +1,4 @@
-"""Finds the shell commands of the project's documents, as a reader would paste them, and runs them for tests."""
+"""Finds the shell commands in the project's documents, as a reader would paste them, and runs them for tests."""
 
 import os
 import re
@@ -41,7 +41,7 @@ _LOOKED_UP = {
     "quick": "tests/unit/docs/test_contributing.py runs it",
 }
 
-# By target: arguments with which a command that takes minutes checks its flags but does little work.
+# For each make target that takes minutes, arguments with which it checks its flags but does little work.
 _SHORT = {
     "simulate": "SEEDS=2 WORKERS=1",
     "chaos": "ARGS=--help",
@@ -54,7 +54,7 @@ _SHORT = {
 }
 
 # Variables that `make test` sets and a reader's shell does not have. A test removes the variables that `make test`
-# sets, because a make that the test starts would inherit them.
+# sets, because a make that the test starts would inherit these variables.
 OF_THE_OUTER_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "MFLAGS", "ARGS", "PYTEST_ARGS", "PYTEST_PARALLEL")
 
 
@@ -73,7 +73,7 @@ def blocks(document: Path, language: str = "sh") -> list[str]:
 
 
 def commands(block: str) -> list[str]:
-    """Split a block into its commands. A command is one line, or several lines that the shell reads as one."""
+    """Split a block into its commands. A command is one line, or several lines that a shell reads as one command."""
     found: list[str] = []
     pending = ""
     for line in block.splitlines():
@@ -119,7 +119,7 @@ def dev_arguments(command: str) -> str | None:
 
 
 def trial(command: str, url: str, state: Path) -> str:
-    """Rewrite a command so that it takes seconds and uses the server at `url` with the state folder `state`."""
+    """Rewrite a command so that it takes only seconds, and uses the server at `url` with the state folder `state`."""
     if '"$URL/' in command:  # The server of the tests checks no key.
         command = command.replace('"$URL/', f'"{url}/').replace("Bearer $KEY", "Bearer none")
     command = command.replace(LOCAL_URL, url)
@@ -138,7 +138,7 @@ def trial(command: str, url: str, state: Path) -> str:
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in the clone as in a reader's shell, but stop at the first command that fails."""
+    """Run a script in a clone of the project as in a reader's shell, but stop at the first command that fails."""
     return subprocess.run(
         ["bash", "-euo", "pipefail", "-c", script],
         cwd=ROOT,

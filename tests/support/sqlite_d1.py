@@ -29,7 +29,7 @@ _TEMPLATES = {True: Template.of_migrations(MIGRATIONS), False: Template([])}
 
 
 class SqliteD1:
-    """One database. `batches` counts the calls that reached the database, and `now_ms` is the database's clock.
+    """One database.
 
     `fail(message, when, times)` makes the next batches raise an error. With `when` "before", the failing batches are
     not executed. With "after", they are committed, but the caller cannot know this. With "later", their statements are
@@ -54,7 +54,7 @@ class SqliteD1:
         self.cap = server.cap  # Limits the size of this simulated database.
 
     def migrate(self, most: int | None = None, *, applied: int = 0) -> None:
-        """Apply migrations in order, without the first `applied`: all, or up to number `most`."""
+        """Apply migrations in order, but not the first `applied`: all of them, or up to number `most`."""
         for path in sorted(MIGRATIONS.glob("*.sql"))[applied:most]:
             self._connection.executescript(path.read_text(encoding="utf-8"))
 
@@ -63,7 +63,7 @@ class SqliteD1:
         return self._connection.serialize()
 
     def restore(self, snapshot: bytes) -> None:
-        """Set the database back to a snapshot, as Time Travel does. The clock of the database is not set back."""
+        """Set the database back to a snapshot, as Time Travel does. The clock of the database does not go back."""
         taken = sqlite3.connect(":memory:")
         taken.deserialize(snapshot)
         taken.backup(self._connection)
@@ -88,7 +88,7 @@ class SqliteD1:
 
     @property
     def late(self) -> int:
-        """How many batches have not landed yet."""
+        """Return how many failed batches have not been executed yet."""
         return len(self._late)
 
     async def land(self, most: int | None = None) -> None:

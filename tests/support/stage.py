@@ -1,4 +1,4 @@
-"""Shows the dashboard's page in a browser without a server: a test sets the API's answers."""
+"""Shows the dashboard's page in a browser without a server: a test decides the API's answers."""
 
 import json
 import mimetypes
@@ -19,7 +19,7 @@ type Answer = Callable[[Route], None] | Mapping[str, Any]
 _SERVICE = {"status": "healthy", "service": "x", "architecture": "y", "backlog": None}
 _QUEUE = {"hasAIQueue": True, "hasAIDLQ": True, "hasDurableObjects": True}
 _MODEL = {"status": "healthy", "provider": "p", "model": "m", "checkedAt": BEGAN, "detail": ""}
-# What the request of a task with a schema has, too.
+# The additional fields of the request for a task with a schema.
 SHAPE = {"outputSchema": {"type": "object"}, "strict": True, "join": {}, "onChunkFailure": "gap", "maxGapShare": 0.5}
 HEALTH: dict[str, Answer] = {"/api/async-status": _SERVICE | {"queueCheck": _QUEUE}, "/api/ai-status": _MODEL}
 
@@ -53,7 +53,10 @@ def task(**changed: Any) -> dict[str, Any]:
 
 
 def shaped(value: object, **changed: Any) -> dict[str, Any]:
-    """A completed task with a schema, which may have gaps, and with this value. A list is the value of `none`."""
+    """A completed task with a schema, whose result is this value, and which may have gaps.
+
+    If the value is a list, it is the result with `reduce: none`.
+    """
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     output = [None if one is None else json.dumps(one) for one in value] if isinstance(value, list) else text
     usage = task()["usage"] | {"reasks": 0, "rejected": 0, "repaired": 0}
@@ -76,9 +79,9 @@ def attempt(index: int, **changed: Any) -> dict[str, Any]:
 
 
 class Stage(Watched):
-    """A page whose API gives the answers in `answers`, by path or by method and path, and otherwise 404.
+    """A page whose API gives the answers in `answers`, by path or by method and path; any other answer is 404.
 
-    `asked` has the page's requests to the API: method, path with query, and body.
+    `asked` has the requests that the page made to the API: method, path with query, and body.
     """
 
     def __init__(self, browser: Browser, **options: Any) -> None:

@@ -1,11 +1,11 @@
-"""Counts the lines of Python that code executes, which measures the code's cost alike on every machine."""
+"""Counts the lines of Python that code executes, which measures the cost of the code equally on every machine."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import CodeType, ModuleType
 
-_TOOL = 4  # A tool id of `sys.monitoring` that is not reserved for a kind of tool.
+_TOOL = 4  # A tool id of `sys.monitoring` that is not reserved for a certain kind of tool.
 
 
 class Steps:
@@ -16,7 +16,10 @@ class Steps:
 
 @contextmanager
 def counted(*modules: ModuleType) -> Iterator[Steps]:
-    """Count how often lines in functions of the given modules are executed. C code does not count."""
+    """Count how often lines in functions of the given modules are executed.
+
+    Code that is written in C is not counted.
+    """
     steps = Steps()
     files = {module.__file__ for module in modules}
     monitoring = sys.monitoring
@@ -30,7 +33,7 @@ def counted(*modules: ModuleType) -> Iterator[Steps]:
     monitoring.use_tool_id(_TOOL, "steps")
     try:
         monitoring.register_callback(_TOOL, monitoring.events.LINE, executed)
-        monitoring.restart_events()  # An earlier count may have switched events off.
+        monitoring.restart_events()  # An earlier count may have switched off events, which must be switched on again.
         monitoring.set_events(_TOOL, monitoring.events.LINE)
         yield steps
     finally:

@@ -45,7 +45,7 @@ class StoreBench:
         return run_coroutine(coroutine)
 
     def row(self, task_key: str) -> dict[str, Any]:
-        """Return the whole row of a task."""
+        """Return all columns of a task's row."""
         (row,) = self.database.rows("SELECT * FROM tasks WHERE id = ?", task_key)
         return row
 
@@ -69,7 +69,7 @@ class StoreBench:
     ) -> Claim | Unclaimed:
         """Try to claim a task, and return the claim or the refusal.
 
-        The holder has a new name unless the test names it.
+        The holder gets a new name, unless the test gives it one.
         """
         self._named += 1
         name, key = holder or f"holder-{self._named}", TaskKey(task_key)

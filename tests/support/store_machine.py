@@ -1,4 +1,4 @@
-"""The workers of the property test that compares the store with its model, and a form to compare their rows in."""
+"""The workers of the property test that compares the store with its model, and a form to compare rows in."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,7 +11,10 @@ from tests.support.store_model import ModelTask
 
 @dataclass(slots=True)
 class Worker:
-    """A worker: its claim, and what it knows. The worker never learns that it has lost its claim."""
+    """A worker of the property test: its claim, and what it knows.
+
+    The worker never learns that it has lost its claim.
+    """
 
     claim: Claim
     holder: str
@@ -26,13 +29,15 @@ class Worker:
     def progress(
         self, done: set[int], failed: set[int], in_flight: set[int], *, final: bool, failure: Failure
     ) -> Progress:
-        """Return the progress that the worker writes. Once all chunks have outputs, a merge task gets one merge level.
+        """Return the progress that the worker writes next.
 
-        The worker keeps to the budget of calls, because the store does not check it.
+        Once all chunks have outputs, a merge task gets one merge level. The worker obeys the budget of calls, because
+        the store does not check the budget.
         """
         outputs = [CallKey(0, at) for at in sorted(done) if at < self.total][: self._room()]
         self.known |= set(outputs)
-        # Each claim writes its own merge plan each time: the store does not read the plan's content.
+        # Each claim writes the merge plan again, even if an earlier claim wrote it: the store does not read the plan's
+        # content.
         merges = [MergeLevel(1, (self.claim.fence,))] if self.merges else []
         if self.merges and self.total > 1 and sum(key.level == 0 for key in self.known) == self.total:
             outputs = [*outputs, CallKey(1, 0)][: self._room()]
@@ -72,7 +77,7 @@ class Worker:
 
 
 def failed_values(item: FailedCall) -> tuple[Any, ...]:
-    """Return the values of a row of `failures` that follow the row's key."""
+    """Return those values of a row of `failures` that follow the row's key."""
     failure = item.failure
     return (
         *(item.tried.attempts, item.tried.calls, int(item.final)),
@@ -97,7 +102,7 @@ _CLAIMED = (
 
 
 def row_facts(row: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of a row of `tasks` in which store and model are compared."""
+    """Return those facts of a row of `tasks` in which store and model are compared."""
     facts = {name: row[name] for name in _NAMES}
     error = (
         None if row["error_code"] is None else (row["error_code"], row["error_message"], bool(row["error_retryable"]))
@@ -106,7 +111,7 @@ def row_facts(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def task_facts(task: ModelTask) -> dict[str, Any]:
-    """Return the facts of `row_facts` for a task of the model."""
+    """Return the same facts as `row_facts`, for a task of the model."""
     failure = task.failure
     error = None if failure is None else (failure.code, failure.message, failure.retryable)
     calls = ([list(key) for key in task.in_flight], [list(key) for key in task.doubted])
@@ -128,7 +133,7 @@ def claim_seen(claim: Claim) -> dict[str, Any]:
 
 
 def claim_expected(task: ModelTask, now: int) -> dict[str, Any]:
-    """Return the facts of `claim_seen` that the model expects."""
+    """Return the facts that `claim_seen` should give, according to the model."""
     return {name: getattr(task, name) for name in _CLAIMED} | {
         "outputs": frozenset(task.outputs),
         "doubted": frozenset(task.doubted),

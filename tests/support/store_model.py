@@ -1,7 +1,7 @@
-"""A model of the store in a few dicts: what `store.tasks` promises for each transition, in Python without SQL.
+"""A model of the store in a few dicts: what `store.tasks` promises for each transition of a task, without SQL.
 
-Every method gets the database's time as `now`, and returns the result of the store's method as plain values. The model
-is written from the store's contracts and not from its SQL.
+Every method gets the database's time as `now`, and returns the same result as the store's method, as plain values. The
+model was written from the contracts of the store's methods, and not from the SQL.
 """
 
 from collections import Counter
@@ -82,17 +82,17 @@ class ModelTask:
 
     @property
     def reduce(self) -> Reduce:
-        """The column of that name."""
+        """The value of the column with this name."""
         return self.options.reduce
 
     @property
     def deadline_ms(self) -> int | None:
-        """The column of that name."""
+        """The value of the column with this name."""
         return self.options.deadline_ms
 
     @property
     def max_calls(self) -> int | None:
-        """The column of that name."""
+        """The value of the column with this name."""
         return self.options.max_calls
 
     def begin_time(self, now: int) -> None:
@@ -100,16 +100,16 @@ class ModelTask:
         self.deadline_at = None if self.deadline_ms is None else now + self.deadline_ms
 
     def window(self, places: range) -> tuple[range, str]:
-        """Return the places of this range that the task has, and their text."""
+        """Return those places in this range that the task has, and the text of these places."""
         there = range(places.start, max(places.start, min(places.stop, self.total)))
         return there, self.text[there.start : there.stop]
 
     def is_live(self, now: int) -> bool:
-        """Return whether the task's lease has not run out."""
+        """Return whether the lease of the task's worker has not run out."""
         return self.lease_until is not None and self.lease_until > now
 
     def free_at(self) -> int:
-        """Return when another worker may take the task over."""
+        """Return the time from which another worker may take the task over."""
         assert self.lease_until is not None
         return max(self.lease_until, self.rest_until)
 
@@ -122,7 +122,7 @@ class ModelTask:
         return not self.status.terminal and not self.is_held(now)
 
     def crashes(self) -> int:
-        """Return the number of consecutive claims without a finished call.
+        """Return how many claims in a row ended without a finished call.
 
         The number of crashes includes the present claim only if this claim has ended.
         """
@@ -131,7 +131,7 @@ class ModelTask:
     def refusal(self, now: int, holder: str, host: str) -> tuple[ClaimRefusal, int] | None:
         """Return why a claim is refused, or None.
 
-        A claim by the same host waits for the task's rest, not for the lease.
+        A claim by the same host waits until the task's rest is over, but not until the lease is over.
         """
         if self.status.terminal:
             return ClaimRefusal.TERMINAL, 0
@@ -146,7 +146,7 @@ class ModelTask:
         return (ClaimRefusal.HELD, self.free_at() - now) if self.is_held(now) else None
 
     def stall(self, now: int, rests: Rests) -> None:
-        """Count a stall if a claim replaces another one, and set until when the task rests if the new claim stalls."""
+        """Count a stall if a claim replaces another, and set until when the task rests if the new claim also stalls."""
         if self.status is Status.PROCESSING:
             self.stalls = self.crashes()
         if self.stalls == 0 or self.stalled_since is None:
@@ -176,16 +176,16 @@ class ModelTask:
         return min(self.start_ms, (self.announced_at or 0) + self.start_ms - now)
 
     def let_go(self) -> None:
-        """End the task's lease. The name of the last claim's holder stays."""
+        """End the task's lease. The name of the last claim's holder is kept."""
         self.host = self.lease_until = None
 
     def doubt(self) -> None:
-        """Put the announced calls in doubt."""
+        """Record the announced calls as in doubt."""
         self.calls_in_doubt += len(self.in_flight)
         self.in_flight = []
 
     def end(self, status: Status, now: int, retention_ms: int, failure: Failure | None = None) -> None:
-        """End the task. A task that has ended before keeps the time of its first end and of its retention's end."""
+        """End the task. If a task ended before, the time of its first end and the time of its erasure do not change."""
         self.status = status
         self.let_go()
         self.finished_at = self.finished_at if self.finished_at is not None else max(self.created_at, now)
@@ -193,7 +193,7 @@ class ModelTask:
         self.failure = failure
 
     def take_totals(self, progress: Progress) -> None:
-        """Set the task's totals to those of a worker's progress, which are no increments."""
+        """Set the task's totals to the totals in a worker's progress, which are not increments."""
         for name in ("calls_settled", "calls_in_doubt", "calls_minimum", "completed", "failed", "input_tokens"):
             setattr(self, name, getattr(progress, name))
         self.output_tokens, self.stalls, self.rate_waits = progress.output_tokens, progress.stalls, progress.rate_waits
@@ -225,7 +225,7 @@ class Submission:
 
 
 class StoreModel:
-    """A model of the store: all tasks, the tasks of idempotency keys, each tenant's characters on its latest day."""
+    """A model of the store: tasks, the tasks of idempotency keys, and each tenant's characters on its latest day."""
 
     def __init__(self) -> None:
         self.tasks: dict[str, ModelTask] = {}
@@ -237,7 +237,9 @@ class StoreModel:
         return self.tasks, self.submissions, self.daily_use
 
     def insert(self, now: int, new: NewTask, unclaimed_ms: int, on: Conditions) -> Outcome:
-        """Write a pending task if its idempotency key is free and the tenant's limits allow it; twice has no effect."""
+        """Write a pending task if its idempotency key is free and the tenant's limits allow it; a second write does
+        nothing.
+        """
         tenant = new.task_key.partition(":")[0]
         name = None if on.idempotency_key is None else f"{tenant}:{on.idempotency_key}"
         holder = None if name is None else self._take_key(now, name, new.task_key, on.digest)
@@ -269,7 +271,7 @@ class StoreModel:
     def _take_key(self, now: int, name: str, task_key: TaskKey, digest: str) -> Submission:
         """Take an idempotency key that is free or has expired.
 
-        If the key is taken, record that another client was answered with the key's task.
+        If the key is not free, record that another client was answered with the key's task.
         """
         holder = self.submissions.get(name)
         if holder is None or (holder.expires_at <= now and holder.task_key != task_key):
@@ -318,7 +320,7 @@ class StoreModel:
         start_ms: int,
         rests: Rests,
     ) -> ModelTask | tuple[ClaimRefusal, int]:
-        """Claim a task that waits, whose lease has run out, or that the same host already works on.
+        """Claim a task that waits for a worker, whose lease has run out, or on which the same host already works.
 
         The first claim of a task announces calls.
         """
@@ -348,7 +350,7 @@ class StoreModel:
         return task
 
     def _record(self, task_key: TaskKey, fence: int, progress: Progress) -> ModelTask | None:
-        """Store outputs and failures from the worker with the latest fence, even if the task has ended."""
+        """Store the outputs and failures of the worker with the latest fence, even if the task has ended."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence:
             return None
@@ -361,7 +363,7 @@ class StoreModel:
         return task
 
     def window(self, task_key: TaskKey, fence: int, places: range) -> tuple[range, str] | None:
-        """Return the chunks at these places while the claim is valid: at least one, at most as many as a window has."""
+        """Return the chunks at these places while the claim is valid: at least one, and at most a window."""
         task = self.tasks.get(task_key)
         if task is None or task.fence != fence or task.status is not Status.PROCESSING:
             return None
@@ -370,7 +372,7 @@ class StoreModel:
     def step(self, now: int, task_key: TaskKey, fence: int, progress: Progress, step: Step) -> bool:
         """Record a worker's progress, and make its step.
 
-        If the worker does not have the latest fence, nothing changes.
+        If the worker's fence is not the latest, nothing changes.
         """
         task = self._record(task_key, fence, progress)
         if task is None:
@@ -400,7 +402,7 @@ class StoreModel:
 
     @staticmethod
     def _takes(task: ModelTask, now: int, step: Step) -> bool:
-        """Return whether a task accepts a step: the task is processed and in time, or the same step has ended it."""
+        """Return whether a task accepts a step: it is being processed and in time, or the same step has ended it."""
         if task.status is Status.PROCESSING:
             return not (task.is_overdue(now) and isinstance(step, Continue | Finish))
         if isinstance(step, Fail) and task.failure is not None and task.failure.code != step.failure.code:
@@ -410,9 +412,9 @@ class StoreModel:
     def settle(
         self, now: int, task_key: TaskKey, fence: int, progress: Progress, overdue: Failure | None, retention_ms: int
     ) -> Status | None:
-        """Set the last totals of a task that was cancelled or has failed by its deadline, as its worker reports them.
+        """Set the final totals of a task that was cancelled or failed at its deadline to those that its worker reports.
 
-        A task that has not ended takes only the totals of outputs that the same write records.
+        For a task that has not ended, only the totals of outputs that the same write records are set.
         """
         if overdue is not None:
             self.expire(now, [task_key], overdue, retention_ms)
@@ -435,7 +437,7 @@ class StoreModel:
     def expire(self, now: int, ids: Sequence[str], failure: Failure, retention_ms: int) -> set[str]:
         """Fail tasks whose deadline has passed.
 
-        The fence and the announced calls of a failed task stay, so that a worker can settle the calls.
+        The fence and the announced calls of a failed task are kept, so that a worker can settle the calls.
         """
         ended = {i for i in ids if i in self.tasks and self.tasks[i].is_overdue(now)}
         ended = {i for i in ended if not self.tasks[i].status.terminal}
@@ -444,7 +446,7 @@ class StoreModel:
         return ended
 
     def dead_letter(self, now: int, task_key: TaskKey, failure: Failure, retention_ms: int) -> bool:
-        """Fail a task that no worker has and that does not wait for a later time."""
+        """Fail a task that has no worker and need not wait until a later time."""
         task = self.tasks.get(task_key)
         if task is None or not task.is_idle(now) or (task.status is Status.PENDING and task.not_before > now):
             return False
@@ -464,10 +466,10 @@ class StoreModel:
     def retry(
         self, now: int, task_key: TaskKey, unclaimed_ms: int, on: Conditions, *, resent: bool = False
     ) -> Accepted | None:
-        """Retry a failed or cancelled task, within the tenant's limit.
+        """Retry a failed or cancelled task, if the tenant's limit allows the task.
 
-        A retried task keeps its outputs, and its deadline begins anew. With `resent` the answer to the first send was
-        lost, so a pending task counts as put back.
+        A retried task keeps its outputs, and its deadline begins anew. With `resent`, the answer to the first send was
+        lost, so a task that is pending counts as retried.
         """
         task, tenant = self.tasks.get(task_key), task_key.partition(":")[0]
         most, unended = on.tasks_in_flight_most, self._unended(tenant)
@@ -495,7 +497,10 @@ class StoreModel:
         return Accepted(crowded=crowded)
 
     def erase(self, now: int, task_key: TaskKey, *, resent: bool = False) -> tuple[bool, int]:
-        """Erase a task. With `resent` the answer to the first send was lost, so a missing task counts as erased."""
+        """Erase a task.
+
+        With `resent`, the answer to the first send was lost, so a task that is missing counts as erased.
+        """
         task = self.tasks.get(task_key)
         if task is None:
             return (True, round(START_SECONDS_MOST * 1000)) if resent else (False, 0)
@@ -503,10 +508,12 @@ class StoreModel:
         return True, task.starting_ms(now)
 
     def due(self, now: int, most: int) -> Due:
-        """Return the tasks that the sweep must check: first the longest due task of each tenant, then the second, etc.
+        """Return the tasks that the sweep must check: first each tenant's longest due task, then each tenant's second,
+        etc.
 
-        Each minute the tenant comes first that is `most` places further in the list of tenants with unfinished tasks.
-        It has at most `most` unfinished tasks, and the `most` ended tasks that have been due for erasure longest.
+        Each minute the sweep begins `most` tenants further on in the list of tenants with unfinished tasks. The result
+        has at most `most` unfinished tasks, and at most `most` ended tasks, those that have been due for erasure
+        longest.
         """
         going_on = [task_key for task_key, task in self.tasks.items() if not task.status.terminal]
         tenants = sorted({task_key.partition(":")[0] for task_key in going_on})
@@ -545,7 +552,7 @@ class StoreModel:
         return sorted((key for key in own if status in {None, self.tasks[key].status}), reverse=True)
 
     def take_due(self, now: int, due: Due, delay_ms: int) -> set[TaskKey]:
-        """Postpone the tasks that `due` found and that have not changed since, and return those that no worker has."""
+        """Postpone the tasks that `due` found and that have not changed since, and return those without a worker."""
         for task in self._those(due.live):
             if task.is_held(now):
                 task.look_at(task.free_at())
@@ -557,7 +564,7 @@ class StoreModel:
         return taken
 
     def erase_expired(self, due: Due) -> int:
-        """Erase the tasks that `due` found with an ended retention, unless they have changed since."""
+        """Erase those of the tasks found by `due` whose retention is over, unless they have changed since then."""
         over = [
             i
             for i in due.past_retention

@@ -16,21 +16,21 @@ from types import TracebackType
 from typing import Self
 
 ROWS = 24
-# Makes the pseudo-terminal the session's controlling terminal, so that Ctrl-C reaches the program, and runs the
-# program.
+# Makes the pseudo-terminal the controlling terminal of the session, so that Ctrl-C reaches the program, and then runs
+# the program.
 _OWN = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
 
 class Terminal:
     """A program on its own pseudo-terminal, used as a context manager.
 
-    As in a shell, the program's input, output and error output are the same terminal.
+    As in a shell, the program's input, output and error output are one and the same terminal.
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], *, columns: int = 80) -> None:
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
-        # Without this mode Linux drops unread output at Ctrl-C, even what the program prints after the Ctrl-C.
+        # Without this mode, Linux drops unread output at Ctrl-C, even output that the program prints after the Ctrl-C.
         modes = termios.tcgetattr(slave)
         modes[3] |= termios.NOFLSH
         termios.tcsetattr(slave, termios.TCSANOW, modes)
@@ -73,12 +73,12 @@ class Terminal:
         return self._process.returncode
 
     def _read(self, seconds: float) -> bool:
-        """Read what the terminal shows within this many seconds. Returns whether it showed something."""
+        """Read what the terminal shows within the next seconds. Return whether the terminal showed anything."""
         if not select.select([self._master], [], [], seconds)[0]:
             return False
         try:
             some = os.read(self._master, 65_536)
-        except OSError:  # On Linux this error means that no process has the pseudo-terminal's other side open.
+        except OSError:  # On Linux, this error means that no process has the other side of the pseudo-terminal open.
             return False
         self._shown += some
         return bool(some)

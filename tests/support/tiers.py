@@ -7,7 +7,7 @@ import os
 from typing import Literal
 
 type Tier = Literal["quick", "test", "campaign"]
-VARIABLE = "ONCEOVER_TIER"  # Names the tier that runs: `test` by default.
+VARIABLE = "ONCEOVER_TIER"  # Names the tier that is running; without it, the tier is `test`.
 
 
 def tier() -> Tier:
@@ -20,5 +20,5 @@ def tier() -> Tier:
 
 
 def sized[T](*, quick: T, test: T, campaign: T) -> T:
-    """Return the value for the tier that runs, for example a test's number of draws."""
+    """Return the value for the tier that is running, for example a test's number of draws."""
     return {"quick": quick, "test": test, "campaign": campaign}[tier()]

@@ -1,6 +1,6 @@
 """Makes a copy of the Worker with a door for tests: raw messages, immediate deliveries, a queue that refuses.
 
-The door is code that is appended to the copy's `src/entry.py`. The rest of the copy is the Worker's own code.
+The door is code that is added at the end of the copy's `src/entry.py`. The rest of the copy is the Worker's own code.
 """
 
 from pathlib import Path
@@ -64,9 +64,9 @@ class Default(Default):  # the glue goes by the class's own name
 '''
 
 
-# With this door the triggers that the last POST to /_test/dead named fail at entry, before any code of the Worker runs.
-# In the local runtime all hosts share one interpreter. The door also makes a task late after a second, and records the
-# time of each trigger every time.
+# With this door, the triggers that the last POST to /_test/dead named fail at entry, before they run any code of the
+# Worker. In the local runtime all hosts share one interpreter. The door also makes a task late after only a second, and
+# records each trigger every time that it comes.
 DEAD_TRIGGERS = """
 
 from src.core import limits as _limits
@@ -111,9 +111,10 @@ class AIProcessor(AIProcessor):
 
 """
 
-# This door lets a test make a call of Workers AI, by a POST to /_test/ai with an address and seconds. The binding of
-# Workers AI is wrapped as the SDK wraps it. The `run` of the binding fetches the address with the abort signal that it
-# gets, as workerd's `run` does. If the Worker has given the call up, the door answers the test ten seconds later.
+# This door lets a test make a call of Workers AI by a POST to /_test/ai, with an address and a number of seconds. The
+# binding of Workers AI is wrapped in the same way as the SDK wraps it. The `run` of the binding fetches the address
+# with the abort signal that it is given, as workerd's own `run` does. If the Worker has given up the call, the door
+# answers the test ten seconds later.
 WORKERS_AI = """
 
 import asyncio as _asyncio
@@ -160,8 +161,8 @@ class Default(Default):  # the glue goes by the class's own name
 
 """
 
-# With these limits the Worker gives up a silent database after three seconds, and after the same time it replaces a
-# worker that died because of it.
+# With these limits, the Worker gives up a database that does not answer after three seconds; after the same time it
+# replaces a worker that died because of this database.
 SHORT_LIMITS = """
 
 from src.core import limits as _limits

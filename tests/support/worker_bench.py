@@ -32,7 +32,7 @@ HOST = Host(Route.QUEUE, 600.0)
 
 
 class Script:
-    """A model provider whose calls take a second each and end as `act` says.
+    """A provider of a model; each call takes a second, and then ends as the function `act` says.
 
     The scripted provider records when each call was made.
     """
@@ -59,9 +59,9 @@ class Script:
 
 
 class OneLaneEach:
-    """A coordinator that gives every group of calls a separate lane.
+    """A coordinator that gives each group of calls to a lane of its own.
 
-    The lane sends all calls of its group to the model.
+    The lane makes all calls of its group at the scripted model.
     """
 
     def __init__(self, model: Script, *, deaf: bool = False) -> None:
@@ -87,7 +87,7 @@ class OneLaneEach:
     async def abort(self, task_key: TaskKey, fence: int) -> None:
         """Abort the calls in flight.
 
-        A `deaf` coordinator raises an error instead of aborting calls, as if the RPC were lost.
+        A `deaf` coordinator raises an error instead of aborting the calls, as if the RPC were lost.
         """
         if self._deaf:
             raise ConnectionError
@@ -114,7 +114,7 @@ class WorkerBench:
         self.model = Script()
         self.settings = Settings(plan="paid", **settings)
         self.lines: list[dict[str, Any]] = []
-        self.latency = Latency()  # All workers share one isolate.
+        self.latency = Latency()  # All workers run in one isolate.
         self.storage = StorageUse()
         self._nonces = 0
 
@@ -149,9 +149,9 @@ class WorkerBench:
         return self.do(self.store.task(TaskKey("task")))
 
     def laned_host(self, *, deaf: bool = False, hint: Hint | None = None) -> Host:
-        """Return an object's host whose calls go to two lanes of six calls.
+        """Return the host of an object, whose calls go to two lanes that make six calls each.
 
-        Lanes that are `deaf` never get the notice of the task's end.
+        Lanes that are `deaf` never learn that the task has ended.
         """
         coordinator = OneLaneEach(self.model, deaf=deaf)
 

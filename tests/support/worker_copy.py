@@ -1,4 +1,4 @@
-"""Makes copies of the Worker, for tests and benchmarks that change some part of it."""
+"""Makes copies of the Worker, for tests and benchmarks that change a part of the Worker."""
 
 import shutil
 from pathlib import Path
@@ -9,7 +9,10 @@ PARTS = ("src", "migrations", "public")
 
 
 def copy_worker(folder: Path) -> Path:
-    """Copy the files that a deployment needs into a folder, for `DevServer(project=folder)`. Returns the folder."""
+    """Copy the files that a deployment needs into a folder, which `DevServer(project=folder)` can then run.
+
+    Returns the folder.
+    """
     for part in PARTS:
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "wrangler.toml", folder)

@@ -94,7 +94,10 @@ def batch(
 
 
 def _start(api: ApiClient, source: str, fields: Json, *, is_new: bool, is_quiet: bool, patience_seconds: float) -> Json:
-    """Upload the lines and start the batch, or find both. Ctrl-C waits for the answer, which has the batch's id."""
+    """Upload the lines and start the batch, or find the file and the batch of an earlier command.
+
+    A first Ctrl-C waits for the server's answer, because only the answer has the batch's id.
+    """
     given, interrupts = read_input(source), Interrupts()
     first = (
         "waiting for the answer, which has the batch's id. Ctrl-C again leaves at once. An accepted batch then runs "
@@ -113,7 +116,7 @@ def _start(api: ApiClient, source: str, fields: Json, *, is_new: bool, is_quiet:
 
 
 class _Follows(NamedTuple):
-    """What a command that follows a batch was asked for."""
+    """The arguments of a command that follows a batch."""
 
     api: ApiClient
     made: Json

@@ -104,7 +104,8 @@ def retry(
         done, refused = _each(wanted, lambda one: api.ask("POST", f"/api/tasks/{one}/retry", body=body))
     for task in done:
         if task["id"] not in wanted:
-            terminal.say(f"{task['id']} is a new task: it makes the gaps of {task['retryOf']}")
+            made = "lines without an answer" if task.get("kind") == "batch" else "gaps"
+            terminal.say(f"{task['id']} is a new task: it makes the {made} of {task['retryOf']}")
     _show(done, refused, output)
     _end(refused, len(wanted) - len(done) - len(refused))
 

@@ -5,8 +5,10 @@ from typing import Annotated
 
 import typer
 
-from .. import submission, terminal
+from .. import submission, terminal, texts
+from ..errors import CommandError
 from ..submission import Wanted
+from ..texts import Text, Uploaded
 
 
 class ReduceChoice(StrEnum):
@@ -18,7 +20,13 @@ class ReduceChoice(StrEnum):
 
 
 _WANTED = "The task"
-Source = Annotated[str, typer.Argument(metavar="FILE|-", help="A UTF-8 text; - reads it from standard input.")]
+Source = Annotated[str | None, typer.Argument(metavar="[FILE|-]", help="A UTF-8 text; - reads it from standard input.")]
+InputFile = Annotated[
+    str | None,
+    typer.Option(
+        "--input-file", metavar="ID", help="The id of an uploaded text, in place of FILE.", rich_help_panel=_WANTED
+    ),
+]
 Instructions = Annotated[
     str | None,
     typer.Option("-i", "--instructions", help="What to do with each part; @FILE reads it.", rich_help_panel=_WANTED),
@@ -87,6 +95,15 @@ IdempotencyKey = Annotated[
     ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show parts, calls and tokens; submit nothing.")]
+
+
+def text_of(source: str | None, input_file: str | None) -> Text | Uploaded:
+    """Read the text of the task, unless an uploaded file has it. Raises `CommandError`."""
+    if source is not None and input_file is None:
+        return texts.text_of(source, terminal.say)
+    if input_file is not None and source is None:
+        return Uploaded(input_file)
+    raise CommandError("give either FILE (- for standard input) or --input-file ID")
 
 
 def wanted_of(context: typer.Context) -> Wanted:

@@ -81,7 +81,10 @@ def export(
     url: Url = None,
     key: Key = None,
 ) -> None:
-    """Write all tasks of a tenant, one JSON object a line, with their texts, results and deliveries."""
+    """Write all tasks of a tenant, one JSON object a line, with their texts, results and deliveries.
+
+    The batches and the list of the tenant's files are in it, and the bytes of the files are not.
+    """
     with connect(context, url, key, tenant=_one(name)) as api:
         tenant, done = Tenant(api, terminal.say), Exported()
         if target is None:
@@ -119,6 +122,8 @@ def _text(line: Json) -> str:
 
 def _tell(done: Exported) -> None:
     said = f"{many(done.tasks, 'task')} exported"
+    if done.files:
+        said += f"; {many(done.files, 'file')} listed, whose bytes are at /v1/files/ID/content"
     if done.going_on:
         said += f"; {done.going_on} unfinished, exported as they were when read"
     if done.gone:

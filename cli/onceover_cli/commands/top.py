@@ -65,7 +65,7 @@ def _write(found: Json, output: Form) -> None:
 
 
 def _pass(error: Unreachable | ServerRefused) -> None:
-    """Raise `error` if every later snapshot would fail with it too. Pass over any other error."""
+    """Raise `error` if every later snapshot would fail with it too. Ignore any other error."""
     if isinstance(error, ServerRefused) and not error.may_pass:
         raise error
 

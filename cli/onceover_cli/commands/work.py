@@ -1,5 +1,7 @@
 """The commands `run`, `submit` and `watch`: submit a text, and follow its task to the end."""
 
+from functools import partial
+
 import typer
 
 from .. import submission, terminal
@@ -10,6 +12,7 @@ from ..following import Following
 from ..interruption import Interrupts, explained
 from ..progress import TaskDisplay, last_line
 from ..shapes import Json, is_terminal, many
+from ..texts import asked
 from .flags import Form, Key, Output, Patience, Quiet, TaskId, Tenant, Url, connect, examples, where
 from .task_flags import (
     ChunkChars,
@@ -19,6 +22,7 @@ from .task_flags import (
     Gaps,
     GapShare,
     IdempotencyKey,
+    InputFile,
     Instructions,
     Join,
     MaxCalls,
@@ -31,6 +35,7 @@ from .task_flags import (
     Source,
     Strict,
     Temperature,
+    text_of,
     wanted_of,
 )
 
@@ -40,7 +45,7 @@ _LAST_LOOK_SECONDS = "2"
 
 def run(
     context: typer.Context,
-    source: Source,
+    source: Source = None,
     instructions: Instructions = None,
     reduce: ReduceFlag = None,
     chunk_chars: ChunkChars = None,
@@ -57,6 +62,7 @@ def run(
     join: Join = None,
     gaps: Gaps = False,
     max_gap_share: GapShare = None,
+    input_file: InputFile = None,
     idempotency_key: IdempotencyKey = None,
     dry_run: DryRun = False,
     quiet: Quiet = False,
@@ -67,20 +73,20 @@ def run(
     key: Key = None,
 ) -> None:
     """Submit a text, show progress and outputs as they come, and print the result."""
-    wanted = wanted_of(context)
+    wanted, text = wanted_of(context), text_of(source, input_file)
     limit = submission.seconds("--patience", patience)
     with connect(context, url, key, tenant=tenant) as api:
-        body = submission.body_of(submission.read_text(source, terminal.say), wanted)
         if dry_run:
-            _show_plan(submission.plan(api, body), output)
+            _show_plan(asked(api, text, wanted, partial(submission.plan, api), terminal.say), output)
             return
-        task = _submit(api, body, idempotency_key, is_quiet=quiet)
+        submit_it = partial(_submit, api, key=idempotency_key, is_quiet=quiet)
+        task = asked(api, text, wanted, submit_it, terminal.say)
         raise typer.Exit(_follow(api, task, output, is_quiet=quiet, patience_seconds=limit))
 
 
 def submit(
     context: typer.Context,
-    source: Source,
+    source: Source = None,
     instructions: Instructions = None,
     reduce: ReduceFlag = None,
     chunk_chars: ChunkChars = None,
@@ -97,6 +103,7 @@ def submit(
     join: Join = None,
     gaps: Gaps = False,
     max_gap_share: GapShare = None,
+    input_file: InputFile = None,
     idempotency_key: IdempotencyKey = None,
     dry_run: DryRun = False,
     output: Output = Form.TEXT,
@@ -105,13 +112,12 @@ def submit(
     key: Key = None,
 ) -> None:
     """Submit a text, and print the id of its task."""
-    wanted = wanted_of(context)
+    wanted, text = wanted_of(context), text_of(source, input_file)
     with connect(context, url, key, tenant=tenant) as api:
-        body = submission.body_of(submission.read_text(source, terminal.say), wanted)
         if dry_run:
-            _show_plan(submission.plan(api, body), output)
+            _show_plan(asked(api, text, wanted, partial(submission.plan, api), terminal.say), output)
             return
-        task = _submit(api, body, idempotency_key, is_quiet=True)
+        task = asked(api, text, wanted, partial(_submit, api, key=idempotency_key, is_quiet=True), terminal.say)
         if output is Form.JSON:
             terminal.write_json(task)
         else:
@@ -135,7 +141,7 @@ def watch(
         raise typer.Exit(_follow(api, task, output, is_quiet=quiet, patience_seconds=limit))
 
 
-def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> Json:
+def _submit(api: ApiClient, body: Json, *, key: str | None, is_quiet: bool) -> Json:
     """Submit a task. Ctrl-C waits for the answer, because only the answer has the id of a task that costs money."""
     own = key or submission.fresh_key()
     interrupts = Interrupts()
@@ -146,7 +152,8 @@ def _submit(api: ApiClient, body: Json, key: str | None, *, is_quiet: bool) -> J
     with interrupts.held(first):
         task = submission.submit(api, body, own, terminal.say)
     if not is_quiet:
-        chunks = many(task["progress"]["total"], "chunk")
+        total = task["progress"]["total"]
+        chunks = "the text of a file" if total is None else many(total, "chunk")
         terminal.say(f"Submitted {task['id']}: {chunks} by the {task['route']} route")
     if interrupts.is_interrupted:
         _say_goodbye(api, task["id"])
@@ -233,6 +240,7 @@ def register(app: typer.Typer) -> None:
             "onceover run book.txt --reduce merge --deadline 2h --max-calls 500 > summary.md",
             "onceover run book.txt --schema people.json --join /title=first --gaps",
             "onceover run book.txt --dry-run",
+            "onceover run --input-file file-0123456789abcdef0123456789abcdef",
         )
     )(run)
     app.command(

@@ -110,7 +110,7 @@ def _database(api: ApiClient, error: ServerRefused) -> Check:
 
 
 def _room_fix(outlook: Json, *, is_local: bool) -> str:
-    """Return how to make space. If a database below its limit has no space, its disk or its account is full."""
+    """Return what to do about a database without space: below its limit the disk or the account must be full."""
     if outlook.get("storage") is None or _is_full(outlook):
         return MORE_ROOM
     if is_local:

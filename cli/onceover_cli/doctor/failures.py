@@ -112,7 +112,8 @@ def _failed(
 
 
 def _judged(codes: Counter[str], scope: str, wide: str, *, is_whole: bool) -> Iterator[Check]:
-    """Judge the counts of failed tasks. If not all tasks could be read, no check says that no task has failed.
+    """Judge the counts of failed tasks. If not all tasks could be read, the check does not report that no task has
+    failed.
 
     `scope` says which tasks were read. `wide` is the flag that makes a suggested command act on the same tenants.
     """

@@ -14,7 +14,7 @@ _SECONDS_KEPT: Final = 3_600
 
 
 def bucket(own: dict[str, Any], where: str) -> Check:
-    """Check the bucket that an environment of wrangler.toml binds. An environment may do without."""
+    """Check the bucket that an environment of wrangler.toml binds. An environment may also have no bucket."""
     names = {one.get("binding"): one.get("bucket_name") for one in own.get("r2_buckets", [])}
     if not names:
         text = f"{where}: no bucket is bound, so files lie in D1 and have at most 1.5 MB. To bind one: {_BLOCK}"
@@ -25,7 +25,7 @@ def bucket(own: dict[str, Any], where: str) -> Check:
 
 
 def probe(api: ApiClient) -> Iterator[Check]:
-    """Store, read and delete a small file. It expires within an hour in case it cannot be deleted."""
+    """Store, read and delete a small file. The file expires within an hour, in case it cannot be deleted."""
     form = {
         "purpose": "user_data",
         "expires_after[anchor]": "created_at",

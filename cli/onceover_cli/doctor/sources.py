@@ -6,7 +6,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
-from .findings import Check, fault, ok
+from .findings import Check, fault, ok, warning
 
 type Table = dict[str, Any]
 
@@ -18,6 +18,8 @@ PYTHON_DATE: Final = date(2026, 9, 8)
 PYTHON_FLAG: Final = "python_workers_314"
 # The paths of the API, which the Worker must answer even if a file of the dashboard has the same path.
 API_PATHS: Final = ("/api/*", "/v1/*", "/openapi.json")
+# The libraries that the dashboard loads to show Markdown. A test compares them with `local.page_libraries`.
+MARKDOWN: Final = ("marked.js", "purify.js")
 _RESTORE: Final = "git checkout --"
 _MIGRATION = re.compile(r"(\d{4})_.+\.sql")
 _LANDED = re.compile(r"^[0-9a-f]{64} [ *](\S+)$", re.MULTILINE)
@@ -64,6 +66,10 @@ def assets(config: Table, folder: Path) -> Check:
     missing = [path for path in API_PATHS if path not in _worker_first(found)]
     if missing:
         return fault("assets", f"run_worker_first lacks {', '.join(missing)}: a file there would hide the API", block)
+    lacking = [name for name in MARKDOWN if not (folder / directory / "vendor" / "markdown" / name).is_file()]
+    if lacking:
+        text = f"{directory}/vendor/markdown lacks {', '.join(lacking)}: the dashboard shows outputs as plain text"
+        return warning("assets", text, "make install, then deploy again: the files are copies from npm")
     return ok("assets", f"the dashboard is in {directory}")
 
 

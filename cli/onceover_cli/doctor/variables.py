@@ -1,4 +1,4 @@
-"""Finds variables of an environment whose values cannot work. No message shows a value."""
+"""Finds variables of an environment whose values cannot work. No message shows a variable's value."""
 
 import difflib
 from collections.abc import Iterator, Mapping
@@ -29,6 +29,7 @@ KNOWN: Final = frozenset(
         "LEASE_SECONDS",
         "MAX_ATTEMPTS",
         "MAX_CHARACTERS_PER_DAY",
+        "MAX_FILES",
         "MAX_FILES_BYTES",
         "MAX_FILE_BYTES",
         "MAX_INPUT_BYTES",

@@ -1,7 +1,7 @@
-// Calls the API. The key goes into a header and nowhere else.
+// Calls the API. The API key goes only into a header.
 import { choose, prefs } from "./prefs.js";
 
-/** A request that failed. `status` is the answer's, or 0 if no answer came. */
+/** A request that failed. `status` is the answer's HTTP status, 0 without an answer. */
 export class ApiError extends Error {
   constructor(status, problem, retryAfter) {
     super(problem.detail ?? problem.title ?? "");
@@ -16,27 +16,27 @@ export class ApiError extends Error {
 const refusals = new Set();
 let skewMs = 0; // how far the server's clock is ahead of this one, where its answers say
 
-/** Calls `listener` after each refusal of a key (401). Returns a function that removes the listener. */
+/** Calls `listener` after each refused key (401). Returns a function that removes `listener`. */
 export function onRefusal(listener) {
   refusals.add(listener);
   return () => refusals.delete(listener);
 }
 
-/** Now, by the server's clock as far as it is known. */
+/** The server's time, estimated from its answers. */
 export const now = () => Date.now() + skewMs;
 
 const AHEAD_MOST = 5000; // milliseconds that an answer may wait for its view
 const ahead = new Map(); // by path: {answer, at}
 
 const OF_A_TENANT = /^\/(api\/(tasks|deliveries)|v1\/(batches|files))(?![\w-])/;
-/** Names the tenant that the operator has chosen in a path about tasks, deliveries, batches or files, and in no other. */
+/** Adds the chosen tenant to a path about tasks, deliveries, batches or files, and to no other path. */
 export const addressed = (path) => {
   const { tenant } = prefs();
   if (!tenant || !OF_A_TENANT.test(path)) return path;
   return `${path}${path.includes("?") ? "&" : "?"}tenant=${encodeURIComponent(tenant)}`;
 };
 
-/** Sends a view's request before the view is loaded. The next `call` for this path gets the answer. */
+/** Sends a view's request before the view is loaded. The next `call` with this path takes the answer. */
 export function askAhead(path) {
   const answer = send("GET", path, {});
   answer.catch(() => {}); // the call that takes the answer handles its error
@@ -49,7 +49,7 @@ function taken(method, path) {
   return asked && Date.now() - asked.at < AHEAD_MOST ? asked.answer : undefined;
 }
 
-/** Sends a request. Gives {status, data, retryAfter}; throws ApiError. */
+/** Sends a request. Returns {status, data, retryAfter}; throws ApiError. */
 export async function call(method, path, options = {}) {
   try {
     return await (taken(method, path) ?? send(method, path, options));
@@ -59,7 +59,7 @@ export async function call(method, path, options = {}) {
   }
 }
 
-/** Opens a file, or a stream of events behind the event `after`. Gives the response before its body; throws ApiError. */
+/** Opens a file, or a stream of the events after the event `after`. Does not read the response's body. */
 export async function openStream(path, { after, signal } = {}) {
   const response = await ask("GET", path, { headers: after === undefined ? {} : { "Last-Event-ID": after }, signal });
   if (!response.ok) throw await refusal(response);
@@ -100,23 +100,23 @@ const retryAfterOf = (response) => Number(response.headers.get("retry-after")) |
 const refusal = async (response) =>
   new ApiError(response.status, problemOf(parsed(await response.text())), retryAfterOf(response));
 
-// A request for the tenants behind all names: it reads no task.
+// Lists tenants after the last possible name, so it reads no task.
 const NO_TENANT = `/api/tenants?tenant=*&cursor=${"z".repeat(63)}:`;
 
-/** Learns by a dry run, which stores nothing, whether the key may change tasks, and else whether it is an operator's. */
+/** Learns by a dry run, which stores nothing, whether the key may change tasks; if not, whether it is an operator's. */
 export async function learnRights() {
   const { key, writes } = prefs();
   if (!key || writes) return;
   const ask = async (...what) => (await send(...what).catch((error) => error)).status;
   const status = await ask("POST", "/api/tasks?dryRun=true", { body: { input: "?" } });
   const operates = status !== 403 || (await ask("GET", NO_TENANT, {})) !== 403;
-  // 401 means a wrong key, which the view's own calls report. Only 403 says that a scope is missing.
+  // 401 means a wrong key, which the view's own requests report. Only 403 means that the key lacks a scope.
   if (prefs().key !== key || status === 401) return;
   choose("operates", operates ? "" : "no");
   choose("writes", status === 403 ? "no" : "yes");
 }
 
-/** For an answer that has something to show even if it is no success. */
+/** Sends a request whose answer is shown even if its status is an error. */
 export async function callAnyway(path) {
   const { key } = prefs();
   const response = await fetch(path, { cache: "no-store", headers: key ? { Authorization: `Bearer ${key}` } : {} });

@@ -9,33 +9,33 @@ const made = new Map();
 
 const locale = () => LOCALES[prefs().language] ?? LOCALES.en;
 
-/** A formatter of this kind for the language, made once. */
+/** Returns a formatter of this kind for the language, made once. */
 function form(kind, options = {}) {
   const name = `${kind} ${locale()} ${JSON.stringify(options)}`;
   if (!made.has(name)) made.set(name, new Intl[kind](locale(), options));
   return made.get(name);
 }
 
-/** Reads the words of a part of the page. */
+/** Loads the texts of one part of the page. */
 export async function learn(part, language = prefs().language) {
   learned.add(part);
   const { default: words } = await import(`../../words/${language}/${part}.js`);
   Object.assign(known[language], words);
 }
 
-/** Chooses a language, once its words are there. */
+/** Changes the language after loading its texts. */
 export async function speak(language) {
   await Promise.all([...learned].map((part) => learn(part, language)));
   choose("language", language);
 }
 
-/** The words under this name; `{name}` in them stands for a value. */
+/** The text with this name, with each `{name}` in it replaced by its value. */
 export function t(name, values = {}) {
   const words = known[prefs().language][name] ?? name;
   return words.replace(/\{(\w+)\}/g, (_, key) => (key in values ? shown(values[key]) : `{${key}}`));
 }
 
-/** As `t`, with the form for one thing under the name and `One` behind it. */
+/** As `t`, but the text for the number 1 has a name that ends with `One`. */
 export const count = (name, number, values = {}) =>
   t(number === 1 && `${name}One` in known[prefs().language] ? `${name}One` : name, { n: number, ...values });
 
@@ -56,7 +56,7 @@ const UNITS = [
   ["second", 1],
 ];
 
-/** How long ago, or in how long, by the server's clock. */
+/** How long ago or how far ahead a time is, by the server's clock. */
 export function relative(time) {
   const seconds = (Date.parse(time) - now()) / 1000;
   const [unit, size] = UNITS.find(([, least]) => Math.abs(seconds) >= least) ?? UNITS.at(-1);
@@ -75,12 +75,12 @@ export const absolute = (time) =>
   }).format(new Date(time));
 
 export const clock = (time) => form("DateTimeFormat", { timeStyle: "medium" }).format(new Date(time));
-/** With hundredths of a second. */
+/** A time of day with hundredths of a second. */
 export const fineClock = (time) =>
   form("DateTimeFormat", { hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 2 }).format(new Date(time));
 export const hour = (time, day) => form("DateTimeFormat", { ...(day && { weekday: "short" }), hour: "2-digit", minute: "2-digit" }).format(new Date(time));
 
-/** A length of time, in the units that suit it. */
+/** A duration in units that fit its length. */
 export function span(milliseconds) {
   const unit = (value, name, digits = 0) =>
     form("NumberFormat", { style: "unit", unit: name, unitDisplay: "narrow", maximumFractionDigits: digits }).format(
@@ -99,7 +99,7 @@ export function bytes(size) {
   return form("NumberFormat", { style: "unit", unit: `${unit}byte`, maximumFractionDigits: 1 }).format(size / by);
 }
 
-/** What to say of an error. */
+/** The text that explains an error. */
 export function explained(error) {
   const name = `error.${error.code}`;
   if (name in known[prefs().language]) return t(name, { detail: error.message });

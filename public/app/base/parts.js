@@ -7,7 +7,7 @@ import { found, read } from "./views.js";
 const ASK_AGAIN_MS = 3000;
 const LONG = 20_000; // code units that are shown of a text at first
 
-/** A view or a dialog by its name, with the other properties. While its file cannot be read it is asked for again. */
+/** Shows the view or dialog `name` with the other properties. Loads the view's file again until that succeeds. */
 export function Lazy({ name, ...others }) {
   const [trouble, setTrouble] = useState(0); // how often it could not be read
   const [, setRead] = useState("");
@@ -34,12 +34,12 @@ export function Lazy({ name, ...others }) {
   return trouble > 0 ? html`<${Notice} tone="bad">${t("error.unreachable")}<//>` : null;
 }
 
-/** A text from elsewhere, isolated: marks of direction in it turn nothing around outside. */
+/** A foreign text, isolated so that direction marks in it do not affect the text around it. */
 export const Own = ({ children }) => html`<bdi>${children}</bdi>`;
 
 export const Chip = ({ status }) => html`<span class=${`chip is-${status}`}>${t(`status.${status}`)}</span>`;
 
-/** A time: how long ago, and exactly when. */
+/** A time: how long ago, and exactly. */
 export function Time({ at, both = false }) {
   useNow();
   if (!at) return html`<span class="dim">${t("never")}</span>`;
@@ -74,7 +74,7 @@ export const Trouble = ({ error }) =>
     ${error.requestId && html` <small class="dim">${t("requestId")} <code>${error.requestId}</code></small>`}
   <//>`;
 
-/** When what is shown was read, and a button that reads it again. `note` says how it stays current. */
+/** When the shown data were read, and a button to read them again. `note` says how the data stay current. */
 export function Freshness({ state, scope, note, isLive = false }) {
   const { at, busy, error, again } = state;
   return html`<p class="freshness">
@@ -88,7 +88,7 @@ export function Freshness({ state, scope, note, isLive = false }) {
   </p>`;
 }
 
-/** Term and meaning, as a list of facts. What has no value is left out. */
+/** A list of terms and values. Terms without a value are left out. */
 export const Facts = ({ of }) =>
   html`<dl class="facts">
     ${of
@@ -96,11 +96,11 @@ export const Facts = ({ of }) =>
       .map(([name, value, hint]) => html`<div key=${name}><dt title=${hint}>${name}</dt><dd>${value}</dd></div>`)}
   </dl>`;
 
-/** A number of a bill, with what it counts. */
+/** A number of a bill, with its meaning. */
 export const Figure = ({ name, value, note, tone = "" }) =>
   html`<div class=${`figure ${tone}`}><span>${name}</span><strong>${value}</strong><small>${note}</small></div>`;
 
-/** A table whose rows stand below each other where it is narrow. `rows` are lists of cells. */
+/** A table. In a narrow window the cells of a row stand below each other. `rows` are lists of cells. */
 export const Table = ({ label, columns, rows }) =>
   html`<table class="table" role="table" aria-label=${label}>
     <thead role="rowgroup"><tr role="row">${columns.map((name) => html`<th key=${name} role="columnheader" scope="col">${name}</th>`)}</tr></thead>
@@ -109,7 +109,7 @@ export const Table = ({ label, columns, rows }) =>
     </tbody>
   </table>`;
 
-/** A text of any size, as it is: of a long one the beginning, until more is asked for. */
+/** A text, unchanged. A long text is cut until the user asks for all of it. */
 export function Words({ text, label, tall = false }) {
   const [whole, setWhole] = useState(false);
   const cut = !whole && text.length > LONG;
@@ -144,15 +144,15 @@ export function saveAs(blob, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** Saves a text as a file, made in the browser. */
+/** A button that saves a text as a file. */
 export function Save({ text, name, type = "text/plain", label }) {
   const save = () => saveAs(new Blob([text], { type: `${type};charset=utf-8` }), name);
   return html`<button type="button" class="quiet" onClick=${save}>${label ?? t("save")}</button>`;
 }
 
 /**
- * A dialog over the page. The browser keeps the focus in it; afterwards the focus returns to what opened the dialog. With
- * `keep` only a button of the dialog closes it: Esc would lose what is shown once.
+ * A dialog over the page. The browser keeps the focus inside it, and returns the focus to its opener afterwards. With
+ * `keep` only a button of the dialog closes it, since Esc would lose a secret that is shown once.
  */
 export function Dialog({ title, onClose, keep = false, children }) {
   const element = useRef(null);
@@ -169,7 +169,7 @@ export function Dialog({ title, onClose, keep = false, children }) {
   }, []);
   const escape = (event) => keep && event.key === "Escape" && stop(event);
   const cancel = (event) => (stop(event), keep || onClose());
-  // A browser may close a dialog although `escape` and `cancel` prevent it. With `keep` the dialog opens again.
+  // Some browsers close a dialog although `escape` and `cancel` prevent it. With `keep` the dialog then opens again.
   const closed = () => keep && element.current?.isConnected && element.current.showModal();
   return html`<dialog ref=${element} aria-labelledby="dialog-title" onKeyDown=${escape} onCancel=${cancel} onClose=${closed}>
     <h2 id="dialog-title">${title}</h2>
@@ -197,7 +197,7 @@ function giveBack(opener) {
   setTimeout(() => watch.disconnect(), OPENER_MS);
 }
 
-/** Asks before something is done. `act` does it; its error is shown. `back` names the button that does nothing. */
+/** A dialog that asks before `act`, whose error it shows. `back` is the label of the button that does nothing. */
 export function Confirm({ title, children, verb, act, onClose, back = t("back"), danger = false }) {
   const [state, setState] = useState({ busy: false, error: null });
   const confirm = async () => {
@@ -221,7 +221,7 @@ export function Confirm({ title, children, verb, act, onClose, back = t("back"),
 
 let tell = () => {};
 
-/** Says something to who cannot see it. */
+/** Lets screen readers speak a text. */
 export const announce = (text) => tell(text);
 
 export function Announcer() {
@@ -230,7 +230,7 @@ export function Announcer() {
   return html`<p class="sr" role="status" aria-live="polite">${text}</p>`;
 }
 
-/** The name of a task: from its metadata, else the first line of its text, '' without either. */
+/** A task's name, from `name` or its metadata; '' without a name. */
 export function nameOf({ name, metadata }) {
   const own = name ?? metadata.name ?? metadata.title ?? metadata.label;
   return typeof own === "string" ? shorten(own, 80) : "";
@@ -239,18 +239,18 @@ export function nameOf({ name, metadata }) {
 export const shortId = (id) => id.slice(-12);
 export const titleOf = (task) => nameOf(task) || shortId(task.id);
 
-/** The document is called what it shows. */
+/** Sets the title of the document. */
 export function useTitle(text) {
   useEffect(() => void (document.title = `${text} · onceover`));
 }
 
 export const shorten = (text, most) => (text.length > most ? `${text.slice(0, most)}…` : text);
 
-/** How far a task is. The chunks of a batch are its lines. */
+/** How many chunks of a task, or lines of a batch, are done. */
 export const chunksOf = ({ kind, progress }) =>
   count(kind ? "linesDone" : "chunksDone", progress.total, { done: progress.completed, total: progress.total });
 
-/** Why nothing is being done for a task. */
+/** The reason why a task waits. */
 export function Waiting({ wait }) {
   if (!wait) return null;
   const ahead = wait.ahead ? ` · ${count("ahead", wait.ahead)}` : "";

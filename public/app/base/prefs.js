@@ -1,4 +1,4 @@
-// The user's choices. The browser keeps language, theme and the way of outputs, and only the tab keeps key and tenant.
+// The user's choices. The browser keeps language, theme and the form of outputs, but key and tenant only for the tab.
 const listeners = new Set();
 
 const read = (store, name) => {
@@ -13,7 +13,7 @@ const write = (store, name, value) => {
     if (value === null) store().removeItem(name);
     else store().setItem(name, value);
   } catch {
-    // Storage may be switched off. Then a choice lasts until the page is left.
+    // The browser may forbid storage. The choice then ends with the page.
   }
 };
 const local = () => window.localStorage;
@@ -34,10 +34,10 @@ const chosen = {
 
 export const prefs = () => chosen;
 
-/** Whose tasks a call would be about now: by which key, and of which tenant. */
+/** Whose tasks a request would see: the API key and the chosen tenant. */
 export const whose = () => `${chosen.key} ${chosen.tenant}`;
 
-/** Whether the page offers what changes tasks. While that is not known of a key, it does not. */
+/** Whether the page offers changes of tasks. The page offers none until the key's rights are known. */
 export const mayWrite = () => chosen.key === "" || chosen.writes === "yes";
 export const mayOperate = () => chosen.writes !== "" && chosen.operates === "";
 
@@ -49,7 +49,7 @@ export function choose(name, value) {
   for (const listener of listeners) listener();
 }
 
-/** Calls back after each choice. Returns what ends that. */
+/** Calls `listener` after each choice. Returns a function that removes `listener`. */
 export function onChoice(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -63,7 +63,7 @@ export function apply() {
 const DRAFT_MOST = 2_000_000; // code units; a tab's storage has no room for a longer text
 let written; // the draft of this page, of any length
 
-/** The fields of a new task, with its text as `input`: kept while the page is open, and for a reload of this tab. */
+/** The fields of a new task (`input` is the text), kept while the page is open and over a reload of this tab. */
 export const draft = {
   read: () => written ?? JSON.parse(read(tab, "onceover.draft") ?? "null"),
   write: (value) => {

@@ -1,5 +1,5 @@
-// Decides when a view asks the server again: every few seconds while tasks change, otherwise more and more seldom, with
-// at most 4 requests and 200 rows a minute. A hidden tab sends no request.
+// Decides when a view requests its data again: every few seconds while tasks change, otherwise less and less often,
+// with at most 4 requests and 200 rows a minute. A hidden tab sends no requests.
 import { useCallback, useEffect, useRef, useState } from "./dom.js";
 
 const SECOND = 1000;
@@ -9,8 +9,8 @@ const QUIET_STEPS = [15, 15, 30, 60]; // seconds, for each look in a row that fo
 const TROUBLE_STEPS = [2, 4, 8, 15, 30, 60];
 
 /**
- * How long to wait. `look` says what the last one found: `active`, whether things are happening; `after`, seconds that
- * the server or the view asks for; `rows` and `requests`, what a look costs.
+ * How long to wait. `look` is the result of the last read: `active` (whether tasks change), `after` (seconds that the
+ * server or the view asks for), `rows` and `requests` (the cost of a read).
  */
 export function pause(look, quiet) {
   const { active, after = 2, rows = 0, requests = 1 } = look;
@@ -21,8 +21,8 @@ export function pause(look, quiet) {
 }
 
 /**
- * Loads again and again. `load(signal, former)` gives {data, active, after, rows, requests, done}; what makes another
- * load of it is a change of `key`. Gives {data, error, at, busy, again}.
+ * Loads again and again. `load(signal, former)` returns {data, active, after, rows, requests, done}; another `key`
+ * means that other data are loaded. Returns {data, error, at, busy, again}.
  */
 export function useRefresh(key, load) {
   const [state, setState] = useState({ key, data: null, error: null, at: null, busy: true });
@@ -98,7 +98,7 @@ function loop(load, show) {
   };
 }
 
-/** Draws the component again at this interval while its tab is visible. */
+/** Renders the component again at this interval while its tab is visible. */
 export function useNow(milliseconds = 5 * SECOND) {
   const [, setTime] = useState(0);
   useEffect(() => {

@@ -18,7 +18,7 @@ const decode = (text) => {
   }
 };
 
-/** The parameters that are given, as the end of an address. */
+/** The given parameters as the query of an address. */
 export const tail = (query) => {
   const given = Object.entries(query).filter(([, value]) => value !== "" && value !== undefined && value !== null);
   return given.length === 0 ? "" : `?${new URLSearchParams(given)}`;
@@ -30,7 +30,7 @@ export const go = (...where) => {
   window.location.hash = href(...where);
 };
 
-/** Changes the address without a new step in the browser's history. */
+/** Changes the address without a new entry in the browser's history. */
 export const replace = (...where) => {
   window.history.replaceState(null, "", href(...where));
   window.dispatchEvent(new HashChangeEvent("hashchange"));
@@ -43,16 +43,16 @@ export const moment = (text) => {
 };
 
 const MINUTE = 60_000;
-/** The times before now by which the list is filtered, in minutes. */
+/** The spans of the list's filter `last`, in minutes. */
 export const LASTS = { "1h": 60, "24h": 24 * 60, "7d": 7 * 24 * 60 };
 
 export const isLast = (name) => Object.hasOwn(LASTS, name ?? "");
 
-/** From when on the tasks of a filter are. `last` goes on with the clock, in steps of a minute. */
+/** The earliest creation time that a filter allows. With `last` this time moves with the clock, minute by minute. */
 export const since = ({ last, after }) =>
   isLast(last) ? new Date((Math.floor(now() / MINUTE) - LASTS[last]) * MINUTE).toISOString() : moment(after);
 
-/** The filters without a time that goes on: the same tasks wherever and whenever the address is opened. */
+/** Replaces `last` by fixed times, so that a link always shows the same tasks. */
 export const pinned = ({ last, ...query }) => ({ ...query, after: since({ last, after: query.after }), before: moment(query.before) });
 
 export const listPath = ({ q, status, code, model, route, before, limit = PAGE, cursor, counts, ...query }) =>

@@ -27,10 +27,10 @@ const ready = new Map();
 
 export const isView = (name) => VIEWS.includes(name);
 
-/** The component of this name if it has been read, else undefined. */
+/** The component with this name if it is loaded, else undefined. */
 export const found = (name) => ready.get(name);
 
-/** Reads the component of this name, with its words. */
+/** Loads the component with this name and its texts. */
 export async function read(name) {
   const [words, component, ...files] = FILES[name];
   const [own] = await Promise.all([...files.map((file) => import(`../views/${file}.js`)), learn(words)]);

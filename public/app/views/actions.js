@@ -6,7 +6,7 @@ import { announce, Confirm, Trouble } from "../base/parts.js";
 import { draft, mayWrite } from "../base/prefs.js";
 import { go } from "../base/route.js";
 
-/** The fields of a new task that asks for the same as this one, over this text. */
+/** Returns the fields of the form for a new task with the same request as this task, over the given text. */
 export function fieldsOf({ request, metadata, maxModelCalls }, input) {
   const { model, reduce, instructions, chunk, maxOutputTokens, temperature, modelOptions, join = {} } = request;
   const json = (value) => (Object.keys(value).length > 0 ? JSON.stringify(value) : "");
@@ -25,7 +25,8 @@ export function Actions({ task, again }) {
   const { usage, progress } = task;
   const gaps = task.status === "completed" ? (task.gaps?.length ?? 0) : 0;
   const isMerged = task.request.reduce === "merge" && progress.total > 1;
-  // A retry of gaps makes each one, and the merges above them: at least the last. It is a new task without a bill.
+  // A retry of gaps calls the model for each gap and, with `merge`, once more. The retry is a new task with a bill of
+  // 0.
   const left = gaps > 0 ? gaps + (isMerged ? 1 : 0) : Math.max(0, usage.minimumCalls - progress.completed);
   const least = gaps > 0 ? left : usage.modelCalls + left;
   const isWriting = Boolean(draft.read()?.input); // a text that "Run again" would replace

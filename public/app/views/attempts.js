@@ -11,8 +11,8 @@ const OUTCOMES = ["succeeded", "failed", "in_doubt", "out"];
 const TONES = { succeeded: "completed", failed: "failed", in_doubt: "degraded", out: "processing" };
 
 /**
- * `outcome` is that of the calls shown; empty: all. A batch lists no calls that succeeded, because the times of its
- * answers are not kept once the answers are in the file.
+ * `outcome` is the outcome of the calls that are shown, or empty for all calls. A batch lists no calls that succeeded,
+ * because the times of its answers are not kept once the answers are in the file.
  */
 export function Attempts({ task, outcome, onAsk, onSelect }) {
   const [state, setState] = useState({ rows: [], counts: null, next: null, error: null, at: null, busy: true });

@@ -6,7 +6,7 @@ import { count, t } from "../base/i18n.js";
 import { announce, Dialog, Trouble } from "../base/parts.js";
 import { whose } from "../base/prefs.js";
 
-/** What each act is, and which tasks take it. */
+/** For each act: to which tasks it applies, and how its request is sent. */
 const ACTS = {
   cancel: { takes: (task) => !task.terminal, send: (id) => call("POST", `/api/tasks/${encodeURIComponent(id)}/cancel`) },
   retry: {
@@ -17,10 +17,10 @@ const ACTS = {
 };
 const GONE = [404, 409]; // erased or ended since the list was read: there is nothing left to do
 
-/** At least how many calls it takes to finish the tasks, from what they have. */
+/** The least number of further calls that the tasks need to finish. */
 export const leastCalls = (tasks) => tasks.reduce((sum, { usage, progress }) => sum + Math.max(0, usage.minimumCalls - progress.completed), 0);
 
-/** The bar above the list. `tasks` are those of its page. */
+/** The bar above the list, for acts on ticked tasks. `tasks` are the tasks of the list's page. */
 export function Chosen({ tasks, chosen, onChoose, onChange }) {
   const [asking, setAsking] = useState("");
   const picked = tasks.filter(({ id }) => chosen.has(id));

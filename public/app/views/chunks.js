@@ -17,7 +17,7 @@ export class ChunkTable {
     this.syncing = false;
   }
 
-  /** Reads what has been finished since, and calls `news` after each page. */
+  /** Reads the chunks that have finished since the last read, and calls `news` after each page. */
   async sync(task, signal, news) {
     this.#note(task);
     if (this.syncing || this.#isCurrent(task)) return;
@@ -40,7 +40,7 @@ export class ChunkTable {
     }
   }
 
-  /** How many calls of a lane were timed together with that of this chunk: the times are those of all of them. */
+  /** How many calls of a lane share this chunk's times, because the lane timed them together. */
   together(index) {
     return this.groups.get(this.known[index]?.group)?.size ?? 1;
   }
@@ -49,14 +49,14 @@ export class ChunkTable {
     return this.completed >= progress.completed && this.failed >= progress.failed;
   }
 
-  /** The first chunk from `index` on that may still change: an output and a gap stay, a failed chunk may be tried again. */
+  /** The first chunk from `index` on that may still change. Chunks with an output or a gap do not. */
   #missing(index, task) {
     let at = index;
     while (at < task.progress.total && this.known[at] && (task.terminal || this.known[at].status !== "failed")) at += 1;
     return at;
   }
 
-  /** Takes in a chunk as the API shows it. */
+  /** Stores a chunk as the API shows it. */
   keep({ output, startedAt, finishedAt, firstStartedAt, ...chunk }) {
     const former = this.known[chunk.index];
     this.seen.delete(chunk.index); // its call is no longer out
@@ -85,13 +85,13 @@ export class ChunkTable {
 
 const tallyOf = ({ status }) => (status === "completed" ? "completed" : "failed");
 
-/** One chunk with its output; null while it has not finished. */
+/** Reads one chunk with its output, or null if the chunk has not finished. */
 export async function readChunk(id, index, signal) {
   const { data } = await call("GET", `/api/tasks/${id}/chunks?limit=1&cursor=${index}`, { signal });
   return data.chunks[0]?.index === index ? data.chunks[0] : null;
 }
 
-/** What a chunk is doing, in one word. */
+/** Returns the state of a chunk as one word. */
 export function stateOf(index, table, task, { doubted, gaps }) {
   const chunk = table.known[index];
   if (gaps.has(index) && chunk?.status !== "completed") return "gap";
@@ -104,7 +104,7 @@ export function stateOf(index, table, task, { doubted, gaps }) {
 
 export const isCut = (chunk) => chunk.finishReason === "length" || chunk.finishReason === "content_filter";
 
-/** What the task itself says of its chunks: which are in doubt, and the code of each gap. */
+/** What a task's own data say of its chunks: calls in doubt, and each gap's code. */
 export const saidOf = ({ calls, gaps = [] }) => ({
   doubted: new Set(calls.inDoubt.filter(({ level }) => level === 0).map(({ index }) => index)),
   gaps: new Map(gaps.map(({ chunk, code }) => [chunk, code])),

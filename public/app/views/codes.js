@@ -16,4 +16,6 @@ export const RETRIED_BY_CODE = [
   "output_truncated",
   "too_many_gaps",
   "invalid_batch",
+  "invalid_input",
+  "input_missing",
 ];

@@ -10,7 +10,7 @@ const SOON_MS = 20_000; // for so long after something was sent its answer is lo
 const SOON_SECONDS = 2;
 const ROWS = 25; // a row for each attempt, at most
 
-/** Only for a task that has ended: nothing is told before. */
+/** Shown only for a task that has ended, because webhooks are sent only at the end. */
 export function Deliveries({ id }) {
   const sent = useRef(now()); // a task may have ended just now
   const state = useRefresh(`deliveries ${id}`, async (signal) => {

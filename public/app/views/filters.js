@@ -11,7 +11,7 @@ const ROUTES = ["direct", "queue", "durable-object"];
 const CODES = [...RETRIED_BY_CODE, "budget_exhausted"];
 const TYPING_MS = 400;
 
-/** Whether the server walks over tasks that are not shown, to find those that are. */
+/** Whether the server has to scan other tasks to find the tasks that match. */
 export const isSearch = ({ status, q, code, model, route }) => Boolean(status || q || code || model || route);
 
 export function Filters({ query }) {
@@ -47,7 +47,7 @@ const Choice = ({ id, label, value, options, said = String, onChange }) => html`
   </select>
 </div>`;
 
-/** A field of free text. A search begins when the typing pauses, and adds no step to the browser's history. */
+/** A text field. A search begins when the user stops typing, and adds no entry to the browser's history. */
 function Typed({ name, query, wide = false, placeholder }) {
   const given = query[name] ?? "";
   const [text, setText] = useState(given);
@@ -68,7 +68,7 @@ const Moment = ({ name, query, change }) => html`<div>
   <input id=${name} type="datetime-local" value=${here(query[name])} onChange=${(event) => change({ last: "", [name]: moment(event.target.value) })} />
 </div>`;
 
-/** A moment as a field of a form has it: by the clock of this browser, without its zone. */
+/** A time as a form's field needs it: local, without the time zone. */
 function here(text) {
   const time = new Date(text ?? "");
   if (Number.isNaN(time.getTime())) return "";
@@ -76,8 +76,8 @@ function here(text) {
 }
 
 /**
- * How many tasks each status has, as links. Counting reads up to 500 rows, so a plain list is counted on demand, and a
- * search once. `version` changes where the list was changed from here.
+ * The number of tasks with each status, as links. A count reads up to 500 rows, so a plain list is counted on demand,
+ * and a search once. `version` changes when an act on this page changes the list.
  */
 export function Counts({ query, version }) {
   const { status, cursor, ...others } = query;

@@ -34,7 +34,7 @@ export function Health({ query }) {
   `;
 }
 
-/** The service; with an operator's key also the parts that only operators see. */
+/** Reads the state of the service; the answer to an operator's key has more parts. */
 async function readService() {
   const verbose = await callAnyway("/api/async-status?verbose=1");
   if (verbose.status === 401 || verbose.status === 403) return (await callAnyway("/api/async-status")).data;

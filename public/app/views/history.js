@@ -13,8 +13,8 @@ const CODE_TONES = ["bad", "second", "first"];
 const ROWS_AN_HOUR = 100; // four rows for each five minutes, and as much again for what is added up before
 
 /**
- * Between which times a quantile lies, from the counts of tasks up to each bound and the sum of their times. The API's own
- * estimate lies anywhere between two bounds, and so perhaps above the time of every task.
+ * The least and the greatest time that a quantile can have, by the counts of tasks up to each bound and the sum of
+ * their times. The API's own estimate may lie anywhere between two bounds, and so above the time of every task.
  */
 export function rangeOf({ count: tasks, sumMs, upTo }, bounds, fraction) {
   if (tasks === 0) return null;
@@ -23,8 +23,8 @@ export function rangeOf({ count: tasks, sumMs, upTo }, bounds, fraction) {
   const faster = [...upTo, tasks].map((number) => Math.min(number, place - 1));
   const before = least.reduce((sum, time, range) => sum + time * (faster[range] - (faster[range - 1] ?? 0)), 0);
   const at = upTo.findIndex((number) => number >= place);
-  // The task at the quantile and every slower one took at least the quantile's time. All tasks faster than the quantile
-  // together took at least `before`.
+  // The task at the quantile and every slower task took at least the quantile's time. All tasks faster than the
+  // quantile together took at least `before`.
   return [least.at(at), Math.min(bounds[at] ?? Infinity, (sumMs - before) / (tasks - place + 1))];
 }
 
@@ -80,7 +80,7 @@ function Plots({ history }) {
     ["history.codes", note, whole, true, byCode(buckets)],
     ["history.structured", note, whole, true, [["history.rejected", "bad", sums("rejected")], ["history.reasks", "first", sums("reasks")], ["history.repaired", "good", sums("repaired")], ["history.gaps", "warn", sums("gaps")]]],
   ];
-  // A deployment in which no task has a schema or gaps has nothing there.
+  // The plot of structured output is left out if no task had a schema or gaps.
   const isShown = ([title, , , , series]) => title !== "history.structured" || series.some(([, , values]) => values.some(Boolean));
   return html`<label class="choice inline"><input type="checkbox" checked=${asTable} onChange=${(event) => setAsTable(event.target.checked)} /> <span>${t("plot.table")}</span></label>
   <div class="plots">
@@ -99,7 +99,7 @@ function Plots({ history }) {
   </div>`;
 }
 
-/** The failed tasks of the most frequent codes, a series for each code, and those of all other codes together. */
+/** A series of failed tasks for each frequent code, and one series for all other codes together. */
 export function byCode(buckets) {
   const tasksWith = (bucket, code) => bucket?.failures?.find((one) => one.code === code)?.tasks ?? 0;
   const seen = new Map();
@@ -112,7 +112,7 @@ export function byCode(buckets) {
   return others.length > 0 ? [...series, ["history.otherCodes", "dull", buckets.map(rest)]] : series;
 }
 
-/** Why the tenant's latest tasks failed. The history is of all tenants, and counting reads up to 500 tasks: so on demand. */
+/** Why the tenant's latest tasks failed, counted on demand, since the count reads up to 500 tasks. */
 function Failures({ hours }) {
   const [asked, setAsked] = useState(false);
   const [state, setState] = useState({ tenant: null, error: null });

@@ -48,7 +48,7 @@ export function Keys() {
 
 const FREE_MS = 50; // between two looks whether another dialog is open
 
-/** Shows a secret this once, after any dialog that is open. The secret is beside the views: another view does not close it. */
+/** Shows a secret once, after any open dialog. No change of the view closes the secret's dialog. */
 export function reveal(title, text) {
   if (document.querySelector("dialog")) return void setTimeout(() => reveal(title, text), FREE_MS);
   const place = document.body.appendChild(document.createElement("div"));

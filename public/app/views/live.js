@@ -10,7 +10,7 @@ const RETRY_MS = 500; // before a stream that ended early is opened again, unles
 // already read. For a task with more than REPLAY_MOST finished chunks the page opens no stream without `Last-Event-ID`.
 const REPLAY_MOST = 200;
 
-/** Cuts text that comes in pieces into server-sent events: {name, id, data}, or {retry}. Comments are left out. */
+/** Cuts a text that arrives in pieces into server-sent events: {name, id, data}, or {retry}. Comments are left out. */
 export function cutter() {
   let rest = "";
   return (piece) => {
@@ -32,7 +32,7 @@ function eventOf(block) {
   return event;
 }
 
-/** Reads one stream to its end. Calls `onEvent` for each event. Gives when to open it again in ms, or null after `end`. */
+/** Reads a stream to its end. Calls `onEvent` with each event. Returns the ms until the next try, null after `end`. */
 async function readOnce(path, after, controller, onOpen, onEvent) {
   let [dead, quiet] = [];
   const closeLater = (timer, milliseconds) => (clearTimeout(timer), setTimeout(() => controller.abort(), milliseconds));
@@ -63,8 +63,8 @@ async function readOnce(path, after, controller, onOpen, onEvent) {
 }
 
 /**
- * Follows a task from its first news on, and again after each further news that a poll finds. `on` is called with each
- * event. Gives whether the task is followed now.
+ * Follows a task by its stream when a poll has found a change, and again after each further change that a poll finds.
+ * Calls `on` with each event. Returns whether the stream is open now.
  */
 export function useLive(task, on) {
   const [live, setLive] = useState(false);
@@ -86,7 +86,7 @@ export function useLive(task, on) {
         });
       }
     } catch {
-      // The stream failed. After a failed stream the page goes on polling, and a poll that fails shows its own error.
+      // The stream failed. The page continues to poll, and a failed poll shows its own error.
     }
     if (state.controller !== controller) return;
     state.controller = null;

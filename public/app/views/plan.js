@@ -1,4 +1,4 @@
-// The plan of a new task, drawn over its text. Making a plan calls no model and stores nothing.
+// Shows the plan of a new task in the task's text. Making a plan calls no model and stores nothing.
 import { html, useMemo, useState } from "../base/dom.js";
 import { count, t, whole } from "../base/i18n.js";
 import { Facts, Lazy, Notice, shorten } from "../base/parts.js";
@@ -47,7 +47,7 @@ export function Plan({ plan, text, maxCalls }) {
   </section>`;
 }
 
-/** The whole text as a strip, each chunk as long as it is. Many chunks share a part of it. */
+/** The whole text as a strip of its chunks, by length. If there are many, several chunks share a part of the strip. */
 function Strip({ chunks, characters, first, last, onPick }) {
   const each = Math.ceil(chunks.length / STRIPES);
   const parts = [];

@@ -7,8 +7,8 @@ const [WIDTH, HEIGHT, EDGE] = [600, 120, 6]; // EDGE: so that no line is cut in 
 const DAY = 86_400_000; // milliseconds; in what is longer an hour comes twice
 
 /**
- * `series` are {name, tone, values, texts}: a value for each of `times`; null: not known. `form` writes one without a text.
- * With `asTable` the same values are a table.
+ * `series` are {name, tone, values, texts} with a value for each of `times`, null if unknown. `form` writes values
+ * without a text. With `asTable` the values are shown as a table.
  */
 export function Plot({ title, note, times, series, form, columns = false, asTable = false }) {
   const [at, setAt] = useState(null);
@@ -74,7 +74,7 @@ function Drawing({ label, said, times, series, columns, most, at, onAt }) {
   </svg>`;
 }
 
-/** The values as a table, newest first, without times of which nothing is known and nothing happened. */
+/** Shows the values as a table, newest first, without times at which all values are 0 or unknown. */
 function Rows({ title, times, series, moment, written }) {
   const known = times.map((_, index) => index).filter((index) => series.some(({ values }) => values[index]));
   if (known.length === 0) return html`<p class="dim">${t("plot.nothing")}</p>`;
@@ -114,7 +114,7 @@ function stacked(series, times, x, y) {
   });
 }
 
-/** One bucket for each step from the first to the last moment; those that the server left out are undefined. */
+/** Returns one bucket for each step of the history; a step that the server left out is undefined. */
 export function evenly(history, until) {
   const step = history.bucketSeconds * 1000;
   const last = Math.floor(until / step) * step;

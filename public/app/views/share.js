@@ -12,7 +12,7 @@ export const Share = ({ hash, path, id }) => html`<span class="row share">
   <${Copy} text=${curl(path)} label=${t("copyCurl")} />
 </span>`;
 
-/** A command that asks for a path of the API. In place of the key it has the shell's variable KEY. */
+/** A shell command that requests a path of the API. The command has the variable KEY in place of the API key. */
 export function curl(path) {
   const address = `${location.origin}${addressed(path)}`.replaceAll("'", "%27");
   return `curl -sS${prefs().key ? ' -H "Authorization: Bearer $KEY"' : ""} '${address}'`;

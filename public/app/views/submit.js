@@ -16,7 +16,7 @@ const SHAPES = ["outputSchema", "join"]; // objects, too
 const PLANNED_MOST = 100_000; // code units of a text that is planned by itself: the request has the text
 const PLAN_MS = 800;
 
-/** What is wrong with a field before it is sent, in the shape of the API's errors. */
+/** A fault of a field that the page finds itself, in the form of the API's errors. */
 class FieldTrouble extends Error {
   constructor(field, message) {
     super(message);
@@ -24,7 +24,7 @@ class FieldTrouble extends Error {
   }
 }
 
-/** The body of the request, of the fields that are filled in. Throws FieldTrouble. */
+/** Returns the body of the request, made from the fields that are filled in. Throws FieldTrouble. */
 export function bodyOf(fields) {
   const body = { input: fields.input, reduce: fields.reduce };
   if (fields.instructions) body.instructions = fields.instructions;
@@ -172,7 +172,7 @@ function Field({ name, fields, set, error, rows = 2, numeric = false, area = fal
   </div>`;
 }
 
-/** The text, typed or taken from a file, which the browser reads and nobody else. */
+/** The text, typed or read from a file by the browser, without an upload. */
 function Source({ text, onText }) {
   const [file, setFile] = useState("");
   const [over, setOver] = useState(false);

@@ -59,7 +59,7 @@ export function Task({ id, query }) {
         <div class="head"><h2 id="waterfall-title">${t("waterfall.title")}</h2>
           <span class="row">
             ${hasTrouble(task) && html`<button type="button" onClick=${() => setLogged("failed")}>${t("log.toFailed")}</button>`}
-            <span class="dim">${chunksOf(task)}</span>
+            <span class="dim">${task.progress.total !== null && chunksOf(task)}</span>
           </span>
         </div>
         <p class="hint">${t("waterfall.derived")}</p>
@@ -81,10 +81,10 @@ export function Task({ id, query }) {
 
 const settled = ({ progress }) => progress.completed + progress.failed;
 
-/** Whether the log of calls has what a person looks for first. */
+/** Whether the task has failures, calls in doubt or rejected answers, which users look up in the log. */
 const hasTrouble = ({ progress, usage, error, lastError }) => progress.failed > 0 || usage.inDoubt > 0 || usage.rejected > 0 || Boolean(error ?? lastError);
 
-/** Follows the task's events. Gives the latest progress, and whether the task is followed now. */
+/** Follows the task's events. Returns the latest progress, and whether the stream is open. */
 function useEvents(task, table, again, news) {
   const [progress, setProgress] = useState(null);
   const timer = useRef(0);
@@ -119,7 +119,9 @@ function Standing({ task }) {
   const { progress, usage } = task;
   const ended = task.finishedAt ? Date.parse(task.finishedAt) : null;
   return html`<section class="card" aria-label=${t("task.standing")}>
-    <${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(task)} tone=${`thick is-${task.status}`} />
+    ${progress.total === null
+      ? html`<p class="dim">${t(task.terminal ? "chunks.none" : "chunks.checked")}</p>`
+      : html`<${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(task)} tone=${`thick is-${task.status}`} />`}
     ${task.waitingFor && html`<p class="lead"><${Waiting} wait=${task.waitingFor} /></p>`}
     ${task.error &&
     html`<${Notice} tone="bad" title=${task.error.code}><bdi>${task.error.message}</bdi>
@@ -188,7 +190,8 @@ function Request({ task: { request, metadata } }) {
       of=${[
         [t("request.model"), html`<bdi>${request.model}</bdi>`],
         [t("request.reduce"), t(`reduce.${request.reduce}`)],
-        [t("request.characters"), whole(request.inputCharacters)],
+        [t("request.characters"), request.inputCharacters !== null && whole(request.inputCharacters)],
+        [t("request.file"), request.inputFile && html`<code>${request.inputFile}</code>`],
         [t("field.maxChars"), request.chunk.maxChars && whole(request.chunk.maxChars)],
         [t("field.overlapChars"), whole(request.chunk.overlapChars)],
         [t("field.maxOutputTokens"), request.maxOutputTokens && whole(request.maxOutputTokens)],

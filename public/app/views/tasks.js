@@ -8,7 +8,7 @@ import { useRefresh } from "../base/refresh.js";
 import { mayWrite } from "../base/prefs.js";
 import { href, listPath, moment, pinned, since } from "../base/route.js";
 
-// The rows that the page assumes for one search, so that a quiet page searches seldom. The server reads at most 1,000.
+// The rows that count for one search, so that the page rarely repeats it. The server reads at most 1,000.
 const ROWS_OF_A_FILTER = 1500;
 const ACTIVE_SECONDS = 6; // between two looks while a task runs; a task's own page is live
 
@@ -98,7 +98,7 @@ function Row({ task, chosen, onChoose }) {
     <span role="cell" class="progress">
       ${progress.total !== null && html`<${Bar} part=${progress.completed} of=${progress.total} label=${chunksOf(task)} tone=${`is-${task.status}`} />`}
       <small>
-        ${progress.total === null ? t(task.terminal ? "lines.none" : "lines.checked") : kind ? chunksOf(task) : html`${whole(progress.completed)} / ${whole(progress.total)}`}
+        ${progress.total === null ? t(kind ? (task.terminal ? "lines.none" : "lines.checked") : task.terminal ? "chunks.none" : "chunks.checked") : kind ? chunksOf(task) : html`${whole(progress.completed)} / ${whole(progress.total)}`}
         ${kind && progress.failed > 0 && html` <span class="warn-text">${t("lines.failed", { n: progress.failed })}</span>`}
         ${progress.truncated > 0 && html` <span class="warn-text">${t("cutOff", { n: progress.truncated })}</span>`}
         ${task.coverage < 1 && html` <span class="warn-text">${t("gapsShort", { share: covered(task.coverage) })}</span>`}

@@ -42,7 +42,7 @@ export function TenantDialog({ onClose }) {
   <//>`;
 }
 
-/** What a tenant's tasks of the last day came to: how many, how many failed and why, and their calls. */
+/** Writes a tenant's tasks of the last day: how many, how many failed and why, and their calls. */
 const figures = (one) =>
   [
     `${count("tenant.tasks", one.tasks)}${one.more ? "+" : ""}`,

@@ -85,7 +85,7 @@ export function Waterfall({ task, table, selected, onSelect }) {
   `;
 }
 
-/** From the first to the last moment of the rows in view. */
+/** Returns the first and the last moment of the visible rows. */
 function scaleOf(rows, table, end) {
   const times = rows.flatMap(({ index }) => {
     const chunk = table.known[index];
@@ -138,7 +138,7 @@ const Legend = ({ gaps }) => html`<div class="legend">
   <span><i class="again"></i>${t("waterfall.again")}</span>
 </div>`;
 
-/** How many calls for chunks were out at once: those that gave an output, and those that are out now. */
+/** How many calls for chunks were in flight at each time, those that are in flight now included. */
 function AtOnce({ table, scale: [from, to], version }) {
   const curve = useMemo(() => {
     const events = []; // [time, 1 or -1]

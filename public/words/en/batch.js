@@ -26,6 +26,7 @@ export default {
   "batch.retryGo": "Start the new batch",
   "batch.retryHint": "A new batch makes the {n} lines without an answer. This batch and its files stay as they are.",
   "batch.retryHintOne": "A new batch makes the line without an answer. This batch and its files stay as they are.",
+  "batch.retryOf": "Retry of the lines of",
   "batch.said.cancelling": "No new call starts. The files are being completed.",
   "batch.said.expired": "The completion window was over. The answers so far are kept.",
   "batch.said.finalizing": "The calls are over. The files are being completed.",

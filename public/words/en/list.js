@@ -12,6 +12,8 @@ export default {
   callsOne: "1 call",
   "chosen.all": "Choose all tasks of this page",
   "chosen.one": "Choose {name}",
+  "chunks.checked": "the text is being cut",
+  "chunks.none": "no chunk was counted",
   chunksDone: "{done} of {total} chunks",
   chunksDoneOne: "{done} of 1 chunk",
   "column.age": "Age",

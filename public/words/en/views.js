@@ -331,6 +331,7 @@ export default {
   "reduce.none": "Listed",
   "reduce.noneHint": "each stays on its own",
   "request.characters": "Characters",
+  "request.file": "File",
   "request.model": "Model",
   "request.reduce": "Outputs",
   "request.title": "Request",

@@ -26,6 +26,7 @@ export default {
   "batch.retryGo": "启动新的批处理",
   "batch.retryHint": "新的批处理只处理没有回答的 {n} 行。此批处理及其文件保持不变。",
   "batch.retryHintOne": "新的批处理只处理没有回答的那一行。此批处理及其文件保持不变。",
+  "batch.retryOf": "重试未回答的行，原批处理",
   "batch.said.cancelling": "不再开始新的调用，正在补全文件。",
   "batch.said.expired": "完成期限已过。已有的回答保留。",
   "batch.said.finalizing": "调用已结束，正在补全文件。",

@@ -11,6 +11,8 @@ export default {
   callsOne: "1 次调用",
   "chosen.all": "选择本页全部任务",
   "chosen.one": "选择 {name}",
+  "chunks.checked": "正在切分文本",
+  "chunks.none": "未统计分片数",
   chunksDone: "{done} / {total} 个分片",
   chunksDoneOne: "{done} / 1 个分片",
   "column.age": "时间",

@@ -331,6 +331,7 @@ export default {
   "reduce.none": "列出",
   "reduce.noneHint": "各自独立",
   "request.characters": "字符",
+  "request.file": "文件",
   "request.model": "模型",
   "request.reduce": "输出",
   "request.title": "请求",

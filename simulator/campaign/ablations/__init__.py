@@ -22,6 +22,7 @@ from simulator.campaign.ablations import (
     webhooks,
     withdrawals,
 )
+from simulator.campaign.ablations.batches import safeguards as batches
 
 ABLATIONS = (
     *fences.ABLATIONS,
@@ -43,6 +44,7 @@ ABLATIONS = (
     *webhooks.ABLATIONS,
     *responses.ABLATIONS,
     *forms.ABLATIONS,
+    *batches.ABLATIONS,
     *turns.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from hashlib import shake_128
 from random import Random
+from types import ModuleType
 from typing import Any
 
 from simulator.campaign.subject.patches import Patch
@@ -25,13 +26,30 @@ from src.store.d1.statement import BoundStatement, statement
 from src.store.ending import Stopped
 from src.store.records import claim_rows, segments
 from src.store.records.claims import Claim, Output, Progress, Step
-from src.store.sql import admission, claimed, deliveries, ending, joining, keys, seen, sweep, views, work
+from src.store.sql import (
+    admission,
+    batch_files,
+    batches,
+    claimed,
+    deliveries,
+    ending,
+    files,
+    joining,
+    keys,
+    seen,
+    sweep,
+    views,
+    work,
+)
 from src.store.sql import tallies as sums
 from src.store.sql.fragments import IN_TIME, NOW, UNDER_CLAIM
 
 # --- statements ---------------------------------------------------------------------------------------------
 
-_STATEMENT_MODULES = (admission, claimed, deliveries, ending, joining, keys, seen, sums, sweep, views, work)
+_STATEMENT_MODULES: tuple[ModuleType, ...] = (
+    *(admission, batch_files, batches, claimed, deliveries, ending, files, joining, keys),
+    *(seen, sums, sweep, views, work),
+)
 
 
 def swapped(name: str, old: str, new: str) -> Patch:

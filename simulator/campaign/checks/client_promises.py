@@ -25,10 +25,12 @@ from src.store.sql.admission import WITHDRAW
 
 if TYPE_CHECKING:
     from simulator.campaign.checks.invariants import Invariants
-    from simulator.campaign.subject.adapter import Arrival
+    from simulator.campaign.subject.arrivals import Arrival
     from simulator.platform.world import World
 
-_SUBMISSIONS = ("/api/tasks", responses.PATH)
+_BATCHES = "/v1/batches"
+_SUBMISSIONS = ("/api/tasks", responses.PATH, _BATCHES)
+_CANCELLED = frozenset({"cancelled", "cancelling"})
 
 
 class ClientPromises:
@@ -170,7 +172,7 @@ class ClientPromises:
         erased = reply.status == 204 or told.get("object") == "response.deleted"
         if arrival.method == "POST" and arrival.url.endswith(_SUBMISSIONS):
             self._submitted(arrival, reply, told)
-        elif erased or (reply.status == 200 and arrival.url.endswith("/cancel") and told["status"] == "cancelled"):
+        elif erased or (reply.status == 200 and arrival.url.endswith("/cancel") and told["status"] in _CANCELLED):
             self.told["erased" if erased else "cancelled"] += 1
             if arrival.retries == self._invariants.retries[task_key]:
                 self.stopped[task_key] = f"a {reply.status} to {arrival.method}"
@@ -179,20 +181,25 @@ class ClientPromises:
         tenant = tenant_of(arrival.headers)
         if told.get("object") == "webhook_endpoint.deleted":
             return
-        for task in [told, *told.get("tasks", ())]:
-            if "id" in task and responses.key_of(tenant, task["id"]) not in self._invariants.tags:
+        batches = told.get("data", ()) if arrival.url.startswith(f"http://onceover{_BATCHES}") else ()
+        for task in [told, *told.get("tasks", ()), *batches]:
+            if (
+                "id" in task
+                and told.get("object") != "file"
+                and responses.key_of(tenant, task["id"]) not in self._invariants.tags
+            ):
                 self._broken(f"{arrival.method} {arrival.url} showed {tenant} {task['id']}, which is not its own")
 
     def _submitted(self, arrival: Arrival, reply: Reply, told: dict[str, Any]) -> None:
         tag = _tag(arrival)
-        born = self._invariants.born.get(tag, [])
+        born = self._invariants.made.get(tag, [])
         if reply.status in {200, 202}:
             task_key = responses.key_of(tenant_of(arrival.headers), told["id"])
             self.accepted.add(task_key)
             kind = "replay" if arrival.url.endswith(_SUBMISSIONS[0]) or "idempotency-key" in arrival.headers else "join"
             self.told[kind] += "Idempotency-Replayed" in reply.headers
-            if self._invariants.tags[task_key] != tag:
-                self._broken(f"{task_key}: the answer to {tag}, and made by {self._invariants.tags[task_key]}")
+            if self._invariants.wishes[task_key] != tag:
+                self._broken(f"{task_key}: the answer to {tag}, and made by {self._invariants.wishes[task_key]}")
             if task_key in self._taken_back:
                 self._broken(f"{task_key}: taken back, and answered with 202")
         elif self._arrivals[tag] > 1:
@@ -224,8 +231,12 @@ def tag_of(call: ModelCall) -> str:
 
 
 def _tag(arrival: Arrival) -> str:
-    """Return the tag of a request (the `instructions` in its body), empty if the Worker has not read its body."""
-    tag: str = arrival.body.get("instructions", "")
+    """Return the name of a request: the `instructions` in its body, or for a batch a name in its metadata.
+
+    The name is empty if the Worker has not read the body.
+    """
+    body = arrival.body
+    tag: str = body["metadata"]["wish"] if "input_file_id" in body else body.get("instructions", "")
     return tag
 
 

@@ -1,11 +1,11 @@
 """Checks that no output that was paid for is lost: the database has each output that reached a run when the run ends.
 
 An output has reached a run once the provider's answer, or a lane's, has reached the run's own code. A run may end
-without recording an output that reached it only in four cases. A run that did not end by itself, because its isolate
+without recording an output that reached it only in five cases. A run that did not end by itself, because its isolate
 died or the database was away, may lose an output. A run that gave its task back because the database was full for half
 of a lease may lose an output. A run may lose an output if another worker claimed the task or a client retried it, so
-that the fence has risen. The task was erased. An answer of a lane that comes after the run has stopped waiting for it
-belongs to no run.
+that the fence has risen, or if the writer of a batch's files gave up waiting for its calls. The task was erased. An
+answer of a lane that comes after the run has stopped waiting for it belongs to no run.
 
 The module also checks that no answered call stays in doubt: if a run got an answer to a call, the call is settled on
 the bill. Only two kinds of calls stay in doubt: calls without an answer, and calls in flight when their worker died.
@@ -23,6 +23,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from simulator.campaign.checks.batches.lines import said
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.campaign.subject.small_limits import LEASE_SECONDS
 from src.core.errors import ModelError
@@ -130,9 +131,13 @@ class Custody:
     def _check(self, run: _Run) -> None:
         task_key = run.task_key
         row = self._invariants.rows.get(task_key)
-        if row is None or row.fence != run.fence:
+        if row is None or task_key in self._invariants.endings.given_up:
+            return
+        if row.fence - self._invariants.endings.shut[task_key] != run.fence:
             return
         on_record = {output for key, output in self._invariants.outputs.items() if key[0] == task_key}
+        if row.is_batch:
+            on_record = {said(line) for line in on_record}
         lost = [output for output in run.outputs if output not in on_record]
         full_ms = self._world.database.cap.longest_ms(run.began_ms, self._world.now_ms())
         if full_ms >= LEASE_SECONDS * 1000 / 2:

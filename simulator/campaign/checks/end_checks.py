@@ -1,10 +1,12 @@
 """Checks every task of a run once faults have stopped and all tasks have ended."""
 
+import json
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from simulator.campaign.checks.disturbances import CRASHES, DOUBTFUL, LATE_TO_HEAR, MODEL
-from simulator.campaign.checks.formed import FORM_CODES, explains
+from simulator.campaign.checks.formed import FORM_CODES, reasks_most
 from simulator.campaign.checks.invariants import Invariants
 from simulator.campaign.checks.results import Require, check_result
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
@@ -100,7 +102,8 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     if certain:
         require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
     if row.status == "completed":
-        check_result(invariants, world, row, require)
+        if not row.is_batch:
+            check_result(invariants, world, row, require)
         if certain and circumstances.smooth and not invariants.retries[row.task_key]:
             require(row.sent == row.minimum, f"{row.sent} calls where {row.minimum} do")
     if row.status == "failed":
@@ -109,7 +112,8 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
     # A task with gaps keeps its input, so that the gaps can be retried.
     whole = row.status == "completed" and not row.failed
     require(kept == ("" if whole else invariants.inputs[row.task_key]), "its input is not as it was")
-    _check_chunks(world, row, require)
+    if not row.is_batch:  # the lines of a batch are in its files: see `batches.endings`
+        _check_chunks(world, row, require)
     _check_repetitions(invariants, row, tag, doubt + others, circumstances, require)
 
 
@@ -148,6 +152,8 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         require(row.deadline_at is not None, "failed by a deadline that it has not")
     elif code == "budget_exhausted":
         require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
+    elif code == "invalid_batch":
+        require(invariants.endings.inputs[row.task_key].is_faulty, "its lines are valid")
     elif code in {"dead_lettered", "worker_crashed"}:
         may_have_died = circumstances.killed or bool(circumstances.fired & CRASHES)
         require(code == "dead_lettered" or may_have_died, "failed by a crash, and clients alone interfered")
@@ -156,7 +162,7 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
     elif code == "model_refused":
         require(answers["refused"] > 0, "refused by a model that refused nothing")
     elif code in FORM_CODES:
-        require(explains(invariants, row, answers), f"{code} after {dict(answers)}")
+        require(_explains(invariants, row, answers), f"{code} after {dict(answers)}")
     elif code == "model_rate_limited":
         require(answers["429"] > 100, "gave up waiting too early")
     else:
@@ -214,3 +220,14 @@ def _check_repetitions(
         require(count <= MAX_ATTEMPTS * rounds + spare, f"{count} failed calls for one text")
     repeated = sum(count - 1 for count in heard.values() if count > 1)
     require(repeated <= spare, f"{repeated} finished calls were made again")
+
+
+def _explains(invariants: Invariants, row: Row, answers: Mapping[str, int]) -> bool:
+    """Whether the model's answers, and a task's gaps, explain that it failed with a code of its form."""
+    if row.error_code == "too_many_gaps":
+        assert row.structured is not None
+        most = json.loads(row.structured).get("max_gap_share", 0.5)
+        return row.coverage is not None and 1 - row.coverage > most - 1e-9
+    if row.error_code == "output_truncated":
+        return answers["cut"] > 0
+    return answers["unfit"] > reasks_most(invariants.world)

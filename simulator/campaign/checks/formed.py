@@ -18,6 +18,7 @@ from simulator.campaign.checks.client_promises import tag_of
 from simulator.campaign.checks.custody import run_of_call
 from simulator.campaign.clients.forms import REASKS
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
+from src.core.limits import START_SECONDS_MOST
 from src.core.text.chunks import chunks
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ MERGES_JUDGED: Final = "merged outputs that their schema allows"
 ASKS_JUDGED: Final = "calls that ask again, by the rung on record"
 GAPS_JUDGED: Final = "writes of tasks with gaps, by chunk and character"
 COVERAGE_EXCUSED: Final = "writes while a task had the coverage of gaps that an older release opened again, excused"
+LATE_STARTS_EXCUSED: Final = "calls that a lane began just before their loss failed a chunk for good, excused"
 LADDERS_JUDGED: Final = "ladders that agree with the model's books"
 FORM_CODES: Final = frozenset({"invalid_output", "output_truncated", "too_many_gaps"})
 REJECTED: Final = ("unfit", "cut")  # how the model's books call answers that no schema allows
@@ -43,17 +45,6 @@ REJECTED: Final = ("unfit", "cut")  # how the model's books call answers that no
 _oracle: Any = importlib.import_module("jsonschema_rs")  # it has no types
 _FAILED = "SELECT task_id, level, idx, final, rung, gap_chars FROM failures WHERE final = 1 OR calls > 0"
 _CUTS = "SELECT cuts, overlap, output_schema FROM texts WHERE task_id = ?"
-
-
-def explains(invariants: Invariants, row: Row, answers: Mapping[str, int]) -> bool:
-    """Whether the model's answers, and a task's gaps, explain that it failed with a code of its form."""
-    if row.error_code == "too_many_gaps":
-        assert row.structured is not None
-        most = json.loads(row.structured).get("max_gap_share", 0.5)
-        return row.coverage is not None and 1 - row.coverage > most - 1e-9
-    if row.error_code == "output_truncated":
-        return answers["cut"] > 0
-    return answers["unfit"] > reasks_most(invariants.world)
 
 
 def reasks_most(world: World) -> int:
@@ -98,6 +89,7 @@ class Formed:
         self._claimed: dict[TaskKey, int] = {}  # The fence of each task's latest claim.
         self._outputs: Mapping[OutputKey, str] = {}
         self._validators: dict[str, Any] = {}
+        self._final_at: dict[tuple[TaskKey, int], float] = {}  # When each chunk that failed for good did.
         self._execute, self._serve = world.database.execute, world.model.serve
         self._starting = world.model.starting
         world.database.execute = self._executed  # type: ignore[method-assign]
@@ -153,7 +145,10 @@ class Formed:
         """Check rungs and gaps, and what the rows say about gaps."""
         gaps: dict[TaskKey, list[_Failed]] = defaultdict(list)
         ending: Counter[TaskKey] = Counter()  # Chunks whose failure ends their task.
-        for failed in map(_Failed._make, self._connection.execute(_FAILED)):
+        every = [_Failed._make(one) for one in self._connection.execute(_FAILED)]
+        final = [(one.task_key, one.idx) for one in every if one.final and one.level == 0]
+        self._final_at = {key: self._final_at.get(key, self._world.loop.time()) for key in final}
+        for failed in every:
             row = formed.get(failed.task_key)
             if row is None:
                 continue
@@ -224,14 +219,18 @@ class Formed:
         run = run_of_call()
         # A lane does not say for which claim it calls. Before the first takeover there is only one.
         if run == (row.task_key, row.fence) or (run is None and row.fence == 1):
-            what = self._fault_of(call, row, is_merge=call.system != tag)
+            what = self._fault_of(call, row, is_merge=call.system != tag, is_lane=run is None)
             if what is not None:
                 loop = self._world.loop
                 broken = InvariantBroken(f"{row.task_key} (fence {row.fence}): a call on {sender} {what}")
                 loop.call_soon(_raise, broken, context=loop.outside)
 
-    def _fault_of(self, call: ModelCall, row: Row, *, is_merge: bool) -> str | None:
-        """Say what is wrong with a call. None: it may be made."""
+    def _fault_of(self, call: ModelCall, row: Row, *, is_merge: bool, is_lane: bool) -> str | None:
+        """Say what is wrong with a call. None: it may be made.
+
+        A coordinator may die after it gave a call to a lane. The run records that call as lost, and the lane may begin
+        it up to START_SECONDS_MOST later. The bill has the call as in doubt.
+        """
         text, most = self.text(row.task_key), reasks_most(self._world)
         schema = None if call.form is None else call.form.schema
         if schema != text.schema:
@@ -245,7 +244,9 @@ class Formed:
             if one.task_key == row.task_key and (one.level > 0 if is_merge else (one.level, one.idx) == (0, place))
         ]
         if not is_merge and any(one.final for one in failed):
-            return f"is for chunk {place}, which has failed for good"
+            late = is_lane and self._world.loop.time() - self._final_at[row.task_key, place or 0] <= START_SECONDS_MOST
+            self._judged[LATE_STARTS_EXCUSED] += late
+            return None if late else f"is for chunk {place}, which has failed for good"
         rejected = None if call.form is None else call.form.rejected
         rungs = [json.loads(one.rung) for one in failed if one.rung is not None]
         if rejected is None:

@@ -53,7 +53,7 @@ class GapRetries:
         results = self._execute(statements)
         if self._connection.total_changes != before:
             for task_key, row in self._invariants.rows.items():
-                if row.status == "completed" and row.failed and task_key not in self._old:
+                if row.status == "completed" and row.leaves_gaps and row.failed and task_key not in self._old:
                     self._old[task_key] = self._everything(task_key)
                 if task_key not in self._known and row.retry_of is not None:
                     self._born(row, row.retry_of)

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from simulator.campaign.checks.batches.endings import Endings
 from simulator.campaign.checks.client_promises import ClientPromises, tag_of
 from simulator.campaign.checks.custody import Custody
 from simulator.campaign.checks.fullness import Fullness
@@ -20,7 +21,7 @@ from simulator.campaign.checks.progress import WriteBudget, worked_on
 from simulator.campaign.checks.recorded import OutputKey, Recorded
 from simulator.campaign.checks.tallied import Tallied
 from simulator.campaign.checks.tenant_limits import TenantLimits
-from simulator.campaign.subject.row_changes import COLUMNS, UNDER_CLAIM, InvariantBroken, Row, check_change
+from simulator.campaign.subject.row_changes import COLUMNS, InvariantBroken, Row, check_change, under_claim
 from simulator.engine.fault_kinds import KINDS
 from simulator.platform.binding_port import Reply
 from simulator.platform.d1 import PreparedStatement
@@ -57,16 +58,20 @@ class Invariants:
         self._offset_ms_most = 0.0  # The most milliseconds by which the database's clock was ahead of true time.
         self._refused: set[TaskKey] = set()  # Tasks with a call on record that failed for good.
         self.writes = 0
-        self._recorded = Recorded(world.database.connection)
+        self.recorded = Recorded(world)
         self._max_attempts = max_attempts
         self.world = world
         self._connection = world.database.connection
-        self._under_claim = {getattr(work, name).sql: (name, getattr(work, name).parameters) for name in UNDER_CLAIM}
-        self._tell_failures = {work.RECORD_FAILURES.sql, work.RECORD_RUNGS.sql, admission.RETRY_FAILURES.sql}
+        self._under_claim = {one.sql: (name, one.parameters) for name, one in under_claim()}
+        self._tell_failures = {work.RECORD_FAILURES.sql, work.RECORD_RUNGS.sql, work.RECORD_REFUSALS.sql}
+        self._tell_failures.add(admission.RETRY_FAILURES.sql)
         self._withdraws = admission.WITHDRAW.sql
         self._nudges = Nudges(self._connection)
         self._erases = {ending.ERASE[-1].sql, self._withdraws}
         self.judged: Counter[str] = Counter()  # By name: how many cases a check with exceptions has judged.
+        self.endings = Endings(world, self.recorded.lines, self.judged)
+        self.wishes: dict[TaskKey, str] = {}  # By task: the name of its request, which is its tag unless it is a batch.
+        self.made: dict[str, list[TaskKey]] = defaultdict(list)  # By this name: the tasks that the request became.
         self.own_failures: Counter[tuple[str, str]] = Counter()  # Failures by tag and text while the model is not away.
         self.promises = ClientPromises(world, self)
         self.custody = Custody(world, self)
@@ -159,6 +164,8 @@ class Invariants:
             raise InvariantBroken(f"{row.task_key}: calls were announced after one had failed for good")
         if row.status == "processing" and row.fence != was.fence:
             self.promises.claimed(row.task_key)
+        if row.is_batch and was.terminal and row.fence > was.fence:
+            self.endings.shut_out(was)
         if row.ended_from_outside and not was.terminal:
             self.forfeited[row.task_key] += was.announced
             self.letting_go.ended(row.task_key)
@@ -176,19 +183,24 @@ class Invariants:
         tag, key, text = self._connection.execute(
             "SELECT instructions, submission, input FROM texts WHERE task_id = ?", (row.task_key,)
         ).fetchone()
-        self.inputs[row.task_key] = text
-        self.tenant_limits.accepted(row.task_key, len(text) if row.retry_of is None else 0)
-        twice = row.retry_of is None and tag in self.born and (key is None or self.born[tag][-1] not in self.gone)
+        self.inputs[row.task_key], wish, characters = text, tag, len(text)
+        is_copy = row.retry_of is not None
+        if row.is_batch:
+            new = self.endings.born(row.task_key)
+            tag, wish, is_copy, characters = new.lines.tag, new.wish, new.is_retry, new.size
+        self.tenant_limits.accepted(row.task_key, 0 if row.retry_of is not None else characters)
+        twice = not is_copy and wish in self.made and (key is None or self.made[wish][-1] not in self.gone)
         self.promises.told["doubled"] += twice
-        if twice and not self.promises.may_be_doubled(tag, key):
-            raise InvariantBroken(f"{row.task_key}: request {tag} was taken twice, as {self.born[tag][-1]} before")
+        if twice and not self.promises.may_be_doubled(wish, key):
+            raise InvariantBroken(f"{row.task_key}: request {wish} was taken twice, as {self.made[wish][-1]} before")
         if key is not None:  # An idempotency key is free again after a day, and no run lasts that long.
             if self.holders.get(key, row.task_key) not in {row.task_key, *self.gone}:
                 raise InvariantBroken(f"{row.task_key}: accepted under a key that {self.holders[key]} has")
             self.holders[key] = row.task_key
-        self.promises.born(row.task_key, tag)
+        self.promises.born(row.task_key, wish)
         self.born[tag].append(row.task_key)
-        self.tags[row.task_key] = tag
+        self.made[wish].append(row.task_key)
+        self.tags[row.task_key], self.wishes[row.task_key] = tag, wish
 
     def _went(self, task_keys: Iterable[TaskKey], statements: Sequence[PreparedStatement], now_ms: int) -> None:
         asked = {statement.values[0] for statement in statements if statement.sql in self._erases}
@@ -209,7 +221,7 @@ class Invariants:
         check_orphans(self._connection)
 
     def _check_outputs(self, now_ms: int) -> None:
-        found = self._recorded.read()
+        found = self.recorded.read()
         if found is None:
             return
         for key, output in self.outputs.items():
@@ -262,9 +274,13 @@ class Invariants:
             raise InvariantBroken(f"{task_key}: {self.reached[tag]} calls reached the model, {row.max_calls} may")
 
     def is_doubled(self, tag: str) -> bool:
-        """Whether a tag has more than one task, except for retries of gaps: see `ClientPromises.may_be_doubled`."""
+        """Whether a tag has more than one task, except for retries of gaps and of batches.
+
+        See `ClientPromises.may_be_doubled`.
+        """
         there = [self.rows[task_key] for task_key in self.born[tag] if task_key in self.rows]
-        return sum(row.retry_of is None for row in there) > 1
+        shared = len({self.wishes[task_key] for task_key in self.born[tag]}) > 1  # several batches over one file
+        return shared or sum(row.retry_of is None and not row.is_batch for row in there) > 1
 
     def _model_failures(self) -> int:
         """Return how often the model has failed or was slow so far, apart from its absences."""

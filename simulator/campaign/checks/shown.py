@@ -9,7 +9,7 @@ from simulator.campaign.checks.formed import FORM_CODES
 from simulator.campaign.checks.joined import joined
 from simulator.campaign.checks.results import gaps_of
 from simulator.campaign.clients import responses, tenants
-from simulator.campaign.subject.adapter import ClientRequest
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
 from simulator.engine.answers import compact
 from src.core.ids import split_task_key

@@ -144,7 +144,9 @@ class Undelayed:
         """Whether the run's tenant has trouble of its own, or a fault has struck that stops workers or the database."""
         world, (tenant, _) = self._world, split_task_key(task_key)
         shared = world.database.line is not None
-        return self._have_struck(CRASHES) or tenant in self._failed or shared or world.deployed_at > 0
+        row = self._invariants.rows.get(task_key)
+        reads = row is not None and row.is_batch  # a run of a batch reads its lines, from a bucket with faults
+        return reads or self._have_struck(CRASHES) or tenant in self._failed or shared or world.deployed_at > 0
 
     def _have_struck(self, names: Iterable[str]) -> bool:
         return any(self._world.faults.tallies[name].fired for name in names)

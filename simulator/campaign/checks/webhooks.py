@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 
 from simulator.campaign.clients import tenants
 from simulator.campaign.clients.clients import Clients
-from simulator.campaign.subject.adapter import ClientRequest
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.receivers import ReceivedMessage, Receivers
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
 from src.core import limits
-from src.core.ids import TaskKey, split_task_key
+from src.core.ids import TaskKey, batch_id, split_task_key
 from src.core.tenants import LOCAL
 from src.core.webhooks import DeliveryKey, DeliveryOutcome, EndpointKey, Event, endpoint_id, endpoint_key_of
 
@@ -27,8 +27,9 @@ _BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by le
 # Within this many seconds after the last fault all webhook deliveries must have ended.
 SENT_SECONDS_MOST = 3_600
 _ENDED = (
-    "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated + failed > 0 FROM tasks "
-    "WHERE finished_at IS NOT NULL"
+    "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated + failed > 0, kind, error_code "
+    "FROM tasks WHERE finished_at IS NOT NULL AND (kind IS NULL OR "
+    "EXISTS (SELECT 1 FROM batches WHERE task_id = tasks.id AND ended_at IS NOT NULL))"
 )
 _THERE = "SELECT 1 FROM tasks WHERE id = ?"
 _ENDPOINTS = "SELECT id, event_types, disabled_at, url FROM webhook_endpoints"
@@ -41,7 +42,8 @@ _DELIVERIES = (
 class _End(NamedTuple):
     """An end of a task; `finished_at` is in milliseconds since the epoch.
 
-    `response` is 1 if the task of the end came through `/v1`. `cut_off` is 1 if outputs were cut off or chunks failed.
+    A batch ends when its files are complete. `response` is 1 if the task of the end came through `/v1`. `cut_off` is 1
+    if outputs were cut off or chunks failed.
     """
 
     task_key: TaskKey
@@ -50,10 +52,14 @@ class _End(NamedTuple):
     finished_at: int
     response: int
     cut_off: int
+    kind: str | None
+    error_code: str | None
 
     @property
     def event(self) -> str:
         """The name of the event that endpoints receive for the task's end."""
+        if self.kind is not None:
+            return f"batch.{'expired' if self.error_code == 'deadline_exceeded' else self.status}"
         if not self.response:
             return f"task.{self.status}"
         return f"response.{'incomplete' if self.cut_off and self.status == 'completed' else self.status}"
@@ -62,6 +68,8 @@ class _End(NamedTuple):
     def told_id(self) -> str:
         """The task's id in the messages to endpoints."""
         _, task_id = split_task_key(self.task_key)
+        if self.kind is not None:
+            return batch_id(task_id)
         return f"resp_{task_id}" if self.response else task_id
 
 

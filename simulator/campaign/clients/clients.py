@@ -12,7 +12,7 @@ from simulator.campaign.clients.menders import mend
 from simulator.campaign.clients.request_limit import STATUS_PATHS, is_refusal
 from simulator.campaign.clients.response_followers import ResponseFollower
 from simulator.campaign.clients.workload import TaskSpec
-from simulator.campaign.subject.adapter import ClientRequest
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import ClientError, World
 from src.core.ids import TaskKey, split_task_key

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 
 from simulator.campaign.clients import tenants
-from simulator.campaign.subject.adapter import ClientRequest, StreamedReply
+from simulator.campaign.subject.arrivals import ClientRequest, StreamedReply
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.engine.fault_kinds import STREAM_CUT
 from simulator.platform.binding_port import JsError

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from simulator.campaign.clients import tenants
 from simulator.campaign.clients.responses import key_of
-from simulator.campaign.subject.adapter import ClientRequest
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from src.core.ids import TaskKey, split_task_key
 

@@ -15,7 +15,7 @@ from src.http.base.problems import LIMIT_REACHED
 from src.store.sql.keys import FIND_KEY
 
 if TYPE_CHECKING:
-    from simulator.campaign.subject.adapter import Arrival
+    from simulator.campaign.subject.arrivals import Arrival
     from simulator.platform.world import World
 
 STATUS_PATHS = ("/api/async-status", "/api/ai-status")

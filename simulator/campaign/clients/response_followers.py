@@ -9,7 +9,7 @@ import json
 
 from simulator.campaign.clients import responses, tenants
 from simulator.campaign.clients.followers import ENDED_SECONDS_MOST, StreamClient
-from simulator.campaign.subject.adapter import ClientRequest
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from src.http.base.messages import Reply
 

@@ -5,13 +5,13 @@ from typing import Any
 
 from simulator.campaign.clients import forms, tenants
 from simulator.campaign.clients.workload import TaskSpec
-from simulator.campaign.subject.adapter import ClientRequest
-from src.core.ids import TaskKey, split_task_key, task_key_of
+from simulator.campaign.subject.arrivals import ClientRequest
+from src.core.ids import TaskKey, split_task_key, task_id_of_batch, task_key_of
 
 PATH = "/v1/responses"
 PAUSE_SECONDS = 0.4  # The shortest time for which the SDKs wait before they send a request again.
 _PREFIX = "resp_"
-_COUNT = "x-stainless-retry-count"
+COUNT = "x-stainless-retry-count"
 
 
 def body(spec: TaskSpec, tag: str) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], Clie
 
     def sending(count: int) -> ClientRequest:
         first = iter([wish])
-        counted = headers | {_COUNT: str(count)}
+        counted = headers | {COUNT: str(count)}
         return ClientRequest("POST", PATH, lambda: next(first, None) or body(spec, new_tag()), counted)
 
     return sending
@@ -47,7 +47,7 @@ def sendings(spec: TaskSpec, new_tag: Callable[[], str]) -> Callable[[int], Clie
 
 def count_of(headers: Mapping[str, str]) -> int:
     """Return how often a request was sent before, according to the retry count in its headers."""
-    return int(headers.get(_COUNT, 0))
+    return int(headers.get(COUNT, 0))
 
 
 def path_of(task_key: TaskKey) -> str:
@@ -57,5 +57,5 @@ def path_of(task_key: TaskKey) -> str:
 
 
 def key_of(tenant: str, told_id: str) -> TaskKey:
-    """Return the key of a task from its id in `/api/tasks` or in `/v1/responses`."""
-    return task_key_of(tenant, told_id.removeprefix(_PREFIX))
+    """Return the key of a task from its id in `/api/tasks`, in `/v1/responses` or in `/v1/batches`."""
+    return task_key_of(tenant, task_id_of_batch(told_id) or told_id.removeprefix(_PREFIX))

@@ -8,7 +8,7 @@ from dataclasses import replace
 from random import Random
 
 from simulator.campaign.clients.tenants import CROWD, TENANTS
-from simulator.campaign.clients.workload import PATIENCE, Action, TaskSpec, Workload, draw
+from simulator.campaign.clients.workload import LIMITS_OF_TENANTS, PATIENCE, Action, TaskSpec, Workload, draw
 from simulator.platform.rate_limits import RateLimit
 from src.core.tenants import LOCAL
 
@@ -22,7 +22,6 @@ CROWD_SECONDS = 60.0  # The seconds in which all tasks of a crowd arrive.
 # By profile: the share of schedules in which the model goes away and nothing else disturbs the workers.
 ALONE_SHARE = {"swarm": 0.05, "everything": 0.05, "away": 0.25}
 WEBHOOK_KEY = "simulated-key-of-32-characters-or-more"
-_LIMITS = ("MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY")
 
 
 def hooked(workload: Workload) -> Workload:
@@ -94,7 +93,7 @@ def responded(workload: Workload, rng: Random) -> Workload:
 
     A run with limits of tenants has no tasks from `/v1`, because a refusal by `/v1` does not say which limit it was.
     """
-    if rng.random() >= RESPONSES_SHARE or any(name in workload.variables for name in _LIMITS):
+    if rng.random() >= RESPONSES_SHARE or any(name in workload.variables for name in LIMITS_OF_TENANTS):
         return workload
     tasks = tuple(_response(spec, rng) if rng.random() < 0.7 else spec for spec in workload.tasks)
     return replace(workload, tasks=tasks)

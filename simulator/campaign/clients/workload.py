@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal
 
+from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.clients.tenants import TENANTS
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.rate_limits import RateLimit
@@ -16,6 +17,7 @@ ACTIONS: tuple[Action, ...] = ("cancel", "retry", "delete", "poll", "chunks")
 DEPLOYMENTS = (TOP, FREE, DIRECT)
 CHUNK_CHARS = 10
 PATIENCE = "MODEL_PATIENCE_SECONDS"
+LIMITS_OF_TENANTS = ("MAX_TASKS_IN_FLIGHT", "MAX_CHARACTERS_PER_DAY")
 # Longer than an isolate may stand still: a client that sends a request again must still find the request's task.
 SHORT_RETENTION_DAYS = 0.008
 LONG_CHUNKS = 13  # With `small_limits` a task of 13 chunks has two lanes.
@@ -105,6 +107,8 @@ class Workload:
     rate_limit: RateLimit | None = None  # The limiter of requests, None if the Worker has none.
     webhooks: bool = False  # True if tenants have webhook endpoints.
     older_isolates: float = 0.0  # The share of isolates whose code does not know the newest migration.
+    batches: tuple[BatchSpec, ...] = ()
+    bucket: bool = False  # True if each deployment binds a bucket of R2.
 
     @property
     def patience_seconds(self) -> float:
@@ -114,7 +118,8 @@ class Workload:
     @property
     def keyed(self) -> bool:
         """Whether requests need an API key."""
-        return any(spec.tenant != LOCAL for spec in self.tasks)
+        tenants = [spec.tenant for spec in self.tasks] + [spec.tenant for spec in self.batches]
+        return any(tenant != LOCAL for tenant in tenants)
 
 
 def draw(rng: Random) -> Workload:

@@ -14,7 +14,8 @@ from typing import Any
 
 from simulator.campaign.load.overload import CRON_SECONDS, ISOLATES, ROUTES, Bystander, submission
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.queues import QueueSettings
 from simulator.platform.shared_database import Sharing
 from simulator.platform.world import World

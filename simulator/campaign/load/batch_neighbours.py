@@ -13,7 +13,7 @@ from typing import Any
 
 from simulator.campaign.clients import tenants
 from simulator.campaign.load.batches import BatchLoad, BatchWorld, lines
-from simulator.campaign.subject.adapter import ClientRequest
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.binding_port import Pending, Port
 from simulator.platform.choices import Deployment
 from simulator.platform.r2.bucket import BucketBinding, Bytes

@@ -13,7 +13,8 @@ from simulator.campaign.clients import tenants
 from simulator.campaign.load.brownouts import CONSUMERS, ROUTES
 from simulator.campaign.load.overload import Bystander
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.binding_port import Port, Reply
 from simulator.platform.d1 import D1Binding
 from simulator.platform.invocation_limits import InvocationLimits, Plan, Use

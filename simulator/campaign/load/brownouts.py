@@ -16,7 +16,8 @@ from typing import Any
 
 from simulator.campaign.load.overload import Bystander
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.binding_port import Reply
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings
@@ -29,8 +30,7 @@ CALL_SECONDS = 1.0
 CONCURRENCY = 6
 BEGINS_AT_SECONDS = 20.0
 CRON_SECONDS = 60
-# The most seconds from a brown-out's end until a task with a chunk that always fails has failed.
-POISONED_SECONDS_MOST = 900.0
+POISONED_SECONDS_MOST = 900.0  # The most seconds from a brown-out's end until a poisoned task has failed.
 WIDE_SECONDS_MOST = 10.0  # The most seconds until runs make as many calls at once as before a brown-out.
 LONG_PAUSE_FAILURES = 3  # After this many failures in a row a chunk's own pause may be longer than 10 s.
 COUNTING_SHARE_MOST = 0.3  # If a larger share of calls fails, failures hardly ever count against a chunk.

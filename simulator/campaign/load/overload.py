@@ -14,7 +14,8 @@ from typing import Any
 
 from simulator.campaign.checks.progress import WRITES_PER_CALL, WRITES_PER_MINUTE, WriteBudget, worked_on
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import Arrival, ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import Arrival, ClientRequest
 from simulator.campaign.subject.row_changes import COLUMNS, Row
 from simulator.platform.choices import FREE, Deployment
 from simulator.platform.d1 import PreparedStatement

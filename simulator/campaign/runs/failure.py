@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import partial
 
 from simulator.campaign.runs.run import Result, run_seed
 from simulator.engine.shrinking import shrink
@@ -29,14 +30,21 @@ class Explanation:
 
 
 def explain(
-    seed: int, *, profile: str | None = None, terms: bool = False, crowd: bool = False, forms: bool = False
+    seed: int,
+    *,
+    profile: str | None = None,
+    terms: bool = False,
+    crowd: bool = False,
+    forms: bool = False,
+    batches: bool = False,
 ) -> Explanation | None:
     """Shrink the faults of a failing seed, as long as its failure has the same text apart from ids and figures.
 
     Returns None if the seed does not fail in this process: some seeds take another course if Python collects garbage at
     other moments.
     """
-    first = run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms)
+    run = partial(run_seed, seed, profile=profile, terms=terms, crowd=crowd, forms=forms, batches=batches)
+    first = run()
     if first.failure is None:
         return None
     kind = _kind(first.failure)
@@ -44,7 +52,7 @@ def explain(
 
     def fails(muted: frozenset[int]) -> bool:
         nonlocal fewest
-        again = run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms, muted=muted)
+        again = run(muted=muted)
         # A run in which a fault is muted takes another course from there on, so it may meet more faults than before.
         # A run that meets more faults counts as no simpler.
         if again.failure is None or _kind(again.failure) != kind or again.fired.total() > fewest:
@@ -53,7 +61,7 @@ def explain(
         return True
 
     muted = shrink(fails, fired)
-    told = run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms, muted=muted, keep_timeline=True)
+    told = run(muted=muted, keep_timeline=True)
     return Explanation(told, fired, muted)
 
 

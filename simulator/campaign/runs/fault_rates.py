@@ -122,3 +122,17 @@ def misformed_rates(profile: str, rng: Random) -> dict[str, float]:
     if profile in {"calm", "harmless"}:
         return {}
     return {name: KINDS[name].rate * rng.choice((0, 1, 1, 3)) for name in MISFORMED}
+
+
+def r2_rates(profile: str, rng: Random) -> dict[str, float]:
+    """Return how often R2 fails in a run with batches, and how often the model refuses a line.
+
+    In a third of the runs with other faults, R2 has none, so that checks that a fault of R2 excuses judge, too.
+    """
+    if profile == "calm":
+        return {}
+    scale = 0.0 if profile == "model" else rng.choice((0, 1, 3))
+    refused = KINDS["call_refused"].rate * (0.0 if profile == "harmless" else rng.choice((0, 1, 3)))
+    return {name: min(0.3, KINDS[name].rate * scale * rng.choice((0.3, 1, 1, 3))) for name in R2} | {
+        "call_refused": refused
+    }

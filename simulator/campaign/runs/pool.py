@@ -12,13 +12,19 @@ BLOCK = 50
 
 
 def run_block(
-    first: int, count: int, profile: str | None, terms: bool = False, crowd: bool = False, forms: bool = False
+    first: int,
+    count: int,
+    profile: str | None,
+    terms: bool = False,
+    crowd: bool = False,
+    forms: bool = False,
+    batches: bool = False,
 ) -> tuple[CampaignTally, float]:
     """Run `count` seeds in a row. Returns the tally of the seeds and their processor time in seconds."""
     started = time.process_time()
     tally = CampaignTally()
     for seed in range(first, first + count):
-        tally.count(run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms))
+        tally.count(run_seed(seed, profile=profile, terms=terms, crowd=crowd, forms=forms, batches=batches))
     return tally, time.process_time() - started
 
 
@@ -31,6 +37,7 @@ def run_seeds(
     terms: bool = False,
     crowd: bool = False,
     forms: bool = False,
+    batches: bool = False,
     progress: Callable[[CampaignTally, int], None] = lambda tally, done: None,
 ) -> tuple[CampaignTally, float]:
     """Run seeds in blocks. Return the tally of all seeds and their processor time in seconds.
@@ -38,7 +45,7 @@ def run_seeds(
     `progress` is called after each block of seeds.
     """
     total, seconds = CampaignTally(), 0.0
-    for tally, spent in _blocks(first, count, workers, (profile, terms, crowd, forms)):
+    for tally, spent in _blocks(first, count, workers, (profile, terms, crowd, forms, batches)):
         total.merge(tally)
         seconds += spent
         progress(total, tally.schedules)
@@ -46,7 +53,7 @@ def run_seeds(
 
 
 def _blocks(
-    first: int, count: int, workers: int, kind: tuple[str | None, bool, bool, bool]
+    first: int, count: int, workers: int, kind: tuple[str | None, bool, bool, bool, bool]
 ) -> Iterator[tuple[CampaignTally, float]]:
     jobs = [(start, min(BLOCK, first + count - start), *kind) for start in range(first, first + count, BLOCK)]
     if workers <= 1:

@@ -9,7 +9,8 @@ from typing import Literal
 from simulator.campaign.clients.workload import TaskSpec, Workload
 from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.runs.scenario import CRON_SECONDS, Scenario
-from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.campaign.subject.small_limits import LEASE_SECONDS, small_limits, variables
 from simulator.engine.fault_plan import FaultPlan

@@ -15,7 +15,8 @@ from typing import Any
 
 from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.runs.scenario import CRON_SECONDS
-from simulator.campaign.subject.adapter import ClientRequest, Onceover, Watcher
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest, Watcher
 from simulator.campaign.subject.patches import patched
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken
 from simulator.platform.choices import Deployment

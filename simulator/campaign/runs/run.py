@@ -4,8 +4,10 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 from simulator.campaign.checks.disturbances import HARMLESS
+from simulator.campaign.clients.batches.specs import batched
 from simulator.campaign.clients.forms import formed, is_formed
 from simulator.campaign.clients.shares import (
     ALONE_SHARE,
@@ -39,6 +41,7 @@ from simulator.campaign.runs.fault_rates import (
     brown_rates,
     late_answer_rate,
     misformed_rates,
+    r2_rates,
     rates,
     receiver_rates,
 )
@@ -111,6 +114,31 @@ def _ordinary(
     return formed(drawn, Random(f"{seed}/forms"), always=forms)
 
 
+class _Streams(NamedTuple):
+    """The random streams that draw the rates of faults, and other parts of a schedule too."""
+
+    faults: Random
+    limiter: Random
+    away: Random
+    hooks: Random
+    responses: Random
+
+
+def _rates(seed: int, profile: str, chosen: Workload, of: _Streams) -> dict[str, float]:
+    """Draw how often each fault strikes. Faults that only some workloads can meet have no rate in the others."""
+    return (
+        rates(profile, of.faults, of.limiter, Random(f"{seed}/found by review"))
+        | {MODEL_AWAY: away_rate(profile, of.away), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
+        | hosted_rates(Random(f"{seed}/hosted"))
+        | brown_rates(profile, Random(f"{seed}/brown-outs"))
+        | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
+        | (receiver_rates(of.hooks) if chosen.webhooks else {})
+        | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
+        | (r2_rates(profile, Random(f"{seed}/r2")) if chosen.batches else {})
+        | (_with_clocks(of.responses) if any(spec.response for spec in chosen.tasks) else {})
+    )
+
+
 def run_seed(
     seed: int,
     *,
@@ -120,13 +148,14 @@ def run_seed(
     terms: bool = False,
     crowd: bool = False,
     forms: bool = False,
+    batches: bool = False,
     muted: frozenset[int] = frozenset(),
     keep_timeline: bool = False,
 ) -> Result:
     """Run one seed. The seed draws the profile, the fault rates and the workload that are not given.
 
     For `terms` see `workload.with_terms`, where it is `always`. For `crowd` see `shares.crowded`. For `forms` see
-    `forms.formed`.
+    `forms.formed`, and for `batches` `specs.batched`.
     """
     rng = Random(f"{seed}/workload")
     any_profile = profile is None and fault_rates is None
@@ -146,21 +175,15 @@ def run_seed(
     has_neighbour = any_profile and neighbour_rng.random() < BESIDE_SHARE
     drawn = beside(drawn, neighbour_rng) if has_neighbour else drawn
     response_rng = Random(f"{seed}/responses")
-    chosen = workload or (responded(drawn, response_rng) if fault_rates is None else drawn)
+    if workload is None and fault_rates is None:
+        drawn = responded(drawn, response_rng)
+        drawn = drawn if has_neighbour or crowd else batched(drawn, Random(f"{seed}/batches"), always=batches)
+    chosen = workload or drawn
     scheduling = rng.choice(_SCHEDULINGS)
-    fault_rng = Random(f"{seed}/faults")
+    streams = _Streams(Random(f"{seed}/faults"), limiter_rng, away_rng, hook_rng, response_rng)
     plan = FaultPlan(
-        fault_rng,
-        rates(profile, fault_rng, limiter_rng, Random(f"{seed}/found by review"))
-        | {MODEL_AWAY: away_rate(profile, away_rng), STREAM_CUT: 0.0 if profile == "calm" else KINDS[STREAM_CUT].rate}
-        | hosted_rates(Random(f"{seed}/hosted"))
-        | brown_rates(profile, Random(f"{seed}/brown-outs"))
-        | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
-        | (receiver_rates(hook_rng) if chosen.webhooks else {})
-        | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
-        | (_with_clocks(response_rng) if any(spec.response for spec in chosen.tasks) else {})
-        if fault_rates is None
-        else fault_rates,
+        streams.faults,
+        _rates(seed, profile, chosen, streams) if fault_rates is None else fault_rates,
         muted=muted,
         keep_timeline=keep_timeline,
     )
@@ -189,6 +212,7 @@ def run_plan(
             short_slices=workload.short_slices,
             small_parts=workload.small_parts,
             small_windows=workload.small_windows,
+            batches=bool(workload.batches),
             merge_chars=MERGE_CHARS_OF_FORMS if is_formed(workload) else MERGE_CHARS,
         ),
         patched(older_isolates(result.seed, workload.older_isolates, RELEASES.newest, until_calm=is_formed(workload))),

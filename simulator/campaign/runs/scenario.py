@@ -20,6 +20,7 @@ from simulator.campaign.clients.followers import STREAMS_EXCUSED
 from simulator.campaign.clients.forms import is_formed
 from simulator.campaign.clients.operators import Operators
 from simulator.campaign.clients.workload import SHORT_RETENTION_DAYS, SLOW_CALL_SECONDS, Workload
+from simulator.campaign.runs.batch_parts import BatchScenario
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.campaign.subject.small_limits import MAX_ATTEMPTS
 from simulator.engine.fault_kinds import HOSTED, MODEL_AWAY, POISONED, RATE_LIMITER, STORAGE
@@ -56,6 +57,7 @@ class Scenario:
         self.forms = FormChecks(world, self.invariants, self.clients, mixed=workload.older_isolates > 0)
         if is_formed(workload):
             self.forms.watch()
+        self.batches = BatchScenario(world, workload, self.invariants, self.clients)
         self.operators = Operators(world, workload, rng, self.clients)
         self._interfered = crashes
         self._rng = rng
@@ -85,6 +87,7 @@ class Scenario:
         if self.workload.cron:
             world.start_cron(CRON_SECONDS)
         parts = [self.clients.play(spec) for spec in self.workload.tasks]
+        parts += self.batches.plays()
         parts += [self.operators.change(change) for change in self.workload.changes]
         parts += [self.webhooks.meddle(keyed=self.workload.keyed)] if self.webhooks is not None else []
         trouble = asyncio.ensure_future(self.operators.trouble())
@@ -100,8 +103,10 @@ class Scenario:
             world.deploy(self.workload.last)
         await trouble
         await self.all_ended()
+        await self.batches.all_ended()
         await self._all_sent()
         await self.invariants.letting_go.all_free()
+        await self.batches.see_the_end()
         for follower in self.clients.followers:
             await follower.see_the_end()
             self.invariants.judged[STREAMS_EXCUSED] += follower.excused
@@ -115,12 +120,14 @@ class Scenario:
             if all(row.terminal for row in self.invariants.rows.values()):
                 break
             await self.all_ended()  # A request that had stood still made a new task.
+        await self.batches.all_ended()
         await self._all_sent()
         self.check()
         if self.workload.cron and self.workload.retention_days <= SHORT_RETENTION_DAYS:
             await asyncio.sleep(self.workload.retention_days * 86_400 + 10 * CRON_SECONDS)
             if self.invariants.rows:
                 raise InvariantBroken(f"{len(self.invariants.rows)} tasks are kept beyond their retention")
+        await self.batches.all_swept()
         self._check_nothing_is_left()
 
     async def all_ended(self) -> None:
@@ -170,12 +177,13 @@ class Scenario:
         complete = not self.workload.older_isolates and STORAGE not in circumstances.fired
         for row in invariants.rows.values():
             check_task(invariants, self.world, row, circumstances)
-            check_log(invariants, self.world, row, complete=complete)
+            if not row.is_batch:
+                check_log(invariants, self.world, row, complete=complete)
         limited = invariants.tenant_limits.limited or self.clients.gave_up
         if (
             not circumstances.fired - RATE_LIMITER
             and not limited
-            and len(self.clients.answered) < len(self.workload.tasks)
+            and len(self.clients.answered) < len(self.workload.tasks) + len(self.workload.batches)
         ):
             raise InvariantBroken("a submission was not accepted, and nothing stood in its way")
         for task_key in self.clients.answered - invariants.rows.keys() - invariants.gone.keys():
@@ -187,6 +195,7 @@ class Scenario:
             invariants.judged[TASKS_JUDGED] = len(invariants.rows)
         invariants.tallied.check(invariants.rows, invariants.gone)
         self.forms.check()
+        self.batches.check()
         if len(invariants.rows) + len(invariants.gone) != len(invariants.tags):
             raise InvariantBroken("counts by state do not add up to what was accepted")
 

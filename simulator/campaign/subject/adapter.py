@@ -3,19 +3,15 @@
 import asyncio
 import copy
 import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
+from simulator.campaign.subject.arrivals import Arrival, ClientRequest, StreamedReply, Watcher, watched
 from simulator.campaign.subject.receivers import Receivers, SimulatedCourier
-from simulator.engine.scope import SCOPE
+from simulator.engine.chat import content_of
 from simulator.platform.app import Env, ScheduledController, WorkerContext
-from simulator.platform.binding_port import Pending
-from simulator.platform.d1 import D1Binding, PreparedStatement
-from simulator.platform.isolate import Invocation
 from simulator.platform.object_instance import ObjectContext
 from simulator.platform.queues import DeliveredBatch
-from simulator.platform.sdk import JsRequest, SdkRequest
 from simulator.platform.streams import IdentityTransformStream
 from src import entry
 from src.core import limits
@@ -66,121 +62,6 @@ class SimulatedRuntime:
             self._app.mistakes.append(line)
 
 
-class ClientRequest:
-    """A client's HTTP request.
-
-    `body` is called at each arrival of the request, so that repeated requests can differ.
-    """
-
-    def __init__(
-        self,
-        method: str,
-        path: str,
-        body: Callable[[], dict[str, Any]] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> None:
-        self.headers = headers or {}
-        self.method = method
-        self.url = f"http://onceover{path}"
-        self.body = body
-
-
-@dataclass(frozen=True, slots=True)
-class StreamedReply(Reply):
-    """An answer that comes in parts, which the client reads from `stream`."""
-
-    stream: IdentityTransformStream = field(default_factory=IdentityTransformStream)
-
-
-class Arrival:
-    """One arrival of a request. `body` is empty until the Worker has read the request's body.
-
-    `ClientPromises.arrived` sets `retries` and `came_at`. If the limiter of requests is bound, `asked_at` is when the
-    Worker called it (virtual seconds), `allowed` is what it answered in time, and `sent` has the statements of each D1
-    call so far.
-    """
-
-    retries = 0
-    came_at = 0.0
-    asked_at: float | None = None
-    allowed: bool | None = None
-
-    def __init__(self, request: ClientRequest, watcher: "Watcher") -> None:
-        self.method, self.url, self.headers = request.method, request.url, request.headers
-        self.body: dict[str, Any] = {}
-        self.sent: list[list[str]] = []
-        self._make_body = request.body
-        self._watcher = watcher
-
-    @property
-    def calls(self) -> int:
-        """The number of calls to bindings that the invocation has made."""
-        invocation = SCOPE.get()
-        assert isinstance(invocation, Invocation)
-        return invocation.calls
-
-    def request(self) -> SdkRequest:
-        """Return the request as the Worker receives it."""
-        pieces = None if self._make_body is None else self._pieces(self._make_body)
-        return SdkRequest(JsRequest(self.method, self.url, self.headers, pieces))
-
-    def _pieces(self, make_body: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
-        raw = json.dumps(make_body()).encode()
-        yield raw  # The stream of the request has its body in one piece.
-        # If the Worker reads on, it has not refused the body for its size.
-        self.body = json.loads(raw)
-        self._watcher.read(self)
-
-
-class Watcher(Protocol):
-    """What watches requests as they arrive, and answers as the Worker gives them, even if an answer is lost later."""
-
-    def arrived(self, arrival: Arrival) -> None:
-        """Record the arrival of a request."""
-        ...
-
-    def read(self, arrival: Arrival) -> None:
-        """Record that the Worker has read the body of a request."""
-        ...
-
-    def counting(self, arrival: Arrival) -> None:
-        """Record that the Worker calls the limiter of requests."""
-        ...
-
-    def answered(self, arrival: Arrival, reply: Reply) -> None:
-        """Judge an answer of the Worker."""
-        ...
-
-
-class WatchedRateLimiter:
-    """The binding `RATE_LIMITER` for one request; it reports calls to the watcher."""
-
-    def __init__(self, binding: Any, arrival: Arrival, watcher: Watcher) -> None:
-        self._binding = binding
-        self._arrival = arrival
-        self._watcher = watcher
-
-    async def limit(self, options: dict[str, str]) -> Mapping[str, bool]:
-        """Pass the call to the limiter, and note the call and its answer."""
-        self._watcher.counting(self._arrival)
-        outcome: Mapping[str, bool] = await self._binding.limit(options)
-        self._arrival.allowed = outcome["success"]
-        return outcome
-
-
-class WatchedDatabase(D1Binding):
-    """The binding `DB` for one request; it notes the statements of each call."""
-
-    def __init__(self, database: D1Binding, arrival: Arrival) -> None:
-        super().__init__(database._server, database._port)
-        self._sent = arrival.sent
-
-    def send(self, label: str, statements: list[PreparedStatement], shape: Callable[[Any], Any]) -> Pending:
-        """Note the statements of a call to D1, and send them as one call."""
-        self._sent.append([statement.sql for statement in statements])
-        return super().send(label, statements, shape)
-
-
 class WatchedCoordinators:
     """The binding `BATCH_COORDINATOR` for a task's host, and the stub of the task's coordinator."""
 
@@ -202,7 +83,7 @@ class WatchedCoordinators:
         patient_until = loop.time() + seconds + limits.LANE_SLACK_SECONDS
         answers = await self._coordinators.infer(task_key, fence, lanes, calls, seconds)
         if loop.time() < patient_until:
-            self._app.lane_answered(task_key, [answer["output"] for answer in answers if "output" in answer])
+            self._app.lane_answered(task_key, [_output(answer) for answer in answers if "output" in answer])
         return answers
 
     async def abort(self, task_key: TaskKey, fence: int) -> Any:
@@ -255,7 +136,7 @@ class WorkerIsolate:
         watcher = self._app.watcher
         arrival = Arrival(request, watcher)
         watcher.arrived(arrival)
-        response = await self._worker(_watched(self._env, arrival, watcher), ctx).fetch(arrival.request())
+        response = await self._worker(watched(self._env, arrival, watcher), ctx).fetch(arrival.request())
         if isinstance(response.body, IdentityTransformStream):
             streamed = StreamedReply(response.status, headers=response.headers, stream=response.body)
             watcher.answered(arrival, streamed)
@@ -286,12 +167,6 @@ def _with_watched_lanes(env: Env, app: Onceover) -> Env:
     return seen
 
 
-def _watched(env: Env, arrival: Arrival, watcher: Watcher) -> Env:
-    """Return an isolate's `env` for one request: with watched limiter and database, if the limiter is bound."""
-    if not env.has("RATE_LIMITER"):
-        return env
-    seen = copy.copy(env)
-    vars(seen).update(
-        RATE_LIMITER=WatchedRateLimiter(env.RATE_LIMITER, arrival, watcher), DB=WatchedDatabase(env.DB, arrival)
-    )
-    return seen
+def _output(answer: Wire) -> str:
+    """Return the model's output in an answer of a lane. A line of a batch gets the model's whole answer."""
+    return content_of(json.loads(str(answer["answer"]))) if "answer" in answer else str(answer["output"])

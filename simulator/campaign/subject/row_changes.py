@@ -1,12 +1,15 @@
 """Defines a task's row as the invariants see it, and which changes of the row are allowed."""
 
 import json
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from src.core import limits
 from src.core.calls.stalls import width
 from src.core.ids import TaskKey
 from src.core.states import TRANSITIONS, Status
+from src.store.d1.statement import Statement
+from src.store.sql import batch_files, batches, work
 
 CONCURRENCY_MOST = 6
 STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
@@ -48,6 +51,12 @@ class Row(NamedTuple):
     rejected: int
     repaired: int
     coverage: float | None
+    kind: str | None
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the task's chunks are the lines of a file."""
+        return self.kind == "batch"
 
     @property
     def announced(self) -> int:
@@ -80,11 +89,20 @@ UNDER_CLAIM = (
     *("RECORD_LINES", "RECORD_REFUSALS", "FINISH_BATCH"),
     *("EMPTY_INPUT", "FIND_ROOM", "PROGRESS", "RELEASE", "STAND_DOWN", "FINISH", "FINISH_WITH_GAPS", "FAIL", "SETTLE"),
 )
+_BATCHES_UNDER_CLAIM = ("ADD_SLICE", "READ_ON", "START_LINES", "BEGIN_OUTPUT", "FOUND_VALID")
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
     "stalled_since, rest_until, calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, "
-    "started_at, deadline_at, max_calls, structured, retry_of, reasks, rejected, repaired, coverage"
+    "started_at, deadline_at, max_calls, structured, retry_of, reasks, rejected, repaired, coverage, kind"
 )
+
+
+def under_claim() -> Iterator[tuple[str, Statement]]:
+    """Give the statements that name the claim of a task, with their names."""
+    yield from ((name, getattr(work, name)) for name in UNDER_CLAIM)
+    yield from ((name, getattr(batches, name)) for name in _BATCHES_UNDER_CLAIM)
+    yield from (("GROW", one) for one in batch_files.GROW)
+
 
 # The name of each transition of a row, by old status, new status and rise of the fence. No other transition may happen.
 _KEEP, _RISE = 0, 1
@@ -111,12 +129,18 @@ _STAYS = {"pending", "completed", "failed", "cancelled"}
 def transition(before: Row, after: Row) -> str:
     """Return the name of a row's transition, or 'again' if its status and fence stay.
 
+    The name is 'shut_out' if the writer of an ended batch's files takes the task from its last worker.
+
     Raises InvariantBroken if the transition is not allowed.
     """
     if before.status == after.status and before.fence == after.fence and after.status in _STAYS:
         return "again"
-    name = _CHANGES.get((before.status, after.status, after.fence - before.fence))
-    if name is None:
+    rise = after.fence - before.fence
+    if after.is_batch and before.terminal and before.status == after.status and rise == _RISE:
+        _require(after == before._replace(fence=after.fence), after, "shut its last worker out, and changed still")
+        return "shut_out"
+    name = _CHANGES.get((before.status, after.status, rise))
+    if name is None or (after.is_batch and name == "retry"):
         raise InvariantBroken(
             f"{after.task_key}: {before.status} at fence {before.fence} became {after.status} at fence {after.fence}"
         )
@@ -155,15 +179,20 @@ def check_change(before: Row, after: Row, now_ms: int, max_attempts: int) -> Non
     elif name != "claim" or before.started_at is not None:  # The first claim announces calls.
         _require(after.sent == before.sent, after, f"{name}: the bill went from {before.sent} to {after.sent} calls")
     if name == "finish":
-        done = after.completed + (after.failed if after.leaves_gaps else 0)
-        _require(done == after.total and after.completed > 0, after, "completed without all chunks")
-        _require(after.in_flight == "[]", after, "completed with calls in flight")
+        _check_finish(after)
     _check_terms(name, before, after, now_ms)
     _check_stalls(before, after, now_ms, max_attempts)
     _require(after.completed >= before.completed, after, "fewer chunks are completed than before")
     _require(after.attempts >= before.attempts, after, "attempts fell")
     if after.lease_until is not None and after.lease_until != before.lease_until:
         _require(after.lease_until > now_ms, after, "its lease was over when it was written")
+
+
+def _check_finish(after: Row) -> None:
+    done = after.completed + (after.failed if after.leaves_gaps or after.is_batch else 0)
+    some = after.completed > 0 or (after.is_batch and after.total > 0)
+    _require(done == after.total and some, after, "completed without all chunks")
+    _require(after.in_flight == "[]", after, "completed with calls in flight")
 
 
 def _check_terms(name: str, before: Row, after: Row, now_ms: int) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from simulator.campaign.subject import small_batches
 from simulator.campaign.subject.patches import Patch, patched
 from src.core import limits
 from src.core.text import merge
@@ -44,9 +45,10 @@ _ALWAYS: dict[str, Any] = {
 
 @contextmanager
 def small_limits(
-    *, short_slices: bool, small_parts: bool, small_windows: bool, merge_chars: int = MERGE_CHARS
+    *, short_slices: bool, small_parts: bool, small_windows: bool, batches: bool = False, merge_chars: int = MERGE_CHARS
 ) -> Iterator[None]:
-    """Replace the Worker's limits by small limits during one run. A merge call takes `merge_chars`.
+    """Replace the Worker's limits by small limits during one run. A merge call takes `merge_chars`. The limits of
+    batches are replaced only in runs with batches.
 
     The Worker's logger is disabled, because the tracebacks of errors that the Worker catches would flood a campaign's
     output. `adapter.MISTAKES` selects the logged errors that only a bug explains.
@@ -58,6 +60,8 @@ def small_limits(
         | (_WINDOWS if small_windows else {})
     )
     patches: list[Patch] = [(limits, name, value) for name, value in chosen.items()]
+    if batches:
+        patches += small_batches.patches()
     patches.append((merge, "MERGE_CHARS_LEAST", merge_chars))
     # With this patch the API refuses no budget as too small, as in older code.
     patches.append((submission, "check_budget", lambda options, minimum: None))

@@ -1,7 +1,7 @@
 """Simulates a bucket of R2, with the faults of a store of objects on a network.
 
 The binding has the methods of the Worker's own protocol of R2 (`store.blobs.r2.R2`), which passes Python's values. A
-bucket is consistent: a read after a put sees the object. Only a list may lag (fault 31).
+bucket is consistent: a read after a put sees the object. Only a listing may be out of date (a part of fault 31).
 """
 
 from collections import Counter
@@ -16,8 +16,8 @@ TOO_MANY = "Reduce your concurrent request rate for the same object. (10058)"
 OUT_OF_RANGE = "The requested range is not satisfiable (10039)"
 KEYS_MOST = 1_000
 KEY_BYTES_MOST = 1_024
-LATE_SECONDS = (0.05, 120.0)  # After how many seconds a put or a deletion lands that has failed for its caller.
-LAG_SECONDS = 60.0  # How young an object is that a list that lags leaves out.
+LATE_SECONDS = (0.05, 120.0)  # A put or deletion that failed for its caller may land so much later.
+LAG_SECONDS = 60.0  # A listing that is out of date lacks objects younger than this.
 
 type Later = Callable[..., object]
 
@@ -30,7 +30,7 @@ class StoredObject(NamedTuple):
 
 
 class ListedKey(NamedTuple):
-    """An object in a listing."""
+    """An object as a listing shows it."""
 
     key: str
     stored_at: int
@@ -127,7 +127,7 @@ class BucketServer:
             self.objects.pop(key, None)
 
     def part(self, key: str, start: int, length: int) -> bytes | None:
-        """Return a range of an object, shorter if the object ends within it, None without an object."""
+        """Return a range of an object's bytes, cut at the object's end. Returns None if the object does not exist."""
         found = self.objects.get(key)
         if found is None:
             return None
@@ -136,12 +136,12 @@ class BucketServer:
         return found.body[start : start + length]
 
     def whole(self, key: str, size: int) -> bytes | None:
-        """Return an object of this size."""
+        """Return the bytes of an object if it has this size, otherwise None."""
         found = self.objects.get(key)
         return None if found is None or len(found.body) != size else found.body
 
     def page(self, prefix: str, after: str, most: int) -> tuple[list[ListedKey], bool]:
-        """Return a page of a listing, and whether there are more objects."""
+        """Return one page of a list of objects, and whether further objects follow after the page."""
         lags = self.faults.fires("r2_list_lags", "r2")
         newest = self._now_ms() - LAG_SECONDS * 1000 if lags else self._now_ms()
         keys = sorted(
@@ -164,17 +164,17 @@ class BucketBinding:
         return Bytes(most)
 
     def put(self, key: str, body: "bytes | Bytes") -> Pending:
-        """Store an object. The bytes of a buffer are read when the call is made."""
+        """Ask the bucket to store an object. The bytes of a buffer are read when the call is made."""
         content = bytes(body.content) if isinstance(body, Bytes) else body
         assert 0 < len(key.encode()) <= KEY_BYTES_MOST, "R2 refuses such a key"
         return self._write("put", lambda: self._server.store(key, content))
 
     def get(self, key: str, start: int, length: int) -> Pending:
-        """Return a range of an object."""
+        """Ask for a range of an object's bytes."""
         return self._read("get", lambda: self._server.part(key, start, length))
 
     def open(self, key: str, size: int) -> Pending:
-        """Return a whole object of this size."""
+        """Ask for a whole object, which must have this size."""
         return self._read("get", lambda: self._server.whole(key, size))
 
     def delete(self, keys: list[str]) -> Pending:

@@ -35,14 +35,20 @@ def output_line(
     return _written(digits, line.custom_id, {"status_code": _OK, "request_id": f"req_{digits}", "body": body}, None)
 
 
-def refused_line(task: TaskKey, place: int, custom_id: str, status: int, body: object) -> str:
-    """Write the line of a request that the provider refused for good, with the status and the body of its refusal."""
+def refused_line(task: TaskKey, place: int, custom_id: str | None, status: int, body: object) -> str:
+    """Write the line of a request that the provider refused for good, with the status and the body of its refusal.
+
+    `custom_id` is None if the line of the input file is lost.
+    """
     digits = _digits(task, place)
     return _written(digits, custom_id, {"status_code": status, "request_id": f"req_{digits}", "body": body}, None)
 
 
-def unanswered_line(task: TaskKey, place: int, custom_id: str, code: str, message: str) -> str:
-    """Write the line of a request that was never answered. `code` says why: `batch_expired`, for example."""
+def unanswered_line(task: TaskKey, place: int, custom_id: str | None, code: str, message: str) -> str:
+    """Write the line of a request that was never answered. `code` says why: `batch_expired`, for example.
+
+    `custom_id` is None if the line of the input file is lost.
+    """
     return _written(_digits(task, place), custom_id, None, {"code": code, "message": message})
 
 
@@ -52,7 +58,7 @@ def _digits(task: TaskKey, place: int) -> str:
 
 
 def _written(
-    digits: str, custom_id: str, response: Mapping[str, object] | None, error: Mapping[str, object] | None
+    digits: str, custom_id: str | None, response: Mapping[str, object] | None, error: Mapping[str, object] | None
 ) -> str:
     line = {"id": f"batch_req_{digits}", "custom_id": custom_id, "response": response, "error": error}
     try:

@@ -1,8 +1,8 @@
-"""Decides whether a failed model call is its chunk's fault or the model service's, and what follows. Pure.
+"""Decides whether a failed model call is its chunk's fault or the model service's, and what happens after the failure.
 
-The model service counts as in trouble when the calls for other chunks fail too. A chunk counts as at fault when its
-call fails while the same model answers the tenant's other chunks. A failed call counts against its chunk only if the
-chunk is at fault. See decision 0042.
+Pure. The model service counts as in trouble when the calls for other chunks fail too. A chunk counts as at fault when
+its call fails while the same model answers the tenant's other chunks. A failed call counts against its chunk only if
+the chunk is at fault. See decision 0042.
 """
 
 from collections.abc import Iterable
@@ -51,11 +51,11 @@ def judge(
     attempts_most: int,
     chance: float,
 ) -> Verdict:
-    """Decide what a failed model call that may be made again means for its chunk.
+    """Decide what a failed model call means for its chunk, if the call may be made again.
 
     `of_service` says that the error looks like the model service's fault. `patient` says that MODEL_PATIENCE_SECONDS is
     not 0. `own` is the result of `counts`: whether the failure counts against the chunk. `attempts` and `counted` are
-    the chunk's totals before the failed call, and `calls` is its number of calls with the failed one.
+    the chunk's totals before the failed call, and `calls` is how many calls the chunk has had, the failed one included.
     """
     assert calls >= 1
     if not (of_service and patient):
@@ -70,6 +70,6 @@ def judge(
 
 
 def pause_seconds(counted: int, chance: float) -> float:
-    """Return how many seconds a chunk waits after `counted` counted failures, up to a sixth of it jitter."""
+    """Return how many seconds a chunk waits after `counted` counted failures; up to a sixth of the wait is jitter."""
     pauses = limits.COUNTED_PAUSES_SECONDS
     return pauses[min(counted, len(pauses)) - 1] * (5 + chance) / 6

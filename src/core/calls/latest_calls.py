@@ -24,14 +24,14 @@ class LatestCalls:
         self._calls: dict[int, LatestCall] = {}
 
     def __iter__(self) -> Iterator[LatestCall]:
-        """Give the latest call first."""
+        """The latest call is the first in the list."""
         return iter(sorted(self._calls.values(), key=lambda call: -call.at))
 
     def note(self, call: LatestCall) -> bool:
         """Record a call.
 
-        Returns False if the call is dropped, because a call of its chunk is as new, or calls of enough other chunks are
-        newer.
+        Returns False if the call is dropped: a call of the same chunk is as new or newer, or enough other chunks have
+        newer calls.
         """
         known = self._calls.get(call.chunk)
         if known is not None and known.at >= call.at:

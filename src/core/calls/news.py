@@ -2,9 +2,9 @@
 
 The module `news` is pure: its caller passes the time, from a steady clock.
 
-Failures are kept for each tenant and model, so one tenant's failures never make another tenant wait. All tenants share
-the knowledge that a model has answered. The objects of this module hold plain numbers, so the requests of an isolate
-can share them.
+Failed calls are kept for each tenant and model, so one tenant's failures never make another tenant wait. All tenants
+share the knowledge that a model has answered. The objects of this module hold plain numbers, so the requests of an
+isolate can share them.
 """
 
 import math
@@ -45,8 +45,8 @@ class News:
     def heard_at(self) -> float:
         """The latest time of a success that shows a waiting task that its model is back.
 
-        A success shows that the model is back if it is the task's own tenant's, or any tenant's first after the model
-        was silent for BROWN_OUT_SECONDS.
+        Such a success is one of the task's own tenant, or any tenant's first success after the model was silent for
+        BROWN_OUT_SECONDS.
         """
         return max(self.trouble.success_at, self.answers.back_at)
 
@@ -91,7 +91,7 @@ class News:
         return trouble.away and now - trouble.failure_at <= limits.AWAY_SECONDS_KEPT and not self.is_brown(now)
 
     def is_brown(self, now: float) -> bool:
-        """Whether the tenant had a success within BROWN_OUT_SECONDS, so that failures are at most a brown-out."""
+        """Whether the tenant had a success within BROWN_OUT_SECONDS, so that its failures mean at most a brown-out."""
         return now - self.trouble.success_at <= limits.BROWN_OUT_SECONDS
 
     def is_mixed(self, now: float) -> bool:
@@ -104,7 +104,7 @@ class News:
         return now - self.trouble.failure_at <= limits.TELL_CALLS_SECONDS and self.is_brown(now)
 
     def width(self, usual: int, now: float) -> int:
-        """Return how many calls a run may have in flight: the fewer, the more of the latest calls failed.
+        """Return how many calls a run may have in flight: the more of the latest calls failed, the fewer.
 
         The width is `usual` times the share of successes among the latest calls of OTHERS_MOST chunks; a chunk without
         a known call counts as a success. Within WIDEN_SECONDS after the last failure, the number of calls that may be
@@ -113,7 +113,7 @@ class News:
         return max(1, math.ceil(usual * min(1.0, self._share(now) + self._healed(now)) - 1e-9))
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
-        """Return when a run may have one call more in flight than `out`, if no call fails before.
+        """Return when a run that has `out` calls in flight may start one more, if no call fails before.
 
         Returns infinity if `out` has reached `usual`, because then only the end of a call lets another one start.
         """

@@ -71,7 +71,7 @@ class WriteBucket:
         self._at = now
 
     def earn(self, calls: int) -> None:
-        """Add tokens for ended calls, successful or not: they pay to record a call and to announce the next one."""
+        """Add tokens for ended calls, successful or not, to pay for recording a call and announcing the next one."""
         self._tokens += limits.WRITES_A_CALL * calls
 
     def ready_at(self, now: float) -> float:
@@ -90,8 +90,8 @@ class WriteBucket:
     def refund(self) -> None:
         """Give back the token of a write that a full database refused, or that recorded a part of a file.
 
-        A write that a full database refused changed nothing, and the pauses between tries limit the load enough. A
-        write about a file is limited by the file: each slice of it is recorded once, and each object too.
+        A write that a full database refused changed nothing, and the pauses between the tries already limit the load.
+        Writes about a file need no other limit: each slice and each object of the file is recorded once.
         """
         self._tokens += 1
 

@@ -2,10 +2,10 @@
 
 The module `patience` is pure: its caller passes the time, from a steady clock.
 
-A model is away for a task when the task's latest calls have failed because of the model service, and none has succeeded
-since. While the model is away, one call at a time probes whether it is back. While some other calls of the task's
-tenant succeed, the model is in a brown-out: pauses stay short, and the share of calls that succeed decides how many
-calls a run may have in flight.
+A model is away for a task when the task's latest calls have failed because of the model service, and no call has
+succeeded since. While the model is away, one call at a time probes whether it is back. While some other calls of the
+task's tenant succeed, the model is in a brown-out: pauses stay short, and the share of calls that succeed decides how
+many calls a run may have in flight.
 """
 
 import math
@@ -19,11 +19,11 @@ from .trouble import Trouble
 
 
 class Patience:
-    """Decides for one run, whose model may be away, when calls may start, how many, and which failures count.
+    """Decides for one run, whose model may be away, when and how many calls may start, and which failures count.
 
-    The run waits up to `seconds` for a model that is away; 0 means not at all. `news` is the isolate's knowledge of the
-    model. `away_for`, `waits` and `failed_for` say what earlier runs of the task saw: the model has been away for
-    `away_for` seconds, `waits` probes in a row failed, the last one `failed_for` seconds ago.
+    The run waits up to `seconds` for a model that is away; with 0 it does not wait. `news` is the isolate's knowledge
+    of the model. `away_for`, `waits` and `failed_for` say what earlier runs of the task saw: the model has been away
+    for `away_for` seconds, `waits` probes in a row failed, and the last probe failed `failed_for` seconds ago.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Patience:
         return self._news.width(usual, now) if self._seconds else usual
 
     def widens_at(self, out: int, usual: int, now: float) -> float:
-        """Return when the run may have one call more in flight than `out`, if no call ends before."""
+        """Return when a run that has `out` calls in flight may start one more, if no call ends before."""
         return self._news.widens_at(out, usual, now)
 
     def over(self, now: float) -> bool:
@@ -159,7 +159,9 @@ class Patience:
         return max(own_at, min(others_at, ends_at) if now < ends_at else others_at)
 
     def _others_at(self, now: float, seconds_most: float) -> float:
-        """Return until when other tasks' probes keep this task from probing, at most `seconds_most` after the last."""
+        """Return until when other tasks' probes keep this task from probing: at most `seconds_most` after the last
+        probe.
+        """
         if not self._news.is_away(now):
             return -math.inf
         trouble = self._news.trouble

@@ -15,10 +15,10 @@ from .. import limits
 class Rests(NamedTuple):
     """How long a task rests, in ms, after each claim that ended without a finished call.
 
-    `between_ms` has an entry for each claim of a row of claims without a finished call, except the last claim. After a
-    claim, the next one starts at least its entry's time after the first claim of the row, and at least half that time
-    after the claim before it. After the last claim of the row, the task rests until `least_ms` have passed since the
-    first claim.
+    `between_ms` has a time for each claim of a row of claims without a finished call, except for the last claim. After
+    a claim, the next claim starts at least `between_ms` after the first claim of the row, and at least half that time
+    after the claim before. After the last claim of the row, the task rests until `least_ms` have passed since the first
+    claim.
     """
 
     between_ms: tuple[int, ...] = ()
@@ -28,13 +28,13 @@ class Rests(NamedTuple):
 def rests(max_attempts: int) -> Rests:
     """Return a task's rests for a row of `max_attempts` stalls.
 
-    The first rest is 0, and each rest after the second is three times the one before. If `max_attempts` is 2, the rest
-    between the two claims is the long one.
+    The first rest is 0, the second is positive, and each later rest is three times the rest before. If `max_attempts`
+    is 2, the rest between the two claims is the long one.
     """
     last_ms = limits.STALL_REST_SECONDS * 1000
     waits = [last_ms / 3 ** (max_attempts - 2 - claim) for claim in range(max_attempts - 1)]
     if len(waits) > 1:
-        waits[0] = 0  # No rest: most workers that die are not killed by their task.
+        waits[0] = 0  # No rest after the first stall: most workers that die are not killed by their task.
     return Rests(tuple(map(round, waits)), round(limits.STALL_SECONDS_LEAST * 1000))
 
 

@@ -9,9 +9,9 @@ class Trouble:
     """How a model behaved lately, for one task or for the tasks of one tenant in an isolate.
 
     `since` is the time of the model's first failure since this task's or tenant's own last success. `away` says that
-    the latest calls have failed, and that no call of others is known to have succeeded after them; `began_at` is when
-    the model became away. `open_at` is when the next call may probe the model, `asked_until` is the time until which
-    the provider asked us to wait, and `probed_at` is when a call last probed the model.
+    the latest calls have failed, and that no call of other tasks is known to have succeeded after them; `began_at` is
+    when the model became away. `open_at` is when the next call may probe the model, `asked_until` is the time until
+    which the provider asked us to wait, and `probed_at` is when a call last probed the model.
     """
 
     def __init__(self, since: float | None = None, waits: int = 0, failure_at: float = -math.inf) -> None:
@@ -32,7 +32,9 @@ class Trouble:
         self.heard(at)
 
     def heard(self, at: float) -> None:
-        """Record that a call of others succeeded: the model is not away, but our own failures keep counting."""
+        """Record that a call of another task or tenant succeeded. The model is not away, but this one's failures keep
+        counting.
+        """
         self.success_at = max(self.success_at, at)
         if at >= self.failure_at:
             self.away, self.waits = False, 0
@@ -60,7 +62,7 @@ class Trouble:
         """Record a call that probes the model.
 
         After a call probes the model, no other call may probe it for as long as the longest pause that a failure of the
-        first may cause.
+        probe may cause.
         """
         self.probed_at = now
         self.open_at = max(self.open_at, now + away_seconds(self.waits + 1, 1.0))

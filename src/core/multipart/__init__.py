@@ -1,1 +1,1 @@
-"""Reads bodies of the type `multipart/form-data` while they arrive."""
+"""Parses bodies of the type `multipart/form-data` while their bytes arrive."""

@@ -1,4 +1,4 @@
-"""The headers of `multipart/form-data`: its boundary, and the names and filenames of its parts.
+"""The headers of `multipart/form-data`: the boundary between the parts, and the names and filenames of the parts.
 
 Clients write a filename in UTF-8 in quotes (WHATWG HTML), or encoded as RFC 5987 and RFC 2231 say.
 """
@@ -11,8 +11,8 @@ from urllib.parse import unquote_to_bytes
 MEDIA_TYPE = "multipart/form-data"
 
 _PARAMETERS_MOST = 50
-# A parameter of a header: a name, and as its value a token or a quoted text. A browser quotes a path of Windows without
-# doubling its backslashes, so a backslash is an escape only before a quote or another backslash.
+# A parameter of a header: a name, and as its value a token or a quoted text. A browser puts a Windows path in quotes
+# without doubling its backslashes, so a backslash is an escape only before a quote or another backslash.
 _PARAMETER = re.compile(
     r';[ \t]*([^\s;=()<>@,:\\"/\[\]?]+)[ \t]*=[ \t]*(?:"((?:[^"\\]|\\.)*)"|([^\s;"]+))[ \t]*', re.DOTALL
 )
@@ -25,11 +25,11 @@ _PLAIN_ENCODINGS = frozenset({"7bit", "8bit", "binary"})
 
 
 class Malformed(ValueError):
-    """A body is not what its type says. The message says where."""
+    """The body of a request does not have the form that its type demands. The message says where."""
 
 
 class Disposition(NamedTuple):
-    """The name of a part, and its filename, None if the part is no file."""
+    """The name of a part, and the part's filename, which is None if the part is no file."""
 
     name: str
     filename: str | None
@@ -46,7 +46,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def part_disposition(raw: bytes) -> Disposition:
-    """Read the headers of a part; each header begins with the end of a line. Raises Malformed."""
+    """Read the headers of a part; `raw` has a line's end before each header. Raises Malformed."""
     headers = _headers(raw)
     kind, _, rest = headers.get("content-disposition", "").partition(";")
     if kind.strip().lower() != "form-data":
@@ -76,7 +76,10 @@ def _headers(raw: bytes) -> dict[str, str]:
 
 
 def _parameters(text: str, where: str) -> dict[str, str]:
-    """Read the parameters of a header, behind its first semicolon. Raises Malformed, which names `where`."""
+    """Read the parameters of a header from `text`, which is what follows the header's first semicolon.
+
+    Raises Malformed with a message that names the header `where`.
+    """
     text, at = f";{text.strip().rstrip(';')}", 0
     found: dict[str, str] = {}
     while text != ";" and at < len(text):
@@ -86,14 +89,14 @@ def _parameters(text: str, where: str) -> dict[str, str]:
         name, quoted, token = match.groups()
         if name.lower() in found:
             raise Malformed(f"{where} has the same parameter twice.")
-        # WHATWG HTML writes a quote in a name as %22.
+        # WHATWG HTML says that browsers write a quote in a name as %22.
         found[name.lower()] = token if quoted is None else _ESCAPED.sub(r"\1", quoted).replace("%22", '"')
         at = match.end()
     return found
 
 
 def _extended(found: Mapping[str, str], name: str) -> str | None:
-    """Return a parameter that may be encoded (RFC 5987) or continued (RFC 2231), None if it is absent."""
+    """Return a parameter that may be encoded (RFC 5987) or continued (RFC 2231); None if the header lacks it."""
     if f"{name}*" in found:
         return _decoded(found[f"{name}*"])
     if name in found:
@@ -119,7 +122,7 @@ def _decoded(value: str) -> str:
 
 
 def _charset(value: str) -> tuple[str, str]:
-    """Split an encoded value into its character set and the rest, behind the language."""
+    """Split an encoded value into its character set and the text; the language between them is dropped."""
     charset, _, rest = value.partition("'")
     _, quote, rest = rest.partition("'")
     if not quote or charset.lower() not in _CHARSETS:

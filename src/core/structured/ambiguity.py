@@ -18,9 +18,9 @@ def check_alternatives(nodes: list[SchemaNode]) -> None:
 
     `nodes` are those with an `anyOf`, each after those of its branches that have one. Raises SchemaRefused.
 
-    Schemas are told apart by the type of their values; objects also by `tag`, and by the names of their properties
-    where all are required and no others allowed. Schemas with `enum` or `const` are not counted, because looking up a
-    value in a set takes no search.
+    The checker distinguishes schemas by the type of their values; objects also by `tag`, and by the names of their
+    properties where all are required and no others allowed. Schemas with `enum` or `const` are not counted,
+    because looking up a value in a set takes no search.
     """
     known = dict[int, dict[type, int]]()
     for node in nodes:

@@ -73,7 +73,7 @@ class BranchSearch:
                 answer = None
 
     def _recalled(self, node: SchemaNode, values: list[Any]) -> _Search[list[int]]:
-        """Answer a question for values of which some may be known, and remember the answers."""
+        """Answer a question for several values, and remember the answers. Some answers may be known."""
         known = self._answers.setdefault(id(node), {})
         ids = list(map(id, values))
         unknown = [at for at, key in enumerate(ids) if key not in known]

@@ -8,7 +8,7 @@ from ..limits import BRANCH_STEPS_MOST, FAULTS_MOST
 from .alternatives import alternatives, alternatives_of_one
 from .branches import BranchSearch, SearchEnded
 from .frontier import Deeper, Frontier, Single
-from .groups import Group, Places
+from .groups import Group, ValuePlaces
 from .nodes import SchemaNode
 from .pointers import Place, pointer_to
 from .predicates import fits_alone, misfits, test_of
@@ -81,7 +81,7 @@ class _Check:
         if len(branches) == 1:
             level.singles.append((branches[0], value, place))
         else:
-            level.groups += self._branches(Group(node, [value], Places([place])))
+            level.groups += self._branches(Group(node, [value], ValuePlaces([place])))
 
     def _alone(self, group: Group) -> None:
         """Record what is wrong with the values of a group, without the values inside them and without `anyOf`."""

@@ -7,7 +7,7 @@ schema nodes of their own is checked value by value.
 from collections.abc import Iterator
 from typing import Any
 
-from .groups import Group, Places, Way, groups_inside, merged
+from .groups import Group, ValuePlaces, Way, groups_inside, merged
 from .nodes import SchemaNode
 from .pointers import Place
 
@@ -36,7 +36,7 @@ class Frontier:
         self.singles = []
         self.groups = [
             *self.groups,
-            *(Group(node, values, Places(places)) for node, values, places in by_node.values()),
+            *(Group(node, values, ValuePlaces(places)) for node, values, places in by_node.values()),
         ]
 
 
@@ -64,7 +64,7 @@ class Deeper:
             if len(value) < _TOGETHER_LEAST:
                 self._singles += [(items, item, (place, at)) for at, item in enumerate(value)]
             else:
-                above = Group(node, [value], Places([place]))
+                above = Group(node, [value], ValuePlaces([place]))
                 self._groups.append(Group(items, value, Way(above, None, starts=[0])))
 
     def add_group(self, group: Group) -> None:

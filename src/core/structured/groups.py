@@ -49,7 +49,7 @@ class Merger(NamedTuple):
             yield self.groups[part], some
 
 
-class Places(NamedTuple):
+class ValuePlaces(NamedTuple):
     """The places of a group's values, which were checked singly above it."""
 
     of_values: list[Place]
@@ -60,7 +60,7 @@ class Group:
 
     __slots__ = ("node", "values", "way")
 
-    def __init__(self, node: SchemaNode, values: list[Any], way: Way | Merger | Places | None = None) -> None:
+    def __init__(self, node: SchemaNode, values: list[Any], way: Way | Merger | ValuePlaces | None = None) -> None:
         self.node = node
         self.values = values
         self.way = way
@@ -89,7 +89,7 @@ class Group:
                 way = way.above.way
             if way is None:
                 found.update(at_top)
-            elif isinstance(way, Places):
+            elif isinstance(way, ValuePlaces):
                 found.update(number_of(way.of_values[at]) for at in at_top)
             else:
                 waiting += way.parted(at_top)
@@ -103,7 +103,7 @@ class Group:
             way = way.above.way
         if way is None:
             return at_top
-        if isinstance(way, Places):
+        if isinstance(way, ValuePlaces):
             return [number_of(way.of_values[at]) for at in at_top]
         of_parts = [owner for part in way.groups for owner in part.owners()]
         return [of_parts[at] for at in at_top]
@@ -114,7 +114,7 @@ class Group:
         way = self.way
         place: Place = None
         while way is not None:
-            if isinstance(way, Places):
+            if isinstance(way, ValuePlaces):
                 place = way.of_values[position]
                 break
             if isinstance(way, Merger):

@@ -1,1 +1,1 @@
-"""Cuts a text into chunks, counts its tokens, and plans how outputs are merged. Pure."""
+"""Cuts a text into chunks, counts the text's tokens, and plans how outputs are merged. Pure."""

@@ -2,48 +2,26 @@
 
 Offsets in a text count Unicode code points, as Python does. The cuts depend on the arguments alone: the same input and
 options always give the same chunks. The public contract promises that equal arguments give equal chunks, so a change of
-this module's rules changes the contract.
+this module's rules, or of those in `boundaries`, changes the contract.
 
-No input makes this module's regular expressions backtrack. Each regular expression of the module consumes every
-character that it reads, or reads a bounded number of characters, and repeats only with possessive quantifiers.
+Every rule is local: whether a text may be cut at an offset depends on the LOOK_CHARS code points before and after the
+offset alone. So a text that is read in slices is cut like the whole text: see `file_cuts`.
 """
 
-import re
 import unicodedata
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-# The kinds of boundary where a text may be cut. `_marks` stores the kind of boundary for each offset. Of two kinds of
-# boundary, the one with the higher number is better.
-_SENTENCE, _LINE, _PARAGRAPH, _HEADING = 1, 2, 3, 4
-_BEST_FIRST = (_HEADING, _PARAGRAPH, _LINE, _SENTENCE)
+from .boundaries import BEST_FIRST, MARK_CHARS_MOST, Boundaries, boundaries
 
-_ENDS = r"\n\r\x85\u2028\u2029"
-_LINES = re.compile(rf"[^{_ENDS}]*+(\r\n|[{_ENDS}]|\Z)")
-
-_HEADINGS = re.compile(
-    rf"""
-      [ ]{{0,3}}\#{{1,6}}(?:[ \t]|\Z)                                          # Markdown
-    | [ \t]{{0,40}}(?:Chapter|CHAPTER|Part|PART|Book|BOOK|Volume|VOLUME)[ \t]
-      (?:[0-9]{{1,4}}|[IVXLCDM]{{1,9}}|(?i:one|two|three|four|five|six|seven|eight|nine|ten)\b)
-      (?:(?:[.:,\u2013\u2014-]|[ \t](?![a-z]))[^{_ENDS}]{{0,60}})?\Z             # not "Book I read"
-    | [ \t\u3000]{{0,40}}第[0-9０-９零〇一二三四五六七八九十百千两兩]{{1,9}}[章回节節卷部篇集幕折]
-      (?:[\s:：、.．·\u2014-][^{_ENDS}]{{0,60}})?\Z
-    """,
-    re.VERBOSE,
-)
-# At least three characters. CommonMark accepts a single "=" or "-" as the underline of a heading, but a lone "-" is
-# more often an empty list item.
-_SETEXT_UNDERLINES = re.compile(r" {0,3}(?:={3,}+|-{3,}+)[ \t]*+\Z")
-
-# Matches the end of a sentence: its marks, closing characters after them, and blanks that follow on the same line.
-_SENTENCE_ENDS = re.compile(rf"([.!?。！？；…]++)[\"'”’»)\]}}」』）》〉】〕]*+([^\S{_ENDS}]*+)")
+# How far around an offset the rules look, at most: over a heading, its underline and the ends of both lines.
+LOOK_CHARS = 2 * MARK_CHARS_MOST + 48
 
 _ZERO_WIDTH_JOINER = "\u200d"
 _LEAST_FILL_DIVISOR = 4
-# If a text has no boundary where it can be cut, a cut that splits no visible character is searched within this number
-# of code points. A family emoji with skin tones has 11 code points.
+# If a text has no boundary where it can be cut, a cut that splits no visible character is searched among this many code
+# points. A family emoji with skin tones has 11 code points.
 _REACH_CHARS = 16
 
 
@@ -69,31 +47,44 @@ def cuts(text: str, max_chars: int, overlap_chars: int = 0, *, most: int | None 
 
     A chunk has at most `max_chars` code points. The first `overlap_chars` of a chunk repeat the end of the chunk
     before. A chunk ends at the best kind of boundary that fits: before a heading (Markdown or chapter-like line), after
-    a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the last one that
-    fills at least a quarter of the chunk is taken. If no boundary fills a quarter of the chunk, the last boundary of
-    the best kind is taken all the same. If the chunk has no boundary at all, the cut falls between code points.
+    a blank line, a line, a sentence, or white space. If several boundaries of the best kind fit, the chunk ends at the
+    last of them that fills at least a quarter of the chunk. If none of them fills a quarter of the chunk, the chunk
+    still ends at the last boundary of the best kind. If the chunk has no boundary at all, the cut falls between code
+    points.
 
     Raises `TooManyChunks` as soon as it is clear that the text needs more than `most` chunks. Raises `ValueError` for
     an empty text, or if `overlap_chars` is not below `max_chars`.
     """
     if not text or not 0 <= overlap_chars < max_chars:
         raise ValueError("needs a text that is not empty and 0 <= overlap_chars < max_chars")
-    size = len(text)
+    return tuple(cuts_between(text, 0, 0, max_chars, overlap_chars, most=most, is_end=True))
+
+
+def cuts_between(
+    text: str, origin: int, start: int, max_chars: int, overlap_chars: int, *, most: int | None, is_end: bool
+) -> list[int]:
+    """Return the end offsets of the chunks that follow the cut at `start`, as far as `text` decides them.
+
+    `text` is a part of a longer text. It begins at the offset `origin`, at least LOOK_CHARS before `start` unless at
+    the beginning of the longer text. With `is_end` it goes on to the end of the longer text, and all cuts are returned.
+    Offsets are those of the longer text. Raises `TooManyChunks` as `cuts` does.
+    """
+    size = origin + len(text)
     step = max_chars - overlap_chars
     ends: list[int] = []
-    marks: bytearray | None = None
-    end = 0
+    found: Boundaries | None = None
+    end = start
     while True:
         # Each later chunk takes at most `step` new code points of the text. Dividing the text after `limit` by `step`
         # therefore gives the least number of chunks that this text needs.
         limit = max(0, end - overlap_chars) + max_chars
         if most is not None and len(ends) + 1 + max(0, -(-(size - limit) // step)) > most:
             raise TooManyChunks(most)
-        if limit >= size:
-            return (*ends, size)
-        if marks is None:
-            marks = _marks(text)
-        end = _cut(text, marks, end, limit)
+        if limit + (0 if is_end else LOOK_CHARS) >= size:
+            return [*ends, size] if is_end else ends
+        if found is None:
+            found = boundaries(text)
+        end = origin + _cut(text, found, end - origin, limit - origin)
         ends.append(end)
 
 
@@ -110,52 +101,23 @@ def chunks(cuts: tuple[int, ...], overlap_chars: int) -> tuple[Chunk, ...]:
     return (first, *rest)
 
 
-def _cut(text: str, marks: bytearray, start: int, limit: int) -> int:
+def _cut(text: str, among: Boundaries, start: int, limit: int) -> int:
     """Return the end of the chunk whose new code points begin at `start`: an offset from `start + 1` to `limit`."""
     if limit - start == 1:
         return limit
     if text.startswith("\r\n", limit - 1):
         limit -= 1
     quarter = start + -(-(limit - start) // _LEAST_FILL_DIVISOR)
-    for kind in _BEST_FIRST:
-        if (found := marks.rfind(kind, quarter, limit + 1)) != -1:
+    for kind in BEST_FIRST:
+        if (found := among.last(kind, quarter, limit)) != -1:
             return found
     word = _word_start(text, start, limit)
     if word >= quarter:
         return word
-    for kind in _BEST_FIRST:
-        if (found := marks.rfind(kind, start + 1, quarter)) != -1:
+    for kind in BEST_FIRST:
+        if (found := among.last(kind, start + 1, quarter - 1)) != -1:
             return found
     return word if word > start else _character_start(text, start, limit)
-
-
-def _marks(text: str) -> bytearray:
-    """Return the best kind of boundary at each offset of a text, 0 for none.
-
-    Boundaries between words are not marked, because they are too many.
-    """
-    marks = bytearray(len(text) + 1)
-    for match in _SENTENCE_ENDS.finditer(text):
-        # An ASCII mark like "." ends a sentence only before white space, so not in "3.14" or "e.g.x".
-        if match.start(2) < match.end() or not match[1].isascii():
-            marks[match.end()] = _SENTENCE
-    text_line_start = None  # where the previous line of the text starts, if it may be a heading
-    for match in _LINES.finditer(text):
-        start, stop = match.start(), match.start(1)
-        if start == stop or text[start:stop].isspace():
-            marks[match.end()] = _PARAGRAPH
-            text_line_start = None
-            continue
-        marks[match.end()] = _LINE
-        if _HEADINGS.match(text, start, stop):
-            marks[start] = _HEADING
-            text_line_start = None
-        elif text_line_start is not None and _SETEXT_UNDERLINES.match(text, start, stop):
-            marks[text_line_start] = _HEADING
-            text_line_start = None
-        else:
-            text_line_start = start
-    return marks
 
 
 def _word_start(text: str, start: int, limit: int) -> int:
@@ -166,7 +128,7 @@ def _word_start(text: str, start: int, limit: int) -> int:
 
 
 def _character_start(text: str, start: int, limit: int) -> int:
-    """Return the last offset up to `limit` where a cut splits no visible character; `limit` if none is near."""
+    """Return the last offset up to `limit` where a cut splits no visible character; `limit` if none is within reach."""
     for offset in range(limit, max(start, limit - _REACH_CHARS), -1):
         if not _joined(text[offset - 1], text[offset]):
             return offset
@@ -177,8 +139,8 @@ def _joined(before: str, after: str) -> bool:
     """Whether two code points show as one character: a base and its mark, or an emoji and its modifier or joiner.
 
     Variation selectors count as marks: their Unicode category is Mn. Unlike Unicode Standard Annex 29, `_joined` does
-    not recognize flags, nor Hangul syllables spelt in letters. A reader may see a cut inside a visible character, but
-    the chunks stay correct.
+    not recognize flags, nor Hangul syllables spelt in letters. If a cut falls inside a visible character, a reader may
+    see this, but the chunks stay correct.
     """
     return (
         _ZERO_WIDTH_JOINER in (before, after)

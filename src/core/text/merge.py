@@ -1,4 +1,7 @@
-"""Groups the outputs of one level into the calls of the next merge level, at most one call for two outputs. Pure."""
+"""Groups the outputs of one merge level into the calls of the next level; there is at most one call for two outputs.
+
+Pure.
+"""
 
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -49,7 +52,8 @@ def merge_ends(sizes: Sequence[int], most_chars: int) -> tuple[int, ...]:
 def merge_message(outputs: list[str], most_chars: int) -> str:
     """Make the user message of a merge call from the outputs that it merges.
 
-    If the outputs are together too long for one message, the longest are cut to equal lengths, and the cuts are marked.
+    If the outputs are together too long for one message, the longest outputs are cut to equal lengths, and each cut is
+    marked.
     """
     return CONCAT_SEPARATOR.join(_fit(outputs, most_chars))
 

@@ -1,9 +1,10 @@
 """Estimates how many tokens a model will count in a text.
 
-Models count tokens differently, and the estimate asks no model. In the estimate, each character of Chinese, Japanese or
-Korean writing counts as one token, full-width punctuation included. Four characters of other writing count as one
-token, rounded up for each message. Current tokenizers need about 0.6 to 1.5 tokens for a Chinese, Japanese or Korean
-character, and one token for 3 to 5 characters of English. Texts in other alphabets may need twice the estimated tokens.
+Models count tokens differently, and the estimate is made without asking a model. In the estimate, each character of
+Chinese, Japanese or Korean writing counts as one token, full-width punctuation included. Each four characters of other
+writing count as one token, rounded up for each message. Current tokenizers need about 0.6 to 1.5 tokens for a Chinese,
+Japanese or Korean character, and one token for 3 to 5 characters of English. Texts in other alphabets may need twice
+the estimated tokens.
 """
 
 import re

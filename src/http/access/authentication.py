@@ -20,7 +20,7 @@ _NO_KEYS_DETAIL = (
     "This deployment has no API keys yet. Make the first one with `make key` locally, or with "
     '`make key ARGS="--remote"` for a deployed Worker.'
 )
-_NO_KEYS_SECONDS = "60"  # `Retry-After` while the deployment has no keys: an operator has to make one
+_NO_KEYS_SECONDS = "60"  # `Retry-After` while the deployment has no keys, since an operator has to make one first
 _UNKNOWN_DETAIL = "Too many unknown keys are being tried. If yours is valid, send the request again."
 _UNKNOWN_SECONDS = "1"
 _UNAUTHENTICATED_DETAIL = "Send a valid API key: `Authorization: Bearer oo_…`."

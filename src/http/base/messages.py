@@ -28,10 +28,10 @@ class CutOff(Exception):
 
 
 class PipedBytes(Protocol):
-    """Bytes that the platform sends to the client, so that Python never has them, as of `core.files.Piped`."""
+    """Bytes that the platform sends to the client without Python, such as those of `core.files.Piped`."""
 
     async def pipe_to(self, writable: object) -> None:
-        """Send the bytes to a stream of the platform. Raises what the platform raises."""
+        """Send the bytes to a stream of the platform. Raises the platform's error if the sending fails."""
         ...
 
 
@@ -61,8 +61,8 @@ class Reply:
     An answer with `parts` has no `body`: its text is sent in parts, and each part is made when it is sent. If making a
     part raises an error, the connection is cut off, so the client sees that the answer is incomplete.
 
-    An answer with `content` has no `body` either: it sends bytes, which are made when they are sent, as parts are. Its
-    header `Content-Length` says how many there are.
+    An answer with `content` has no `body` either: its bytes are made when they are sent, as parts are. The header
+    `Content-Length` of this answer gives the number of its bytes.
     """
 
     status: int

@@ -78,7 +78,7 @@ def is_verbose(query: Query) -> bool:
 
 
 def is_true(query: Query, name: str) -> bool:
-    """Read a parameter that is `true` or `false`, such as `dryRun` or `counts`. An absent one is false."""
+    """Read a parameter that is `true` or `false`, such as `dryRun` or `counts`. An absent parameter counts as false."""
     text = query.get(name, "false")
     if text not in {"true", "false"}:
         raise refused(name, "must be true or false")

@@ -17,7 +17,7 @@ def request_id(headers: Mapping[str, str]) -> str:
     """Return the client's `X-Request-Id` if it has 1 to 128 visible ASCII characters, else a new id.
 
     A new id does not come from the service's source of randomness, because it must not change a simulated schedule.
-    Nothing depends on the id.
+    Nothing depends on the value of the id.
     """
     own = headers.get(REQUEST_ID.lower(), "")
     return own if _TAKEN.fullmatch(own) else uuid4().hex

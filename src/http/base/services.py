@@ -46,7 +46,7 @@ class RateLimiter(Protocol):
     async def allows(self, key: str) -> bool:
         """Count a request under a key of the rate limiter, and return whether the request is within the limit.
 
-        Raises what the binding raises.
+        Raises the error of the rate limiter's binding.
         """
         ...
 

@@ -8,11 +8,10 @@ from pydantic import Field, ValidationError
 
 from ...core import limits
 from ...core.batches.endpoints import BatchEndpoint
-from ...core.files import File, Purpose
+from ...core.files import FILE_ID_PATTERN, File, Purpose
 from ...processing.batch_submission import BatchRequest
 from ..base.fields import Asked, Plain, Whole, field_errors, text_flaws
 from ..base.problems import INVALID_FIELDS, UNSUPPORTED_PARAMETER, FieldError, Refusal, field_refusal
-from ..files.shapes import FILE_ID_PATTERN
 
 INPUT_FILE = "input_file_id"
 _HOURS_MOST = limits.BATCH_WINDOW_HOURS_MOST
@@ -74,9 +73,9 @@ def new_fields(body: Mapping[str, object]) -> NewBatchFields:
     return fields
 
 
-def new_request(fields: NewBatchFields, input_file: File | None) -> BatchRequest:
-    """Make the request for a batch. Raises Refusal (400) if the input file is missing, or is not for batches."""
-    if input_file is None or input_file.growing:
+def new_request(fields: NewBatchFields, input_file: File) -> BatchRequest:
+    """Make the request for a batch. Raises Refusal (400) if the input file is not complete, or not for batches."""
+    if input_file.growing:
         raise no_input()
     if input_file.purpose is not Purpose.BATCH:
         message = f"is a file of the purpose {input_file.purpose}, and a batch needs one of the purpose batch"

@@ -41,8 +41,12 @@ async def create_batch(exchange: Exchange) -> Reply:
     # A request for a response with an equal body has another digest.
     name = digest({"batch": body})
     joins = None if key is not None else joining.joining(exchange, name)
-    request = new_request(fields, await exchange.api.files.file(file_key))
-    accepted = await _accept(exchange, request, key, name, joins)
+    input_file = await exchange.api.files.file(file_key)
+    if input_file is None:
+        # The file may have been deleted since an earlier send of the same request made its batch.
+        accepted = await _earlier(exchange, key, name, joins)
+    else:
+        accepted = await _accept(exchange, new_request(fields, input_file), key, name, joins)
     headers = {"Idempotency-Replayed": "true"} if accepted.replayed else {}
     return _reply(exchange, accepted.batch, headers)
 
@@ -117,6 +121,16 @@ async def _accept(
             raise mismatch()
         case LimitReached(limit):
             raise limit_reached(limit, api)
+
+
+async def _earlier(exchange: Exchange, key: str | None, name: str, joins: Joining | None) -> SubmittedBatch:
+    """Find the batch of an earlier send of a request whose input file is gone. Raises Refusal (400) without one."""
+    found = await BatchSubmission(exchange.api.submission).earlier(exchange.tenant, key, name, joins)
+    if isinstance(found, Mismatched):
+        raise mismatch()
+    if found is None:
+        raise no_input()
+    return found
 
 
 def _reply(exchange: Exchange, batch: Batch, headers: dict[str, str] | None = None) -> Reply:

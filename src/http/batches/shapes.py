@@ -1,16 +1,16 @@
 """The models of the answers of `/v1/batches`, such as OpenAI's Batch object."""
 
 from collections.abc import Mapping
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
 from ...core import limits
 from ...core.batches.endpoints import BatchEndpoint
 from ...core.batches.status import BatchStatus
+from ...core.files import FILE_ID_PATTERN
 from ...core.ids import BATCH_ID_PATTERN
 from ..base.views import Count, shown
-from ..files.shapes import FILE_ID_PATTERN
 
 Anything = object
 _BatchId = Annotated[str, Field(json_schema_extra={"pattern": f"^{BATCH_ID_PATTERN}$"})]
@@ -83,10 +83,14 @@ class CallsBillView(TypedDict):
 
 @shown
 class BatchOnceoverView(TypedDict):
-    """What OpenAI's API lacks: the path of the batch's task in the native API, and the bill of calls."""
+    """What OpenAI's API lacks: the path of the batch's task in the native API, and the bill of calls.
+
+    `retryOf` is set for a batch that makes the lines without an answer of another batch.
+    """
 
     task: str
     usage: CallsBillView
+    retryOf: NotRequired[_BatchId]
 
 
 @shown

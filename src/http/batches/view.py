@@ -6,7 +6,7 @@ from ...core import limits
 from ...core.batches.status import BatchStatus
 from ...core.codes import TaskCode
 from ...core.files import file_id
-from ...core.ids import batch_id
+from ...core.ids import batch_id, split_task_key
 from ...store.records.batches import Batch
 from ..tasks.task_views import task_path
 from .shapes import (
@@ -29,6 +29,16 @@ def batch_view(batch: Batch, *, may_read: bool = True) -> BatchView:
     """Show a batch. A caller without the scope `read` sees neither its metadata nor its faults, which quote lines."""
     task, status, counts = batch.task, batch.status, batch.counts
     was_cancelled = status in _CANCELLED
+    onceover = BatchOnceoverView(
+        task=task_path(task.id),
+        usage=CallsBillView(
+            modelCalls=task.usage.model_calls,
+            minimumCalls=task.usage.minimum_calls,
+            inDoubt=task.usage.in_doubt,
+        ),
+    )
+    if task.retry_of is not None:
+        onceover["retryOf"] = batch_id(split_task_key(task.retry_of)[1])
     writes_files = batch.valid_at is not None and not was_cancelled
     return BatchView(
         id=batch_id(task.id),
@@ -53,14 +63,7 @@ def batch_view(batch: Batch, *, may_read: bool = True) -> BatchView:
         request_counts=RequestCountsView(total=counts.total, completed=counts.completed, failed=counts.failed),
         usage=_usage(batch),
         metadata=task.options.metadata if may_read else {},
-        onceover=BatchOnceoverView(
-            task=task_path(task.id),
-            usage=CallsBillView(
-                modelCalls=task.usage.model_calls,
-                minimumCalls=task.usage.minimum_calls,
-                inDoubt=task.usage.in_doubt,
-            ),
-        ),
+        onceover=onceover,
     )
 
 

@@ -13,7 +13,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9 ._()+-]")
 
 
 async def content_reply(exchange: Exchange, file: File) -> Reply:
-    """Send a file as an attachment. Of the output file of a batch that goes on, the lines so far are sent.
+    """Send a file as an attachment. Of a file that a batch still writes, the lines so far are sent.
 
     The first part is opened before the answer begins, so that a bucket that does not answer refuses the request. Raises
     BlobUnavailable, and BlobMissing if the file was erased just now.
@@ -22,8 +22,10 @@ async def content_reply(exchange: Exchange, file: File) -> Reply:
     if file.growing or not exchange.query.keys().isdisjoint({"offset", "limit"}):
         from . import early  # noqa: PLC0415 - only batches need it (docs/decisions/0033)
 
-        wanted = early.wanted(exchange.query) or early.WantedLines(0, None)
-        return await early.lines_reply(exchange, file, wanted, headers)
+        lines = await early.lines_reply(exchange, file, early.wanted(exchange.query), headers)
+        if lines is not None:
+            return lines
+        headers[early.INCOMPLETE] = "true"  # an error file, whose parts all end with a line
     headers["Content-Length"] = str(sum(part.bytes for part in file.parts))
     if exchange.request.method == "HEAD" or not file.parts:
         return Reply(200, headers=headers)

@@ -59,15 +59,20 @@ def wanted(query: Query) -> WantedLines | None:
     return WantedLines(int(offset), None if limit is None else int(limit))
 
 
-async def lines_reply(exchange: Exchange, file: File, lines: WantedLines, headers: dict[str, str]) -> Reply:
+async def lines_reply(
+    exchange: Exchange, file: File, asked: WantedLines | None, headers: dict[str, str]
+) -> Reply | None:
     """Send lines of an output file: as many of those asked for as an invocation may send, but at least one.
 
-    Raises Refusal (400) for another file, and BlobUnavailable.
+    Without `asked` all lines are sent, and None is returned for a file that is no output file. Raises Refusal (400) if
+    lines of such a file are asked for, and BlobUnavailable.
     """
     batch = None if file.owner is None else await exchange.api.store.beside(BatchStore).batch(TaskKey(file.owner))
     if batch is None or batch.output_file != file.key:
+        if asked is None:
+            return None
         raise field_refusal([FieldError(OFFSET, "and limit are only for the output file of a batch")])
-    api = exchange.api
+    api, lines = exchange.api, asked or WantedLines(0, None)
     most = limits.EARLY_BYTES_MOST[api.settings.plan]
     store = api.store.beside(BatchFileStore)
     found = await read_lines(api.files, store, batch, lines.offset, lines.limit, most)

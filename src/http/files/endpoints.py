@@ -2,13 +2,14 @@
 
 from typing import Final
 
+from ...core.files import FILE_ID_PATTERN
 from ...core.keys import Scope
 from ...core.multipart import headers as multipart
 from ..base import problems
 from ..base.acting import Reach
 from ..base.endpoint import Answer, Endpoint
 from . import content, early, handlers, listing
-from .shapes import FILE_ID_PATTERN, DeletedFileView, FileListView, FileView, NewFileFields
+from .shapes import DeletedFileView, FileListView, FileView, NewFileFields
 
 _ID = {"type": "string", "pattern": f"^{FILE_ID_PATTERN}$"}
 _OF_FILE = tuple((name, "id", "/id") for name in ("readFile", "readFileContent", "deleteFile"))

@@ -42,13 +42,13 @@ async def read_file(exchange: Exchange) -> Reply:
 
 
 async def delete_file(exchange: Exchange) -> Reply:
-    """Delete a file and its bytes. A file that a batch reads or writes stays."""
+    """Delete a file and its bytes. A file that a batch or a task reads or writes stays."""
     key = _key(exchange)
     deleted = await exchange.api.files.delete(key)
     if deleted is None:
         raise _no_file()
     if isinstance(deleted, InUse):
-        detail = "A batch still reads or writes this file. Cancel the batch, or wait until it has ended."
+        detail = "A batch or a task still reads or writes this file. Cancel it, or wait until it has ended."
         raise Refusal(FILE_IN_USE, detail)
     exchange.api.log("file_deleted", file=key)
     return json_reply(200, DeletedFileView(id=exchange.parts["id"], object="file", deleted=True))

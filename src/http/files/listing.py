@@ -6,13 +6,13 @@ from collections.abc import AsyncGenerator
 from typing import NamedTuple
 
 from ...core import limits
-from ...core.files import File, FileKey, Purpose, file_key_of
+from ...core.files import FILE_ID_PATTERN, File, FileKey, Purpose, file_key_of
 from ...store.files import FileStore
 from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.queries import refused
-from .shapes import FILE_ID_PATTERN, FileListView, file_view
+from .shapes import FileListView, file_view
 
 _MOST = limits.FILE_LIST_LIMIT_MOST
 _WHOLE = re.compile("[0-9]{1,6}")

@@ -5,12 +5,11 @@ from typing import Annotated, Any, Literal, TypedDict
 from pydantic import Field
 
 from ...core import limits
-from ...core.files import File
+from ...core.files import FILE_ID_PATTERN, File
 from ..base.fields import Plain
 from ..base.views import Count, shown
 
 ANCHOR, SECONDS = "expires_after[anchor]", "expires_after[seconds]"
-FILE_ID_PATTERN = "file-[0-9a-f]{32}"
 _Id = Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})]
 _LEAST, _MOST = limits.FILE_EXPIRY_SECONDS
 

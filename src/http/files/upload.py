@@ -50,7 +50,7 @@ class Upload:
             raise self._too_large()
 
     async def add(self, content: bytes) -> None:
-        """Take bytes of the file, and store each part that is full. Raises Refusal (413) above the limit."""
+        """Take bytes of the file, and store each part that is full. Raises Refusal: 413 above the limit, 507."""
         self._size += len(content)
         if self._size > self._most:
             raise self._too_large()
@@ -101,7 +101,11 @@ class Upload:
     async def _begin(self) -> None:
         if not self._is_begun:
             self._is_begun = True  # before the write, which may land although its answer is lost
-            await self._store.begin(self._key, self._created_at)
+            full = await self._store.begin(self._key, self._created_at, self._settings.files_most)
+            if full is not None:
+                self._is_begun = False  # nothing is stored
+                detail = f"The tenant has {full.most} files or more, the limit MAX_FILES. Delete files first."
+                raise Refusal(FILES_FULL, detail, [FieldError("file", detail)])
 
     async def _put(self, buffer: Buffer) -> None:
         await self._begin()

@@ -84,7 +84,7 @@ class Follower:
             self._api.log("stream_closed", task=self._key, seconds=seconds, **self._api.meter.facts())
 
     async def _between(self, look: Look, took: float) -> AsyncGenerator[None]:
-        """Pause between two reads, and help a task that no worker comes for.
+        """Pause between two reads, and run or send off a task that no worker comes for.
 
         Yields None when the stream has to send a comment.
         """
@@ -98,7 +98,7 @@ class Follower:
                     yield due
 
     def _may_look(self) -> bool:
-        """Count one read, and say whether the allowance suffices for it and for the reads after the last look."""
+        """Count one read, and say whether the allowance suffices for it and for the reads at the stream's end."""
         self._reads_left -= 1
         spent = self._api.meter.subrequests >= self._subrequests_most
         return self._reads_left >= 0 and not spent and self._clock() < self._ends_at
@@ -114,7 +114,10 @@ class Follower:
         return await api.store.look(self._key, self.following, known)
 
     async def _help(self) -> None:
-        """Help a task that no worker comes for, as a poll does. The stream continues while the task is being helped."""
+        """Run or send off a task that no worker comes for, as a poll does.
+
+        The stream continues while the task is being helped.
+        """
         self._help_at = self._clock() + limits.EVENT_HELP_SECONDS
         task = await self._api.store.task(self._key)
         if task is not None:

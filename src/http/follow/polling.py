@@ -9,12 +9,15 @@ _SPARING_GROWTH = 3.0
 _SILENCE_FRACTION = 0.25
 
 
-def poll_seconds(waited_seconds: float) -> float:
+def poll_seconds(waited_seconds: float, look_took: float) -> float:
     """Return how long `?wait=` pauses between two reads: twice a second at first, later once a second.
 
-    A wait of 25 s makes 34 reads if no host that works on the task can notify the request.
+    A wait of 25 s makes 34 reads if no host that works on the task can notify the request. As with a stream, the pause
+    is at least ten times as long as the last read took, up to WAIT_TOLD_SECONDS: many requests that wait would
+    otherwise keep a slow database slow.
     """
-    return limits.WAIT_POLL_SECONDS if waited_seconds < _PATIENT_AFTER_SECONDS else _PATIENT_POLL_SECONDS
+    usual = limits.WAIT_POLL_SECONDS if waited_seconds < _PATIENT_AFTER_SECONDS else _PATIENT_POLL_SECONDS
+    return max(usual, min(limits.WAIT_TOLD_SECONDS, look_took * limits.LOOK_LATENCIES))
 
 
 def look_seconds(silent_seconds: float, look_took: float) -> float:

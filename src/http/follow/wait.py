@@ -37,6 +37,7 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
     loop = asyncio.get_running_loop()
     began = loop.time()
     task = await _up_to_date(api, key)
+    took = loop.time() - began
     if task is not None and (task.late or task.unanswered):
         try:
             await api.rescue.help(task, seconds - (loop.time() - began))
@@ -44,25 +45,29 @@ async def current(api: Api, key: TaskKey, seconds: float = 0.0, *, reads_after: 
             api.log("help_failed", task=key, code=error.code)
         else:
             task = await _up_to_date(api, key)
-    return await _ended(api, task, seconds, began, reads_after) if task is not None and seconds > 0 else task
+    return await _ended(api, task, seconds, began, took, reads_after) if task is not None and seconds > 0 else task
 
 
-async def _ended(api: Api, task: Task, seconds: float, began: float, reads_after: int) -> Task | None:
-    """Wait until a task has ended, at most until `seconds` after `began`, and read the task then."""
+async def _ended(api: Api, task: Task, seconds: float, began: float, took: float, reads_after: int) -> Task | None:
+    """Wait until a task has ended, at most until `seconds` after `began`, and read the task then.
+
+    `took` is how many seconds the read of the task took.
+    """
     clock, key, free = asyncio.get_running_loop().time, task.task_key, api.settings.plan == "free"
     found: Task | None = task
     listener, seen, reads, ends_at = Listener(api, key), pulse_of(task), reads_left(task, reads_after), began + seconds
     while found is not None and not found.status.terminal and (left := ends_at - clock()) > _NO_TIME_SECONDS:
-        pause = sparing_seconds(left, reads) if free else poll_seconds(seconds - left)
+        pause = sparing_seconds(left, reads) if free else poll_seconds(seconds - left, took)
         # If less than WAIT_POLL_SECONDS of the wait would be left after the pause, the pause lasts until the end of the
         # wait.
         short = left if left < pause + limits.WAIT_POLL_SECONDS else pause
         is_near_end = left < limits.WAIT_TOLD_SECONDS + limits.WAIT_POLL_SECONDS
         told = await listener.rest(seen, short, left if free or is_near_end else limits.WAIT_TOLD_SECONDS, math.inf)
         reads -= 1
-        is_over = ends_at - clock() <= _NO_TIME_SECONDS
+        asked_at = clock()
+        is_over = ends_at - asked_at <= _NO_TIME_SECONDS
         if not (free or told or is_over) and (pulse := await api.store.going_on(key)) is not None:
-            seen = pulse
+            seen, took = pulse, clock() - asked_at
             continue
         found = await _up_to_date(api, key)
         if found is None or (free and reads < 1):
@@ -85,7 +90,7 @@ async def _up_to_date(api: Api, key: TaskKey) -> Task | None:
 
 
 async def expired(api: Api, overdue: Sequence[TaskKey]) -> bool:
-    """Fail those of the tasks whose deadline has passed. Returns False if the database could not take the write.
+    """Fail those of the tasks whose deadline has passed. Returns False if the database did not take the write.
 
     If the database takes no write, the overdue tasks are shown unchanged, and the sweep fails them later.
     """

@@ -27,7 +27,7 @@ from .figures import TEXT
 _ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 _AT_WORK = (Status.PENDING, Status.PROCESSING)
 
-# Counters by route: the counter's name, the sum that it shows, and its meaning.
+# Counters with a value for each route: the counter's name, the sum that it shows, and its meaning.
 _BY_ROUTE = (
     ("model_calls", "calls", "Model calls of ended tasks, including failed calls and calls in doubt."),
     ("model_calls_in_doubt", "in_doubt", "Calls of ended tasks with an unknown outcome: their worker died."),

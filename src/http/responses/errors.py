@@ -31,7 +31,7 @@ _BAD_VALUES = frozenset({INVALID_FIELDS.code, UNSUPPORTED_SCHEMA.code, NOT_JOINA
 # Statuses after which OpenAI's SDKs repeat a request, besides all from 500 on.
 _REPEATED_STATUSES = frozenset({408, 409, 429})
 _WAIT_SECONDS_MOST = 120  # The longest `Retry-After`, in seconds, that OpenAI's SDKs wait for.
-# Problems for which a repeated request fails too, until an operator acts or until tomorrow.
+# Problems after which a repeated request would fail too, until an operator acts or until the next day.
 _HOPELESS = frozenset(
     {
         ProblemCode.NOT_CONFIGURED,

@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ConfigDict, Field, ValidationError
 
 from ...core import limits
 from ...core.settings import Settings
-from ...core.task import Reduce, TaskOptions
+from ...core.task import CONCAT_SEPARATOR, Reduce, TaskOptions
 from ...processing.task_request import TaskRequest
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
 from ..base.problems import (
@@ -22,36 +22,14 @@ from ..tasks import output_fields
 from ..tasks.new_task import ChunkOptions, option_flaws
 from ..tasks.output_fields import WantedOutput
 from . import parameters, prompt, text_format
+from .messages import Message, Sent, Text
 from .prompt import Prompt
 from .text_format import SchemaFormatFields, TextFields
 
 WINDOW_SECONDS = {"soonest": None, "2h": 7_200, "8h": 28_800}
 
 Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
-Text = Annotated[str, Field(json_schema_extra=NO_NUL)]
 TopP = Annotated[float, Field(ge=0, le=1)]
-
-
-class Sent(BaseModel):
-    """The base of the models of `/v1`, whose fields have OpenAI's names."""
-
-    # `defer_build`: pydantic builds the validators with the first request, not when the isolate starts.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
-
-
-class TextPart(Sent):
-    """A part of a message."""
-
-    type: Literal["input_text"]
-    text: Text
-
-
-class Message(Sent):
-    """A message of the input."""
-
-    role: Literal["user", "system", "developer"]
-    content: Text | list[TextPart]
-    type: Literal["message"] = "message"
 
 
 class ReasoningFields(Sent):
@@ -115,7 +93,9 @@ class NewResponseFields(Sent):
     background: Literal[True]
     input: Annotated[Text, Field(min_length=1)] | list[Message] = Field(
         description="The text, or a list of one user message and at most one system or developer message. Messages "
-        "have text only, at most MAX_INPUT_BYTES of UTF-8. A blank line joins the parts of a message."
+        "have text, at most MAX_INPUT_BYTES of UTF-8. A blank line joins the parts of a message. The user message may "
+        f"have one file, of at most {limits.FILE_TEXT_BYTES_MOST} bytes, which then is the text. The message's own "
+        "text says what to do with it, after the instructions. A file needs the binding BLOBS."
     )
     instructions: Annotated[str, Field(max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None = (
         Field(None, description="What to do with the text, or with each part of a long one.")
@@ -163,7 +143,10 @@ def new_request(body: Mapping[str, object], settings: Settings, default_model: s
 
 
 def _wanted(fields: NewResponseFields) -> WantedOutput:
-    """Return the fields that form the outputs. Outputs are merged by default, or concatenated if `join` is set."""
+    """Return the form of the outputs that a request asks for.
+
+    Outputs are merged by default, but concatenated by default if `join` is given.
+    """
     own, form = fields.onceover or OnceoverFields(), fields.text.format if fields.text else None
     formed = form if isinstance(form, SchemaFormatFields) else None
     default = Reduce.MERGE if formed is None or own.join is None else Reduce.CONCAT
@@ -209,14 +192,7 @@ def _checked(body: Mapping[str, object]) -> NewResponseFields:
 def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default_model: str) -> Iterator[FieldError]:
     """Find the flaws of a request that its JSON Schema cannot express."""
     own = fields.onceover or OnceoverFields()
-    if not given.text:
-        yield FieldError("input", "must not be empty")
-    if given.system is not None and fields.instructions is not None:
-        yield FieldError("input", "has a system or developer message, and instructions is set too: use one of them")
-    if given.system is not None and len(given.system) > limits.INSTRUCTIONS_CHARS_MOST:
-        yield FieldError(
-            "input", f"has a system or developer message of more than {limits.INSTRUCTIONS_CHARS_MOST} characters"
-        )
+    yield from _input_flaws(fields, given)
     if _deadline_seconds(fields) is not None and own.deadline_seconds is not None:
         yield FieldError("onceover.deadlineSeconds", "is set, and completion_window too: use one of them")
     for name, value in _model_options(fields).items():
@@ -233,6 +209,22 @@ def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default
         yield flaw if flaw.field == "model" else flaw._replace(field=f"onceover.{flaw.field}")
 
 
+def _input_flaws(fields: NewResponseFields, given: Prompt) -> Iterator[FieldError]:
+    if not given.text and given.file is None:
+        yield FieldError("input", "must not be empty")
+    if given.file is not None and len(_instructions(fields, given) or "") > limits.INSTRUCTIONS_CHARS_MOST:
+        most = limits.INSTRUCTIONS_CHARS_MOST
+        yield FieldError(
+            "input", f"has a text beside the file, which makes instructions of more than {most} characters"
+        )
+    if given.system is not None and fields.instructions is not None:
+        yield FieldError("input", "has a system or developer message, and instructions is set too: use one of them")
+    if given.system is not None and len(given.system) > limits.INSTRUCTIONS_CHARS_MOST:
+        yield FieldError(
+            "input", f"has a system or developer message of more than {limits.INSTRUCTIONS_CHARS_MOST} characters"
+        )
+
+
 def _twin_flaws(model_options: Mapping[str, object]) -> Iterator[FieldError]:
     try:
         Twins.model_validate(model_options)
@@ -247,6 +239,14 @@ def _model_options(fields: NewResponseFields) -> dict[str, object]:
     return {name: value for name, value in found.items() if value is not None}
 
 
+def _instructions(fields: NewResponseFields, given: Prompt) -> str | None:
+    """Return what to do with the text. Beside a file, the text of the user message belongs to it."""
+    asked = given.system if given.system is not None else fields.instructions
+    if given.file is None:
+        return asked or None
+    return CONCAT_SEPARATOR.join(filter(None, (asked, given.text))) or None
+
+
 def _deadline_seconds(fields: NewResponseFields) -> float | None:
     window = fields.background_options.completion_window if fields.background_options else None
     return WINDOW_SECONDS[window or "soonest"]
@@ -257,7 +257,7 @@ def _request(
 ) -> TaskRequest:
     own = fields.onceover or OnceoverFields()
     deadline = _deadline_seconds(fields) or own.deadline_seconds
-    instructions = (given.system if given.system is not None else fields.instructions) or None
+    instructions = _instructions(fields, given)
     options = TaskOptions(
         reduce=wanted.reduce,
         model=fields.model,
@@ -271,21 +271,21 @@ def _request(
         response={
             "store": fields.store is not False,
             "tool_choice": tool_choice,
-            "instructions": instructions is not None,
+            "instructions": bool(given.system if given.system is not None else fields.instructions),
         },
         retention_ms=limits.RESPONSE_UNSTORED_SECONDS * 1000 if fields.store is False else None,
         structure=wanted.structure(),
     )
     overlap = (own.chunk.overlap_chars or 0) if own.chunk else 0
     request = TaskRequest(
-        text=given.text,
+        text=given.text if given.file is None else "",
         instructions=instructions,
         overlap_chars=overlap,
         options=options,
         output_schema=wanted.stored_schema(),
         join_rules=wanted.join or {},
     )
-    if instructions is None and len(given.text) <= request.max_chars(settings):
+    if instructions is None and given.file is None and len(given.text) <= request.max_chars(settings):
         # A text of one chunk without instructions is sent to the model without default instructions, as OpenAI does.
         return replace(request, instructions="")
     return request

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
+from ...core.files import file_id
 from ...core.ids import TaskKey, task_key_of
 from ...core.keys import Scope
 from ...core.states import Status
@@ -15,14 +16,14 @@ from ..base.problems import INVALID_FIELDS, NOT_FOUND, FieldError, Refusal, fiel
 from ..follow import wait
 from ..tasks import acceptance, withdrawal
 from ..tasks.conditions import digest, idempotency_key
-from . import joining, names, paging, stream
+from . import joining, names, paging, prompt, stream
 from .answers import response_reply
 from .fields import new_request
-from .shapes import DeletedView, InputListView, InputMessageView, InputTextView
+from .shapes import DeletedView, InputFileView, InputListView, InputMessageView, InputTextView
 from .text_format import SCHEMA_FIELD
 
-# Beginnings of the names of native fields that a refusal may contain. In a body of `/v1/responses` the native fields
-# are members of `onceover`.
+# Beginnings of the names of native fields, as a refusal may contain them. In a body of `/v1/responses` the native
+# fields are members of `onceover`.
 _ELSEWHERE = ("chunk.", "maxModelCalls")
 
 
@@ -34,10 +35,15 @@ async def create_response(exchange: Exchange) -> Reply:
     request = new_request(body, api.settings, api.provider.default_model)
     if body.get("stream") and not exchange.may_read:
         raise forbidden(Scope.READ)
-    name = digest(body)
+    file, name = prompt.read(body.get("input")).file, digest(body)
     # An Idempotency-Key in a request identifies the repetitions of the request. A request without an Idempotency-Key
     # that an SDK repeats by itself is identified by the SDK's headers.
     joins = None if key is not None else joining.joining(exchange, name)
+    if file is not None:
+        from ..tasks import long_inputs  # noqa: PLC0415 - only texts in files need it
+
+        again = key is not None or (joins is not None and joins.sendings > 0)
+        request = await long_inputs.with_file(exchange, request, file.id, file.path, may_be_replayed=again)
     with _named_here():
         accepted = await acceptance.accept(exchange, request, key, name, joins)
     if body.get("stream"):
@@ -50,7 +56,10 @@ async def create_response(exchange: Exchange) -> Reply:
 
 
 async def read_response(exchange: Exchange) -> Reply:
-    """Show a response, or the stream of its events. A task that no worker comes for is helped, as by a native poll."""
+    """Show a response, or the stream of its events.
+
+    If no worker comes for the task, the request helps the task, as a poll of the native API does.
+    """
     stream.check_obfuscation(exchange.query)
     wanted, first = stream.is_wanted(exchange.query), stream.first_number(exchange.query)
     if wanted:
@@ -66,7 +75,7 @@ async def cancel_response(exchange: Exchange) -> Reply:
     key = task_key(exchange)
     task = check(await exchange.api.store.task(key))
     # For a task that is already cancelled, the answer waits as well, because an announced call may still start, and the
-    # answer promises that none will.
+    # answer promises that no call will start.
     if task.status not in {Status.COMPLETED, Status.FAILED}:
         _, task = await withdrawal.ended_by_client(exchange.api, key, began)
     return await response_reply(exchange, 200, check(task))
@@ -82,15 +91,17 @@ async def erase_response(exchange: Exchange) -> Reply:
 
 
 async def read_input_items(exchange: Exchange) -> Reply:
-    """Show the input of a response as a list of one item, which is empty once the input is no longer kept."""
+    """Show the input of a response as a list of one item, which is empty once a text is no longer kept."""
     paging.check(exchange.query)
     task = check(await exchange.api.store.task(task_key(exchange)))
     text = await exchange.api.store.input(task.task_key)
     name = names.input_id(task.id)
     places, _ = paging.page(exchange.query, [name])
-    content = InputTextView(type="input_text", text=text or "")
+    content: InputTextView | InputFileView = InputTextView(type="input_text", text=text or "")
+    if task.text_file is not None:
+        content = InputFileView(type="input_file", file_id=file_id(task.text_file))
     item = InputMessageView(id=name, type="message", status="completed", role="user", content=[content])
-    items = [item] if text and places else []
+    items = [item] if (text or task.text_file is not None) and places else []
     shown = name if items else None
     return json_reply(200, InputListView(object="list", data=items, first_id=shown, last_id=shown, has_more=False))
 
@@ -136,6 +147,6 @@ def _named_here() -> Iterator[None]:
 
 
 def _named_as_here(field: str) -> str:
-    if field == "outputSchema":
-        return SCHEMA_FIELD
+    if field in {"outputSchema", "inputFile"}:
+        return SCHEMA_FIELD if field == "outputSchema" else "input"
     return f"onceover.{field}" if field.startswith(_ELSEWHERE) else field

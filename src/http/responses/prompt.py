@@ -1,4 +1,4 @@
-"""Reads the field `input` of `POST /v1/responses`: a text, or messages that contain only text."""
+"""Reads the field `input` of `POST /v1/responses`: a text, or messages that contain text, or a file with the text."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -17,11 +17,22 @@ from ..base.problems import (
 _ROLES = {"user": "user", "system": "system", "developer": "system"}
 
 
+class GivenFile(NamedTuple):
+    """A file that has the text of the task: its id, and the path of the field that names it."""
+
+    id: str
+    path: str
+
+
 class Prompt(NamedTuple):
-    """The text of the task, and the text of the system or developer message, None without such a message."""
+    """The text of the task, and the text of the system or developer message, None without such a message.
+
+    With a `file`, the file has the text of the task, and `text` says what to do with it; it may be empty.
+    """
 
     text: str
     system: str | None
+    file: GivenFile | None = None
 
 
 def read(value: object) -> Prompt:
@@ -31,6 +42,7 @@ def read(value: object) -> Prompt:
     if not isinstance(value, Sequence):
         raise _refusal("input", "is required" if value is None else "must be a string or a list of messages")
     found: dict[str, str] = {}
+    files: list[GivenFile] = []
     for number, item in enumerate(value):
         path = f"input[{number}]"
         if not isinstance(item, Mapping):
@@ -39,10 +51,12 @@ def read(value: object) -> Prompt:
         if role in found:
             what = "user" if role == "user" else "system or developer"
             raise _refusal(path, f"is a second {what} message; only one is supported", UNSUPPORTED_PARAMETER)
-        found[role] = _content(item.get("content"), f"{path}.content")
+        found[role] = _content(item.get("content"), f"{path}.content", files if role == "user" else None)
     if "user" not in found:
         raise _refusal("input", "must have a user message")
-    return Prompt(found["user"], found.get("system"))
+    if len(files) > 1:
+        raise _refusal(files[1].path, "is a second file; only one is supported", UNSUPPORTED_PARAMETER)
+    return Prompt(found["user"], found.get("system"), files[0] if files else None)
 
 
 def _role(item: Mapping[str, object], path: str) -> str:
@@ -62,7 +76,8 @@ def _role(item: Mapping[str, object], path: str) -> str:
     return _ROLES[role]
 
 
-def _content(value: object, path: str) -> str:
+def _content(value: object, path: str, files: list[GivenFile] | None) -> str:
+    """Return the text of a message, and add its files to `files`; None if the message may have none."""
     if isinstance(value, str):
         return value
     if not isinstance(value, Sequence):
@@ -72,14 +87,26 @@ def _content(value: object, path: str) -> str:
         here = f"{path}[{number}]"
         if not isinstance(part, Mapping):
             raise _refusal(here, "must be an object")
+        if files is not None and part.get("type") == "input_file":
+            files.append(_file(part, here))
+            continue
         if part.get("type") != "input_text":
-            raise _refusal(f"{here}.type", "is supported here only as input_text", UNSUPPORTED_PARAMETER)
+            known = "input_text" if files is None else "input_text or input_file"
+            raise _refusal(f"{here}.type", f"is supported here only as {known}", UNSUPPORTED_PARAMETER)
         _only(part, {"type", "text"}, here)
         text = part.get("text")
         if not isinstance(text, str):
             raise _refusal(f"{here}.text", "must be a string")
         texts.append(text)
     return CONCAT_SEPARATOR.join(texts)
+
+
+def _file(part: Mapping[str, object], path: str) -> GivenFile:
+    _only(part, {"type", "file_id"}, path)
+    file_id = part.get("file_id")
+    if not isinstance(file_id, str):
+        raise _refusal(f"{path}.file_id", "is required" if file_id is None else "must be a string")
+    return GivenFile(file_id, f"{path}.file_id")
 
 
 def _only(item: Mapping[str, object], known: set[str], path: str) -> None:

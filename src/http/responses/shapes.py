@@ -202,14 +202,22 @@ class InputTextView(TypedDict):
 
 
 @shown
+class InputFileView(TypedDict):
+    """The file that has the input text."""
+
+    type: Literal["input_file"]
+    file_id: str
+
+
+@shown
 class InputMessageView(TypedDict):
-    """The input of a response: one message with one text."""
+    """The input of a response: one message with one text, or with the file that has it."""
 
     id: str
     type: Literal["message"]
     status: Literal["completed"]
     role: Literal["user"]
-    content: list[InputTextView]
+    content: list[InputTextView | InputFileView]
 
 
 @shown

@@ -1,7 +1,6 @@
 """The stream of a response's events, for `GET /v1/responses/{id}?stream=true` and for `POST` with `stream: true`.
 
-A stream that ends before its response has ended sends an error and aborts the connection, because OpenAI's SDKs take a
-clean end of the stream for success.
+A stream that ends before its response sends an error and aborts, because OpenAI's SDKs take a clean end for success.
 """
 
 import json
@@ -21,7 +20,7 @@ from ...core.response_events import (
     response_events,
 )
 from ...core.states import Status
-from ...core.task import CONCAT_SEPARATOR, Reduce, Task, Usage, minimum_calls
+from ...core.task import CONCAT_SEPARATOR, Kind, Reduce, Task, Usage, minimum_calls
 from ...store.events import Look
 from ...store.records.chunk_index import ChunkIndex
 from ..base.exchange import Exchange
@@ -106,7 +105,7 @@ async def new_stream(exchange: Exchange, task: Task) -> Reply:
 
 
 def _is_text_at_end(task: Task) -> bool:
-    """Whether the stream sends the text as one delta at the end, because the text is not known or checked before."""
+    """Whether the stream sends the text as one delta at the end, because the text is known or checked only then."""
     return task.options.reduce is Reduce.MERGE or task.options.structure is not None
 
 
@@ -131,7 +130,7 @@ async def _parts(exchange: Exchange, task: Task, follower: Follower, first: int)
         exchange.api.log.failure("stream_broken", error, task=task.task_key)
     else:
         return
-    if not between:  # an event was cut off: end it, so that the error is an event of its own
+    if not between:  # an event was cut off: end this event, so that the error is an event of its own
         yield sse.CLOSED
     detail = {"message": _INTERRUPTED, "type": "server_error", "param": None, "code": "stream_interrupted"}
     yield sse.event("error", {"type": "error", "error": detail})
@@ -195,7 +194,8 @@ def _refused(field: str, message: str) -> Refusal:
 class Writer:
     """Writes the events of one response. `task` is as last read. `large` is set if the text is read in parts.
 
-    `joined` keeps a joined value for all events that contain it: it is whole in memory once it is joined.
+    `joined` keeps a joined value for all events that contain it, because joining brings the whole value into memory
+    anyway.
     """
 
     api: Api
@@ -278,14 +278,15 @@ def _with_text(output: list[OutputMessageView]) -> list[OutputMessageView]:
 
 def _at_first(task: Task, status: Status) -> Task:
     """Return a task as it was when it began, so that a stream opened later has the same first events."""
-    least = minimum_calls(task.total, task.options.reduce)
+    total = 0 if task.kind is Kind.FILE else task.total  # the chunks of a file are counted later
     return replace(
         task,
+        total=total,
         status=status,
         completed=0,
         failed=0,
         truncated=0,
-        usage=Usage(model_calls=0, minimum_calls=least, in_doubt=0, input_tokens=0, output_tokens=0),
+        usage=Usage(0, minimum_calls(total, task.options.reduce), 0, 0, 0),
         failure=None,
         finished_at=None,
         expires_at=None,

@@ -64,7 +64,7 @@ def unsupported(text: object) -> Iterator[FieldError]:
 
 
 def as_sent(flaw: FieldError) -> FieldError:
-    """Give a wrong field the name of its place in the body, without the format's type that pydantic inserts."""
+    """Name a wrong field by its place in the body, without the format's type, which pydantic puts into the name."""
     return flaw._replace(field=flaw.field.replace(f"text.format.{_JSON_SCHEMA}.", "text.format.", 1))
 
 

@@ -40,7 +40,7 @@ _STATUSES: Mapping[Status, ResponseStatus] = {
 _RATE_LIMITS = frozenset({TaskCode.MODEL_RATE_LIMITED, TaskCode.MODEL_QUOTA_EXHAUSTED})
 # OpenAI's defaults of `temperature` and `top_p`, which a response shows if its request gave none.
 _TEMPERATURE, _TOP_P = 1.0, 1.0
-_FORMAT_NAME = "output"  # the name that is shown for a schema without a name
+_FORMAT_NAME = "output"  # the shown name of a schema that the client sent without a name
 
 # Fields of OpenAI's Response object that have no value here, so a response shows them as null.
 _NEVER = (

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ...core import limits
+from ...core.errors import TextFileGone
 from ...core.task import Task
 from ...core.text.chunks import TooManyChunks
 from ...processing.submission import Submitted
@@ -15,7 +16,14 @@ from ..base.bodies import read_object
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.problems import field_refusal, overload_refusal
-from .conditions import budget_too_small, limit_reached, mismatch, too_many_chunks, too_much_repeated
+from .conditions import (
+    budget_too_small,
+    limit_reached,
+    mismatch,
+    no_such_file,
+    too_many_chunks,
+    too_much_repeated,
+)
 from .large_answers import task_reply
 from .task_views import task_path, whole_task_view
 from .waiting_for import retry_after
@@ -62,6 +70,8 @@ def cut_flaws() -> Iterator[None]:
         raise field_refusal([budget_too_small(error.minimum)]) from None
     except TooMuchRepeated as error:
         raise field_refusal([too_much_repeated(error.mostly)]) from None
+    except TextFileGone:
+        raise field_refusal([no_such_file()]) from None
 
 
 def replayed(accepted: Submitted) -> dict[str, str]:

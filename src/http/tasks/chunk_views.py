@@ -58,10 +58,15 @@ class ChunkView(TypedDict):
 
 @shown
 class ChunkListView(TypedDict):
-    """The finished chunks in order. Long outputs shorten a page. `nextCursor` is null if no other chunk is finished."""
+    """The finished chunks in order. Long outputs shorten a page. `nextCursor` is null if no other chunk is finished.
+
+    A batch has no chunks here: its outputs are the lines of `outputFile`, a file of `/v1/files`, which also has the
+    lines so far. `outputFile` is set for batches alone, and null while or if there is no such file.
+    """
 
     chunks: list[ChunkView]
     nextCursor: str | None
+    outputFile: NotRequired[str | None]
 
 
 def chunk_view(chunk: core.FinishedChunk) -> ChunkView:

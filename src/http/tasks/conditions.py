@@ -59,6 +59,11 @@ def too_much_repeated(mostly: str) -> FieldError:
     return FieldError(field, message)
 
 
+def no_such_file(field: str = "inputFile") -> FieldError:
+    """Make the flaw of a field that names no file of the tenant, or one that was deleted just now."""
+    return FieldError(field, "is not the id of an uploaded file")
+
+
 def limit_reached(limit: Limit, api: Api) -> Refusal:
     """Make the refusal of a task whose tenant has reached a limit."""
     variable, what = _SETTINGS[limit]

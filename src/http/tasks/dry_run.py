@@ -8,28 +8,37 @@ from ...core.text.chunks import chunks
 from ...core.text.tokens import estimated_tokens
 from ...inference.asking import messages
 from ...inference.protocol import ModelCall, OutputForm
-from ...processing.task_request import TaskRequest, check_budget
+from ...processing.task_request import Planned, TaskRequest, check_budget
 from ..base.messages import Reply, json_reply
 from ..base.services import Api
 from .request_views import PlannedChunkView, PlanView, request_view
 
 
-def show(request: TaskRequest, api: Api) -> Reply:
+async def show(request: TaskRequest, api: Api) -> Reply:
     """Show the plan of a checked request. Raises the Refusals that cutting the input in a real submission raises."""
-    planned = chunks(request.cut(api.settings), request.overlap_chars)
+    if request.input_file is None:
+        found = chunks(request.cut(api.settings), request.overlap_chars)
+        tokens = estimated_tokens(request.text, found, repeated_text(request))
+        planned = Planned(found, len(request.text), tokens)
+    else:
+        from .file_plans import plan_file  # noqa: PLC0415 - only texts in files need it
+
+        planned = await plan_file(request, api, repeated_text(request))
     options = replace(request.options, chunk_chars=request.max_chars(api.settings))
-    check_budget(options, minimum_calls(len(planned), options.reduce))
+    least = minimum_calls(len(planned.chunks), options.reduce)
+    check_budget(options, least)
+    source = request.source()._replace(characters=planned.characters)
     view = PlanView(
-        request=request_view(options, request.source(), api),
-        chunks=[PlannedChunkView(index=chunk.index, start=chunk.start, end=chunk.end) for chunk in planned],
-        minimumCalls=minimum_calls(len(planned), request.options.reduce),
-        characters=len(request.text),
-        estimatedTokens=estimated_tokens(request.text, planned, _instructions(request)),
+        request=request_view(options, source, api, request.input_file),
+        chunks=[PlannedChunkView(index=chunk.index, start=chunk.start, end=chunk.end) for chunk in planned.chunks],
+        minimumCalls=least,
+        characters=planned.characters,
+        estimatedTokens=planned.tokens,
     )
     return json_reply(200, view)
 
 
-def _instructions(request: TaskRequest) -> str:
+def repeated_text(request: TaskRequest) -> str:
     """Return what each chunk's call repeats: the instructions, and the schema in words.
 
     A schema that is sent only as a field counts alike, because a server may put it into the prompt.

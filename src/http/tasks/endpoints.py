@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Final
 
 from ...core import limits
+from ...core.files import file_id
 from ...core.ids import split_task_key
 from ...core.keys import Scope
 from ...core.states import Status
@@ -45,12 +46,16 @@ async def submit_task(exchange: Exchange) -> Reply:
     api, dry = exchange.api, queries.is_true(exchange.query, "dryRun")
     key = idempotency_key(exchange.request.headers)
     body = await acceptance.read_submission(exchange)
-    request = new_request(body, api.settings)
+    request, file_id = new_request(body, api.settings), body.get("inputFile")
+    if isinstance(file_id, str):
+        from . import long_inputs  # noqa: PLC0415 - only texts in files need it
+
+        request = await long_inputs.with_file(exchange, request, file_id, may_be_replayed=key is not None and not dry)
     if dry:
         from . import dry_run  # noqa: PLC0415 - seldom requested (docs/decisions/0033)
 
         with acceptance.cut_flaws():
-            return dry_run.show(request, api)
+            return await dry_run.show(request, api)
     accepted = await acceptance.accept(exchange, request, key, digest(body) if key is not None else "")
     return await accepted_reply(exchange, accepted.task, acceptance.replayed(accepted))
 
@@ -78,19 +83,31 @@ async def read_chunks(exchange: Exchange) -> Reply:
             chunks = await store.chunks(key)
             if chunks is None:
                 raise no_task()
-            return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks], nextCursor=None))
+            whole = ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks], nextCursor=None)
+            return json_reply(200, whole if chunks else await _with_output_file(exchange, whole))
     index = await store.chunk_index(key)
     if index is None:
         raise no_task()
-    if limit is None:
+    if limit is None and index.cuts:
         return large_answers.chunks_reply(store, index, first)
-    pages = index.pages(first, limit)
+    pages = index.pages(first, limit or limits.CHUNKS_MOST)
     try:
         shown = [] if (page := next(pages, None)) is None else await store.some_chunks(index, page)
     except TaskGone:
         raise no_task() from None
     cursor = None if page is None or next(pages, None) is None else str(page.stop)
-    return json_reply(200, ChunkListView(chunks=[chunk_view(chunk) for chunk in shown], nextCursor=cursor))
+    view = ChunkListView(chunks=[chunk_view(chunk) for chunk in shown], nextCursor=cursor)
+    return json_reply(200, view if shown else await _with_output_file(exchange, view))
+
+
+async def _with_output_file(exchange: Exchange, view: ChunkListView) -> ChunkListView:
+    """Add to a list without chunks where the outputs are, if the task is a batch."""
+    from ...store.batches import BatchStore  # noqa: PLC0415 - only lists without a chunk need it (docs/decisions/0033)
+
+    batch = await exchange.api.store.beside(BatchStore).batch(exchange.task_key)
+    if batch is not None:
+        view["outputFile"] = file_id(batch.output_file) if batch.has_output_file else None
+    return view
 
 
 async def list_tasks(exchange: Exchange) -> Reply:

@@ -59,16 +59,19 @@ async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None
 
     follower = Follower(exchange, exchange.task_key, 0 if place is None else place.chunks, opening.look)
     told: Look | None = None
+    index, was_uncut = opening.index, not opening.look.total
     async with aclosing(follower.looks()) as looks:
         async for look in looks:
             if look is None:
                 yield sse.COMMENT
                 continue
+            if was_uncut and look.ready:  # the text of a file was cut since the stream opened
+                index, was_uncut = await _cut_index(exchange) or index, False
             outputs = {output.key.position: output for output in look.outputs}
             for event in events(place, look.state, look.ready, all_ready=look.all_read, gaps=look.gaps):
                 place = event.place
                 output = None if event.chunk is None else outputs[event.chunk]
-                yield _written(event, opening.index, output, None if event.gap is None else look.gaps[event.gap])
+                yield _written(event, index, output, None if event.gap is None else look.gaps[event.gap])
             assert place is not None
             follower.following = place.chunks if takes_chunks(place, look.state) else None
             if told is None or _progress(told) != _progress(look):
@@ -81,6 +84,12 @@ async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None
     yield sse.come_back(limits.EVENT_RETRY_MS)
 
 
+async def _cut_index(exchange: Exchange) -> ChunkIndex | None:
+    """Read where the chunks of the task are in its text. None: the task is gone."""
+    opening = await exchange.api.store.opening(exchange.task_key, limits.CHUNKS_MOST)
+    return None if opening is None else opening.index
+
+
 def _written(event: TaskEvent, index: ChunkIndex, output: Output | None, gap: Gap | None) -> str:
     if gap is not None:
         return sse.event("gap", gap_view(gap), event.place.id)
@@ -91,7 +100,9 @@ def _written(event: TaskEvent, index: ChunkIndex, output: Output | None, gap: Ga
 
 
 def _progress(look: Look) -> ProgressView:
-    return ProgressView(total=look.total, completed=look.completed, failed=look.failed, truncated=look.truncated)
+    return ProgressView(
+        total=look.total or None, completed=look.completed, failed=look.failed, truncated=look.truncated
+    )
 
 
 async def _end(exchange: Exchange) -> AsyncGenerator[str]:

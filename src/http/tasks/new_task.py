@@ -3,14 +3,15 @@
 from collections.abc import Iterator, Mapping
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from ...core import limits
+from ...core.files import FILE_ID_PATTERN
 from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
 from ...processing.task_request import TaskRequest
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, size_flaw
-from ..base.problems import TOO_LARGE, FieldError, field_refusal, named
+from ..base.problems import TOO_LARGE, FieldError, Refusal, field_refusal, named
 from . import output_fields
 from .output_fields import WantedOutput
 
@@ -27,10 +28,18 @@ class ChunkOptions(Asked):
 
 
 class NewTaskFields(Asked):
-    """The body of `POST /api/tasks`. An optional field that is null counts as absent."""
+    """The body of `POST /api/tasks`, with `input` or `inputFile`. An optional field that is null counts as absent."""
 
-    input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] = Field(
-        description="The text to analyse; at most MAX_INPUT_BYTES of UTF-8."
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["input"]}, {"required": ["inputFile"]}]})
+
+    input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] | None = Field(
+        None, description="The text to analyse; at most MAX_INPUT_BYTES of UTF-8."
+    )
+    input_file: Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})] | None = Field(
+        None,
+        description="In place of `input`: the id of an uploaded file of the purpose `user_data` with a text in UTF-8, "
+        f"at most {limits.FILE_TEXT_BYTES_MOST} bytes. It needs the binding BLOBS. A task whose file cannot be read as "
+        "text fails with `invalid_input`.",
     )
     instructions: (
         Annotated[str, Field(min_length=1, max_length=limits.INSTRUCTIONS_CHARS_MOST, json_schema_extra=NO_NUL)] | None
@@ -121,16 +130,19 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
 
     Raises Refusal: 422 that names each wrong field, 413 for an input that is too large.
     """
-    fields = checked(NewTaskFields, body)
+    try:
+        fields = checked(NewTaskFields, body)
+    except Refusal as refusal:
+        raise field_refusal([*_input_flaws(body), *refusal.errors]) from None
     if flaws := list(_flaws(fields, settings)):
         raise field_refusal(flaws)
-    size = len(fields.input.encode())
+    size = len((fields.input or "").encode())
     if size > settings.input_bytes:
         message = f"has {size} bytes of UTF-8, more than the {settings.input_bytes} of MAX_INPUT_BYTES"
         raise field_refusal([FieldError("input", message)], TOO_LARGE)
     fields.wanted().check("outputSchema", "join")
     return TaskRequest(
-        text=fields.input,
+        text=fields.input or "",
         instructions=fields.instructions,
         overlap_chars=(fields.chunk.overlap_chars or 0) if fields.chunk else 0,
         options=fields.options(),
@@ -139,8 +151,18 @@ def new_request(body: Mapping[str, object], settings: Settings) -> TaskRequest:
     )
 
 
+def _input_flaws(body: Mapping[str, object]) -> Iterator[FieldError]:
+    """Find whether a body has no text, or two."""
+    has_text, has_file = (body.get(name) is not None for name in ("input", "inputFile"))
+    if not (has_text or has_file):
+        yield FieldError("input", "is required, or inputFile")
+    if has_text and has_file:
+        yield FieldError("inputFile", "is set, and input too: use one of them")
+
+
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
     """Find the flaws of a body that its JSON Schema cannot express."""
+    yield from _input_flaws({"input": fields.input, "inputFile": fields.input_file})
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
     yield from fields.wanted().flaws()

@@ -4,6 +4,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
+from ...core.files import FileKey, file_id
 from ...core.task import Reduce, Source, TaskOptions
 from ..base.services import Api
 from ..base.views import Count, shown
@@ -21,9 +22,10 @@ class ChunkRequestView(TypedDict):
 class RequestView(TypedDict):
     """The request of a task. If it names no `model` or `maxOutputTokens`, the view shows the deployment's.
 
-    Null means that the provider's own value applies. `inputCharacters` counts code points. `outputSchema`, `strict` and
-    `join` are set for a task with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A
-    key without the scope `read` sees null instead of a schema.
+    Null means that the provider's own value applies. `inputCharacters` counts code points, and is null until the text
+    of a file is cut. `inputFile` is set for a task whose text is in a file. `outputSchema`, `strict` and `join` are set
+    for a task with a schema, `onChunkFailure` and `maxGapShare` for a task with a schema or with gaps. A key without
+    the scope `read` sees null instead of a schema.
     """
 
     model: str
@@ -33,7 +35,8 @@ class RequestView(TypedDict):
     maxOutputTokens: Annotated[int, Field(ge=1)] | None
     temperature: float | None
     modelOptions: dict[str, object]
-    inputCharacters: Count
+    inputCharacters: Count | None
+    inputFile: NotRequired[str]
     outputSchema: NotRequired[dict[str, object] | None]
     strict: NotRequired[bool]
     join: NotRequired[dict[str, str]]
@@ -66,8 +69,8 @@ class PlanView(TypedDict):
     estimatedTokens: Annotated[int, Field(ge=1)]
 
 
-def request_view(options: TaskOptions, source: Source, api: Api) -> RequestView:
-    """Show the request of a task."""
+def request_view(options: TaskOptions, source: Source, api: Api, text_file: FileKey | None = None) -> RequestView:
+    """Show the request of a task. `text_file` is the file that has its text."""
     view = RequestView(
         model=options.model or api.provider.default_model,
         instructions=source.instructions,
@@ -76,8 +79,10 @@ def request_view(options: TaskOptions, source: Source, api: Api) -> RequestView:
         maxOutputTokens=options.max_output_tokens or api.settings.max_output_tokens,
         temperature=options.temperature,
         modelOptions=dict(options.model_options),
-        inputCharacters=source.characters,
+        inputCharacters=None if text_file is not None and not source.characters else source.characters,
     )
+    if text_file is not None:
+        view["inputFile"] = file_id(text_file)
     structure = options.structure
     if structure is not None and structure.has_schema:
         view["outputSchema"] = None if source.output_schema is None else dict(source.output_schema)

@@ -15,7 +15,7 @@ from ...processing.batch_submission import SubmittedBatch
 from ...processing.terms import OVERDUE
 from ...store.admission import Limit, LimitReached
 from ...store.batches import BatchStore
-from ...store.files import FilesFull
+from ...store.files import FilesFull, TooManyFiles
 from ...store.records.batches import Batch
 from ..base import problems
 from ..base.acting import Reach
@@ -41,6 +41,7 @@ from .conditions import limit_reached
 from .task_views import WholeTaskView
 
 _NO_INPUT = "The input file of the batch is gone. Upload the lines again, and start a new batch."
+_NO_TEXT = "The file with the text of the task is gone. Upload the text again, and submit a new task."
 _ENDED_BADLY = frozenset({Status.FAILED, Status.CANCELLED})
 
 
@@ -51,7 +52,8 @@ class RetryFields(Asked):
         None,
         description="A new budget: the most calls of all attempts together. It must cover the calls already made and "
         "those still needed without failures. Without it the old budget stays. "
-        "A retry of gaps has made no calls yet.",
+        "A retry of gaps has made no calls yet. A retry of a batch is a new batch: without this field it has no "
+        "budget, and a budget must cover the lines without an answer.",
     )
 
 
@@ -93,6 +95,8 @@ async def retry_task(exchange: Exchange) -> Reply:
             accepted = await api.submission.retry(key, max_calls)
         if task.kind is Kind.BATCH:
             return await _retry_batch(exchange, max_calls)
+        if accepted is None:
+            await _check_file(api, task)
         if accepted is None and task.status is Status.COMPLETED and task.failed:
             return await _retry_gaps(exchange, max_calls)
     if accepted is None:
@@ -104,6 +108,12 @@ async def retry_task(exchange: Exchange) -> Reply:
     if route is not None and task.status is Status.PENDING:
         task = replace(task, route=route)
     return await accepted_reply(exchange, task)
+
+
+async def _check_file(api: Api, task: Task) -> None:
+    """Refuse (409) to retry a task whose text was in a file that is gone."""
+    if task.text_file is not None and await api.files.file(task.text_file) is None:
+        raise Refusal(NOT_RETRYABLE, _NO_TEXT)
 
 
 async def _retry_gaps(exchange: Exchange, max_calls: int | None) -> Reply:
@@ -131,6 +141,9 @@ async def _retry_batch(exchange: Exchange, max_calls: int | None) -> Reply:
         raise no_task()
     if (reason := _unretryable(batch)) is not None:
         raise Refusal(NOT_RETRYABLE, reason)
+    if max_calls is not None and max_calls < batch.error_lines:
+        message = f"must be at least {batch.error_lines}, one call for each line without an answer"
+        raise field_refusal([FieldError("maxModelCalls", message)])
     made = await _retried_batch(exchange, batch, max_calls)
     match made:
         case SubmittedBatch(new, replayed):
@@ -141,6 +154,8 @@ async def _retry_batch(exchange: Exchange, max_calls: int | None) -> Reply:
         case FilesFull(used, most):
             detail = f"The tenant's files have {used} of at most {most} bytes together (MAX_FILES_BYTES)."
             raise Refusal(FILES_FULL, f"{detail} Delete files first.")
+        case TooManyFiles(most):
+            raise Refusal(FILES_FULL, f"The tenant has {most} files or more (MAX_FILES). Delete files first.")
         case _:
             raise Refusal(NOT_RETRYABLE, _NO_INPUT)
 

@@ -57,7 +57,7 @@ class TaskView(TypedDict):
     request names another tenant, or all. `name` is `name`, `title` or `label` of the metadata, else the beginning of
     the text's first line, until the input is emptied. `coverage` is set with `onChunkFailure: gap`: it is the share of
     the characters that are not in gaps. `kind` is set for a batch of `/v1/batches`, and `batch` is its id there.
-    `retryOf` is set for a task that makes the missing chunks of another task: it is the id of that task.
+    `retryOf` is set for a task that makes the missing chunks or lines of another task: it is the id of that task.
     """
 
     id: str
@@ -185,7 +185,7 @@ def whole_task_view(task: core.Task, api: Api, acting: Acting) -> WholeTaskView:
     """Show a task that was read by its id: with its request, its last error, its calls and its gaps."""
     assert task.source is not None  # a task that was read by its id has its `source` set
     also: dict[str, object] = {
-        "request": request_view(task.options, task.source, api),
+        "request": request_view(task.options, task.source, api, task.text_file),
         "lastError": last_error_view(task.last_error),
         "estimatedFinishAt": estimated_finish(task, waiting_for(task, api)),
         "calls": _calls_view(task),

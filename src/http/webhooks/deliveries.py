@@ -83,8 +83,8 @@ async def redeliver(exchange: Exchange) -> Reply:
         api.log("redelivered", task=key.task_key, delivery=key.id)
         api.deliverer.begin_one(taken, asked_at)
     again = await api.store.delivery(key)
-    # If a webhook delivery's fence has changed, this or another redelivery request has taken the delivery. If a request
-    # took the delivery and D1's answer was lost, the sweep sends the message.
+    # If a webhook delivery's fence has changed, this or another redelivery request has taken the delivery. If this
+    # request took the delivery and D1's answer was lost, the sweep sends the message later.
     if taken is None and (again is None or again.fence == found.fence):
         raise Refusal(ENDPOINT_GONE, "The endpoint of this delivery is deleted or disabled, so nothing is sent.")
     return json_reply(202, _view(again or found))

@@ -42,10 +42,13 @@ async def read_lines(
 ) -> EarlyLines:
     """Choose lines from `offset` on: up to `limit` lines with at most `bytes_most` bytes, but at least one if there is.
 
-    Raises StoreError. The bytes are read when `chunks` is iterated, which may also raise `BlobUnavailable`, and
-    `BlobMissing` if the batch is erased in between.
+    Raises StoreError, and `BlobMissing` if the batch was erased since its row was read. The bytes are read when
+    `chunks` is iterated, which may also raise `BlobUnavailable`, and `BlobMissing` if the batch is erased in between.
     """
     segments = await store.lines(batch.task.task_key)
+    # Without this check a reader of an erased batch would be sent back to the first line.
+    if offset and not segments and await files.file(batch.output_file) is None:
+        raise BlobMissing("the output of a batch is gone")
     sizes = [size + 1 for one in segments for size in one.sizes]
     behind, chosen = min(offset, len(sizes)), 0
     first = behind

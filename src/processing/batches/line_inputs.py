@@ -15,8 +15,8 @@ from ...core.batches.answers import output_line
 from ...core.batches.line_index import StoredSlice
 from ...core.batches.lines import Line, LineRules, line_again, memory_bytes, rules_of
 from ...core.batches.requests import call_body
-from ...core.errors import BlobUnavailable
-from ...core.files import File, FileKey
+from ...core.errors import BlobMissing, BlobUnavailable
+from ...core.files import File, FileKey, touches
 from ...core.settings import Settings
 from ...inference.protocol import ModelCall, ModelReply
 from ...store.files import FileStore
@@ -57,7 +57,8 @@ class LineInputs:
     """The lines that the calls of one claim need, in place of `CallInputs`.
 
     `work` reads the batch and its index from D1, None if the batch is gone. `unread` is called if the bucket that has
-    the file does not answer. `seconds` is how long a read may take now.
+    the file does not answer. `lose` gives up lines that lie in a part of the file that is gone. `seconds` is how long a
+    read may take now.
     """
 
     def __init__(
@@ -67,7 +68,8 @@ class LineInputs:
         model: str,
         files: FileStore,
         work: Callable[[], Awaitable[tuple[BatchWork, list[StoredSlice]] | None]],
-        unread: Callable[[BlobUnavailable], None],
+        unread: Callable[[BlobUnavailable | BlobMissing], None],
+        lose: Callable[[Iterable[CallKey]], None],
         seconds: Callable[[], float],
     ) -> None:
         self._claim = claim
@@ -76,12 +78,15 @@ class LineInputs:
         self._files = files
         self._work = work
         self._unread = unread
+        self._lose = lose
         self._seconds = seconds
         self._opened: _Opened | None = None
         self._lines: dict[CallKey, Line] = {}
         self._sizes: dict[CallKey, int] = {}  # How much memory each line takes that has been read.
         self._out: set[CallKey] = set()  # The lines whose calls are in flight.
         self._asked: frozenset[CallKey] = frozenset()
+        self._misses = 0  # How many reads of the run did not find a part of the file.
+        self._lost: Sequence[range] = ()  # The bytes of the file that cannot be read any more.
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
         """Return the first of the calls that may start: as many as the memory for lines allows, but at least one."""
@@ -132,20 +137,39 @@ class LineInputs:
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         """Read the line of a call, and of further calls after it, up to `calls` in all.
 
-        If the bucket does not answer in time, `unread` is called. Raises StoreError and ClaimLost.
+        If the bucket does not answer in time, `unread` is called. If a part of the file is gone, `unread` is called
+        too, a few times, and then `lose` with the lines that touch the part. Raises StoreError and ClaimLost.
         """
         try:
             async with asyncio.timeout(self._seconds()):
-                await self._read(key, calls, wanted)
+                await self._read_or_lose(key, calls, wanted)
         except TimeoutError:
             self._unread(BlobUnavailable("the lines could not be read in time"))
         except BlobUnavailable as error:
             self._unread(error)
 
-    async def _read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
+    async def _read_or_lose(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         opened = self._opened or await self._open()
+        try:
+            if not self._is_lost(opened, key.position):
+                await self._read(opened, key, calls, wanted)
+                return
+        except BlobMissing as error:
+            self._misses += 1
+            if self._misses >= limits.LOST_READS:
+                self._lost = await self._files.lost(opened.file)
+            if not self._is_lost(opened, key.position):
+                self._unread(error)
+                return
+        places = range(key.position, self._claim.total)
+        self._lose(CallKey(0, place) for place in places if self._is_lost(opened, place))
+
+    def _is_lost(self, opened: _Opened, place: int) -> bool:
+        return bool(self._lost) and touches(self._lost, *opened.lines.range_of(place))
+
+    async def _read(self, opened: _Opened, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
         self._make_room()
-        places = self._places(opened.lines, key.position, calls)
+        places = self._places(opened, key.position, calls)
         start, end = opened.lines.range_of(places.start)[0], opened.lines.range_of(places.stop - 1)[1]
         found = await self._files.read(opened.file, start, end)
         for place in places:
@@ -176,12 +200,13 @@ class LineInputs:
         self._opened = _Opened(work, file, LineIndex(slices), rules)
         return self._opened
 
-    def _places(self, index: LineIndex, first: int, calls: int) -> range:
+    def _places(self, opened: _Opened, first: int, calls: int) -> range:
         """Return the places of lines that are read together: as many as a read may have, but at least one."""
+        index = opened.lines
         start = index.range_of(first)[0]
         behind = first + 1
         while behind < min(first + calls, self._claim.total):
-            if index.range_of(behind)[1] - start > limits.BATCH_SLICE_BYTES:
+            if index.range_of(behind)[1] - start > limits.BATCH_SLICE_BYTES or self._is_lost(opened, behind):
                 break
             behind += 1
         return range(first, behind)

@@ -36,6 +36,9 @@ class Unfinished:
 
 Outcome = Valid | Failure | Unfinished
 MISSING = Failure(TaskCode.INVALID_BATCH, "the input file of the batch is gone", False)
+LOST = Failure(TaskCode.INVALID_BATCH, "a part of the batch's input file is not in the bucket any more", False)
+# Why a line failed that was found valid, and cannot be read any more.
+UNREADABLE = Failure(TaskCode.INVALID_BATCH, "The line cannot be read: a part of the input file is gone.", False)
 
 
 class Validation:
@@ -80,6 +83,7 @@ class Validation:
     async def run(self) -> Outcome:
         """Read and check the file as far as the run may. Raises `BlobUnavailable`, StoreError and ClaimLost.
 
+        Raises `BlobMissing` if a part of the file is not there.
         A failure that is returned has its faults recorded, but has not ended the task.
         """
         file = await self._files.file(self._work.input_file)

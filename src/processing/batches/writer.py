@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.batches.answers import refused_line, unanswered_line
-from ...core.batches.line_json import parse_line
-from ...core.errors import BlobUnavailable, OnceoverError
-from ...core.files import File, FileKey
+from ...core.batches.line_json import custom_id_of
+from ...core.errors import BlobMissing, OnceoverError
+from ...core.files import File, FileKey, touches
 from ...core.ids import TaskKey
 from ...core.meter import Meter
 from ...core.settings import Settings
@@ -31,12 +31,14 @@ from .line_inputs import LineIndex
 # and to name the part that is full with them.
 _MOVE = (14, 14)
 _ERRORS = (6, 8)
+_SEARCH = (limits.FILE_BYTES_MOST // limits.FILE_PART_BYTES + 1, 4)  # To look for each part of the input file.
 _CODES = {Status.CANCELLED: "batch_cancelled", Status.FAILED: "batch_failed", Status.COMPLETED: "batch_failed"}
 _MESSAGES = {
     "batch_expired": "The completion window of the batch was over before this request was answered.",
     "batch_cancelled": "The batch was cancelled before this request was answered.",
     "batch_failed": "The batch failed before this request was answered.",
 }
+_LOST = "Request {} of the input file cannot be read: a part of the file is gone."
 
 
 class _Lost(Exception):
@@ -48,10 +50,18 @@ class _Spent(Exception):
 
 
 class _Input(NamedTuple):
-    """The input file of a batch, from which the `custom_id` of a line without an answer is read."""
+    """The input file of a batch, from which the `custom_id` of a line without an answer is read.
 
-    file: File
+    `lost` are the bytes of the file that cannot be read any more. `file` is None if it is gone.
+    """
+
+    file: File | None
     lines: LineIndex
+    lost: Sequence[range] = ()
+
+    def lacks(self, place: int) -> bool:
+        """Whether a line cannot be read any more."""
+        return self.file is None or touches(self.lost, *self.lines.range_of(place))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +132,7 @@ class _Work:
         self._ends_at = clock.now() + limits.WRITER_SLICE_SECONDS
         # After a restore of the database another writer may get the same fence, but not the same name.
         self._name = f"w{of.fence}-{by.nonce()[:8]}"
-        self._slices_left = limits.BATCH_SLICES_A_RUN[by.settings.plan]
+        self._slices_left = limits.BATCH_SLICES_A_WRITER[by.settings.plan]
         self.written = of.written_places
 
     async def run(self) -> None:
@@ -162,7 +172,11 @@ class _Work:
                 await self._add(writer, places[done - 1] + 1 if done else self.written, lines)
                 raise _Spent
             self._slices_left -= 1
-            made = await self._lines(_together(places, done, source.lines), source)
+            try:
+                made = await self._lines(_together(places, done, source), source)
+            except BlobMissing:
+                source = await self._without_lost(source)
+                continue
             await writer.write("".join(f"{line}\n" for line in made).encode("ascii"))
             done += len(made)
             lines += len(made)
@@ -188,16 +202,36 @@ class _Work:
         """Make the lines of the error file for the first of places that lie near one another, or for all of them."""
         failures, left_out = await self._by.store.refusals(self._of.task_key, range(places[0], places[-1] + 1))
         places = [place for place in places if place < left_out]
+        if source.file is None or source.lacks(places[0]):
+            return [self._line(place, None, failures) for place in places]
         start, end = source.lines.range_of(places[0])[0], source.lines.range_of(places[-1])[1]
         raw = await self._files.read(source.file, start, end)
         made = []
         for place in places:
             first, behind = source.lines.range_of(place)
-            made.append(self._line(place, _custom_id(raw[first - start : behind - start]), failures))
+            made.append(self._line(place, custom_id_of(raw[first - start : behind - start]), failures))
         return made
 
-    def _line(self, place: int, custom_id: str, failures: Mapping[int, tuple[str, str | None]]) -> str:
+    async def _without_lost(self, source: _Input) -> _Input:
+        """Find the parts of the input file that are gone, so that their lines are written without their `custom_id`.
+
+        Raises `BlobMissing` as long as the parts may come back, because another bucket may be bound by mistake.
+        """
+        assert source.file is not None
+        if self._of.waited_ms < limits.LOST_PART_SECONDS * 1000:
+            raise BlobMissing("a part of the input file of a batch is gone")
+        if not self._by.may_go_on(_SEARCH, self._ends_at):
+            raise _Spent
+        lost = await self._files.lost(source.file)
+        if lost == source.lost:
+            raise BlobMissing("a part of the input file of a batch is gone, and there again")
+        return source._replace(lost=lost)
+
+    def _line(self, place: int, custom_id: str | None, failures: Mapping[int, tuple[str, str | None]]) -> str:
+        """Make one line. `custom_id` is None if the line of the input file cannot be read any more."""
         task_key = self._of.task_key
+        if custom_id is None and (place not in failures or failures[place][1] is None):
+            return unanswered_line(task_key, place, None, "batch_failed", _LOST.format(place + 1))
         if place in failures:
             message, refusal = failures[place]
             if refusal is None:
@@ -213,21 +247,18 @@ class _Work:
         file = await self._files.file(key)
         if found is None:
             raise _Lost
-        if file is None:
-            raise BlobUnavailable("the input file of a batch is gone before its end")
+        if file is None and self._of.waited_ms < limits.LOST_PART_SECONDS * 1000:
+            raise BlobMissing("the input file of a batch is gone before its end")
         return _Input(file, LineIndex(found[1]))
 
 
-def _together(places: Sequence[int], first: int, index: LineIndex) -> Sequence[int]:
-    """Return the next places whose lines one read of the input file gives; at least one."""
+def _together(places: Sequence[int], first: int, source: _Input) -> Sequence[int]:
+    """Return the next places whose lines one read of the input file gives; at least one. All can be read, or none."""
+    index, is_lost = source.lines, source.lacks(places[first])
     start = index.range_of(places[first])[0]
     behind = first + 1
     while behind < len(places) and index.range_of(places[behind])[1] - start <= limits.BATCH_SLICE_BYTES:
+        if source.lacks(places[behind]) is not is_lost:
+            break
         behind += 1
     return places[first:behind]
-
-
-def _custom_id(raw: bytes) -> str:
-    document = parse_line(raw)
-    assert isinstance(document, Mapping)
-    return str(document["custom_id"])

@@ -1,42 +1,34 @@
-"""Gives a run of a batch what only batches need: the check of its lines, their inputs, and its growing file."""
+"""Gives a run of a batch what only batches need: the check of their lines, their inputs, and their growing file."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Protocol
 
 from ...core import limits
 from ...core.batches.line_index import StoredSlice
 from ...core.batches.lines import rules_of
 from ...core.calls.pace import idle_seconds
-from ...core.errors import BlobUnavailable, StoreFull, StoreUnavailable
+from ...core.errors import BlobMissing, BlobUnavailable, StoreFull, StoreUnavailable
 from ...core.task import Failure, Route
 from ...store.batch_files import BatchFileStore
 from ...store.batches import BatchStore
 from ...store.records.batch_steps import Also
 from ...store.records.batches import BatchWork
-from ...store.records.claims import Ending, Fail, Output, Release
+from ...store.records.claims import CallKey, Ending, Fail, Output, Release
 from .. import clock
 from ..batches.growth import Growth, StoredLines
 from ..batches.line_inputs import LineInputs
-from ..batches.validation import Unfinished, Valid, Validation
+from ..batches.validation import LOST, UNREADABLE, Unfinished, Valid, Validation
 from ..outcomes import ClaimLost
-from .context import RunContext
+from .context import Record, RunContext
 from .ledger import Ledger
 from .write_pacer import WritePacer
 
-# What a slice of the validation, and an object of the output file, take of the allowance, in calls to the model.
+# How much of the allowance a slice of the validation, and an object of the output file, take, counted in calls to the
+# model.
 _SLICE_CALLS = 2
 _OBJECT_CALLS = 7
-
-
-class Record(Protocol):
-    """Writes a step of the claim with further statements, and with `minimum_calls` if it is given."""
-
-    def __call__(self, also: Also, minimum_calls: int | None = None) -> Awaitable[None]:
-        """Raises ClaimLost."""
-        ...
 
 
 class _Reading:
@@ -48,7 +40,7 @@ class _Reading:
         self._log = context.log
         self._pacer = pacer
         self._ledger = ledger
-        self._failures = 0  # How often in a row the lines could not be read.
+        self._failures = 0  # How many times in a row the lines could not be read.
 
     async def work(self) -> tuple[BatchWork, list[StoredSlice]] | None:
         """Read the batch, and where its lines lie. None: it is gone."""
@@ -59,13 +51,18 @@ class _Reading:
         return await self._pacer.with_retries(partial(self._rows.checked, self._claim.task_key), writes=False)
 
     def seconds(self) -> float:
-        """Return how long the run may read lines: until it must write again to keep its claim."""
+        """Return for how long the run may read lines before it must write again to keep its claim."""
         return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
 
-    def unread(self, error: BlobUnavailable) -> None:
+    def lose(self, keys: Iterable[CallKey]) -> None:
+        """Give up lines that cannot be read any more: each goes to the error file without a call."""
+        lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
+        self._log("lines_lost", lines=lost)
+
+    def unread(self, error: BlobUnavailable | BlobMissing) -> None:
         """Let no call start for a while, because its line could not be read: longer each time in a row.
 
-        The calls in flight go on.
+        The calls that are already in flight continue.
         """
         self._failures += 1
         pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
@@ -74,12 +71,12 @@ class _Reading:
         self._ledger.rest(clock.now() + pause)
 
     def recorded(self) -> None:
-        """Note that a step has landed, so that the next pause is a short one."""
+        """Note that a step was written, so that the next pause is a short one."""
         self._failures = 0
 
 
 class BatchParts:
-    """What a run needs for a batch. `inputs` take the place of `CallInputs`."""
+    """What a run needs for a batch. `inputs` replaces the `CallInputs` of other tasks."""
 
     def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
         self._context = context
@@ -95,6 +92,7 @@ class BatchParts:
             self._files,
             reading.work,
             reading.unread,
+            reading.lose,
             reading.seconds,
         )
         self._growth = Growth(
@@ -105,14 +103,17 @@ class BatchParts:
         )
 
     async def check(self, record: Record) -> Ending | RunContext:
-        """Check the lines of the batch. Returns how the claim ends, or with which context the run goes on.
+        """Check the lines of the batch. Returns how the claim ends, or the context with which the run continues.
 
         Raises StoreError and ClaimLost.
         """
         context = self._context
         try:
             outcome = await self._validate(partial(self._record, record))
-        except BlobUnavailable as error:
+        except (BlobUnavailable, BlobMissing) as error:
+            # R2 shows what was stored, so a part that several runs in a row do not find is gone.
+            if isinstance(error, BlobMissing) and self._ledger.idle_runs >= limits.LOST_READS - 1:
+                return Fail(context.settings.retention_ms, LOST)
             self._ledger.idled()
             seconds = idle_seconds(self._ledger.idle_runs)
             context.log("lines_unread", error=error.code, delay_seconds=seconds)
@@ -121,8 +122,9 @@ class BatchParts:
             return Fail(context.settings.retention_ms, outcome)
         if isinstance(outcome, Unfinished):
             return self._back(0)
-        # A run has no lanes before the lines are counted, and knows whether the deployment's model answers. On other
-        # routes than the direct one the next run comes at once.
+        # Until its lines are counted, a run has no lanes and follows only the deployment's own model, so a long batch,
+        # or a batch of another model, is left to the next run. On all routes except the direct route, the next run
+        # comes at once.
         long = outcome.total >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT
         if long or outcome.model != context.model:
             return self._back(0)
@@ -136,7 +138,7 @@ class BatchParts:
         self._pacer.recorded_part()
 
     def _back(self, seconds: float) -> Release:
-        """Give the task back. On the direct route no host continues it, so the sweep does."""
+        """Give the task back. On the direct route no host continues the task, so the sweep continues it."""
         delay_ms = round(seconds * 1000)
         lease_ms = 0 if self._context.route is Route.DIRECT else self._context.settings.lease_ms
         return Release(delay_ms, delay_ms + lease_ms)
@@ -161,19 +163,19 @@ class BatchParts:
         return outcome
 
     def asking(self, outputs: Sequence[Output]) -> Also:
-        """Return what a step with these outputs must ask."""
+        """Return the question that a step with these outputs must also ask the database."""
         return self._growth.asking(outputs)
 
     def recorded(self, outputs: Sequence[Output]) -> None:
-        """Note that a step with these outputs has landed."""
+        """Note that a step with these outputs was written."""
         self._growth.recorded(outputs)
         self._reading.recorded()
 
     async def grow(self, groups_out: int, record: Record) -> None:
-        """Make an object of recorded lines if they suffice for one. Raises StoreError and ClaimLost.
+        """Make an object in the bucket from recorded lines, if there are enough lines for one object.
 
-        Calls may be in flight, which are paid for. So a failure to store the object never ends the run, and the run
-        writes again in time to keep its claim.
+        Raises StoreError and ClaimLost. Calls may be in flight, and these calls are paid for. A failure to store the
+        object therefore never ends the run, and the run writes again in time to keep its claim.
         """
         seconds = min(self._pacer.renews_by - clock.now(), limits.BLOB_SECONDS)
         if not self._growth.is_due or seconds <= 0 or not self._affords(_OBJECT_CALLS, groups_out):
@@ -182,14 +184,15 @@ class BatchParts:
             stored = await self._stored(seconds)
             if stored is not None:
                 await self._growth.name(stored, partial(self._record, record))
-        except (BlobUnavailable, StoreFull) as error:  # the lines stay in the database, and the end moves them too
+        # the lines stay in the database, and the end of the batch also moves them to the bucket
+        except (BlobUnavailable, StoreFull) as error:
             self._growth.postpone()
             self._context.log("batch_not_grown", error=error.code)
         else:
             self._context.log("batch_grown", segments=0 if stored is None else len(stored.segments))
 
     async def _stored(self, seconds: float) -> StoredLines | None:
-        """Store an object of recorded lines within `seconds`. Raises `BlobUnavailable` and ClaimLost."""
+        """Store an object of recorded lines in the bucket within `seconds`. Raises `BlobUnavailable` and ClaimLost."""
         try:
             async with asyncio.timeout(seconds):
                 return await self._growth.store()

@@ -7,9 +7,9 @@ from ...store.records.claims import Claim
 
 
 class Bill:
-    """A task's bill over all its claims: settled calls, calls in doubt, and tokens.
+    """A task's bill over all of its claims: settled calls, calls in doubt, and tokens.
 
-    The bill continues from the calls and tokens that the claim found. A call in flight is not on the bill yet.
+    The bill starts from the calls and tokens that the claim found. A call in flight is not on the bill yet.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -40,5 +40,5 @@ class Bill:
             self.in_doubt += 1
 
     def abandoned(self, calls: int) -> None:
-        """Count calls that the run no longer waits for as in doubt, because the provider may have charged for them."""
+        """Count calls for which the run no longer waits as in doubt, because the provider may have charged for them."""
         self.in_doubt += calls

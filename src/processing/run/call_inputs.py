@@ -1,12 +1,14 @@
-"""Holds the inputs of a run's calls: the texts of chunks, and the outputs that a merge joins.
+"""Holds the inputs of a run's calls: the texts of chunks, and the outputs that merges combine.
 
-A run keeps only the inputs of its present calls in memory, and reads others when it needs them. On a small allowance a
-task with thousands of chunks takes hundreds of runs, and each run would otherwise read the whole text.
+A run keeps only the inputs of its present calls in memory, and reads other inputs when it needs them. On a small
+allowance, a task with thousands of chunks takes hundreds of runs, and otherwise each of these runs would read the whole
+text.
 """
 
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from functools import partial
 from itertools import accumulate, takewhile
+from typing import TYPE_CHECKING
 
 from ...core import limits
 from ...core.task import Reduce
@@ -19,9 +21,12 @@ from .context import RunContext
 from .output_forms import OutputForms
 from .write_pacer import WritePacer
 
+if TYPE_CHECKING:
+    from .file_text import FileText
+
 
 class CallInputs:
-    """The texts of chunks and the outputs that the calls of one claim need.
+    """The texts of chunks, and the outputs, that the calls of one claim need as inputs.
 
     Outputs are read from D1 only after the unsaved progress is written. The run writes it, and its parts do not refer
     back to the run: see `Run`.
@@ -34,7 +39,9 @@ class CallInputs:
         pacer: WritePacer,
         left_out: Container[CallKey] = (),
         forms: OutputForms | None = None,
+        text: "FileText | None" = None,
     ) -> None:
+        self._text = text  # the text of a task that is in a file
         self._left_out = left_out  # calls without an output, which the merge above them leaves out
         self._forms = forms
         self._claim = context.claim
@@ -45,14 +52,14 @@ class CallInputs:
         self._pacer = pacer
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
-        self._outputs: dict[CallKey, str] = {}  # the outputs in memory that a later merge needs as input
+        self._outputs: dict[CallKey, str] = {}  # outputs kept in memory because a later merge needs them as input
         self._outputs_chars = 0
         self._sizes: dict[CallKey, int] = {}
 
     def keep(self, key: CallKey, output: str) -> None:
-        """Keep an output of the run, if a merge will need it and the memory limit allows it.
+        """Keep an output of the run in memory, if a merge will need it and the memory limit allows it.
 
-        The outputs that the call `key` has merged are dropped, because no other call needs them.
+        The outputs that the call `key` has merged are dropped from memory, because no other call needs them.
         """
         if not self._merging:
             return
@@ -63,18 +70,21 @@ class CallInputs:
             self._hold(key, output)
 
     def within(self, starting: list[CallKey]) -> list[CallKey]:
-        """Return the calls that may start as far as the memory for their inputs allows: all of them."""
+        """Return those calls for whose inputs there is enough memory; here these are all of the calls."""
         return starting
 
     def ended(self, key: CallKey) -> None:
-        """Do nothing when a call has ended, because its input may be one of many in memory."""
+        """Do nothing when a call has ended, because the memory of its input may be shared with many other inputs."""
 
     def formed(self, key: CallKey, reply: ModelReply, now_ms: int) -> ModelReply:
-        """Return the answer of a call as it is recorded: as the model gave it."""
+        """Return the answer of a call in the form in which it is recorded: here unchanged."""
         return reply
 
     def message(self, key: CallKey) -> ModelCall:
-        """Return the content of a call: instructions and input. The input of the model call must be in memory."""
+        """Return the content of a call: the instructions and the input.
+
+        The input of the model call must be in memory.
+        """
         instructions = self._claim.instructions
         if key.level == 0:
             window = next(window for window in self._windows if key.position in window.chunks)
@@ -83,7 +93,7 @@ class CallInputs:
         return self._ask(key, merge_system(instructions), merge_message(outputs, self._claim.merge_chars))
 
     def chars_of(self, key: CallKey) -> int | None:
-        """Return a chunk's size in characters without overlap, None for a merge or a text that is not in memory."""
+        """Return a chunk's size in characters without overlap; None for a merge, or if the text is not in memory."""
         windows = (window for window in self._windows if key.position in window.chunks)
         return next((window.chars_of(key.position) for window in windows), None) if key.level == 0 else None
 
@@ -95,29 +105,34 @@ class CallInputs:
         return ModelCall(system, user, self._model, tokens, options.temperature, options.model_options, form)
 
     def lacks(self, keys: Iterable[CallKey]) -> CallKey | None:
-        """Return the first call whose input must be read from D1, None if the inputs of all are in memory."""
+        """Return the first call whose input must be read from D1; None if the inputs of all calls are in memory."""
         return next((key for key in keys if not self._has(key)), None)
 
     async def read(self, key: CallKey, calls: int, wanted: Callable[[CallKey], bool]) -> None:
-        """Read the input of a call of the top level, and of further calls after it, up to `calls` in all.
+        """Read the inputs of a call of the top level and of calls after it, up to `calls` calls in all.
 
-        Texts that no `wanted` call needs are dropped from memory. Before the input of a merge is read, the caller saves
-        all progress. Raises ClaimLost.
+        Texts that no `wanted` call needs are dropped from memory. Of a file that cannot be read, nothing is read.
+        Before the input of a merge is read, the caller saves all progress. Raises ClaimLost.
         """
         if key.level:
             last = await self._last_read(key, calls)
             first = self._plan.members(key.position).start
             await self._read_outputs(key.level - 1, range(first, self._plan.members(last).stop))
             return
-        ask = partial(self._store.window, self._claim.task_key, self._claim.fence, key.position, calls)
-        window = await self._pacer.with_retries(ask, writes=False)
+        if self._text is not None:
+            window = await self._text.window(key.position, calls)
+            if window is None:
+                return
+        else:
+            ask = partial(self._store.window, self._claim.task_key, self._claim.fence, key.position, calls)
+            window = await self._pacer.with_retries(ask, writes=False)
         if window is None or key.position not in window.chunks:
             raise ClaimLost
         self._windows = [one for one in self._windows if any(wanted(CallKey(0, index)) for index in one.chunks)]
         self._windows.append(window)
 
     async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
-        """Return the sizes of the top level's outputs in code points, in their order.
+        """Return the sizes in code points of the top level's outputs, in the order of the outputs.
 
         `save` writes unsaved progress, before sizes are read from D1. Raises ClaimLost.
         """
@@ -128,7 +143,10 @@ class CallInputs:
         return [self._sizes[key] for key in keys]
 
     async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
-        """Read the unknown sizes of a level's outputs, from the level's first output on. Raises ClaimLost."""
+        """Read those sizes of a level's outputs that are unknown, starting with the level's first output.
+
+        Raises ClaimLost.
+        """
         if self._knows_sizes(keys):
             return
         if any(key in self._left_out for key in keys):
@@ -144,9 +162,9 @@ class CallInputs:
         return all(key in self._sizes for key in keys)
 
     async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
-        """Read the sizes of the outputs of a level with gaps.
+        """Read the sizes of the outputs of a level that has gaps.
 
-        A gap gets the average size of the level's outputs, so that the plan fits a filled gap too.
+        A gap gets the average size of the level's outputs, so that the plan still fits if the gap is filled later.
         """
         ask = partial(self._store.sizes_by_place, self._claim.task_key, keys[0].level)
         sizes = await self._pacer.with_retries(ask, writes=False)
@@ -157,9 +175,9 @@ class CallInputs:
         self._sizes.update({key: sizes.get(key.position, average) for key in keys})
 
     async def _last_read(self, key: CallKey, calls: int) -> int:
-        """Return the position of the last merge whose inputs are read together with the inputs of `key`.
+        """Return the position of the last merge whose inputs are read together with those of `key`.
 
-        The inputs of several merges that are read together have at most OUTPUTS_KEPT_CHARS.
+        The inputs of all merges that are read together have at most OUTPUTS_KEPT_CHARS.
         """
         behind = min(key.position + min(calls, limits.MERGE_CALLS_READ), len(self._plan.keys()))
         keys = [CallKey(key.level, position) for position in range(key.position, behind)]
@@ -170,12 +188,12 @@ class CallInputs:
         return key.position + max(1, len(list(within))) - 1
 
     def _most_chars(self, key: CallKey) -> int:
-        """Return the size of the outputs that a call merges, or the most they can have if their sizes are unknown."""
+        """Return the total size of the outputs that a call merges, or the most that it can be if sizes are unknown."""
         members = self._members(key)
         if all(member in self._sizes for member in members):
             return sum(self._sizes[member] for member in members)
-        # Only two outputs, or three at the end of a level, may be merged in one call even if they are larger than
-        # `merge_chars`.
+        # Only two outputs, or three at the end of a level, may be merged in one call even if they are together larger
+        # than `merge_chars`.
         return self._claim.merge_chars if len(members) > 3 else len(members) * limits.OUTPUT_CHARS_MOST
 
     async def _read_outputs(self, level: int, places: range) -> None:
@@ -197,7 +215,7 @@ class CallInputs:
         return all(member in self._outputs for member in self._members(key))
 
     def _members(self, key: CallKey) -> list[CallKey]:
-        """Return the calls whose outputs a call of the top level merges, without gaps. A chunk merges none."""
+        """Return the calls whose outputs are merged by a call of the top level, without gaps. A chunk merges none."""
         if key.level == 0:
             return []
         assert key.level == self._plan.top

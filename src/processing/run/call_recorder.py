@@ -28,7 +28,7 @@ class CallOutput(NamedTuple):
 
 
 class CallRecorder:
-    """Records ended calls in `ledger`, checks answers against `schema`, and keeps outputs for merges in `inputs`."""
+    """Records ended calls in `ledger`, checks answers against `schema`, and keeps the inputs of merges in `inputs`."""
 
     def __init__(
         self,
@@ -45,10 +45,13 @@ class CallRecorder:
         self._chance = context.chance
         self._log = context.log
         self._goes_to = context.model, context.route
-        self._first: dict[CallKey, float] = {}  # for each output, when this run's first call for it started
+        self._first: dict[CallKey, float] = {}  # for each output, when the first call that this run made for it started
 
     def record(self, ended: Sequence[EndedCall]) -> None:
-        """Record ended calls. Calls of one level with an output share a log line, because each line costs CPU time."""
+        """Record ended calls.
+
+        Outputs of one level are logged together in one line, because each line costs CPU time.
+        """
         done = []
         for key, result, started, seconds in ended:
             if isinstance(result, ModelError):
@@ -77,7 +80,10 @@ class CallRecorder:
     def _judge(
         self, schema: "OutputSchema", key: CallKey, result: ModelReply, started: float, seconds: float
     ) -> list[CallOutput]:
-        """Check an answer against the schema, and record it as an output, which is returned, or as rejected."""
+        """Check an answer against the schema.
+
+        Record it as an output and return the output, or record it as rejected.
+        """
         from ...core.structured.judging import judge  # noqa: PLC0415 - only structured tasks need it
 
         judged = judge(schema, result.output, result.finish_reason, self._join_rules)
@@ -93,7 +99,7 @@ class CallRecorder:
         return [CallOutput(key, accepted, seconds)]
 
     def _call_made(self, started: float, seconds: float, *, answered: bool) -> CallMade:
-        """Return the entry of a call without an output for the log of the task's calls."""
+        """Return the entry that a call without an output gets in the log of the task's calls."""
         ms = self._database_clock.ms
         return CallMade(ms(started), ms(started + seconds), answered, *self._goes_to)
 
@@ -112,7 +118,7 @@ class CallRecorder:
 
 
 def _facts(level: int, outputs: Sequence[CallOutput]) -> dict[str, object]:
-    """Return the facts of a log line about outputs of one level, and which of the outputs were cut off."""
+    """Return what a log line says about outputs of one level, and which of the outputs were cut off."""
     reasons = {output.key.position: output.reply.finish_reason for output in outputs}
     return {
         "level": level,

@@ -1,6 +1,7 @@
 """Chooses the calls of a run that may start now.
 
-The invocation's allowance, the task's terms, the caller and the state of the model limit how many calls may start.
+How many calls may start is limited by the invocation's allowance, the task's terms, the caller, and the state of the
+model.
 """
 
 import math
@@ -14,7 +15,7 @@ from .ledger import Ledger
 
 
 class CallScheduler:
-    """Decides how many calls of a run may start, and what the run does while none may."""
+    """Decides how many calls of a run may start, and what the run does while no call may start."""
 
     def __init__(self, context: RunContext, calls: CallGroups, ledger: Ledger) -> None:
         self._terms = context.terms
@@ -38,21 +39,21 @@ class CallScheduler:
         return self._ledger.startable(now, int(min(affordable, wanted))) if wanted > 0 else []
 
     def affordable(self, now: float, wanted: int) -> int:
-        """Return how many of the wanted calls the invocation's allowance suffices for."""
+        """Return for how many of the wanted calls the invocation's allowance suffices."""
         return self._allowance.affordable_calls(now, wanted, self._calls.groups_out, self._caller.group_size)
 
     def widens_at(self, now: float) -> float:
-        """Return when a call may start that only a low share of successes keeps back; infinity without such a call."""
+        """Return when a call may start that waits because few calls succeeded lately; infinity without such a call."""
         patience, out = self._ledger.patience, self._ledger.in_flight
         if not (self._calls.free and self._ledger.ready) or self._terms.forbids_start(now) or patience.narrow(now):
             return math.inf
         return math.inf if patience.width(self._usual, now) > out else patience.widens_at(out, self._usual, now)
 
     def sits_out(self, wait: float, now: float) -> bool:
-        """Whether the run may wait for `wait` seconds itself, instead of giving its task back.
+        """Whether the run itself may wait for `wait` seconds, instead of releasing its task.
 
-        If no lane answers any more, the run does not wait: no call could start after the wait, and the next run has new
-        lanes.
+        If no lane answers any more, the run does not wait, because no call could start after the wait, whereas the next
+        run has new lanes.
         """
         if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
             return False
@@ -62,14 +63,14 @@ class CallScheduler:
         return wait <= (limits.QUEUE_AWAY_WAIT_SECONDS_MOST if away else limits.UNCOUNTED_SECONDS_MOST)
 
     def returns_in(self, wait: float, now: float) -> float:
-        """Return for how many seconds the task is given back if its next call must wait for `wait` seconds.
+        """Return for how many seconds the task is released if its next call must wait for `wait` seconds.
 
-        If the model is away and a run of the queue has made no call, the delay grows with the length of the outage,
-        because each return of the task costs a message and a claim.
+        If the model is away and a run on the queue has made no call, the delay grows with the length of the outage,
+        because each release of the task costs a message and a claim.
 
-        On the direct route, cron continues the task, and fires once a minute. If the task waits after a failure,
-        INLINE_WAIT_SECONDS_MOST is taken off the delay, so that the next run starts too soon rather than too late, and
-        itself waits for the rest of the pause.
+        On the direct route, the task is continued by cron, which comes once a minute. If the task waits after a
+        failure, the delay is shortened by INLINE_WAIT_SECONDS_MOST. The next run then starts too soon rather than too
+        late, and itself waits for the rest of the pause.
         """
         if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):
             wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
@@ -78,15 +79,20 @@ class CallScheduler:
         return wait - most if early else wait
 
     @property
+    def in_parts(self) -> bool:
+        """Whether a lane may answer before all calls of its group have ended, so that others take their places."""
+        return self._caller.slack_seconds > 0 and self._allowance.allows_parts(self._caller.groups_most)
+
+    @property
     def _usual(self) -> int:
         """Return how many calls may be in flight while all calls succeed."""
         return self._caller.groups_most * self._caller.group_size
 
     def _is_torn(self, affordable: int, wanted: float) -> bool:
-        """Whether the allowance suffices for only a part of the next wave of calls.
+        """Whether the allowance suffices for only a part of the calls that could start together next (a wave).
 
-        A part of a wave of calls takes as long as a whole wave, so the run leaves the wave to the next run, except on
-        the direct route.
+        A part of a wave takes as long as the whole wave, so the run leaves the wave to the next run, except on the
+        direct route.
         """
         wave = min(self._calls.free, self._ledger.ready, wanted)
         return (

@@ -1,7 +1,8 @@
-"""Checks whether a run's claim is still valid while the run waits for slow calls and makes no write.
+"""Checks whether a run's claim is still valid, while the run waits for slow calls and does not write.
 
-A write under a claim fails if the claim is over. While a run makes no write, it reads the task's row from time to time.
-When a host learns that its task may have ended, it gives the run a hint, and the run checks at once.
+If the claim is over, a write under the claim fails and shows this. While a run does not write, it reads the
+task's row from time to time instead. When a host learns that its task may have ended, it gives the run a notice, and
+the run checks its claim at once.
 """
 
 import asyncio
@@ -17,7 +18,7 @@ from .context import RunContext
 
 
 class CheckSchedule:
-    """When a run checks its claim next: first LOOK_SECONDS_FIRST after its last write, at most `most` times. Pure.
+    """When a run checks its claim next: first LOOK_SECONDS_FIRST after its last write, and at most `most` times. Pure.
 
     Each write starts the schedule again, because a write also shows whether the claim is valid. The pause between two
     checks of the claim doubles, up to LOOK_SECONDS_MOST. After a check without an answer, the pause to the next check
@@ -37,7 +38,7 @@ class CheckSchedule:
         return self._since + space if self._left > 0 else math.inf
 
     def checked(self, now: float, *, answered: bool) -> None:
-        """Note that a check of the claim has ended, and whether the database answered it."""
+        """Note that a check of the claim has ended, and whether the database answered."""
         self._left -= 1
         self._since = now
         self._seconds *= 2
@@ -55,10 +56,10 @@ class ClaimChecks:
         self._said_spent = False
 
     def next_at(self, wrote_at: float, groups_out: int) -> float:
-        """Return when the run checks its claim next, infinity while no call is in flight or no check is allowed.
+        """Return when the run checks its claim next; infinity while no call is in flight, or if no check is allowed.
 
-        If the allowance permits no more checks, the run notices the task's end only when its next call has ended. The
-        log says so once.
+        If the allowance permits no more checks, the run notices the end of the task only when its next call has ended.
+        The log mentions this only once.
         """
         if groups_out == 0:
             return math.inf
@@ -71,11 +72,11 @@ class ClaimChecks:
         return due_at
 
     async def check(self, wrote_at: float, groups_out: int) -> None:
-        """Check the run's claim if a check is due or a hint came. Raises ClaimLost if the claim is over.
+        """Check the run's claim if a check is due or a notice came. Raises ClaimLost if the claim is over.
 
-        After a hint that the task has ended under the run's claim, the row is not read: with six calls in flight, no
-        connection is free for a read. After a check without an answer in time the run continues, because its calls in
-        flight are paid for.
+        After a notice that the task has ended under the run's claim, the row is not read, because with six calls in
+        flight no connection is free for a read. If the check got no answer in time, the run continues, because its
+        calls in flight are paid for.
         """
         log = self._context.log
         given = self.hint.take()

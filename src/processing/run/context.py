@@ -1,11 +1,11 @@
-"""The context of one run: its claim, and the objects that the parts of the run share.
+"""The context of one run: its claim, and the objects that all parts of the run share.
 
-The worker makes a run's context once, when it has the claim.
+The worker makes the context of a run once, when the claim is granted.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ...core.calls.news import News
 from ...core.calls.pace import Latency
@@ -13,6 +13,7 @@ from ...core.calls.patience import Patience
 from ...core.settings import Settings
 from ...core.storage import StorageUse
 from ...core.task import Route
+from ...store.records.batch_steps import Also
 from ...store.records.claims import Claim
 from ...store.tasks import TaskStore
 from ..allowance import Allowance
@@ -25,35 +26,43 @@ if TYPE_CHECKING:
     from ...store.files import FileStore  # the module is imported with the first batch
 
 
+class Record(Protocol):
+    """Writes a step of the claim with further statements, and with `minimum_calls` if it is given."""
+
+    def __call__(self, also: Also, minimum_calls: int | None = None) -> Awaitable[None]:
+        """Raises ClaimLost."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """The objects that all parts of a run share. Times are seconds on the run's clock."""
+    """The objects that all parts of a run share. Times are seconds by the run's clock."""
 
-    claim: Claim  # the run's claim of the task, which each write of the run names
+    claim: Claim  # the run's claim of the task; each write of the run names this claim
     store: TaskStore
     settings: Settings
-    log: Log  # The log of the run, which adds the task, the route and the claim's fence to each line.
-    route: Route  # The route by which the task came to the run's host.
+    log: Log  # The log of the run; it adds the task, the route and the claim's fence to each line.
+    route: Route  # The route by which the task reached the run's host.
     caller: ModelCaller  # The `ModelCaller` that makes the run's model calls.
-    slack_seconds: float  # The most seconds that a group of calls may travel to a lane and back.
-    model: str  # The model that the run's calls go to.
-    default_model: str  # The deployment's model, for tasks that name none.
+    slack_seconds: float  # The most seconds that a group of calls may travel to a lane, and its answer back.
+    model: str  # The model to which the run's calls are sent.
+    default_model: str  # The deployment's model, which is used for tasks that name no model.
     terms: Terms  # The task's deadline and budget.
     allowance: Allowance  # What the run and its invocation may spend.
     latency: Latency  # The isolate's estimate of how long D1 takes for a write.
     storage: StorageUse  # What the isolate knows of the database's size and space.
-    news: News  # What the isolate knows about whether the model answers.
-    asked_at: float  # When the claim was sent to the database.
+    news: News  # What the isolate knows about whether each model answers.
+    asked_at: float  # When the request for the claim was sent to the database.
     granted_at: float  # When the database's answer to the claim came.
     start_seconds: float  # Within how many seconds the calls that the claim announced must start.
-    hint: Hint | None  # The hint that the host gives when the task may have ended. None if the host gives no hints.
-    chance: Callable[[], float]  # Returns a random number from 0 to 1.
-    wrote: Callable[[int], None]  # Called with the step of each write that has landed.
-    open_files: "Callable[[], FileStore]"  # Makes the store of files, for batches.
+    hint: Hint | None  # The notice that the host gives when the task may have ended. None if the host gives no notices.
+    chance: Callable[[], float]  # A function that returns a random number from 0 to 1.
+    wrote: Callable[[int], None]  # A function to call with the step of each write that has taken effect.
+    open_files: "Callable[[], FileStore]"  # A function that makes the store of files, for batches.
 
 
 def patience_of(context: RunContext) -> Patience:
-    """Return the run's patience with its model, which continues from the failures that earlier runs have stored."""
+    """Return the run's patience with its model, which starts from the failures that earlier runs have stored."""
     claim = context.claim
     return Patience(
         context.news,

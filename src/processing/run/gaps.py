@@ -1,7 +1,7 @@
 """Keeps a task's gaps: chunks that failed for good without ending the task. Pure.
 
-A chunk that fails by a fault of its own leaves a gap. A chunk that fails by what may be a fault of the service is
-stored in the same way, and is a gap if the task has at least one output: see docs/decisions/0048.
+A chunk that fails through its own fault leaves a gap. A chunk that fails through what may be a fault of the service is
+stored in the same way. It is a gap if the task has at least one output: see docs/decisions/0048.
 """
 
 import json
@@ -16,9 +16,10 @@ CODES = frozenset({TaskCode.TOO_MANY_GAPS})
 
 
 class Gaps:
-    """The gaps of a task, under this claim and earlier ones. A task without `onChunkFailure: gap` has no gaps.
+    """The gaps of a task, under this claim and under earlier claims.
 
-    The lines of a batch that fail for good are gaps too, but only those of this claim are kept here.
+    A task without the option `onChunkFailure: gap` has no gaps. Lines of a batch that fail for good are gaps too, but
+    only those that failed under this claim are kept here.
     """
 
     def __init__(self, claim: Claim) -> None:
@@ -39,39 +40,41 @@ class Gaps:
         return len(self._found)
 
     def measured(self, key: CallKey, chars: int | None) -> None:
-        """Note a chunk's number of characters when one of its calls has ended, if the chunk may leave a gap."""
+        """Note the number of characters of a chunk when one of its calls has ended, if the chunk may leave a gap."""
         if self._allowed and chars is not None:
             self._chars[key] = chars
 
     def chars(self, key: CallKey) -> int | None:
-        """Return the number of characters of a chunk that may leave a gap. None for any other call."""
+        """Return the number of characters of a chunk that may leave a gap. The result is None for any other call."""
         if self._lines:
-            return 0  # a line that fails for good is counted, and not measured
+            return 0  # a line that fails for good is counted, and its length does not matter
         return self._chars.get(key) if self._allowed and key.level == 0 else None
 
     def add(self, failed: FailedCall) -> None:
-        """Add a chunk that failed for good to the gaps."""
+        """Add to the gaps a chunk that failed for good."""
         assert failed.gap_chars is not None
-        # The provider's answer is recorded with the failure, and would take memory until the end of the run.
+        # The provider's answer is recorded together with the failure, and would otherwise take memory until the end of
+        # the run.
         self._found[failed.key] = failed._replace(refusal=None)
         self._gap_chars += failed.gap_chars
 
     @property
     def coverage(self) -> float | None:
-        """The share of the text's characters that is not in gaps, None if the task has no gap."""
+        """The share of the text's characters that is not in gaps; None if the task has no gap."""
         return coverage(self._gap_chars, self._characters) if self._found and not self._lines else None
 
     @property
     def too_many(self) -> bool:
-        """Whether the gaps have more characters than the task's `maxGapShare` allows, so the task must fail."""
+        """Whether the gaps have more characters than the task's `maxGapShare` allows, so that the task must fail."""
         return not self._lines and self._gap_chars > self._share_most * self._characters
 
     def failure(self) -> Failure | None:
-        """Return the failure that the gaps cause, None if the task does not fail.
+        """Return the failure that the gaps cause for the task; None if the task does not fail.
 
-        Too many gaps have their own code, whether or not an output was there first: which calls end first is chance.
-        If the gaps may be the whole text and are, the task has no output, and fails for their most frequent cause. The
-        lines that failed for good never fail a batch, however many they are.
+        Too many gaps have a code of their own, whether or not an output existed before, because it is chance which
+        calls end first. If the gaps may be the whole text and are the whole text, the task has no output, and fails
+        with the most frequent cause of the gaps. Lines that failed for good never make a batch fail, however many they
+        are.
         """
         if self._lines or not self._found or not (self.too_many or len(self._found) == self._total):
             return None
@@ -85,7 +88,7 @@ class Gaps:
 
 
 def refusal_of(error: ModelError) -> str | None:
-    """Return the provider's answer with which it refused a line of a batch for good, as JSON, None if there is none."""
+    """Return, as JSON, the answer with which the provider refused a line of a batch for good; None if there is none."""
     if not isinstance(error, ModelRefused) or error.answer is None:
         return None
     status, body = error.answer

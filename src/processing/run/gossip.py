@@ -1,8 +1,8 @@
 """Exchanges the outcomes of a tenant's latest calls to one model between isolates, while some of the calls fail.
 
 A run sends the outcomes of its isolate's latest calls with a write that it makes anyway. A run receives the outcomes of
-other isolates' calls with its claim and with each write. A run makes a separate read only if its own isolate's calls do
-not decide whether a failure counts as an attempt: once, before the failed call is repeated.
+other isolates' calls with its claim, and with each of its writes. A run makes a separate read only if its own isolate's
+calls do not decide whether a failure counts as an attempt: it reads once, before the failed call is repeated.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from .context import RunContext
 
 
 class Gossip:
-    """Exchanges the outcomes of the latest calls for one run."""
+    """Exchanges the outcomes of the latest calls with other isolates, for one run."""
 
     def __init__(self, context: RunContext) -> None:
         self._context = context
@@ -26,7 +26,7 @@ class Gossip:
             self.receive(context.claim.told)
 
     def to_send(self, groups_out: int) -> LatestCallsReport | None:
-        """Return the latest calls' outcomes for the next write, if some calls fail and the outcomes are unsent."""
+        """Return the outcomes of the latest calls for the next write, if some calls fail and they were not sent yet."""
         news, now = self._news, clock.now()
         if not (news.untold and news.is_mixed(now) and self._context.allowance.allows_read(groups_out)):
             return None
@@ -35,7 +35,7 @@ class Gossip:
         return LatestCallsReport(calls, ms(news.trouble.failure_at))
 
     def sent(self) -> None:
-        """Note that the write with the latest outcomes has landed."""
+        """Note that the write with the latest outcomes has taken effect."""
         self._news.untold = False
 
     def receive(self, told: LatestCallsReport) -> None:
@@ -47,7 +47,7 @@ class Gossip:
     async def ask(self, groups_out: int) -> None:
         """Read other isolates' latest outcomes.
 
-        If the read of other isolates' calls takes too long, the run continues without it.
+        If reading other isolates' calls takes too long, the run continues without them.
         """
         context = self._context
         if not context.allowance.allows_read(groups_out):

@@ -1,4 +1,4 @@
-"""Keeps the calls under one claim: ready, in flight or waiting ones, their cost, and the progress that is not saved.
+"""Keeps the calls under one claim, which are ready, in flight or waiting, and their cost and unsaved progress.
 
 The module `ledger` is pure: times are seconds of the run's steady clock, and times and random numbers are passed in.
 """
@@ -7,6 +7,7 @@ import heapq
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from ...core.calls.news import News
@@ -21,6 +22,7 @@ from ...store.records.claims import (
     CallMade,
     CallTimes,
     Claim,
+    FailedCall,
     LatestCallsReport,
     MergeLevel,
     Output,
@@ -41,7 +43,7 @@ MESSAGE_CHARS_MOST = 500
 
 
 class Ledger:
-    """Keeps every call of a claim in exactly one place: ready, waiting, in flight or done.
+    """Keeps every call of a claim in exactly one state: ready, waiting, in flight or done.
 
     `patience` is the run's patience with its model; without it, each failure counts as an attempt. `now` is when the
     claim was granted. A call whose answer does not fit the task's schema is made again up to `reasks` times.
@@ -56,25 +58,25 @@ class Ledger:
         self.retries = CallRetries(claim, max_attempts, self.patience, now)
         self._ready: deque[CallKey] = deque()
         self._waiting: list[tuple[float, CallKey]] = []
-        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # By call: its pause's end.
+        self._resting = {key: now + left / 1000 for key, left in claim.resting.items()}  # by call: its pause's end
         self._in_flight: dict[CallKey, float] = {}  # The run's calls in flight, and when each started.
         self._done = set(claim.outputs)
         self._completed = sum(key.level == 0 for key in self._done)
         self._pauses = StartPauses(claim.rate_waits)
-        self._announced = False  # true if calls were announced, and no call has ended since
+        self._announced = False  # true if calls were announced and no call has ended since then
         self._unsaved = UnsavedProgress(claim.step)
         self._bill = Bill(claim)
         self._doubted = claim.doubted
         self._stalls = claim.stalls
         self.finished = False  # true if a call has finished under this claim
         self.idle_runs = claim.idle_runs
-        self.fruitless = 0  # How many announcements in a row led to no started call.
+        self.fruitless = 0  # How many announcements in a row were followed by no started call.
         self.ended = 0  # How many calls of the run have ended.
         self._failed = sum(key.level == 0 for key in claim.refused) + len(claim.gaps) + len(claim.refused_lines)
         self._failure: Failure | None = next(iter(claim.refused.values()), None)
         self.rungs = Rungs(claim, reasks)
         self.gaps = Gaps(claim)
-        # Calls that give no output: gaps, and merges of gaps only.
+        # Calls that give no output: calls for gaps, and merges of only gaps.
         self.left_out: set[CallKey] = {*claim.gaps, *claim.refused_lines}
         self._is_plain = claim.options.structure is None
         self._counted = self._ladder()
@@ -82,7 +84,7 @@ class Ledger:
     # --- what is to do --------------------------------------------------------------------------------
 
     def add(self, keys: Iterable[CallKey]) -> None:
-        """Add calls to the ledger, except calls that have an output and calls that are left out."""
+        """Add calls to the ledger, except calls that already have an output and calls that are left out."""
         for key in keys:
             if key in self._done or key in self.left_out:
                 continue
@@ -93,13 +95,13 @@ class Ledger:
 
     @property
     def failure(self) -> Failure | None:
-        """The failure with which the task must end when no call is in flight any more, None if it need not fail."""
+        """The failure with which the task must end as soon as no call is in flight; None if the task need not fail."""
         return self._failure or self.gaps.failure()
 
     def startable(self, now: float, most: int) -> list[CallKey]:
         """Return up to `most` calls that may start now, in order: none after a final failure, and none during a pause.
 
-        While the model is away, `startable` returns one call as a probe, unless another probe is in flight.
+        While the model is away, `startable` returns only one call, as a probe, and none if another probe is in flight.
         """
         pauses = self._pauses
         if self.failure is not None or now < max(pauses.provider_until, pauses.database_until, self._opens_at(now)):
@@ -107,21 +109,21 @@ class Ledger:
         narrow = self.patience.narrow(now)
         while self._waiting and self._waiting[0][0] <= now:
             key = heapq.heappop(self._waiting)[1]
-            # A failed call is made again before other calls, except while the model is away: then others probe it.
+            # A failed call is made again before other calls start; only while the model is away, others start first.
             self._ready.append(key) if narrow else self._ready.appendleft(key)
         return self.first(min(most, 1) if narrow else most)
 
     def first(self, most: int) -> list[CallKey]:
-        """Return up to `most` ready calls in their order, even if they may not start now."""
+        """Return up to `most` ready calls in their order, whether they may start now or not."""
         return [self._ready[place] for place in range(min(most, len(self._ready)))]
 
     @property
     def ready(self) -> int:
-        """How many calls could start at once, and wait only for a free place."""
+        """How many calls could start at once if there were places for them."""
         return len(self._ready)
 
     def start(self, keys: Iterable[CallKey], now: float) -> None:
-        """Move calls that `startable` or `first` has returned into flight."""
+        """Record that calls that `startable` or `first` returned are in flight."""
         self._announced = True
         for key in keys:
             assert self._ready.popleft() == key
@@ -129,29 +131,33 @@ class Ledger:
             self.patience.started(now)
 
     def next_at(self, now: float) -> float | None:
-        """Return when a call may start next, None if no call is left to start or the task must fail."""
+        """Return when a call may start next; None if there is no more call to start, or if the task must fail."""
         if self.failure is not None or not (self._ready or self._waiting):
             return None
         return self.blocks(now).latest
 
     def waits_for_model(self, now: float) -> bool:
-        """Whether the model is away, so that the run only probes it.
+        """Whether the model is away, so that the run only probes the model.
 
         Several waits for the model may follow one another without a write that renews the claim.
         """
         return self.patience.narrow(now)
 
     def give_up(self, now: float) -> None:
-        """Fail the task if the model has been away for too long and another task is the one that probes it now."""
+        """Fail the task if the model has been away for too long and it is another task that probes the model now."""
         error = self._report.last_error
         if error is not None and self.failure is None and self.patience.over(now) and now < self._opens_at(now):
             self._failure = Failure(error.code, error.message, True)
+
+    def fail(self, failure: Failure) -> None:
+        """Let no further call start, and fail the task once no call is in flight."""
+        self._failure = self._failure or failure
 
     def _opens_at(self, now: float) -> float:
         return self.patience.opens_at(now, max(self._in_flight.values(), default=None))
 
     def blocks(self, now: float) -> StartBlocks:
-        """Return the times until which each of several reasons keeps calls from starting."""
+        """Return for each of several reasons the time until which it keeps calls from starting."""
         pauses, opens_at = self._pauses, self._opens_at(now)
         backoff = 0.0 if self._ready or not self._waiting else self._waiting[0][0]
         if self.patience.narrow(now):
@@ -159,15 +165,15 @@ class Ledger:
         return StartBlocks(opens_at, pauses.provider_until, pauses.database_until, backoff)
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
-        """Whether each of the given calls has an output, or is left out because it gives none."""
+        """Whether each of the given calls has an output, or is left out because it will give none."""
         return all(key in self._done or key in self.left_out for key in keys)
 
     def leave_out(self, keys: Iterable[CallKey]) -> None:
-        """Leave out calls that need not be made, because all of their members are gaps."""
+        """Leave out calls that need not be made, because all of their inputs are gaps."""
         self.left_out.update(keys)
 
     def lacks(self, key: CallKey) -> bool:
-        """Whether a call of the ledger has no output."""
+        """Whether at least one call of the ledger has no output."""
         return key not in self._done
 
     @property
@@ -250,7 +256,7 @@ class Ledger:
         self.gaps.measured(key, chars)
         self._bill.failed(error)
         if error.of_service:
-            self._stalls, self.finished = 0, True  # a failure of the service is no sign that the task kills its workers
+            self._stalls, self.finished = 0, True  # a failure of the service does not show that the task kills workers
         limited = isinstance(error, ModelRateLimited)
         given_up = limited and self._pauses.rate_limited(error, now, chance)
         self._pauses.asked(error, now)
@@ -263,16 +269,19 @@ class Ledger:
             self._place(then._replace(failed=then.failed._replace(refusal=refusal_of(error))))
 
     def settle(self, now: float) -> None:
-        """Count held failures that turned out to be their chunks' own, after all calls that ended were recorded."""
+        """Count held failures that proved to be their chunks' fault, after all ended calls were recorded."""
         for late in self.retries.settle(now, self._in_flight):
-            key = late.failed.key
-            self._ready = deque(other for other in self._ready if other != key)
-            self._waiting = [waiting for waiting in self._waiting if waiting[1] != key]
-            heapq.heapify(self._waiting)
+            self._remove({late.failed.key})
             self._place(late)
 
+    def _remove(self, keys: set[CallKey]) -> None:
+        """Remove calls from those that may start now or later."""
+        self._ready = deque(key for key in self._ready if key not in keys)
+        self._waiting = [waiting for waiting in self._waiting if waiting[1] not in keys]
+        heapq.heapify(self._waiting)
+
     def _place(self, then: NextTry) -> None:
-        """Let a failed call wait for its next try, or leave a gap, or end the task."""
+        """Make a failed call wait for its next try, leave a gap, or end the task."""
         failed, at, rests, held, ends_task = then
         failed = failed._replace(rung=self.rungs.of(failed.key))
         if not (failed.final and ends_task):
@@ -282,7 +291,7 @@ class Ledger:
         elif held is not None:
             failed = failed._replace(held=(self._report.at_ms(held[0]), self._report.at_ms(held[1])))
         if failed.made is None and (before := self._unsaved.failures.get(failed.key)) is not None:
-            failed = failed._replace(made=before.made)  # the latest failure is not in the calls' log yet
+            failed = failed._replace(made=before.made)  # the latest failure is not yet in the log of the calls
         self._unsaved.failures[failed.key] = failed
         if failed.final and failed.gap_chars is not None:
             self._failed += 1
@@ -295,11 +304,11 @@ class Ledger:
             heapq.heappush(self._waiting, (at, failed.key))
 
     def not_started(self, key: CallKey, now: float) -> None:
-        """Take back a model call that was announced and not made: it is ready again, and it costs no attempt.
+        """Take back a model call that was announced and not made: the call is ready again, and loses no attempt.
 
-        If no announced call was made, the database was too slow, and all starts pause, longer with each such
-        announcement in a row. If another announced call was made, only the call `key` was late, and starts do not
-        pause.
+        If none of the announced calls was made, the database was too slow, and no call starts for a while; this pause
+        grows with each such announcement in a row. If another announced call was made, only the call `key` was late,
+        and there is no pause.
         """
         del self._in_flight[key]
         self._ready.appendleft(key)
@@ -307,12 +316,23 @@ class Ledger:
         self._announced = False
         self._pauses.unstarted(self.fruitless, now)
 
+    def lose(self, keys: Iterable[CallKey], failure: Failure, most: int) -> int:
+        """Give up calls that can never be made, up to `most`, and return how many. Each leaves a gap.
+
+        Calls that have ended, or that are in flight, are not given up.
+        """
+        lost = set(islice((key for key in keys if not (self.all_done([key]) or key in self._in_flight)), most))
+        self._remove(lost)
+        for key in sorted(lost):
+            self._place(NextTry(FailedCall(key, self.retries.lost(key), True, failure), 0.0))
+        return len(lost)
+
     def rest(self, until: float) -> None:
         """Let no call start before `until`. Calls in flight continue."""
         self._pauses.rest(until)
 
     def idled(self) -> None:
-        """Count a run that gives its task back because none of its calls started."""
+        """Count a run that releases its task because none of its calls started."""
         self.idle_runs += 1
 
     def _made(self, key: CallKey) -> float:
@@ -325,7 +345,7 @@ class Ledger:
         return started_at
 
     def abandon(self) -> None:
-        """Record all calls in flight as in doubt, because the run no longer waits for them."""
+        """Record all calls in flight as in doubt, because the run no longer waits for their answers."""
         self._bill.abandoned(len(self._in_flight))
         self._doubted = self._doubted.union(self._in_flight)
         self._in_flight.clear()
@@ -335,7 +355,7 @@ class Ledger:
         self._stalls, self.finished = 0, True
 
     def stalled(self) -> None:
-        """Record that the claim ends with an unexpected error, which puts its calls in flight in doubt."""
+        """Record that the claim ends with an unexpected error, so that its calls in flight are in doubt."""
         self._stalls += not self.finished
         self.abandon()
 
@@ -349,11 +369,11 @@ class Ledger:
         merges: Sequence[MergeLevel] = (),
         told: LatestCallsReport | None = None,
     ) -> Progress:
-        """Return the content of the next write: all progress since the last saved write, and the calls to announce.
+        """Return the content of the next write: all progress since the last saved write, and the announced calls.
 
         `told` are the outcomes of the latest calls, for other isolates.
         """
-        if starting:  # while the calls are announced, no other task of the isolate may probe the model
+        if starting:  # as long as these calls are announced, no other task of the isolate may probe the model
             self.patience.started(now)
         away_since, blocks = self.patience.away_since, self.blocks(now)
         return Progress(
@@ -387,14 +407,14 @@ class Ledger:
 
     @property
     def last_step(self) -> int:
-        """The number of the last write that landed, or that was given up."""
+        """The number of the last write that took effect or was given up."""
         return self._unsaved.last_step
 
     def given_up(self) -> None:
-        """Note that a failed write, which may still land, is not sent again. The write after it gets another number."""
+        """Note that a failed write, which may still land, is not sent again. The next write gets another number."""
         self._unsaved.given_up()
 
     def saved(self) -> None:
-        """Note that the last write has landed, so that all of its progress is saved."""
+        """Note that the last write has taken effect, so that all of its progress is saved."""
         self._unsaved.saved()
         self._counted = self._ladder()

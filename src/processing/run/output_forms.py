@@ -1,4 +1,4 @@
-"""Makes the form that the calls of a task with a schema ask the model for."""
+"""Makes the form that calls ask the model for, if their task has a schema."""
 
 from typing import TYPE_CHECKING
 
@@ -10,7 +10,7 @@ from .rungs import Rungs
 if TYPE_CHECKING:
     from ...core.structured.schema import OutputSchema  # the module is imported with the first task that has a schema
 
-NAME = "output"  # the name that the model gets for a schema without a name
+NAME = "output"  # the name that is sent to the model for a schema without a name
 
 
 def schema_of(claim: Claim) -> "OutputSchema | None":
@@ -23,7 +23,7 @@ def schema_of(claim: Claim) -> "OutputSchema | None":
 
 
 class OutputForms:
-    """The forms for the calls of one claim: the task's schema, and after a rejected answer also that answer."""
+    """The forms for the calls of one claim: each has the task's schema and, after a rejected answer, that answer."""
 
     def __init__(self, context: RunContext, schema: "OutputSchema", rungs: Rungs) -> None:
         structure = context.claim.options.structure

@@ -1,8 +1,9 @@
-"""The work under one claim: make model calls, record them, merge outputs, and end the task or give it back.
+"""The work under one claim: make model calls, record them, merge outputs, and end or release the task.
 
 A run keeps as many calls in flight as its caller accepts. One transaction in D1 records the calls that have ended and
-announces the calls that start next. The platform may kill the worker of a run at any await. The next claim of the task
-finds every recorded output, and finds the announced calls without an outcome, which count as in doubt.
+announces the calls that will start next. The platform may kill the worker of a run at any await. The next claim of the
+task finds every recorded output. It also finds the announced calls without an outcome, and these calls count as in
+doubt.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -36,10 +37,11 @@ from .write_pacer import WritePacer
 if TYPE_CHECKING:
     from ..batches.line_inputs import LineInputs
     from .batch_parts import BatchParts
+    from .file_text import FileText
 
 
 class Run:
-    """The work under one claim. The worker calls only the method `work` of a `Run`, once.
+    """The work under one claim. The worker calls only the method `work` of a `Run`, and calls it once.
 
     No part of a run refers back to the run or to the part that has it: what a part needs of them is passed when it is
     needed. So the memory of a run is free when the run ends, not at some later garbage collection. A run of 20,000
@@ -50,7 +52,7 @@ class Run:
         self._set_up(context)
 
     def _set_up(self, context: RunContext) -> None:
-        """Make the parts of the run. A batch whose lines were just counted gets new ones."""
+        """Make the parts of the run. A batch or a text in a file whose chunks were just counted gets new ones."""
         self._context = context
         self._claim = context.claim
         self._caller = context.caller
@@ -70,15 +72,17 @@ class Run:
         schema = schema_of(context.claim)
         form = None if schema is None else OutputForms(context, schema, self._ledger.rungs)
         self._batch = self._batch_parts() if self._claim.kind is Kind.BATCH else None
+        self._text = self._file_text() if self._claim.kind is Kind.FILE else None
         self._inputs: CallInputs | LineInputs = (
-            CallInputs(context, self._plan, self._pacer, self._ledger.left_out, form)
+            CallInputs(context, self._plan, self._pacer, self._ledger.left_out, form, self._text)
             if self._batch is None
             else self._batch.inputs
         )
         self._recorder = CallRecorder(context, self._ledger, self._inputs, schema)
         self._calls = CallGroups(context.caller, self._inputs.message, context.settings.timeout_seconds)
         self._scheduler = CallScheduler(context, self._calls, self._ledger)
-        # Whether the task's row may already show a wait: the model was away before, or the last run started no call.
+        # Whether the task's row may already show a wait, because the model was away before or the last run started no
+        # call.
         self._wait_told = context.claim.away_ms is not None or context.claim.idle_runs > 0
 
     def _batch_parts(self) -> "BatchParts":
@@ -86,8 +90,13 @@ class Run:
 
         return batch_parts.BatchParts(self._context, self._pacer, self._ledger)
 
+    def _file_text(self) -> "FileText":
+        from . import file_text  # noqa: PLC0415 - only texts in files need it
+
+        return file_text.FileText(self._context, self._pacer, self._ledger)
+
     async def work(self) -> RunOutcome:
-        """Do the run's work, and record in D1 how the claim ends if that is possible."""
+        """Do the run's work, and if possible record in D1 how the claim ends."""
         try:
             try:
                 return await self._until_end()
@@ -103,7 +112,7 @@ class Run:
             return Released(limits.STORAGE_REST_SECONDS) if given_back else Lost()
         except StoreUnavailable:
             await self._calls.drop()
-            raise  # no write of the run is possible; when the lease runs out, the sweep continues the task
+            raise  # no write of the run is possible, so the sweep continues the task when the lease runs out
         except Exception:
             await self._drop()
             self._ledger.stalled()
@@ -146,29 +155,30 @@ class Run:
             await self._advance()
 
     async def _begin(self) -> None:
-        """Put the calls that are left into the ledger, and start the calls that the claim has announced."""
+        """Add the calls that are not done to the ledger, and start the calls that the claim has announced."""
         self._ledger.leave_out(self._plan.missing_below(self._claim.outputs))
         self._add_top()
         announced = self._ledger.first(len(self._claim.announced))
         assert set(announced) == self._claim.announced
-        if not self._storage.tight:  # otherwise a write that checks for space announces these calls again
+        if not self._storage.tight:  # otherwise the write that checks for space announces these calls again
             self._start(announced)
         await self._advance()
 
     async def _refused(self) -> Ending | None:
-        """Return how the claim ends before any call, None if the run goes on with the calls."""
+        """Return how the claim ends before any call; None if the run continues with the calls."""
         if self._claim.stalls >= self._settings.max_attempts:
             failure = self._ledger.failure or crashed(self._claim.stalls)
             return Fail(self._settings.retention_ms, failure)
-        if self._batch is not None and not self._claim.total:
-            found = await self._batch.check(self._record)
+        uncounted = self._batch or self._text
+        if uncounted is not None and not self._claim.total:
+            found = await uncounted.check(self._record)
             if not isinstance(found, RunContext):
                 return found
             self._set_up(found)
-        return None
+        return None if self._text is None else self._text.over_budget(self._plan.minimum_calls)
 
     def _has_untold_wait(self, now: float) -> bool:
-        """Whether to write that the run waits for a model that is away, which the task's row does not show yet."""
+        """Whether to write that the run waits for a model that is away, as the task's row does not show this yet."""
         if self._wait_told or self._ledger.in_flight or not self._ledger.waits_for_model(now):
             return False
         return self._pacer.ready_at(now) <= now
@@ -182,14 +192,14 @@ class Run:
             self._add_top()
 
     def _add_top(self) -> None:
-        """Put the calls of the top level into the ledger, except merges whose members are all gaps."""
+        """Add the calls of the top level to the ledger, except merges all of whose inputs are gaps."""
         self._ledger.leave_out(self._plan.leave_out(self._ledger.left_out))
         self._ledger.add(self._plan.keys())
 
     # --- the end -----------------------------------------------------------------------------------------
 
     def _ending(self, now: float, turn_at: float) -> Ending | None:
-        """Return how the claim ends while no call is in flight, None if the run goes on after a short wait."""
+        """Return how the claim ends while no call is in flight; None if the run continues after a short wait."""
         retention_ms = self._settings.retention_ms
         self._ledger.give_up(now)
         if self._ledger.failure is not None:
@@ -206,13 +216,13 @@ class Run:
         return self._giving_back(now, max(0.0, next_at - now), turn_at)
 
     def _giving_back(self, now: float, wait: float, turn_at: float) -> Release | None:
-        """Return how a task that has to wait for `wait` seconds is given back, None if the run itself waits."""
+        """Return how a task that must wait for `wait` seconds is released; None if the run itself waits."""
         idle = self._ledger.fruitless >= limits.FRUITLESS_MOST or turn_at > now
         silent = now - self._pacer.announced_at if self._ledger.waits_for_model(now) else 0.0
         short = wait + silent < self._settings.lease_seconds / 2
         if not idle and short and self._scheduler.sits_out(wait, now):
             return None
-        # A run whose time ended before a call could start is as idle as one whose announced calls did not start.
+        # A run whose time was over before a call could start is as idle as one whose announced calls did not start.
         if idle or (not self._ledger.ended and (self._ledger.fruitless or not wait)):
             wait = max(wait, idle_seconds(self._ledger.idle_runs))
             self._ledger.idled()
@@ -223,8 +233,8 @@ class Run:
 
     def _back(self, seconds: float) -> Release:
         delay_ms = round(seconds * 1000)
-        # When the sweep may dispatch the task: on the direct route after the delay, because no host continues the task.
-        # On any other route the host has one more lease to continue the task.
+        # When the sweep may dispatch the task: on the direct route after the delay, because there no host continues the
+        # task. On any other route, the host has the time of one more lease to continue the task.
         return Release(delay_ms, delay_ms + (0 if self._context.route is Route.DIRECT else self._settings.lease_ms))
 
     async def _end(self, ending: Ending) -> RunOutcome:
@@ -235,17 +245,17 @@ class Run:
         """End the task at its deadline, even if calls are in flight."""
         self._log("overdue", in_flight=self._ledger.in_flight)
         status = await self._settle()
-        if status is None:  # by the database's clock the task's deadline has not passed, so the next run ends the task
+        if status is None:  # the database's clock has not reached the deadline; the next run ends the task
             return await self._end(Release(0, self._settings.lease_ms))
         return Ended(status)
 
     async def _settle(self) -> Status | None:
-        """Write the bill and the paid outputs of a task that a client or its deadline has ended.
+        """Write the bill and the paid outputs of a task that was ended by a client or by its deadline.
 
         A worker without lanes cancels its calls in flight. A worker with lanes asks the lanes to abort their calls
-        before it writes the bill, so that a slow database does not prolong unwanted calls. A second write records the
-        outputs of lanes that cannot be reached, and of a batch, whose calls are not cut off, as each has an answer of
-        its own. If another claim has the task, nothing can be written, and the calls stay in doubt.
+        before it writes the bill, so that a slow database does not prolong unwanted calls. A second write records
+        outputs from lanes that cannot be reached, and outputs of a batch: a batch's calls are not cut off, because each
+        has an answer of its own. If another claim has the task, nothing can be written, and the calls remain in doubt.
         """
         if self._caller.slack_seconds or self._batch is not None:
             self._recorder.record(self._calls.ended())
@@ -261,20 +271,20 @@ class Run:
             self._recorder.record([call for call in rest if not isinstance(call.result, CallAborted)])
             self._ledger.abandon()
             return await self._write_settlement() or status
-        if self._ledger.in_flight and self._batch is not None:  # another claim has the batch, or it is erased
+        if self._ledger.in_flight and self._batch is not None:  # another claim has the batch, or the batch is erased
             await self._caller.abort()
         await self._drop()
         self._ledger.abandon()
         return status
 
     async def _drop(self) -> None:
-        """Cancel the calls in flight. Calls that had already ended, during a write, are recorded."""
+        """Cancel the calls in flight. Calls that ended earlier, for example during a write, are recorded."""
         self._recorder.record(await self._calls.drop())
 
     async def _write_settlement(self) -> Status | None:
         """Write the progress of a task that has ended, and return the task's status.
 
-        Returns None if the task has not ended, under this claim or another one.
+        Returns None if the task has not ended, whether it is still under this claim or under another one.
         """
         progress = self._ledger.progress((), self._plan.minimum_calls, clock.now())
         settle = partial(self._store.settle, self._claim, progress, OVERDUE, self._settings.retention_ms)
@@ -283,8 +293,10 @@ class Run:
     # --- writes ------------------------------------------------------------------------------------------
 
     async def _go_on(self, starting: list[CallKey]) -> bool:
-        """Write, and announce calls. Return False if the calls may not start yet, because there is no space for their
-        outputs."""
+        """Write, and announce calls.
+
+        Return False if the calls may not start yet, because the database has no space for their outputs.
+        """
         if not starting:
             await self._step((), self._continue())
             return True
@@ -292,7 +304,8 @@ class Run:
         write = self._step(starting, self._continue(room_bytes))
         if not await self._storage.announce(write, self._ledger, room_bytes):
             return False
-        # If D1's reply reports a nearly full database, the calls are announced again, with space for their outputs.
+        # If D1's reply says that the database is nearly full, the calls are announced again, in a write that checks for
+        # space for their outputs.
         return room_bytes > 0 or not self._storage.tight
 
     def _continue(self, room_bytes: int = 0) -> Continue:
@@ -302,7 +315,7 @@ class Run:
         return Continue(lease_ms, round(seconds * 1000), room_bytes)
 
     async def _record(self, also: Also, minimum_calls: int | None = None) -> None:
-        """Write progress, and in the same transaction what a batch's worker records of its file."""
+        """Write progress, and in the same transaction what the worker records of its file."""
         self._ledger.read_on()
         await self._step((), self._continue(), also, minimum_calls)
 
@@ -311,7 +324,7 @@ class Run:
     ) -> None:
         """Write progress. The write is repeated while the lease lasts, so that paid outputs are not lost.
 
-        `also` is written in the same transaction.
+        `also` are statements that are written in the same transaction.
         """
         told = None if self._storage.tight else self._gossip.to_send(self._calls.groups_out)
         least = self._plan.minimum_calls if minimum_calls is None else minimum_calls
@@ -345,13 +358,13 @@ class Run:
     def _start(self, keys: list[CallKey]) -> None:
         self._ledger.start(keys, clock.now())
         starts_by = self._terms.starts_by(self._pacer.announced_at, self._pacer.start_seconds)
-        if not self._caller.slack_seconds:  # a call without lanes must start within the run's own seconds
+        if not self._caller.slack_seconds:  # a call without lanes must start within the seconds of the run itself
             starts_by = min(starts_by, self._allowance.latest_start)
-        self._allowance.spend(self._calls.start(keys, starts_by))
+        self._allowance.spend(self._calls.start(keys, starts_by, in_parts=self._scheduler.in_parts))
 
     async def _read(self, key: CallKey, now: float) -> None:
         """Read the input of a call, and of as many calls after it as the run may still make."""
-        # The outputs that a merge reads must be saved. A bucket may be slow, so outputs that have waited for long are
+        # The outputs that a merge reads must be saved. A bucket may be slow, so outputs that waited for long are
         # recorded first.
         if key.level or (self._batch is not None and now >= self._pacer.renews_by):
             await self._save()
@@ -359,7 +372,9 @@ class Run:
         await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
 
     async def _wait(self, turn_at: float) -> None:
-        """Let a file grow, and wait until calls end, a call or a write may start, a check is due, or the deadline."""
+        """Let a batch's file grow, and wait until calls end, a call or write may start, a check is due, or the
+        deadline.
+        """
         if self._batch is not None:
             await self._batch.grow(self._calls.groups_out, self._record)
         now = clock.now()
@@ -367,14 +382,17 @@ class Run:
         out, last = self._ledger.in_flight > 0, wake_at is None
         if wake_at is None or self._terms.forbids_start(now) or (out and (self._calls.free == 0 or wake_at <= now)):
             wake_at = deadline_latest
-        if not out and self._ledger.waits_for_model(now):  # another task may learn earlier that the model is back
+        if not out and self._ledger.waits_for_model(now):  # this run may learn from another task that the model is back
             wake_at = min(wake_at, max(now, turn_at) + limits.AWAY_LOOK_SECONDS)
         if turn_at > now:
             wake_at = turn_at
+        self._allowance.spend(self._calls.resume(in_parts=self._scheduler.in_parts))
         wrote_at, ended = self._pacer.announced_at, self._ledger.ended
         check_at = self._checks.next_at(wrote_at, self._calls.groups_out)
         wake_at = min(wake_at, deadline_latest, check_at, self._scheduler.widens_at(now))
         hint = self._checks.hint.awaited()
-        self._recorder.record(await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest))
+        slow = self._context.latency.seconds(now)
+        ended_calls = await self._calls.wait(wake_at, hint, last=last, deadline=deadline_latest, write_seconds=slow)
+        self._recorder.record(ended_calls)
         self._pacer.earn(self._ledger.ended - ended)
         await self._checks.check(wrote_at, self._calls.groups_out)

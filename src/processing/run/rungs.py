@@ -1,7 +1,7 @@
 """Decides what follows an answer that does not fit the task's schema: the call is made again, or has failed. Pure.
 
-A call's rung is the number of rejected answers to the call, with the last rejected answer. The rung is stored with the
-call's failures, so that a later claim continues the count: see docs/decisions/0048.
+A call's rung is the number of answers to the call that were rejected, together with the last rejected answer. The rung
+is stored with the failures of the call, so that a later claim continues to count: see docs/decisions/0048.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,14 +25,14 @@ _WORDS = {
 
 
 class RejectedReply(NamedTuple):
-    """The failure that a rejected answer means for its call. After a `final` failure the call is not made again."""
+    """The failure that a rejected answer causes for its call. After a `final` failure the call is not made again."""
 
     failure: Failure
     final: bool
 
 
 class Rungs:
-    """The rungs of a task's calls, under this claim and earlier ones, and the counts of them on the task's bill."""
+    """The rungs of a task's calls, under this claim and earlier claims, and the counts of rungs on the task's bill."""
 
     def __init__(self, claim: Claim, reasks_most: int) -> None:
         self._rungs = dict(claim.rungs)
@@ -40,13 +40,13 @@ class Rungs:
         self._reasks, self._rejected, self._repaired, _ = claim.ladder
 
     def of(self, key: CallKey) -> Rung | None:
-        """Return the rung of a call, None if no answer to the call was rejected."""
+        """Return the rung of a call; None if no answer to the call was rejected."""
         return self._rungs.get(key)
 
     def made(self, key: CallKey) -> None:
         """Note that a model call for an output has ended.
 
-        A call counts as a reask if its earlier answer was rejected.
+        A call counts as a reask if an earlier answer for the same output was rejected.
         """
         self._reasks += key in self._rungs
 
@@ -76,7 +76,7 @@ class Rungs:
 
 
 def _errors(judged: "Judgement") -> tuple[tuple[str, str], ...]:
-    """Return the first faults of an answer for storage, each cut, because a field's name in a pointer may be long."""
+    """Return an answer's first faults, for storage; each is cut, as a field's name in a pointer may be long."""
     most = limits.FAULT_CHARS_MOST
     return tuple((fault.pointer[:most], fault.expected[:most]) for fault in judged.faults[: limits.FAULTS_MOST])
 

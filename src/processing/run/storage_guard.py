@@ -1,4 +1,4 @@
-"""Keeps a run from starting calls on a nearly full database unless a write has just found space for their outputs."""
+"""Keeps a run from starting calls on a nearly full database, unless a write has just found space for their outputs."""
 
 from collections.abc import Awaitable
 
@@ -10,7 +10,7 @@ from .ledger import Ledger
 
 
 class StorageGuard:
-    """Prevents calls whose output the database could not store.
+    """Prevents calls whose outputs the database could not store.
 
     While the database is not nearly full, the guard does nothing.
     """
@@ -22,17 +22,17 @@ class StorageGuard:
 
     @property
     def tight(self) -> bool:
-        """Whether the database is so full that calls may start only after space was found for their outputs."""
+        """Whether the database is so full that calls may start only after space for their outputs was found."""
         return self._storage.is_tight(self._most)
 
     def room_for(self, calls: int) -> int:
-        """Return how many bytes must be free besides the write, for the outputs of `calls` calls in flight."""
+        """Return how many bytes must be free, in addition to the write, for the outputs of `calls` calls in flight."""
         return min(calls * limits.ROOM_BYTES_A_CALL, limits.ROOM_BYTES_MOST) if self.tight else 0
 
     async def announce(self, write: Awaitable[None], ledger: Ledger, room_bytes: int) -> bool:
-        """Await the write that announces model calls.
+        """Await the write that announces model calls, and return whether the database had space.
 
-        Returns False if the database had no space, and lets no call start for STORAGE_REST_SECONDS.
+        If the database had no space, no call starts for STORAGE_REST_SECONDS.
         """
         try:
             await write

@@ -6,19 +6,20 @@ from ...store.records.claims import CallKey, FailedCall, Output
 
 
 class UnsavedProgress:
-    """Outputs and failures since the last saved write. `step` is the number of the row's last write at the claim.
+    """The outputs and failures since the last saved write.
 
-    A write of progress that failed may have landed, or may still land. A failed write keeps its number while it is sent
-    again. After a failed write is given up, the next write has the next number, and also names the number of the first
-    unconfirmed write (`first_step`). The next write divides the outputs into the same pieces as the unconfirmed writes
-    did (`tries`).
+    `step` is the number of the row's last write at the time of the claim. A write of progress that failed may have
+    taken effect, or may still take effect. A failed write keeps its number as long as it is sent again. After a failed
+    write was given up, the next write has the next number, and also names the number of the first unconfirmed write
+    (`first_step`). The next write divides the outputs into the same pieces as the unconfirmed writes did; `tries` says
+    how they were divided.
     """
 
     def __init__(self, step: int) -> None:
         self.outputs: list[Output] = []
         self.failures: dict[CallKey, FailedCall] = {}
         self._first_step = self._step = step + 1
-        self._tries: list[int] = []  # how many outputs each write that was not confirmed contained
+        self._tries: list[int] = []  # for each write that was not confirmed, how many outputs it contained
 
     def __bool__(self) -> bool:
         return bool(self.outputs or self.failures)
@@ -37,7 +38,7 @@ class UnsavedProgress:
 
     @property
     def last_step(self) -> int:
-        """The number of the last write that landed, or that was given up."""
+        """The number of the last write that took effect or was given up."""
         return self._step - 1
 
     def given_up(self) -> None:
@@ -45,7 +46,7 @@ class UnsavedProgress:
         self._step += 1
 
     def saved(self) -> None:
-        """Note that the last write is saved, and forget its content."""
+        """Note that the last write is saved, and drop its content."""
         self._first_step = self._step = self._step + 1
         self.outputs.clear()
         self.failures.clear()

@@ -1,4 +1,4 @@
-"""Sets a run's pace: when it may write, how soon announced calls must start, and how a failed write is repeated."""
+"""Decides how fast a run may go: when it may write, when announced calls must start, how failed writes repeat."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,64 +11,64 @@ from .context import RunContext
 
 
 class WritePacer:
-    """Limits the rate of a run's writes to what the database can process."""
+    """Limits the rate of a run's writes to what the database can handle."""
 
     def __init__(self, context: RunContext) -> None:
         claim = context.claim
         tokens = limits.WRITES_AT_FIRST_IDLE if claim.idle_runs else limits.WRITES_AT_FIRST
         self._bucket = WriteBucket(tokens, clock.now())
-        self._bucket.spend(clock.now())  # the claim counts as the first write
+        self._bucket.spend(clock.now())  # the claim counts as the run's first write
         self._latency = context.latency
         self._lease_seconds = context.settings.lease_seconds
         self._laned = context.caller.slack_seconds > 0
         self._log = context.log
-        # Within how many seconds the calls of the latest announcement must start. A lane reads the start time from the
-        # task's row when it makes a call, so for a run with lanes the time never shrinks.
+        # Within how many seconds the calls of the latest announcement must start. A lane reads the time limit for
+        # starting from the task's row when it makes a call, so for a run with lanes this limit never shrinks.
         self.start_seconds = context.start_seconds
         if self._laned:
             self.start_seconds = max(self.start_seconds, claim.start_ms / 1000)
-        self.announced_at = context.asked_at  # when the write that announced calls last was sent
+        self.announced_at = context.asked_at  # when the write that last announced calls was sent
 
     def next_start_seconds(self) -> float:
-        """Choose within how many seconds the calls that are announced next must start."""
+        """Choose within how many seconds the calls must start that are announced next."""
         wanted = start_seconds(self._latency.seconds(clock.now()))
         self.start_seconds = max(self.start_seconds, wanted) if self._laned else wanted
         return self.start_seconds
 
     def earn(self, calls: int) -> None:
-        """Note that model calls have ended, which earns the run further writes."""
+        """Note that model calls have ended, which allows the run further writes."""
         self._bucket.earn(calls)
 
     def recorded_part(self) -> None:
-        """Note that a write has recorded a part of a file that the run has read or stored, which earns one write.
+        """Note that a write has recorded a part of a file that the run has read or stored, which allows one more write.
 
-        A file of many parts would otherwise wait half a minute for each of them.
+        Without this, a file of many parts would wait half a minute for each part.
         """
         self._bucket.refund()
 
     def ready_at(self, now: float) -> float:
-        """Return when the run may write next. The run may write at once if the result is `now` or earlier.
+        """Return when the run may write next. If the result is not later than `now`, the run may write at once.
 
-        The wait for a write ends at half of the lease at the latest, so that the lease does not run out.
+        The wait for a write ends at the latest when half of the lease has passed, so that the lease does not run out.
         """
         return min(self._bucket.ready_at(now), self.renews_by)
 
     @property
     def renews_by(self) -> float:
-        """When the run may write again at the latest: at half of the lease after the last write."""
+        """The latest time at which the run may write again: when half of the lease has passed since the last write."""
         return self.announced_at + self._lease_seconds / 2
 
     async def with_retries[T](
         self, ask: Callable[[], Awaitable[T]], *, writes: bool = True, when_full: bool = True
     ) -> T:
-        """Repeat a read or a write until the database answers, for as long as a lease. Raises StoreUnavailable.
+        """Repeat a read or a write until the database answers, but not for longer than a lease.
 
-        A write that found the database full is repeated too, unless `when_full` is False, because space may become free
-        before paid outputs are lost.
+        Raises StoreUnavailable. A write that found the database full is also repeated, unless `when_full` is False,
+        because space may become free before paid outputs are lost.
 
-        Each write waits until `ready_at`, so that paid outputs wait instead of adding to the database's load. A read
-        does not wait, and does not count as a write: otherwise a run with one write left could not announce the calls
-        whose input it has read.
+        Each write waits until `ready_at`: paid outputs wait, so that they do not add to the database's load. A read
+        does not wait and does not count as a write. Otherwise a run with only one write left could not announce the
+        calls whose input it has read.
         """
         began = clock.now()
         ready_at = self.ready_at(began) if writes else began

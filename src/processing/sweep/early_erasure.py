@@ -5,17 +5,19 @@ from ...core.errors import StoreError
 from ..worker import Worker
 from .sweep_allowance import StepCost, SweepAllowance
 
-# The most that erasing one page of tasks takes: to look for tasks, count the storage, look again, and erase.
+# The most that the erasure of one page of tasks takes: to find tasks, count the storage, find tasks again, and erase
+# them.
 _PAGE = StepCost(4, 16)
 
 
 class EarlyErasure:
     """Erases ended tasks early, the tasks of the largest tenants first, once in a sweep.
 
-    From nine tenths of STORAGE_MB_MOST on, a page of the oldest ended tasks of the tenant that stores most is erased,
-    and then a page of the tenant that stores most after that. Early erasure erases no task within a day of the task's
-    end. The walk over a tenant's tasks passes over tasks that may not be erased, and the next walk, in this sweep or a
-    later one, begins after them. Below nine tenths of STORAGE_MB_MOST early erasure makes no call to D1.
+    If the database has reached nine tenths of STORAGE_MB_MOST, early erasure takes the tenant that stores most and
+    erases a page of its oldest ended tasks. Then it takes the tenant that stores most after that. Early erasure erases
+    no task that ended less than a day ago. A walk over a tenant's tasks skips tasks that may not be erased, and the
+    next walk, in this sweep or a later one, begins after them. If the database is below nine tenths of STORAGE_MB_MOST,
+    early erasure makes no call to D1.
     """
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
@@ -27,7 +29,7 @@ class EarlyErasure:
         self._is_done = False
 
     async def run(self) -> int:
-        """Erase ended tasks while the database is nearly full, and return how many were erased.
+        """Erase ended tasks while the database is nearly full, and return how many tasks were erased.
 
         A failure of D1 is logged, and the next sweep continues the erasure.
         """
@@ -50,7 +52,7 @@ class EarlyErasure:
         return erased
 
     async def _page(self) -> int | None:
-        """Erase the tasks that one walk finds, and return how many, or None if no walk would find more."""
+        """Erase the tasks that one walk finds. Return how many these are, or None if no walk would find more tasks."""
         keep_input = self._settings.keep_input
         found = await self._store.oldest_of_largest(limits.CLEAR_TASKS_MOST)
         if found is None:
@@ -61,7 +63,7 @@ class EarlyErasure:
         return await self._store.erase_early(found, keep_input=keep_input)
 
     def cost(self) -> StepCost:
-        """Return what early erasure still needs of the sweep's allowance, so that earlier duties leave this share."""
+        """Return what early erasure still needs of the sweep's allowance, which duties before it must leave."""
         return _PAGE if not self._is_done and self._is_wanted() else StepCost()
 
     def _is_wanted(self) -> bool:

@@ -7,7 +7,7 @@ from ..worker import Worker
 
 
 class Erasure:
-    """Erases ended tasks whose retention is over, once in a sweep, and at most ERASE_PAGES_MOST pages."""
+    """Erases ended tasks whose retention is over; this is done once in a sweep, for at most ERASE_PAGES_MOST pages."""
 
     def __init__(self, worker: Worker) -> None:
         self._store = worker.store
@@ -16,9 +16,9 @@ class Erasure:
         self._is_done = False
 
     async def run(self, found: Due | None) -> int:
-        """Erase the tasks in `found`, then those that further reads find, and return how many were erased.
+        """Erase the tasks in `found`, then the tasks that further reads find, and return how many tasks were erased.
 
-        `found` is None if the sweep has read no page of due tasks yet. A failure of D1 is only logged, because
+        `found` is None if the sweep has not read a page of due tasks yet. A failure of D1 is only logged, because
         unfinished tasks are more urgent, and the next sweep erases the rest.
         """
         erased, pages = 0, 0 if self._is_done else limits.ERASE_PAGES_MOST[self._plan]

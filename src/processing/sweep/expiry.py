@@ -1,4 +1,4 @@
-"""The sweep's duty to fail tasks that are past their deadline, and tasks whose workers keep dying."""
+"""The sweep's duty to fail tasks whose deadline has passed, and tasks whose workers keep dying."""
 
 from ...store.sweep import Due
 from ..outcomes import crashed
@@ -7,7 +7,7 @@ from ..worker import Worker
 
 
 class Expiry:
-    """Fails tasks past their deadline, and tasks whose workers keep dying."""
+    """Fails tasks whose deadline has passed, and tasks whose workers keep dying."""
 
     def __init__(self, worker: Worker) -> None:
         self._store = worker.store
@@ -23,7 +23,7 @@ class Expiry:
     async def give_up(self, due: Due) -> int:
         """Fail the tasks whose workers died too often (stalls), and return how many tasks failed.
 
-        A worker that claims a task with too many stalls fails it, too. `give_up` fails the tasks with too many stalls
+        A worker that claims a task with too many stalls also fails the task. `give_up` fails tasks with too many stalls
         that no worker claims.
         """
         settings = self._settings

@@ -1,22 +1,23 @@
-"""The sweep's duty to erase files, and parts of files that no row names."""
+"""The sweep's duty to erase files, and stored parts that no database row names."""
 
 from ...core import limits
 from ...core.errors import BlobUnavailable, StoreError
 from ..worker import Worker
 from .sweep_allowance import StepCost, SweepAllowance
 
-# The calls to D1 that erasing files takes besides the erasure of their parts: to look for files, mark them and remove
-# their rows.
+# The calls to D1 that the erasure of files takes in addition to the erasure of their parts: to find the files, to mark
+# them and to remove their rows.
 _ERASURE = StepCost(3, 7)
 _FILE = StepCost(2, 1)  # The calls that erase the parts of one file, in R2 or in D1.
-# The most that a search for orphans takes in both places: a turn, a page, a look for rows, an erasure and the way on.
+# The most that a search for orphans takes in R2 and in D1: to take the turn, to read a page of parts, to look up their
+# rows, to erase orphans, and to record how far the search came.
 _SEARCH = StepCost(10, 8)
 
 
 class FileErasure:
-    """Erases forgotten, expired and deleted files, and orphans, once in a sweep that has found such work.
+    """Erases forgotten, expired and deleted files, and orphans; this is done once in a sweep that has found such work.
 
-    A failure of the database or of the bucket is logged, and a later sweep erases the rest.
+    If the database or the bucket fails, the failure is logged, and a later sweep erases the rest.
     """
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
@@ -42,7 +43,7 @@ class FileErasure:
             self._worker.log("files_erased", files=erased, orphans=orphans)
 
     def _most(self) -> int:
-        """Return how many files the rest of the allowance suffices to erase."""
+        """Return for how many files the rest of the allowance suffices."""
         return max(
             0,
             min(

@@ -7,12 +7,13 @@ from ...core.ids import TaskKey
 from ..worker import Worker
 from .sweep_allowance import StepCost, SweepAllowance
 
-# The least that completing a batch takes: to take it, to make one object of its lines, and to end it or give it back.
+# The least that completing a batch takes: to take the batch, to make one object from its lines, and to end or release
+# the batch.
 _BATCH = StepCost(16, 22)
 
 
 class Finalizing:
-    """Completes files of batches that no worker completes, because it died or because none ended the task."""
+    """Completes files of batches that no worker completes, because it died or because the task ended without one."""
 
     def __init__(self, worker: Worker, allowance: SweepAllowance) -> None:
         self._worker = worker
@@ -22,8 +23,8 @@ class Finalizing:
     async def run(self, found: Sequence[TaskKey]) -> int:
         """Complete the files of the batches that the sweep found, and return how many batches have ended.
 
-        A batch that the sweep has no allowance for stays due. No error is raised, so that a batch whose files cannot be
-        completed keeps the sweep from no other duty.
+        If the sweep has no allowance left for a batch, the batch stays due. No error is raised, so that a batch whose
+        files cannot be completed does not keep the sweep from its other duties.
         """
         ended = 0
         for task_key in found[: self._most]:

@@ -1,6 +1,6 @@
-"""Adds the figures of ended tasks to sums over ended tasks.
+"""Adds the figures of ended tasks to the sums over ended tasks.
 
-Metrics and plots read the sums of ended tasks, and never the tasks.
+Metrics and plots read these sums, and never the tasks themselves.
 """
 
 from ...core import limits
@@ -12,7 +12,7 @@ from ..log import Log
 
 
 class Folding:
-    """Adds the figures of ended tasks to the sums, in a sweep and before a scrape of the metrics."""
+    """Adds the figures of ended tasks to the sums, in a sweep and before the metrics are read."""
 
     def __init__(self, store: Store, settings: Settings, log: Log) -> None:
         self._store = store.beside(TallyStore)
@@ -20,9 +20,10 @@ class Folding:
         self._log = log
 
     async def run(self) -> bool:
-        """Add tasks that have ended since the last run to the sums, in one transaction. Return whether more are left.
+        """Add tasks that have ended since the last run to the sums, in one transaction.
 
-        A failure of D1 is logged, and the next call of `run` continues.
+        Return whether there are more such tasks. If D1 fails, the failure is logged, and the next call of `run`
+        continues.
         """
         try:
             return await self._page()

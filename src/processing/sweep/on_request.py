@@ -1,4 +1,4 @@
-"""Sweeps in a request's invocation: one that a client requests, and one after any answer if cron has stopped."""
+"""Runs sweeps in a request's invocation: a requested sweep, and a sweep after any answer if cron has stopped."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,9 +16,9 @@ from .sweep import Sweep, SweepCounts
 
 
 class TooSoon(NamedTuple):
-    """The answer to a requested sweep if another one was requested a moment ago."""
+    """The answer to a request for a sweep if another sweep was requested a moment ago."""
 
-    left_ms: int  # the ms until a client may request a sweep again
+    left_ms: int  # how many ms a client must wait before it may request a sweep again
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class SweepOnRequest:
     log: Log
 
     async def ask(self) -> SweepCounts | TooSoon:
-        """Run a sweep, and return what it did after its last model call has ended. Raises StoreError."""
+        """Run a sweep, and after its last model call has ended, return what the sweep did. Raises StoreError."""
         left_ms = await self.store.take_turn(Seen.ASKED, limits.ASKED_SWEEP_APART_SECONDS)
         if left_ms:
             return TooSoon(left_ms)
@@ -53,7 +53,7 @@ class SweepOnRequest:
         return result
 
     def look(self) -> None:
-        """Check after the answer whether cron has missed its sweep, and if so run one.
+        """Check after the answer whether cron has missed a sweep, and if so run a sweep.
 
         An isolate checks for a missed sweep at most once a minute.
         """
@@ -61,7 +61,10 @@ class SweepOnRequest:
             self.wait_until(self._sweep_if_missed(self.after_answer))
 
     async def _sweep_if_missed(self, make_sweep: Callable[[], Sweep]) -> None:
-        """Run a sweep if this isolate gets the turn. Of all isolates that notice a missed sweep, one gets the turn."""
+        """Run a sweep if this isolate gets the turn for it.
+
+        Of all isolates that notice a missed sweep, only one gets the turn.
+        """
         try:
             sweep = make_sweep()
             if not sweep.can_afford_run() or await self.store.take_turn(Seen.SWEEP, limits.SWEEP_MISSED_SECONDS):

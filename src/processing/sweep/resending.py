@@ -16,32 +16,33 @@ from ..dispatch import Dispatcher, Sender
 from ..worker import Host, Worker
 from .sweep_allowance import SweepAllowance
 
-# The D1 calls for a part of a page of due tasks, besides the sends: to fail stalled tasks, to take the other tasks on,
-# and to make unsent tasks due.
+# The D1 calls for a part of a page of due tasks, in addition to the sends: to fail stalled tasks, to take the dispatch
+# of the other tasks, and to make tasks that were not sent due again.
 _PART_SUBREQUESTS = 3
-# The D1 calls for a page of due tasks: the calls for a part of it, the read of the page, and the write that fails tasks
-# past their deadline.
+# The D1 calls for a page of due tasks: the calls for one part, the read of the page, and the write that fails tasks
+# whose deadline has passed.
 _PAGE_SUBREQUESTS = 5
 _PAGE_STATEMENTS = 8
-# The most subrequests (without the send) and statements of a dispatch that asks for a place on an object. If the place
-# goes to another waiting task, the dispatch starts the object of the other task.
+# The most subrequests (without the send) and statements of a dispatch that asks for an object slot. If the slot is
+# given to another waiting task, the dispatch starts the object of this other task.
 _PLACE_SUBREQUESTS = 3
 _PLACE_STATEMENTS = 5
 
 
 class Resent(NamedTuple):
-    """The result of dispatching a part of a page of tasks."""
+    """What came of dispatching a part of a page of tasks."""
 
     tasks: int  # How many tasks were dispatched.
-    refused: bool = False  # True if all routes refused a task, so that the tasks from it on are due again.
+    # True if all routes refused a task, so that this task and the tasks after it were made due again.
+    refused: bool = False
 
 
 class Resending:
-    """Dispatches due tasks. `senders` are all routes of the deployment except the direct one.
+    """Dispatches due tasks. `senders` are all routes of the deployment except the direct route.
 
-    The first due task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks
-    follow in larger parts. If only the direct route accepts the first task, this invocation runs it, and then the next
-    task, never two at the same time.
+    The first due task of a sweep is dispatched alone. If one of `senders` accepts the first task, the other tasks are
+    dispatched in larger parts. If only the direct route accepts the first task, this invocation runs this task and then
+    the next one, never two at the same time.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Resending:
         self._stands_in = stands_in
         self._has_places = worker.settings.objects_at_work_most is not None
         self._taken: Counter[str] = Counter()  # How many tasks of each tenant this sweep has dispatched.
-        # How many sends the first accepted task took; 0 while no route of `senders` has accepted one.
+        # How many sends the first accepted task took; 0 as long as no route of `senders` has accepted a task.
         self._sends_a_task = 0
         # The runs of tasks that the direct route accepted, which the sweep starts next.
         self.runs: list[Callable[[], Awaitable[None]]] = []
@@ -63,7 +64,7 @@ class Resending:
         self.unanswered: list[TaskKey] = []
 
     async def fill_places(self) -> list[TaskKey]:
-        """Give free places on objects to waiting tasks, and return the tasks that got one, to dispatch them first."""
+        """Give free object slots to waiting tasks, and return the tasks that got one, to be dispatched first."""
         most = self._settings.objects_at_work_most
         if most is None:
             return []
@@ -82,9 +83,9 @@ class Resending:
         return not self._sends_a_task or self._sendable(_PAGE_SUBREQUESTS) > 0
 
     def put_aside(self, due: Due) -> Due:
-        """Remove the tasks whose earlier dispatches no host answered from `due`, and keep them in `unanswered`.
+        """Remove from `due` the tasks whose earlier dispatches no host answered, and keep these tasks in `unanswered`.
 
-        Tasks that are put aside stay due in the database, so they are not lost if this sweep has no time for them.
+        The removed tasks stay due in the database, so they are not lost if this sweep has no time for them.
         """
         if not self._stands_in:
             return due
@@ -92,12 +93,12 @@ class Resending:
         return due.without(self.unanswered)
 
     def split(self, due: Due) -> tuple[Due, Due]:
-        """Split the due tasks into a part that can be dispatched now, and the rest."""
+        """Split the due tasks into those that can be dispatched now and the rest."""
         spent = _PART_SUBREQUESTS + bool(due.overdue)
         return due.split(self._sendable(spent) if self._sends_a_task else 1)
 
     async def send(self, due: Due) -> Resent:
-        """Dispatch due tasks. If all routes refuse a task, it is due again, and so are the tasks after it.
+        """Dispatch due tasks. If all routes refuse a task, the task and all tasks after it are made due again.
 
         If a sweep has dispatched SWEEP_QUEUE_SHARE tasks of one tenant, the tenant's next tasks go to objects first, so
         that they do not delay other tenants' tasks in the queue.
@@ -111,7 +112,7 @@ class Resending:
             sendable = self._can_send()
             before = self._worker.meter.subrequests
             route = await dispatcher.dispatch(task_key, crowded=crowded) if sendable else None
-            # A task that waits for a place on an object is left waiting, until a place is free or the next check.
+            # A task that waits for an object slot is left waiting until a slot is free or until the next check.
             waits = sendable and route is None and dispatcher.no_place
             if route is None and not waits:
                 await self._store.make_due(task_keys[place:])
@@ -119,14 +120,14 @@ class Resending:
                 return Resent(sent, refused=True)
             sent += not waits
             if route is not Route.DIRECT and not self._sends_a_task:
-                # A task costs one send for the route that accepts it, and one for each route that refuses before that.
+                # A task costs one send to the route that accepts it, and one send to each route that refuses it before.
                 self._sends_a_task = self._worker.meter.subrequests - before
         return Resent(sent)
 
     async def stand_in(self) -> bool:
-        """Work on the first task of `unanswered` in place of its host.
+        """Work on the first task of `unanswered` in place of the task's host.
 
-        Returns False if the task waits for a place on an object, or if the allowance is spent.
+        Returns False if the task waits for an object slot, or if the allowance is used up.
         """
         task_key, worked = self.unanswered.pop(0), False
         try:
@@ -139,7 +140,7 @@ class Resending:
         return worked
 
     def _dispatcher(self) -> Dispatcher:
-        """Return a dispatcher, with the direct route only while no other route has accepted a task."""
+        """Return a dispatcher, which has the direct route only while no other route has accepted a task."""
         senders = list(self._senders)
         if not self._sends_a_task and self._allowance.seconds > 0:
             senders.append(DirectSender(self._worker, self._allowance.seconds_left, self.runs.append))

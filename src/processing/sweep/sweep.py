@@ -18,7 +18,7 @@ from .folding import Folding
 from .resending import Resending
 from .sweep_allowance import StepCost, SweepAllowance
 
-# The most that adding up a page of ended tasks takes: a read and a write, with their statements.
+# The most that adding up one page of ended tasks takes: a read and a write, with their statements.
 _FOLD = StepCost(2, 11)
 
 
@@ -27,7 +27,7 @@ class SweepCounts:
     """What a sweep did, as numbers of tasks."""
 
     dispatched: int = 0
-    worked: int = 0  # tasks that the sweep worked on itself, because no host answered their dispatches
+    worked: int = 0  # tasks on which the sweep itself worked, because no host answered their dispatches
     expired: int = 0
     failed: int = 0
     erased: int = 0
@@ -36,11 +36,11 @@ class SweepCounts:
 class Sweep:
     """One sweep: it finds due tasks, runs its duties on them, and divides the allowance among the duties.
 
-    `senders` are all routes of the deployment except the direct one. The sweep may start model calls for `seconds`, and
-    no calls if `seconds` is 0; the default is as long as a cron trigger may start calls. With `stands_in` the sweep
-    itself works on tasks whose earlier dispatches no host answered, after it has dispatched the other tasks. `folds` is
-    False if a task may run in the same invocation, because the checks of the task's claim need the allowance that
-    adding up ended tasks would take.
+    `senders` are all routes of the deployment except the direct route. The sweep may start model calls for `seconds`;
+    if `seconds` is 0, it may start none. The default is as long as the invocation of a cron trigger may start calls.
+    With `stands_in` the sweep itself works on tasks whose earlier dispatches no host answered, after it has dispatched
+    the other tasks. `folds` is False if a task may run in the same invocation, because the checks of this task's claim
+    need the allowance that adding up ended tasks would take.
 
     If the database is full and refuses a write, the sweep still erases tasks, because an erasure frees space.
     """
@@ -56,8 +56,8 @@ class Sweep:
     ) -> None:
         self._worker = worker
         self._settings = worker.settings
-        # Without `senders` the tasks run in this invocation, one after the other, and there may be time for the first
-        # one only.
+        # Without `senders` the tasks run in this invocation, one after the other, and there may be time only for the
+        # first task.
         self._turns = limits.SWEEP_TURNS if senders else 1
         self._stands_in = stands_in
         self._folds = folds
@@ -70,6 +70,7 @@ class Sweep:
         self._early_erasure = EarlyErasure(worker, self._allowance)
         self._finalizing = Finalizing(worker, self._allowance)
         self._unwritten: list[TaskKey] = []
+        self._runs_tasks = not senders
         # The other duties leave the share of early erasure, because many due tasks could otherwise use up the
         # allowance.
         self._allowance.keep_back(self._early_erasure.cost)
@@ -80,12 +81,12 @@ class Sweep:
         try:
             await self._look_at_pages(await self._resending.fill_places())
             await self._stand_in()
-        except StoreFull as error:  # the unhandled tasks of the page stay due; the duties that free space go on
+        # the tasks of the page that were not handled stay due; the duties that free space are still done
+        except StoreFull as error:
             self._worker.log.failure("sweep_found_no_room", error)
             await self._erase(None)
         await self._erase_early()
-        if self._unwritten:
-            await self._finalizing.run(self._unwritten)
+        await self._complete_batches()
         if self._folds:
             await self._fold()
             await self._files.run()
@@ -97,9 +98,9 @@ class Sweep:
         return self._worker.can_afford_run
 
     async def _look_at_pages(self, placed: list[TaskKey]) -> None:
-        """Read one page of due tasks after the other, and run the duties on each.
+        """Read one page of due tasks after another, and run the sweep's duties on each page.
 
-        `placed` are tasks that have just got a place on an object, and that are dispatched before the first page.
+        `placed` are tasks that have just got an object slot, and that are dispatched before the first page.
         """
         due, more, erase_most = Due(), True, limits.ERASE_TASKS_MOST[self._settings.plan]
         while self._resending.may_go_on():
@@ -107,8 +108,14 @@ class Sweep:
                 if not more or not self._resending.affords_page():
                     return
                 page = await self._page(erase_most)
+                # A sweep that runs tasks itself may spend all of its time on a backlog of them. So the files of a batch
+                # go first in half of these sweeps.
+                if self._runs_tasks and self._unwritten and self._worker.chance() < 0.5:
+                    await self._complete_batches()
+                    if not self._resending.may_go_on():
+                        return
                 due = self._resending.put_aside(page)
-                # If every task of a page of due tasks was put aside, a second read would find the same page.
+                # If every task of a page of due tasks was put aside, another read would find the same page.
                 more, erase_most = page.looked_at == limits.SWEEP_PAGE_TASKS and not due.empty, 0
                 due, placed = due.behind(placed), []
             part, due = self._resending.split(due)
@@ -119,7 +126,7 @@ class Sweep:
                 await self._resending.runs.pop()()
 
     async def _page(self, erase_most: int) -> Due:
-        """Read a page of due tasks and due webhook deliveries, and begin to send the deliveries."""
+        """Read a page of due tasks and due webhook deliveries, and start sending these deliveries."""
         settings, storage = self._settings, self._worker.storage
         page = await self._worker.store.due(
             limits.SWEEP_PAGE_TASKS,
@@ -138,11 +145,11 @@ class Sweep:
         return page
 
     async def _do_duties(self, part: Due) -> bool:
-        """Run each duty on a part of a page of due tasks.
+        """Run each of the sweep's duties on a part of a page of due tasks.
 
         Returns False if all routes refused a task, so that the sweep dispatches no more.
 
-        Erasures come last, and the failure of an erasure is only logged, so that it never prevents a dispatch.
+        Erasures come last, and if an erasure fails, the failure is only logged, so that it never prevents a dispatch.
         """
         if part.empty:
             return True
@@ -161,6 +168,12 @@ class Sweep:
             await self._erase_early()  # a run of a task may use up the rest of the allowance
             self._counts.worked += await self._resending.stand_in()
 
+    async def _complete_batches(self) -> None:
+        """Complete the files of batches that the pages so far have found."""
+        found, self._unwritten = self._unwritten, []
+        if found:
+            await self._finalizing.run(found)
+
     async def _erase(self, found: Due | None) -> int:
         erased = await self._erasure.run(found)
         self._counts.erased += erased
@@ -172,7 +185,7 @@ class Sweep:
     async def _fold(self) -> None:
         """Add ended tasks to the sums of the metrics, as far as the allowance permits.
 
-        The next sweep, or a scrape of the metrics, adds the tasks that are left.
+        The next sweep, or the next reading of the metrics, adds the remaining tasks.
         """
         folding = Folding(self._worker.store, self._settings, self._worker.log)
         for _ in range(limits.FOLD_PAGES_MOST[self._settings.plan]):

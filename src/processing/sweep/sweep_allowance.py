@@ -1,6 +1,7 @@
 """Limits what one sweep may spend: seconds, subrequests and statements.
 
-All duties of a sweep share its allowance, and each step is checked against the allowance first.
+All duties of a sweep share one allowance, and before each step the sweep checks whether the allowance suffices for the
+step.
 """
 
 from collections.abc import Callable
@@ -14,22 +15,22 @@ from ..allowance import slice_seconds
 
 
 class StepCost(NamedTuple):
-    """The most subrequests and statements that a step of the sweep takes."""
+    """The most subrequests and statements that one step of the sweep takes."""
 
     subrequests: int = 0
-    statements: int = 0  # the D1 statements in all subrequests of the step together
+    statements: int = 0  # how many D1 statements all subrequests of the step contain together
 
 
 class SweepAllowance:
     """How many seconds, subrequests and statements one sweep may spend.
 
     Model calls may start for `seconds`, and no call may start if `seconds` is 0. If `seconds` is None, model calls may
-    start for as long as a cron trigger allows.
+    start for as long as in the invocation of a cron trigger.
     """
 
     _ends_at: float  # When the last model call may start, by the steady clock.
-    # The latest time at which the sweep may dispatch a task. A dispatch that is cut off with its invocation would have
-    # taken on a task in vain.
+    # The latest time at which the sweep may dispatch a task. If the invocation ended in the middle of a dispatch, the
+    # task's dispatch would have been taken in vain.
     _sends_until: float
 
     def __init__(self, settings: Settings, meter: Meter, seconds: float | None) -> None:
@@ -44,12 +45,12 @@ class SweepAllowance:
         self._kept_back: Callable[[], StepCost] = StepCost
 
     def begin(self) -> None:
-        """Start the clock of the sweep."""
+        """Start to measure the time of the sweep."""
         self._ends_at = clock.now() + self.seconds
         self._sends_until = clock.now() + self._send_seconds
 
     def keep_back(self, cost: Callable[[], StepCost]) -> None:
-        """Reserve the amount that a later step needs, which `cost` returns whenever the allowance is checked."""
+        """Reserve what a later step needs; `cost` returns this amount whenever the allowance is checked."""
         self._kept_back = cost
 
     def affords(self, cost: StepCost) -> bool:
@@ -57,11 +58,11 @@ class SweepAllowance:
         return self.subrequests_left() >= cost.subrequests and self.statements_left() >= cost.statements
 
     def subrequests_left(self) -> int:
-        """Return how many subrequests the sweep may still make, without the reserve."""
+        """Return how many subrequests the sweep may still make, not counting the reserve."""
         return self._settings.subrequests - self._meter.subrequests_taken - self._kept_back().subrequests
 
     def statements_left(self) -> int:
-        """Return how many statements the sweep may still send, without the reserve."""
+        """Return how many statements the sweep may still send, not counting the reserve."""
         return self._settings.statements - self._meter.statements_taken - self._kept_back().statements
 
     def seconds_left(self) -> float:
@@ -69,7 +70,7 @@ class SweepAllowance:
         return self._ends_at - clock.now()
 
     def in_time(self) -> bool:
-        """Whether the sweep may go on: it has time for model calls left, or may not start any from the beginning."""
+        """Whether the sweep may continue: it has time for model calls left, or was allowed none from the beginning."""
         return self.seconds <= 0 or self.seconds_left() > 0
 
     def too_late_to_send(self) -> bool:

@@ -2,7 +2,8 @@
 
 from typing import NamedTuple, Protocol
 
-from ...core.files import FileKey, Piped, Place
+from ...core.errors import BlobMissing
+from ...core.files import File, FileKey, Piped, Place
 
 
 class Buffer(Protocol):
@@ -75,3 +76,18 @@ class Bucket(Protocol):
         Returns the parts, and the cursor of the next page: '' at the end.
         """
         ...
+
+
+async def lost_bytes(bucket: Bucket, file: File) -> list[range]:
+    """Return which bytes of a file a bucket does not have any more, because their part is gone or too short.
+
+    Reads the last byte of each part.
+    """
+    found, at = list[range](), 0
+    for part in file.parts:
+        try:
+            await bucket.read(file.key, part.name, part.bytes - 1, part.bytes)
+        except BlobMissing:
+            found.append(range(at, at + part.bytes))
+        at += part.bytes
+    return found

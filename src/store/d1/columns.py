@@ -27,7 +27,7 @@ def whole(row: Row, name: str) -> int:
 
 
 def task_code(row: Row, name: str) -> TaskCode:
-    """Read an error code without checking it: after a rollback, it may be one that only newer code knows."""
+    """Read an error code without checking it, because after a rollback only newer code may know the code."""
     return cast("TaskCode", text(row, name))
 
 

@@ -44,9 +44,9 @@ class D1(Protocol):
 
 
 # D1's errors can be told apart only by their messages (see "List of D1_ERRORs" in the D1 documentation). The messages
-# in _REFUSED say that SQLite, or D1 before it, refused a statement, which had no effect and would be refused again.
-# After other errors, such as a lost connection, overload, a reset, or a limit of time, memory or CPU, it is unknown
-# whether the transaction took effect.
+# in _REFUSED say that SQLite, or D1 before it, refused a statement; the statement had no effect and would be refused
+# again. After other errors, such as a lost connection, overload, a reset, or a limit of time, memory or CPU, it is
+# unknown whether the transaction took effect.
 _REFUSED = (
     "sqlite_error",
     "sqlite_constraint",
@@ -59,8 +59,8 @@ _REFUSED = (
     "number of parameter bindings",
 )
 # The messages in _FULL say that the database has no space, by D1's limits for a database and an account ("Debug D1,
-# List of D1_ERRORs") or by SQLite itself. A full database still takes writes that fit into pages that were freed, and
-# deletions free pages.
+# List of D1_ERRORs") or by SQLite itself. A full database still accepts writes that fit into freed pages, and deletions
+# free pages.
 _FULL = (
     "exceeded maximum db size",
     "exceeded maximum account storage",
@@ -72,10 +72,10 @@ _SPENT = ("too many api requests by single worker invocation", "too many subrequ
 
 
 class Database:
-    """Runs SQL statements in D1. Each call to D1 is one subrequest, given up after `seconds` without an answer.
+    """Runs SQL statements in D1. A call to D1 is one subrequest, and is given up after `seconds` without an answer.
 
-    All databases of an isolate share its `load`, which records how long each answer takes, and its `storage`, which
-    records how large the database is.
+    All `Database` objects of an isolate share two records: `load`, how long each answer of D1 takes, and `storage`, how
+    large the database is.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Database:
         self._seconds = seconds
         self._load = load or DatabaseLoad()
         self.storage = storage or StorageUse()
-        self.sends = 0  # how often the latest transaction that got a result was sent to D1
+        self.sends = 0  # How often the latest transaction that got a result was sent to D1.
 
     @property
     def rows(self) -> tuple[int, int]:
@@ -145,7 +145,7 @@ class Database:
                 results = await self._binding.batch(prepared)
             answered = True
         except Exception as error:
-            answered = not isinstance(error, TimeoutError)  # D1 answered with an error
+            answered = not isinstance(error, TimeoutError)  # D1 answered the call with an error.
             raise
         finally:
             self._load.ended(call, clock(), answered=answered)
@@ -163,9 +163,9 @@ class Database:
 
 
 class Store:
-    """The base class of all stores; each one reads and writes the tables of one subject.
+    """The base class of all stores; each store reads and writes the tables of one subject.
 
-    Every method of a store may raise StoreError, and every write is safe to send again, unless the method says
+    Every method of a store may raise StoreError, and every write is safe to send again, unless the method's text says
     otherwise.
     """
 

@@ -5,10 +5,10 @@ constant, and the comment above it is its contract.
 
 Some rules apply to all statements. Values enter an SQL statement only through parameters. A parameter whose name ends
 in `_ms` is a number of milliseconds, and `:task_keys` is a JSON list. The contract of a statement says which of its
-parameters may be NULL. Each write is safe to send again and safe to arrive late, because after an error it is unknown
+parameters may be NULL. Each write is safe to send twice and safe to arrive late, because after an error it is unknown
 whether the write took effect (see "Read query retries" in the D1 documentation). A task's key, which begins with its
-tenant (`core.ids`), names the task in a statement. The column for a task's key is `id` in `tasks`, `object_places` and
-`tombstones`, and `task_id` in other tables.
+tenant (`core.ids`), names the task in a statement. The column for a task's key is called `id` in the tables `tasks`,
+`object_places` and `tombstones`, and `task_id` in other tables.
 """
 
 import json
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 type Value = str | int | float | None
 
-# _TOKENS matches quoted texts, quoted names and comments first, because a colon or question mark in them is no
+# _TOKENS matches quoted texts, quoted names and comments first, because a colon or question mark inside them is no
 # parameter.
 _TOKENS = re.compile(
     r"""
@@ -35,7 +35,10 @@ _TOKENS = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class BoundStatement:
-    """An SQL statement with its values. In `sql`, `?1` stands for the first of `values`, and so on. None is NULL."""
+    """An SQL statement with its values.
+
+    In `sql`, `?1` is the place of the first of `values`, and so on. None is NULL.
+    """
 
     sql: str
     values: tuple[Value, ...] = ()
@@ -43,7 +46,10 @@ class BoundStatement:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """An SQL statement, as `text` with named parameters and as `sql` with numbered ones. `parameters` are the names."""
+    """An SQL statement, once as `text` with named parameters and once as `sql` with numbered parameters.
+
+    `parameters` are the names.
+    """
 
     text: str
     sql: str
@@ -62,12 +68,12 @@ class Statement:
 
 
 def statement(text: str) -> Statement:
-    """Compile an SQL statement with named parameters.
+    """Compile an SQL statement whose parameters have names.
 
     A parameter is written as a colon and a name, like `:task_key`. A parameter that occurs twice in a statement has one
     number.
 
-    Nothing within quoted text or comments is a parameter, nor is a double colon. Parameters of any form other than
+    Text within quotes or comments is never a parameter, nor is a double colon. Parameters of any form other than
     `:name` are refused.
     """
     numbers: dict[str, int] = {}
@@ -81,5 +87,5 @@ def statement(text: str) -> Statement:
 
 
 def as_json(value: object) -> str:
-    """Write a list or a dict as JSON, as the value of one parameter."""
+    """Write a list or a dict as JSON, to pass it as one parameter of an SQL statement."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

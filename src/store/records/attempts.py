@@ -1,7 +1,7 @@
-"""Puts the log of a task's model calls together from their stored outputs, failures and announcements. Pure.
+"""Puts the log of a task's model calls together from the stored outputs, failures and announcements of the calls. Pure.
 
-An entry of the column `failures.log` is [fence, number, started, ended, answered, code, message, route, model]. A
-reader must ignore further members of an entry of the log.
+Each entry of the column `failures.log` is a list [fence, number, started, ended, answered, code, message, route,
+model]. A reader must ignore further members of an entry of the log.
 """
 
 import json
@@ -19,7 +19,10 @@ from .rows import keys, outputs
 
 
 class AttemptOutcome(StrEnum):
-    """How a model call ended, as far as it is known. A list shows the calls for one output in this order."""
+    """How a model call ended, as far as this is known.
+
+    A list shows the calls for one output in the order of these outcomes.
+    """
 
     FAILED = "failed"
     IN_DOUBT = "in_doubt"
@@ -27,11 +30,11 @@ class AttemptOutcome(StrEnum):
     OUT = "out"
 
 
-_BEHIND: Final = 1_000_000  # Higher than the number of calls that an output can have.
+_BEHIND: Final = 1_000_000  # A number that is higher than the number of calls that an output can have.
 
 
 class Place(NamedTuple):
-    """A call's place in the log: its output, and its number `nth` among the output's known calls, from 1 on."""
+    """A call's place in the log: its output, and its number `nth` among the known calls for this output, from 1 on."""
 
     level: int
     position: int
@@ -70,19 +73,19 @@ class CallAttempt(NamedTuple):
 
 
 class AttemptCounts(NamedTuple):
-    """How many calls the task's bill counts, and how many calls of each outcome the log knows one by one."""
+    """How many calls the task's bill counts, and how many calls of each outcome the log knows individually."""
 
     calls: int
     of: Mapping[AttemptOutcome, int]
 
 
 class AttemptIndex(NamedTuple):
-    """Which model calls a task has made for which outputs, without the details that are stored with outputs' texts.
+    """Which model calls a task has made for which outputs, without the details that are stored with the outputs' texts.
 
-    `sizes` are the lengths of the outputs that exist, in code points, and `failed` counts the failed calls for each
-    output. `doubted` are the calls that lost their worker at the latest takeover, or that their worker gave up. `lost`
-    are the calls that were announced by a worker whose lease is over, while no other worker has taken the task over
-    yet. `out` are the announced calls of a live worker.
+    `sizes` are the lengths of the existing outputs, in code points, and `failed` is how many calls have failed for each
+    output. `doubted` are the calls whose worker was lost at the latest takeover, and the calls that their worker gave
+    up. `lost` are the calls announced by a worker whose lease is over, as long as no other worker has taken the task
+    over. `out` are the announced calls of a live worker.
     """
 
     model: str
@@ -97,7 +100,7 @@ class AttemptIndex(NamedTuple):
 
     @property
     def counts(self) -> AttemptCounts:
-        """How many calls the task has made, in all and by outcome."""
+        """Count the calls that the task has made: all of them, and those with each outcome."""
         return AttemptCounts(
             self.calls,
             {
@@ -111,10 +114,10 @@ class AttemptIndex(NamedTuple):
     def page(
         self, only: Collection[AttemptOutcome], after: Place | None, most: int, chars_most: int
     ) -> tuple[Sequence[CallKey], bool]:
-        """Return the outputs whose calls make the page of up to `most` calls after `after`, and whether it is the last.
+        """Return the outputs whose calls form the page of up to `most` calls after `after`, and whether it is the last.
 
-        A page of the log ends before its outputs have more than `chars_most` code points together, but it has at least
-        one output.
+        A page of the log ends before its outputs have more than `chars_most` code points together, but it always has at
+        least one output.
         """
         keys = sorted({key for outcome in only for key in self._with(outcome)})
         left = [key for key in keys if after is None or key >= after[:2]]
@@ -156,7 +159,7 @@ class AttemptIndex(NamedTuple):
     def attempts(
         self, wanted: Collection[CallKey], segments: Sequence[Row], failures: Sequence[Row]
     ) -> list[CallAttempt]:
-        """Return the calls for the outputs `wanted`, in order.
+        """Return the calls for the outputs in `wanted`, in order.
 
         Without `segments`, calls that succeeded are left out of the result.
         """
@@ -198,9 +201,9 @@ _NOWHERE: Final = Place(0, 0, 0)
 
 
 def index(task: Row, found: Sequence[Row], failures: Sequence[Row], default_model: str) -> AttemptIndex:
-    """Build an `AttemptIndex` from the rows of CALLS, OUTPUTS and FAILURES.
+    """Build an `AttemptIndex` from the rows of the statements CALLS, OUTPUTS and FAILURES.
 
-    `default_model` is the model of a task that names none.
+    `default_model` is the model that is shown for a task that names no model.
     """
     sizes: dict[CallKey, int] = {}
     for row in found:
@@ -208,7 +211,8 @@ def index(task: Row, found: Sequence[Row], failures: Sequence[Row], default_mode
         level = whole(row, "level")
         sizes.update((CallKey(level, place), size) for place, size in zip(places, lengths, strict=True))
     announced, live = keys(task, "in_flight"), bool(task["live"])
-    # A worker whose task has ended may have recorded outputs of calls that the row still lists as in flight.
+    # The worker of a task that was ended from outside may have recorded outputs of calls that the task's row still
+    # lists as in flight.
     unanswered = announced - sizes.keys()
     return AttemptIndex(
         model=maybe_text(task, "model") or default_model,
@@ -228,7 +232,7 @@ def _key(row: Row) -> CallKey:
 
 
 def _logged(row: Row) -> int:
-    """Return how many failed calls of an output are known: those in its log, and one that older code did not log."""
+    """Return how many failed calls for an output are known: those in its log, and one that older code did not log."""
     return (maybe_whole(row, "logged") or 0) + _has_unlogged(whole(row, "calls"), maybe_whole(row, "latest"))
 
 

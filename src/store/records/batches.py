@@ -1,4 +1,4 @@
-"""The records of a batch: what clients see of it, and what its worker and the writer of its files must know."""
+"""The records of a batch: what clients see of the batch, and what its worker and its files' writer need to know."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,10 +18,11 @@ from ..d1.database import Row
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewBatch:
-    """A batch that is about to be written to the database.
+    """A batch that will be written to the database.
 
     `task` has no text. Its deadline is the batch's completion window. `output_ms` is how long the batch's files are
     kept after its end, None if as long as the task. `input_bytes` count against the tenant's characters of the day.
+    `retry_of` is the task of the batch whose lines without an answer this one makes.
     """
 
     task: NewTask
@@ -31,10 +32,14 @@ class NewBatch:
     error_file: FileKey
     input_bytes: int
     output_ms: int | None = None
+    retry_of: TaskKey | None = None
 
 
 class RequestCounts(NamedTuple):
-    """How many lines a batch has, and how many have an answer or have failed. `total` is 0 until they are counted."""
+    """How many lines a batch has, how many of its lines have an answer, and how many have failed.
+
+    `total` is 0 until the batch's lines are counted.
+    """
 
     total: int
     completed: int
@@ -43,7 +48,7 @@ class RequestCounts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
-    """A batch, as one read of the database found it. Times are milliseconds since the epoch."""
+    """A batch, as it was when the database was read. Times are milliseconds since the epoch."""
 
     task: Task
     endpoint: BatchEndpoint
@@ -53,17 +58,18 @@ class Batch:
     error_file: FileKey
     output_ms: int | None
     model: str | None
-    read_bytes: int  # How far the input file is read.
-    errors: Sequence[Mapping[str, object]]  # The faults of lines: `code`, `line`, `message` and `param`.
+    read_bytes: int  # Up to which byte the input file has been read.
+    # The faults of the batch's lines, each with `code`, `line`, `message` and `param`.
+    errors: Sequence[Mapping[str, object]]
     valid_at: int | None
     finalizing_at: int | None
     ended_at: int | None
-    output_lines: int  # 0 until the batch has ended.
+    output_lines: int  # The value is 0 until the batch has ended.
     error_lines: int
 
     @property
     def status(self) -> BatchStatus:
-        """The batch's state, which follows from its task and from whether its files are complete."""
+        """The batch's status, which follows from the status of its task and from whether its files are complete."""
         failure = self.task.failure
         return batch_status(
             self.task.status,
@@ -74,17 +80,20 @@ class Batch:
 
     @property
     def has_output_file(self) -> bool:
-        """Whether the output file can be read, also while it still grows."""
+        """Whether clients can read the output file, even while the file still grows."""
         return self.valid_at is not None and (self.ended_at is None or self.output_lines > 0)
 
     @property
     def has_error_file(self) -> bool:
-        """Whether the error file is complete. A batch without failed lines has none."""
+        """Whether the error file is complete. A batch without failed lines has no error file."""
         return self.ended_at is not None and self.error_lines > 0
 
     @property
     def counts(self) -> RequestCounts:
-        """How many of the batch's lines have ended. After the end, each line is in one of the two files."""
+        """How many of the batch's lines have ended.
+
+        After the batch's end, each line is in either the output file or the error file.
+        """
         task = self.task
         if self.ended_at is not None and self.valid_at is not None:
             return RequestCounts(task.total, self.output_lines, self.error_lines)
@@ -92,7 +101,7 @@ class Batch:
 
 
 class BatchWork(NamedTuple):
-    """What a worker must know of its batch, besides the claim."""
+    """What a worker needs to know of its batch, in addition to the claim."""
 
     endpoint: BatchEndpoint
     input_file: FileKey
@@ -104,9 +113,9 @@ class BatchWork(NamedTuple):
 
 
 class SegmentSize(NamedTuple):
-    """A segment of a batch whose lines have not become an object.
+    """A segment of a batch whose lines have not been written to the bucket as an object yet.
 
-    `chars` are the characters of its lines, which are ASCII, and `body_bytes` their compressed bytes.
+    `chars` are the characters of the segment's lines, which are ASCII, and `body_bytes` the lines' compressed bytes.
     """
 
     part: int
@@ -115,7 +124,10 @@ class SegmentSize(NamedTuple):
 
 
 class SegmentLines(NamedTuple):
-    """The lengths of the lines of a segment in the order of the output file. `in_file`: they have become an object."""
+    """The lengths of the lines of a segment, in the order that the lines have in the output file.
+
+    `in_file` says that the lines have become an object in the bucket.
+    """
 
     part: int
     in_file: bool
@@ -123,9 +135,10 @@ class SegmentLines(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """A batch that a writer has taken, to complete its files.
+    """A batch that a writer has taken in order to complete the batch's files.
 
     `answered` are the ranges of places whose lines have an output. `total` is 0 if the lines were never counted.
+    `waited_ms` is how long ago the first writer took the batch.
     """
 
     task_key: TaskKey
@@ -141,10 +154,11 @@ class Writing(NamedTuple):
     expired: bool
     total: int
     answered: Sequence[range]
+    waited_ms: int
 
 
 def batch(row: Row, of: Task) -> Batch:
-    """Read a batch from its row."""
+    """Read a batch from its database row."""
     return Batch(
         task=of,
         endpoint=_endpoint(row),
@@ -165,7 +179,7 @@ def batch(row: Row, of: Task) -> Batch:
 
 
 def work(row: Row) -> BatchWork:
-    """Read what a worker must know of its batch."""
+    """Read what a worker needs to know of its batch."""
     return BatchWork(
         endpoint=_endpoint(row),
         input_file=FileKey(text(row, "input_file")),
@@ -178,7 +192,7 @@ def work(row: Row) -> BatchWork:
 
 
 def slices(found: Sequence[Row]) -> list[StoredSlice]:
-    """Read where the lines of a batch lie in its input file."""
+    """Read where each line of a batch is in the batch's input file."""
     return [
         StoredSlice(whole(row, "first"), whole(row, "lines"), whole(row, "start"), bytes.fromhex(text(row, "spans")))
         for row in found
@@ -191,7 +205,7 @@ def digests(found: Sequence[Row]) -> list[tuple[int, ...]]:
 
 
 def segment_sizes(found: Sequence[Row]) -> list[SegmentSize]:
-    """Read the segments that have not become objects."""
+    """Read the segments of a batch that have not become objects in the bucket."""
     return [SegmentSize(whole(row, "part"), whole(row, "bytes"), sum(_sizes(row))) for row in found]
 
 
@@ -216,11 +230,12 @@ def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
         expired=task["error_code"] == DEADLINE_EXCEEDED,
         total=whole(task, "total"),
         answered=answered_ranges(answered),
+        waited_ms=whole(row, "waited_ms"),
     )
 
 
 def answered_ranges(found: Sequence[Row]) -> list[range]:
-    """Read from the places of segments which lines have an output, as ranges of neighbours in order."""
+    """Find out from the places in segments which lines have an output, as ranges of neighbouring lines, in order."""
     ranges: list[range] = []
     for place in sorted({int(place) for row in found for place in text(row, "places").split(",")}):
         if ranges and ranges[-1].stop == place:

@@ -11,7 +11,7 @@ from .claims import Output
 
 
 class ChunkIndex(NamedTuple):
-    """A task's finished chunks, in `sizes` with their outputs' lengths, or in `failed` with calls and failure.
+    """A task's finished chunks: in `sizes` with the lengths of their outputs, or in `failed` with calls and failure.
 
     Lengths are code points. `cuts` and `overlap` say where the chunks are in the task's input.
     """
@@ -21,11 +21,11 @@ class ChunkIndex(NamedTuple):
     overlap: int
     sizes: Mapping[int, int]
     failed: Mapping[int, tuple[int, Failure]]
-    rejected: Mapping[int, Rejected] = {}  # Failed chunks' last rejected answers.
-    gaps: frozenset[int] = frozenset()  # The failed chunks without which the task goes on, or has completed.
+    rejected: Mapping[int, Rejected] = {}  # The last rejected answers for failed chunks.
+    gaps: frozenset[int] = frozenset()  # The failed chunks without which the task continues or has completed.
 
     def pages(self, first: int = 0, most: int = limits.CHUNKS_MOST) -> Iterator[range]:
-        """Give the finished chunks from `first` on as ranges of indices, each small enough to be read at once.
+        """Yield the finished chunks from `first` on as ranges of indices, each small enough to be read at once.
 
         A range has up to `most` finished chunks with at most ANSWER_CHARS_AT_ONCE characters of output together, or one
         chunk of any size.

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable, Sequence
 
 from ...core.calls.latest_calls import LatestCall
+from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.states import Status
-from ...core.task import Kind
 from ..d1.columns import maybe_text, maybe_whole, text, whole, whole_list
 from ..d1.database import Row
 from . import options, rows, structures, waiting_for
@@ -43,7 +43,8 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         start_ms=whole(task, "start_ms"),
         options=options.read(task),
         total=whole(task, "total"),
-        window=rows.window(source),
+        window=rows.window(source, in_file=task["text_file"] is not None),
+        text_file=None if task["text_file"] is None else FileKey(text(task, "text_file")),
         instructions=text(source, "instructions"),
         merge_chars=whole(task, "merge_chars"),
         merges=whole_list(source, "merges"),
@@ -74,7 +75,7 @@ def claim(key: TaskKey, holder: str, task: Row, source: Row, covered: Sequence[R
         rungs={_key(row): rung for row in failures if (rung := structures.rung(row)) is not None},
         chunk_chars={_key(row): whole(row, "gap_chars") for row in failures if row["gap_chars"] is not None},
         gaps={_key(row): _gap(row) for row in given_up if row["gap_chars"] is not None},
-        kind=None if task["kind"] is None else Kind(text(task, "kind")),
+        kind=rows.kind_of(task),
         refused_lines=_calls(row for row in covered if row["failed"]) - done,
         ladder=LadderCounts(whole(task, "reasks"), whole(task, "rejected"), whole(task, "repaired")),
     )
@@ -116,10 +117,10 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
     status = Status(text(rows[0], "status"))
     if status.terminal:
         return Unclaimed(ClaimRefusal.TERMINAL)
-    if rows[0]["overdue"]:
-        return Unclaimed(ClaimRefusal.OVERDUE)
+    if rows[0]["overdue"] or not rows[0]["known_kind"]:
+        return Unclaimed(ClaimRefusal.OVERDUE if rows[0]["known_kind"] else ClaimRefusal.UNKNOWN_KIND)
     if status is Status.PROCESSING:
-        # A host takes its own task over at once, except while the task rests.
+        # A host takes its own task over at once, unless the task rests.
         if predecessor(rows) is None and rows[0]["own_fence"] is not None:
             return Unclaimed(ClaimRefusal.EARLY, max(0, whole(rows[0], "rest_left")))
         return Unclaimed(ClaimRefusal.HELD, max(0, whole(rows[0], "lease_left"), whole(rows[0], "rest_left")))
@@ -129,6 +130,6 @@ def unclaimed(rows: Sequence[Row]) -> Unclaimed:
 def predecessor(rows: Sequence[Row]) -> int | None:
     """Read from the STANDING row the fence of an earlier instance of the asking host that holds the task.
 
-    Returns None if no earlier instance of the host holds the task, or if the task rests.
+    Returns None if no earlier instance of the host holds the task, or if the task rests now.
     """
     return maybe_whole(rows[0], "own_fence") if rows and (maybe_whole(rows[0], "rest_left") or 0) <= 0 else None

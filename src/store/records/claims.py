@@ -1,4 +1,4 @@
-"""The records of a claim: what a worker learns of the task when it claims it, and what it then writes."""
+"""The records of a claim: what a worker learns of the task when it claims the task, and what the worker then writes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.calls.latest_calls import LatestCall
+from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.states import Status
 from ...core.structure import Rung
@@ -18,9 +19,9 @@ START_MS = round(limits.START_SECONDS * 1000)
 
 
 class CallKey(NamedTuple):
-    """Names an output that a task needs, and the model calls for that output, by level and position in the level.
+    """Names an output that a task needs, and the model calls for this output, by level and position in the level.
 
-    Level 0 has the outputs of the chunks. Each higher level has the outputs of calls that merge the level below it.
+    Level 0 has the outputs of the chunks. The calls of each higher level merge the outputs of the level below.
     """
 
     level: int
@@ -30,8 +31,7 @@ class CallKey(NamedTuple):
 class CallTries(NamedTuple):
     """Counts the calls made so far for an output that does not exist yet.
 
-    `attempts` count against MAX_ATTEMPTS. `counted` are failures that look like the model service's fault, but count
-    against the chunk, because other chunks' calls succeed.
+    `attempts` count against MAX_ATTEMPTS. `counted` failures look like the model service's fault, and count too.
     """
 
     attempts: int = 0
@@ -39,12 +39,12 @@ class CallTries(NamedTuple):
     counted: int = 0
 
     def after(self, attempts: int) -> "CallTries":
-        """Return the counts after one more call, which adds `attempts` to the attempts."""
+        """Return these counts after one more call, with `attempts` added to the attempts."""
         return self._replace(attempts=self.attempts + attempts, calls=self.calls + 1)
 
 
 class LatestCallsReport(NamedTuple):
-    """A tenant's latest calls with one model, as isolates exchange them, and when such a call last failed.
+    """A tenant's latest calls to one model, as isolates exchange them, and when a call to this model last failed.
 
     Times are milliseconds since the epoch, by the database's clock.
     """
@@ -56,8 +56,8 @@ class LatestCallsReport(NamedTuple):
 class CallMade(NamedTuple):
     """How a failed model call was made, for the log of its task's calls. Times are in ms.
 
-    `answered` says that the provider answered. `model` is the model that was called, and `route` is where the call's
-    worker ran. `number` counts the calls for the same output.
+    `answered` says that the provider answered the call. `model` is the model that was called, and `route` is where the
+    call's worker ran. `number` counts the calls for the same output.
     """
 
     started_ms: int | None
@@ -72,12 +72,12 @@ class CallMade(NamedTuple):
 class FailedCall(NamedTuple):
     """A model call that failed, as a write records it.
 
-    `final` says that no further call is made for its output. Unless `final` is set, the output's next call starts at
+    `final` says that no further call is made for this output. If `final` is not set, the output's next call starts at
     `rests_until` or later. `held` has the ms when the call started and failed, while it is unknown whether the failure
     counts against the chunk. `made` goes into the log of the task's calls; it is None if an earlier worker recorded the
-    call. `rung` tells how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, None if
-    its final failure ends the task; it is 0 for a line of a batch. `refusal` is the provider's answer if it refused a
-    line of a batch for good, as JSON.
+    call. `rung` counts how often the model's outputs did not fit the schema. `gap_chars` is the chunk's length, or None
+    if the chunk's final failure ends the task; for a line of a batch it is 0. `refusal` is the provider's answer as
+    JSON, if the provider refused a line of a batch for good.
     """
 
     key: CallKey
@@ -97,22 +97,22 @@ class Claim:
     """A granted claim of a task. A claim's totals are those of the whole task, as the claim found them."""
 
     task_key: TaskKey
-    holder: str = ""  # The name of this claim.
+    holder: str = ""  # The random name of this claim.
     fence: int
-    step: int  # The number of the task's last write.
+    step: int  # The number of the task's last write under this claim.
     attempts: int
-    stalls: int  # How many claims in a row, before this one, ended without a finished call.
+    stalls: int  # Claims in a row, before this one, that ended without a finished call.
     rest_ms: int = 0  # How long the task rests, from this claim on, if this claim ends without a finished call.
     rate_waits: int
-    idle_runs: int = 0  # How many runs of the task in a row, before this one, started no call.
+    idle_runs: int = 0  # How many runs of the task in a row before this one started no call.
     start_ms: int = START_MS  # For how many ms after their announcement calls may start.
     options: TaskOptions
     total: int
     window: Window  # The part of the task's text that the run begins with.
     instructions: str
     merge_chars: int
-    merges: tuple[int, ...] = ()  # How many calls each planned merge level has.
-    # For each call of the highest planned merge level: where its outputs end in the level below.
+    merges: tuple[int, ...] = ()  # How many calls each merge level has that is already planned.
+    # For each call of the highest planned merge level, where its outputs end in the level below.
     merge_ends: tuple[int, ...] = ()
     calls_settled: int
     calls_in_doubt: int
@@ -120,30 +120,31 @@ class Claim:
     output_tokens: int
     truncated: int = 0
     outputs: frozenset[CallKey]
-    tried: dict[CallKey, CallTries]  # Counts of calls, for outputs that do not exist yet.
-    # The failures of calls that failed for good, but whose worker did not end the task: then no call starts.
+    tried: dict[CallKey, CallTries]  # For outputs that do not exist yet, how many calls were made for them.
+    # Failures of calls that failed for good, if the worker did not end the task: then no call starts.
     refused: dict[CallKey, Failure]
-    resting: dict[CallKey, int] = field(default_factory=dict)  # For each call that must still wait: for how many ms.
-    held: tuple[FailedCall, ...] = ()  # Failed calls that may be their chunk's fault or the model service's.
-    announced: frozenset[CallKey]  # Calls that are announced, and have no recorded end.
-    doubted: frozenset[CallKey]  # Calls whose outcome is unknown since this claim took over.
-    deadline_left_ms: int | None = None  # The ms from the claim to the task's deadline; None if it has none.
-    claimed_ms: int = 0  # When the claim was written, by the database's clock.
+    resting: dict[CallKey, int] = field(default_factory=dict)  # For each call that must still wait, the ms to wait.
+    held: tuple[FailedCall, ...] = ()  # Failed calls that may be the fault of their chunk or of the model service.
+    announced: frozenset[CallKey]  # Calls that were announced and have no recorded end.
+    doubted: frozenset[CallKey]  # Calls whose outcome is unknown since this claim took the task over.
+    deadline_left_ms: int | None = None  # The ms from the claim to the task's deadline; None without a deadline.
+    claimed_ms: int = 0  # The time at which the claim was written, by the database's clock.
     away_ms: int | None = None  # For how many ms the model has been away for the task.
     away_waits: int = 0  # How many of the task's probes of the model have failed in a row.
     last_error: LastError | None = None
-    pace_ms: int | None = None  # The ms from one finished call to the next; None until known.
-    told: LatestCallsReport | None = None  # Other isolates' latest calls; None if none has failed lately.
-    # The fields of a `Claim` from here on are for structured tasks only.
+    pace_ms: int | None = None  # How many ms pass from one finished call to the next; None if unknown.
+    told: LatestCallsReport | None = None  # Other isolates' latest calls; None if no call has failed lately.
+    # All further fields of a `Claim` are for structured tasks only.
     characters: int = 0  # How many characters the task's whole text has.
-    output_schema: str | None = None  # The schema as JSON; None if outputs are plain texts.
-    join_rules: Mapping[str, str] = field(default_factory=dict)  # How fields of the outputs are joined.
-    inherited: Inherited | None = None  # What this task got from the task whose gaps it retries.
-    rungs: dict[CallKey, Rung] = field(default_factory=dict)  # The answers that did not fit the schema, by output.
-    chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # The lengths of failed chunks that may leave a gap.
-    gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Chunks that failed for good, and the task goes on.
+    output_schema: str | None = None  # The output schema as JSON; None if outputs are plain texts.
+    join_rules: Mapping[str, str] = field(default_factory=dict)  # The rules by which fields of the outputs are joined.
+    inherited: Inherited | None = None  # What this task got from the task whose gaps it retries, if any.
+    rungs: dict[CallKey, Rung] = field(default_factory=dict)  # Answers that did not fit the schema, by output.
+    chunk_chars: dict[CallKey, int] = field(default_factory=dict)  # Lengths of failed chunks that may leave a gap.
+    gaps: dict[CallKey, FailedCall] = field(default_factory=dict)  # Failed chunks without which the task continues.
     ladder: LadderCounts = NOTHING_COUNTED
     kind: Kind | None = None  # What the chunks are; None if they are parts of the task's text.
+    text_file: FileKey | None = None  # The file that has the task's text.
     refused_lines: frozenset[CallKey] = frozenset()  # Lines of a batch that failed for good; the task goes on.
 
 
@@ -155,12 +156,13 @@ class ClaimRefusal(StrEnum):
     HELD = "held"
     EARLY = "early"
     OVERDUE = "overdue"
+    UNKNOWN_KIND = "unknown_kind"  # Newer code has made the task, and only newer code works on it.
 
 
 class Unclaimed(NamedTuple):
-    """The reason why a claim was not granted, and how long it may stay so.
+    """The reason why a claim was not granted, and for how long this reason may last.
 
-    `left_ms` is how long until the lease ends or the task is due.
+    `left_ms` is how many ms pass until the lease ends or the task is due.
     """
 
     standing: ClaimRefusal
@@ -168,7 +170,7 @@ class Unclaimed(NamedTuple):
 
 
 class Output(NamedTuple):
-    """An accepted output, and how many model calls it took.
+    """An accepted output, and the number of model calls for it.
 
     `finish_reason` is the provider's reason for the output's end. `started_ms` and `ended_ms` are when the successful
     call, or its group in a lane, started and ended, in ms since the epoch by the database's clock. `lane` is the number
@@ -198,7 +200,7 @@ UNTIMED = CallTimes()
 
 
 class MergeLevel(NamedTuple):
-    """The plan of a merge level: for each of its calls, where its outputs end in the level below."""
+    """The plan of a merge level: for each of the level's calls, the end of its outputs in the level below."""
 
     level: int
     ends: tuple[int, ...]
@@ -221,7 +223,7 @@ class Progress:
     failures: Sequence[FailedCall] = ()
     merges: Sequence[MergeLevel] = ()  # The merge levels whose plan is not written to the database yet.
     in_flight: Sequence[CallKey] = ()  # The model calls that the write announces, and those in flight.
-    doubted: Sequence[CallKey] | None = None  # Calls in doubt since the claim, or given up; None keeps the row's.
+    doubted: Sequence[CallKey] | None = None  # Calls in doubt since the claim, or given up; None: as in the row.
     calls_settled: int
     calls_in_doubt: int
     calls_minimum: int
@@ -232,29 +234,30 @@ class Progress:
     stalls: int
     rate_waits: int
     idle_runs: int = 0
-    finished: bool = False  # Whether a call has finished under this claim, with an output or for good.
+    finished: bool = False  # Whether a call under this claim gave an output or failed for good.
     away_since: int | None = None
     away_waits: int = 0
     last_error: LastError | None = None
     wait: Wait | None = None  # What the run waits for; None if a call is in flight.
     pace_ms: int | None = None
     truncated: int = 0
-    told: LatestCallsReport | None = None  # The latest calls that the write tells other isolates.
-    ladder: LadderCounts | None = None  # A structured task's new counters; None leaves them as last written.
+    told: LatestCallsReport | None = None  # This isolate's latest calls, which the write tells other isolates.
+    ladder: LadderCounts | None = None  # A structured task's new counters; None leaves the last written ones.
 
 
 class Release(NamedTuple):
-    """Ends a claim: its task may be claimed after `delay_ms`, and the sweep dispatches it after `sweep_ms`."""
+    """Ends a claim: the task may be claimed again after `delay_ms`, and the sweep dispatches it after `sweep_ms`."""
 
     delay_ms: int
     sweep_ms: int
 
 
 class Finish(NamedTuple):
-    """Ends a claim by completing its task. `top_level` is the last merge level, 0 without a merge.
+    """Ends a claim by completing its task. `top_level` is the last merge level, or 0 if nothing was merged.
 
-    Completing a task also empties its input, unless `keep_input` or `gaps` is set. `gaps` says that some chunks have no
-    output; a retry of these gaps needs the input. A `batch` may complete without any output.
+    Completing a task also erases its input text, unless `keep_input` or `gaps` is set. `gaps` says that some chunks
+    have no output; a retry of these gaps needs the input. With `batch`, the task is a batch, which may complete without
+    any output.
     """
 
     retention_ms: int
@@ -282,9 +285,10 @@ class Fail(NamedTuple):
 
 
 class Continue(NamedTuple):
-    """Continues a claim and renews its lease. Announced calls must start within `start_ms`, or they may not start.
+    """Continues a claim and renews its lease.
 
-    If `room_bytes` is set, the write is refused unless the database has that much space besides what is written.
+    The announced calls must start within `start_ms`; later they may not start. If `room_bytes` is set, the write is
+    refused unless the database has so many free bytes besides what is written.
     """
 
     lease_ms: int

@@ -1,4 +1,4 @@
-"""The form in which a write records failed model calls and adds them to their log."""
+"""Writes failed model calls as parameters of SQL statements, and as entries of the log of calls."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,10 +10,10 @@ from .claims import Claim, FailedCall
 
 
 def written(claim: Claim, calls: Sequence[FailedCall]) -> Iterator[str]:
-    """Give the parameter of RECORD_FAILURES, or the parameters of one or more RECORD_RUNGS or RECORD_REFUSALS.
+    """Return the parameter of RECORD_FAILURES, or one or more parameters of RECORD_RUNGS or RECORD_REFUSALS.
 
-    Failed calls of a structured task contain rejected answers of up to 8,000 characters each, and those of a batch the
-    provider's refusals, so they are divided among parameters that are small enough.
+    Each failed call of a structured task may have rejected answers of up to 8,000 characters, and each failed call of a
+    batch the provider's refusal. Therefore the calls are divided among several parameters, each small enough.
     """
     if claim.options.structure is None and claim.kind is not Kind.BATCH:
         yield as_json([_failed(call, claim.fence) for call in calls])

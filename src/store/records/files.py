@@ -1,4 +1,4 @@
-"""Reads rows of files, and says what a sweep finds to do with files."""
+"""Reads rows of files, and rows of the work with files that a sweep finds."""
 
 import json
 from collections.abc import Sequence
@@ -10,14 +10,17 @@ from ..d1.database import Row
 
 
 class DueFile(NamedTuple):
-    """A file that the sweep must look at."""
+    """A file that the sweep must erase or check."""
 
     key: FileKey
     place: Place
 
 
 class FileWork(NamedTuple):
-    """What a sweep finds to do: files to look at, and places to search for orphans. `now_ms` is the database's time."""
+    """The work with files that a sweep finds: files to erase or check, and places to search for parts that no file has.
+
+    `now_ms` is the database's time.
+    """
 
     now_ms: int
     files: Sequence[DueFile]
@@ -25,7 +28,7 @@ class FileWork(NamedTuple):
 
 
 def place_of(row: Row) -> Place:
-    """Return where the parts of a file lie."""
+    """Return where the parts of a file are stored."""
     return "r2" if row["place"] == "r2" else "d1"
 
 

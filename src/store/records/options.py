@@ -1,6 +1,6 @@
 """The columns of `tasks` for the client's options, in one list, from which the SQL takes their names.
 
-The columns for options are written when a task is created. A claim or a view reads the columns for options.
+The columns for options are written when a task is created. A claim, like a view, reads the columns for options.
 """
 
 from collections.abc import Callable

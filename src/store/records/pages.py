@@ -8,21 +8,22 @@ from ...core.ids import TaskKey, first_id, task_key_of
 from ...core.states import Status
 from ...core.task import Route, Task
 
-_BEHIND_ALL = "~"  # Sorts after every task id.
+_BEHIND_ALL = "~"  # A text that sorts after every task id.
 
 
 class Span(NamedTuple):
-    """A range of one tenant's task keys: from `first` on, up to `behind`, which does not belong to it."""
+    """A range of one tenant's task keys: from `first` on, and up to but not including `behind`."""
 
     first: str
     behind: str
 
 
 class ListFilter(NamedTuple):
-    """Which tasks of a span a list shows: those that have the value of each field. None allows any value.
+    """Says which tasks of a span a list shows: the tasks that have the given value in each field that is set.
 
-    The statement LIST_FILTERED has a condition for each field of the filter. `text` must occur in a name of the task,
-    or begin its id; it contains no capital A to Z. `default_model` is the model of a task that names none.
+    None allows any value. The SQL statement LIST_FILTERED has a condition for each field of the filter. `text` must
+    occur in a name of the task, or the task's id must begin with `text`; `text` contains no capital A to Z.
+    `default_model` is the model that counts for a task that names no model.
     """
 
     status: Status | None = None
@@ -58,8 +59,8 @@ def folded(text: str) -> str:
 class Page(NamedTuple):
     """A page of a list of tasks, newest first.
 
-    The next page begins after the key `last`; None means that there is no next page. A page with a filter may contain
-    fewer tasks than requested, or none, and still have a next page.
+    The next page begins after the task key `last`; None means that there is no next page. A page with a filter may
+    contain fewer tasks than requested, or none, and still have a next page.
     """
 
     tasks: Sequence[Task]
@@ -67,9 +68,9 @@ class Page(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """How many of the newest `among` tasks of a span have each status.
+    """Of the newest `among` tasks of a span, how many have each status.
 
-    `all` says that the span has no other tasks than the counted ones.
+    `all` says that the span has no other tasks than these `among` tasks.
     """
 
     of: Mapping[Status, int]
@@ -78,9 +79,9 @@ class Counts(NamedTuple):
 
 
 def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None, prefix: str = "") -> Span:
-    """Make the span of a tenant's tasks that were created from `from_ms` on, before `until_ms`, and before `before_id`.
+    """Make the span of a tenant's tasks created at or after `from_ms`, before `until_ms`, and before task `before_id`.
 
-    A bound that is None does not limit the span. The ids of all tasks in the span begin with `prefix`.
+    If one of these bounds is None, it does not limit the span. All task ids in the span begin with `prefix`.
     """
     bounds = [prefix + _BEHIND_ALL]
     bounds += [before_id] if before_id else []

@@ -1,4 +1,7 @@
-"""The result of a structured task, made of its outputs one after the other. It holds them once, as text."""
+"""Makes the result of a structured task from the task's outputs, which are added one after the other.
+
+The outputs are held in memory only once, as text.
+"""
 
 import json
 from collections.abc import Sequence
@@ -12,10 +15,10 @@ type Texts = str | tuple[str | None, ...]
 
 
 class ResultFold:
-    """Takes the outputs that make a result, in order, and writes it.
+    """Takes the outputs that form a result, in order, and writes the result.
 
     With `reduce: none` the result is a list, with None in the place of a gap. With `concat` and a schema the result is
-    the joined value as compact JSON. `source` has the schema, and the rules by which outputs are joined.
+    the joined value as compact JSON. `source` has the output schema, and the rules by which outputs are joined.
     """
 
     def __init__(self, options: TaskOptions, total: int, source: Source) -> None:
@@ -32,7 +35,7 @@ class ResultFold:
             self._joiner = join_plan(schema, source.join_rules or {}).joiner()
 
     def add(self, index: int, output: str) -> None:
-        """Take the next output: one of a chunk, or the single one of a merge."""
+        """Take the next output: that of the next chunk, or the single output of the last merge."""
         if self._joiner is not None:
             self._joiner.add(json.loads(output))
         elif self._reduce is Reduce.NONE:
@@ -43,13 +46,13 @@ class ResultFold:
     def joined(self) -> list[bytes]:
         """Write the joined value of outputs with a schema as compact JSON, in pieces of UTF-8.
 
-        Raises NotJoinable for a sum without end.
+        Raises NotJoinable if a sum in the result is infinite.
         """
         written: list[bytes] = self._joiner.written()
         return written
 
     def texts(self) -> Texts:
-        """Return the result as text. Raises NotJoinable for a sum without end."""
+        """Return the whole result as a text. Raises NotJoinable if a sum in the result is infinite."""
         if self._joiner is not None:
             return b"".join(self.joined()).decode()
         if self._reduce is Reduce.NONE:
@@ -57,7 +60,7 @@ class ResultFold:
         return CONCAT_SEPARATOR.join(text for text in self._texts if text is not None)
 
     def value_of(self, texts: Texts) -> object:
-        """Return the value that a result has which is this text, or these texts; None without a schema."""
+        """Return the JSON value of a result that consists of this text, or of these texts; None without a schema."""
         if not self._has_schema:
             return None
         if isinstance(texts, str):
@@ -68,9 +71,9 @@ class ResultFold:
 def result_of(
     options: TaskOptions, total: int, outputs: Sequence[Output], source: Source
 ) -> tuple[Texts | None, object]:
-    """Make a task's result, as text and as a value, from outputs that were all read at once.
+    """Make a task's result, as a text and as a JSON value, from outputs that were all read at once.
 
-    The text and the value are None if a sum is beyond the largest double.
+    The text and the value are both None if a sum in the result exceeds the largest double.
     """
     from ...core.structured.refusals import NotJoinable  # noqa: PLC0415 - only structured tasks need it
 

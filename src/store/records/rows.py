@@ -3,6 +3,7 @@
 import json
 from collections.abc import Container, Sequence
 
+from ...core.files import FileKey
 from ...core.ids import TaskKey
 from ...core.marks import Pulse
 from ...core.states import Status
@@ -44,14 +45,14 @@ from .results import result_of
 
 
 def keys(row: Row, name: str) -> frozenset[CallKey]:
-    """Read a column that contains calls, as a JSON list of [level, idx]."""
+    """Read a column that contains calls, written as a JSON list of [level, idx]."""
     return frozenset(CallKey(*pair) for pair in json.loads(text(row, name)))
 
 
 def outputs(level: int, found: Sequence[Row], wanted: Container[int] | None = None) -> list[Output]:
     """Read the outputs of one level from its segments, in order. If an output was stored twice, the first one counts.
 
-    With `wanted`, only the outputs at the wanted places are returned, although the segments may have many more.
+    With `wanted`, only the outputs at the places in `wanted` are returned, even if the segments contain many more.
     """
     first: dict[CallKey, Output] = {}
     for row in sorted(found, key=lambda row: whole(row, "part")):
@@ -84,8 +85,13 @@ def pulse(row: Row) -> Pulse:
     return Pulse(mark(row), Status(text(row, "status")), Route(text(row, "route")))
 
 
-def window(row: Row) -> Window:
-    """Read a window of a task's text from a row of the expression in `sql.window`."""
+def window(row: Row, *, in_file: bool = False) -> Window:
+    """Read a window of a task's text from a row of the expression in `sql.window`.
+
+    The window has no chunk if the text is in a file (`in_file`).
+    """
+    if in_file:
+        return Window(first=0, start=0, ends=(), overlap=whole(row, "overlap"), text="")
     return Window(
         first=whole(row, "first"),
         start=whole(row, "start"),
@@ -93,6 +99,12 @@ def window(row: Row) -> Window:
         overlap=whole(row, "overlap"),
         text=text(row, "text"),
     )
+
+
+def kind_of(row: Row) -> Kind | None:
+    """Read a task's kind. A kind that only newer code knows is shown as none, and the task is not claimed here."""
+    found = maybe_text(row, "kind")
+    return next((kind for kind in Kind if kind == found), None)
 
 
 def call_failure(row: Row) -> Failure:
@@ -108,8 +120,7 @@ def _failure(row: Row) -> Failure | None:
 
 def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Task:
     """Build a task from a VIEW row, and from its RESULT and SOURCE rows if they were read."""
-    status = Status(text(row, "status"))
-    asked = options.read(row)
+    status, asked = Status(text(row, "status")), options.read(row)
     announced, doubted = keys(row, "in_flight"), keys(row, "doubted")
     in_flight, live, in_doubt = len(announced), bool(row["live"]), whole(row, "calls_in_doubt")
     made = outputs(0, result)
@@ -127,7 +138,7 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         usage=Usage(
             model_calls=whole(row, "calls_settled") + in_doubt + in_flight,
             minimum_calls=whole(row, "calls_minimum"),
-            # Announced calls count as in doubt once their worker's lease is over, even before a takeover.
+            # Announced calls are in doubt once their worker's lease is over, even before a takeover.
             in_doubt=in_doubt + (0 if live else in_flight),
             input_tokens=whole(row, "input_tokens"),
             output_tokens=whole(row, "output_tokens"),
@@ -164,7 +175,8 @@ def task(row: Row, result: Sequence[Row] = (), source: Sequence[Row] = ()) -> Ta
         gaps=structures.gaps(row),
         coverage=maybe_number(row, "coverage"),
         retry_of=None if row["retry_of"] is None else task_key(row, "retry_of"),
-        kind=None if row["kind"] is None else Kind(text(row, "kind")),
+        kind=kind_of(row),
+        text_file=None if row["text_file"] is None else FileKey(text(row, "text_file")),
     )
 
 
@@ -191,7 +203,7 @@ def _source(row: Row) -> Source:
 
 
 def chunk_index(key: TaskKey, places: Row, found: Sequence[Row], failed: Sequence[Row]) -> ChunkIndex:
-    """Read which chunks of a task are finished. `found` are the database's rows with the lengths of outputs."""
+    """Read which chunks of a task are finished. `found` are the database rows that give the lengths of the outputs."""
     return ChunkIndex(
         task_key=key,
         cuts=whole_list(places, "cuts"),
@@ -214,7 +226,7 @@ def chunk_views(index: ChunkIndex, done: Sequence[Output], places: range) -> lis
 
 
 def page(found: Sequence[Row], only: ListFilter, most: int) -> Page:
-    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_FILTERED if `only` filters."""
+    """Read a page of up to `most` tasks from the rows of LIST, or of LIST_FILTERED if the filter `only` is set."""
     tasks = [task(row) for row in found]
     if len(tasks) > most:
         return Page(tasks[:most], tasks[most - 1].task_key)

@@ -1,14 +1,14 @@
 """The format of segments: rows that each store many outputs of a task, compressed, so that a task needs few rows.
 
-The body of a segment consists of pieces, one behind the other. A piece has the outputs that one statement added: a JSON
-list in UTF-8, compressed with zlib, with an entry `[idx, text, calls, finish reason, started, ended, lane, first]` for
-each output. The times in an entry are milliseconds since the epoch by the database's clock; `first` is when the first
-of several calls for the output started. In an entry, the finish reason and every member after it may be null. `lane`
-and `first` are left out of an entry if they are null. A reader must ignore further members at an entry's end, so that
+The body of a segment consists of pieces, one after the other. A piece has the outputs that one SQL statement added. It
+is a JSON list in UTF-8, compressed with zlib, with an entry `[idx, text, calls, finish reason, started, ended, lane,
+first]` for each output. The times in an entry are milliseconds since the epoch by the database's clock; `first` is when
+the first of several calls for the output started. The finish reason and every later member of an entry may be null.
+An entry omits `lane` and `first` if both are null. A reader must ignore unknown members at the end of an entry, so that
 later code can add some.
 
-D1 returns a blob as a list of numbers, one for each byte. The bodies of segments therefore go to the database and back
-as hexadecimal digits. The module `segments` is pure: it makes no calls to the database.
+D1 returns a blob as a list of numbers, with one number for each byte. Therefore the bodies of segments are sent to the
+database and read from it as hexadecimal digits. The module `segments` is pure: it makes no calls to the database.
 """
 
 import json
@@ -23,7 +23,7 @@ from .claims import CallKey, Output
 
 
 class Piece(NamedTuple):
-    """The outputs, all of one level, that one statement adds to a segment.
+    """The outputs that one SQL statement adds to a segment; all of them have the same level.
 
     `places`, `sizes` and `body` are parameters of the statement RECORD_OUTPUTS or COPY_MERGED.
     """
@@ -35,11 +35,11 @@ class Piece(NamedTuple):
 
 
 def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
-    """Pack the outputs of a write into pieces, each of one level and small enough for a bound parameter.
+    """Pack the outputs of a write into pieces; each piece has one level and is small enough for an SQL parameter.
 
-    `tries` says how many outputs each earlier try of the same write had. An earlier try of the write may have taken
-    effect, or may still do so. The outputs that a later try of the write added are pieces of their own, so that every
-    later try has the same pieces.
+    `tries` says how many outputs each earlier try of the same write contained. An earlier try of the write may have
+    taken effect, or may still take effect later. The outputs that a later try added form pieces of their own, so that
+    each try contains the same pieces as the tries before it.
     """
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]
@@ -52,7 +52,7 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
 
 
 def unpack(level: int, body: str) -> Iterator[Output]:
-    """Give the outputs in the body of a segment, in the order in which they were recorded."""
+    """Yield the outputs in the body of a segment, in the order in which they were recorded."""
     left = bytes.fromhex(body)
     while left:
         piece = zlib.decompressobj()
@@ -65,7 +65,7 @@ def unpack(level: int, body: str) -> Iterator[Output]:
 
 
 def _sizes(outputs: Sequence[Output]) -> str:
-    """Write the outputs' lengths in code points, as the row of a segment has them."""
+    """Write the lengths of the outputs in code points, in the form that a segment's row has."""
     return _numbers(len(output.text) for output in outputs)
 
 

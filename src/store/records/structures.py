@@ -1,4 +1,4 @@
-"""The formats in which rows store a task's structured-output options, rejected answers, and gaps."""
+"""The formats in which database rows store a task's structured-output options, rejected answers, and gaps."""
 
 import json
 
@@ -11,7 +11,10 @@ from .ladder import Inherited
 
 
 def written(options: TaskOptions) -> str | None:
-    """Write a task's structured-output options, only those that differ from the defaults. None for a plain task."""
+    """Write those of a task's structured-output options that differ from the defaults.
+
+    The result is None for a plain task.
+    """
     structure = options.structure
     return None if structure is None else as_json({k: v for k, v in structure._asdict().items() if _DEFAULTS[k] != v})
 
@@ -20,7 +23,7 @@ _DEFAULTS = Structure()._asdict()
 
 
 def read(row: Row, name: str) -> Structure | None:
-    """Read a task's structured-output options. Structured-output options that only later code knows are ignored."""
+    """Read a task's structured-output options. Options that only later code knows are ignored."""
     found = maybe_json_object(row, name)
     if found is None:
         return None
@@ -28,14 +31,14 @@ def read(row: Row, name: str) -> Structure | None:
 
 
 def rung_text(rung: Rung) -> str:
-    """Write how often an output was rejected, and the last rejected answer."""
+    """Write how often an output was rejected, and the last answer that was rejected."""
     rejected = rung.rejected
     written = {"rejected": rung.answers, "output": rejected.output, "errors": rejected.errors}
     return as_json(written if rung.finish_reason is None else {**written, "reason": rung.finish_reason})
 
 
 def rung(row: Row) -> Rung | None:
-    """Read how often an output was rejected, and the last rejected answer, from its row in `failures`."""
+    """Read how often an output was rejected, and the last rejected answer, from the output's row in `failures`."""
     text = maybe_text(row, "rung")
     if text is None:
         return None

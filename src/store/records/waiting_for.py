@@ -7,7 +7,7 @@ from ...core.task import LastError, Wait
 from ..d1.columns import maybe_text, maybe_whole, whole
 from ..d1.database import Row
 
-# After a rollback, a stored error may have more fields than the class LastError.
+# After a rollback, an error that newer code stored may have more fields than the class LastError.
 _KNOWN = frozenset(LastError._fields)
 
 
@@ -20,7 +20,7 @@ def last_error(row: Row) -> LastError | None:
 
 
 def news_at(row: Row) -> int:
-    """Return when something last happened to a task, or when the first call of its latest row of failures started."""
+    """Return when something last happened to a task, or the start of the first call in the present row of failures."""
     error = last_error(row)
     if error is not None:
         return error.since
@@ -42,7 +42,7 @@ def waiting_for(row: Row, status: Status) -> Wait | None:
 
 
 def _held(row: Row, now: int) -> Wait | None:
-    """Find out what a task waits for that has a worker, or whose worker died."""
+    """Find out what a task waits for, if it has a worker or its worker died."""
     lease_until = maybe_whole(row, "lease_until") or 0
     free_at = max(lease_until, whole(row, "rest_until"))
     if lease_until <= now:
@@ -53,8 +53,8 @@ def _held(row: Row, now: int) -> Wait | None:
     if until is not None and until > now:
         return Wait(_reason(row), until)
     # A live worker renews its lease before half of it has passed. If more than half of the lease has passed, the worker
-    # seems dead. In the first half of its lease, a worker without calls may wait for its turn to probe a model that is
-    # away.
+    # has not renewed it and so seems dead. In the first half of its lease, a worker without calls may wait for its turn
+    # to probe a model that is away.
     if now - whole(row, "announced_at") > lease_until - now:
         return Wait("lease", free_at)
     return Wait("model_away", None) if maybe_text(row, "wait_reason") == "model_away" else None
@@ -65,7 +65,7 @@ def _ahead(row: Row) -> int | None:
 
 
 def _reason(row: Row) -> str:
-    """Return the reason for a task's wait: the one that its worker wrote, or why its worker gave it back or died."""
+    """Return the reason for a task's wait: the reason that its worker wrote, or why its worker released it or died."""
     if whole(row, "idle_runs"):
         return "database"
     return maybe_text(row, "wait_reason") or ("lease" if whole(row, "stalls") else "backoff")

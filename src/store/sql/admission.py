@@ -1,12 +1,15 @@
 """The SQL that accepts a new or retried task, if its tenant's limits allow it.
 
 Each submission of a task is one transaction. The transaction accepts the task, or finds that it was accepted before, or
-refuses it. The condition `_FRESH` distinguishes the first run of a submission's transaction from a repetition.
+refuses it. The condition `_FRESH` tells the first run of a submission's transaction from a repetition of the
+transaction.
 """
+
+from collections.abc import Sequence
 
 from ...core.task import BUDGET_EXHAUSTED
 from ..d1.statement import Statement, statement
-from .fragments import COVERAGE, IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
+from .fragments import COVERAGE, HAS_TEXT, IN_DOUBT, NOW, OPTION_PARAMETERS, OPTIONS, delete_parts, unended, wake
 from .tallies import COUNTED, UNCOUNTED, add_ends, count_ends
 
 # --- With an Idempotency-Key -----------------------------------------------------------------------------
@@ -23,7 +26,7 @@ WHERE expires_at <= {NOW} AND task_id <> excluded.task_id
 """)
 
 # Records that a repeated request is about to be answered with the task of its Idempotency-Key, so that this task is not
-# withdrawn. `:task_key` is the task that the repeated request would have made.
+# withdrawn. `:task_key` is the task that the repeated request would have made if it were not a repetition.
 NOTE_REPLAY = statement("""
 UPDATE submissions SET replayed = 1
 WHERE id = :submission AND task_id <> :task_key AND digest = :digest AND replayed = 0
@@ -38,8 +41,8 @@ DELETE FROM submissions WHERE id = :submission AND task_id = :task_key
 # Reads which task has an Idempotency-Key.
 KEY_HOLDER = statement("SELECT task_id, digest FROM submissions WHERE id = :submission")
 
-# Reads which task has an Idempotency-Key that has not expired. An expired key must not count for this read, because
-# TAKE_KEY, which replaces expired keys, does not run before it.
+# Reads which task has an Idempotency-Key, unless that key has expired. An expired key must not count for this read,
+# because the read runs without TAKE_KEY, which replaces expired keys.
 VALID_KEY_HOLDER = statement(f"""
 SELECT task_id, digest FROM submissions WHERE id = :submission AND expires_at > {NOW}
 """)
@@ -56,14 +59,18 @@ _DEADLINE_AT = f"{NOW} + :deadline_ms"
 # `:unclaimed_ms`, the sweep dispatches it again. `:model` and `:first_line` may be NULL. `:deadline_ms` and
 # `:max_calls` are NULL for a task without a deadline or budget, `:submission` is NULL without an Idempotency-Key, and
 # `:tasks_most` (in flight) and `:characters_most` (a day) are NULL without such limits.
-def insert_task(kind: str = "NULL", condition: str = "1") -> Statement:
-    """Make the statement that writes a new task of a `kind`, if also the `condition` holds. Both are SQL."""
-    column, value = ("", "") if kind == "NULL" else (", kind", f", {kind}")
+def insert_task(kind: str = "NULL", condition: str = "1", also: Sequence[str] = ()) -> Statement:
+    """Make the statement that writes a new task of a `kind`, if also the `condition` holds. Both are SQL.
+
+    `also` are further columns, with parameters of the same names.
+    """
+    columns = "".join(f", {name}" for name in ("kind", *also)) if kind != "NULL" else ""
+    values = "".join(f", {value}" for value in (kind, *(f":{name}" for name in also))) if kind != "NULL" else ""
     return statement(f"""
 INSERT INTO tasks (id, status, route, {OPTIONS}, total, merge_chars, calls_minimum, created_at, first_line,
-  deadline_at, wake_at{column})
+  deadline_at, wake_at{columns})
 SELECT :task_key, 'pending', :route, {OPTION_PARAMETERS}, :total, :merge_chars, :calls_minimum, :created_at,
-  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}{value}
+  :first_line, {_DEADLINE_AT}, {wake(f"{NOW} + :unclaimed_ms", _DEADLINE_AT)}{values}
 WHERE (:submission IS NULL OR EXISTS (SELECT 1 FROM submissions WHERE id = :submission AND task_id = :task_key))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)
   AND (:characters_most IS NULL OR :characters_most >=
@@ -75,11 +82,11 @@ ON CONFLICT DO NOTHING
 
 INSERT_TASK = insert_task()
 
-# A condition: the task's row has just been written, and its text has not been written yet.
+# A condition: the task's row was written just now, and its text has not been written yet.
 _FRESH = """EXISTS (SELECT 1 FROM tasks WHERE id = :task_key)
   AND NOT EXISTS (SELECT 1 FROM texts WHERE task_id = :task_key)"""
 
-# Adds a new task's characters to those that its tenant has used today, once. Goes before INSERT_TEXT.
+# Adds the characters of a new task, once, to those that its tenant has used today. Goes before INSERT_TEXT.
 COUNT_CHARACTERS = statement(f"""
 INSERT INTO daily_use (tenant, day, characters) SELECT :tenant, {_TODAY}, :characters WHERE {_FRESH}
 ON CONFLICT DO UPDATE SET day = excluded.day,
@@ -88,7 +95,7 @@ ON CONFLICT DO UPDATE SET day = excluded.day,
 
 
 def _insert_text(*more: str) -> Statement:
-    """Write the text of a new task. `more` are the columns of `texts` that only a structured task has."""
+    """Write the text of a new task. `more` are the columns of `texts` that only structured tasks have."""
     columns, values = ("".join(f", {mark}{name}" for name in more) for mark in ("", ":"))
     return statement(f"""
 INSERT INTO texts (task_id, input, instructions, cuts, overlap, submission{columns})
@@ -113,7 +120,7 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted,
 
 # --- The new task taken back -----------------------------------------------------------------------------
 
-# A condition: a repeated request was answered with this task.
+# A condition: a repeated request has been answered with this task.
 _SHARED = """EXISTS (SELECT 1 FROM submissions JOIN texts ON submissions.id = texts.submission
   WHERE texts.task_id = :task_key AND submissions.task_id = :task_key AND replayed = 1)"""
 
@@ -124,9 +131,9 @@ UPDATE daily_use SET characters = max(0, characters - :characters) WHERE tenant 
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AND NOT {_SHARED}
 """)
 
-# Withdraws a task whose client gets the answer that nothing was accepted. WITHDRAW leaves a task with which a repeated
-# request was answered. A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`, because the
-# submission may still arrive after the withdrawal.
+# Withdraws a task, because the answer says that nothing was accepted. WITHDRAW does not withdraw a task with which a
+# repeated request was answered. A tombstone of the withdrawn task is written first and stays for `:tombstone_ms`,
+# because the submission may still arrive after the withdrawal.
 BURY_WITHDRAWN = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :task_key, {NOW} + :tombstone_ms WHERE NOT {_SHARED}
 ON CONFLICT DO NOTHING
@@ -152,8 +159,8 @@ LEFT = "(total - completed + (reduce = 'merge' AND total > 1))"
 # A condition: the task has failed or was cancelled, and its tenant's limit allows one more task in flight.
 # `:tasks_most` is NULL if the tenant has no limit of tasks in flight. `:max_calls` is a new budget, or NULL to keep the
 # old one. If the task's budget ran out, the new budget must be larger than the old one. A batch is not retried, because
-# its files are complete.
-_RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') AND kind IS NOT 'batch'
+# its files are complete, and neither is a task whose text was in a file that is gone.
+_RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') AND kind IS NOT 'batch' AND {HAS_TEXT}
   AND (:max_calls IS NULL OR :max_calls >= {SPENT} + {LEFT})
   AND (error_code IS NOT '{BUDGET_EXHAUSTED}' OR coalesce(:max_calls > max_calls, 0))
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} < :tasks_most)"""
@@ -161,13 +168,14 @@ _RETRYABLE = f"""generation = :generation AND status IN ('failed', 'cancelled') 
 # Adds the end of a task that is retried to the sums over ended tasks, unless that was done before. Goes before RETRY.
 RETRY_COUNT = statement(count_ends(f"id = :task_key AND {_RETRYABLE}"))
 
-# Sets the counts of failed calls to 0, also of those that failed for good, so that their outputs get all their attempts
-# again. SET_BACK keeps the logs of the failed calls.
+# Sets the counts of all failed calls to 0, even of calls that failed for good, so that their outputs get all their
+# attempts again. SET_BACK keeps the logs of the failed calls.
 SET_BACK = (
     "attempts = 0, counted = 0, calls = 0, final = 0, rests_until = NULL, held = NULL, rung = NULL, gap_chars = NULL"
 )
 
-# A gap stays once merges are planned: those that are paid for were made without it. Otherwise gaps open again.
+# A gap stays open once merges are planned, because the merges that were already paid for were made without it.
+# Otherwise gaps open again.
 OPENS_AGAIN = """(level > 0 OR gap_chars IS NULL OR final = 0
   OR NOT EXISTS (SELECT 1 FROM merges WHERE merges.task_id = failures.task_id))"""
 
@@ -177,8 +185,9 @@ UPDATE failures SET {SET_BACK} WHERE task_id = :task_key AND {OPENS_AGAIN}
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_RETRYABLE})
 """)
 
-# The assignments of a retry. The task becomes pending and counts as just dispatched, as after a submission: the sweep
-# dispatches it again if no worker claims it within `:unclaimed_ms`. Only gaps that stay have failed for good by now.
+# The assignments with which an UPDATE retries a task. The task becomes pending and counts as just dispatched, as after
+# a submission: the sweep dispatches it again if no worker claims it within `:unclaimed_ms`. After the other statements
+# of a retry, only gaps that stay open count as failed for good.
 _GAPS_LEFT = "(SELECT count(*) FROM failures WHERE task_id = tasks.id AND level = 0 AND final = 1)"
 PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 1, counted = {COUNTED},
   attempts = attempts + (started_at IS NOT NULL), {IN_DOUBT},
@@ -192,7 +201,7 @@ PUT_BACK = f"""status = 'pending', fence = fence + 1, generation = generation + 
 
 # Retries a failed or cancelled task. The outputs of finished chunks stay, and the deadline begins anew. The task's
 # fence rises, so that the database refuses writes of an earlier worker. The task's generation rises too. RETRY names
-# the generation that was read before, so that a retry which arrives late, after the task has ended again, changes
+# the generation that was read before. A retry that arrives late, after the task has ended again, therefore changes
 # nothing.
 RETRY = statement(f"""
 UPDATE tasks SET {PUT_BACK}, max_calls = coalesce(:max_calls, max_calls)

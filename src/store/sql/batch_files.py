@@ -91,7 +91,7 @@ UPDATE batches SET writer_fence = writer_fence + 1, writer_until = {NOW} + :leas
   finalizing_at = coalesce(finalizing_at, {NOW})
 WHERE task_id = :task_key AND ended_at IS NULL AND writer_until <= {NOW}
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_IS_QUIET})
-RETURNING *
+RETURNING *, {NOW} - finalizing_at AS waited_ms
 """)
 SHUT_OUT = statement(f"""
 UPDATE tasks SET fence = fence + 1 WHERE id = :task_key AND {_IS_QUIET}

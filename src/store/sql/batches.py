@@ -25,6 +25,9 @@ SELECT :task_key, :endpoint, :window_ms, :input_file, :output_file, :error_file,
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) ON CONFLICT DO NOTHING
 """)
 
+# Notes that a batch retries the lines without an answer of the batch with the task `:old_key`.
+LINK_RETRY = statement("UPDATE tasks SET retry_of = :old_key WHERE id = :task_key")
+
 # Says whether the task of a batch was written, and whether the input file is there.
 IS_ACCEPTED = statement(f"""
 SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted, {_INPUT_READY} AS has_input

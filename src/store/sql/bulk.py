@@ -8,7 +8,7 @@ from ...core.task import BUDGET_EXHAUSTED
 from ..d1.statement import statement
 from .admission import LEFT, OPENS_AGAIN, PUT_BACK, SET_BACK, SPENT
 from .ending import ON_OBJECT, START_LEFT
-from .fragments import ENDED, unended
+from .fragments import ENDED, HAS_TEXT, unended
 from .tallies import count_ends
 
 _LISTED = "id IN (SELECT key FROM json_each(:generations))"
@@ -18,18 +18,19 @@ _GENERATION = """(:generations ->> ('$."' || id || '"'))"""
 
 # The failed tasks in a range of keys that can be retried without a new budget. To be retried, a task whose budget ran
 # out needs a larger budget. `:code` is NULL for all error codes. The expression reads an index entry for each failed
-# task of the range, and no other tasks. Batches are not retried.
+# task of the range, and no other tasks. Batches are not retried, and
+# neither are tasks whose text was in a file that is gone.
 _FAILED = f"""FROM tasks INDEXED BY tasks_failed
 WHERE id >= :first AND id < :behind AND status = 'failed' AND error_code <> '{BUDGET_EXHAUSTED}'
-  AND (:code IS NULL OR error_code = :code) AND kind IS NOT 'batch'"""
+  AND (:code IS NULL OR error_code = :code) AND kind IS NOT 'batch' AND {HAS_TEXT}"""
 
 # Finds up to `:most` failed tasks to retry, oldest first, and counts the unfinished tasks of `:tenant`, up to
 # `:counted_most`.
 FAILED = statement(f"SELECT id, generation, {unended(':counted_most')} AS unended {_FAILED} ORDER BY id LIMIT :most")
 
-# Counts up to `:most` failed tasks to retry, and two numbers of model calls: those that the tasks need without
-# failures, and the most that they make with `:attempts` for each output, and `:reasks` more if it must fit a schema. A
-# merge of n outputs takes fewer than n calls.
+# Counts up to `:most` failed tasks to retry, and two numbers of model calls. The first is how many calls the tasks need
+# without failures; the second is the most that they make, with `:attempts` for each output, and `:reasks` more if the
+# output must fit a schema. Merging n outputs takes fewer than n calls.
 COUNT_FAILED = statement(f"""
 SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most), 0) AS maximum FROM (
   SELECT {LEFT} AS least, min(
@@ -40,10 +41,10 @@ SELECT count(*) AS tasks, coalesce(sum(least), 0) AS minimum, coalesce(sum(most)
 )
 """)
 
-# A condition on the failed tasks to retry, `:count` of them. If the retries would give the tenant more than
+# A condition on the `:count` failed tasks that are to be retried. If the retries would give the tenant more than
 # `:tasks_most` tasks in flight (NULL without such a limit), no task is retried.
 _RETRYABLE = f"""{_LISTED} AND generation = {_GENERATION} AND status = 'failed'
-  AND error_code <> '{BUDGET_EXHAUSTED}' AND kind IS NOT 'batch'
+  AND error_code <> '{BUDGET_EXHAUSTED}' AND kind IS NOT 'batch' AND {HAS_TEXT}
   AND (:tasks_most IS NULL OR {unended(":tasks_most")} + :count <= :tasks_most)"""
 
 # Adds the ends of tasks that are retried to the sums over ended tasks, unless that was done before. Goes before
@@ -63,9 +64,9 @@ RETRIED = statement(f"SELECT id FROM tasks WHERE {_LISTED} AND generation = {_GE
 
 # --- Tasks that go on --------------------------------------------------------------------------------------
 
-# A piece of SQL: the unfinished tasks of `:tenant` in a range of keys. If `:status` is NULL, unfinished tasks of both
-# statuses are meant. The plus signs keep SQLite's planner from walking over the range of keys, where most tasks have
-# ended.
+# A piece of SQL: the unfinished tasks of `:tenant` in a range of keys. If `:status` is NULL, the piece has unfinished
+# tasks of both statuses. The plus signs keep SQLite's planner from reading the whole range of keys, where most tasks
+# have ended.
 _GOING_ON = """FROM tasks INDEXED BY tasks_to_wake
 WHERE tenant = :tenant AND finished_at IS NULL AND +id >= :first AND +id < :behind
   AND (:status IS NULL OR status = :status)"""
@@ -85,8 +86,8 @@ WHERE {_LISTED} AND generation = {_GENERATION} AND status IN ('pending', 'proces
 """)
 
 # Lists the tasks in `:generations` that were cancelled, by this send of the transaction or an earlier one. CANCELLED
-# says of each task how long its calls may still start, and whether a Durable Object worked on it last, as START_WINDOW
-# does.
+# says for each task how long its calls may still start, and whether a Durable Object worked on the task last, as
+# START_WINDOW does.
 CANCELLED = statement(f"""
 SELECT id, {START_LEFT} AS left_ms, fence, {ON_OBJECT} AS on_object FROM tasks
 WHERE {_LISTED} AND generation = {_GENERATION} AND status = 'cancelled' ORDER BY id

@@ -4,8 +4,12 @@ from ..d1.statement import Statement, statement
 from .fragments import NOW
 
 _FILE = "id, state, purpose, filename, place, bytes, parts, owner, created_at, expires_at"
-# A condition on a row of `files`: a batch still reads the file, which then neither expires nor is deleted.
-IN_USE = "EXISTS (SELECT 1 FROM batches WHERE input_file = files.id AND ended_at IS NULL)"
+# A condition on a row of `files`: a batch or a task still reads the file, which then neither expires nor is deleted.
+_READERS = (
+    "SELECT task_id FROM batches WHERE input_file = files.id AND ended_at IS NULL",
+    "SELECT tasks.id FROM tasks WHERE text_file = files.id AND finished_at IS NULL",
+)
+IN_USE = f"({' OR '.join(f'EXISTS ({reader})' for reader in _READERS)})"
 # A condition on a row of `files`: clients see the file.
 VISIBLE = f"(state IN ('growing', 'ready') AND (expires_at IS NULL OR expires_at > {NOW} OR {IN_USE}))"
 _WRITING = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'writing')"
@@ -14,13 +18,27 @@ _WRITING = "EXISTS (SELECT 1 FROM files WHERE id = :file_key AND state = 'writin
 
 # Writes the row of a file whose upload begins. The sweep erases the file if it is not ready within `:upload_ms`.
 # Purpose and name are not known yet. If BEGIN_UPLOAD is sent twice, the second send changes nothing, and if it lands
-# after the file was erased, the tombstone `:grave` stops it.
+# after the file was erased, the tombstone `:grave` stops it. No row is written if the tenant has `:files_most` other
+# files already, those between the keys `:first` and `:behind`, without the files that batches write.
 BEGIN_UPLOAD = statement(f"""
 INSERT INTO files (id, state, purpose, filename, place, created_at, due_at)
 SELECT :file_key, 'writing', 'user_data', '', :place, :created_at, {NOW} + :upload_ms
-WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave)
+WHERE NOT EXISTS (SELECT 1 FROM tombstones WHERE id = :grave) AND :files_most > (
+  SELECT count(*) FROM (
+    SELECT 1 FROM files WHERE id > :first AND id < :behind AND owner IS NULL AND id <> :file_key LIMIT :files_most
+  )
+)
 ON CONFLICT DO NOTHING
 """)
+
+# Starts the search for orphans at a place with the first upload to it: a put may land after all files are gone. Goes
+# after BEGIN_UPLOAD.
+BEGIN_WALKS = statement(f"""
+INSERT INTO file_walks (what, after, at) SELECT :place, '', {NOW} WHERE {_WRITING} ON CONFLICT DO NOTHING
+""")
+
+# Says whether the row of an upload was written.
+UPLOAD_BEGUN = statement("SELECT EXISTS (SELECT 1 FROM files WHERE id = :file_key) AS begun")
 
 # The statements of MAKE_READY make an uploaded file ready, in one transaction, if the tenant's files then have at most
 # `:use_most` bytes. They change nothing unless the file is `writing`, so they are safe to send again. An upload that
@@ -68,10 +86,10 @@ NEWEST_FILES = _listed("DESC", "(:after IS NULL OR id < :after)")
 
 # --- Erasure --------------------------------------------------------------------------------------------------
 
-# Reads what DELETE must know of a file: where it lies, whether clients see it, and which batch still reads it.
+# Reads what DELETE must know of a file: where it lies, whether clients see it, and which batch or task still reads it.
 FILE_STANDING = statement(f"""
 SELECT state, place, owner, {VISIBLE} AS visible,
-  (SELECT task_id FROM batches WHERE input_file = files.id AND ended_at IS NULL LIMIT 1) AS reader
+  coalesce({", ".join(f"({reader} LIMIT 1)" for reader in _READERS)}) AS reader
 FROM files WHERE id = :file_key
 """)
 

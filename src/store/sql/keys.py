@@ -17,9 +17,9 @@ DELETE_EXPIRED_KEYS = statement(f"DELETE FROM api_keys WHERE tenant = :tenant AN
 
 # Writes an API key unless the tenant already has `:keys_most` keys. If INSERT_KEY is sent twice, the second send
 # changes nothing, because the caller chose the key's id. If the write arrives after the key was revoked, the tombstone
-# `:grave` stops it. If two writes of API keys come at once, the second one counts the key of the first, because D1
-# serialises writes. `:scopes` is a JSON list. `:valid_ms` is NULL for a key that never expires, and `:label` for a key
-# without a label.
+# `:grave` stops it. If two writes of API keys come at once, the second write counts the key of the first write, because
+# D1 serialises writes. `:scopes` is a JSON list. `:valid_ms` is NULL for a key that never expires, and `:label` is NULL
+# for a key without a label.
 INSERT_KEY = statement(f"""
 INSERT INTO api_keys (id, tenant, digest, scopes, label, created_at, expires_at)
 SELECT :key_id, :tenant, :digest, :scopes, :label, {NOW}, {NOW} + :valid_ms
@@ -28,8 +28,8 @@ WHERE (SELECT count(*) FROM api_keys WHERE tenant = :tenant) < :keys_most
 ON CONFLICT DO NOTHING
 """)
 
-# Reads the API key that INSERT_KEY wrote. If INSERTED_KEY gives no row, the tenant had too many keys. The comparison
-# with `:digest` makes sure that the row is not of another key with the same id.
+# Reads the API key that INSERT_KEY wrote. If INSERTED_KEY gives no row, the key was not written, because the tenant had
+# too many keys. The comparison with `:digest` makes sure that the row does not belong to another key with the same id.
 INSERTED_KEY = statement(f"SELECT {_KEY} FROM api_keys WHERE id = :key_id AND digest = :digest")
 
 # Reads the tenant's API keys, oldest first. A tenant has few keys.

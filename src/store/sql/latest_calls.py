@@ -4,9 +4,9 @@ from ..d1.statement import statement
 from .fragments import NOW
 
 # Adds the latest calls that one isolate knows to the row that all isolates read. `:calls` is a JSON list of [chunk, at,
-# succeeded]. `:id` names the tenant and the model of the calls. The row keeps the latest call of each chunk, and of
-# these calls the `:most` latest. A write that is sent again or arrives late therefore removes no newer call from the
-# row.
+# succeeded], one for each call. `:id` names the tenant and the model of the calls. The row keeps the latest call of
+# each chunk, and only the `:most` latest of these calls. A write that is sent again or arrives late therefore removes
+# no newer call from the row.
 _MERGED = """(
     SELECT json_group_array(json(call)) FROM (
       SELECT value AS call, row_number() OVER (PARTITION BY value ->> 0 ORDER BY value ->> 1 DESC) AS nth
@@ -19,12 +19,12 @@ INSERT INTO latest_calls (id, calls, failed_at) VALUES (:id, :calls, :failed_ms)
 ON CONFLICT DO UPDATE SET failed_at = max(failed_at, excluded.failed_at), calls = {_MERGED}
 """)
 
-# Reads the row with a tenant's latest calls of one model, however old it is.
+# Reads the row with a tenant's latest calls to one model, however old the row is.
 HEAR = statement("SELECT json_array(failed_at, json(calls)) AS told FROM latest_calls WHERE id = :id")
 
 
 def told(id_: str) -> str:
-    """Make an expression that gives the same as HEAR, or NULL if no call has failed within the last `:told_ms`."""
+    """Return an expression that reads the same as HEAR, or NULL if no call has failed within the last `:told_ms`."""
     return f"""(
     SELECT json_array(failed_at, json(calls)) FROM latest_calls WHERE id = {id_} AND failed_at > {NOW} - :told_ms
   )"""

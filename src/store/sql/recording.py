@@ -2,9 +2,9 @@
 
 from ..d1.statement import Statement, statement
 
-# Adds an entry to the column `failures.log` if the entry is new, and keeps the latest `:logged_most` entries. The fence
-# and the number of a call tell the log's entries apart. A write adds at most one entry for each output, so an entry
-# that was already written is the last one.
+# Adds an entry to the column `failures.log` if the log does not have the entry yet, and keeps the latest `:logged_most`
+# entries. The fence and the number of a call identify its entry in the log. A write adds at most one entry for each
+# output, so if an entry was already written, it is the last entry.
 _LOGGED = """CASE
     WHEN excluded.log IS NULL THEN log
     WHEN log ->> '$[#-1][0]' = excluded.log ->> '$[0][0]' AND log ->> '$[#-1][1]' = excluded.log ->> '$[0][1]' THEN log
@@ -15,9 +15,9 @@ _LOGGED = """CASE
 
 
 def recording_failures(mine: str, *more: str) -> Statement:
-    """Make the statement that records failed calls, if the condition `mine` holds.
+    """Return the statement that records failed calls if the condition `mine` holds.
 
-    `more` are the columns of `failures` that only a structured task has.
+    `more` are the columns of `failures` that only structured tasks have.
     """
     columns = "".join(f", {name}" for name in more)
     values = "".join(f", value ->> {12 + place}" for place, _ in enumerate(more))
@@ -35,9 +35,9 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
 
 
 def recording_outputs(mine: str, full: str) -> Statement:
-    """Make the statement that records outputs, if the condition `mine` holds.
+    """Return the statement that records outputs if the condition `mine` holds.
 
-    Another segment is begun if the condition `full` on the last one holds.
+    A new segment begins if the last segment meets the condition `full`.
     """
     return statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)

@@ -4,13 +4,13 @@ from ..d1.statement import statement
 from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
 from .tallies import UNCOUNTED, count_ends
 
-# Finds unfinished tasks that are due: the longest due one of each tenant, then the second of each, and so on, so that
-# no tenant's backlog delays another tenant's task. Each minute, the tenants' turns begin `:tenants_served` tenants
-# later, which is how many tenants a sweep certainly serves. With T tenants that have unfinished tasks, the first task
-# of each is served within T/:tenants_served minutes, however many tasks the others have. At most `:most` due tasks are
-# found. An index gives the tenants with unfinished tasks one by one, and their tasks in order, so no other rows are
-# read. A task that a poll has just dispatched is left out, unless its deadline has passed, or it was dispatched
-# `:in_vain` times (NULL for no such number).
+# Finds unfinished tasks that are due: of each tenant the task that has been due longest, then of each tenant the
+# second, and so on, so that no tenant's backlog delays another tenant's task. Each minute, the tenants' turns begin
+# `:tenants_served` tenants further on; a sweep certainly serves so many tenants. If T tenants have unfinished tasks,
+# the first task of each tenant is served within T/:tenants_served minutes, however many tasks the other tenants have.
+# At most `:most` due tasks are found. An index gives the tenants with unfinished tasks one by one, and each tenant's
+# tasks in order, so no other rows are read. A task that a poll has just dispatched is left out, unless its deadline has
+# passed or it was dispatched `:in_vain` times (with NULL, the number of dispatches does not matter).
 _OWN_DUE = f"""SELECT id FROM tasks AS own
     WHERE own.tenant = turns.tenant AND finished_at IS NULL AND wake_at <= {NOW}
     AND (NOT {JUST_SENT} OR dispatches >= :in_vain OR {OVERDUE}) ORDER BY wake_at LIMIT :most"""
@@ -31,10 +31,10 @@ SELECT id, status, stalls, dispatches, {NOW} AS now, coalesce({FREE_AT} > {NOW},
 FROM found ORDER BY place, turn LIMIT :most
 """)
 
-# Finds ended tasks whose retention is over, those that have been so for longest first: up to `:most` tasks with
-# `:chunks_most` chunks together, or one task with more chunks. One transaction can erase all tasks that PAST_RETENTION
-# finds. `uncounted` says that the task is not in the sums over ended tasks yet. PAST_RETENTION reads no tasks whose
-# retention is not over.
+# Finds ended tasks whose retention is over, longest over first: up to `:most` tasks that have `:chunks_most` chunks
+# together, or one task with more chunks. One transaction can erase all tasks that PAST_RETENTION finds. `uncounted`
+# says that the task has not been added to the sums over ended tasks yet. PAST_RETENTION reads no tasks whose retention
+# is not over.
 PAST_RETENTION = statement(f"""
 SELECT id, {NOW} AS now, uncounted FROM (
   SELECT id, uncounted, sum(total) OVER page AS chunks, row_number() OVER page AS place FROM (
@@ -44,15 +44,15 @@ SELECT id, {NOW} AS now, uncounted FROM (
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
 """)
 
-# Finds batches whose task has ended and whose files no writer completes, up to `:most`.
+# Finds up to `:most` batches whose task has ended and whose files no writer is completing.
 UNWRITTEN = statement(f"""
 SELECT task_id FROM batches CROSS JOIN tasks ON tasks.id = task_id
 WHERE ended_at IS NULL AND writer_until <= {NOW} AND finished_at IS NOT NULL ORDER BY writer_until LIMIT :most
 """)
 
-# Says whether a sweep has work with files: forgotten, expired or deleted ones, or a search for parts that no row names,
-# which is done each `:apart_ms` from the first file on. Also names up to `:most` batches whose files no writer
-# completes.
+# Says whether a sweep has work with files: files to erase (forgotten, expired or deleted), or a search for parts that
+# no row names. If there was ever a file, such a search is made once in `:apart_ms`. The statement also names up to
+# `:most` batches whose files no writer is completing.
 FILE_WORK = statement(f"""
 SELECT EXISTS (SELECT 1 FROM files WHERE due_at <= {NOW})
   OR EXISTS (SELECT 1 FROM file_walks WHERE at NOT BETWEEN {NOW} - :apart_ms AND {NOW})
@@ -60,21 +60,21 @@ SELECT EXISTS (SELECT 1 FROM files WHERE due_at <= {NOW})
   (SELECT json_group_array(task_id) FROM ({UNWRITTEN.text})) AS unwritten
 """)
 
-# Removes tombstones whose time is over, when the writes that they guard against can no longer arrive.
+# Removes tombstones whose time is over, because the writes that they guard against can no longer arrive.
 REMOVE_TOMBSTONES = statement(f"DELETE FROM tombstones WHERE until <= {NOW}")
 
-# Postpones the sweep's next check of tasks whose worker is alive, or that rest, until another worker may take them
-# over.
+# Postpones the sweep's next check of tasks whose worker is alive or that rest, until the time when another worker may
+# take the task over.
 POSTPONE = statement(f"""
 UPDATE tasks SET wake_at = {wake(FREE_AT)}
 WHERE {LISTED} AND status = 'processing' AND {FREE_AT} > {NOW}
 """)
 
-# Takes the dispatch of tasks without a worker for this sweep. The sweep checks the task again `:delay_ms` after a
+# Takes the dispatch of tasks that have no worker for this sweep. The sweep checks the task again `:delay_ms` after a
 # dispatch; this delay is doubled with each dispatch in vain, up to `:doublings_most` times. The dispatch is recorded
-# before the message is sent: if the sweep dies in between, the task is only delayed, while in the other order it could
-# be sent again and again. A task that another sweep took is no longer due, and a task that a poll dispatched within the
-# last `:apart_ms` is not taken. A task whose deadline has just passed is left to the next sweep.
+# before the message is sent. If the sweep dies in between, the task is only delayed; in the other order, the message
+# could be sent again and again. A task that another sweep has taken is no longer due, and a task that a poll dispatched
+# within the last `:apart_ms` is not taken. A task whose deadline has just passed is handled by the next sweep.
 REDISPATCH = statement(f"""
 UPDATE tasks SET dispatches = dispatches + 1, sent_at = {NOW},
   wake_at = {wake(f"{NOW} + (:delay_ms << min(dispatches + 1, :doublings_most))")}
@@ -83,9 +83,9 @@ WHERE {LISTED} AND wake_at <= {NOW} AND NOT {JUST_SENT} AND {IN_TIME}
 RETURNING id
 """)
 
-# Undoes REDISPATCH, or makes a new task due for the sweep. No message was sent for the task, so any host may dispatch
-# the task at once, also within the minute after a poll took its dispatch by NUDGE. If MAKE_DUE is sent twice, the
-# second send changes nothing, because the tasks are already due.
+# Undoes REDISPATCH, or makes a new task due for the next sweep. No message was sent for the task, so any host may
+# dispatch the task at once, even in the minute after a poll took its dispatch with NUDGE. If MAKE_DUE is sent twice,
+# the second send changes nothing, because the tasks are already due.
 MAKE_DUE = statement(f"""
 UPDATE tasks SET dispatches = max(0, dispatches - 1), sent_at = NULL, wake_at = {NOW}
 WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
@@ -100,12 +100,12 @@ DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id =
 """)
 
 
-# The queue of the tasks that wait for one of `:most` object slots. A free slot goes to the tenant with the fewest
-# slots, and among tenants with equally many to the oldest task. Of each tenant, `:walk_most` unfinished tasks are read,
-# those that have been due longest. No task is read while no slot is free, or if `:task_key`, which may be NULL, has a
-# slot.
+# The tasks that wait for one of `:most` object slots, in the order in which they get slots. A free slot goes to the
+# tenant with the fewest slots, and among tenants with equally many to the oldest task. For each tenant, the
+# `:walk_most` unfinished tasks that have been due longest are read. No task is read if no slot is free, or if the task
+# `:task_key` (which may be NULL) already has a slot.
 def _queue(also: str = "") -> str:
-    """Make common table expressions for the tasks that wait for a slot, each with its turn.
+    """Return common table expressions for the tasks that wait for an object slot, each with its turn.
 
     The SQL in `also` adds tasks, as a UNION.
     """
@@ -135,10 +135,10 @@ def _queue(also: str = "") -> str:
 )"""
 
 
-# Takes one of `:most` object slots for a task, if it is the task's turn, or keeps the slot that it has. If TAKE_PLACE
-# is sent twice, the task still has only one slot. If TAKE_PLACE arrives late, an unfinished task may take a slot that
-# it does not need, and keeps the slot until it has ended. If TAKE_PLACE gives no row, the task has no slot. Goes after
-# FREE_PLACES.
+# Takes one of `:most` object slots for a task if it is the task's turn, or keeps the slot that the task has. If
+# TAKE_PLACE is sent twice, the task still has only one slot. If TAKE_PLACE arrives late, an unfinished task may take a
+# slot that it does not need, and then keeps the slot until it has ended. If TAKE_PLACE gives no row, the task has no
+# slot. Goes after FREE_PLACES.
 TAKE_PLACE = statement(f"""
 INSERT INTO object_places (id) SELECT :task_key
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) AND (
@@ -154,7 +154,7 @@ NEXT_PLACES = statement(f"""
 {_queue()} SELECT id FROM queue, room WHERE turn <= min(places, :give_most) ORDER BY turn
 """)
 
-# Gives free object slots, of `:most` in all, to the tasks in `:task_keys`, in the list's order.
+# Gives free object slots to the tasks in `:task_keys`, in the list's order; `:most` is how many slots there are in all.
 GIVE_PLACES = statement("""
 INSERT INTO object_places (id) SELECT value FROM json_each(:task_keys)
 WHERE key < :most - (SELECT count(*) FROM object_places)
@@ -163,16 +163,16 @@ ON CONFLICT DO NOTHING RETURNING id
 """)
 
 # Makes tasks that got an object slot due at once, before the other tasks of their tenants, because the host that gave
-# the slots may die before it notifies the objects. Goes after GIVE_PLACES.
+# the slots may die before it has notified the objects. Goes after GIVE_PLACES.
 PLACED_DUE = statement(f"""
 UPDATE tasks SET wake_at = {wake(f"min(created_at, {NOW})")}, dispatches = 0
 WHERE {LISTED} AND finished_at IS NULL AND status = 'pending'
   AND EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
 """)
 
-# Says whether another host may work on a task in place of its Durable Object. No other host may do so while the task
-# only waits because all of `:most` object slots are taken. A slot counts as free if its task is `:late_ms` late or past
-# its deadline. If MAY_STAND_IN gives no row, the task does not exist.
+# Says whether another host may work on a task in place of its Durable Object. No other host may work on the task while
+# it only waits because all of the `:most` object slots are taken. A slot counts as free if the task that has it is
+# `:late_ms` late or past its deadline. If MAY_STAND_IN gives no row, the task does not exist.
 MAY_STAND_IN = statement(f"""
 SELECT asked.route <> 'durable-object' OR :most > (
   SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id
@@ -184,8 +184,8 @@ SELECT asked.route <> 'durable-object' OR :most > (
 
 # Erases those of the given tasks whose retention was over at `:now_ms`, the time of PAST_RETENTION. The erasure is a
 # transaction of its own, so that a large erasure does not keep the sweep from dispatching. All statements of
-# ERASE_EXPIRED see the same tasks, because they compare with the same time. A task that was retried since
-# PAST_RETENTION stays.
+# ERASE_EXPIRED apply to the same tasks, because they compare with the same time. A task that a client has retried since
+# PAST_RETENTION is not erased.
 _PAST_RETENTION = f"""(SELECT id FROM tasks WHERE {LISTED}
   AND status IN ('completed', 'failed', 'cancelled') AND wake_at <= :now_ms)"""
 ERASE_EXPIRED = (
@@ -193,6 +193,6 @@ ERASE_EXPIRED = (
     statement(f"DELETE FROM tasks WHERE id IN {_PAST_RETENTION} RETURNING id"),
 )
 
-# Adds those of the expired tasks that no fold has added yet to the sums over ended tasks. EXPIRED_COUNT goes before the
-# last statement of ERASE_EXPIRED.
+# Adds to the sums over ended tasks those of the expired tasks that no fold has added yet. EXPIRED_COUNT must run before
+# the last statement of ERASE_EXPIRED.
 EXPIRED_COUNT = statement(count_ends(f"id IN {_PAST_RETENTION}"))

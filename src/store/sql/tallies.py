@@ -1,8 +1,8 @@
 """The SQL of the sums over ended tasks: it adds the end of each task once, and reads the sums.
 
-A *fold* adds the tasks that have ended since the last fold to the sums. A fold finds these tasks by the index over the
-times of their erasure, for one retention at a time, because tasks with the same retention are erased in the order in
-which they ended. A fold does not change the rows of the tasks.
+A *fold* adds to the sums the tasks that have ended since the last fold. A fold finds these tasks through the index over
+the times when tasks are to be erased. It takes one retention at a time, because only tasks with the same retention are
+erased in the order in which they ended. A fold does not change the rows of the tasks.
 """
 
 from ...core import limits
@@ -64,7 +64,7 @@ assert tuple(_ADDED) == MEASURES
 
 
 def _add(added: dict[str, str], where: str) -> str:
-    """Make the SQL that adds measures of tasks to two kinds of sums: since the beginning, and of five minutes each."""
+    """Return the SQL that adds measures of tasks to two kinds of sums: of all time, and of five minutes each."""
     return f"""
 INSERT INTO tallies (at, status, route, {", ".join(added)})
 SELECT value * bucket AS at, status, route, {", ".join(f"sum({name})" for name in added)} FROM (
@@ -83,30 +83,32 @@ UNCOUNTED = """finished_at > coalesce((SELECT until FROM folds WHERE kept_ms = w
 
 
 def add_ends(where: str) -> str:
-    """Make the SQL that adds to the sums the ends of tasks that the caller is about to erase or retry."""
+    """Return the SQL that adds to the sums the ends of tasks that the caller is about to erase or retry."""
     return _add(_ADDED, where)
 
 
 def count_ends(where: str) -> str:
-    """Make the SQL that adds those of the given tasks that have ended and that no fold has added yet."""
+    """Return the SQL that adds those of the given tasks to the sums that have ended and that no fold has added yet."""
     return add_ends(f"{where} AND {UNCOUNTED}")
 
 
-# What the sums contain of a task's bill after the task's latest end was added: see the column `tasks.counted`.
+# Which part of a task's bill the sums already contain, since the latest end of the task that was added: see the column
+# `tasks.counted`.
 COUNTED = f"json_array({', '.join(f'max({_COUNTED[name]}, {value})' for name, value in _BILL.items())})"
 
 # --- The fold -----------------------------------------------------------------------------------------------
 
 _ENDED_BETWEEN = "finished_at IS NOT NULL AND wake_at > {after} + {kept_ms} AND wake_at <= {until} + {kept_ms}"
-# A fold adds the tasks that ended up to the last millisecond, because more tasks may end in the current millisecond.
+# A fold adds only tasks that ended before the current millisecond, because more tasks may end in the current
+# millisecond.
 _TO = f"({NOW} - 1)"
 _OPEN = f"""FROM tasks INDEXED BY tasks_to_erase
   WHERE {_ENDED_BETWEEN.format(after="kinds.until", kept_ms="kinds.kept_ms", until=_TO)}"""
 
-# Says for each retention up to when its ended tasks are folded, whether tasks have ended since, and when a fold of
-# `:most` tasks must stop, NULL if it can take all. `:kept_ms` is a JSON list of the retentions that tasks get today;
-# retentions that earlier folds had are added. FOLDABLE reads one index entry for each task, up to twice `:most` for a
-# retention.
+# Says for each retention up to what time its ended tasks are folded, whether tasks have ended since, and at what time a
+# fold of `:most` tasks must stop, or NULL if the fold can take all tasks. `:kept_ms` is a JSON list of the retentions
+# that new tasks get today; the retentions of earlier folds are added to the list. FOLDABLE reads one index entry for
+# each task, and for each retention at most twice `:most` entries.
 FOLDABLE = statement(f"""
 WITH kinds (kept_ms, until) AS (
   SELECT kept_ms, until FROM folds
@@ -117,9 +119,9 @@ SELECT kept_ms, until, {_TO} AS now, EXISTS (SELECT 1 {_OPEN}) AS some,
 FROM kinds ORDER BY kept_ms
 """)
 
-# Adds the tasks with the retention `:kept_ms` that ended after `:after`, up to `:until`, to the sums. `:after` must be
-# where the last fold stopped, so that FOLD adds nothing if it is sent again or arrives after another fold. Goes before
-# FOLDED.
+# Adds to the sums the tasks with the retention `:kept_ms` that ended after `:after` and not after `:until`. `:after`
+# must be the time at which the last fold stopped, so that FOLD adds nothing if it is sent again or arrives after
+# another fold. Goes before FOLDED.
 _UNFOLDED = "coalesce((SELECT until FROM folds WHERE kept_ms = :kept_ms), 0) = :after"
 FOLD = statement(
     _add(
@@ -133,10 +135,10 @@ INSERT INTO folds (kept_ms, until) VALUES (:kept_ms, :until)
 ON CONFLICT DO UPDATE SET until = excluded.until WHERE until = :after
 """)
 
-# Adds to the sums what a worker settles of a task's bill after the task was cancelled or passed its deadline and was
-# already added. SETTLE_LATE goes before all other statements that write the bill, with the same totals. If SETTLE_LATE
-# is sent again, or arrives after a later write, it adds nothing. The counters of LADDER are NULL if they are as they
-# were.
+# If a worker settles the bill of a task that was cancelled or passed its deadline and that was already added to the
+# sums, this statement adds the settled part to the sums. SETTLE_LATE must run before all other statements that write
+# the bill, with the same totals as they have. If SETTLE_LATE is sent again, or arrives after a later write, it adds
+# nothing. The counters of LADDER are NULL if they have not changed.
 _SETTLED = {
     "calls": "(:calls_settled + :calls_in_doubt)",
     "in_doubt": ":calls_in_doubt",
@@ -162,22 +164,22 @@ SETTLE_LATE = statement(
 _GOING_ON = f"""(SELECT tenant, status, route, {NOW} - created_at AS age_ms
   FROM tasks INDEXED BY tasks_to_wake WHERE finished_at IS NULL LIMIT :most)"""
 
-# Counts the first `:most` unfinished tasks by tenant, status and route, with the age of the oldest pending task of each
-# group. AT_WORK reads two rows for each task.
+# Counts the first `:most` unfinished tasks by tenant, status and route; for each group, it also gives the age of the
+# oldest pending task. AT_WORK reads two rows for each task.
 AT_WORK = statement(f"""
 SELECT tenant, status, route, count(*) AS tasks,
   max(0, max(age_ms) FILTER (WHERE status = 'pending')) AS oldest_ms FROM {_GOING_ON} GROUP BY tenant, status, route
 """)
 
-# Counts the first `:most` webhook deliveries without an outcome: those that were never sent, and those that failed and
-# are tried again. OPEN_DELIVERIES reads one row for each webhook delivery.
+# Counts the first `:most` webhook deliveries without an outcome: separately those that were never sent, and those that
+# failed and will be tried again. OPEN_DELIVERIES reads one row for each webhook delivery.
 OPEN_DELIVERIES = statement("""
 SELECT count(*) FILTER (WHERE state = 1) AS unsent, count(*) FILTER (WHERE state = 2) AS failing
 FROM (SELECT state FROM webhook_deliveries WHERE state IN (1, 2) LIMIT :most)
 """)
 
-# Counts the first `:most` batches that have not ended, by their status, and those of their lines that have no outcome
-# yet. OPEN_BATCHES reads two rows for each batch.
+# Counts the first `:most` batches that have not ended, by their status, and counts the lines of these batches that have
+# no outcome yet. OPEN_BATCHES reads two rows for each batch.
 OPEN_BATCHES = statement("""
 SELECT CASE WHEN finished_at IS NOT NULL THEN iif(status = 'cancelled', 'cancelling', 'finalizing')
   WHEN valid_at IS NULL THEN 'validating' ELSE 'in_progress' END AS state,
@@ -186,11 +188,11 @@ FROM (SELECT task_id, valid_at FROM batches INDEXED BY batches_to_write WHERE en
 CROSS JOIN tasks ON tasks.id = open.task_id GROUP BY state
 """)
 
-# Says whether the backlog was already sampled in the present five minutes.
+# Says whether the backlog was already sampled in the current period of five minutes.
 IS_SAMPLED = statement(f"SELECT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET}) AS is_there")
 
-# Records how many of the first `:most` unfinished tasks are pending and how many are processing. Within the same five
-# minutes, only the first run of SAMPLE records anything.
+# Records for the first `:most` unfinished tasks how many are pending and how many are processing. Of several runs of
+# SAMPLE within the same five minutes, only the first records anything.
 SAMPLE = statement(f"""
 INSERT INTO samples (at, pending, processing, oldest_ms)
 SELECT {_BUCKET}, coalesce(sum(status = 'pending'), 0), coalesce(sum(status = 'processing'), 0),
@@ -199,7 +201,7 @@ FROM {_GOING_ON} WHERE NOT EXISTS (SELECT 1 FROM samples WHERE at = {_BUCKET})
 ON CONFLICT DO NOTHING
 """)
 
-# FORGET_TALLIES and FORGET_SAMPLES delete the sums of five minutes, and the samples, that are older than two days.
+# FORGET_TALLIES and FORGET_SAMPLES delete the sums over five minutes, and the samples, that are older than two days.
 FORGET_TALLIES = statement(f"DELETE FROM tallies WHERE at > 0 AND at <= {NOW} - {_KEPT_MS}")
 FORGET_SAMPLES = statement(f"DELETE FROM samples WHERE at <= {NOW} - {_KEPT_MS}")
 
@@ -213,25 +215,52 @@ TOTALS = statement(f"SELECT status, route, {', '.join(MEASURES)} FROM tallies WH
 # Says up to what time the sums contain all tasks that ended, NULL before the first fold.
 FOLDED_UNTIL = statement("SELECT max(until) AS until FROM folds")
 
-# HISTORY reads the sums of five minutes that began within the last `:back_ms`, by status, and SAMPLES the samples.
+# HISTORY reads the sums over the periods of five minutes that began within the last `:back_ms`, by status; SAMPLES
+# reads the samples.
 HISTORY = statement(f"""
 SELECT at, status, {_SUMS} FROM tallies WHERE at > 0 AND at > {NOW} - :back_ms GROUP BY at, status ORDER BY at, status
 """)
 SAMPLES = statement(f"SELECT at, pending, processing, oldest_ms FROM samples WHERE at > {NOW} - :back_ms ORDER BY at")
 
 # Reads how many characters tenants have used today, for the `:most` tenants with the highest use. CHARACTERS_USED reads
-# one row for each of the first `:read_most` tenants that ever had their characters counted.
+# one row for each of the first `:read_most` tenants that ever had characters counted.
 CHARACTERS_USED = statement(f"""
 SELECT tenant, characters FROM (SELECT * FROM daily_use LIMIT :read_most) WHERE day = {NOW} / 86400000
 ORDER BY characters DESC, tenant LIMIT :most
 """)
 
+# --- Tenants ---------------------------------------------------------------------------------------------------
+
+# Reads up to `:most` tenants that have tasks, in the order of their task keys, from the first task key that is not
+# below `:first`. TENANTS reads one row for each tenant.
+TENANTS = statement("""
+WITH RECURSIVE found (tenant) AS (
+  SELECT (SELECT tenant FROM tasks WHERE id >= :first ORDER BY id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT tasks.tenant FROM tasks WHERE id >= found.tenant || ';' ORDER BY id LIMIT 1)
+  FROM found WHERE found.tenant IS NOT NULL LIMIT :most
+)
+SELECT tenant FROM found WHERE tenant IS NOT NULL
+""")
+
+# Adds up those of the newest `:most` tasks of a tenant that were created within the last `:back_ms`, by status and
+# error code. The tenant's task keys are from `:first` on and below `:behind`. FIGURES reads one row for each task.
+FIGURES = statement(f"""
+SELECT status, error_code, count(*) AS tasks,
+  sum(calls_settled + calls_in_doubt + json_array_length(in_flight)) AS calls, sum(calls_in_doubt) AS in_doubt,
+  sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens
+FROM (
+  SELECT status, error_code, calls_settled, calls_in_doubt, in_flight, input_tokens, output_tokens, created_at
+  FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
+) WHERE created_at > {NOW} - :back_ms GROUP BY status, error_code ORDER BY status, error_code
+""")
+
 # --- The schema -----------------------------------------------------------------------------------------------
 
-# HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; other tools do not make it. Without the
-# LIMIT the statement would read a row for each table and index of the schema. wrangler makes its table first, so the
-# LIMIT ends the search after a row or two.
-# NEWEST_MIGRATION reads the name of the last migration in wrangler's table.
+# HAS_MIGRATIONS says whether wrangler's table of applied migrations exists; only wrangler creates this table. Without
+# the LIMIT, the statement would read a row for each table and index of the schema. wrangler creates its table first, so
+# with the LIMIT the search ends after a row or two. NEWEST_MIGRATION reads the name of the last migration in wrangler's
+# table.
 HAS_MIGRATIONS = statement("""
 SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations' LIMIT 1
 """)

@@ -10,8 +10,8 @@ from ...core.task import NAME_MEMBERS
 from ..d1.statement import statement
 from .fragments import GAPS, LATE, LISTED, LIVE, NOW, OPTIONS, OVERDUE, UNANSWERED, done, readable, sizes, stored
 
-# The columns from which `records.rows.task` makes a task. `coverage` may be that of gaps which a retry by code of the
-# release before has opened again.
+# The columns from which `records.rows.task` makes a `Task`. `coverage` may be left from gaps that code of the previous
+# release has opened again by a retry.
 VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, truncated, attempts,
   calls_settled, calls_in_doubt, calls_minimum, json_array_length(in_flight) AS calls_in_flight,
   in_flight, doubted,
@@ -19,11 +19,12 @@ VIEW = f"""id, status, route, fence, step, {OPTIONS}, total, completed, failed, 
   error_code, error_message, error_retryable, first_line, created_at, started_at, finished_at, wake_at, deadline_at,
   not_before, lease_until, rest_until, announced_at, start_ms, stalls, idle_runs, last_error, wait_reason, wait_until,
   pace_ms, sent_at, reasks, rejected, repaired, iif(failed > 0, coverage, NULL) AS coverage, retry_of, kind,
+  text_file,
   {NOW} AS read_at,
   (status IN ('pending', 'processing') AND {OVERDUE}) AS overdue"""
 
-# A condition: one of the texts that name a task contains `:text`. SQLite's `instr` knows no wildcards. `:text` must
-# contain no capital A to Z, because the texts are compared in lower case.
+# A condition: one of the texts that name a task contains `:text`. SQLite's `instr` has no wildcards, so every character
+# of `:text` stands for itself. `:text` must contain no capital A to Z, because the texts are compared in lower case.
 _NAMED = " OR ".join(
     f"instr(lower({name}), :text) > 0"
     for name in (
@@ -31,9 +32,9 @@ _NAMED = " OR ".join(
         *(f"CASE json_type(metadata, '$.{one}') WHEN 'text' THEN metadata ->> '$.{one}' END" for one in NAME_MEMBERS),
     )
 )
-# The conditions of a list's filters, by the names of their parameters, which are the names of fields in
-# `records.pages.ListFilter`. A filter of a list whose parameter is NULL takes every task. `:default_model` is the model
-# of a task that names no model.
+# The conditions of a list's filters. Each condition is listed under the name of its parameter, which is also the name
+# of a field in `records.pages.ListFilter`. A filter of a list whose parameter is NULL accepts every task.
+# `:default_model` is the model that counts for a task that names no model.
 _FILTERS = {
     "status": "status = :status",
     "route": "route = :route",
@@ -50,7 +51,7 @@ def _taken(names: Iterable[str]) -> str:
 # Reads one task, in one row. Its columns `late` and `unanswered` say whether a request that reads the task must help
 # it, because no worker has claimed it in time. If the task has been pending and due for `:queued_ms`, TASK counts the
 # older unfinished tasks of its tenant, unless more than `:most_ahead` are unfinished. To count the older tasks, TASK
-# reads two rows for each unfinished task of the tenant. A task's gaps are read from its failures and its cuts.
+# reads two rows for each unfinished task of the tenant. A task's gaps are derived from its failures and its cuts.
 TASK = statement(f"""
 SELECT {VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
@@ -65,8 +66,9 @@ FROM tasks WHERE id = :task_key
 # Reads several tasks by their keys, one row each.
 TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE {LISTED}")
 
-# Reads the outputs that the result of a completed task consists of. RESULT gives no rows if the task is not completed,
-# or if the outputs of its result are too large to be read at once. A batch has no result: its outputs are a file.
+# Reads the outputs that make up the result of a completed task. RESULT gives no rows if the task is not completed, or
+# if the outputs of its result are too large to be read at once. A batch has no result, because its outputs are in a
+# file.
 RESULT = statement(f"""
 WITH top (level) AS (
   SELECT CASE reduce WHEN 'merge' THEN (SELECT max(level) FROM segments WHERE task_id = :task_key) ELSE 0 END
@@ -75,29 +77,30 @@ WITH top (level) AS (
 SELECT * FROM ({stored("(SELECT level FROM top)")}) WHERE {readable("(SELECT level FROM top)")}
 """)
 
-# Reads what the API shows of a task's input, without its text.
+# Reads what the API shows of a task's input, but not the input's text.
 SOURCE = statement("""
 SELECT instructions, overlap, coalesce(cuts ->> '$[#-1]', 0) AS characters, output_schema, join_rules
 FROM texts WHERE task_id = :task_key
 """)
 
-# Reads the text of a task, which is '' once it has been emptied.
+# Reads the text of a task, which is '' once the text has been erased.
 INPUT = statement("SELECT input FROM texts WHERE task_id = :task_key")
 
-# Reads the state of a task, for `?wait=`, and for writes that name it so that they change nothing if they arrive late.
+# Reads the state of a task, for `?wait=` and for writes that name the state, so that they change nothing if they arrive
+# late.
 STATUS = statement(
     f"SELECT status, route, fence, step, generation, {OVERDUE} AS overdue FROM tasks WHERE id = :task_key"
 )
 
-# CHUNKS reads the outputs of a task's chunks, and PLACES where the chunks are in the input. `whole` says that the
-# outputs of the task's chunks are small enough to be read at once. Of a batch no chunk is read, because its lines are
-# in its files.
+# CHUNKS reads the outputs of a task's chunks, and PLACES reads where the chunks are in the input. `whole` says whether
+# the outputs of the task's chunks are small enough to be read at once. For a batch no chunk is read, because the
+# batch's lines are in its files.
 _IS_NO_BATCH = "NOT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND kind = 'batch')"
 PLACES = statement(f"SELECT cuts, overlap, {readable('0')} AS whole FROM texts WHERE task_id = :task_key")
 CHUNKS = statement(f"SELECT * FROM ({stored('0')}) WHERE {readable('0')} AND {_IS_NO_BATCH}")
 
-# CHUNK_SIZES reads which chunks of a task have outputs, with their lengths, SOME_CHUNKS reads some of the outputs, and
-# FAILED_CHUNKS reads the chunks that failed for good.
+# CHUNK_SIZES reads which chunks of a task have outputs, with the lengths of these outputs. SOME_CHUNKS reads some of
+# the outputs, and FAILED_CHUNKS reads the chunks that failed for good.
 CHUNK_SIZES = statement(f"SELECT * FROM ({sizes('0')}) WHERE {_IS_NO_BATCH}")
 SOME_CHUNKS = statement(stored("0", first=":first", last=":last"))
 FAILED_CHUNKS = statement(f"""
@@ -108,16 +111,17 @@ FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 AND {_IS_NO_
 ORDER BY idx
 """)
 
-# Reads a page of the tasks whose keys are from `:first` on and below `:behind`, newest first: a tenant's task keys sort
-# by creation.
+# Reads a page of the tasks whose keys are from `:first` on and below `:behind`, newest first; a tenant's task keys sort
+# by creation time.
 LIST = statement(f"""
 SELECT {VIEW} FROM tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT :most
 """)
 
-# Reads a page of the tasks that all filters take. LIST_FILTERED reads at most `:walk_most` tasks, and skips those that
-# a filter does not take. If the span may have more tasks, the last row is the task where this walk ended, even if the
-# filters do not take it; the row has `ends_walk`. The walk reads one row for each task, and finding its end reads as
-# many. Finding the end of the walk with a window function would read three rows for each task.
+# Reads a page of the tasks that all filters accept. LIST_FILTERED reads at most `:walk_most` tasks, and skips the tasks
+# that a filter does not accept. If the span may have more tasks, the last row is the task at which the reading ended,
+# even if the filters do not accept this task; the row has `ends_walk`. LIST_FILTERED reads one row for each task, and
+# as many rows again to find where the reading ends. A window function that finds where the reading ends would read
+# three rows for each task.
 _WALK = "tasks WHERE id >= :first AND id < :behind ORDER BY id DESC LIMIT"
 LIST_FILTERED = statement(f"""
 SELECT {VIEW}, ends_walk
@@ -125,16 +129,16 @@ FROM (SELECT *, id IS (SELECT id FROM {_WALK} 1 OFFSET :walk_most - 1) AS ends_w
 WHERE ({_taken(_FILTERS)}) OR ends_walk ORDER BY id DESC LIMIT :most
 """)
 
-# Counts the newest `:walk_most` tasks whose keys are from `:first` on and below `:behind`: all of them, and by status
-# those that all filters except the status take. LIST_COUNTS reads one row for each task.
+# Counts the newest `:walk_most` tasks whose keys are from `:first` on and below `:behind`: how many there are, and for
+# each status how many of them all filters except that for the status accept. LIST_COUNTS reads one row for each task.
 _TAKEN_ANYHOW = _taken(name for name in _FILTERS if name != "status")
 _COUNTS = ", ".join(f"count(*) FILTER (WHERE status = '{status}' AND {_TAKEN_ANYHOW}) AS {status}" for status in Status)
 LIST_COUNTS = statement(f"SELECT count(*) AS among, {_COUNTS} FROM (SELECT * FROM {_WALK} :walk_most)")
 
-# Succeeds if D1 answers and all migrations have been applied, because READY names the tables of the first migration,
-# the columns of all options, and something that each later migration adds.
+# READY succeeds if D1 answers and all migrations have been applied: it names the tables of the first migration, the
+# columns of all options, and something that each later migration adds.
 READY = statement(f"""
 SELECT {OPTIONS}, first_line, EXISTS (SELECT 1 FROM samples), EXISTS (SELECT log FROM failures),
-  EXISTS (SELECT 1 FROM files), EXISTS (SELECT 1 FROM batches)
+  EXISTS (SELECT 1 FROM files), EXISTS (SELECT 1 FROM batches), EXISTS (SELECT 1 FROM file_texts)
 FROM tasks LIMIT 1
 """)

@@ -6,7 +6,8 @@ from .fragments import NOW
 _ENDPOINT = f"""id, name, url, event_types, secret_generation, old_secret_until > {NOW} AS old_secret_signs, failures,
   paused_until, disabled_at, created_at, updated_at"""
 
-# A condition: the webhook endpoint's key is from `:first` on and below `:behind`, which enclose the keys of one tenant.
+# A condition: the webhook endpoint's key is from `:first` on and below `:behind`, as are all keys of one tenant's
+# endpoints.
 _OF_TENANT = "id >= :first AND id < :behind"
 
 # Writes a webhook endpoint unless its tenant already has `:most` endpoints. If INSERT_ENDPOINT is sent twice, the
@@ -26,7 +27,8 @@ ENDPOINT = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE id = :end
 LIST_ENDPOINTS = statement(f"SELECT {_ENDPOINT} FROM webhook_endpoints WHERE {_OF_TENANT} ORDER BY created_at, id")
 
 # Gives a webhook endpoint a new secret. The webhook endpoint's previous secret also signs for another `:old_ms`. ROTATE
-# names the secret's generation that was read before, so that it changes nothing if it arrives after another rotation.
+# names the generation that the secret had when it was read, so that ROTATE changes nothing if it arrives after another
+# rotation.
 ROTATE = statement(f"""
 UPDATE webhook_endpoints SET secret_generation = secret_generation + 1, old_secret_until = {NOW} + :old_ms,
   updated_at = {NOW}
@@ -34,8 +36,8 @@ WHERE id = :endpoint AND secret_generation = :generation
 """)
 
 # Leaves a tombstone of a webhook endpoint that is about to be deleted, because the endpoint's own write may still
-# arrive. With `:unseen`, a webhook endpoint that does not exist gets a tombstone, too, because its write may have
-# failed and still arrive later.
+# arrive. With `:unseen`, a webhook endpoint that does not exist also gets a tombstone, because the write that creates
+# the endpoint may have failed and may still arrive later.
 BURY_ENDPOINT = statement(f"""
 INSERT INTO tombstones (id, until) SELECT :grave, {NOW} + :tombstone_ms
 WHERE :unseen OR EXISTS (SELECT 1 FROM webhook_endpoints WHERE id = :endpoint)
@@ -44,11 +46,11 @@ ON CONFLICT DO NOTHING
 DELETE_ENDPOINT = statement("DELETE FROM webhook_endpoints WHERE id = :endpoint RETURNING id")
 
 # --- What attempts say about an endpoint -----------------------------------------------------------------
-# If NOTE_SUCCESS or NOTE_FAILURE takes effect late or twice, a pause of the endpoint only becomes too long or too
-# short. The attempt to send a webhook delivery began at `:began_at`.
+# If NOTE_SUCCESS or NOTE_FAILURE takes effect late or twice, the only consequence is that a pause of the endpoint
+# becomes too long or too short. `:began_at` is when the attempt to send a webhook delivery began.
 
-# Records that an attempt to send a webhook delivery succeeded. The row of a webhook endpoint without failures is not
-# written. A pause of the webhook endpoint that began after the attempt goes on.
+# Records that an attempt to send a webhook delivery succeeded. For a webhook endpoint without failures, nothing is
+# written. A pause of the webhook endpoint that began after the attempt began is not ended.
 NOTE_SUCCESS = statement("""
 UPDATE webhook_endpoints SET failures = 0,
   paused_until = CASE WHEN paused_at <= :began_at THEN 0 ELSE paused_until END
@@ -57,8 +59,8 @@ WHERE id = :endpoint AND (failures > 0 OR (paused_until > 0 AND paused_at <= :be
 
 # Records that an attempt to send a webhook delivery failed. After `:breaker` failures in a row the webhook endpoint is
 # paused for `:pause_ms`, doubled with each further failure up to `:pause_most_ms`, or for `:asked_ms` if the endpoint
-# asked for more. `paused_until` is never before the last counted failure. Of several attempts that fail together only
-# one therefore counts, and no attempt counts that began before a pause.
+# asked for more. `paused_until` is never earlier than the last counted failure. Therefore, of several attempts that
+# fail at the same time only one counts, and an attempt that began before a pause does not count.
 NOTE_FAILURE = statement(f"""
 UPDATE webhook_endpoints SET failures = failures + (paused_until <= :began_at), paused_at = {NOW},
   paused_until = max(paused_until, {NOW} + max(:asked_ms,

@@ -5,12 +5,12 @@ from .fragments import sizes, stored
 
 
 def window(first: str, condition: str, *, also: str = "1") -> str:
-    """Make a query for the text of chunks from `first` on, which gives one row, or none if `condition` is false.
+    """Return a query for the text of chunks from `first` on, which gives one row, or no row if `condition` is false.
 
-    The row has the next `:least` chunks, and further ones up to `:most` chunks whose text ends within `:chars` code
-    points. `start` is where the first chunk begins without its overlap, `ends` is where each chunk ends, and `text` is
-    their text, empty without chunks. SQLite's `substr` counts code points, as the cuts do. `also` has further columns
-    for the row.
+    The row has the next `:least` chunks, and after them further chunks, up to `:most`, whose text ends within `:chars`
+    code points. `start` is where the first chunk begins without its overlap, `ends` has the end of each chunk, and
+    `text` is the text of the chunks, which is empty if there are no chunks. SQLite's `substr` counts code points, and
+    so do the cuts. `also` is SQL for further columns of the row.
     """
     return f"""
 WITH near (idx, cut) AS (
@@ -27,14 +27,14 @@ SELECT {first} AS first, instructions, overlap, start, (SELECT json_group_array(
 FROM texts, border WHERE task_id = :task_key AND {condition}"""
 
 
-# Reads text of a task for the worker that has the task's claim. Any other worker gets no row, because a task that was
-# completed in between may have no text any more.
+# Reads a part of a task's text for the worker that has the task's claim. Any other worker gets no row, because a task
+# that was completed in the meantime may have no text any more.
 WINDOW = statement(
     window(":first", "EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND fence = :fence AND status = 'processing')")
 )
 
-# Reads the lengths of one level's outputs, so that a worker can plan their merge.
+# Reads the lengths of the outputs of one level, so that a worker can plan the merge of these outputs.
 LEVEL_SIZES = statement(sizes(":level"))
 
-# Reads the outputs of one level at the positions `:first` to `:last`, so that a worker can merge them.
+# Reads the outputs of one level at the positions `:first` to `:last`, so that a worker can merge these outputs.
 LEVEL_OUTPUTS = statement(stored(":level", first=":first", last=":last"))

@@ -35,7 +35,7 @@ FILES = "SELECT id, state, purpose, filename, parts, bytes, owner FROM files ORD
 
 
 class _Batch(Story):
-    """A story with the stores of batches."""
+    """A story that also uses the stores of batches."""
 
     def __init__(self, env: Any) -> None:
         super().__init__(env)
@@ -60,6 +60,7 @@ class _Batch(Story):
             error_file=ERRORS,
             input_bytes=330,
             output_ms=RETENTION_MS,
+            retry_of=TaskKey("other") if key == TASK else None,
         )
         return await self.rows.submit(new, 1)
 
@@ -115,7 +116,7 @@ def _lines(*positions: int) -> list[Output]:
 @worker_case
 async def a_batch_is_submitted_and_its_input_read(env: Any) -> Any:
     story = _Batch(env)
-    story.outcomes.append(await story.submit())  # the input file is not there
+    story.outcomes.append(await story.submit())  # the input file does not exist yet
     await story.upload()
     story.outcomes += [await story.submit(), await story.submit()]
     claim = await story.claim("one", announce=2)
@@ -200,7 +201,7 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     for writer, places in ((first, range(2)), (of, range(2)), (of, range(2)), (of, range(2, 4))):
         error = [FilePart(f"w2-e{places.start}", 20)]
         story.outcomes.append(await story.lines.add_errors(writer, places, error, lines=1, place="d1"))
-    story.outcomes += [await story.lines.complete(of)]  # a place is not written
+    story.outcomes += [await story.lines.complete(of)]  # one of the batch's places is not written yet
     story.outcomes.append(await story.lines.add_errors(of, range(4, 5), [], lines=0, place="d1"))
     story.outcomes += [await story.lines.complete(of), await story.lines.complete(of)]
     await story.note(FILES)
@@ -218,7 +219,7 @@ async def a_batch_without_an_answer_has_no_output_file(env: Any) -> Any:
     claim = await story.begun()
     assert await story.write(claim, in_flight=[CallKey(0, 0)])
     assert await story.cancel()
-    story.outcomes.append(await story.lines.take(TASK, LEASE_MS))  # a call may still record its output
+    story.outcomes.append(await story.lines.take(TASK, LEASE_MS))  # a call that is out may still record its output
     of = await story.lines.take(TASK, 0)
     assert of is not None
     story.outcomes.append(of.answered)

@@ -80,7 +80,7 @@ async def infinite_numbers(env: Any) -> Any:
 @worker_case
 async def a_dict_is_refused_as_parameter(env: Any) -> Any:
     seen = await _refused(env, {"a": 1})
-    return {**seen, "text": None}  # without the text, in which workerd writes the value in its own way
+    return {**seen, "text": None}  # the text is left out, since workerd writes the value in its own way
 
 
 @worker_case

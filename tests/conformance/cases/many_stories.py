@@ -100,7 +100,7 @@ async def old_tasks_of_the_largest_tenant_erased_early(env: Any) -> Any:
     story.outcomes.append(await story.store.erase_early(found, keep_input=False))  # a repetition
     await story.note("SELECT tenant, bytes FROM tenant_storage ORDER BY tenant")
     await story.note(STATES)
-    with limited("CLEAR_WALK_MOST", 1):  # one call passes over a task, a later call reaches the walk's end
+    with limited("CLEAR_WALK_MOST", 1):  # one call passes over a task, and a later call reaches the end of the walk
         for _ in range(3):
             walk = await story.store.oldest_of_largest(9)
             assert walk is not None

@@ -53,7 +53,7 @@ async def attempt(awaitable: Awaitable[Any]) -> Any:
 
 
 async def attempt_late(call: Callable[[], Awaitable[Any]]) -> Any:
-    """Return a call's awaited result, or the error that it raises, also before it returns an awaitable."""
+    """Return a call's awaited result, or the error that the call raises, even before it returns an awaitable."""
     try:
         return show(await call())
     except Exception as error:  # noqa: BLE001 - which it is, is the result

@@ -34,7 +34,6 @@ from src.store.sql import (
     seen,
     sweep,
     tallies,
-    tenants,
     views,
     webhooks,
     window,
@@ -80,7 +79,7 @@ STATEMENT_MODULES = (
         sweep,
         tallies,
     ),
-    *(tenants, views, webhooks, window, work),
+    *(views, webhooks, window, work),
 )
 
 

@@ -34,7 +34,7 @@ async def what_the_sweep_does(env: Any) -> Any:
     for _ in range(2):
         story.outcomes.append(await store.take_due(due, LEASE_MS))
         story.outcomes.append(await store.erase_expired(due))
-    for _ in range(2):  # only the idle ones of these tasks become due again
+    for _ in range(2):  # only the idle ones among these tasks become due again
         await store.make_due(keys)
     again = await store.due(10)
     story.outcomes += [again.live, sorted(again.idle), again.past_retention]
@@ -74,7 +74,7 @@ async def places_on_objects_are_taken_and_freed(env: Any) -> Any:
     story.outcomes.append((await store.due(10)).idle)
     assert await story.cancel(first)
     story.outcomes.append(await store.fill_places(2, 9))
-    for most in (2, 3):  # a repeated grant of a place, and a grant beyond the bound, change nothing
+    for most in (2, 3):  # neither a repeated grant of a place nor a grant beyond the bound changes anything
         story.outcomes.append(await store.give_places([third, made_key(4)], most))
     story.outcomes.append((await store.due(10)).idle)
     for key in (first, third):
@@ -112,6 +112,6 @@ async def the_tenant_who_comes_first_moves_on_by_the_minute(env: Any) -> Any:
         assert [split_task_key(key)[0] for key in due.idle] == [*TENANTS[first:], *TENANTS[:first]]
         (alone,) = (await story.store.due(1, served=served)).idle
         assert split_task_key(alone)[0] in TENANTS
-    # The story does not record the rows that the statements return, because their order depends on the time. The order
-    # was checked above.
+    # The story does not record the rows that the statements return, because their order depends on the time. The
+    # assertions above have checked the order.
     return [[name, len(rows), changes, written] for name, rows, changes, written in story.recorder.log]

@@ -22,7 +22,7 @@ from tests.conformance.cases.storyteller import (
 )
 
 ALL = tuple(Event)
-BEGAN_AT = 99_999_999_999_998  # a time later than the pause after any attempt
+BEGAN_AT = 99_999_999_999_998  # a time later than the end of any pause
 STATES = """SELECT state, task_id, generation, endpoint_id, event, fence, tries, outcome, attempts
   FROM webhook_deliveries ORDER BY state, task_id, generation, endpoint_id"""
 PAUSES = (
@@ -38,7 +38,7 @@ async def _endpoint(story: Story, number: int, *events: Event, tenant: str = "lo
     key = _key(number, tenant)
     made = await story.webhooks.insert(NewEndpoint(key, "ü", "https://example.com/x", events or ALL))
     assert made is not None
-    # the tasks of stories are as old as 1970
+    # The tasks of stories have ids of 1970, so the endpoint must be as old.
     await story.alter("UPDATE webhook_endpoints SET created_at = 0 WHERE id = ?1", key)
     return key
 

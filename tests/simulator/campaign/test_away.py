@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.model import Absence
 from simulator.platform.queues import QueueSettings
@@ -40,7 +41,7 @@ OPTIONS = {
 
 
 class Seen:
-    """Records how the tasks ended, and when each task called the model and had an output, by the task's instructions.
+    """Records, for each task by its instructions, how it ended, when it called the model, and when it had an output.
 
     `routes` has the sets of the tasks' routes before each change or death, and at the end. `rows_while_away` has the
     numbers of rows read and written in D1 while the model was away.
@@ -234,7 +235,7 @@ def test_the_direct_route_waits_for_the_sweep(away_seconds: float):
 
 
 def test_a_task_that_stays_narrow_is_noticed(monkeypatch: pytest.MonkeyPatch):
-    """If a task keeps making one call at a time after the model's return, only the check of its concurrency fails."""
+    """If a task still makes only one call at a time after the model's return, only the check for this fails."""
     narrow, once = Patience.narrow, set[Patience]()
 
     def for_good(patience: Patience, now: float) -> bool:

@@ -52,7 +52,7 @@ def test_pauses_of_the_direct_route_end_on_time():
     "neighbours",
     [
         pytest.param(Neighbours(400, come_at=(5.0,)), marks=pytest.mark.campaign),
-        # ten consumers of the queue, as under `make dev`
+        # the queue has ten consumers, as under `make dev`
         pytest.param(Neighbours(400, come_at=(5.0, 60.0), consumers=10), marks=pytest.mark.campaign),
         Neighbours(100, come_at=(5.0, 60.0), consumers=10),
         Neighbours(100, "objects", come_at=(5.0, 60.0)),

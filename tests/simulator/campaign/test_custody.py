@@ -26,7 +26,7 @@ class Watched:
     def __init__(self) -> None:
         self.broken: list[str] = []
         self.full_ms = 0
-        self.settles = True  # true if the bill counts answered calls as settled
+        self.settles = True  # true if the bill counts calls that were answered as settled
         self.now_ms = lambda: 0
         self.loop = SimpleNamespace(call_soon=self._call_soon, outside=None, now=lambda: 0.0)
         self.model = SimpleNamespace(worth=lambda output: output)
@@ -118,7 +118,7 @@ def test_a_full_database_excuses_a_run_that_it_was_full_under(full_seconds: int,
 def test_an_answered_call_that_is_booked_as_doubted_is_noticed(error: ModelError | None, settles: bool):
     """The invariant breaks if a call that was answered with an output or an error is in doubt on the bill.
 
-    A model call without an answer may be in doubt on the bill.
+    A model call that nobody answered may be in doubt on the bill.
     """
     world = watched()
     world.settles = settles

@@ -51,7 +51,7 @@ class Sendings:
 
 
 def a_day(dead: tuple[str, ...], deployment: Deployment, wait_seconds: float, chunks: int = CHUNKS) -> Result:
-    """Run the time in which a task is submitted every two hours and is polled until it has ended.
+    """Run the part in which a client submits a task every two hours and polls it until it has ended.
 
     The faults stop when the last task has ended.
     """

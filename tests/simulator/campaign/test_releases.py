@@ -31,13 +31,13 @@ CREATE INDEX tasks_by_label ON tasks (label);
 
 
 class Isolate:
-    """A stand-in for an isolate that has only a name."""
+    """A stand-in for an isolate, of which only the name is used."""
 
     name = "an isolate"
 
 
 class PlainPort(Port):
-    """A port that only has an isolate."""
+    """A port of which only the isolate is used."""
 
     def __init__(self) -> None:
         self.isolate: Any = Isolate()
@@ -67,7 +67,7 @@ def test_what_a_migration_adds_is_found() -> None:
 
 
 def test_an_older_isolate_writes_nothing_of_it(server: DatabaseServer) -> None:
-    """A row that an older isolate inserts has the new columns' defaults, and an update by it keeps newer values."""
+    """If an older isolate inserts a row, new columns get their defaults; if it updates one, they keep their values."""
     insert = "INSERT INTO tasks (id, label, weight) VALUES (?, ?, ?)"
     ask(server, insert, "older", "mine", 1)
     ask(server, insert, "newer", "yours", 2, share=0.0)

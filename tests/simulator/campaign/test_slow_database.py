@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.binding_port import Reply
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.d1 import DatabaseServer, PreparedStatement
@@ -20,7 +21,7 @@ OPTIONS = {"CHUNK_MAX_CHARS": "10", "REQUIRE_KEYS": "false", "PLAN": "paid", "AI
 
 
 class Seen:
-    """The state of a task at its end, or when the time was up."""
+    """What a run recorded of a task at its end, or when the time was up."""
 
     def __init__(self) -> None:
         self.row: dict[str, Any] = {}

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.queues import QueueSettings
 from simulator.platform.world import EPOCH_MS, World
@@ -23,7 +24,7 @@ Told = list[tuple[float, dict[str, Any]]]
 ROUTES = [TOP, FREE, DIRECT]
 each_route = pytest.mark.parametrize("deployment", ROUTES, ids=["queue", "objects", "direct"])
 LEASE_SECONDS, CRON_SECONDS = 60, 60
-SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # the longest time until a task without its worker continues
+SWEEP_SECONDS = 2 * LEASE_SECONDS + CRON_SECONDS  # the longest time until a task without a live worker continues
 OPTIONS = {
     "CHUNK_MAX_CHARS": "10",
     "REQUIRE_KEYS": "false",
@@ -57,7 +58,7 @@ class Watched:
 
     @property
     def calls(self) -> list[float]:
-        """The times at which model calls reached the model."""
+        """Return the times at which model calls reached the model."""
         return [record.at_seconds for record in self.world.model.records]
 
     async def submit(self, chunks: int) -> str:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from simulator.campaign.runs.run import TEMPLATE
-from simulator.campaign.subject.adapter import Arrival, ClientRequest, Onceover
+from simulator.campaign.subject.adapter import Onceover
+from simulator.campaign.subject.arrivals import Arrival, ClientRequest
 from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from simulator.platform.world import World
 from src.http.base.messages import Reply

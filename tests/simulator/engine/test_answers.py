@@ -1,4 +1,4 @@
-"""What the simulated model writes for a call that wants JSON is worth what the model says, also for the Worker."""
+"""Tests the simulated model's JSON: the Worker reads the value that the model's record states."""
 
 import json
 from random import Random
@@ -20,7 +20,7 @@ ANSWERS = 400
 @pytest.mark.parametrize("fault", ["", *MISFORMED])
 @pytest.mark.parametrize("name", FORMS)
 def test_an_answer_is_worth_what_the_model_says(name: str, fault: str):
-    """The Worker accepts the value that the model has meant, out of each disguise, and nothing of an unfit answer."""
+    """The Worker reads the intended value from every disguise of an answer, and none from an unfit answer."""
     schema = dict(FORMS[name].schema)
     plan = FaultPlan(Random(name + fault), {fault: 1.0} if fault else {})
     kinds = set()
@@ -42,7 +42,7 @@ def test_an_answer_is_worth_what_the_model_says(name: str, fault: str):
 
 @pytest.mark.parametrize("name", FORMS)
 def test_the_join_by_hand_is_the_workers(name: str):
-    """Both joins give the same value for outputs of each of the campaign's schemas."""
+    """The simulator's own join and the Worker's join give the same value for each of the campaign's schemas."""
     form, rng = FORMS[name], Random(name)
     plan = join_plan(parse_schema(dict(form.schema), strict=True), form.join)
     for number in range(200):

@@ -171,7 +171,7 @@ def test_sql_sees_the_database_clock():
 def test_rows_written_count_tables_and_indexes():
     """A written row counts once for its table and once for each changed index, but a deleted row counts only once.
 
-    A text key in a table with rowids counts as an index.
+    In a table with rowids a text key is an index of its own, so it counts, too.
     """
 
     async def work(db: D1Binding) -> None:
@@ -221,7 +221,7 @@ def test_overload_is_refused_before_anything_is_done():
 
 
 def test_a_used_database_comes_back_as_new():
-    """The next simulation gets the same connection, without the added rows and with the template's own rows."""
+    """The next simulation gets the same connection, without rows that were added and with the template's rows again."""
 
     async def dirty(db: D1Binding) -> int:
         await db.prepare("INSERT INTO t VALUES ('a', 1, NULL)").run()

@@ -179,7 +179,8 @@ def crash_run(crash_at: Crashes, seen: list[list[str]]) -> list[str]:
 def test_every_single_crash_is_before_or_after_its_effect():
     """`single_crashes` tries a crash before and a crash after the effect at each of six suspension points.
 
-    A crash before an effect leaves no mark, and a crash after the effect leaves one. The other request is complete.
+    A crash before an effect leaves no mark, and a crash after the effect leaves one. In each of these runs the request
+    that is not crashed leaves all its marks.
     """
     seen: list[list[str]] = []
     crashes = [crash for _label, crash in single_crashes(lambda crash_at: crash_run(crash_at, seen))]

@@ -270,7 +270,7 @@ def test_a_failed_call_may_have_been_carried_out(fault: str, done: int):
 
 
 def test_errors_and_values_cross_as_javascript_has_them():
-    """An exception of an object reaches the caller as an error with its text, and a tuple cannot be sent.
+    """The id of an object with a given name is always the same.
 
     The id of an object is the same each time.
     """

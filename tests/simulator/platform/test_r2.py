@@ -1,4 +1,4 @@
-"""Tests the simulated bucket of R2: each fault, and what of a call takes effect."""
+"""Tests the simulated bucket of R2: what each fault does to a call."""
 
 import asyncio
 from dataclasses import replace
@@ -27,7 +27,7 @@ async def _call(env: Env, request: tuple[Any, ...], _ctx: Any) -> Any:
 
 
 def story(fault: str, *requests: tuple[Any, ...], wait: float = 0.0) -> list[Any]:
-    """Make the first request under a fault, the others without it, and return all answers."""
+    """Make the first request under a fault and the others without a fault, and return all answers."""
 
     async def scenario(world: World) -> list[Any]:
         first = await world.fetch(requests[0])
@@ -56,17 +56,17 @@ GET = ("get", "a", 0, 3)
     ],
 )
 def test_a_put_under_each_fault(fault: str, answer: object, stored: bytes | None):
-    """A put fails or succeeds, and the object is there or not, as the fault says."""
+    """Under each fault a put fails or succeeds, and afterwards the object exists or not, as the table says."""
     assert story(fault, PUT, GET) == [answer, stored]
 
 
 def test_a_put_that_lands_later_is_there_in_the_end():
-    """A put that has failed for its caller may land up to two minutes later."""
+    """A put whose caller got an error may still land up to two minutes later."""
     assert story("r2_lands_later", PUT, GET, wait=LATE_SECONDS[1]) == [JsError, b"abc"]
 
 
 def test_a_put_that_lands_twice_restores_what_was_deleted():
-    """The second landing of a put stores the object again after its deletion."""
+    """If a put lands a second time after the object's deletion, the object exists again."""
 
     async def scenario(world: World) -> list[Any]:
         await world.fetch(PUT)
@@ -81,7 +81,7 @@ def test_a_put_that_lands_twice_restores_what_was_deleted():
 
 
 def test_a_hang_may_have_taken_effect():
-    """A put that hangs never answers, and has stored the object in some schedules."""
+    """A put that hangs never answers; in some schedules the object is stored all the same."""
 
     def run(seed: int) -> list[Any]:
         async def scenario(world: World) -> list[Any]:
@@ -97,7 +97,7 @@ def test_a_hang_may_have_taken_effect():
 
 
 def test_a_list_that_lags_leaves_out_young_objects():
-    """A list may leave out the objects of the last minute, and never older ones."""
+    """A list may omit objects of the last minute, but no older ones."""
 
     async def scenario(world: World) -> list[Any]:
         await world.fetch(PUT)
@@ -111,7 +111,7 @@ def test_a_list_that_lags_leaves_out_young_objects():
 
 
 def test_it_is_bound_where_the_deployment_says_so():
-    """`env` has the bucket only if the deployment binds it, and then each fault of R2 may strike."""
+    """`env` has the bucket of R2 only if the deployment binds it, and only then can faults of R2 strike."""
 
     async def bound(env: Env, _request: Any, _ctx: Any) -> bool:
         return env.has("BLOBS")

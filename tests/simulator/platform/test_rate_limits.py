@@ -81,7 +81,7 @@ def test_a_count_that_lags_lets_more_through_and_never_less():
     heard = RateLimit(4, PERIOD, lag_seconds=1)
     for seed in range(20):
         seen = answers(heard, "a" * 30, seed=seed, slots=3, wait=2, again="a" * 12)
-        assert seen[33:].count(True) <= 4, seed  # each isolate knows all counts by now, but a new window may have begun
+        assert seen[33:].count(True) <= 4, seed  # by now each isolate knows all counts, but a new window may have begun
 
 
 @pytest.mark.parametrize(

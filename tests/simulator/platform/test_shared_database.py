@@ -61,7 +61,7 @@ def test_others_stand_before_each_call():
 
 
 def test_the_others_leave_with_the_faults():
-    """When faults stop, the other Workers no longer use the database, so calls are quick."""
+    """When the faults stop, the other Workers stop using the shared database, so the Worker's calls are quick."""
 
     async def scenario(world: World) -> float:
         world.faults.stop()

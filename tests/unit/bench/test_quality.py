@@ -10,13 +10,13 @@ SOURCE = "Anna met\nMr. Smith. Nobody was there. Emma wrote."
 
 
 def chunk(index: int, start: int, end: int, value: object = None) -> dict[str, Any]:
-    """A finished chunk. Without a value it is a gap."""
+    """A finished chunk. If `value` is None, the chunk is a gap."""
     status = "gap" if value is None else "completed"
     return {"index": index, "start": start, "end": end, "status": status, "output": json.dumps(value)}
 
 
 def call(index: int, number: int, code: str | None = None, level: int = 0) -> dict[str, Any]:
-    """A call in the log."""
+    """Return a model call as the task's log shows it."""
     return {
         "level": level,
         "index": index,
@@ -27,7 +27,7 @@ def call(index: int, number: int, code: str | None = None, level: int = 0) -> di
 
 
 def test_first_answers_mended_ones_and_gaps_are_counted_apart():
-    """Only a chunk's first call counts as its first answer. A later answer that fits is a mended chunk."""
+    """Only a chunk's first call counts as its first answer. A chunk is mended if a later answer fits the schema."""
     task = {
         "status": "completed",
         "progress": {"total": 3},
@@ -63,7 +63,7 @@ def test_first_answers_mended_ones_and_gaps_are_counted_apart():
 
 
 def test_a_task_without_any_output_is_a_row_too():
-    """It has failed, all of it are gaps, and there is no name to look for."""
+    """In the row of a failed task the whole text is a gap, and no figure says how many names were found."""
     usage = {"repaired": 0, "reasks": 0, "modelCalls": 1}
     task = {"status": "failed", "progress": {"total": 1}, "coverage": None, "usage": usage}
     counted = quality.counted("chinese", "prompt", SOURCE, task, [], [call(0, 1, "output_truncated")], 1.0)

@@ -72,7 +72,7 @@ def test_runs_with_other_numbers_of_values_are_not_compared():
 
 
 def test_repeats_of_a_run_have_one_median():
-    """Each run counts as one value, its median, however often a work is repeated in it.
+    """Of each run only the median counts, as one value, however often a work is repeated within the run.
 
     If submissions are timed, the run's median is that of all its submissions.
     """
@@ -133,7 +133,7 @@ def test_all_systems_cut_a_text_into_the_same_chunks(work: Work, chars: int):
 
 
 def test_every_goal_is_of_systems_that_are_measured():
-    """Each goal of a work names only systems with which the work is measured."""
+    """A goal of a work names only systems that the work measures."""
     for work in WORKS:
         assert {name for goal in work.goals for name in (goal.system, goal.of or goal.system)} <= set(work.systems)
 

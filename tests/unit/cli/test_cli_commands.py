@@ -105,7 +105,7 @@ def conforms(name: str, output: str) -> Any:
 
 
 def test_every_option_of_the_request_goes_where_the_api_has_it(fake: FakeApi, run: Runs, text: str, tmp_path: Path):
-    """Each option of a submission becomes its field of the request.
+    """Each option of a submission's command becomes the request's field of the same meaning.
 
     The values of `NAME=VALUE` options are JSON if they can be read as JSON, else text.
     """
@@ -239,7 +239,7 @@ def test_a_refusal_names_the_fields(fake: FakeApi, run: Runs, text: str):
 
 
 def test_a_refusal_under_v1_names_the_fields(fake: FakeApi, run: Runs):
-    """An error of `/v1` has field names only in its message, and `onceover` replaces them by its flags."""
+    """An error of `/v1` names fields only in its message, where `onceover` replaces the names by those of its flags."""
     said = "name: must not be empty; event_types.0: Input should be 'task.completed'"
     fake.on("POST", HOOKS, Answer(400, {"error": {"message": said, "type": "x", "code": "invalid_fields"}}))
     _, _, err = run("webhooks", "add", "", "https://hooks.example.com/x", "--events", "y")
@@ -268,7 +268,7 @@ def test_every_field_of_a_submission_has_its_flag():
         metadata=["a=1"],
         deadline="1",
     )
-    body = body_of("text", wanted)
+    body = body_of({"input": "text"}, wanted)
     fields = [*(name for name in body if name != "chunk"), *(f"chunk.{name}" for name in body["chunk"])]
     assert len(fields) == 12
     assert [field for field in fields if flag_of(field) == field] == []
@@ -368,7 +368,7 @@ def test_the_end_of_a_task_is_the_exit_status(ended: dict[str, Any], status: Exi
 
 
 def test_outputs_are_written_as_they_come_and_make_the_result(fake: FakeApi, run: Runs, text: str):
-    """While a task runs, standard output gets each output as it comes, and in the end it is exactly the result.
+    """While a task runs, standard output gets each output as it comes, and at the end it has exactly the result.
 
     When the task ends, `onceover run` writes what is still missing of the result.
     """
@@ -402,7 +402,7 @@ def test_quiet_is_quiet(fake: FakeApi, run: Runs, text: str):
 def test_a_watch_that_is_given_up_says_how_to_go_on(fake: FakeApi, run: Runs):
     """If `onceover watch` gives up, its message says how to watch the task again.
 
-    The task itself runs on.
+    The task itself continues to run.
     """
     fake.on("GET", PATH, task("processing")).on("GET", f"{PATH}/events", LOST)
     status, _, err = run("watch", TASK_ID, "--patience", "0")
@@ -767,7 +767,7 @@ def test_a_list_shows_names_and_what_was_cut(fake: FakeApi, run: Runs):
     ],
 )
 def test_since_is_a_span_or_a_time(since: str, after: str, fake: FakeApi, run: Runs, monkeypatch: pytest.MonkeyPatch):
-    """The API accepts only times.
+    """The API's filters accept only times, not spans.
 
     In three commands `--since` takes a time, or a span such as `2h`, which is counted back from now.
     """
@@ -872,7 +872,7 @@ def test_top_reckons_from_the_latest_tasks(fake: FakeApi, run: Runs):
 
 
 def commands() -> dict[str, typer.core.TyperCommand]:
-    """Every command by its words."""
+    """Return every command of `onceover` by the words that call it."""
     top: Any = typer.main.get_command(app)
     found: dict[str, typer.core.TyperCommand] = {}
     for name, command in top.commands.items():

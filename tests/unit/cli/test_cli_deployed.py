@@ -35,9 +35,9 @@ def test_only_what_a_deployment_can_break_is_a_fault_of_it(name: str, run: Runs)
 
 
 def test_the_list_is_the_one_that_is_meant() -> None:
-    """The checks that count with `--deployed` are exactly those of this test's list, and workflows rely on this.
+    """The checks that can make `doctor --deployed` fail are exactly those of this test's list; workflows rely on them.
 
-    Of the broken deployments in the tests, some fail a check of this list, and some fail other checks.
+    Some broken deployments of the tests fail such a check, and some fail only checks that do not count with it.
     """
     assert set(OF_THE_DEPLOYMENT) == ITS_OWN
     ids = {BROKEN_DEPLOYMENTS[name][1] for name in FAULTS}

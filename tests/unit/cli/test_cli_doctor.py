@@ -11,13 +11,14 @@ from typing import Any
 import httpx2
 import pytest
 
+from local import page_libraries
 from onceover_cli.connection import ApiClient, place
 from onceover_cli.doctor import account, deployment, folder
 from onceover_cli.doctor.account import Said
 from onceover_cli.doctor.failures import failures
 from onceover_cli.doctor.files import bucket, probe
 from onceover_cli.doctor.findings import Check, Level
-from onceover_cli.doctor.sources import PACKAGES, PYTHON_DATE
+from onceover_cli.doctor.sources import MARKDOWN, PACKAGES, PYTHON_DATE
 from onceover_cli.doctor.trial import trial
 from onceover_cli.doctor.variables import KNOWN, SECRETS, variables
 from src.core.errors import ConfigurationFaults
@@ -36,7 +37,7 @@ def complaints(checks: Iterable[Check]) -> list[Check]:
 
 
 def the_one(checks: Iterable[Check], check_id: str, level: Level, evidence: str, fix: str) -> None:
-    """Assert that exactly this fault was found, with this evidence and this fix.
+    """Assert that `doctor` found exactly this fault, with this evidence and this fix.
 
     In a folder the same finding may occur once for each environment.
     """
@@ -62,6 +63,10 @@ def clone(tmp_path: Path) -> Path:
     (tmp_path / "src" / "entry.py").touch()
     (tmp_path / "public").mkdir()
     (tmp_path / "public" / "index.html").touch()
+    markdown = tmp_path / "public" / "vendor" / "markdown"
+    markdown.mkdir(parents=True)
+    for name in MARKDOWN:
+        (markdown / name).touch()
     shutil.copytree(ROOT / "migrations", tmp_path / "migrations")
     return tmp_path
 
@@ -150,6 +155,10 @@ BROKEN_FOLDERS: dict[str, tuple[Change, str, Level, str, str]] = {
     "no files of the dashboard": (
         lambda clone: (clone / "public" / "index.html").unlink(),
         *("assets", Level.FAULT, "has no index.html", "git checkout -- public"),
+    ),
+    "no libraries for Markdown": (
+        lambda clone: (clone / "public" / "vendor" / "markdown" / "purify.js").unlink(),
+        *("assets", Level.WARNING, "public/vendor/markdown lacks purify.js", "make install"),
     ),
     "files that hide the API": (
         replaced('"/api/*", '),
@@ -327,6 +336,7 @@ def test_the_packages_are_the_workers():
     `composition.py` and `entry.py` are modules and no packages.
     """
     assert set(PACKAGES) == {path.parent.name for path in (ROOT / "src").glob("*/*.py")}
+    assert set(MARKDOWN) == {name for name in page_libraries.FILES if name.endswith(".js")}
 
 
 def test_an_environment_that_is_not_there_is_named(clone: Path):

@@ -14,7 +14,7 @@ PATH = f"/api/tasks/{TASK_ID}"
 
 
 class Listener:
-    """Hears what a viewer hears."""
+    """Records what `onceover` would show to a user who watches a task."""
 
     def __init__(self) -> None:
         self.chunks: list[str] = []

@@ -168,14 +168,15 @@ class Tasks:
 
 
 def lines(path: Path) -> list[Json]:
-    """The lines of an export."""
+    """Return the lines of an export, parsed from JSON."""
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
     """`tenant export` writes each task once, newest first, with its text, chunks, calls and deliveries.
 
-    The end says what changed. If an older server has no log of calls, the export contains no calls.
+    The last output says that one task was gone before it could be read. If an older server has no log of calls, the
+    export contains no calls.
     """
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     tasks.lost = {IDS[2]}
@@ -201,10 +202,26 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
     assert found[0]["task"]["input"] == f"text of {IDS[3]}"
     assert found[0]["deliveries"] == [{"id": f"of {IDS[3]}"}]
     assert [one["attempts"] for one in found if one["kind"] == "task"] == [["a", "b", "c"], [], []]
-    assert end == {"kind": "end", "tasks": 3, "gone": 1, "goingOn": 1, "newer": 0}
+    assert end == {"kind": "end", "tasks": 3, "gone": 1, "goingOn": 1, "newer": 0, "files": 0}
     assert {asked.query["tenant"] for asked in fake.asked} == {"acme"}
     status, out, _ = run("tenant", "export", "acme")
     assert [json.loads(line) for line in out.splitlines()] == [begin, *found, end]
+
+
+def test_an_export_has_the_batches_and_the_list_of_files(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
+    """A task of a batch has the batch, and the files follow the tasks, on as many pages as there are."""
+    Tasks(fake, IDS[:1])
+    Files(fake, "file-1", "file-2", "file-3")
+    fake.on("GET", f"/api/tasks/{IDS[0]}", task(id=IDS[0], kind="batch", batch="batch_7"))
+    fake.on("GET", "/v1/batches/batch_7", {"id": "batch_7", "status": "completed"})
+    target = tmp_path / "acme.jsonl"
+    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    assert status == 0
+    assert "1 task exported; 3 files listed, whose bytes are at /v1/files/ID/content" in err
+    _, exported, *files, end = lines(target)
+    assert exported["batch"] == {"id": "batch_7", "status": "completed"}
+    assert files == [{"kind": "file", "file": {"id": f"file-{number}"}} for number in (3, 2, 1)]
+    assert end["files"] == 3
 
 
 def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: Path) -> None:
@@ -228,7 +245,7 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
     assert "Continuing after 2 tasks" in err
     assert not fake.requests("GET", f"/api/tasks/{IDS[3]}")
     assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
-    assert lines(target)[-1] == {"kind": "end", "tasks": 4, "gone": 0, "goingOn": 0, "newer": 1}
+    assert lines(target)[-1] == {"kind": "end", "tasks": 4, "gone": 0, "goingOn": 0, "newer": 1, "files": 0}
     fake.asked.clear()
     assert "is already a complete export" in run("tenant", "export", "acme", "--to", str(target))[2]
     assert fake.asked == []
@@ -271,7 +288,7 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
 
 
 def test_all_tasks_are_erased(fake: FakeApi, run: Runs) -> None:
-    """Unfinished tasks are cancelled first.
+    """`tenant erase` cancels unfinished tasks first.
 
     `tenant erase` reports tasks that remain, and a repeated run finds none.
     """
@@ -422,4 +439,4 @@ def test_a_busy_server_is_asked_again(fake: FakeApi, run: Runs) -> None:
     busy = (problem(429, "limit_reached"), problem(503, "overloaded"))
     fake.on("DELETE", f"/api/tasks/{IDS[0]}", *busy, partial(tasks.erase, IDS[0]))
     assert run("tenant", "erase", "acme", "--yes")[:2] == (0, "1 task erased\n")
-    assert limits.LIST_LIMIT_MOST == 100  # the page that it reads
+    assert limits.LIST_LIMIT_MOST == 100  # `tenant erase` reads pages of this size

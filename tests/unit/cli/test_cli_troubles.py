@@ -138,7 +138,7 @@ def test_which_proxy_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_an_interrupt_that_is_ignored_stays_ignored() -> None:
-    """If its caller, such as nohup, ignores interrupts, `onceover` ignores them throughout."""
+    """If the caller of `onceover`, such as nohup, ignores interrupts, `onceover` ignores them all the time."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         with Interrupts().held("never said"):

@@ -15,15 +15,14 @@ from src.http.base import problems
 from src.http.catalogue import document
 from src.processing.batches.validation import MISSING
 from src.processing.outcomes import crashed
-from src.processing.run import gaps
+from src.processing.run import file_text, gaps
 from src.processing.run import rungs as ladder
 from src.processing.terms import OVERDUE, exhausted
 from src.queue import dead_letter
 
 API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
-# A call that did not start is announced again, and the base class has no cause of its own, so neither becomes a
-# failure.
+# `CallNotStarted` becomes no failure, since the call is announced again; `ModelError` is only the base class.
 NEVER_SHOWN: list[type[errors.ModelError]] = [errors.ModelError, errors.CallNotStarted]
 
 
@@ -57,7 +56,7 @@ def test_each_task_code_is_one_that_comes_about() -> None:
     """The task codes are exactly those of the call errors that a client may see, and those of the failures of tasks."""
     of_calls = set(map(code_of, kinds_of(errors.ModelError) - set(NEVER_SHOWN)))
     of_tasks = {failure.code for failure in (crashed(3), OVERDUE, exhausted(3), dead_letter.FAILURE)}
-    of_tasks.add(MISSING.code)
+    of_tasks |= {MISSING.code, file_text.MISSING.code, file_text.invalid("").code}
     assert of_calls | of_tasks | ladder.CODES | gaps.CODES == set(TaskCode) == set(TASK_CODES)
 
 

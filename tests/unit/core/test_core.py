@@ -15,7 +15,7 @@ from src.core.states import TRANSITIONS, Status, check
 
 
 def test_every_pair_that_is_not_in_the_table_is_refused_by_name():
-    """A transition of the state machine accepts only the sources in its row; its refusal names both states."""
+    """A transition of the state machine is allowed only from the states in its row; its refusal names both states."""
     for transition, source in itertools.product(TRANSITIONS.values(), Status):
         if source in transition.sources:
             assert check(transition.name, source) is transition.target
@@ -61,6 +61,7 @@ def test_settings_have_the_defaults_of_the_contract():
         ("CHUNK_MAX_CHARS", "-1"),
         ("MAX_INPUT_BYTES", "1e6"),
         ("MAX_FILE_BYTES", "95000001"),
+        ("MAX_FILES", "0"),
         ("MAX_FILES_BYTES", "0"),
         ("MAX_INPUT_BYTES", "99999999"),
         ("LEASE_SECONDS", "120"),
@@ -194,7 +195,7 @@ def test_what_is_no_id_is_known_as_such(text: str):
 
 @given(st.integers(1, 100), st.floats(0, 1))
 def test_backoff_grows_within_its_bounds(attempts: int, chance: float):
-    """The wait before a retry lies between half its ceiling and its ceiling, which grows to a stated maximum."""
+    """The wait before a retry is between half of a ceiling and the ceiling, which grows up to a stated maximum."""
     wait = backoff_seconds(attempts, chance)
     assert limits.BACKOFF_SECONDS_FIRST / 2 <= wait <= limits.BACKOFF_SECONDS_MOST
     assert backoff_seconds(attempts, 0) <= wait <= backoff_seconds(attempts, 1)

@@ -37,8 +37,8 @@ def _sent(*secrets: str) -> tuple[str, dict[str, str]]:
 def test_both_verifiers_take_what_is_signed_during_a_rotation_too():
     """A message that was signed during a rotation is accepted with the old secret and with the new one.
 
-    Standard Webhooks' reference implementation and openai's `unwrap` accept such a message with either secret, and
-    refuse it with a third one.
+    Standard Webhooks' reference implementation and openai's `unwrap` accept a message of a rotation with either of its
+    two secrets, and refuse it with a third one.
     """
     old, new, other = (webhooks.secret(KEY, ENDPOINT, generation) for generation in (0, 1, 2))
     body, headers = _sent(new, old)

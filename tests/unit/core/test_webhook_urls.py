@@ -113,7 +113,7 @@ HOSTILE = [
     "https://x.test/",
     "https://x.onion/",
     "https://x.corp/",
-    # Names that spell an address
+    # Names whose addresses are those of this machine or of a private network
     "https://127.0.0.1.nip.io/",
     "https://10-0-0-1.sslip.io/",
     "https://localtest.me/",

@@ -20,7 +20,7 @@ NAMES = [
     for path in sorted((ROOT / folder).rglob(f"*.{suffix}"))
     if "node_modules" not in path.parts
 ] + [ROOT / name for name in ("Makefile", "wrangler.toml", ".dev.vars.example")]
-# Names in capitals of other programs, or of a plan that is not built (decision 0037).
+# Names in capitals that belong to other programs, or to a feature that is planned and not built (decision 0037).
 OF_OTHERS = {"OLLAMA_NUM_PARALLEL", "OLLAMA_KEEP_ALIVE", "OLLAMA_MAX_QUEUE", "LD_PRELOAD", "DB_1", "DB_255"}
 
 

@@ -28,7 +28,7 @@ def imported(path: Path) -> set[Path]:
 
 @cache
 def chain(path: Path) -> tuple[str, ...]:
-    """Return the longest chain of imports from a module, itself included. A package counts as one."""
+    """Return the longest chain of imports from a module, itself included. A package counts as one step."""
     floor = path.parent.name if path.parent in ROOMS else path.stem
     below = [(floor, *(way[1:] if way[0] == floor else way)) for way in map(chain, sorted(imported(path)))]
     return max(below, key=len, default=(floor,))

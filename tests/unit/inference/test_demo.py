@@ -32,7 +32,7 @@ def infer(user: str, system: str = "") -> ModelReply:
 
 
 def test_it_is_a_provider_and_always_healthy() -> None:
-    """The demo provider has all names of the protocol, for the type checker and at run time, and is always healthy."""
+    """The demo provider has every attribute of `Provider`, for mypy and at run time. It is always healthy."""
     provider: Provider = DemoProvider()
     assert (provider.name, provider.default_model) == ("demo", "demo-1")
     assert asyncio.run(provider.probe()).status == "healthy"
@@ -68,7 +68,7 @@ def test_english_text_is_analysed_in_english() -> None:
 
 
 def test_chinese_text_is_analysed_in_chinese() -> None:
-    """Labels and sentences are Chinese.
+    """The demo's report of a Chinese text has Chinese labels and sentences.
 
     If a Chinese text's heading says little, the demo's headline also has the text's most important sentence.
     """

@@ -177,7 +177,7 @@ def test_narrow_schemas_are_met(schema: dict[str, Any]) -> None:
 @pytest.mark.parametrize("name", ["date-time", "date", "time", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"])
 @pytest.mark.parametrize("text", [TEXT, CHINESE, "", "x"])
 def test_each_format_is_met(name: str, text: str) -> None:
-    """The validator checks formats, too."""
+    """The demo's strings fit the format that the schema demands; `made` checks formats, too."""
     assert made(of(a={"type": "string", "format": name}), text)["a"]
 
 

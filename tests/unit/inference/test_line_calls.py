@@ -1,4 +1,4 @@
-"""Calls for lines of a batch: the body goes to the provider as it is, and answers and refusals come back whole."""
+"""Calls for a batch's lines: the provider gets the line's body unchanged, and answers and refusals come back whole."""
 
 import asyncio
 import json
@@ -45,7 +45,7 @@ def call(*, model: str = "m-1", max_output_tokens: int | None = None, **body: ob
 
 
 def at_openai(answer: object, made: ModelCall, base_url: str = "http://m/v1", status: int = 200) -> tuple[Any, Any]:
-    """Make a call to an OpenAI-compatible server. Returns what was sent, and the reply or the error."""
+    """Make a call to an OpenAI-compatible server. Return what was sent, and the reply or the error."""
     http = ScriptedHttp(answer if isinstance(answer, HttpReply) else reply(status, answer))
     provider = OpenAIProvider(http, base_url=base_url, api_key=KEY, model=None)
     outcome = outcome_of(provider, made)
@@ -87,7 +87,10 @@ def test_a_body_goes_to_the_server_as_it_is() -> None:
     [("https://api.openai.com/v1", "max_completion_tokens"), ("http://127.0.0.1:11434/v1", "max_tokens")],
 )
 def test_the_limit_of_tokens_has_the_servers_name(base_url: str, spelling: str) -> None:
-    """The line's limit of tokens is sent once, under the server's name for it. Without one, the deployment's counts."""
+    """The line's limit of tokens is sent once, under the server's name for it.
+
+    If the line has no limit, the deployment's limit is sent.
+    """
     for made, limit in (
         (call(max_completion_tokens=9), 9),
         (call(max_output_tokens=700), 700),
@@ -99,7 +102,7 @@ def test_the_limit_of_tokens_has_the_servers_name(base_url: str, spelling: str) 
 
 @pytest.mark.parametrize("content", ["", None, [{"type": "text", "text": "a"}]])
 def test_an_answer_without_text_is_an_answer(content: object) -> None:
-    """An answer of tool calls, or one that was cut off before its first word, comes back whole."""
+    """An answer that has only tool calls, or that was cut off before its first word, comes back whole."""
     document = {"choices": [{"message": {"content": content}, "finish_reason": "length"}]}
     _, outcome = at_openai(document, call())
     assert outcome == ModelReply("", 0, 0, "length", answer=document)
@@ -107,12 +110,12 @@ def test_an_answer_without_text_is_an_answer(content: object) -> None:
 
 @pytest.mark.parametrize("document", [{}, [], "x", {"choices": []}, {"choices": [{"message": "x"}]}, {"choices": [7]}])
 def test_an_answer_without_a_message_is_malformed(document: object) -> None:
-    """An answer that is no chat completion is tried again, as for other calls."""
+    """If a server's answer is no chat completion, the call for the line is tried again, as any other call."""
     assert type(at_openai(document, call())[1]) is errors.ModelReplyMalformed
 
 
 def test_an_answer_that_no_line_can_hold_is_malformed() -> None:
-    """An answer must fit a line of the output file, whose characters are bytes."""
+    """An answer must fit a line of the output file, which is ASCII: there a Chinese character takes six bytes."""
     for size, is_fine in ((limits.ANSWER_CHARS_MOST // 6 - 100, True), (limits.ANSWER_CHARS_MOST // 6 + 100, False)):
         document = {"choices": [{"message": {"content": "多" * size}}]}
         raw = json.dumps(document, ensure_ascii=False).encode()
@@ -121,7 +124,7 @@ def test_an_answer_that_no_line_can_hold_is_malformed() -> None:
 
 
 def test_an_answer_of_many_choices_is_malformed() -> None:
-    """Each choice grows by the fields that it lacks, so their number is limited: the line stays within its limit."""
+    """An answer may have a limited number of choices, since the fields that a choice lacks make its line longer."""
     for count, is_fine in ((limits.ANSWER_CHOICES_MOST, True), (limits.ANSWER_CHOICES_MOST + 1, False)):
         text = "x" * (limits.ANSWER_CHARS_MOST - 20 * count - 100)
         document = {"choices": [{"message": {"content": text}}, *({"message": {}} for _ in range(count - 1))]}
@@ -134,7 +137,7 @@ def test_an_answer_of_many_choices_is_malformed() -> None:
 
 @pytest.mark.parametrize("status", [400, 404, 413, 422])
 def test_a_refusal_comes_back_whole(status: int) -> None:
-    """A refusal has the server's status and body, with the client's own text in it; its message has not."""
+    """A refusal has the server's status and body, even the client's text in it; the error's message omits this text."""
     body = {"error": {"message": f"bad: {MESSAGES[0]['content']}", "code": "x", "param": None}, "more": [1]}
     outcome = at_openai(body, call(), status=status)[1]
     assert refused(outcome) == (status, body)
@@ -150,7 +153,7 @@ def test_a_refusal_of_another_call_has_no_answer() -> None:
 
 
 def test_the_key_is_struck_out_of_a_refusal() -> None:
-    """A server that repeats the API key, or a part of it, in any place of its answer does not show it to clients."""
+    """If a server repeats the API key, or a part of it, anywhere in its answer, clients do not see the key."""
     body = {"error": {"message": f"bad key {KEY}", "param": KEY[3:12], KEY: [KEY[-8:]], "code": KEY[:5]}}
     outcome = at_openai(body, call(), status=401)[1]
     status, found = refused(outcome)
@@ -170,7 +173,8 @@ def test_the_key_is_struck_out_of_a_refusal() -> None:
         b'"no"',
         b"",
         b"\xff\xfe",
-        json.dumps({"error": "x" * limits.REFUSAL_BYTES_MOST}).encode(),
+        json.dumps({"error": "x" * limits.REFUSAL_CHARS_MOST}).encode(),
+        json.dumps({"error": "x" * limits.REFUSAL_READ_BYTES_MOST}).encode(),
         b"[" * 70_000,
     ],
 )
@@ -181,17 +185,37 @@ def test_a_refusal_is_an_object_of_limited_size(raw: bytes) -> None:
     assert len(body["error"]["message"]) <= 4_000
     if raw.startswith(b"<html>"):
         assert body["error"]["message"] == "<html> <h1>Bad request</h1></html>"
+    assert body["error"]["message"].endswith("[cut off]") is (len(raw) > 4_000)
+
+
+@pytest.mark.parametrize("text", ["x", "多", "\U0001f600"])
+def test_a_large_refusal_keeps_its_message_and_code(text: str) -> None:
+    """A refusal is kept whole up to 16 KB of JSON in ASCII, as the error file has it; of a larger one, what it says."""
+    for chars, is_whole in ((1_000, True), (limits.REFUSAL_CHARS_MOST, False)):
+        given = {"error": {"message": "too long", "code": "too_big", "type": "t"}, "detail": text * chars}
+        _, body = refused(at_openai(given, call(), status=422)[1])
+        if is_whole:
+            assert body == given
+        else:
+            assert body["error"] == {
+                "message": "too long … [cut off]", "type": "invalid_request_error", "param": None, "code": "too_big"
+            }  # fmt: skip
+    long = {"error": {"message": text * limits.REFUSAL_CHARS_MOST, "code": 7}}
+    _, body = refused(at_openai(long, call(), status=422)[1])
+    assert len(body["error"]["message"]) == 4_000
+    assert body["error"]["message"].endswith(" … [cut off]")
+    assert body["error"]["code"] is None
 
 
 def test_a_redirect_is_no_answer_for_a_client() -> None:
-    """A redirect is a mistake of the deployment: the refusal has no answer of the provider."""
+    """A redirect is a mistake of the deployment, so the refusal does not contain the provider's answer."""
     outcome = at_openai({}, call(), status=302)[1]
     assert isinstance(outcome, errors.ModelRefused)
     assert (outcome.answer, outcome.of_call) == (None, False)
 
 
 def test_a_message_repeats_no_text_of_a_line() -> None:
-    """The error's message, which goes to logs, has no text of the line, and no name that its schema chose."""
+    """The error's message, which goes to logs, contains no text of the line, and no name from the line's schema."""
     schema = {"type": "object", "properties": {"patient_diagnosis": {"enum": ["secret-enum-value"]}}}
     form = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
     parts = [{"type": "text", "text": "line one\nline two of a letter"}]
@@ -206,9 +230,9 @@ def test_a_message_repeats_no_text_of_a_line() -> None:
 def test_a_passing_failure_of_a_long_line_is_not_searched(
     monkeypatch: pytest.MonkeyPatch, status: int, chars: int
 ) -> None:
-    """The search for the client's text in 1 MB takes 0.1 s, and such a line may fail a hundred times.
+    """A search for the client's text in 1 MB takes 0.1 s, which is too long for a call that may fail a hundred times.
 
-    A refusal is searched, because it is the last failure of its line.
+    If the provider refuses the line, its message is searched, because no further call for the line follows.
     """
     searched: list[int] = []
     search = replies.cause
@@ -234,7 +258,7 @@ def test_a_passing_failure_of_a_long_line_is_not_searched(
 
 
 def test_workers_ai_gets_a_body_as_it_takes_it() -> None:
-    """The binding gets the messages with plain texts, the limit under its name, and the schema without its wrapping."""
+    """Workers AI gets messages with plain texts, the token limit under its own name, and a schema without wrapper."""
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     image = [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": {"url": "x"}}]
     messages = [{"role": "user", "content": parts}, {"role": "user", "content": image}, {"role": "user", "content": []}]
@@ -260,7 +284,7 @@ def only_choice(answer: object) -> dict[str, Any]:
 
 
 def test_an_older_result_becomes_a_chat_completion() -> None:
-    """A result with `response` becomes a chat completion that OpenAI's types accept, with its tokens."""
+    """A result of Workers AI in the older form (`response`) becomes a chat completion with token counts."""
     usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
     outcome = at_workers_ai({"response": "fine 多", "usage": usage}, call())[1]
     message = {"role": "assistant", "content": "fine 多"}
@@ -284,18 +308,28 @@ def test_an_older_result_becomes_a_chat_completion() -> None:
     ],
 )
 def test_results_of_both_shapes(result: object, content: str, reason: str) -> None:
-    """Results of the older and the newer shape become the same kind of answer."""
+    """Results of Workers AI in the older and in the newer form become chat completions of the same form."""
     choice = only_choice(result)
     assert (choice["message"]["content"], choice["finish_reason"]) == (content, reason)
 
 
-def test_tool_calls_of_the_older_shape() -> None:
-    """Tool calls get OpenAI's shape, with their arguments as JSON."""
-    choice = only_choice({"response": None, "tool_calls": [{"name": "f", "arguments": {"a": 1}}]})
+@pytest.mark.parametrize(
+    ("given", "written"),
+    [({"a": 1}, '{"a": 1}'), ('{"a": "多"}', '{"a": "多"}'), ("", ""), (None, "{}"), ({}, "{}")],
+)
+def test_tool_calls_of_the_older_shape(given: object, written: str) -> None:
+    """Tool calls get OpenAI's shape, with their arguments as JSON, which is not written twice."""
+    choice = only_choice({"response": None, "tool_calls": [{"name": "f", "arguments": given}]})
     assert choice["finish_reason"] == "tool_calls"
     assert choice["message"]["tool_calls"] == [
-        {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+        {"id": "call_0", "type": "function", "function": {"name": "f", "arguments": written}}
     ]
+
+
+def test_tool_calls_in_openais_shape_stay() -> None:
+    """A result of the older shape may have tool calls of the newer one."""
+    made = {"id": "chatcmpl-tool-1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
+    assert only_choice({"response": None, "tool_calls": [made]})["message"]["tool_calls"] == [made]
 
 
 @pytest.mark.parametrize(
@@ -308,7 +342,7 @@ def test_tool_calls_of_the_older_shape() -> None:
     ],
 )
 def test_thoughts_have_a_field_of_their_own(said: str, content: str, thoughts: str | None) -> None:
-    """Reasoning before an answer does not stand in its text, and is not lost either."""
+    """Thoughts before an answer move from the answer's text to a field of their own."""
     for result in ({"response": said}, {"choices": [{"message": {"content": said}}]}):
         message = only_choice(result)["message"]
         assert (message["content"], message.get("reasoning_content")) == (content, thoughts)
@@ -316,7 +350,7 @@ def test_thoughts_have_a_field_of_their_own(said: str, content: str, thoughts: s
 
 @pytest.mark.parametrize("result", [None, "x", [], {}, {"response": None}, {"response": 7}, {"choices": 7}])
 def test_a_result_without_an_answer_is_malformed(result: object) -> None:
-    """A result of the binding without an answer is tried again."""
+    """If a result of Workers AI has no answer, the call is tried again."""
     assert type(at_workers_ai(result, call())[1]) is errors.ModelReplyMalformed
 
 
@@ -328,7 +362,10 @@ def test_a_result_without_an_answer_is_malformed(result: object) -> None:
     ],
 )  # fmt: skip
 def test_a_refusal_of_workers_ai(code: int, status: int, of_call: bool) -> None:
-    """The binding gives only a text, which becomes a refusal in OpenAI's shape. Some codes concern every line."""
+    """Workers AI refuses with a text, which becomes a refusal in OpenAI's form.
+
+    Some error codes of Workers AI mean that every line of the batch would be refused.
+    """
     outcome = at_workers_ai(RuntimeError(f"{code}: Call me Ishmael. Some years ago"), call())[1]
     found_status, body = refused(outcome)
     assert (found_status, body["error"]["code"], outcome.of_call) == (status, str(code), of_call)
@@ -337,14 +374,14 @@ def test_a_refusal_of_workers_ai(code: int, status: int, of_call: bool) -> None:
 
 
 def test_a_line_that_is_too_long_for_the_model() -> None:
-    """A line beyond the model's context is refused with 413, whatever its code, and concerns no other line."""
+    """A line that is too long for the model is refused with 413, whatever the error's code; other lines go on."""
     for said in ("5021: maximum context length", "This model's maximum context length is 8"):
         outcome = at_workers_ai(RuntimeError(said), call())[1]
         assert (refused(outcome)[0], outcome.of_call) == (413, True)
 
 
 def test_other_failures_of_workers_ai_stay_what_they_are() -> None:
-    """A failure that is no refusal has no answer, and is tried again or ends the batch as before."""
+    """A failure that is no refusal contains no answer for the client, and keeps the class that its error code has."""
     kinds = {
         "3040: x": errors.ModelUnavailable,
         "3036: x": errors.ModelQuotaExhausted,
@@ -374,7 +411,7 @@ def demo_text(**body: object) -> str:
 
 
 def test_the_demo_answers_the_last_message_of_the_user() -> None:
-    """The demo's answer to a line is the same each time, and is about the last message of the user alone."""
+    """The demo answers a line the same each time, and reads only the last message with the role `user`."""
     earlier = [{"role": "system", "content": "s"}, {"role": "user", "content": "whales whales"}]
     asked = {"role": "user", "content": [{"type": "text", "text": MESSAGES[0]["content"]}, {"type": "image_url"}]}
     found = demo_text(messages=[*earlier, asked, {"role": "assistant", "content": "x"}])
@@ -384,14 +421,14 @@ def test_the_demo_answers_the_last_message_of_the_user() -> None:
 
 
 def test_the_demo_obeys_the_limit_of_tokens() -> None:
-    """A short limit cuts the demo's answer off, and the answer says so."""
+    """A short token limit cuts the demo's answer off, and the finish reason is `length`."""
     outcome = at_demo(messages=MESSAGES, max_completion_tokens=3)
     assert isinstance(outcome, ModelReply)
     assert (outcome.finish_reason, outcome.output_tokens) == ("length", 3)
 
 
 def test_the_demo_fills_a_schema() -> None:
-    """With `response_format` the demo's answer is JSON that fits the schema, or any object."""
+    """With `json_schema` the demo's answer fits the schema, and with `json_object` it is any object."""
     found = json.loads(demo_text(messages=MESSAGES, response_format=FORM))
     assert parse_schema(SCHEMA, strict=False).root
     assert found.keys() == {"name"}
@@ -412,7 +449,7 @@ def test_the_demo_fills_a_schema() -> None:
     ],
 )
 def test_the_demo_refuses_what_a_server_would(body: dict[str, object]) -> None:
-    """A line without a text of the user, or with a schema that is not supported, is refused as a server would do it."""
+    """The demo refuses a line without a text of the user, or with an unsupported schema, as a server would."""
     outcome = at_demo(**body)
     status, document = refused(outcome)
     assert (status, document["error"]["type"]) == (400, "invalid_request_error")

@@ -467,7 +467,7 @@ def listing(*models: dict[str, object]) -> HttpReply:
         # The server llama-cpp-python also lists its only model under any name.
         (listing({"id": "/models/a.gguf", "owned_by": "me"}), True),
         (listing({"id": "a", "owned_by": "me"}, {"id": "b", "owned_by": "me"}), False),
-        (listing(), True),  # an empty list tells nothing
+        (listing(), True),  # an empty list does not say which models the server has
         (reply(200, {"data": "none"}), True),
         (reply(200, ["other"]), True),
         (listing({"id": 7}), False),

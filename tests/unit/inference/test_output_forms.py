@@ -2,13 +2,14 @@
 
 - OpenAI: the request and the refusal as in the types of OpenAI's Python SDK, which OpenAI generates from its OpenAPI
   document (`types/shared_params/response_format_json_schema.py`, `types/chat/chat_completion_message.py` of
-  `openai` 3.57.0). Errors as users report them, for example in issue 31490 of langchain-ai/langchain. No shape here
-  rests on OpenAI's guide "Structured model outputs", to which the SDK's types link.
-- vLLM: "Structured Outputs". Errors as in its source, `backend_xgrammar.py`, or in users' reports.
-- Ollama: "Structured outputs" and "OpenAI compatibility". Errors as in its source, `llm/server.go`.
-- llama-cpp-python: its source, `llama_types.py` and `server/errors.py`.
-- llama.cpp: "LLaMA.cpp HTTP Server". The answers and errors were recorded from `make model`.
-- Cloudflare Workers AI: "JSON Mode" and "Errors".
+  `openai` 3.57.0). OpenAI's errors are those that users report, for example in issue 31490 of langchain-ai/langchain.
+  No request or answer in this module is taken from OpenAI's guide "Structured model outputs".
+- vLLM: the page "Structured Outputs". vLLM's errors are those of `backend_xgrammar.py` in its source, or of users'
+  reports.
+- Ollama: the pages "Structured outputs" and "OpenAI compatibility". Ollama's errors are those of `llm/server.go`.
+- llama-cpp-python: `llama_types.py` and `server/errors.py` in its source.
+- llama.cpp: the page "LLaMA.cpp HTTP Server". The answers and errors of llama.cpp were recorded from `make model`.
+- Cloudflare Workers AI: the pages "JSON Mode" and "Errors".
 """
 
 import asyncio
@@ -244,10 +245,11 @@ def test_ollama_refuses_a_schema_with_500() -> None:
 
 
 def test_llama_cpp_python_refuses_the_field_with_500() -> None:
-    """Its types allow `text` and `json_object` alone, and its server answers a failed validation with 500.
+    """llama-cpp-python's types allow only `text` and `json_object`, and its server answers a failed validation with
+    500.
 
-    llama-cpp-python, `llama_types.py` (`ChatCompletionRequestResponseFormat`) and `server/errors.py`. Such a call would
-    be tried in vain as long as the patience lasts, if it were taken for an outage.
+    The sources are llama-cpp-python's `llama_types.py` (`ChatCompletionRequestResponseFormat`) and `server/errors.py`.
+    If this answer counted as an outage, the call would be repeated in vain until the task's patience is over.
     """
     said = (
         "1 validation error:\n  {'type': 'literal_error', 'loc': ('body', 'response_format', 'type'), "
@@ -295,7 +297,7 @@ def test_llama_cpp_refuses_a_schema() -> None:
 
 
 def test_llama_cpp_has_no_reference_to_the_root() -> None:
-    """The answer was recorded from `make model`: of the subset's keywords, this is the only one that it refused."""
+    """Of the subset's keywords, llama.cpp refused only a reference to the root, with this answer under `make model`."""
     message = (
         "Unable to generate parser for this template. Automatic parser generation failed: JSON schema error at "
         "#/properties/a/anyOf/1: unsupported $ref #, only references into the same document are supported"

@@ -26,6 +26,12 @@ def test_a_call_arrives_as_it_was_sent(call: ModelCall) -> None:
     assert ("form" in sent, "body" in sent) == (call.form is not None, call.body is not None)
 
 
+def test_a_line_has_nothing_that_earlier_code_could_send() -> None:
+    """Code that knows no lines reads the texts of a call, and without them makes no paid call of empty texts."""
+    sent = wire.write_call(CALLS[-1])
+    assert not sent.keys() & {"system", "user"}
+
+
 @pytest.mark.parametrize("reason", [None, "length"])
 def test_an_output_arrives_as_it_was(reason: str | None) -> None:
     """An output arrives from the lane with its token counts and its finish reason."""
@@ -34,7 +40,7 @@ def test_an_output_arrives_as_it_was(reason: str | None) -> None:
 
 
 def test_a_whole_answer_arrives_as_it_was() -> None:
-    """The whole answer to a line of a batch arrives from the lane. Other outputs are sent without the field."""
+    """The whole answer to a line of a batch arrives from the lane. Other outputs lack the field `answer`."""
     reply = ModelReply("", 7, 3, "stop", answer={"choices": [{"message": {"content": "ü😀"}}], "usage": None, "x": 0.5})
     sent = json.loads(json.dumps(wire.write_outcome(reply)))
     assert wire.read_outcome(wire.from_lane(sent, 4)) == reply._replace(lane=4)
@@ -43,7 +49,7 @@ def test_a_whole_answer_arrives_as_it_was() -> None:
 
 
 def test_a_refusal_arrives_with_the_providers_answer() -> None:
-    """The status and the body of a refused line arrive from the lane. Other refusals are sent without them."""
+    """The status and the body of a refused line arrive from the lane. Other refusals lack both."""
     error = ModelRefused("no", of_call=True, answer=(413, {"error": {"message": "ü", "code": None}}))
     sent = json.loads(json.dumps(wire.write_outcome(error)))
     found = wire.read_outcome(sent)

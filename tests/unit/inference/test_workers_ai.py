@@ -54,7 +54,7 @@ def test_a_call_runs_the_model_once_with_the_text_verbatim() -> None:
 
 
 def test_what_a_call_asks_is_sent_along() -> None:
-    """Each option of a call is sent, and its own token limit replaces the usual one."""
+    """A call to Workers AI has each option of the task, and the task's token limit replaces the usual one."""
     ai = ScriptedAi({"response": "fine"})
     call = ModelCall("a", "b", "m", max_output_tokens=9, temperature=1.5, options={"seed": 3})
     asyncio.run(WorkersAIProvider(ai, model=None, timeout_seconds=5).infer(call))

@@ -27,7 +27,7 @@ def _no_account_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(account: CloudAccount, env: str, *, shape: Shape | None = None, internet: Internet | None = None) -> str:
-    """Deploy, and return all printed text. Raises what the deployment raises."""
+    """Deploy, and return all printed text. Raise the deployment's errors."""
     lines: list[str] = []
     web = (internet or Internet(account)).web
     deploy(account, web, needs(ROOT, env), shape or Shape(), lines.append)
@@ -218,7 +218,10 @@ def test_an_account_without_queues_deploys_without(env: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("dry_run", [True, False])
 def test_an_account_without_r2_deploys_without_the_bucket(env: str, dry_run: bool, tmp_path: Path) -> None:
-    """If R2 is not enabled, `make deploy` says so, and deploys all other bindings. Once it is enabled, it binds all."""
+    """If R2 is not enabled, `make deploy` says so, and deploys all other bindings.
+
+    Once R2 is enabled, `make deploy` binds the bucket, too.
+    """
     account = CloudAccount(tmp_path / "account.json")
     account.state["buckets"] = None
     said = run(account, env, shape=Shape(dry_run))
@@ -235,7 +238,7 @@ def test_an_account_without_r2_deploys_without_the_bucket(env: str, dry_run: boo
 
 
 def test_the_configuration_without_r2_lacks_only_the_bucket() -> None:
-    """Without its blocks for R2, wrangler.toml says the same in all environments but for the bucket."""
+    """In every environment, wrangler.toml without its blocks for R2 lacks only the binding of the bucket."""
     text = (ROOT / "wrangler.toml").read_text("utf-8")
     whole, without = tomllib.loads(text), tomllib.loads(_BUCKETS.sub("", text))
     for part in (whole, *whole["env"].values()):
@@ -252,7 +255,7 @@ class Contested(CloudAccount):
 
 
 def test_somebody_who_is_quicker_is_no_failure(tmp_path: Path) -> None:
-    """If another user creates a database or queue after the check, `make deploy` uses it as if it had created it."""
+    """If another user creates a database or queue after the check, `make deploy` uses it as its own."""
     account = Contested(tmp_path / "account.json")
     run(account, "")
     assert wrong(account.state, "") == []
@@ -299,7 +302,7 @@ def test_which_account(
 ) -> None:
     """`make deploy` uses the only account of the user, or the named one of several.
 
-    Any other case changes nothing.
+    In any other case `make deploy` changes nothing.
     """
     account = CloudAccount(tmp_path / "account.json")
     account.state["accounts"] = accounts
@@ -421,7 +424,7 @@ def test_a_new_address_is_waited_for(first: Callable[[Needs], DeploymentReply], 
 
 
 def test_an_older_version_does_not_pass_for_the_new_one(tmp_path: Path) -> None:
-    """A good answer between bad ones comes from an isolate of the old version, so `make deploy` waits on.
+    """A good answer between bad ones comes from an isolate of the old version, so `make deploy` continues to wait.
 
     Only consecutive good answers count.
     """

@@ -51,7 +51,7 @@ class Operator:
         patch.setattr(key, "wrangler", lambda *arguments: [*program, *arguments])
 
     def make(self, target: str, env: str = "", *arguments: str) -> int | str | None:
-        """Run the commands of a target of the Makefile."""
+        """Run a command as the Makefile's target of this name does."""
         try:
             return deployment.main([target, f"--env={env}", *arguments])
         except SystemExit as left:

@@ -45,7 +45,7 @@ def test_the_file_is_the_one_that_wrangler_reads(tmp_path: Path) -> None:
 
 
 def host(**variables: object) -> LocalConfiguration:
-    """What a host would send."""
+    """Return a configuration of `make dev` with the given variables."""
     return LocalConfiguration(
         variables=variables, flags={}, bindings=["DB", "AI_QUEUE"], limits="off", persist_to="/state"
     )
@@ -66,7 +66,7 @@ def test_a_shared_file_may_hold_variables_of_others() -> None:
 def test_a_server_that_the_provider_does_not_use_is_warned_about() -> None:
     """If AI_BASE_URL is set without AI_PROVIDER, `make dev` warns that the demo provider would answer.
 
-    The warning names the provider.
+    Each warning suggests the provider `openai`.
     """
     server = {"AI_BASE_URL": "http://127.0.0.1:11434/v1", "AI_MODEL": "llama3.2", "AI_API_KEY": "x"}
     warnings = examine(host(AI_PROVIDER="demo", **server), None).warnings

@@ -18,7 +18,10 @@ NOT_FOUND = DeploymentReply(404, {}, "error code: 1042")
 
 
 def nowhere() -> Web:
-    """Make a network in which no deployment ever answers. In this network time passes only with pauses."""
+    """Make a network in which no deployment ever answers.
+
+    The network's clock moves only when the code under test pauses.
+    """
     passed: list[float] = []
     return Web(lambda _url: NOT_FOUND, lambda: sum(passed), passed.append)
 
@@ -55,7 +58,7 @@ def test_every_command_that_a_fix_names_is_there() -> None:
 def test_what_repeats_doctor_is_a_program_of_the_clone(
     env: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The fix names the clone's own `onceover` program, since `make deploy` puts no `onceover` on PATH."""
+    """The command that repeats doctor's check is the clone's own program, since `make deploy` puts none on PATH."""
     monkeypatch.setattr(deployment, "deploy", lambda *_: "https://x.test")
     monkeypatch.setattr(deployment, "doctor", lambda *_: 1)
     assert deployment.main(["deploy", f"--env={env}"]) == 0

@@ -1,6 +1,6 @@
 """After a restart of `make dev` unfinished tasks continue at once.
 
-Until a worker takes unfinished tasks after a restart, they show that they wait for their worker's lease.
+After a restart unfinished tasks show that they wait for their worker's lease, until a worker takes them.
 """
 
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ def bench() -> Iterator[StoreBench]:
 
 
 def restart(bench: StoreBench) -> None:
-    """Start again, a second later."""
+    """Do what a restart of `make dev` does to leases, a second later."""
     bench.database.rows(STATEMENT.replace("?1", str(bench.pass_ms(1_000))))
 
 
 def claim_keys(*positions: int) -> frozenset[CallKey]:
-    """The calls of these chunks."""
+    """Return the keys of the calls for these chunks."""
     return frozenset(CallKey(0, position) for position in positions)
 
 

@@ -27,7 +27,7 @@ def test_a_chunk_of_any_language_fits_the_context(context: int, slots: int) -> N
     assert found["AI_BASE_URL"] == "http://127.0.0.1:9/v1"
     chunk, output = int(found["CHUNK_MAX_CHARS"]), int(found["AI_MAX_OUTPUT_TOKENS"])
     # By the model's own tokenizer, the densest 1,000 characters of examples/chinese.txt are 1,805 tokens. The default
-    # instructions are 40.
+    # instructions are 40 tokens.
     assert 1.81 * chunk + 100 + output < context
     settings = load(found.get)
     assert settings.chunk_chars == chunk

@@ -9,7 +9,7 @@ from local.node import ROOT
 
 
 def test_the_page_has_the_files_of_the_installed_packages(tmp_path: Path) -> None:
-    """The folder is filled anew: it has the libraries and their licences, and nothing of an earlier version."""
+    """A copy replaces the folder, so it has the libraries and their licences, and no file of an earlier version."""
     folder = tmp_path / "public" / "vendor" / "markdown"
     folder.mkdir(parents=True)
     (folder / "old.js").touch()

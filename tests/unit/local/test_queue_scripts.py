@@ -122,7 +122,7 @@ def test_a_clone_without_wrangler_is_told_what_to_run(shell: Shell, tmp_path: Pa
 
 
 def test_a_flag_that_is_misspelt_creates_nothing(shell: Shell) -> None:
-    """An unknown word creates nothing."""
+    """The script refuses an unknown flag and creates no queue."""
     done = shell.run("--dryrun")
     assert done.returncode == 2
     assert not shell.file.exists()

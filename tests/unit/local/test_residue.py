@@ -1,4 +1,4 @@
-"""Clearing what deleted rows leave in the files of the local D1."""
+"""How `make dev` clears the local D1's files of the contents of deleted rows."""
 
 import sqlite3
 from collections.abc import Iterator

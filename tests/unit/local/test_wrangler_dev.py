@@ -1,6 +1,6 @@
 """`python -m local.wrangler_dev` runs a task on the unmodified workerd.
 
-The deployment workflow runs it; here a stand-in replaces wrangler.
+The deployment workflow runs this module; in these tests a stand-in replaces wrangler.
 """
 
 import json
@@ -44,7 +44,7 @@ if pids:
 class StandIn:
     """A stand-in for wrangler that serves nothing; the fixture `api` answers at the port instead.
 
-    `ends` is the command of the stand-in that fails.
+    `ends` names the command of wrangler at which the stand-in fails.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -61,7 +61,7 @@ class StandIn:
         return [json.loads(line) for line in (self.folder / "calls").read_text().splitlines()]
 
     def alive(self) -> list[int]:
-        """Return the processes of the stand-in that still exist. A zombie does not count."""
+        """Return the processes of the stand-in that still exist. A zombie process does not count."""
         return [pid for call in self._read() for pid in call["pids"] if _state(pid) not in {"", "Z"}]
 
 

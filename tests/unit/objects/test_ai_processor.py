@@ -13,6 +13,7 @@ from src.core import limits
 from src.core.errors import ModelRateLimited, ModelRefused
 from src.core.ids import TaskKey
 from src.core.states import Status
+from src.inference import wire
 from src.inference.protocol import ModelCall, ModelReply, Provider
 from src.inference.wire import Wire
 from src.objects.ai_processor import Processor
@@ -52,7 +53,7 @@ class Storage:
 
 
 class InFlight:
-    """Counts the calls in flight of each invocation, and of all together under "all". Keeps the maximum of each."""
+    """Counts the calls in flight of each invocation, and of all together under "all". Keeps the highest counts."""
 
     def __init__(self) -> None:
         self.most: Counter[str] = Counter()
@@ -67,6 +68,10 @@ class InFlight:
         yield
         self._now[key] -= 1
 
+    def of_lane(self, number: int, worker: Worker) -> Worker:
+        """Return the worker of a lane's next invocation. The calls of one lane are counted together."""
+        return replace(worker, provider=Counted(worker.provider, self, f"lane {number}"))
+
     def of_one_more(self, worker: Worker) -> Worker:
         """Return the worker of another invocation, whose calls in flight are counted."""
         self._invocations += 1
@@ -79,7 +84,7 @@ class InFlight:
 
 
 class Counted:
-    """A provider that counts its calls in flight under this key."""
+    """A provider whose calls in flight are counted under the given key."""
 
     def __init__(self, provider: Provider, in_flight: InFlight, key: str) -> None:
         self.name = provider.name
@@ -115,15 +120,19 @@ class ObjectBench:
         return self
 
     async def reach(self) -> None:
-        """Answer that it is alive."""
+        """Answer a ping."""
 
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         """Act as a lane."""
         self.groups.append(len(calls))
-        worker = self.in_flight.of_one_more(self.bench.worker())
+        number = wire.lane_of(calls)
+        if number is None:
+            self.lanes.append(Lane())
+            number = len(self.lanes)
+        worker = self.in_flight.of_lane(number, self.bench.worker())
         settings = replace(worker.settings, concurrency=self._lane_concurrency)
-        self.lanes.append(Lane())
-        return await self.lanes[-1].infer(replace(worker, settings=settings), task_key, fence, calls)
+        outcomes = await self.lanes[number - 1].infer(replace(worker, settings=settings), task_key, fence, calls)
+        return [wire.from_lane(outcome, number) for outcome in outcomes]
 
     async def abort(self, task_key: TaskKey, fence: int) -> None:
         """Tell all lanes that the claim with the given fence has ended."""
@@ -213,7 +222,7 @@ def test_with_one_call_at_a_time_a_long_task_has_no_lanes(make):
 
 @pytest.mark.parametrize("lane_concurrency", [1, 2])
 def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
-    """A lane with a smaller AI_CONCURRENCY than its sender makes only that many calls of a group at a time.
+    """A lane whose AI_CONCURRENCY is lower than its sender's makes only that many calls of a group at a time.
 
     In this test the sender's groups have six calls. Calls of a group that cannot start in time are sent again, and each
     is on the bill once.
@@ -235,9 +244,9 @@ def test_a_lane_keeps_to_its_own_setting(make, lane_concurrency: int):
 
 @pytest.mark.parametrize("ends", ["well", "in a mistake"])
 def test_the_alarm_is_set_before_the_work(make, ends: str):
-    """An object sets its alarm before its first D1 call, in case it does not outlive its slice.
+    """An object sets its alarm before its first D1 call, so that the alarm resumes the task if the slice dies.
 
-    The platform has removed the alarm that fired before the slice begins.
+    The platform removes an alarm when it fires, which is before the slice begins.
     """
     task = make(chunks=1)
     task.start()
@@ -400,7 +409,7 @@ def test_a_slice_is_as_long_as_the_platform_lets_it_be(
 ):
     """A slice is so long that its last call still ends within the platform's 15 minutes.
 
-    A lane may start the last call 20 s after its announcement, and the way takes 5 s.
+    A lane may start its last call 20 s after the announcement, and messages to the lane and back take 5 s.
     """
     made = make(1, timeout_seconds=timeout_seconds, lease_seconds=700.0)
     hosts, run = list[Host](), Worker.run
@@ -473,7 +482,7 @@ def hold(task: ObjectBench, meanwhile: Callable[[], Any], after: float = 3.0) ->
 
 @pytest.mark.parametrize("chunks", [2, LONG])
 def test_an_object_that_is_told_lets_go_at_once(make, chunks: int):
-    """An object with a notice of its task's end ends all calls, its lanes' too, and forgets the task."""
+    """An object that gets notice of its task's end ends all calls, its lanes' too, and forgets the task."""
     task = make(chunks=chunks)
 
     async def end() -> None:

@@ -118,7 +118,7 @@ def test_nobody_is_held_for_long(bench: Bench):
 
 
 def test_an_object_holds_so_many_callers_and_no_more(bench: Bench):
-    """Further callers read by themselves.
+    """Callers beyond the limit read the database by themselves.
 
     An object holds at most 32 callers, and accepts another one when one leaves.
     """
@@ -149,7 +149,7 @@ class Objects:
         self.asked: list[tuple[object, ...]] = []
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
+        """Return a stand-in for the object with this name."""
         return self
 
     async def hear(self, *args: object) -> object:
@@ -187,7 +187,7 @@ def test_an_object_that_never_answers_is_given_up():
 
 
 def test_without_objects_nobody_is_asked():
-    """The deployment binds no objects."""
+    """If the deployment binds no objects, a reader makes no subrequest to ask for notices."""
     meter = Meter()
     assert asyncio.run(ObjectTeller(None, meter, NOBODY).hear(TASK, Mark(3, 4), 1.0, 5.0)) is None
     assert meter.subrequests == 0

@@ -10,8 +10,10 @@ import pytest
 
 from simulator.engine.loop import Loop
 from src.core import limits
+from src.core.errors import CallerLost, CallNotStarted
 from src.core.ids import TaskKey
-from src.inference.wire import Wire
+from src.inference.protocol import ModelCall
+from src.inference.wire import GOES_ON, Wire, numbered, read_outcome, write_call, write_held
 from src.objects.batch_coordinator import Coordinator, ObjectSql
 from src.processing.log import Log
 
@@ -65,7 +67,7 @@ class AnsweringLanes:
         self.failing: set[str] = set()
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
+        """Return a stand-in for the object with this name."""
         self.asked.append(name)
         return self
 
@@ -148,7 +150,7 @@ def test_an_alarm_that_could_not_be_set_is_set_by_the_next_group(
 def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Storage) -> None:
     """A coordinator uses a lane again once it has answered, and never again if it was lost.
 
-    Each outcome names its lane.
+    Each outcome has the name of the lane that made the call.
     """
     lanes = AnsweringLanes()
     coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
@@ -167,6 +169,104 @@ def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Stor
     ask()
     assert lanes.asked == [f"task/lane-{number}" for number in (1, 1, 1, 2, 2)]
     assert told == [{"output": "fine", "lane": lane} for lane in (1, 1, 2, 2)]
+
+
+class LanesOfTwoReleases(AnsweringLanes):
+    """Lanes of which those in `old` have code that knows no lines of batches. `said` is what the platform then says."""
+
+    def __init__(self, said: str) -> None:
+        super().__init__()
+        self.old = {"task/lane-1"}
+        self._said = said
+
+    async def infer_lines(self, *_args: Any) -> Any:
+        """Answer, or fail as a call of a method that the object lacks."""
+        if self.asked[-1] in self.old:
+            raise TypeError(self._said)
+        return [{"output": "fine"}]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "TypeError: Method infer_lines does not exist",
+        'TypeError: The RPC receiver does not implement the method "infer_lines".',
+        "'AIProcessor' object has no attribute 'infer_lines'",
+    ],
+)
+def test_a_lane_of_an_earlier_release_starts_no_call_of_a_line(storage: Storage, said: str) -> None:
+    """Its code would make a paid call of empty texts, so it is never asked, and another lane takes its place."""
+    lanes = LanesOfTwoReleases(said)
+    coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
+    line = write_call(ModelCall("", "", "m", body={"messages": []}))
+    (outcome,) = asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line], SECONDS))
+    assert isinstance(read_outcome(outcome), CallNotStarted)
+    (outcome,) = asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line], SECONDS))
+    assert outcome == {"output": "fine", "lane": 2}
+    assert asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{}], SECONDS)) == [{"output": "fine", "lane": 2}]
+
+
+def line(number: int) -> Wire:
+    return numbered(write_call(ModelCall("", "", "m", body={"messages": []})), number, in_parts=True)
+
+
+class LanesInParts(AnsweringLanes):
+    """Lanes that answer for the last call of each group, while the others go on. `methods` are those that were used."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.methods: list[str] = []
+        self.is_old = False
+
+    async def infer(self, _task_key: TaskKey, _fence: int, calls: list[Wire]) -> list[Wire]:
+        """Answer for the last call."""
+        self.methods.append("infer")
+        return [GOES_ON] * (len(calls) - 1) + [{"output": "fine"}]
+
+    async def infer_lines(self, task_key: TaskKey, fence: int, calls: list[Wire]) -> list[Wire]:
+        """Answer for the last call, or fail as a call of a method that the object lacks."""
+        if self.is_old:
+            raise TypeError("Method infer_lines does not exist")
+        outcomes = await self.infer(task_key, fence, calls)
+        self.methods[-1] = "infer_lines"
+        return outcomes
+
+
+def test_lines_are_answered_in_parts_too(storage: Storage) -> None:
+    """A lane that answers for a part of its lines gets the new ones beside them, and is free after the last answer."""
+    lanes = LanesInParts()
+    coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
+
+    def ask(*calls: Wire) -> list[Wire]:
+        return asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, list(calls), SECONDS))
+
+    on, fine = {**GOES_ON, "lane": 1}, {"output": "fine", "lane": 1}
+    assert ask(line(0), line(1)) == [on, fine]
+    assert ask(line(2)) == [{**fine, "lane": 2}]
+    assert ask(write_held(1, 0, in_parts=True), line(3)) == [on, fine]
+    assert ask(write_held(1, 0, in_parts=True)) == [fine]
+    assert ask(line(4)) == [fine]
+    assert lanes.methods == ["infer_lines", "infer_lines", "infer_lines", "infer", "infer_lines"]
+
+
+def test_a_lane_that_gets_code_of_an_earlier_release_loses_the_lines_that_went_on(storage: Storage) -> None:
+    """The calls that it made are lost, and only the new ones are known not to have started."""
+    lanes = LanesInParts()
+    coordinator = Coordinator(storage, lanes, lambda: NOW_MS, Log(lambda _line: None))
+    asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line(0), line(1)], SECONDS))
+    lanes.is_old = True
+    calls = [write_held(1, 0, in_parts=True), line(2)]
+    outcomes = asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, calls, SECONDS))
+    assert [type(read_outcome(outcome)) for outcome in outcomes] == [CallerLost, CallNotStarted]
+    lanes.is_old = False
+    assert asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [line(3)], SECONDS)) == [{"output": "fine", "lane": 2}]
+
+
+def test_a_lane_that_is_lost_with_lines_is_a_lost_lane(storage: Storage) -> None:
+    """Only a missing method says that no call was made."""
+    coordinator = Coordinator(storage, LanesOfTwoReleases("lost"), lambda: NOW_MS, Log(lambda _line: None))
+    with pytest.raises(TypeError, match="lost"):
+        asyncio.run(coordinator.infer(TaskKey("task"), 1, 2, [{"body": "{}"}], SECONDS))
 
 
 def ask(storage: Storage, now_ms: int) -> str:
@@ -217,7 +317,7 @@ def test_a_coordinator_goes_on_with_what_an_earlier_deployment_has_stored(
 
 
 def test_a_lane_that_gives_no_answer_in_time_is_lost(storage: Storage) -> None:
-    """A coordinator gives up a silent lane after the calls' own time and the time of the way.
+    """A coordinator gives up a silent lane after the calls' own time, plus the time for messages to the lane and back.
 
     A lane that a coordinator has given up is never used again.
     """

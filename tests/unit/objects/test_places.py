@@ -41,7 +41,7 @@ class Objects:
 
 
 class Deployment:
-    """A Worker with objects, and with a queue if one is given, over one database."""
+    """A Worker over one database, with objects, and with a queue if the test gives one."""
 
     def __init__(self, most: int | None, queue: Any = None) -> None:
         self.bench = WorkerBench()
@@ -95,7 +95,7 @@ class Deployment:
         self.bench.do(self.bench.store.cancel(TaskKey(key), 1_000_000))
 
     def places(self) -> int:
-        """Count the rows for places."""
+        """Count the rows of object slots."""
         return len(self.bench.database.rows("SELECT id FROM object_places"))
 
 
@@ -225,7 +225,7 @@ def test_a_submission_takes_no_place_that_another_task_waits_for(deploy):
 def test_a_task_that_got_a_place_unheard_is_told_by_the_sweep(deploy):
     """In this test a submission gave a slot to a waiting task, whose object could not be reached.
 
-    The next sweep notifies the object of a task that got its slot unnoticed before others.
+    The next sweep notifies this task's object before others, since the task has its slot already.
     """
     made = deploy(1)
     first, waiting, *_ = made.submit(40, "a")
@@ -263,7 +263,7 @@ def test_who_waits_costs_less_and_less(deploy):
     made = deploy(1)
     made.submit(11)
     rows = sum(made.sweep().meter.rows_written for _ in range(24 * 60))
-    samples = 24 * 12  # of the backlog, whatever waits
+    samples = 24 * 12  # samples of the backlog are written in any case
     assert rows - samples < 11 * 100
 
 

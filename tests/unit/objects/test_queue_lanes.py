@@ -1,178 +1,19 @@
 """A long task on the queue's route, in virtual time: its lanes, the time limits of its host, and its close call."""
 
-import asyncio
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from src.composition import App, Bindings
 from src.core import limits
 from src.core.errors import CallAborted
-from src.core.ids import TaskKey
-from src.core.settings import Settings, load
+from src.core.settings import Settings
 from src.core.states import Status
-from src.core.task import Reduce, Route, Task
-from src.http.base.isolate import RequestMemory
-from src.inference import wire
-from src.inference.protocol import Health, ModelCall, ModelReply
-from src.inference.wire import Wire
-from src.objects.lane import Lane
+from src.core.task import Route
 from src.objects.laned_host import Lanes
 from src.processing.log import Log
-from tests.support.store_bench import START_MS, new_task
-from tests.support.worker_bench import WorkerBench
-
-TASK = TaskKey("local:0192f0c8-7c00-7000-8000-000000000000")
-LONG = limits.LANES_MOST * limits.LANE_CHUNKS
-ALONE = limits.LANE_CALLS
-
-
-@dataclass
-class Delivery:
-    """The delivery of a message; `acked_at` is the time at which the consumer acknowledged it."""
-
-    bench: WorkerBench
-    id: str = "message"
-    attempts: int = 1
-    body: Any = None
-    acked_at: float | None = None
-    retried: bool = False
-
-    def ack(self) -> None:
-        self.acked_at = self.bench.loop.time()
-
-    def retry(self, options: dict[str, int]) -> None:
-        self.retried = True
-
-
-class Coordinators:
-    """A stand-in for all coordinators, each with its lanes.
-
-    `most` is the largest number of calls that were in flight together.
-    """
-
-    name = "counted"
-    default_model = "m"
-
-    def __init__(self, bench: WorkerBench) -> None:
-        self.bench = bench
-        self.groups: list[int] = []
-        self.closed: list[tuple[int, float]] = []
-        self.aborted: list[int] = []
-        self.signs = 0
-        self.breaks: Exception | None = None
-        self.unreachable: Exception | None = None
-        self.most = 0
-        self._now = 0
-        self._lanes: list[Lane] = []
-
-    def getByName(self, name: str) -> "Coordinators":  # noqa: N802 - the platform's name
-        assert name == TASK
-        return self
-
-    async def reach(self) -> None:
-        self.signs += 1
-        if self.unreachable is not None:
-            raise self.unreachable
-
-    async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
-        self.groups.append(len(calls))
-        self._lanes.append(Lane())
-        worker: Any = SimpleNamespace(store=self.bench.store, provider=Provider(self), settings=self.bench.settings)
-        outcomes = await self._lanes[-1].infer(worker, task_key, fence, calls)
-        return [wire.from_lane(outcome, len(self._lanes)) for outcome in outcomes]
-
-    async def abort(self, task_key: TaskKey, fence: int) -> None:
-        self.aborted.append(fence)
-        for lane in self._lanes:
-            lane.abort(fence)
-
-    async def close(self, fence: int) -> None:
-        self.closed.append((fence, self.bench.loop.time()))
-        if self.breaks is not None:
-            raise self.breaks
-
-    # The model that the consumer and all lanes call.
-
-    async def infer_one(self, call: ModelCall) -> ModelReply:
-        self._now += 1
-        self.most = max(self.most, self._now)
-        try:
-            return await self.bench.model.infer(call)
-        finally:
-            self._now -= 1
-
-    async def probe(self) -> Health:
-        return Health("healthy", "")
-
-
-class Provider:
-    """The model of `Coordinators` as a provider of its own, since providers and lanes both have a method `infer`."""
-
-    name = "counted"
-    default_model = "m"
-
-    def __init__(self, coordinators: Coordinators) -> None:
-        self.infer = coordinators.infer_one
-        self.probe = coordinators.probe
-
-
-class QueueBench:
-    """A Worker with a queue, and by default with objects, to which a test delivers one message."""
-
-    def __init__(self, chunks: int = LONG, *, objects: bool = True, **variables: str) -> None:
-        self.bench = WorkerBench()
-        new = new_task(TASK, chunks, Reduce.CONCAT, START_MS)
-        self.bench.do(self.bench.store.insert(new, self.bench.settings.lease_ms))
-        self.coordinators = Coordinators(self.bench)
-        self.sent: list[object] = []
-        self.delivery = Delivery(self.bench, body={"taskId": TASK})
-        bound: Any = self.coordinators if objects else None
-        queue: Any = self
-        self._bindings = Bindings(database=self.bench.database, queue=queue, processors=bound, coordinators=bound)
-        self._variables = {"PLAN": "paid", "AI_PROVIDER": "workers-ai", **variables}
-        self.lines: list[str] = []
-
-    async def send(self, body: object, *options: object) -> None:
-        self.sent.append(body)
-
-    def app(self) -> App:
-        runtime: Any = SimpleNamespace(
-            chance=lambda: 0.0,
-            courier=None,
-            entropy=bytes,
-            write=self.lines.append,
-            now_ms=lambda: START_MS + round(self.bench.loop.time() * 1000),
-        )
-        provider: Any = Provider(self.coordinators)
-        return App(self._bindings, load(self._variables.get), runtime, lambda run: None, RequestMemory(), provider)
-
-    def consume(self, meanwhile: Callable[[], Any] | None = None, after: float = 3.0) -> App:
-        """Let the message be consumed. `meanwhile` happens some seconds later."""
-        app = self.app()
-        batch: Any = SimpleNamespace(queue="ai-processing-queue", messages=[self.delivery])
-
-        async def play() -> None:
-            consumed = asyncio.ensure_future(app.queue(batch))
-            if meanwhile is not None:
-                await asyncio.sleep(after)
-                await meanwhile()
-            await consumed
-
-        self.bench.do(play())
-        return app
-
-    @property
-    def task(self) -> Task:
-        found = self.bench.do(self.bench.store.task(TASK))
-        assert isinstance(found, Task)
-        return found
-
-    def heard(self, event: str) -> bool:
-        return any(f'"event":"{event}"' in line for line in self.lines)
+from tests.support.queue_bench import ALONE, LONG, TASK, QueueBench
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
     async def put_back_in_between(statements: Any) -> Any:
         nonlocal calls
         calls += 1
-        if calls == 2:  # the first reads the generation
+        if calls == 2:  # the first batch reads the generation
             bench.database.batch = batch  # type: ignore[method-assign]
             await bench.store.cancel(TASK, 1_000)
             assert await bench.store.retry(TASK, 180_000) is not None
@@ -102,7 +102,7 @@ def test_a_cancellation_that_came_too_late_names_no_fence(bench: WorkerBench):
 
 
 class Objects:
-    """Objects that keep their notices, and then do `act`, which may fail or take its time."""
+    """Objects that record their notices, and then do `act`, which may fail or take its time."""
 
     def __init__(self, act: Callable[[], Any] = lambda: asyncio.sleep(0)) -> None:
         self.told: list[tuple[str, int]] = []
@@ -110,7 +110,7 @@ class Objects:
         self._name = ""
 
     def getByName(self, name: str) -> Any:  # noqa: N802 - the platform's name
-        """Return the object of this name."""
+        """Return a stand-in for the object with this name."""
         self._name = name
         return self
 
@@ -137,7 +137,7 @@ def test_telling_never_fails_and_is_soon_over(act: Callable[[], Any], seconds: f
 
 
 def test_without_objects_nobody_is_told():
-    """The deployment binds no objects."""
+    """If the deployment binds no objects, the end of a task costs no subrequest for a notice."""
     meter = Meter()
     asyncio.run(ObjectTeller(None, meter, NOBODY).tell(TASK, 7))
     assert meter.subrequests == 0
@@ -169,7 +169,7 @@ def abort_after(bench: WorkerBench, seconds: float, fence: int, *, concurrency: 
 def test_a_lane_ends_its_calls_and_keeps_what_came(bench: WorkerBench):
     """If a lane is aborted, it cuts off its calls and answers at once with the outputs that it has.
 
-    In this test one call had its output, and two are cut off.
+    In this test one of the lane's three calls has its output by then, and two are cut off.
     """
     bench.model.seconds = lambda number: 1.0 if number == 2 else 10.0
     assert abort_after(bench, 3.0, 1) == [CallAborted, ModelReply, CallAborted]
@@ -231,7 +231,7 @@ def test_a_lane_that_is_ended_ends_its_calls(bench: WorkerBench, *, deaf: bool, 
 
 
 class Lanes:
-    """Lanes that never answer, and keep their notices to abort. `broken` lanes cannot be reached."""
+    """Lanes that never answer, and that record each notice to abort. `broken` lanes cannot be reached."""
 
     def __init__(self, *broken: str) -> None:
         self.told: list[tuple[str, int]] = []

@@ -71,6 +71,6 @@ def test_no_figures_are_said_and_not_made_up(answer: Any, said: str, capsys: pyt
 
 
 def test_it_asks_nobody_without_a_token(capsys: pytest.CaptureFixture[str]) -> None:
-    """The message names the variables."""
+    """Without a token the script prints no figures, and its message names the missing variables."""
     assert invocations.main([], {}, "http://127.0.0.1:9") == 1
     assert "CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN" in capsys.readouterr().err

@@ -61,7 +61,7 @@ def _javascript(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def provider(binding: Ai, seconds: float = 5) -> WorkersAIProvider:
-    """A provider over the binding."""
+    """Return a Workers AI provider over the binding."""
     return WorkersAIProvider(BoundAi(binding), model=None, timeout_seconds=seconds)
 
 

@@ -1,4 +1,4 @@
-"""Bodies in chunks and answers of bytes. JavaScript is a fake."""
+"""Request bodies that come in chunks, and answers that send bytes. JavaScript is a fake."""
 
 import asyncio
 import json
@@ -42,7 +42,7 @@ class Array:
 
     @staticmethod
     def new(source: "int | Memory") -> "Array":
-        """Make one, over a new memory or over one that is there."""
+        """Make an array, over new memory or over existing memory."""
         if isinstance(source, int):
             Array.made += 1
             source = Memory(source)
@@ -69,7 +69,7 @@ class Result:
 
 
 class Body:
-    """A request's body, and its reader."""
+    """A request's body in JavaScript, which is also its own reader."""
 
     def __init__(self, content: bytes, *, breaks: bool = False) -> None:
         self._left = content
@@ -95,7 +95,7 @@ class Body:
 
 
 def test_a_body_comes_in_equal_chunks_through_one_array() -> None:
-    """The runtime fills the same memory again and again."""
+    """A whole body passes through one array of JavaScript, whose memory the runtime fills again for each chunk."""
     content = bytes(range(256)) * 3_000
     Array.made = 0
 
@@ -109,7 +109,7 @@ def test_a_body_comes_in_equal_chunks_through_one_array() -> None:
 
 
 def test_no_body_has_no_chunks() -> None:
-    """JavaScript has null then, which is false in Python."""
+    """A request without a body has null in JavaScript, which is false in Python."""
 
     async def play() -> list[bytes]:
         return [chunk async for chunk in read_chunks(None)]  # type: ignore[arg-type]
@@ -131,7 +131,7 @@ def test_a_body_that_breaks_off_says_so() -> None:
 
 
 def test_a_reader_that_stops_cancels_the_body() -> None:
-    """The rest of a refused upload is not read."""
+    """If the reading of an upload stops early, the body is cancelled, so its rest is not read."""
     body = Body(b"x" * 3 * CHUNK_BYTES)
 
     async def play() -> None:
@@ -144,7 +144,7 @@ def test_a_reader_that_stops_cancels_the_body() -> None:
 
 
 class Writable:
-    """The end of a stream that is written to."""
+    """The writable side of a JavaScript stream."""
 
     def __init__(self, *, gone: bool = False) -> None:
         self.sent: list[object] = []
@@ -180,7 +180,7 @@ class Writable:
 
 
 class Part:
-    """A part in a bucket."""
+    """A part of a file in a bucket."""
 
     def __init__(self, *, fails: bool = False) -> None:
         self._fails = fails
@@ -195,7 +195,7 @@ class Part:
 
 
 async def pieces(*all_pieces: bytes | PipedBytes | Exception) -> AsyncGenerator[bytes | PipedBytes]:
-    """Yield pieces, or raise an error in the place of one."""
+    """Yield the pieces of an answer, and raise each piece that is an exception."""
     for piece in all_pieces:
         if isinstance(piece, Exception):
             raise piece
@@ -203,7 +203,7 @@ async def pieces(*all_pieces: bytes | PipedBytes | Exception) -> AsyncGenerator[
 
 
 def test_bytes_and_parts_are_sent_in_order() -> None:
-    """Bytes are written, and a part is piped while no writer holds the stream."""
+    """Bytes are written by a writer, and a part is piped while no writer holds the stream."""
     writable, part = Writable(), Part()
     asyncio.run(send_content(pieces(b"1", part, b"2"), writable))  # type: ignore[arg-type]
     assert (writable.sent, writable.end) == ([b"1", part, b"2"], "closed")
@@ -211,14 +211,14 @@ def test_bytes_and_parts_are_sent_in_order() -> None:
 
 @pytest.mark.parametrize("first", [b"1", Part(fails=True)])
 def test_a_client_that_leaves_ends_the_sending(first: bytes | Part) -> None:
-    """The next part is not opened, and the stream is not closed as if it were complete."""
+    """If the client has left, the next part is not opened, and the stream is not closed as if it were complete."""
     writable = Writable(gone=True)
     asyncio.run(send_content(pieces(first, AssertionError()), writable))  # type: ignore[arg-type]
     assert (writable.sent, writable.end) == ([], "")
 
 
 def test_a_bucket_that_fails_breaks_the_answer_off() -> None:
-    """The client must not take the answer for complete."""
+    """If the bucket fails, the stream is aborted, so that the client does not take the answer for complete."""
     writable = Writable()
     with pytest.raises(BlobUnavailable):
         asyncio.run(send_content(pieces(b"1", BlobUnavailable("away")), writable))  # type: ignore[arg-type]

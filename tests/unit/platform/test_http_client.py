@@ -1,6 +1,6 @@
 """The HTTP client over `fetch`: which promises and timers are left when a request ends, early or not.
 
-JavaScript is a fake here.
+The tests use a stand-in for JavaScript.
 """
 
 import asyncio

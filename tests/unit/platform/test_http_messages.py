@@ -38,7 +38,7 @@ class Js:
 
     @property
     def js_object(self) -> "Js":
-        """The JavaScript object of the SDK's request, which has an attribute of this name too."""
+        """Return the JavaScript object of the SDK's request, as the SDK's attribute of this name does."""
         return self
 
     def fromEntries(self, headers: dict[str, str]) -> dict[str, str]:  # noqa: N802 - JavaScript's name
@@ -160,7 +160,7 @@ class Stream:
         self._gone_after = gone_after
 
     def new(self, *_options: object) -> "Stream":
-        """Act as the JavaScript class and as the response that it makes."""
+        """Return this stand-in, for JavaScript's stream and for JavaScript's response alike."""
         return self
 
     def getWriter(self) -> "Stream":  # noqa: N802 - JavaScript's name
@@ -235,7 +235,7 @@ def test_a_whole_answer_has_nothing_added(monkeypatch: pytest.MonkeyPatch):
 
 
 def test_a_client_that_leaves_at_the_end_of_a_broken_answer_breaks_nothing(monkeypatch: pytest.MonkeyPatch):
-    """If the client has left a broken answer, no error comes of the line feed that can no longer be written."""
+    """If the client has left a broken answer, the line feed that can no longer be written raises no error."""
     stream = Stream(gone_after=2)
     streamed(monkeypatch, stream, two_parts(whole=False))
     assert stream.end == "aborted"

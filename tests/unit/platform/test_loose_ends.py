@@ -80,7 +80,7 @@ def sources() -> dict[str, str]:
 
 
 def test_no_timer_of_javascript_that_nobody_can_clear():
-    """The code does not use `AbortSignal.timeout`, whose timer goes on after its call has ended.
+    """The code does not use `AbortSignal.timeout`, whose timer continues after its call has ended.
 
     `AbortController` and onceover's own timers end with their call.
     """

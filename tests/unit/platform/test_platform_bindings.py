@@ -167,7 +167,7 @@ def test_a_call_of_an_object_takes_and_gives_plain_values(value: object):
 def test_an_answer_crosses_as_one_text():
     """An object's answer crosses to Python as one text, since the SDK would convert it value by value.
 
-    In the simulation an answer is Python's already and is not converted.
+    In the simulation an object's answer is a Python value already, and is not converted.
     """
     outcomes = [{"output": "x", "lane": None}]
     env: Any = SimpleNamespace(_env=object())

@@ -30,11 +30,11 @@ class Array:
 
     @staticmethod
     def new(source: int | Memory) -> "Array":
-        """Make one, over a new memory or over one that is there."""
+        """Make an array, over new memory or over existing memory."""
         return Array(Memory(bytearray(source)) if isinstance(source, int) else source)
 
     def subarray(self, start: int, end: int) -> "Array":
-        """Return a part of it, over the same memory."""
+        """Return a part of the array, over the same memory."""
         assert start <= end <= len(self.buffer.content), "JavaScript would cut it off"
         return Array(self.buffer, start, end)
 
@@ -50,7 +50,7 @@ class Array:
 
 @pytest.fixture(autouse=True)
 def javascript(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Stand for the module `js`."""
+    """Provide a stand-in for the module `js`."""
     module = ModuleType("js")
     vars(module)["Uint8Array"] = Array
     monkeypatch.setitem(sys.modules, "js", module)
@@ -78,7 +78,7 @@ def test_a_small_file_takes_little_memory() -> None:
 
 @pytest.mark.parametrize("size", [500, 65_537, ROOM_AT_FIRST, ROOM_AT_FIRST + 1, 700_000])
 def test_the_memory_grows_with_the_bytes(size: int) -> None:
-    """Chunks of any size give the same bytes, and the memory is at most twice as large, and never above the most."""
+    """Chunks of any size give the same bytes, and the memory is at most twice as large, and within its limit."""
     most, whole = 1_500_000, bytes(n * n % 251 for n in range(1_500_000))
     buffer = JsBytes(most)
     for start in range(0, most, size):
@@ -91,7 +91,7 @@ def test_the_memory_grows_with_the_bytes(size: int) -> None:
 
 
 def test_a_lost_put_keeps_its_bytes() -> None:
-    """After a put without an answer the next part gets other memory, because the put may still land."""
+    """After a put without an answer the next part gets new memory, because the put may still read the old memory."""
     buffer = JsBytes(10)
     buffer.append(b"first")
     sent = buffer.view()

@@ -56,7 +56,7 @@ def run_at_import(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def imported(node: ast.AST) -> dict[str, str]:
-    """Return the names that an import statement binds, each with what it stands for."""
+    """Return the names that an import statement binds, each with the full name of the imported object."""
     if isinstance(node, ast.Import):
         return {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
     if isinstance(node, ast.ImportFrom) and node.level == 0:

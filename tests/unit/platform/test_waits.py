@@ -37,7 +37,7 @@ def make_loop(request: pytest.FixtureRequest) -> LoopMaker:
 
 @pytest.fixture
 def loop(make_loop: LoopMaker) -> Iterator[HostedLoop]:
-    """A loop of either kind."""
+    """Make an event loop of each kind, and close it after the test."""
     made = make_loop()
     yield made
     made.close()

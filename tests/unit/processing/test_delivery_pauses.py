@@ -103,7 +103,7 @@ def test_what_began_before_a_pause_does_not_change_it(bench: DeliveryBench):
     bench.do(asyncio.sleep(1))
     _tried(bench, began_at, None)
     assert _endpoint(bench, key) == paused._replace(failures=0)
-    _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # a receiver's own request counts
+    _tried(bench, began_at, AttemptFailure.RATE_LIMITED, 900_000)  # the pause that the receiver asks for counts
     assert _endpoint(bench, key) == paused._replace(failures=0, paused_until=bench.database.now_ms() + 900_000)
     bench.do(asyncio.sleep(1))
     _tried(bench, bench.database.now_ms(), None)
@@ -164,7 +164,7 @@ def test_what_nobody_sent_waits_for_a_rest_that_was_asked_for_since(bench: Deliv
 def test_an_endpoint_that_is_back_has_all_of_a_sweep(bench: DeliveryBench):
     """Deliveries that are older than a day do not reduce how many other deliveries a sweep sends.
 
-    A sweep may end more deliveries that are older than a day than it may send.
+    In one run a sweep may end more deliveries older than a day than it may send.
     """
     key, beside = bench.add_endpoint(), bench.add_endpoint(2, url=OTHER_URL)
     _write(bench, key, range(150), state=2, age_ms=2 * DAY_MS)
@@ -251,7 +251,7 @@ def test_whoever_ends_a_task_sends_as_many_as_it_can_record(bench: DeliveryBench
 
 @pytest.mark.parametrize(("left", "sent"), [(1, 0), (2, 1), (3, 1), (4, 1), (5, 2), (9, 3)])
 def test_what_is_to_be_taken_on_takes_nothing_from_what_is_held(bench: DeliveryBench, left: int, sent: int):
-    """A sweep first sends the deliveries of tasks that it has ended itself, which it need not claim.
+    """A sweep first sends the deliveries of tasks that it has ended itself, since it need not claim these deliveries.
 
     Claiming the other due deliveries takes one more call, if one is left.
     """

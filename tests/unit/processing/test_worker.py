@@ -48,7 +48,7 @@ def make():
 def test_every_call_asks_what_the_task_asks(make, own: int | None, lanes: bool):
     """Every call has the task's options, for chunks and merges, whether the worker or lanes make it.
 
-    If a task has no token limit, its calls have the deployment's.
+    If a task has no token limit of its own, its calls have the deployment's token limit.
     """
     bench = make(max_output_tokens=70)
     asked = TaskOptions(reduce=Reduce.MERGE, max_output_tokens=own, temperature=0.5, model_options={"seed": 1})
@@ -104,8 +104,8 @@ def test_a_task_costs_a_call_a_chunk_and_few_writes(make):
 def test_a_wave_that_does_not_fit_is_left_to_the_next_run(make, route: Route):
     """On the free plan a task of 200 chunks takes 34 waves of six calls in seven runs on the queue's route.
 
-    A run starts no partial wave, since this takes as long as a whole one. On the direct route, where the next run is a
-    sweep away, a run uses up its allowance with a partial wave.
+    A run starts no partial wave of calls, since a partial wave takes as long as a whole one. On the direct route, where
+    the next run is a sweep away, a run uses up its allowance with a partial wave.
     """
     bench = make()
     bench.settings = replace(bench.settings, plan="free")
@@ -334,7 +334,7 @@ def test_an_outage_beyond_the_lease_ends_the_run(make):
 
 
 def test_a_cancelled_task_starts_no_call(make):
-    """If a task is cancelled with six calls in flight, its worker starts no more, bills these, and ends."""
+    """If a task is cancelled with six calls in flight, its worker bills the six calls, starts no other, and ends."""
     bench = make()
     bench.insert(20)
     bench.model.act = lambda call, number: bench.loop.create_task(bench.store.cancel("task", 1)) and None
@@ -403,10 +403,11 @@ def test_what_is_paid_for_is_saved_before_a_merge_reads(make, monkeypatch: pytes
 
 
 def test_only_a_merge_that_must_read_costs_more_writes(make):
-    """If one run makes the whole merge, the merge reads no outputs, and saves them with its next announcement.
+    """If one run makes the whole merge, the merge reads no outputs, and the outputs are saved with its next
+    announcement.
 
-    If the task was given back before the merge, the next run saves, reads the sizes of all outputs, and then those that
-    it merges.
+    If the task was given back before the merge, the next run saves its outputs, reads the sizes of all outputs, and
+    then reads the outputs that it merges.
     """
     bench, other = make(), make()
     for made in (bench, other):

@@ -1,4 +1,4 @@
-"""The report of coverage: its sums for each folder, and that it runs."""
+"""Tests the report of coverage: its sums for each folder, and that its command works."""
 
 from tests.covered import Module, table
 

@@ -17,8 +17,8 @@ from local.node import ROOT
 pytestmark = pytest.mark.slow  # the installation
 
 LOCKS = ("run", "dev", "worker", "model")
-# Programs that targets of the Makefile run besides the modules of their recipes. These programs are `make install`
-# itself, and those that the recipes' modules start.
+# Modules and programs that targets of the Makefile run, although no recipe names them. Some are steps of `make
+# install`; the others are started by modules that the recipes name.
 PROGRAMS = ("local.pyodide_bundle", "local.wrangler_dev", "onceover_cli.__main__")
 # Modules of the Workers runtime, which never run on the host.
 OF_THE_RUNTIME = {"js", "workers", "pyodide", "pyodide_js", "_pyodide", "entry"}
@@ -71,7 +71,7 @@ def test_the_packages_of_npm_have_digests_and_no_address() -> None:
 def recipes() -> dict[str, tuple[str, str]]:
     """Return the targets of the Makefile that install packages first.
 
-    For each such target the result has the target that installs, and the module that the target runs.
+    The result gives, for each target that needs packages, the target that installs these, and the module that it runs.
     """
     text = (ROOT / "Makefile").read_text("utf-8")
     found = re.findall(r"^([a-z]+): (install(?:-dev)?) ##.*\n\t.*?-m ([a-z._]+)", text, re.MULTILINE)
@@ -92,7 +92,7 @@ def _file_of(module: str) -> Path | None:
 def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
     """Return the names of modules that an import statement may import.
 
-    Some of these may be names inside a module, which do no harm.
+    Some of the returned names may be names inside a module, which does no harm.
     """
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)

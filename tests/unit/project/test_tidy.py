@@ -15,9 +15,10 @@ ROOT = Path(__file__).resolve().parents[3]
 MODULE_LINES_MOST = 300
 # Modules that may have more than 300 lines, each with its limit and the reason.
 LONGER_MODULES = {
-    "src/core/limits.py": (390, "every stated limit: one that stood elsewhere would not be found"),
-    "src/processing/run/ledger.py": (400, "each call is in exactly one place, and what is saved follows from it"),
-    "src/processing/run/run.py": (385, "the loop of a run and its ends, which are one order of awaits and writes"),
+    "src/core/limits.py": (420, "every stated limit: one that stood elsewhere would not be found"),
+    "src/core/task.py": (310, "the data of a task, which its readers look up in one place"),
+    "src/processing/run/ledger.py": (420, "each call is in exactly one place, and what is saved follows from it"),
+    "src/processing/run/run.py": (420, "the loop of a run and its ends, which are one order of awaits and writes"),
 }
 ENTRY_LINES_MOST = 99
 FUNCTION_LINES_MOST = 60
@@ -169,7 +170,7 @@ def test_a_tuple_has_no_check_that_nobody_calls():
 def strings(path: Path) -> Iterator[str]:
     """Return all strings of a module except its docstrings.
 
-    Of a formatted string the result has the literal parts.
+    For a formatted string the result has its literal parts.
     """
     bodies = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     docstrings = {

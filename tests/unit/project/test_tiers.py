@@ -32,14 +32,14 @@ def test_each_claim_names_its_tier() -> None:
 
 
 def test_each_ablation_stands_beside_a_claim() -> None:
-    """Each claim names existing ablations, and each ablation belongs to a claim that fails without what it removes."""
+    """Each claim names existing ablations, and each ablation removes something that one of the claims needs."""
     assert {name for claim in claims(ROOT) for name in claim.without} == set(BY_NAME)
 
 
 def test_the_figures_of_a_claim_are_in_its_runs() -> None:
     """The figures in the table of claims are those of the last campaign.
 
-    The file of runs has this campaign's run, with its commit or that of the claim's schedules.
+    The file of runs has this campaign's run, with its commit or the commit of the claim's schedules.
     """
     records = json.loads((ROOT / CLAIMS).read_text("utf-8"))["claims"]
     commits = {run["commit"] for record in records for run in record["runs"] if "commit" in run}
@@ -86,7 +86,7 @@ def test_few_modules_are_not_shared() -> None:
 
 
 def test_commands_run_at_once_and_print_one_after_another(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """The commands of `make quick` run at once. Each keeps its exit status, and no output is mixed with another."""
+    """The commands of `make quick` run at once. Each command keeps its exit status, and their outputs are not mixed."""
     waits = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.01)\n"
     here, there = str(tmp_path / "here"), str(tmp_path / "there")
     commands = [
@@ -121,7 +121,7 @@ def test_a_part_that_has_passed_is_passed_over(records: Path, capsys: pytest.Cap
     assert found is not None
     assert (found.status, found.digest) == (3, "b")
     assert campaign.show([counted, failing], "b") == 1
-    assert campaign.show([counted, failing], "c") == 0  # other files have no record
+    assert campaign.show([counted, failing], "c") == 0  # the record is for the digest "b" of the files
 
 
 def test_a_record_that_was_cut_off_is_none(records: Path) -> None:

@@ -97,7 +97,7 @@ def test_the_log_says_why_a_task_fell_through():
 
 @dataclass
 class Delivery:
-    """A message and its outcome."""
+    """A delivered message, and whether it was acknowledged or retried."""
 
     attempts: int
     id: str = "m"
@@ -169,7 +169,7 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
             left.append(task_key)  # noqa: B023 - called here
 
         bench.do(consume(batch, worker, Dispatcher([sender], worker.meter, log), HOST, leave, log))
-        assert left == ([] if sent else [TASK])  # a task that goes on elsewhere keeps its lanes
+        assert left == ([] if sent else [TASK])  # a task that continues in another invocation keeps its lanes
         assert message.fate == "ack"
         assert sender.sent == [(TASK, 0)] * sent
         assert bench.do(bench.store.task(TASK)).status is status
@@ -179,8 +179,8 @@ def test_a_message_for_which_no_allowance_is_left_goes_on_in_another_invocation(
 def test_calls_start_only_with_statements_left_to_record_them():
     """A run starts only as many calls as it has statements left to record.
 
-    A run needs two statements for each call, three for each group, and nine at its end. Statements run out before
-    subrequests.
+    A run needs two statements for each call, three for each group, and nine at its end. A run uses up its statements
+    before its subrequests.
     """
     meter = Meter()
     budget = Allowance(60, 45, 45, meter, 0)

@@ -1,4 +1,4 @@
-"""To the millisecond, when a time of the database is over.
+"""At which millisecond a time in the database is over.
 
 These times are the ends of leases, deadlines, rests, pauses, keys, retentions and the like.
 """
@@ -152,7 +152,7 @@ def test_a_continuation_may_come_early_by_as_much_as_is_allowed(table: Table, of
 
 @pytest.mark.parametrize(("wake_off", "moved"), [(-1, False), (0, False), (1, True)])
 def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, moved: bool) -> None:
-    """If the sweep's next check of a task is after its lease, the check moves to the lease's end.
+    """If the sweep's next check of a task is later than the end of the task's lease, the check moves to this end.
 
     A check that is due before the lease's end is not moved.
     """
@@ -164,7 +164,8 @@ def test_the_sweep_does_not_look_behind_the_lease(table: Table, wake_off: int, m
 
 @AROUND
 def test_what_a_dead_worker_announced_keeps_its_window(table: Table, off: int) -> None:
-    """If the window of a dead worker's calls still lasts longer than a new claim's own window, the claim keeps it.
+    """If the start window of a dead worker's calls lasts longer than a new claim's own window, the new claim keeps the
+    longer one.
 
     If the window were lost, a cancellation would not wait for the dead worker's announced calls.
     """
@@ -222,7 +223,7 @@ def test_a_repetition_joins_what_came_within_its_window(table: Table, off: int) 
 
 
 def due(table: Table, **values: Any) -> list[dict[str, Any]]:
-    """Return the tasks that a sweep finds due, except those that were just sent off."""
+    """Return the tasks that a sweep finds due, without those that were sent off within the last minute."""
     given = {"most": 10, "tenants_served": 10, "apart_ms": LATE_MS, "in_vain": None}
     return table.ask(sweep.DUE, **given | values)
 
@@ -325,7 +326,7 @@ def test_a_task_is_late_after_a_minute(table: Table, off: int) -> None:
 def test_a_task_that_was_sent_off_is_late_after_another_minute(table: Table, off: int) -> None:
     """A task that was sent off counts as late a minute later, unless a worker has taken it.
 
-    The time of the sweep's next check of the task does not matter.
+    The time of the sweep's next check does not change when a task that was sent off counts as late.
     """
     table.pending(wake_at=NOW + 1_000_000, dispatches=1, sent_at=NOW - LATE_MS + off)
     assert table.run(table.store.nudge(TASK, 1_000)) == (off <= 0)
@@ -396,9 +397,9 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
 @pytest.mark.parametrize(
     ("failures", "paused_off", "asked_ms", "then", "pause_ms"),
     [
-        (0, -5, 0, 1, 0),  # too few for the breaker
+        (0, -5, 0, 1, 0),  # too few failures in a row to open the breaker
         (1, -5, 0, 2, 0),
-        (2, -5, 0, 3, 1_000),  # the third in a row
+        (2, -5, 0, 3, 1_000),  # the third failure in a row
         (3, -5, 0, 4, 2_000),
         (4, -5, 0, 5, 4_000),
         (5, -5, 0, 6, 5_000),  # The doubled pause is limited to the longest pause.
@@ -406,7 +407,7 @@ def test_a_success_ends_a_pause_that_it_began_after(table: Table, off: int) -> N
         (5, 1, 0, 5, 1),  # The attempt began within the endpoint's pause, so it does not count.
         (5, 1, 1, 5, 1),  # The receiver asks for a pause no longer than the present one.
         (5, 1, 2, 5, 2),
-        (0, -5, 700, 1, 700),  # asked for, without a breaker
+        (0, -5, 700, 1, 700),  # a pause that the receiver asks for, without a breaker
         (2, -5, 7_000, 3, 7_000),
     ],
 )
@@ -493,7 +494,7 @@ def test_an_endpoint_hears_of_what_ended_in_the_minute_before_it(table: Table, o
 
 @AROUND
 def test_a_delivery_is_taken_on_from_its_time_on(table: Table, off: int) -> None:
-    """A sender can claim a delivery from the millisecond at which it is due, once, under the fence that it has read."""
+    """A sender can claim a delivery from the millisecond at which it is due, and once for each fence that was read."""
     table.ended()
     endpoint(table)
     outbox(table)
@@ -633,7 +634,7 @@ def test_the_queue_of_a_task_is_shown_after_its_time(table: Table, off: int) -> 
 
 @pytest.mark.parametrize("most_ahead", [1, 2, 3])
 def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
-    """A task shows how many of its tenant's tasks came before it, unless the tenant has too many unfinished tasks."""
+    """A task shows how many of its tenant's tasks come before it, unless the tenant has too many unfinished tasks."""
     for name in ("local:a", "local:b"):
         table.insert(name)
     table.give(created_at=0)
@@ -688,7 +689,7 @@ def test_a_list_by_status_says_where_its_walk_ended(table: Table, walk_most: int
 
 @pytest.mark.parametrize(("walk_most", "shown"), [(1, "c"), (2, "b"), (3, "a"), (4, "a")])
 def test_a_list_by_status_shows_nothing_behind_its_walk(table: Table, walk_most: int, shown: str) -> None:
-    """A page of a list by status shows no task beyond the last one that it may scan; the next page does."""
+    """A page of a list by status shows only tasks that it may scan, and the next page shows further tasks."""
     found = completed_of_three(table, "local:a", walk_most)
     assert [row["id"] for row in found] == [f"local:{shown}"]
 

@@ -100,7 +100,7 @@ def test_one_probe_at_a_time() -> None:
 
 
 def test_a_probe_of_which_nothing_is_heard_is_not_the_last_one() -> None:
-    """If nothing more is known of a probe, another one is let through after a while.
+    """If the outcome of a probe stays unknown, another probe is let through after a while.
 
     A probe's client may have left, or its invocation may have ended.
     """
@@ -124,7 +124,7 @@ def test_asking_whether_it_refuses_takes_no_probe() -> None:
 def test_a_probe_that_made_no_call_is_given_back() -> None:
     """If a probe makes no call to the database, the next request may be the probe at once.
 
-    A probe whose call is out, or was answered late, does not make room for another one.
+    A probe whose call is still out, or was answered late, does not let another probe through.
     """
     load = DatabaseLoad()
     call(load, 0, 6)
@@ -147,7 +147,7 @@ def test_a_probe_that_made_no_call_is_given_back() -> None:
 def test_who_was_refused_gives_no_probe_back() -> None:
     """A request that was refused cannot give a probe back.
 
-    The probe that such a request would give back belongs to another request, or the next probe is not due yet.
+    Either another request is the probe at that time, or the next probe is not due yet.
     """
     load = DatabaseLoad()
     call(load, 0, 6)

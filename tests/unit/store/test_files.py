@@ -17,7 +17,8 @@ from src.core.limits import (
     UPLOAD_SECONDS_MOST,
 )
 from src.store.d1.database import Database
-from src.store.files import Deleted, FilesFull, FileStore, InUse
+from src.store.files import Deleted, FilesFull, FileStore, InUse, TooManyFiles
+from src.store.tasks import TaskStore
 from tests.support.file_bench import MOST, START_MS, TENANT, FileBench
 from tests.support.memory_r2 import INTERNAL
 from tests.support.sqlite_d1 import NETWORK_LOST
@@ -427,6 +428,37 @@ def test_a_put_that_lands_after_the_erasure_is_found(in_r2: FileBench):
     assert len(in_r2.stored()) == 1
     assert in_r2.sweep_orphans() == 1
     assert_nothing_left(in_r2)
+
+
+def test_a_tenant_s_only_upload_starts_the_search(bench: FileBench):
+    """A sweep that never saw a file still searches: the first upload may be gone before it, and its put land later."""
+    tasks = bench.store.beside(TaskStore)
+    assert not bench.run(tasks.due(10, plan="free")).files
+    key = bench.key()
+    bench.run(bench.store.begin(key, bench.time_ms))
+    bench.run(bench.store.abort(key))
+    assert bench.rows() == []
+    assert not bench.run(tasks.due(10, plan="free")).files
+    bench.run(bench.store.bucket.put(key, "0", b"late"))
+    bench.pass_seconds(ORPHAN_SECONDS + 1)
+    assert bench.run(tasks.due(10, plan="free")).files
+    assert bench.run(bench.store.erase_orphans(10)) == 1
+    assert not bench.run(tasks.due(10, plan="free")).files
+    assert bench.stored() == {}
+
+
+def test_a_tenant_has_a_number_of_files(bench: FileBench):
+    """Uploads in progress count too, another tenant's files and those of batches do not, and a resend counts once."""
+    first = bench.key()
+    assert bench.run(bench.store.begin(first, bench.time_ms, 2)) is None
+    assert bench.run(bench.store.begin(first, bench.time_ms, 1)) is None
+    bench.upload(b"x", key=bench.key("other"))
+    file = bench.upload(b"y")
+    refused = bench.key()
+    assert bench.run(bench.store.begin(refused, bench.time_ms, 2)) == TooManyFiles(2)
+    assert [row["id"] for row in bench.rows() if row["id"] == refused] == []
+    bench.database.rows("UPDATE files SET owner = 'task' WHERE id = ?", file.key)
+    assert bench.run(bench.store.begin(refused, bench.time_ms, 2)) is None
 
 
 # --- Two places ---------------------------------------------------------------------------------------------------

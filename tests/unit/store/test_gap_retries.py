@@ -103,7 +103,7 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
 def test_merge_outputs_are_read_in_pages(
     bench: WorkerBench, monkeypatch: pytest.MonkeyPatch, at_once: int, chars: int, most: int
 ) -> None:
-    """A plan reads at most so many outputs, and so many characters, of a merge level at once, and each output once."""
+    """The plan of a retry reads a limited number of a level's outputs and characters at once, and each output once."""
     monkeypatch.setattr(limits, "MERGE_OUTPUTS_COPIED", at_once)
     monkeypatch.setattr(limits, "ANSWER_CHARS_AT_ONCE", chars)
     complete_with_gaps(bench, 16, 3, reduce=Reduce.MERGE)
@@ -145,7 +145,10 @@ def test_a_task_that_is_erased_while_its_merges_are_read_has_no_plan(
 
 
 def test_cut_off_outputs_that_are_made_again_are_not_counted(bench: WorkerBench) -> None:
-    """Of three outputs that were cut off, those of two chunks are copied. The merge above the gap is made again."""
+    """Of three outputs that were cut off, the retry copies those of two chunks.
+
+    The retry makes the merge above the gap again, so the merge's cut-off output does not count.
+    """
     bench.insert(3, Reduce.MERGE, structure=Structure(gaps=True))
     bench.model.act = lambda call, number: REFUSED if number == 2 else ModelReply(f"{number}", 1, 1, "length")
     assert bench.run() == Ended(Status.COMPLETED)
@@ -174,7 +177,7 @@ def test_a_repeated_request_finds_the_first_ones_task(bench: WorkerBench) -> Non
 
 
 def test_it_may_leave_gaps_of_its_own(bench: WorkerBench) -> None:
-    """If a retry of gaps has gaps again, these can be retried from the new task."""
+    """If the new task of a retry of gaps has gaps again, these gaps can be retried from the new task."""
     complete_with_gaps(bench, 4, 2, 3)
     assert isinstance(retry(bench), Accepted)
     bench.model.act = lambda call, number: REFUSED if number == 1 else "new"
@@ -223,7 +226,7 @@ def test_the_erasure_of_the_old_task_leaves_the_new_one(bench: WorkerBench) -> N
 
 
 def test_a_worker_that_dies_repeats_only_what_was_in_flight(bench: WorkerBench) -> None:
-    """If a worker of a retry of gaps dies, the next one also finds the copied outputs, and repeats only open calls."""
+    """If a worker of a retry of gaps dies, the next one finds the copied outputs, too, and makes only missing calls."""
     complete_with_gaps(bench, 6, 2, 3, 4)
     assert isinstance(retry(bench), Accepted)
 

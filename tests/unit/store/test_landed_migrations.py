@@ -69,7 +69,7 @@ def test_a_new_migration_only_adds() -> None:
     ],
 )
 def test_what_takes_away_is_found(text: str) -> None:
-    """The rule detects each kind."""
+    """The pattern finds each kind of statement that removes something, and none that only adds."""
     assert _TAKES_AWAY.search(text)
     assert not _TAKES_AWAY.search(
         "ALTER TABLE tasks ADD COLUMN x TEXT; ALTER TABLE tasks ADD COLUMN y INT NOT NULL DEFAULT 0"

@@ -1,6 +1,6 @@
 """What happens if a write that was given up lands up to half a minute later, when its caller has gone on.
 
-The late write must do nothing.
+A write that lands this late must change nothing.
 """
 
 import asyncio
@@ -84,7 +84,7 @@ def test_a_write_under_a_claim_that_lands_after_the_next_one_rewinds_nothing(ben
 
 @pytest.mark.parametrize("step", STEPS, ids=repr)
 def test_a_write_that_lands_after_the_task_was_given_back_without_it_changes_nothing(bench: StoreBench, step: Step):
-    """If a worker has given its task back without a write, this write changes nothing when it lands later.
+    """If a worker gives up a write and gives its task back, the write changes nothing when it lands later.
 
     In this test the worker had no answer to the write, and then found no space for it.
     """
@@ -120,7 +120,7 @@ def test_a_write_that_was_given_up_doubles_and_rewinds_nothing(bench: StoreBench
 
 
 def test_a_write_that_is_sent_again_counts_though_its_first_sending_lands_later(bench: StoreBench):
-    """If a write is sent twice, the second send succeeds, and the first one changes nothing when it lands later."""
+    """If a write is sent twice and the second send succeeds, the first send changes nothing when it lands later."""
     claim = claimed(bench)
     bench.database.fail(NETWORK_LOST, "later")
     assert bench.step(claim, calls_settled=1, outputs=outputs(0), completed=1)
@@ -143,7 +143,7 @@ def test_a_submission_that_lands_again_leaves_the_task_to_its_worker(bench: Stor
 
 @pytest.mark.parametrize("answered", [0, 1], ids=["the first asking", "the second asking"])
 def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(bench: StoreBench, answered: int):
-    """If an object's claim lands after a later claim of the same object, it does not take the task over.
+    """If an object's claim lands after a later claim of the same object, the earlier claim does not get the task.
 
     An object may take over from its earlier instance without waiting for the lease, but not from a later one.
     """
@@ -159,7 +159,7 @@ def test_an_objects_claim_that_lands_after_its_successors_takes_nothing_over(ben
 
 
 def test_only_a_take_over_from_itself_asks_twice(bench: StoreBench):
-    """A claim takes one D1 call, also if it is refused; only an object that takes over from itself makes two."""
+    """A claim takes one D1 call, even if it is refused; only an object that takes its own task over makes two calls."""
     bench.run(bench.store.insert(NEW, LEASE_MS))
     asked = []
     for claim in (bench.claim, bench.claim, bench.claim):

@@ -1,6 +1,6 @@
 """A database that is set back in time while workers are at work.
 
-The writes of two workers of one task do not mix, and no two ends have the same id.
+The writes of two workers of one task must not mix, and no two ends of the task may have the same id.
 """
 
 import json
@@ -17,7 +17,7 @@ from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import FAILURE, LEASE_MS, OVERDUE, RETENTION_MS, StoreBench, outputs
 
 TASK = TaskKey("task")
-STEP = 1_000  # the first step of the worker whose claim is forgotten, later than any step of the other worker
+STEP = 1_000  # the first step of the worker with the forgotten claim is later than any step of the other worker
 FORGOTTEN: dict[str, Any] = {
     "outputs": outputs(0, 1, tag="forgotten"),
     "calls_settled": 90,
@@ -104,7 +104,7 @@ def test_a_worker_that_the_database_has_forgotten_changes_nothing(
 
 
 def test_the_worker_of_the_restored_database_goes_on(bench: StoreBench):
-    """The worker that the restored database knows goes on, and has only its own bill and outputs."""
+    """The worker whose claim the restored database knows continues, and has only its own bill and outputs."""
     forgotten, known = twins(bench)
     assert not bench.run(bench.store.step(forgotten, progress(forgotten, **FORGOTTEN), Continue(LEASE_MS)))
     assert bench.run(bench.store.stands(known))
@@ -129,9 +129,9 @@ def test_a_write_is_known_again_after_its_claims_end(bench: StoreBench):
 
 
 def test_a_claim_asked_for_again_after_its_end_is_a_new_one(bench: StoreBench):
-    """A claim that lands again after its end makes a new claim with a higher fence.
+    """If a claim's write lands again after the claim's end, it makes a new claim with a higher fence.
 
-    The name that the task keeps does not make the worker its holder.
+    Although the task keeps the name of its last claim, that claim's worker no longer holds the task.
     """
     bench.insert()
     claim = bench.claim(holder="one")

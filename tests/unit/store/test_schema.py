@@ -66,9 +66,9 @@ def test_older_code_cannot_claim_a_structured_task(bench: StoreBench) -> None:
     claim = bench.claim()
     assert bench.row(TASK)["structured_fence"] == claim.fence
     with pytest.raises(sqlite3.IntegrityError):
-        give(bench, fence=claim.fence + 1, holder="older")  # the row of a takeover,
-    give(bench, status="failed", finished_at=1, lease_until=None, error_code="deadline_exceeded")  # of the task's end,
-    give(bench, status="pending", finished_at=None, fence=claim.fence + 1, error_code=None)  # and of a client's retry
+        give(bench, fence=claim.fence + 1, holder="older")  # A takeover is refused.
+    give(bench, status="failed", finished_at=1, lease_until=None, error_code="deadline_exceeded")  # The end is allowed.
+    give(bench, status="pending", finished_at=None, fence=claim.fence + 1, error_code=None)  # A retry is allowed.
     with pytest.raises(sqlite3.IntegrityError):
         give(bench, status="processing", fence=claim.fence + 2, lease_until=1)  # a claim
     with pytest.raises(sqlite3.IntegrityError):

@@ -37,7 +37,7 @@ def seen(bench: StoreBench) -> dict[str, int]:
 
 
 def test_a_claim_notes_its_trigger_once_in_a_while(bench: StoreBench):
-    """A claim notes the time of its trigger, with at most one write in the time for which an isolate remembers this.
+    """A claim notes the time of its trigger, but an isolate makes at most one such write in five minutes.
 
     The noted time of a trigger is therefore exact to five minutes.
     """
@@ -101,9 +101,9 @@ def test_a_run_notes_the_trigger_that_began_it():
 
 
 def test_of_two_that_want_a_turn_one_has_it(bench: StoreBench):
-    """Of two isolates that ask for a turn, one gets it, and the other learns how long no turn is free.
+    """Of two isolates that ask for a turn, one gets it, and the other learns how long it has to wait for a turn.
 
-    A turn is not blocked for ever if the clock has gone back.
+    A clock that has gone back does not block the turn for ever.
     """
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 0
     assert bench.run(bench.store.take_turn(Seen.ASKED, 30)) == 30_000
@@ -162,7 +162,7 @@ def test_a_pending_task_is_late_a_minute_after_it_was_due(bench: StoreBench):
         assert not nudge(bench)
         row = bench.row(KEY)
         if times <= limits.SENDS_IN_VAIN:
-            wakes_at = bench.time_ms + LATE_MS  # more than a lease here
+            wakes_at = bench.time_ms + LATE_MS  # more than a lease in this test
         assert (row["dispatches"], row["wake_at"]) == (times, wakes_at)
         bench.pass_ms(LATE_MS - 1)
         assert not nudge(bench)
@@ -230,7 +230,7 @@ def test_a_deadline_that_passes_after_a_sending_is_seen_at_once(bench: StoreBenc
 
 
 def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
-    """If no route takes a task that a poll sends, the sweep finds it at once, and polls may send it a minute later."""
+    """If no route takes a task that a poll sends, the task is due at once, and a poll may send it a minute later."""
     bench.insert()
     bench.pass_ms(LEASE_MS + LATE_MS)
     for _ in range(limits.SENDS_IN_VAIN):
@@ -247,7 +247,7 @@ def test_a_task_that_no_route_takes_is_the_sweeps_at_once(bench: StoreBench):
     assert nudge(bench)
     claim = bench.claim()
     before = bench.row(KEY)
-    bench.run(bench.store.unsent(KEY))  # a worker has claimed the task, so this note comes late
+    bench.run(bench.store.unsent(KEY))  # a worker has claimed the task, so the note is late
     assert bench.row(KEY) == before
     assert bench.step(claim)
 

@@ -11,7 +11,7 @@ from src.core.errors import SchemaMissing, StoreCallsSpent, StoreError, StoreFul
 from src.core.ids import TaskKey
 from src.core.meter import Meter
 from src.core.states import TRANSITIONS, Status
-from src.core.task import CONCAT_SEPARATOR, Failure, Reduce, Route
+from src.core.task import CONCAT_SEPARATOR, Failure, Kind, Reduce, Route
 from src.store.d1.database import Database
 from src.store.d1.statement import BoundStatement
 from src.store.records.claims import (
@@ -54,7 +54,7 @@ def bench():
 
 def _step(step) -> Act:
     def act(bench: StoreBench, claim: Claim | None) -> object:
-        # If the store gave the test no claim, the step counts as refused.
+        # If the claim was refused, there is no step, which counts as refused.
         if claim is None:
             return False
         return bench.step(claim, step, outputs=outputs(0, 1), completed=2)
@@ -187,7 +187,7 @@ def test_an_output_is_accepted_once(bench: StoreBench):
 
 
 def test_a_failure_for_good_outlasts_its_worker(bench: StoreBench):
-    """The next claim gets final failures and other failures separately, and neither for chunks that have an output."""
+    """The next claim gets final and other failures separately, but none of a chunk that has an output."""
     bench.insert(chunks=3)
     claim = bench.claim()
     failed = [FailedCall(CallKey(0, at), CallTries(2, 3), at != 1, FAILURE) for at in range(3)]
@@ -299,7 +299,7 @@ def test_the_sweep_looks_at_a_task_that_found_no_room_when_its_rest_is_over(benc
 
 @pytest.mark.parametrize("end", ["cancelled", "overdue", "taken over", "given back"])
 def test_who_may_announce_no_calls_leaves_nothing_of_the_room_that_he_asked_for(bench: StoreBench, end: str):
-    """A worker whose announcement is refused also leaves none of the space that it reserved.
+    """If a worker's announcement is refused, the space that the announcement reserved is free again.
 
     Calls that were announced before stay announced, and the reservation does not count as a call.
     """
@@ -338,6 +338,20 @@ def test_missing_and_terminal_tasks_give_no_claim(bench: StoreBench):
     assert bench.try_claim("nobody") == Unclaimed(ClaimRefusal.MISSING)
     bench.in_status(Status.COMPLETED)
     assert bench.try_claim() == Unclaimed(ClaimRefusal.TERMINAL)
+
+
+def test_a_task_of_a_kind_that_only_newer_code_knows_is_left_to_it(bench: StoreBench):
+    """No worker claims it, and no sweep fails it or tells webhooks about it, because newer code ends it another way."""
+    bench.insert()
+    bench.database.rows("PRAGMA ignore_check_constraints = ON")
+    bench.database.rows("UPDATE tasks SET kind = 'newer', deadline_at = created_at + 1")
+    assert bench.try_claim() == Unclaimed(ClaimRefusal.UNKNOWN_KIND)
+    assert bench.run(bench.store.expire([TaskKey("task")], OVERDUE, RETENTION_MS)) == []
+    found = bench.run(bench.store.task(TaskKey("task")))
+    assert found is not None
+    assert (found.kind, found.status) == (None, Status.PENDING)
+    bench.database.rows("UPDATE tasks SET kind = 'file', deadline_at = NULL")
+    assert bench.claim().kind is Kind.FILE
 
 
 def test_a_cancelled_tasks_worker_settles_its_bill_and_keeps_its_outputs(bench: StoreBench):
@@ -432,7 +446,7 @@ def test_every_write_may_be_sent_twice(message: str, when, monkeypatch: pytest.M
 
 
 def test_an_outage_is_told_apart_from_a_bug(bench: StoreBench):
-    """A passing D1 error raises StoreUnavailable after three sends, and any other one a StoreError after one."""
+    """A temporary D1 error raises StoreUnavailable after three sends, and any other error a StoreError after one."""
     bench.insert()
     sent = bench.database.batches
     bench.database.fail(OVERLOADED, times=3)
@@ -565,10 +579,10 @@ def test_no_statement_reads_the_whole_table(bench: StoreBench, bound: BoundState
     plan = bench.database.rows(f"EXPLAIN QUERY PLAN {bound.sql}", *bound.values)
     details = [str(row["detail"]) for row in plan]
     assert details
-    # The following scans are bounded: a subquery's result, a recursion over tenants, one row of constants.
+    # The plan may scan only small things: a subquery's result, a recursion over tenants, or one row of constants.
     bounded = r"json_each|tenants|turns|found|seated|CONSTANT ROW|\(subquery-\d+\)"
     assert not [detail for detail in details if re.match(rf"SCAN (?!{bounded})(?!.*USING)", detail)], details
-    # A minimum that no index serves is a search without a bound, which reads up to the first row that fits.
+    # To search a minimum without an index has no bound: SQLite reads up to the first row that fits.
     assert not [detail for detail in details if re.fullmatch(r"SEARCH \w+ USING PRIMARY KEY", detail)], details
     assert any(re.match(r"SEARCH \w+ USING", detail) for detail in details), details
 

@@ -1,4 +1,4 @@
-"""The sums over ended tasks: each end is in them exactly once, whatever happens to the task, and they never fall."""
+"""The sums over ended tasks: each end counts exactly once, whatever happens to the task, and no sum ever falls."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -34,7 +34,7 @@ def bench() -> Iterator[StoreBench]:
 
 
 def sums(bench: StoreBench) -> TallyStore:
-    """The store of the sums."""
+    """Return the store of the sums over ended tasks."""
     return bench.store.beside(TallyStore)
 
 
@@ -61,7 +61,7 @@ def ended(bench: StoreBench) -> dict[str, int]:
 
 
 def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTION_MS, **changes: Any) -> Claim:
-    """Write a task of two chunks, and complete it with two calls."""
+    """Write a task of two chunks, and complete the task with two calls."""
     bench.insert(name)
     claim = bench.claim(name)
     facts = {"outputs": outputs(0, 1), "completed": 2, "calls_settled": 2, "input_tokens": 20, "output_tokens": 4}
@@ -70,7 +70,7 @@ def complete(bench: StoreBench, name: str = "task", retention_ms: int = RETENTIO
 
 
 def fail(bench: StoreBench, name: str = "task", failure: Failure = FAILURE, **changes: Any) -> None:
-    """Fail a pending task after one call."""
+    """Write a pending task, and let it fail after one call."""
     facts = {"failed": 1, "calls_settled": 3, "calls_in_doubt": 1} | changes
     assert bench.step(bench.claim(name), Fail(RETENTION_MS, failure), **facts)
 
@@ -195,7 +195,7 @@ def test_each_retention_is_folded(bench: StoreBench) -> None:
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_what_is_erased_is_counted_once(bench: StoreBench, folded: bool) -> None:
-    """An end counts once if its task is erased before or after a fold.
+    """An end counts once, whether its task is erased before or after the fold.
 
     The erasure of a task may be a deletion, the end of a retention, or an early erasure.
     """
@@ -310,7 +310,7 @@ def test_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -
 
 @pytest.mark.parametrize("folded", [False, True])
 def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: StoreBench, folded: bool) -> None:
-    """What the late settlement says of rejected answers, and of outputs that were cut off, is added once, too."""
+    """A late settlement also adds its rejected answers and its cut-off outputs once."""
     bench.insert(chunks=3, structure=Structure(has_schema=True, gaps=True))
     claim = bench.claim()
     assert bench.step(claim, in_flight=[(0, 0), (0, 1)], ladder=LadderCounts(1, 2, 0))
@@ -402,7 +402,7 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     for number in range(50):
         complete(bench, f"t{number}")
         bench.pass_ms(1)
-    fold(bench)  # the sample, and the rows
+    fold(bench)  # the fold writes the backlog's sample and the sums
     before = bench.database.rows("SELECT * FROM tasks ORDER BY id")
     for number in range(50, 100):
         complete(bench, f"t{number}")
@@ -411,12 +411,12 @@ def test_a_tasks_own_rows_do_not_change(bench: StoreBench) -> None:
     fold(bench)
     after = {row["id"]: row for row in bench.database.rows("SELECT * FROM tasks")}
     assert all(after[row["id"]] == row for row in before)
-    assert sums(bench).rows[1] - written == 3  # two sums, and the position
+    assert sums(bench).rows[1] - written == 3  # the fold writes two sums and its position
     assert ended(bench) == {"completed": 100}
 
 
 def test_quantiles() -> None:
-    """A quantile lies between the bounds of the bucket in which it falls.
+    """A quantile lies between the bounds of the bucket that contains it.
 
     Without tasks, and beyond the last bound, there is no quantile.
     """
@@ -429,7 +429,7 @@ def test_quantiles() -> None:
 
 
 def test_columns_are_the_measures(bench: StoreBench) -> None:
-    """The table of sums has one column for each measure, and the columns of its key."""
+    """The table of sums has one column for each measure, and further columns for the key."""
     columns = [row["name"] for row in bench.database.rows("SELECT name FROM pragma_table_info('tallies')")]
     assert columns[:3] == ["at", "status", "route"]
     assert sorted(columns[3:]) == sorted(MEASURES)  # a later migration adds columns at the end of the table

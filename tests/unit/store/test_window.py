@@ -121,7 +121,7 @@ def test_a_window_has_the_text_of_its_chunks(
 
 
 def test_a_claim_has_the_text_that_comes_next(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
-    """A claim has the text of the chunks after the existing outputs, and always that of the calls that it announces."""
+    """A claim gets the text of chunks after the existing outputs, and always the text of the calls it announces."""
     monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 1)
     bench.insert(chunks=9)
 
@@ -277,7 +277,7 @@ def test_a_level_that_can_be_read_at_once_costs_no_read_of_sizes(
 
     monkeypatch.setattr(TaskStore, "level_sizes", counted)
     assert long_merge.run() == Ended(Status.COMPLETED)
-    assert measured == [1]  # to plan the next level
+    assert measured == [1]  # the run measures the first level, to plan the next one
 
 
 def test_a_merge_of_one_long_call_is_read_all_the_same(merge: WorkerBench, monkeypatch: pytest.MonkeyPatch):

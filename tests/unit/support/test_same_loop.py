@@ -1,4 +1,4 @@
-"""The loop that benches share: each coroutine ends before the next one begins."""
+"""The event loop that benches share: each coroutine ends before the next coroutine begins."""
 
 import asyncio
 

@@ -69,7 +69,7 @@ def test_clock(database: SqliteD1) -> None:
 
 
 def test_a_used_connection_is_an_empty_database() -> None:
-    """A database that gets the connection of a closed one begins without its rows, as a new one does."""
+    """If a database reuses the connection of a closed one, it begins without the closed database's rows."""
     template = Template(["CREATE TABLE t (a TEXT, b TEXT AS (a || '!') STORED) STRICT"])
     first = SqliteD1(template=template)
     connection = first._connection
@@ -82,7 +82,9 @@ def test_a_used_connection_is_an_empty_database() -> None:
 
 
 def test_a_copy_begins_with_the_stored_rows() -> None:
-    """A database can begin with another's content, whatever users of the same connection have changed in it."""
+    """A database can begin with the rows of another one, whatever was changed in earlier databases of that
+    connection.
+    """
     first = SqliteD1(template=Template(["CREATE TABLE t (a TEXT, b TEXT AS (a || '!') STORED) STRICT"]))
     first.rows("INSERT INTO t (a) VALUES ('x')")
     template = Template([], begun=first.snapshot())
@@ -95,7 +97,7 @@ def test_a_copy_begins_with_the_stored_rows() -> None:
 
 
 def test_two_databases_never_share_a_connection() -> None:
-    """A database that is closed twice gives its connection back once."""
+    """If a database is closed twice, its connection still goes to only one later database."""
     template = Template(["CREATE TABLE t (a TEXT)"])
     closed = SqliteD1(template=template)
     closed.close()

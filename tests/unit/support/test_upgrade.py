@@ -1,4 +1,4 @@
-"""From which commit `python -m tests.upgrade` upgrades."""
+"""`python -m tests.upgrade` chooses the commit from which it upgrades."""
 
 import subprocess
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_later_it_is_the_one_before_the_newest_migration(root: Path) -> None:
 
 
 def test_what_has_another_schema_is_told_apart(root: Path) -> None:
-    """A commit from before the first migration has a schema from which no migration leads to the present one."""
+    """A commit from before the first migration has another schema, which no migration changes into the present one."""
     assert has_schema("HEAD", root)
     assert not has_schema("HEAD~2", root)
 

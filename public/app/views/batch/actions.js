@@ -1,4 +1,4 @@
-// The actions on a batch. Before each one a dialog explains it and asks whether to go on.
+// The actions on a batch. Before each action a dialog explains the action and asks whether to go on.
 import { html, useState } from "../../base/dom.js";
 import { call } from "../../base/api.js";
 import { count, t } from "../../base/i18n.js";
@@ -29,7 +29,7 @@ export function BatchActions({ task, again }) {
       go("tasks");
     },
   };
-  // A file with a fault has no lines without an answer: it must be corrected.
+  // If the batch's file has faults, no line can be retried: the user has to correct the file.
   const can = { cancel: !task.terminal, retry: hasEnded(of) && of.in_progress_at !== null && left > 0, erase: true };
   if (!mayWrite()) return null;
   return html`<div class="row">

@@ -1,5 +1,5 @@
-// The view of one batch, in the place of the parts that a task with chunks has: its status, its counts, its cost, the
-// faults of its file, and its files of answers. The lines themselves are only in the files.
+// The view of one batch, in place of a task's parts: its status, its counts, its cost, the faults of its file, and its
+// files of answers. The page does not show the batch's lines.
 import { html, useEffect, useRef, useState } from "../../base/dom.js";
 import { BatchActions } from "./actions.js";
 import { Deliveries } from "../deliveries.js";
@@ -7,13 +7,13 @@ import { Faults } from "./faults.js";
 import { BatchFiles } from "./files.js";
 import { hasEnded } from "./read.js";
 import { absolute, count, span, t, whole } from "../../base/i18n.js";
-import { announce, Bar, chunksOf, Facts, Figure, Freshness, Lazy, Notice, Time, titleOf, Waiting, Words } from "../../base/parts.js";
+import { announce, Bar, chunksOf, Facts, Figure, Freshness, Lazy, Notice, shortId, Time, titleOf, Waiting, Words } from "../../base/parts.js";
 import { href } from "../../base/route.js";
 
 const TONES = { completed: "completed", failed: "failed", expired: "failed", cancelled: "cancelled" };
 const SAID = ["validating", "finalizing", "cancelling", "expired"]; // statuses that a sentence explains
 
-/** `task` is the batch's task; its `of` is the batch. `state` says when both were read. */
+/** `task` is the batch's task, and `task.of` the batch. `state` has the time at which both were read. */
 export function Batch({ task, state }) {
   const { of, metadata } = task;
   const [logged, setLogged] = useState(null); // the outcome that the log of calls shows; null: it is closed
@@ -86,6 +86,7 @@ function Times({ task }) {
       [t("batch.endpoint"), html`<code>${of.endpoint}</code>`],
       [t("batch.window"), of.completion_window],
       [t("column.route"), t(`route.${task.route}`)],
+      [t("batch.retryOf"), task.retryOf && html`<a href=${href("task", task.retryOf)}><code>${shortId(task.retryOf)}</code></a>`],
       [t("attempts"), whole(task.attempts), t("attemptsHint")],
       [t("createdAt"), time(of.created_at)],
       [t("batch.valid"), time(of.in_progress_at)],

@@ -5,7 +5,7 @@ import { Table } from "../../base/parts.js";
 
 const FAULTS_MOST = 100; // that the API lists
 
-/** `isInvalid`: the batch failed because of its file. Else the only entry of the list says why its task failed. */
+/** `isInvalid`: the batch's file has faults. Otherwise the list's only entry says why the batch's task failed. */
 export function Faults({ of: { errors }, isInvalid }) {
   const found = isInvalid ? (errors?.data ?? []) : [];
   if (found.length === 0) return null;

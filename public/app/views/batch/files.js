@@ -36,8 +36,8 @@ function BatchFile({ name, label, id, of, lines, note, isGrowing = false }) {
 }
 
 /**
- * Reads a file. Of a growing one, `lines` are the lines that are there already: an answer of the API may end before
- * them, and its header says where the next one goes on.
+ * Reads a file. A growing file has `lines` lines now; an answer of the API may have fewer, and its header gives the
+ * line after which the next request continues.
  */
 async function contentOf(id, lines) {
   const pieces = [];

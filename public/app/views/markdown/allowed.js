@@ -1,5 +1,5 @@
-// Lets DOMPurify remove what an output may not have. The nodes have only allowed elements already: this is the second
-// lock, should a change of `nodes.js` or of marked make others.
+// Lets DOMPurify remove what an output may not have. `nodes.js` makes only allowed elements, so this is a second lock,
+// in case a change of `nodes.js` or of marked lets others through.
 import { AWAY } from "./nodes.js";
 
 const RULES = {
@@ -17,7 +17,7 @@ const RULES = {
 };
 const hooked = new WeakSet();
 
-/** The node, without what is not allowed. */
+/** Returns the node without forbidden elements and attributes. */
 export function allowed(purify, node) {
   if (!hooked.has(purify)) purify.addHook("afterSanitizeAttributes", secure);
   hooked.add(purify);

@@ -1,4 +1,4 @@
-// Outputs as Markdown. Two libraries are loaded for it: marked reads the text, and DOMPurify checks what is made of it.
+// Outputs as Markdown. Two libraries are loaded: marked parses the text, and DOMPurify checks the elements made of it.
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../../base/dom.js";
 import { t } from "../../base/i18n.js";
 import { Notice, Words } from "../../base/parts.js";
@@ -15,7 +15,7 @@ async function load() {
   return loaded;
 }
 
-/** At first the beginning of long outputs. After the press of a button, one portion is added at a time. */
+/** Outputs as Markdown. Of long outputs the beginning is shown first, and on demand the rest, portion by portion. */
 export function Markdown({ texts, label, tall = false }) {
   const [libraries, setLibraries] = useState(loaded); // false: they cannot be loaded
   const text = texts.join("\n\n");
@@ -40,7 +40,7 @@ export function Markdown({ texts, label, tall = false }) {
     ${!all && most < portions.length && html`<button type="button" class="quiet" onClick=${() => setAll(true)}>${t("showAll", { n: text.length })}</button>`}`;
 }
 
-/** How many portions to show next, when `from` of them are shown. */
+/** Returns how many portions are to be shown next if `from` portions are shown. */
 function further(portions, from) {
   let [to, size] = [from, 0];
   while (to < portions.length && (to === from || size + portions[to].length <= SIZE)) size += portions[to++].length;

@@ -1,5 +1,5 @@
-// Makes nodes of what marked has read. Only the elements that are named here are made, and each text becomes a text
-// node. No markup is made from text, as the page's policy demands. So HTML in Markdown is shown as text.
+// Makes DOM nodes from the tokens that marked has parsed. Only the elements in this file are made, and each text
+// becomes a text node. HTML is never parsed, as the page's policy demands, so HTML in Markdown is shown as text.
 import { t } from "../../base/i18n.js";
 
 const HEADING_BEFORE = 2; // the level of the heading above an output
@@ -8,7 +8,7 @@ const BREAK = /^<br\s*\/?>$/i;
 const ENTITY = /&(?:#(\d{1,7})|#x([\da-f]{1,6})|(\w{2,8}));/gi;
 const NAMED = new Map(Object.entries({ amp: "&", apos: "'", copy: "©", gt: ">", hellip: "…", lt: "<", mdash: "—", nbsp: "\u00a0", ndash: "–", quot: '"' }));
 
-/** A `div` with the nodes of tokens. */
+/** Returns a `div` with the nodes of the tokens. */
 export function nodesOf(tokens) {
   const root = document.createElement("div");
   append(root, tokens, { level: HEADING_BEFORE, isInLink: false });
@@ -31,7 +31,7 @@ const KINDS = {
   strong: (parent, token, state) => inside("strong", parent, token, state),
   em: (parent, token, state) => inside("em", parent, token, state),
   del: (parent, token, state) => inside("del", parent, token, state),
-  // A heading is below the heading of its output, and one level below the heading before it at most.
+  // A heading is at a lower level than the heading above the output, and at most one level below the previous heading.
   heading: (parent, token, state) => {
     state.level = Math.min(HEADING_BEFORE + token.depth, state.level + 1, 6);
     inside(`h${state.level}`, parent, token, state);
@@ -59,11 +59,11 @@ const KINDS = {
     inside("a", parent, token, state, { href: address, title: address, ...AWAY });
     state.isInLink = false;
   },
-  // A picture would tell another host who reads the output. It is shown as a link.
+  // Loading a picture would tell its host who reads the output, so a link is shown instead.
   image: (parent, { href, text, raw }, state) => KINDS.link(parent, { href, tokens: [{ type: "escape", text: text || raw }] }, state),
 };
 
-/** What each link has, so that the other page learns nothing of this one and cannot steer it. */
+/** These attributes keep the linked page from learning about this page, and from controlling it. */
 export const AWAY = { target: "_blank", rel: "noopener noreferrer" };
 
 function append(parent, tokens, state) {
@@ -77,14 +77,14 @@ function add(parent, name, attributes = {}) {
   return element;
 }
 
-/** Adds an element with the nodes of the token's own tokens. Each has the direction of its text. */
+/** Adds an element with the nodes of the token's inner tokens, and with the direction of its own text. */
 function inside(name, parent, token, state, attributes = {}) {
   const element = add(parent, name, { dir: "auto", ...attributes });
   append(element, token.tokens, state);
   return element;
 }
 
-/** A whole address with one of the schemes, or null: a relative one would lead to a place of this page. */
+/** The absolute address with an allowed scheme, or null: a relative one would lead to a place on this page. */
 function addressOf(text) {
   const url = URL.parse(decoded(text));
   return url && SCHEMES.includes(url.protocol) ? url.href : null;

@@ -1,10 +1,13 @@
-// Bounds what reading Markdown may cost. The time that marked takes can grow with the square of a hostile text's length,
-// and marked follows nested quotations and lists to any depth.
+// Limits the time that parsing Markdown may take. The time that marked takes can grow with the square of a hostile
+// text's length, and marked follows nested quotations and lists to any depth.
 export const SIZE = 10_000; // code units of a portion, about
 const DEPTH_MOST = 24;
 const FENCE = /^ {0,3}(`{3,}|~{3,})/;
 
-/** Cuts texts into portions that are read one by one: at blank lines outside of code if there are any, else anywhere. */
+/**
+ * Cuts texts into portions that are parsed one by one: at blank lines outside of code blocks if possible, else
+ * anywhere.
+ */
 export function portionsOf(texts) {
   return texts.flatMap((text) => {
     const portions = [];
@@ -22,7 +25,7 @@ export function portionsOf(texts) {
   });
 }
 
-/** The lexer of marked, which leaves what is nested too deeply as text. */
+/** Marked's lexer, except that it leaves deeply nested blocks as text. */
 export const lexerOf = (Lexer) =>
   class extends Lexer {
     depth = 0;

@@ -4,11 +4,11 @@ import { t } from "../../base/i18n.js";
 
 export const NO_SHAPE = { outputSchema: "", strict: true, join: "", gaps: false, maxGapShare: "" };
 
-/** What the API says of a field, and of what is in it. */
+/** Returns the API's messages about a field and about its parts. */
 export const faultsOf = (error, name) =>
   (error?.fields ?? []).filter(({ field }) => field === name || field.startsWith(`${name}.`)).map(({ message }) => message);
 
-/** `Field` is the form's own field. What is wrong with a field opens this part, and gets the focus. */
+/** `Field` is the form's component for a field. A fault of one of these fields opens this part, and gets the focus. */
 export function ShapeFields({ fields, set, error, Field }) {
   const part = useRef(null);
   useEffect(() => {

@@ -1,4 +1,4 @@
-// What a task goes on, or has completed, without: where the gaps are in the text, and why each chunk failed.
+// The gaps of a task that is running or has completed: where they are in the text, and why each chunk failed.
 import { html, useState } from "../../base/dom.js";
 import { count, covered, t, whole } from "../../base/i18n.js";
 import { Table } from "../../base/parts.js";
@@ -41,7 +41,7 @@ export function Gaps({ task: { gaps, coverage, progress, request }, onSelect }) 
   </section>`;
 }
 
-/** The parts of the text that are gaps, in percent of it, in order and apart from each other. */
+/** The parts of the text that are gaps, in percent, in order. Neighbouring gaps are one part. */
 function runsOf(gaps, characters) {
   const cells = Math.min(characters, CELLS);
   const runs = [];

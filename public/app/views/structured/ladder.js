@@ -12,7 +12,7 @@ export function Ladder({ id, chunk: { index, rejected, attempts } }) {
   const [state, setState] = useState({ calls: null, error: null });
   useEffect(() => {
     const controller = new AbortController();
-    // The log goes by level and index: behind the last chunk's calls come those for this one.
+    // The log is in the order of level and index, so this chunk's calls follow those of the previous chunk.
     const path = `/api/tasks/${encodeURIComponent(id)}/attempts${tail({ limit: CALLS_MOST, cursor: index > 0 ? `0.${index - 1}` : "" })}`;
     call("GET", path, { signal: controller.signal }).then(
       ({ data }) => setState({ calls: rungsOf(data.attempts.filter((one) => one.level === 0 && one.index === index)), error: null }),
@@ -50,7 +50,7 @@ export function Ladder({ id, chunk: { index, rejected, attempts } }) {
   `;
 }
 
-/** Marks the calls that asked again: after a rejected answer each further one does, until a retry of the task begins anew. */
+/** Marks the calls that ask again, as all calls after a rejected answer do until the task is retried. */
 function rungsOf(calls) {
   let isAsk = false;
   return calls.map((one) => {

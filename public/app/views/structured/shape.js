@@ -1,9 +1,9 @@
-// What a task, or the plan of one, wants of its outputs: a schema, how outputs are joined, and whether gaps are allowed.
+// What a task or its plan demands of the outputs: a schema, how outputs are joined, and whether gaps are allowed.
 import { html } from "../../base/dom.js";
 import { percent, t } from "../../base/i18n.js";
 import { Facts, Words } from "../../base/parts.js";
 
-/** `whole`: with the schema itself. */
+/** With `whole` the schema itself is shown, too. */
 export function Shape({ request: { outputSchema, strict, join = {}, onChunkFailure, maxGapShare }, whole = false }) {
   return html`<${Facts}
       of=${[

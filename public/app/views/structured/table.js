@@ -13,11 +13,11 @@ const DEPTH_MOST = 6; // objects in objects in which lists are looked for
 
 const isFlat = (value) => isNode(value) && !Array.isArray(value) && !Object.values(value).some(isNode);
 
-/** Whether a list can be a table. A gap, which is null in the list of all outputs, is a row of its own. */
+/** Whether a list can be shown as a table. In the list of all outputs a gap is null, and has a row of its own. */
 const isTable = (list, mayHaveGaps) =>
   list.some((one) => one !== null) && list.every((one) => isFlat(one) || (mayHaveGaps && one === null));
 
-/** The lists of flat objects in a value: [pointer, list]. Lists within lists are not looked into. */
+/** The lists of flat objects in a value, as [pointer, list], without lists inside of lists. */
 export function tablesOf(value) {
   if (Array.isArray(value)) return isTable(value, true) ? [["", value]] : [];
   const found = [];

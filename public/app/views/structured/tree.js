@@ -1,5 +1,5 @@
-// A JSON value as a tree. Only members of open nodes are in the page, and of each node one page of them. So a value of
-// megabytes costs no more than a few screens.
+// A JSON value as a tree. The page has only the members of open nodes, and of each open node one page of members. A
+// value of several megabytes therefore takes only a few screens.
 import { html, useLayoutEffect, useMemo, useRef, useState } from "../../base/dom.js";
 import { count, t } from "../../base/i18n.js";
 import { Exact, isNode } from "./exact.js";
@@ -23,7 +23,7 @@ const membersOf = (value, first) =>
 const isOpenable = (value) => (isNode(value) ? sizeOf(value) > 0 : typeof value === "string" && value.length > LONG);
 const below = (pointer, name) => `${pointer}/${String(name).replaceAll("~", "~0").replaceAll("/", "~1")}`;
 
-/** What is open at first: the root, and the nodes below it as long as their rows are few. By pointer: the first member shown. */
+/** The nodes that are open at first (root and few more), as a map from a node's pointer to its first shown member. */
 function openedOf(root) {
   const open = new Map();
   const queue = [["", root]];
@@ -38,7 +38,7 @@ function openedOf(root) {
   return open;
 }
 
-/** The rows in the page. Earlier and later members of an open node have a row each, which turns the page. */
+/** The rows of the tree in the page. A row for earlier or later members of an open node leads to these. */
 function rowsOf(root, open) {
   const rows = [];
   const add = (row) => {
@@ -130,7 +130,7 @@ function Row({ id, row, isOpen, isActive, onAct }) {
   </div>`;
 }
 
-/** A value in a line, or a long text that somebody has opened. */
+/** Shows a value in one line, or a long text that the user has opened. */
 function Shown({ value, isOpen, isGap }) {
   if (isNode(value)) return html`<span class="dim">${count(Array.isArray(value) ? "value.items" : "value.fields", sizeOf(value))}</span>`;
   if (value instanceof Exact) return html`<b>${value.source}</b>`;

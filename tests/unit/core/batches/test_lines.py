@@ -7,6 +7,7 @@ import pytest
 
 from src.core import limits
 from src.core.batches.endpoints import CHAT, ENDPOINTS, RESPONSES
+from src.core.batches.line_json import custom_id_of, parse_line
 from src.core.batches.lines import Line, LineCode, LineFault, LineRules, check_line, line_again, rules_of
 from src.core.batches.requests import call_body
 from src.core.settings import BATCH_FIELDS, MODEL_OPTIONS, Settings
@@ -99,6 +100,23 @@ def test_escaped_and_deep_json_is_read() -> None:
     raw = line().replace(b'"Hi"', text).replace(b'"messages"', b'"stop": ' + b"[" * 150 + b"]" * 150 + b', "messages"')
     found = checked(raw)
     assert found.body["messages"] == [{"role": "user", "content": "😀\0\\ud800"}]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"model": "m", "messages": [{"custom_id": "wrong", "content": "\U0001f600 \x00 多"}]},
+        {"model": "m", "messages": [{"role": "user"}], "deep": json.loads("[" * 190 + "]" * 190), "n": 10**400},
+    ],
+)
+@pytest.mark.parametrize("is_ascii", [True, False])
+def test_the_id_of_a_checked_line_is_read_again(body: object, is_ascii: bool) -> None:
+    """The writer of an error file reads the id by a faster parser, which finds the same."""
+    for custom_id in ("r-1", 'a"b\\c', "~" * limits.CUSTOM_ID_CHARS_MOST):
+        document = {"body": body, "custom_id": custom_id, "method": "POST"}
+        raw = json.dumps(document, ensure_ascii=is_ascii).encode()
+        assert parse_line(raw) == document
+        assert custom_id_of(raw) == custom_id
 
 
 def test_a_line_of_a_megabyte_is_the_longest() -> None:

@@ -15,7 +15,7 @@ def test_the_start_window_follows_the_latency(latency: float, window: float):
 
 
 def test_latency_rises_at_once_and_falls_by_halves():
-    """One slow write raises the expected latency at once; each quick write brings it only halfway down."""
+    """One slow write raises the expected latency at once; each quick write lowers it by only half of the difference."""
     latency = Latency()
     assert latency.seconds(0) == 0
     latency.note(8, 10)

@@ -15,7 +15,7 @@ from src.core.multipart.headers import Disposition, Malformed, boundary_of, part
     ],
 )
 def test_the_boundary_is_read(content_type: str, boundary: bytes) -> None:
-    """As a token, and in quotes."""
+    """A boundary may be a bare token or a text in quotes."""
     assert boundary_of(content_type) == boundary
 
 
@@ -34,7 +34,7 @@ def test_the_boundary_is_read(content_type: str, boundary: bytes) -> None:
     ],
 )
 def test_a_bad_boundary_is_refused(content_type: str, complaint: str) -> None:
-    """The message says what is wrong."""
+    """The error for a bad boundary says what is wrong."""
     with pytest.raises(Malformed, match=complaint):
         boundary_of(content_type)
 
@@ -47,7 +47,7 @@ def test_a_bad_boundary_is_refused(content_type: str, complaint: str) -> None:
         ('; filename=""', ""),
         ('; filename="été 報.txt"', "été 報.txt"),
         ('; filename="a;b=c.txt"', "a;b=c.txt"),
-        # As WHATWG HTML and as RFC 9110 quote it.
+        # Quotes in a filename, as WHATWG HTML and as RFC 9110 write them.
         ('; filename="a%22b.txt"', 'a"b.txt'),
         (r'; filename="a\"b\\c.txt"', r'a"b\c.txt'),
         (r'; filename="C:\temp\a.txt"', r"C:\temp\a.txt"),
@@ -61,13 +61,13 @@ def test_a_bad_boundary_is_refused(content_type: str, complaint: str) -> None:
     ],
 )
 def test_the_filename_is_read(parameters: str, filename: str | None) -> None:
-    """As the ways to write it go."""
+    """A part's filename is read in each form in which clients write it."""
     raw = f'\r\nContent-Disposition: form-data; name="file"{parameters}\r\nContent-Type: text/plain'
     assert part_disposition(raw.encode()) == Disposition("file", filename)
 
 
 def test_names_of_headers_have_any_case_and_lines_may_be_folded() -> None:
-    """Old clients fold long lines."""
+    """Names of headers may have any case, and a header may be folded over several lines, as old clients do."""
     raw = b'\r\nCONTENT-DISPOSITION: Form-Data; NAME=purpose;\r\n\tFileName="a"\r\nContent-Transfer-Encoding: 8BIT'
     assert part_disposition(raw) == Disposition("purpose", "a")
 
@@ -95,6 +95,6 @@ def test_names_of_headers_have_any_case_and_lines_may_be_folded() -> None:
     ],
 )
 def test_bad_headers_are_refused(raw: bytes, complaint: str) -> None:
-    """The message says what is wrong."""
+    """The error for bad headers of a part says what is wrong."""
     with pytest.raises(Malformed, match=complaint):
         part_disposition(raw)

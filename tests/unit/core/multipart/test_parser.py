@@ -1,4 +1,4 @@
-"""What the parser of multipart bodies refuses, and what it holds."""
+"""What the parser of multipart bodies refuses, and which bytes it keeps until more arrive."""
 
 import pytest
 
@@ -51,14 +51,14 @@ def parsed(*chunks: bytes) -> list[Event]:
     ],
 )
 def test_a_malformed_body_is_refused(body: bytes, complaint: str) -> None:
-    """The message says what is wrong, however the body is cut."""
+    """The error for a malformed body says what is wrong, in however many chunks the body arrives."""
     for chunks in ([body], [body[at : at + 1] for at in range(len(body))]):
         with pytest.raises(Malformed, match=complaint):
             parsed(*chunks)
 
 
 def test_the_bounds_are_what_they_say() -> None:
-    """As much as is allowed is accepted."""
+    """Values, headers, preamble and padding of exactly the largest size are accepted."""
     value = b"x" * FIELD_BYTES_MOST
     padded = FIELD.replace(b"--b\r\n", b"--b" + b" " * 256 + b"\r\n")
     assert parsed(b"x" * PREAMBLE_BYTES_MOST + b"\r\n" + padded + value + END) == [Field("a", value)]
@@ -72,16 +72,19 @@ def test_the_bounds_are_what_they_say() -> None:
 
 
 def test_a_part_without_content_may_lack_the_line_end_before_it() -> None:
-    """RFC 2046 allows a part that has headers alone."""
+    """RFC 2046 allows a part that has headers and no content."""
     body = FILE[:-2] + END
     for chunks in ([body], [body[at : at + 1] for at in range(len(body))]):
         assert parsed(*chunks) == [FileStart("file", "f"), FILE_END]
 
 
 def test_the_bytes_of_a_file_come_as_they_arrive() -> None:
-    """A chunk without the beginning of a boundary is handed on whole, without a copy. A held beginning comes later."""
+    """The parser passes on a chunk without the beginning of a boundary as it is, without a copy.
+
+    If the end of a chunk might begin a boundary, the parser keeps this end until the next chunk comes.
+    """
     parser = MultipartParser(b"b")
-    assert list(parser.feed(FILE)) == []  # the boundary may still follow at once
+    assert list(parser.feed(FILE)) == []  # the next boundary may follow the headers at once
     assert list(parser.feed(b"first")) == [FileStart("file", "f"), b"first"]
     chunk = b"x" * 1_000
     (same,) = parser.feed(chunk)
@@ -92,6 +95,6 @@ def test_the_bytes_of_a_file_come_as_they_arrive() -> None:
 
 
 def test_what_follows_the_last_boundary_is_dropped() -> None:
-    """An epilogue has no meaning."""
+    """Everything after the last boundary (the epilogue) is ignored."""
     assert parsed(FIELD + b"1" + END, b"more", FIELD, b"2") == [Field("a", b"1")]
     assert parsed(b"--b--") == []

@@ -1,6 +1,6 @@
 """The form of API keys, an isolate's memory of keys, and the store's statements about keys.
 
-The check of the model's state, which requests share, is tested here, too.
+These tests also cover the check of the model's state, whose result all requests share.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ def test_a_digest_proves_its_own_secret_alone(secret: str, other: str) -> None:
 
 
 def test_nobody_proves_nothing() -> None:
-    """The digest that stands in for a malformed key's proves no secret."""
+    """The stand-in for the id and the secret of a malformed key proves no secret."""
     assert not proves(NOBODY.secret, None)
     assert not is_key_id(NOBODY.id)
 
@@ -281,7 +281,7 @@ def keys() -> Iterator[Keys]:
 def test_an_insertion_may_be_sent_twice(keys: Keys, when: When) -> None:
     """An insertion that is sent twice makes one key.
 
-    The repeated insertion finds the key that it made before, even if this key is the last one that the limit allows.
+    If an insertion is repeated, it finds the key that its first send made, even if the limit allows no further key.
     """
     for name in range(limits.KEYS_MOST - 1):
         keys.insert(name)

@@ -1,6 +1,7 @@
 """The work on a batch from its submission to its files: validation, calls, growth and end."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from src.core.files import FileKey, Purpose
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Route
+from src.processing.batches.validation import LOST
 from src.processing.outcomes import Ended, Released
 from src.store.admission import Accepted
 from src.store.batch_files import BatchFileStore
@@ -271,6 +273,106 @@ def test_the_bucket_may_be_away(bench: BatchBench) -> None:
     bench.run_to_end()
     bench.check_end(ids(60))
     assert len(bench.model.calls) == 60
+
+
+def lost_lines(bench: BatchBench, content: bytes, number: int) -> list[str]:
+    """Take a part of the input file away, and return the ids of the lines that touch it."""
+    assert bench.bucket is not None
+    del bench.bucket.parts[INPUT, str(number)]
+    size, at, found = bench.bucket.part_bytes, 0, []
+    for raw in content.splitlines(keepends=True):
+        if at < (number + 1) * size and number * size < at + len(raw) - 1:
+            found.append(str(json.loads(raw)["custom_id"]))
+        at += len(raw)
+    return found
+
+
+def test_a_part_that_is_lost_before_the_check_fails_the_batch(bench: BatchBench) -> None:
+    """The batch fails without a call, and says why, after several runs did not find the part."""
+    bench.begin(lines(60))
+    lost_lines(bench, lines(60), 3)
+    bench.run_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.FAILED
+    assert batch.task.failure is not None
+    assert (batch.task.failure.code, batch.task.failure.message) == (TaskCode.INVALID_BATCH, LOST.message)
+    assert not bench.model.calls
+    assert bench.batch().task.mark.fence > limits.LOST_READS
+
+
+def test_lines_in_a_part_that_is_lost_later_fail_and_the_others_are_answered(bench: BatchBench) -> None:
+    """The batch completes. The lines that cannot be read are in the error file, without the id that stood in them."""
+    bench.begin(lines(60))
+    bench.run()
+    lost = lost_lines(bench, lines(60), 2)
+    assert len(lost) >= 10
+    bench.run_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.COMPLETED
+    assert sorted(bench.ids(OUTPUT)) == sorted(set(ids(60)) - set(lost))
+    found = bench.content(ERRORS)
+    assert [one["custom_id"] for one in found] == [None] * len(lost)
+    assert {one["error"]["code"] for one in found} == {"batch_failed"}
+    places = [int(name.partition("-")[2]) for name in lost]
+    assert [one["error"]["message"].split()[1] for one in found] == [str(place + 1) for place in places]
+    assert (batch.counts.completed, batch.counts.failed) == (60 - len(lost), len(lost))
+    assert len(bench.model.calls) == 60 - len(lost)
+
+
+def test_a_part_that_is_missed_and_there_again_costs_no_line(bench: BatchBench) -> None:
+    """Another bucket may be bound for a moment, so no line is given up at the first miss, at any point."""
+    bench.begin(lines(60))
+    assert bench.bucket is not None
+    key = INPUT, "2"
+    body = bench.bucket.parts[key]
+
+    def back() -> None:
+        assert bench.bucket is not None
+        bench.bucket.parts[key] = body
+
+    for _ in range(2):
+        del bench.bucket.parts[key]
+        bench.loop.call_later(2.0, back)
+        bench.run()
+        bench.pass_seconds(60)
+    bench.run_to_end()
+    bench.check_end(ids(60))
+    assert sorted(bench.ids(OUTPUT)) == sorted(ids(60))
+
+
+def test_a_cancelled_batch_ends_although_a_part_is_lost(bench: BatchBench) -> None:
+    """The writer waits for the part a while, and then writes the lines that it can read with their ids."""
+    bench.begin(lines(60))
+    bench.run()
+    lost = lost_lines(bench, lines(60), 2)
+    bench.do(bench.store().cancel(KEY, RETENTION_MS))
+    bench.sweep()
+    assert bench.batch().status is BatchStatus.CANCELLING
+    bench.sweep_to_end()
+    assert bench.batch().status is BatchStatus.CANCELLED
+    found = bench.content(ERRORS)
+    left = set(ids(60)) - set(bench.ids(OUTPUT))
+    assert sorted(one["custom_id"] for one in found if one["custom_id"]) == sorted(left - set(lost))
+    without = [one["error"]["code"] for one in found if one["custom_id"] is None]
+    assert without == ["batch_failed"] * len(left & set(lost))
+    assert without
+
+
+def test_the_free_plan_writes_many_errors_in_one_invocation() -> None:
+    """An invocation reads 16 slices of the input, so the errors of 50 slices take four invocations and not thirteen."""
+    bench = BatchBench(plan="free", part_bytes=20_000)
+    bench.begin(lines(50, 700))
+    while bench.batch().valid_at is None:
+        bench.run()
+    bench.do(bench.store().cancel(KEY, RETENTION_MS))
+    sweeps = 0
+    while bench.batch().ended_at is None:
+        bench.sweep()
+        sweeps += 1
+    bench.check_end(ids(50))
+    assert len(bench.ids(OUTPUT)) < 10
+    assert sweeps == 4
+    bench.close()
 
 
 async def hangs() -> None:

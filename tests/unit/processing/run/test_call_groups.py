@@ -4,6 +4,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from src.core.errors import (
     ModelUnavailable,
 )
 from src.core.meter import Meter
+from src.core.task import Kind
 from src.inference import wire
 from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller, lanes_for
+from src.objects.stubs import CALLS_KNOWN
 from src.processing.caller import CallOutcome, LocalCaller, ModelCaller, Silence
 from src.processing.log import Log
 from src.processing.run.call_groups import CallGroups, EndedCall
@@ -91,13 +94,15 @@ class Coordinator:
         self.unreachable: Exception | None = None  # The error that each ping to the coordinator raises, or None.
         self.hangs = False
         self.sign_seconds = 0.0
+        self.known: object = CALLS_KNOWN  # None for code that knows no lines of batches.
         self._model = model
 
-    async def reach(self) -> None:
+    async def reach(self) -> object:
         self.signs += 1
         await asyncio.sleep(NEVER if self.hangs else self.sign_seconds)
         if self.unreachable is not None:
             raise self.unreachable
+        return self.known
 
     async def infer(self, task_key: str, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         self.groups.append(len(calls))
@@ -122,9 +127,9 @@ class Coordinator:
 
 
 class CallBench:
-    """A model and its caller, which is the worker itself with six calls at a time, or three lanes of six calls."""
+    """A model and its caller: the worker itself with six calls at a time, or three lanes of six calls each."""
 
-    def __init__(self, *, laned: bool) -> None:
+    def __init__(self, *, laned: bool, kind: Kind | None = None) -> None:
         self.loop = Loop()  # type: ignore[abstract]
         self.model = Model()
         self.coordinator = Coordinator(self.model)
@@ -132,7 +137,7 @@ class CallBench:
         self.meter = Meter()
         self.caller: ModelCaller = LocalCaller(self.model, 6)
         if laned:
-            of: Claim = claim()
+            of: Claim = replace(claim(), kind=kind)
             log = Log(self.lines.append)
             self.caller = LanedCaller(self.coordinator, of, self.model, self.meter, lanes=3, group_size=6, log=log)
         self.calls = CallGroups(self.caller, lambda key: ModelCall("", str(key.position), ""), SECONDS)
@@ -199,6 +204,20 @@ def kinds(outcomes: list[CallOutcome]) -> list[type]:
     return [type(outcome) for outcome in outcomes]
 
 
+@pytest.mark.parametrize(("kind", "known", "by_lanes"), [
+    (Kind.BATCH, None, False), (Kind.BATCH, 1, False), (Kind.BATCH, CALLS_KNOWN, True), (None, None, True)
+])  # fmt: skip
+def test_lines_go_only_to_a_coordinator_that_knows_them(kind: Kind | None, known: object, by_lanes: bool) -> None:
+    """The worker makes the calls of a batch itself while the coordinator has code of an earlier release."""
+    made = CallBench(laned=True, kind=kind)
+    made.coordinator.known = known
+    assert kinds(made.call(3)) == [ModelReply if by_lanes else CallNotStarted] * 3
+    assert kinds(made.call(1)) == [ModelReply]
+    assert made.coordinator.groups == ([3, 1] if by_lanes else [])
+    assert len(made.model.ended) == (4 if by_lanes else 1)
+    made.loop.close()
+
+
 # --- Order -------------------------------------------------------------------------------------------------------
 
 
@@ -250,7 +269,7 @@ def test_a_call_of_its_own_comes_back_alone(local: CallBench):
 
 
 def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
-    """Once all calls that are out have ended, they are recorded at once."""
+    """Once no call is out any more, the ended calls are recorded at once."""
     local.model.seconds = {"1": 1.01}
     local.start(KEYS[:2])
     assert (ended(local.wait()), local.loop.time()) == ([0, 1], 1.01)
@@ -268,7 +287,7 @@ def test_nobody_waits_for_company_once_all_have_come(local: CallBench):
     ],
 )
 def test_how_long_a_call_waits_for_company(local: CallBench, seconds: float, last: bool, waits: float):
-    """An ended call waits a fifth of its time for others, or as long as its time if no other call could start.
+    """An ended call waits for others a fifth of its own duration, or its whole duration if no other call could start.
 
     Quick calls are recorded soon.
     """
@@ -377,7 +396,7 @@ def test_a_lane_says_which_calls_it_did_not_start(laned: CallBench):
 def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
     """A lane stays occupied until the last call of its group has ended.
 
-    If thirty lanes that count as free had one call left each, thirty connections would wait.
+    If lanes with one unfinished call counted as free, thirty connections would wait for thirty such lanes.
     """
     laned.model.seconds = {str(position): 2.0 for position in range(5)} | {"5": 8.0, "6": 4.0, "8": 5.0}
     assert laned.room == (0, 18)
@@ -394,7 +413,8 @@ def test_a_group_is_out_until_its_last_call_has_ended(laned: CallBench):
 
 
 def test_a_group_that_gave_no_answer_stays_out(laned: CallBench):
-    """A silent group occupies its lane even after it was given up, since its connection may still be used.
+    """A silent group occupies its lane even after the run has given the group up, since the connection may still be
+    used.
 
     The silent group's lane stays occupied even if the group's calls are made again in another group and come back. The
     silent group occupies one lane, and an answer that comes late changes nothing.
@@ -599,7 +619,8 @@ def test_calls_of_the_worker_s_own_are_dropped_and_aborted(laned: CallBench):
 
 
 def test_lanes_that_are_still_out_are_told_by_a_worker_that_goes_on_alone(laned: CallBench):
-    """In this test one group is out, another was lost, and the ping after it failed, so lanes are no longer used.
+    """In this test one group of calls is out, another was lost, and the ping after the loss failed, so lanes are no
+    longer used.
 
     An abort in this situation still notifies the lanes of the group that is out.
     """

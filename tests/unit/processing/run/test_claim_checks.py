@@ -1,6 +1,6 @@
 """A run that waits for slow calls checks whether its claim is still valid.
 
-By these checks a run notices its task's end and lets go of its host, and it checks no more often than allowed.
+By checking its claim a run notices its task's end and frees its host; the number of checks is limited.
 """
 
 import asyncio
@@ -99,7 +99,7 @@ def test_looks_start_late_and_double_and_never_come_too_late():
 
 
 def test_a_write_begins_them_anew():
-    """A write of the run shows as much as a check, so the next check comes 5 s after it."""
+    """A successful write of the run also shows that the claim is valid, so the next check comes 5 s after the write."""
     schedule = CheckSchedule(100)
     assert times(schedule, 2) == [5.0, 15.0]
     assert schedule.next_at(17.0, 0.0) == 22.0
@@ -142,7 +142,7 @@ def test_a_cancelled_task_lets_go_of_its_host(bench: WorkerBench, after: float):
 
 
 def test_an_erased_task_lets_go_of_its_host(bench: WorkerBench):
-    """Nothing is left to settle."""
+    """When the task is erased, its run stops and has no bill to settle."""
     seconds, outcome = freed(bench, lambda: bench.store.erase(TASK), 7.0)
     assert seconds < FREED_SECONDS_MOST
     assert outcome == Lost()
@@ -292,7 +292,7 @@ def test_a_run_that_is_told_while_it_writes_looks_afterwards(bench: WorkerBench)
 
 
 def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
-    """A run ignores a notice with a lower fence than its own, which is a late one from before a retry."""
+    """A run ignores a notice with a lower fence than its own fence: such a notice is from before a retry."""
     hint = Hint()
 
     async def tell() -> None:
@@ -302,7 +302,7 @@ def test_a_run_that_is_told_of_another_claims_end_goes_on(bench: WorkerBench):
 
 
 def test_a_run_that_is_told_while_it_sits_out_a_wait_lets_go(bench: WorkerBench):
-    """A run that waits without a call out makes no check, but it stops when it gets a notice."""
+    """A run that waits and has no call out makes no check of its claim, but a notice stops the run."""
     hint = Hint()
 
     async def cancel_and_tell() -> None:

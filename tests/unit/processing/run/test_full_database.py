@@ -15,7 +15,7 @@ from src.core.storage import MB, StorageUse
 from src.processing.outcomes import Ended, Released
 from tests.support.worker_bench import WorkerBench
 
-# A model's output that fits into no page in use, compressed or not.
+# A model's output that needs a new page of the database, compressed or not.
 LONG = b64encode(Random(1).randbytes(9_000)).decode()
 RESTS = Released(limits.STORAGE_REST_SECONDS)
 
@@ -150,8 +150,8 @@ def test_a_write_that_found_no_room_keeps_its_number(bench: WorkerBench):
 
     bench.model.act = act
     assert bench.run() == RESTS
-    # The run's first write recorded six outputs; its second one found no space. The second found no space. The run's
-    # third write gave the task back.
+    # The run's first write recorded six outputs, its second write found no space, and its third write gave the task
+    # back.
     assert row(bench)["step"] == 3
 
 

@@ -1,4 +1,4 @@
-"""Gaps of chunks that fail for good: which failures leave one, when the task fails all the same, what is kept."""
+"""Gaps of chunks that fail for good: which failures leave a gap, when the task fails instead, and what is kept."""
 
 import asyncio
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ KEY = TaskKey("task")
 
 
 class Dies(BaseException):
-    """The death of a worker."""
+    """The error with which a test kills a worker."""
 
 
 REFUSED = ModelRefused("the provider answered 400", of_call=True)
@@ -157,7 +157,7 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
 
 @pytest.mark.parametrize("last", [REFUSED, ModelReplyMalformed("no text")], ids=["refused", "malformed"])
 def test_a_gap_is_not_called_again_for_an_earlier_failure(last: ModelError) -> None:
-    """A failure that was held when the chunk failed for good counts no more, once the other chunks have succeeded."""
+    """If a failure was held back when its chunk failed for good, the held failure does not count later."""
     keys = [CallKey(0, place) for place in range(6)]
     found = claim(total=6, characters=60, options=TaskOptions(structure=Structure(gaps=True)))
     ledger = Ledger(found, 1, Patience(News(), 3600, now=0.0))
@@ -263,7 +263,10 @@ def test_a_retry_of_a_failed_task_begins_its_gaps_anew(bench: WorkerBench) -> No
 
 @pytest.mark.parametrize("bulk", [False, True], ids=["one", "bulk"])
 def test_a_failed_merge_that_is_retried_shows_its_gaps_all_the_time(bench: WorkerBench, bulk: bool) -> None:
-    """The outputs of merges may have been made without them. A retry of the gaps fills them afterwards."""
+    """The outputs of merges may have been made without the chunks that are gaps.
+
+    A retry of the gaps fills them afterwards.
+    """
     bench.insert(3, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 2, 4)
     task = ended(bench)
@@ -312,7 +315,7 @@ def test_a_merge_goes_without_a_gap(bench: WorkerBench) -> None:
 
 
 def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
-    """A merge call that would merge only gaps is not made, and its place stays empty.
+    """A merge call that would merge only gaps is not made, and the place of its output stays empty.
 
     In this test long outputs are merged two by two, and both outputs of one pair are gaps.
     """
@@ -328,7 +331,7 @@ def test_a_merge_of_nothing_but_gaps_is_not_called(bench: WorkerBench) -> None:
 
 
 def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
-    """A claim in the middle of a merge knows calls without anything to merge, since all their outputs are missing."""
+    """A claim in the middle of a merge knows which calls have nothing to merge, since all their outputs are missing."""
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
 
     def act(call: ModelCall, number: int) -> Any:
@@ -346,7 +349,7 @@ def test_a_released_merge_goes_on_beside_its_gaps(bench: WorkerBench) -> None:
 
 
 def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -> None:
-    """Merges that are paid for were made without the gaps, so the task completes with its gaps."""
+    """If a merge was made and paid for without the gaps, the task completes with these gaps."""
     bench.insert(8, Reduce.MERGE, **WITH_GAPS)
     bench.model.act = lambda call, number: REFUSED if number in {3, 10} else f"{number:03}" + "x" * 1200
     assert ended(bench).status == "failed"
@@ -360,7 +363,10 @@ def test_a_retry_of_a_failed_merge_keeps_the_gaps_below_it(bench: WorkerBench) -
 
 
 def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
-    """A failure that may be the service's was held. The call was refused for good before the others succeeded."""
+    """In this test a 503 is held at first, because the service may be at fault.
+
+    The chunk is then refused for good, before other calls succeed and show that the service works.
+    """
     keys = [CallKey(0, place) for place in range(8)]
     found = claim(total=8, characters=80, options=TaskOptions(structure=Structure(gaps=True)))
     ledger = Ledger(found, 3, Patience(News(), 3600, now=0.0))
@@ -381,7 +387,7 @@ def test_an_earlier_failure_does_not_open_a_gap_again() -> None:
 
 
 def test_coverage_is_whole_once_no_gap_is_left(bench: WorkerBench) -> None:
-    """Code of the release before opens gaps again and leaves the column as it was."""
+    """The previous release's code opens gaps again without a change to the column `coverage`."""
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 1)
     assert ended(bench).coverage == 0.75
@@ -395,7 +401,7 @@ def test_the_coverage_of_gaps_that_older_code_opened_again_goes_with_the_next_cl
     bench.model.act = failing(REFUSED, 2, 3, 4)
     assert ended(bench).coverage == 0.4
     assert bench.do(bench.store.retry(KEY, 1000)) is not None
-    bench.database.rows("UPDATE tasks SET coverage = 0.4")  # a retry by older code leaves the column as it was
+    bench.database.rows("UPDATE tasks SET coverage = 0.4")  # a retry by older code does not change the column
     bench.model.act = failing(ModelRefused("the provider answered 401"), 6)
     task = ended(bench)
     assert (task.status, task.completed, task.failed, task.gaps, task.coverage) == ("failed", 2, 1, (), None)

@@ -31,7 +31,7 @@ FORMED: dict[str, Any] = {
 
 
 class Dies(BaseException):
-    """The death of a worker."""
+    """The error with which a test kills a worker."""
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def says(*answers: Any) -> Any:
 def test_an_output_that_fits_is_kept_as_compact_json(bench: WorkerBench) -> None:
     """An output that fits its schema is stored as compact JSON, without a further call.
 
-    The call carries the schema.
+    The model call contains the schema.
     """
     bench.insert(1, **FORMED)
     bench.model.act = says(GOOD)
@@ -125,7 +125,7 @@ def test_a_call_is_made_again_at_most_so_often(reasks: int) -> None:
 
 
 def test_an_output_whose_number_no_sum_can_hold_is_rejected(bench: WorkerBench) -> None:
-    """So a task that has completed always has a result."""
+    """An output whose sum would exceed the largest number is rejected, so a completed task always has a result."""
     schema = SCHEMA | {"properties": {"n": {"type": "number"}}}
     bench.insert(3, **(FORMED | {"output_schema": json.dumps(schema), "join_rules": {"/n": "sum"}}))
     bench.model.act = lambda call, number: '{"n": 1e300}' if call.form and call.form.rejected else '{"n": 1e308}'

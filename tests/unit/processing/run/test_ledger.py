@@ -310,7 +310,7 @@ def test_calls_that_nobody_waits_for_are_in_doubt():
 
 
 def fruitless(ledger: Ledger, now: float, *keys: CallKey) -> None:
-    """Announce calls, and find out at once that none of them started."""
+    """Announce calls, and report at once that none of them started."""
     assert ledger.startable(now, len(keys)) == list(keys)
     ledger.start(keys, 0)
     for key in reversed(keys):

@@ -6,6 +6,7 @@ collector comes seldom, so the garbage of many runs would fill an isolate.
 
 import asyncio
 import gc
+import logging
 from collections.abc import Iterator
 from typing import Any
 from weakref import ref
@@ -22,13 +23,15 @@ from src.processing.batches.validation import Validation
 from src.processing.outcomes import Ended, Released
 from src.processing.run.call_groups import CallGroups
 from src.processing.run.call_inputs import CallInputs
+from src.processing.run.file_text import FileText
 from src.processing.run.ledger import Ledger
 from src.processing.run.run import Run
-from tests.support.batch_bench import HOST, KEY, BatchBench, lines
+from tests.support.batch_bench import HOST, INPUT, KEY, BatchBench, lines
+from tests.support.text_bench import TextBench, look_near
 from tests.support.worker_bench import WorkerBench
 
 SHORT = HOST._replace(seconds=3.0)
-PARTS = (Run, Ledger, CallGroups, CallInputs, LineInputs, LineIndex, Growth, Validation)
+PARTS = (Run, Ledger, CallGroups, CallInputs, LineInputs, LineIndex, Growth, Validation, FileText)
 
 
 class Parts:
@@ -129,6 +132,59 @@ def test_a_run_with_failures_is_gone_too(batch: BatchBench, parts: Parts) -> Non
     batch.run_to_end()
     parts.check_gone(Run, LineIndex)
     assert any(entry["event"] == "call_failed" for entry in batch.log)
+
+
+def test_a_run_that_loses_lines_is_gone_too(batch: BatchBench, parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    """A part of the input file that is gone leaves nothing, neither before the lines are given up nor after it."""
+    # The writer of the error file waits for the part, and pytest would keep its error with all frames.
+    caplog.set_level(logging.CRITICAL, "onceover")
+    batch.begin(lines(60))
+    batch.run()
+    parts.check_gone(Run, Validation)
+    assert batch.bucket is not None
+    del batch.bucket.parts[INPUT, "2"]
+    batch.run()
+    assert {entry["event"] for entry in batch.log} >= {"lines_unread", "lines_lost"}
+    parts.check_gone(Run, LineInputs, LineIndex)
+
+
+def test_a_batch_whose_part_is_lost_before_the_check_leaves_no_run(batch: BatchBench, parts: Parts) -> None:
+    """A check that finds a part gone leaves nothing, whether the next run looks again or the batch fails."""
+    batch.begin(lines(60))
+    assert batch.bucket is not None
+    del batch.bucket.parts[INPUT, "3"]
+    batch.run_to_end()
+    assert batch.batch().task.status is Status.FAILED
+    parts.check_gone(Run, Validation)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_run_of_a_text_in_a_file_is_gone_when_it_ends(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch, lost: bool
+) -> None:
+    """Neither the cuts nor the reads of parts leave anything, whether a bucket is away or a part is gone."""
+    look_near(monkeypatch)
+    monkeypatch.setattr(limits, "TEXT_SLICE_BYTES", 400)
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 120)
+    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 3, "paid": 3})
+    bench = TextBench()
+    bench.begin_text(b"# Head\n\n" + b"Two words. " * 300, reduce=Reduce.MERGE)
+    assert bench.work() == Released(0)
+    parts.check_gone(Run, FileText)
+    while not bench.task().total:
+        bench.work(SHORT)
+        parts.check_gone(Run, FileText)
+    assert bench.bucket is not None
+    bench.bucket.fail(2)
+    bench.work(SHORT)
+    parts.check_gone(Run, FileText, CallInputs)
+    if lost:
+        bench.bucket.parts.clear()
+    task = bench.work_to_end()
+    assert task.status is (Status.FAILED if lost else Status.COMPLETED)
+    assert {entry["event"] for entry in bench.log} >= {"text_cut", "text_unread"}
+    parts.check_gone(Run, FileText, CallInputs)
+    bench.close()
 
 
 def test_a_cancelled_batch_leaves_no_run(batch: BatchBench, parts: Parts) -> None:

@@ -33,7 +33,7 @@ TENANT, MODEL = "", "m"
 
 
 def away(news: News | None = None, *, now: float = 0.0, seconds: float = HOUR, chance: float = 0.0) -> Patience:
-    """Return the patience of a task of which a call has just failed."""
+    """Return the patience of a task whose latest call has just failed."""
     patience = Patience(news or News(), seconds, now=now)
     patience.failed(CHUNK, now - 1, now, None, chance)
     return patience
@@ -97,7 +97,7 @@ def test_a_success_ends_it_for_all_tasks_of_the_isolate():
     one, other, late = away(news), away(news), away(news, now=30)
     one.succeeded(CHUNK, 20)
     assert (one.narrow(21), other.narrow(21), late.narrow(31)) == (False, False, True)
-    # All failures of `other` may be the fault of its own chunk, so its model counts as away from time 0 on.
+    # All failures of `other` may be the fault of its own chunk, so this task's model counts as away from time 0 on.
     assert (one.away_since, other.away_since) == (None, 0.0)
 
 
@@ -114,7 +114,7 @@ def test_a_thousand_waiting_tasks_do_not_make_a_thousand_probes():
 
 
 def test_tasks_that_come_while_a_model_is_away_take_turns():
-    """While a model is away, a task without a failure of its own calls it within 5 s of the last other call.
+    """While a model is away, a task without failed calls of its own calls it within 5 s of other tasks' last call.
 
     A thousand tasks that wait for the same model take turns.
     """
@@ -244,7 +244,7 @@ def test_calls_that_fail_together_are_the_models_trouble():
 
 
 def test_who_asks_next_is_another_call():
-    """While a model is away, each call that asks is for another chunk, so a chunk that always fails blocks no other."""
+    """While a model is away, each call to test it is for another chunk, so a failing chunk blocks no other."""
     ledger, asked, now = patient(), [], 0.0
     for _ in range(4):
         (key,) = ledger.startable(now, 1)
@@ -367,7 +367,7 @@ def test_a_task_of_the_queue_comes_back_ever_later_while_others_ask():
 
 
 def test_a_run_whose_patience_is_over_does_not_wait_for_a_turn_to_ask():
-    """If a task's patience is over and others have just called in vain, it fails without another call of its own."""
+    """If a task's patience is over and others have just called in vain, the task fails without another call."""
     bench, news = WorkerBench(patience_seconds=60), ModelNews()
     bench.insert(2)
     bench.model.act = lambda call, number: ModelUnavailable("503")

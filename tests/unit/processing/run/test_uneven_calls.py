@@ -18,7 +18,9 @@ SUBMISSION_ROWS, SUBMISSION_CALLS = 2, 1
 
 
 class Spent(NamedTuple):
-    """Rows written and D1 calls, the submission's included and checks of the claim not; and the seconds of the run."""
+    """What a run spent: its rows written and D1 calls (with the submission, without checks of the claim), and its
+    seconds.
+    """
 
     rows: int
     calls: int

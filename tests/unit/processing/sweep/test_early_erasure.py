@@ -77,7 +77,7 @@ def left(bench: WorkerBench, tenant: str) -> list[str]:
 
 
 def test_the_oldest_tasks_of_the_tenant_that_stores_most_go(bench: WorkerBench):
-    """The small tenant keeps everything.
+    """In this test the tenant that stores less keeps all its tasks.
 
     Early erasure erases a page of the oldest tasks of the tenant that stores most, with all their parts.
     """
@@ -172,7 +172,7 @@ def test_old_tasks_that_go_on_pin_nothing(bench: WorkerBench, plan: str):
 
 
 def test_a_walk_goes_on_behind_what_it_passed(bench: WorkerBench):
-    """Each sweep's early erasure scans the next thousand tasks, where the scan before ended.
+    """Each sweep's early erasure scans the next thousand tasks, from the end of the previous scan on.
 
     Tasks that may be erased are found in turn, however many others must stay.
     """

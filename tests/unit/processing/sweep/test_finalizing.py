@@ -1,13 +1,17 @@
 """The sweep's duty to complete the files of batches."""
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from src.core.batches.status import BatchStatus
 from src.core.ids import TaskKey, split_task_key
 from src.processing.batches.writer import BatchWriter
+from src.processing.outcomes import Released, RunOutcome
 from src.processing.sweep.sweep import Sweep
+from src.processing.worker import Host, Worker
 from tests.support.batch_bench import KEY, BatchBench, lines
 
 RETENTION_MS = 1_000_000
@@ -15,7 +19,7 @@ RETENTION_MS = 1_000_000
 
 @pytest.fixture
 def bench() -> Iterator[BatchBench]:
-    """Give a bench with a cancelled batch, whose files no writer has completed."""
+    """Make a bench with a cancelled batch whose files are not complete."""
     made = BatchBench()
     made.begin(lines(3))
     made.do(made.store().cancel(KEY, RETENTION_MS))
@@ -27,6 +31,34 @@ def test_the_sweep_completes_a_batch(bench: BatchBench) -> None:
     """A batch that no worker has ended is completed by the next sweep."""
     bench.do(Sweep(bench.worker(), ()).run())
     assert bench.batch().status is BatchStatus.CANCELLED
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_backlog_on_the_direct_route_leaves_the_writer_its_turn(bench: BatchBench, is_first: bool) -> None:
+    """A sweep that runs tasks itself may spend all of its time on them, so in half of the sweeps the batch goes first.
+
+    The order is drawn, so a task and a batch each get their turn, however long the backlog is.
+    """
+    for number in range(3):
+        bench.submit(key=TaskKey(f"other:01900000-0000-7000-8000-00000000000{number}"))
+    bench.pass_seconds(3 * bench.settings.lease_seconds)
+    worker = replace(bench.worker(), chance=lambda: 0.0 if is_first else 0.9)
+    order: list[str] = []
+
+    async def run(self: Worker, task_key: TaskKey, host: Host) -> RunOutcome:
+        order.append("task")
+        await asyncio.sleep(host.seconds + 1)
+        return Released(0.0)
+
+    async def write(self: Worker, task_key: TaskKey) -> bool:
+        order.append("batch")
+        return True
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Worker, "run", run)
+        patch.setattr(Worker, "complete_batch", write)
+        bench.do(Sweep(worker, ()).run())
+    assert order == (["batch", "task"] if is_first else ["task"])
 
 
 def test_a_batch_that_cannot_be_completed_keeps_the_sweep_from_no_other_duty(

@@ -35,7 +35,7 @@ SENT_MOST = 40  # how many tasks a sweep on the free plan sends: a send each and
 
 
 class Recorder:
-    """A sender that takes everything."""
+    """A sender that accepts every task."""
 
     def __init__(self, route: Route) -> None:
         self.route = route
@@ -111,7 +111,7 @@ def test_a_claim_brings_the_sweep_forward(bench: StoreBench):
 
 
 def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
-    """A task whose workers all die fails when the last allowed one has died and the rest after it is over."""
+    """If all workers of a task die, the task fails after the last allowed death and the rest that follows."""
     bench.insert()
 
     def sweep() -> list[TaskKey]:
@@ -135,7 +135,7 @@ def test_a_task_that_kills_every_worker_is_given_up(bench: StoreBench):
 
 
 def test_a_delayed_task_is_not_dispatched_before_its_time(bench: StoreBench):
-    """The sweep checks a task that waits for a rate limit a lease after its time, in case its own message is lost."""
+    """The sweep checks a task a lease after the end of a rate limit, in case the task's message is lost."""
     bench.insert()
     bench.step(bench.claim(), Release(3 * LEASE_MS, 4 * LEASE_MS))
     bench.pass_ms(3 * LEASE_MS)
@@ -197,7 +197,7 @@ def test_a_task_put_back_in_the_last_moment_is_not_erased(bench: StoreBench, due
 
 
 def test_a_task_put_back_and_ended_again_is_not_erased_before_its_new_time(bench: StoreBench):
-    """If a task is put back and ends again after the sweep has found it for erasure, its new retention holds."""
+    """If a task is put back and ends again after the sweep has found it for erasure, its retention begins anew."""
     bench.in_status(Status.FAILED)
     bench.pass_ms(RETENTION_MS)
     due = bench.run(bench.store.due(10))
@@ -256,7 +256,7 @@ def test_an_erasure_that_fails_holds_up_no_dispatch(bench: StoreBench):
 
 
 def backlog(bench: StoreBench, tenant: str, tasks: int) -> None:
-    """Give a tenant due tasks. Write rows of `tasks` only, since the sweep's search reads no other table."""
+    """Write due tasks for a tenant. Write rows of `tasks` only, since the sweep's search reads no other table."""
     bench.insert(f"{tenant}:template")
     columns = [str(column["name"]) for column in bench.database.rows("PRAGMA table_info(tasks)")]
     copied = ", ".join("printf('%s:%05d', ?2, value)" if name == "id" else f"tasks.{name}" for name in columns)
@@ -284,7 +284,7 @@ def test_a_backlog_does_not_hold_up_another_tenant(bench: StoreBench):
 
 
 def test_tenants_take_turns_within_a_page(bench: StoreBench):
-    """A page of the sweep is divided evenly among tenants, and what one does not need goes to the others.
+    """A page of the sweep is divided evenly among tenants, and places that a tenant does not need go to others.
 
     In a page of the sweep each tenant's oldest tasks come first.
     """
@@ -473,7 +473,7 @@ def test_a_task_whose_deadline_passes_after_the_look_is_not_sent_off(bench: Stor
 def test_a_page_is_split():
     """A page of the sweep is split: its first part has all tasks that are not idle, and a number of idle ones.
 
-    Each part of the page has the numbers of stalls of its own tasks.
+    Each part of the page has the numbers of stalls of the tasks in this part.
     """
     due = Due(7)
     due.add(TaskKey("live"), Status.PROCESSING, live=True, overdue=False, stalls=2)

@@ -25,7 +25,7 @@ ENDED = "status = 'completed', completed = total, started_at = 1, finished_at = 
 
 
 class Road:
-    """A route that takes tasks."""
+    """A route that accepts every task."""
 
     route = Route.QUEUE
 
@@ -46,7 +46,7 @@ class Cron:
         self.road = Road()
 
     def fill(self, tenant: str, tasks: int, state: str = "") -> None:
-        """Write due tasks of one chunk each, and set columns of theirs."""
+        """Write due tasks of one chunk each, and set some of their columns by the SQL in `state`."""
         insert = self.bench.database.rows
         numbers = json.dumps(list(range(tasks)))
         insert(
@@ -123,7 +123,8 @@ def cron():
 def test_a_lost_task_beside_many_live_ones_is_sent_soon(cron: Callable[[str], Cron], plan: str):
     """Within two sweeps a lost task is sent off, and tasks with a live lease are left alone.
 
-    In this test 600 live tasks of its tenant come before it, and 100,000 ended tasks are due for erasure.
+    In this test 600 live tasks of the lost task's tenant come before the lost task, and 100,000 ended tasks are due for
+    erasure.
     """
     made = cron(plan)
     made.fill("t", 600, LIVE)
@@ -171,8 +172,8 @@ def test_erasure_keeps_up_with_tasks_of_many_chunks(cron: Callable[[str], Cron],
     """Tasks with segments and webhook deliveries are erased with all their rows, and fast enough.
 
     A sweep erases as many tasks of 20 chunks as tasks of one chunk. A transaction erases 50 tasks of 100 chunks, which
-    have 5,000 chunks together, and sweeps still erase over 200,000 such tasks a day. Of tasks with 5,000 chunks a
-    transaction erases one.
+    have 5,000 chunks together, and sweeps still erase over 200,000 such tasks a day. If tasks have 5,000 chunks each, a
+    transaction erases a single task.
     """
     made = cron("paid")
     made.fill("u", 1_100, ENDED)

@@ -1,4 +1,4 @@
-"""A sweep on a full database: if its other writes find no space, it still erases tasks, which frees some."""
+"""A sweep on a full database: if its other writes find no space, it still erases tasks, which frees space."""
 
 import asyncio
 from collections.abc import Iterator

@@ -87,7 +87,7 @@ class Cron:
         return {str(row["id"]) for row in rows}
 
     def completed(self) -> int:
-        """How many tasks are done."""
+        """Count the completed tasks."""
         (row,) = self.bench.database.rows("SELECT count(*) AS done FROM tasks WHERE status = 'completed'")
         return int(row["done"])
 
@@ -168,7 +168,7 @@ def test_a_queue_that_refuses_costs_no_more_than_the_invocation_has(cron: Callab
 def test_what_stays_due_is_not_written_where_refusals_are_seen_at_once(cron: Callable[..., Cron]):
     """A sweep writes no row for a task that it cannot send.
 
-    A sweep neither takes on nor gives back a task that it cannot send, since rows written are limited by the day.
+    A sweep neither reserves nor releases a task that it cannot send, since the day's number of written rows is limited.
     """
     made = cron(60, 2)
     made.fire(*refusing())

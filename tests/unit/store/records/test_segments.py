@@ -35,7 +35,7 @@ def bench():
 
 
 def segments(bench: StoreBench) -> list[tuple[int, str]]:
-    """Each segment's part and places."""
+    """Return each segment's number within its level, and the chunks whose outputs are in the segment."""
     rows = bench.database.rows("SELECT part, places FROM segments ORDER BY level, part")
     return [(row["part"], row["places"]) for row in rows]
 
@@ -78,7 +78,7 @@ def test_a_write_that_is_sent_again_adds_nothing(bench: StoreBench, monkeypatch:
 def test_a_later_try_adds_what_the_earlier_one_had_not(bench: StoreBench):
     """If a write landed unnoticed and its next try has one output more, each output is stored once.
 
-    If the first try then lands a second time, it changes nothing.
+    If the write's first try then lands a second time, it changes nothing.
     """
     claim = bench.claim()
     first = progress(claim, outputs=outputs(0, 1), completed=2)
@@ -306,7 +306,7 @@ def test_the_input_is_kept_if_a_variable_says_so(value: object, *, means: bool):
 
 
 def test_anything_else_than_a_boolean_is_refused():
-    """A misspelt value changes nothing."""
+    """A misspelt value of KEEP_INPUT is refused."""
     with pytest.raises(ConfigurationError, match=r"^KEEP_INPUT must be one of true, false"):
         load({"KEEP_INPUT": "yes"}.get)
 
@@ -334,7 +334,7 @@ def recorded(worker: WorkerBench) -> list[Output]:
 
 
 def test_a_worker_says_when_the_first_of_several_calls_started():
-    """If a chunk had several calls, its output has the start of the first one, too.
+    """If a chunk had several calls, its output also has the start of the first call.
 
     In this test the chunk's first call failed, and the chunk waited before the next. A chunk with a single call has no
     separate start of the first call.

@@ -13,7 +13,7 @@ from src.store.sql import admission, bulk, deliveries, ending, keys, sweep, view
 from src.store.sql.fragments import delete_parts
 from tests.support.sqlite_d1 import SqliteD1
 
-PARAMETERS_MOST = 100  # platform: D1, of one statement
+PARAMETERS_MOST = 100  # D1's limit for one statement
 
 
 def test_names_become_numbers_in_the_order_of_their_first_use():
@@ -126,7 +126,7 @@ def test_no_two_subjects_have_statements_of_one_name():
 def test_every_part_of_a_task_is_deleted():
     """Each table with a column of tasks' keys is in the list of tables from which erasing a task deletes.
 
-    The rows of tables that refer to the task's row go with it.
+    If a task's row is deleted, the rows of other tables that refer to it are deleted, too.
     """
     database = SqliteD1()
     found = database.rows(

@@ -1,0 +1,1 @@
+"""The ablations of files and batches."""

@@ -1,0 +1,1 @@
+"""The clients of files and batches."""

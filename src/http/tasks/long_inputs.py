@@ -1,0 +1,44 @@
+"""Finds the file that a submission names in place of its text, and checks that a task can read it."""
+
+from dataclasses import replace
+
+from ...core import limits
+from ...core.files import Purpose, file_key_of
+from ...processing.task_request import TaskRequest
+from ..base.exchange import Exchange
+from ..base.problems import TOO_LARGE, FieldError, field_refusal
+from .conditions import no_such_file
+
+_NO_BUCKET = (
+    "needs a bucket for files: bind an R2 bucket as BLOBS in wrangler.toml, and deploy. Or send the text as input"
+)
+
+
+async def with_file(
+    exchange: Exchange, request: TaskRequest, file_id: str, field: str = "inputFile", *, may_be_replayed: bool = False
+) -> TaskRequest:
+    """Return a request for the text of the file `file_id`, which the body's `field` names.
+
+    A request that may be a repetition is not refused here if the file is gone: its task may be there. Raises Refusal:
+    422 (400 on `/v1`) that names the field, 413 for a file that is too large, and StoreError.
+    """
+    files = exchange.api.files
+    if files.bucket.place != "r2":
+        raise field_refusal([FieldError(field, _NO_BUCKET)])
+    key = file_key_of(exchange.tenant, file_id)
+    if key is None:
+        raise field_refusal([no_such_file(field)])
+    file = await files.file(key)
+    if file is None and may_be_replayed:
+        return replace(request, input_file=key)
+    if file is None or file.growing:
+        raise field_refusal([no_such_file(field)])
+    if file.purpose is not Purpose.USER_DATA:
+        message = f"is a file of the purpose {file.purpose}, and a text needs one of the purpose user_data"
+        raise field_refusal([FieldError(field, message)])
+    if not file.bytes:
+        raise field_refusal([FieldError(field, "is an empty file")])
+    if file.bytes > limits.FILE_TEXT_BYTES_MOST:
+        message = f"has {file.bytes} bytes, more than the {limits.FILE_TEXT_BYTES_MOST} that a text in a file may have"
+        raise field_refusal([FieldError(field, message)], TOO_LARGE)
+    return replace(request, input_file=key, file_bytes=file.bytes)

@@ -1,0 +1,218 @@
+"""Gives a run what only a task with its text in a file needs: it cuts the text in slices, and reads parts of it.
+
+No call is made before the whole text is cut. Each slice is recorded under the claim, so a run that has used its
+allowance, or that dies, is followed by one that goes on behind the last cut.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+from ...core import limits
+from ...core.calls.pace import idle_seconds
+from ...core.codes import TaskCode
+from ...core.errors import BlobMissing, BlobUnavailable
+from ...core.files import File
+from ...core.task import Failure, Route, minimum_calls
+from ...core.text.chunks import TooManyChunks
+from ...core.text.file_cuts import CODE_POINT_BYTES, CutAt, CutSlice, FileCuts, TextFault, text_of
+from ...core.text.window import Window
+from ...store.d1.statement import BoundStatement, Value
+from ...store.file_texts import Cuts, CutStatements, FileTextStore
+from ...store.records.batch_steps import Also
+from ...store.records.claims import Ending, Fail, Release
+from .. import clock
+from ..outcomes import ClaimLost
+from ..task_request import repeated_chars
+from .context import Record, RunContext
+from .ledger import Ledger
+from .write_pacer import WritePacer
+
+MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text, or a part of it, is gone", False)
+_SLICE_CALLS = 3  # What a slice takes of the allowance, in calls to the model: it may lie in two parts of the file.
+
+
+def invalid(message: str) -> Failure:
+    """Return the failure of a task whose file cannot be cut."""
+    return Failure(TaskCode.INVALID_INPUT, message, False)
+
+
+class FileText:
+    """The text of one claim's task, which is in a file."""
+
+    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
+        self._context = context
+        self._claim = context.claim
+        self._pacer = pacer
+        self._ledger = ledger
+        self._rows = context.store.beside(FileTextStore)
+        self._files = context.open_files()
+        self._opened: tuple[File, Cuts] | None = None
+        self._failures = 0  # How often in a row the text could not be read.
+
+    # --- the cuts --------------------------------------------------------------------------------------------
+
+    async def check(self, record: Record) -> Ending | RunContext:
+        """Cut the text as far as the run may. Returns how the claim ends, or with which context the run goes on.
+
+        `record` writes a step of the claim with further statements. Raises StoreError and ClaimLost.
+        """
+        context = self._context
+        try:
+            outcome = await self._cut(record)
+        except BlobUnavailable as error:
+            self._ledger.idled()
+            seconds = idle_seconds(self._ledger.idle_runs)
+            context.log("text_unread", error=error.code, delay_seconds=seconds)
+            return self._back(seconds)
+        if isinstance(outcome, Failure):
+            return Fail(context.settings.retention_ms, outcome)
+        # A run has no lanes before the chunks are counted. On other routes than the direct one the next run comes at
+        # once.
+        if outcome is None or (outcome.chunks >= limits.LANES_FROM_CHUNKS and context.route is not Route.DIRECT):
+            return self._back(0)
+        step = self._ledger.last_step
+        claim = replace(self._claim, total=outcome.chunks, characters=outcome.chars, step=step, stalls=0, idle_runs=0)
+        return replace(context, claim=claim)
+
+    def over_budget(self, minimum: int) -> Fail | None:
+        """Return how the task ends if its budget does not suffice for the `minimum` calls that it needs.
+
+        A text of another kind is refused at its submission. Here the calls are counted only after it.
+        """
+        most = self._claim.options.max_calls
+        if most is None or most >= minimum or self._claim.outputs:
+            return None
+        message = f"the task needs at least {minimum} model calls, and its maxModelCalls allows {most}"
+        return Fail(self._context.settings.retention_ms, Failure(TaskCode.BUDGET_EXHAUSTED, message, False))
+
+    async def _cut(self, record: Record) -> CutAt | Failure | None:
+        """Return how the text is cut, why it cannot be cut, or None if the next run must go on."""
+        at = await self._pacer.with_retries(partial(self._rows.cut_at, self._claim.task_key), writes=False)
+        if at is None:
+            raise ClaimLost
+        file = await self._file()
+        if file is None:
+            return MISSING
+        chunk_chars = self._claim.options.chunk_chars
+        assert chunk_chars is not None
+        overlap, slice_bytes = self._claim.window.overlap, limits.TEXT_SLICE_BYTES
+        cuts = FileCuts(file.bytes, chunk_chars, overlap, at, most=limits.CHUNKS_MOST, slice_bytes=slice_bytes)
+        slices_left, has_recorded = limits.TEXT_SLICES_A_RUN[self._context.settings.plan], False
+        while not cuts.is_over:
+            if not slices_left or (has_recorded and not self._affords_slice()):
+                self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
+                return None
+            before = cuts.at.bytes
+            found = await self._slice(file, cuts)
+            if isinstance(found, Failure):
+                return found
+            await self._recorded(record, before, found, is_over=cuts.is_over)
+            slices_left, has_recorded = slices_left - 1, True
+        if not has_recorded:  # the last slice is always recorded with the end, so only an empty file comes here
+            return invalid("the file has no text")
+        self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
+        return cuts.at
+
+    async def _slice(self, file: File, cuts: FileCuts) -> CutSlice | Failure:
+        """Read and cut the next slice, or return why the text cannot be cut. Raises `BlobUnavailable`."""
+        try:
+            found = cuts.feed(await self._files.read(file, *cuts.wanted))
+            self._check_repeats(cuts.at.chunks)
+        except TooManyChunks as error:
+            message = f"chunk.maxChars is too small: the file would need more than {error.most} chunks"
+        except TextFault as fault:
+            message = str(fault)
+        except BlobMissing:
+            return MISSING
+        else:
+            return found
+        return invalid(message)
+
+    async def _recorded(self, record: Record, from_bytes: int, found: CutSlice, *, is_over: bool) -> None:
+        """Record the cuts of a slice, and with the last slice that the whole text is cut."""
+
+        def writes(under: Mapping[str, Value]) -> Sequence[BoundStatement]:
+            cuts = CutStatements(under)
+            return [*cuts.cut_on(from_bytes, found), *(cuts.all_cut() if is_over else ())]
+
+        least = minimum_calls(found.at.chunks, self._claim.options.reduce) if is_over else 0
+        await record(Also(writes), least)
+        self._pacer.recorded_part()
+
+    def _check_repeats(self, chunks: int) -> None:
+        """Raise TextFault if the calls for so many chunks would repeat too much besides the text."""
+        claim = self._claim
+        repeated = repeated_chars(chunks, claim.window.overlap, claim.instructions, claim.output_schema)
+        if sum(repeated.values()) > limits.SENT_CHARS_MOST:
+            mostly = max(repeated, key=repeated.__getitem__)
+            raise TextFault(
+                f"the calls for this many chunks would repeat more than {limits.SENT_CHARS_MOST} characters, "
+                f"mostly {mostly}"
+            )
+
+    def _affords_slice(self) -> bool:
+        group_size = self._context.caller.group_size
+        calls = _SLICE_CALLS * group_size
+        affordable = self._context.allowance.affordable_calls(clock.now(), calls, 0, group_size)
+        return affordable >= _SLICE_CALLS
+
+    def _back(self, seconds: float) -> Release:
+        """Give the task back. On the direct route no host continues it, so the sweep does."""
+        delay_ms = round(seconds * 1000)
+        lease_ms = 0 if self._context.route is Route.DIRECT else self._context.settings.lease_ms
+        return Release(delay_ms, delay_ms + lease_ms)
+
+    # --- parts of the text -----------------------------------------------------------------------------------
+
+    async def window(self, first: int, chunks: int) -> Window | None:
+        """Read the text of one to `chunks` chunks, from chunk `first` on.
+
+        None: the text cannot be read now, so that no call may start for a while, or ever. Raises StoreError and
+        ClaimLost.
+        """
+        seconds = max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
+        try:
+            async with asyncio.timeout(seconds):
+                window = await self._read(first, chunks)
+        except (BlobMissing, TextFault):
+            self._context.log("text_missing")
+            self._ledger.fail(MISSING)
+            return None
+        except (BlobUnavailable, TimeoutError) as error:
+            self._failures += 1
+            pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
+            pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+            self._context.log("text_unread", error=type(error).__name__, retry_seconds=pause)
+            self._ledger.rest(clock.now() + pause)
+            return None
+        self._failures = 0
+        return window
+
+    async def _read(self, first: int, chunks: int) -> Window:
+        file, (ends, byte_ends, overlap) = self._opened or await self._open()
+        start = ends[first - 1] if first else 0
+        last = first
+        while last + 1 < min(first + chunks, len(ends)) and ends[last + 1] - start <= limits.WINDOW_CHARS_MOST:
+            last += 1
+        origin = max(0, start - overlap)
+        begins = max(byte_ends[0], byte_ends[first] - CODE_POINT_BYTES * overlap)
+        content = await self._files.read(file, begins, byte_ends[last + 1])
+        text = text_of(content, ends[last] - origin)
+        return Window(first=first, start=start, ends=ends[first : last + 1], overlap=overlap, text=text)
+
+    async def _open(self) -> tuple[File, Cuts]:
+        cuts = await self._pacer.with_retries(partial(self._rows.cuts, self._claim.task_key), writes=False)
+        if cuts is None:
+            raise ClaimLost
+        file = await self._file()
+        if file is None:
+            raise BlobMissing
+        self._opened = file, cuts
+        return self._opened
+
+    async def _file(self) -> File | None:
+        key = self._claim.text_file
+        assert key is not None
+        return await self._pacer.with_retries(partial(self._files.file, key), writes=False)

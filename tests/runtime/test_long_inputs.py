@@ -1,0 +1,73 @@
+"""`inputFile` on the real runtime: a text of 9 MB is cut in slices, through a kill, like the whole text."""
+
+import re
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+from src.core.text.chunks import cuts
+from tests.runtime.conftest import ENVIRONMENTS
+from tests.support.client import Client, openai
+from tests.support.dev_server import DevServer
+from tests.support.model_plan import Plan, ok
+from tests.support.model_server import ModelServer
+
+pytestmark = pytest.mark.runtime
+LEASE_SECONDS = 20
+CHUNK_CHARS = 100_000
+PARAGRAPH = "Ada met Grace in London. 天地玄黄，宇宙洪荒。👍🏽 Two words, é and more.\r\n"
+
+
+def numbered(size: int) -> str:
+    """Return a text of about so many bytes, no two parts of which are equal."""
+    each = len(PARAGRAPH.encode()) * 9 + 20
+    return "".join(f"## Part {number}\n\n{PARAGRAPH * 9}\n" for number in range(size // each))
+
+
+def upload(url: str, content: bytes) -> str:
+    """Upload a text, and return the file's id."""
+    form = {"file": ("book.txt", content, "text/plain")}
+    sent = httpx.post(f"{url}/v1/files", files=form, data={"purpose": "user_data"}, timeout=120)
+    assert sent.status_code == 200, sent.text
+    return str(sent.json()["id"])
+
+
+def cut_to(output: str) -> list[int]:
+    """Return up to which byte each run has cut the text, from the log."""
+    return [int(found) for found in re.findall(r'"event":"text_cut".*?"bytes":(\d+)', output)]
+
+
+@pytest.mark.parametrize("route", ["queue", "durable-object"])
+def test_a_text_of_several_mb_is_cut_through_a_kill(route: str, tmp_path: Path) -> None:
+    """The server is killed while it cuts. The chunks are those of the whole text, and each is called once."""
+    text = numbered(9_000_000)
+    ends = cuts(text, CHUNK_CHARS)
+    expected = Counter(text[start:end] for start, end in zip((0, *ends), ends, strict=False))
+    with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: ok("done"))) as model:
+        flags = (*ENVIRONMENTS[route], *openai(model.base_url, LEASE_SECONDS=LEASE_SECONDS, AI_TIMEOUT_SECONDS=10))
+        state = tmp_path / "state"
+        with DevServer(state, *flags, "--cron-every", "2") as server:
+            file_id = upload(server.url, text.encode())
+            body = {"inputFile": file_id, "chunk": {"maxChars": CHUNK_CHARS}, "reduce": "none"}
+            made = httpx.post(f"{server.url}/api/tasks", json=body, timeout=60)
+            assert made.status_code == 202, made.text
+            task_id = str(made.json()["id"])
+            assert made.json()["progress"]["total"] is None
+            server.wait_for_line('"event":"text_cut"', 120)
+            server.kill()
+            before = cut_to(server.output)
+        assert 0 < before[-1] < len(text.encode())
+        assert model.calls() == []
+        with DevServer(state, *flags, "--cron-every", "2") as server, Client(server.url) as client:
+            refused = httpx.delete(f"{server.url}/v1/files/{file_id}", timeout=60)
+            assert refused.status_code == 409, refused.text
+            task = client.finished(task_id, 240)
+            chunks = client.chunks(task_id)
+            assert cut_to(server.output)[0] > before[-1], "the cut began again"
+            assert httpx.delete(f"{server.url}/v1/files/{file_id}", timeout=60).status_code == 200
+        assert task["status"] == "completed", task
+        assert (task["progress"]["total"], task["usage"]["modelCalls"]) == (len(ends), len(ends))
+        assert Counter(call.user for call in model.calls()) == expected
+        assert [chunk["end"] for chunk in chunks] == list(ends)

@@ -1,0 +1,134 @@
+"""A bench for tasks whose text is in a file: the bench of batches, with a model that answers chunks of a text."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from src.core.files import FileKey, Purpose
+from src.core.ids import TaskKey
+from src.core.task import NewTask, Reduce, Route, Task, TaskOptions
+from src.core.text import boundaries, chunks, file_cuts
+from src.inference.protocol import Health, ModelCall, ModelReply
+from src.processing.outcomes import Released
+from src.processing.worker import Host
+from src.store.admission import UNCONDITIONAL, Conditions
+from src.store.file_texts import FileTextStore
+from src.store.records.claims import Unclaimed
+from tests.support.batch_bench import HOST, BatchBench, Points
+from tests.support.store_bench import START_MS
+
+TEXT_TASK = TaskKey("local:01900000-0000-7000-8000-000000000002")
+TEXT_FILE = FileKey("local:01900000-0000-7000-8000-0000000000b1")
+
+
+def look_near(patch: pytest.MonkeyPatch, mark_chars: int = 12) -> int:
+    """Let the rules of the cuts look at little text, so that short texts have slices. Returns how far they look."""
+    look = 2 * mark_chars + 48
+    patch.setattr(boundaries, "MARK_CHARS_MOST", mark_chars)
+    patch.setattr(chunks, "LOOK_CHARS", look)
+    patch.setattr(file_cuts, "LOOK_CHARS", look)
+    patch.setattr(file_cuts, "_LOOK_BYTES", file_cuts.CODE_POINT_BYTES * look)
+    return look
+
+
+class ChunkModel:
+    """A model that answers each chunk with the text in brackets. `act` may return an error, or another text."""
+
+    name = "script"
+    default_model = "m"
+
+    def __init__(self, points: Points) -> None:
+        self.act: Callable[[str, int], Any] = lambda text, number: None
+        self.seconds = 1.0
+        self.calls: list[str] = []
+        self.answered: list[str] = []
+        self._points = points
+
+    async def infer(self, call: ModelCall) -> ModelReply:
+        """Answer a call."""
+        self.calls.append(call.user)
+        number = len(self.calls)
+        await self._points.pass_one()
+        await asyncio.sleep(self.seconds)
+        result = self.act(call.user, number)
+        if isinstance(result, Exception):
+            raise result
+        self.answered.append(call.user)
+        await self._points.pass_one()
+        return ModelReply(result or f"<{call.user}>", 10, 5, "stop")
+
+    async def probe(self) -> Health:
+        """Be healthy."""
+        return Health("healthy", "")
+
+
+class TextBench(BatchBench):
+    """One database, one bucket and one model, with one task over the text of a file."""
+
+    def __init__(self, *, part_bytes: int = 2_000, **settings: Any) -> None:
+        super().__init__(part_bytes=part_bytes, **settings)
+        self.model = ChunkModel(self.points)  # type: ignore[assignment]
+
+    @property
+    def texts(self) -> FileTextStore:
+        """The store of tasks whose text is in a file."""
+        return self.store().beside(FileTextStore)
+
+    def submit_text(
+        self,
+        *,
+        chunk_chars: int = 50,
+        overlap: int = 0,
+        on: Conditions = UNCONDITIONAL,
+        key: TaskKey = TEXT_TASK,
+        file: FileKey = TEXT_FILE,
+        file_bytes: int = 10,
+        instructions: str = "",
+        **options: Any,
+    ) -> Any:
+        """Submit the task."""
+        new = NewTask(
+            task_key=key,
+            route=Route.QUEUE,
+            text="",
+            instructions=instructions,
+            cuts=(),
+            overlap=overlap,
+            merge_chars=4_000,
+            created_at=START_MS,
+            options=TaskOptions(**{"reduce": Reduce.NONE, "chunk_chars": chunk_chars, **options}),
+            text_file=file,
+            file_bytes=file_bytes,
+        )
+        return self.do(self.texts.submit(new, self.settings.lease_ms, on))
+
+    def begin_text(self, content: bytes, **options: Any) -> None:
+        """Upload a file, and submit the task over it."""
+        self.upload(content, TEXT_FILE, Purpose.USER_DATA)
+        self.submit_text(file_bytes=len(content), **options)
+
+    def task(self) -> Task:
+        """Read the task."""
+        found = self.do(self.store().task(TEXT_TASK))
+        assert found is not None
+        return found
+
+    def work(self, host: Host = HOST) -> Any:
+        """Run the task once."""
+        return self.do(self.worker().run(TEXT_TASK, host))
+
+    def work_to_end(self, most: int = 50, host: Host = HOST) -> Task:
+        """Run the task until it has ended."""
+        for _ in range(most):
+            outcome = self.work(host)
+            if isinstance(outcome, Released):
+                self.pass_seconds(outcome.delay_seconds)
+            elif isinstance(outcome, Unclaimed) and not self.task().status.terminal:
+                self.pass_seconds(outcome.left_ms / 1000 + 0.001)
+            else:
+                break
+        task = self.task()
+        assert task.status.terminal, task
+        return task

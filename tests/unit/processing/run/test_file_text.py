@@ -1,0 +1,310 @@
+"""A task whose text is in a file: how the text is cut and read, what ends the task, and what keeps the file."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from src.core import limits
+from src.core.codes import TaskCode
+from src.core.errors import ModelRefused, TextFileGone
+from src.core.files import FileKey
+from src.core.ids import TaskKey
+from src.core.states import Status
+from src.core.structure import Structure
+from src.core.task import Reduce, Route
+from src.core.text.chunks import chunks, cuts
+from src.processing.outcomes import Ended, Released
+from src.processing.worker import Host
+from src.store.admission import Accepted, Conditions, Mismatched, Replayed
+from src.store.files import Deleted, InUse
+from tests.support.text_bench import TEXT_FILE, TEXT_TASK, TextBench, look_near
+
+OTHER = TaskKey("local:01900000-0000-7000-8000-000000000003")
+TEXT = "# Head\n\n" + "Two words. 天地玄黄。👍🏽 é\r\n" * 60
+DIRECT = Host(Route.DIRECT, 20.0)
+RETENTION_MS = 10**12
+
+
+@pytest.fixture(name="bench")
+def text_bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[TextBench]:
+    """A bench whose slices and windows are small, so that short texts have several."""
+    look_near(monkeypatch)
+    monkeypatch.setattr(limits, "TEXT_SLICE_BYTES", 400)
+    monkeypatch.setattr(limits, "WINDOW_CHARS_MOST", 120)
+    made = TextBench()
+    yield made
+    made.close()
+
+
+def sent(bench: TextBench) -> list[str]:
+    """Return the texts of the calls that were made, in their order."""
+    return bench.model.calls
+
+
+def pieces(text: str, max_chars: int, overlap: int = 0) -> list[str]:
+    """Return the chunks of a text as `input` would have them."""
+    return [text[one.start : one.end] for one in chunks(cuts(text, max_chars, overlap), overlap)]
+
+
+@pytest.mark.parametrize("overlap", [0, 7, 49])
+@pytest.mark.parametrize("bom", [b"", b"\xef\xbb\xbf"])
+def test_the_chunks_are_those_of_the_text_as_input(bench: TextBench, overlap: int, bom: bytes) -> None:
+    """Each call has the chunk that the same text as `input` would have, and a byte order mark is no part of it."""
+    bench.begin_text(bom + TEXT.encode(), overlap=overlap)
+    task = bench.task()
+    assert (task.total, task.usage.minimum_calls, task.first_line) == (0, 0, None)
+    task = bench.work_to_end()
+    assert task.status is Status.COMPLETED
+    assert sorted(sent(bench)) == sorted(pieces(TEXT, 50, overlap))
+    assert task.result == tuple(f"<{piece}>" for piece in pieces(TEXT, 50, overlap))
+    assert task.usage.model_calls == task.usage.minimum_calls == task.total == len(sent(bench))
+    assert task.source is not None
+    assert task.source.characters == len(TEXT)
+
+
+def test_a_merge_has_the_calls_of_the_text_as_input(bench: TextBench) -> None:
+    """A merge goes on as with any task once the chunks have outputs."""
+    bench.begin_text(TEXT.encode(), reduce=Reduce.MERGE)
+    task = bench.work_to_end()
+    assert task.status is Status.COMPLETED
+    assert task.usage.model_calls == task.usage.minimum_calls == task.total + 1
+
+
+def test_the_first_line_names_the_task_while_it_runs(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first slice gives the task its name, and a run cuts no more slices than it may."""
+    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
+    bench.begin_text(TEXT.encode())
+    assert bench.work() == Released(0)
+    task = bench.task()
+    assert (task.first_line, task.total, task.status) == ("# Head", 0, Status.PENDING)
+    assert not sent(bench)
+    (row,) = bench.database.rows("SELECT * FROM file_texts")
+    assert 0 < row["cut_bytes"] < len(TEXT.encode())
+    assert row["char_ends"].count(",") + 1 == row["byte_ends"].count(",")
+    assert bench.work_to_end().status is Status.COMPLETED
+    (row,) = bench.database.rows("SELECT * FROM file_texts")
+    assert row["char_ends"] == ""
+
+
+@pytest.mark.parametrize(
+    ("content", "code", "message"),
+    [
+        (b"\xef\xbb\xbf", TaskCode.INVALID_INPUT, "the file has no text"),
+        (TEXT.encode() + b"\xff.", TaskCode.INVALID_INPUT, f"the file is not UTF-8: byte {len(TEXT.encode())} is 0xff"),
+        (TEXT.encode() + b"\xe5\xa4", TaskCode.INVALID_INPUT, f"not UTF-8: byte {len(TEXT.encode())} is 0xe5"),
+        (b"a\xed\xa0\x80b", TaskCode.INVALID_INPUT, "the file is not UTF-8: byte 1 is 0xed"),
+        (TEXT.encode() + b"\0", TaskCode.INVALID_INPUT, "the file has a NUL character"),
+    ],
+)
+def test_a_file_that_is_no_text_fails_the_task(bench: TextBench, content: bytes, code: TaskCode, message: str) -> None:
+    """The failure says what is wrong and where; no call was made, and the file may be deleted."""
+    bench.begin_text(content)
+    task = bench.work_to_end()
+    assert task.failure is not None
+    assert (task.failure.code, task.failure.retryable, task.total) == (code, False, 0)
+    assert message in task.failure.message
+    assert not sent(bench)
+    assert bench.do(bench.files().delete(TEXT_FILE)) == Deleted()
+
+
+def test_too_many_chunks_and_repeats_fail_the_task(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limits of a text as `input` hold, and the failure names the field that needs another value."""
+    monkeypatch.setattr(limits, "CHUNKS_MOST", 5)
+    bench.begin_text(TEXT.encode())
+    failure = bench.work_to_end().failure
+    assert failure is not None
+    assert failure.code == TaskCode.INVALID_INPUT
+    assert failure.message == "chunk.maxChars is too small: the file would need more than 5 chunks"
+    monkeypatch.setattr(limits, "CHUNKS_MOST", 5_000)
+    monkeypatch.setattr(limits, "SENT_CHARS_MOST", 100)
+    assert bench.do(bench.store().erase(TEXT_TASK)) is not None
+    bench.submit_text(instructions="x" * 50, key=OTHER)
+    bench.do(bench.worker().run(OTHER, DIRECT))
+    task = bench.do(bench.store().task(OTHER))
+    assert task is not None
+    assert task.failure is not None
+    assert (task.failure.code, task.total) == (TaskCode.INVALID_INPUT, 0)
+    assert "mostly instructions" in task.failure.message
+    assert not sent(bench)
+
+
+def test_a_budget_below_the_minimum_ends_the_task_before_a_call(bench: TextBench) -> None:
+    """The chunks are counted, and a retry must allow at least their calls."""
+    needed = len(pieces(TEXT, 50))
+    bench.begin_text(TEXT.encode(), max_calls=needed - 1)
+    task = bench.work_to_end()
+    assert task.failure is not None
+    assert (task.failure.code, task.total, task.usage.model_calls) == (TaskCode.BUDGET_EXHAUSTED, needed, 0)
+    assert str(needed) in task.failure.message
+    assert bench.do(bench.store().retry(TEXT_TASK, 1, max_calls=needed - 1)) is None
+    assert bench.do(bench.store().retry(TEXT_TASK, 1, max_calls=needed)) == Accepted()
+    assert bench.work_to_end().status is Status.COMPLETED
+
+
+def test_a_lost_part_fails_the_task(bench: TextBench) -> None:
+    """Without its bytes a task ends with a clear failure, before and after the cut, and never waits for them."""
+    bench.begin_text(TEXT.encode())
+    assert bench.bucket is not None
+    parts = dict(bench.bucket.parts)
+    bench.bucket.parts.clear()
+    failure = bench.work_to_end().failure
+    assert failure is not None
+    assert (failure.code, failure.retryable) == (TaskCode.INPUT_MISSING, False)
+    bench.bucket.parts = parts
+    bench.model.act = lambda text, number: bench.bucket.parts.clear()  # type: ignore[union-attr]
+    assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
+    task = bench.work_to_end()
+    assert task.failure is not None
+    assert task.failure.code == TaskCode.INPUT_MISSING
+    assert 0 < task.completed < task.total
+    assert task.usage.model_calls == task.completed == len(sent(bench))
+
+
+def test_a_bucket_that_is_away_is_waited_for(bench: TextBench) -> None:
+    """While the bucket does not answer, the task waits, in the cut and between calls."""
+    bench.begin_text(TEXT.encode())
+    assert bench.bucket is not None
+    bench.bucket.fail(1)
+    outcome = bench.work()
+    assert isinstance(outcome, Released)
+    assert outcome.delay_seconds > 0
+    bench.pass_seconds(outcome.delay_seconds)
+
+    def fail_once(text: str, number: int) -> None:
+        if number == 1:
+            assert bench.bucket is not None
+            bench.bucket.fail(3)
+
+    bench.model.act = fail_once
+    assert bench.work_to_end().status is Status.COMPLETED
+    assert [line["event"] for line in bench.log].count("text_unread") == 4
+    assert len(sent(bench)) == len(pieces(TEXT, 50))
+
+
+def test_the_file_is_in_use_until_the_task_has_ended(bench: TextBench) -> None:
+    """A file that an unfinished task reads is neither deleted nor expires, and goes as any file afterwards."""
+    bench.begin_text(TEXT.encode())
+    assert bench.do(bench.files().delete(TEXT_FILE)) == InUse(TEXT_TASK)
+    bench.database.rows("UPDATE files SET expires_at = 1, due_at = 1 RETURNING id")
+    assert bench.do(bench.files().erase_due(10)) == 0
+    assert bench.do(bench.files().file(TEXT_FILE)) is not None
+    assert bench.work_to_end().status is Status.COMPLETED
+    bench.database.rows("UPDATE files SET due_at = 1 RETURNING id")
+    assert bench.do(bench.files().erase_due(10)) == 1
+    assert bench.do(bench.files().file(TEXT_FILE)) is None
+    assert not bench.bucket or not bench.bucket.parts
+
+
+def test_a_task_needs_a_file_that_is_there(bench: TextBench) -> None:
+    """A task over a file that is gone is not written, and a repetition finds the task of the first request."""
+    on = Conditions(idempotency_key="key", digest="digest")
+    with pytest.raises(TextFileGone):
+        bench.submit_text(on=on)
+    with pytest.raises(TextFileGone):
+        bench.submit_text()
+    assert not bench.database.rows("SELECT 1 FROM tasks")
+    assert not bench.database.rows("SELECT 1 FROM submissions")
+    bench.begin_text(TEXT.encode(), on=on)
+    assert bench.submit_text(on=on, key=OTHER) == Replayed(TEXT_TASK)
+    assert bench.submit_text(on=on._replace(digest="other"), key=OTHER) == Mismatched()
+    bench.do(bench.store().cancel(TEXT_TASK, RETENTION_MS))
+    assert bench.do(bench.files().delete(TEXT_FILE)) == Deleted()
+    assert bench.submit_text(on=on, key=OTHER) == Replayed(TEXT_TASK)
+
+
+def test_a_retry_needs_the_file(bench: TextBench) -> None:
+    """A retry reads the same file and keeps its outputs; without the file the task is not retried."""
+    bench.begin_text(TEXT.encode())
+    bench.model.act = lambda text, number: ModelRefused("400") if number == 5 else None
+    assert bench.work_to_end().status is Status.FAILED
+    done = len(bench.model.answered)
+    bench.model.act = lambda text, number: None
+    assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
+    assert bench.do(bench.files().delete(TEXT_FILE)) == InUse(TEXT_TASK)
+    bench.do(bench.store().cancel(TEXT_TASK, RETENTION_MS))
+    assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
+    assert bench.work_to_end().status is Status.COMPLETED
+    assert len(bench.model.answered) == len(pieces(TEXT, 50))
+    assert done < len(bench.model.answered)
+    bench.submit_text(key=OTHER)
+    bench.do(bench.store().cancel(OTHER, RETENTION_MS))
+    assert bench.do(bench.files().delete(TEXT_FILE)) == Deleted()
+    assert bench.do(bench.store().retry(OTHER, 1)) is None
+
+
+def test_gaps_are_retried_from_the_file(bench: TextBench) -> None:
+    """A task for the gaps of another one reads the chunks of the gaps from the same file."""
+    bench.begin_text(TEXT.encode(), reduce=Reduce.CONCAT, structure=Structure(gaps=True))
+    bench.model.act = lambda text, number: ModelRefused("400", of_call=True) if number in {3, 9} else None
+    task = bench.work_to_end()
+    assert (task.status, task.failed) == (Status.COMPLETED, 2)
+    assert task.coverage is not None
+    assert 0.8 < task.coverage < 1
+    bench.model.calls.clear()
+    bench.model.act = lambda text, number: None
+    plan = bench.do(bench.store().plan_gap_retry(TEXT_TASK))
+    assert plan is not None
+    on = Conditions(idempotency_key=" gaps", digest="d")
+    write = bench.store().retry_gaps(plan, OTHER, route=Route.QUEUE, created_at=5, unclaimed_ms=1, on=on)
+    assert bench.do(write) == Accepted()
+    assert bench.do(bench.files().delete(TEXT_FILE)) == InUse(OTHER)
+    assert bench.do(bench.worker().run(OTHER, Host(Route.QUEUE, 600.0))) == Ended(Status.COMPLETED)
+    assert len(sent(bench)) == 2
+    assert set(sent(bench)) <= set(pieces(TEXT, 50))
+    again = bench.do(bench.store().task(OTHER))
+    assert again is not None
+    assert again.result == "\n\n".join(f"<{piece}>" for piece in pieces(TEXT, 50))
+
+
+def test_an_erased_task_leaves_only_its_file(bench: TextBench) -> None:
+    """The rows of the cuts go with the task, and the file is the client's."""
+    bench.begin_text(TEXT.encode())
+    assert bench.work_to_end().status is Status.COMPLETED
+    bench.do(bench.store().erase(TEXT_TASK))
+    assert not bench.database.rows(
+        "SELECT task_id FROM texts UNION SELECT task_id FROM file_texts UNION SELECT task_id FROM segments"
+    )
+    assert not bench.database.rows("SELECT id FROM tasks")
+    assert bench.do(bench.files().file(FileKey(TEXT_FILE))) is not None
+
+
+def test_a_cancelled_task_is_not_cut_on(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that cuts finds that its task was cancelled with its next write."""
+    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
+    bench.begin_text(TEXT.encode())
+    bench.work()
+    (before,) = bench.database.rows("SELECT cut_bytes FROM file_texts")
+    bench.do(bench.store().cancel(TEXT_TASK, RETENTION_MS))
+    bench.work()
+    assert bench.database.rows("SELECT cut_bytes FROM file_texts") == [before]
+    assert bench.task().status is Status.CANCELLED
+
+
+def test_what_a_text_of_25_mb_costs() -> None:
+    """The reads of R2 and the calls to D1 of one text of 25 MB, from submission to its end."""
+    bench = TextBench(part_bytes=limits.FILE_PART_BYTES, concurrency=6)
+    try:
+        text = ("Subject first, one fact a sentence, a verb that does something. " * 40 + "\n\n") * 9_700
+        content = text.encode()[: limits.FILE_TEXT_BYTES_MOST]
+        bench.begin_text(content, chunk_chars=6_000)
+        assert bench.bucket is not None
+        reads: list[int] = []
+        read = bench.bucket.read
+
+        async def counted(file: FileKey, name: str, start: int, end: int) -> bytes:
+            reads.append(end - start)
+            return await read(file, name, start, end)
+
+        bench.bucket.read = counted  # type: ignore[method-assign]
+        bench.model.act = lambda text, number: "ok"
+        task = bench.work_to_end(host=Host(Route.QUEUE, 10**6))
+        assert task.status is Status.COMPLETED
+        assert task.total == len(cuts(content.decode(), 6_000))
+        cut_reads = [size for size in reads if size > 600_000]
+        assert len(cut_reads) <= 27
+        assert len(reads) <= 27 + 230
+        assert max(reads) <= limits.TEXT_SLICE_BYTES + 50_000
+        (row,) = bench.database.rows("SELECT length(byte_ends) AS size FROM file_texts")
+        assert row["size"] < 45_000
+    finally:
+        bench.close()
