@@ -15,6 +15,7 @@ from .records import rows, segments, structures
 from .records.claims import Output
 from .records.ladder import Inherited
 from .sql import gap_retries as sql
+from .sql import window
 
 
 class GapRetry(NamedTuple):
@@ -48,7 +49,7 @@ class GapRetryStore(AdmissionStore):
         copied = columns.whole(found[0], "completed")
         cut_redone = 0
         for level, redone in enumerate(_above({columns.whole(row, "idx") for row in gaps}, merges), start=1):
-            (of_level,) = await self._database.run(sql.OLD_SIZES.bind(task_key=old_key, level=level))
+            (of_level,) = await self._database.run(window.LEVEL_SIZES.bind(task_key=old_key, level=level))
             for places in _pages(rows.sizes(of_level)):
                 outputs = await self._merged(old_key, level, places)
                 if len(outputs) < len(places):

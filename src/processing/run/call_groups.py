@@ -30,7 +30,7 @@ class EndedCall(NamedTuple):
     seconds: float  # How many seconds passed from then until its group was answered.
 
 
-class Answer(NamedTuple):
+class GroupAnswer(NamedTuple):
     """The answer of a group: the calls that have ended, and when each of the others was sent."""
 
     ended: list[EndedCall]
@@ -51,7 +51,7 @@ class CallGroups:
         self._caller = caller
         self._message = message
         self._seconds = seconds
-        self._out: list[asyncio.Task[Answer]] = []
+        self._out: list[asyncio.Task[GroupAnswer]] = []
         self._parted: list[dict[CallKey, tuple[HeldCall, float]]] = []  # The rests of groups answered in part.
         self._in_parts = 0  # How many groups in `_out` may be answered in parts.
         self._silent = 0
@@ -111,7 +111,7 @@ class CallGroups:
         starts_by: float,
         *,
         in_parts: bool,
-    ) -> Answer:
+    ) -> GroupAnswer:
         now = clock.now()
         keys = [*rest, *new]
         started = [*(at for _, at in rest.values()), *([now] * len(new))]
@@ -120,7 +120,7 @@ class CallGroups:
             results = await self._caller.call(calls, self._seconds, starts_by, in_parts=in_parts)
         finally:
             self._in_parts -= in_parts
-        now, answer = clock.now(), Answer([], {})
+        now, answer = clock.now(), GroupAnswer([], {})
         for key, result, at in zip(keys, results, started, strict=True):
             if isinstance(result, HeldCall):
                 answer.going_on[key] = result, at
@@ -193,7 +193,9 @@ class CallGroups:
         if self._event is not None and not self._event.done():
             self._event.set_result(is_time)
 
-    def _linger_seconds(self, done: Collection[asyncio.Task[Answer]], write_seconds: float, *, last: bool) -> float:
+    def _linger_seconds(
+        self, done: Collection[asyncio.Task[GroupAnswer]], write_seconds: float, *, last: bool
+    ) -> float:
         """Return for how many seconds ended calls wait for other calls, because one write for several saves writes.
 
         While ended calls wait, no calls start in their place, so the wait is only a fraction of their duration. If the
@@ -246,10 +248,10 @@ class CallGroups:
         # Reading each asyncio task's exception prevents asyncio from reporting it as never retrieved.
         return _finished(group for group in ended if not group.cancelled() and group.exception() is None)
 
-    def _ended(self) -> list[asyncio.Task[Answer]]:
+    def _ended(self) -> list[asyncio.Task[GroupAnswer]]:
         return [group for group in self._out if group.done()]
 
-    def _taken(self, done: Collection[asyncio.Task[Answer]]) -> list[EndedCall]:
+    def _taken(self, done: Collection[asyncio.Task[GroupAnswer]]) -> list[EndedCall]:
         finished = _finished(done)
         self._latest.extend(call.seconds for call in finished)
         self._longest = max([self._longest, *(call.seconds for call in finished)])
@@ -265,5 +267,5 @@ def _is_uneven(seconds: Collection[float]) -> bool:
     return len(ordered) >= _CALLS_TO_JUDGE and ordered[-2] > _UNEVEN_RATIO * ordered[1]
 
 
-def _finished(groups: Iterable[asyncio.Task[Answer]]) -> list[EndedCall]:
+def _finished(groups: Iterable[asyncio.Task[GroupAnswer]]) -> list[EndedCall]:
     return sorted(chain.from_iterable(group.result().ended for group in groups), key=attrgetter("key"))

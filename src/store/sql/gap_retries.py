@@ -6,7 +6,7 @@ true.
 
 from ..d1.statement import statement
 from ..records import options
-from .fragments import HAS_TEXT, NOW, OPTIONS, done, sizes, stored, unended, wake
+from .fragments import HAS_TEXT, NOW, OPTIONS, done, stored, unended, wake
 
 # --- What is read before ---------------------------------------------------------------------------------
 
@@ -20,9 +20,8 @@ SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 A
 """)
 OLD_PLAN = statement("SELECT level, ends FROM merges WHERE task_id = :old_key ORDER BY level")
 
-# OLD_SIZES reads the lengths of the outputs of a merge level of the old task, and OLD_MERGED the outputs at the
-# positions `:first` to `:last`. Outputs above a gap are not copied, but a segment may mix them with copied ones.
-OLD_SIZES = statement(sizes(":level"))
+# OLD_MERGED reads the outputs of a merge level of the old task at the positions `:first` to `:last`. Outputs above a
+# gap are not copied, but a segment may mix them with copied ones.
 OLD_MERGED = statement(stored(":level", first=":first", last=":last"))
 
 # --- The new task ----------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ MODULE_LINES_MOST = 300
 # Modules that may have more than 300 lines, each with its limit and the reason.
 LONGER_MODULES = {
     "src/core/limits.py": (420, "every stated limit: one that stood elsewhere would not be found"),
-    "src/core/task.py": (310, "the data of a task, which its readers look up in one place"),
+    "src/core/task.py": (325, "the data of a task, which its readers look up in one place"),
     "src/processing/run/ledger.py": (420, "each call is in exactly one place, and what is saved follows from it"),
     "src/processing/run/run.py": (420, "the loop of a run and its ends, which are one order of awaits and writes"),
 }
