@@ -33,7 +33,7 @@ class NoPlace(Exception):
 
 
 class Dispatcher:
-    """Sends a task to a host by the first route that accepts the task; the routes are tried in their order.
+    """Sends a task to a host by the first route that accepts the task; the routes are tried in the deployment's order.
 
     If all routes fail, the task stays pending, and the sweep dispatches it again. `no_place` says that the last task
     was not accepted because it must wait for an object slot.

@@ -79,6 +79,11 @@ class ViewStore(Store):
 
         Raises TooMuchAtOnce if the outputs have more than ANSWER_CHARS_AT_ONCE characters.
         """
+        found = await self.indexed_chunks(task_key)
+        return None if found is None else found[1]
+
+    async def indexed_chunks(self, task_key: TaskKey) -> tuple[ChunkIndex, list[FinishedChunk]] | None:
+        """Read what `chunks` reads, and the index of the chunks, which has no cuts for a batch. Raises as `chunks`."""
         most = limits.ANSWER_CHARS_AT_ONCE
         places, done, failed = await self._database.run(
             sql.PLACES.bind(task_key=task_key, most_chars=most),
@@ -90,7 +95,7 @@ class ViewStore(Store):
         if not places[0]["whole"]:
             raise TooMuchAtOnce
         index = rows.chunk_index(task_key, places[0], (), failed)
-        return rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)))
+        return index, rows.chunk_views(index, rows.outputs(0, done), range(len(index.cuts)))
 
     async def chunk_index(self, task_key: TaskKey) -> ChunkIndex | None:
         """Read which chunks of a task are finished, but not their outputs. Returns None if the task does not exist."""

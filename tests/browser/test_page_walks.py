@@ -25,7 +25,7 @@ NAMES = {"onceover", "english", "utc", "url", "task", "response", "batch", "canc
 
 
 def answers(stage: Stage) -> None:
-    """Let the API take a task, show it as completed, and find a failed task."""
+    """Set the answers of the stage's API: it accepts a task, shows it as completed, and lists a failed task."""
     plan = {"chunks": [{"index": 0, "start": 0, "end": 8}], "request": task()["request"], "characters": 8}
     failed = task(id=OTHER, name="会议纪要", status="failed", error=FAILURE, metadata={"name": "会议纪要"})
     done = task(name="新的任务", metadata={"name": "新的任务"}, result={"output": PLAIN})

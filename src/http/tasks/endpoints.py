@@ -80,11 +80,12 @@ async def read_chunks(exchange: Exchange) -> Reply:
     limit, first = queries.chunks_limit(exchange.query), queries.chunks_start(exchange.query)
     if limit is None and not first:
         with suppress(TooMuchAtOnce):
-            chunks = await store.chunks(key)
-            if chunks is None:
+            found = await store.indexed_chunks(key)
+            if found is None:
                 raise no_task()
+            cuts, chunks = found[0].cuts, found[1]
             whole = ChunkListView(chunks=[chunk_view(chunk) for chunk in chunks], nextCursor=None)
-            return json_reply(200, whole if chunks else await _with_output_file(exchange, whole))
+            return json_reply(200, whole if cuts else await _with_output_file(exchange, whole))
     index = await store.chunk_index(key)
     if index is None:
         raise no_task()
@@ -97,7 +98,7 @@ async def read_chunks(exchange: Exchange) -> Reply:
         raise no_task() from None
     cursor = None if page is None or next(pages, None) is None else str(page.stop)
     view = ChunkListView(chunks=[chunk_view(chunk) for chunk in shown], nextCursor=cursor)
-    return json_reply(200, view if shown else await _with_output_file(exchange, view))
+    return json_reply(200, view if index.cuts else await _with_output_file(exchange, view))
 
 
 async def _with_output_file(exchange: Exchange, view: ChunkListView) -> ChunkListView:
