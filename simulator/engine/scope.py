@@ -40,6 +40,10 @@ class InvocationScope:
 SCOPE: ContextVar[InvocationScope | None] = ContextVar("scope", default=None)
 
 
+def _nothing() -> None:
+    pass
+
+
 class Handle:
     """A callback that waits to be run. `event` marks a handle that comes from outside: a timer or a binding's reply."""
 
@@ -58,7 +62,7 @@ class Handle:
 
     def cancel(self) -> None:
         self.cancelled_ = True
-        self.args = ()
+        self.callback, self.args = _nothing, ()  # A cancelled timer stays in the loop's heap, and keeps nothing alive.
 
     def cancelled(self) -> bool:
         return self.cancelled_

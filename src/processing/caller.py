@@ -99,7 +99,8 @@ class LocalCaller:
 async def call_model(provider: Provider, call: ModelCall, seconds: float, starts_by: float) -> CallOutcome:
     """Make one model call within `seconds`, unless `starts_by` has passed.
 
-    Errors of the model are returned, not raised.
+    Errors of the model are returned, not raised. An error that is returned has no traceback, and no errors before it:
+    their frames have the error in a variable, and refer to the whole run, which would be garbage in a cycle.
     """
     if clock.now() >= starts_by:
         return CallNotStarted("too late to start the call")
@@ -109,4 +110,5 @@ async def call_model(provider: Provider, call: ModelCall, seconds: float, starts
     except TimeoutError:
         return ModelTimeout(f"no reply from the model within {seconds:g} s")
     except ModelError as error:
+        error.__traceback__ = error.__context__ = error.__cause__ = None
         return error

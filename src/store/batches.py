@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..core import limits
 from ..core.batches import line_index
-from ..core.batches.line_index import Slice
+from ..core.batches.line_index import Slice, StoredSlice
 from ..core.batches.lines import LineFault
 from ..core.errors import StoreUnavailable
 from ..core.files import FileKey, Place
@@ -87,10 +87,17 @@ class BatchStore(AdmissionStore):
         made = [(row, of.get(TaskKey(str(row["task_id"])))) for row in found]
         return [records.batch(row, task) for row, task in made if task is not None]
 
-    async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[Slice]] | None:
+    async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredSlice]] | None:
         """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""
-        found, slices = await self._database.run(sql.BATCH.bind(task_key=task_key), sql.SLICES.bind(task_key=task_key))
+        found, slices = await self._database.run(sql.BATCH.bind(task_key=task_key), sql.SPANS.bind(task_key=task_key))
         return (records.work(found[0]), records.slices(slices)) if found else None
+
+    async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
+        """Read what the validation of a batch goes on from: the batch, and the digests of its lines so far, slice by
+        slice. None: the batch is gone.
+        """
+        found, slices = await self._database.run(sql.BATCH.bind(task_key=task_key), sql.DIGESTS.bind(task_key=task_key))
+        return (records.work(found[0]), records.digests(slices)) if found else None
 
 
 class ValidationStatements:

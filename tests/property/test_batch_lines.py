@@ -11,7 +11,7 @@ from openai.types.responses import Response
 
 from src.core.batches.answers import output_line
 from src.core.batches.endpoints import CHAT, ENDPOINTS
-from src.core.batches.line_index import Slice, pack, slice_of, unpack
+from src.core.batches.line_index import Slice, StoredSlice, pack, read_ids, slice_of
 from src.core.batches.line_json import LineNotJson, parse_line
 from src.core.batches.lines import Line, LineFault, LineRules, check_line
 from src.core.batches.requests import call_body
@@ -62,7 +62,8 @@ def test_a_slice_comes_back_from_its_row(first: int, start: int, drawn: list[tup
         at += size
     found = slice_of(first, lines)
     spans, ids = pack(found)
-    assert unpack(first, found.start, spans, ids) == found
+    assert read_ids(ids, len(lines)) == found.ids
+    assert list(StoredSlice(first, len(lines), found.start, spans).ranges()) == [line[:2] for line in lines]
     assert list(found.ranges()) == [line[:2] for line in lines]
     assert (found.end, found.first, len(found.ids)) == (at, first, len(lines))
     assert isinstance(found, Slice)

@@ -102,6 +102,22 @@ class SqliteD1:
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor]
 
+    def instructions(self, act: Callable[[], object]) -> int:
+        """Return how many instructions SQLite has run during `act`. They grow with the rows that statements read."""
+        count = 0
+
+        def counted() -> int:
+            nonlocal count
+            count += 1
+            return 0
+
+        self._connection.set_progress_handler(counted, 1)
+        try:
+            act()
+        finally:
+            self._connection.set_progress_handler(None, 1)
+        return count
+
     def prepare(self, sql: str) -> D1Statement:
         """Prepare one statement."""
         return self._binding.prepare(sql)

@@ -71,27 +71,46 @@ def pack(one: Slice) -> tuple[bytes, bytes]:
     return bytes(spans), struct.pack(f">{len(one.ids)}Q", *one.ids)
 
 
-def unpack(first: int, start: int, spans: bytes, ids: bytes) -> Slice:
-    """Read a slice from the columns of its row."""
-    numbers: list[int] = []
-    number = shift = 0
-    for byte in spans:
-        number |= (byte & (_MORE - 1)) << shift
-        if byte & _MORE:
-            shift += 7
-        else:
-            numbers.append(number)
-            number = shift = 0
-    found = Slice(first, start, tuple(zip(numbers[::2], numbers[1::2], strict=True)), read_ids(ids))
-    assert len(found.spans) == len(found.ids) > 0, "a slice whose columns do not belong together"
-    return found
+class StoredSlice(NamedTuple):
+    """A slice of `lines` lines as a reader of lines needs it: without digests, and `spans` packed as in its row.
+
+    20,000 lines take 60 KB so. Their numbers as Python's objects would take some megabytes.
+    """
+
+    first: int
+    lines: int
+    start: int
+    spans: bytes
+
+    def ranges(self) -> Iterator[tuple[int, int]]:
+        """Yield for each line where it begins in the file, and the byte behind it."""
+        at, count = self.start, 0
+        numbers = _numbers(self.spans)
+        for gap, size in zip(numbers, numbers, strict=True):
+            at += gap
+            yield at, at + size
+            at += size
+            count += 1
+        assert count == self.lines > 0, "a slice whose columns do not belong together"
 
 
-def read_ids(ids: bytes) -> tuple[int, ...]:
-    """Read the digests of a slice."""
-    return struct.unpack(f">{len(ids) // _DIGEST_BYTES}Q", ids)
+def read_ids(ids: bytes, lines: int) -> tuple[int, ...]:
+    """Read the digests of a slice of `lines` lines from the column of its row."""
+    assert len(ids) == lines * _DIGEST_BYTES > 0, "a slice whose columns do not belong together"
+    return struct.unpack(f">{lines}Q", ids)
 
 
 def digest(custom_id: str) -> int:
     """Return 64 bits that stand for a `custom_id`. Two of a batch's 20,000 ids are the same once in 10^11 batches."""
     return int.from_bytes(hashlib.sha256(custom_id.encode("ascii")).digest()[:_DIGEST_BYTES])
+
+
+def _numbers(packed: bytes) -> Iterator[int]:
+    number = shift = 0
+    for byte in packed:
+        number |= (byte & (_MORE - 1)) << shift
+        if byte & _MORE:
+            shift += 7
+        else:
+            yield number
+            number = shift = 0

@@ -107,10 +107,7 @@ def _groups(chosen: Sequence[SegmentSize]) -> list[range]:
 
 
 class Growth:
-    """Makes an object of a batch's segments once their lines suffice for a part. One for each run.
-
-    `record` writes a step of the claim with further statements, and raises ClaimLost.
-    """
+    """Makes an object of a batch's segments once their lines suffice for a part. One for each run."""
 
     def __init__(
         self,
@@ -119,7 +116,6 @@ class Growth:
         store: BatchFileStore,
         bucket: Bucket,
         output_file: Callable[[], Awaitable[FileKey]],
-        record: Callable[[Also], Awaitable[None]],
     ) -> None:
         self._task_key = claim.task_key
         # After a restore of the database another claim may get the same fence, but not the same holder.
@@ -127,7 +123,6 @@ class Growth:
         self._store = store
         self._bucket = bucket
         self._output_file = output_file
-        self._record = record
         self._waiting: int | None = None  # The characters of lines that are not in an object; None until read.
         self._wanted = bucket.part_bytes
         self._asks = False  # whether the step in progress reads how many lines wait
@@ -167,10 +162,13 @@ class Growth:
         file = await self._output_file()
         return await store_segments(self._store, self._bucket, self._task_key, file, self._name, chosen)
 
-    async def name(self, stored: StoredLines) -> None:
-        """Name a stored object in the output file. Raises StoreError and ClaimLost."""
+    async def name(self, stored: StoredLines, record: Callable[[Also], Awaitable[None]]) -> None:
+        """Name a stored object in the output file. `record` writes a step of the claim with further statements.
+
+        Raises StoreError and ClaimLost.
+        """
         file = await self._output_file()
-        await self._record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
+        await record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
         assert self._waiting is not None
         self._waiting -= stored.chars
         self._wanted = self._bucket.part_bytes

@@ -4,13 +4,15 @@ A run keeps only the lines of its present calls in memory, and the index of all 
 """
 
 import asyncio
+from array import array
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from ...core import limits
 from ...core.batches.answers import output_line
-from ...core.batches.line_index import Slice
+from ...core.batches.line_index import StoredSlice
 from ...core.batches.lines import Line, LineRules, line_again, memory_bytes, rules_of
 from ...core.batches.requests import call_body
 from ...core.errors import BlobMissing, BlobUnavailable
@@ -26,17 +28,20 @@ from ..outcomes import ClaimLost
 class LineIndex:
     """Knows where each line of a batch lies in its file. Only the slices that are asked for are spread out."""
 
-    def __init__(self, slices: Sequence[Slice]) -> None:
+    def __init__(self, slices: Sequence[StoredSlice]) -> None:
         self._slices = slices
         self._firsts = [one.first for one in slices]
-        self._ranges: dict[int, list[tuple[int, int]]] = {}
+        # By slice: for each line where it begins, and then the byte behind it. An array takes a tenth of a list.
+        self._bounds: dict[int, array[int]] = {}
 
     def range_of(self, place: int) -> tuple[int, int]:
         """Return where a line begins in the file, and the byte behind it."""
         number = bisect_right(self._firsts, place) - 1
-        if number not in self._ranges:
-            self._ranges[number] = list(self._slices[number].ranges())
-        return self._ranges[number][place - self._firsts[number]]
+        if number not in self._bounds:
+            self._bounds[number] = array("q", chain.from_iterable(self._slices[number].ranges()))
+        at = 2 * (place - self._firsts[number])
+        first, behind = self._bounds[number][at : at + 2]
+        return first, behind
 
 
 class _Opened(NamedTuple):
@@ -62,7 +67,7 @@ class LineInputs:
         settings: Settings,
         model: str,
         files: FileStore,
-        work: Callable[[], Awaitable[tuple[BatchWork, list[Slice]] | None]],
+        work: Callable[[], Awaitable[tuple[BatchWork, list[StoredSlice]] | None]],
         unread: Callable[[BlobUnavailable | BlobMissing], None],
         lose: Callable[[Iterable[CallKey]], None],
         seconds: Callable[[], float],
@@ -179,7 +184,7 @@ class LineInputs:
         opened = self._opened or await self._open()
         return opened.work.output_file
 
-    async def sizes(self) -> Sequence[int]:
+    async def sizes(self, save: object) -> Sequence[int]:
         """Fail, because the outputs of a batch are not merged."""
         raise AssertionError("a batch has no merge")
 

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from ...core import limits
 from ...core.batches.file_check import CheckedPart, FileCheck
-from ...core.batches.line_index import Slice
 from ...core.batches.lines import LineCode, LineFault, LineRules
 from ...core.codes import TaskCode
 from ...core.files import File
@@ -45,16 +44,17 @@ UNREADABLE = Failure(TaskCode.INVALID_BATCH, "The line cannot be read: a part of
 class Validation:
     """Checks the lines of one batch, from where an earlier run stopped.
 
-    `record` writes a step of the claim with further statements, and raises ClaimLost. `minimum_calls` of the step are
-    its second argument. `may_go_on` says whether the run may read and record another slice. It is not asked before the
-    first record of a run, because a run that records nothing would be followed by others like it.
+    `digests` are those of the lines that are checked already, slice by slice. `record` writes a step of the claim with
+    further statements, and raises ClaimLost. `minimum_calls` of the step are its second argument. `may_go_on` says
+    whether the run may read and record another slice. It is not asked before the first record of a run, because a run
+    that records nothing would be followed by others like it.
     """
 
     def __init__(
         self,
         task_key: TaskKey,
         work: BatchWork,
-        slices: Sequence[Slice],
+        digests: Sequence[Sequence[int]],
         rules: LineRules,
         *,
         files: FileStore,
@@ -75,8 +75,8 @@ class Validation:
             rules,
             read_bytes=work.read_bytes,
             read_lines=work.read_lines,
-            total=sum(len(one.spans) for one in slices),
-            ids=chain.from_iterable(one.ids for one in slices),
+            total=sum(map(len, digests)),
+            ids=chain.from_iterable(digests),
             faults=len(work.errors),
         )
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from ...core import limits
-from ...core.batches.line_index import Slice
+from ...core.batches.line_index import StoredSlice
 from ...core.batches.lines import rules_of
 from ...core.calls.pace import idle_seconds
 from ...core.errors import BlobMissing, BlobUnavailable, StoreFull, StoreUnavailable
@@ -31,45 +31,85 @@ _SLICE_CALLS = 2
 _OBJECT_CALLS = 7
 
 
+class _Reading:
+    """Reads the rows of a batch for its run, and says for how long and when the run may read lines."""
+
+    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
+        self._claim = context.claim
+        self._rows = context.store.beside(BatchStore)
+        self._log = context.log
+        self._pacer = pacer
+        self._ledger = ledger
+        self._failures = 0  # How many times in a row the lines could not be read.
+
+    async def work(self) -> tuple[BatchWork, list[StoredSlice]] | None:
+        """Read the batch, and where its lines lie. None: it is gone."""
+        return await self._pacer.with_retries(partial(self._rows.work, self._claim.task_key), writes=False)
+
+    async def checked(self) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
+        """Read the batch, and the digests of the lines that are checked. None: it is gone."""
+        return await self._pacer.with_retries(partial(self._rows.checked, self._claim.task_key), writes=False)
+
+    def seconds(self) -> float:
+        """Return for how long the run may read lines before it must write again to keep its claim."""
+        return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
+
+    def lose(self, keys: Iterable[CallKey]) -> None:
+        """Give up lines that cannot be read any more: each goes to the error file without a call."""
+        lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
+        self._log("lines_lost", lines=lost)
+
+    def unread(self, error: BlobUnavailable | BlobMissing) -> None:
+        """Let no call start for a while, because its line could not be read: longer each time in a row.
+
+        The calls that are already in flight continue.
+        """
+        self._failures += 1
+        pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
+        pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+        self._log("lines_unread", error=error.code, retry_seconds=pause)
+        self._ledger.rest(clock.now() + pause)
+
+    def recorded(self) -> None:
+        """Note that a step was written, so that the next pause is a short one."""
+        self._failures = 0
+
+
 class BatchParts:
     """What a run needs for a batch. `inputs` replaces the `CallInputs` of other tasks."""
 
-    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger, record: Record) -> None:
+    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
         self._context = context
         self._claim = context.claim
         self._pacer = pacer
         self._ledger = ledger
-        self._write = record
-        self._rows = context.store.beside(BatchStore)
         self._files = context.open_files()
-        self._failures = 0  # How many times in a row the lines could not be read.
-        read_work = partial(pacer.with_retries, self._work, writes=False)
+        self._reading = reading = _Reading(context, pacer, ledger)
         self.inputs = LineInputs(
             context.claim,
             context.settings,
             context.model,
             self._files,
-            read_work,
-            self._unread,
-            self._lose,
-            self._seconds,
+            reading.work,
+            reading.unread,
+            reading.lose,
+            reading.seconds,
         )
         self._growth = Growth(
             context.claim,
             store=context.store.beside(BatchFileStore),
             bucket=self._files.bucket,
             output_file=self.inputs.output_file,
-            record=self._record,
         )
 
-    async def check(self) -> Ending | RunContext:
+    async def check(self, record: Record) -> Ending | RunContext:
         """Check the lines of the batch. Returns how the claim ends, or the context with which the run continues.
 
         Raises StoreError and ClaimLost.
         """
         context = self._context
         try:
-            outcome = await self._validate()
+            outcome = await self._validate(partial(self._record, record))
         except (BlobUnavailable, BlobMissing) as error:
             # R2 shows what was stored, so a part that several runs in a row do not find is gone.
             if isinstance(error, BlobMissing) and self._ledger.idle_runs >= limits.LOST_READS - 1:
@@ -93,8 +133,8 @@ class BatchParts:
         claim = replace(self._claim, total=total, options=options, step=step, stalls=0, idle_runs=0)
         return replace(context, claim=claim)
 
-    async def _record(self, also: Also, minimum_calls: int | None = None) -> None:
-        await self._write(also, minimum_calls)
+    async def _record(self, record: Record, also: Also, minimum_calls: int | None = None) -> None:
+        await record(also, minimum_calls)
         self._pacer.recorded_part()
 
     def _back(self, seconds: float) -> Release:
@@ -103,18 +143,18 @@ class BatchParts:
         lease_ms = 0 if self._context.route is Route.DIRECT else self._context.settings.lease_ms
         return Release(delay_ms, delay_ms + lease_ms)
 
-    async def _validate(self) -> Valid | Failure | Unfinished:
-        found = await self._pacer.with_retries(self._work, writes=False)
+    async def _validate(self, record: Record) -> Valid | Failure | Unfinished:
+        found = await self._reading.checked()
         if found is None:
             raise ClaimLost
-        (work, slices), context = found, self._context
+        (work, digests), context = found, self._context
         validation = Validation(
             self._claim.task_key,
             work,
-            slices,
+            digests,
             rules_of(context.settings, work.endpoint, context.default_model, work.model),
             files=self._files,
-            record=self._record,
+            record=record,
             may_go_on=lambda: self._affords(_SLICE_CALLS, 0),
             slices_most=limits.BATCH_SLICES_A_RUN[context.settings.plan],
         )
@@ -129,9 +169,9 @@ class BatchParts:
     def recorded(self, outputs: Sequence[Output]) -> None:
         """Note that a step with these outputs was written."""
         self._growth.recorded(outputs)
-        self._failures = 0
+        self._reading.recorded()
 
-    async def grow(self, groups_out: int) -> None:
+    async def grow(self, groups_out: int, record: Record) -> None:
         """Make an object in the bucket from recorded lines, if there are enough lines for one object.
 
         Raises StoreError and ClaimLost. Calls may be in flight, and these calls are paid for. A failure to store the
@@ -143,7 +183,7 @@ class BatchParts:
         try:
             stored = await self._stored(seconds)
             if stored is not None:
-                await self._growth.name(stored)
+                await self._growth.name(stored, partial(self._record, record))
         # the lines stay in the database, and the end of the batch also moves them to the bucket
         except (BlobUnavailable, StoreFull) as error:
             self._growth.postpone()
@@ -160,29 +200,6 @@ class BatchParts:
             raise BlobUnavailable("an object of lines could not be stored in time") from None
         except StoreUnavailable as error:
             raise BlobUnavailable("the lines of an object could not be read") from error
-
-    def _seconds(self) -> float:
-        """Return for how long the run may read lines before it must write again to keep its claim."""
-        return max(limits.BATCH_READ_PAUSE_SECONDS, self._pacer.renews_by - clock.now())
-
-    def _lose(self, keys: Iterable[CallKey]) -> None:
-        """Give up lines that cannot be read any more: each goes to the error file without a call."""
-        lost = self._ledger.lose(keys, UNREADABLE, limits.LOST_LINES_A_WRITE)
-        self._context.log("lines_lost", lines=lost)
-
-    def _unread(self, error: BlobUnavailable | BlobMissing) -> None:
-        """Let no call start for a while, because its line could not be read: longer each time in a row.
-
-        The calls that are already in flight continue.
-        """
-        self._failures += 1
-        pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
-        pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
-        self._context.log("lines_unread", error=error.code, retry_seconds=pause)
-        self._ledger.rest(clock.now() + pause)
-
-    async def _work(self) -> tuple[BatchWork, list[Slice]] | None:
-        return await self._rows.work(self._claim.task_key)
 
     def _affords(self, calls: int, groups_out: int) -> bool:
         group_size = self._context.caller.group_size

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 class CallInputs:
     """The texts of chunks, and the outputs, that the calls of one claim need as inputs.
 
-    `save` writes the unsaved progress to D1, and is awaited before outputs are read from D1.
+    Outputs are read from D1 only after the unsaved progress is written. The run writes it, and its parts do not refer
+    back to the run: see `Run`.
     """
 
     def __init__(
@@ -36,7 +37,6 @@ class CallInputs:
         context: RunContext,
         plan: CallPlan,
         pacer: WritePacer,
-        save: Callable[[], Awaitable[None]],
         left_out: Container[CallKey] = (),
         forms: OutputForms | None = None,
         text: "FileText | None" = None,
@@ -50,7 +50,6 @@ class CallInputs:
         self._plan = plan
         self._store = context.store
         self._pacer = pacer
-        self._save = save
         self._windows = [context.claim.window]
         self._merging = context.claim.options.reduce is Reduce.MERGE
         self._outputs: dict[CallKey, str] = {}  # outputs kept in memory because a later merge needs them as input
@@ -113,7 +112,7 @@ class CallInputs:
         """Read the inputs of a call of the top level and of calls after it, up to `calls` calls in all.
 
         Texts that no `wanted` call needs are dropped from memory. Of a file that cannot be read, nothing is read.
-        Raises ClaimLost.
+        Before the input of a merge is read, the caller saves all progress. Raises ClaimLost.
         """
         if key.level:
             last = await self._last_read(key, calls)
@@ -132,10 +131,15 @@ class CallInputs:
         self._windows = [one for one in self._windows if any(wanted(CallKey(0, index)) for index in one.chunks)]
         self._windows.append(window)
 
-    async def sizes(self) -> Sequence[int]:
-        """Return the sizes in code points of the top level's outputs, in the order of the outputs. Raises ClaimLost."""
+    async def sizes(self, save: Callable[[], Awaitable[None]]) -> Sequence[int]:
+        """Return the sizes in code points of the top level's outputs, in the order of the outputs.
+
+        `save` writes unsaved progress, before sizes are read from D1. Raises ClaimLost.
+        """
         keys = self._plan.keys()
-        await self._learn_sizes(keys)
+        if not self._knows_sizes(keys):
+            await save()
+            await self._learn_sizes(keys)
         return [self._sizes[key] for key in keys]
 
     async def _learn_sizes(self, keys: Sequence[CallKey]) -> None:
@@ -143,9 +147,8 @@ class CallInputs:
 
         Raises ClaimLost.
         """
-        if all(key in self._sizes for key in keys):
+        if self._knows_sizes(keys):
             return
-        await self._save()
         if any(key in self._left_out for key in keys):
             await self._learn_sizes_beside_gaps(keys)
             return
@@ -154,6 +157,9 @@ class CallInputs:
         if len(sizes) < len(keys):
             raise ClaimLost  # an output is deleted only together with its task
         self._sizes.update(zip(keys, sizes, strict=False))
+
+    def _knows_sizes(self, keys: Sequence[CallKey]) -> bool:
+        return all(key in self._sizes for key in keys)
 
     async def _learn_sizes_beside_gaps(self, keys: Sequence[CallKey]) -> None:
         """Read the sizes of the outputs of a level that has gaps.
@@ -191,7 +197,6 @@ class CallInputs:
         return self._claim.merge_chars if len(members) > 3 else len(members) * limits.OUTPUT_CHARS_MOST
 
     async def _read_outputs(self, level: int, places: range) -> None:
-        await self._save()
         ask = partial(self._store.level_outputs, self._claim.task_key, level, places.start, places.stop - 1)
         found = await self._pacer.with_retries(ask, writes=False)
         if len(found) != sum(CallKey(level, place) not in self._left_out for place in places):

@@ -39,14 +39,13 @@ def invalid(message: str) -> Failure:
 
 
 class FileText:
-    """The text of one claim's task, which is in a file. `record` writes a step of the claim with further statements."""
+    """The text of one claim's task, which is in a file."""
 
-    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger, record: Record) -> None:
+    def __init__(self, context: RunContext, pacer: WritePacer, ledger: Ledger) -> None:
         self._context = context
         self._claim = context.claim
         self._pacer = pacer
         self._ledger = ledger
-        self._write = record
         self._rows = context.store.beside(FileTextStore)
         self._files = context.open_files()
         self._opened: tuple[File, Cuts] | None = None
@@ -54,14 +53,14 @@ class FileText:
 
     # --- the cuts --------------------------------------------------------------------------------------------
 
-    async def check(self) -> Ending | RunContext:
+    async def check(self, record: Record) -> Ending | RunContext:
         """Cut the text as far as the run may. Returns how the claim ends, or with which context the run goes on.
 
-        Raises StoreError and ClaimLost.
+        `record` writes a step of the claim with further statements. Raises StoreError and ClaimLost.
         """
         context = self._context
         try:
-            outcome = await self._cut()
+            outcome = await self._cut(record)
         except BlobUnavailable as error:
             self._ledger.idled()
             seconds = idle_seconds(self._ledger.idle_runs)
@@ -88,7 +87,7 @@ class FileText:
         message = f"the task needs at least {minimum} model calls, and its maxModelCalls allows {most}"
         return Fail(self._context.settings.retention_ms, Failure(TaskCode.BUDGET_EXHAUSTED, message, False))
 
-    async def _cut(self) -> CutAt | Failure | None:
+    async def _cut(self, record: Record) -> CutAt | Failure | None:
         """Return how the text is cut, why it cannot be cut, or None if the next run must go on."""
         at = await self._pacer.with_retries(partial(self._rows.cut_at, self._claim.task_key), writes=False)
         if at is None:
@@ -109,7 +108,7 @@ class FileText:
             found = await self._slice(file, cuts)
             if isinstance(found, Failure):
                 return found
-            await self._recorded(before, found, is_over=cuts.is_over)
+            await self._recorded(record, before, found, is_over=cuts.is_over)
             slices_left, has_recorded = slices_left - 1, True
         if not has_recorded:  # the last slice is always recorded with the end, so only an empty file comes here
             return invalid("the file has no text")
@@ -131,7 +130,7 @@ class FileText:
             return found
         return invalid(message)
 
-    async def _recorded(self, from_bytes: int, found: CutSlice, *, is_over: bool) -> None:
+    async def _recorded(self, record: Record, from_bytes: int, found: CutSlice, *, is_over: bool) -> None:
         """Record the cuts of a slice, and with the last slice that the whole text is cut."""
 
         def writes(under: Mapping[str, Value]) -> Sequence[BoundStatement]:
@@ -139,7 +138,7 @@ class FileText:
             return [*cuts.cut_on(from_bytes, found), *(cuts.all_cut() if is_over else ())]
 
         least = minimum_calls(found.at.chunks, self._claim.options.reduce) if is_over else 0
-        await self._write(Also(writes), least)
+        await record(Also(writes), least)
         self._pacer.recorded_part()
 
     def _check_repeats(self, chunks: int) -> None:

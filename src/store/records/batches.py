@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from ...core.batches.endpoints import BatchEndpoint
-from ...core.batches.line_index import Slice, unpack
+from ...core.batches.line_index import StoredSlice, read_ids
 from ...core.batches.status import BatchStatus, batch_status
 from ...core.files import FileKey
 from ...core.ids import TaskKey
@@ -191,14 +191,17 @@ def work(row: Row) -> BatchWork:
     )
 
 
-def slices(found: Sequence[Row]) -> list[Slice]:
+def slices(found: Sequence[Row]) -> list[StoredSlice]:
     """Read where each line of a batch is in the batch's input file."""
     return [
-        unpack(
-            whole(row, "first"), whole(row, "start"), bytes.fromhex(text(row, "spans")), bytes.fromhex(text(row, "ids"))
-        )
+        StoredSlice(whole(row, "first"), whole(row, "lines"), whole(row, "start"), bytes.fromhex(text(row, "spans")))
         for row in found
     ]
+
+
+def digests(found: Sequence[Row]) -> list[tuple[int, ...]]:
+    """Read the digests of a batch's lines, slice by slice."""
+    return [read_ids(bytes.fromhex(text(row, "ids")), whole(row, "lines")) for row in found]
 
 
 def segment_sizes(found: Sequence[Row]) -> list[SegmentSize]:

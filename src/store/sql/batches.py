@@ -45,9 +45,12 @@ BATCHES = statement(f"SELECT * FROM {_PAGE}")
 BATCH_TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE id IN (SELECT task_id FROM {_PAGE})")
 
 # Reads where the lines of a batch lie in its input file.
-SLICES = statement("""
-SELECT first, start, hex(spans) AS spans, hex(ids) AS ids FROM batch_slices WHERE task_id = :task_key ORDER BY first
+SPANS = statement("""
+SELECT first, lines, start, hex(spans) AS spans FROM batch_slices WHERE task_id = :task_key ORDER BY first
 """)
+
+# Reads the digests of the lines of a batch. Only the validation needs them, and they are most of a slice's bytes.
+DIGESTS = statement("SELECT lines, hex(ids) AS ids FROM batch_slices WHERE task_id = :task_key ORDER BY first")
 
 # --- The validation of the input file --------------------------------------------------------------------
 # Each statement is part of a step of the worker that has the claim, and names the claim and the step. A write that is

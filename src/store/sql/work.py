@@ -127,11 +127,16 @@ RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
 
 # Records outputs of a batch's lines. A segment takes no more lines once it has become an object in the bucket, or once
 # its lines have `:segment_chars` characters, because a worker holds all lines of a segment in memory when it makes an
-# object of them.
+# object of them. To add up `sizes`, SQLite reads a row for each line, at each write. So it adds them up only if the
+# number of lines and the digits of the longest line allow so many characters. A line has at most seven digits.
+_CHARS_MOST = """(length(sizes) - length(replace(sizes, ',', '')) + 1) * CASE
+        WHEN sizes GLOB '*[0-9][0-9][0-9][0-9][0-9]*' THEN 10000000
+        WHEN sizes GLOB '*[0-9][0-9][0-9][0-9]*' THEN 10000 ELSE 1000 END"""
 RECORD_LINES = recording_outputs(
     _MINE,
-    f"""{_IS_FULL} OR object IS NOT NULL
-      OR (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars""",
+    f"""CASE WHEN {_IS_FULL} OR object IS NOT NULL THEN 1
+      WHEN {_CHARS_MOST} < :segment_chars THEN 0
+      ELSE (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars END""",
 )
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in the

@@ -129,7 +129,7 @@ async def a_batch_is_submitted_and_its_input_read(env: Any) -> Any:
     await story.note("SELECT read_bytes, read_lines, model, errors, valid_at FROM batches")
     assert not await story.write(lost, Also(_valid))
     assert await story.write(claim, Also(_valid))
-    story.outcomes.append(await story.rows.work(TASK))
+    story.outcomes += [await story.rows.work(TASK), await story.rows.checked(TASK)]
     await story.note(FILES)
     await story.note("SELECT total, model FROM tasks")
     batch = await story.rows.batch(TASK)

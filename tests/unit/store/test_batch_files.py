@@ -1,6 +1,7 @@
 """The writes that name parts of a batch's files take effect once, and not after another writer has come."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -205,3 +206,39 @@ def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None
     assert again.refused_lines == {CallKey(0, 3), CallKey(0, 4), CallKey(0, 40)}
     assert not again.outputs
     assert not again.refused
+
+
+@pytest.mark.parametrize("sizes", [[9] * 40, [799, 1], [400, 399, 1, 5], [800], [90_000, 2], [1] * 50, [10, 9_000, 3]])
+def test_a_segment_ends_with_the_line_that_fills_it(bench: BatchBench, sizes: list[int]) -> None:
+    """A segment takes lines until they have SEGMENT_CHARS_OF_BATCH characters together, however long each is."""
+    claim = claimed(bench)
+    for place, size in enumerate(sizes):
+        outputs = [Output(CallKey(0, place), "x" * size, 1)]
+        assert write(
+            bench, claim, claim.step + 1 + place, outputs=outputs, completed=place + 1, calls_settled=place + 1
+        )
+    wanted: list[list[int]] = [[]]
+    for size in sizes:
+        if sum(wanted[-1]) >= 800:
+            wanted.append([])
+        wanted[-1].append(size)
+    rows = bench.database.rows("SELECT sizes FROM segments ORDER BY part")
+    assert [[int(size) for size in row["sizes"].split(",")] for row in rows] == wanted
+
+
+def test_recording_a_line_reads_no_row_for_each_earlier_line(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite does the same work for the 3rd and for the 50th line of a segment that is far from full."""
+    monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 1_048_576)
+    claim = claimed(bench)
+
+    def record(place: int) -> None:
+        outputs = [Output(CallKey(0, place), f"{place:0300}", 1)]
+        assert write(
+            bench, claim, claim.step + 1 + place, outputs=outputs, completed=place + 1, calls_settled=place + 1
+        )
+
+    worked = [bench.database.instructions(partial(record, place)) for place in range(50)]
+    assert worked[2] == worked[49] > 0
+    assert len(bench.database.rows("SELECT 1 FROM segments")) == 1

@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.core.batches.line_index import Slice, digest, pack, slice_of, unpack
+from src.core.batches.line_index import Slice, StoredSlice, digest, pack, read_ids, slice_of
 
 
 def test_a_slice_has_the_places_of_its_lines() -> None:
@@ -19,14 +19,18 @@ def test_a_line_takes_about_twelve_bytes() -> None:
     lines = slice_of(0, [(number * 2_000, number * 2_000 + 1_999, digest(f"r-{number}")) for number in range(20_000)])
     spans, ids = pack(lines)
     assert (len(spans), len(ids)) == (60_000, 160_000)
-    assert unpack(0, 0, spans, ids) == lines
+    assert list(StoredSlice(0, 20_000, 0, spans).ranges()) == list(lines.ranges())
+    assert read_ids(ids, 20_000) == lines.ids
 
 
 def test_a_row_whose_columns_differ_is_not_believed() -> None:
-    """A slice has as many digests as places."""
+    """A slice has as many digests, and as many places, as lines."""
     spans, ids = pack(Slice(0, 0, ((0, 5), (1, 5)), (1, 2)))
     with pytest.raises(AssertionError, match="belong together"):
-        unpack(0, 0, spans, ids[:8])
+        read_ids(ids[:8], 2)
+    for lines in (1, 3):
+        with pytest.raises(AssertionError, match="belong together"):
+            list(StoredSlice(0, lines, 0, spans).ranges())
 
 
 def test_a_digest_is_the_same_on_every_machine() -> None:

@@ -1,8 +1,6 @@
 """What a run keeps in memory of its task: texts that its calls still need, and outputs that it is to merge."""
 
-import asyncio
 from collections.abc import Iterator
-from functools import partial
 
 import pytest
 
@@ -62,7 +60,7 @@ def made(claim: Claim, bench: StoreBench) -> CallInputs:
         wrote=lambda step: None,
         open_files=lambda: bench.store.beside(FileStore),
     )
-    return CallInputs(context, CallPlan(claim), WritePacer(context), partial(asyncio.sleep, 0))
+    return CallInputs(context, CallPlan(claim), WritePacer(context))
 
 
 def test_texts_are_let_go_when_no_call_needs_them(bench: StoreBench, monkeypatch: pytest.MonkeyPatch):
