@@ -72,7 +72,7 @@ class FileTextStore(AdmissionStore):
 
     async def cuts(self, task_key: TaskKey) -> Cuts | None:
         """Read where the chunks of a text that is cut lie. None: the task is gone."""
-        (found,) = await self._database.run(sql.CUTS.bind(task_key=task_key))
+        (found,) = await self._database.run(sql.FILE_CUTS.bind(task_key=task_key))
         if not found:
             return None
         (row,) = found
@@ -127,4 +127,4 @@ def _submission(new: NewTask, unclaimed_ms: int, on: Conditions) -> list[BoundSt
         count = admission_sql.COUNT_CHARACTERS
         writes.append(count.bind(task_key=task_key, tenant=tenant, characters=new.characters))
     writes += [text_row(new, submission), sql.INSERT_FILE_TEXT.bind(task_key=task_key)]
-    return [*holding(task_key, on, writes), sql.IS_ACCEPTED.bind(task_key=task_key, text_file=new.text_file)]
+    return [*holding(task_key, on, writes), sql.IS_FILE_TASK_ACCEPTED.bind(task_key=task_key, text_file=new.text_file)]

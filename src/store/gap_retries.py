@@ -70,7 +70,7 @@ class GapRetryStore(AdmissionStore):
 
     async def _merged(self, old_key: TaskKey, level: int, places: Sequence[int]) -> list[Output]:
         bounds = {"first": places[0], "last": places[-1]}
-        (found,) = await self._database.run(sql.OLD_MERGED.bind(task_key=old_key, level=level, **bounds))
+        (found,) = await self._database.run(window.LEVEL_OUTPUTS.bind(task_key=old_key, level=level, **bounds))
         return rows.outputs(level, found, frozenset(places))
 
     async def retry_gaps(

@@ -24,6 +24,7 @@ from tests.conformance.cases import (
     sweep_stories,
     tally_stories,
     tenant_stories,
+    text_file_stories,
     view_stories,
     webhook_stories,
 )
@@ -41,6 +42,7 @@ STORIES = (
     event_stories,
     file_stories,
     batch_stories,
+    text_file_stories,
     view_stories,
     key_stories,
     many_stories,
@@ -55,7 +57,7 @@ TABLES = (
     *("submissions", "daily_use", "api_keys", "tombstones", "object_places", "seen", "tenant_storage"),
     *("tallies", "folds", "samples"),
     *("webhook_endpoints", "webhook_deliveries"),
-    *("files", "file_parts", "file_use", "file_walks", "batches", "batch_slices"),
+    *("files", "file_parts", "file_use", "file_walks", "batches", "batch_slices", "file_texts"),
 )
 
 __all__ = ["Actor", "consume", "run"]

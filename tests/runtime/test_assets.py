@@ -21,9 +21,9 @@ pytestmark = pytest.mark.runtime
 PUBLIC = ROOT / "public"
 # Most of the code for structured output is loaded only for a task that has a value or gaps, and the code for batches,
 # 20 KB, only for a batch.
-BYTES_MOST = 307_000
+BYTES_MOST = 308_000
 MARKDOWN_BYTES_MOST = 115_000  # What is loaded only if the reader chooses Markdown: code, styles, and two libraries.
-FIRST_VIEW_BYTES_MOST = 95_000  # The files that the view of the task list needs, before compression.
+FIRST_VIEW_BYTES_MOST = 95_500  # The files that the view of the task list needs, before compression.
 EARLY_MODULES_MOST = 15
 
 FILES = sorted(f"/{path.relative_to(PUBLIC).as_posix()}" for path in PUBLIC.rglob("*") if path.is_file())

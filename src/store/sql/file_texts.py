@@ -21,7 +21,7 @@ ON CONFLICT DO NOTHING
 """)
 
 # Says whether the task was written, and whether the file is there.
-IS_ACCEPTED = statement(f"""
+IS_FILE_TASK_ACCEPTED = statement(f"""
 SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted, {_READY} AS has_file
 """)
 
@@ -32,7 +32,7 @@ CUT_AT = statement("SELECT cut_bytes, cut_chars, cut_chunks FROM file_texts WHER
 
 # Reads where each chunk of a task lies, in code points of its text and in bytes of its file, once the whole text is
 # cut.
-CUTS = statement("""
+FILE_CUTS = statement("""
 SELECT cuts, overlap, byte_ends FROM texts JOIN file_texts USING (task_id) WHERE task_id = :task_key
 """)
 

@@ -6,7 +6,7 @@ true.
 
 from ..d1.statement import statement
 from ..records import options
-from .fragments import HAS_TEXT, NOW, OPTIONS, done, stored, unended, wake
+from .fragments import HAS_TEXT, NOW, OPTIONS, done, unended, wake
 
 # --- What is read before ---------------------------------------------------------------------------------
 
@@ -19,10 +19,6 @@ SELECT idx FROM failures WHERE task_id = :task_key AND level = 0 AND final = 1 A
   AND idx NOT IN ({done("0")})
 """)
 OLD_PLAN = statement("SELECT level, ends FROM merges WHERE task_id = :old_key ORDER BY level")
-
-# OLD_MERGED reads the outputs of a merge level of the old task at the positions `:first` to `:last`. Outputs above a
-# gap are not copied, but a segment may mix them with copied ones.
-OLD_MERGED = statement(stored(":level", first=":first", last=":last"))
 
 # --- The new task ----------------------------------------------------------------------------------------
 

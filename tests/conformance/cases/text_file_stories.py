@@ -1,0 +1,87 @@
+"""Stories about a task whose text is in a file: its submission, the cuts of the text, and the file while it is read."""
+
+from dataclasses import replace
+from typing import Any
+
+from src.core.errors import TextFileGone
+from src.core.files import FileKey, FilePart, Purpose
+from src.core.text.file_cuts import CutAt, CutSlice
+from src.store.admission import Conditions
+from src.store.file_texts import CutStatements, FileTextStore
+from src.store.records.batch_steps import NOTHING_ELSE, Also
+from src.store.records.claims import Claim, Continue
+from tests.conformance.cases.registry import worker_case
+from tests.conformance.cases.storyteller import LEASE_MS, TASK, Story, made_key, new_task, progress
+
+TEXT = FileKey(made_key(7))
+# Two slices of a file of 18 bytes: a byte order mark, then three chunks of a one-byte and a four-byte character each.
+SLICES = (
+    CutSlice(CutAt(8, 2, 1), ends=(2,), byte_ends=(8,), start=3, text="x𝒳"),
+    CutSlice(CutAt(18, 6, 3), ends=(4, 6), byte_ends=(13, 18), start=None, text="x𝒳x𝒳"),
+)
+
+
+class _TextInFile(Story):
+    """A story that also uses the store of texts in files."""
+
+    def __init__(self, env: Any) -> None:
+        super().__init__(env)
+        self.texts = self.store.beside(FileTextStore)
+
+    async def upload(self) -> None:
+        """Upload the file of the text."""
+        await self.files.begin(TEXT, 1)
+        await self.files.ready(
+            TEXT, purpose=Purpose.USER_DATA, filename="in", parts=[FilePart("0", 18)], keeps_ms=None, use_most=1000
+        )
+
+    async def submit(self) -> Any:
+        """Submit the task whose text is in the file, with a limit of characters a day."""
+        new = replace(new_task(chunks=0), text="", text_file=TEXT, file_bytes=18)
+        return await self.texts.submit(new, 1, Conditions(characters_a_day_most=1000))
+
+    async def write(self, claim: Claim, also: Also = NOTHING_ELSE) -> bool:
+        """Make a step of the claim, twice as if its answer had been lost."""
+        made = progress(claim)
+        first = await self.store.step(claim, made, Continue(LEASE_MS), also=also)
+        assert await self.store.step(claim, made, Continue(LEASE_MS), also=also) == first
+        return first
+
+
+def _cut(number: int, *, is_over: bool = False) -> Also:
+    """Return the writes that record the cuts of the slice with the given number, and perhaps the end of the text."""
+
+    def writes(under: Any) -> Any:
+        cuts = CutStatements(under)
+        before = SLICES[number - 1].at.bytes if number else 0
+        return [*cuts.cut_on(before, SLICES[number]), *(cuts.all_cut() if is_over else ())]
+
+    return Also(writes)
+
+
+@worker_case
+async def a_text_in_a_file_is_cut_in_slices(env: Any) -> Any:
+    story = _TextInFile(env)
+    try:
+        await story.submit()
+    except TextFileGone:
+        story.outcomes.append("the file does not exist yet")
+    await story.upload()
+    story.outcomes += [await story.submit(), await story.submit(), await story.texts.cut_at(TASK)]
+    story.outcomes.append(await story.files.delete(TEXT))  # an unfinished task reads the file
+    claim = await story.claim("one", announce=2)
+    story.outcomes += [claim.kind, claim.total, sorted(claim.announced)]
+    assert await story.write(claim, _cut(0))
+    lost = replace(claim, fence=claim.fence + 1)
+    assert not await story.write(lost, _cut(1, is_over=True))
+    story.outcomes.append(await story.texts.cut_at(TASK))
+    assert await story.write(claim, _cut(1, is_over=True))
+    assert await story.write(claim, _cut(0))  # a late write changes nothing
+    story.outcomes += [await story.texts.cut_at(TASK), await story.texts.cuts(TASK)]
+    await story.note("SELECT total, first_line, text_file FROM tasks")
+    await story.note("SELECT * FROM file_texts")
+    assert await story.cancel()
+    story.outcomes += [await story.files.delete(TEXT), await story.erase()]
+    await story.note("SELECT count(*) AS rows FROM file_texts")
+    story.outcomes.append(await story.texts.cut_at(TASK))
+    return story.told()
