@@ -33,6 +33,8 @@ export const found = (name) => ready.get(name);
 /** Loads the component with this name and its texts. */
 export async function read(name) {
   const [words, component, ...files] = FILES[name];
+  // Chromium 150 keeps a failed import until the page is left. So a request first shows that the server can be reached.
+  if (ready.size) await fetch(new URL(`../views/${files[0]}.js`, import.meta.url), { method: "HEAD" });
   const [own] = await Promise.all([...files.map((file) => import(`../views/${file}.js`)), learn(words)]);
   ready.set(name, own[component]);
 }
