@@ -28,6 +28,7 @@ NOT_RUN = {
     "llama-server": "needs llama.cpp and a model",
     "python -m llama_cpp.server": "needs llama-cpp-python and a model",
     "vllm serve": "needs vLLM and a model",
+    "python -m bench.batches": "takes minutes; tests/simulator/campaign/test_batch_loads.py counts as it does",
     "python -m bench.quality": "lets a real model work for minutes; tests/unit/bench/test_quality.py counts as it does",
 }
 
