@@ -20,8 +20,8 @@ def heard(call: ModelCall) -> ModelCall:
 
 
 def whole(call: ModelCall, reply: ModelReply) -> ModelReply:
-    """Return a reply as the caller gets it: of a call with a body, the whole chat completion."""
-    if call.body is None:
+    """Return a reply as the caller gets it: of a call with a body, the whole chat completion, if it has none yet."""
+    if call.body is None or reply.answer is not None:
         return reply
     message = {"role": "assistant", "content": reply.output}
     choice = {"index": 0, "message": message, "finish_reason": reply.finish_reason or "stop"}
