@@ -36,10 +36,12 @@ class Watched:
         )
         self.rate_limiter = None
         self.invariants: Any = SimpleNamespace(
-            rows={KEY: SimpleNamespace(task_key=KEY, fence=1, status="processing", settled=0)},
+            rows={KEY: SimpleNamespace(task_key=KEY, fence=1, status="processing", settled=0, is_batch=False)},
             outputs={},
             judged=Counter(),
             born={"tag": [KEY]},
+            made={"tag": [KEY]},
+            endings=SimpleNamespace(given_up=set(), shut=Counter()),
             tags={KEY: "tag"},
         )
 
