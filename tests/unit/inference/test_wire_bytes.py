@@ -60,7 +60,7 @@ def test_what_a_run_of_20_chunks_sends_to_d1(bench: WorkerBench, monkeypatch: py
     assert bench.task().status == "completed"
     # The run's five D1 calls are the claim, three waves, and the end; the sixth call is this test's own read.
     assert len(sent[:-1]) == 5
-    assert within(sum(sent[:-1]), 18_317), sent
+    assert within(sum(sent[:-1]), 19_237), sent
 
 
 def test_what_a_submission_and_a_poll_answer(api: ApiBench) -> None:
