@@ -55,7 +55,7 @@ class GapRetries:
             for task_key, row in self._invariants.rows.items():
                 if row.status == "completed" and row.leaves_gaps and row.failed and task_key not in self._old:
                     self._old[task_key] = self._everything(task_key)
-                if task_key not in self._known and row.retry_of is not None:
+                if task_key not in self._known and row.retry_of is not None and not row.is_batch:
                     self._born(row, row.retry_of)
             self._known = set(self._invariants.rows)
         return results
