@@ -117,7 +117,7 @@ def _chain(levels: int) -> object:
 
 
 def _alternatives_in_alternatives() -> tuple[OutputSchema, Any]:
-    """Return a schema with 200 alternatives inside two, and a value of which no item fits any of them.
+    """Return a schema with 200 alternatives inside two, and a value. No item of the value fits an alternative.
 
     A submission may not have such a schema, but a task may have one that an older release accepted.
     """

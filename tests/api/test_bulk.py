@@ -263,7 +263,7 @@ def test_no_call_starts_after_the_answer(bench: ApiBench) -> None:
 
 
 def on_objects(bench: ApiBench, count: int) -> list[str]:
-    """Make this many tasks, each of which an object has claimed. Return the tasks' keys."""
+    """Make this many tasks, and let an object claim each task. Return the tasks' keys."""
     tasks = [bench.submit("x")["id"] for _ in range(count)]
     for task in tasks:
         bench.begin(task, 0)

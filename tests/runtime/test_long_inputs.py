@@ -21,7 +21,7 @@ PARAGRAPH = "Ada met Grace in London. 天地玄黄，宇宙洪荒。👍🏽 Two
 
 
 def numbered(size: int) -> str:
-    """Return a text of about so many bytes, no two parts of which are equal."""
+    """Return a text of about so many bytes. No two parts of the text are equal."""
     each = len(PARAGRAPH.encode()) * 9 + 20
     return "".join(f"## Part {number}\n\n{PARAGRAPH * 9}\n" for number in range(size // each))
 

@@ -31,7 +31,7 @@ CREATE INDEX tasks_by_label ON tasks (label);
 
 
 class Isolate:
-    """A stand-in for an isolate, of which only the name is used."""
+    """A stand-in for an isolate. The tests use only its name."""
 
     name = "an isolate"
 

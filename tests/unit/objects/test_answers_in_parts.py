@@ -172,7 +172,7 @@ def test_a_lane_that_lost_its_memory_says_so_at_once(lane: LaneBench):
 
 
 def test_a_call_that_goes_on_is_aborted_too(lane: LaneBench):
-    """An abort reaches calls that no group awaits at that time."""
+    """An abort also reaches calls that no group awaits."""
     lane.ask(lane.new("a", 1), lane.new("b", 2), ending=("b",))
     lane.lane.abort(1)
     (aborted,) = lane.ask(held(1))

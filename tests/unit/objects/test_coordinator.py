@@ -172,7 +172,7 @@ def test_a_lane_that_answered_is_taken_again_and_a_lost_one_is_not(storage: Stor
 
 
 class LanesOfTwoReleases(AnsweringLanes):
-    """Lanes of which those in `old` have code that knows no lines of batches. `said` is what the platform then says."""
+    """Fake lanes. The lanes in `old` have code without lines of batches. `said` is the platform's error for them."""
 
     def __init__(self, said: str) -> None:
         super().__init__()
