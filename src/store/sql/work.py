@@ -141,8 +141,10 @@ RECORD_LINES = recording_outputs(
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in the
 # meantime, the transaction still records its outputs, but not the other totals of the worker. For an ended task,
-# RECORD_CUT alone records how many outputs were cut off. `:truncated` is the count since the start of the task.
-RECORD_CUT = statement(f"UPDATE tasks SET truncated = :truncated WHERE {_KEEPS}")
+# RECORD_CUT alone records how many outputs were cut off. `:truncated` is the count since the start of the task. Of an
+# ended task, a copy of a write may arrive after the write that settled the bill, and both have the same step. Under one
+# claim the count never falls, so the greater count is the later one.
+RECORD_CUT = statement(f"UPDATE tasks SET truncated = max(truncated, :truncated) WHERE {_KEEPS}")
 
 # Records failed calls. For the output of each call it also records the counts of calls, which the worker knows.
 # `:failures` is a JSON list of [level, idx, attempts, calls, final, code, message, retryable, counted, rests_until,
@@ -159,9 +161,12 @@ RECORD_RUNGS = recording_failures(_MINE, "rung", "gap_chars")
 RECORD_REFUSALS = recording_failures(_MINE, "gap_chars", "refusal")
 
 # Records the counters of a structured task, and the share of its text that has outputs. Like RECORD_CUT, RECORD_LADDER
-# takes effect even if the task has ended in the meantime.
+# takes effect even if the task has ended in the meantime, and keeps the later of two values: under one claim no counter
+# falls, and the share never rises. The share is NULL without a gap.
 RECORD_LADDER = statement(f"""
-UPDATE tasks SET reasks = :reasks, rejected = :rejected, repaired = :repaired, coverage = :coverage WHERE {_KEEPS}
+UPDATE tasks SET reasks = max(reasks, :reasks), rejected = max(rejected, :rejected),
+  repaired = max(repaired, :repaired), coverage = min(coalesce(coverage, :coverage), coalesce(:coverage, coverage))
+WHERE {_KEEPS}
 """)
 
 # Records the plan of a merge level, a JSON list, in the transaction that announces the level's first calls. An existing

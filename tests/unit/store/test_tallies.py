@@ -331,6 +331,21 @@ def test_the_ladder_and_the_cuts_of_a_bill_that_is_settled_after_the_end(bench: 
     assert [figures[name] for name in names] == [4, 1, 2, 3, 1]
 
 
+def test_a_copy_of_a_write_that_lands_after_the_settlement_lowers_no_counter(bench: StoreBench) -> None:
+    """A copy of a worker's write has the same step as the settlement of its bill, and older counters."""
+    bench.insert(chunks=3, structure=Structure(has_schema=True, gaps=True))
+    claim = bench.claim()
+    assert bench.run(bench.store.cancel(claim.task_key, RETENTION_MS)).changed
+    cut = [Output(CallKey(0, place), f"output {place}", 1, "length") for place in (0, 1)]
+    older: dict[str, Any] = {"outputs": cut[:1], "truncated": 1, "ladder": LadderCounts(1, 2, 1, 0.9)}
+    assert not bench.step(claim, calls_settled=3, completed=1, **older)
+    settled = progress(claim, calls_settled=6, completed=2, outputs=cut, truncated=2, ladder=LadderCounts(2, 4, 2, 0.5))
+    assert bench.run(bench.store.settle(claim, settled, OVERDUE, RETENTION_MS)) is Status.CANCELLED
+    assert not bench.step(claim, calls_settled=3, completed=1, **older)
+    (row,) = bench.database.rows("SELECT truncated, reasks, rejected, repaired, coverage, calls_settled FROM tasks")
+    assert tuple(row.values()) == (2, 2, 4, 2, 0.5, 6)
+
+
 def test_dead_letters(bench: StoreBench) -> None:
     """A task that fails because its message had no delivery left also counts as a dead letter."""
     bench.insert()
