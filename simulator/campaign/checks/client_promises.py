@@ -92,14 +92,14 @@ class ClientPromises:
     def may_be_doubled(self, tag: str, submission: str | None) -> bool:
         """Whether an isolate may have taken two sends of one `/v1` request for two requests.
 
-        An isolate may take two sends for two requests if its clock is wrong, or if an earlier send arrived late. An
-        isolate does not take two sends for two requests if they have an idempotency key; the `submission` of such a
-        request has no space.
+        An isolate may take two sends for two requests if its clock is wrong, or if an earlier send arrived late, or
+        stood in a frozen isolate until a later send had become a task. An isolate does not take two sends for two
+        requests if they have an idempotency key; the `submission` of such a request has no space.
         """
         if submission is None or " " not in submission:
             return False
-        tallies = self._world.faults.tallies
-        return tag in self.overtaken or any(tallies[name].fired for name in ("clock_skewed", "clock_jumped"))
+        tallies, excuses = self._world.faults.tallies, ("clock_skewed", "clock_jumped", "worker_frozen")
+        return tag in self.overtaken or any(tallies[name].fired for name in excuses)
 
     def taken_back(self, task_key: TaskKey) -> None:
         """Record that a task was withdrawn because its submission failed, not because a client erased it."""
