@@ -23,6 +23,7 @@ THOUGHTS: Final = (
 )
 _OPENING_TAGS = re.compile("|".join(re.escape(opening) for opening, _ in THOUGHTS), re.IGNORECASE)
 _CLOSING_TAGS = {opening: re.compile(re.escape(closing), re.IGNORECASE) for opening, closing in THOUGHTS}
+_ANY_CLOSING_TAG = re.compile("|".join(re.escape(closing) for _, closing in THOUGHTS), re.IGNORECASE)
 # Matches a token of JSON: a whole string, one structural character, or a quotation mark whose string does not end. The
 # pattern for a string in JSON never gives back what it has read, so the text is read only once.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]|[^\s\[\]{},:"]++', re.DOTALL)
@@ -89,11 +90,16 @@ def _check_before(before: str) -> None:
 
 
 def _check_after(after: str) -> None:
-    """Refuse an object if a second one follows, or text that makes it a part of a larger JSON value."""
+    """Refuse an object if a second one follows, or text that makes it a part of a larger JSON value or of thoughts.
+
+    Some servers leave out the tag with which thoughts begin, because it belongs to the prompt.
+    """
     if "{" in after or "}" in after:
         raise NoObject("one JSON object; the text has more than one, or a brace too many")
     if after.lstrip()[:1] in {",", ":", "[", "]"}:
         raise NoObject("one JSON object; it stands inside another JSON value")
+    if _ANY_CLOSING_TAG.search(after):
+        raise NoObject("a JSON object; the only one stands in thoughts, which end after it")
 
 
 def _whole_object(text: str, start: int) -> tuple[str, int]:

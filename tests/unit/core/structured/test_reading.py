@@ -73,6 +73,8 @@ def test_trailing_commas_go_where_values_stand_before_them() -> None:
         ('x {"a": {"b": 1}', "ends inside"),
         ('<think>{"a": 1}', "does not end"),
         ('Well. <think>{"a": 1}', "do not end"),
+        ('Maybe {"a": 1}?</think>I cannot tell.', "in thoughts"),
+        ('{"a": 1}\n</Reasoning>', "in thoughts"),
         ('{"a": 1,,}', "at line 1"),
         ('{,"a": 1}', "at line 1"),
         ("{,}", "at line 1"),
