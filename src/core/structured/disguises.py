@@ -29,6 +29,8 @@ _ANY_CLOSING_TAG = re.compile("|".join(re.escape(closing) for _, closing in THOU
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]|[^\s\[\]{},:"]++', re.DOTALL)
 _JSON_LINE = re.compile(r'^[ \t]*+["\[]', re.MULTILINE)
 _VALUE_MAY_FOLLOW = frozenset("[{,:")
+_FENCE: Final = "```"
+_MARKS_OF_A_FENCE: Final = 2
 
 
 class NoObject(Exception):
@@ -50,6 +52,8 @@ def object_in(text: str) -> str:
     _check_before(text[:start])
     found, end = _whole_object(text, start)
     _check_after(text[end:])
+    if text.count(_FENCE, 0, start) + text.count(_FENCE, end) >= 2 * _MARKS_OF_A_FENCE:
+        raise NoObject("one JSON object; the text has more than one code fence")
     return found
 
 

@@ -71,6 +71,8 @@ def test_trailing_commas_go_where_values_stand_before_them() -> None:
         ('{"a": "x', "ends inside"),
         ('{"a": {"b": 1}', "ends inside"),
         ('x {"a": {"b": 1}', "ends inside"),
+        ('```json\n{"a": 1}\n```\nor\n```json\n[2]\n```', "code fence"),
+        ('```\nls\n```\n```json\n{"a": 1}\n```', "code fence"),
         ('<think>{"a": 1}', "does not end"),
         ('Well. <think>{"a": 1}', "do not end"),
         ('Maybe {"a": 1}?</think>I cannot tell.', "in thoughts"),

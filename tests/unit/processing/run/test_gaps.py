@@ -134,13 +134,13 @@ def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelE
     [({"max_calls": 3}, 3, "budget_exhausted"), ({"deadline_ms": 2_500}, 3, "deadline_exceeded")],
 )
 def test_budget_and_deadline_end_a_task_with_a_gap(
-    bench: WorkerBench, terms: dict[str, int], calls: int, code: str
+    bench: WorkerBench, terms: dict[str, Any], calls: int, code: str
 ) -> None:
     """A task that may have gaps fails at the end of its budget and of its deadline, and shows the gap that it has.
 
     The chunks that had no call, or whose call was cut, leave no gaps.
     """
-    bench.insert(5, **terms, **WITH_GAPS)
+    bench.insert(5, **(terms | WITH_GAPS))
     bench.model.act = failing(REFUSED, 2)
     task = ended(bench)
     assert task.failure is not None
