@@ -105,6 +105,7 @@ def test_joined_if_that_is_possible(bench: ApiBench, asked: dict[str, Any], redu
     ("asked", "code", "param"),
     [
         (body({"type": "array"}), "unsupported_schema", "text.format.schema"),
+        (body(TITLED | {"title": "a\0b"}), "unsupported_schema", "text.format.schema"),
         (body({**TITLED, "required": []}, strict=True), "unsupported_schema", "text.format.schema"),
         (body(TITLED, onceover={"reduce": "concat"}), "not_joinable", "onceover.join"),
         (body(TITLED, onceover={"join": {"/titel": "first"}}), "not_joinable", "onceover.join"),
@@ -131,9 +132,10 @@ def test_the_message_has_the_pointer(bench: ApiBench) -> None:
     """The message of an error about a schema begins with the pointer to the fault, since OpenAI's errors have no field
     for it.
     """
-    asked = body({**TITLED, "properties": {"title": {"type": "string", "pattern": "(a+)+"}}})
-    message = data(bench.call("POST", "/v1/responses", asked))["error"]["message"]
-    assert message.startswith("text.format.schema: /properties/title/pattern: ")
+    for wrong in ({"pattern": "(a+)+"}, {"pattern": "a\0"}):
+        asked = body({**TITLED, "properties": {"title": {"type": "string", **wrong}}})
+        message = data(bench.call("POST", "/v1/responses", asked))["error"]["message"]
+        assert message.startswith("text.format.schema: /properties/title/pattern: ")
 
 
 @pytest.mark.parametrize(
