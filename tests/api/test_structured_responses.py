@@ -105,6 +105,7 @@ def test_joined_if_that_is_possible(bench: ApiBench, asked: dict[str, Any], redu
     ("asked", "code", "param"),
     [
         (body({"type": "array"}), "unsupported_schema", "text.format.schema"),
+        (body(TITLED | {"title": "a\0b"}), "unsupported_schema", "text.format.schema"),
         (body({**TITLED, "required": []}, strict=True), "unsupported_schema", "text.format.schema"),
         (body(TITLED, onceover={"reduce": "concat"}), "not_joinable", "onceover.join"),
         (body(TITLED, onceover={"join": {"/titel": "first"}}), "not_joinable", "onceover.join"),
@@ -131,9 +132,10 @@ def test_the_message_has_the_pointer(bench: ApiBench) -> None:
     """The message of an error about a schema begins with the pointer to the fault, since OpenAI's errors have no field
     for it.
     """
-    asked = body({**TITLED, "properties": {"title": {"type": "string", "pattern": "(a+)+"}}})
-    message = data(bench.call("POST", "/v1/responses", asked))["error"]["message"]
-    assert message.startswith("text.format.schema: /properties/title/pattern: ")
+    for wrong in ({"pattern": "(a+)+"}, {"pattern": "a\0"}):
+        asked = body({**TITLED, "properties": {"title": {"type": "string", **wrong}}})
+        message = data(bench.call("POST", "/v1/responses", asked))["error"]["message"]
+        assert message.startswith("text.format.schema: /properties/title/pattern: ")
 
 
 @pytest.mark.parametrize(
@@ -177,6 +179,24 @@ def test_webhooks_tell_of_it(bench: ApiBench) -> None:
     assert [delivery["type"] for delivery in heard] == events
 
 
+def test_webhooks_tell_of_a_native_task(bench: ApiBench) -> None:
+    """A task of the native API that completes with a gap is `task.completed` for a webhook, since that is its status.
+
+    The message that the endpoint gets says nothing of the text, so the gap is read from the task.
+    """
+    events = ["task.completed", "task.failed", "response.incomplete"]
+    assert bench.call("POST", "/v1/webhook_endpoints", ENDPOINT | {"event_types": events}).status == 200
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    heard = []
+    for share in (0.5, 0.1):
+        shown = bench.submit(TEXT, onChunkFailure="gap", maxGapShare=share)
+        bench.run(bench.worker.run(key(shown["id"]), Host(Route.QUEUE, 600.0)))
+        bench.settle()
+        heard += data(bench.call("GET", f"/api/tasks/{shown['id']}/deliveries"))["deliveries"]
+    assert [delivery["type"] for delivery in heard] == events[:2]
+
+
 def test_a_failed_response_has_no_text(bench: ApiBench) -> None:
     """A failed response shows no answer that its schema rejected."""
     model: Any = bench.api.provider
@@ -187,7 +207,15 @@ def test_a_failed_response_has_no_text(bench: ApiBench) -> None:
 
 
 @pytest.mark.parametrize("at_once", [limits.ANSWER_CHARS_AT_ONCE, 20])
-@pytest.mark.parametrize("asked", [body(), body(onceover={"onChunkFailure": "gap"})])
+@pytest.mark.parametrize(
+    "asked",
+    [
+        body(),
+        body(onceover={"onChunkFailure": "gap"}),
+        {"background": True, "input": TEXT, "onceover": {"onChunkFailure": "gap", "reduce": "concat"}},
+    ],
+    ids=["schema", "schema and gaps", "gaps"],
+)
 def test_a_stream_has_the_text_as_one_delta(
     bench: ApiBench, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], at_once: int
 ) -> None:

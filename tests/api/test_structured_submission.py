@@ -103,6 +103,7 @@ def test_a_deep_schema_is_judged_by_its_own_limit(bench: ApiBench) -> None:
     assert (refused.status, data(refused)["error"]["code"]) == (400, "unsupported_schema")
 
 
+ENUM = "/properties/a/enum"
 # Refused submissions: the fields that are sent, the code of the error, the field that the error names, and its pointer.
 REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"outputSchema": {"type": "array"}, "strict": False}, "unsupported_schema", "outputSchema", "/type"),
@@ -149,7 +150,10 @@ REFUSED: list[tuple[dict[str, Any], str, str, str | None]] = [
     ({"outputSchema": LISTS, "join": []}, "invalid_fields", "join", None),
     ({"outputSchema": LISTS, "reduce": "merge", "join": {}}, "invalid_fields", "join", None),
     ({"outputSchema": LISTS, "join": {"/x" * 20_000: "first"}}, "invalid_fields", "join", None),
-    ({"outputSchema": {"type": "object", "title": "a\0b"}}, "invalid_fields", "outputSchema.title", None),
+    ({"outputSchema": LISTS | {"title": "a\0b"}}, "unsupported_schema", "outputSchema", "/title"),
+    ({"outputSchema": with_property({"enum": ["a", "\ud800"]})}, "unsupported_schema", "outputSchema", ENUM + "/1"),
+    ({"outputSchema": with_property({"/\0": 1})}, "unsupported_schema", "outputSchema", "/properties/a/~1\0"),
+    ({"outputSchema": with_property({"\udc00": 1})}, "unsupported_schema", "outputSchema", "/properties/a/\ufffd"),
     ({"strict": True}, "invalid_fields", "strict", None),
     ({"join": {}}, "invalid_fields", "join", None),
     ({"onChunkFailure": "skip"}, "invalid_fields", "onChunkFailure", None),

@@ -103,6 +103,20 @@ def test_a_gap_is_shown(bench: ApiBench) -> None:
     assert "gaps" not in listed
 
 
+def test_a_gap_is_without_its_overlap(bench: ApiBench) -> None:
+    """A gap begins where the previous chunk ends, so that gaps and accepted chunks are the text, and coverage is exact.
+
+    The chunk itself begins earlier, by the characters that its call repeats.
+    """
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)], "fourth": [ModelRefused("bad", of_call=True)]}
+    task = run(bench, onChunkFailure="gap", maxGapShare=0.9, chunk={"maxChars": 13, "overlapChars": 3})
+    chunks = read(bench, task["id"], "?include=chunks")["chunks"]
+    assert [chunk["start"] for chunk in chunks] == [0, 6, 16, 25]
+    assert [(gap["chunk"], gap["start"], gap["end"]) for gap in task["gaps"]] == [(1, 9, 19), (3, 28, len(TEXT))]
+    assert task["coverage"] == pytest.approx(1 - (10 + len(TEXT) - 28) / len(TEXT))
+
+
 def test_a_failure_without_gaps_ends_the_task(bench: ApiBench) -> None:
     """Without `onChunkFailure` a chunk whose answer is rejected fails the task, and shows this answer."""
     model: Any = bench.api.provider

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ pytestmark = pytest.mark.runtime
 
 TEXT = "first 1\n\nsecond 2\n\nthird 3\n\nfourth 4"
 PARTS = TEXT.split("\n\n")
+PROGRAM = ROOT / ".venv" / "bin" / "onceover"
 SMALL = {"chunk": {"maxChars": 10}}  # Each paragraph is a chunk.
 
 
@@ -91,6 +93,45 @@ def test_a_gap_and_its_retry(url: str, model: ModelServer):
         assert len(model.calls()) == old["usage"]["modelCalls"] + new["usage"]["modelCalls"]
 
 
+def test_the_command_line_takes_a_schema_and_retries_a_gap(url: str, model: ModelServer, tmp_path: Path):
+    """`onceover run --schema --join --gaps` prints the value, ends with 3 for the gap, and `retry` makes the gap alone.
+
+    A schema that cannot be joined names its flag and the place, and is refused before anything is stored.
+    """
+    text, lists, titled = (tmp_path / name for name in ("text.txt", "lists.json", "titled.json"))
+    text.write_text(TEXT, "utf-8")
+    schema: dict[str, Any] = Said.model_json_schema()
+    lists.write_text(json.dumps(schema), "utf-8")
+    properties = schema["properties"] | {"title": {"type": "string"}}
+    titled.write_text(json.dumps(schema | {"properties": properties, "required": [*properties]}), "utf-8")
+    environment = {**os.environ, "ONCEOVER_URL": url}
+
+    def onceover(*arguments: str | Path) -> tuple[int, str, str]:
+        done = subprocess.run(
+            [PROGRAM, *arguments], env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
+        return done.returncode, done.stdout, done.stderr
+
+    status, printed, said = onceover("run", text, "--schema", titled, "--join", "/said=union", "--gaps")
+    assert (status, printed) == (1, "")
+    assert "--join: /title: " in said
+    with Client(url) as client:
+        assert client.http.get("/api/tasks").json()["tasks"] == []
+    options = ("--schema", lists, "--join", "/said=union", "--gaps", "--chunk-chars", "10")
+    status, printed, said = onceover("run", text, *options)
+    assert (status, json.loads(printed)) == (3, {"said": [PARTS[0], *PARTS[2:]]}), said
+    assert "1 gap (72.2% of the text covered)" in said
+    (old_id,) = re.findall(r"^Submitted (\S+):", said, re.MULTILINE)
+    assert "9-19 (invalid_output)" in onceover("status", old_id)[1]
+    calls = len(model.calls())
+    status, printed, said = onceover("retry", old_id)
+    assert status == 0, said
+    status, printed, said = onceover("watch", printed.strip())
+    assert (status, json.loads(printed)) == (0, {"said": PARTS}), said
+    assert len(model.calls()) == calls + 1
+    assert onceover("result", old_id)[0] == 3
+
+
 def test_a_schema_is_refused_before_anything_is_stored(url: str):
     """A schema that is not supported gets 422 with a pointer to the fault, or 400 in OpenAI's form, and no task is
     made.
@@ -111,28 +152,28 @@ def test_openais_sdk_parses_what_it_gets(url: str):
 
     A response with a gap is incomplete, and its text also fits the client's model.
     """
-    client = openai.OpenAI(base_url=f"{url}/v1", api_key="any")
     named: Any = {"format": {"type": "json_schema", "name": "Said", "schema": Said.model_json_schema(), "strict": True}}
-    response = client.responses.create(
-        input=TEXT, background=True, text=named, extra_body={"onceover": {"onChunkFailure": "gap", **SMALL}}
-    )
-    with Client(url) as native:
-        native.finished(response.id.removeprefix("resp_"))
-    gapped = client.responses.retrieve(response.id)
-    assert gapped.status == "incomplete"
-    assert gapped.incomplete_details is not None
-    assert gapped.incomplete_details.reason is None
-    assert Said.model_validate_json(gapped.output_text).said == [PARTS[0], *PARTS[2:]]
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="any") as client:
+        response = client.responses.create(
+            input=TEXT, background=True, text=named, extra_body={"onceover": {"onChunkFailure": "gap", **SMALL}}
+        )
+        with Client(url) as native:
+            native.finished(response.id.removeprefix("resp_"))
+        gapped = client.responses.retrieve(response.id)
+        assert gapped.status == "incomplete"
+        assert gapped.incomplete_details is not None
+        assert gapped.incomplete_details.reason is None
+        assert Said.model_validate_json(gapped.output_text).said == [PARTS[0], *PARTS[2:]]
 
-    with client.responses.stream(
-        input=TEXT, model="m", background=True, text_format=Said, extra_body={"onceover": SMALL}
-    ) as stream:
-        events = list(stream)
-        final = stream.get_final_response()
-    assert final.output_parsed == Said(said=PARTS)
-    assert [event.delta for event in events if event.type == "response.output_text.delta"] == [final.output_text]
-    with client.responses.stream(response_id=final.id, text_format=Said) as again:
-        assert again.get_final_response().output_parsed == final.output_parsed
+        with client.responses.stream(
+            input=TEXT, model="m", background=True, text_format=Said, extra_body={"onceover": SMALL}
+        ) as stream:
+            events = list(stream)
+            final = stream.get_final_response()
+        assert final.output_parsed == Said(said=PARTS)
+        assert [event.delta for event in events if event.type == "response.output_text.delta"] == [final.output_text]
+        with client.responses.stream(response_id=final.id, text_format=Said) as again:
+            assert again.get_final_response().output_parsed == final.output_parsed
 
 
 def test_the_examples_of_the_page(tmp_path: Path):

@@ -23,11 +23,14 @@ THOUGHTS: Final = (
 )
 _OPENING_TAGS = re.compile("|".join(re.escape(opening) for opening, _ in THOUGHTS), re.IGNORECASE)
 _CLOSING_TAGS = {opening: re.compile(re.escape(closing), re.IGNORECASE) for opening, closing in THOUGHTS}
+_ANY_CLOSING_TAG = re.compile("|".join(re.escape(closing) for _, closing in THOUGHTS), re.IGNORECASE)
 # Matches a token of JSON: a whole string, one structural character, or a quotation mark whose string does not end. The
 # pattern for a string in JSON never gives back what it has read, so the text is read only once.
 _TOKENS = re.compile(r'"(?:[^"\\]++|\\.)*+"|[\[\]{},:"]|[^\s\[\]{},:"]++', re.DOTALL)
 _JSON_LINE = re.compile(r'^[ \t]*+["\[]', re.MULTILINE)
 _VALUE_MAY_FOLLOW = frozenset("[{,:")
+_FENCE: Final = "```"
+_MARKS_OF_A_FENCE: Final = 2
 
 
 class NoObject(Exception):
@@ -49,6 +52,8 @@ def object_in(text: str) -> str:
     _check_before(text[:start])
     found, end = _whole_object(text, start)
     _check_after(text[end:])
+    if text.count(_FENCE, 0, start) + text.count(_FENCE, end) >= 2 * _MARKS_OF_A_FENCE:
+        raise NoObject("one JSON object; the text has more than one code fence")
     return found
 
 
@@ -89,11 +94,16 @@ def _check_before(before: str) -> None:
 
 
 def _check_after(after: str) -> None:
-    """Refuse an object if a second one follows, or text that makes it a part of a larger JSON value."""
+    """Refuse an object if a second one follows, or text that makes it a part of a larger JSON value or of thoughts.
+
+    Some servers leave out the tag with which thoughts begin, because it belongs to the prompt.
+    """
     if "{" in after or "}" in after:
         raise NoObject("one JSON object; the text has more than one, or a brace too many")
     if after.lstrip()[:1] in {",", ":", "[", "]"}:
         raise NoObject("one JSON object; it stands inside another JSON value")
+    if _ANY_CLOSING_TAG.search(after):
+        raise NoObject("a JSON object; the only one stands in thoughts, which end after it")
 
 
 def _whole_object(text: str, start: int) -> tuple[str, int]:

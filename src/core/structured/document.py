@@ -1,4 +1,4 @@
-"""Checks that an output schema is JSON of a bounded size and depth, with finite numbers and whole characters."""
+"""Checks that an output schema is JSON of a bounded size and depth, with finite numbers and storable characters."""
 
 import json
 from bisect import bisect_right
@@ -17,6 +17,7 @@ _MAGNITUDE_MOST = 10**309  # Integers from 10**309 on are beyond the largest dou
 _CONTAINERS: Final = frozenset({dict, list})
 _KINDS: Final = frozenset({dict, list, str, int, float, bool, NoneType})
 _SURROGATE: Final = "This text holds half of a surrogate pair, which is not a character."
+_NUL: Final = "This text holds a NUL character (U+0000), which the database cannot store."
 _COMPACT: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # The arrays and objects of one level of a document.
@@ -81,12 +82,16 @@ def _are_good(members: list[Any], texts: list[str]) -> bool:
 
 
 def _is_whole(text: str) -> bool:
-    """Whether no half of a surrogate pair is in the text."""
+    """Whether neither NUL nor half of a surrogate pair is in the text."""
     try:
         text.encode()
     except UnicodeEncodeError:
         return False
-    return True
+    return "\0" not in text
+
+
+def _why_not_whole(text: str) -> str:
+    return _NUL if "\0" in text else _SURROGATE
 
 
 def is_finite_integer(value: int) -> bool:
@@ -107,7 +112,7 @@ def _name_refused(levels: list[_Level]) -> Exception:
             if not isinstance(name, str):
                 return refused(_place(levels, index), "A name of a property is not a text.")
             if not _is_whole(name):
-                return refused((_place(levels, index), name), _SURROGATE)
+                return refused((_place(levels, index), name), _why_not_whole(name))
     raise AssertionError("all names are whole texts")
 
 
@@ -118,7 +123,7 @@ def _member_refused(levels: list[_Level], members: list[Any]) -> Exception:
     owner, token = _owner(levels[-1], at)
     reason = "This is not JSON."
     if isinstance(value, str):
-        reason = _SURROGATE
+        reason = _why_not_whole(value)
     elif isinstance(value, float):
         reason = "This number is not finite."
     elif isinstance(value, int):

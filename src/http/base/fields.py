@@ -17,6 +17,9 @@ from .problems import FieldError, field_refusal, named
 NO_NUL = {"pattern": "^[^\\u0000]*$"}
 NO_CONTROLS = {"pattern": "^[^\\u0000-\\u001f\\u007f-\\u009f]*$"}
 
+# The fields of both APIs that hold an output schema. The schema's own check finds the place of each flaw.
+_SCHEMA_FIELDS = ("outputSchema", "text.format.schema")
+
 _CLEARER = {
     "missing": "is required",
     "extra_forbidden": "is not a known field",
@@ -72,12 +75,12 @@ def text_flaws(value: object, path: str = "") -> Iterator[FieldError]:
     """Find strings anywhere in the body that UTF-8 or the database cannot store, including field names.
 
     The recursion of `text_flaws` is bounded, because `parse_object` has refused deeply nested bodies. A flaw anywhere
-    inside `metadata` is reported as a flaw of the field `metadata`.
+    inside `metadata` is reported as a flaw of the field `metadata`. `check_document` checks an output schema.
     """
     if isinstance(value, str):
         if (flaw := _flaw(value)) is not None:
             yield FieldError(path, flaw)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, Mapping) and path not in _SCHEMA_FIELDS:
         for name, item in value.items():
             inner = path if path == "metadata" else f"{path}.{named(name)}" if path else named(name)
             if (flaw := _flaw(name)) is not None:

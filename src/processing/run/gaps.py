@@ -66,7 +66,8 @@ class Gaps:
     @property
     def too_many(self) -> bool:
         """Whether the gaps have more characters than the task's `maxGapShare` allows, so that the task must fail."""
-        return not self._lines and self._gap_chars > self._share_most * self._characters
+        # As floats, 0.29 × 100 is less than 29, so the product is rounded.
+        return not self._lines and self._gap_chars > round(self._share_most * self._characters, 6)
 
     def failure(self) -> Failure | None:
         """Return the failure that the gaps cause for the task; None if the task does not fail.

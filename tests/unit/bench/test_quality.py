@@ -75,5 +75,5 @@ def test_the_page_has_the_table_of_the_bench():
     """docs/quality.md has the columns that the command prints, and a row for each text."""
     page = (ROOT / "docs" / "quality.md").read_text("utf-8")
     assert f"| {' | '.join(quality.HEAD)} |" in page
-    for text in quality.CHARS:
+    for text in quality.TEXTS:
         assert f"| {text} | `{quality.SENDING}` |" in page

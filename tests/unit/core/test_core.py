@@ -81,6 +81,9 @@ def test_settings_have_the_defaults_of_the_contract():
         ("AI_BATCH_FIELDS", "a b"),
         ("STRUCTURED_OUTPUT", "json_schema"),
         ("STRUCTURED_OUTPUT", "Native"),
+        ("AI_REASKS", "-1"),
+        ("AI_REASKS", "4"),
+        ("AI_REASKS", "1.5"),
         ("AI_API_KEY", "two words"),
         ("AI_API_KEY", "schlüssel"),
     ],
@@ -110,6 +113,12 @@ def test_the_fields_of_batches_have_a_default_list():
     assert load({"AI_BATCH_FIELDS": "messages, tools"}.get).batch_fields == ("messages", "tools")
     assert load({"AI_MODEL_OPTIONS": "top_k"}.get).batch_fields == (*BATCH_FIELDS, "top_k")
     assert load(lambda _name: None).batch_fields == (*BATCH_FIELDS, *MODEL_OPTIONS)
+
+
+def test_a_model_is_asked_again_once_unless_the_variable_says_otherwise():
+    """AI_REASKS is 1 by default, and may be 0 to 3."""
+    assert load(lambda _name: None).reasks == 1
+    assert [load({"AI_REASKS": str(times)}.get).reasks for times in range(4)] == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

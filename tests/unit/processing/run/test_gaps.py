@@ -15,15 +15,18 @@ from src.core.errors import (
     ModelRefused,
     ModelReplyMalformed,
     ModelUnavailable,
+    StructuredOutputUnsupported,
 )
 from src.core.ids import TaskKey
+from src.core.states import Status
 from src.core.structure import Gap, Structure
-from src.core.task import Reduce, Task, TaskOptions
+from src.core.task import Failure, Reduce, Task, TaskOptions
 from src.inference.protocol import ModelCall, ModelReply
 from src.processing.outcomes import Ended, Released
+from src.processing.run.gaps import Gaps
 from src.processing.run.ledger import Ledger
 from src.store.admission import UNCONDITIONAL
-from src.store.records.claims import CallKey, CallTries
+from src.store.records.claims import CallKey, CallTries, FailedCall
 from src.store.records.ladder import LadderCounts
 from tests.support.worker_bench import WorkerBench
 from tests.unit.processing.run.test_ladder import BAD, FORMED, GOOD
@@ -38,6 +41,7 @@ class Dies(BaseException):
 
 
 REFUSED = ModelRefused("the provider answered 400", of_call=True)
+REFUSED_FAILURE = Failure(TaskCode.MODEL_REFUSED, "the provider answered 400", False)
 
 
 @pytest.fixture
@@ -106,15 +110,58 @@ def test_the_first_chunk_may_be_the_gap(bench: WorkerBench) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ModelRefused("the provider answered 401"), ModelQuotaExhausted("402")], ids=["credentials", "quota"]
+    "error",
+    [
+        ModelRefused("the provider answered 401"),
+        ModelRefused("the provider answered 404"),
+        ModelQuotaExhausted("402"),
+        StructuredOutputUnsupported("400"),
+    ],
+    ids=["credentials", "model", "quota", "schema"],
 )
 def test_what_concerns_all_calls_ends_the_task(bench: WorkerBench, error: ModelError) -> None:
-    """Refused credentials and a used-up quota fail the task and leave no gap."""
+    """Refused credentials, an unknown model, a used-up quota and a refused schema fail the task and leave no gap."""
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(error, 2)
     task = ended(bench)
     assert task.failure is not None
-    assert (task.status, task.failure.code, len(bench.model.calls)) == ("failed", error.code, 2)
+    assert (task.status, task.failure.code, task.gaps) == ("failed", error.code, ())
+    assert len(bench.model.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("terms", "calls", "code"),
+    [({"max_calls": 3}, 3, "budget_exhausted"), ({"deadline_ms": 2_500}, 3, "deadline_exceeded")],
+)
+def test_budget_and_deadline_end_a_task_with_a_gap(
+    bench: WorkerBench, terms: dict[str, Any], calls: int, code: str
+) -> None:
+    """A task that may have gaps fails at the end of its budget and of its deadline, and shows the gap that it has.
+
+    The chunks that had no call, or whose call was cut, leave no gaps.
+    """
+    bench.insert(5, **(terms | WITH_GAPS))
+    bench.model.act = failing(REFUSED, 2)
+    task = ended(bench)
+    assert task.failure is not None
+    assert (task.status, task.failure.code, [gap.chunk for gap in task.gaps]) == ("failed", code, [1])
+    assert len(bench.model.calls) == calls
+
+
+def test_a_cancellation_ends_a_task_with_a_gap(bench: WorkerBench) -> None:
+    """A cancelled task that may have gaps makes no call for its other chunks, and these leave no gaps."""
+    bench.insert(5, **WITH_GAPS)
+
+    def act(call: ModelCall, number: int) -> Any:
+        if number == 3:
+            bench.loop.create_task(bench.store.cancel(KEY, 1))
+        return REFUSED if number == 2 else None
+
+    bench.model.act = act
+    bench.run()
+    task = bench.task()
+    assert (task.status, [gap.chunk for gap in task.gaps]) == (Status.CANCELLED, [1])
+    assert len(bench.model.calls) == 3
 
 
 def test_the_end_of_the_patience_ends_the_task() -> None:
@@ -238,6 +285,18 @@ def test_exactly_the_share_may_be_gone(bench: WorkerBench) -> None:
     bench.insert(4, **WITH_GAPS)
     bench.model.act = failing(REFUSED, 1, 3)
     assert ended(bench).status == "completed"
+
+
+def test_exactly_the_share_may_be_gone_whatever_its_decimals() -> None:
+    """Each share in hundredths counts as the client wrote it, although 0.29 × 100 is less than 29 for floats."""
+    for percent in range(1, 100):
+        options = TaskOptions(structure=Structure(gaps=True, max_gap_share=percent / 100))
+        found = []
+        for chars in (percent, percent + 1):
+            gaps = Gaps(claim(characters=100, options=options))
+            gaps.add(FailedCall(CallKey(0, 0), CallTries(1, 1), True, REFUSED_FAILURE, gap_chars=chars))
+            found.append(gaps.too_many)
+        assert found == [False, True], percent
 
 
 def test_an_invalid_output_leaves_a_gap_that_keeps_it(bench: WorkerBench) -> None:
