@@ -89,14 +89,14 @@ class BatchStore(AdmissionStore):
 
     async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredSlice]] | None:
         """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""
-        found, slices = await self._database.run(sql.BATCH.bind(task_key=task_key), sql.SPANS.bind(task_key=task_key))
+        found, slices = await self._database.run(sql.WORK.bind(task_key=task_key), sql.SPANS.bind(task_key=task_key))
         return (records.work(found[0]), records.slices(slices)) if found else None
 
     async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
         """Read what the validation of a batch goes on from: the batch, and the digests of its lines so far, slice by
         slice. None: the batch is gone.
         """
-        found, slices = await self._database.run(sql.BATCH.bind(task_key=task_key), sql.DIGESTS.bind(task_key=task_key))
+        found, slices = await self._database.run(sql.WORK.bind(task_key=task_key), sql.DIGESTS.bind(task_key=task_key))
         return (records.work(found[0]), records.digests(slices)) if found else None
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.errors import BlobUnavailable
+from ..core.errors import BlobUnavailable, BucketUnbound
 from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
 from .blobs import Bucket, lost_bytes
@@ -168,7 +168,7 @@ class FileStore(Store):
         """
         assert 0 <= start <= end <= file.bytes, "a range outside of the file"
         assert end - start <= limits.FILE_READ_BYTES_MOST, "a range too long to be read at once"
-        bucket = self._bucket_of(file.place)
+        bucket = self.bucket_of(file.place)
         found: list[bytes] = []
         at = 0
         for part in file.parts:
@@ -180,14 +180,14 @@ class FileStore(Store):
 
     async def lost(self, file: File) -> list[range]:
         """Return which bytes of a file cannot be read any more. Each part is one call."""
-        return await lost_bytes(self._bucket_of(file.place), file)
+        return await lost_bytes(self.bucket_of(file.place), file)
 
     async def pieces(self, file: File) -> AsyncGenerator[bytes | Piped]:
         """Open the parts of a file one after the other, to be sent to a client. Each part is one call.
 
         Raises `BlobMissing` if a part is gone, because the file was erased since its row was read.
         """
-        bucket = self._bucket_of(file.place)
+        bucket = self.bucket_of(file.place)
         for part in file.parts:
             yield await bucket.open(file.key, part.name, part.bytes)
 
@@ -253,7 +253,7 @@ class FileStore(Store):
         try:
             for row in found:
                 key = FileKey(columns.text(row, "id"))
-                if row["state"] == "erasing" and await self._bucket_of(place_of(row)).erase(key):
+                if row["state"] == "erasing" and await self.bucket_of(place_of(row)).erase(key):
                     erased.append(key)
         finally:
             gone = await self._remove(erased)
@@ -270,7 +270,7 @@ class FileStore(Store):
     async def _try_to_erase(self, file: DueFile) -> None:
         """Erase a marked file. If the bucket does not answer, the sweep erases the file."""
         try:
-            if await self._bucket_of(file.place).erase(file.key):
+            if await self.bucket_of(file.place).erase(file.key):
                 await self._remove([file.key])
         except BlobUnavailable:
             return
@@ -288,10 +288,11 @@ class FileStore(Store):
         )
         return len(gone)
 
-    def _bucket_of(self, place: Place) -> Bucket:
+    def bucket_of(self, place: Place) -> Bucket:
+        """Return the bucket with a file's parts. Raises `BucketUnbound` for R2 without the binding."""
         bucket = self._buckets.get(place)
         if bucket is None:
-            raise BlobUnavailable("the file lies in R2, and the binding BLOBS is missing")
+            raise BucketUnbound("the file lies in R2, and the binding BLOBS is missing")
         return bucket
 
 

@@ -38,6 +38,11 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted, {_INPUT_RE
 # Reads the row of a batch.
 BATCH = statement("SELECT * FROM batches WHERE task_id = :task_key")
 
+# Reads the row of a batch for a worker, and where the parts of its output file are stored, NULL before the file begins.
+WORK = statement("""
+SELECT *, (SELECT place FROM files WHERE id = output_file) AS output_place FROM batches WHERE task_id = :task_key
+""")
+
 # Read a page of the batches whose keys are above `:first` and below `:behind`, newest first, and the rows of their
 # tasks.
 _PAGE = "batches WHERE task_id > :first AND task_id < :behind ORDER BY task_id DESC LIMIT :most"
