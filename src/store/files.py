@@ -20,6 +20,7 @@ from .d1.database import Database, Store
 from .d1.statement import as_json
 from .records.files import DueFile, FileWork, file_of, place_of
 from .sql import files as sql
+from .records.pages import span_of
 from .standing import TOMBSTONE_MS
 
 _UPLOAD_MS = limits.UPLOAD_SECONDS_MOST * 1000
@@ -151,13 +152,12 @@ class FileStore(Store):
         return file_of(found[0]) if found else None
 
     async def files(
-        self, tenant: str, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
+        self, tenant: str | None, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
     ) -> list[File]:
-        """List up to `most` files of a tenant by their creation, those behind `after` in that order."""
+        """List up to `most` files of a tenant, or of each tenant in turn, by creation: those behind `after`."""
         listed = sql.NEWEST_FILES if newest_first else sql.OLDEST_FILES
-        (found,) = await self._database.run(
-            listed.bind(first=f"{tenant}:", behind=f"{tenant};", purpose=purpose, after=after, most=most)
-        )
+        page = span_of(tenant)._asdict()
+        (found,) = await self._database.run(listed.bind(**page, purpose=purpose, after=after, most=most))
         return [file_of(row) for row in found]
 
     async def read(self, file: File, start: int, end: int) -> bytes:

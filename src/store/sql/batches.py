@@ -49,6 +49,18 @@ _PAGE = "batches WHERE task_id > :first AND task_id < :behind ORDER BY task_id D
 BATCHES = statement(f"SELECT * FROM {_PAGE}")
 BATCH_TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE id IN (SELECT task_id FROM {_PAGE})")
 
+# Finds the batch with the key `:rest` behind its tenant, in the list of all tenants: reads two rows a tenant.
+BATCH_OF_SOME_TENANT = statement("""
+WITH RECURSIVE found (tenant) AS (
+  SELECT (SELECT substr(task_id, 1, instr(task_id, ':') - 1) FROM batches ORDER BY task_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT substr(task_id, 1, instr(task_id, ':') - 1) FROM batches WHERE task_id >= found.tenant || ';'
+    ORDER BY task_id LIMIT 1)
+  FROM found WHERE found.tenant IS NOT NULL
+)
+SELECT task_id FROM found CROSS JOIN batches ON task_id = found.tenant || :rest LIMIT 1
+""")
+
 # Reads where the lines of a batch lie in its input file.
 SPANS = statement("""
 SELECT first, lines, start, hex(spans) AS spans FROM batch_slices WHERE task_id = :task_key ORDER BY first
