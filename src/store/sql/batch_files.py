@@ -155,6 +155,8 @@ CLOSE_FILES = statement(f"""
 UPDATE files SET state = 'ready', expires_at = {NOW} + :output_ms, due_at = {NOW} + :output_ms
 WHERE id IN (:output_file, :error_file) AND state = 'growing' AND {_IS_WRITTEN}
 """)
+# The index of the lines that were checked goes with the end of a batch whose lines were not found valid.
+DROP_SLICES = statement(f"DELETE FROM batch_slices WHERE task_id = :task_key AND {_MINE}")
 COMPLETE_BATCH = statement(f"""
 UPDATE batches SET ended_at = {NOW}, output_lines = (SELECT count(*) FROM ({done("0")}))
 WHERE {_OURS} AND {_IS_WRITTEN} RETURNING task_id

@@ -157,6 +157,7 @@ def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
     assert not bench.model.calls
     assert not batch.has_output_file
     assert not bench.database.rows("SELECT 1 FROM files WHERE owner IS NOT NULL")
+    assert not bench.database.rows("SELECT 1 FROM batch_slices")
 
 
 @pytest.mark.parametrize(
