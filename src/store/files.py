@@ -19,8 +19,8 @@ from .d1 import columns
 from .d1.database import Database, Store
 from .d1.statement import as_json
 from .records.files import DueFile, FileWork, file_of, place_of
-from .sql import files as sql
 from .records.pages import span_of
+from .sql import files as sql
 from .standing import TOMBSTONE_MS
 
 _UPLOAD_MS = limits.UPLOAD_SECONDS_MOST * 1000

@@ -177,7 +177,7 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
 
 
 def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) -> None:
-    """A removed binding is shown with the number of unfinished tasks and batches that wait for it; so do the metrics."""
+    """Status and metrics count the unfinished tasks and batches that wait for a binding that was removed."""
 
     def shown() -> tuple[bool, int, str]:
         files = data(verbose(bench))["files"]

@@ -77,7 +77,7 @@ class Acting:
 
     @property
     def tenant_or_all(self) -> str | None:
-        """The tenant that a list shows, or None for a list of all tenants, which calls `enter` for each that it shows."""
+        """The tenant that a list shows. None: the list is of all tenants, and calls `enter` for each that it shows."""
         return None if self.whose is EVERYONE else self.whose
 
     @property

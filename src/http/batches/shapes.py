@@ -98,8 +98,9 @@ class BatchView(TypedDict):
     """A batch. Times are seconds since the epoch, and null for what has not happened.
 
     `output_file_id` is set from `in_progress` on, because the file can be read while it grows. After the end it is null
-    if no line has an answer. `error_file_id` is set after the end, if lines failed. A list of all tenants' batches shows
-    the `tenant` of each.
+    if no line has an answer. `error_file_id` is set after the end, if lines failed.
+
+    A list of all tenants' batches shows the `tenant` of each.
     """
 
     id: _BatchId

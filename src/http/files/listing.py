@@ -103,7 +103,7 @@ async def _parts(store: FileStore, asked: _Asked, found: list[File], shower: _Sh
 
 
 async def _after(exchange: Exchange) -> FileKey | None:
-    """Read where the page begins. In a list of all tenants the file must still be there, because its id has no tenant."""
+    """Read where the page begins. In a list of all tenants the file must be there, because its id has no tenant."""
     if "after" not in exchange.query:
         return None
     tenant = exchange.acting.tenant_or_all
@@ -126,4 +126,6 @@ async def _read(exchange: Exchange) -> _Asked:
         raise refused("order", "must be asc or desc")
     if purpose is not None and purpose not in {one.value for one in Purpose}:
         raise refused("purpose", f"must be {', '.join(Purpose)}")
-    return _Asked(exchange.acting.tenant_or_all, after, int(limit), order == "desc", None if purpose is None else Purpose(purpose))
+    return _Asked(
+        exchange.acting.tenant_or_all, after, int(limit), order == "desc", None if purpose is None else Purpose(purpose)
+    )

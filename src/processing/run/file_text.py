@@ -31,7 +31,9 @@ from .write_pacer import WritePacer
 
 MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text, or a part of it, is gone", False)
 # A retry may find the bucket bound again.
-UNREACHED = Failure(TaskCode.INPUT_MISSING, "the bucket with the file of the task's text did not answer for a day", True)
+UNREACHED = Failure(
+    TaskCode.INPUT_MISSING, "the bucket with the file of the task's text did not answer for a day", True
+)
 _SLICE_CALLS = 3  # What a slice takes of the allowance, in calls to the model: it may lie in two parts of the file.
 
 
