@@ -246,12 +246,6 @@ class BlobUnavailable(OnceoverError):
     retryable = True
 
 
-class BucketUnbound(BlobUnavailable):
-    """A file lies in R2, and the deployment does not bind the bucket any more. Its operator must bind it again."""
-
-    code = "bucket_unbound"
-
-
 class BlobMissing(OnceoverError):
     """A part of a file is missing in the bucket, although a row of the database names the part."""
 

@@ -30,7 +30,7 @@ from .d1.statement import BoundStatement, Value, as_json
 from .records import batches as records
 from .records import rows
 from .records.batches import Batch, BatchWork, NewBatch
-from .records.pages import span_of
+from .records.files import keys_of
 from .seen import LATE_MS
 from .sql import admission as admission_sql
 from .sql import batches as sql
@@ -85,7 +85,7 @@ class BatchStore(AdmissionStore):
 
         Without a tenant the batches of all tenants are read, one tenant after the other, behind `after` in that order.
         """
-        first, behind = span_of(tenant)
+        first, behind = keys_of(tenant)
         page: dict[str, Value] = {"first": first, "behind": after or behind, "most": most}
         found, tasks = await self._database.run(sql.BATCHES.bind(**page), sql.BATCH_TASKS.bind(**page))
         of = {task.task_key: task for task in map(rows.task, tasks)}

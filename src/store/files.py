@@ -9,17 +9,16 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..core import limits
-from ..core.errors import BlobUnavailable, BucketUnbound
+from ..core.errors import BlobUnavailable
 from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
-from .blobs import Bucket, lost_bytes
+from .blobs import Bucket, BucketUnbound, lost_bytes
 from .blobs.d1 import D1Bucket
 from .blobs.orphans import APART_MS, erase_orphans
 from .d1 import columns
 from .d1.database import Database, Store
 from .d1.statement import as_json
-from .records.files import DueFile, FileWork, file_of, place_of
-from .records.pages import span_of
+from .records.files import DueFile, FileWork, file_of, keys_of, place_of
 from .sql import files as sql
 from .standing import TOMBSTONE_MS
 
@@ -156,8 +155,9 @@ class FileStore(Store):
     ) -> list[File]:
         """List up to `most` files of a tenant, or of each tenant in turn, by creation: those behind `after`."""
         listed = sql.NEWEST_FILES if newest_first else sql.OLDEST_FILES
-        page = span_of(tenant)._asdict()
-        (found,) = await self._database.run(listed.bind(**page, purpose=purpose, after=after, most=most))
+        first, behind = keys_of(tenant)
+        page = listed.bind(first=first, behind=behind, purpose=purpose, after=after, most=most)
+        (found,) = await self._database.run(page)
         return [file_of(row) for row in found]
 
     async def read(self, file: File, start: int, end: int) -> bytes:

@@ -181,7 +181,7 @@ def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) ->
 
     def shown() -> tuple[bool, int, str]:
         files = data(verbose(bench))["files"]
-        (metric,) = re.findall(r"^onceover_tasks_without_bucket (\d+)$", scrape(bench), re.MULTILINE)
+        (metric,) = re.findall(r"^onceover_tasks_without_files (\d+)$", scrape(bench), re.MULTILINE)
         return files["bucket"], files["unreachable"], metric
 
     small = upload(bench, "in D1", purpose="user_data")

@@ -58,11 +58,6 @@ def idle_seconds(idle_runs: int) -> float:
     return min(limits.IDLE_SECONDS_MOST, limits.IDLE_SECONDS_FIRST * 2.0 ** min(idle_runs, 16))
 
 
-def idle_seconds_of(idle_runs: int) -> float:
-    """Return for how many seconds in all a task has rested after `idle_runs` such runs in a row."""
-    return sum(idle_seconds(before) for before in range(idle_runs))
-
-
 class WriteBucket:
     """Limits a run's database writes to WRITES_A_CALL for each ended call, plus WRITES_A_MINUTE.
 

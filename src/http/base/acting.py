@@ -76,11 +76,6 @@ class Acting:
         return self.whose
 
     @property
-    def tenant_or_all(self) -> str | None:
-        """The tenant that a list shows. None: the list is of all tenants, and calls `enter` for each that it shows."""
-        return None if self.whose is EVERYONE else self.whose
-
-    @property
     def names_tenants(self) -> bool:
         """Whether answers name each task's tenant, because the task may belong to another tenant than the key."""
         return self.whose != self.by

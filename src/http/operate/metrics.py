@@ -72,7 +72,7 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int], cut_
         ),
         *_batches(standing, most),
         Family(
-            "onceover_tasks_without_bucket",
+            "onceover_tasks_without_files",
             "gauge",
             "Unfinished tasks, batches included, whose files lie in R2 although the binding BLOBS is missing.",
             [Point({}, cut_off)],

@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from ...core import limits
-from ...core.calls.pace import idle_seconds, idle_seconds_of
+from ...core.calls.pace import idle_seconds
 from ...core.codes import TaskCode
 from ...core.errors import BlobMissing, BlobUnavailable
 from ...core.files import File
@@ -160,7 +160,7 @@ class FileText:
 
         0: the task has waited for the bucket for too long.
         """
-        if idle_seconds_of(self._ledger.idle_runs) >= limits.BUCKET_PATIENCE_SECONDS:
+        if sum(map(idle_seconds, range(self._ledger.idle_runs))) >= limits.BUCKET_PATIENCE_SECONDS:
             return 0.0
         seconds = idle_seconds(self._ledger.idle_runs)
         self._ledger.idled()

@@ -78,11 +78,6 @@ class Counts(NamedTuple):
     all: bool
 
 
-def span_of(tenant: str | None) -> Span:
-    """Make the span of all keys of a tenant, or without one of the keys of all tenants, which begin with `a` to `z`."""
-    return Span("", _BEHIND_ALL) if tenant is None else Span(f"{tenant}:", f"{tenant};")
-
-
 def span(tenant: str, *, before_id: str | None, from_ms: int | None, until_ms: int | None, prefix: str = "") -> Span:
     """Make the span of a tenant's tasks created at or after `from_ms`, before `until_ms`, and before task `before_id`.
 
