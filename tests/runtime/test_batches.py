@@ -22,6 +22,7 @@ from tests.support.make_key import make_key
 from tests.support.model_plan import Plan, slow, status
 from tests.support.model_server import ModelServer
 from tests.support.shell_blocks import blocks
+from tests.support.worker_copy import copy_worker, without_bucket
 
 pytestmark = pytest.mark.runtime
 
@@ -194,6 +195,43 @@ def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None
     errors = [json.loads(one) for one in content(server.url, ended["error_file_id"]).text.splitlines()]
     assert {one["error"]["code"] for one in errors} == {"batch_expired"}
     assert len(errors) == counts["failed"]
+
+
+@pytest.mark.parametrize("bound", [(True, False, True), (False, True)], ids=["removed and back", "bound later"])
+def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path, bound: tuple[bool, ...]) -> None:
+    """Deployments with and without the bucket follow one another while a batch goes on, and each line is there once.
+
+    Without the bucket of its files the batch waits, and operators see that it does.
+    """
+    without = tmp_path / "project"
+    without.mkdir()
+    copy_worker(without)
+    without_bucket(without / "wrangler.toml")
+    ids = [f"r-{n}" for n in range(30)]
+    batch: dict[str, Any] = {}
+    with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:
+        flags = openai(model.base_url, AI_MODEL="test-model", LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid")
+        for number, has_bucket in enumerate(bound):
+            project = None if has_bucket else without
+            with DevServer(tmp_path / "state", *flags, "--cron-every", "1", project=project) as started:
+                if not number:
+                    batch = create(started.url, "".join(line(one, f"Text {one}.") for one in ids))
+                    eventually(lambda: len(model.calls()) > 5, seconds=60)
+                    started.kill()
+                    continue
+                if number + 1 < len(bound):
+                    calls = len(model.calls())
+                    started.wait_for_line('"error":"bucket_unbound"', 60)
+                    shown = httpx.get(f"{started.url}/api/async-status?verbose=1").json()["files"]
+                    assert shown == {"bucket": False, "unreachable": 1}
+                    assert httpx.get(f"{started.url}/v1/files/{batch['input_file_id']}/content").status_code == 503
+                    assert len(model.calls()) == calls
+                    started.kill()
+                    continue
+                batch = until(started.url, batch["id"], ENDED)
+                answers = content(started.url, batch["output_file_id"]).text.splitlines()
+    assert batch["status"] == "completed"
+    assert sorted(json.loads(one)["custom_id"] for one in answers) == sorted(ids)
 
 
 def test_the_program_of_the_document(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from tests.support.make_key import make_key
 from tests.support.model_plan import Plan, ok
 from tests.support.model_server import ModelServer
 from tests.support.shell_blocks import blocks
-from tests.support.worker_copy import copy_worker
+from tests.support.worker_copy import copy_worker, without_bucket
 
 pytestmark = pytest.mark.runtime
 
@@ -49,18 +49,6 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         without_bucket(project / "wrangler.toml")
     with DevServer(folder / "state", *variables({"REQUIRE_KEYS": "true"}), project=project) as server:
         yield server
-
-
-def without_bucket(settings: Path) -> None:
-    """Remove the bindings of R2 from a copy of wrangler.toml."""
-    kept, skips = [], False
-    for line in settings.read_text().splitlines():
-        if line.startswith("["):
-            skips = "r2_buckets" in line
-        if not skips:
-            kept.append(line)
-    settings.write_text("\n".join(kept) + "\n")
-    assert "BLOBS" not in "\n".join(line for line in kept if not line.startswith("#"))
 
 
 @pytest.fixture(name="lines")
