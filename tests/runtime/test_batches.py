@@ -12,8 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import OpenAI
 
 from local.node import ROOT, find_node
+from tests.clients.losing_proxy import LosingProxy
 from tests.clients.walking import HERE, run
 from tests.support.client import openai, variables
 from tests.support.databases import d1_file
@@ -195,6 +197,33 @@ def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None
     errors = [json.loads(one) for one in content(server.url, ended["error_file_id"]).text.splitlines()]
     assert {one["error"]["code"] for one in errors} == {"batch_expired"}
     assert len(errors) == counts["failed"]
+
+
+class TwiceLosingProxy(LosingProxy):
+    """A proxy that loses the first two answers."""
+
+    def loses(self) -> bool:
+        """Say whether an answer is lost."""
+        self.lost += self.lost < 2
+        return self.repeated < 2
+
+
+def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
+    """The SDK sends `batches.create` three times without a key, because two answers are lost, and gets one batch."""
+    form = {"file": ("a.jsonl", line("r-0"))}
+    sent = httpx.post(f"{server.url}/v1/files", files=form, data={"purpose": "batch"}).json()
+    proxy = TwiceLosingProxy(1)
+    try:
+        proxy.target = server.url
+        client = OpenAI(base_url=f"{proxy.url}/v1", api_key="none")
+        batch = client.batches.create(input_file_id=sent["id"], endpoint=CHAT, completion_window="24h")
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+    assert (proxy.lost, proxy.repeated) == (2, 2)
+    listed = httpx.get(f"{server.url}/v1/batches?limit=100").json()["data"]
+    assert [one["id"] for one in listed if one["input_file_id"] == sent["id"]] == [batch.id]
+    assert until(server.url, batch.id, ENDED)["onceover"]["usage"]["modelCalls"] == 1
 
 
 @pytest.mark.parametrize("bound", [(True, False, True), (False, True)], ids=["removed and back", "bound later"])

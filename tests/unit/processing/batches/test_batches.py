@@ -109,6 +109,20 @@ def test_a_refusal_that_concerns_more_than_the_line_fails_the_batch(bench: Batch
     assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_failed"}
 
 
+def test_a_model_that_stays_away_fails_the_batch_after_the_patience(bench: BatchBench) -> None:
+    """The answers are kept, the other lines say that the batch failed, and the batch says why."""
+    bench.settings = type(bench.settings)(plan="paid", model="m", models=("m",), patience_seconds=600)
+    bench.model.act = lambda text, number: ModelUnavailable("503") if number > 6 else None
+    bench.begin(lines(12))
+    bench.run_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.FAILED
+    assert batch.task.failure is not None
+    assert (batch.task.failure.code, batch.task.failure.retryable) == (TaskCode.MODEL_UNAVAILABLE, True)
+    bench.check_end(ids(12))
+    assert (len(bench.ids(OUTPUT)), {one["error"]["code"] for one in bench.content(ERRORS)}) == (6, {"batch_failed"})
+
+
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> None:
     """A run checks as many slices as its plan allows, and the next one goes on behind them."""
