@@ -197,6 +197,11 @@ def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None
     errors = [json.loads(one) for one in content(server.url, ended["error_file_id"]).text.splitlines()]
     assert {one["error"]["code"] for one in errors} == {"batch_expired"}
     assert len(errors) == counts["failed"]
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none", _strict_response_validation=True) as client:
+        seen = client.batches.retrieve(held["id"])
+        assert (seen.status, seen.expired_at is not None, seen.completed_at) == ("expired", True, None)
+        assert seen.error_file_id is not None
+        assert client.files.content(seen.error_file_id).text.count("batch_expired") == counts["failed"]
 
 
 class TwiceLosingProxy(LosingProxy):
@@ -215,8 +220,8 @@ def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
     proxy = TwiceLosingProxy(1)
     try:
         proxy.target = server.url
-        client = OpenAI(base_url=f"{proxy.url}/v1", api_key="none")
-        batch = client.batches.create(input_file_id=sent["id"], endpoint=CHAT, completion_window="24h")
+        with OpenAI(base_url=f"{proxy.url}/v1", api_key="none") as client:
+            batch = client.batches.create(input_file_id=sent["id"], endpoint=CHAT, completion_window="24h")
     finally:
         proxy.shutdown()
         proxy.server_close()
