@@ -221,7 +221,9 @@ def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
     try:
         proxy.target = server.url
         with OpenAI(base_url=f"{proxy.url}/v1", api_key="none") as client:
-            batch = client.batches.create(input_file_id=sent["id"], endpoint=CHAT, completion_window="24h")
+            batch = client.batches.create(
+                input_file_id=sent["id"], endpoint="/v1/chat/completions", completion_window="24h"
+            )
     finally:
         proxy.shutdown()
         proxy.server_close()
