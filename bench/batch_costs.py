@@ -62,6 +62,8 @@ def section(prices: Mapping[str, tuple[float, float]], words: Mapping[str, str])
         ],
         paid="\n".join(f"| {names[name]} | {amount:,.10g} | {cost:.4f} |" for name, amount, cost in bill),
         total=f"{sum(cost for *_, cost in bill):.3f}",
+        cpu_ms=measured.BATCH_CPU_MS,
+        cpu_cost=f"{measured.BATCH_CPU_MS * measured.BATCH_LINES * prices['cpuMs'][1] / MB:.4f}",
         uneven=f"{measured.BATCH_ROWS_UNEVEN:,}",
         rows_read=f"{measured.BATCH['queue', 'paid']['rowsRead'] / measured.BATCH_LINES:.0f}",
         of_chunk=f"{measured.TASK['queue']['rowsRead'] / measured.CHUNKS:.0f}",
@@ -104,7 +106,8 @@ A batch on the queue and the paid plan, at the prices beyond what a month includ
 | --- | --- | --- |
 {paid}
 
-Together {total} dollars, without CPU. With calls of 2 to 10 s the batch writes {uneven} rows to D1. It reads
+Together {total} dollars, without CPU. A line takes {cpu_ms} ms of processor time in all processes of `make dev`, which
+would be {cpu_cost} dollars a batch. With calls of 2 to 10 s the batch writes {uneven} rows to D1. It reads
 {rows_read} rows a line; a chunk of a task takes {of_chunk}. Without objects (`direct`) calls end one by one, and a
 batch with such calls writes 1.3 rows a line.
 """

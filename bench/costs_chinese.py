@@ -51,11 +51,12 @@ _PARAGRAPHS = {
     "A batch on the queue and the paid plan, at the prices beyond what a month includes:": (
         "付费套餐，走队列的一个批处理，按超出每月包含额度后的单价计算："
     ),
-    "Together {} dollars, without CPU. With calls of 2 to 10 s the batch writes {} rows to D1. It reads {} rows a "
-    "line; a chunk of a task takes {}. Without objects (`direct`) calls end one by one, and a batch with such calls "
-    "writes 1.3 rows a line.": (
-        "合计 {} 美元，不含 CPU。调用耗时在 2 到 10 s 之间时，批处理向 D1 写入 {} 行。"
-        "每行读取 {} 行记录；任务的一个分片读取 {} 行。"
+    "Together {} dollars, without CPU. A line takes {} ms of processor time in all processes of `make dev`, which "
+    "would be {} dollars a batch. With calls of 2 to 10 s the batch writes {} rows to D1. It reads {} rows a line; a "
+    "chunk of a task takes {}. Without objects (`direct`) calls end one by one, and a batch with such calls writes "
+    "1.3 rows a line.": (
+        "合计 {} 美元，不含 CPU。在 `make dev` 的所有进程中，每行用 {} ms 处理器时间，相当于每个批处理 {} 美元。"
+        "调用耗时在 2 到 10 s 之间时，批处理向 D1 写入 {} 行。每行读取 {} 行记录；任务的一个分片读取 {} 行。"
         "没有对象时（`direct`），调用逐个结束，这样的批处理每行写入 1.3 行记录。"
     ),
     "- `RETENTION_DAYS` 0 removes the limit of storage: the first sweep after a task's end erases it.": (

@@ -118,5 +118,7 @@ BATCH: dict[tuple[str, str], dict[str, float]] = {
         "bucketReads": 23,
     },
 }
-BATCH_ROWS_UNEVEN = 5_710  # The rows that the batch writes on the queue and the paid plan with calls of 2 to 10 s.
+# Processor time of a line, ms, of all processes of `make dev` (docs/performance.md, "Batches": a busy machine).
+BATCH_CPU_MS = 4.7
+BATCH_ROWS_UNEVEN = 20_576  # The rows that the batch writes on the queue and the paid plan with calls of 2 to 10 s.
 BATCH_MB = 20.7  # What its files have together.

@@ -109,6 +109,9 @@ BATCH_LINES_KEPT_BYTES = 8_388_608  # The most memory for lines whose calls a ru
 SEGMENT_CHARS_OF_BATCH = 1_048_576
 RETRY_READ_BYTES_MOST = 4 * 1_024 * 1_024  # The most bytes that a retry of a batch reads of its input at once.
 BATCH_READ_PAUSE_SECONDS = 1.0  # The first pause of a run that cannot read its lines; it doubles with each failure.
+# How long a task with its text in a file waits for a bucket that does not answer, or is not bound any more, before it
+# fails. A batch waits until its completion window is over.
+BUCKET_PATIENCE_SECONDS = 86_400.0
 LOST_READS = 4  # How many reads, with pauses, must miss a part of the input file before its lines are given up.
 LOST_LINES_A_WRITE = 500  # How many lines that cannot be read one write gives up at most.
 # How long a writer waits for a part of the input file that is gone, in case another bucket was bound by mistake.

@@ -126,7 +126,8 @@ class BatchFileStore(OutboxStore):
             "error_file": of.error_file,
             "output_ms": of.output_ms,
         }
-        closing = (_bind(one, values) for one in (sql.DROP_EMPTY, sql.CLOSE_FILES, sql.COMPLETE_BATCH))
+        files = (sql.DROP_EMPTY, sql.CLOSE_FILES) if of.is_valid else (sql.DROP_SLICES,)
+        closing = (_bind(one, values) for one in (*files, sql.COMPLETE_BATCH))
         *_, ended, told = await self._database.run(*closing, self._outbox([of.task_key]))
         self._wrote(told, asked_at)
         return bool(ended)

@@ -30,6 +30,7 @@ from .d1.statement import BoundStatement, Value, as_json
 from .records import batches as records
 from .records import rows
 from .records.batches import Batch, BatchWork, NewBatch
+from .records.files import keys_of
 from .seen import LATE_MS
 from .sql import admission as admission_sql
 from .sql import batches as sql
@@ -79,9 +80,13 @@ class BatchStore(AdmissionStore):
         )
         return records.batch(found[0], rows.task(task[0])) if found and task else None
 
-    async def batches(self, tenant: str, after: TaskKey | None, most: int) -> list[Batch]:
-        """Read up to `most` batches of a tenant, newest first, those that are older than the batch `after`."""
-        page: dict[str, Value] = {"first": f"{tenant}:", "behind": after or f"{tenant};", "most": most}
+    async def batches(self, tenant: str | None, after: TaskKey | None, most: int) -> list[Batch]:
+        """Read up to `most` batches of a tenant, newest first, those that are older than the batch `after`.
+
+        Without a tenant the batches of all tenants are read, one tenant after the other, behind `after` in that order.
+        """
+        first, behind = keys_of(tenant)
+        page: dict[str, Value] = {"first": first, "behind": after or behind, "most": most}
         found, tasks = await self._database.run(sql.BATCHES.bind(**page), sql.BATCH_TASKS.bind(**page))
         of = {task.task_key: task for task in map(rows.task, tasks)}
         made = [(row, of.get(TaskKey(str(row["task_id"])))) for row in found]
@@ -89,14 +94,14 @@ class BatchStore(AdmissionStore):
 
     async def work(self, task_key: TaskKey) -> tuple[BatchWork, list[StoredSlice]] | None:
         """Read what the worker of a batch must know: the batch, and where its lines lie. None: it is gone."""
-        found, slices = await self._database.run(sql.BATCH.bind(task_key=task_key), sql.SPANS.bind(task_key=task_key))
+        found, slices = await self._database.run(sql.WORK.bind(task_key=task_key), sql.SPANS.bind(task_key=task_key))
         return (records.work(found[0]), records.slices(slices)) if found else None
 
     async def checked(self, task_key: TaskKey) -> tuple[BatchWork, list[tuple[int, ...]]] | None:
         """Read what the validation of a batch goes on from: the batch, and the digests of its lines so far, slice by
         slice. None: the batch is gone.
         """
-        found, slices = await self._database.run(sql.BATCH.bind(task_key=task_key), sql.DIGESTS.bind(task_key=task_key))
+        found, slices = await self._database.run(sql.WORK.bind(task_key=task_key), sql.DIGESTS.bind(task_key=task_key))
         return (records.work(found[0]), records.digests(slices)) if found else None
 
 

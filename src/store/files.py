@@ -12,13 +12,13 @@ from ..core import limits
 from ..core.errors import BlobUnavailable
 from ..core.files import File, FileKey, FilePart, Piped, Place, Purpose
 from ..core.ids import TaskKey
-from .blobs import Bucket, lost_bytes
+from .blobs import Bucket, BucketUnbound, lost_bytes
 from .blobs.d1 import D1Bucket
 from .blobs.orphans import APART_MS, erase_orphans
 from .d1 import columns
 from .d1.database import Database, Store
 from .d1.statement import as_json
-from .records.files import DueFile, FileWork, file_of, place_of
+from .records.files import DueFile, FileWork, file_of, keys_of, place_of
 from .sql import files as sql
 from .standing import TOMBSTONE_MS
 
@@ -151,13 +151,13 @@ class FileStore(Store):
         return file_of(found[0]) if found else None
 
     async def files(
-        self, tenant: str, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
+        self, tenant: str | None, *, purpose: Purpose | None, after: FileKey | None, most: int, newest_first: bool
     ) -> list[File]:
-        """List up to `most` files of a tenant by their creation, those behind `after` in that order."""
+        """List up to `most` files of a tenant, or of each tenant in turn, by creation: those behind `after`."""
         listed = sql.NEWEST_FILES if newest_first else sql.OLDEST_FILES
-        (found,) = await self._database.run(
-            listed.bind(first=f"{tenant}:", behind=f"{tenant};", purpose=purpose, after=after, most=most)
-        )
+        first, behind = keys_of(tenant)
+        page = listed.bind(first=first, behind=behind, purpose=purpose, after=after, most=most)
+        (found,) = await self._database.run(page)
         return [file_of(row) for row in found]
 
     async def read(self, file: File, start: int, end: int) -> bytes:
@@ -168,7 +168,7 @@ class FileStore(Store):
         """
         assert 0 <= start <= end <= file.bytes, "a range outside of the file"
         assert end - start <= limits.FILE_READ_BYTES_MOST, "a range too long to be read at once"
-        bucket = self._bucket_of(file.place)
+        bucket = self.bucket_of(file.place)
         found: list[bytes] = []
         at = 0
         for part in file.parts:
@@ -180,14 +180,14 @@ class FileStore(Store):
 
     async def lost(self, file: File) -> list[range]:
         """Return which bytes of a file cannot be read any more. Each part is one call."""
-        return await lost_bytes(self._bucket_of(file.place), file)
+        return await lost_bytes(self.bucket_of(file.place), file)
 
     async def pieces(self, file: File) -> AsyncGenerator[bytes | Piped]:
         """Open the parts of a file one after the other, to be sent to a client. Each part is one call.
 
         Raises `BlobMissing` if a part is gone, because the file was erased since its row was read.
         """
-        bucket = self._bucket_of(file.place)
+        bucket = self.bucket_of(file.place)
         for part in file.parts:
             yield await bucket.open(file.key, part.name, part.bytes)
 
@@ -253,7 +253,7 @@ class FileStore(Store):
         try:
             for row in found:
                 key = FileKey(columns.text(row, "id"))
-                if row["state"] == "erasing" and await self._bucket_of(place_of(row)).erase(key):
+                if row["state"] == "erasing" and await self.bucket_of(place_of(row)).erase(key):
                     erased.append(key)
         finally:
             gone = await self._remove(erased)
@@ -270,7 +270,7 @@ class FileStore(Store):
     async def _try_to_erase(self, file: DueFile) -> None:
         """Erase a marked file. If the bucket does not answer, the sweep erases the file."""
         try:
-            if await self._bucket_of(file.place).erase(file.key):
+            if await self.bucket_of(file.place).erase(file.key):
                 await self._remove([file.key])
         except BlobUnavailable:
             return
@@ -288,10 +288,11 @@ class FileStore(Store):
         )
         return len(gone)
 
-    def _bucket_of(self, place: Place) -> Bucket:
+    def bucket_of(self, place: Place) -> Bucket:
+        """Return the bucket with a file's parts. Raises `BucketUnbound` for R2 without the binding."""
         bucket = self._buckets.get(place)
         if bucket is None:
-            raise BlobUnavailable("the file lies in R2, and the binding BLOBS is missing")
+            raise BucketUnbound("the file lies in R2, and the binding BLOBS is missing")
         return bucket
 
 

@@ -179,6 +179,11 @@ class TallyStore(Store):
             )
         return columns.maybe_whole(until, "until"), dict(sorted(found.items()))
 
+    async def unreachable(self, most: int) -> int:
+        """Count up to `most` unfinished batches and tasks that need the bucket of R2, which is not bound any more."""
+        ((row,),) = await self._database.run(sql.NEED_BUCKET.bind(most=most))
+        return columns.whole(row, "unreachable")
+
     async def applied_migration(self) -> str | None:
         """Read the name of the newest migration that wrangler has applied, in one or two calls to D1.
 

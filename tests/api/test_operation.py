@@ -1,5 +1,6 @@
 """`POST /api/sweep`, the operators' status with `verbose=1`, and sweeps that other requests start."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -15,6 +16,8 @@ from src.http.base.messages import Reply
 from src.processing.worker import Host
 from tests.support.api_bench import ApiBench, bearer, data
 from tests.support.api_bench import key as key_of
+from tests.support.batches import upload
+from tests.support.memory_r2 import MemoryR2
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 NOTHING = {"dispatched": 0, "worked": 0, "expired": 0, "failed": 0, "erased": 0}
@@ -45,6 +48,11 @@ def sweep(bench: ApiBench, key: str | None = None) -> Reply:
 def verbose(bench: ApiBench, key: str | None = None) -> Any:
     """Read the verbose status."""
     return bench.call("GET", "/api/async-status?verbose=1", headers=None if key is None else bearer(key))
+
+
+def scrape(bench: ApiBench) -> str:
+    """Read the metrics."""
+    return bench.call("GET", "/api/metrics").body
 
 
 # --- POST /api/sweep -----------------------------------------------------------------------------------------
@@ -166,6 +174,30 @@ def test_operators_see_triggers_and_backlog(bench: ApiBench) -> None:
     assert shown["lastSweepAt"] == "2026-09-21T14:13:27.000Z"
     assert (shown["lastQueueAt"], shown["lastAlarmAt"]) == (None, None)
     assert shown["backlog"] == {"pending": 2, "processing": 1, "oldestPendingSeconds": 7}
+
+
+def test_operators_see_what_needs_a_bucket_that_is_not_bound(bench: ApiBench) -> None:
+    """Status and metrics count the unfinished tasks and batches that wait for a binding that was removed."""
+
+    def shown() -> tuple[bool, int, str]:
+        files = data(verbose(bench))["files"]
+        (metric,) = re.findall(r"^onceover_tasks_without_files (\d+)$", scrape(bench), re.MULTILINE)
+        return files["bucket"], files["unreachable"], metric
+
+    small = upload(bench, "in D1", purpose="user_data")
+    assert shown() == (False, 0, "0")
+    bench.blobs = MemoryR2(bench.now_ms)
+    text = upload(bench, "A text.", purpose="user_data")
+    tasks = [data(bench.call("POST", "/api/tasks", {"inputFile": text}))["id"] for _ in range(2)]
+    body = {"input_file_id": upload(bench, "{}"), "endpoint": "/v1/responses", "completion_window": "24h"}
+    assert bench.call("POST", "/v1/batches", body).status == 200
+    assert shown() == (True, 0, "0")
+    bench.blobs = None
+    assert bench.call("GET", f"/v1/files/{small}/content").status == 200
+    assert bench.call("GET", f"/v1/files/{text}/content").status == 503
+    assert shown() == (False, 3, "3")
+    bench.call("POST", f"/api/tasks/{tasks[0]}/cancel")
+    assert shown() == (False, 2, "2")
 
 
 @pytest.mark.parametrize(

@@ -65,11 +65,11 @@ REACH: Final[Mapping[str, str]] = {
     "cancelResponse": OWN,
     "readInputItems": OWN,
     "createBatch": ONE,
-    "listBatches": ONE,
+    "listBatches": EACH,
     "readBatch": ONE,
     "cancelBatch": ONE,
     "uploadFile": ONE,
-    "listFiles": ONE,
+    "listFiles": EACH,
     "readFile": ONE,
     "deleteFile": ONE,
     "readFileContent": ONE,
@@ -348,8 +348,8 @@ def _is_of(one: Operation, reply: Reply, whose: str, two: Two) -> None:
     if one.name == "readFileContent":
         assert reply.body == whose
     if one.name == "listBatches":
-        started = {two.things[whose]["batch"]} if whose in two.things else set()
-        assert {batch["id"] for batch in data(reply)["data"]} == started
+        tenants = [OURS, THEIRS] if whose == "*" else [whose] if whose in two.things else []
+        assert [batch["id"] for batch in data(reply)["data"]] == [two.things[tenant]["batch"] for tenant in tenants]
     if one.name in {"readTask", "cancelTask", "retryTask", "submitTask"}:
         task = data(reply)
         behind = "" if whose == OURS else f"?tenant={whose}"
@@ -458,6 +458,66 @@ def test_lists_go_through_all_tenants(two: Two, limit: int, status: str) -> None
         batches = two.bench.database.batches
     wanted = sorted(made, key=lambda tenant: f"{tenant}:")
     assert shown == [(tenant, task_id) for tenant in wanted for task_id in reversed(made[tenant])]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+@pytest.mark.parametrize("kind", ["files", "files?order=asc", "files?purpose=batch", "batches"])
+def test_lists_of_files_and_batches_go_through_all_tenants(two: Two, kind: str, limit: int) -> None:
+    """An SDK that pages by `after` gets each thing of each tenant once, with its tenant, one tenant after the other.
+
+    A page is never empty while things are left, because an SDK takes an empty page for the end.
+    """
+    made: dict[str, list[str]] = {}
+    for tenant in ("a", "a-b", "a0", "nobody"):
+        key = bearer(two.bench.make_key(tenant=tenant))
+        for _ in range(2):
+            two.inputs[tenant] = file = data(two.bench.upload(b"{}\n", key))["id"]
+            two.bench.pass_seconds(0.002)
+            if kind == "batches":
+                file = data(two.bench.call("POST", "/v1/batches", two.batch_of(tenant), key))["id"]
+            made.setdefault(tenant, []).append(file)
+    if kind != "batches":
+        made |= {tenant: [things["file"]] for tenant, things in two.things.items()}
+    key = bearer(two.bench.make_key(Scope.READ, Scope.OPERATOR))
+    path = f"/v1/{kind}{'&' if '?' in kind else '?'}tenant=*&limit={limit}"
+    shown: list[tuple[str, str]] = []
+    after = ""
+    while True:
+        page = data(two.bench.call("GET", f"{path}{after}", headers=key))
+        shown += [(one["tenant"], one["id"]) for one in page["data"]]
+        assert page["has_more"] is (len(shown) < sum(map(len, made.values())))
+        assert 0 < len(page["data"]) <= limit
+        if not page["has_more"]:
+            break
+        assert page["last_id"] == shown[-1][1]
+        after = f"&after={page['last_id']}"
+    is_ascending = "asc" in kind
+    tenants = sorted(made, key=lambda tenant: f"{tenant}:", reverse=not is_ascending)
+    assert shown == [(tenant, one) for tenant in tenants for one in made[tenant][:: 1 if is_ascending else -1]]
+    assert {line["tenant"] for line in two.acts()} == made.keys() - {OURS}
+
+
+def test_a_list_of_all_tenants_goes_on_behind_what_is_there(two: Two) -> None:
+    """An id has no tenant, so the list cannot go on behind a file or a batch that was deleted, and says so."""
+    key = two.bench.make_key(*Scope)
+    gone = two.things[THEIRS]["file"]
+    assert two.ask("deleteFile", key, THEIRS, gone).status == 200
+    for operation, after in (("listFiles", gone), ("listBatches", "batch_" + gone.removeprefix("file-"))):
+        reply = two.ask(operation, key, f"*&after={after}")
+        assert (reply.status, data(reply)["error"]["param"]) == (400, "after")
+        assert "begin again" in data(reply)["error"]["message"]
+        assert two.ask(operation, key, f"{THEIRS}&after={after}").status == 200
+    assert "tenant" not in data(two.ask("listFiles", key, None))["data"][0]
+
+
+def test_a_long_list_of_all_tenants_names_each(two: Two, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list that is sent in parts shows the tenant of each file too, and logs each tenant once."""
+    monkeypatch.setattr("src.core.limits.FILE_LIST_PAGE", 1)
+    for _ in range(2):
+        two.bench.upload(b"x", bearer(two.bench.make_key(tenant=THEIRS)))
+    listed = data(two.ask("listFiles", two.bench.make_key(*Scope), "*"))["data"]
+    assert [one["tenant"] for one in listed] == [OURS, THEIRS, THEIRS, THEIRS]
+    assert [line["tenant"] for line in two.acts()] == [THEIRS]
 
 
 def test_a_cursor_outlives_its_tenant(two: Two) -> None:

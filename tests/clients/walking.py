@@ -45,6 +45,19 @@ EXPECTED_OF_FILES: dict[str, Any] = {
     "gone": [_GONE, _GONE],
     "none": [[], False],
 }
+# The output that `long_text.py` and `long_text.mjs` must have for a text of several chunks.
+EXPECTED_OF_LONG_TEXT: dict[str, Any] = {
+    "made": ["queued", "Be short.\n\nList who met whom."],  # The text beside the file is an instruction too.
+    "done": ["completed", "completed", True],
+    "usage": [True, True],
+    "items": [True],
+    "streamed": [True, True],
+    "purpose": ["BadRequestError", 400, "invalid_fields", "input[0].content[0].file_id"],
+    "unknown": ["BadRequestError", 400, "invalid_fields", "input[0].content[0].file_id"],
+    "two": ["BadRequestError", 400, "unsupported_parameter", "input[1]"],
+    "deleted": [True, True],
+    "kept": True,
+}
 # The output that `batcher.py` must have.
 EXPECTED_OF_BATCHER: dict[str, Any] = {
     "chat": ["chat.completion", "stop", True, True],

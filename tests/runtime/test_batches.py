@@ -12,8 +12,10 @@ from typing import Any
 
 import httpx
 import pytest
+from openai import OpenAI
 
 from local.node import ROOT, find_node
+from tests.clients.losing_proxy import LosingProxy
 from tests.clients.walking import HERE, run
 from tests.support.client import openai, variables
 from tests.support.databases import d1_file
@@ -22,6 +24,7 @@ from tests.support.make_key import make_key
 from tests.support.model_plan import Plan, slow, status
 from tests.support.model_server import ModelServer
 from tests.support.shell_blocks import blocks
+from tests.support.worker_copy import copy_worker, without_bucket
 
 pytestmark = pytest.mark.runtime
 
@@ -194,6 +197,77 @@ def test_early_results_and_expiry(server: DevServer, model: ModelServer) -> None
     errors = [json.loads(one) for one in content(server.url, ended["error_file_id"]).text.splitlines()]
     assert {one["error"]["code"] for one in errors} == {"batch_expired"}
     assert len(errors) == counts["failed"]
+    with OpenAI(base_url=f"{server.url}/v1", api_key="none", _strict_response_validation=True) as client:
+        seen = client.batches.retrieve(held["id"])
+        assert (seen.status, seen.expired_at is not None, seen.completed_at) == ("expired", True, None)
+        assert seen.error_file_id is not None
+        assert client.files.content(seen.error_file_id).text.count("batch_expired") == counts["failed"]
+
+
+class TwiceLosingProxy(LosingProxy):
+    """A proxy that loses the first two answers."""
+
+    def loses(self) -> bool:
+        """Say whether an answer is lost."""
+        self.lost += self.lost < 2
+        return self.repeated < 2
+
+
+def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
+    """The SDK sends `batches.create` three times without a key, because two answers are lost, and gets one batch."""
+    form = {"file": ("a.jsonl", line("r-0"))}
+    sent = httpx.post(f"{server.url}/v1/files", files=form, data={"purpose": "batch"}).json()
+    proxy = TwiceLosingProxy(1)
+    try:
+        proxy.target = server.url
+        with OpenAI(base_url=f"{proxy.url}/v1", api_key="none") as client:
+            batch = client.batches.create(
+                input_file_id=sent["id"], endpoint="/v1/chat/completions", completion_window="24h"
+            )
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+    assert (proxy.lost, proxy.repeated) == (2, 2)
+    listed = httpx.get(f"{server.url}/v1/batches?limit=100").json()["data"]
+    assert [one["id"] for one in listed if one["input_file_id"] == sent["id"]] == [batch.id]
+    assert until(server.url, batch.id, ENDED)["onceover"]["usage"]["modelCalls"] == 1
+
+
+@pytest.mark.parametrize("bound", [(True, False, True), (False, True)], ids=["removed and back", "bound later"])
+def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path, bound: tuple[bool, ...]) -> None:
+    """Deployments with and without the bucket follow one another while a batch goes on, and each line is there once.
+
+    Without the bucket of its files the batch waits, and operators see that it does.
+    """
+    without = tmp_path / "project"
+    without.mkdir()
+    copy_worker(without)
+    without_bucket(without / "wrangler.toml")
+    ids = [f"r-{n}" for n in range(30)]
+    batch: dict[str, Any] = {}
+    with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:
+        flags = openai(model.base_url, AI_MODEL="test-model", LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid")
+        for number, has_bucket in enumerate(bound):
+            project = None if has_bucket else without
+            with DevServer(tmp_path / "state", *flags, "--cron-every", "1", project=project) as started:
+                if not number:
+                    batch = create(started.url, "".join(line(one, f"Text {one}.") for one in ids))
+                    eventually(lambda: len(model.calls()) > 5, seconds=60)
+                    started.kill()
+                    continue
+                if number + 1 < len(bound):
+                    calls = len(model.calls())
+                    started.wait_for_line('"error":"bucket_unbound"', 60)
+                    shown = httpx.get(f"{started.url}/api/async-status?verbose=1").json()["files"]
+                    assert shown == {"bucket": False, "unreachable": 1}
+                    assert httpx.get(f"{started.url}/v1/files/{batch['input_file_id']}/content").status_code == 503
+                    assert len(model.calls()) == calls
+                    started.kill()
+                    continue
+                batch = until(started.url, batch["id"], ENDED)
+                answers = content(started.url, batch["output_file_id"]).text.splitlines()
+    assert batch["status"] == "completed"
+    assert sorted(json.loads(one)["custom_id"] for one in answers) == sorted(ids)
 
 
 def test_the_program_of_the_document(tmp_path: Path) -> None:

@@ -1,16 +1,21 @@
-"""`inputFile` on the real runtime: a text of 9 MB is cut in slices, through a kill, like the whole text."""
+"""`inputFile` on the real runtime: OpenAI's SDKs, and a text of 9 MB, cut in slices through a kill like the whole."""
 
 import re
+import sys
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 
+from local.node import ROOT, find_node
 from src.core.text.chunks import cuts
+from tests.clients.walking import EXPECTED_OF_LONG_TEXT, HERE, walk
 from tests.runtime.conftest import ENVIRONMENTS
-from tests.support.client import Client, openai
+from tests.support.client import Client, openai, variables
 from tests.support.dev_server import DevServer
+from tests.support.make_key import make_key
 from tests.support.model_plan import Plan, ok
 from tests.support.model_server import ModelServer
 
@@ -71,3 +76,26 @@ def test_a_text_of_several_mb_is_cut_through_a_kill(route: str, tmp_path: Path) 
         assert (task["progress"]["total"], task["usage"]["modelCalls"]) == (len(ends), len(ends))
         assert Counter(call.user for call in model.calls()) == expected
         assert [chunk["end"] for chunk in chunks] == list(ends)
+
+
+@pytest.fixture(name="deployment", scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The URL of a Worker that requires keys, and a key."""
+    with DevServer(tmp_path_factory.mktemp("state"), *variables({"REQUIRE_KEYS": "true"})) as server:
+        yield server.url, make_key(server.persist_to)
+
+
+TEXT = ROOT / "examples" / "english.txt"
+
+
+def test_openai_for_python(deployment: tuple[str, str]) -> None:
+    """A Python program sends a text with `input_file` to `/v1/responses`, and gets the answer of the same `input`."""
+    command: list[str | Path] = [sys.executable, HERE / "long_text.py", *deployment, TEXT]
+    assert walk(command, EXPECTED_OF_LONG_TEXT).startswith("3.")
+
+
+@pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
+def test_openai_for_javascript(deployment: tuple[str, str], package: str, version: str) -> None:
+    """A JavaScript program does the same."""
+    command: list[str | Path] = [find_node(), HERE / "long_text.mjs", package, *deployment, TEXT]
+    assert walk(command, EXPECTED_OF_LONG_TEXT).startswith(version)

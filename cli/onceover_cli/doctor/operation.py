@@ -38,6 +38,9 @@ def triggers(outlook: Json, bound: Json, now: datetime, *, is_local: bool) -> It
     else:
         yield ok("backlog", counts)
     yield _storage(outlook["storage"])
+    if waiting := (outlook.get("files") or {}).get("unreachable"):
+        text = f"BLOBS binding is missing, and {waiting} unfinished tasks or batches need files that lie in its bucket"
+        yield fault("bucket", text, "put [[r2_buckets]] back into wrangler.toml, then make deploy; or cancel them")
 
 
 def _sweep(outlook: Json, now: datetime, *, is_local: bool) -> Check:

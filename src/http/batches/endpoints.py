@@ -34,10 +34,10 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/v1/batches",
-        summary="List the tenant's batches, newest first",
+        summary="List the tenant's batches, newest first; with `tenant=*` one tenant after the other",
         handler=handlers.list_batches,
         access=Scope.READ,
-        reach=Reach.ONE,
+        reach=Reach.EACH,
         parameters=(
             Parameter("after", "The id of the last batch of the previous page.", _ID),
             Parameter(

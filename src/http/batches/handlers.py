@@ -6,12 +6,14 @@ import re
 from ...core import limits
 from ...core.batches.status import ENDED, BatchStatus
 from ...core.files import file_key_of
-from ...core.ids import TaskKey, task_id_of_batch, task_key_of
+from ...core.ids import TaskKey, split_task_key, task_id_of_batch, task_key_of
 from ...processing.batch_submission import BatchRequest, BatchSubmission, SubmittedBatch
 from ...store.admission import LimitReached, Mismatched
 from ...store.batches import BatchStore, InputMissing
 from ...store.joining import Joining
 from ...store.records.batches import Batch
+from ...store.tenants import TenantStore
+from ..base.acting import EVERYONE
 from ..base.bodies import read_object
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -22,7 +24,7 @@ from ..tasks import withdrawal
 from ..tasks.conditions import digest, idempotency_key, limit_reached, mismatch
 from ..tasks.waiting_for import retry_after
 from .fields import new_fields, new_request, no_input
-from .shapes import BatchListView
+from .shapes import BatchListView, BatchView
 from .view import batch_view
 
 _WHOLE = re.compile("[0-9]{1,3}")
@@ -52,14 +54,20 @@ async def create_batch(exchange: Exchange) -> Reply:
 
 
 async def list_batches(exchange: Exchange) -> Reply:
-    """Show a page of the tenant's batches, newest first."""
-    api, (after, limit) = exchange.api, _page(exchange)
+    """Show a page of the tenant's batches, newest first. With `tenant=*` one tenant follows the other."""
+    api, tenant = exchange.api, _listed_tenant(exchange)
     store = api.store.beside(BatchStore)
-    found = await store.batches(exchange.tenant, after, limit + 1)
+    after, limit = await _page(exchange, store)
+    found = await store.batches(tenant, after, limit + 1)
     overdue = [batch.task.task_key for batch in found if batch.task.overdue]
     if overdue and await wait.expired(api, overdue):
-        found = await store.batches(exchange.tenant, after, limit + 1)
+        found = await store.batches(tenant, after, limit + 1)
     shown = [batch_view(batch) for batch in found[:limit]]
+    if tenant is None:
+        owners = [split_task_key(batch.task.task_key)[0] for batch in found[:limit]]
+        for owner in dict.fromkeys(owners):
+            exchange.acting.enter(owner)
+        shown = [BatchView(**view, tenant=owner) for view, owner in zip(shown, owners, strict=True)]
     view = BatchListView(
         object="list",
         data=shown,
@@ -141,14 +149,24 @@ def _reply(exchange: Exchange, batch: Batch, headers: dict[str, str] | None = No
     return json_reply(200, batch_view(batch, may_read=exchange.may_read), {**later, **(headers or {})})
 
 
-def _page(exchange: Exchange) -> tuple[TaskKey | None, int]:
-    """Read `after` and `limit`. Raises Refusal (400) for a bad value."""
-    query, after = exchange.query, None
+def _listed_tenant(exchange: Exchange) -> str | None:
+    """Return the tenant whose batches a list shows, None for those of all tenants."""
+    return None if exchange.acting.whose is EVERYONE else exchange.tenant
+
+
+async def _page(exchange: Exchange, store: BatchStore) -> tuple[TaskKey | None, int]:
+    """Read `after` and `limit`. Raises Refusal (400) for a bad value.
+
+    In a list of all tenants the batch `after` must still be there, because its id has no tenant.
+    """
+    query, after, tenant = exchange.query, None, _listed_tenant(exchange)
     if "after" in query:
         task_id = task_id_of_batch(query["after"])
         if task_id is None:
             raise field_refusal([FieldError("after", "must be the id of a batch")])
-        after = task_key_of(exchange.tenant, task_id)
+        after = await store.beside(TenantStore).batch(task_id) if tenant is None else task_key_of(tenant, task_id)
+        if after is None:
+            raise field_refusal([FieldError("after", "is the id of no batch any more: begin again")])
     limit = query.get("limit", str(limits.LIST_LIMIT_DEFAULT))
     if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= limits.LIST_LIMIT_MOST:
         raise field_refusal([FieldError("limit", f"must be a whole number from 1 to {limits.LIST_LIMIT_MOST}")])

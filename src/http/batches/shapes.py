@@ -99,6 +99,8 @@ class BatchView(TypedDict):
 
     `output_file_id` is set from `in_progress` on, because the file can be read while it grows. After the end it is null
     if no line has an answer. `error_file_id` is set after the end, if lines failed.
+
+    A list of all tenants' batches shows the `tenant` of each.
     """
 
     id: _BatchId
@@ -124,6 +126,7 @@ class BatchView(TypedDict):
     usage: BatchUsageView
     metadata: Mapping[str, Anything]
     onceover: BatchOnceoverView
+    tenant: NotRequired[str]
 
 
 @shown

@@ -30,10 +30,10 @@ ENDPOINTS: Final = (
     Endpoint(
         method="GET",
         path="/v1/files",
-        summary="List the tenant's files, newest first",
+        summary="List the tenant's files, newest first; with `tenant=*` one tenant after the other",
         handler=handlers.list_files,
         access=Scope.READ,
-        reach=Reach.ONE,
+        reach=Reach.EACH,
         parameters=listing.PARAMETERS,
         answers=(Answer(200, "The files", (FileListView,)),),
     ),

@@ -8,11 +8,13 @@ from typing import NamedTuple
 from ...core import limits
 from ...core.files import FILE_ID_PATTERN, File, FileKey, Purpose, file_key_of
 from ...store.files import FileStore
+from ...store.tenants import TenantStore
+from ..base.acting import EVERYONE, Acting
 from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
 from ..base.queries import refused
-from .shapes import FileListView, file_view
+from .shapes import FileListView, FileView, file_view
 
 _MOST = limits.FILE_LIST_LIMIT_MOST
 _WHOLE = re.compile("[0-9]{1,6}")
@@ -33,7 +35,7 @@ PARAMETERS = (
 class _Asked(NamedTuple):
     """Which files a request lists."""
 
-    tenant: str
+    tenant: str | None  # None: the files of all tenants, one tenant after the other.
     after: FileKey | None
     limit: int
     newest_first: bool
@@ -46,13 +48,31 @@ class _Asked(NamedTuple):
         )
 
 
+class _Shower:
+    """Shows files of a list. In a list of all tenants each file has its tenant, and the log names each tenant shown."""
+
+    def __init__(self, acting: Acting) -> None:
+        self._acting = acting
+        self._entered: set[str] = set()
+
+    def show(self, file: File) -> FileView:
+        """Show one file."""
+        view = file_view(file)
+        if self._acting.whose is EVERYONE:
+            tenant = file.key.partition(":")[0]
+            if tenant not in self._entered:
+                self._entered.add(self._acting.enter(tenant))
+            view["tenant"] = tenant
+        return view
+
+
 async def list_reply(exchange: Exchange) -> Reply:
     """Show files. Raises Refusal (400) for a bad value of a parameter."""
-    asked, store = _read(exchange), exchange.api.files
+    asked, store, shower = await _read(exchange), exchange.api.files, _Shower(exchange.acting)
     first = await asked.read(store, asked.after, min(asked.limit, limits.FILE_LIST_PAGE) + 1)
     if len(first) > limits.FILE_LIST_PAGE < asked.limit:
-        return Reply(200, headers={"Content-Type": "application/json"}, parts=_parts(store, asked, first))
-    shown = [file_view(file) for file in first[: asked.limit]]
+        return Reply(200, headers={"Content-Type": "application/json"}, parts=_parts(store, asked, first, shower))
+    shown = [shower.show(file) for file in first[: asked.limit]]
     view = FileListView(
         object="list",
         data=shown,
@@ -63,7 +83,7 @@ async def list_reply(exchange: Exchange) -> Reply:
     return json_reply(200, view)
 
 
-async def _parts(store: FileStore, asked: _Asked, found: list[File]) -> AsyncGenerator[str]:
+async def _parts(store: FileStore, asked: _Asked, found: list[File], shower: _Shower) -> AsyncGenerator[str]:
     """Write a list of more than one page. `found` is the first page, and one more file if the list goes on."""
     first, left = found[0], asked.limit
     before = '{"object": "list", "data": ['
@@ -71,7 +91,7 @@ async def _parts(store: FileStore, asked: _Asked, found: list[File]) -> AsyncGen
         page = found[: min(left, limits.FILE_LIST_PAGE)]
         last, left = page[-1], left - len(page)
         has_more = len(found) > len(page)
-        yield before + ", ".join(json.dumps(file_view(file), ensure_ascii=False) for file in page)
+        yield before + ", ".join(json.dumps(shower.show(file), ensure_ascii=False) for file in page)
         if not has_more or left == 0:
             break
         before = ", "
@@ -82,12 +102,28 @@ async def _parts(store: FileStore, asked: _Asked, found: list[File]) -> AsyncGen
     yield f'], "first_id": "{first.id}", "last_id": "{last.id}", "has_more": {json.dumps(has_more)}}}'
 
 
-def _read(exchange: Exchange) -> _Asked:
-    query, after = exchange.query, None
-    if "after" in query:
-        after = file_key_of(exchange.tenant, query["after"])
+def _listed_tenant(exchange: Exchange) -> str | None:
+    """Return the tenant whose files a list shows, None for those of all tenants."""
+    return None if exchange.acting.whose is EVERYONE else exchange.tenant
+
+
+async def _after(exchange: Exchange) -> FileKey | None:
+    """Read where the page begins. In a list of all tenants the file must be there, because its id has no tenant."""
+    if "after" not in exchange.query:
+        return None
+    tenant = _listed_tenant(exchange)
+    after = file_key_of(tenant or "", exchange.query["after"])
+    if after is None:
+        raise refused("after", "must be the id of a file")
+    if tenant is None:
+        after = await exchange.api.store.beside(TenantStore).file(after.removeprefix(":"))
         if after is None:
-            raise refused("after", "must be the id of a file")
+            raise refused("after", "is the id of no file any more: begin again")
+    return after
+
+
+async def _read(exchange: Exchange) -> _Asked:
+    query, after = exchange.query, await _after(exchange)
     limit, order, purpose = query.get("limit", str(_MOST)), query.get("order", "desc"), query.get("purpose")
     if not _WHOLE.fullmatch(limit) or not 1 <= int(limit) <= _MOST:
         raise refused("limit", f"must be a whole number from 1 to {_MOST}")
@@ -95,4 +131,6 @@ def _read(exchange: Exchange) -> _Asked:
         raise refused("order", "must be asc or desc")
     if purpose is not None and purpose not in {one.value for one in Purpose}:
         raise refused("purpose", f"must be {', '.join(Purpose)}")
-    return _Asked(exchange.tenant, after, int(limit), order == "desc", None if purpose is None else Purpose(purpose))
+    return _Asked(
+        _listed_tenant(exchange), after, int(limit), order == "desc", None if purpose is None else Purpose(purpose)
+    )

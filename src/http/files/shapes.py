@@ -1,6 +1,6 @@
 """The models of the bodies and answers of `/v1/files`, such as OpenAI's File object."""
 
-from typing import Annotated, Any, Literal, TypedDict
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 from pydantic import Field
 
@@ -47,7 +47,10 @@ class NewFileFields(Plain):
 
 @shown
 class FileView(TypedDict):
-    """A file. `expires_at` is null if the file is kept until it is deleted, or as long as its batch."""
+    """A file. `expires_at` is null if the file is kept until it is deleted, or as long as its batch.
+
+    A list of all tenants' files shows the `tenant` of each.
+    """
 
     id: _Id
     object: Literal["file"]
@@ -58,6 +61,7 @@ class FileView(TypedDict):
     purpose: Literal["batch", "user_data", "batch_output"]
     status: Literal["processed"]
     status_details: None
+    tenant: NotRequired[str]
 
 
 @shown

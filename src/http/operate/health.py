@@ -17,7 +17,7 @@ from ..base.services import BoundRoutes
 from ..base.views import Count, Time, rfc3339, shown
 from . import operation
 from .figures import BacklogView
-from .operation import SchemaView, StorageView
+from .operation import FilesView, SchemaView, StorageView
 
 
 @shown
@@ -86,6 +86,7 @@ class OperatorServiceView(VerboseServiceView):
     lastAlarmAt: Time | None
     backlog: BacklogView
     storage: StorageView
+    files: FilesView
     version: str
     schema: SchemaView
 

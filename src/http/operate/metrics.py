@@ -23,6 +23,7 @@ from ..base.messages import Reply
 from ..base.services import Api
 from .exposition import Family, Point, histogram, write
 from .figures import TEXT
+from .operation import unreachable
 
 _ENDED = (Status.COMPLETED, Status.FAILED, Status.CANCELLED)
 _AT_WORK = (Status.PENDING, Status.PROCESSING)
@@ -51,11 +52,12 @@ async def read_metrics(exchange: Exchange) -> Reply:
     settings = api.settings
     await Folding(api.store, settings, api.log).run()
     most, store = limits.SAMPLE_TASKS_MOST[settings.plan], api.store.beside(TallyStore)
-    families = _families(api, await store.scrape(most), most, store.rows)
+    scraped, cut_off = await store.scrape(most), await unreachable(api)
+    families = _families(api, scraped, most, store.rows, cut_off)
     return Reply(200, write(families), {"Content-Type": TEXT})
 
 
-def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int]) -> list[Family]:
+def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int], cut_off: int) -> list[Family]:
     return [
         *_tasks(standing, most),
         *_sums(standing.totals),
@@ -69,6 +71,12 @@ def _families(api: Api, standing: Scrape, most: int, rows: tuple[int, int]) -> l
             [Point({"state": state}, count) for state, count in standing.deliveries.items()],
         ),
         *_batches(standing, most),
+        Family(
+            "onceover_tasks_without_files",
+            "gauge",
+            "Unfinished tasks, batches included, whose files lie in R2 although the binding BLOBS is missing.",
+            [Point({}, cut_off)],
+        ),
         *_service(api, standing, rows),
     ]
 

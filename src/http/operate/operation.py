@@ -3,6 +3,7 @@
 from math import ceil
 from typing import Final, TypedDict
 
+from ...core import limits
 from ...core.version import MIGRATION, VERSION
 from ...processing.sweep.on_request import TooSoon
 from ...store.seen import Seen
@@ -42,6 +43,18 @@ class StorageView(TypedDict):
 
 
 @shown
+class FilesView(TypedDict):
+    """Where new files are stored: in R2 (`bucket` is true) or in the database.
+
+    `unreachable` counts the unfinished tasks, batches included, whose files lie in R2 although the bucket is not bound
+    any more. They wait for it. At most 10,000 are counted.
+    """
+
+    bucket: bool
+    unreachable: Count
+
+
+@shown
 class SchemaView(TypedDict):
     """The newest migration that the code knows, and the newest that was applied, null if the database has no record."""
 
@@ -51,7 +64,7 @@ class SchemaView(TypedDict):
 
 @shown
 class OutlookView(TypedDict):
-    """When the triggers last came, the backlog, the size of the database, and version and schema.
+    """When the triggers last came, the backlog, the size of the database, the files, and version and schema.
 
     A time may be up to five minutes too old. The time is null if the trigger never came.
     """
@@ -61,6 +74,7 @@ class OutlookView(TypedDict):
     lastAlarmAt: Time | None
     backlog: BacklogView
     storage: StorageView
+    files: FilesView
     version: str
     schema: SchemaView
 
@@ -97,9 +111,17 @@ async def outlook(api: Api) -> OutlookView:
         ),
         # The database reports its size with each answer, so `size` is the size at the last read.
         storage=StorageView(bytes=api.isolate.storage.size, most=api.settings.storage_bytes_most),
+        files=FilesView(bucket=api.files.bucket.place == "r2", unreachable=await unreachable(api)),
         version=VERSION,
         schema=SchemaView(known=MIGRATION, applied=applied),
     )
+
+
+async def unreachable(api: Api) -> int:
+    """Count the unfinished tasks whose files lie in a bucket that is not bound. With a bucket there are none."""
+    if api.files.bucket.place == "r2":
+        return 0
+    return await api.store.beside(TallyStore).unreachable(limits.SAMPLE_TASKS_MOST["paid"])
 
 
 ENDPOINTS: Final = (

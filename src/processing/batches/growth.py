@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple
 
 from ...core import limits
-from ...core.files import FileKey, FilePart
+from ...core.files import FileKey, FilePart, Place
 from ...core.ids import TaskKey
 from ...store.batch_files import BatchFileStore, growing, look
 from ...store.blobs import Bucket
 from ...store.d1.database import Row
 from ...store.records import batches as records
 from ...store.records.batch_steps import NOTHING_ELSE, Also
-from ...store.records.batches import SegmentSize
+from ...store.records.batches import OutputFile, SegmentSize
 from ...store.records.claims import Claim, Output
 
 
@@ -107,24 +107,29 @@ def _groups(chosen: Sequence[SegmentSize]) -> list[range]:
 
 
 class Growth:
-    """Makes an object of a batch's segments once their lines suffice for a part. One for each run."""
+    """Makes an object of a batch's segments once their lines suffice for a part. One for each run.
+
+    All parts of the output file are stored where the first one is: `bucket_of` gives the bucket of a place.
+    """
 
     def __init__(
         self,
         claim: Claim,
         *,
         store: BatchFileStore,
-        bucket: Bucket,
-        output_file: Callable[[], Awaitable[FileKey]],
+        part_bytes: int,
+        bucket_of: Callable[[Place], Bucket],
+        output_file: Callable[[], Awaitable[OutputFile]],
     ) -> None:
         self._task_key = claim.task_key
         # After a restore of the database another claim may get the same fence, but not the same holder.
         self._name = f"c{claim.fence}-{claim.holder[:8]}"
         self._store = store
-        self._bucket = bucket
+        self._part_bytes = part_bytes
+        self._bucket_of = bucket_of
         self._output_file = output_file
         self._waiting: int | None = None  # The characters of lines that are not in an object; None until read.
-        self._wanted = bucket.part_bytes
+        self._wanted = part_bytes
         self._asks = False  # whether the step in progress reads how many lines wait
 
     def asking(self, outputs: Sequence[Output]) -> Also:
@@ -156,22 +161,24 @@ class Growth:
         self._waiting = sum(one.chars for one in waiting)
         self._wanted = self._waiting + limits.BATCH_SLICE_BYTES
         # The last segment may still take outputs. The others are full, and those that suffice for a part are moved.
-        chosen = object_of(waiting[:-1], self._bucket.part_bytes)
-        if not chosen:
+        full = waiting[:-1]
+        if not full:
             return None
         file = await self._output_file()
-        return await store_segments(self._store, self._bucket, self._task_key, file, self._name, chosen)
+        bucket = self._bucket_of(file.place)
+        chosen = object_of(full, bucket.part_bytes)
+        return await store_segments(self._store, bucket, self._task_key, file.key, self._name, chosen)
 
     async def name(self, stored: StoredLines, record: Callable[[Also], Awaitable[None]]) -> None:
         """Name a stored object in the output file. `record` writes a step of the claim with further statements.
 
         Raises StoreError and ClaimLost.
         """
-        file = await self._output_file()
+        file = (await self._output_file()).key
         await record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
         assert self._waiting is not None
         self._waiting -= stored.chars
-        self._wanted = self._bucket.part_bytes
+        self._wanted = self._part_bytes
 
     def _heard(self, rows: Sequence[Row]) -> None:
         self._waiting = sum(one.chars for one in records.segment_sizes(rows))

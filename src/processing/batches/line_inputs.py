@@ -16,11 +16,11 @@ from ...core.batches.line_index import StoredSlice
 from ...core.batches.lines import Line, LineRules, line_again, memory_bytes, rules_of
 from ...core.batches.requests import call_body
 from ...core.errors import BlobMissing, BlobUnavailable
-from ...core.files import File, FileKey, touches
+from ...core.files import File, touches
 from ...core.settings import Settings
 from ...inference.protocol import ModelCall, ModelReply
 from ...store.files import FileStore
-from ...store.records.batches import BatchWork
+from ...store.records.batches import BatchWork, OutputFile
 from ...store.records.claims import CallKey, Claim
 from ..outcomes import ClaimLost
 
@@ -179,10 +179,12 @@ class LineInputs:
                 line = self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
                 self._sizes[one] = memory_bytes(line, behind - first)
 
-    async def output_file(self) -> FileKey:
-        """Return the batch's output file. Raises StoreError, `BlobUnavailable` and ClaimLost."""
-        opened = self._opened or await self._open()
-        return opened.work.output_file
+    async def output_file(self) -> OutputFile:
+        """Return the batch's output file, which has begun. Raises StoreError, `BlobUnavailable` and ClaimLost."""
+        work = (self._opened or await self._open()).work
+        if work.output_place is None:
+            raise ClaimLost  # the file was erased with its batch
+        return OutputFile(work.output_file, work.output_place)
 
     async def sizes(self, save: object) -> Sequence[int]:
         """Fail, because the outputs of a batch are not merged."""

@@ -13,13 +13,14 @@ from ...core import limits
 from ...core.batches.answers import refused_line, unanswered_line
 from ...core.batches.line_json import custom_id_of
 from ...core.errors import BlobMissing, OnceoverError
-from ...core.files import File, FileKey, touches
+from ...core.files import File, FileKey, Place, touches
 from ...core.ids import TaskKey
 from ...core.meter import Meter
 from ...core.settings import Settings
 from ...core.states import Status
 from ...store.batch_files import BatchFileStore, places_without
 from ...store.batches import BatchStore
+from ...store.blobs import Bucket
 from ...store.files import FileStore
 from ...store.records.batches import Writing
 from .. import clock
@@ -133,6 +134,7 @@ class _Work:
         # After a restore of the database another writer may get the same fence, but not the same name.
         self._name = f"w{of.fence}-{by.nonce()[:8]}"
         self._slices_left = limits.BATCH_SLICES_A_WRITER[by.settings.plan]
+        self._error_place = of.error_place
         self.written = of.written_places
 
     async def run(self) -> None:
@@ -145,11 +147,12 @@ class _Work:
 
     async def _finish_output(self) -> None:
         """Make objects of the segments that are left."""
-        of, store, bucket = self._of, self._by.store, self._files.bucket
+        of, store = self._of, self._by.store
         waiting = await store.waiting(of.task_key)
         while waiting:
             if not self._by.may_go_on(_MOVE, self._ends_at):
                 raise _Spent
+            bucket = self._bucket(of.output_place)
             chosen = object_of(waiting, bucket.part_bytes)
             stored = await store_segments(store, bucket, of.task_key, of.output_file, self._name, chosen)
             if not await store.move(of, stored.segments, stored.added):
@@ -185,8 +188,12 @@ class _Work:
                 writer, lines = self._part(), 0
         await self._add(writer, self._of.total, lines)
 
+    def _bucket(self, place: Place | None) -> Bucket:
+        """Return the bucket of a file: the one that has its first parts, or the deployment's if it has not begun."""
+        return self._files.bucket if place is None else self._files.bucket_of(place)
+
     def _part(self) -> PartWriter:
-        return PartWriter(self._files.bucket, self._of.error_file, f"{self._name}-e{self.written}")
+        return PartWriter(self._bucket(self._error_place), self._of.error_file, f"{self._name}-e{self.written}")
 
     async def _add(self, writer: PartWriter | None, behind: int, lines: int) -> None:
         """Name what was written in the error file, which then has the lines of all places before `behind`."""
@@ -194,7 +201,8 @@ class _Work:
             return
         added = [] if writer is None else await writer.finish()
         places = range(self.written, behind)
-        if not await self._by.store.add_errors(self._of, places, added, lines=lines, place=self._files.bucket.place):
+        place = self._error_place or self._files.bucket.place
+        if not await self._by.store.add_errors(self._of, places, added, lines=lines, place=place):
             raise _Lost
         self.written = behind
 

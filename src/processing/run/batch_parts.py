@@ -98,7 +98,8 @@ class BatchParts:
         self._growth = Growth(
             context.claim,
             store=context.store.beside(BatchFileStore),
-            bucket=self._files.bucket,
+            part_bytes=self._files.bucket.part_bytes,
+            bucket_of=self._files.bucket_of,
             output_file=self.inputs.output_file,
         )
 

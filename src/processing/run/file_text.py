@@ -30,6 +30,10 @@ from .ledger import Ledger
 from .write_pacer import WritePacer
 
 MISSING = Failure(TaskCode.INPUT_MISSING, "the file of the task's text, or a part of it, is gone", False)
+# A retry may find the bucket bound again.
+UNREACHED = Failure(
+    TaskCode.INPUT_MISSING, "the bucket with the file of the task's text did not answer for a day", True
+)
 _SLICE_CALLS = 3  # What a slice takes of the allowance, in calls to the model: it may lie in two parts of the file.
 
 
@@ -62,10 +66,9 @@ class FileText:
         try:
             outcome = await self._cut(record)
         except BlobUnavailable as error:
-            self._ledger.idled()
-            seconds = idle_seconds(self._ledger.idle_runs)
+            seconds = self._looked_in_vain()
             context.log("text_unread", error=error.code, delay_seconds=seconds)
-            return self._back(seconds)
+            return self._back(seconds) if seconds else Fail(context.settings.retention_ms, UNREACHED)
         if isinstance(outcome, Failure):
             return Fail(context.settings.retention_ms, outcome)
         # A run has no lanes before the chunks are counted. On other routes than the direct one the next run comes at
@@ -152,6 +155,17 @@ class FileText:
                 f"mostly {mostly}"
             )
 
+    def _looked_in_vain(self) -> float:
+        """Count a look at the bucket without any progress, and return for how long the task rests.
+
+        0: the task has waited for the bucket for too long.
+        """
+        if sum(map(idle_seconds, range(self._ledger.idle_runs))) >= limits.BUCKET_PATIENCE_SECONDS:
+            return 0.0
+        seconds = idle_seconds(self._ledger.idle_runs)
+        self._ledger.idled()
+        return seconds
+
     def _affords_slice(self) -> bool:
         group_size = self._context.caller.group_size
         calls = _SLICE_CALLS * group_size
@@ -181,14 +195,24 @@ class FileText:
             self._ledger.fail(MISSING)
             return None
         except (BlobUnavailable, TimeoutError) as error:
-            self._failures += 1
-            pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
-            pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
-            self._context.log("text_unread", error=type(error).__name__, retry_seconds=pause)
-            self._ledger.rest(clock.now() + pause)
+            self._unread(error)
             return None
         self._failures = 0
         return window
+
+    def _unread(self, error: BlobUnavailable | TimeoutError) -> None:
+        """Let no call start for a while. Calls in flight continue, and the run tries again after a short pause."""
+        ledger, code = self._ledger, getattr(error, "code", BlobUnavailable.code)
+        self._failures += 1
+        if ledger.in_flight or ledger.ended:
+            pause = limits.BATCH_READ_PAUSE_SECONDS * 2.0 ** (self._failures - 1)
+            pause = min(pause, 2 * limits.INLINE_WAIT_SECONDS_MOST)
+        else:
+            pause = self._looked_in_vain()
+            if not pause:
+                ledger.fail(UNREACHED)
+        self._context.log("text_unread", error=code, retry_seconds=pause)
+        ledger.rest(clock.now() + pause)
 
     async def _read(self, first: int, chunks: int) -> Window:
         file, (ends, byte_ends, overlap) = self._opened or await self._open()

@@ -2,8 +2,14 @@
 
 from typing import NamedTuple, Protocol
 
-from ...core.errors import BlobMissing
+from ...core.errors import BlobMissing, BlobUnavailable
 from ...core.files import File, FileKey, Piped, Place
+
+
+class BucketUnbound(BlobUnavailable):
+    """A file lies in R2, and the deployment does not bind the bucket any more. Its operator must bind it again."""
+
+    code = "bucket_unbound"
 
 
 class Buffer(Protocol):

@@ -8,7 +8,7 @@ from typing import NamedTuple, cast
 from ...core.batches.endpoints import BatchEndpoint
 from ...core.batches.line_index import StoredSlice, read_ids
 from ...core.batches.status import BatchStatus, batch_status
-from ...core.files import FileKey
+from ...core.files import FileKey, Place
 from ...core.ids import TaskKey
 from ...core.states import Status
 from ...core.task import DEADLINE_EXCEEDED, NewTask, Task
@@ -100,8 +100,18 @@ class Batch:
         return RequestCounts(task.total, task.completed, task.failed)
 
 
+class OutputFile(NamedTuple):
+    """The output file of a batch, and where all of its parts are stored, whatever the deployment binds later."""
+
+    key: FileKey
+    place: Place
+
+
 class BatchWork(NamedTuple):
-    """What a worker needs to know of its batch, in addition to the claim."""
+    """What a worker needs to know of its batch, in addition to the claim.
+
+    `output_place` is where the parts of the output file are stored, None before the file begins.
+    """
 
     endpoint: BatchEndpoint
     input_file: FileKey
@@ -110,6 +120,7 @@ class BatchWork(NamedTuple):
     read_bytes: int
     read_lines: int
     errors: Sequence[Mapping[str, object]]
+    output_place: Place | None
 
 
 class SegmentSize(NamedTuple):
@@ -138,7 +149,8 @@ class Writing(NamedTuple):
     """A batch that a writer has taken in order to complete the batch's files.
 
     `answered` are the ranges of places whose lines have an output. `total` is 0 if the lines were never counted.
-    `waited_ms` is how long ago the first writer took the batch.
+    `waited_ms` is how long ago the first writer took the batch. `output_place` and `error_place` are where the parts of
+    the files are stored, None for a file that has not begun.
     """
 
     task_key: TaskKey
@@ -155,6 +167,8 @@ class Writing(NamedTuple):
     total: int
     answered: Sequence[range]
     waited_ms: int
+    output_place: Place | None
+    error_place: Place | None
 
 
 def batch(row: Row, of: Task) -> Batch:
@@ -188,6 +202,7 @@ def work(row: Row) -> BatchWork:
         read_bytes=whole(row, "read_bytes"),
         read_lines=whole(row, "read_lines"),
         errors=json.loads(text(row, "errors")),
+        output_place=_place(row, "output_place"),
     )
 
 
@@ -231,6 +246,8 @@ def writing(row: Row, task: Row, answered: Sequence[Row]) -> Writing:
         total=whole(task, "total"),
         answered=answered_ranges(answered),
         waited_ms=whole(row, "waited_ms"),
+        output_place=_place(row, "output_place"),
+        error_place=_place(row, "error_place"),
     )
 
 
@@ -247,6 +264,10 @@ def answered_ranges(found: Sequence[Row]) -> list[range]:
 
 def _sizes(row: Row) -> tuple[int, ...]:
     return tuple(map(int, text(row, "sizes").split(",")))
+
+
+def _place(row: Row, name: str) -> Place | None:
+    return cast("Place | None", maybe_text(row, name))
 
 
 def _endpoint(row: Row) -> BatchEndpoint:

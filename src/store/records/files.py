@@ -46,3 +46,8 @@ def file_of(row: Row) -> File:
         growing=row["state"] == "growing",
         place=place_of(row),
     )
+
+
+def keys_of(tenant: str | None) -> tuple[str, str]:
+    """Return a text before all keys of a tenant, and one behind them. Without a tenant: of the keys of all tenants."""
+    return ("", "~") if tenant is None else (f"{tenant}:", f"{tenant};")

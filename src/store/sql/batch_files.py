@@ -85,13 +85,14 @@ _IS_QUIET = f"""finished_at IS NOT NULL
   AND (in_flight = '[]' OR coalesce(announced_at, 0) + :claim_ms <= {NOW})"""
 
 # Takes a batch for a writer, for `:lease_ms`, if no other has it. Then raises the task's fence, so that no late write
-# of a worker adds an output.
+# of a worker adds an output. A file whose row is there has its parts at the row's place.
 TAKE_BATCH = statement(f"""
 UPDATE batches SET writer_fence = writer_fence + 1, writer_until = {NOW} + :lease_ms,
   finalizing_at = coalesce(finalizing_at, {NOW})
 WHERE task_id = :task_key AND ended_at IS NULL AND writer_until <= {NOW}
   AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_IS_QUIET})
-RETURNING *, {NOW} - finalizing_at AS waited_ms
+RETURNING *, {NOW} - finalizing_at AS waited_ms, (SELECT place FROM files WHERE id = output_file) AS output_place,
+  (SELECT place FROM files WHERE id = error_file) AS error_place
 """)
 SHUT_OUT = statement(f"""
 UPDATE tasks SET fence = fence + 1 WHERE id = :task_key AND {_IS_QUIET}
@@ -154,6 +155,8 @@ CLOSE_FILES = statement(f"""
 UPDATE files SET state = 'ready', expires_at = {NOW} + :output_ms, due_at = {NOW} + :output_ms
 WHERE id IN (:output_file, :error_file) AND state = 'growing' AND {_IS_WRITTEN}
 """)
+# The index of the lines that were checked goes with the end of a batch whose lines were not found valid.
+DROP_SLICES = statement(f"DELETE FROM batch_slices WHERE task_id = :task_key AND {_MINE}")
 COMPLETE_BATCH = statement(f"""
 UPDATE batches SET ended_at = {NOW}, output_lines = (SELECT count(*) FROM ({done("0")}))
 WHERE {_OURS} AND {_IS_WRITTEN} RETURNING task_id

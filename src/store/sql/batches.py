@@ -38,11 +38,28 @@ SELECT EXISTS (SELECT 1 FROM tasks WHERE id = :task_key) AS accepted, {_INPUT_RE
 # Reads the row of a batch.
 BATCH = statement("SELECT * FROM batches WHERE task_id = :task_key")
 
+# Reads the row of a batch for a worker, and where the parts of its output file are stored, NULL before the file begins.
+WORK = statement("""
+SELECT *, (SELECT place FROM files WHERE id = output_file) AS output_place FROM batches WHERE task_id = :task_key
+""")
+
 # Read a page of the batches whose keys are above `:first` and below `:behind`, newest first, and the rows of their
 # tasks.
 _PAGE = "batches WHERE task_id > :first AND task_id < :behind ORDER BY task_id DESC LIMIT :most"
 BATCHES = statement(f"SELECT * FROM {_PAGE}")
 BATCH_TASKS = statement(f"SELECT {VIEW} FROM tasks WHERE id IN (SELECT task_id FROM {_PAGE})")
+
+# Finds the batch with the key `:rest` behind its tenant, in the list of all tenants: reads two rows a tenant.
+BATCH_OF_SOME_TENANT = statement("""
+WITH RECURSIVE found (tenant) AS (
+  SELECT (SELECT substr(task_id, 1, instr(task_id, ':') - 1) FROM batches ORDER BY task_id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT substr(task_id, 1, instr(task_id, ':') - 1) FROM batches WHERE task_id >= found.tenant || ';'
+    ORDER BY task_id LIMIT 1)
+  FROM found WHERE found.tenant IS NOT NULL
+)
+SELECT task_id FROM found CROSS JOIN batches ON task_id = found.tenant || :rest LIMIT 1
+""")
 
 # Reads where the lines of a batch lie in its input file.
 SPANS = statement("""

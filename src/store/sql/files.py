@@ -79,10 +79,22 @@ ORDER BY id {order} LIMIT :most
 """)
 
 
-# Lists up to `:most` files of a tenant that clients see, whose keys lie between `:first` and `:behind`, behind the key
-# `:after`, which may be NULL, as may `:purpose`. With a purpose, the lists also read the rows of other purposes.
+# Lists up to `:most` files that clients see, whose keys lie between `:first` and `:behind`, those of one tenant or of
+# all, behind the key `:after`, which may be NULL, as may `:purpose`. With a purpose, the lists also read the rows of
+# other purposes.
 OLDEST_FILES = _listed("ASC", "(:after IS NULL OR id > :after)")
 NEWEST_FILES = _listed("DESC", "(:after IS NULL OR id < :after)")
+
+# Finds the tenant's file with the key `:rest` behind its tenant, in the list of all tenants: reads two rows a tenant.
+FILE_OF_SOME_TENANT = statement("""
+WITH RECURSIVE found (tenant) AS (
+  SELECT (SELECT tenant FROM files ORDER BY id LIMIT 1)
+  UNION ALL
+  SELECT (SELECT files.tenant FROM files WHERE id >= found.tenant || ';' ORDER BY id LIMIT 1)
+  FROM found WHERE found.tenant IS NOT NULL
+)
+SELECT files.id FROM found CROSS JOIN files ON files.id = found.tenant || :rest LIMIT 1
+""")
 
 # --- Erasure --------------------------------------------------------------------------------------------------
 

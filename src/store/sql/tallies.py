@@ -265,3 +265,16 @@ HAS_MIGRATIONS = statement("""
 SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrations' LIMIT 1
 """)
 NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")
+
+# Counts the batches and tasks that have not ended and of which a file has its parts in R2, up to `:most`. It reads one
+# to three rows for each such batch, and two for each such task.
+NEED_BUCKET = statement("""
+SELECT count(*) AS unreachable FROM (
+  SELECT 1 FROM batches WHERE ended_at IS NULL
+    AND EXISTS (SELECT 1 FROM files WHERE id IN (input_file, output_file, error_file) AND place = 'r2')
+  UNION ALL
+  SELECT 1 FROM tasks CROSS JOIN files ON files.id = text_file
+  WHERE text_file IS NOT NULL AND finished_at IS NULL AND place = 'r2'
+  LIMIT :most
+)
+""")

@@ -12,6 +12,8 @@ from src.store.batches import BatchStore, ValidationStatements
 from src.store.records.batch_steps import NOTHING_ELSE, Also
 from src.store.records.batches import NewBatch
 from src.store.records.claims import CallKey, CallTries, Claim, Continue, Fail, FailedCall, Finish, Output, Release
+from src.store.tallies import TallyStore
+from src.store.tenants import TenantStore
 from tests.conformance.cases.registry import show, worker_case
 from tests.conformance.cases.storyteller import (
     FAILURE,
@@ -253,4 +255,22 @@ async def a_batch_with_an_invalid_line_fails(env: Any) -> Any:
     assert batch is not None
     story.outcomes += [batch.status, batch.errors, batch.has_output_file, batch.has_error_file]
     await story.note(FILES)
+    return story.told()
+
+
+@worker_case
+async def files_and_batches_of_all_tenants_are_found(env: Any) -> Any:
+    story = _Batch(env)
+    await story.upload()
+    await story.submit()
+    tenants, tallies = story.store.beside(TenantStore), story.store.beside(TallyStore)
+    for key in (INPUT, OUTPUT):
+        digits = key.partition(":")[2]
+        story.outcomes += [await tenants.file(digits), await tenants.batch(digits)]
+    listed = story.files.files(None, purpose=None, after=None, most=9, newest_first=True)
+    story.outcomes += [await tenants.batch(TASK.partition(":")[2]), len(await listed)]
+    story.outcomes += [len(await story.rows.batches(None, after, 9)) for after in (None, TASK)]
+    story.outcomes.append(await tallies.unreachable(9))
+    await story.alter("UPDATE files SET place = 'r2'")
+    story.outcomes += [await tallies.unreachable(9), await tallies.unreachable(0)]
     return story.told()

@@ -84,7 +84,7 @@ def test_the_use_grows_no_faster_than_the_lines(route: str, plan: Plan) -> None:
 
 @pytest.mark.campaign
 def test_uneven_calls_write_more_rows() -> None:
-    """With calls of 2 to 10 s, which end one by one, a line writes half a row."""
+    """With calls of 2 to 10 s, lanes answer for single calls, and a line writes about a row."""
     use = used(BatchLoad(LINES, "queue", "paid", (2.0, 10.0)))
     assert use.rows_written == pytest.approx(measured.BATCH_ROWS_UNEVEN, rel=0.1)
 

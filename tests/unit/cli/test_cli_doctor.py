@@ -386,6 +386,7 @@ OPERATOR = {
     "schema": {"known": "0014_events.sql", "applied": "0014_events.sql"},
     "backlog": {"pending": 1, "processing": 2, "oldestPendingSeconds": 3},
     "storage": {"bytes": 10_000_000, "most": 450_000_000},
+    "files": {"bucket": True, "unreachable": 0},
 }
 MODEL = {
     "status": "healthy",
@@ -620,6 +621,10 @@ BROKEN_DEPLOYMENTS: dict[str, tuple[Callable[[Deployment], None], str, Level, st
         Level.WARNING,
         "nearly full",
         "onceover delete",
+    ),
+    "a bucket that was removed": (
+        operated(files={"bucket": False, "unreachable": 3}),
+        *("bucket", Level.FAULT, "BLOBS binding is missing, and 3 unfinished", "[[r2_buckets]]"),
     ),
     "migrations that wait": (
         operated(version="1.2.0", schema={"known": "0014_events.sql", "applied": "0013_responses.sql"}),

@@ -22,7 +22,18 @@ from src.store.admission import Accepted
 from src.store.batch_files import BatchFileStore
 from src.store.batches import InputMissing
 from src.store.records.claims import Unclaimed
-from tests.support.batch_bench import ERRORS, HOST, INPUT, KEY, OUTPUT, WINDOW_MS, BatchBench, line, lines
+from tests.support.batch_bench import (
+    ERRORS,
+    HOST,
+    INPUT,
+    KEY,
+    OUTPUT,
+    WINDOW_MS,
+    BatchBench,
+    MemoryBucket,
+    line,
+    lines,
+)
 
 RETENTION_MS = 1_000_000
 
@@ -98,6 +109,20 @@ def test_a_refusal_that_concerns_more_than_the_line_fails_the_batch(bench: Batch
     assert {one["error"]["code"] for one in bench.content(ERRORS)} == {"batch_failed"}
 
 
+def test_a_model_that_stays_away_fails_the_batch_after_the_patience(bench: BatchBench) -> None:
+    """The answers are kept, the other lines say that the batch failed, and the batch says why."""
+    bench.settings = type(bench.settings)(plan="paid", model="m", models=("m",), patience_seconds=600)
+    bench.model.act = lambda text, number: ModelUnavailable("503") if number > 6 else None
+    bench.begin(lines(12))
+    bench.run_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.FAILED
+    assert batch.task.failure is not None
+    assert (batch.task.failure.code, batch.task.failure.retryable) == (TaskCode.MODEL_UNAVAILABLE, True)
+    bench.check_end(ids(12))
+    assert (len(bench.ids(OUTPUT)), {one["error"]["code"] for one in bench.content(ERRORS)}) == (6, {"batch_failed"})
+
+
 @pytest.mark.parametrize("plan", ["free", "paid"])
 def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> None:
     """A run checks as many slices as its plan allows, and the next one goes on behind them."""
@@ -146,6 +171,7 @@ def test_no_call_is_made_before_every_line_is_valid(bench: BatchBench) -> None:
     assert not bench.model.calls
     assert not batch.has_output_file
     assert not bench.database.rows("SELECT 1 FROM files WHERE owner IS NOT NULL")
+    assert not bench.database.rows("SELECT 1 FROM batch_slices")
 
 
 @pytest.mark.parametrize(
@@ -513,6 +539,48 @@ def test_a_deployment_without_r2_has_its_files_in_d1() -> None:
     bench.run_to_end()
     bench.check_end(ids(30))
     bench.close()
+
+
+def test_a_bucket_that_is_bound_while_a_batch_goes_on_gets_no_part_of_its_files() -> None:
+    """All parts of a file lie in one place, which its row names, although new files lie in R2 from now on."""
+    bench = BatchBench(in_d1=True)
+    bench.model.act = lambda text, number: ModelRefused("400", of_call=True) if text.startswith("1") else None
+    bench.begin(lines(60))
+    bench.run()
+    bench.bucket = MemoryBucket(bench.points, 2_000)
+    bench.run_to_end()
+    bench.check_end(ids(60))
+    assert bench.bucket.parts.keys() == {(ERRORS, name) for _, name in bench.bucket.parts}
+    bench.close()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 4.0])
+def test_a_batch_waits_for_a_bucket_that_is_not_bound_any_more(bench: BatchBench, seconds: float) -> None:
+    """Its answers stay in the database, although new files would lie there. Once the bucket is back, the batch ends.
+
+    The deployment that does not bind the bucket comes before the first call, or between calls.
+    """
+    bucket = bench.bucket
+    bench.begin(lines(60))
+    bench.run()
+    if seconds:
+        bench.run(HOST._replace(seconds=seconds))
+        assert 0 < len(bench.model.answered) < 60
+    bench.bucket = None
+    bench.run()
+    bench.pass_seconds(WINDOW_MS / 1000)
+    for _ in range(5):
+        bench.run()
+        bench.sweep()
+        bench.pass_seconds(61)
+    assert bench.batch().status is BatchStatus.FINALIZING
+    assert not bench.database.rows("SELECT 1 FROM file_parts")
+    assert {entry["error"] for entry in bench.log if entry["event"] == "batch_write_failed"} == {"BucketUnbound"}
+    bench.bucket = bucket
+    bench.run_to_end()
+    bench.check_end(ids(60))
+    assert bench.batch().status is BatchStatus.EXPIRED
+    assert len(bench.ids(OUTPUT)) == len(bench.model.answered)
 
 
 def test_the_input_file_must_be_there_and_for_batches(bench: BatchBench) -> None:

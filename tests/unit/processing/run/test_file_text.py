@@ -181,6 +181,36 @@ def test_a_bucket_that_is_away_is_waited_for(bench: TextBench) -> None:
     assert len(sent(bench)) == len(pieces(TEXT, 50))
 
 
+@pytest.mark.parametrize("during", ["the cut", "the calls"])
+@pytest.mark.parametrize("route", [Route.QUEUE, Route.DIRECT])
+def test_a_bucket_that_is_not_bound_any_more_fails_the_task_after_a_day(
+    bench: TextBench, during: str, route: Route
+) -> None:
+    """A task without a deadline also ends. The log names the cause, and once the bucket is back a retry goes on."""
+    bucket, host = bench.bucket, Host(route, 600.0)
+    bench.begin_text(TEXT.encode())
+    if during == "the calls":
+        outcome = bench.work(host._replace(seconds=4.0))
+        assert isinstance(outcome, Released)
+        bench.pass_seconds(outcome.delay_seconds)
+        assert 0 < len(sent(bench)) < len(pieces(TEXT, 50))
+    bench.bucket = None
+    began = bench.loop.time()
+    task = bench.work_to_end(most=400, host=host)
+    waited = bench.loop.time() - began
+    assert task.failure is not None
+    assert (task.failure.code, task.failure.retryable) == (TaskCode.INPUT_MISSING, True)
+    assert limits.BUCKET_PATIENCE_SECONDS <= waited <= limits.BUCKET_PATIENCE_SECONDS + 3_600
+    assert task.usage.model_calls == task.completed == len(sent(bench))
+    unread = [line for line in bench.log if line["event"] == "text_unread"]
+    assert {line["error"] for line in unread} == {"bucket_unbound"}
+    assert len(unread) < 200
+    bench.bucket = bucket
+    assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
+    assert bench.work_to_end().status is Status.COMPLETED
+    assert sorted(sent(bench)) == sorted(pieces(TEXT, 50))
+
+
 def test_the_file_is_in_use_until_the_task_has_ended(bench: TextBench) -> None:
     """A file that an unfinished task reads is neither deleted nor expires, and goes as any file afterwards."""
     bench.begin_text(TEXT.encode())
