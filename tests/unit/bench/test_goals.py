@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,8 +91,22 @@ def test_parts_of_another_source_or_size_are_forgotten(tmp_path: Path):
 
 
 def test_the_source_is_that_of_the_commit_and_its_changes(tmp_path: Path):
-    """The same tree has the same source, and no repository has another."""
-    assert source_of() == source_of() != source_of(tmp_path)
+    """The same tree has the same source, and a change to a file or a new commit makes another one."""
+
+    def git(*arguments: str) -> None:
+        who = ("-c", "user.name=test", "-c", "user.email=test@localhost")
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, capture_output=True, check=True)
+
+    git("init")
+    found: list[str] = []
+    for text in ("one", "two"):
+        (tmp_path / "file").write_text(text)
+        git("add", "file")
+        found.append(source_of(tmp_path))
+        git("commit", "--message", text)
+        found.append(source_of(tmp_path))
+    assert source_of(tmp_path) == found[-1]
+    assert len(set(found)) == 4
 
 
 def test_a_figure_without_a_bound_has_no_verdict():
