@@ -17,10 +17,24 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import demo, free_plan, imports, splitter, storage, structured, structured_pyodide, table_size, tasks
+from bench import (
+    cold_starts,
+    demo,
+    free_plan,
+    imports,
+    splitter,
+    storage,
+    structured,
+    structured_pyodide,
+    table_size,
+    tasks,
+)
 from bench.figures import Figure
+from bench.goals import parts as goals
+from bench.goals import table as goals_table
+from bench.goals.kept import Kept, source_of
 from bench.references import measuring, tables
-from bench.references.works import ALL, CHARS, CHARS_MOST, FREE, WORKS
+from bench.references.works import ALL, CHARS, CHARS_MOST, FAR, FREE, FURTHER, WORKS
 from local.node import find_node
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,26 +46,20 @@ PARTS: dict[str, Callable[[], list[Figure]]] = {
     "table": table_size.measure,
     "storage": storage.measure,
     "imports": imports.measure,
+    "cold-starts": cold_starts.measure,
     "tasks": tasks.measure,
     "free-plan": free_plan.measure,
 }
 REFERENCES = "references"  # the part `references` has a table and flags of its own
+GOALS = "goals"  # the part `goals` measures everything that has a goal, in a table and a file of its own
+RUNS = {REFERENCES: 3, GOALS: 5}
 
 
 def main(arguments: list[str]) -> int:
     """Run the requested parts. Return the exit status, 1 if a figure exceeds its bound."""
-    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
-    parser.add_argument("parts", nargs="*", choices=[[], *PARTS, REFERENCES], help="default: all")
-    parser.add_argument("--report", type=Path, default=ROOT / ".build" / "bench.json")
-    of_references = parser.add_argument_group(REFERENCES)
-    of_references.add_argument("--runs", type=int, default=3, help="how often each work is measured, default 3")
-    of_references.add_argument("--works", nargs="+", default=(), choices=[work.key for work in WORKS])
-    of_references.add_argument("--systems", nargs="+", default=(), choices=[*ALL, *FREE])
-    of_references.add_argument("--chars", type=int, default=CHARS, help=f"characters of a chunk, default {CHARS}")
-    of_references.add_argument("--quick", action="store_true", help="tiny works, which show that everything runs")
-    options = parser.parse_args(arguments)
-    if options.runs < 1 or not CHARS <= options.chars <= CHARS_MOST:
-        parser.error(f"--runs must be 1 or more, and --chars {CHARS} to {CHARS_MOST:,}")
+    options = _options(arguments)
+    if GOALS in options.parts:
+        return _goals(options)
     report: dict[str, object] = {"commit": _commit(), "machine": _machine()}
     parts = options.parts or [*PARTS, REFERENCES]
     figures = _figures([name for name in parts if name in PARTS])
@@ -59,10 +67,46 @@ def main(arguments: list[str]) -> int:
     is_good = True
     if REFERENCES in parts:
         report[REFERENCES], is_good = _references(options)
-    options.report.parent.mkdir(parents=True, exist_ok=True)
-    options.report.write_text(json.dumps(report, indent=2) + "\n")
-    print(f"Written to {options.report.relative_to(Path.cwd())}" if options.report.is_relative_to(Path.cwd()) else "")
+    path = options.report or ROOT / ".build" / "bench.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=2) + "\n")
+    print(f"Written to {path.relative_to(Path.cwd())}" if path.is_relative_to(Path.cwd()) else "")
     return 0 if is_good and all(figure.within for figure in figures) else 1
+
+
+def _options(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=…", description=__doc__)
+    choices = [[], *PARTS, REFERENCES, GOALS]
+    parser.add_argument("parts", nargs="*", choices=choices, help=f"default: all; {GOALS} is measured alone")
+    parser.add_argument("--report", type=Path, help="default: .build/bench.json, or .build/goals.json")
+    of_references = parser.add_argument_group(REFERENCES)
+    of_references.add_argument("--runs", type=int, help="how often each work is measured, default 3; goals: 5")
+    works = [work.key for work in (*WORKS, *FURTHER)]
+    of_references.add_argument("--works", nargs="+", default=(), choices=works)
+    of_references.add_argument("--systems", nargs="+", default=(), choices=[*ALL, *FREE, *FAR])
+    of_references.add_argument("--chars", type=int, default=CHARS, help=f"characters of a chunk, default {CHARS}")
+    of_references.add_argument("--quick", action="store_true", help="tiny works, which show that everything runs")
+    of_goals = parser.add_argument_group(GOALS)
+    of_goals.add_argument("--only", nargs="+", default=list(goals.PARTS), choices=goals.PARTS, help="default: all")
+    of_goals.add_argument("--anew", action="store_true", help="measure finished parts again")
+    options = parser.parse_args(arguments)
+    options.runs = RUNS[GOALS if GOALS in options.parts else REFERENCES] if options.runs is None else options.runs
+    if options.runs < 1 or not CHARS <= options.chars <= CHARS_MOST:
+        parser.error(f"--runs must be 1 or more, and --chars {CHARS} to {CHARS_MOST:,}")
+    if GOALS in options.parts and len(options.parts) > 1:
+        parser.error(f"{GOALS} is measured alone")
+    return options
+
+
+def _goals(options: argparse.Namespace) -> int:
+    """Measure everything that has a goal."""
+    size = goals.Size(options.runs, options.quick)
+    facts = {"commit": _commit(), "machine": _machine()}
+    path = options.report or ROOT / ".build" / ("goals-quick.json" if options.quick else "goals.json")
+    kept = Kept(path, size, facts, source=source_of(), anew=options.anew)
+    status = goals_table.run(kept, size, options.only, Console(width=160))
+    print(f"Written to {path}", flush=True)
+    return status
 
 
 def _figures(parts: list[str]) -> list[Figure]:

@@ -21,7 +21,7 @@ from tests.support.worker_copy import copy_worker
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTS = 3
-_UPLOAD, _START = b"--python-save-snapshot", b"--python-load-snapshot=snapshot.bin"
+UPLOAD, START = b"--python-save-snapshot", b"--python-load-snapshot=snapshot.bin"
 _TICKS = os.sysconf("SC_CLK_TCK")
 LEAST = """
 from pydantic import BaseModel, Field
@@ -60,7 +60,7 @@ class Watch:
     def __init__(self, server: DevServer) -> None:
         self._server = server
         self._ended = threading.Event()
-        self.cpu_seconds = {_UPLOAD: 0.0, _START: 0.0}
+        self.cpu_seconds = {UPLOAD: 0.0, START: 0.0}
         self.memory_bytes = 0
 
     def __enter__(self) -> "Watch":
@@ -89,11 +89,11 @@ class Watch:
                     self.memory_bytes = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def measure() -> list[Figure]:
-    """Upload and start both Workers in turns, and return the figures."""
+def measure(count: int = STARTS) -> list[Figure]:
+    """Upload and start both Workers in turns, `count` times each, and return the figures."""
     with tempfile.TemporaryDirectory() as folder:
-        ours, least = (_project(Path(folder) / name, entry) for name, entry in (("ours", None), ("least", LEAST)))
-        starts = [(_start(ours, number), _start(least, number)) for number in range(STARTS)]
+        ours, least = (project_of(Path(folder) / name, entry) for name, entry in (("ours", None), ("least", LEAST)))
+        starts = [(_start(ours, number), _start(least, number)) for number in range(count)]
     ours_best, least_best = (Start(*map(min, zip(*each, strict=True))) for each in zip(*starts, strict=True))
     upload, start = ours_best.upload_cpu_seconds, ours_best.start_cpu_seconds
     return [
@@ -115,7 +115,7 @@ def measure() -> list[Figure]:
     ]
 
 
-def _project(folder: Path, entry: str | None) -> Path:
+def project_of(folder: Path, entry: str | None) -> Path:
     """Make a copy of the Worker in a folder, with another entry module if `entry` is given."""
     copy_worker(folder)
     if entry is not None:
@@ -136,4 +136,4 @@ def _start(project: Path, number: int) -> Start:
         ready = time.monotonic() - began
         httpx.get(f"{second.url}/api/async-status", timeout=60)
         start.look()
-    return Start(upload.cpu_seconds[_UPLOAD], start.cpu_seconds[_START], ready, start.memory_bytes)
+    return Start(upload.cpu_seconds[UPLOAD], start.cpu_seconds[START], ready, start.memory_bytes)

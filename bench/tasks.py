@@ -6,6 +6,7 @@ with tasks in both languages, and with model calls of different lengths.
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.model_server import ModelServer
 
 ROUTES = {"queue": (), "durable-object": ("--env", "free"), "direct": ("--env", "direct")}
 IDEAL_MS = 800
+TIMES = 11  # how often the task runs whose time is measured
 # Each key is a range of call times in seconds, in which the time of each call is drawn by the call's text. Each value
 # is how many rows a task of 20 chunks may write with such calls.
 SPREADS = {(4.5, 5.5): 20, (2.0, 10.0): 32}
@@ -38,8 +40,11 @@ class Lengths:
         return replace(answer, delay_seconds=Random(call.user).uniform(*self.spread))  # noqa: S311
 
 
-def measure() -> list[Figure]:
-    """Run the same tasks on each route, with a model server that takes 200 ms for a call."""
+def measure(times: int = TIMES, spreads: Mapping[tuple[float, float], int] = SPREADS) -> list[Figure]:
+    """Run the same tasks on each route, with a model server that takes 200 ms for a call.
+
+    The task whose time is measured runs `times` times, and a task with calls of different lengths for each spread.
+    """
     figures: list[Figure] = []
     lengths = Lengths()
     for route, flags in ROUTES.items():
@@ -49,11 +54,11 @@ def measure() -> list[Figure]:
             DevServer(Path(state), *flags, *openai(model.base_url)) as server,
             Client(server.url) as client,
         ):
-            figures += _route(route, server, client)
+            figures += _route(route, server, client, times)
             # After a submission on any other route, the task continues in the next cron run, whose cost would be
             # measured too.
             if route != "direct":
-                figures += _uneven(route, server, client, lengths)
+                figures += _uneven(route, server, client, lengths, spreads)
     return figures
 
 
@@ -63,9 +68,9 @@ def said(call: Call) -> Behaviour:
     return ok(prose(Random(call.user), OUTPUT_CHARS))  # noqa: S311
 
 
-def _route(route: str, server: DevServer, client: Client) -> list[Figure]:
+def _route(route: str, server: DevServer, client: Client, count: int) -> list[Figure]:
     _run(client, 6)
-    times = sorted(_elapsed_ms(_run(client, 24)) for _ in range(11))
+    times = sorted(_elapsed_ms(_run(client, 24)) for _ in range(count))
     figures = [
         Figure(f"{route}: 24 chunks at 200 ms, median ÷ ideal", times[len(times) // 2] / IDEAL_MS, "×", 1.1),
         Figure(f"{route}: 24 chunks at 200 ms, median", times[len(times) // 2], "ms"),
@@ -79,9 +84,11 @@ def _route(route: str, server: DevServer, client: Client) -> list[Figure]:
     return figures
 
 
-def _uneven(route: str, server: DevServer, client: Client, lengths: Lengths) -> list[Figure]:
+def _uneven(
+    route: str, server: DevServer, client: Client, lengths: Lengths, spreads: Mapping[tuple[float, float], int]
+) -> list[Figure]:
     figures: list[Figure] = []
-    for spread, rows_most in SPREADS.items():
+    for spread, rows_most in spreads.items():
         lengths.spread = spread
         rows, calls = _costs(server, _run(client, 20)["id"], route)
         what = f"{route}: 20 chunks, calls of {spread[0]:g} to {spread[1]:g} s"

@@ -13,7 +13,7 @@ import httpx
 from bench.references.outcome import Outcome
 from bench.references.progress import Remaining
 from bench.references.systems import Model, client_of, measured, server_of
-from bench.references.works import ALL, CHARS, WORKS, Work, quick
+from bench.references.works import ALL, CHARS, FURTHER, WORKS, Work, quick
 from tests.support.client import Client
 from tests.support.dev_server import DevServer
 
@@ -28,21 +28,30 @@ WARM_UPS = (
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """The options of a measurement; no names of works or of systems select all of them."""
+    """The options of a measurement; no names of works select WORKS, and no names of systems all systems of a work."""
 
     runs: int = 3
     quick: bool = False
     works: Sequence[str] = ()
     systems: Sequence[str] = ()
     chars: int = CHARS
+    is_short: bool = False  # measure a work only on the systems that its goals name
 
     def chosen(self) -> list[Work]:
         """Return the requested works, in the requested size, each with those of its systems that are requested."""
-        fitted = [self._fitted(work) for work in WORKS if not self.works or work.key in self.works]
+        fitted = [self._fitted(work) for work in (*WORKS, *FURTHER) if work.key in self.works or self._is_default(work)]
         return [work for work in fitted if work.systems]
 
+    def _is_default(self, work: Work) -> bool:
+        return not self.works and work in WORKS
+
     def _fitted(self, work: Work) -> Work:
-        names = tuple(name for name in work.systems if not self.systems or name in self.systems)
+        judged = {name for goal in work.goals for name in (goal.system, goal.of)}
+        names = tuple(
+            name
+            for name in work.systems
+            if (not self.systems or name in self.systems) and (not self.is_short or name in judged)
+        )
         return replace(quick(work) if self.quick else work, systems=names)
 
 
@@ -57,11 +66,11 @@ class _Step:
         return self.work.key, self.system
 
 
-def measure(options: Options) -> list[Outcome]:
+def measure(options: Options, *, is_kept: bool = True) -> list[Outcome]:
     """Measure the works, and print the progress and an estimate of the time left.
 
-    Ctrl-C ends the measurement. For each work, a run counts only if all systems were measured in that run and none
-    failed.
+    Ctrl-C ends the measurement, and without `is_kept` raises KeyboardInterrupt. For each work, a run counts only if all
+    systems were measured in that run and none failed.
     """
     chosen = options.chosen()
     names = list(dict.fromkeys(name for work in chosen for name in work.systems))
@@ -69,7 +78,7 @@ def measure(options: Options) -> list[Outcome]:
     starts = [("start", START_SECONDS)] * len(names)
     left = Remaining([*starts, *((step.kind, step.work.expected_seconds(step.system)) for step in steps)])
     outcomes = {work.key: Outcome(work) for work in chosen}
-    with _ended_by_sigterm(), tempfile.TemporaryDirectory() as state, ExitStack() as stack:
+    with ended_by_sigterm(), tempfile.TemporaryDirectory() as state, ExitStack() as stack:
         model = stack.enter_context(Model())
         up: dict[str, tuple[DevServer, Client]] = {}
         for number, name in enumerate(names):
@@ -83,6 +92,8 @@ def measure(options: Options) -> list[Outcome]:
                 with _timed(left, f"run {step.run + 1} of {options.runs} · {work.name} · {name}"):
                     sample = measured(*up[name], model, work, options.chars)
             except KeyboardInterrupt:
+                if not is_kept:
+                    raise
                 print("Stopped: what was measured on all systems counts", flush=True)
                 break
             except (AssertionError, httpx.HTTPError) as error:
@@ -127,7 +138,7 @@ def _timed(left: Remaining, what: str) -> Iterator[None]:
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
+def ended_by_sigterm() -> Iterator[None]:
     """Let SIGTERM act like Ctrl-C within the block.
 
     Without this, the servers would keep running after a SIGTERM, because they have process groups of their own.

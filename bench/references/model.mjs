@@ -1,19 +1,41 @@
 // The model server of the benchmark: it has OpenAI's API, an adjustable delay, and a count of its calls. The model
 // server runs in its own process, so that it shares no interpreter with the measuring client.
-//   POST /v1/chat/completions   an output of `outputChars` characters, `delayMs` after the request was read
-//   PUT  /plan                  {delayMs, outputChars}; forgets the counts
-//   GET  /counts                {calls, distinct, chars, mostInFlight} of user messages since the last PUT
+//   POST /v1/chat/completions   an output of `outputChars` characters, `delayMs` after the request was read; the text
+//                               decides by how much longer or shorter the delay is, by at most `spreadMs`
+//   PUT  /plan                  {delayMs, spreadMs, outputChars}; forgets the counts
+//   GET  /counts                {calls, distinct, chars, mostInFlight, busyMs, spanMs} of user messages since the last
+//                               PUT: `busyMs` is the time of all calls together, and `spanMs` the time from the begin
+//                               of the first call to the end of the last one
+import { createHash } from "node:crypto";
 import http from "node:http";
 
-let plan = { delayMs: 0, outputChars: 40 };
+let plan = { delayMs: 0, spreadMs: 0, outputChars: 40 };
 let counts;
 let texts;
 let inFlight = 0;
+let firstAt;
 
 function begin(next) {
   plan = { ...plan, ...next };
-  counts = { calls: 0, distinct: 0, chars: 0, mostInFlight: 0 };
+  counts = { calls: 0, distinct: 0, chars: 0, mostInFlight: 0, busyMs: 0, spanMs: 0 };
   texts = new Set();
+  firstAt = undefined;
+}
+
+/** Returns the delay of a text's call in milliseconds, the same each time for the same text. */
+function delayOf(text) {
+  if (!plan.spreadMs) return plan.delayMs;
+  const drawn = createHash("sha256").update(text).digest().readUInt32BE() / 2 ** 32;
+  return plan.delayMs + plan.spreadMs * (2 * drawn - 1);
+}
+
+/** Counts the time of a call that has ended. */
+function ended(beganAt) {
+  const now = performance.now();
+  inFlight -= 1;
+  firstAt = Math.min(firstAt ?? beganAt, beganAt);
+  counts.busyMs += now - beganAt;
+  counts.spanMs = now - firstAt;
 }
 
 function count(text) {
@@ -53,11 +75,13 @@ const SERVED = {
   "POST /v1/chat/completions": (response, document) => {
     const text = document.messages.findLast(({ role }) => role === "user").content;
     count(text);
+    const beganAt = performance.now();
     const reply = () => {
-      inFlight -= 1;
+      ended(beganAt);
       answer(response, 200, completion(document, outputOf(text)));
     };
-    if (plan.delayMs) setTimeout(reply, plan.delayMs);
+    const delayMs = delayOf(text);
+    if (delayMs) setTimeout(reply, delayMs);
     else reply();
   },
   "GET /v1/models": (response) => answer(response, 200, { object: "list", data: [{ id: "test-model", object: "model" }] }),

@@ -1,10 +1,11 @@
 """Evaluates samples: medians, spread, ratios within a run, and whether a goal is met."""
 
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from bench.references.systems import Sample
-from bench.references.works import Goal, Work
+from bench.references.works import MORE_IS_BETTER, Goal, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +92,17 @@ class Outcome:
                 return [seconds]
             case "throughput":
                 return [self.work.tasks * self.work.chunks / seconds]
+            case "cpu":
+                return [sample.cpu * 1000 / (self.work.tasks * self.work.chunks)]
+            case "share":
+                return [sample.counts["busyMs"] / (self.work.width * sample.counts["spanMs"])]
 
     def cpu_ms(self, system: str) -> Spread:
         """Return the CPU time of the server's processes for a chunk, including the chunk's share of its task's cost."""
         chunks = self.work.tasks * self.work.chunks
         return spread([sample.cpu / chunks * 1000 for run in self.samples[system] for sample in run])
 
-    def calls_differ(self, system: str) -> list[dict[str, int]]:
+    def calls_differ(self, system: str) -> list[Mapping[str, float]]:
         """Return the model's counts of those samples in which the model did not serve each chunk exactly once."""
         due = self.work.tasks * self.work.chunks
         counts = [sample.counts for run in self.samples[system] for sample in run]
@@ -149,7 +154,7 @@ def verdict(work: Work, goal: Goal, values: list[float], others: list[float] | N
     """
 
     def is_met(ratio: float) -> bool:
-        return ratio >= goal.bound if work.measure == "throughput" else ratio <= goal.bound
+        return ratio >= goal.bound if work.measure in MORE_IS_BETTER else ratio <= goal.bound
 
     ratios = [value / other for value, other in zip(values, others or [1.0] * len(values), strict=True)]
     ratio = spread(ratios)

@@ -5,6 +5,7 @@ import os
 import re
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -31,7 +32,32 @@ _ONCEOVER: dict[str, tuple[str, tuple[str, ...]]] = {
     works.QUEUE_FREE: ("free", ()),
     works.OBJECTS_FREE: ("free", ("--env", "free")),
     works.QUEUE_ALONE_FREE: ("free", ()),
+    works.QUEUE_FAR: ("paid", ()),
+    works.OBJECTS_FAR: ("paid", ("--env", "free")),
+    works.QUEUE_FAR_FREE: ("free", ()),
+    works.OBJECTS_FAR_FREE: ("free", ("--env", "free")),
 }
+# These lines are added to the main module of a copy of the Worker. They delay each D1 call and each send to a queue, as
+# if both were far away. Everything in the Worker, its objects included, uses D1 and queues by these two methods.
+_DISTANCE = f"""
+
+import asyncio as _asyncio
+
+from src.platform.d1 import BoundD1 as _BoundD1
+from src.platform.queues import BoundQueue as _BoundQueue
+
+
+def _far(call, seconds):
+    async def arrived(*values):
+        await _asyncio.sleep(seconds)
+        return await call(*values)
+
+    return arrived
+
+
+_BoundD1.batch = _far(_BoundD1.batch, {works.D1_SECONDS})
+_BoundQueue.send = _far(_BoundQueue.send, {works.SEND_SECONDS})
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +66,15 @@ class Sample:
 
     `elapsed` is the time from the first task's creation to the last task's end, by the times that the system reports.
     `seen` is the time from the client's first request until the client has read the last result. `cpu` is the CPU time
-    of all processes of the server (0 without /proc). `counts` are the calls, the repeats and the characters that the
-    model server has counted. `load` is the machine's average load over the last minute.
+    of all processes of the server (0 without /proc). `counts` is what the model server has counted (model.mjs).
+    `load` is the machine's average load over the last minute.
     """
 
     submits_ms: list[float]
     elapsed: float
     seen: float
     cpu: float
-    counts: dict[str, int]
+    counts: Mapping[str, float]
     load: float
 
 
@@ -66,12 +92,12 @@ class Model(NodeServer):
     def __init__(self) -> None:
         super().__init__("model.mjs")
 
-    def plan(self, *, delay_ms: int, output_chars: int) -> None:
+    def plan(self, *, delay_ms: int, output_chars: int, spread_ms: int = 0) -> None:
         """Set how the model server answers, and reset its counts."""
-        plan = {"delayMs": delay_ms, "outputChars": output_chars}
+        plan = {"delayMs": delay_ms, "spreadMs": spread_ms, "outputChars": output_chars}
         httpx.put(f"{self.url}/plan", content=json.dumps(plan)).raise_for_status()
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, float]:
         """Return what the model server has counted since the last `plan`."""
         return httpx.get(f"{self.url}/counts").raise_for_status().json()
 
@@ -98,9 +124,20 @@ def server_of(system: str, folder: Path, model_url: str) -> DevServer:
         return NodeServer("host.mjs", system, str(folder), f"{model_url}/v1")
     plan, flags = _ONCEOVER[system]
     variables = openai(f"{model_url}/v1", PLAN=plan)
-    project = _without_objects(folder / "project") if system == works.QUEUE_ALONE_FREE else None
+    project = _project(system, folder / "project")
     # The server of onceover runs without the meter, because the meter takes CPU time and the references have none.
     return DevServer(folder, *flags, "--limits", "off", *variables, project=project, ready_seconds=READY_SECONDS)
+
+
+def _project(system: str, folder: Path) -> Path | None:
+    """Make the copy of the Worker that a system runs; return None if it runs the Worker itself."""
+    if system == works.QUEUE_ALONE_FREE:
+        return _without_objects(folder)
+    if system in works.FAR:
+        entry = copy_worker(folder) / "src" / "entry.py"
+        entry.write_text(entry.read_text() + _DISTANCE)
+        return folder
+    return None
 
 
 def _without_objects(project: Path) -> Path:
@@ -113,8 +150,12 @@ def _without_objects(project: Path) -> Path:
 
 
 def measured(server: DevServer, client: Client, model: Model, work: Work, chars: int) -> Sample:
-    """Run a work: submit its tasks one after the other, then wait for each. Raise AssertionError if a task fails."""
-    model.plan(delay_ms=work.delay_ms, output_chars=max(40, chars // 6))
+    """Run a work: submit its tasks one after the other, then wait for each. Raise AssertionError if a task fails.
+
+    `chars` is the size of a chunk, unless the work has a size of its own.
+    """
+    chars = work.chars or chars
+    model.plan(delay_ms=work.delay_ms, spread_ms=work.spread_ms, output_chars=max(40, chars // 6))
     inputs = texts(work, chars)
     submits = []
     ids = []

@@ -40,6 +40,7 @@ class Meter {
     this.cursors = [];
     this.spent = {
       subrequests: 0,
+      d1_calls: 0,
       d1_statements: 0,
       queue_operations,
       bucket_writes: 0,
@@ -98,8 +99,9 @@ class Meter {
     }
   }
 
-  /** Counts statements, sends them to D1, and counts the rows that D1 reports. */
+  /** Counts a call to D1 and its statements, sends them to D1, and counts the rows that D1 reports. */
   async query(statements, call) {
+    this.spent.d1_calls++;
     this.spent.d1_statements += statements;
     if (this.spent.d1_statements > this.plan.statements) {
       this.refuse("d1_statements", "D1_ERROR: Too many API requests by single Worker invocation.");

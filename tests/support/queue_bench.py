@@ -1,6 +1,7 @@
 """A Worker whose queue delivers one message of a long task, in virtual time, with stand-ins for its coordinator."""
 
 import asyncio
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -63,6 +64,7 @@ class Coordinators:
         self.most = 0
         self._now = 0
         self._lanes: list[Lane] = []
+        self._busy: set[int] = set()  # The numbers of the lanes that have calls.
 
     def getByName(self, name: str) -> "Coordinators":  # noqa: N802 - the platform's name
         assert name == TASK
@@ -76,13 +78,18 @@ class Coordinators:
     async def infer(self, task_key: TaskKey, fence: int, lanes: int, calls: list[Wire], seconds: float) -> list[Wire]:
         self.groups.append(len(calls))
         number = wire.lane_of(calls)
-        if number is None:
-            self._lanes.append(Lane())
-            number = len(self._lanes)
+        if number is None:  # the lowest free lane, as the coordinator chooses it
+            number = next(free for free in itertools.count(1) if free not in self._busy)
+            if number > len(self._lanes):
+                self._lanes.append(Lane())
+        self._busy.add(number)
         store = SimpleNamespace(may_start=self._may_start)
         worker: Any = SimpleNamespace(store=store, provider=Provider(self), settings=self.bench.settings)
         outcomes = await self._lanes[number - 1].infer(worker, task_key, fence, calls)
-        return [wire.from_lane(outcome, number) for outcome in outcomes]
+        answers = [wire.from_lane(outcome, number) for outcome in outcomes]
+        if not any(map(wire.goes_on, answers)):
+            self._busy.discard(number)
+        return answers
 
     async def _may_start(self, task_key: TaskKey, fence: int) -> int | None:
         self.looks += 1

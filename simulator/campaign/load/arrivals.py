@@ -22,6 +22,9 @@ from simulator.platform.world import World
 
 CONSUMERS = 250  # The platform's limit of consumers that one queue runs at a time.
 MODEL_SECONDS = (0.8, 1.2)
+VARIABLES = {"PLAN": "paid", "REQUIRE_KEYS": "false", "AI_CONCURRENCY": "6"}
+# wrangler.toml sets this for `direct`: a run there has 20 s, and starts only calls that would end in this time.
+VARIABLES_OF = {"direct": {"AI_TIMEOUT_SECONDS": "20"}}
 WARM_UP = 0.25  # The share of the arrival time whose tasks are not counted.
 TASKS_LEAST = 12  # About how many tasks must arrive, at least, to judge a rate.
 LATE_SECONDS = 600.0  # How many seconds the run waits for tasks after the last arrival.
@@ -68,7 +71,7 @@ def play(stream: ArrivalRate, seed: int = 0) -> Figures:
         TEMPLATE,
         scheduling="fifo",
         deployment=ROUTES[stream.route],
-        variables={"PLAN": "paid", "REQUIRE_KEYS": "false", "AI_CONCURRENCY": "6"},
+        variables=VARIABLES | VARIABLES_OF.get(stream.route, {}),
         queue_settings=QueueSettings(max_concurrency=CONSUMERS),
         model_seconds=MODEL_SECONDS,
         slots=ISOLATES,

@@ -17,7 +17,7 @@ from simulator.campaign.runs.run import TEMPLATE
 from simulator.campaign.subject.adapter import Onceover
 from simulator.campaign.subject.arrivals import Arrival, ClientRequest
 from simulator.campaign.subject.row_changes import COLUMNS, Row
-from simulator.platform.choices import FREE, Deployment
+from simulator.platform.choices import DIRECT, FREE, Deployment
 from simulator.platform.d1 import PreparedStatement
 from simulator.platform.queues import QueueSettings
 from simulator.platform.shared_database import Sharing
@@ -26,7 +26,7 @@ from src.core import limits
 from src.core.ids import TaskKey
 from src.http.base.messages import Reply
 
-ROUTES = {"queue": Deployment("queue", queue=True, objects=False), "objects": FREE}
+ROUTES = {"queue": Deployment("queue", queue=True, objects=False), "objects": FREE, "direct": DIRECT}
 ISOLATES = 8  # The number of isolates of a queue's consumers. Each object has its own.
 CHUNKS = 8
 CONCURRENCY = 3

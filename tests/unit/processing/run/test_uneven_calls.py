@@ -79,3 +79,19 @@ def test_uneven_calls_write_few_rows(
     assert mean(one.seconds for one in waiting) <= 1.125 * mean(one.seconds for one in alone)
     if least < most:
         assert max(one.rows for one in waiting) < min(one.rows for one in alone)
+
+
+def test_equal_calls_cost_exactly_what_they_did(looks: list[Claim]):
+    """A run of 20 chunks whose calls all take 5 s makes exactly five D1 calls: the claim, three writes, and the end.
+
+    A run writes 12 rows, and with the submission's two rows the task writes 14. Each model call is a subrequest, and
+    so are the D1 calls.
+    """
+    bench = WorkerBench()
+    bench.insert(20)
+    bench.model.seconds = lambda number: 5.0
+    assert bench.run() == Ended(Status.COMPLETED)
+    (line,) = bench.events("run_ended")
+    bench.close()
+    calls = line["database_calls"] - len(looks)
+    assert (calls, line["rows_written"], line["subrequests"] - len(looks)) == (5, 12, 20 + 5)
