@@ -19,8 +19,8 @@ def check_alternatives(nodes: list[SchemaNode]) -> None:
     `nodes` are those with an `anyOf`, each after those of its branches that have one. Raises SchemaRefused.
 
     The checker distinguishes schemas by the type of their values; objects also by `tag`, and by the names of their
-    properties where all are required and no others allowed. Schemas with `enum` or `const` are not counted,
-    because looking up a value in a set takes no search.
+    properties where all are required and no others allowed. Schemas with nothing but `enum` or `const`, and a type, are
+    not counted, because looking up a value in a set takes no search.
     """
     known = dict[int, dict[type, int]]()
     for node in nodes:
@@ -38,12 +38,8 @@ def _counted(node: SchemaNode, kind: type, known: dict[int, dict[type, int]]) ->
     if kind is dict and node.tag is not None:
         return 1
     nested = sum(known[id(branch)].get(kind, 0) for branch in branches if branch.branches)
-    flat = [branch for branch in branches if not branch.branches and not branch.members]
+    flat = [branch for branch in branches if not branch.branches and not (branch.members and branch.is_constant)]
     if kind is not dict:
         return nested + len(flat)
-    named = Counter(
-        branch.required_names
-        for branch in flat
-        if branch.is_closed and len(branch.required_names) == len(branch.properties)
-    )
+    named = Counter(branch.required_names for branch in flat if branch.has_exact_names)
     return nested + len(flat) - named.total() + max(named.values(), default=0)

@@ -25,7 +25,14 @@ _KINDS_OF_NAMES: Final = {name: frozenset(kinds) for name, kinds in KINDS.items(
 
 _EMPTY: Final[Mapping[str, "SchemaNode"]] = MappingProxyType({})
 _NO_KINDS: Final[Mapping[type, tuple["SchemaNode", ...]]] = MappingProxyType({})
+_NO_NAMES: Final[Mapping[frozenset[str], tuple["SchemaNode", ...]]] = MappingProxyType({})
 _NOTHING: Final[list[object]] = []
+
+
+# The attributes of a node that has no keywords besides `enum`, `const` and `type`.
+_OF_CONSTANTS: Final = frozenset(
+    ("place", "predicates", "tests", "members", "words", "members_size", "members_shown", "type_names", "kinds")
+) | {"is_whole", "possible", "plain"}
 
 
 class SchemaNode:
@@ -67,6 +74,9 @@ class SchemaNode:
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
     untagged: tuple["SchemaNode", ...] = ()  # The branches that an object without `tag` may belong to.
+    # Without `tag`: the branches for objects that have exactly certain names, by these names, and the other branches.
+    named: Mapping[frozenset[str], tuple["SchemaNode", ...]] = _NO_NAMES
+    unnamed: tuple["SchemaNode", ...] = ()
 
     def __init__(self, place: Place) -> None:
         self.place: Final = place
@@ -116,10 +126,15 @@ class SchemaNode:
                 self.by_kind = dict.fromkeys(possible, self.branches)
             else:
                 possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))
+                searched = _constants_as_one(self.branches)
                 self.by_kind = {
-                    kind: tuple(branch for branch in self.branches if kind in branch.possible) for kind in possible
+                    kind: tuple(branch for branch in searched if kind in branch.possible) for kind in possible
                 }
-                self._find_tag(self.by_kind.get(dict, ()))
+                of_objects = self.by_kind.get(dict, ())
+                if len(of_objects) > 1:
+                    self._find_tag(of_objects)
+                    if self.tag is None:
+                        self._sort_by_names(of_objects)
         self.possible = possible
         self.plain = self._plain()
 
@@ -128,8 +143,7 @@ class SchemaNode:
 
         A property that all branches require is preferred, because every value has it.
         """
-        names = [*branches[0].required, *branches[0].properties] if len(branches) > 1 else []
-        for name in names:
+        for name in (*branches[0].required, *branches[0].properties):
             by_tag: dict[str, SchemaNode] = {}
             for branch in branches:
                 choice = branch.properties.get(name)
@@ -141,10 +155,35 @@ class SchemaNode:
                 self.untagged = tuple(branch for branch in branches if name not in branch.required_names)
                 return
 
+    def _sort_by_names(self, branches: tuple["SchemaNode", ...]) -> None:
+        """Set `named` and `unnamed`."""
+        named = dict[frozenset[str], tuple[SchemaNode, ...]]()
+        for branch in branches:
+            if branch.has_exact_names:
+                named[branch.required_names] = (*named.get(branch.required_names, ()), branch)
+        if named:
+            self.named = named
+        self.unnamed = tuple(branch for branch in branches if not branch.has_exact_names)
+
+    @property
+    def has_exact_names(self) -> bool:
+        """Whether all objects that fit the node have the same names."""
+        return self.is_closed and len(self.required_names) == len(self.properties)
+
     @property
     def has_only_words(self) -> bool:
         """Whether the node's own `enum` or `const` allows strings alone, without regard to `anyOf`."""
         return bool(self.members) and all(name == "string" for keys in self.members for name, _ in keys)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the node allows exactly the values of its `enum` or `const`: at most a type is beside it."""
+        # A node has attributes of its own only for the keywords of its schema.
+        return (
+            vars(self).keys() <= _OF_CONSTANTS
+            and self.possible == self._member_kinds()
+            and not (self.is_whole and any(name == "number" and type(value) is str for name, value in self.members[0]))
+        )
 
     def _member_kinds(self) -> frozenset[type]:
         """The Python types of the values that `enum` and `const` allow."""
@@ -168,6 +207,24 @@ class SchemaNode:
             self.is_whole,
             self.has_bounds,
         )
+
+
+def _constants_as_one(branches: tuple[SchemaNode, ...]) -> list[SchemaNode]:
+    """Replace the branches that are only an `enum` or a `const`, with or without a type, by one with all their values.
+
+    A value is then looked up once, however many such branches there are.
+    """
+    constant = [branch for branch in branches if branch.members and branch.is_constant]
+    if len(constant) < 2:
+        return list(branches)
+    merged = SchemaNode(constant[0].place)
+    merged.members = (frozenset[Key]().union(*(frozenset.intersection(*branch.members) for branch in constant)),)
+    merged.words = frozenset[str]().union(*(branch.words for branch in constant))
+    merged.members_size = max(branch.members_size for branch in constant)
+    merged.members_shown = [value for branch in constant for value in branch.members_shown]
+    merged.possible = frozenset[type]().union(*(branch.possible for branch in constant))
+    left_out = set(map(id, constant))
+    return [merged, *(branch for branch in branches if id(branch) not in left_out)]
 
 
 @lru_cache(1_024)
