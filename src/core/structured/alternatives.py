@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .nodes import SchemaNode
-from .predicates import fits_alone
+from .predicates import by_type, fits_alone
 
 _ABSENT = object()
 _SHAPES_MOST = 32  # For at most so many lists of names each alternative is asked whether it fits the names.
@@ -21,9 +21,9 @@ def alternatives(node: SchemaNode, values: list[Any]) -> Iterator[tuple[list[int
         yield None, alternatives_of_one(node, values[0])
         return
     kinds = dict.fromkeys(map(type, values))
-    for kind in kinds:
+    of_kinds = by_type(values, kinds) if len(kinds) > 1 else dict.fromkeys(kinds)
+    for kind, positions in of_kinds.items():
         branches = node.by_kind.get(kind, ())
-        positions = None if len(kinds) == 1 else [at for at, value in enumerate(values) if type(value) is kind]
         if kind is not dict or len(branches) < 2:
             yield positions, branches
         elif node.tag is not None:

@@ -40,6 +40,6 @@ def _counted(node: SchemaNode, kind: type, known: dict[int, dict[type, int]]) ->
     nested = sum(known[id(branch)].get(kind, 0) for branch in branches if branch.branches)
     flat = [branch for branch in branches if not branch.branches and not (branch.members and branch.is_constant)]
     if kind is not dict:
-        return nested + len(flat)
+        return max(nested + len(flat), 1)
     named = Counter(branch.required_names for branch in flat if branch.has_exact_names)
-    return nested + len(flat) - named.total() + max(named.values(), default=0)
+    return max(nested + len(flat) - named.total() + max(named.values(), default=0), 1)

@@ -19,6 +19,7 @@ _SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
 type Key = tuple[str, object]
 
+_EMPTY_KEYS: Final[dict[type, Key]] = {dict: ("object", frozenset()), list: ("array", ())}
 TOO_LARGE: Final[Key] = ("too large", None)
 _CONTAINERS: Final = frozenset({dict, list})
 DEPTH_MOST: Final = 100  # The most levels of a schema document, and so of the values in it.
@@ -55,6 +56,9 @@ class _Keys:
         keys = list[Key]()
         for one in value.values() if is_object else value:
             kind = type(one)
+            if kind in _CONTAINERS and not one:
+                keys.append(_EMPTY_KEYS[kind])
+                continue
             keys.append(self.key(one, deeper - 1) if kind is list or kind is dict else scalar_key(one))
         if self._left < 0:
             return TOO_LARGE

@@ -7,7 +7,7 @@ from operator import itemgetter, sub
 from typing import Any, NamedTuple
 
 from .nodes import SchemaNode
-from .pointers import Place
+from .pointers import Place, tokens_to
 
 _OWNERS_EACH = 4  # If more than every fourth array is asked for, the owners of all items are listed first.
 
@@ -143,9 +143,7 @@ class Group:
 
 def number_of(place: Place) -> int:
     """Return the first token of a place: the number of the value where a check of several values began."""
-    token: str | int | None = None
-    while place is not None:
-        place, token = place
+    token = tokens_to(place)[0]
     assert isinstance(token, int)
     return token
 

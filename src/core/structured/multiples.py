@@ -1,6 +1,7 @@
 """Tests which floats are whole multiples of a schema's `multipleOf`, in exact decimals, many floats at a time."""
 
 import re
+from math import gcd
 from typing import Final
 
 from .equality import EXACT_DIGITS, EXACT_ZEROS, FLOAT_DIGITS, is_multiple
@@ -23,6 +24,7 @@ class FloatMultiples:
         self._divisor = divisor
         digits, exponent = divisor
         self._digits = digits
+        self._moduli: dict[int, int] = {}  # By `zeros`: see `_modulus`. A float's exponent has some 640 values.
         self._scale = 10**-exponent if -EXACT_ZEROS <= exponent <= 0 else None
         self._core, factors = _without_twos_and_fives(digits)
         sure = exponent + FLOAT_DIGITS + factors
@@ -43,7 +45,7 @@ class FloatMultiples:
             return left
         far = [at for at in left if not -self._sure < values[at] < self._sure]
         near = left if not far else [at for at in left if -self._sure < values[at] < self._sure]
-        failed = [at for at in near if not is_multiple(values[at], self._divisor)]
+        failed = self._near_misfits(values, near)
         return sorted(failed + self._far_misfits(values, far)) if far and self._core > 1 else failed
 
     def _not_at_once(self, values: list[float], scale: int) -> list[int]:
@@ -58,6 +60,31 @@ class FloatMultiples:
                 and nearest / scale == value
             )
         ]
+
+    def _near_misfits(self, values: list[float], positions: list[int]) -> list[int]:
+        """Test the exact decimals of floats. Each has a whole number of digits, and zeros behind it or the divisor."""
+        exponent, moduli = self._divisor[1], self._moduli
+        failed = []
+        for at in positions:
+            mantissa, _, power = repr(values[at]).partition("e")
+            whole, _, fraction = mantissa.partition(".")
+            zeros = (int(power) if power else 0) - len(fraction) - exponent
+            if int(whole + fraction) % (moduli.get(zeros) or self._modulus(zeros)):
+                failed.append(at)
+        return failed
+
+    def _modulus(self, zeros: int) -> int:
+        """Return what the digits of a float must be a multiple of, if so many zeros stand behind them.
+
+        If `zeros` is below 0, the zeros stand behind the divisor. No float has digits enough for many of them, except
+        zero.
+        """
+        if zeros >= 0:
+            modulus = self._digits // gcd(self._digits, 10**zeros)
+        else:
+            modulus = self._digits * int(10 ** min(-zeros, FLOAT_DIGITS + 1))
+        self._moduli[zeros] = modulus
+        return modulus
 
     def _far_misfits(self, values: list[float], positions: list[int]) -> list[int]:
         texts = _NO_DIGITS.sub("", repr([values[at] for at in positions]))[1:-1].split(", ")

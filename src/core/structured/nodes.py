@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+from itertools import chain
 from types import MappingProxyType, NoneType
 from typing import Any, Final
 
@@ -32,7 +33,12 @@ _NOTHING: Final[list[object]] = []
 # The attributes of a node that has no keywords besides `enum`, `const` and `type`.
 _OF_CONSTANTS: Final = frozenset(
     ("place", "predicates", "tests", "members", "words", "members_size", "members_shown", "type_names", "kinds")
-) | {"is_whole", "possible", "plain"}
+) | {"is_whole", "possible", "plain", "values_a_step"}
+
+
+_CONSTANTS_LEAST: Final = 4  # So many constants of an `anyOf` are put into one node.
+VALUES_A_STEP: Final = 32
+_SLOW_A_STEP: Final = 8  # of values that need a loop of Python: formats, `multipleOf`, arrays and objects of `enum`
 
 
 class SchemaNode:
@@ -71,6 +77,7 @@ class SchemaNode:
     plain: frozenset[type] = frozenset()  # All values of these types are valid, whatever they contain.
     possible: frozenset[type] = ALL_KINDS  # The Python types that a value may have to fit the node.
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
+    values_a_step: int = VALUES_A_STEP  # How many values are tested alone in one step of the budget, in a large group.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
     untagged: tuple["SchemaNode", ...] = ()  # The branches that an object without `tag` may belong to.
@@ -137,6 +144,8 @@ class SchemaNode:
                         self._sort_by_names(of_objects)
         self.possible = possible
         self.plain = self._plain()
+        if self.multiple_of is not None or self.format is not None or self.members_size > 1:
+            self.values_a_step = _SLOW_A_STEP
 
     def _find_tag(self, branches: tuple["SchemaNode", ...]) -> None:
         """Set `tag`: a property that all branches for objects have, with different strings in each.
@@ -181,7 +190,7 @@ class SchemaNode:
         # A node has attributes of its own only for the keywords of its schema.
         return (
             vars(self).keys() <= _OF_CONSTANTS
-            and self.possible == self._member_kinds()
+            and (not self.type_names or self.possible == self._member_kinds())
             and not (self.is_whole and any(name == "number" and type(value) is str for name, value in self.members[0]))
         )
 
@@ -198,7 +207,7 @@ class SchemaNode:
             return frozenset()
         plain = self.possible
         if self.branches:
-            plain &= frozenset[type]().union(*(branch.plain for branch in self.branches))
+            plain &= frozenset[type]().union(*[branch.plain for branch in self.branches])
         return _unlimited(
             plain,
             bool(self.properties or self.required or self.is_closed),
@@ -212,17 +221,21 @@ class SchemaNode:
 def _constants_as_one(branches: tuple[SchemaNode, ...]) -> list[SchemaNode]:
     """Replace the branches that are only an `enum` or a `const`, with or without a type, by one with all their values.
 
-    A value is then looked up once, however many such branches there are.
+    A value is then looked up once, however many such branches there are. A few of them are left as they are.
     """
     constant = [branch for branch in branches if branch.members and branch.is_constant]
-    if len(constant) < 2:
+    if len(constant) < _CONSTANTS_LEAST:
         return list(branches)
     merged = SchemaNode(constant[0].place)
-    merged.members = (frozenset[Key]().union(*(frozenset.intersection(*branch.members) for branch in constant)),)
-    merged.words = frozenset[str]().union(*(branch.words for branch in constant))
-    merged.members_size = max(branch.members_size for branch in constant)
-    merged.members_shown = [value for branch in constant for value in branch.members_shown]
-    merged.possible = frozenset[type]().union(*(branch.possible for branch in constant))
+    merged.members = (frozenset[Key]().union(*[frozenset.intersection(*branch.members) for branch in constant]),)
+    merged.words = frozenset[str]().union(*[branch.words for branch in constant])
+    merged.members_size = max([branch.members_size for branch in constant])
+    merged.members_shown = list(chain.from_iterable([branch.members_shown for branch in constant]))
+    if merged.members_size > 1:
+        merged.values_a_step = _SLOW_A_STEP
+    merged.possible = frozenset[type]().union(*[branch.possible for branch in constant])
+    if len(constant) == len(branches):
+        return [merged]
     left_out = set(map(id, constant))
     return [merged, *(branch for branch in branches if id(branch) not in left_out)]
 

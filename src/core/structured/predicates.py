@@ -5,7 +5,8 @@ also tests a whole list of values at once, in loops of C.
 """
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from math import inf
 from types import NoneType
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from .equality import Key, key_of, scalar_key
 from .multiples import FloatMultiples
 from .nodes import SchemaNode
 
+_KNOWN_MOST, _KNOWN_CHARS = 1_000, 200  # Of so many values of an `enum`, if not longer, the text is remembered.
 _OF_ONE_HASH_MOST = 4  # The most numbers of one `enum` with one hash in Python.
 
 
@@ -75,14 +77,23 @@ def misfits(node: SchemaNode, values: list[Any]) -> list[int]:
             return list(range(len(values)))
         return predicate.which_not(values)
     found = list[int]()
-    for kind in kinds - node.plain:
-        positions = [at for at, value in enumerate(values) if type(value) is kind]
+    for kind, positions in by_type(values, kinds).items():
+        if kind in node.plain:
+            continue
         predicate = _predicate(node, kind)
         if predicate is None:
             found += positions
         else:
             found += [positions[at] for at in predicate.which_not([values[at] for at in positions])]
     return sorted(found)
+
+
+def by_type(values: list[Any], kinds: Iterable[type]) -> dict[type, list[int]]:
+    """Return the positions of the values of each Python type. `kinds` are all types of the values."""
+    found = {kind: list[int]() for kind in kinds}
+    for at, kind in enumerate(map(type, values)):
+        found[kind].append(at)
+    return found
 
 
 def _predicate(node: SchemaNode, kind: type) -> Predicate | None:
@@ -153,13 +164,26 @@ def _members(node: SchemaNode, kind: type) -> Predicate:
 def _containers(allowed: frozenset[Key], most: int) -> Predicate:
     """Compile `enum` and `const` for arrays or objects.
 
-    Values with the same `repr`, which is a loop of C, are the same, so that only different values get a key.
+    Values with the same `repr`, which is a loop of C, are the same, so that only different values get a key. The texts
+    of some good values are remembered.
     """
+    known = set[str]()
 
     def one(value: Any) -> bool:
         return key_of(value, most) in allowed
 
-    return _predicate_of(one, lambda values: all(map(one, dict(zip(map(repr, values), values, strict=True)).values())))
+    def which_not(values: list[Any]) -> list[int]:
+        texts = list(map(repr, values))
+        if known.issuperset(texts):
+            return []
+        distinct = dict(zip(texts, values, strict=True))
+        failed = {text for text, value in distinct.items() if text not in known and not one(value)}
+        if len(known) < _KNOWN_MOST:
+            some = islice((text for text in distinct if text not in failed and len(text) <= _KNOWN_CHARS), _KNOWN_MOST)
+            known.update(some)
+        return [at for at, text in enumerate(texts) if text in failed] if failed else []
+
+    return Predicate(one, lambda values: not which_not(values), which_not)
 
 
 def _names(node: SchemaNode) -> list[Predicate]:

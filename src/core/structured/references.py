@@ -93,6 +93,9 @@ def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
 
     Each node that was passed on the way then refers directly to the node that was found.
     """
+    first = targets[id(node)]
+    if first.ref is None:
+        return first
     passed = dict[int, SchemaNode]()
     while (target := targets.get(id(node))) is not None:
         if id(node) in passed:

@@ -82,6 +82,7 @@ class _Compiler:
         self.by_schema: dict[int, SchemaNode] = {}
         # The one node of all schemas `{}`, which may be thousands. None before the first, and if `strict` refuses it.
         self._any: SchemaNode | None = None
+        self._by_ref: dict[str, SchemaNode] = {}  # The one node of all schemas with a certain `$ref` and nothing else.
         self._properties = 0
         self._enum_values = 0
         self._enum_parts = 0
@@ -95,9 +96,9 @@ class _Compiler:
         """Compile the schema of a value that is inside `outer` levels of objects and arrays."""
         if not isinstance(schema, dict):
             raise refused(place, "A schema is a JSON object.")
-        if not schema and self._any is not None:
-            self.by_schema[id(schema)] = self._any
-            return self._any
+        if len(schema) < 2 and (shared := self._shared(schema)) is not None:
+            self.by_schema[id(schema)] = shared
+            return shared
         node = SchemaNode(place)
         self.nodes.append(node)
         self.by_schema[id(schema)] = node
@@ -111,7 +112,7 @@ class _Compiler:
             else:
                 self._keyword(node, schema, name, value, (place, name))
         if node.ref is not None:
-            self._check_reference(schema, place)
+            self._reference(node, node.ref, schema)
         is_container = "properties" in schema or "items" in schema or not _NESTING.isdisjoint(node.type_names)
         inner = outer + is_container
         if inner > SCHEMA_LEVELS_MOST:
@@ -121,6 +122,13 @@ class _Compiler:
         if self._strict:
             _check_strict(node, schema)
         return node
+
+    def _shared(self, schema: dict[str, object]) -> SchemaNode | None:
+        """Return the node of an equal schema before, if the schema is `{}` or no more than a `$ref`."""
+        if not schema:
+            return self._any
+        ref = schema.get("$ref")
+        return self._by_ref.get(ref) if isinstance(ref, str) else None
 
     def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, place: Place) -> None:
         """Compile one keyword of a schema that contains no further schema."""
@@ -149,14 +157,17 @@ class _Compiler:
             reason = f"The values of `enum` and `const` consist of more than {SCHEMA_ENUM_PARTS_MOST:,} values."
             raise refused(place, reason)
 
-    def _check_reference(self, schema: dict[str, object], place: Place) -> None:
+    def _reference(self, node: SchemaNode, ref: str, schema: dict[str, object]) -> None:
         """Refuse constraints beside `$ref`: drafts of JSON Schema, and servers, disagree about what they mean."""
         if len(schema) == 1:
+            self._by_ref[ref] = node
             return
         beside = schema.keys() - ANNOTATIONS - ROOT_ONLY - _DEFINITIONS - {"$ref"}
         if beside:
             name = next(name for name in schema if name in beside)
-            raise refused((place, name), "Beside `$ref` stand only `title`, `description`, `default` and `examples`.")
+            raise refused(
+                (node.place, name), "Beside `$ref` stand only `title`, `description`, `default` and `examples`."
+            )
 
     def properties(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
         """Compile `properties`."""
