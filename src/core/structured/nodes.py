@@ -58,6 +58,7 @@ class SchemaNode:
     is_closed: bool = False  # Whether other properties are forbidden.
     items: "SchemaNode | None" = None
     branches: tuple["SchemaNode", ...] = ()
+    _allows_constants: bool | None = None  # See `is_constant`. None if not asked yet.
     members: tuple[frozenset[Key], ...] = ()  # The keys, for comparing, of the values that `enum` and `const` allow.
     words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` of the node allow.
     members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
@@ -132,10 +133,10 @@ class SchemaNode:
                 possible &= self.branches[0].possible
                 self.by_kind = dict.fromkeys(possible, self.branches)
             else:
-                possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))
+                possible &= frozenset[type]().union(*[branch.possible for branch in self.branches])
                 searched = _constants_as_one(self.branches)
                 self.by_kind = {
-                    kind: tuple(branch for branch in searched if kind in branch.possible) for kind in possible
+                    kind: tuple([branch for branch in searched if kind in branch.possible]) for kind in possible
                 }
                 of_objects = self.by_kind.get(dict, ())
                 if len(of_objects) > 1:
@@ -186,13 +187,18 @@ class SchemaNode:
 
     @property
     def is_constant(self) -> bool:
-        """Whether the node allows exactly the values of its `enum` or `const`: at most a type is beside it."""
+        """Whether the settled node allows exactly the values of its `enum` or `const`: at most a type is beside it."""
+        if not self.members:
+            return False
+        if self._allows_constants is not None:
+            return self._allows_constants
         # A node has attributes of its own only for the keywords of its schema.
-        return (
+        self._allows_constants = (
             vars(self).keys() <= _OF_CONSTANTS
             and (not self.type_names or self.possible == self._member_kinds())
             and not (self.is_whole and any(name == "number" and type(value) is str for name, value in self.members[0]))
         )
+        return self._allows_constants
 
     def _member_kinds(self) -> frozenset[type]:
         """The Python types of the values that `enum` and `const` allow."""
@@ -207,7 +213,12 @@ class SchemaNode:
             return frozenset()
         plain = self.possible
         if self.branches:
-            plain &= frozenset[type]().union(*[branch.plain for branch in self.branches])
+            if len(self.branches) == 1:
+                plain &= self.branches[0].plain
+            else:
+                plain &= frozenset[type]().union(*[branch.plain for branch in self.branches])
+        if not plain:
+            return plain
         return _unlimited(
             plain,
             bool(self.properties or self.required or self.is_closed),
@@ -223,7 +234,7 @@ def _constants_as_one(branches: tuple[SchemaNode, ...]) -> list[SchemaNode]:
 
     A value is then looked up once, however many such branches there are. A few of them are left as they are.
     """
-    constant = [branch for branch in branches if branch.members and branch.is_constant]
+    constant = [branch for branch in branches if branch.is_constant]
     if len(constant) < _CONSTANTS_LEAST:
         return list(branches)
     merged = SchemaNode(constant[0].place)
