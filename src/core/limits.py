@@ -134,7 +134,7 @@ SCHEMA_LEVELS_MOST = 10  # The most levels of objects and arrays in an output sc
 SCHEMA_ENUM_VALUES_MOST = 1_000  # The most values of `enum` and `const` together, as at OpenAI.
 SCHEMA_ENUM_PARTS_MOST = 4_000  # The most values that those consist of, with the values inside arrays and objects.
 SCHEMA_ALIKE_MOST = 4  # The most schemas of one `anyOf` that are for one type of values and that nothing tells apart.
-SCHEMA_ALTERNATIVES_MOST = 1_000  # The most schemas in all `anyOf` of an output schema together.
+SCHEMA_ALTERNATIVES_MOST = 500  # The most schemas in all `anyOf` of an output schema together, besides null.
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
 # The most steps of one output's check: see `steps.py`.
 CHECK_STEPS_LEAST = 3_000

@@ -9,7 +9,7 @@ from .alternatives import alternatives, alternatives_of_one
 from .branches import BranchSearch
 from .frontier import Deeper, Frontier, Single
 from .groups import Group, ValuePlaces
-from .nodes import SchemaNode
+from .nodes import VALUES_A_STEP, SchemaNode
 from .pointers import Place, pointer_to
 from .predicates import fits_alone, misfits, test_of
 from .schema import OutputSchema
@@ -89,7 +89,7 @@ class _Check:
                     self._alternatives(single, level)
                 add_inside(single)
             for group in level.groups:
-                self._spend(_GROUP_STEPS + len(group.values) // group.node.values_a_step)
+                self._spend(_GROUP_STEPS + len(group.values) // VALUES_A_STEP)
                 self._alone(group)
                 if self._is_full():
                     break

@@ -38,7 +38,9 @@ _OF_CONSTANTS: Final = frozenset(
 
 _CONSTANTS_LEAST: Final = 4  # So many constants of an `anyOf` are put into one node.
 VALUES_A_STEP: Final = 32
-_SLOW_A_STEP: Final = 8  # of values that need a loop of Python: formats, `multipleOf`, arrays and objects of `enum`
+_SLOW_A_STEP: Final = (
+    8  # In a search, of values that need a loop of Python: formats, `multipleOf`, arrays and objects of `enum`
+)
 
 
 class SchemaNode:

@@ -19,11 +19,6 @@ class Steps:
         if self._left < 0:
             raise StepsEnded
 
-    @property
-    def left(self) -> int:
-        """How many steps are left."""
-        return self._left
-
 
 def steps_for(chars: int) -> int:
     """Return the budget of the check of an output with so many characters."""
