@@ -4,10 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from .nodes import SchemaNode
-from .predicates import fits_alone
+from .predicates import by_type, fits_alone
 
 _ABSENT = object()
-_SHAPES_MOST = 32  # The most different lists of names for which objects are sorted by their names.
+_SHAPES_MOST = 32  # For at most so many lists of names each alternative is asked whether it fits the names.
+_LOOKED_AT_MOST = 32  # The most alternatives that are asked whether a single value fits them alone.
 
 
 def alternatives(node: SchemaNode, values: list[Any]) -> Iterator[tuple[list[int] | None, tuple[SchemaNode, ...]]]:
@@ -20,15 +21,15 @@ def alternatives(node: SchemaNode, values: list[Any]) -> Iterator[tuple[list[int
         yield None, alternatives_of_one(node, values[0])
         return
     kinds = dict.fromkeys(map(type, values))
-    for kind in kinds:
+    of_kinds = by_type(values, kinds) if len(kinds) > 1 else dict.fromkeys(kinds)
+    for kind, positions in of_kinds.items():
         branches = node.by_kind.get(kind, ())
-        positions = None if len(kinds) == 1 else [at for at, value in enumerate(values) if type(value) is kind]
         if kind is not dict or len(branches) < 2:
             yield positions, branches
         elif node.tag is not None:
             yield from _by_tag(node, values, positions)
         else:
-            yield from _by_names(branches, values, positions)
+            yield from _by_names(node, values, positions)
 
 
 def alternatives_of_one(node: SchemaNode, value: Any) -> tuple[SchemaNode, ...]:
@@ -36,8 +37,18 @@ def alternatives_of_one(node: SchemaNode, value: Any) -> tuple[SchemaNode, ...]:
     branches = node.by_kind.get(type(value), ())
     if len(branches) < 2:
         return branches
-    if node.tag is not None and type(value) is dict:
+    if type(value) is not dict:
+        return _fitting(branches, value)
+    if node.tag is not None:
         return _tagged(node, value)
+    unnamed = _fitting(node.unnamed, value)
+    return (*node.named.get(frozenset(value), ()), *unnamed) if node.named else unnamed
+
+
+def _fitting(branches: tuple[SchemaNode, ...], value: Any) -> tuple[SchemaNode, ...]:
+    """Leave out alternatives that one value does not fit alone. Of very many, which an older release accepted, none."""
+    if len(branches) > _LOOKED_AT_MOST:
+        return branches
     return tuple(branch for branch in branches if fits_alone(branch, value))
 
 
@@ -62,18 +73,24 @@ def _by_tag(
 
 
 def _by_names(
-    branches: tuple[SchemaNode, ...], values: list[Any], positions: list[int] | None
+    node: SchemaNode, values: list[Any], positions: list[int] | None
 ) -> Iterator[tuple[list[int] | None, tuple[SchemaNode, ...]]]:
     shapes = dict[tuple[str, ...], list[int]]()
     for at in range(len(values)) if positions is None else positions:
         shapes.setdefault(tuple(values[at]), []).append(at)
-        if len(shapes) > _SHAPES_MOST:
-            yield positions, branches
-            return
+    named, unnamed = node.named, node.unnamed
+    if len(shapes) > _SHAPES_MOST and not named:
+        yield positions, unnamed
+        return
+    are_asked = len(shapes) <= _SHAPES_MOST and len(unnamed) <= _LOOKED_AT_MOST
     found = dict[tuple[int, ...], tuple[list[int], tuple[SchemaNode, ...]]]()
     for shape, of_shape in shapes.items():
-        names = dict.fromkeys(shape)
-        fitting = tuple(branch for branch in branches if branch.members or fits_alone(branch, names))
+        fitting = unnamed
+        if are_asked and unnamed:
+            names = dict.fromkeys(shape)
+            fitting = tuple(branch for branch in unnamed if branch.members or fits_alone(branch, names))
+        if named:
+            fitting = (*named.get(frozenset(shape), ()), *fitting)
         found.setdefault(tuple(map(id, fitting)), ([], fitting))[0].extend(of_shape)
     for of_branches, fitting in found.values():
         yield (None if len(of_branches) == len(values) else of_branches), fitting

@@ -13,21 +13,26 @@ _ALIKE: Final = (
 )
 
 
-def check_alternatives(nodes: list[SchemaNode]) -> None:
-    """Refuse each `anyOf` of a linked schema for which a value may have to be tried with too many schemas.
-
-    `nodes` are those with an `anyOf`, each after those of its branches that have one. Raises SchemaRefused.
+class CountedAlternatives:
+    """Counts the alternatives of a schema's `anyOf`, and refuses one for which a value may have to be tried too often.
 
     The checker distinguishes schemas by the type of their values; objects also by `tag`, and by the names of their
-    properties where all are required and no others allowed. Schemas with `enum` or `const` are not counted,
-    because looking up a value in a set takes no search.
+    properties where all are required and no others allowed. Schemas with nothing but `enum` or `const`, and a type, are
+    not counted, because looking up a value in a set takes no search.
     """
-    known = dict[int, dict[type, int]]()
-    for node in nodes:
-        counts = {kind: _counted(node, kind, known) for kind in node.by_kind}
+
+    def __init__(self) -> None:
+        self._known: dict[int, dict[type, int]] = {}
+
+    def add(self, node: SchemaNode) -> None:
+        """Count those of one settled node, after those of its branches that have an `anyOf`. Raises SchemaRefused."""
+        if len(node.branches) == 1 and not node.branches[0].branches:
+            self._known[id(node)] = dict.fromkeys(node.by_kind, 1)
+            return
+        counts = {kind: _counted(node, kind, self._known) for kind in node.by_kind}
         if max(counts.values(), default=0) > SCHEMA_ALIKE_MOST:
             raise refused((node.place, "anyOf"), _ALIKE)
-        known[id(node)] = counts
+        self._known[id(node)] = counts
 
 
 def _counted(node: SchemaNode, kind: type, known: dict[int, dict[type, int]]) -> int:
@@ -38,12 +43,8 @@ def _counted(node: SchemaNode, kind: type, known: dict[int, dict[type, int]]) ->
     if kind is dict and node.tag is not None:
         return 1
     nested = sum(known[id(branch)].get(kind, 0) for branch in branches if branch.branches)
-    flat = [branch for branch in branches if not branch.branches and not branch.members]
+    flat = [branch for branch in branches if not branch.branches and not branch.is_constant]
     if kind is not dict:
-        return nested + len(flat)
-    named = Counter(
-        branch.required_names
-        for branch in flat
-        if branch.is_closed and len(branch.required_names) == len(branch.properties)
-    )
-    return nested + len(flat) - named.total() + max(named.values(), default=0)
+        return max(nested + len(flat), 1)
+    named = Counter(branch.required_names for branch in flat if branch.has_exact_names)
+    return max(nested + len(flat) - named.total() + max(named.values(), default=0), 1)

@@ -5,6 +5,7 @@ exponential time: each level of a value would be tried with each combination of 
 """
 
 from collections.abc import Collection, Generator
+from itertools import count
 from typing import Any, NamedTuple
 
 from .alternatives import alternatives, alternatives_of_one
@@ -12,14 +13,17 @@ from .equality import HASHED
 from .groups import Group, children, groups_inside, merged
 from .nodes import SchemaNode
 from .predicates import fits_alone, misfits
+from .steps import Steps
 
 # A question of the search: which of the values fit no alternative of the schema node's `anyOf`.
 type _Question = tuple[SchemaNode, list[Any]]
 # The search for an answer: the positions of values. It asks further questions.
 type _Search[Answer] = Generator[_Question, list[int], Answer]
 
-# The costs in steps of the search's budget. A step takes some 3 microseconds in CPython.
-_VALUES_A_STEP, _GROUP_STEPS = 16, 2
+# The costs in steps. The values inside arrays must be listed, and each array be found again for a value that fails.
+_SORTED_A_STEP, _TRIED_A_STEP, _RISEN_A_STEP = 16, 32, 16
+_GROUP_STEPS, _ARRAY_TIMES = 2, 3
+_LOOK_STEPS, _LOOKED_AT_A_STEP = 2, 8
 _PROBED_LEAST = 8  # Of fewer values none is tried alone first.
 _MISSES_MOST = 3  # After so many values that fit no alternative, no further value is tried alone first.
 _DISTINCT_LEAST = 64  # Fewer values are not searched for equal ones.
@@ -28,22 +32,18 @@ _MORE = 8  # How many times more values are asked for each time.
 _FEW_MOST = 32  # The most values within one value that are looked at one by one.
 
 
-class SearchEnded(Exception):
-    """The search's budget is used up before it is known which values fit a schema."""
-
-
 class BranchSearch:
-    """Searches through `anyOf` while one output is being checked: remembers answers, and what is left of the budget.
+    """Searches through `anyOf` while one output is being checked, and remembers answers.
 
     Answers are stored by the `id` of the node and of the value, so both must live as long as the search.
     """
 
-    def __init__(self, steps: int) -> None:
-        self._left = steps
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
         self._answers: dict[int, dict[int, bool]] = {}  # of each node, by value: whether it fits no alternative
 
     def misfits(self, node: SchemaNode, branches: tuple[SchemaNode, ...], values: list[Any], enough: int) -> list[int]:
-        """Return the positions of values that fit none of the given branches of the node. Raises SearchEnded.
+        """Return the positions of values that fit none of the given branches of the node. Raises StepsEnded.
 
         If more than `enough` values fit no branch, at least `enough` of them are returned.
         """
@@ -86,7 +86,7 @@ class BranchSearch:
     def _search(self, node: SchemaNode, values: list[Any]) -> _Search[list[int]]:
         """Find the values that fit no alternative of the node's `anyOf`."""
         failed = list[int]()
-        self._spend(1 + len(values) // _VALUES_A_STEP)
+        self._steps.spend(1 + len(values) // _SORTED_A_STEP)
         for positions, branches in alternatives(node, values):
             some = values if positions is None else [values[at] for at in positions]
             misfitting = yield from self._distinct(branches, some, None)
@@ -142,13 +142,14 @@ class BranchSearch:
         one node are asked for at once, whichever property they have in the values above.
         """
         if len(values) == 1 and (looked := _looked_at(node, values[0])) is not None:
-            self._spend(1)
+            self._steps.spend(_LOOK_STEPS + looked.looks // _LOOKED_AT_A_STEP)
             for question in looked.questions:
                 if (yield question):
                     return [0]
             return [] if looked.fits else [0]
+        self._steps.spend(len(values) // _TRIED_A_STEP)
         if node.is_shallow:
-            self._spend(_GROUP_STEPS + len(values) // _VALUES_A_STEP)
+            self._spend(node, values)
             return misfits(node, values)
         searched = list[Group]()
         failed = self._unfit_simply(node, values, searched)
@@ -171,6 +172,7 @@ class BranchSearch:
         for at, owner in enumerate(group.owners()):
             if owner not in failed:
                 of_owners.setdefault(owner, []).append(at)
+        self._steps.spend(len(group.values) // _SORTED_A_STEP)
         start, some = 0, _ASKED_IN_TURN_LEAST
         while of_owners:
             part = group.part(
@@ -191,12 +193,15 @@ class BranchSearch:
         """
         failed = set[int]()
         level = [Group(node, values)]
-        while level:
+        for depth in count():
+            if not level:
+                break
             deeper = list[Group]()
             for group in merged(level):
-                self._spend(_GROUP_STEPS + len(group.values) // _VALUES_A_STEP)
+                self._spend(group.node, group.values)
                 fitting = group
                 if misfitting := misfits(group.node, group.values):
+                    self._steps.spend(depth * len(misfitting) // _RISEN_A_STEP)
                     failed |= group.risen(misfitting)
                     if len(failed) == len(values):
                         return failed
@@ -209,16 +214,16 @@ class BranchSearch:
             level = deeper
         return failed
 
-    def _spend(self, steps: int) -> None:
-        self._left -= steps
-        if self._left < 0:
-            raise SearchEnded
+    def _spend(self, node: SchemaNode, values: list[Any]) -> None:
+        times = 1 if node.items is None else _ARRAY_TIMES
+        self._steps.spend(_GROUP_STEPS + times * len(values) // node.values_a_step)
 
 
 class _Looked(NamedTuple):
     """What a look at one value found: whether it fits, if it also fits what the questions ask."""
 
     fits: bool
+    looks: int  # At how many values it looked.
     questions: Collection[_Question] = ()
 
 
@@ -231,7 +236,7 @@ def _looked_at(node: SchemaNode, value: Any) -> _Looked | None:
     questions = dict[int, _Question]()
     for each, one in inside:
         if not fits_alone(each, one):
-            return _Looked(False)
+            return _Looked(False, len(inside))
         kind = type(one)
         if (kind is dict and each.properties) or (kind is list and each.items is not None):
             if len(one) > _FEW_MOST:
@@ -245,4 +250,4 @@ def _looked_at(node: SchemaNode, value: Any) -> _Looked | None:
                 questions.setdefault(id(each), (each, []))[1].append(one)
         if len(inside) > _FEW_MOST:
             return None
-    return _Looked(True, questions.values())
+    return _Looked(True, len(inside), questions.values())

@@ -22,7 +22,10 @@ _LABEL = r"[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?+"
 _HOST = rf"{_LABEL}(?:\.{_LABEL})*+"
 _OCTET = r"(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])"
 _HOSTNAME, _IPV4 = re.compile(_HOST), re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}")
-_GROUP = re.compile(r"[0-9A-Fa-f]{1,4}")
+_HEX = r"[0-9A-Fa-f]{1,4}"
+_GROUP = re.compile(_HEX)
+_ALL_GROUPS = re.compile(f"{_HEX}(?::{_HEX}){{7}}")
+_SOME_GROUPS = re.compile(f"(?:{_HEX}(?::{_HEX})*+)?::(?:{_HEX}(?::{_HEX})*+)?")
 _ATOM = r"[^\x00-\x20()<>\[\]:;@\\,.\"\x7f]++"
 _ATOMS = rf"{_ATOM}(?:\.{_ATOM})*+"
 _LOCAL, _MAILBOX = re.compile(_ATOMS), re.compile(f"({_ATOMS})@({_HOST})")
@@ -107,6 +110,10 @@ def is_ipv6(text: str) -> bool:
     """
     if not 2 <= len(text) <= 45:
         return False
+    if "." not in text:
+        if _SOME_GROUPS.fullmatch(text):
+            return text.count(":") - text.startswith(":") - text.endswith(":") <= 7
+        return _ALL_GROUPS.fullmatch(text) is not None
     head, gap, tail = text.partition("::")
     if "::" in tail:
         return False

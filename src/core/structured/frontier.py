@@ -9,7 +9,7 @@ from typing import Any
 
 from .groups import Group, ValuePlaces, Way, groups_inside, merged
 from .nodes import SchemaNode
-from .pointers import Place
+from .pointers import LaterPlace, Place
 
 # A value that its schema node must allow, and its place.
 type Single = tuple[SchemaNode, Any, Place]
@@ -83,4 +83,4 @@ class Deeper:
 
 
 def _singly(group: Group) -> Iterator[Single]:
-    return ((group.node, value, group.place(at)) for at, value in enumerate(group.values))
+    return ((group.node, value, LaterPlace(group, at)) for at, value in enumerate(group.values))

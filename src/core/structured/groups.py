@@ -2,12 +2,14 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from itertools import accumulate, chain
-from operator import itemgetter
+from itertools import accumulate, chain, count, islice, repeat
+from operator import itemgetter, sub
 from typing import Any, NamedTuple
 
 from .nodes import SchemaNode
-from .pointers import Place
+from .pointers import Place, tokens_to
+
+_OWNERS_EACH = 4  # If more than every fourth array is asked for, the owners of all items are listed first.
 
 
 class Way(NamedTuple):
@@ -26,7 +28,13 @@ class Way(NamedTuple):
         """Return the positions of the values above that the values below come from."""
         if self.starts is not None:
             starts = self.starts
-            positions = [bisect_right(starts, at) - 1 for at in positions]
+            if len(positions) * _OWNERS_EACH > len(starts):
+                lengths = map(sub, islice(starts, 1, None), starts)
+                owners = list(chain.from_iterable(map(repeat, count(), lengths)))
+                last = len(starts) - 1
+                positions = [owners[at] if at < len(owners) else last for at in positions]
+            else:
+                positions = [bisect_right(starts, at) - 1 for at in positions]
         if self.positions is not None:
             above = self.positions
             positions = [above[at] for at in positions]
@@ -135,9 +143,7 @@ class Group:
 
 def number_of(place: Place) -> int:
     """Return the first token of a place: the number of the value where a check of several values began."""
-    token: str | int | None = None
-    while place is not None:
-        place, token = place
+    token = tokens_to(place)[0]
     assert isinstance(token, int)
     return token
 

@@ -12,7 +12,7 @@ from typing import Final
 from ..limits import JOIN_FIELDS_MOST, VALUE_LEVELS_MOST
 from .folds import ChoiceFold, ListFold, ObjectFold, SumFold, ValueFold
 from .nodes import NUMBERS, SchemaNode
-from .pointers import Place, pointer_to, tokens_of
+from .pointers import Place, pointer_to, tokens_of, tokens_to
 from .refusals import NotJoinable
 from .schema import OutputSchema
 
@@ -153,11 +153,7 @@ def _unjoined(place: Place, reason: str) -> NotJoinable:
 
 
 def _tokens(place: Place) -> tuple[str, ...]:
-    tokens = []
-    while place is not None:
-        place, token = place
-        tokens.append(str(token))
-    return tuple(reversed(tokens))
+    return tuple(map(str, tokens_to(place)))
 
 
 def _without_null(node: SchemaNode) -> SchemaNode:

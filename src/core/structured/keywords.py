@@ -74,7 +74,12 @@ def _enum(node: SchemaNode, value: object, place: Place) -> None:
 
 
 def _const(node: SchemaNode, value: object, _place: Place) -> None:
-    _allow_only(node, [value])
+    if node.members or type(value) in _CONTAINERS:
+        _allow_only(node, [value])
+        return
+    node.members_size, node.members, node.members_shown = 1, (frozenset((scalar_key(value),)),), [value]
+    if isinstance(value, str):
+        node.words = frozenset((value,))
 
 
 def _allow_only(node: SchemaNode, values: list[object]) -> None:
@@ -85,7 +90,7 @@ def _allow_only(node: SchemaNode, values: list[object]) -> None:
         sizes = [size_of(value) for value in values]
         node.members_size = max(node.members_size, *sizes)
         keys = frozenset(key_of(value, size) for value, size in zip(values, sizes, strict=True))
-    words = frozenset(value for value in values if isinstance(value, str))
+    words = frozenset([value for value in values if isinstance(value, str)])
     node.words = node.words & words if node.members else words
     node.members = (*node.members, keys)
     node.members_shown = values

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
+from itertools import chain
 from types import MappingProxyType, NoneType
 from typing import Any, Final
 
@@ -25,7 +26,21 @@ _KINDS_OF_NAMES: Final = {name: frozenset(kinds) for name, kinds in KINDS.items(
 
 _EMPTY: Final[Mapping[str, "SchemaNode"]] = MappingProxyType({})
 _NO_KINDS: Final[Mapping[type, tuple["SchemaNode", ...]]] = MappingProxyType({})
+_NO_NAMES: Final[Mapping[frozenset[str], tuple["SchemaNode", ...]]] = MappingProxyType({})
 _NOTHING: Final[list[object]] = []
+
+
+# The attributes of a node that has no keywords besides `enum`, `const` and `type`.
+_OF_CONSTANTS: Final = frozenset(
+    ("place", "predicates", "tests", "members", "words", "members_size", "members_shown", "type_names", "kinds")
+) | {"is_whole", "possible", "plain", "values_a_step"}
+
+
+_CONSTANTS_LEAST: Final = 4  # So many constants of an `anyOf` are put into one node.
+VALUES_A_STEP: Final = 32
+_SLOW_A_STEP: Final = (
+    8  # In a search, of values that need a loop of Python: formats, `multipleOf`, arrays and objects of `enum`
+)
 
 
 class SchemaNode:
@@ -45,6 +60,7 @@ class SchemaNode:
     is_closed: bool = False  # Whether other properties are forbidden.
     items: "SchemaNode | None" = None
     branches: tuple["SchemaNode", ...] = ()
+    _allows_constants: bool | None = None  # See `is_constant`. None if not asked yet.
     members: tuple[frozenset[Key], ...] = ()  # The keys, for comparing, of the values that `enum` and `const` allow.
     words: frozenset[str] = frozenset()  # The strings that both `enum` and `const` of the node allow.
     members_size: int = 0  # How many values the largest value of `enum` or `const` consists of.
@@ -64,9 +80,13 @@ class SchemaNode:
     plain: frozenset[type] = frozenset()  # All values of these types are valid, whatever they contain.
     possible: frozenset[type] = ALL_KINDS  # The Python types that a value may have to fit the node.
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
+    values_a_step: int = VALUES_A_STEP  # How many values are tested alone in one step of the budget, in a large group.
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
     untagged: tuple["SchemaNode", ...] = ()  # The branches that an object without `tag` may belong to.
+    # Without `tag`: the branches for objects that have exactly certain names, by these names, and the other branches.
+    named: Mapping[frozenset[str], tuple["SchemaNode", ...]] = _NO_NAMES
+    unnamed: tuple["SchemaNode", ...] = ()
 
     def __init__(self, place: Place) -> None:
         self.place: Final = place
@@ -115,21 +135,27 @@ class SchemaNode:
                 possible &= self.branches[0].possible
                 self.by_kind = dict.fromkeys(possible, self.branches)
             else:
-                possible &= frozenset[type]().union(*(branch.possible for branch in self.branches))
+                possible &= frozenset[type]().union(*[branch.possible for branch in self.branches])
+                searched = _constants_as_one(self.branches)
                 self.by_kind = {
-                    kind: tuple(branch for branch in self.branches if kind in branch.possible) for kind in possible
+                    kind: tuple([branch for branch in searched if kind in branch.possible]) for kind in possible
                 }
-                self._find_tag(self.by_kind.get(dict, ()))
+                of_objects = self.by_kind.get(dict, ())
+                if len(of_objects) > 1:
+                    self._find_tag(of_objects)
+                    if self.tag is None:
+                        self._sort_by_names(of_objects)
         self.possible = possible
         self.plain = self._plain()
+        if self.multiple_of is not None or self.format is not None or self.members_size > 1:
+            self.values_a_step = _SLOW_A_STEP
 
     def _find_tag(self, branches: tuple["SchemaNode", ...]) -> None:
         """Set `tag`: a property that all branches for objects have, with different strings in each.
 
         A property that all branches require is preferred, because every value has it.
         """
-        names = [*branches[0].required, *branches[0].properties] if len(branches) > 1 else []
-        for name in names:
+        for name in (*branches[0].required, *branches[0].properties):
             by_tag: dict[str, SchemaNode] = {}
             for branch in branches:
                 choice = branch.properties.get(name)
@@ -141,10 +167,40 @@ class SchemaNode:
                 self.untagged = tuple(branch for branch in branches if name not in branch.required_names)
                 return
 
+    def _sort_by_names(self, branches: tuple["SchemaNode", ...]) -> None:
+        """Set `named` and `unnamed`."""
+        named = dict[frozenset[str], tuple[SchemaNode, ...]]()
+        for branch in branches:
+            if branch.has_exact_names:
+                named[branch.required_names] = (*named.get(branch.required_names, ()), branch)
+        if named:
+            self.named = named
+        self.unnamed = tuple(branch for branch in branches if not branch.has_exact_names)
+
+    @property
+    def has_exact_names(self) -> bool:
+        """Whether all objects that fit the node have the same names."""
+        return self.is_closed and len(self.required_names) == len(self.properties)
+
     @property
     def has_only_words(self) -> bool:
         """Whether the node's own `enum` or `const` allows strings alone, without regard to `anyOf`."""
         return bool(self.members) and all(name == "string" for keys in self.members for name, _ in keys)
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the settled node allows exactly the values of its `enum` or `const`: at most a type is beside it."""
+        if not self.members:
+            return False
+        if self._allows_constants is not None:
+            return self._allows_constants
+        # A node has attributes of its own only for the keywords of its schema.
+        self._allows_constants = (
+            vars(self).keys() <= _OF_CONSTANTS
+            and (not self.type_names or self.possible == self._member_kinds())
+            and not (self.is_whole and any(name == "number" and type(value) is str for name, value in self.members[0]))
+        )
+        return self._allows_constants
 
     def _member_kinds(self) -> frozenset[type]:
         """The Python types of the values that `enum` and `const` allow."""
@@ -159,7 +215,12 @@ class SchemaNode:
             return frozenset()
         plain = self.possible
         if self.branches:
-            plain &= frozenset[type]().union(*(branch.plain for branch in self.branches))
+            if len(self.branches) == 1:
+                plain &= self.branches[0].plain
+            else:
+                plain &= frozenset[type]().union(*[branch.plain for branch in self.branches])
+        if not plain:
+            return plain
         return _unlimited(
             plain,
             bool(self.properties or self.required or self.is_closed),
@@ -168,6 +229,28 @@ class SchemaNode:
             self.is_whole,
             self.has_bounds,
         )
+
+
+def _constants_as_one(branches: tuple[SchemaNode, ...]) -> list[SchemaNode]:
+    """Replace the branches that are only an `enum` or a `const`, with or without a type, by one with all their values.
+
+    A value is then looked up once, however many such branches there are. A few of them are left as they are.
+    """
+    constant = [branch for branch in branches if branch.is_constant]
+    if len(constant) < _CONSTANTS_LEAST:
+        return list(branches)
+    merged = SchemaNode(constant[0].place)
+    merged.members = (frozenset[Key]().union(*[frozenset.intersection(*branch.members) for branch in constant]),)
+    merged.words = frozenset[str]().union(*[branch.words for branch in constant])
+    merged.members_size = max([branch.members_size for branch in constant])
+    merged.members_shown = list(chain.from_iterable([branch.members_shown for branch in constant]))
+    if merged.members_size > 1:
+        merged.values_a_step = _SLOW_A_STEP
+    merged.possible = frozenset[type]().union(*[branch.possible for branch in constant])
+    if len(constant) == len(branches):
+        return [merged]
+    left_out = set(map(id, constant))
+    return [merged, *(branch for branch in branches if id(branch) not in left_out)]
 
 
 @lru_cache(1_024)

@@ -1,6 +1,6 @@
 """Replaces each `$ref` in a compiled schema by the node that it names, and refuses a schema that names only itself."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from urllib.parse import unquote
 
 from .keywords import refused
@@ -12,11 +12,14 @@ _IDLE = "This schema refers to itself without a property or an item in between, 
 
 
 def link(
-    document: object, nodes: list[SchemaNode], by_schema: dict[int, SchemaNode]
-) -> tuple[SchemaNode, list[SchemaNode]]:
-    """Resolve all references of a schema, and call `settle` on its nodes. Raises SchemaRefused.
+    document: object,
+    nodes: list[SchemaNode],
+    by_schema: dict[int, SchemaNode],
+    check: Callable[[SchemaNode], None] | None,
+) -> SchemaNode:
+    """Resolve all references of a schema, and call `settle` on its nodes. Returns its root. Raises SchemaRefused.
 
-    Returns the schema's root, and the nodes that have an `anyOf`, each after those of its branches that have one.
+    `check` is called for each settled node with an `anyOf`, after those of its branches that have one.
 
     `by_schema` has the node of each schema in the document, by the schema's Python `id`. `link` does not recurse.
     """
@@ -33,11 +36,11 @@ def link(
             with_branches.append(node)
         elif node.ref is None:
             node.settle()
-    in_order = list[SchemaNode]()
     for node in _branches_first(with_branches):
         node.settle()
-        in_order.append(node)
-    return real.get(id(nodes[0]), nodes[0]), in_order
+        if check is not None:
+            check(node)
+    return real.get(id(nodes[0]), nodes[0])
 
 
 def _relink(nodes: list[SchemaNode], real: dict[int, SchemaNode]) -> None:
@@ -93,6 +96,9 @@ def _followed(node: SchemaNode, targets: dict[int, SchemaNode]) -> SchemaNode:
 
     Each node that was passed on the way then refers directly to the node that was found.
     """
+    first = targets[id(node)]
+    if first.ref is None:
+        return first
     passed = dict[int, SchemaNode]()
     while (target := targets.get(id(node))) is not None:
         if id(node) in passed:

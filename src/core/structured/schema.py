@@ -12,7 +12,7 @@ from ..limits import (
     SCHEMA_LEVELS_MOST,
     SCHEMA_PROPERTIES_MOST,
 )
-from .ambiguity import check_alternatives
+from .ambiguity import CountedAlternatives
 from .document import check_document
 from .equality import size_of
 from .keywords import ANNOTATIONS, CONSTRAINTS, ROOT_ONLY, refused, unknown
@@ -24,6 +24,7 @@ from .refusals import SchemaRefused
 __all__ = ["SCHEMA_BYTES_MOST", "OutputSchema", "SchemaRefused", "accepted_schema", "parse_schema", "read_schema"]
 
 _NESTING: Final = frozenset({"object", "array"})  # The types whose values contain values.
+_NULL: Final = {"type": "null"}
 _DEFINITIONS: Final = frozenset({"$defs", "definitions"})
 
 
@@ -61,9 +62,8 @@ def _compiled(document: dict[str, object], compiler: "_Compiler") -> OutputSchem
     compiler.compile(document)
     if document.get("type") != "object":
         raise refused((None, "type") if "type" in document else None, 'The root needs `"type": "object"`.')
-    root, with_branches = link(document, compiler.nodes, compiler.by_schema)
-    if compiler.is_new:
-        check_alternatives(with_branches)
+    counted = CountedAlternatives() if compiler.is_new else None
+    root = link(document, compiler.nodes, compiler.by_schema, counted.add if counted else None)
     return OutputSchema(document, root)
 
 
@@ -82,6 +82,8 @@ class _Compiler:
         self.by_schema: dict[int, SchemaNode] = {}
         # The one node of all schemas `{}`, which may be thousands. None before the first, and if `strict` refuses it.
         self._any: SchemaNode | None = None
+        # The one node of all schemas with nothing but a certain `$ref`, or a certain `type` that has no values inside.
+        self._shareable: dict[tuple[str, str], SchemaNode] = {}
         self._properties = 0
         self._enum_values = 0
         self._enum_parts = 0
@@ -95,9 +97,9 @@ class _Compiler:
         """Compile the schema of a value that is inside `outer` levels of objects and arrays."""
         if not isinstance(schema, dict):
             raise refused(place, "A schema is a JSON object.")
-        if not schema and self._any is not None:
-            self.by_schema[id(schema)] = self._any
-            return self._any
+        if len(schema) < 2 and (shared := self._shared(schema)) is not None:
+            self.by_schema[id(schema)] = shared
+            return shared
         node = SchemaNode(place)
         self.nodes.append(node)
         self.by_schema[id(schema)] = node
@@ -111,7 +113,7 @@ class _Compiler:
             else:
                 self._keyword(node, schema, name, value, (place, name))
         if node.ref is not None:
-            self._check_reference(schema, place)
+            self._reference(node, node.ref, schema)
         is_container = "properties" in schema or "items" in schema or not _NESTING.isdisjoint(node.type_names)
         inner = outer + is_container
         if inner > SCHEMA_LEVELS_MOST:
@@ -121,6 +123,12 @@ class _Compiler:
         if self._strict:
             _check_strict(node, schema)
         return node
+
+    def _shared(self, schema: dict[str, object]) -> SchemaNode | None:
+        """Return the node of an equal schema before, if the schema is `{}`, a `$ref` or a scalar `type`."""
+        for name, value in schema.items():
+            return self._shareable.get((name, value)) if isinstance(value, str) else None
+        return self._any
 
     def _keyword(self, node: SchemaNode, schema: dict[str, object], name: str, value: object, place: Place) -> None:
         """Compile one keyword of a schema that contains no further schema."""
@@ -137,6 +145,8 @@ class _Compiler:
             if self.is_new and name in {"enum", "const"}:
                 self._count_values(value if name == "enum" and isinstance(value, list) else [value], place)
             CONSTRAINTS[name](node, value, place)
+            if name == "type" and len(schema) == 1 and isinstance(value, str) and value not in _NESTING:
+                self._shareable[name, value] = node
 
     def _count_values(self, values: list[object], place: Place) -> None:
         """Refuse the values of an `enum` or a `const` that exceed a limit."""
@@ -149,14 +159,17 @@ class _Compiler:
             reason = f"The values of `enum` and `const` consist of more than {SCHEMA_ENUM_PARTS_MOST:,} values."
             raise refused(place, reason)
 
-    def _check_reference(self, schema: dict[str, object], place: Place) -> None:
+    def _reference(self, node: SchemaNode, ref: str, schema: dict[str, object]) -> None:
         """Refuse constraints beside `$ref`: drafts of JSON Schema, and servers, disagree about what they mean."""
         if len(schema) == 1:
+            self._shareable["$ref", ref] = node
             return
         beside = schema.keys() - ANNOTATIONS - ROOT_ONLY - _DEFINITIONS - {"$ref"}
         if beside:
             name = next(name for name in schema if name in beside)
-            raise refused((place, name), "Beside `$ref` stand only `title`, `description`, `default` and `examples`.")
+            raise refused(
+                (node.place, name), "Beside `$ref` stand only `title`, `description`, `default` and `examples`."
+            )
 
     def properties(self, node: SchemaNode, value: object, place: Place, outer: int) -> None:
         """Compile `properties`."""
@@ -178,10 +191,13 @@ class _Compiler:
         """
         if not isinstance(value, list) or not value:
             raise refused(place, "`anyOf` is a list of at least one schema.")
-        self._alternatives += len(value)
+        self._alternatives += len(value) - value.count(_NULL)
         if self.is_new and self._alternatives > SCHEMA_ALTERNATIVES_MOST:
-            raise refused(place, f"The schema has more than {SCHEMA_ALTERNATIVES_MOST:,} schemas of `anyOf`.")
-        node.branches = tuple(self._schema(child, (place, index), outer) for index, child in enumerate(value))
+            reason = (
+                f"The schema has more than {SCHEMA_ALTERNATIVES_MOST:,} schemas of `anyOf` for values besides null."
+            )
+            raise refused(place, reason)
+        node.branches = tuple([self._schema(child, (place, index), outer) for index, child in enumerate(value)])
 
     def definitions(self, _node: SchemaNode, value: object, place: Place, _outer: int) -> None:
         """Compile `$defs` or `definitions`. Levels of objects and arrays are counted from 0 in each definition."""

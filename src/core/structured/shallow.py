@@ -51,7 +51,8 @@ def _object_faults(node: SchemaNode, value: dict[str, object], most: int) -> Ite
 
 def _members_text(values: list[object]) -> str:
     """Say in words which values an `enum` or a `const` allows."""
-    text = json.dumps(values, ensure_ascii=False, separators=(", ", ": "))[1:-1]
+    # Each value takes a character at least, so that further values would be cut off.
+    text = json.dumps(values[:MEMBERS_TEXT_CHARS_MOST], ensure_ascii=False, separators=(", ", ": "))[1:-1]
     return shown(text if len(values) == 1 else f"one of {text}", MEMBERS_TEXT_CHARS_MOST)
 
 
