@@ -10,6 +10,7 @@ import httpx
 import pytest
 from hypothesis import settings
 
+from tests.support import order
 from tests.support.tiers import Tier, sized, tier
 
 # A shell without job control starts background processes that ignore Ctrl-C, and the processes that tests start would
@@ -62,8 +63,17 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Set a time limit for each test without one, according to the test's tier."""
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Set the time limit of each test that has none, by its tier. Order what several processes share."""
     for item in items:
         if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SECONDS_MOST[tier_of(item)]))
+    if hasattr(config, "workerinput"):
+        order.sort(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> order.ByModule | None:
+    """Share whole modules among the processes of `make test`."""
+    return order.ByModule(config, log) if config.getoption("dist") == "loadscope" else None

@@ -7,7 +7,7 @@
 import { createHash } from "node:crypto";
 import fs from "node:fs";
 import path from "node:path";
-import { Response } from "miniflare";
+import { Response } from "./npm.mjs";
 
 export const NO_ASSET_HEADER = "x-local-no-asset";
 

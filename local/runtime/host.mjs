@@ -3,10 +3,10 @@
 import fs from "node:fs";
 import path from "node:path";
 import readline from "node:readline";
-import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "miniflare";
 import { examine, isOurs } from "./findings.mjs";
 import { FrontClient } from "./front_client.mjs";
 import { readMigrations } from "./migrations.mjs";
+import { convertV4MiniflareOptions, Log, LogLevel, Miniflare } from "./npm.mjs";
 import { logged, printRuntimeOutput, say } from "./output.mjs";
 import { deliverInParallel } from "./queue.mjs";
 import { runtimeEnvironment, versions } from "./runtime.mjs";

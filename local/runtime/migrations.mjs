@@ -1,7 +1,7 @@
 // Reads migrations/*.sql for the front Worker, which applies them.
 import fs from "node:fs";
 import path from "node:path";
-import wrangler from "wrangler";
+import { wrangler } from "./npm.mjs";
 
 /** Returns the migrations of a folder as { name, statements }, in order. */
 export function readMigrations(directory) {

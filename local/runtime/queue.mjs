@@ -1,7 +1,7 @@
 // Makes Miniflare's queue broker deliver to several consumers at a time, as the platform does. Miniflare's unchanged
 // broker waits for the end of each delivery before the next, so that one slow model call would delay every other task.
 // The broker's batches, retries, delays and dead letters stay as they are (decision 0022).
-import { QUEUES_PLUGIN } from "miniflare";
+import { QUEUES_PLUGIN } from "./npm.mjs";
 
 const CONSUMERS = 10; // the platform allows 250 consumers, but here one interpreter serves all of them
 

@@ -3,17 +3,13 @@ import { randomUUID } from "node:crypto";
 import fs from "node:fs";
 import os from "node:os";
 import path from "node:path";
-import { Response } from "miniflare";
 import { serve } from "./assets.mjs";
 import { metered } from "./meter.mjs";
 import { workerModules } from "./modules.mjs";
+import { Response, wrangler } from "./npm.mjs";
 import { withOwnBundle } from "./runtime.mjs";
 
 const here = import.meta.dirname;
-
-process.env.WRANGLER_LOG ??= "error"; // wrangler prints no advice about deployments then
-process.env.WRANGLER_SEND_METRICS = "false";
-const wrangler = await import("wrangler").then((module) => module.default ?? module);
 
 /**
  * Under `make dev`, the provider is the built-in one and no API key is needed, whatever wrangler.toml says, because

@@ -3,7 +3,7 @@
 // that exists only locally.
 import fs from "node:fs";
 import path from "node:path";
-import { Response } from "miniflare";
+import { Response } from "./npm.mjs";
 
 const SAVE_MILLISECONDS = 1000;
 const REPORT_MILLISECONDS = 60_000;

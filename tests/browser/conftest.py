@@ -32,21 +32,21 @@ def behave(call: Call) -> Behaviour | None:
     return Behaviour("ok", text=call.user) if "<script>" in call.user else None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def model() -> Iterator[ModelServer]:
     """Serve a model whose answers a test can hold back."""
     with ModelServer(api_key="test-key", plan=Plan(decide=behave)) as server:
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def receiver() -> Iterator[Receiver]:
     """Run a receiver of webhooks."""
     with Receiver() as made:
         yield made
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
     """Serve the Worker, which requires keys and may send webhooks to this machine.
 
@@ -59,13 +59,13 @@ def server(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def key(server: DevServer) -> str:
     """Make an API key with all scopes."""
     return insert_key(server.persist_to)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def client(server: DevServer, key: str) -> Iterator[Client]:
     """Make a client of the API with the key."""
     with Client(server.url) as made:
@@ -73,9 +73,9 @@ def client(server: DevServer, key: str) -> Iterator[Client]:
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Run Chromium for one module of tests, because Playwright runs an event loop in this thread meanwhile."""
+    """Run Chromium for this folder only, because Playwright runs an event loop in this thread meanwhile."""
     with chromium() as started:
         yield started
 
