@@ -125,7 +125,7 @@ class Invariants:
 
     def _check_progress(self, statements: Sequence[PreparedStatement], results: Results) -> None:
         """For each task under whose claim a call to D1 wrote, count the call as a write of the task."""
-        for task_key, write in worked_on(statements, results).items():
+        for task_key, write in worked_on(statements, results, self.progress.parameters).items():
             self.progress.wrote(task_key, self.world.loop.now(), write)
 
     def _check_rows(self, statements: Sequence[PreparedStatement], now_ms: int) -> None:

@@ -5,7 +5,7 @@ claims must therefore be accounted for by a model call that ended, or by time.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,13 +23,17 @@ _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
 _BY_BYTES = frozenset({batches.READ_ON.sql, batches.FOUND_VALID.sql, batch_files.GROW[-1].sql})
 
 
-def worked_on(statements: Sequence[PreparedStatement], results: Sequence[dict[str, Any]]) -> dict[TaskKey, str]:
+def worked_on(
+    statements: Sequence[PreparedStatement],
+    results: Sequence[dict[str, Any]],
+    parameters: Mapping[str, tuple[str, ...]],
+) -> dict[TaskKey, str]:
     """Return the tasks under whose claims one call to D1 wrote, each with a text that identifies the write.
 
     The write of a claim is identified by its holder, and a write under a claim by fence and step. A twin is a
     repetition of a write: the worker sent the write again because its answer was lost, or the first send landed late.
+    `parameters` are `WriteBudget.parameters`.
     """
-    parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
     found: dict[TaskKey, str] = {}
     if any(statement.sql in _BY_BYTES for statement in statements):
         return found
@@ -60,6 +64,8 @@ class WriteBudget:
     """
 
     def __init__(self, spare_most: float = WRITES_SPARE) -> None:
+        # The parameters of each statement that workers write with, as ablations have left it.
+        self.parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
         self.spare = 0.0
         self.writes = 0
         self._spare_most = spare_most

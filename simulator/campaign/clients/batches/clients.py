@@ -124,7 +124,7 @@ class BatchClients:
                 reply.status == 404 or (reply.status == 200 and json.loads(reply.body)["status"] in OVER)
             ):
                 return
-            await asyncio.sleep(self._rng.uniform(3, 12))
+            await asyncio.sleep(self._rng.uniform(8, 30))
 
     async def _act(self, spec: BatchSpec, action: str, task_key: TaskKey) -> Reply | None:
         """Let the client do one thing with its batch."""

@@ -67,8 +67,8 @@ def batched(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
         return workload
     variables = {name: value for name, value in workload.variables.items() if name not in LIMITS_OF_TENANTS}
     tenants = TENANTS if workload.keyed else (LOCAL,)
-    batches = tuple(draw(rng, rng.choice(tenants)) for _ in range(rng.choice((1, 1, 2, 3))))
-    tasks = workload.tasks[: rng.choice((0, 1, 2))] if always else workload.tasks
+    batches = tuple(draw(rng, rng.choice(tenants)) for _ in range(rng.choice((1, 1, 1, 1, 2, 3))))
+    tasks = workload.tasks[: rng.choice((0, 0, 1, 2))] if always else workload.tasks
     if any(spec.mark == "z" for spec in batches):
         variables |= SLOW_VARIABLES
     return replace(
@@ -83,7 +83,7 @@ def batched(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
 
 def draw(rng: Random, tenant: str) -> BatchSpec:
     """Draw one batch."""
-    lines = rng.choice((1, 5, 8, 13, 20, 30, 45))
+    lines = rng.choice((1, 5, 8, 13, 20, 30))
     actions = []
     if rng.random() < 0.5:
         at = rng.uniform(0, 25)
