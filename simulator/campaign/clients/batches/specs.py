@@ -59,8 +59,7 @@ def request(spec: BatchSpec, file_id: str, wish: str) -> dict[str, Any]:
 def batched(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
     """In a share BATCHED_SHARE of the runs, add batches, and in most of these runs a bucket.
 
-    A run with limits of tenants has no batches, because a refusal by `/v1` does not say which limit it was. An isolate
-    of the release before knows no batches, so it does not meet them.
+    A run with limits of tenants has no batches, because a refusal by `/v1` does not say which limit it was.
     """
     limited = any(name in workload.variables for name in LIMITS_OF_TENANTS)
     if (not always and rng.random() >= BATCHED_SHARE) or (limited and not always):
@@ -76,7 +75,6 @@ def batched(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
         tasks=tasks,
         batches=batches,
         bucket=rng.random() < 0.85,
-        older_isolates=0.0,
         variables=variables | {"AI_CONCURRENCY": str(rng.choice((2, 3, 6)))},
     )
 
