@@ -183,8 +183,8 @@ class Invariants:
         tag, key, text = self._connection.execute(
             "SELECT instructions, submission, input FROM texts WHERE task_id = ?", (row.task_key,)
         ).fetchone()
-        self.inputs[row.task_key], wish, characters = text, tag, len(text)
-        is_copy = row.retry_of is not None
+        text = self.inputs[row.task_key] = self.endings.texts.born(row.task_key) if row.kind == "file" else text
+        wish, characters, is_copy = tag, len(text), row.retry_of is not None
         if row.is_batch:
             new = self.endings.born(row.task_key)
             tag, wish, is_copy, characters = new.lines.tag, new.wish, new.is_retry, new.size

@@ -12,15 +12,15 @@ from typing import Any
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken, Row
 from simulator.platform.d1 import PreparedStatement
 from src.core.ids import TaskKey
-from src.store.sql import batch_files, batches, work
+from src.store.sql import batch_files, batches, file_texts, work
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
 WRITES_PER_DEATH = 2  # The write of the claim that takes over from a dead worker, and the write of its announcements.
 WRITES_SPARE = 16  # The writes that neither calls nor time must account for: those of claims and of their ends.
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
-# Writes of batches that move bytes: each records a slice of the input, or an object of lines.
-_BY_BYTES = frozenset({batches.READ_ON.sql, batches.FOUND_VALID.sql, batch_files.GROW[-1].sql})
+# Writes that move bytes: each records a slice of a file, or an object of lines.
+_BY_BYTES = frozenset({batches.READ_ON.sql, batches.FOUND_VALID.sql, batch_files.GROW[-1].sql, file_texts.CUT_ON.sql})
 
 
 def worked_on(
