@@ -155,6 +155,8 @@ class DatabaseServer:
         if not statements:
             raise JsError(NO_STATEMENT)
         single = len(statements) == 1 and not self.cap.holds
+        now_ms = self.now_ms()
+        connection.clock.now_ms = lambda: now_ms  # One time for all statements, computed once.
         if not single:
             connection.execute("BEGIN IMMEDIATE")
         try:
@@ -162,11 +164,14 @@ class DatabaseServer:
         except (sqlite3.Error, JsError) as error:
             if not single:
                 connection.execute("ROLLBACK")
+                self.cap.forget()
             if isinstance(error, JsError):
                 raise
             if isinstance(error, sqlite3.ProgrammingError):
                 raise JsError(sql_values.binding_message(error)) from None
             raise JsError(f"D1_ERROR: {sqlite_message(error)}") from None
+        finally:
+            connection.clock.now_ms = self.now_ms
         if not single:
             connection.execute("COMMIT")
         return results
@@ -179,8 +184,8 @@ class DatabaseServer:
         cursor = connection.execute(statement.sql, statement.values)
         columns, rows = read_rows(cursor)
         changes = connection.total_changes - before
-        if changes:
-            self.cap.check()
+        if analysis.writes:
+            self.cap.changed(changes)
         scanned = 0
         if self.meter_reads:
             for table in analysis.scans:
@@ -238,13 +243,13 @@ class PreparedStatement:
 
     def run(self) -> Pending:
         """Send the statement. The reply of D1 has `results`, `meta` and `success`."""
-        return self._database.send("d1.run", [self], _first_result)
+        return self._database.send("d1.run", [self], sql_values.first_result)
 
     all = run
 
     def first(self, column: str | None = None) -> Pending:
         """Send the statement. The reply is the first row, or the row's `column`, or None if there is no row."""
-        return self._database.send("d1.first", [self], lambda results: _first_row(results, column))
+        return self._database.send("d1.first", [self], lambda results: sql_values.first_row(results, column))
 
     def raw(self, options: dict[str, Any] | None = None) -> Pending:
         """Send the statement. The reply has rows as lists, with `columnNames` after a list of the column names."""
@@ -265,7 +270,7 @@ class D1Binding:
 
     def batch(self, statements: Sequence[PreparedStatement]) -> Pending:
         """Send the statements as one transaction: all of them take effect, or none."""
-        return self.send("d1.batch", list(statements), lambda results: [_result(one) for one in results])
+        return self.send("d1.batch", list(statements), lambda results: [sql_values.as_result(one) for one in results])
 
     def send(self, label: str, statements: list[PreparedStatement], shape: Callable[[Any], Any]) -> Pending:
         """Send statements as one call. `shape` turns the results into the method's return value."""
@@ -277,24 +282,3 @@ class D1Binding:
 
         count = len(statements)
         return port.call(label, lambda reply: server.serve(statements, reply, later), shape=shape, statements=count)
-
-
-def _result(result: dict[str, Any]) -> dict[str, Any]:
-    columns = result["columns"]
-    rows = [dict(zip(columns, row, strict=True)) for row in result["results"]]
-    return {"success": True, "results": rows, "meta": result["meta"]}
-
-
-def _first_result(results: list[dict[str, Any]]) -> dict[str, Any]:
-    return _result(results[0])
-
-
-def _first_row(results: list[dict[str, Any]], column: str | None) -> Any:
-    rows = _result(results[0])["results"]
-    if not rows:
-        return None
-    if column is None:
-        return rows[0]
-    if column not in rows[0]:
-        raise JsError(f"D1_COLUMN_NOTFOUND: Column not found ({column})")
-    return rows[0][column]

@@ -103,3 +103,27 @@ def raw_rows(results: list[dict[str, Any]], *, named: bool) -> list[list[Any]]:
     """Return the rows of the first result as lists. With `named`, a list of the column names comes first."""
     rows = [list(row) for row in results[0]["results"]]
     return [list(results[0]["columns"]), *rows] if named else rows
+
+
+def as_result(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of a statement as a Worker gets it, with rows as dicts."""
+    columns = result["columns"]
+    rows = [dict(zip(columns, row, strict=True)) for row in result["results"]]
+    return {"success": True, "results": rows, "meta": result["meta"]}
+
+
+def first_result(results: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the result of the first statement of a call."""
+    return as_result(results[0])
+
+
+def first_row(results: list[dict[str, Any]], column: str | None) -> Any:
+    """Return the first row of the first statement of a call, or a column of it. Raises `JsError`."""
+    rows = as_result(results[0])["results"]
+    if not rows:
+        return None
+    if column is None:
+        return rows[0]
+    if column not in rows[0]:
+        raise JsError(f"D1_COLUMN_NOTFOUND: Column not found ({column})")
+    return rows[0][column]

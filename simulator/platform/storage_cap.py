@@ -40,6 +40,8 @@ class Cap:
         self.told = False
         self.reported: int | None = None  # The database's size that each reply reports, if a test sets it.
         self._most: int | None = None
+        # The size in use, and the connection's count of changes when it was measured: most statements change no row.
+        self._measured: tuple[int, int] | None = None
         self.refused = 0  # The number of refused writes.
 
     @property
@@ -62,7 +64,16 @@ class Cap:
         """
         if self.reported is not None:
             return self.reported
-        return LARGEST_BYTES - self.room_bytes if self.holds and self.told else self.pages * PAGE_BYTES
+        if self.holds and self.told:
+            return LARGEST_BYTES - self.room_bytes
+        changes = self._connection.total_changes
+        if self._measured is None or self._measured[0] != changes:
+            self._measured = changes, self.pages * PAGE_BYTES
+        return self._measured[1]
+
+    def forget(self) -> None:
+        """Measure the size in use again, after a change that the connection may not count."""
+        self._measured = None
 
     @property
     def room_bytes(self) -> int:
@@ -98,8 +109,9 @@ class Cap:
             self.hold(pages, now_ms + held_ms)
             self.told = self._rng.random() < 0.7
 
-    def check(self) -> None:
+    def changed(self, changes: int) -> None:
         """Raise the error of a full database if a statement has made the database larger than its cap."""
-        if self._most is not None and self.pages > self._most:
+        self.forget()
+        if changes and self._most is not None and self.pages > self._most:
             self.refused += 1
             raise JsError(FULL)

@@ -22,6 +22,7 @@ from simulator.campaign.ablations import (
     webhooks,
     withdrawals,
 )
+from simulator.campaign.ablations.batches import file_texts
 from simulator.campaign.ablations.batches import safeguards as batches
 
 ABLATIONS = (
@@ -45,6 +46,7 @@ ABLATIONS = (
     *responses.ABLATIONS,
     *forms.ABLATIONS,
     *batches.ABLATIONS,
+    *file_texts.ABLATIONS,
     *turns.ABLATIONS,
 )
 BY_NAME = {ablation.name: ablation for ablation in ABLATIONS}

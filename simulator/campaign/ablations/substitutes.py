@@ -33,6 +33,7 @@ from src.store.sql import (
     claimed,
     deliveries,
     ending,
+    file_texts,
     files,
     joining,
     keys,
@@ -47,7 +48,7 @@ from src.store.sql.fragments import IN_TIME, NOW, UNDER_CLAIM
 # --- statements ---------------------------------------------------------------------------------------------
 
 _STATEMENT_MODULES: tuple[ModuleType, ...] = (
-    *(admission, batch_files, batches, claimed, deliveries, ending, files, joining, keys),
+    *(admission, batch_files, batches, claimed, deliveries, ending, file_texts, files, joining, keys),
     *(seen, sums, sweep, views, work),
 )
 

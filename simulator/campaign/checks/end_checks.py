@@ -27,6 +27,7 @@ FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 TASKS_JUDGED = "tasks that were to bear a model that was away"
 DOUBTS_JUDGED = "tasks that may have no call in doubt"
 DOUBTS_EXCUSED = f"{DOUBTS_JUDGED}, excused for a stream that its client left"
+HANGS_EXCUSED = f"{DOUBTS_JUDGED}, excused for calls to R2 that hung"
 _CHUNKS = ("part", "body")  # the columns of `views.CHUNKS`
 _FAILED_CHUNKS = ("idx", "calls", "code", "message", "retryable", "rung", "gap")
 
@@ -96,9 +97,11 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
         row.sent - doubt <= reached <= row.sent + others,
         f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
     )
-    certain = circumstances.certain and not forfeited and row.task_key not in circumstances.left
+    # While a call to R2 hangs, its worker takes no answers from lanes, and an idle lane forgets its answers in 10 s.
+    hung = row.kind is not None and "r2_hangs" in circumstances.fired
+    certain = circumstances.certain and not forfeited and not hung and row.task_key not in circumstances.left
     if circumstances.certain and not forfeited:
-        invariants.judged[DOUBTS_JUDGED if certain else DOUBTS_EXCUSED] += 1
+        invariants.judged[DOUBTS_JUDGED if certain else HANGS_EXCUSED if hung else DOUBTS_EXCUSED] += 1
     if certain:
         require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
     if row.status == "completed":
@@ -110,7 +113,7 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
         _check_failure(invariants, row, circumstances, require)
     ((kept,),) = world.database.connection.execute("SELECT input FROM texts WHERE task_id = ?", (row.task_key,))
     # A task with gaps keeps its input, so that the gaps can be retried.
-    whole = row.status == "completed" and not row.failed
+    whole = (row.status == "completed" and not row.failed) or row.kind == "file"
     require(kept == ("" if whole else invariants.inputs[row.task_key]), "its input is not as it was")
     if not row.is_batch:  # the lines of a batch are in its files: see `batches.endings`
         _check_chunks(world, row, require)
@@ -151,9 +154,10 @@ def _check_failure(invariants: Invariants, row: Row, circumstances: Circumstance
         # `check_change` checks at which moment the task may fail.
         require(row.deadline_at is not None, "failed by a deadline that it has not")
     elif code == "budget_exhausted":
-        require(row.sent == row.max_calls, f"failed after {row.sent} of {row.max_calls} calls")
-    elif code == "invalid_batch":
-        require(invariants.endings.inputs[row.task_key].is_faulty, "its lines are valid")
+        too_few = row.kind == "file" and row.max_calls is not None and not row.sent and row.max_calls < row.minimum
+        require(row.sent == row.max_calls or too_few, f"failed after {row.sent} of {row.max_calls} calls")
+    elif code in {"invalid_batch", "invalid_input"}:
+        require(invariants.endings.is_faulty(row.task_key), "its file is valid")
     elif code in {"dead_lettered", "worker_crashed"}:
         may_have_died = circumstances.killed or bool(circumstances.fired & CRASHES)
         require(code == "dead_lettered" or may_have_died, "failed by a crash, and clients alone interfered")

@@ -125,7 +125,7 @@ class Invariants:
 
     def _check_progress(self, statements: Sequence[PreparedStatement], results: Results) -> None:
         """For each task under whose claim a call to D1 wrote, count the call as a write of the task."""
-        for task_key, write in worked_on(statements, results).items():
+        for task_key, write in worked_on(statements, results, self.progress.parameters).items():
             self.progress.wrote(task_key, self.world.loop.now(), write)
 
     def _check_rows(self, statements: Sequence[PreparedStatement], now_ms: int) -> None:
@@ -183,8 +183,8 @@ class Invariants:
         tag, key, text = self._connection.execute(
             "SELECT instructions, submission, input FROM texts WHERE task_id = ?", (row.task_key,)
         ).fetchone()
-        self.inputs[row.task_key], wish, characters = text, tag, len(text)
-        is_copy = row.retry_of is not None
+        text = self.inputs[row.task_key] = self.endings.texts.born(row.task_key) if row.kind == "file" else text
+        wish, characters, is_copy = tag, len(text), row.retry_of is not None
         if row.is_batch:
             new = self.endings.born(row.task_key)
             tag, wish, is_copy, characters = new.lines.tag, new.wish, new.is_retry, new.size

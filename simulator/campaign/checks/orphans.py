@@ -6,7 +6,7 @@ from simulator.campaign.subject.row_changes import InvariantBroken
 
 _ORPHANS = tuple(
     f"SELECT task_id FROM {table} WHERE task_id NOT IN (SELECT id FROM tasks) LIMIT 1"  # noqa: S608 - constants
-    for table in ("texts", "segments", "merges", "failures", "submissions", "webhook_deliveries")
+    for table in ("texts", "segments", "merges", "failures", "submissions", "webhook_deliveries", "file_texts")
 )
 
 

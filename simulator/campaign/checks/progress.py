@@ -5,31 +5,35 @@ claims must therefore be accounted for by a model call that ended, or by time.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from simulator.campaign.subject.row_changes import UNDER_CLAIM, InvariantBroken, Row
 from simulator.platform.d1 import PreparedStatement
 from src.core.ids import TaskKey
-from src.store.sql import batch_files, batches, work
+from src.store.sql import batch_files, batches, file_texts, work
 
 WRITES_PER_CALL = 2
 WRITES_PER_MINUTE = 2
 WRITES_PER_DEATH = 2  # The write of the claim that takes over from a dead worker, and the write of its announcements.
 WRITES_SPARE = 16  # The writes that neither calls nor time must account for: those of claims and of their ends.
 _BY_WORKERS = (*UNDER_CLAIM, "CLAIM")
-# Writes of batches that move bytes: each records a slice of the input, or an object of lines.
-_BY_BYTES = frozenset({batches.READ_ON.sql, batches.FOUND_VALID.sql, batch_files.GROW[-1].sql})
+# Writes that move bytes: each records a slice of a file, or an object of lines.
+_BY_BYTES = frozenset({batches.READ_ON.sql, batches.FOUND_VALID.sql, batch_files.GROW[-1].sql, file_texts.CUT_ON.sql})
 
 
-def worked_on(statements: Sequence[PreparedStatement], results: Sequence[dict[str, Any]]) -> dict[TaskKey, str]:
+def worked_on(
+    statements: Sequence[PreparedStatement],
+    results: Sequence[dict[str, Any]],
+    parameters: Mapping[str, tuple[str, ...]],
+) -> dict[TaskKey, str]:
     """Return the tasks under whose claims one call to D1 wrote, each with a text that identifies the write.
 
     The write of a claim is identified by its holder, and a write under a claim by fence and step. A twin is a
     repetition of a write: the worker sent the write again because its answer was lost, or the first send landed late.
+    `parameters` are `WriteBudget.parameters`.
     """
-    parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
     found: dict[TaskKey, str] = {}
     if any(statement.sql in _BY_BYTES for statement in statements):
         return found
@@ -60,6 +64,8 @@ class WriteBudget:
     """
 
     def __init__(self, spare_most: float = WRITES_SPARE) -> None:
+        # The parameters of each statement that workers write with, as ablations have left it.
+        self.parameters = {getattr(work, name).sql: getattr(work, name).parameters for name in _BY_WORKERS}
         self.spare = 0.0
         self.writes = 0
         self._spare_most = spare_most

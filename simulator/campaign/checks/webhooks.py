@@ -28,7 +28,7 @@ _BEHIND_SECONDS_MOST = 1.0  # A clock that stands still within a turn lags by le
 SENT_SECONDS_MOST = 3_600
 _ENDED = (
     "SELECT id, generation, status, finished_at, response IS NOT NULL, truncated + failed > 0, kind, error_code "
-    "FROM tasks WHERE finished_at IS NOT NULL AND (kind IS NULL OR "
+    "FROM tasks WHERE finished_at IS NOT NULL AND (kind IS NOT 'batch' OR "
     "EXISTS (SELECT 1 FROM batches WHERE task_id = tasks.id AND ended_at IS NOT NULL))"
 )
 _THERE = "SELECT 1 FROM tasks WHERE id = ?"
@@ -58,7 +58,7 @@ class _End(NamedTuple):
     @property
     def event(self) -> str:
         """The name of the event that endpoints receive for the task's end."""
-        if self.kind is not None:
+        if self.kind == "batch":
             return f"batch.{'expired' if self.error_code == 'deadline_exceeded' else self.status}"
         if not self.response:
             return f"task.{self.status}"
@@ -68,7 +68,7 @@ class _End(NamedTuple):
     def told_id(self) -> str:
         """The task's id in the messages to endpoints."""
         _, task_id = split_task_key(self.task_key)
-        if self.kind is not None:
+        if self.kind == "batch":
             return batch_id(task_id)
         return f"resp_{task_id}" if self.response else task_id
 

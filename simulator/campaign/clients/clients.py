@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from simulator.campaign.clients import forms, responses, tenants
+from simulator.campaign.clients.batches.file_texts import FileTextClients, body_with
 from simulator.campaign.clients.followers import FOLLOWED_SECONDS_MOST, StreamClient
 from simulator.campaign.clients.menders import mend
 from simulator.campaign.clients.request_limit import STATUS_PATHS, is_refusal
@@ -41,6 +42,7 @@ class Clients:
         self._world = world
         self._rng = rng
         self._new_tag = new_tag
+        self._texts = FileTextClients(self.fetch)
 
     async def fetch(self, request: ClientRequest) -> Reply | None:
         """Send a request, and send it again after each refusal by the limit of requests.
@@ -70,22 +72,31 @@ class Clients:
     async def play(self, spec: TaskSpec) -> None:
         """Submit the task of `spec`, again if no answer comes. After the submission, the client acts as `spec` says."""
         await asyncio.sleep(spec.at)
-        request = self._sendings(spec)
+        file_id = await self._texts.upload(spec) if spec.text_in_file else None
+        if spec.text_in_file and file_id is None:
+            return
+        request = self._sendings(spec, file_id)
         twin = asyncio.ensure_future(self._submit(spec, request)) if spec.twin else None
         task_key = await self._submit(spec, request)
         if twin is not None:
             task_key = await twin or task_key
         if spec.other:
-            other = self._other(spec, request(0))
+            other = self._other(spec, request(0), file_id)
             await self._submit(spec, lambda _count: other, attempts=2)
         if task_key is None:
             return
+        if file_id is not None:
+            self._texts.accepted(task_key, spec)
+            if spec.drops_file:
+                await self._texts.delete(spec, file_id)
         kinds = (ResponseFollower if spec.response else StreamClient, StreamClient)
         following = [asyncio.ensure_future(self._follow(kind, task_key)) for kind in kinds[: spec.followed]]
         started = self._world.loop.now()
         for after, action in spec.actions:
             await asyncio.sleep(max(0.0, started + after - self._world.loop.now()))
             await self.act(action, task_key)
+        if spec.drops_file and file_id is not None:
+            await self._texts.delete(spec, file_id)
         if spec.polled is not None:
             await self._see_it_end(task_key, spec.polled)
         await asyncio.gather(*following)
@@ -134,7 +145,7 @@ class Clients:
             return task_key
         return None
 
-    def _sendings(self, spec: TaskSpec) -> Sendings:
+    def _sendings(self, spec: TaskSpec, file_id: str | None) -> Sendings:
         """Return a function that makes each send of a client's request.
 
         All sends of a request with an idempotency key are the same. Each send of a request to `/api/tasks` without a
@@ -142,21 +153,27 @@ class Clients:
         """
         if spec.response:
             return responses.sendings(spec, self._new_tag)
+
+        def make(tag: str) -> dict[str, Any]:
+            return body_with(forms.body(spec, tag), file_id)
+
         headers = tenants.headers(spec.tenant)
         if not spec.idempotent:
-            request = ClientRequest("POST", "/api/tasks", lambda: forms.body(spec, self._new_tag()), headers)
+            request = ClientRequest("POST", "/api/tasks", lambda: make(self._new_tag()), headers)
             return lambda _count: request
-        body = forms.body(spec, self._new_tag())
+        body = make(self._new_tag())
         keyed = ClientRequest(
             "POST", "/api/tasks", lambda: body, headers | {"idempotency-key": f"key-{body['instructions']}"}
         )
         return lambda _count: keyed
 
-    def _other(self, spec: TaskSpec, request: ClientRequest) -> ClientRequest:
+    def _other(self, spec: TaskSpec, request: ClientRequest, file_id: str | None) -> ClientRequest:
         """Make a request with the same idempotency key as another one, and with a different body at each send."""
         if spec.response:
             return ClientRequest("POST", responses.PATH, lambda: responses.body(spec, self._new_tag()), request.headers)
-        return ClientRequest("POST", "/api/tasks", lambda: forms.body(spec, self._new_tag()), request.headers)
+        return ClientRequest(
+            "POST", "/api/tasks", lambda: body_with(forms.body(spec, self._new_tag()), file_id), request.headers
+        )
 
     async def act(self, action: str, task_key: TaskKey) -> Reply | None:
         """Let a client do one action with a task, for example cancel or poll it."""
@@ -177,7 +194,10 @@ class Clients:
         status = self._rng.choice(STATUS_PATHS) if action == "status" else ""
         poll = f"{path}?wait=3" if own is path else own
         paths = {"poll": poll, "chunks": f"{path}/chunks", "list": "/api/tasks?limit=3", "status": status}
-        return await self.fetch(ClientRequest("GET", paths[action], headers=headers))
+        reply = await self.fetch(ClientRequest("GET", paths[action], headers=headers))
+        if action == "poll":
+            self._texts.told(task_key, reply)
+        return reply
 
     async def _intrude(self, tenant: str, path: str) -> Reply | None:
         """Let another tenant read, cancel, retry or erase a task, and check that this tenant does not find the task."""

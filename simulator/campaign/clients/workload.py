@@ -36,7 +36,8 @@ class TaskSpec:
     sends other requests under the same key. If `polled` is set, the client finally polls until the task has ended, and
     each poll waits `polled` seconds. `followed` is the number of clients that follow the task by its events. `form`
     names the schema of `forms.FORMS` that the outputs must fit. With `gap_share` the task may leave gaps of this
-    share of its text.
+    share of its text. With `text_in_file` the task names a file with its text, which begins with a byte order mark if
+    it is `marked`, and is no UTF-8 if it is `broken`. With `drops_file` the client tries to delete the file.
     """
 
     at: float
@@ -59,6 +60,8 @@ class TaskSpec:
     poisoned: bool = False
     form: str = ""
     gap_share: float | None = None
+    text_in_file: Literal["", "whole", "marked", "broken"] = ""
+    drops_file: bool = False
 
     def body(self, tag: str) -> dict[str, Any]:
         """Return the body of the request. All tasks have similar texts; only `instructions` tells them apart."""
@@ -120,6 +123,11 @@ class Workload:
         """Whether requests need an API key."""
         tenants = [spec.tenant for spec in self.tasks] + [spec.tenant for spec in self.batches]
         return any(tenant != LOCAL for tenant in tenants)
+
+
+def is_filed(workload: Workload) -> bool:
+    """Whether some task has its text in a file."""
+    return any(spec.text_in_file for spec in workload.tasks)
 
 
 def draw(rng: Random) -> Workload:

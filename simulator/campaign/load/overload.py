@@ -214,7 +214,7 @@ class LoadTrial:
 
     def _executed(self, statements: Sequence[PreparedStatement]) -> list[dict[str, Any]]:
         results = self._execute(statements)
-        for task_key in worked_on(statements, results):
+        for task_key in worked_on(statements, results, self._progress.parameters):
             query = f"SELECT {COLUMNS} FROM tasks WHERE id = ?"  # noqa: S608 - constants
             row = Row._make(self._world.database.connection.execute(query, (task_key,)).fetchone())
             self._progress.changed(self._rows.get(task_key, row), row)

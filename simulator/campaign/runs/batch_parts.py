@@ -8,7 +8,7 @@ from simulator.campaign.checks.batches.files import FileChecks
 from simulator.campaign.checks.invariants import Invariants
 from simulator.campaign.clients.batches.clients import BatchClients
 from simulator.campaign.clients.clients import Clients
-from simulator.campaign.clients.workload import Workload
+from simulator.campaign.clients.workload import Workload, is_filed
 from simulator.platform.world import World
 
 PAGES_JUDGED = "pages of early results"
@@ -24,7 +24,9 @@ class BatchScenario:
         world.servers.binds_bucket = workload.bucket
         rng = Random(f"{world.seed}/clients of batches")
         self._clients = BatchClients(world, clients, rng, invariants.recorded.lines, invariants.new_tag)
-        self._files = FileChecks(world, invariants.judged) if self._specs else None
+        self._files = FileChecks(world, invariants.judged) if self._specs or is_filed(workload) else None
+        if is_filed(workload):
+            invariants.endings.texts.watch(world)
 
     def plays(self) -> list[Coroutine[Any, Any, None]]:
         """Return what the clients of batches do."""

@@ -7,6 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from simulator.campaign.checks.disturbances import HARMLESS
+from simulator.campaign.clients.batches.file_texts import filed
 from simulator.campaign.clients.batches.specs import batched
 from simulator.campaign.clients.forms import formed, is_formed
 from simulator.campaign.clients.shares import (
@@ -26,6 +27,7 @@ from simulator.campaign.clients.workload import (
     bearing,
     draw,
     followed,
+    is_filed,
     patient,
     placed,
     polled,
@@ -134,7 +136,7 @@ def _rates(seed: int, profile: str, chosen: Workload, of: _Streams) -> dict[str,
         | {LATE_ANSWER: late_answer_rate(profile, Random(f"{seed}/late answers"))}
         | (receiver_rates(of.hooks) if chosen.webhooks else {})
         | (misformed_rates(profile, Random(f"{seed}/misformed")) if is_formed(chosen) else {})
-        | (r2_rates(profile, Random(f"{seed}/r2")) if chosen.batches else {})
+        | (r2_rates(profile, Random(f"{seed}/r2")) if chosen.batches or is_filed(chosen) else {})
         | (_with_clocks(of.responses) if any(spec.response for spec in chosen.tasks) else {})
     )
 
@@ -178,6 +180,7 @@ def run_seed(
     if workload is None and fault_rates is None:
         drawn = responded(drawn, response_rng)
         drawn = drawn if has_neighbour or crowd else batched(drawn, Random(f"{seed}/batches"), always=batches)
+        drawn = filed(drawn, Random(f"{seed}/texts in files"))
     chosen = workload or drawn
     scheduling = rng.choice(_SCHEDULINGS)
     streams = _Streams(Random(f"{seed}/faults"), limiter_rng, away_rng, hook_rng, response_rng)
@@ -212,7 +215,7 @@ def run_plan(
             short_slices=workload.short_slices,
             small_parts=workload.small_parts,
             small_windows=workload.small_windows,
-            batches=bool(workload.batches),
+            batches=bool(workload.batches) or is_filed(workload),
             merge_chars=MERGE_CHARS_OF_FORMS if is_formed(workload) else MERGE_CHARS,
         ),
         patched(older_isolates(result.seed, workload.older_isolates, RELEASES.newest, until_calm=is_formed(workload))),

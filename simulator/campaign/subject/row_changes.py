@@ -9,7 +9,7 @@ from src.core.calls.stalls import width
 from src.core.ids import TaskKey
 from src.core.states import TRANSITIONS, Status
 from src.store.d1.statement import Statement
-from src.store.sql import batch_files, batches, work
+from src.store.sql import batch_files, batches, file_texts, work
 
 CONCURRENCY_MOST = 6
 STALLED_MS_LEAST = round(limits.STALL_SECONDS_LEAST * 1000)
@@ -90,6 +90,7 @@ UNDER_CLAIM = (
     *("EMPTY_INPUT", "FIND_ROOM", "PROGRESS", "RELEASE", "STAND_DOWN", "FINISH", "FINISH_WITH_GAPS", "FAIL", "SETTLE"),
 )
 _BATCHES_UNDER_CLAIM = ("ADD_SLICE", "READ_ON", "START_LINES", "BEGIN_OUTPUT", "FOUND_VALID")
+_CUTS_UNDER_CLAIM = ("NAME_TASK", "CUT_ON", "KEEP_CUTS", "DROP_CHAR_ENDS", "START_CHUNKS")
 COLUMNS = (
     "id, status, reduce, total, completed, failed, fence, holder, host, lease_until, attempts, stalls, "
     "stalled_since, rest_until, calls_settled, calls_in_doubt, calls_minimum, in_flight, wake_at, error_code, "
@@ -101,6 +102,7 @@ def under_claim() -> Iterator[tuple[str, Statement]]:
     """Give the statements that name the claim of a task, with their names."""
     yield from ((name, getattr(work, name)) for name in UNDER_CLAIM)
     yield from ((name, getattr(batches, name)) for name in _BATCHES_UNDER_CLAIM)
+    yield from ((name, getattr(file_texts, name)) for name in _CUTS_UNDER_CLAIM)
     yield from (("GROW", one) for one in batch_files.GROW)
 
 

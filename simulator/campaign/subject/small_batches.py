@@ -7,6 +7,7 @@ from typing import Any, Final
 from simulator.campaign.subject.patches import Patch
 from src.core import limits
 from src.core.files import File
+from src.core.text import chunks, file_cuts
 from src.http.batches import handlers
 from src.http.batches.fields import NewBatchFields, new_request
 from src.processing.batch_submission import BatchRequest
@@ -17,6 +18,7 @@ from src.store.blobs.r2 import R2Bucket
 
 HURRY: Final = 120  # By how much the times of batches are shorter: an hour is half a minute.
 _PART_BYTES = 1_500
+_LOOK_CHARS = 8  # The rules look at so few code points of the clients' texts, whose sentences have nine.
 # An orphan is older than an upload or a claim can live, with clocks that jump and isolates that stand still.
 LIMITS: Final[dict[str, Any]] = {
     "BATCH_SLICE_BYTES": 600,
@@ -25,6 +27,8 @@ LIMITS: Final[dict[str, Any]] = {
     "BATCH_SLICES_A_RUN": {"free": 3, "paid": 5},
     "RETRY_READ_BYTES_MOST": 600,
     "EARLY_BYTES_MOST": {"free": 1_000, "paid": 2_000},
+    "TEXT_SLICE_BYTES": 1,
+    "TEXT_SLICES_A_RUN": {"free": 1, "paid": 2},
     "UPLOAD_SECONDS_MOST": 180,
     "FILE_ERASE_SECONDS": 60,
     "FILE_IN_USE_SECONDS": 60,
@@ -45,6 +49,9 @@ def patches() -> Sequence[Patch]:
         (files, "APART_MS", apart_ms),
         (orphans, "APART_MS", apart_ms),
         (handlers, "new_request", _hurried),
+        (chunks, "LOOK_CHARS", _LOOK_CHARS),
+        (file_cuts, "LOOK_CHARS", _LOOK_CHARS),
+        (file_cuts, "_LOOK_BYTES", file_cuts.CODE_POINT_BYTES * _LOOK_CHARS),
     ]
 
 

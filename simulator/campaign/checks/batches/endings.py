@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from simulator.campaign.checks.batches.file_texts import FileTexts
 from simulator.campaign.checks.batches.lines import InputLines, code_of, custom_id_of, input_lines, said, text_of
 from simulator.campaign.checks.batches.stored import StoredFiles
 from simulator.campaign.subject.row_changes import InvariantBroken, Row
@@ -69,7 +70,10 @@ class WantedBatch(NamedTuple):
 
 
 class Endings:
-    """The batches of one world. `lines` are the lines of their output files so far, as the database has them."""
+    """The batches of one world. `lines` are the lines of their output files so far, as the database has them.
+
+    `texts` are the texts in files, whose tasks end as others do.
+    """
 
     def __init__(self, world: World, lines: dict[TaskKey, list[str]], judged: Counter[str]) -> None:
         self.inputs: dict[TaskKey, InputLines] = {}
@@ -78,6 +82,7 @@ class Endings:
         # How often a batch's task was taken from its last worker, and the tasks whose worker had calls out then.
         self.shut: Counter[TaskKey] = Counter()
         self.given_up: set[TaskKey] = set()
+        self.texts = FileTexts(world, judged)
         self._world = world
         self._connection = world.database.connection
         self._stored = StoredFiles(world)
@@ -95,6 +100,10 @@ class Endings:
         lines = self.inputs[task_key] = input_lines(self._stored.content(row))
         is_retry = submission is not None and " lines of " in submission
         return WantedBatch(lines, json.loads(metadata).get("wish", ""), is_retry, row.bytes)
+
+    def is_faulty(self, task_key: TaskKey) -> bool:
+        """Whether a task's file cannot be worked on: a line of it is not valid, or it is no text."""
+        return task_key in self.texts.broken or (task_key in self.inputs and self.inputs[task_key].is_faulty)
 
     def shut_out(self, was: Row) -> None:
         """Record that the writer of an ended batch's files has taken its task from the last worker."""

@@ -15,7 +15,6 @@ from src.core.files import FileKey
 
 FILES_JUDGED = "files whose parts had to be there"
 ORPHANS_JUDGED = "parts that no row named once all was quiet, erased"
-ORPHANS_EXCUSED = "runs with such parts, excused because no sweep has seen a file"
 # The longest time, in seconds, from the moment when a part is old enough to be an orphan until it is erased: a search
 # passes a page of parts, and the next search comes as long after it as the limit says.
 SEARCHES_MOST = 6
@@ -35,7 +34,6 @@ _STEPS = {
     ("growing", None),
 }
 _USE = "SELECT tenant, bytes FROM file_use WHERE bytes <> 0"
-_SEARCHED = "SELECT 1 FROM file_walks UNION ALL SELECT 1 FROM files LIMIT 1"
 _INPUTS = "SELECT task_id, input_file FROM batches WHERE ended_at IS NULL"
 
 
@@ -115,10 +113,6 @@ class FileChecks:
         deadline = self._world.loop.now() + seconds
         self._judged[ORPHANS_JUDGED] += len(self._unnamed())
         while left := sorted(self._unnamed() | self._doomed()):
-            # The search begins when a sweep first sees a file, and here each file was erased before that.
-            if self._world.database.connection.execute(_SEARCHED).fetchone() is None:
-                self._judged[ORPHANS_EXCUSED] += 1
-                return
             if self._world.loop.now() > deadline:
                 raise InvariantBroken(f"{left[0]} is left {seconds} s after the last fault, and nothing needs it")
             await asyncio.sleep(LOOK_SECONDS)

@@ -10,33 +10,18 @@ from simulator.campaign.clients import responses, tenants
 from simulator.campaign.clients.batches.batch_spec import BatchSpec
 from simulator.campaign.clients.batches.readers import READ_SECONDS_MOST, Lines, Reader
 from simulator.campaign.clients.batches.specs import content, request
+from simulator.campaign.clients.batches.uploads import PAUSE_SECONDS, TRIES_MOST, form, upload
 from simulator.campaign.clients.clients import Clients
 from simulator.campaign.clients.request_limit import is_refusal
-from simulator.campaign.subject.arrivals import BOUNDARY, ClientRequest
+from simulator.campaign.subject.arrivals import ClientRequest
 from simulator.campaign.subject.row_changes import InvariantBroken
 from simulator.platform.world import World
 from src.core.ids import TaskKey, batch_id, split_task_key
 from src.http.base.messages import Reply
 
 PATH = "/v1/batches"
-_TRIES_MOST = 4
-_PAUSE_SECONDS = 1.0
 FOLLOWED_SECONDS_MOST = 240.0  # How many seconds a client polls its batch while faults last.
 OVER = frozenset({"completed", "failed", "expired", "cancelled"})
-
-
-def form(spec: BatchSpec, body: bytes) -> list[bytes]:
-    """Return the pieces of the form that uploads a file, which do not end where the form's parts end."""
-    fields = [("purpose", "batch")]
-    if spec.file_seconds is not None:
-        fields += [("expires_after[anchor]", "created_at"), ("expires_after[seconds]", str(spec.file_seconds))]
-    parts = [
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
-    ]
-    file = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="file"; filename="in.jsonl"\r\n\r\n'
-    whole = "".join(parts).encode() + file.encode() + body + f"\r\n--{BOUNDARY}--\r\n".encode()
-    size = max(1, len(whole) // 3 + 1)
-    return [whole[at : at + size] for at in range(0, len(whole), size)]
 
 
 class BatchClients:
@@ -76,25 +61,16 @@ class BatchClients:
 
     async def _upload(self, spec: BatchSpec) -> str | None:
         """Upload the file, again if no answer comes. Returns its id, None if it is refused."""
-        pieces = form(spec, content(spec, self._new_tag()))
-        for _ in range(_TRIES_MOST):
-            reply = await self._clients.fetch(
-                ClientRequest("POST", "/v1/files", headers=self._key(spec), upload=pieces)
-            )
-            if reply is not None and reply.status == 200:
-                return str(json.loads(reply.body)["id"])
-            if reply is not None and reply.status not in {503, 507}:
-                return None
-            await asyncio.sleep(_PAUSE_SECONDS)
-        return None
+        pieces = form(content(spec, self._new_tag()), "batch", spec.file_seconds)
+        return await upload(self._clients.fetch, self._key(spec), pieces)
 
     async def _start(self, spec: BatchSpec, file_id: str) -> TaskKey | None:
         """Start the batch, again if no answer comes, as OpenAI's SDKs do. Returns its key, None if it is refused."""
         wish = request(spec, file_id, self._new_tag())
-        for count in range(_TRIES_MOST):
+        for count in range(TRIES_MOST):
             reply = await self._clients.fetch(self._sending(spec, wish, file_id, count))
             if reply is None or reply.status == 503:
-                await asyncio.sleep(_PAUSE_SECONDS)
+                await asyncio.sleep(PAUSE_SECONDS)
                 continue
             if reply.status != 200:
                 return None
@@ -124,7 +100,7 @@ class BatchClients:
                 reply.status == 404 or (reply.status == 200 and json.loads(reply.body)["status"] in OVER)
             ):
                 return
-            await asyncio.sleep(self._rng.uniform(3, 12))
+            await asyncio.sleep(self._rng.uniform(8, 30))
 
     async def _act(self, spec: BatchSpec, action: str, task_key: TaskKey) -> Reply | None:
         """Let the client do one thing with its batch."""

@@ -17,6 +17,7 @@ READ_SECONDS_MOST = 300.0  # How many seconds a client reads a batch's output wh
 ENDED_SECONDS_MOST = 900.0  # How many seconds a client reads once faults have stopped.
 SILENT_SECONDS = 40.0
 PAUSE_SECONDS = 3.0
+PAUSE_SECONDS_MOST = 24.0  # The pause of a client doubles while it finds no new line.
 PAGE_LINES = 7
 
 type Fetch = Callable[[ClientRequest], Awaitable[Reply | None]]
@@ -57,12 +58,15 @@ class Reader:
     async def follow(self, seconds: float) -> None:
         """Read until the file is complete, or the batch or its file is gone, or this many seconds have passed."""
         until = self._world.loop.now() + seconds
+        pause = PAUSE_SECONDS
         while not self._over and self._world.loop.now() < until:
+            pages = self.pages
             if self._file:
                 await self._read_page()
             else:
                 await self._look()
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = PAUSE_SECONDS if self.pages > pages else min(2 * pause, PAUSE_SECONDS_MOST)
 
     async def see_the_end(self) -> None:
         """Once faults have stopped, read the rest, and compare the whole file with what was read before."""

@@ -59,16 +59,15 @@ def request(spec: BatchSpec, file_id: str, wish: str) -> dict[str, Any]:
 def batched(workload: Workload, rng: Random, *, always: bool = False) -> Workload:
     """In a share BATCHED_SHARE of the runs, add batches, and in most of these runs a bucket.
 
-    A run with limits of tenants has no batches, because a refusal by `/v1` does not say which limit it was. An isolate
-    of the release before knows no batches, so it does not meet them.
+    A run with limits of tenants has no batches, because a refusal by `/v1` does not say which limit it was.
     """
     limited = any(name in workload.variables for name in LIMITS_OF_TENANTS)
     if (not always and rng.random() >= BATCHED_SHARE) or (limited and not always):
         return workload
     variables = {name: value for name, value in workload.variables.items() if name not in LIMITS_OF_TENANTS}
     tenants = TENANTS if workload.keyed else (LOCAL,)
-    batches = tuple(draw(rng, rng.choice(tenants)) for _ in range(rng.choice((1, 1, 2, 3))))
-    tasks = workload.tasks[: rng.choice((0, 1, 2))] if always else workload.tasks
+    batches = tuple(draw(rng, rng.choice(tenants)) for _ in range(rng.choice((1, 1, 1, 1, 2, 3))))
+    tasks = workload.tasks[: rng.choice((0, 0, 1, 2))] if always else workload.tasks
     if any(spec.mark == "z" for spec in batches):
         variables |= SLOW_VARIABLES
     return replace(
@@ -76,14 +75,13 @@ def batched(workload: Workload, rng: Random, *, always: bool = False) -> Workloa
         tasks=tasks,
         batches=batches,
         bucket=rng.random() < 0.85,
-        older_isolates=0.0,
         variables=variables | {"AI_CONCURRENCY": str(rng.choice((2, 3, 6)))},
     )
 
 
 def draw(rng: Random, tenant: str) -> BatchSpec:
     """Draw one batch."""
-    lines = rng.choice((1, 5, 8, 13, 20, 30, 45))
+    lines = rng.choice((1, 5, 8, 13, 20, 30))
     actions = []
     if rng.random() < 0.5:
         at = rng.uniform(0, 25)
