@@ -282,6 +282,7 @@ LOOK_LATENCIES = 10.0
 LOOKS_MOST = {"free": 10, "paid": 100}
 TELL_SECONDS = 2.0  # How long the notice of a cancellation may take to the task's object, and from there to a lane.
 CANCEL_SECONDS_MOST = 22.0  # How long the API may delay a cancellation; the contract promises an answer in 25 s.
+UNHEARD_SECONDS_MOST = 2.0  # How long a lane goes on with calls that no RPC waits for, while the run waits for R2.
 DROP_SECONDS_MOST = 1.0  # How long a run waits for cancelled calls to close their connections.
 INLINE_WAIT_SECONDS_MOST = 30.0  # How long a run may wait with its claim; for a longer wait it releases the claim.
 # On Cloudflare the clock advances only when a timer fires, and Pyodide's event loop sets no timer for 2 ms or less.

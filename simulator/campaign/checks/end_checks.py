@@ -27,7 +27,6 @@ FAILURE_ANSWERS = ("hang", "5xx", "reply lost", "malformed")
 TASKS_JUDGED = "tasks that were to bear a model that was away"
 DOUBTS_JUDGED = "tasks that may have no call in doubt"
 DOUBTS_EXCUSED = f"{DOUBTS_JUDGED}, excused for a stream that its client left"
-HANGS_EXCUSED = f"{DOUBTS_JUDGED}, excused for calls to R2 that hung"
 _CHUNKS = ("part", "body")  # the columns of `views.CHUNKS`
 _FAILED_CHUNKS = ("idx", "calls", "code", "message", "retryable", "rung", "gap")
 
@@ -97,11 +96,9 @@ def check_task(invariants: Invariants, world: World, row: Row, circumstances: Ci
         row.sent - doubt <= reached <= row.sent + others,
         f"miscounted: {reached} calls reached the model, {row.sent} are billed, {doubt} of them in doubt",
     )
-    # While a call to R2 hangs, its worker takes no answers from lanes, and an idle lane forgets its answers in 10 s.
-    hung = row.kind is not None and "r2_hangs" in circumstances.fired
-    certain = circumstances.certain and not forfeited and not hung and row.task_key not in circumstances.left
+    certain = circumstances.certain and not forfeited and row.task_key not in circumstances.left
     if circumstances.certain and not forfeited:
-        invariants.judged[DOUBTS_JUDGED if certain else HANGS_EXCUSED if hung else DOUBTS_EXCUSED] += 1
+        invariants.judged[DOUBTS_JUDGED if certain else DOUBTS_EXCUSED] += 1
     if certain:
         require(doubt == 0, f"{doubt} calls in doubt, and nothing happened that casts doubt")
     if row.status == "completed":

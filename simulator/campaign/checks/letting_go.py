@@ -21,7 +21,7 @@ from simulator.engine.fault_kinds import MODEL_AWAY
 from simulator.engine.scope import SCOPE, InvocationScope
 from src.core import limits
 from src.core.ids import TaskKey, task_key_of
-from src.core.task import Route
+from src.core.task import Kind, Route
 
 if TYPE_CHECKING:
     from simulator.platform.world import World
@@ -32,7 +32,7 @@ CALLS_TO_SETTLE = 3  # The number of D1 calls that a run may still need to end.
 RUNS_JUDGED = "runs whose task ended under them"
 RUNS_EXCUSED = f"{RUNS_JUDGED}, excused for what had struck their world"
 RUNS_UNLOOKING = f"{RUNS_JUDGED}, later than others may be for want of a look"
-_BATCH = "SELECT 1 FROM batches WHERE task_id = ?"
+_KIND = "SELECT kind FROM tasks WHERE id = ?"
 _CLAIMED, _ENDED, _SPENT = '"event":"claimed"', '"event":"run_ended"', '"event":"looks_spent"'
 
 
@@ -44,7 +44,7 @@ class _Run:
     """
 
     route: str
-    is_batch: bool
+    kind: str | None
     ended_at: float | None = None
     looks: bool = True
 
@@ -88,7 +88,7 @@ class LettingGo:
         # which it still works.
         run_key = SCOPE.get(), task_key_of(told["tenant"], told["task"]), told["fence"]
         if told["event"] == "claimed":
-            self._runs[run_key] = _Run(told["route"], self._is_batch(run_key[1]))
+            self._runs[run_key] = _Run(told["route"], self._kind(run_key[1]))
             return
         if told["event"] == "looks_spent":
             self._runs[run_key].looks = False
@@ -128,8 +128,12 @@ class LettingGo:
     def _most(self, run: _Run) -> float:
         """Return for how many seconds a host that can still check its claim may keep a task that has ended."""
         most = FREED_SECONDS_MOST
-        if run.is_batch:  # the calls that are out are awaited, each as long as it may take, and then files are written
+        if (
+            run.kind == Kind.BATCH
+        ):  # the calls that are out are awaited, each as long as it may take, and then files are written
             return most + self._half_lease + self._call_seconds + limits.WRITER_SLICE_SECONDS + 3 * limits.BLOB_SECONDS
+        if run.kind is not None and self._world.faults.tallies["r2_hangs"].fired:
+            return most + self._half_lease + limits.BLOB_SECONDS  # a run does not check its claim while it reads R2
         if self._told and run.route == Route.DURABLE_OBJECT:
             most = TOLD_SECONDS_MOST
         elif any(self._world.faults.tallies[name].fired for name in (*MODEL, MODEL_AWAY)):
@@ -139,8 +143,9 @@ class LettingGo:
             most += CALLS_TO_SETTLE * line.sharing.others * line.sharing.service_seconds
         return most
 
-    def _is_batch(self, task_key: TaskKey) -> bool:
-        return self._world.database.connection.execute(_BATCH, (task_key,)).fetchone() is not None
+    def _kind(self, task_key: TaskKey) -> str | None:
+        row = self._world.database.connection.execute(_KIND, (task_key,)).fetchone()
+        return None if row is None else row[0]
 
     def _excused(self) -> bool:
         tallies = self._world.faults.tallies

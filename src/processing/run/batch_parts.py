@@ -172,6 +172,11 @@ class BatchParts:
         self._growth.recorded(outputs)
         self._reading.recorded()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the recorded lines may suffice for an object."""
+        return self._growth.is_due
+
     async def grow(self, groups_out: int, record: Record) -> None:
         """Make an object in the bucket from recorded lines, if there are enough lines for one object.
 
@@ -179,7 +184,7 @@ class BatchParts:
         object therefore never ends the run, and the run writes again in time to keep its claim.
         """
         seconds = min(self._pacer.renews_by - clock.now(), limits.BLOB_SECONDS)
-        if not self._growth.is_due or seconds <= 0 or not self._affords(_OBJECT_CALLS, groups_out):
+        if seconds <= 0 or not self._affords(_OBJECT_CALLS, groups_out):
             return
         try:
             stored = await self._stored(seconds)

@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from itertools import batched, chain
 from operator import attrgetter
 from typing import NamedTuple
@@ -103,6 +103,33 @@ class CallGroups:
     def resume(self, *, in_parts: bool = False) -> int:
         """Wait again for the groups that were answered in part. Returns their number. Each is one subrequest."""
         return self.start((), clock.now(), in_parts=in_parts) if self._parted else 0
+
+    async def beside(self, work: Coroutine[None, None, None]) -> int:
+        """Do `work`, which makes no calls, and let no group that was answered in part stand alone for long.
+
+        A lane that has answered, and that no RPC waits for, may be evicted. The calls that it goes on with are then
+        lost, although they are paid for. If `work` takes longer than UNHEARD_SECONDS_MOST, for example because R2 does
+        not answer, the rests of such groups are sent again, and are answered as a whole. Returns how many groups were
+        sent. Raises what `work` raises.
+        """
+        working, sent = asyncio.ensure_future(work), 0
+        try:
+            await asyncio.wait([working], timeout=limits.UNHEARD_SECONDS_MOST)
+            while not working.done():
+                self._parted += [dict(rest) for rest in self._rests()]
+                for rest in self._rests():
+                    rest.clear()
+                sent += self.resume()
+                calling = [group for group in self._out if not group.done()]
+                await asyncio.wait([working, *calling], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            working.cancel()
+        await working
+        return sent
+
+    def _rests(self) -> list[dict[CallKey, tuple[HeldCall, float]]]:
+        """Return the rests of groups that were answered in part since the run last took answers."""
+        return [rest for group in self._ended() if (rest := group.result().going_on)]
 
     async def _call(
         self,

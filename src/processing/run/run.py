@@ -369,14 +369,19 @@ class Run:
         if key.level or (self._batch is not None and now >= self._pacer.renews_by):
             await self._save()
         calls = self._scheduler.affordable(now, limits.CHUNKS_MOST)
-        await self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
+        reading = self._inputs.read(key, calls + self._settings.concurrency, self._ledger.lacks)
+        if self._batch is None and self._text is None:
+            await reading
+        else:
+            self._allowance.spend(await self._calls.beside(reading))
 
     async def _wait(self, turn_at: float) -> None:
         """Let a batch's file grow, and wait until calls end, a call or write may start, a check is due, or the
         deadline.
         """
-        if self._batch is not None:
-            await self._batch.grow(self._calls.groups_out, self._record)
+        if self._batch is not None and self._batch.is_due:
+            growing = self._batch.grow(self._calls.groups_out, self._record)
+            self._allowance.spend(await self._calls.beside(growing))
         now = clock.now()
         deadline_latest, wake_at = self._terms.deadline_latest, self._ledger.next_at(now)
         out, last = self._ledger.in_flight > 0, wake_at is None
