@@ -55,6 +55,13 @@ ABLATIONS = (
         _told,
     ),
     Ablation(
+        "endpoint_there_at_the_end",
+        "an endpoint that is gone is not told of what ends after it",
+        (without.swapped("OUTBOX", "AND disabled_at IS NULL", "AND 1"),),
+        {"receiver_gone": 1.0, "d1_slow": 0.2, "worker_frozen": 0.15},
+        _told,
+    ),
+    Ablation(
         "time_of_who_ended_a_task",
         "who has ended a task has its deliveries from when it asked, not from when it was answered",
         ((OutboxStore, "_wrote", _wrote_now),),

@@ -6,6 +6,7 @@ reaches a receiver.
 
 import asyncio
 import json
+import math
 from collections import Counter
 from random import Random
 from typing import Any, NamedTuple
@@ -84,7 +85,7 @@ class Webhooks:
         self.receivers.arriving = self._arriving
         self._connection = world.database.connection
         self._ends: dict[tuple[TaskKey, int], _End] = {}
-        self._there_until: dict[str, float] = {}  # By URL of an endpoint: when it was last seen enabled.
+        self._gone_at: dict[str, float] = {}  # By URL of an endpoint: when it was disabled or deleted, else `inf`.
         self._last: dict[str, ReceivedMessage] = {}  # By message id: the last webhook message that was judged.
         self._held: dict[tuple[str, int, str], tuple[int, int]] = {}  # By webhook delivery: its fence and due time.
         self._owed: set[tuple[str, int, str]] = set()  # The webhook deliveries that are kept as long as their tasks.
@@ -132,7 +133,7 @@ class Webhooks:
         rows = self._connection.execute(_DELIVERIES).fetchall()
         known = {(task_key, generation, endpoint) for task_key, generation, endpoint, *_ in rows}
         endpoints = self._connection.execute(_ENDPOINTS).fetchall()
-        self._there_until |= {url: self._world.loop.now() for *_, disabled, url in endpoints if disabled is None}
+        self._look_for_gone({url for *_, disabled, url in endpoints if disabled is None})
         for values in self._connection.execute(_ENDED).fetchall():
             end = _End(*values)
             if (end.task_key, end.generation) in self._ends:
@@ -150,6 +151,12 @@ class Webhooks:
                 raise InvariantBroken(f"{task_key}: a delivery says {event} of generation {generation}: {ended}")
         self._look_for_lost(known)
         self._look_at_claims(rows)
+
+    def _look_for_gone(self, there: set[str]) -> None:
+        """Record when each endpoint goes. An endpoint that stays is there even if nothing is written for minutes."""
+        now = self._world.loop.now()
+        gone = {url: min(at, now) for url, at in self._gone_at.items() if url not in there}
+        self._gone_at = dict.fromkeys(there, math.inf) | gone
 
     def _look_for_lost(self, known: set[tuple[str, int, str]]) -> None:
         """Check that a delivery that was once in the outbox stays on record until its task is erased."""
@@ -176,11 +183,20 @@ class Webhooks:
         wanted = (ends[0].event, ends[0].told_id) if ends else ()
         if wanted != (told["type"], told["data"]["id"]) or message.id != told["id"]:
             raise InvariantBroken(f"{message.id} tells of {told['type']}, an end that did not happen")
-        if message.at - self._there_until.get(message.url, -1e9) > limits.DELIVERY_HELD_SECONDS:
-            raise InvariantBroken(f"{message.id} was sent to an endpoint that has been gone for a minute")
+        self._check_there(message)
         self._check_alone(message)
         if message.taken:
             self.taken.add(message.id)
+
+    def _check_there(self, message: ReceivedMessage) -> None:
+        """Check that no message goes to an endpoint that has been gone for longer than a claim lasts.
+
+        A frozen sender that goes on in a late timer is judged by its own clock, because it cannot see how long it was
+        frozen.
+        """
+        sent_at = message.at - message.behind
+        if sent_at - self._gone_at.get(message.url, -math.inf) > limits.DELIVERY_HELD_SECONDS:
+            raise InvariantBroken(f"{message.id} was sent to an endpoint that has been gone for a minute")
 
     def _check_alone(self, message: ReceivedMessage) -> None:
         """Check that no other sender was sending the message, and that its sender's claim was still valid.
