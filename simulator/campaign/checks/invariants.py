@@ -17,7 +17,7 @@ from simulator.campaign.checks.letting_go import LettingGo
 from simulator.campaign.checks.nudges import Nudges
 from simulator.campaign.checks.orphans import check_orphans
 from simulator.campaign.checks.patience import Probes
-from simulator.campaign.checks.progress import WriteBudget, worked_on
+from simulator.campaign.checks.progress import WriteBudget
 from simulator.campaign.checks.recorded import OutputKey, Recorded
 from simulator.campaign.checks.tallied import Tallied
 from simulator.campaign.checks.tenant_limits import TenantLimits
@@ -79,7 +79,7 @@ class Invariants:
         self.lateness = Lateness(world)
         self.tallied = Tallied(world)
         self.tenant_limits = TenantLimits(world.variables)
-        self.progress = WriteBudget()
+        self.progress = WriteBudget(short_runs=True)
         self.fullness = Fullness(world)
         self.probes = Probes(world, self.judged)
         self._tags_given = 0
@@ -105,7 +105,7 @@ class Invariants:
             self._check_fences(statements, results)
             self._nudges.landed(statements, results, self.rows, now_ms)
             self._check_rows(statements, now_ms)
-            self._check_progress(statements, results)
+            self.progress.landed(statements, results, self.world.loop.now())
             self._check_outputs(now_ms)
             self.tallied.landed()
         self.lateness.landed(statements)
@@ -122,11 +122,6 @@ class Invariants:
             if row is None or row.fence != fence:
                 there = "nothing" if row is None else f"fence {row.fence}"
                 raise InvariantBroken(f"{task_key}: {name} of fence {fence:.0f} was written over {there}")
-
-    def _check_progress(self, statements: Sequence[PreparedStatement], results: Results) -> None:
-        """For each task under whose claim a call to D1 wrote, count the call as a write of the task."""
-        for task_key, write in worked_on(statements, results, self.progress.parameters).items():
-            self.progress.wrote(task_key, self.world.loop.now(), write)
 
     def _check_rows(self, statements: Sequence[PreparedStatement], now_ms: int) -> None:
         found = self._connection.execute(f"SELECT {COLUMNS} FROM tasks").fetchall()  # noqa: S608 - constants

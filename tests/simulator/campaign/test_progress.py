@@ -1,12 +1,25 @@
-"""Tests the invariant of progress: the workers of a task may write only in proportion to ended calls and to time."""
+"""Tests the invariant of progress: the workers of a task may write only in proportion to their work and to time."""
 
+import math
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from simulator.campaign.checks.progress import WRITES_PER_CALL, WRITES_PER_DEATH, WRITES_PER_MINUTE, WriteBudget
+from simulator.campaign.checks.progress import (
+    WRITES_PER_CALL,
+    WRITES_PER_CALLING_CLAIM,
+    WRITES_PER_DEATH,
+    WRITES_PER_MINUTE,
+    WRITES_PER_READING_CLAIM,
+    FileSlice,
+    WriteBudget,
+    slices_recorded,
+)
 from simulator.campaign.subject.row_changes import COLUMNS, InvariantBroken, Row
 from src.core.ids import TaskKey
+from src.store.d1.statement import Statement
+from src.store.sql import batches, file_texts
 
 KEY = TaskKey("local:t")
 SPARE = 5
@@ -95,3 +108,85 @@ def test_the_first_twin_of_a_write_is_left_out():
     assert progress.spare == SPARE
     with pytest.raises(InvariantBroken):
         progress.wrote(KEY, 0, "w/1/0")
+
+
+RUNS = 10
+
+
+@pytest.mark.parametrize(
+    ("short_runs", "spare"), [(True, WRITES_PER_CALL + WRITES_PER_CALLING_CLAIM), (False, RUNS + 1)]
+)
+def test_the_claim_of_each_call_is_accounted_for_in_short_runs(short_runs: bool, spare: int):
+    """If each call needs a claim, its three writes are accounted for in short runs; otherwise one of them is not."""
+    progress = WriteBudget(math.inf, short_runs=short_runs)
+    for fence in range(1, RUNS + 1):
+        claimed = row(fence=fence, settled=fence - 1)
+        progress.changed(claimed._replace(status="pending", fence=fence - 1), claimed)
+        progress.wrote(KEY, 0)
+        progress.wrote(KEY, 0)
+        progress.changed(claimed, claimed._replace(status="pending", settled=fence))
+        progress.wrote(KEY, 0)
+    assert progress.spare == spare
+
+
+def test_many_calls_under_one_claim_account_for_one_claim():
+    """In short runs too, a further call under a claim accounts for two writes."""
+    progress = WriteBudget(math.inf, short_runs=True)
+    for settled in range(RUNS):
+        progress.changed(row(settled=settled), row(settled=settled + 1))
+        for _ in range(WRITES_PER_CALL + 1):
+            progress.wrote(KEY, 0)
+    assert progress.spare == WRITES_PER_CALL + RUNS
+
+
+def test_claims_without_work_are_not_accounted_for_in_short_runs():
+    """A claim that is given back without an ended call accounts for nothing, however short the runs are."""
+    progress = WriteBudget(math.inf, short_runs=True)
+    for fence in range(1, RUNS + 1):
+        progress.changed(row(status="pending", fence=fence - 1), row(fence=fence))
+        progress.wrote(KEY, 0)
+        progress.changed(row(fence=fence), row(status="pending", fence=fence))
+        progress.wrote(KEY, 0)
+    assert progress.spare == 2 * RUNS
+
+
+@pytest.mark.parametrize(
+    ("fences", "bytes_a_run", "spare"),
+    [
+        pytest.param(1, 600, WRITES_PER_READING_CLAIM, id="each claim reads on"),
+        pytest.param(0, 600, 2 * RUNS - 1, id="one claim reads on and on"),
+        pytest.param(1, 0, 2 * RUNS - 1, id="each claim reads the same"),
+    ],
+)
+def test_a_claim_under_which_a_file_is_read_on_is_accounted_for(fences: int, bytes_a_run: int, spare: int):
+    """In short runs a claim and its end are accounted for if the claim has read a file further than before."""
+    progress = WriteBudget(math.inf, short_runs=True)
+    for number in range(RUNS):
+        progress.wrote(KEY, 0)
+        progress.read(FileSlice(KEY, 1 + fences * number, 600 + bytes_a_run * number))
+        progress.wrote(KEY, 0)
+    assert progress.spare == spare
+
+
+def test_a_client_that_puts_its_task_back_has_its_file_read_anew():
+    """After a retry by the client, a slice accounts for writes even if the file was read further before."""
+    progress = WriteBudget(math.inf, short_runs=True)
+    progress.read(FileSlice(KEY, 1, 600 * RUNS))
+    progress.changed(row(status="failed"), row(status="pending", fence=2))
+    for number in range(1, RUNS):
+        progress.wrote(KEY, 0)
+        progress.read(FileSlice(KEY, 2 + number, 600 * number))
+        progress.wrote(KEY, 0)
+    assert progress.spare == WRITES_PER_READING_CLAIM
+
+
+@pytest.mark.parametrize(
+    ("one", "bytes_read"), [(batches.READ_ON, "read_bytes"), (file_texts.CUT_ON, "cut_bytes")], ids=["batch", "text"]
+)
+def test_slices_are_those_that_were_recorded(one: Statement, bytes_read: str):
+    """A statement that records a slice is one, with its task, fence and bytes, if it changed a row."""
+    values = {"task_key": KEY, "fence": 3.0, bytes_read: 600.0}
+    prepared: Any = SimpleNamespace(sql=one.sql, values=[values.get(name) for name in one.parameters])
+    budget = WriteBudget()
+    for changes, found in ((1, [FileSlice(KEY, 3, 600)]), (0, [])):
+        assert list(slices_recorded([prepared], [{"meta": {"changes": changes}}], budget.slice_parameters)) == found
