@@ -96,8 +96,9 @@ BATCH_BODY_BYTES_MOST = 60_000  # `metadata` of 16 pairs may take 55,296 bytes o
 BATCH_LINES_MOST = 20_000  # The most lines of a batch, blank lines not counted.
 BATCH_LINE_BYTES_MOST = 1_000_000  # The most bytes of a batch's line, without the end of the line.
 BATCH_WINDOW_HOURS_MOST = 168  # A week.
-# The most bytes of lines in one answer about a batch's growing output file, read in pieces of BATCH_SLICE_BYTES.
-EARLY_BYTES_MOST = {"free": 8 * 1_024 * 1_024, "paid": 64 * 1_024 * 1_024}
+# The most bytes of lines in one answer about a batch's growing output file, read in pieces of BATCH_SLICE_BYTES. Each
+# MiB takes up to 7 ms of processor time (docs/performance.md), and the free plan has 10 ms for an invocation.
+EARLY_BYTES_MOST = {"free": 512 * 1_024, "paid": 64 * 1_024 * 1_024}
 BATCH_SLICE_BYTES = 1_048_576  # The most bytes of a batch's files that a run holds at once, except of single lines.
 BATCH_SLICES_A_RUN = {"free": 4, "paid": 100}  # The slices of its input file that a run checks: 5 to 14 ms of CPU each.
 BATCH_SLICES_A_WRITER = {"free": 16, "paid": 100}  # The slices of it that a writer reads: 2 to 3 ms of CPU each.
