@@ -38,7 +38,7 @@ from tests.support.processor_time import cpu_seconds
 
 ENDPOINT = "/v1/chat/completions"
 ROUTES = {"queue": (), "objects": ("--env", "free")}
-CHARS = 180  # of a line's text, and of a chunk; a task of CHUNKS_MOST chunks must stay below MAX_INPUT_BYTES
+CHARS = 180  # of a line's text, and of a chunk: the text of CHUNKS_MOST chunks stays below MAX_INPUT_BYTES
 ANSWER_CHARS = 300
 ENDED = {"completed", "failed", "expired", "cancelled"}
 WARM_LINES = 300
