@@ -340,9 +340,9 @@ def test_batches_keep_the_promises():
     results = [run_seed(seed, batches=True) for seed in range(15)]
     assert [result.failure for result in results] == [None] * 15
     judged = sum((result.judged for result in results), Counter[str]())
-    assert judged[endings.BATCHES_JUDGED] >= 8
-    assert judged[endings.MOVES_JUDGED] >= 50
-    assert judged[batch_parts.PAGES_JUDGED] >= 50
+    assert judged[endings.BATCHES_JUDGED] >= 6
+    assert judged[endings.MOVES_JUDGED] >= 40
+    assert judged[batch_parts.PAGES_JUDGED] >= 30
     assert sum(result.fired[name] for result in results for name in R2) >= 20
 
 
