@@ -86,7 +86,7 @@ BATCH_LINES = 20_000
 BATCH: dict[tuple[str, str], dict[str, float]] = {
     ("queue", "free"): {
         "requests": 174,
-        "rowsRead": 254_200,
+        "rowsRead": 98_250,
         "rowsWritten": 2_028,
         "queueOperations": 510,
         "objectRequests": 6_837,
@@ -108,7 +108,7 @@ BATCH: dict[tuple[str, str], dict[str, float]] = {
     },
     ("queue", "paid"): {
         "requests": 11,
-        "rowsRead": 282_300,
+        "rowsRead": 90_490,
         "rowsWritten": 1_556,
         "queueOperations": 21,
         "objectRequests": 6_675,
@@ -118,7 +118,7 @@ BATCH: dict[tuple[str, str], dict[str, float]] = {
         "bucketReads": 23,
     },
 }
-# Processor time of a line, ms, of all processes of `make dev` (docs/performance.md, "Batches": a busy machine).
-BATCH_CPU_MS = 4.7
+# Processor time of a line on the queue, ms, of all processes of `make dev` (docs/performance.md, "Batches").
+BATCH_CPU_MS = 2.71
 BATCH_ROWS_UNEVEN = 20_576  # The rows that the batch writes on the queue and the paid plan with calls of 2 to 10 s.
 BATCH_MB = 20.7  # What its files have together.
