@@ -13,8 +13,7 @@ Text = Annotated[str, Field(json_schema_extra=NO_NUL)]
 class Sent(BaseModel):
     """The base of the models of `/v1`, whose fields have OpenAI's names."""
 
-    # `defer_build`: pydantic builds the validators with the first request, not when the isolate starts.
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
 
 
 class TextPart(Sent):
