@@ -25,6 +25,7 @@ from .outcome_views import ProgressView, gap_view
 from .task_views import whole_task_view
 
 _HEADER = "Last-Event-ID"
+_PART_CHARS = 16_384  # A part of a stream with more characters is sent before further events are added to it.
 _ID = {"type": "string", "pattern": f"^{ID_PATTERN}$"}
 _ID_OR_NONE = {"type": "string", "pattern": f"^(?:{ID_PATTERN})?$"}
 _SUMMARY = "Follow a task as it happens: its status, its chunks in the order of the text, its progress and its end"
@@ -68,15 +69,21 @@ async def _stream(exchange: Exchange, opening: Opening, place: EventPlace | None
             if was_uncut and look.ready:  # the text of a file was cut since the stream opened
                 index, was_uncut = await _cut_index(exchange) or index, False
             outputs = {output.key.position: output for output in look.outputs}
+            written = ""  # events that are sent as one part, because each part costs three turns of the event loop
             for event in events(place, look.state, look.ready, all_ready=look.all_read, gaps=look.gaps):
                 place = event.place
                 output = None if event.chunk is None else outputs[event.chunk]
-                yield _written(event, index, output, None if event.gap is None else look.gaps[event.gap])
+                written += _written(event, index, output, None if event.gap is None else look.gaps[event.gap])
+                if len(written) > _PART_CHARS:
+                    yield written
+                    written = ""
             assert place is not None
             follower.following = place.chunks if takes_chunks(place, look.state) else None
             if told is None or _progress(told) != _progress(look):
                 told = look
-                yield sse.event("progress", _progress(look))
+                written += sse.event("progress", _progress(look))
+            if written:
+                yield written
             if place.phase is Phase.ENDED:
                 async for part in _end(exchange):
                     yield part
