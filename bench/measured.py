@@ -97,7 +97,7 @@ BATCH: dict[tuple[str, str], dict[str, float]] = {
     },
     ("objects", "free"): {
         "requests": 4,
-        "rowsRead": 279_800,
+        "rowsRead": 77_680,
         "rowsWritten": 2_030,
         "queueOperations": 0,
         "objectRequests": 7_008,
