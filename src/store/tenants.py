@@ -39,12 +39,12 @@ class TenantStore(Store):
         return [columns.text(row, "tenant") for row in found]
 
     async def file(self, digits: str) -> FileKey | None:
-        """Find a file by the part of its key behind the tenant, whoever the tenant is."""
+        """Find a file of any tenant by the part of its key behind the tenant."""
         (found,) = await self._database.run(FILE_OF_SOME_TENANT.bind(rest=f":{digits}"))
         return FileKey(columns.text(found[0], "id")) if found else None
 
     async def batch(self, task_id: str) -> TaskKey | None:
-        """Find a batch by the id of its task, whoever the tenant is."""
+        """Find a batch of any tenant by the id of its task."""
         (found,) = await self._database.run(BATCH_OF_SOME_TENANT.bind(rest=f":{task_id}"))
         return columns.task_key(found[0], "task_id") if found else None
 

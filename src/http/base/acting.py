@@ -76,6 +76,11 @@ class Acting:
         return self.whose
 
     @property
+    def listed_tenant(self) -> str | None:
+        """The tenant whose rows a list shows, None for those of all tenants."""
+        return None if self.whose is EVERYONE else self.whose
+
+    @property
     def names_tenants(self) -> bool:
         """Whether answers name each task's tenant, because the task may belong to another tenant than the key."""
         return self.whose != self.by

@@ -13,7 +13,6 @@ from ...store.batches import BatchStore, InputMissing
 from ...store.joining import Joining
 from ...store.records.batches import Batch
 from ...store.tenants import TenantStore
-from ..base.acting import EVERYONE
 from ..base.bodies import read_object
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -55,7 +54,7 @@ async def create_batch(exchange: Exchange) -> Reply:
 
 async def list_batches(exchange: Exchange) -> Reply:
     """Show a page of the tenant's batches, newest first. With `tenant=*` one tenant follows the other."""
-    api, tenant = exchange.api, _listed_tenant(exchange)
+    api, tenant = exchange.api, exchange.acting.listed_tenant
     store = api.store.beside(BatchStore)
     after, limit = await _page(exchange, store)
     found = await store.batches(tenant, after, limit + 1)
@@ -149,17 +148,12 @@ def _reply(exchange: Exchange, batch: Batch, headers: dict[str, str] | None = No
     return json_reply(200, batch_view(batch, may_read=exchange.may_read), {**later, **(headers or {})})
 
 
-def _listed_tenant(exchange: Exchange) -> str | None:
-    """Return the tenant whose batches a list shows, None for those of all tenants."""
-    return None if exchange.acting.whose is EVERYONE else exchange.tenant
-
-
 async def _page(exchange: Exchange, store: BatchStore) -> tuple[TaskKey | None, int]:
     """Read `after` and `limit`. Raises Refusal (400) for a bad value.
 
     In a list of all tenants the batch `after` must still be there, because its id has no tenant.
     """
-    query, after, tenant = exchange.query, None, _listed_tenant(exchange)
+    query, after, tenant = exchange.query, None, exchange.acting.listed_tenant
     if "after" in query:
         task_id = task_id_of_batch(query["after"])
         if task_id is None:

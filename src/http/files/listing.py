@@ -9,7 +9,7 @@ from ...core import limits
 from ...core.files import FILE_ID_PATTERN, File, FileKey, Purpose, file_key_of
 from ...store.files import FileStore
 from ...store.tenants import TenantStore
-from ..base.acting import EVERYONE, Acting
+from ..base.acting import Acting
 from ..base.endpoint import Parameter
 from ..base.exchange import Exchange
 from ..base.messages import Reply, json_reply
@@ -58,7 +58,7 @@ class _Shower:
     def show(self, file: File) -> FileView:
         """Show one file."""
         view = file_view(file)
-        if self._acting.whose is EVERYONE:
+        if self._acting.listed_tenant is None:
             tenant = file.key.partition(":")[0]
             if tenant not in self._entered:
                 self._entered.add(self._acting.enter(tenant))
@@ -102,16 +102,11 @@ async def _parts(store: FileStore, asked: _Asked, found: list[File], shower: _Sh
     yield f'], "first_id": "{first.id}", "last_id": "{last.id}", "has_more": {json.dumps(has_more)}}}'
 
 
-def _listed_tenant(exchange: Exchange) -> str | None:
-    """Return the tenant whose files a list shows, None for those of all tenants."""
-    return None if exchange.acting.whose is EVERYONE else exchange.tenant
-
-
 async def _after(exchange: Exchange) -> FileKey | None:
     """Read where the page begins. In a list of all tenants the file must be there, because its id has no tenant."""
     if "after" not in exchange.query:
         return None
-    tenant = _listed_tenant(exchange)
+    tenant = exchange.acting.listed_tenant
     after = file_key_of(tenant or "", exchange.query["after"])
     if after is None:
         raise refused("after", "must be the id of a file")
@@ -132,5 +127,5 @@ async def _read(exchange: Exchange) -> _Asked:
     if purpose is not None and purpose not in {one.value for one in Purpose}:
         raise refused("purpose", f"must be {', '.join(Purpose)}")
     return _Asked(
-        _listed_tenant(exchange), after, int(limit), order == "desc", None if purpose is None else Purpose(purpose)
+        exchange.acting.listed_tenant, after, int(limit), order == "desc", None if purpose is None else Purpose(purpose)
     )

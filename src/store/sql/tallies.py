@@ -266,8 +266,8 @@ SELECT 1 AS there FROM sqlite_schema WHERE type = 'table' AND name = 'd1_migrati
 """)
 NEWEST_MIGRATION = statement("SELECT name FROM d1_migrations ORDER BY id DESC LIMIT 1")
 
-# Counts the batches and tasks that have not ended and of which a file has its parts in R2, up to `:most`. It reads one
-# to three rows for each such batch, and two for each such task.
+# Counts, up to `:most`, the batches and tasks that have not ended and have a file in R2. NEED_BUCKET reads one to three
+# rows for each such batch, and two for each such task.
 NEED_BUCKET = statement("""
 SELECT count(*) AS unreachable FROM (
   SELECT 1 FROM batches WHERE ended_at IS NULL

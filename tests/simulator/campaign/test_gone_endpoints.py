@@ -76,7 +76,7 @@ def world() -> Iterator[OneEnd]:
 
 
 def test_an_endpoint_of_a_quiet_database_is_there(world: OneEnd):
-    """An endpoint that nobody removed is there, although the last write was long before the message."""
+    """An endpoint that was not removed is there, although the last write was long before the message."""
     world.arrives(at=1_000, behind=0)
     assert len(world.webhooks.taken) == 1
 
