@@ -87,13 +87,17 @@ ON_THE_QUEUE = pytest.mark.parametrize("route", ["queue"], indirect=True, scope=
 
 @ON_THE_QUEUE
 def test_a_client_that_leaves_frees_the_invocation(dev: DevServer, client: Client, model: ModelServer):
-    """When a client has left a quiet task's stream, the next comment cannot be sent, and the stream ends."""
+    """When a client has left a stream, its next event or comment cannot be sent, and the stream ends before its task.
+
+    The task takes at least 19 seconds, because at most six of its calls run at the same time.
+    """
     model.plan = Plan(decide=lambda _: slow(1.9))
-    task = client.submit(paragraphs(CHUNKS), chunk=SMALL)
+    task = client.submit(paragraphs(60), chunk=SMALL)
     so_far = len(dev.lines)
     Follower(client.http, task["links"]["events"]).connect(2)
     dev.wait_for_line(rf'"stream_closed".*{task["id"]}', 60, after=so_far)
     assert not client.task(task["id"])["terminal"]
+    assert client.http.post(task["links"]["cancel"]).json()["status"] == "cancelled"
     model.plan = Plan()
 
 
