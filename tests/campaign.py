@@ -85,6 +85,8 @@ def parts() -> list[Part]:
         Part("tests", "long-draws", f"-m pytest {' '.join(LONG_DRAWS)}", ((tiers.VARIABLE, "campaign"),)),
         Part("clock", "moving-clock", f"{_PYTEST} tests/runtime", (("ONCEOVER_LOCAL_CLOCK", "moving"),)),
         Part("chaos", "chaos", "-m tests.chaos --kills 20 --tasks 200"),
+        Part("chaos", "batch-chaos", "-m tests.batch_chaos --lines 20000 --kills 20"),
+        Part("chaos", "model-away", "-m tests.away"),
         Part("chaos", "sdk-matrix", "-m tests.clients"),
         Part("chaos", "sdk-chaos", "-m tests.clients.chaos"),
         *(
@@ -94,6 +96,10 @@ def parts() -> list[Part]:
         *(
             Part("faults", f"{faults}-schedules", f"-m simulator --faults {faults} --seeds 2000")
             for faults in ("late", "away", "full", "dead-triggers", "webhooks", "overload")
+        ),
+        *(
+            Part("faults", f"{work}-schedules", f"-m simulator --{work} --seeds 5000")
+            for work in ("terms", "forms", "batches")
         ),
         Part("loads", "brownouts", "-m simulator.brownouts"),
         Part("loads", "overload", "-m simulator.overload"),
