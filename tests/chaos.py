@@ -224,7 +224,8 @@ def _let_finish(report: Report, stream: Client, state: Path, flags: Sequence[str
         stream.connect(server.url)
         said = 0.0
         while True:
-            open_tasks = sum(len(_list(client, status)) for status in ("pending", "processing"))
+            # One list of all tasks: between a list for each status, a task may go from one status to the other.
+            open_tasks = sum(not task["terminal"] for task in _list(client))
             if stream.done() and open_tasks == 0:
                 break
             if time.monotonic() > deadline:
@@ -242,9 +243,9 @@ def _read(client: httpx.Client, task_id: str) -> dict[str, Any]:
     return document
 
 
-def _list(client: httpx.Client, status: str | None = None) -> list[dict[str, Any]]:
+def _list(client: httpx.Client) -> list[dict[str, Any]]:
     tasks: list[dict[str, Any]] = []
-    query: dict[str, str] = {"limit": "100"} | ({"status": status} if status else {})
+    query = {"limit": "100"}
     while True:
         page = client.get("/api/tasks", params=query).raise_for_status().json()
         tasks += page["tasks"]

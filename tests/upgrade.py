@@ -116,7 +116,7 @@ def _let_finish(
     with _server(project, state, "", flags) as server, httpx.Client(base_url=server.url, timeout=60) as client:
         stream.connect(server.url)
         while time.monotonic() < deadline:
-            open_tasks = sum(len(chaos._list(client, status)) for status in ("pending", "processing"))
+            open_tasks = sum(not task["terminal"] for task in chaos._list(client))
             if stream.done() and open_tasks == 0:
                 break
             threading.Event().wait(0.5)

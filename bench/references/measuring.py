@@ -90,7 +90,7 @@ def measure(options: Options, *, is_kept: bool = True) -> list[Outcome]:
             work, name = step.work, step.system
             try:
                 with _timed(left, f"run {step.run + 1} of {options.runs} · {work.name} · {name}"):
-                    sample = measured(*up[name], model, work, options.chars)
+                    sample = measured(*up[name], model, work, options.chars, step.run)
             except KeyboardInterrupt:
                 if not is_kept:
                     raise

@@ -1,15 +1,16 @@
 // The model server of the benchmark: it has OpenAI's API, an adjustable delay, and a count of its calls. The model
 // server runs in its own process, so that it shares no interpreter with the measuring client.
-//   POST /v1/chat/completions   an output of `outputChars` characters, `delayMs` after the request was read; the text
-//                               decides by how much longer or shorter the delay is, by at most `spreadMs`
-//   PUT  /plan                  {delayMs, spreadMs, outputChars}; forgets the counts
+//   POST /v1/chat/completions   an output of `outputChars` characters, `delayMs` after the request was read; the text's
+//                               first word and `draw` decide by how much longer or shorter the delay is, by at most
+//                               `spreadMs`
+//   PUT  /plan                  {delayMs, spreadMs, draw, outputChars}; forgets the counts
 //   GET  /counts                {calls, distinct, chars, mostInFlight, busyMs, spanMs} of user messages since the last
 //                               PUT: `busyMs` is the time of all calls together, and `spanMs` the time from the begin
 //                               of the first call to the end of the last one
 import { createHash } from "node:crypto";
 import http from "node:http";
 
-let plan = { delayMs: 0, spreadMs: 0, outputChars: 40 };
+let plan = { delayMs: 0, spreadMs: 0, draw: 0, outputChars: 40 };
 let counts;
 let texts;
 let inFlight = 0;
@@ -22,10 +23,13 @@ function begin(next) {
   firstAt = undefined;
 }
 
-/** Returns the delay of a text's call in milliseconds, the same each time for the same text. */
+/**
+ * Returns the delay of a text's call in milliseconds. The first word is the chunk's number: the rest of a text is prose
+ * of the documents, and with each change of a document the delays would be others.
+ */
 function delayOf(text) {
   if (!plan.spreadMs) return plan.delayMs;
-  const drawn = createHash("sha256").update(text).digest().readUInt32BE() / 2 ** 32;
+  const drawn = createHash("sha256").update(`${plan.draw} ${text.split(" ", 1)[0]}`).digest().readUInt32BE() / 2 ** 32;
   return plan.delayMs + plan.spreadMs * (2 * drawn - 1);
 }
 

@@ -92,9 +92,9 @@ class Model(NodeServer):
     def __init__(self) -> None:
         super().__init__("model.mjs")
 
-    def plan(self, *, delay_ms: int, output_chars: int, spread_ms: int = 0) -> None:
-        """Set how the model server answers, and reset its counts."""
-        plan = {"delayMs": delay_ms, "spreadMs": spread_ms, "outputChars": output_chars}
+    def plan(self, *, delay_ms: int, output_chars: int, spread_ms: int = 0, draw: int = 0) -> None:
+        """Set how the model server answers, and reset its counts. `draw` chooses the delays within `spread_ms`."""
+        plan = {"delayMs": delay_ms, "spreadMs": spread_ms, "draw": draw, "outputChars": output_chars}
         httpx.put(f"{self.url}/plan", content=json.dumps(plan)).raise_for_status()
 
     def counts(self) -> dict[str, float]:
@@ -149,13 +149,14 @@ def _without_objects(project: Path) -> Path:
     return project
 
 
-def measured(server: DevServer, client: Client, model: Model, work: Work, chars: int) -> Sample:
+def measured(server: DevServer, client: Client, model: Model, work: Work, chars: int, run: int = 0) -> Sample:
     """Run a work: submit its tasks one after the other, then wait for each. Raise AssertionError if a task fails.
 
-    `chars` is the size of a chunk, unless the work has a size of its own.
+    `chars` is the size of a chunk, unless the work has a size of its own. Calls of uneven length have other lengths in
+    each `run`, and the same ones on each system.
     """
     chars = work.chars or chars
-    model.plan(delay_ms=work.delay_ms, spread_ms=work.spread_ms, output_chars=max(40, chars // 6))
+    model.plan(delay_ms=work.delay_ms, spread_ms=work.spread_ms, draw=run, output_chars=max(40, chars // 6))
     inputs = texts(work, chars)
     submits = []
     ids = []

@@ -49,8 +49,8 @@ class Goal:
 class Work:
     """A number of tasks with a number of chunks each; the model call of a chunk takes `delay_ms`.
 
-    A run measures the work `repeats` times. With `spread_ms`, the text of a chunk decides how much longer or shorter
-    its call is, by up to `spread_ms`. `chars` is the size of a chunk if the work has a size of its own.
+    A run measures the work `repeats` times. With `spread_ms`, the chunk and the run decide how much longer or shorter
+    the chunk's call is, by up to `spread_ms`. `chars` is the size of a chunk if the work has a size of its own.
     """
 
     key: str

@@ -138,12 +138,13 @@ class Template:
     def release(self, connection: Connection) -> None:
         """Take a connection back.
 
-        Reset a connection's database for the connection's next user, or close the connection if the schema was changed.
+        Reset a connection's database for the connection's next user, or close the connection if the schema or a setting
+        was changed.
         """
         connection.clock.now_ms = int
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-        if _schema_version(connection) != connection.schema_version:
+        if _schema_version(connection) != connection.schema_version or _settings(connection) != (1, 0):
             connection.close()
             return
         connection.execute("BEGIN")
@@ -165,6 +166,13 @@ def _rows_of(connection: sqlite3.Connection, table: str) -> tuple[str, str, list
     )
     rows = connection.execute(f'SELECT {columns} FROM "{table}"').fetchall()  # noqa: S608 - from the schema
     return table, columns, rows
+
+
+def _settings(connection: sqlite3.Connection) -> tuple[int, int]:
+    """Return whether foreign keys are enforced, and whether CHECKs are ignored."""
+    names = ("foreign_keys", "ignore_check_constraints")
+    keys, unchecked = (int(connection.execute(f"PRAGMA {name}").fetchone()[0]) for name in names)
+    return keys, unchecked
 
 
 def _schema_version(connection: sqlite3.Connection) -> int:

@@ -106,3 +106,15 @@ def test_two_databases_never_share_a_connection() -> None:
     assert one._connection is not other._connection
     one.close()
     other.close()
+
+
+@pytest.mark.parametrize("setting", ["ignore_check_constraints = ON", "foreign_keys = OFF"])
+def test_a_setting_ends_with_its_database(setting: str) -> None:
+    """A database that changes a setting of its connection does not hand the setting on to the next database."""
+    first = SqliteD1()
+    before = first.rows("PRAGMA ignore_check_constraints") + first.rows("PRAGMA foreign_keys")
+    first.rows(f"PRAGMA {setting}")
+    first.close()
+    second = SqliteD1()
+    assert second.rows("PRAGMA ignore_check_constraints") + second.rows("PRAGMA foreign_keys") == before
+    second.close()
