@@ -77,7 +77,9 @@ def test_a_taken_port_is_an_error(taken_port: int) -> None:
 @pytest.mark.parametrize(
     ("source", "says"),
     [
-        ("GREETING = (\n", [r"src/greeting\.py.*line 1", "SyntaxError"]),
+        pytest.param(
+            *("GREETING = (\n", [r"src/greeting\.py.*line 1", "SyntaxError"]), marks=pytest.mark.campaign, id="syntax"
+        ),
         ("import no_such_module\n", [r"src/greeting\.py.*line 1", "no_such_module"]),
     ],
 )

@@ -65,7 +65,9 @@ def test_openai_for_python(server: DevServer, lines: Path):
     assert walk([sys.executable, HERE / "files.py", server.url, key, lines], EXPECTED_OF_FILES).startswith("3.")
 
 
-@pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
+@pytest.mark.parametrize(
+    ("package", "version"), [("openai", "7."), pytest.param("openai6", "6.", marks=pytest.mark.campaign)]
+)
 def test_openai_for_javascript(server: DevServer, lines: Path, package: str, version: str):
     """A JavaScript program does the same with `openai`, which may send the form's fields after the file."""
     key = make_key(server.persist_to)

@@ -43,7 +43,10 @@ def project(tmp_path: Path) -> Callable[[str], Path]:
     ("addition", "complaint"),
     [
         ("import os\nTOKEN = os.urandom(4)\n", "OSError: .* Randomness is not allowed while a Worker is starting"),
-        ("from random import random\nTOKEN = random()\n", r"RuntimeError: Cannot use random\.random\(\)"),
+        pytest.param(
+            *("from random import random\nTOKEN = random()\n", r"RuntimeError: Cannot use random\.random\(\)"),
+            marks=pytest.mark.campaign,
+        ),
         ("import js\nKEPT = js.AbortController.new()\n", r"Value: \[object AbortController\]"),
     ],
     ids=["urandom", "random", "proxy"],
