@@ -65,7 +65,10 @@ async def in_batches(url: str, key: str) -> list[object]:
 
 
 async def cancelled(url: str, key: str) -> list[object]:
-    """Cancel a call after its acceptance, so that the client cancels the response."""
+    """Cancel a call after its acceptance, so that the client cancels the response.
+
+    The text has more than a thousand chunks, so that the response cannot be complete before its cancellation.
+    """
     accepted: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     async def look(answer: Any) -> None:
@@ -75,7 +78,7 @@ async def cancelled(url: str, key: str) -> list[object]:
     watched = openai.DefaultAsyncHttpxClient(event_hooks={"response": [look]})
     async with batcher(url, key, http_client=watched) as client:
         ours = {"onceover": {"chunk": {"maxChars": 10}}}
-        call = asyncio.create_task(client.responses.create(model="demo-1", input=LONG, extra_body=ours))
+        call = asyncio.create_task(client.responses.create(model="demo-1", input=LONG * 10, extra_body=ours))
         response_id = await accepted
         await asyncio.sleep(0)  # the client must read the response before its call is cancelled
         call.cancel()
