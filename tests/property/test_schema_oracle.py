@@ -112,7 +112,7 @@ def test_it_agrees_with_jsonschema() -> None:
             assert (not faults) == theirs, f"seed {seed}: {schema} {value} {faults}"
             assert all(stands(value, fault.pointer) for fault in faults), f"seed {seed}: {value} {faults}"
             pairs, valid = pairs + 1, valid + theirs
-    assert pairs > SCHEMAS * VALUES_EACH * 0.8
+    assert pairs > SCHEMAS * VALUES_EACH * 0.6  # 0.9 on average, and 0.78 in one of 300 runs of `make quick`
     assert 0.2 < valid / pairs < 0.8
 
 

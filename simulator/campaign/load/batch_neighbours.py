@@ -45,15 +45,16 @@ class BatchState:
 
 
 # The moments at which a task of the other tenant comes: while the file is checked, while calls are made, while an
-# object is stored beside them, and while the files are completed.
+# object is stored, and while the files are completed. On the free plan's direct route the first object is stored when
+# all calls have been made.
 MOMENTS: dict[str, Moment] = {
     "accepted": lambda _state: True,
     "a quarter is checked": lambda state: state.checked >= 0.25,
     "three quarters are checked": lambda state: state.checked >= 0.75,
     "all is checked": lambda state: state.checked >= 1,
     "a tenth is done": lambda state: state.done >= 0.1,
-    "an object is stored": lambda state: state.is_storing,
     "a half is done": lambda state: state.done >= 0.5,
+    "an object is stored": lambda state: state.is_storing,
     "nearly all is done": lambda state: state.done >= 0.99,
     "the files are completed": lambda state: state.has_finished,
 }

@@ -58,7 +58,8 @@ def test_mutations_of_good_schemas() -> None:
         outcome(hostile, strict=False) for hostile in mutations(seed, sized(quick=25, test=500, campaign=20_000))
     ]
     assert max(lines for _, lines in outcomes) < LINES_MOST, seed
-    assert any(is_accepted for is_accepted, _ in outcomes), seed
+    # A sixteenth is accepted, so that one of five runs with 25 schemas accepts none.
+    assert any(is_accepted for is_accepted, _ in outcomes) or len(outcomes) < 500, seed
     assert not all(is_accepted for is_accepted, _ in outcomes), seed
 
 
