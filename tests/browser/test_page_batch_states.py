@@ -39,7 +39,7 @@ BUTTONS = {"validating": "Cancel", "in_progress": "Cancel", "cancelled": "Retry"
 def no_nonsense(page: Page) -> None:
     """Check that the page shows no number as missing or undefined."""
     text = page.locator("#main").inner_text()
-    assert re.search(r"NaN|null|undefined|of 0|0 / 0|\{\w+\}|\b[a-z]+\.[a-z]+\b", text) is None, text
+    assert re.search(r"NaN|null|undefined|of 0\b|0 / 0|\{\w+\}|\b[a-z]+\.[a-z]+\b", text) is None, text
 
 
 @pytest.mark.parametrize(("status", "counts", "listed", "said"), STATES)
