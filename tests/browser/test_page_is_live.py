@@ -80,8 +80,7 @@ def test_without_a_stream_the_page_polls(stage: Stage) -> None:
 def test_the_list_polls_less_often_than_a_task_s_page(stage: Stage) -> None:
     """While a task runs, the list makes ten requests a minute and opens no stream; a page that polls its task makes 30.
 
-    A list that is searched makes two requests a minute. On a busy machine an answer may come a second of the page's
-    clock later than its request, so the test accepts fewer requests.
+    A list that is searched makes two requests a minute. The page's clock moves only when the test moves it.
     """
     asked: dict[str, int] = {}
     stage.answers |= {PATH: running(), f"{PATH}/events": lambda route: refuse(route, 503, "overloaded")}
@@ -100,9 +99,9 @@ def test_the_list_polls_less_often_than_a_task_s_page(stage: Stage) -> None:
         asked[view] = len([one for one in paths if one.path in (PATH, "/api/tasks")])
         assert view.startswith("#/task/") or not [one for one in paths if one.path.endswith("/events")]
         page.clock.resume()
-    assert 7 <= asked["#/tasks"] <= 10
-    assert 1 <= asked["#/tasks?q=a"] <= 2
-    assert 15 <= asked[f"#/task/{TASK_ID}"] <= 30
+    assert asked["#/tasks"] in (9, 10)
+    assert asked["#/tasks?q=a"] in (1, 2)
+    assert 25 <= asked[f"#/task/{TASK_ID}"] <= 30
 
 
 def test_events_are_cut_wherever_the_pieces_end(stage: Stage) -> None:

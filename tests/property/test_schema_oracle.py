@@ -112,7 +112,8 @@ def test_it_agrees_with_jsonschema() -> None:
             assert (not faults) == theirs, f"seed {seed}: {schema} {value} {faults}"
             assert all(stands(value, fault.pointer) for fault in faults), f"seed {seed}: {value} {faults}"
             pairs, valid = pairs + 1, valid + theirs
-    assert pairs > SCHEMAS * VALUES_EACH * 0.6  # 0.9 on average, and 0.78 in one of 300 runs of `make quick`
+    # 0.896 of the schemas are usable on average: at least 0.857 of 300 in sixty runs, but once only 0.78 of 60.
+    assert pairs > SCHEMAS * VALUES_EACH * sized(quick=0.6, test=0.8, campaign=0.8)
     assert 0.2 < valid / pairs < 0.8
 
 
