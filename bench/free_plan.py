@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.figures import Figure
+from bench.memory_folder import memory_folder
 from bench.prose import english, text_of
 from bench.sweeps import cron_rows
 from bench.tasks import said
@@ -106,7 +107,7 @@ def _long_task(client: Client) -> Json:
 def measure_route(route: str, runs: int) -> tuple[Day, list[Json]]:
     """Run tasks one after the other. Return the figures of the route, and the meter's lines."""
     with (
-        tempfile.TemporaryDirectory() as state,
+        memory_folder() as state,
         ModelServer(api_key="test-key", latency_seconds=LATENCY_SECONDS, plan=Plan(decide=said)) as model,
         DevServer(
             Path(state), *ROUTES[route], "--limits", "free", *openai(model.base_url), "--cron-every", "2"

@@ -1,16 +1,15 @@
 """Measures each kind of invocation's CPU time against a free account's 10 ms: `python -m bench.invocations [RUNS]`.
 
-The Worker runs on Cloudflare's own glue, from a snapshot, with the moving clock and the meter. One client sends each
-kind of request many times, with an API key. A fresh isolate also gets each kind once, as its first request, for which
-it looks up the key. The meter counts the time in
-which Python runs. The program also measures the processor time of the whole workerd process. Workerd's processor time
-includes the database and the objects, which run elsewhere on the platform, and the runs of the submitted tasks.
+The Worker runs on Cloudflare's own glue, from a snapshot, with the moving clock and the meter. Its state is in memory
+(see `memory_folder`). One client sends each kind of request many times, with an API key. A fresh isolate also gets each
+kind once, as its first request, for which it looks up the key. The meter counts the time in which Python runs. The
+program also measures the processor time of the whole workerd process. Workerd's processor time includes the database
+and the objects, which run elsewhere on the platform, and the runs of the submitted tasks.
 """
 
 import os
 import statistics
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.free_plan import CHUNKS, CPU_MS_MOST, ROUTES, SLICES, percentile
+from bench.memory_folder import memory_folder
 from bench.prose import english, text_of
 from bench.tasks import said
 from tests.support import metered
@@ -101,7 +101,7 @@ def measure_route(route: str, runs: int, starts: int = STARTS) -> dict[str, Samp
     Each kind is the first request of `starts` fresh isolates.
     """
     with ExitStack() as stack:
-        state = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        state = Path(stack.enter_context(memory_folder()))
         model = stack.enter_context(ModelServer(api_key="test-key", plan=Plan(decide=said)))
         flags = (*ROUTES[route], "--limits", "free", *openai(model.base_url, REQUIRE_KEYS="true"))
         with DevServer(state, *flags, "--cron-every", "60") as server, Client(server.url) as client:

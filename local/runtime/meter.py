@@ -39,6 +39,8 @@ def _time_handles() -> None:
         finally:
             number = handle._context.get(_number, 0)
             _seconds[number] = _seconds.get(number, 0.0) + time.perf_counter() - started
+            while _released:
+                _release(_released.pop())
 
     asyncio.Handle._run = timed  # type: ignore[assignment]
 
@@ -75,6 +77,8 @@ class _Context:
 
 
 _meters: dict[int, Any] = {}  # The open meters, by the number of the invocation.
+# The numbers of the meters that the running handle has released. They are released after its time is added.
+_released: list[int] = []
 
 
 async def _counted(number: int, awaitable: Awaitable[object]) -> object:
@@ -82,7 +86,7 @@ async def _counted(number: int, awaitable: Awaitable[object]) -> object:
     try:
         return await awaitable
     finally:
-        _release(number)
+        _released.append(number)
 
 
 def _retained(awaitable: Awaitable[object]) -> Awaitable[object]:
@@ -122,7 +126,7 @@ def _metered(cls: type, name: str, method: Callable[..., Any]) -> Callable[..., 
             answer = method(self, *values)
             return await answer if inspect.isawaitable(answer) else answer
         finally:
-            _release(meter.number)
+            _released.append(meter.number)
 
     return invoked
 
