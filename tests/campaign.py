@@ -29,6 +29,7 @@ RECORDS = ROOT / ".build" / "campaign"
 # No part judges these files.
 _ASIDE = ("docs/*", "*.md", "ops/*", "examples/*", "LICENSE")
 SCHEDULES, BLOCK = 100_000, 5_000
+BUSY_RUNS = 10  # the number of runs of the whole suite on a busy machine
 # The tests of these modules draw many more cases in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
@@ -104,6 +105,7 @@ def parts() -> list[Part]:
         Part("loads", "brownouts", "-m simulator.brownouts"),
         Part("loads", "overload", "-m simulator.overload"),
         Part("loads", "innocence", "-m simulator.innocence --runs 1000"),
+        *(Part("busy", f"busy-{number}", "-m tests.busy") for number in range(1, BUSY_RUNS + 1)),
         Part("mutants", "mutants", "-m mutation --mutants 300 --seed 1"),
     ]
 

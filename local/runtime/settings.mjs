@@ -27,9 +27,11 @@ export function readSettings(request) {
   const configPath = path.join(request.project, "wrangler.toml");
   const env = request.env ?? undefined;
   const config = wrangler.unstable_readConfig({ config: configPath, env }, { hideWarnings: true });
-  // wrangler reads no file of variables here. `readVariables` reads the files of variables, and an unreadable file does
-  // not stop the host.
-  const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(configPath, env, { envFiles: [os.devNull] });
+  // The AI binding needs the network, so it is left out, and the Worker reports it as missing. For a warning about it
+  // wrangler would start esbuild. wrangler reads no file of variables here. `readVariables` reads the files of variables,
+  // and an unreadable file does not stop the host.
+  const known = { ...config, ai: undefined };
+  const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(known, env, { envFiles: [os.devNull] });
   const { variables, unreadable } = readVariables(configPath, config, env, request.variables);
   return {
     name: config.topLevelName ?? config.name,
@@ -67,10 +69,9 @@ function readVariables(configPath, config, env, overrides) {
 
 /** Returns Miniflare's options for the Worker and its bindings. */
 export function workerOptions(settings, { dayUse }) {
-  // The AI binding needs the network, so it is left out, and the Worker reports it as missing. The front Worker serves
-  // the assets, after it has refused foreign hosts. Miniflare's asset service is not used, because it would answer
-  // before the front Worker, and would add five services.
-  const { ai: _ai, assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
+  // The front Worker serves the assets, after it has refused foreign hosts. Miniflare's asset service is not used,
+  // because it would answer before the front Worker, and would add five services.
+  const { assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
   const isMetered = settings.limits !== "off";
   const worker = {
     ...options,
