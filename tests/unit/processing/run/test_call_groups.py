@@ -3,7 +3,7 @@
 import asyncio
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,8 @@ from src.inference.protocol import Health, ModelCall, ModelReply
 from src.inference.wire import Wire
 from src.objects.laned_caller import LanedCaller, lanes_for
 from src.objects.stubs import CALLS_KNOWN
-from src.processing.caller import CallOutcome, HeldCall, LocalCaller, ModelCaller, Silence
+from src.processing.caller import CallOutcome, LocalCaller, ModelCaller, Silence
 from src.processing.log import Log
-from src.processing.outcomes import ClaimLost
 from src.processing.run.call_groups import CallGroups, EndedCall
 from src.store.records.claims import CallKey, Claim
 from tests.unit.processing.run.test_ledger import claim
@@ -660,79 +659,3 @@ def test_one_document_says_from_which_size_on():
         if (found := re.findall(r"\b(\d+) chunks or more", document.read_text(encoding="utf-8")))
     }
     assert said == {"docs/design/platform-limits.md": [str(limits.LANES_FROM_CHUNKS)]}
-
-
-# --- While the run does other work ----------------------------------------------------------------------------------
-
-
-class PartLane:
-    """A lane that answers for its first call after a second, and for the others when it is asked a second time."""
-
-    group_size, groups_most, slack_seconds = 3, 1, SLACK
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[float, int, bool]] = []  # When calls came, how many, and whether in parts.
-
-    async def call(
-        self, calls: Sequence[ModelCall | HeldCall], seconds: float, starts_by: float, *, in_parts: bool = False
-    ) -> list[CallOutcome | HeldCall]:
-        self.asked.append((asyncio.get_running_loop().time(), len(calls), in_parts))
-        await asyncio.sleep(1.0 if in_parts else 5.0)
-        reply = ModelReply("output", 1, 1)
-        return [HeldCall(0, number) if in_parts and number else reply for number in range(len(calls))]
-
-    async def abort(self) -> None:
-        """Leave the calls alone."""
-
-
-class Held:
-    """A run whose calls are answered in part, and which then does work that takes `seconds`."""
-
-    def __init__(self) -> None:
-        self.loop = Loop()  # type: ignore[abstract]
-        self.lane = PartLane()
-        self.calls = CallGroups(self.lane, lambda key: ModelCall("", str(key.position), ""), SECONDS)
-        self.found: list[EndedCall] = []
-
-    async def work(self, seconds: float, error: Exception | None = None) -> int:
-        async def slow() -> None:
-            await asyncio.sleep(seconds)
-            if error is not None:
-                raise error
-
-        self.calls.start(KEYS[:3], NEVER, in_parts=True)
-        return await self.calls.beside(slow())
-
-    async def rest(self) -> list[int]:
-        return ended(await self.calls.rest())
-
-
-@pytest.fixture
-def held() -> Iterator[Held]:
-    """Make a run with one lane that answers in parts."""
-    made = Held()
-    yield made
-    made.loop.close()
-
-
-def test_calls_that_go_on_are_waited_for_while_the_run_does_long_work(held: Held):
-    """A lane that has answered in part is asked for the rest before it has stood alone for long, and as a whole."""
-    sent = held.loop.run_until_complete(held.work(20.0))
-    assert (sent, held.lane.asked) == (1, [(0.0, 3, True), (limits.UNHEARD_SECONDS_MOST, 2, False)])
-    assert held.calls.free == 0  # The first answer and the second are still to be taken.
-    assert held.loop.run_until_complete(held.rest()) == [0, 1, 2]
-    assert held.calls.free == 3
-
-
-def test_quick_work_sends_no_group_again(held: Held):
-    """After short work the run itself sends the rest again, with new calls for the free places."""
-    assert held.loop.run_until_complete(held.work(1.5)) == 0
-    assert len(held.lane.asked) == 1
-
-
-@pytest.mark.parametrize("seconds", [0.5, 20.0])
-def test_an_error_of_the_work_surfaces_and_loses_no_answer(held: Held, seconds: float):
-    """The run gets the error of its work, and the calls are still there."""
-    with pytest.raises(ClaimLost):
-        held.loop.run_until_complete(held.work(seconds, ClaimLost()))
-    assert held.loop.run_until_complete(held.rest()) == [0, 1, 2]

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from src.core import limits
+from src.core.errors import StoreUnavailable
 from src.core.states import Status
 from src.core.storage import MB, StorageUse
 from src.processing.outcomes import Ended, Released
+from tests.support.sqlite_d1 import NETWORK_LOST
 from tests.support.worker_bench import WorkerBench
 
 # A model's output that needs a new page of the database, compressed or not.
@@ -58,6 +60,21 @@ def test_a_run_that_cannot_store_starts_no_call(bench: WorkerBench, *, knows: bo
     bench.loop.run_until_complete(_sleep(limits.STORAGE_REST_SECONDS))
     assert bench.run() == Ended(Status.COMPLETED)
     assert (len(bench.model.calls), bench.task().usage.in_doubt) == (4, 0)
+
+
+def test_a_claim_on_a_nearly_full_database_announces_no_call(bench: WorkerBench):
+    """A run that dies after such a claim leaves no call in doubt, because it has made none."""
+    bench.storage.found_full(0.0)
+    bench.insert(4)
+    bench.database.fail(NETWORK_LOST, passing=1, times=1_000)  # only the claim succeeds
+    with pytest.raises(StoreUnavailable):
+        bench.run()
+    assert (row(bench)["status"], row(bench)["in_flight"]) == ("processing", "[]")
+    bench.database.heal()
+    bench.loop.run_until_complete(_sleep(2 * bench.settings.lease_seconds))
+    assert bench.run() == Ended(Status.COMPLETED)
+    usage = bench.task().usage
+    assert (len(bench.model.calls), usage.model_calls, usage.in_doubt) == (4, 4, 0)
 
 
 def test_the_cause_is_in_the_log(bench: WorkerBench):
