@@ -234,7 +234,7 @@ def test_a_batch_does_not_end_while_a_line_waits_for_its_next_call(bench: BatchB
     waiting, given_up = (
         [FailedCall(CallKey(0, 0), CallTries(1, 1), final, failure, gap_chars=0)] for final in (False, True)
     )
-    counts = {"completed": LINES - 1, "calls_settled": LINES}
+    counts: dict[str, Any] = {"completed": LINES - 1, "calls_settled": LINES}
     assert write(bench, claim, claim.step + 1, outputs=outputs, failures=waiting, **counts)
     end = Finish(10**9, 0, keep_input=False, batch=True)
 
