@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from src.core import limits
+from src.core.states import Status
 from src.core.task import Failure, Route
 from src.processing.batches.growth import StoredLines, object_of, store_segments
 from src.store.batch_files import growing, places_without
 from src.store.records.batch_steps import NOTHING_ELSE, Also
-from src.store.records.claims import CallKey, CallTries, Claim, Continue, FailedCall, Output
+from src.store.records.claims import CallKey, CallTries, Claim, Continue, FailedCall, Finish, Output
 from tests.conformance.cases.storyteller import progress
 from tests.support.batch_bench import KEY, OUTPUT, BatchBench, lines
 
@@ -206,6 +207,45 @@ def test_a_claim_knows_the_lines_that_failed_for_good(bench: BatchBench) -> None
     assert again.refused_lines == {CallKey(0, 3), CallKey(0, 4), CallKey(0, 40)}
     assert not again.outputs
     assert not again.refused
+    assert not again.gaps  # the worker keeps no failure in memory of a line that an earlier claim gave up
+
+
+def test_refusals_of_other_lines_hide_none(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long the refusals before some lines are, those of the lines are read, as many as the limit allows."""
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", 1_000)
+    claim = claimed(bench)
+    failure = Failure.of("model_refused", "400", False)
+    refusals = {place: f'{{"status": 400, "body": "{place:0600}"}}' for place in (3, 4, 40)}
+    refused = [
+        FailedCall(CallKey(0, place), CallTries(1, 1), True, failure, gap_chars=0, refusal=refusal)
+        for place, refusal in refusals.items()
+    ]
+    assert write(bench, claim, claim.step + 1, failures=refused, failed=3, calls_settled=3)
+    for first, found, behind in ((0, 3, 4), (4, 4, 40), (5, 40, LINES)):
+        read = bench.do(bench.lines.refusals(KEY, range(first, LINES)))
+        assert read == ({found: ("400", refusals[found])}, behind)
+
+
+def test_a_batch_does_not_end_while_a_line_waits_for_its_next_call(bench: BatchBench) -> None:
+    """A line whose call failed, but not for good, has neither an answer nor a place in the error file yet."""
+    claim = claimed(bench)
+    outputs = [Output(CallKey(0, place), "x", 1) for place in range(1, LINES)]
+    failure = Failure.of("model_unavailable", "503", True)
+    waiting, given_up = (
+        [FailedCall(CallKey(0, 0), CallTries(1, 1), final, failure, gap_chars=0)] for final in (False, True)
+    )
+    counts: dict[str, Any] = {"completed": LINES - 1, "calls_settled": LINES}
+    assert write(bench, claim, claim.step + 1, outputs=outputs, failures=waiting, **counts)
+    end = Finish(10**9, 0, keep_input=False, batch=True)
+
+    def finished(step: int, **changes: Any) -> bool:
+        made = progress(claim, **{"step": step, "calls_minimum": LINES, **counts, **changes})
+        return bool(bench.do(bench.store().step(claim, made, end)))
+
+    assert not finished(claim.step + 2, failed=1)  # even if the worker has miscounted
+    assert bench.batch().task.status is Status.PROCESSING
+    assert finished(claim.step + 3, failures=given_up, failed=1)
+    assert bench.batch().task.status is Status.COMPLETED
 
 
 @pytest.mark.parametrize("sizes", [[9] * 40, [799, 1], [400, 399, 1, 5], [800], [90_000, 2], [1] * 50, [10, 9_000, 3]])

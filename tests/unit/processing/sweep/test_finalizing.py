@@ -10,7 +10,9 @@ from src.core.batches.status import BatchStatus
 from src.core.ids import TaskKey, split_task_key
 from src.processing.batches.writer import BatchWriter
 from src.processing.outcomes import Released, RunOutcome
+from src.processing.sweep.finalizing import Finalizing
 from src.processing.sweep.sweep import Sweep
+from src.processing.sweep.sweep_allowance import SweepAllowance
 from src.processing.worker import Host, Worker
 from tests.support.batch_bench import KEY, BatchBench, lines
 
@@ -31,6 +33,25 @@ def test_the_sweep_completes_a_batch(bench: BatchBench) -> None:
     """A batch that no worker has ended is completed by the next sweep."""
     bench.do(Sweep(bench.worker(), ()).run())
     assert bench.batch().status is BatchStatus.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("calls_left", "statements_left", "ends"), [(16, 22, True), (15, 22, False), (16, 21, False), (99, 99, True)]
+)
+def test_the_sweep_begins_no_batch_for_which_it_has_too_little_left(
+    bench: BatchBench, calls_left: int, statements_left: int, ends: bool
+) -> None:
+    """A batch is taken only if enough calls and statements are left to make an object of its lines and to end it."""
+    worker = bench.worker()
+    worker.meter.spend(bench.settings.subrequests - calls_left)
+    worker.meter.statements = bench.settings.statements - statements_left
+    before = worker.meter.facts()
+    allowance = SweepAllowance(bench.settings, worker.meter, 0)
+    assert bench.do(Finalizing(worker, allowance).run([KEY])) == ends
+    assert (worker.meter.facts() != before) is ends
+    assert bench.batch().status is (BatchStatus.CANCELLED if ends else BatchStatus.CANCELLING)
+    assert worker.meter.subrequests <= bench.settings.subrequests
+    assert worker.meter.statements <= bench.settings.statements
 
 
 @pytest.mark.parametrize("is_first", [True, False])

@@ -120,3 +120,15 @@ def test_no_send_starts_when_the_time_for_sends_is_over(bench: WorkerBench, seco
     bench.do(Sweep(bench.worker(), [road], seconds=seconds).run())
     assert len(road.sent) == sends
     assert set(bench.do(bench.store.due(9)).idle) == keys - set(road.sent)
+
+
+def test_a_sweep_writes_nothing_for_the_tasks_that_it_has_no_time_for(bench: WorkerBench):
+    """Once the time of a sweep is over, no further task is taken and put back, because each row written is billed."""
+    submit(bench, 5)
+    before, road = bench.database.rows("SELECT * FROM tasks ORDER BY id"), Road(seconds=1.0)
+    bench.do(asyncio.sleep(1))
+    bench.do(Sweep(bench.worker(), [road], seconds=1.0).run())
+    assert len(road.sent) == 1
+    left = bench.database.rows("SELECT * FROM tasks WHERE id <> ? ORDER BY id", road.sent[0])
+    assert left == [row for row in before if row["id"] != road.sent[0]]
+    assert bench.events("made_due") == []
