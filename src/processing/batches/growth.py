@@ -110,6 +110,7 @@ class Growth:
     """Makes an object of a batch's segments once their lines suffice for a part. One for each run.
 
     All parts of the output file are stored where the first one is: `bucket_of` gives the bucket of a place.
+    `output_file` is called only after a call of the run has ended, so after the run has read a line.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Growth:
         store: BatchFileStore,
         part_bytes: int,
         bucket_of: Callable[[Place], Bucket],
-        output_file: Callable[[], Awaitable[OutputFile]],
+        output_file: Callable[[], OutputFile],
     ) -> None:
         self._task_key = claim.task_key
         # After a restore of the database another claim may get the same fence, but not the same holder.
@@ -164,7 +165,7 @@ class Growth:
         full = waiting[:-1]
         if not full:
             return None
-        file = await self._output_file()
+        file = self._output_file()
         bucket = self._bucket_of(file.place)
         chosen = object_of(full, bucket.part_bytes)
         return await store_segments(self._store, bucket, self._task_key, file.key, self._name, chosen)
@@ -174,7 +175,7 @@ class Growth:
 
         Raises StoreError and ClaimLost.
         """
-        file = (await self._output_file()).key
+        file = self._output_file().key
         await record(Also(lambda under: growing(under, self._task_key, file, stored.segments, stored.added)))
         assert self._waiting is not None
         self._waiting -= stored.chars

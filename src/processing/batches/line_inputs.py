@@ -179,9 +179,10 @@ class LineInputs:
                 line = self._lines[one] = line_again(found[first - start : behind - start], opened.rules)
                 self._sizes[one] = memory_bytes(line, behind - first)
 
-    async def output_file(self) -> OutputFile:
-        """Return the batch's output file, which has begun. Raises StoreError, `BlobUnavailable` and ClaimLost."""
-        work = (self._opened or await self._open()).work
+    def output_file(self) -> OutputFile:
+        """Return the batch's output file, which has begun. The run must have read a line. Raises ClaimLost."""
+        assert self._opened is not None
+        work = self._opened.work
         if work.output_place is None:
             raise ClaimLost  # the file was erased with its batch
         return OutputFile(work.output_file, work.output_place)

@@ -97,7 +97,8 @@ class CallRetries:
             self._tried[key] = self.tried(key).after(0)
         database_clock = DatabaseClock(claim.claimed_ms, now)
         for failed in claim.held:
-            started_at, failed_at = map(database_clock.moment, failed.held or ())
+            assert failed.held is not None
+            started_at, failed_at = map(database_clock.moment, failed.held)
             self._held.hold(failed._replace(held=None), started_at, failed_at, 0.5)
         self.asked()  # together with the claim, the run got the calls that other isolates had written until then
 
