@@ -266,6 +266,20 @@ def test_a_segment_ends_with_the_line_that_fills_it(bench: BatchBench, sizes: li
     assert [[int(size) for size in row["sizes"].split(",")] for row in rows] == wanted
 
 
+def test_a_segment_of_lines_stays_small(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A segment takes no more lines once it has SEGMENT_BYTES, however few characters the lines have together.
+
+    Each write rewrites the whole segment, and D1 limits the size of a row.
+    """
+    monkeypatch.setattr(limits, "SEGMENT_CHARS_OF_BATCH", 1_048_576)
+    monkeypatch.setattr(limits, "SEGMENT_BYTES", 100)
+    claim = claimed(bench)
+    recorded(bench, claim, 12)
+    rows = bench.database.rows("SELECT length(body) AS bytes FROM segments ORDER BY part")
+    assert len(rows) > 1
+    assert all(100 <= row["bytes"] < 200 for row in rows[:-1])
+
+
 def test_recording_a_line_reads_no_row_for_each_earlier_line(
     bench: BatchBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,10 +7,13 @@ from dataclasses import replace
 import pytest
 
 from src.core import limits
+from src.core.files import FileKey
 from src.core.ids import TaskKey
 from src.core.task import Reduce, Route
 from src.processing.outcomes import RunOutcome
+from src.processing.sweep.files import FileErasure
 from src.processing.sweep.sweep import Sweep
+from src.processing.sweep.sweep_allowance import SweepAllowance
 from src.processing.worker import Host, Worker
 from tests.support.store_bench import START_MS, new_task
 from tests.support.worker_bench import WorkerBench
@@ -132,3 +135,24 @@ def test_a_sweep_writes_nothing_for_the_tasks_that_it_has_no_time_for(bench: Wor
     left = bench.database.rows("SELECT * FROM tasks WHERE id <> ? ORDER BY id", road.sent[0])
     assert left == [row for row in before if row["id"] != road.sent[0]]
     assert bench.events("made_due") == []
+
+
+@pytest.mark.parametrize(
+    ("calls_left", "statements_left", "is_erased"),
+    [(5, 99, True), (4, 99, False), (0, 99, False), (99, 8, True), (99, 7, False)],
+)
+def test_a_run_erases_no_file_that_it_has_no_allowance_for(
+    bench: WorkerBench, calls_left: int, statements_left: int, is_erased: bool
+):
+    """A sweep that cannot afford to erase one more file does not even look for one, and leaves it to a later sweep."""
+    bench.do(bench.worker().files.begin(FileKey("local:file"), START_MS))
+    bench.database.rows("UPDATE files SET due_at = 1")
+    worker = invocation(bench, calls_left=calls_left, statements_left=statements_left)
+    before = worker.meter.subrequests
+    erasure = FileErasure(worker, SweepAllowance(bench.settings, worker.meter, None))
+    erasure.is_wanted = True
+    bench.do(erasure.run())
+    assert (worker.meter.subrequests > before) is is_erased
+    assert bool(bench.database.rows("SELECT id FROM files")) is not is_erased
+    assert worker.meter.subrequests <= bench.settings.subrequests
+    assert worker.meter.statements <= bench.settings.statements

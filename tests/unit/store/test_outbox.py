@@ -1,0 +1,43 @@
+"""The webhook deliveries that the transactions write that end tasks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from src.core.ids import TaskKey
+from src.core.meter import Meter
+from src.core.webhooks import Event, endpoint_key_of
+from src.store.d1.database import Database
+from src.store.records.claims import Fail
+from src.store.webhooks import NewEndpoint, WebhookStore
+from tests.support.store_bench import FAILURE, RETENTION_MS, StoreBench
+
+TASK = TaskKey("local:0197b2f0-0000-7000-8000-00000000abcd")
+
+
+@pytest.fixture
+def bench() -> Iterator[StoreBench]:
+    """Make an empty database."""
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+@pytest.mark.parametrize("endpoints", [1, 2])
+@pytest.mark.parametrize("state", ["state = 1", "state = 2", "state = 0, outcome = 'delivered'"])
+def test_an_end_that_is_written_twice_has_one_delivery_for_each_endpoint(
+    bench: StoreBench, endpoints: int, state: str
+) -> None:
+    """The second write of an end adds no delivery, whether the first one's deliveries were sent in between or not."""
+    webhooks = WebhookStore(Database(bench.database, Meter()))
+    for number in range(endpoints):
+        new = NewEndpoint(endpoint_key_of("local", f"we_{number:024x}"), "", "https://a.example/", tuple(Event))
+        assert bench.run(webhooks.insert(new))
+    bench.insert(TASK)
+    claim = bench.claim(TASK)
+    assert bench.step(claim, Fail(RETENTION_MS, FAILURE), failed=1)
+    bench.database.rows(f"UPDATE webhook_deliveries SET {state}")  # noqa: S608 - one of the states above
+    before = bench.database.rows("SELECT * FROM webhook_deliveries")
+    assert len(before) == endpoints
+    assert bench.step(claim, Fail(RETENTION_MS, FAILURE), failed=1)
+    assert bench.database.rows("SELECT * FROM webhook_deliveries") == before

@@ -1,0 +1,43 @@
+"""What a retry of a failed task leaves of its former failures."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from src.core.ids import TaskKey
+from src.core.structure import Structure
+from src.core.task import Failure
+from src.store.admission import Accepted
+from src.store.records.claims import CallKey, CallTries, Fail, FailedCall
+from tests.support.store_bench import FAILURE, LEASE_MS, RETENTION_MS, StoreBench, outputs
+
+GAP = Failure.of("model_refused", "400", False)
+
+
+@pytest.fixture
+def bench() -> Iterator[StoreBench]:
+    """Make an empty database."""
+    made = StoreBench()
+    yield made
+    made.database.close()
+
+
+def fail_with_gap(bench: StoreBench, name: str) -> None:
+    """Write a task with two chunks, of which the second one is a gap, and let the task fail."""
+    bench.insert(name, structure=Structure(gaps=True))
+    claim = bench.claim(name)
+    gap = FailedCall(CallKey(0, 1), CallTries(1, 1), True, GAP, gap_chars=1)
+    assert bench.step(claim, Fail(RETENTION_MS, FAILURE), outputs=outputs(0), completed=1, failures=[gap], failed=1)
+    assert bench.row(name)["failed"] == 1
+
+
+def test_a_retried_task_has_no_failed_chunk_if_its_gaps_open_again(bench: StoreBench) -> None:
+    """Before merges are planned a retry opens all gaps again, so no chunk counts as failed.
+
+    Neither the old failures of the task count, nor another task's gaps.
+    """
+    fail_with_gap(bench, "one")
+    fail_with_gap(bench, "other")
+    assert bench.run(bench.store.retry(TaskKey("one"), LEASE_MS)) == Accepted()
+    assert bench.row("one")["failed"] == 0
+    assert bench.row("other")["failed"] == 1
