@@ -207,6 +207,16 @@ def test_a_retry_of_gaps_is_a_new_task(bench: ApiBench) -> None:
     assert read(bench, old["id"]) == old
 
 
+@pytest.mark.parametrize(("body", "budget"), [({"maxModelCalls": 9}, 9), (None, 20)])
+def test_a_retry_of_gaps_has_the_budget_that_it_asks_for(bench: ApiBench, body: object, budget: int) -> None:
+    """Without a budget in its request, a retry of gaps has the old task's."""
+    model: Any = bench.api.provider
+    model.says = {"second": [ModelRefused("bad", of_call=True)]}
+    old = run(bench, onChunkFailure="gap", maxModelCalls=20)
+    new = data(bench.call("POST", f"/api/tasks/{old['id']}/retry", body))
+    assert (new["retryOf"], new["maxModelCalls"]) == (old["id"], budget)
+
+
 def test_what_a_retry_of_gaps_refuses(bench: ApiBench) -> None:
     """A retry is refused if the completed task has no gaps.
 

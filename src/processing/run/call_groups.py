@@ -181,7 +181,7 @@ class CallGroups:
                 await asyncio.wait([hint], timeout=timeout)
             return []
         while not self._ended() and (hint is None or not hint.done()):
-            if await self._hear(hint, clock.seconds_until(until)) or clock.now() >= until:
+            if await self._hear(hint, clock.seconds_until(until)):
                 break
         began = clock.now()
         while (done := self._ended()) and len(done) < len(self._out) and (hint is None or not hint.done()):

@@ -7,10 +7,11 @@ from itertools import pairwise
 
 import pytest
 
-from src.core.errors import ModelUnavailable
+from src.core.errors import ModelRateLimited, ModelUnavailable
 from src.core.ids import TaskKey
+from src.core.states import Status
 from src.core.task import Route
-from src.processing.outcomes import Released
+from src.processing.outcomes import Ended, Released, RunOutcome
 from src.processing.run.ledger import Ledger
 from src.processing.worker import Host
 from tests.support.worker_bench import WorkerBench
@@ -64,6 +65,18 @@ def test_a_long_pause_after_a_failure_ends_on_time_on_every_route(
     assert given == delays
     times = [at for at, _ in bench.model.calls]
     assert [later - before - 1 for before, later in pairwise(times)] == [1, 2, 4, 8, 16, 32]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "outcome"), [(19.5, Ended(Status.COMPLETED)), (20.0, Released(20.0)), (20.5, Released(20.5))]
+)
+def test_a_run_waits_itself_for_less_than_half_of_its_lease(seconds: float, outcome: RunOutcome) -> None:
+    """A shorter pause is over before the claim must be renewed. For a longer one the task is given back."""
+    bench = WorkerBench(lease_seconds=40.0)
+    bench.insert(1)
+    bench.model.act = lambda call, number: ModelRateLimited("429", seconds) if number == 1 else None
+    assert bench.run() == outcome
+    bench.close()
 
 
 def _run(bench: WorkerBench, route: Route) -> object:
