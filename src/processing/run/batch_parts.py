@@ -115,8 +115,8 @@ class BatchParts:
             # R2 shows what was stored, so a part that several runs in a row do not find is gone.
             if isinstance(error, BlobMissing) and self._ledger.idle_runs >= limits.LOST_READS - 1:
                 return Fail(context.settings.retention_ms, LOST)
-            self._ledger.idled()
             seconds = idle_seconds(self._ledger.idle_runs)
+            self._ledger.idled()
             context.log("lines_unread", error=error.code, delay_seconds=seconds)
             return self._back(seconds)
         if isinstance(outcome, Failure):

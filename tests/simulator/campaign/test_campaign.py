@@ -45,7 +45,7 @@ from tests.support.tiers import sized
 # schedules; `least` returns its share for the schedules that run.
 ALL_SCHEDULES = 2_000
 SCHEDULES = sized(quick=800, test=800, campaign=ALL_SCHEDULES)
-PARTS = 4
+PARTS = 8
 TASKS_LEAST = 5_000
 FIRED_LEAST = 50
 ABLATION_SEEDS_MOST = 200
@@ -93,7 +93,7 @@ def least(count: int) -> int:
 
 @functools.cache
 def part(number: int) -> CampaignTally:
-    """Run one of the four parts of the schedules.
+    """Run one of the parts of the schedules.
 
     The parts are separate because the time of a single test is limited.
     """

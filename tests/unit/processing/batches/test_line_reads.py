@@ -19,13 +19,20 @@ def bench() -> Iterator[BatchBench]:
     made.close()
 
 
-def unread(bench: BatchBench) -> None:
-    """Let a run release the batch because the bucket does not answer, and let the batch rest as long as it must."""
+def unread(bench: BatchBench, seconds: float = limits.IDLE_SECONDS_FIRST) -> None:
+    """Let a run release the batch for some seconds because the bucket does not answer, and let these pass."""
     assert bench.bucket is not None
     bench.bucket.fail(1)
-    outcome = bench.run()
-    assert isinstance(outcome, Released)
-    bench.pass_seconds(outcome.delay_seconds)
+    assert bench.run() == Released(seconds)
+    bench.pass_seconds(seconds)
+
+
+def test_a_batch_whose_bucket_does_not_answer_rests_longer_each_time(bench: BatchBench) -> None:
+    """The first rest is as short as that of any task, and each further one twice as long."""
+    bench.begin(lines(3))
+    unread(bench)
+    unread(bench, 2 * limits.IDLE_SECONDS_FIRST)
+    unread(bench, 4 * limits.IDLE_SECONDS_FIRST)
 
 
 def test_once_the_bucket_answers_the_lines_are_checked_without_a_pause(bench: BatchBench) -> None:
