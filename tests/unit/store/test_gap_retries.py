@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from src.core import limits
-from src.core.errors import ModelRefused
+from src.core.errors import ModelRefused, ModelUnavailable
 from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.structure import Structure
@@ -16,6 +16,7 @@ from src.core.task import Reduce, Route, Task
 from src.inference.protocol import ModelReply
 from src.processing.outcomes import Ended
 from src.store.admission import Accepted, Conditions, LimitReached, Replayed
+from tests.support.store_bench import new_task
 from tests.support.worker_bench import HOST, WorkerBench
 
 OLD, NEW, OTHER = (TaskKey(name) for name in ("task", "t:new", "t:other"))
@@ -97,6 +98,20 @@ def test_it_makes_only_the_merges_above_a_gap_again(bench: WorkerBench) -> None:
     assert task.result != old.result
     levels = bench.database.rows("SELECT ends FROM merges WHERE task_id = ? ORDER BY level", NEW)
     assert [json.loads(row["ends"]) for row in levels] == plan
+
+
+def test_the_merges_above_a_call_that_failed_only_once_are_copied(bench: WorkerBench) -> None:
+    """A chunk whose second call succeeded is no gap, so a retry of gaps does not make the merges above it again."""
+    bench.insert(8, Reduce.MERGE, structure=Structure(gaps=True))
+    failing = {3: REFUSED, 7: ModelUnavailable("503")}
+    bench.model.act = lambda call, number: failing.get(number, f"{number:03}{LONG}")
+    assert bench.run() == Ended(Status.COMPLETED)
+    assert [gap.chunk for gap in bench.task().gaps] == [2]
+    levels = bench.database.rows("SELECT ends FROM merges ORDER BY level")
+    assert json.loads(levels[0]["ends"]) == [2, 4, 6, 8]
+    plan = bench.do(bench.store.plan_gap_retry(OLD))
+    assert plan is not None
+    assert plan.minimum_calls == 1 + len(levels)
 
 
 @pytest.mark.parametrize(("at_once", "chars", "most"), [(2, 10**6, 2), (500, 2 * len(LONG) + 500, 2), (3, 10**6, 3)])
@@ -195,6 +210,19 @@ def test_only_a_task_that_completed_with_gaps_is_retried_so(bench: WorkerBench) 
     assert bench.do(bench.store.plan_gap_retry(OLD)) is None
     assert bench.run() == Ended(Status.COMPLETED)
     assert bench.do(bench.store.plan_gap_retry(OLD)) is None
+
+
+@pytest.mark.parametrize("error", [None, ModelUnavailable("503")], ids=["without failures", "with a failed call"])
+def test_a_task_without_gaps_has_none_to_retry(bench: WorkerBench, error: ModelUnavailable | None) -> None:
+    """Neither a gap of another task nor a failed call that was made again is a gap of the task."""
+    complete_with_gaps(bench, 5, 5)
+    bench.model.act = lambda call, number: error if number == 1 else None
+    new = new_task(OTHER, 3, Reduce.CONCAT, 5, structure=Structure(gaps=True))
+    bench.do(bench.store.insert(new, bench.settings.lease_ms))
+    finished(bench, OTHER)
+    assert len(bench.model.calls) == (3 if error is None else 4)
+    assert bench.do(bench.store.plan_gap_retry(OTHER)) is None
+    assert [bench.do(bench.store.has_gaps(key)) for key in (OLD, OTHER)] == [True, False]
 
 
 def test_it_counts_against_the_tasks_in_flight(bench: WorkerBench) -> None:
