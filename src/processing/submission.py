@@ -25,7 +25,7 @@ from .task_request import BudgetTooSmall, TaskRequest, check_budget
 if TYPE_CHECKING:
     from ..store.joining import Joining
 
-REPLAYS_MOST = 3  # How often a submission starts again because the task of an earlier request was just erased.
+REPLAYS_MOST = 3  # How often a submission is tried: the task of an earlier request may have just been erased.
 
 
 class Submitted(NamedTuple):
