@@ -8,9 +8,12 @@ import pytest
 from src.core import limits
 from src.core.errors import BlobUnavailable
 from src.core.files import FileKey
+from src.core.ids import TaskKey
 from src.processing.outcomes import Released
+from src.store.batch_files import BatchFileStore
 from src.store.blobs import Buffer
 from src.store.d1.database import D1Statement
+from src.store.records.batches import SegmentSize
 from src.store.sql import batch_files as sql
 from tests.support.batch_bench import HOST, KEY, BatchBench, lines
 
@@ -74,3 +77,31 @@ def test_a_bucket_that_does_not_answer_is_tried_again_only_with_more_lines(
     bench.check_end([f"line-{number}" for number in range(60)])
     assert len(waiting) >= 3
     assert all(later - before >= limits.BATCH_SLICE_BYTES for before, later in pairwise(waiting))
+
+
+def test_after_each_object_a_run_waits_for_lines_of_another_part(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines that are in an object do not wait any more, so a run looks for lines to move only if a part's lines wait.
+
+    Otherwise each object would cost one more read of a row for each segment, and might be followed by a small one.
+    """
+    assert bench.bucket is not None
+    bench.bucket.part_bytes = part_bytes = 10_000
+    bench.begin(lines(60))
+    bench.run()
+    waited: list[int] = []  # The characters of the lines that waited, each time when the run looked for lines to move.
+    look = BatchFileStore.waiting
+
+    async def noted(store: BatchFileStore, task_key: TaskKey) -> list[SegmentSize]:
+        found = await look(store, task_key)
+        (task,) = bench.database.rows("SELECT status FROM tasks")
+        if task["status"] == "processing":
+            waited.append(sum(segment.chars for segment in found))
+        return found
+
+    monkeypatch.setattr(BatchFileStore, "waiting", noted)
+    bench.run_to_end()
+    bench.check_end([f"line-{number}" for number in range(60)])
+    assert len(waited) >= 2
+    assert min(waited) >= part_bytes

@@ -1,9 +1,11 @@
-"""What a write records of calls that failed since the last write, for the log of the task's calls."""
+"""What a write records of failed calls, for the log of the task's calls and for the readers of the task."""
+
+import pytest
 
 from src.core.errors import ModelRefused, ModelUnavailable
 from src.processing.run.ledger import Ledger
-from src.store.records.claims import CallMade
-from tests.unit.processing.run.test_ledger import FIRST, claim, started
+from src.store.records.claims import CallKey, CallMade
+from tests.unit.processing.run.test_ledger import FIRST, THIRD, claim, started
 
 
 def test_of_two_failures_of_a_call_the_log_gets_the_later_one() -> None:
@@ -18,3 +20,16 @@ def test_of_two_failures_of_a_call_the_log_gets_the_later_one() -> None:
     assert (failed.made.started_ms, failed.made.ended_ms, failed.made.number) == (10_000, 11_000, 2)
     assert failed.made.failure == failed.failure
     assert failed.failure.code == "model_refused"
+
+
+@pytest.mark.parametrize(("key", "chunk"), [(FIRST, 0), (THIRD, 2), (CallKey(1, 0), None), (CallKey(2, 1), None)])
+def test_the_last_error_names_the_chunk_of_a_failed_call_and_no_chunk_of_a_failed_merge(
+    key: CallKey, chunk: int | None
+) -> None:
+    """A reader learns which chunk's call failed. A merge is a call of no chunk, though merges are counted as well."""
+    ledger = Ledger(claim(), 3)
+    started(ledger, key)
+    ledger.failed(key, ModelUnavailable("503"), 1, 0)
+    error = ledger.progress([], 3).last_error
+    assert error is not None
+    assert (error.code, error.chunk) == ("model_unavailable", chunk)
