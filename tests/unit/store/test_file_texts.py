@@ -1,4 +1,4 @@
-"""The writes that record where a text in a file is cut take effect once, and only for the worker that has the claim."""
+"""The writes for a task whose text is in a file: where the text is cut, and a retry while the file is readable."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +7,12 @@ import pytest
 
 from src.core.task import Route
 from src.core.text.file_cuts import CutAt, CutSlice
+from src.store.admission import Accepted
 from src.store.file_texts import Cuts, CutStatements
 from src.store.records.batch_steps import Also
 from src.store.records.claims import Claim, Continue
 from tests.conformance.cases.storyteller import progress
+from tests.support.store_bench import RETENTION_MS, START_MS
 from tests.support.text_bench import TEXT_TASK, TextBench
 
 LEASE_MS = 60_000
@@ -57,3 +59,14 @@ def test_a_worker_whose_claim_is_over_takes_no_cut_from_the_next(bench: TextBenc
     assert cut(bench, second, 1, LAST)
     assert bench.do(bench.texts.cuts(TEXT_TASK)) == Cuts((10, 20, 30), (0, 10, 20, 30), 0)
     assert bench.task().total == 3
+
+
+def test_a_task_is_retried_until_its_file_expires(bench: TextBench) -> None:
+    """A file that will expire can still be read, and one that has expired cannot, even before the sweep erases it."""
+    bench.database.rows("UPDATE files SET expires_at = ?1, due_at = ?1 RETURNING id", START_MS + 60_000)
+    bench.pass_seconds(59.999)
+    bench.do(bench.store().cancel(TEXT_TASK, RETENTION_MS))
+    assert bench.do(bench.store().retry(TEXT_TASK, 1)) == Accepted()
+    bench.do(bench.store().cancel(TEXT_TASK, RETENTION_MS))
+    bench.pass_seconds(0.001)
+    assert bench.do(bench.store().retry(TEXT_TASK, 1)) is None

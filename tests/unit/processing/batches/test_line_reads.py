@@ -1,14 +1,18 @@
-"""How a run checks the lines of a batch after a run that could not, and reads many lines at once for its calls."""
+"""How a run checks the lines of a batch, after a run that could not or without the file, and reads them for calls."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from src.core import limits
+from src.core.codes import TaskCode
 from src.core.files import FileKey
 from src.core.states import Status
+from src.core.task import Route
+from src.processing.batches.line_inputs import LineInputs
 from src.processing.outcomes import Ended, Released
-from tests.support.batch_bench import HOST, INPUT, BatchBench, line, lines
+from src.store.records.claims import CallKey, Claim
+from tests.support.batch_bench import HOST, INPUT, KEY, BatchBench, line, lines
 
 
 @pytest.fixture
@@ -58,6 +62,18 @@ def test_a_check_ends_a_row_of_idle_runs(bench: BatchBench) -> None:
     assert bench.run() == Ended(Status.COMPLETED)
 
 
+def test_a_batch_whose_input_file_is_gone_fails_for_good(bench: BatchBench) -> None:
+    """Without the file the same batch can never run, so its failure does not say that a retry may help."""
+    bench.begin(lines(3))
+    bench.database.rows("DELETE FROM files RETURNING id")
+    assert bench.run() == Ended(Status.FAILED)
+    failure = bench.batch().task.failure
+    assert failure is not None
+    assert (failure.code, failure.message) == (TaskCode.INVALID_BATCH, "the input file of the batch is gone")
+    assert not failure.retryable
+    assert not bench.model.calls
+
+
 def test_a_read_has_as_many_lines_as_fit(bench: BatchBench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each read of the bucket costs a request, so a run reads whole lines together, up to BATCH_SLICE_BYTES."""
     content = "".join(line(f"line-{number:02}") + "\n" for number in range(60)).encode()
@@ -78,3 +94,34 @@ def test_a_read_has_as_many_lines_as_fit(bench: BatchBench, monkeypatch: pytest.
     assert reads == [(0, 30 * size - 1), (30 * size, 60 * size - 1)]
     bench.sweep_to_end()
     bench.check_end([f"line-{number:02}" for number in range(60)])
+
+
+def test_a_read_leaves_the_other_lines_that_are_to_be_sent_in_memory(
+    bench: BatchBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many lines were read ahead, the lines of calls that start together are all in memory after their reads.
+
+    Otherwise two lines far apart could push each other out of memory again and again, and neither would be sent.
+    """
+    content = lines(60)
+    bench.begin(content)
+    assert isinstance(bench.run(), Released)  # the validation of a long batch ends the run, for lanes
+    claim = bench.do(bench.store().claim(KEY, holder="one", host="", route=Route.QUEUE, lease_ms=60_000))
+    assert isinstance(claim, Claim)
+    monkeypatch.setattr(limits, "BATCH_LINES_KEPT_BYTES", 0)
+    monkeypatch.setattr(limits, "BATCH_SLICE_BYTES", len(content) // 6)
+
+    def fail(_: object) -> None:
+        raise AssertionError("the lines are there")
+
+    rows, settings = bench.rows, bench.settings
+    inputs = LineInputs(
+        claim, settings, "m", bench.files(), lambda: rows.work(KEY), fail, fail, lambda: limits.BLOB_SECONDS
+    )
+    far_apart = [CallKey(0, 50), CallKey(0, 0)]
+    for key in far_apart:
+        assert inputs.lacks(far_apart) == key
+        bench.do(inputs.read(key, 60, lambda _: True))
+    assert inputs.lacks(far_apart) is None
+    # Lines that no call waits for are dropped, because they take too much memory.
+    assert inputs.lacks([CallKey(0, 51)]) == CallKey(0, 51)

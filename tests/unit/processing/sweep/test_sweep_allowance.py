@@ -20,16 +20,20 @@ from tests.support.worker_bench import WorkerBench
 
 
 class Road:
-    """A route that takes each task; a send takes the given seconds."""
+    """A route that takes each task, but not at the send with the number `refused`; a send takes the given seconds."""
 
-    route = Route.QUEUE
-
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self, route: Route = Route.QUEUE, *, seconds: float = 0.0, refused: int | None = None) -> None:
+        self.route = route
         self.sent: list[TaskKey] = []
         self._seconds = seconds
+        self._refused = refused
+        self._sends = 0
 
     async def send(self, task_key: TaskKey, delay_seconds: float) -> None:
-        """Keep the task's key."""
+        """Keep the task's key, or refuse the task."""
+        self._sends += 1
+        if self._sends == self._refused:
+            raise RuntimeError("the route is away for a moment")
         self.sent.append(task_key)
         await asyncio.sleep(self._seconds)
 
@@ -135,6 +139,22 @@ def test_a_sweep_writes_nothing_for_the_tasks_that_it_has_no_time_for(bench: Wor
     left = bench.database.rows("SELECT * FROM tasks WHERE id <> ? ORDER BY id", road.sent[0])
     assert left == [row for row in before if row["id"] != road.sent[0]]
     assert bench.events("made_due") == []
+
+
+def test_one_refused_send_makes_no_later_part_of_a_sweep_smaller(bench: WorkerBench, monkeypatch: pytest.MonkeyPatch):
+    """If the first route refuses a single task, the next page is still one part, because each part costs a write.
+
+    The refused task is the last one of the first page, and takes two sends.
+    """
+    monkeypatch.setattr(limits, "SWEEP_PAGE_TASKS", 20)
+    keys, objects, queue = submit(bench, 30), Road(Route.DURABLE_OBJECT, refused=20), Road()
+    worker = invocation(bench, calls_left=45, statements_left=99)
+    before = worker.meter.subrequests
+    bench.do(Sweep(worker, [objects, queue]).run())
+    assert {*objects.sent, *queue.sent} == keys
+    assert len(queue.sent) == 1
+    # Two pages are read, the first page is sent off in two parts, and two more calls add up the ended tasks.
+    assert worker.meter.subrequests - before == 2 + 3 + 31 + 2
 
 
 @pytest.mark.parametrize(
