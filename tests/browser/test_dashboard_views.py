@@ -157,7 +157,8 @@ def past(server: DevServer, *steps: range) -> None:
 def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, server: DevServer) -> None:
     """The dashboard plots the history in steps of five minutes.
 
-    Hours without samples are shown as gaps, and the last column has the tasks that ended just now.
+    Hours without samples are shown as gaps, and the last column has the tasks that ended just now. Tasks of other tests
+    may have ended in the step before.
     """
     past(server, range(12, 18), range(24, 40))
     client.finished(client.submit("some text")["id"])
@@ -171,15 +172,15 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
         page = tab.open("#/health", key)
     buckets = told.value.json()["buckets"]
 
-    def columns(*names: str) -> int:
-        return sum(bucket[name] > 0 for bucket in buckets for name in names)
+    def columns(*names: str, shown: list[Json] = buckets) -> int:
+        return sum(bucket[name] > 0 for bucket in shown for name in names)
 
     expect(page.locator(".plot")).to_have_count(8)
     backlog = page.locator(".plot", has_text="Backlog").locator("path")
     for line in backlog.all():
         assert str(line.get_attribute("d")).count("M") == 3
     ended = page.locator(".plot", has_text="Tasks that ended")
-    assert columns("completed") == 23
+    assert columns("completed") >= 23
     for name, tone in (("completed", "good"), ("failed", "bad"), ("cancelled", "dull")):
         expect(ended.locator(f"rect.{tone}")).to_have_count(columns(name))
     expect(ended.locator(".plot-read")).to_contain_text(f"Completed {buckets[-1]['completed']}")
@@ -189,8 +190,11 @@ def test_the_last_hours_are_plotted(tab: Watched, client: Client, key: str, serv
     expect(page.locator(".plot", has_text="From submission to end")).to_contain_text("p95")
     assert tab.serious() == []
     tab.picture("plots")
-    page.get_by_label("Last", exact=True).select_option("1")
-    expect(ended.locator("rect.good")).to_have_count(1)
+    with tab.page.expect_response(re.compile("/api/history")) as told:
+        page.get_by_label("Last", exact=True).select_option("1")
+    hour = columns("completed", shown=told.value.json()["buckets"])
+    assert hour >= 1
+    expect(ended.locator("rect.good")).to_have_count(hour)
     assert page.url.endswith("?hours=1")
 
 
