@@ -15,12 +15,11 @@ ROWS = {"task": 14, "erasure": 4, "sums": 3}
 # The rows that a task writes if its calls take 2 to 10 s: the average of many runs, and one run of `make bench` on the
 # queue route.
 ROWS_UNEVEN = (27, 30)
-# The CPU milliseconds of an invocation, median and 95th percentile, with chunks of 6,000 characters. Each run of this
-# measurement had 40 tasks on each route, on a machine without other work. The values of CPU time are medians of five
-# runs.
+# The CPU milliseconds of an invocation, median and 95th percentile, with chunks of 6,000 characters, from one run of
+# `bench.free_plan` with 40 tasks on each route, on a machine without other work (b48fd339).
 CPU_MS: dict[str, dict[str, tuple[float, float]]] = {
-    "queue": {"submission": (13, 21), "poll": (6.5, 11), "slice": (29.5, 40)},
-    "durable-object": {"submission": (14, 23), "poll": (3, 6), "slice": (30, 47)},
+    "queue": {"submission": (8, 16), "poll": (8, 14), "slice": (29, 39)},
+    "durable-object": {"submission": (9, 13), "poll": (5, 9), "slice": (33.5, 51)},
 }
 _OF_A_TASK = {"submission": 1, "poll": 3, "slice": 1}
 
