@@ -12,8 +12,8 @@ PYTHON ?=
 VENV := .venv
 PY := $(VENV)/bin/python
 # Whole modules go to one process or another, since they share servers that take seconds to start. Tests of the runtime wait
-# more than they compute: two cores are enough for six processes. tests/support/order.py sets the order of the modules.
-PYTEST_PARALLEL ?= -n 6 --dist loadscope --no-loadscope-reorder
+# more than they compute: two cores are enough for four processes. tests/support/order.py sets the order of the modules.
+PYTEST_PARALLEL ?= -n 4 --dist loadscope --no-loadscope-reorder
 export PYTHONUNBUFFERED = 1
 # A suite starts hundreds of Python processes. Each would compile the same modules again if it could not keep them.
 unexport PYTHONDONTWRITEBYTECODE
