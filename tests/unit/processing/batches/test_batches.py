@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import pytest
@@ -36,14 +36,6 @@ from tests.support.batch_bench import (
 )
 
 RETENTION_MS = 1_000_000
-
-
-@pytest.fixture
-def bench() -> Iterator[BatchBench]:
-    """Give a bench whose files have parts of 2,000 bytes."""
-    made = BatchBench()
-    yield made
-    made.close()
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,6 @@
 """How often a run reads how many lines wait for the output file of a batch, and tries to move them there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 
 import pytest
@@ -16,14 +16,6 @@ from src.store.d1.database import D1Statement
 from src.store.records.batches import SegmentSize
 from src.store.sql import batch_files as sql
 from tests.support.batch_bench import HOST, KEY, BatchBench, lines
-
-
-@pytest.fixture
-def bench() -> Iterator[BatchBench]:
-    """Give a bench whose files have parts of 2,000 bytes."""
-    made = BatchBench()
-    yield made
-    made.close()
 
 
 @pytest.fixture(autouse=True)

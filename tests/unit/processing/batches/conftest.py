@@ -1,0 +1,15 @@
+"""The bench of the tests of batches."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.batch_bench import BatchBench
+
+
+@pytest.fixture
+def bench() -> Iterator[BatchBench]:
+    """Give a bench whose files have parts of 2,000 bytes."""
+    made = BatchBench()
+    yield made
+    made.close()
