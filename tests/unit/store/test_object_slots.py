@@ -1,4 +1,4 @@
-"""Which tasks get the slots of objects, of which MAX_OBJECTS_AT_WORK says how many there are."""
+"""Which tasks get one of the MAX_OBJECTS_AT_WORK slots of objects."""
 
 from collections.abc import Iterator
 

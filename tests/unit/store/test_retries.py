@@ -23,7 +23,7 @@ def bench() -> Iterator[StoreBench]:
 
 
 def fail_with_gap(bench: StoreBench, name: str) -> None:
-    """Write a task with two chunks, of which the second one is a gap, and let the task fail."""
+    """Write a task with two chunks, let the second one become a gap, and let the task fail."""
     bench.insert(name, structure=Structure(gaps=True))
     claim = bench.claim(name)
     gap = FailedCall(CallKey(0, 1), CallTries(1, 1), True, GAP, gap_chars=1)
