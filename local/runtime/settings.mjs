@@ -1,13 +1,13 @@
 // Turns wrangler.toml, .dev.vars and the command line into options for Miniflare.
 import { randomUUID } from "node:crypto";
 import fs from "node:fs";
-import os from "node:os";
 import path from "node:path";
 import { serve } from "./assets.mjs";
 import { metered } from "./meter.mjs";
 import { workerModules } from "./modules.mjs";
-import { Response, wrangler } from "./npm.mjs";
+import { Response } from "./npm.mjs";
 import { withOwnBundle } from "./runtime.mjs";
+import { configurationOf, variablesOf } from "./wrangler/configuration.mjs";
 
 const here = import.meta.dirname;
 
@@ -24,30 +24,17 @@ export const TOKEN = randomUUID();
 
 /** Reads and returns all settings of the host. `request` has the options that dev.py sent. */
 export function readSettings(request) {
-  const configPath = path.join(request.project, "wrangler.toml");
-  const env = request.env ?? undefined;
-  const config = wrangler.unstable_readConfig({ config: configPath, env }, { hideWarnings: true });
-  // The AI binding needs the network, so it is left out, and the Worker reports it as missing. For a warning about it
-  // wrangler would start esbuild. wrangler reads no file of variables here. `readVariables` reads the files of variables,
-  // and an unreadable file does not stop the host.
-  const known = { ...config, ai: undefined };
-  const { workerOptions } = wrangler.unstable_getMiniflareWorkerOptions(known, env, { envFiles: [os.devNull] });
-  const { variables, unreadable } = readVariables(configPath, config, env, request.variables);
+  const { main, vars, migrations, assets, ...said } = configurationOf(request);
+  const { variables, unreadable } = readVariables(request, vars);
   return {
-    name: config.topLevelName ?? config.name,
-    main: path.resolve(request.project, config.main),
+    ...said,
+    main: path.resolve(request.project, main),
     vendored: path.join(request.root, "python_modules"),
-    vendoredExcludes: config.python_modules.exclude,
-    migrations: path.resolve(request.project, config.d1_databases[0]?.migrations_dir ?? "migrations"),
-    database: config.d1_databases[0]?.binding,
-    crons: config.triggers.crons ?? [],
-    assets: config.assets?.directory && path.resolve(request.project, config.assets.directory),
-    // At these paths the Worker runs first, even if an asset has the path.
-    workerFirst: config.assets?.run_worker_first ?? [],
+    migrations: path.resolve(request.project, migrations),
+    assets: assets && path.resolve(request.project, assets),
     variables,
     unreadable,
-    limits: request.limits ?? defaultLimits(env, variables),
-    workerOptions,
+    limits: request.limits ?? defaultLimits(request.env, variables),
   };
 }
 
@@ -55,23 +42,19 @@ export function readSettings(request) {
 const defaultLimits = (env, variables) => (env === "free" ? (variables.PLAN ?? "free") : "off");
 
 /** Returns the variables, and as `unreadable` why the file of secrets could not be read, if it exists. */
-function readVariables(configPath, config, env, overrides) {
-  const defaults = { ...config.vars, ...LOCAL_DEFAULTS };
+function readVariables(request, vars) {
+  const defaults = { ...vars, ...LOCAL_DEFAULTS };
   try {
-    const found = wrangler.unstable_getVarsForDev(configPath, undefined, defaults, env, true);
-    const plain = Object.entries(found).map(([name, binding]) => [name, binding.value]);
-    return { variables: { ...Object.fromEntries(plain), ...overrides } };
+    return { variables: { ...variablesOf(request, defaults), ...request.variables } };
   } catch (error) {
     const unreadable = `${error.message.replace(/:$/, "")} (${error.cause?.code ?? error.cause?.message})`;
-    return { variables: { ...defaults, ...overrides }, unreadable };
+    return { variables: { ...defaults, ...request.variables }, unreadable };
   }
 }
 
 /** Returns Miniflare's options for the Worker and its bindings. */
 export function workerOptions(settings, { dayUse }) {
-  // The front Worker serves the assets, after it has refused foreign hosts. Miniflare's asset service is not used,
-  // because it would answer before the front Worker, and would add five services.
-  const { assets: _assets, modulesRules: _rules, rootPath: _root, ...options } = settings.workerOptions;
+  const options = settings.workerOptions;
   const isMetered = settings.limits !== "off";
   const worker = {
     ...options,
