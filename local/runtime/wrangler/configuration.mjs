@@ -9,10 +9,11 @@ import { wrangler } from "./load.mjs";
 // From these fields wrangler derives its answer without anything else. For other fields it reads environment variables
 // (hyperdrive), other files (containers, text_blobs) or the folder in which it runs.
 const SELF_CONTAINED = new Set([
-  ...["ai", "assets", "build", "compatibility_date", "compatibility_flags", "configPath", "d1_databases"],
+  ...["account_id", "ai", "assets", "build", "compatibility_date", "compatibility_flags", "configPath", "d1_databases"],
   ...["definedEnvironments", "dev", "durable_objects", "jsx_factory", "jsx_fragment", "kv_namespaces", "limits", "main"],
   ...["migrations", "name", "no_bundle", "observability", "preview_urls", "python_modules", "queues", "r2_buckets"],
-  ...["ratelimits", "rules", "targetEnvironment", "topLevelName", "triggers", "userConfigPath", "vars", "workers_dev"],
+  ...["ratelimits", "route", "routes", "rules", "targetEnvironment", "topLevelName", "triggers", "userConfigPath"],
+  ...["vars", "workers_dev"],
 ]);
 
 const configPathOf = (request) => path.join(request.project, "wrangler.toml");
@@ -79,12 +80,10 @@ const isSelfContained = (config) =>
 
 const isEmpty = (value) => value == null || (typeof value === "object" && Object.values(value).every(isEmpty));
 
-/** Returns whether wrangler would still accept the folder of assets, of which it reads two files. */
+/** Returns whether wrangler would still accept the folder of assets, of which it reads two files if there are any. */
 function wouldAccept(project, directory) {
   const folder = directory && path.resolve(project, directory);
-  const state = folder && fs.statSync(folder, { throwIfNoEntry: false });
-  if (!state) return true;
-  return state.isDirectory() && ["_redirects", "_headers"].every((name) => isReadable(path.join(folder, name)));
+  return !folder || ["_redirects", "_headers"].every((name) => isReadable(path.join(folder, name)));
 }
 
 function isReadable(file) {
@@ -92,7 +91,7 @@ function isReadable(file) {
     fs.readFileSync(file);
     return true;
   } catch (error) {
-    return error.code === "ENOENT";
+    return error.code === "ENOENT"; // and not ENOTDIR: the folder of assets is a file
   }
 }
 

@@ -32,9 +32,10 @@ export function placeOf(root, asker, parts) {
 
 /** Returns the answer that `keep` has put into a file, or undefined. `file` may be undefined. */
 export function recall(file) {
-  const [digest, text, ...rest] = (file && read(file))?.split("\n") ?? [];
+  const contents = file && attempt(() => fs.readFileSync(file, "utf8"));
+  const [digest, text, ...rest] = contents?.split("\n") ?? [];
   if (text === undefined || rest.length > 0 || digest !== digestOf(text)) return undefined;
-  touch(file);
+  attempt(() => fs.utimesSync(file, new Date(), new Date()));
   return JSON.parse(text);
 }
 
@@ -50,24 +51,16 @@ export function keep(file, answer) {
     fs.renameSync(written, file);
     forget(path.dirname(file));
   } catch {
-    fs.rmSync(written, { force: true });
+    attempt(() => fs.rmSync(written, { force: true }));
   }
 }
 
-function read(file) {
+/** Returns the function's result, or undefined if it throws, since no failure here may end a start. */
+function attempt(make) {
   try {
-    return fs.readFileSync(file, "utf8");
+    return make();
   } catch {
     return undefined;
-  }
-}
-
-/** Records that a file was used. This fails if another process has deleted the file, or the folder is read-only. */
-function touch(file) {
-  try {
-    fs.utimesSync(file, new Date(), new Date());
-  } catch {
-    return;
   }
 }
 
