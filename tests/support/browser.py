@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 from tests.support.dev_server import ROOT
+from tests.support.tiers import tier
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -19,6 +21,7 @@ FLAGS = (
 )
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / ".build" / "screenshots"
+PICTURES = "ONCEOVER_PICTURES"  # With this variable in the environment the tests write screenshots.
 # A text with markup, scripts and direction marks, which the page must show as plain text everywhere.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe\u2066 & \"'"
 # Waits for one turn of the page's event loop by sending a message, because a test may stop the page's timers.
@@ -27,6 +30,12 @@ _A_TURN = """new Promise((done) => {
   channel.port1.onmessage = done;
   channel.port2.postMessage(0);
 })"""
+# Lists what axe-core finds. The page's own parts have no audio or video, which alone `preload` would read.
+_VIOLATIONS = """async (impacts) => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"], preload: false });
+  return violations.filter(({ impact }) => impacts.includes(impact)).flatMap(({ id, nodes }) =>
+    nodes.map((node) => `${id}: ${node.html.slice(0, 120)} ${node.failureSummary.slice(0, 200)}`));
+}"""
 # Matches the lines that a browser logs for 4xx and 5xx answers and for a server that is not running, even if the page
 # handles these cases.
 _DEAD_SERVER = "net::ERR_(?:CONNECTION|INCOMPLETE_CHUNKED_ENCODING)"
@@ -55,6 +64,11 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=list(FLAGS))
         yield browser
         browser.close()
+
+
+@cache
+def _axe() -> str:
+    return AXE.read_text()
 
 
 class Watched:
@@ -129,16 +143,17 @@ class Watched:
     def violations(self, impacts: Set[str] = frozenset({"minor", "moderate", "serious", "critical"})) -> list[str]:
         """Return the violations in the current page that axe-core rates with one of these impacts."""
         # The page's policy forbids scripts from other origins, but it does not forbid code that the debugger runs.
-        self.page.evaluate(AXE.read_text() + "; 0")
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        return [
-            f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
-            for each in found["violations"]
-            if each["impact"] in impacts
-            for node in each["nodes"]
-        ]
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(f"{_axe()}; 0")
+        found: list[str] = self.page.evaluate(_VIOLATIONS, sorted(impacts))
+        return found
 
     def picture(self, name: str) -> None:
-        """Write a screenshot, for people to look at, into a folder that git ignores."""
+        """Write a screenshot, for people to look at, into a folder that git ignores, if the tests run with `PICTURES`.
+
+        The campaign always writes screenshots.
+        """
+        if PICTURES not in os.environ and tier() != "campaign":
+            return
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
