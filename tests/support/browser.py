@@ -7,10 +7,10 @@ from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, ViewportSize, sync_playwright
 
 from tests.support.dev_server import ROOT
 from tests.support.tiers import tier
@@ -22,6 +22,9 @@ FLAGS = (
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / ".build" / "screenshots"
 PICTURES = "ONCEOVER_PICTURES"  # With this variable in the environment the tests write screenshots.
+WINDOW: ViewportSize = {"width": 1280, "height": 900}
+# The windows and themes in which a view is judged.
+_APPEARANCES: tuple[tuple[int, Literal["light", "dark"]], ...] = ((1280, "light"), (375, "dark"))
 # A text with markup, scripts and direction marks, which the page must show as plain text everywhere.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe\u2066 & \"'"
 # Waits for one turn of the page's event loop by sending a message, because a test may stop the page's timers.
@@ -79,7 +82,7 @@ class Watched:
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
         self.url = url
-        self.context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options})
+        self.context = browser.new_context(**{"locale": "en-GB", "viewport": WINDOW, **options})
         self.page: Page = self.context.new_page()
         self.faults: list[str] = []
         self.refused: list[int] = []
@@ -147,6 +150,21 @@ class Watched:
             self.page.evaluate(f"{_axe()}; 0")
         found: list[str] = self.page.evaluate(_VIOLATIONS, sorted(impacts))
         return found
+
+    def judge(self, name: str) -> None:
+        """Check the current page in a wide window with the light theme, and in a phone's with the dark theme.
+
+        Nothing may be wider than the window, and axe-core may find no fault. Both pictures have this name.
+        """
+        wide = self.page.viewport_size or WINDOW
+        for width, scheme in _APPEARANCES:
+            self.page.set_viewport_size({"width": width, "height": 800})
+            self.page.emulate_media(color_scheme=scheme)
+            assert self.page.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width], name
+            assert self.serious() == [], (name, width)
+            self.picture(f"{name} {width}")
+        self.page.set_viewport_size(wide)
+        self.page.emulate_media(color_scheme="light")
 
     def picture(self, name: str) -> None:
         """Write a screenshot, for people to look at, into a folder that git ignores, if the tests run with `PICTURES`.
