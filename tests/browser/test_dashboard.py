@@ -167,7 +167,9 @@ def test_what_is_hostile_is_shown_as_text(tab: Watched, client: Client, key: str
     expect(page.locator(".notice bdi").first).to_contain_text(REFUSAL)
 
 
-@pytest.mark.parametrize(("language", "lane"), [("en-GB", "lane 2"), ("zh-CN", "通道 2")])
+@pytest.mark.parametrize(
+    ("language", "lane"), [("en-GB", "lane 2"), pytest.param("zh-CN", "通道 2", marks=pytest.mark.campaign)]
+)
 def test_lanes_and_failed_calls_are_drawn(
     browser: Browser, server: DevServer, client: Client, key: str, language: str, lane: str
 ) -> None:

@@ -17,31 +17,35 @@ HOOKS = "/v1/webhook_endpoints"
 RUNNING = task(status="processing", terminal=False, finishedAt=None)
 FAILED = task(status="failed", error={"code": "model_timeout", "message": "no answer", "retryable": True})
 GAPS = shaped([None, 1], coverage=0.5, gaps=[{"chunk": 0, "start": 0, "end": 30, "code": "model_refused"}])
-# A view, a task that the API shows, or a batch's status and counts, and the button that opens a dialog.
-DIALOGS: list[tuple[str, Any, str]] = [
-    ("#/tasks", task(), "Key set"),
-    ("#/tasks", task(), "Tenant: Own tenant"),
-    ("#/tasks", task(), "Retry many"),
-    ("#/tasks", task(), "Cancel many"),
-    ("#/tasks", FAILED, "Retry the chosen"),
-    ("#/tasks", RUNNING, "Cancel the chosen"),
-    ("#/tasks", task(), "Delete the chosen"),
-    (VIEW, RUNNING, "Cancel"),
-    (VIEW, FAILED, "Retry"),
-    (VIEW, GAPS, "Retry gaps"),
-    (VIEW, task(), "Delete"),
-    (VIEW, task(), "Run again with changes"),
-    (VIEW, ("in_progress", 8, 3, 1), "Cancel"),
-    (VIEW, ("completed", 8, 7, 1), "Retry the failed lines"),
-    (VIEW, ("completed", 8, 7, 1), "Delete"),
-    ("#/access", task(), "Revoke"),
-    ("#/access", task(), "Rotate the secret"),
-    ("#/access", task(), "Delete"),
+LIST = [
+    FAILED | {"name": "Broken"},
+    RUNNING | {"id": f"{TASK_ID[:-1]}b", "name": "Running"},
+    task(id=f"{TASK_ID[:-1]}c", name="Done"),
 ]
+# The buttons of the list that open a dialog, each with the row that is chosen before.
+OF_LIST = [
+    ("Key set", ""),
+    ("Tenant: Own tenant", ""),
+    ("Retry many", ""),
+    ("Cancel many", ""),
+    ("Retry the chosen", "Broken"),
+    ("Cancel the chosen", "Running"),
+    ("Delete the chosen", "Done"),
+]
+# A task that the API shows, or a batch's status and counts, and the buttons of its view that open a dialog.
+OF_TASK: list[tuple[Any, list[str]]] = [
+    (RUNNING, ["Cancel"]),
+    (FAILED, ["Retry"]),
+    (GAPS, ["Retry gaps"]),
+    (task(), ["Delete", "Run again with changes"]),
+    (("in_progress", 8, 3, 1), ["Cancel"]),
+    (("completed", 8, 7, 1), ["Retry the failed lines", "Delete"]),
+]
+OF_ACCESS = ["Revoke", "Rotate the secret", "Delete"]
 
 
 def shows(stage: Stage, shown: Any) -> None:
-    """Let the API answer with a task or a batch, and with a key and an endpoint of webhooks."""
+    """Let the API answer with a task, tasks or a batch, and with a key and an endpoint of webhooks."""
     stage.answers |= {
         "/api/tenants": {"tenants": [], "nextCursor": None},
         "/api/keys": {"keys": [KEY]},
@@ -51,30 +55,64 @@ def shows(stage: Stage, shown: Any) -> None:
     }
     if isinstance(shown, tuple):
         stage.answers |= batch_answers(*shown)
+    elif isinstance(shown, list):
+        stage.answers["/api/tasks"] = {"tasks": shown, "nextCursor": None}
     else:
         stage.answers |= {PATH: shown, "/api/tasks": {"tasks": [shown], "nextCursor": None}}
 
 
-@pytest.mark.parametrize(("view", "shown", "name"), DIALOGS)
-def test_each_dialog_gives_the_focus_back(stage: Stage, view: str, shown: Any, name: str) -> None:
-    """Esc closes a dialog without a change, and the focus is on the button that opened the dialog."""
-    shows(stage, shown)
-    stage.context.add_init_script('sessionStorage["onceover.draft"] ??= \'{"input": "A text"}\'')
-    page = stage.open(view, "oo_key")
-    if name.endswith("the chosen"):
-        page.get_by_role("checkbox", name="Choose A name").check()
-    opener = page.get_by_role("button", name=name, exact=True)
+def gives_the_focus_back(stage: Stage, name: str) -> None:
+    """Open the dialog of the button with this name, and check that Esc closes the dialog without a change.
+
+    The focus is then on the button that opened the dialog.
+    """
+    opener = stage.page.get_by_role("button", name=name, exact=True)
     opener.press("Enter")
-    dialog = page.get_by_role("dialog")
+    dialog = stage.page.get_by_role("dialog")
     expect(dialog).to_be_visible()
     stage.settle()
-    assert stage.serious() == []
+    assert stage.serious() == [], name
     expect(dialog.locator(":focus")).to_have_count(1)
-    page.keyboard.press("Escape")
+    stage.page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     expect(opener).to_be_focused()
     changes = [path for method, path, body in stage.asked if method != "GET" and "dryRun" not in f"{path}{body}"]
-    assert changes == []
+    assert changes == [], name
+
+
+def test_each_dialog_of_the_list_gives_the_focus_back(stage: Stage) -> None:
+    """The dialogs over the list are closed by Esc, also those about chosen rows."""
+    shows(stage, LIST)
+    page = stage.open("#/tasks", "oo_key")
+    for name, chosen in OF_LIST:
+        row = page.get_by_role("checkbox", name=f"Choose {chosen}")
+        if chosen:
+            row.check()
+        gives_the_focus_back(stage, name)
+        if chosen:
+            row.uncheck()
+
+
+def test_each_dialog_of_a_task_gives_the_focus_back(stage: Stage) -> None:
+    """The dialogs about a task and about a batch are closed by Esc."""
+    stage.context.add_init_script('sessionStorage["onceover.draft"] ??= \'{"input": "A text"}\'')
+    for shown, names in OF_TASK:
+        shows(stage, shown)
+        if not stage.asked:
+            stage.open("#/tasks", "oo_key")
+        expect(stage.page.locator(".list-row")).to_have_count(1)
+        stage.page.goto(f"{stage.url}/{VIEW}")
+        for name in names:
+            gives_the_focus_back(stage, name)
+        stage.page.goto(f"{stage.url}/#/tasks")
+
+
+def test_each_dialog_of_keys_and_webhooks_gives_the_focus_back(stage: Stage) -> None:
+    """The dialogs about a key and about an endpoint of webhooks are closed by Esc."""
+    shows(stage, task())
+    stage.open("#/access", "oo_key")
+    for name in OF_ACCESS:
+        gives_the_focus_back(stage, name)
 
 
 def test_after_a_deletion_the_focus_is_in_the_list(stage: Stage) -> None:

@@ -84,13 +84,6 @@ def test_a_long_output_is_read_by_portions(stage: Stage) -> None:
     expect(page.get_by_role("button", name="Show all")).to_have_count(0)
 
 
-def test_outputs_are_read_one_by_one(stage: Stage) -> None:
-    """If one output has a code block without an end, the next output is not part of the block."""
-    answer_with(stage, ["```\nopen", None, "**next**"])
-    result = as_markdown(stage.open(f"#/task/{TASK_ID}"))
-    expect(result.locator("strong")).to_have_text("next")
-
-
 def test_the_libraries_are_loaded_when_somebody_chooses_markdown(stage: Stage) -> None:
     """Neither the list nor the view of a task with its result as text loads the libraries for Markdown."""
     answer_with(stage, "a *word*")
@@ -119,12 +112,18 @@ def test_without_the_libraries_the_text_is_shown(stage: Stage) -> None:
     assert len([request for request in stage.requests if "/vendor/markdown/" in request]) == len(LIBRARIES)
 
 
-def test_a_json_value_keeps_its_tree(stage: Stage) -> None:
-    """The page offers no choice of text or Markdown for a task with a schema, whatever the user chose before."""
-    stage.context.add_init_script("localStorage['onceover.outputs'] = 'markdown'")
-    stage.answers |= {PATH: shaped({"a": "*b*"}), f"{PATH}/chunks": {"chunks": [], "nextCursor": None}}
+def test_outputs_are_read_one_by_one_and_a_value_keeps_its_tree(stage: Stage) -> None:
+    """If one output has a code block without an end, the next output is not part of the block.
+
+    The page offers no choice of text or Markdown for a task with a schema, although the user chose Markdown before.
+    """
+    answer_with(stage, ["```\nopen", None, "**next**"])
     page = stage.open(f"#/task/{TASK_ID}")
+    expect(as_markdown(page).locator("strong")).to_have_text("next")
+    stage.answers |= {PATH: shaped({"a": "*b*"}), f"{PATH}/chunks": {"chunks": [], "nextCursor": None}}
+    page.reload()
     expect(page.get_by_role("tree")).to_contain_text("*b*")
+    assert page.evaluate("localStorage['onceover.outputs']") == "markdown"
     expect(page.get_by_role("group", name="Shown as")).to_have_count(0)
 
 

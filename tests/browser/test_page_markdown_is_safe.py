@@ -60,11 +60,14 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize(
-    ("locale", "width", "scheme"), [("en-GB", 1280, "light"), ("zh-CN", 375, "dark"), ("en-GB", 320, "dark")]
+    ("locale", "scheme"), [("en-GB", "light"), pytest.param("zh-CN", "dark", marks=pytest.mark.campaign)]
 )
-def test_hostile_markdown_does_nothing(browser: Browser, locale: str, width: int, scheme: str) -> None:
-    """Of hostile Markdown no script runs, no request goes to another host, and only allowed elements are made."""
-    stage = Stage(browser, locale=locale, viewport={"width": width, "height": 800}, color_scheme=scheme)
+def test_hostile_markdown_does_nothing(browser: Browser, locale: str, scheme: str) -> None:
+    """Of hostile Markdown no script runs, no request goes to another host, and only allowed elements are made.
+
+    In windows of three widths nothing is wider than the window, and axe-core finds no fault in either theme.
+    """
+    stage = Stage(browser, locale=locale, color_scheme=scheme)
     stage.context.add_init_script(
         "window.violated = []; addEventListener('securitypolicyviolation', (one) => violated.push(one.blockedURI))"
     )
@@ -88,9 +91,13 @@ def test_hostile_markdown_does_nothing(browser: Browser, locale: str, width: int
         f"#/task/{TASK_ID}",
         "A name · onceover",
     ]
-    assert page.evaluate("document.documentElement.scrollWidth") == width
+    for width in (1280, 375, 320):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        stage.picture(f"markdown {locale} {width}")
     assert stage.serious() == []
-    stage.picture(f"markdown {locale} {width}")
+    page.emulate_media(color_scheme="dark" if scheme == "light" else "light")
+    assert stage.serious() == []
     stage.close()
     assert stage.faults == []
 
@@ -137,25 +144,30 @@ def test_the_browser_refuses_markup_made_from_text(stage: Stage) -> None:
     stage.faults.clear()  # the browser reports both
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        pytest.param("> " * 30_000, id="quotations"),
-        pytest.param("\n".join("  " * depth + "- a" for depth in range(400)), id="lists"),
-        pytest.param("**a *b " * 20_000, id="emphasis"),
-        pytest.param("_a" * 60_000, id="underscores"),
-        pytest.param("[" * 50_000 + "](x)" * 1_000, id="brackets"),
-        pytest.param("a" * 300_000, id="line"),
-    ],
-)
-def test_markdown_that_is_hard_to_read_stays_bounded(stage: Stage, text: str) -> None:
+HARD = {
+    "quotations": "> " * 30_000,
+    "lists": "\n".join("  " * depth + "- a" for depth in range(400)),
+    "emphasis": "**a *b " * 20_000,
+    "underscores": "_a" * 60_000,
+    "brackets": "[" * 50_000 + "](x)" * 1_000,
+    "line": "a" * 300_000,
+}
+
+
+def test_markdown_that_is_hard_to_read_stays_bounded(stage: Stage) -> None:
     """A deeply nested text, or one that is hard to parse, becomes elements of bounded depth, and no text is lost."""
-    answer_with(stage, text)
-    result = as_markdown(stage.open(f"#/task/{TASK_ID}"))
     depths = """(root) => Math.max(...[...root.querySelectorAll("*")].map((one) => {
       let depth = 0;
       for (let at = one; at !== root; at = at.parentElement) depth += 1;
       return depth;
     }))"""
-    assert result.evaluate(depths) < 80
-    assert result.evaluate(FORBIDDEN) == []
+    page = stage.open("#/submit")
+    for name, text in HARD.items():
+        answer_with(stage, text, metadata={"name": name})
+        page.goto(f"{stage.url}/#/submit")
+        expect(page.locator("#input")).to_be_visible()
+        page.goto(f"{stage.url}/#/task/{TASK_ID}")
+        expect(page.get_by_role("heading", level=1)).to_contain_text(name)
+        result = as_markdown(page)
+        assert result.evaluate(depths) < 80, name
+        assert result.evaluate(FORBIDDEN) == [], name

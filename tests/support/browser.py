@@ -5,13 +5,15 @@ import re
 import shutil
 from collections.abc import Iterator, Set
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, ViewportSize, sync_playwright
 
 from tests.support.dev_server import ROOT
+from tests.support.tiers import tier
 
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -19,6 +21,10 @@ FLAGS = (
 )
 AXE = ROOT / "node_modules" / "axe-core" / "axe.min.js"
 SCREENSHOTS = ROOT / ".build" / "screenshots"
+PICTURES = "ONCEOVER_PICTURES"  # With this variable in the environment the tests write screenshots.
+WINDOW: ViewportSize = {"width": 1280, "height": 900}
+# The windows and themes in which a view is judged.
+_APPEARANCES: tuple[tuple[int, Literal["light", "dark"]], ...] = ((1280, "light"), (375, "dark"))
 # A text with markup, scripts and direction marks, which the page must show as plain text everywhere.
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script> \u202egnp.exe\u2066 & \"'"
 # Waits for one turn of the page's event loop by sending a message, because a test may stop the page's timers.
@@ -27,6 +33,12 @@ _A_TURN = """new Promise((done) => {
   channel.port1.onmessage = done;
   channel.port2.postMessage(0);
 })"""
+# Lists what axe-core finds. The page's own parts have no audio or video, which alone `preload` would read.
+_VIOLATIONS = """async (impacts) => {
+  const { violations } = await axe.run(document, { resultTypes: ["violations"], preload: false });
+  return violations.filter(({ impact }) => impacts.includes(impact)).flatMap(({ id, nodes }) =>
+    nodes.map((node) => `${id}: ${node.html.slice(0, 120)} ${node.failureSummary.slice(0, 200)}`));
+}"""
 # Matches the lines that a browser logs for 4xx and 5xx answers and for a server that is not running, even if the page
 # handles these cases.
 _DEAD_SERVER = "net::ERR_(?:CONNECTION|INCOMPLETE_CHUNKED_ENCODING)"
@@ -57,6 +69,11 @@ def chromium() -> Iterator[Browser]:
         browser.close()
 
 
+@cache
+def _axe() -> str:
+    return AXE.read_text()
+
+
 class Watched:
     """A page in its own browser context, and the faults that it has shown so far.
 
@@ -65,7 +82,7 @@ class Watched:
 
     def __init__(self, browser: Browser, url: str, **options: Any) -> None:
         self.url = url
-        self.context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1280, "height": 900}, **options})
+        self.context = browser.new_context(**{"locale": "en-GB", "viewport": WINDOW, **options})
         self.page: Page = self.context.new_page()
         self.faults: list[str] = []
         self.refused: list[int] = []
@@ -129,16 +146,32 @@ class Watched:
     def violations(self, impacts: Set[str] = frozenset({"minor", "moderate", "serious", "critical"})) -> list[str]:
         """Return the violations in the current page that axe-core rates with one of these impacts."""
         # The page's policy forbids scripts from other origins, but it does not forbid code that the debugger runs.
-        self.page.evaluate(AXE.read_text() + "; 0")
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-        return [
-            f"{each['id']}: {node['html'][:120]} {node['failureSummary'][:200]}"
-            for each in found["violations"]
-            if each["impact"] in impacts
-            for node in each["nodes"]
-        ]
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(f"{_axe()}; 0")
+        found: list[str] = self.page.evaluate(_VIOLATIONS, sorted(impacts))
+        return found
+
+    def judge(self, name: str) -> None:
+        """Check the current page in a wide window with the light theme, and in a phone's with the dark theme.
+
+        Nothing may be wider than the window, and axe-core may find no fault. Both pictures have this name.
+        """
+        wide = self.page.viewport_size or WINDOW
+        for width, scheme in _APPEARANCES:
+            self.page.set_viewport_size({"width": width, "height": 800})
+            self.page.emulate_media(color_scheme=scheme)
+            assert self.page.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width], name
+            assert self.serious() == [], (name, width)
+            self.picture(f"{name} {width}")
+        self.page.set_viewport_size(wide)
+        self.page.emulate_media(color_scheme="light")
 
     def picture(self, name: str) -> None:
-        """Write a screenshot, for people to look at, into a folder that git ignores."""
+        """Write a screenshot, for people to look at, into a folder that git ignores, if the tests run with `PICTURES`.
+
+        The campaign always writes screenshots.
+        """
+        if PICTURES not in os.environ and tier() != "campaign":
+            return
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)

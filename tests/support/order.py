@@ -15,7 +15,7 @@ WAITING = ("api_fuzz", "browser", "conformance", "runtime")
 # The modules of this folder share a server and a browser, so one process runs those before `SECOND_HALF`, and another
 # process the rest. All in one process would take as long as the whole suite.
 TOGETHER = "tests/browser"
-SECOND_HALF = f"{TOGETHER}/test_page_h"
+SECOND_HALF = f"{TOGETHER}/test_page_f"
 # These modules are longer than the sizes of their files suggest.
 LONG = (
     "tests/browser",

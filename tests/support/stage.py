@@ -3,6 +3,7 @@
 import json
 import mimetypes
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,6 +25,14 @@ SHAPE = {"outputSchema": {"type": "object"}, "strict": True, "join": {}, "onChun
 HEALTH: dict[str, Answer] = {"/api/async-status": _SERVICE | {"queueCheck": _QUEUE}, "/api/ai-status": _MODEL}
 
 
+@cache
+def file(name: str) -> tuple[bytes | None, str]:
+    """Return a file of the page, None if there is no such file, and the file's media type."""
+    path = PUBLIC / name
+    return path.read_bytes() if path.is_file() else None, mimetypes.guess_type(name)[0] or "text/plain"
+
+
+@cache
 def headers() -> dict[str, str]:
     """Return the headers that `public/_headers` sets for each file of the page."""
     lines = (PUBLIC / "_headers").read_text().splitlines()
@@ -96,12 +105,11 @@ class Stage(Watched):
         if url.path.startswith(("/api/", "/v1/")):
             self._api(route, url.path, f"{url.path}?{url.query}" if url.query else url.path)
             return
-        path = PUBLIC / (url.path.removeprefix("/") or "index.html")
-        if not path.is_file():
+        body, kind = file(url.path.removeprefix("/") or "index.html")
+        if body is None:
             route.fulfill(status=404)
             return
-        kind = mimetypes.guess_type(path.name)[0] or "text/plain"
-        route.fulfill(body=path.read_bytes(), headers=self._headers | {"Content-Type": kind})
+        route.fulfill(body=body, headers=self._headers | {"Content-Type": kind})
 
     def _api(self, route: Route, path: str, whole: str) -> None:
         method = route.request.method

@@ -49,7 +49,7 @@ def test_a_process_takes_the_tests_of_the_browser_together(pytestconfig: pytest.
         return ByModule._split_scope(ByModule.__new__(ByModule), nodeid)
 
     assert pytestconfig.pluginmanager.hasplugin("xdist")
-    assert scope("tests/browser/test_page_fits.py::test_it[a]") == f"{TOGETHER}/1"
+    assert scope("tests/browser/test_page_batches.py::test_it[a]") == f"{TOGETHER}/1"
     assert scope("tests/browser/test_page_walks.py::test_it[a/b]") == f"{TOGETHER}/2"
     assert scope("tests/unit/test_a.py::TestIt::test_one") == "tests/unit/test_a.py::TestIt"
     assert scope("tests/unit/test_a.py::test_one") == "tests/unit/test_a.py"
