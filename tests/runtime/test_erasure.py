@@ -105,16 +105,24 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
     return task_id
 
 
-@pytest.mark.parametrize("route", ["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    "route",
+    [
+        pytest.param("queue", marks=pytest.mark.campaign),
+        "durable-object",
+        pytest.param("direct", marks=pytest.mark.campaign),
+    ],
+)
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
     """On each route, after the erasure of tasks in every state, no row, log line or message contains a canary.
 
-    Before the tasks were erased, rows and files had each of the canaries. After the end of the runtime, no file
-    contains a canary.
+    Before the tasks were erased, rows and files had each of the canaries. Another task is not erased. After the end of
+    the runtime, no file contains a canary.
     """
     state = tmp_path / "state"
     flags = (*ENVIRONMENTS[route], *openai(model.base_url), "--cron-every", "1")
     with DevServer(state, *flags, project=project) as server, Client(server.url) as client:
+        kept = client.finished(client.submit("This one stays.")["id"])
         done = client.finished(submit(client, CHUNKS[route]))
         assert (done["status"], done["route"]) == ("completed", route)
         coordinators = [path for path in object_files(state) if path.parent.name.endswith("BatchCoordinator")]
@@ -133,10 +141,11 @@ def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServ
 
         assert canaries.in_rows(state) == {}
         assert canaries.in_output(server) == set()
-        told = [done["id"], failed["id"], *gone] if route == "queue" else []
+        told = [kept["id"], done["id"], failed["id"], *gone] if route == "queue" else []
         assert messages(server) == [
             ("ai-processing-queue", {"taskId": task_key_of(LOCAL, task_id)}) for task_id in told
         ]
+        assert client.task(kept["id"]) == kept
         assert server.stop() == 0
         assert canaries.in_output(server) == set()
     assert canaries.in_files(state) == {}
@@ -180,6 +189,7 @@ def test_retention_leaves_nothing(project: Path, model: ModelServer, tmp_path: P
         assert canaries.in_files(state) == {}
 
 
+@pytest.mark.campaign
 def test_the_demo_leaves_nothing(tmp_path: Path):
     """A task of the built-in provider, whose outputs quote the text, leaves no canary after its erasure; another task
     is not erased.

@@ -1,6 +1,7 @@
 """Tests Idempotency-Key on the real runtime: equal requests at once, and a SIGKILL between write and answer."""
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -100,6 +101,7 @@ def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
             answer = pool.submit(httpx.post, f"{server.url}/api/tasks", json=BODY, headers=HEADERS, timeout=50)
             while not (written := rows(state)):
                 assert place == "send" or not answer.done(), answer.result().text
+                time.sleep(0.02)
             if place == "send":
                 assert answer.result().status_code == 202
             server.kill()
