@@ -28,9 +28,10 @@ def slow_model() -> Iterator[ModelServer]:
 
 @pytest.fixture(scope="module")
 def server(route: str, slow_model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
-    """A local server with the Worker on one route, with the free plan's allowance, which requires keys."""
+    """A local server with the Worker on one route, with the free plan's limits, which requires keys."""
     state: Path = tmp_path_factory.mktemp("state")
-    options = (*ENVIRONMENTS[route], *openai(slow_model.base_url, REQUIRE_KEYS="true"), "--cron-every", "1")
+    settings = openai(slow_model.base_url, REQUIRE_KEYS="true")
+    options = (*ENVIRONMENTS[route], *settings, "--limits", "free", "--cron-every", "1")
     with DevServer(state, *options) as made:
         yield made
 

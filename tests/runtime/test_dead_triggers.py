@@ -8,12 +8,14 @@ import pytest
 
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
+from tests.support.doors_by_variable import doors
 from tests.support.model_server import ModelServer
-from tests.support.wired_worker import DEAD_TRIGGERS, write_wired_worker
+from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
+ONE_SNAPSHOT = ("--limits", "off", "--cron-every", "1")  # With a meter the Worker has another snapshot.
 SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
 # On the direct route, a run makes no call that may last longer than its invocation may work after the answer. With
 # calls of up to 40 s, only cron could start a task of the direct route, and cron is dead in this test.
@@ -45,14 +47,14 @@ def started(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     """Return the local server for a set of routes, which the first test on these routes starts. Cron fires every
     second.
     """
-    project = write_wired_worker(tmp_path_factory.mktemp("project"), DEAD_TRIGGERS)
+    project = write_wired_worker(tmp_path_factory.mktemp("project"))
     made: dict[str, DevServer] = {}
     with ExitStack() as stack:
 
         def start(name: str) -> DevServer:
             if name not in made:
                 environment, settings = SERVERS[name]
-                flags = (*environment, *openai(model.base_url, **settings), "--cron-every", "1")
+                flags = (*environment, *openai(model.base_url, **settings), *doors(dead=True), *ONE_SNAPSHOT)
                 made[name] = stack.enter_context(DevServer(tmp_path_factory.mktemp(name), *flags, project=project))
             return made[name]
 

@@ -10,6 +10,7 @@ from src.core import limits
 from tests.support.client import Client
 from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
+from tests.support.doors_by_variable import doors
 from tests.support.make_key import insert_key, make_key
 from tests.support.wired_worker import write_wired_worker
 
@@ -85,17 +86,6 @@ def everything(state: Path) -> bytes:
     return b"\n".join(path.read_bytes() for path in sorted(state.rglob("*")) if path.is_file())
 
 
-def project_that_forgets(folder: Path, seconds: float) -> Path:
-    """Copy the Worker into a folder, with isolates that remember keys for some seconds instead of 60."""
-    folder.mkdir()
-    project = write_wired_worker(folder)
-    bounds = project / "src" / "core" / "limits.py"
-    written = f"KEY_CACHE_SECONDS = {limits.KEY_CACHE_SECONDS}"
-    assert written in bounds.read_text()
-    bounds.write_text(bounds.read_text().replace(written, f"KEY_CACHE_SECONDS = {seconds}"))
-    return project
-
-
 def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
     """A revoked key is refused at once by the isolate that revoked it, and by another isolate when it no longer
     remembers the key.
@@ -106,10 +96,10 @@ def test_a_revocation_reaches_another_isolate(tmp_path: Path) -> None:
     The first key was made before the first start: `make key` has created the database with its tables, and `make dev`
     accepts the key. With `--tenant` and `--scopes` the key is another tenant's, and sees only its tenant's keys.
     """
-    project, shared = project_that_forgets(tmp_path / "project", 5.0), tmp_path / "state"
+    project, shared = write_wired_worker(tmp_path / "project"), tmp_path / "state"
     admin = f"Bearer {make_key(shared, '--tenant', 'team-7', '--scopes', 'read,admin')}"
     insert_key(shared)  # a key of the tenant `local`
-    flags = ("--env", "direct", "--var", "REQUIRE_KEYS:true")
+    flags = ("--env", "direct", "--var", "REQUIRE_KEYS:true", *doors(key_seconds=5.0))
     # The second server has its own state folder, because a state folder has only one server. It shares the database.
     database = d1_file(shared).parent.relative_to(shared)
     (other := tmp_path / "other" / database).parent.mkdir(parents=True)

@@ -6,6 +6,7 @@ doors of `DOORS` are all in one copy, because each different copy needs a snapsh
 
 from pathlib import Path
 
+from tests.support.doors_by_variable import BY_VARIABLE
 from tests.support.worker_copy import copy_worker
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,53 +79,6 @@ class Default(Default):  # the glue goes by the class's own name
 
 '''
 
-
-# With this door, the triggers that the last POST to /_test/dead named fail at entry, before they run any code of the
-# Worker. In the local runtime all hosts share one interpreter. The door also makes a task late after only a second, and
-# records each trigger every time that it comes.
-DEAD_TRIGGERS = """
-
-from src.core import limits as _limits
-from src.store import seen as _seen, views as _views
-from workers import Response as _Response
-
-_seen.LATE_MS = _views.LATE_MS = 1_000
-_limits.ASKED_SWEEP_APART_SECONDS = 1.0
-_limits.SEEN_SECONDS = _limits.SWEEP_SEEN_SECONDS = 0.0
-_dead = ["queue,cron,alarm,rpc"]
-
-
-def _enter(event):
-    if event in _dead[0]:
-        raise RuntimeError("NoGilError: the test has " + event + " events fail at entry")
-
-
-class Default(Default):  # the glue goes by the class's own name
-    async def fetch(self, request):
-        if not str(request.url).endswith("/_test/dead"):
-            return await super().fetch(request)
-        _dead[0] = await request.text()
-        return _Response("done")
-
-    async def queue(self, batch, env=None, ctx=None):
-        _enter("queue")
-        await super().queue(batch)
-
-    async def scheduled(self, controller, env=None, ctx=None):
-        _enter("cron")
-        await super().scheduled(controller)
-
-
-class AIProcessor(AIProcessor):
-    async def alarm(self, info=None):
-        _enter("alarm")
-        await super().alarm(info)
-
-    async def start(self, task_key, delay_seconds):
-        _enter("rpc")
-        await super().start(task_key, delay_seconds)
-
-"""
 
 # This door lets a test make a call of Workers AI by a POST to /_test/ai, with an address and a number of seconds. The
 # binding of Workers AI is wrapped in the same way as the SDK wraps it. The `run` of the binding fetches the address
@@ -210,7 +164,7 @@ class Default(Default):  # the glue goes by the class's own name
 
 """.replace("%d", str(HANDLES))
 
-DOORS = _MESSAGES + _WORKERS_AI + _READY_HANDLES
+DOORS = _MESSAGES + _WORKERS_AI + _READY_HANDLES + BY_VARIABLE
 
 # With these limits, the Worker gives up a database that does not answer after three seconds; after the same time it
 # replaces a worker that died because of this database.
