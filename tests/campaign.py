@@ -45,6 +45,7 @@ LONG_DRAWS = (
     "tests/simulator/campaign/test_dead_triggers.py",
     "tests/simulator/campaign/test_workloads.py",
     "tests/runtime/test_burst.py",
+    "tests/runtime/test_files.py",
 )
 _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.client import Client, openai, variables
 from tests.support.dev_server import DevServer
+from tests.support.doors_by_variable import doors
 from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
 from tests.support.wired_worker import write_wired_worker
@@ -139,14 +140,7 @@ def test_head_options_and_the_description(small: Client):
 
 # The Worker of this test gets bad variables after its start, as in a deployment, because `make dev` refuses to start
 # with bad variables.
-BAD_VARIABLES = """
-
-from src.platform import surroundings as _surroundings
-
-_read = _surroundings.variable
-_bad = {"MAX_ATTEMPTS": "none", "CORS_ORIGINS": "*"}
-_surroundings.variable = lambda env, name: _bad.get(name) or _read(env, name)
-"""
+BAD_VARIABLES = doors(variables={"MAX_ATTEMPTS": "none", "CORS_ORIGINS": "*"})
 
 
 def test_a_deployment_names_its_bad_variables(tmp_path):
@@ -155,9 +149,7 @@ def test_a_deployment_names_its_bad_variables(tmp_path):
     A misconfigured deployment answers HEAD requests, too, without a body.
     """
     project = write_wired_worker(tmp_path / "project")
-    with (project / "src" / "entry.py").open("a") as entry:
-        entry.write(BAD_VARIABLES)
-    with DevServer(tmp_path / "state", project=project) as server, Client(server.url) as client:
+    with DevServer(tmp_path / "state", *BAD_VARIABLES, project=project) as server, Client(server.url) as client:
         get, head = client.http.get("/openapi.json"), client.http.head("/openapi.json")
         assert (get.status_code, get.json()["code"]) == (500, "bad_configuration")
         assert get.json()["detail"].startswith(

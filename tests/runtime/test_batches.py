@@ -1,4 +1,7 @@
-"""Tests batches on the real runtime: OpenAI's unmodified SDKs, early results, expiry, webhooks and the command line."""
+"""Tests batches on the real runtime: OpenAI's unmodified SDKs, early results, expiry, and the command line.
+
+The program of docs/batches.md runs in `test_files.py`, whose server has the provider and the keys that it needs.
+"""
 
 import json
 import os
@@ -17,13 +20,11 @@ from openai import OpenAI
 from local.node import ROOT, find_node
 from tests.clients.losing_proxy import LosingProxy
 from tests.clients.walking import HERE, run
-from tests.support.client import openai, variables
+from tests.support.client import openai
 from tests.support.databases import d1_file
 from tests.support.dev_server import DevServer, eventually
-from tests.support.make_key import make_key
 from tests.support.model_plan import Plan, slow, status
 from tests.support.model_server import ModelServer
-from tests.support.shell_blocks import blocks
 from tests.support.worker_copy import copy_worker, without_bucket
 
 pytestmark = pytest.mark.runtime
@@ -51,6 +52,7 @@ FILES = {
     "slow": "".join(line(f"r-{n}", "slowly") for n in range(60)),
     "thirds": "".join(line(f"r-{n}", "refuse this" if n % 3 == 0 else "fine") for n in range(9)),
 }
+# `test_batch_limits.py` has the faults of long files.
 INVALID = {
     "invalid_json_line": (line("r-0") + "{\n", 2),
     "duplicate_custom_id": (line("r-0") + "\n" + line("r-0"), 3),
@@ -60,8 +62,8 @@ INVALID = {
     "unsupported_parameter": (line("r-0", stream=True), 1),
     "line_too_large": (line("r-0", "x" * 1_000_000), 1),
     "empty_file": ("\n", None),
-    "too_many_tasks": ("".join(line(f"r-{n}") for n in range(20_001)), 20_001),
 }
+IDS = sorted(f"r-{number}" for number in range(30))  # The lines of a batch whose deployments change.
 EXPECTED: dict[str, Any] = {
     "created": ["validating", "batch", {"name": "chat"}, "24h", None],
     "listed": True,
@@ -127,7 +129,9 @@ def test_openai_for_python(server: DevServer, folder: Path) -> None:
     assert seen_by([sys.executable, HERE / "batches.py", server.url, "none", folder]).startswith("3.")
 
 
-@pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
+@pytest.mark.parametrize(
+    ("package", "version"), [("openai", "7."), pytest.param("openai6", "6.", marks=pytest.mark.campaign)]
+)
 def test_openai_for_javascript(server: DevServer, folder: Path, package: str, version: str) -> None:
     """A JavaScript program does the same with the SDK `openai`."""
     command: list[str | Path] = [find_node(), HERE / "batches.mjs", package, server.url, "none", folder]
@@ -233,60 +237,47 @@ def test_a_batch_whose_answers_are_lost_is_one_batch(server: DevServer) -> None:
     assert until(server.url, batch.id, ENDED)["onceover"]["usage"]["modelCalls"] == 1
 
 
-@pytest.mark.parametrize("bound", [(True, False, True), (False, True)], ids=["removed and back", "bound later"])
-def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path, bound: tuple[bool, ...]) -> None:
-    """Deployments with and without the bucket follow one another while a batch goes on, and each line is there once.
+def test_a_batch_keeps_its_files_where_they_are(tmp_path: Path) -> None:
+    """Deployments with and without the bucket follow one another while batches go on, and each line is there once.
 
-    Without the bucket of its files the batch waits, and operators see that it does.
+    Without the bucket of its files the first batch waits, and operators see that it does. The second batch begins
+    without the bucket and goes on when there is one.
     """
     without = tmp_path / "project"
     without.mkdir()
     copy_worker(without)
     without_bucket(without / "wrangler.toml")
-    ids = [f"r-{n}" for n in range(30)]
-    batch: dict[str, Any] = {}
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(0.5))) as model:
         flags = openai(model.base_url, AI_MODEL="test-model", LEASE_SECONDS=4, AI_TIMEOUT_SECONDS=3, PLAN="paid")
-        for number, has_bucket in enumerate(bound):
-            project = None if has_bucket else without
-            with DevServer(tmp_path / "state", *flags, "--cron-every", "1", project=project) as started:
-                if not number:
-                    batch = create(started.url, "".join(line(one, f"Text {one}.") for one in ids))
-                    eventually(lambda: len(model.calls()) > 5, seconds=60)
-                    started.kill()
-                    continue
-                if number + 1 < len(bound):
-                    calls = len(model.calls())
-                    started.wait_for_line('"error":"bucket_unbound"', 60)
-                    shown = httpx.get(f"{started.url}/api/async-status?verbose=1").json()["files"]
-                    assert shown == {"bucket": False, "unreachable": 1}
-                    assert httpx.get(f"{started.url}/v1/files/{batch['input_file_id']}/content").status_code == 503
-                    assert len(model.calls()) == calls
-                    started.kill()
-                    continue
-                batch = until(started.url, batch["id"], ENDED)
-                answers = content(started.url, batch["output_file_id"]).text.splitlines()
-    assert batch["status"] == "completed"
-    assert sorted(json.loads(one)["custom_id"] for one in answers) == sorted(ids)
 
+        def runtime(project: Path | None = None) -> DevServer:
+            return DevServer(tmp_path / "state", *flags, "--cron-every", "1", project=project)
 
-def test_the_program_of_the_document(tmp_path: Path) -> None:
-    """The program in docs/batches.md runs unchanged, and prints what the page shows."""
-    page = ROOT / "docs" / "batches.md"
-    (program,), printed = blocks(page, "python"), blocks(page, "text")[0]
-    with DevServer(tmp_path / "state", *variables({"REQUIRE_KEYS": "true"})) as started:
-        key = make_key(started.persist_to)
-        environment = {**os.environ, "OPENAI_BASE_URL": f"{started.url}/v1", "OPENAI_API_KEY": key}
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines()) == sorted(printed.splitlines())
+        def begun(server: DevServer) -> dict[str, Any]:
+            calls = len(model.calls())
+            batch = create(server.url, "".join(line(one, f"Text {one}.") for one in IDS))
+            eventually(lambda: len(model.calls()) > calls + 5, seconds=60)
+            return batch
+
+        with runtime() as started:
+            batches = [begun(started)]
+            started.kill()
+        model.wait_until_idle()
+        with runtime(without) as started:
+            calls = len(model.calls())
+            started.wait_for_line('"error":"bucket_unbound"', 60)
+            shown = httpx.get(f"{started.url}/api/async-status?verbose=1").json()["files"]
+            assert shown == {"bucket": False, "unreachable": 1}
+            assert httpx.get(f"{started.url}/v1/files/{batches[0]['input_file_id']}/content").status_code == 503
+            assert len(model.calls()) == calls
+            batches.append(begun(started))
+            started.kill()
+        with runtime() as started:
+            for batch in batches:
+                ended = until(started.url, batch["id"], ENDED)
+                assert ended["status"] == "completed"
+                answers = content(started.url, ended["output_file_id"]).text.splitlines()
+                assert sorted(json.loads(one)["custom_id"] for one in answers) == IDS
 
 
 def test_the_command_line_runs_a_file(server: DevServer, folder: Path) -> None:

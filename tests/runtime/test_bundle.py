@@ -1,13 +1,16 @@
 """Tests that `make bundle` builds and shows what a deployment of each environment uploads, without an account."""
 
+import json
 import re
 import subprocess
 import sys
 from dataclasses import dataclass
 from functools import cache
+from hashlib import sha256
 
 import pytest
 
+from local.node import find_node
 from tests.support.dev_server import ROOT
 
 pytestmark = pytest.mark.runtime
@@ -74,6 +77,26 @@ def test_the_bindings_are_those_of_the_environment(env: str, expected: set[str])
     missed = {"direct": ["AI_PROCESSOR", "BATCH_COORDINATOR"]}
     assert re.findall(r"^ +- ([A-Z_]+)$", output, re.MULTILINE) == missed.get(env, [])
     assert output.count("WARNING") == (1 if env in missed else 0)
+
+
+def test_what_runs_is_what_is_uploaded() -> None:
+    """Without --limits, the runtime runs the same modules that `make bundle` builds, with the same names and bytes."""
+    folder = ROOT / ".build" / "bundle-top"
+    uploaded = {
+        name: sha256((folder / name).read_bytes()).hexdigest()
+        for name in build("").files
+        if not re.search(r"(^|/)README\.md$", name)
+    }
+    listing = subprocess.run(
+        [str(find_node()), "--disable-warning=ExperimentalWarning", "tests/support/modules.mjs", str(ROOT)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert listing.returncode == 0, listing.stderr
+    assert json.loads(listing.stdout.splitlines()[-1]) == uploaded
 
 
 def test_an_unknown_environment_is_refused() -> None:

@@ -204,7 +204,10 @@ def test_doctor_finds_nothing_and_does_a_task(variables: Mapping[str, str]):
 
 
 def test_keys_and_lists(variables: Mapping[str, str]):
-    """`onceover keys` makes, lists and revokes a key, and `onceover list` and `top` show tasks by status."""
+    """`onceover keys` makes, lists and revokes a key, and `onceover list` and `top` show tasks by status.
+
+    A server of `make dev` requires no key by default, even when there is one.
+    """
     made = json.loads(onceover(variables, "keys", "make", "--label", "nightly", "-o", "json").stdout)
     assert made["id"] in onceover(variables, "keys", "list").stdout
     assert onceover(variables, "keys", "revoke", made["id"]).returncode == 0

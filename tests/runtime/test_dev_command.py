@@ -7,13 +7,16 @@ import socket
 import struct
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import pytest
 
+from local.node import wrangler
 from local.wrangler_dev import free_port
-from tests.support.dev_server import ROOT, DevServer, ServerEnded, eventually, run_dev
+from tests.support.client import Json
+from tests.support.dev_server import DevServer, ServerEnded, eventually, run_dev
 from tests.support.tiny_worker import write_tiny_worker
 
 pytestmark = pytest.mark.runtime
@@ -84,13 +87,21 @@ def test_a_taken_port_is_an_error(taken_port: int) -> None:
     ],
 )
 def test_code_that_cannot_start_ends_the_command(project: Path, tmp_path: Path, source: str, says: list[str]) -> None:
-    """If the Worker's code cannot start, `make dev` prints the error with its file and line, and ends with status 1."""
+    """If the Worker's code cannot start, `make dev` prints the error with its file and line, and ends with status 1.
+
+    If a test waits for a line of a server that has ended, `DevServer` raises `ServerEnded` with the server's output.
+    """
     (project / "src" / "greeting.py").write_text(source)
-    status, lines = run_dev("--port", "0", "--persist-to", str(tmp_path / "state"), project=project)
-    assert status == 1
+    server = DevServer(tmp_path / "state", project=project)
+    try:
+        with pytest.raises(ServerEnded) as raised:
+            server.start()
+        assert server.wait(60) == 1
+    finally:
+        server.__exit__(None, None, None)
     for pattern in says:
-        assert re.search(pattern, "\n".join(lines)), lines
-    assert not any(line.startswith("Ready on") for line in lines)
+        assert re.search(pattern, str(raised.value)), server.lines
+    assert not any(line.startswith("Ready on") for line in server.lines)
 
 
 def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> None:
@@ -107,25 +118,79 @@ def test_a_broken_migration_ends_the_command(project: Path, tmp_path: Path) -> N
         assert "Applied migration 0001_notes.sql" not in server.lines
 
 
-def test_only_the_loopback_address_answers(project: Path, tmp_path: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class WholeLife:
+    """What was seen of a server from its start to Ctrl-C.
+
+    While it started, clients connected and left at once. `status` is the HTTP status of its first answer, `elsewhere`
+    says whether another address than 127.0.0.1 answered, and `members` counts its processes. Ctrl-C gave `exit_status`,
+    `left` processes were still there, and `last` are the lines that it printed then.
+    """
+
+    project: Path
+    state: Path
+    status: int
+    elsewhere: bool
+    members: int
+    exit_status: int
+    left: list[int]
+    last: list[str]
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> WholeLife:
+    """Start a server and end it, once for all tests that only look at it."""
+    folder, port = tmp_path_factory.mktemp("life"), free_port()
+    write_tiny_worker(folder / "project")
+    server = DevServer(folder / "state", port=port, project=folder / "project")
+    server.launch()
+    try:
+        for _ in range(20):
+            eventually(lambda: reset_after_asking(port), seconds=60)
+        server.wait_for_line("^Ready on", 60)
+        status = httpx.get(f"http://127.0.0.1:{port}/status", timeout=20).status_code
+        elsewhere, members, printed = answers("127.0.0.2", port), len(server.group_members()), len(server.lines)
+        exit_status = server.stop()
+        left = server.group_members()
+        last = server.lines[printed:]
+        return WholeLife(folder / "project", folder / "state", status, elsewhere, members, exit_status, left, last)
+    finally:
+        server.__exit__(None, None, None)
+
+
+def answers(address: str, port: int) -> bool:
+    """Whether a server listens on the port at an address."""
+    try:
+        socket.create_connection((address, port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_only_the_loopback_address_answers(life: WholeLife) -> None:
     """`make dev` listens only on the loopback address, so other machines cannot reach it."""
-    with DevServer(tmp_path / "state", project=project) as server:
-        port = httpx.URL(server.url).port or 0
-        socket.create_connection(("127.0.0.1", port), timeout=5).close()
-        with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(("127.0.0.2", port), timeout=5)
+    assert (life.status, life.elsewhere) == (200, False)
 
 
-def test_ctrl_c_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
+def test_clients_that_leave_while_it_starts_do_no_harm(life: WholeLife) -> None:
+    """If clients connect and leave at once while `make dev` starts, `make dev` still becomes ready and answers other
+    clients.
+    """
+    assert life.status == 200
+
+
+def test_ctrl_c_leaves_no_process_behind(life: WholeLife) -> None:
     """SIGINT to the process group, as by Ctrl-C, ends all processes of `make dev` with status 0 and one line."""
-    with DevServer(tmp_path / "state", project=project) as server:
-        assert len(server.group_members()) >= 3  # Python, Node.js and workerd.
-        printed = len(server.lines)
-        assert server.stop() == 0
-        assert server.group_members() == []
-        assert server.lines[printed:] == [
-            f"Stopped. The state stays in {tmp_path / 'state'}, and the next start continues from there."
-        ]
+    assert life.members >= 3  # Python, Node.js and workerd.
+    assert (life.exit_status, life.left) == (0, [])
+    assert life.last == [f"Stopped. The state stays in {life.state}, and the next start continues from there."]
+
+
+def test_wrangler_sees_the_same_migrations(life: WholeLife) -> None:
+    """The local runtime records applied migrations where and how wrangler does, so wrangler lists none to apply."""
+    command = wrangler("d1", "migrations", "list", "DB", "--local", "--env=", "--persist-to", str(life.state))
+    listed = subprocess.run(command, cwd=life.project, capture_output=True, text=True, check=True, timeout=60)
+    assert "No migrations to apply" in listed.stdout
 
 
 def test_ctrl_c_while_starting_leaves_no_process_behind(project: Path, tmp_path: Path) -> None:
@@ -140,48 +205,66 @@ def test_ctrl_c_while_starting_leaves_no_process_behind(project: Path, tmp_path:
         server.__exit__(None, None, None)
 
 
-def test_the_death_of_the_command_ends_the_runtime(project: Path, tmp_path: Path) -> None:
-    """If only the Python process of `make dev` is killed, Node.js and workerd notice this and end."""
-    with DevServer(tmp_path / "state", project=project) as server:
-        server.process.kill()
-        assert eventually(lambda: server.group_members() == [])
-
-
 def test_the_death_of_node_ends_the_command_and_workerd(project: Path, tmp_path: Path) -> None:
     """If only Node.js is killed, `make dev` reports this, ends workerd and exits with the signal's number as status."""
     with DevServer(tmp_path / "state", project=project) as server:
-        (node,) = (pid for pid in server.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
-        os.kill(node, signal.SIGKILL)
+        os.kill(node_of(server), signal.SIGKILL)
         assert server.wait(60) == signal.SIGKILL
         assert server.lines[-1] == "error: the runtime was killed by signal 9"
         assert eventually(lambda: server.group_members() == [])
 
 
-def test_a_second_server_on_the_same_state_says_so(project: Path, tmp_path: Path) -> None:
+def node_of(server: DevServer) -> int:
+    """Return the process id of a server's Node.js."""
+    (node,) = (pid for pid in server.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    return node
+
+
+def notes(server: DevServer, path: str = "notes") -> Json:
+    """Return what a server has stored: rows in D1, and what an object has added up."""
+    answer: Json = httpx.get(f"{server.url}/{path}", timeout=20).json()
+    return answer
+
+
+def bindings(server: DevServer) -> list[str]:
+    """Return the bindings of a server's Worker."""
+    found: list[str] = httpx.get(f"{server.url}/facts", timeout=20).json()["bindings"]
+    return found
+
+
+def test_a_state_has_one_server_and_survives_sigkill(project: Path, tmp_path: Path) -> None:
     """A second `make dev` on the same state ends with status 2 and names the URL of the first, which runs on.
 
-    If the first `make dev` is killed with SIGKILL, a new one waits until the old runtime has ended before it starts.
+    If only the Python process of the first `make dev` is killed with SIGKILL, Node.js and workerd notice this and end.
+    A new `make dev` waits until the old runtime has ended before it starts. After a SIGKILL of all processes, another
+    environment finds the D1 rows and the objects of the killed one.
     """
     state = tmp_path / "state"
-    with DevServer(state, project=project) as first:
+    with DevServer(state, "--env", "bare", project=project) as first:
         status, lines = run_dev("--port", "0", "--persist-to", str(state), project=project)
         who = f"another `make dev` (process {first.process.pid}) serves {first.url}"
         assert lines == [f"error: --persist-to: {who} from {state}; stop it, or choose another folder"]
         assert status == 2
-        assert httpx.get(f"{first.url}/note").json()["notes"] == 1
-        (node,) = (pid for pid in first.group_members() if b"host.mjs" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        assert notes(first, "note") == {"notes": 1, "total": None, "built": 0}
+        assert bindings(first) == ["DB"]
+        node = node_of(first)
         os.kill(node, signal.SIGSTOP)  # In this test, the stopped runtime is still there after `make dev` has ended.
         first.process.kill()
         first.process.wait(60)
-        second = DevServer(state, project=project)
-        second.launch()
+        second = DevServer(state, "--env", "objects", project=project)
         try:
+            second.launch()
             eventually(second.group_members)
             os.kill(node, signal.SIGCONT)
-            second.wait_for_line("^Ready on", 60)
+            second.url = second.wait_for_line("^Ready on", 60).removeprefix("Ready on ")
             assert first.group_members() == []
+            assert notes(second) == {"notes": 1, "total": 1, "built": 1}
+            second.kill()
         finally:
             second.__exit__(None, None, None)
+    with DevServer(state, project=project) as third:
+        assert notes(third) == {"notes": 1, "total": 2, "built": 1}
+        assert bindings(third) == ["DB", "JOBS", "COUNTER"]
 
 
 def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
@@ -190,22 +273,6 @@ def test_a_state_that_is_no_folder_is_an_error(tmp_path: Path) -> None:
     state.write_text("")
     status, lines = run_dev("--port", "0", "--persist-to", str(state))
     assert (status, lines) == (2, [f"error: --persist-to: {state} cannot be a folder for the state (File exists)"])
-
-
-def test_clients_that_leave_while_it_starts_do_no_harm(project: Path, tmp_path: Path) -> None:
-    """If clients connect and leave at once while `make dev` starts, `make dev` still becomes ready and answers other
-    clients.
-    """
-    port = free_port()
-    server = DevServer(tmp_path / "state", port=port, project=project)
-    server.launch()
-    try:
-        for _ in range(20):
-            eventually(lambda: reset_after_asking(port), seconds=60)
-        server.wait_for_line("^Ready on", 60)
-        assert httpx.get(f"http://127.0.0.1:{port}/status", timeout=20).status_code == 200
-    finally:
-        server.__exit__(None, None, None)
 
 
 def reset_after_asking(port: int) -> bool:
@@ -217,39 +284,3 @@ def reset_after_asking(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def test_state_survives_sigkill_and_is_shared_by_the_environments(project: Path, tmp_path: Path) -> None:
-    """After a SIGKILL of `make dev`, another environment finds the D1 rows and the objects of the killed one."""
-    state = tmp_path / "state"
-    with DevServer(state, "--env", "objects", project=project) as server:
-        assert httpx.get(f"{server.url}/note").json() == {"notes": 1, "total": 1, "built": 1}
-        server.kill()
-    with DevServer(state, project=project) as server:
-        assert httpx.get(f"{server.url}/notes").json() == {"notes": 1, "total": 2, "built": 1}
-        assert httpx.get(f"{server.url}/facts").json()["bindings"] == ["DB", "JOBS", "COUNTER"]
-        server.kill()
-    with DevServer(state, "--env", "bare", project=project) as server:
-        assert httpx.get(f"{server.url}/notes").json()["notes"] == 1
-        assert httpx.get(f"{server.url}/facts").json()["bindings"] == ["DB"]
-
-
-def test_wrangler_sees_the_same_migrations(project: Path, tmp_path: Path) -> None:
-    """The local runtime records applied migrations where and how wrangler does, so wrangler lists none to apply."""
-    from local.node import wrangler
-
-    with DevServer(tmp_path / "state", project=project) as server:
-        server.stop()
-    command = wrangler("d1", "migrations", "list", "DB", "--local", "--env=", "--persist-to", str(tmp_path / "state"))
-    listed = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True, timeout=60)
-    assert "No migrations to apply" in listed.stdout
-
-
-def test_a_server_that_ends_is_reported_with_its_output(project: Path, tmp_path: Path) -> None:
-    """If a test waits for a line of a server that has already ended, `DevServer` raises `ServerEnded` with the server's
-    output.
-    """
-    (project / "src" / "entry.py").write_text("raise LookupError('no')\n")
-    with pytest.raises(ServerEnded, match="LookupError: no"), DevServer(tmp_path / "state", project=project):
-        pass
-    assert (ROOT / "wrangler.toml").is_file()

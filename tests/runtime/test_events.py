@@ -25,6 +25,15 @@ CHUNKS = 8
 SMALL = {"maxChars": 40}
 
 
+# On objects a stream waits for the task's object. On the queue and on the direct route it waits in the same way.
+ON_TWO_ROUTES = pytest.mark.parametrize(
+    "route",
+    ["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)],
+    indirect=True,
+    scope="module",
+)
+
+
 def check(follower: Follower, client: Client, task_id: str) -> None:
     """Check that the events that a client received agree with the task that the API shows."""
     task = client.task(task_id)
@@ -35,6 +44,7 @@ def check(follower: Follower, client: Client, task_id: str) -> None:
     assert len({event.id for event in follower.came}) == len(follower.came)
 
 
+@ON_TWO_ROUTES
 def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, model: ModelServer):
     """On each route, three clients receive all events of a task.
 
@@ -64,6 +74,7 @@ def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, mode
     model.plan = Plan()
 
 
+@ON_TWO_ROUTES
 def test_the_end_after_a_retry(client: Client, model: ModelServer):
     """A client that has seen a task fail gets, after a retry, the new status events and the chunks that it lacks."""
     model.plan = Plan(decide=lambda call: status(404) if "004" in call.user else ok())

@@ -14,7 +14,6 @@ from src.core import limits
 from tests.support import metered
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
-from tests.support.make_key import insert_key
 from tests.support.model_server import ModelServer
 from tests.support.tiny_worker import write_tiny_worker
 
@@ -145,39 +144,6 @@ def test_the_meter_and_the_worker_count_the_same(queues: DevServer):
     assert line["queue_operations"] == 2
 
 
-@pytest.mark.parametrize("route", free_plan.ROUTES)
-def test_a_request_with_a_remembered_key_calls_d1_once(route: str, model: ModelServer, tmp_path: Path):
-    """A submission and a poll make one D1 call each if the isolate remembers the key, and two if it does not.
-
-    The counts include what the invocation does after its answer. An isolate remembers a key for a minute, and once a
-    minute it checks after an answer whether cron works. On a busy machine either may happen in between, so the counts
-    may have to be taken again, with another key.
-    """
-    variables = openai(model.base_url, REQUIRE_KEYS="true")
-    flags = (*free_plan.ROUTES[route], "--limits", "free", *variables, "--cron-every", "5")
-    found: list[tuple[int, ...]] = []
-    with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
-        client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path)}"
-        path = f"/api/tasks/{client.submit('first')['id']}"
-        while (2, 1, 1) not in found and len(found) < 10:
-            client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path)}"
-            submissions = [d1_calls(server, client, "POST", "/api/tasks", {"input": f"text {at}"}) for at in range(2)]
-            found.append((*submissions, d1_calls(server, client, "GET", path)))
-    assert (2, 1, 1) in found, found
-    assert all(calls >= (2, 1, 1) for calls in found)
-
-
-def d1_calls(server: DevServer, client: Client, method: str, path: str, body: Json | None = None) -> int:
-    """Send a request, and return how many calls to D1 its invocation has made."""
-    start = len(server.lines)
-    client.http.request(method, path, json=body).raise_for_status()
-    line = eventually(
-        lambda: next((line for line in metered.lines(server, start) if line.get("request") == f"{method} {path}"), {})
-    )
-    calls: int = line["d1_calls"]
-    return calls
-
-
 def of_handler(server: DevServer, handler: str, start: int = 0) -> list[Json]:
     return [line for line in metered.lines(server, start) if line["handler"] == handler]
 
@@ -224,22 +190,22 @@ def test_a_task_writes_what_the_costs_count_with(free: DevServer, queues: DevSer
     assert measured.ROWS["sums"] in {line["rows_written"] for line in of_handler(server, "scheduled")}
 
 
-def test_finished_tasks_leave_no_storage_and_no_alarm(tmp_path: Path):
+def test_finished_tasks_leave_no_storage_and_no_alarm(free: DevServer):
     """After 60 tasks have ended, no object has a row or an alarm. `bench.free_plan` checks 1,000 tasks."""
-    with DevServer(tmp_path, "--env", "free", "--limits", "free", "--cron-every", "5") as server:
-        with Client(server.url) as client, ThreadPoolExecutor(8) as pool:
-            ids = list(pool.map(lambda number: client.submit(f"Text {number}. It is short.")["id"], range(SMALL_TASKS)))
-            done = list(pool.map(client.finished, ids))
-        assert {task["status"] for task in done} == {"completed"}
-        eventually(lambda: sum(line["handler"] == "AIProcessor.alarm" for line in metered.lines(server)) >= SMALL_TASKS)
-        assert len(metered.object_files(tmp_path)) >= SMALL_TASKS
-        eventually(lambda: not metered.object_rows(tmp_path))
-        check_limits(server)
+    start = len(free.lines)
+    with Client(free.url) as client, ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda number: client.submit(f"Text {number}. It is short.")["id"], range(SMALL_TASKS)))
+        done = list(pool.map(client.finished, ids))
+    assert {task["status"] for task in done} == {"completed"}
+    eventually(lambda: len(of_handler(free, "AIProcessor.alarm", start)) >= SMALL_TASKS)
+    assert len(metered.object_files(free.persist_to)) >= SMALL_TASKS
+    eventually(lambda: not metered.object_rows(free.persist_to))
+    check_limits(free)
 
 
 def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
     """The status with `?verbose=1` shows the day's use, even after a SIGKILL; without `verbose` it does not show the
-    use.
+    use. `test_burst.py` tests that there is no use without the meter.
     """
     flags = ("--env", "free", "--cron-every", "60")
     with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
@@ -264,9 +230,6 @@ def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
     with DevServer(tmp_path, *flags, "--limits", "paid") as server, Client(server.url) as client:
         again = client.http.get("/api/async-status?verbose=1").json()["usage"]
         assert again["rowsWritten"]["used"] == written
-    with DevServer(tmp_path, *flags, "--limits", "off") as server, Client(server.url) as client:
-        assert client.http.get("/api/async-status?verbose=1").json()["usage"] is None
-        assert not metered.lines(server)
 
 
 GREEDY = """

@@ -11,6 +11,7 @@ import pytest
 from tests.support.capped_d1 import cap_d1
 from tests.support.client import Client, Json, openai
 from tests.support.dev_server import DevServer, eventually
+from tests.support.doors_by_variable import doors
 from tests.support.model_plan import Behaviour, Call, Plan, ok
 from tests.support.model_server import ModelServer
 from tests.support.wired_worker import write_wired_worker
@@ -21,13 +22,8 @@ PAGES = 430  # The database has 1.8 MB. Its empty tables take 0.1 MB.
 CHUNKS = 8
 CHUNK_CHARS = 6_000
 REFUSALS = 5
-# With the code that the test adds, a task that found no space waits for three seconds instead of ten minutes.
-SHORT_RESTS = """
-
-from src.core import limits as _limits
-
-_limits.STORAGE_REST_SECONDS = 3.0
-"""
+# A task that found no space waits for three seconds instead of ten minutes.
+SHORT_RESTS = doors(limits={"STORAGE_REST_SECONDS": 3.0})
 
 
 def output_of(user: str) -> str:
@@ -120,8 +116,9 @@ def test_a_full_database_costs_no_call_and_no_task(
             tmp_path / "state",
             *environment,
             *openai(model.base_url),
-            *("--cron-every", "1"),
-            project=write_wired_worker(tmp_path / "project", SHORT_RESTS),
+            *SHORT_RESTS,
+            *("--limits", "off", "--cron-every", "1"),
+            project=write_wired_worker(tmp_path / "project"),
         ) as server,
         Client(server.url) as client,
     ):

@@ -1,17 +1,15 @@
-"""Tests that the local runtime is like Cloudflare's: the glue code, the modules of an upload, and the clock."""
+"""Tests that the local runtime is like Cloudflare's: the glue code, the snapshots, and the clock."""
 
 import json
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
-from hashlib import sha256
 from pathlib import Path
 
 import httpx
 import pytest
 
-from local.node import ROOT, find_node
+from local.node import ROOT
 from tests.support.client import Json
 from tests.support.dev_server import DevServer
 from tests.support.tiny_worker import write_tiny_worker
@@ -97,28 +95,6 @@ def test_the_clock_of_requests_in_a_row_is_late_by_less_than_a_second(tiny: DevS
             asked_at = time.time()
             late.append(asked_at - client.get(f"{tiny.url}/clock").json()["first"] / 1000)
     assert max(late) < 1, late
-
-
-def test_what_runs_is_what_is_uploaded():
-    """Without --limits, the runtime runs the same modules that `make bundle` builds, with the same names and bytes."""
-    made = subprocess.run(["make", "bundle"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
-    assert made.returncode == 0, made.stdout + made.stderr
-    folder = ROOT / ".build" / "bundle-top"
-    uploaded = {
-        str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest()
-        for path in folder.rglob("*")
-        if path.is_file() and path.name != "README.md"
-    }
-    listing = subprocess.run(
-        [str(find_node()), "--disable-warning=ExperimentalWarning", "tests/support/modules.mjs", str(ROOT)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert listing.returncode == 0, listing.stderr
-    assert json.loads(listing.stdout.splitlines()[-1]) == uploaded
 
 
 def test_a_start_takes_the_snapshot_of_its_own_source_alone(tmp_path: Path):

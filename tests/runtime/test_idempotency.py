@@ -1,6 +1,7 @@
 """Tests Idempotency-Key on the real runtime: equal requests at once, and a SIGKILL between write and answer."""
 
 import threading
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from src.core.ids import TaskKey, split_task_key
 from tests.support.client import Client, paragraphs, variables
 from tests.support.databases import opened, tables
 from tests.support.dev_server import DevServer
+from tests.support.doors_by_variable import doors
 from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
@@ -19,35 +21,6 @@ pytestmark = pytest.mark.runtime
 TWINS = 50
 BODY = {"input": paragraphs(3), "chunk": {"maxChars": 40}}
 HEADERS = {"Idempotency-Key": "one-and-only"}
-
-# This code delays a submission before the Worker sends its task to a host, or before the Worker answers. At both of
-# these moments the task is already in D1.
-HOLD = """
-
-import asyncio as _asyncio
-
-_answer = Default.fetch
-_dispatch = _QueueSender.send
-_held = {"place": ""}
-
-
-async def _held_send(self, task_id, delay_seconds):
-    if _held["place"] == "send":
-        await _asyncio.sleep(60)
-    await _dispatch(self, task_id, delay_seconds)
-
-
-async def _held_fetch(self, request):
-    global _send
-    _held["place"], _send = getattr(self.env, "HOLD", ""), _held_send
-    reply = await _answer(self, request)
-    if _held["place"] == "reply" and str(request.method) == "POST":
-        await _asyncio.sleep(60)
-    return reply
-
-
-Default.fetch = _held_fetch
-"""
 
 
 def rows(state: Path) -> list[tuple[str, str]]:
@@ -90,16 +63,14 @@ def test_killed_between_write_and_reply(tmp_path: Path, place: str) -> None:
 
     The SIGKILL comes before the answer to the submission, or after the answer but before the task is dispatched.
     """
-    (tmp_path / "project").mkdir()
     project, state = write_wired_worker(tmp_path / "project"), tmp_path / "state"
-    entry = project / "src" / "entry.py"
-    entry.write_text(entry.read_text() + HOLD)
     flags = [*variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1}), "--cron-every", "1"]
-    with DevServer(state, *flags, *variables({"HOLD": place}), project=project) as server:
+    with DevServer(state, *flags, *doors(hold=place), project=project) as server:
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(httpx.post, f"{server.url}/api/tasks", json=BODY, headers=HEADERS, timeout=50)
             while not (written := rows(state)):
                 assert place == "send" or not answer.done(), answer.result().text
+                time.sleep(0.02)
             if place == "send":
                 assert answer.result().status_code == 202
             server.kill()
