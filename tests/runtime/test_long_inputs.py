@@ -94,7 +94,9 @@ def test_openai_for_python(deployment: tuple[str, str]) -> None:
     assert walk(command, EXPECTED_OF_LONG_TEXT).startswith("3.")
 
 
-@pytest.mark.parametrize(("package", "version"), [("openai", "7."), pytest.param("openai6", "6.", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize(
+    ("package", "version"), [("openai", "7."), pytest.param("openai6", "6.", marks=pytest.mark.campaign)]
+)
 def test_openai_for_javascript(deployment: tuple[str, str], package: str, version: str) -> None:
     """A JavaScript program does the same."""
     command: list[str | Path] = [find_node(), HERE / "long_text.mjs", package, *deployment, TEXT]
