@@ -145,38 +145,38 @@ def test_a_dead_letter_spares_a_task_that_is_worked_on(wired: DevServer, through
     assert through_door.finished(task_id)["status"] == "completed"
 
 
-def test_a_queue_that_refuses_falls_through(project: Path, model: ModelServer, tmp_path: Path):
+def test_a_queue_that_refuses_falls_through(wired: DevServer, through_door: Client, model: ModelServer):
     """If the queue refuses a task's message, the task goes to its object.
 
     The submission is answered with 202 before the task that the queue refused reaches the task's object.
     """
-    flags = [*openai(model.base_url), *variables({"QUEUE_REFUSES": "yes"})]
-    with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
-        accepted = client.submit(paragraphs(4), chunk=SMALL)
+    assert through_door.http.post("/_test/refuses", content="yes").text == "done"
+    try:
+        accepted = through_door.submit(paragraphs(4), chunk=SMALL)
         assert accepted["route"] == "queue"
-        task = client.finished(accepted["id"])
-        assert (task["status"], task["route"], task["usage"]["modelCalls"]) == ("completed", "durable-object", 4)
-        assert eventually(lambda: events(server, "send_failed"))[0]["route"] == "queue"
+        task = through_door.finished(accepted["id"])
+    finally:
+        through_door.http.post("/_test/refuses", content="no")
+    assert (task["status"], task["route"], task["usage"]["modelCalls"]) == ("completed", "durable-object", 4)
+    assert len(model.calls()) == 4
+    refused = eventually(lambda: [line for line in events(wired, "send_failed") if line["task"] == task["id"]])
+    assert refused[0]["route"] == "queue"
 
 
-def test_a_task_that_breaks_its_worker_ends_as_failed(tmp_path: Path):
+@pytest.mark.parametrize(
+    "route", ["queue", *(pytest.param(one, marks=pytest.mark.campaign) for one in ("durable-object", "direct"))]
+)
+def test_a_task_that_breaks_its_worker_ends_as_failed(route: str, project: Path, tmp_path: Path):
     """A task whose runs all raise an error is tried again, and finally fails with a reason.
 
     In this test a task rests only for a short time after a run that raises. The ten minutes for which a task really
     rests after such runs are tested in the simulation.
     """
-    folder = tmp_path / "project"
-    folder.mkdir()
-    write_wired_worker(folder)
-    broken = folder / "src" / "inference" / "demo.py"
-    broken.write_text(broken.read_text() + "\n\nDemoProvider.infer = lambda self, call: 1 / 0\n")
-    limits = folder / "src" / "core" / "limits.py"
-    limits.write_text(limits.read_text() + "\n\nSTALL_REST_SECONDS = 1.0\nSTALL_SECONDS_LEAST = 3.0\n")
-    for route, flags in ENVIRONMENTS.items():
-        every = ("--cron-every", "1", *variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1}))
-        with DevServer(tmp_path / route, *flags, *every, project=folder) as server, Client(server.url) as client:
-            task = client.finished(client.submit("Poison.")["id"], 60)
-            assert task["status"] == "failed", route
-            assert task["error"]["code"] in {"worker_crashed", "dead_lettered"}
-            assert task["error"]["retryable"]
-            server.wait_for_line("ZeroDivisionError")
+    settings = variables({"LEASE_SECONDS": 2, "AI_TIMEOUT_SECONDS": 1, "POISON": "yes"})
+    flags = (*ENVIRONMENTS[route], "--cron-every", "1", *settings)
+    with DevServer(tmp_path, *flags, project=project) as server, Client(server.url) as client:
+        task = client.finished(client.submit("Poison.")["id"], 60)
+        assert task["status"] == "failed"
+        assert task["error"]["code"] in {"worker_crashed", "dead_lettered"}
+        assert task["error"]["retryable"]
+        server.wait_for_line("ZeroDivisionError")

@@ -43,23 +43,29 @@ def answer(call: Call) -> Behaviour:
     return ok(json.dumps({"said": [call.user.strip()]}))
 
 
-@pytest.fixture
-def model() -> Iterator[ModelServer]:
-    """A model server whose answer for one chunk breaks the schema, even when it is asked again, so that a task has a
-    gap.
+@pytest.fixture(scope="module")
+def url(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Worker whose calls go to `model`."""
+    with DevServer(tmp_path_factory.mktemp("state"), *served_by(model.base_url)) as server:
+        yield server.url
+
+
+@pytest.fixture(autouse=True)
+def _fresh(model: ModelServer) -> None:
+    """Let the model's answer for one chunk break the schema, even when it is asked again, so that a task has a gap.
 
     Later calls for this chunk fit the schema, so a retry of the gap succeeds.
     """
+    model.wait_until_idle()
     refusals = {"second": [ok("no")], "does not fit the JSON Schema": [ok("no")]}
-    with ModelServer(api_key="test-key", plan=Plan(by_text=refusals, decide=answer)) as server:
-        yield server
+    model.plan = Plan(by_text=refusals, decide=answer)
+    model.reset()
 
 
-@pytest.fixture
-def url(tmp_path: Path, model: ModelServer) -> Iterator[str]:
-    """The URL of a Worker whose calls go to `model`."""
-    with DevServer(tmp_path, *served_by(model.base_url)) as server:
-        yield server.url
+def listed(url: str) -> list[str]:
+    """Return the ids of all tasks."""
+    with Client(url) as client:
+        return [task["id"] for task in client.http.get("/api/tasks").json()["tasks"]]
 
 
 def test_a_gap_and_its_retry(url: str, model: ModelServer):
@@ -112,11 +118,11 @@ def test_the_command_line_takes_a_schema_and_retries_a_gap(url: str, model: Mode
         )
         return done.returncode, done.stdout, done.stderr
 
+    before = listed(url)
     status, printed, said = onceover("run", text, "--schema", titled, "--join", "/said=union", "--gaps")
     assert (status, printed) == (1, "")
     assert "--join: /title: " in said
-    with Client(url) as client:
-        assert client.http.get("/api/tasks").json()["tasks"] == []
+    assert listed(url) == before
     options = ("--schema", lists, "--join", "/said=union", "--gaps", "--chunk-chars", "10")
     status, printed, said = onceover("run", text, *options)
     assert (status, json.loads(printed)) == (3, {"said": [PARTS[0], *PARTS[2:]]}), said
@@ -137,6 +143,7 @@ def test_a_schema_is_refused_before_anything_is_stored(url: str):
     made.
     """
     schema = {"type": "object", "properties": {"a": {"type": "string", "pattern": "(a+)+"}}}
+    before = listed(url)
     with Client(url) as client:
         refused = client.http.post("/api/tasks", json={"input": "x", "outputSchema": schema, "strict": False})
         assert (refused.status_code, refused.json()["code"]) == (422, "unsupported_schema")
@@ -144,7 +151,7 @@ def test_a_schema_is_refused_before_anything_is_stored(url: str):
         named = {"format": {"type": "json_schema", "name": "n", "schema": schema}}
         refused = client.http.post("/v1/responses", json={"background": True, "input": "x", "text": named})
         assert (refused.status_code, refused.json()["error"]["param"]) == (400, "text.format.schema")
-        assert client.http.get("/api/tasks").json()["tasks"] == []
+    assert listed(url) == before
 
 
 def test_openais_sdk_parses_what_it_gets(url: str):

@@ -1,6 +1,7 @@
-"""Makes a copy of the Worker with a door for tests: raw messages, immediate deliveries, a queue that refuses.
+"""Makes a copy of the Worker with doors for tests: raw messages, immediate deliveries, a queue that refuses, and more.
 
-The door is code that is added at the end of the copy's `src/entry.py`. The rest of the copy is the Worker's own code.
+A door is code that is added at the end of the copy's `src/entry.py`. The rest of the copy is the Worker's own code. The
+doors of `DOORS` are all in one copy, because each different copy needs a snapshot of its own, which takes seconds.
 """
 
 from pathlib import Path
@@ -9,10 +10,12 @@ from tests.support.worker_copy import copy_worker
 
 ROOT = Path(__file__).resolve().parents[2]
 
-DOOR = '''
+_MESSAGES = '''
 
 import json as _json
 
+from src.core import limits as _limits
+from src.inference.demo import DemoProvider as _DemoProvider
 from src.platform.crossing import into_javascript as _into_javascript
 from src.queue.producer import QueueSender as _QueueSender
 from workers import Response as _Response
@@ -22,6 +25,12 @@ _send = _QueueSender.send
 
 async def _refusing(self, task_id, delay_seconds):
     raise RuntimeError("Queue send failed: the test said so")
+
+
+def _poison():
+    """Break each call of the built-in provider. A task then rests for seconds, instead of minutes."""
+    _DemoProvider.infer = lambda self, call: 1 / 0
+    _limits.STALL_REST_SECONDS, _limits.STALL_SECONDS_LEAST = 1.0, 3.0
 
 
 class _Message:
@@ -45,11 +54,17 @@ class _Batch:
 class Default(Default):  # the glue goes by the class's own name
     """Adds POST /_test/messages, {"queue": binding, "bodies": [...]}: sends them; without a queue, consumes them here.
 
-    The second form waits for the end of the run, which a message through the queue does not.
+    The second form waits for the end of the run, which a message through the queue does not. POST /_test/refuses with
+    `yes` makes the queue refuse all messages of tasks, until another one with `no`. The variable POISON breaks the
+    built-in provider.
     """
 
     async def fetch(self, request):
-        _QueueSender.send = _refusing if getattr(self.env, "QUEUE_REFUSES", "") == "yes" else _send
+        if getattr(self.env, "POISON", "") == "yes":
+            _poison()
+        if str(request.url).endswith("/_test/refuses"):
+            _QueueSender.send = _refusing if await request.text() == "yes" else _send
+            return _Response("done")
         if not str(request.url).endswith("/_test/messages"):
             return await super().fetch(request)
         wanted = _json.loads(await request.text())
@@ -115,7 +130,7 @@ class AIProcessor(AIProcessor):
 # binding of Workers AI is wrapped in the same way as the SDK wraps it. The `run` of the binding fetches the address
 # with the abort signal that it is given, as workerd's own `run` does. If the Worker has given up the call, the door
 # answers the test ten seconds later.
-WORKERS_AI = """
+_WORKERS_AI = """
 
 import asyncio as _asyncio
 import json as _json
@@ -161,6 +176,42 @@ class Default(Default):  # the glue goes by the class's own name
 
 """
 
+# With this door, each of many callbacks adds another callback; the added ones must run after all of the first ones. The
+# callback that JavaScript adds after the first callback has run must also run after all of the first callbacks.
+HANDLES = 3_000
+_READY_HANDLES = """
+import asyncio as _asyncio
+import json as _json
+
+import js as _js
+from pyodide.ffi import create_once_callable as _once
+from workers import Response as _Response
+
+
+class Default(Default):  # the glue goes by the class's own name
+    async def fetch(self, request):
+        if not str(request.url).endswith("/_test/order"):
+            return await super().fetch(request)
+        loop, order, done = _asyncio.get_running_loop(), [], _asyncio.Event()
+
+        def run(number):
+            order.append(number)
+            if number == 0:
+                _js.queueMicrotask(_once(lambda: loop.call_soon(order.append, "new")))
+            if number < %d:
+                loop.call_soon(run, number + %d)
+            if number == 2 * %d - 1:
+                done.set()
+
+        for number in range(%d):
+            loop.call_soon(run, number)
+        await done.wait()
+        return _Response(_json.dumps(order))
+
+""".replace("%d", str(HANDLES))
+
+DOORS = _MESSAGES + _WORKERS_AI + _READY_HANDLES
+
 # With these limits, the Worker gives up a database that does not answer after three seconds; after the same time it
 # replaces a worker that died because of this database.
 SHORT_LIMITS = """
@@ -175,8 +226,8 @@ _database.Database.__init__.__kwdefaults__["seconds"] = 3.0
 """
 
 
-def write_wired_worker(folder: Path, door: str = DOOR) -> Path:
-    """Write a copy of the Worker with this door into a folder, for `DevServer(project=folder)`."""
+def write_wired_worker(folder: Path, door: str = DOORS) -> Path:
+    """Write a copy of the Worker with this door, or with all of `DOORS`, for `DevServer(project=folder)`."""
     entry = copy_worker(folder) / "src" / "entry.py"
     entry.write_text(entry.read_text() + door)
     return folder

@@ -1,0 +1,58 @@
+"""Tests what only workerd can show of an isolate: the order of ready callbacks, and the abort signal of Workers AI."""
+
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.support.dev_server import DevServer
+from tests.support.model_plan import Plan, hang, ok
+from tests.support.model_server import ModelServer
+from tests.support.wired_worker import HANDLES, write_wired_worker
+
+pytestmark = pytest.mark.runtime
+
+
+@pytest.fixture(scope="module")
+def wired(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """A local server with a copy of the Worker that has doors for tests."""
+    project = write_wired_worker(tmp_path_factory.mktemp("project"))
+    with DevServer(tmp_path_factory.mktemp("state"), project=project) as server:
+        yield server
+
+
+def test_more_than_a_thousand_ready_handles_keep_their_order(wired: DevServer):
+    """3,000 callbacks that are ready run in order. Earlier code ran some of them through timers, and newer callbacks
+    overtook these.
+    """
+    # The Worker's event loop has read its settings before the request that counts.
+    httpx.get(f"{wired.url}/api/async-status", timeout=20)
+    order = httpx.get(f"{wired.url}/_test/order", timeout=60).json()
+    assert order[:HANDLES] == list(range(HANDLES))
+    assert [number for number in order if number != "new"] == list(range(2 * HANDLES))
+
+
+def test_a_call_whose_time_is_up_ends_at_once(model: ModelServer, wired: DevServer) -> None:
+    """When a call of Workers AI times out, its connection closes at once; a call that is answered succeeds.
+
+    The SDK passes the abort signal on, which ends the call.
+    """
+    url = f"{model.base_url}/chat/completions"
+
+    def call(seconds: float) -> str:
+        return httpx.post(f"{wired.url}/_test/ai", json={"url": url, "seconds": seconds}, timeout=60).text
+
+    model.plan = Plan(decide=lambda seen: ok("fine"))
+    assert call(30) == "fine"
+    (seen,) = model.calls()
+    assert (seen.system, seen.user) == ("do", "the text")
+    model.plan = Plan(decide=lambda seen: hang())
+    said: list[str] = []
+    waiting = threading.Thread(target=lambda: said.append(call(2)))
+    waiting.start()
+    model.wait_for_in_flight(1)
+    model.wait_until_idle(8)
+    assert said == []  # The invocation is still running, so it was the signal that closed the connection.
+    waiting.join()
+    assert said == ["model_timeout"]
