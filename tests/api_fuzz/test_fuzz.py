@@ -26,7 +26,7 @@ HOOKS = "tests.api_fuzz.checks"
 SEED = 20_261_124
 # The coverage phase derives its cases from /openapi.json. The fuzzing phase draws cases for each operation, and the
 # stateful phase draws chains of calls.
-LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 3, 12), campaign=(5_000, 100, 200))
+LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 1, 12), campaign=(5_000, 100, 200))
 # HEAD and OPTIONS go through the code of GET; tests/api and the campaign have them too.
 LEFT_OUT = sized(quick=("HEAD", "OPTIONS"), test=("HEAD", "OPTIONS"), campaign=())
 
