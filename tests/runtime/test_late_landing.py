@@ -103,6 +103,7 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
         ) as server,
         Client(server.url) as client,
     ):
+        assert client.http.get("/api/async-status").status_code == 200  # The Worker has its short limits now.
         database.decide = trouble
         trouble.on = True
         work = list(submissions(SEED, TASKS))

@@ -68,7 +68,7 @@ class Default(Default):  # the glue goes by the class's own name
 
     The second form waits for the end of the run, which a message through the queue does not. POST /_test/refuses with
     `yes` makes the queue refuse all messages of tasks, until another one with `no`. The variable POISON breaks the
-    built-in provider, and SHORT_LIMITS shortens limits: from the first request on, which `make dev` itself makes.
+    built-in provider, and SHORT_LIMITS shortens limits; both take effect at the first request.
     """
 
     async def fetch(self, request):
