@@ -30,7 +30,7 @@ RECORDS = ROOT / ".build" / "campaign"
 _ASIDE = ("docs/*", "*.md", "ops/*", "examples/*", "LICENSE")
 SCHEDULES, BLOCK = 100_000, 5_000
 BUSY_RUNS = 10  # the number of runs of the whole suite on a busy machine
-# The tests of these modules draw many more cases in the campaign.
+# The tests of these modules draw many more cases, or have more to do, in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
     "tests/property/test_schema_oracle.py",
@@ -46,6 +46,7 @@ LONG_DRAWS = (
     "tests/simulator/campaign/test_workloads.py",
     "tests/runtime/test_burst.py",
     "tests/runtime/test_files.py",
+    "tests/runtime/test_large_answers.py",
 )
 _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 

@@ -20,31 +20,43 @@ from tests.support.worker_copy import copy_worker
 pytestmark = pytest.mark.runtime
 CHUNKS = 3 * limits.LANE_CHUNKS
 IN_FLIGHT = 3 * limits.LANE_CALLS
-ROUTES = ("queue", "durable-object")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
     with ModelServer(api_key="test-key", latency_seconds=0.2) as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def _fresh(model: ModelServer) -> None:
+    """Begin each test with an empty ledger of the model."""
+    model.release()
+    model.wait_until_idle()
+    model.reset()
 
 
 def flags(route: str, model: ModelServer, **settings: object) -> list[str]:
     return [*ENVIRONMENTS[route], *openai(model.base_url, **settings), "--cron-every", "1"]
 
 
-@pytest.mark.parametrize("route", ROUTES)
-def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: ModelServer, tmp_path: Path):
-    """A task of 72 chunks has three lanes: more than six calls are in flight, each call is made once, and nothing is
-    left behind.
-    """
-    with DevServer(tmp_path, *flags(route, model)) as dev, Client(dev.url) as client:
-        text = paragraphs(CHUNKS)
+@pytest.fixture(scope="module")
+def objects(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DevServer]:
+    """A local server with the Worker on objects, for the tests that only submit."""
+    with DevServer(tmp_path_factory.mktemp("state"), *flags("durable-object", model)) as server:
+        yield server
+
+
+def run_in_three_lanes(route: str, dev: DevServer, model: ModelServer) -> None:
+    """Run a task of 72 chunks and check its lanes, its calls, and what objects store."""
+    with Client(dev.url) as client:
+        state, text = dev.persist_to, paragraphs(CHUNKS)
+        eventually(lambda: not metered.object_rows(state))
         model.hold()
         submitted = client.submit(text, chunk={"maxChars": 40})
         model.wait_for_in_flight(IN_FLIGHT)
         # The coordinator and the task's object, if there is one, write only at the claim, and not later.
-        held = metered.object_rows(tmp_path)
+        held = metered.object_rows(state)
         assert (held.get("_cf_KV", 0), held["version"]) == (int(route == "durable-object"), 1)
         model.release()
         task = client.finished(submitted["id"])
@@ -57,7 +69,21 @@ def test_a_long_task_is_not_bound_to_six_calls_at_a_time(route: str, model: Mode
         chunks = client.http.get(f"{task['links']['self']}/chunks").json()["chunks"]
         assert {chunk["lane"] for chunk in chunks} == {1, 2, 3}
         # After the task has ended, its host closes the lanes, and the storage of host and coordinator is empty.
-        eventually(lambda: not metered.object_rows(tmp_path))
+        eventually(lambda: not metered.object_rows(state))
+
+
+def test_a_long_task_is_not_bound_to_six_calls_at_a_time(objects: DevServer, model: ModelServer):
+    """A task of 72 chunks has three lanes: more than six calls are in flight, each call is made once, and nothing is
+    left behind.
+    """
+    run_in_three_lanes("durable-object", objects, model)
+
+
+@pytest.mark.campaign
+def test_a_long_task_on_the_queue_is_not_bound_to_six_calls(model: ModelServer, tmp_path: Path):
+    """The same on the queue; test_what_lanes_cost_a_task_on_the_queue has three lanes in `make test`."""
+    with DevServer(tmp_path, *flags("queue", model)) as dev:
+        run_in_three_lanes("queue", dev, model)
 
 
 @pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
@@ -93,7 +119,14 @@ def test_what_lanes_cost_a_task_on_the_queue(model: ModelServer, tmp_path: Path)
     with DevServer(tmp_path, *flags("queue", model), "--limits", "paid") as dev, Client(dev.url) as client:
         client.finished(client.submit(paragraphs(20), chunk={"maxChars": 40})["id"])
         assert not of_objects(dev)
-        task = client.finished(client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})["id"])
+        model.reset()
+        model.hold()
+        submitted = client.submit(paragraphs(CHUNKS), chunk={"maxChars": 40})
+        model.wait_for_in_flight(IN_FLIGHT)
+        model.release()
+        task = client.finished(submitted["id"])
+        assert len(model.calls()) == CHUNKS
+        assert 6 < max(call.in_flight for call in model.calls()) <= IN_FLIGHT
         eventually(lambda: of_objects(dev)["BatchCoordinator.close"])
         requests = of_objects(dev)
         groups = requests["BatchCoordinator.infer"]
@@ -132,15 +165,26 @@ def begin_batch(client: Client, lines: int) -> str:
 
 # What the objects' code of a release without batches lacks.
 EARLIER = {
-    "neither": ("", ""),
     "coordinator": ("return await self._coordinator.reach()", "await self._coordinator.reach()"),
     "lane": ("async def infer_lines(", "async def another_name("),
 }
 
 
-@pytest.mark.parametrize(
-    "which", ["neither", *(pytest.param(one, marks=pytest.mark.campaign) for one in ("coordinator", "lane"))]
-)
+def run_batch(api: Client, model: ModelServer) -> int:
+    """Let a batch complete with one call for each line, and return how many calls were in flight at once."""
+    task = api.finished(begin_batch(api, CHUNKS), 120)
+    assert (task["status"], task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == ("completed", CHUNKS, 0)
+    return max(call.in_flight for call in model.calls())
+
+
+def test_lines_are_called_in_lanes(objects: DevServer, model: ModelServer):
+    """The lines of a batch are called in three lanes, each once."""
+    with Client(objects.url) as api:
+        assert 6 < run_batch(api, model) <= IN_FLIGHT
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("which", EARLIER)
 def test_lines_are_called_only_by_objects_that_know_them(which: str, model: ModelServer, tmp_path: Path):
     """After a deployment an object may run earlier code for 300 s, which would pay for calls of empty texts.
 
@@ -151,17 +195,14 @@ def test_lines_are_called_only_by_objects_that_know_them(which: str, model: Mode
     before, after = EARLIER[which]
     text = source.read_text()
     assert before in text
-    source.write_text(text.replace(before, after) if before else text)
+    source.write_text(text.replace(before, after))
     with DevServer(tmp_path / "state", *flags("durable-object", model), project=project) as dev, Client(dev.url) as api:
-        task_id = begin_batch(api, CHUNKS)
-        if which == "lane":
-            eventually(lambda: dev.output.count("lane_failed") >= limits.FRUITLESS_MOST)
-            eventually(lambda: "run_idle" in dev.output)
-            assert not model.calls()
-            usage = api.task(task_id)["usage"]
-            assert (usage["modelCalls"], usage["inDoubt"]) == (0, 0)
+        if which == "coordinator":
+            assert run_batch(api, model) <= 6
             return
-        task = api.finished(task_id, 120)
-        assert (task["status"], task["usage"]["modelCalls"], task["usage"]["inDoubt"]) == ("completed", CHUNKS, 0)
-        most = max(call.in_flight for call in model.calls())
-        assert 6 < most <= IN_FLIGHT if which == "neither" else most <= 6
+        task_id = begin_batch(api, CHUNKS)
+        eventually(lambda: dev.output.count("lane_failed") >= limits.FRUITLESS_MOST)
+        eventually(lambda: "run_idle" in dev.output)
+        assert not model.calls()
+        usage = api.task(task_id)["usage"]
+        assert (usage["modelCalls"], usage["inDoubt"]) == (0, 0)

@@ -17,7 +17,7 @@ from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
 from tests.support.routes import STARTS_SECONDS, on_each_route
 from tests.support.shared_d1 import SERVED, Fate, SharedD1
-from tests.support.wired_worker import SHORT_LIMITS, write_wired_worker
+from tests.support.wired_worker import write_wired_worker
 
 pytestmark = pytest.mark.runtime
 TASKS = 12
@@ -28,7 +28,7 @@ WRITES = ("lost",) * 4 + ("silent",) * 2 + ("served",) * 14
 READS = ("silent",) + ("served",) * 19
 LANDS_MS = (1_000, 5_000)
 # With the settings in `SETTINGS`, none of the faults in this test makes a task fail.
-SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid"}
+SETTINGS = {"LEASE_SECONDS": 4, "AI_TIMEOUT_SECONDS": 2, "MAX_ATTEMPTS": 20, "PLAN": "paid", "SHORT_LIMITS": "yes"}
 
 
 class Trouble:
@@ -97,12 +97,13 @@ def live_through_it(environment: Sequence[str], folder: Path) -> None:
             *environment,
             *openai(model.base_url, **SETTINGS),
             *("--cron-every", "1"),
-            project=write_wired_worker(folder / "project", SHORT_LIMITS),
+            project=write_wired_worker(folder / "project"),
             environ={"NODE_OPTIONS": database.options(folder)},
             ready_seconds=STARTS_SECONDS,
         ) as server,
         Client(server.url) as client,
     ):
+        assert client.http.get("/api/async-status").status_code == 200  # The Worker has its short limits now.
         database.decide = trouble
         trouble.on = True
         work = list(submissions(SEED, TASKS))

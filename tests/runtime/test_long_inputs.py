@@ -15,7 +15,7 @@ from tests.clients.walking import EXPECTED_OF_LONG_TEXT, HERE, walk
 from tests.runtime.conftest import ENVIRONMENTS
 from tests.support.client import Client, openai, variables
 from tests.support.dev_server import DevServer
-from tests.support.make_key import make_key
+from tests.support.make_key import insert_key
 from tests.support.model_plan import Plan, ok
 from tests.support.model_server import ModelServer
 
@@ -44,7 +44,7 @@ def cut_to(output: str) -> list[int]:
     return [int(found) for found in re.findall(r'"event":"text_cut".*?"bytes":(\d+)', output)]
 
 
-@pytest.mark.parametrize("route", ["queue", "durable-object"])
+@pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
 def test_a_text_of_several_mb_is_cut_through_a_kill(route: str, tmp_path: Path) -> None:
     """The server is killed while it cuts. The chunks are those of the whole text, and each is called once."""
     text = numbered(9_000_000)
@@ -82,7 +82,7 @@ def test_a_text_of_several_mb_is_cut_through_a_kill(route: str, tmp_path: Path) 
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """The URL of a Worker that requires keys, and a key."""
     with DevServer(tmp_path_factory.mktemp("state"), *variables({"REQUIRE_KEYS": "true"})) as server:
-        yield server.url, make_key(server.persist_to)
+        yield server.url, insert_key(server.persist_to)
 
 
 TEXT = ROOT / "examples" / "english.txt"
@@ -94,7 +94,9 @@ def test_openai_for_python(deployment: tuple[str, str]) -> None:
     assert walk(command, EXPECTED_OF_LONG_TEXT).startswith("3.")
 
 
-@pytest.mark.parametrize(("package", "version"), [("openai", "7."), ("openai6", "6.")])
+@pytest.mark.parametrize(
+    ("package", "version"), [("openai", "7."), pytest.param("openai6", "6.", marks=pytest.mark.campaign)]
+)
 def test_openai_for_javascript(deployment: tuple[str, str], package: str, version: str) -> None:
     """A JavaScript program does the same."""
     command: list[str | Path] = [find_node(), HERE / "long_text.mjs", package, *deployment, TEXT]

@@ -37,8 +37,8 @@ STATUS = {
 
 @pytest.fixture(scope="module")
 def demo(route: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    """A client of the Worker as `make dev` starts it, on one route."""
-    server = DevServer(tmp_path_factory.mktemp("state"), *ENVIRONMENTS[route])
+    """A client of the Worker on one route. Cron fires often, because the sweep ends long tasks of the direct route."""
+    server = DevServer(tmp_path_factory.mktemp("state"), *ENVIRONMENTS[route], "--cron-every", "2")
     with server, Client(server.url) as client:
         yield client
 

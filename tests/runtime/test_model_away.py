@@ -20,6 +20,12 @@ LATENCY_SECONDS = 0.3
 BROWN_OUT_TASKS = sized(quick=5, test=5, campaign=30)
 
 
+@pytest.fixture(scope="module", params=["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
+def route(request: pytest.FixtureRequest) -> str:
+    """Run a test on the queue and on objects, and in the campaign on the direct route, too."""
+    return str(request.param)
+
+
 @pytest.fixture(scope="module")
 def port() -> int:
     """A port on which model servers can be started and stopped during the test."""

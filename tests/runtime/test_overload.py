@@ -1,6 +1,6 @@
 """Tests load on real workerd with a slow database, and with a runtime that stands still for seconds: all work is done.
 
-The queue and objects are tested at the same time, each on its own server.
+With the slow database the queue and objects are tested at the same time, each on its own server.
 """
 
 import os
@@ -17,7 +17,7 @@ from src.core import limits
 from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_server import ModelServer
-from tests.support.routes import STARTS_SECONDS, on_each_route
+from tests.support.routes import ROUTES, STARTS_SECONDS, on_each_route
 from tests.support.shared_d1 import SharedD1
 
 pytestmark = pytest.mark.runtime
@@ -131,12 +131,16 @@ def test_tasks_share_a_slow_database_that_stalls(tmp_path: Path) -> None:
     on_each_route(tmp_path, work_through_a_stall)
 
 
-def stand_still(environment: Sequence[str], folder: Path) -> None:
-    """Stop the whole runtime for three seconds, four times, while twenty tasks run, and check the bills."""
+@pytest.mark.parametrize("route", ["queue", pytest.param("objects", marks=pytest.mark.campaign)])
+def test_a_runtime_that_stands_still_loses_and_doubles_nothing(route: str, tmp_path: Path) -> None:
+    """Tasks complete although the runtime stops four times, each time for longer than a call may take to start.
+
+    Each call that was paid twice because of a stop was in doubt.
+    """
     with (
         ModelServer(api_key="test-key", latency_seconds=0.3) as model,
         DevServer(
-            folder, *environment, *openai(model.base_url), "--cron-every", "5", ready_seconds=STARTS_SECONDS
+            tmp_path, *ROUTES[route], *openai(model.base_url), "--cron-every", "5", ready_seconds=STARTS_SECONDS
         ) as server,
         AskingAgain(server.url) as client,
     ):
@@ -154,11 +158,3 @@ def stand_still(environment: Sequence[str], folder: Path) -> None:
         calls = sum(task["usage"]["modelCalls"] for task in ended)
         doubted = sum(task["usage"]["inDoubt"] for task in ended)
         assert CHUNKS * len(tasks) <= len(model.calls()) <= calls <= CHUNKS * len(tasks) + doubted
-
-
-def test_a_runtime_that_stands_still_loses_and_doubles_nothing(tmp_path: Path) -> None:
-    """Tasks complete although the runtime stops four times, each time for longer than a call may take to start.
-
-    Each call that was paid twice because of a stop was in doubt.
-    """
-    on_each_route(tmp_path, stand_still)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from local.arguments import parse
 from local.remote.former_state import FILES
 from tests.support import shell_blocks
 from tests.support.client import Client
@@ -104,30 +105,67 @@ def test_the_example_of_the_api_page(server: DevServer):
 
 # The commands in the simulator's README are long simulations.
 LONG = "simulator/README.md"
-WITH_COMMANDS = [name for name, path in ALL.items() if blocks(path) and name != LONG]
+# test_structured_output.py runs the commands of this page and compares what they print.
+ELSEWHERE = "docs/structured-output.md"
+WITH_COMMANDS = [name for name, path in ALL.items() if blocks(path) and name not in {LONG, ELSEWHERE}]
+
+
+class Reader:
+    """Runs the commands of one document in order, like a reader who has started `make dev`."""
+
+    def __init__(self, server: DevServer, state: Path, own: Path) -> None:
+        self._url, self._state, self._own = server.url, state, own
+        self._waiting: list[str] | None = None  # The arguments of a `make dev` whose server no command has used yet.
+        self._made: set[str] = set()
+        self._servers = contextlib.ExitStack()
+
+    def here(self, command: str) -> str | None:
+        """Return the command as the test runs it, or None if there is nothing to run.
+
+        A server with arguments of its own starts before the first command that uses it. Of the targets of make whose
+        short forms are the same command, the first runs.
+        """
+        if arguments := shell_blocks.dev_arguments(command):
+            self._waiting = shlex.split(arguments)
+            parse(self._waiting, ROOT)
+            return None
+        if arguments is not None or shell_blocks.not_run(command) is not None:
+            return None
+        if self._waiting is not None and shell_blocks.trial(command, "URL", Path("STATE")) != command:
+            self._servers.close()
+            self._state = self._own
+            self._url = self._servers.enter_context(MakeDev(self._state, *self._waiting)).url
+            self._waiting = None
+        tried = shell_blocks.trial(command, self._url, self._state)
+        if tried in self._made:
+            return None
+        if shell_blocks.target(command):
+            self._made.add(tried)
+        # A server with arguments of its own has no model, so a task does not end however long a client waits.
+        return tried.replace("?wait=25", "?wait=1") if self._state == self._own else tried
+
+    def leave(self) -> None:
+        """Stop the server that was started last."""
+        self._servers.close()
+
+
+@pytest.fixture
+def reader(server: DevServer, state: Path, tmp_path: Path) -> Iterator[Reader]:
+    """A reader of one document."""
+    made = Reader(server, state, tmp_path)
+    yield made
+    made.leave()
 
 
 @pytest.mark.parametrize("name", [*WITH_COMMANDS, pytest.param(LONG, marks=pytest.mark.campaign)])
-def test_the_commands_of_a_document_run(name: str, server: DevServer, state: Path, tmp_path: Path):
-    """Each command in a document's blocks runs without an error, unless `NOT_RUN` excludes it with a reason.
-
-    A `make dev` with arguments starts a server, which the blocks after it use.
-    """
-    with contextlib.ExitStack() as stack:
-        url = server.url
-        for block in blocks(ALL[name]):
-            here: list[str] = []
-            for command in commands(block):
-                if arguments := shell_blocks.dev_arguments(command):
-                    state = tmp_path
-                    stack.close()
-                    url = stack.enter_context(MakeDev(state, *shlex.split(arguments))).url
-                elif arguments is None and shell_blocks.not_run(command) is None:
-                    here.append(shell_blocks.trial(command, url, state))
-            done = shell_blocks.run("\n".join(here))
-            assert done.returncode == 0, f"{name}:\n{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
-            assert all(status.startswith("2") for status in re.findall(r"^HTTP/1\.1 (\d+)", done.stdout, re.MULTILINE))
-            assert "urn:onceover:problem:" not in done.stdout, done.stdout
+def test_the_commands_of_a_document_run(name: str, reader: Reader):
+    """Each command in a document's blocks runs without an error, unless `NOT_RUN` excludes it with a reason."""
+    for block in blocks(ALL[name]):
+        here = [tried for command in commands(block) if (tried := reader.here(command))]
+        done = shell_blocks.run("\n".join(here))
+        assert done.returncode == 0, f"{name}:\n{block}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}"
+        assert all(status.startswith("2") for status in re.findall(r"^HTTP/1\.1 (\d+)", done.stdout, re.MULTILINE))
+        assert "urn:onceover:problem:" not in done.stdout, done.stdout
 
 
 def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevServer, state: Path):
@@ -138,7 +176,15 @@ def test_the_local_database_lies_where_a_former_one_is_looked_for(server: DevSer
 
 @pytest.mark.parametrize("command", [command for command in shell_blocks.listed_commands() if command != "make dev"])
 def test_the_commands_of_the_table_run(command: str, server: DevServer, state: Path):
-    """Each command in the README's table runs (in a shorter form if it takes minutes), except those in `NOT_RUN`."""
+    """Each command in the README's table runs (in a shorter form if it takes minutes), except those in `NOT_RUN`.
+
+    make only looks up a command that a page runs, too.
+    """
     if shell_blocks.not_run(command) is None:
-        done = shell_blocks.run(shell_blocks.trial(command, server.url, state))
+        target = shell_blocks.target(command)
+        if page := shell_blocks.RUN_BY_PAGES.get(target or ""):
+            assert any(re.search(rf"^[^#\n]*make (-s )?{target}\b", block, re.MULTILINE) for block in blocks(ALL[page]))
+            done = shell_blocks.run(shell_blocks.looked_up(command))
+        else:
+            done = shell_blocks.run(shell_blocks.trial(command, server.url, state))
         assert done.returncode == 0, done.stdout + done.stderr

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.client import Client
 from tests.support.dev_server import ROOT, DevServer, eventually
-from tests.support.make_key import make_key
+from tests.support.make_key import insert_key
 from tests.support.receiver import Receiver
 from tests.support.shell_blocks import OF_THE_OUTER_MAKE, blocks
 
@@ -83,7 +83,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     values = {"WEBHOOK_KEY": secrets.token_urlsafe(32), "WEBHOOK_LOOPBACK": "true", "REQUIRE_KEYS": "true"}
     flags = [part for name, value in values.items() for part in ("--var", f"{name}:{value}")]
     with Receiver() as receiver, DevServer(state, *flags, "--cron-every", "1") as server:
-        key, operator_key = make_key(state), make_key(state, "--scopes", "read,write,admin,operator")
+        key, operator_key = insert_key(state), insert_key(state, operator=True)
         with Client(server.url) as client:
             client.http.headers["Authorization"] = f"Bearer {key}"
             sent = {"name": "one", "url": f"{receiver.url}/one", "event_types": ["task.completed"]}

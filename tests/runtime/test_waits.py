@@ -18,6 +18,8 @@ pytestmark = pytest.mark.runtime
 # For each case, the value of `?wait=` in seconds, and the number of the task's chunks.
 WAITS = [(1.2342, 9), (0.7777, 7), (1, 12), (2.0501, 20), (2, 9)]
 
+OTHER_ROUTES = ("durable-object", "direct")
+
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
@@ -25,6 +27,14 @@ def model() -> Iterator[ModelServer]:
     odd = random.Random(5)
     with ModelServer(api_key="test-key", plan=Plan(decide=lambda _: slow(odd.uniform(0.05, 1.1)))) as made:
         yield made
+
+
+@pytest.fixture(
+    scope="module", params=["queue", *(pytest.param(one, marks=pytest.mark.campaign) for one in OTHER_ROUTES)]
+)
+def route(request: pytest.FixtureRequest) -> str:
+    """Run a test on the queue, and in the campaign on the other routes, too: the event loop is the same."""
+    return str(request.param)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ LONG = (
     "tests/api_fuzz/test_fuzz.py",
     "tests/runtime/test_local_runtime.py",
     "tests/runtime/test_late_landing.py",
+    "tests/runtime/test_letting_go.py",
     "tests/runtime/test_messages.py",
     "tests/runtime/test_keys.py",
     "tests/runtime/test_long_inputs.py",

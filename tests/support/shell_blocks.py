@@ -42,6 +42,16 @@ _LOOKED_UP = {
     "quick": "tests/unit/docs/test_contributing.py runs it",
 }
 
+# Targets of the README's table that a test only looks up there, each with the page whose commands run it.
+RUN_BY_PAGES = {
+    "key": "docs/configuration.md",
+    "model": "docs/local-models.md",
+    "bench": "docs/performance.md",
+    "mutate": "docs/mutation.md",
+}
+
+_FEW_TESTS = "tests/unit/core/calls/test_pace.py"
+
 # For each make target that takes minutes, arguments with which it checks its flags but does little work.
 _SHORT = {
     "simulate": "SEEDS=2 WORKERS=1",
@@ -51,7 +61,7 @@ _SHORT = {
     "bench": "ARGS=--help",
     "model": "ARGS=--help",
     "test": "PYTEST_PARALLEL=",
-    "coverage": "PYTEST_ARGS=tests/unit/core/calls/test_pace.py",
+    "coverage": f"PYTEST_ARGS={_FEW_TESTS}",
 }
 
 # Variables that `make test` sets and a reader's shell does not have. A test removes the variables that `make test`
@@ -119,6 +129,11 @@ def dev_arguments(command: str) -> str | None:
     return match[1] or ""
 
 
+def looked_up(command: str) -> str:
+    """Rewrite a `make` command so that make only prints what it would do."""
+    return command.replace("make ", "make -n ", 1)
+
+
 def trial(command: str, url: str, state: Path) -> str:
     """Rewrite a command so that it takes only seconds, and uses the server at `url` with the state folder `state`."""
     if '"$URL/' in command:  # The server of the tests checks no key.
@@ -129,13 +144,17 @@ def trial(command: str, url: str, state: Path) -> str:
     command = re.sub(r"make (-s )?key(?: ARGS=\"([^\"]*)\")?", rf'make \1key ARGS="--persist-to {state} \2"', command)
     name = target(command)
     if name in _LOOKED_UP:
-        return command.replace("make ", "make -n ", 1)
+        return looked_up(command)
     if name == "test":
         given = re.search(r'PYTEST_ARGS="([^"]*)"', command)
-        return f'make test {_SHORT["test"]} PYTEST_ARGS="--collect-only -q {given[1] if given else "tests/unit/core"}"'
+        return f'make test {_SHORT["test"]} PYTEST_ARGS="--collect-only -q {given[1] if given else _FEW_TESTS}"'
     if name == "simulate" and "SEED=" in command:
         return command
-    return f"{command} {_SHORT[name]}" if name in _SHORT else command
+    if name not in _SHORT:
+        return command
+    if _SHORT[name].startswith("ARGS="):  # make takes the last of several values
+        command = re.sub(r' ARGS="[^"]*"', "", command)
+    return f"{command} {_SHORT[name]}"
 
 
 def run(script: str) -> subprocess.CompletedProcess[str]:

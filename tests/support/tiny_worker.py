@@ -85,14 +85,19 @@ ENTRY = '''
     import asyncio
     import logging
     import queue
+    import random
     import sys
     import time
+    from random import random as chance
 
+    import js
+    from js import AbortController, fetch
     from workers import DurableObject, Response, WorkerEntrypoint
 
     from greeting import GREETING
 
     BINDINGS = ("AI", "DB", "JOBS", "COUNTER", "UNSAFE_EVAL")
+    SEEDED = random.Random(7).random()
     logger = logging.getLogger("tiny")
     built = []
     served = []
@@ -143,6 +148,9 @@ ENTRY = '''
                     for name in ("AI_PROVIDER", "FROM_FILE", "FROM_SECRETS", "FROM_FLAG")
                 },
             }
+
+        async def drawn(self):
+            return {"seeded": SEEDED, "later": chance()}
 
         async def glue(self):
             import _cloudflare_compat_flags

@@ -19,6 +19,7 @@ from src.core import limits as _limits
 from src.inference.demo import DemoProvider as _DemoProvider
 from src.platform.crossing import into_javascript as _into_javascript
 from src.queue.producer import QueueSender as _QueueSender
+from src.store.d1 import database as _database
 from workers import Response as _Response
 
 _send = _QueueSender.send
@@ -32,6 +33,17 @@ def _poison():
     """Break each call of the built-in provider. A task then rests for seconds, instead of minutes."""
     _DemoProvider.infer = lambda self, call: 1 / 0
     _limits.STALL_REST_SECONDS, _limits.STALL_SECONDS_LEAST = 1.0, 3.0
+
+
+def _hurry():
+    """Let the Worker give up a database that does not answer after three seconds.
+
+    After the same time it replaces a worker that died because of this database.
+    """
+    _limits.STORE_SECONDS_OF_REQUEST = 3.0
+    _limits.QUEUE_RETRY_SECONDS = 1
+    _limits.STALL_REST_SECONDS = 3.0
+    _database.Database.__init__.__kwdefaults__["seconds"] = 3.0
 
 
 class _Message:
@@ -57,12 +69,14 @@ class Default(Default):  # the glue goes by the class's own name
 
     The second form waits for the end of the run, which a message through the queue does not. POST /_test/refuses with
     `yes` makes the queue refuse all messages of tasks, until another one with `no`. The variable POISON breaks the
-    built-in provider.
+    built-in provider, and SHORT_LIMITS shortens limits; both take effect at the first request.
     """
 
     async def fetch(self, request):
         if getattr(self.env, "POISON", "") == "yes":
             _poison()
+        if getattr(self.env, "SHORT_LIMITS", "") == "yes":
+            _hurry()
         if str(request.url).endswith("/_test/refuses"):
             _QueueSender.send = _refusing if await request.text() == "yes" else _send
             return _Response("done")
@@ -78,7 +92,6 @@ class Default(Default):  # the glue goes by the class's own name
         return _Response("sent")
 
 '''
-
 
 # This door lets a test make a call of Workers AI by a POST to /_test/ai, with an address and a number of seconds. The
 # binding of Workers AI is wrapped in the same way as the SDK wraps it. The `run` of the binding fetches the address
@@ -165,19 +178,6 @@ class Default(Default):  # the glue goes by the class's own name
 """.replace("%d", str(HANDLES))
 
 DOORS = _MESSAGES + _WORKERS_AI + _READY_HANDLES + BY_VARIABLE
-
-# With these limits, the Worker gives up a database that does not answer after three seconds; after the same time it
-# replaces a worker that died because of this database.
-SHORT_LIMITS = """
-
-from src.core import limits as _limits
-from src.store.d1 import database as _database
-
-_limits.STORE_SECONDS_OF_REQUEST = 3.0
-_limits.QUEUE_RETRY_SECONDS = 1
-_limits.STALL_REST_SECONDS = 3.0
-_database.Database.__init__.__kwdefaults__["seconds"] = 3.0
-"""
 
 
 def write_wired_worker(folder: Path, door: str = DOORS) -> Path:
