@@ -43,6 +43,9 @@ LONG_DRAWS = (
     "tests/api/test_tenants.py",
     "tests/simulator/campaign/test_campaign.py::TestSchedules",
     "tests/simulator/campaign/test_dead_triggers.py",
+    "tests/simulator/campaign/test_full_database.py",
+    "tests/simulator/campaign/test_innocence.py",
+    "tests/simulator/campaign/test_webhooks.py",
     "tests/simulator/campaign/test_workloads.py",
     "tests/runtime/test_burst.py",
 )
