@@ -10,6 +10,7 @@ from rich.console import Console
 
 from mutation import __main__ as command
 from mutation import report
+from mutation.catalogue import all_mutants
 from mutation.journal import KILLED, SURVIVED, TIMED_OUT, Outcome
 from mutation.mutants import Mutant
 from mutation.report import Judged
@@ -20,7 +21,7 @@ from mutation.source import Span
 def once() -> Iterator[None]:
     """Let the command find the mutants of the tree, which does not change, only once: to find them takes a second."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(command, "all_mutants", functools.cache(command.all_mutants))
+        patch.setattr(command, "all_mutants", functools.cache(all_mutants))
         yield
 
 
