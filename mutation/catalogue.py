@@ -1,5 +1,6 @@
 """Lists all mutants of the project, and orders them by a seed."""
 
+import ast
 import hashlib
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -24,7 +25,7 @@ LEFT_OUT = ("src/processing/log.py", "src/store/d1/statement.py")
 
 def all_mutants(root: Path) -> list[Mutant]:
     """Find every mutant of the project, in the order of files and of places in a file."""
-    defaults = defaults_of(Source(path.read_text("utf-8")).tree for path in sorted((root / "src").rglob("*.py")))
+    defaults = defaults_of(ast.parse(path.read_text("utf-8")) for path in sorted((root / "src").rglob("*.py")))
     paths = sorted({path for folder in SQL for path in (root / folder).rglob("*.py")})
     names = [path.relative_to(root).as_posix() for path in paths]
     return list(chain.from_iterable(_of_file(root, name, defaults) for name in names if name not in LEFT_OUT))

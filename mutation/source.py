@@ -2,6 +2,7 @@
 
 import ast
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -39,18 +40,27 @@ class Source:
         self._starts = [0]
         for line in self._lines:
             self._starts.append(self._starts[-1] + len(line))
-        self.parents = {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
+        self._spans: dict[ast.AST, Span] = {}  # Each statement is asked for again with every mutant of its module.
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        """The node of the tree that contains each other node."""
+        return {child: node for node in ast.walk(self.tree) for child in ast.iter_child_nodes(node)}
 
     def offset(self, line: int, column: int) -> int:
         """Return the offset in the text of a position of the tree, whose columns count bytes of UTF-8."""
-        return self._starts[line - 1] + len(self._lines[line - 1].encode()[:column].decode())
+        text = self._lines[line - 1]
+        return self._starts[line - 1] + (column if text.isascii() else len(text.encode()[:column].decode()))
 
     def span(self, node: ast.expr | ast.stmt | ast.keyword) -> Span:
         """Return the span of a node in the text."""
-        assert node.end_lineno is not None
-        assert node.end_col_offset is not None
-        start = self.offset(node.lineno, node.col_offset)
-        return Span(start, self.offset(node.end_lineno, node.end_col_offset))
+        known = self._spans.get(node)
+        if known is None:
+            assert node.end_lineno is not None
+            assert node.end_col_offset is not None
+            start = self.offset(node.lineno, node.col_offset)
+            known = self._spans[node] = Span(start, self.offset(node.end_lineno, node.end_col_offset))
+        return known
 
     def segment(self, node: ast.expr | ast.stmt | ast.keyword) -> str:
         """Return the text of a node."""

@@ -5,11 +5,12 @@ import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import NamedTuple
 
 from mutation.catalogue import STATEMENTS
@@ -151,5 +152,10 @@ class _Loader(SourceFileLoader):
 
     def get_code(self, fullname: str) -> object:  # type: ignore[override]
         """Compile the module's text."""
-        text = Path(self.path).read_text("utf-8") if self._text is None else self._text
-        return self.source_to_code(text, self.path)
+        return _compiled(Path(self.path).read_text("utf-8") if self._text is None else self._text, self.path)
+
+
+@lru_cache(maxsize=512)
+def _compiled(text: str, path: str) -> CodeType:
+    """Compile a module. A mutant changes one module, and the others have the texts that they had before."""
+    return SourceFileLoader("", path).source_to_code(text, path)

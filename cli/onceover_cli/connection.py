@@ -1,6 +1,7 @@
 """Sends requests to one deployment. A request returns JSON, or raises an error that says what to do."""
 
 import os
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,6 +78,9 @@ class ApiClient:
         if where.key is not None:
             headers["Authorization"] = f"Bearer {where.key}"
         timeout = httpx2.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
+        # A server on this machine, which is asked without TLS and without a proxy, needs none of the certificates whose
+        # loading takes longer than a request.
+        is_plain = where.is_local and urlsplit(where.url).scheme == "http"
         # Redirects are not followed, because they would carry the API key to another host. The environment's proxy is
         # used for every address except this machine, which a proxy cannot reach.
         try:
@@ -86,6 +90,7 @@ class ApiClient:
                 timeout=timeout,
                 transport=transport,
                 trust_env=not where.is_local,
+                verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else True,
             )
         except (ImportError, ValueError) as error:
             name = proxy_variable(where) or "ALL_PROXY"

@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Sequence
+from functools import cache, partial
 from typing import Annotated
 
 import typer
@@ -32,6 +33,10 @@ app.add_typer(webhooks.app, name="webhooks")
 app.add_typer(tenants.app, name="tenant")
 doctor.register(app)
 top.register(app)
+
+
+# The parser of all commands is built once for a process, from the signatures of their functions.
+_command = cache(partial(typer.main.get_command, app))
 
 
 def _show_version(is_asked: bool) -> None:
@@ -69,10 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command, print an error on standard error, and return the exit status."""
     terminal.prepare()
     given = list(sys.argv[1:] if arguments is None else arguments)
-    command = typer.main.get_command(app)
     said = ""
     try:
-        done = command.main(args=given, prog_name="onceover", standalone_mode=False)
+        done = _command().main(args=given, prog_name="onceover", standalone_mode=False)
         return int(done) if isinstance(done, int) else Exit.COMPLETED
     except terminal.OutputClosed:
         return Exit.COMPLETED

@@ -4,7 +4,7 @@ once.
 
 import random
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -207,21 +207,31 @@ def test_chunks_that_end_while_they_are_read_change_no_page(bench: ApiBench):
     assert [(chunk["index"], chunk["error"]) for chunk in shown] == [(index, None) for index in range(4)]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
-def test_40_mb_are_read_within_100_mb(bench: ApiBench, query: str):
-    """A list of outputs of 40 MB can be read whole or by pages within the 100 MB of an isolate's memory."""
+@pytest.fixture(scope="module")
+def large() -> Iterator[tuple[ApiBench, str]]:
+    """A task with outputs of 40 MB, and its path."""
+    bench = ApiBench()
     path = submit(bench, 500, reduce="none")
     rng = random.Random(1)
-    words = [rng.randbytes(4).hex() for _ in range(5_000)]
+    words = " ".join(rng.randbytes(4).hex() for _ in range(20_000))
     claim = bench.claim(path.rpartition("/")[2])
     for first in range(0, 500, 10):
-        outputs = {index: " ".join(rng.choices(words, k=8_900)) for index in range(first, first + 10)}
+        starts = {index: 9 * rng.randrange(20_000 - 8_900) for index in range(first, first + 10)}
+        outputs = {index: words[start : start + 9 * 8_900 - 1] for index, start in starts.items()}
         bench.work(claim, outputs, Continue(180_000))
     bench.database.rows(
         "UPDATE tasks SET status = 'completed', completed = total, finished_at = 1, holder = NULL, host = NULL, "
         "lease_until = NULL"
     )
+    yield bench, path
+    bench.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("query", ["", "/chunks", "/chunks?limit=5000"])
+def test_40_mb_are_read_within_100_mb(large: tuple[ApiBench, str], query: str):
+    """A list of outputs of 40 MB can be read whole or by pages within the 100 MB of an isolate's memory."""
+    bench, path = large
 
     async def read() -> int:
         reply = await handle(BenchRequest("GET", f"http://localhost{path}{query}", {}, b""), bench.api)

@@ -575,5 +575,5 @@ class TwoTenants(RuleBasedStateMachine):
 
 
 TestTwoTenants = TwoTenants.TestCase
-EXAMPLES, STEPS = sized(quick=(20, 60), test=(100, 60), campaign=(2_000, 120))
+EXAMPLES, STEPS = sized(quick=(20, 60), test=(60, 60), campaign=(2_000, 120))
 TestTwoTenants.settings = settings(max_examples=EXAMPLES, stateful_step_count=STEPS)

@@ -34,6 +34,12 @@ PYTHON = """
 """
 
 
+@pytest.fixture(scope="module")
+def mutants_of_the_worker() -> list[Mutant]:
+    """All mutants of this tree, which take a second to find."""
+    return all_mutants(ROOT)
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Make a project with one module of SQL statements and one module of Python."""
@@ -81,16 +87,15 @@ def test_a_change_elsewhere_leaves_the_draw_as_it_was(project: Path):
     assert after == before
 
 
-def test_equal_changes_have_names_of_their_own(project: Path):
+def test_equal_changes_have_names_of_their_own(project: Path, mutants_of_the_worker: list[Mutant]):
     """All mutants of a project have different ids."""
-    for root in (project, ROOT):
-        mutants = all_mutants(root)
+    for mutants in (all_mutants(project), mutants_of_the_worker):
         assert len({mutant.id for mutant in mutants}) == len(mutants)
 
 
-def test_the_worker_has_mutants_of_every_kind_in_every_place():
+def test_the_worker_has_mutants_of_every_kind_in_every_place(mutants_of_the_worker: list[Mutant]):
     """The Worker has mutants of every kind, in all folders that should have mutants, but not in the log."""
-    mutants = all_mutants(ROOT)
+    mutants = mutants_of_the_worker
     assert len(mutants) > 1_000
     assert len({mutant.operator for mutant in mutants}) > 25
     paths = {mutant.path for mutant in mutants}
@@ -174,8 +179,8 @@ def test_trying_a_statement_leaves_the_interpreter_as_it_was(project: Path):
     assert after is before
 
 
-def test_nearly_all_mutants_of_the_store_can_be_tried():
+def test_nearly_all_mutants_of_the_store_can_be_tried(mutants_of_the_worker: list[Mutant]):
     """Of 60 mutants of the store, at least 58 can be tried."""
-    some = drawn(all_mutants(ROOT), 1, ["src/store/sql/*"])[:60]
+    some = drawn(mutants_of_the_worker, 1, ["src/store/sql/*"])[:60]
     assert len(viable(ROOT, some, 60)) >= 58
     assert len(viable(ROOT, some, 10)) == 10

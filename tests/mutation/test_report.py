@@ -1,6 +1,8 @@
 """Tests the report of a run: its figures, the survivors, and their reasons."""
 
+import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,19 @@ from rich.console import Console
 
 from mutation import __main__ as command
 from mutation import report
+from mutation.catalogue import all_mutants
 from mutation.journal import KILLED, SURVIVED, TIMED_OUT, Outcome
 from mutation.mutants import Mutant
 from mutation.report import Judged
 from mutation.source import Span
+
+
+@pytest.fixture(scope="module")
+def once() -> Iterator[None]:
+    """Let the command find the mutants of the tree, which does not change, only once: to find them takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(command, "all_mutants", functools.cache(all_mutants))
+        yield
 
 
 def judged(number: int, quick: str, deep: str | None = None, path: str = "src/a.py") -> Judged:
@@ -73,6 +84,7 @@ def test_the_reasons_are_reasons(tmp_path: Path):
     assert report.reasons(path) == {"1234abcd": "b"}
 
 
+@pytest.mark.usefixtures("once")
 def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str]):
     """With `--list`, `python -m mutation` lists the mutants that a seed draws, the same ones each time."""
     arguments = ["--list", "--mutants", "5", "--seed", "3", "--only", "src/processing/run/ledger.py"]
@@ -84,6 +96,7 @@ def test_the_command_lists_what_it_would_judge(capsys: pytest.CaptureFixture[str
     assert command.main(["--list", "--only", "src/nothing.py"]) == 2
 
 
+@pytest.mark.usefixtures("once")
 def test_the_command_shows_a_mutant(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -51,7 +51,12 @@ SURROUNDINGS = {
     "simulator/campaign/ablations/substitutes.py": "def swapped(name, old, new): ...\n",
     "simulator/campaign/__init__.py": "",
     "tests/unit/test_elsewhere.py": "def test_nothing(): pass\n",
-    "pyproject.toml": '[tool.pytest.ini_options]\npythonpath = ["."]\nmarkers = ["runtime"]\n',
+    "pyproject.toml": dedent("""
+        [tool.pytest.ini_options]
+        addopts = "-p no:schemathesis -p no:anyio"  # which take most of the time of a start
+        pythonpath = ["."]
+        markers = ["runtime"]
+    """),
 }
 
 

@@ -42,7 +42,7 @@ from tests.support.stored_outputs import stored_outputs
 from tests.support.tiers import sized, tier
 
 CAMPAIGN = tier() == "campaign"
-RUNS, STEPS = sized(quick=(30, 50), test=(200, 50), campaign=(20_000, 100))
+RUNS, STEPS = sized(quick=(30, 50), test=(120, 50), campaign=(20_000, 100))
 LEASE_MS = 10_000
 RETENTION_MS = 100_000
 CHUNKS_MOST = 3

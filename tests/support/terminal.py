@@ -36,7 +36,7 @@ class Terminal:
         termios.tcsetattr(slave, termios.TCSANOW, modes)
         self._shown = b""
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _OWN, *command],
+            [sys.executable, "-S", "-c", _OWN, *command],
             env=dict(environment),
             stdin=slave,
             stdout=slave,

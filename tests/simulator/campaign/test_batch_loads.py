@@ -74,8 +74,15 @@ def test_what_20_000_lines_use_without_objects(plan: Plan) -> None:
     assert use.get <= 3 * use.invocations
 
 
-@pytest.mark.parametrize("route", ["queue", "objects"])
-@pytest.mark.parametrize("plan", ["free", "paid"])
+@pytest.mark.parametrize(
+    ("route", "plan"),
+    [
+        ("queue", "free"),
+        ("objects", "paid"),
+        pytest.param("queue", "paid", marks=pytest.mark.campaign),
+        pytest.param("objects", "free", marks=pytest.mark.campaign),
+    ],
+)
 def test_the_use_grows_no_faster_than_the_lines(route: str, plan: Plan) -> None:
     """Twice as many lines use at most twice as much, so that 20,000 lines hide nothing that grows faster."""
     small, large = (counters(used(BatchLoad(lines, route, plan, (0.5, 1.5)))) for lines in (1_000, 2_000))

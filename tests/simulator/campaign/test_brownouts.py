@@ -22,7 +22,7 @@ from src.store.work import WorkStore
 
 
 @pytest.mark.parametrize("route", ["queue", "objects", "direct"])
-@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])
+@pytest.mark.parametrize("share", [0.1, pytest.param(0.3, marks=pytest.mark.campaign), 0.5, 0.8])
 def test_a_minute_of_it_fails_no_task(share: float, route: str):
     """In a brown-out of a minute, a task fails only if it has a chunk that always fails.
 

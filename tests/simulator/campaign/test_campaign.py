@@ -171,7 +171,17 @@ class TestSchedules:
         assert "at 95 %" in seeds.verdict()
 
 
-@pytest.mark.parametrize("flow", FLOWS, ids=lambda flow: flow.name)
+# With lanes a flow has many points. `make test` tries one such flow of each route, and a retry on one of the two.
+LONG_FLOWS = {"queue, lanes", "object, lanes, cancel, retry"}
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [
+        pytest.param(flow, id=flow.name, marks=[pytest.mark.campaign] if flow.name in LONG_FLOWS else [])
+        for flow in FLOWS
+    ],
+)
 def test_a_crash_at_any_point_breaks_nothing(flow: Flow):
     """After a crash at any suspension point of the flow, before or after the effect, every invariant is true."""
     counts = all_singles(flow)
@@ -269,8 +279,10 @@ def test_a_failure_is_shrunk_and_told(monkeypatch: pytest.MonkeyPatch, capsys: p
     ablation = BY_NAME["lease_in_claim"]
     for owner, name, value in ablation.patches:
         monkeypatch.setattr(owner, name, value)
-    runs = (run_seed(seed, profile="harmless") for seed in range(1_000))
-    seed = next(run.seed for run in runs if run.failure and run.fired.total() >= 8)
+    runs = (
+        run_seed(seed, profile="harmless") for seed in range(20, 1_000)
+    )  # those of the first 20 that fail meet few faults
+    seed = next(run.seed for run in runs if run.failure and 8 <= run.fired.total() <= 20)
     explanation = explain(seed, profile="harmless")
     assert explanation is not None
     assert 0 < explanation.result.fired.total() < explanation.faults_before
@@ -312,9 +324,9 @@ def test_the_command_line_reports(capsys: pytest.CaptureFixture[str]):
 
     The replay of a seed that broke nothing prints the seed's timeline.
     """
-    assert main(["--seeds", "30", "--workers", "1"]) == 0
+    assert main(["--seeds", "8", "--workers", "1"]) == 0
     told = re.sub(r"\s+", " ", capsys.readouterr().out)
-    assert "0 of 30 schedules broke an invariant" in told
+    assert "0 of 8 schedules broke an invariant" in told
     assert "duplicate_delivery" in told
     assert main(["--seed", "7"]) == 0
     assert "faults stop" in capsys.readouterr().out

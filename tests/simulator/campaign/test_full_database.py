@@ -13,8 +13,9 @@ from simulator.campaign.runs.totals import Totals
 from simulator.campaign.subject.patches import Patch
 from simulator.platform import storage_cap
 from simulator.platform.storage_cap import Cap
+from tests.support.tiers import sized
 
-SCHEDULES = 40
+SCHEDULES = sized(quick=20, test=20, campaign=40)
 TASKS = 6
 CHUNKS = 6
 APART_MS = 30_000

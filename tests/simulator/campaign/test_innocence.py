@@ -14,8 +14,9 @@ from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from src.core import limits
 from src.core.calls.stalls import Rests
 from src.processing import worker
+from tests.support.tiers import sized
 
-RUNS = 60
+RUNS = sized(quick=30, test=30, campaign=60)
 
 
 def test_no_innocent_task_fails_for_kills_in_a_row(capsys: pytest.CaptureFixture[str]):
@@ -29,8 +30,7 @@ def test_no_innocent_task_fails_for_kills_in_a_row(capsys: pytest.CaptureFixture
 def test_without_rests_kills_in_a_row_are_noticed():
     """If stalled tasks are taken over without a rest, the same kills make tasks fail as `worker_crashed`."""
     with patched(((worker, "rests", lambda _max_attempts: Rests()),)):
-        results = [kills_in_a_row(seed) for seed in range(RUNS)]
-    assert any(result.failure is not None for result in results)
+        assert any(kills_in_a_row(seed).failure is not None for seed in range(RUNS))
 
 
 @pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=lambda deployment: deployment.name)

@@ -11,7 +11,7 @@ from src.store.sql import fragments, work
 from tests.simulator.campaign.test_walls import Nobody
 
 ROUTES = pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
-SCHEDULES = 12
+SCHEDULES = 6
 
 
 def schedules(deployment: Deployment, *, faults: bool = False) -> list[Writers]:

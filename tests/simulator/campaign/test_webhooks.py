@@ -11,8 +11,9 @@ from simulator.campaign.runs.pool import run_block
 from simulator.campaign.runs.run import run_seed
 from simulator.campaign.runs.tally import CampaignTally
 from simulator.engine.fault_kinds import RECEIVER
+from tests.support.tiers import sized
 
-SCHEDULES = 60
+SCHEDULES = sized(quick=30, test=30, campaign=60)
 
 
 @pytest.fixture(scope="module")

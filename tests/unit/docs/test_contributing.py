@@ -18,7 +18,7 @@ RUN = {
     "make format": "make format",
     "make docs": "make docs",
     ONE_FILE: ONE_FILE.replace("make test", "make test PYTEST_PARALLEL="),
-    "make simulate SEEDS=20000": "make simulate SEEDS=20",
+    "make simulate SEEDS=20000": "make simulate SEEDS=2",
     "make simulate SEED=17": "make simulate SEED=17",
 }
 # The beginnings of commands of CONTRIBUTING.md that the test cannot run, with the reason.

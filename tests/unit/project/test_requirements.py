@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,14 @@ def _named(node: ast.AST, package: list[str]) -> Iterator[str]:
         yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
+@cache
+def _imports(file: Path) -> frozenset[str]:
+    """Return the names of modules that a file may import."""
+    inside = file.relative_to(ROOT / "cli" if "cli" in file.relative_to(ROOT).parts[:1] else ROOT)
+    nodes = ast.walk(ast.parse(file.read_text("utf-8")))
+    return frozenset(name for node in nodes for name in _named(node, list(inside.parent.parts)))
+
+
 def imported(modules: Iterable[str]) -> set[str]:
     """Return the packages of others that the given modules, or modules of ours that they import, may import."""
     waiting, seen, others = list(modules), set[Path](), set[str]()
@@ -115,9 +124,7 @@ def imported(modules: Iterable[str]) -> set[str]:
                 others.add(top)
         elif file not in seen:
             seen.add(file)
-            inside = file.relative_to(ROOT / "cli" if "cli" in file.relative_to(ROOT).parts[:1] else ROOT)
-            for node in ast.walk(ast.parse(file.read_text("utf-8"))):
-                waiting.extend(_named(node, list(inside.parent.parts)))
+            waiting.extend(_imports(file))
     return others - set(sys.stdlib_module_names) - OF_THE_RUNTIME
 
 
@@ -134,10 +141,11 @@ def test_what_make_install_installs_is_what_its_targets_import() -> None:
     """
     run = {target: module for target, (installs, module) in recipes().items() if installs == "install"}
     assert {"dev", "key", "model", "docs", "bundle", "deploy", "secrets"} == set(run)
-    assert packages_of([*run.values(), *PROGRAMS]) <= set(pins("run"))
+    packages = packages_of([*run.values(), *PROGRAMS])
+    assert packages <= set(pins("run"))
     asked = {name.partition("==")[0] for name in wanted("run")}
     # Each required package is imported by one of the following modules or programs.
-    assert asked <= packages_of([*run.values(), *PROGRAMS])
+    assert asked <= packages
     development = {target: module for target, (installs, module) in recipes().items() if installs == "install-dev"}
     of_tests = {"quick", "test", "campaign", "coverage", "check", "format"}
     assert of_tests | {"simulate", "chaos", "mutate", "bench"} == set(development)
@@ -167,20 +175,19 @@ def _bytes(files: Iterable[Path]) -> int:
     return sum(file.lstat().st_blocks * 512 for file in files)
 
 
+@cache
 def _whole(folder: Path) -> int:
     return _bytes([folder, *folder.rglob("*")])
 
 
-def _python_packages(names: Iterable[str]) -> int:
-    """Return how many bytes the given installed packages take on disk, with their compiled files."""
-    total = 0
-    for name in names:
-        try:
-            files = importlib.metadata.files(name) or []
-        except importlib.metadata.PackageNotFoundError:
-            continue  # for another platform
-        total += _bytes(place for file in files if (place := Path(str(file.locate()))).exists())
-    return total
+@cache
+def _python_package(name: str) -> int:
+    """Return how many bytes an installed package takes on disk, with its compiled files."""
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return 0  # for another platform
+    return _bytes(place for file in files if (place := Path(str(file.locate()))).exists())
 
 
 @pytest.mark.skipif((sys.platform, platform.machine()) != ("linux", "x86_64"), reason="the figures are for Linux x64")
@@ -190,7 +197,7 @@ def test_the_documents_say_what_an_installation_takes(name: str) -> None:
     modules, worker = ROOT / "node_modules", _whole(ROOT / "python_modules") + _whole(ROOT / ".build" / "pyodide")
     packages = json.loads(install.NPM_LOCK.read_text("utf-8"))["packages"]
     of_tests = sum(_whole(ROOT / place) for place, package in packages.items() if package.get("dev"))
-    run = worker + _whole(modules) - of_tests + _python_packages([*pins("run"), "pip"])
-    everything = worker + _whole(modules) + _python_packages([*pins("dev"), "pip"])
+    run = worker + _whole(modules) - of_tests + sum(map(_python_package, {*pins("run"), "pip"}))
+    everything = worker + _whole(modules) + sum(map(_python_package, {*pins("dev"), "pip"}))
     (said,) = re.findall(r"(\d\.\d\d) GB", (ROOT / name).read_text("utf-8"))
     assert float(said) * 1e9 == pytest.approx(everything if name == "CONTRIBUTING.md" else run, rel=0.05)

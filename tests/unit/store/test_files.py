@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from src.core import limits
 from src.core.errors import BlobMissing, BlobUnavailable, StoreUnavailable
 from src.core.files import FileKey, FilePart, Purpose
 from src.core.limits import (
@@ -24,6 +25,12 @@ from tests.support.memory_r2 import INTERNAL
 from tests.support.sqlite_d1 import NETWORK_LOST
 
 DAY_MS = 86_400_000
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the store send a call again without a pause: these tests run on a real clock, on which a pause takes time."""
+    monkeypatch.setattr(limits, "STORE_RESEND_SECONDS", 0)
 
 
 @pytest.fixture(params=["r2", "d1"])
