@@ -33,12 +33,17 @@ BUSY_RUNS = 10  # the number of runs of the whole suite on a busy machine
 # The tests of these modules draw many more cases, or have more to do, in the campaign.
 LONG_DRAWS = (
     "tests/api_fuzz",
-    "tests/property/test_schema_oracle.py",
-    "tests/property/test_output_disguises.py",
+    "tests/property/test_batches.py",
+    "tests/property/test_demo_output.py",
+    "tests/property/test_file_cuts.py",
+    "tests/property/test_file_texts.py",
+    "tests/property/test_files.py",
     "tests/property/test_joined_outputs.py",
     "tests/property/test_joining.py",
-    "tests/property/test_demo_output.py",
+    "tests/property/test_output_disguises.py",
+    "tests/property/test_schema_oracle.py",
     "tests/property/test_store_model.py",
+    "tests/unit/core/structured/test_evil_schemas.py",
     "tests/api/test_hostile.py",
     "tests/api/test_tenants.py",
     "tests/simulator/campaign/test_campaign.py::TestSchedules",
@@ -50,6 +55,7 @@ LONG_DRAWS = (
     "tests/runtime/test_burst.py",
     "tests/runtime/test_files.py",
     "tests/runtime/test_large_answers.py",
+    "tests/runtime/test_model_away.py",
 )
 _PYTEST = "-m pytest -n 2 --dist loadscope --no-loadscope-reorder"
 

@@ -30,6 +30,7 @@ class CallPlan:
             for level, calls in enumerate(self._calls[:-1], start=1)
         )
         self._merging = claim.options.reduce is Reduce.MERGE and claim.total > 1
+        self._keys = self._keys_of_top()
 
     @property
     def top(self) -> int:
@@ -53,10 +54,13 @@ class CallPlan:
         is_whole = not self._merging or (bool(planned) and planned[-1] == 1)
         return self.total + sum(planned) + (0 if is_whole else 1) - self._left_out - self._copied
 
-    def keys(self) -> list[CallKey]:
-        """Return the keys of the top level's calls, in order."""
+    def keys(self) -> Sequence[CallKey]:
+        """Return the keys of the top level's calls, in order. They are made once, because a run asks after each call."""
+        return self._keys
+
+    def _keys_of_top(self) -> Sequence[CallKey]:
         size = self._calls[-1] if self._calls else self.total
-        return [CallKey(self.top, position) for position in range(size)]
+        return tuple(CallKey(self.top, position) for position in range(size))
 
     @property
     def inherits(self) -> bool:
@@ -69,6 +73,7 @@ class CallPlan:
         self._top = self._inherited[self.top] if self.inherits else merge_ends(sizes, self._most_chars)
         self._calls.append(len(self._top))
         self._unsaved.append(MergeLevel(self.top, self._top))
+        self._keys = self._keys_of_top()
 
     def missing_below(self, outputs: Container[CallKey]) -> list[CallKey]:
         """Return the calls of the level below the top without an output, which are gaps or merge only gaps."""

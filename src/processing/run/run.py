@@ -185,7 +185,8 @@ class Run:
 
     async def _advance(self) -> None:
         """Plan the next level of merges when all calls of the level below it have ended."""
-        while not self._plan.complete and self._ledger.all_done(self._plan.keys()):
+        # The calls start in order, so a look that begins with the last one ends at once in most cases.
+        while not self._plan.complete and self._ledger.all_done(reversed(self._plan.keys())):
             if self._ledger.failure is not None:
                 return  # the task must fail: all of its chunks have failed, or too many of them
             self._plan.add_level(() if self._plan.inherits else await self._inputs.sizes(self._save))

@@ -13,6 +13,7 @@ from tests import campaign, quick
 
 QUICK = ("tests/unit/", "tests/property/", "tests/api/")
 MARKED = re.compile(r"pytest\.mark\.campaign\b")
+SIZED = re.compile(r"\bsized\(quick=.+?, test=(.+?), campaign=(.+?)\)")
 
 
 def test_each_claim_names_its_tier() -> None:
@@ -96,6 +97,16 @@ def test_commands_run_at_once_and_print_one_after_another(tmp_path: Path, capfd:
     ]
     assert quick.run(commands) == [3, 0, 0]
     assert capfd.readouterr().out == "first\nsecond\nthird\n"
+
+
+def test_the_campaign_runs_each_module_that_has_more_to_do_in_it() -> None:
+    """A module whose tests are larger in the campaign than in `make test` is in a part of the campaign."""
+    larger = set[str]()
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        if any(test.strip("()") != more.strip("()") for test, more in SIZED.findall(path.read_text("utf-8"))):
+            larger.add(path.relative_to(ROOT).as_posix())
+    assert len(larger) > 20
+    assert [name for name in larger if not any(long.partition("::")[0] in name for long in campaign.LONG_DRAWS)] == []
 
 
 def part(code: str, name: str = "one") -> campaign.Part:

@@ -9,6 +9,8 @@ from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Reduce
 from src.processing.outcomes import Ended
+from src.processing.run import call_plan, ledger
+from tests.support.steps import counted
 from tests.support.text_bench import TextBench
 from tests.support.worker_bench import HOST, WorkerBench
 
@@ -48,3 +50,18 @@ def test_a_budget_for_each_chunk_and_one_merge_suffices_for_a_text_in_a_file(spa
     task = made.work_to_end()
     assert (task.total, task.status, len(made.model.calls)) == (4, status, 5 if status is Status.COMPLETED else 0)
     made.close()
+
+
+def lines_of(chunks: int) -> int:
+    """Return how many lines of the plan and of the ledger a task of so many chunks executes, with a merge above them."""
+    made = WorkerBench(concurrency=1)
+    made.insert(chunks, Reduce.MERGE)
+    with counted(call_plan, ledger) as steps:
+        assert made.run() == Ended(Status.COMPLETED)
+    made.close()
+    return steps.lines
+
+
+def test_the_work_of_a_plan_grows_with_the_calls_alone() -> None:
+    """A run looks after each call whether the level is done. The look costs the same for each size of the level."""
+    assert lines_of(160) < 2.2 * lines_of(80)
