@@ -55,7 +55,7 @@ class CallPlan:
         return self.total + sum(planned) + (0 if is_whole else 1) - self._left_out - self._copied
 
     def keys(self) -> Sequence[CallKey]:
-        """Return the keys of the top level's calls, in order. They are made once, because a run asks after each call."""
+        """Return the keys of the top level's calls, in order. They are made once; a run asks after each call."""
         return self._keys
 
     def _keys_of_top(self) -> Sequence[CallKey]:

@@ -53,7 +53,7 @@ def test_a_budget_for_each_chunk_and_one_merge_suffices_for_a_text_in_a_file(spa
 
 
 def lines_of(chunks: int) -> int:
-    """Return how many lines of the plan and of the ledger a task of so many chunks executes, with a merge above them."""
+    """Return how many lines of the plan and of the ledger a merge of so many chunks executes."""
     made = WorkerBench(concurrency=1)
     made.insert(chunks, Reduce.MERGE)
     with counted(call_plan, ledger) as steps:
