@@ -55,6 +55,6 @@ const options = {
 const miniflare = new Miniflare(convertV4MiniflareOptions(options));
 const url = await miniflare.ready;
 if (BINDINGS[name].d1Databases) {
-  await migrate(await miniflare.getD1Database("DB"), readMigrations(path.join(here, "migrations")));
+  await migrate(await miniflare.getD1Database("DB"), readMigrations(path.resolve(here, "../.."), path.join(here, "migrations")));
 }
 say(`Ready on http://127.0.0.1:${url.port}`);

@@ -134,7 +134,8 @@ const watched = (project) =>
 /** Migrates the database, and ends the leases of killed workers, since no other runtime uses the state. */
 async function prepare(front, request, settings, begunAt) {
   if (!settings.database) return;
-  for (const name of await front.migrate(readMigrations(request.root, settings.migrations))) say(`Applied migration ${name}`);
+  const migrations = readMigrations(request.root, settings.migrations);
+  for (const name of await front.migrate(migrations)) say(`Applied migration ${name}`);
   if (isOurs(request.project)) await front.expireLeases(EXPIRE_LEASES, begunAt);
 }
 
