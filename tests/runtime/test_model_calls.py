@@ -17,7 +17,6 @@ from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
 SMALL = {"maxChars": 40}
-OTHER_ROUTES = ("durable-object", "direct")  # test_letting_go.py and test_model_away.py make calls on these routes.
 # The most seconds by which a call may come too early. Unlike Cloudflare's clock, the local standing clock may be late:
 # a timer may show a time that is LATE_MS too early, and this time may stand still for LOST_MS
 # (local/runtime/standing_clock.js).
@@ -29,11 +28,9 @@ LEFTOVER = re.compile(
 )
 
 
-@pytest.fixture(
-    scope="module", params=["queue", *(pytest.param(one, marks=pytest.mark.campaign) for one in OTHER_ROUTES)]
-)
+@pytest.fixture(scope="module", params=["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
 def route(request: pytest.FixtureRequest) -> str:
-    """Run a test on the queue, and in the campaign on the other routes, too: calls go through the same code."""
+    """Run a test on the queue and on objects, and in the campaign on the direct route, too."""
     return str(request.param)
 
 
