@@ -36,11 +36,13 @@ const bundle = (root, clock) => path.join(root, ".build", "pyodide", clock);
 
 /**
  * Returns what identifies the interpreter, since a snapshot of its memory can be loaded only by the same one. To read the
- * bundle's 13 MB at each start would take 25 ms of processor time, so its size and its time stand for its contents.
+ * bundle's 13 MB at each start would take 25 ms of processor time. So its size and its time stand for its contents, with
+ * its builder, which has the digest of what it builds.
  */
 export function interpreter(root, clock) {
   const { size, mtimeMs } = fs.statSync(path.join(bundle(root, clock), BUNDLE));
-  return `${versions.workerd} ${clock} ${size} ${mtimeMs}`;
+  const builder = fs.readFileSync(path.join(root, "local", "pyodide_bundle.py"), "utf8");
+  return JSON.stringify([versions, clock, size, mtimeMs, builder]);
 }
 
 /** Returns the environment variables of workerd.sh. `snapshot` is { folder, flag }, or undefined for none. */

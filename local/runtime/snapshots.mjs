@@ -13,7 +13,7 @@ import { say } from "./output.mjs";
 import { interpreter, runtimeEnvironment } from "./runtime.mjs";
 
 const FILE = "snapshot.bin"; // the name that workerd gives to the snapshot's file
-const KEPT = 12; // the number of snapshots that are kept, each of some 45 MB
+const KEPT = 16; // the number of snapshots that are kept, each of some 45 MB
 const RECENT_MS = 120_000;
 const PAUSE_MS = 100;
 const PULSE_MS = 500; // how often a process that makes a snapshot touches its folder

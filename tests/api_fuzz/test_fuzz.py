@@ -27,7 +27,7 @@ SEED = 20_261_124
 # The coverage phase derives its cases from /openapi.json. The fuzzing phase draws cases for each operation, and the
 # stateful phase draws chains of calls.
 LEAST_CASES, FUZZED, CHAINS = sized(quick=(0, 0, 0), test=(300, 1, 12), campaign=(5_000, 100, 200))
-# HEAD and OPTIONS go through the code of GET; tests/api and the campaign have them too.
+# In `make test`, tests/api has HEAD and OPTIONS for some paths; in the campaign they are drawn for each path.
 LEFT_OUT = sized(quick=("HEAD", "OPTIONS"), test=("HEAD", "OPTIONS"), campaign=())
 
 CONFIG = f"""

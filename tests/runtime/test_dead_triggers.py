@@ -15,7 +15,6 @@ from tests.support.wired_worker import write_wired_worker
 pytestmark = pytest.mark.runtime
 CHUNKS = 8
 SMALL = {"maxChars": 40}
-ONE_SNAPSHOT = ("--limits", "off", "--cron-every", "1")  # With a meter the Worker has another snapshot.
 SHORT = {"LEASE_SECONDS": 1, "AI_TIMEOUT_SECONDS": 0.9}
 # On the direct route, a run makes no call that may last longer than its invocation may work after the answer. With
 # calls of up to 40 s, only cron could start a task of the direct route, and cron is dead in this test.
@@ -54,7 +53,7 @@ def started(model: ModelServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         def start(name: str) -> DevServer:
             if name not in made:
                 environment, settings = SERVERS[name]
-                flags = (*environment, *openai(model.base_url, **settings), *doors(dead=True), *ONE_SNAPSHOT)
+                flags = (*environment, *openai(model.base_url, **settings), *doors(dead=True), "--cron-every", "1")
                 made[name] = stack.enter_context(DevServer(tmp_path_factory.mktemp(name), *flags, project=project))
             return made[name]
 

@@ -205,7 +205,7 @@ def test_finished_tasks_leave_no_storage_and_no_alarm(free: DevServer):
 
 def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
     """The status with `?verbose=1` shows the day's use, even after a SIGKILL; without `verbose` it does not show the
-    use. `test_burst.py` tests that there is no use without the meter.
+    use. Without the meter there is no use, even if an earlier one is stored.
     """
     flags = ("--env", "free", "--cron-every", "60")
     with DevServer(tmp_path, *flags) as server, Client(server.url) as client:
@@ -230,6 +230,9 @@ def test_the_day_s_use_is_shown_and_kept(tmp_path: Path):
     with DevServer(tmp_path, *flags, "--limits", "paid") as server, Client(server.url) as client:
         again = client.http.get("/api/async-status?verbose=1").json()["usage"]
         assert again["rowsWritten"]["used"] == written
+    with DevServer(tmp_path, *flags, "--limits", "off") as server, Client(server.url) as client:
+        assert client.http.get("/api/async-status?verbose=1").json()["usage"] is None
+        assert not metered.lines(server)
 
 
 GREEDY = """

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from local.arguments import parse
 from local.remote.former_state import FILES
 from tests.support import shell_blocks
 from tests.support.client import Client
@@ -115,27 +114,22 @@ class Reader:
 
     def __init__(self, server: DevServer, state: Path, own: Path) -> None:
         self._url, self._state, self._own = server.url, state, own
-        self._waiting: list[str] | None = None  # The arguments of a `make dev` whose server no command has used yet.
         self._made: set[str] = set()
         self._servers = contextlib.ExitStack()
 
     def here(self, command: str) -> str | None:
         """Return the command as the test runs it, or None if there is nothing to run.
 
-        A server with arguments of its own starts before the first command that uses it. Of the targets of make whose
-        short forms are the same command, the first runs.
+        A server with arguments of its own starts at its command. Of the targets of make whose short forms are the same
+        command, the first runs.
         """
         if arguments := shell_blocks.dev_arguments(command):
-            self._waiting = shlex.split(arguments)
-            parse(self._waiting, ROOT)
+            self._servers.close()
+            self._state = self._own
+            self._url = self._servers.enter_context(MakeDev(self._state, *shlex.split(arguments))).url
             return None
         if arguments is not None or shell_blocks.not_run(command) is not None:
             return None
-        if self._waiting is not None and shell_blocks.trial(command, "URL", Path("STATE")) != command:
-            self._servers.close()
-            self._state = self._own
-            self._url = self._servers.enter_context(MakeDev(self._state, *self._waiting)).url
-            self._waiting = None
         tried = shell_blocks.trial(command, self._url, self._state)
         if tried in self._made:
             return None

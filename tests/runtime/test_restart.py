@@ -14,7 +14,7 @@ pytestmark = pytest.mark.runtime
 LEASE_SECONDS = 600  # The lease is so long that a test that waited for its end would fail.
 
 
-@pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
+@pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_a_task_goes_on_after_ctrl_c_and_a_restart(route: str, tmp_path: Path):
     """A task whose `make dev` is stopped during a call completes soon after a restart, although its lease is long.
 

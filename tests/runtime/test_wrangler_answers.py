@@ -183,6 +183,18 @@ def test_what_more_than_wrangler_toml_may_decide_is_not_kept(
     assert all("swordfish" not in file.read_text() for file in kept(root))
 
 
+@pytest.mark.parametrize("main", ["{project}/src/entry.py", "../other/src/entry.py"])
+def test_what_a_copy_of_the_project_would_read_otherwise_is_not_kept(
+    asker: Asker, root: Path, project: Path, main: str
+) -> None:
+    """wrangler is asked each time about a `main` with its whole path, or outside the project."""
+    settings = project / "wrangler.toml"
+    shutil.copytree(project, project.parent / "other")
+    settings.write_text(settings.read_text().replace("src/entry.py", main.format(project=project)))
+    for _ in range(2):
+        assert asker.ask(root, project)[1][:2] == CONFIGURATION
+
+
 def test_environment_variables_of_wrangler_prevent_kept_answers(asker: Asker, root: Path, project: Path) -> None:
     """If a variable is set that wrangler reads, wrangler is asked although answers are kept, and keeps none itself."""
     asker.ask(root, project)

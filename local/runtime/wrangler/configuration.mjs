@@ -41,8 +41,10 @@ export function configurationOf(request) {
     vars: config.vars,
     workerOptions,
   };
-  // If wrangler.toml has changed in the meantime, it is unknown which of its contents wrangler has read.
-  if (isSelfContained(config) && place === find(request)) keep(place, answer);
+  // If wrangler.toml has changed in the meantime, it is unknown which of its contents wrangler has read. A `main` outside
+  // the project, or one that wrangler.toml names by the project's own path, is another file for a copy of the project.
+  const isOwn = !answer.main.startsWith("..") && !read(configPathOf(request))?.includes(request.project);
+  if (isSelfContained(config) && isOwn && place === find(request)) keep(place, answer);
   return answer;
 }
 

@@ -9,9 +9,10 @@ from simulator.platform.choices import DIRECT, FREE, TOP, Deployment
 from src.store.d1.statement import statement
 from src.store.sql import fragments, work
 from tests.simulator.campaign.test_walls import Nobody
+from tests.support.tiers import sized
 
 ROUTES = pytest.mark.parametrize("deployment", [TOP, FREE, DIRECT], ids=["queue", "objects", "direct"])
-SCHEDULES = 6
+SCHEDULES = sized(quick=6, test=6, campaign=12)
 
 
 def schedules(deployment: Deployment, *, faults: bool = False) -> list[Writers]:

@@ -13,7 +13,7 @@ from tests import campaign, quick
 
 QUICK = ("tests/unit/", "tests/property/", "tests/api/")
 MARKED = re.compile(r"pytest\.mark\.campaign\b")
-SIZED = re.compile(r"\bsized\(quick=.+?, test=(.+?), campaign=(.+?)\)")
+SIZED = re.compile(r"\bsized\(\s*quick=.+?,\s*test=(.+?),\s*campaign=(.+?)\)", re.DOTALL)
 
 
 def test_each_claim_names_its_tier() -> None:
