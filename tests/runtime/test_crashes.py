@@ -16,7 +16,7 @@ CHUNKS = 40
 @pytest.mark.parametrize(
     ("first", "then"),
     [
-        pytest.param("queue", "queue", marks=pytest.mark.campaign),
+        ("queue", "queue"),
         pytest.param("durable-object", "durable-object", marks=pytest.mark.campaign),
         ("direct", "direct"),
         ("durable-object", "queue"),

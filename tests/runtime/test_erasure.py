@@ -28,8 +28,7 @@ LONG = limits.LANES_FROM_CHUNKS + 20
 # For each route, how many chunks a task has: enough for lanes if the route has lanes.
 CHUNKS = {"queue": LONG, "durable-object": LONG, "direct": 20}
 KEPT_SECONDS = 4
-# Without a meter, all copies of the Worker for tests have the same snapshot.
-WITNESSED = (*doors(witness=True), "--limits", "off", "--cron-every", "1")
+WITNESSED = (*doors(witness=True), "--cron-every", "1")
 RETENTION = variables({"RETENTION_DAYS": f"{KEPT_SECONDS / 86_400:.8f}"})
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import random
+import secrets
 import socket
 import subprocess
 import sys
@@ -67,9 +68,14 @@ def lines_file(tmp_path: Path) -> Path:
     return path
 
 
+def own_key(server: DevServer) -> str:
+    """Return a key of a new tenant, because the programs of these tests list all files of their tenant."""
+    return insert_key(server.persist_to, f"tenant-{secrets.token_hex(4)}")
+
+
 def test_openai_for_python(server: DevServer, lines: Path):
     """A Python program uploads from a path, a buffer and a stream, and lists, reads and deletes files."""
-    key = insert_key(server.persist_to)
+    key = own_key(server)
     assert walk([sys.executable, HERE / "files.py", server.url, key, lines], EXPECTED_OF_FILES).startswith("3.")
 
 
@@ -79,14 +85,14 @@ def test_openai_for_python(server: DevServer, lines: Path):
 )
 def test_openai_for_javascript(server: DevServer, lines: Path, package: str, version: str):
     """A JavaScript program does the same with `openai`, which may send the form's fields after the file."""
-    key = insert_key(server.persist_to)
+    key = own_key(server)
     command: list[str | Path] = [find_node(), HERE / "files.mjs", package, server.url, key, lines]
     assert walk(command, EXPECTED_OF_FILES).startswith(version)
 
 
 def printed_by(server: DevServer, folder: Path, *command: str) -> list[str]:
     """Run a program of a document with a new key in a folder, and return the lines that it prints."""
-    environment = {**os.environ, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": insert_key(server.persist_to)}
+    environment = {**os.environ, "OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": own_key(server)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()

@@ -117,7 +117,7 @@ def test_a_full_database_costs_no_call_and_no_task(
             *environment,
             *openai(model.base_url),
             *SHORT_RESTS,
-            *("--limits", "off", "--cron-every", "1"),
+            *("--cron-every", "1"),
             project=write_wired_worker(tmp_path / "project"),
         ) as server,
         Client(server.url) as client,

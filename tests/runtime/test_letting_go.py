@@ -93,7 +93,7 @@ def test_a_second_task_does_not_wait_for_a_hanging_one(client: Client, model: Mo
     assert client.http.post(first["links"]["cancel"]).status_code == 200
 
 
-@pytest.mark.parametrize("route", [pytest.param("queue", marks=pytest.mark.campaign), "durable-object"])
+@pytest.mark.parametrize("route", ["queue", "durable-object"])
 def test_lanes_are_told(route: str, model: ModelServer, tmp_path: Path):
     """After a cancellation, three lanes close the connections of their 18 hanging calls.
 

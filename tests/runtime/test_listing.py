@@ -141,7 +141,7 @@ def test_a_page_of_a_search_reads_a_thousand_rows_at_most(tmp_path: Path) -> Non
         ({"q": ids(7, 8)[0]}, 1),
         ({"q": ids(7, 8)[0], "counts": "true"}, 2),
     ]
-    with DevServer(tmp_path, "--limits", "paid") as server, Client(server.url) as client:
+    with DevServer(tmp_path, "--limits", "paid", "--cron-every", "600") as server, Client(server.url) as client:
         client.finished(client.submit("the template")["id"])
         fill(tmp_path, 0, 1_500)
         for query, most in searches:

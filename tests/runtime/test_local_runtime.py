@@ -171,5 +171,11 @@ def test_a_change_reloads_and_a_broken_one_does_not(broken: str, error: str, tmp
         eventually(lambda: "Applied migration 0002_more.sql" in server.lines)
         eventually(lambda: get(server, "status").json() == {"greeting": "fixed"})
         assert get(server, "notes").json() == {"notes": 1, "total": 2, "built": 1}
+
+        # What continues after another broken change is the code of the last reload.
+        seen = len(server.lines)
+        greeting.write_text(broken)
+        server.wait_for_line("^Not reloaded", 120, after=seen)
+        assert get(server, "status").json() == {"greeting": "fixed"}
         assert server.stop() == 0
         assert server.group_members() == []

@@ -194,7 +194,8 @@ def test_the_examples_of_the_page(tmp_path: Path):
             "OPENAI_BASE_URL": f"{server.url}/v1",
             "OPENAI_API_KEY": "any",
         }
-        commands = [block for block in blocks(page, "sh") if block.startswith("onceover run")]
+        commands = blocks(page, "sh")
+        assert all(command.startswith("onceover run") for command in commands)
         for command, printed in zip(commands, blocks(page, "text"), strict=True):
             done = subprocess.run(
                 ["bash", "-c", command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False

@@ -18,8 +18,6 @@ pytestmark = pytest.mark.runtime
 # For each case, the value of `?wait=` in seconds, and the number of the task's chunks.
 WAITS = [(1.2342, 9), (0.7777, 7), (1, 12), (2.0501, 20), (2, 9)]
 
-OTHER_ROUTES = ("durable-object", "direct")
-
 
 @pytest.fixture(scope="module")
 def model() -> Iterator[ModelServer]:
@@ -29,11 +27,9 @@ def model() -> Iterator[ModelServer]:
         yield made
 
 
-@pytest.fixture(
-    scope="module", params=["queue", *(pytest.param(one, marks=pytest.mark.campaign) for one in OTHER_ROUTES)]
-)
+@pytest.fixture(scope="module", params=["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
 def route(request: pytest.FixtureRequest) -> str:
-    """Run a test on the queue, and in the campaign on the other routes, too: the event loop is the same."""
+    """Run a test on the queue and on objects, and in the campaign on the direct route, too."""
     return str(request.param)
 
 

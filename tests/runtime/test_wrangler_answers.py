@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -16,9 +17,15 @@ from tests.support.tiny_worker import write_tiny_worker
 
 pytestmark = pytest.mark.runtime
 
+READ_BY_WRANGLER = re.compile(r"(CF|CLOUDFLARE|WRANGLER)_")
 CONFIGURATION = ["unstable_readConfig", "unstable_getMiniflareWorkerOptions"]
 DIVISION = ["unstable_splitSqlQuery"]
 VARIABLES = ["unstable_getVarsForDev"]
+
+
+def plain_environment() -> dict[str, str]:
+    """Return this process's environment variables without those that wrangler may read, with which nothing is kept."""
+    return {name: value for name, value in os.environ.items() if not READ_BY_WRANGLER.match(name)}
 
 
 class Asker:
@@ -31,7 +38,7 @@ class Asker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"NODE_COMPILE_CACHE": str(ROOT / ".build" / "node"), **os.environ, **(environ or {})},
+            env={"NODE_COMPILE_CACHE": str(ROOT / ".build" / "node"), **plain_environment(), **(environ or {})},
         )
 
     def ask(
@@ -294,8 +301,12 @@ def test_the_answers_that_were_used_last_are_kept(asker: Asker, root: Path, proj
     assert "old-0" not in names
 
 
-def test_a_start_does_not_load_wrangler_again(tmp_path: Path, project: Path, asker: Asker) -> None:
+def test_a_start_does_not_load_wrangler_again(
+    tmp_path: Path, project: Path, asker: Asker, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A server of which wrangler has been asked before starts without the module of wrangler."""
+    for name in os.environ.keys() - plain_environment().keys():
+        monkeypatch.delenv(name)
     asker.ask(ROOT, project)
     loaded, preload = tmp_path / "loaded.json", tmp_path / "preload.cjs"
     preload.write_text(

@@ -48,21 +48,23 @@ def _open(env):
     """Open the doors that the variable names, when the isolate's first handler begins."""
     if _asked:
         return
-    _asked.update({"": True} | _json.loads(getattr(env, "TEST_DOORS", "{}")))
-    for name, value in _asked.get("limits", {}).items():
+    asked = _json.loads(getattr(env, "TEST_DOORS", "{}"))
+    for name, value in asked.get("limits", {}).items():
         assert hasattr(_limits, name), name
         setattr(_limits, name, value)
-    if "key_seconds" in _asked:
+    if "key_seconds" in asked:
         from src.http.access import authentication
 
         assert authentication.caller_of.__defaults__ == (_limits.KEY_CACHE_SECONDS,)
-        authentication.caller_of.__defaults__ = (_asked["key_seconds"],)
-    if "variables" in _asked:
-        _set.update(_asked["variables"])
+        authentication.caller_of.__defaults__ = (asked["key_seconds"],)
+    if "variables" in asked:
+        _set.update(asked["variables"])
         _surroundings.variable = lambda env, name: _set.get(name) or _variable(env, name)
-    if _asked.get("hold") == "send":
+    if asked.get("hold") == "send":
         _QueueSender.send = _late_send
-    if _asked.get("dead"):
+    # Last, so that a door that cannot be opened is an error of each handler, not only of the first one.
+    _asked.update({"": True} | asked)
+    if asked.get("dead"):
         _dead[0] = "queue,cron,alarm,rpc"
         _seen.LATE_MS = _views.LATE_MS = 1_000
         _limits.ASKED_SWEEP_APART_SECONDS = 1.0

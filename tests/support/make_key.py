@@ -31,7 +31,7 @@ def make_key(state: Path, *arguments: str) -> str:
 
 
 def insert_key(state: Path, tenant: str = "local", *, operator: bool = False) -> str:
-    """Write a key with all scopes of its tenant into the database of a server that is not running, and return the key.
+    """Write a key with all scopes of its tenant into the database of a server, and return the key.
 
     The function does not use wrangler, whose start takes seconds. With `operator` the key also has the scope
     `operator`.

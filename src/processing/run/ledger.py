@@ -166,10 +166,7 @@ class Ledger:
 
     def all_done(self, keys: Iterable[CallKey]) -> bool:
         """Whether each of the given calls has an output, or is left out because it will give none."""
-        for key in keys:
-            if key not in self._done and key not in self.left_out:
-                return False
-        return True
+        return all(key in self._done or key in self.left_out for key in keys)
 
     def leave_out(self, keys: Iterable[CallKey]) -> None:
         """Leave out calls that need not be made, because all of their inputs are gaps."""

@@ -1,7 +1,7 @@
 """How many calls a merge needs at least, before its merge calls are planned."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pytest
 
@@ -9,8 +9,8 @@ from src.core.ids import TaskKey
 from src.core.states import Status
 from src.core.task import Reduce
 from src.processing.outcomes import Ended
-from src.processing.run import call_plan, ledger
-from tests.support.steps import counted
+from src.processing.run.ledger import Ledger
+from src.store.records.claims import CallKey
 from tests.support.text_bench import TextBench
 from tests.support.worker_bench import HOST, WorkerBench
 
@@ -52,16 +52,27 @@ def test_a_budget_for_each_chunk_and_one_merge_suffices_for_a_text_in_a_file(spa
     made.close()
 
 
-def lines_of(chunks: int) -> int:
-    """Return how many lines of the plan and of the ledger a merge of so many chunks executes."""
+def looked_at(chunks: int, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Return how many calls a merge of so many chunks looks at, to find out whether levels are done."""
+    looks, all_done = [0], Ledger.all_done
+
+    def counting(ledger: Ledger, keys: Iterable[CallKey]) -> bool:
+        def taken() -> Iterator[CallKey]:
+            for key in keys:
+                looks[0] += 1
+                yield key
+
+        return all_done(ledger, taken())
+
+    monkeypatch.setattr(Ledger, "all_done", counting)
     made = WorkerBench(concurrency=1)
     made.insert(chunks, Reduce.MERGE)
-    with counted(call_plan, ledger) as steps:
-        assert made.run() == Ended(Status.COMPLETED)
+    assert made.run() == Ended(Status.COMPLETED)
     made.close()
-    return steps.lines
+    monkeypatch.undo()
+    return looks[0]
 
 
-def test_the_work_of_a_plan_grows_with_the_calls_alone() -> None:
-    """A run looks after each call whether the level is done. The look costs the same for each size of the level."""
-    assert lines_of(160) < 2.2 * lines_of(80)
+def test_a_look_whether_a_level_is_done_costs_the_same_for_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run looks after each call, so twice as many calls make twice as many looks, and no more."""
+    assert looked_at(160, monkeypatch) < 2.2 * looked_at(80, monkeypatch)
