@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Any, Self
@@ -85,7 +86,8 @@ class FakeApi(Loopback):
                 if reply == LOST:
                     self.close_connection = True
                     return
-                self._send(reply if isinstance(reply, Answer) else Answer(body=reply))
+                with suppress(ConnectionError):  # the client has left, as it may
+                    self._send(reply if isinstance(reply, Answer) else Answer(body=reply))
 
             def _send(self, answer: Answer) -> None:
                 self.send_response(answer.status)
