@@ -52,7 +52,7 @@ def modules_of(area: str) -> Iterator[Path]:
 def shares(paths: Iterable[Path]) -> list[list[str]]:
     """Divide test modules among processes, so that the modules of each take about as long. No share is empty.
 
-    A module's file size is the estimate of its time; so divided, two shares took 40 and 64 s, and three 41 to 65 s.
+    A module's file size is the estimate of its time; so divided, three shares took 47 to 49 s.
     """
     sizes = {path.as_posix(): (ROOT / path).stat().st_size for path in paths}
     found: list[list[str]] = [[] for _ in range(SHARES if len(sizes) > ONE_SHARE_MOST else 1)]

@@ -12,12 +12,11 @@ from tests.support.client import Client, Json, openai, paragraphs
 from tests.support.dev_server import DevServer, eventually
 from tests.support.model_plan import Plan, status
 from tests.support.model_server import ModelServer
-from tests.support.tiers import sized
 
 pytestmark = pytest.mark.runtime
 CHUNKS, SMALL = 24, {"maxChars": 40}
 LATENCY_SECONDS = 0.3
-BROWN_OUT_TASKS = sized(quick=5, test=5, campaign=30)
+BROWN_OUT_TASKS = 30
 
 
 @pytest.fixture(scope="module", params=["queue", "durable-object", pytest.param("direct", marks=pytest.mark.campaign)])
