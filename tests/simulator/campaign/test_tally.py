@@ -4,16 +4,26 @@ import pytest
 
 from simulator.campaign.checks.letting_go import RUNS_EXCUSED, RUNS_JUDGED
 from simulator.campaign.runs.fault_rates import FULL
-from simulator.campaign.runs.tally import SHARES_OF_LEAST, CampaignTally
+from simulator.campaign.runs.tally import SCHEDULES_OF_LEAST, SHARES_OF_LEAST, CampaignTally
 
 
 @pytest.mark.parametrize(
-    ("judged", "excused", "idle"),
-    [(33, 67, True), (34, 66, False), (0, SHARES_OF_LEAST, True), (0, SHARES_OF_LEAST - 1, False), (0, 0, False)],
+    ("schedules", "judged", "excused", "idle"),
+    [
+        (SCHEDULES_OF_LEAST, 33, 67, True),
+        (SCHEDULES_OF_LEAST, 34, 66, False),
+        (SCHEDULES_OF_LEAST, 0, SHARES_OF_LEAST, True),
+        (SCHEDULES_OF_LEAST, 0, SHARES_OF_LEAST - 1, False),
+        (SCHEDULES_OF_LEAST, 0, 0, False),
+        (SCHEDULES_OF_LEAST - 1, 0, SHARES_OF_LEAST, False),
+    ],
 )
-def test_a_check_that_excuses_most_runs_is_named(judged: int, excused: int, idle: bool):
-    """A check is reported as idle if it judged less than a third of the runs, once there are enough runs."""
-    tally = CampaignTally()
+def test_a_check_that_excuses_most_runs_is_named(schedules: int, judged: int, excused: int, idle: bool):
+    """A check is reported as idle if it judged less than a third of the runs, once there are enough schedules and runs.
+
+    A single schedule can excuse hundreds of runs.
+    """
+    tally = CampaignTally(schedules=schedules)
     tally.judged.update({RUNS_JUDGED: judged, RUNS_EXCUSED: excused})
     assert (RUNS_JUDGED in tally.idle(None)) == idle
 
