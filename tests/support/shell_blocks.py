@@ -142,8 +142,9 @@ def trial(command: str, url: str, state: Path) -> str:
     if re.search(r"(^|[\s(|])onceover ", command):
         command = f"export ONCEOVER_URL={url}\n{command}"
     command = re.sub(r"make (-s )?key(?: ARGS=\"([^\"]*)\")?", rf'make \1key ARGS="--persist-to {state} \2"', command)
-    # So few schedules take seconds, even with crowds or batches.
+    # So few schedules take seconds, even with crowds or batches. Of two values of an option the last one counts.
     command = re.sub(r"(-m simulator .*--seeds) \d+", r"\1 2", command)
+    command = re.sub(r"-m simulator\.capacity .*", r"\g<0> --seconds 5", command)
     name = target(command)
     if name in _LOOKED_UP:
         return looked_up(command)
