@@ -304,7 +304,7 @@ def test_the_answers_that_were_used_last_are_kept(asker: Asker, root: Path, proj
 def test_a_start_does_not_load_wrangler_again(
     tmp_path: Path, project: Path, asker: Asker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server of which wrangler has been asked before starts without the module of wrangler."""
+    """A server starts without loading wrangler if the answers about its project are kept."""
     for name in os.environ.keys() - plain_environment().keys():
         monkeypatch.delenv(name)
     asker.ask(ROOT, project)

@@ -82,7 +82,7 @@ const isSelfContained = (config) =>
 
 const isEmpty = (value) => value == null || (typeof value === "object" && Object.values(value).every(isEmpty));
 
-/** Returns whether wrangler would still accept the folder of assets, of which it reads two files if there are any. */
+/** Returns whether wrangler would still accept the folder of assets. wrangler reads two files in it, if they exist. */
 function wouldAccept(project, directory) {
   const folder = directory && path.resolve(project, directory);
   return !folder || ["_redirects", "_headers"].every((name) => isReadable(path.join(folder, name)));
