@@ -94,7 +94,9 @@ def deleted_under_way(server: DevServer, client: Client, model: ModelServer, *, 
     ],
 )
 def test_deleted_tasks_leave_nothing(route: str, project: Path, model: ModelServer, tmp_path: Path):
-    """On each route, after the erasure of tasks in every state, no row, log line or message contains a canary.
+    """After the erasure of tasks in every state, no row, log line or message contains a canary.
+
+    The test runs on objects, and in the campaign on each route.
 
     Before the tasks were erased, rows and files had each of the canaries. Another task is not erased. After the end of
     the runtime, no file contains a canary.

@@ -46,7 +46,7 @@ def check(follower: Follower, client: Client, task_id: str) -> None:
 
 @ON_TWO_ROUTES
 def test_chunks_come_as_they_finish_and_every_cut_is_mended(client: Client, model: ModelServer):
-    """On each route, three clients receive all events of a task.
+    """On the queue and on objects, and in the campaign on the direct route, three clients receive all events of a task.
 
     The first client stays connected, the second reconnects after each event, and the third comes after the task's end.
     """

@@ -9,8 +9,6 @@ from pathlib import Path
 from tests.support.doors_by_variable import BY_VARIABLE
 from tests.support.worker_copy import copy_worker
 
-ROOT = Path(__file__).resolve().parents[2]
-
 _MESSAGES = '''
 
 import json as _json
@@ -180,8 +178,8 @@ class Default(Default):  # the glue goes by the class's own name
 DOORS = _MESSAGES + _WORKERS_AI + _READY_HANDLES + BY_VARIABLE
 
 
-def write_wired_worker(folder: Path, door: str = DOORS) -> Path:
-    """Write a copy of the Worker with this door, or with all of `DOORS`, for `DevServer(project=folder)`."""
+def write_wired_worker(folder: Path) -> Path:
+    """Write a copy of the Worker with all doors into a folder, for `DevServer(project=folder)`."""
     entry = copy_worker(folder) / "src" / "entry.py"
-    entry.write_text(entry.read_text() + door)
+    entry.write_text(entry.read_text() + DOORS)
     return folder
