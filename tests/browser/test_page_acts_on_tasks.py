@@ -191,6 +191,7 @@ def test_no_form_is_offered_before_the_key_may_use_it(stage: Stage) -> None:
     page = stage.open("#/access", "oo_write")
     expect(page.get_by_text("Reading …")).to_have_count(2)
     assert page.get_by_role("main").get_by_role("textbox").count() == 0
+    stage.until(lambda: len(held) == 2)
     for route in held:
         refuse(route, 403, "forbidden")
     expect(page.get_by_role("alert")).to_have_count(2)

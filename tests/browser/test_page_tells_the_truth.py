@@ -33,9 +33,11 @@ def test_a_cancelled_task_s_calls_are_followed_until_they_are_settled(stage: Sta
     box = page.locator(".fall .call.is-doubt").bounding_box()
     assert box is not None
     assert box["width"] > 20  # the bar reaches from the call's announcement to the task's end
+    stage.settle()
     asked = len(stage.asked)
     page.clock.install()
     page.clock.run_for(60_000)
+    stage.settle()
     assert len(stage.asked) == asked  # after the end the page makes no further request
 
 

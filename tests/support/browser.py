@@ -3,14 +3,14 @@
 import os
 import re
 import shutil
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Dialog, Page, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, Request, ViewportSize, sync_playwright
 
 from tests.support.dev_server import ROOT
 from tests.support.tiers import tier
@@ -90,10 +90,10 @@ class Watched:
         self.page.set_default_timeout(20_000)
         self.page.on("console", lambda message: self._said(message.type, message.text))
         self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("request", lambda request: self._asked(request.method, request.url))
-        self._under_way = 0
-        self.page.on("requestfinished", lambda _: self._answered())
-        self.page.on("requestfailed", lambda _: self._answered())
+        self.page.on("request", self._asked)
+        self._under_way: set[Request] = set()
+        self.page.on("requestfinished", self._answered)
+        self.page.on("requestfailed", self._answered)
         self.page.on("dialog", self._interrupted)
 
     def _said(self, kind: str, text: str) -> None:
@@ -105,27 +105,41 @@ class Watched:
         elif failed[1]:
             self.refused.append(int(failed[1]))
 
-    def _asked(self, method: str, url: str) -> None:
-        self.requests.append(f"{method} {url.removeprefix(self.url)}")
-        self._under_way += 1
-        if not url.startswith((f"{self.url}/", "blob:", "data:")):
-            self.faults.append(f"a request to {url}")
+    def _asked(self, request: Request) -> None:
+        self.requests.append(f"{request.method} {request.url.removeprefix(self.url)}")
+        self._under_way.add(request)
+        if not request.url.startswith((f"{self.url}/", "blob:", "data:")):
+            self.faults.append(f"a request to {request.url}")
 
     def _interrupted(self, dialog: Dialog) -> None:
         self.faults.append(f"a dialog of a script: {dialog.message}")
         dialog.dismiss()
 
-    def _answered(self) -> None:
-        self._under_way -= 1
+    def _answered(self, request: Request) -> None:
+        self._under_way.discard(request)
+
+    def _take_a_turn(self) -> None:
+        """Return after a turn of the page's event loop, and after the events of all requests made before it."""
+        self.page.evaluate(_A_TURN)
 
     def settle(self) -> None:
-        """Return once no request is under way and the page has handled all answers."""
+        """Return once no request is under way and the page has handled all answers without a further request."""
+        seen = -1
         for _ in range(1000):
-            self.page.evaluate(_A_TURN)
-            if self._under_way == 0:
+            self._take_a_turn()
+            if not self._under_way and len(self.requests) == seen:
                 return
+            seen = len(self.requests)
             self.page.wait_for_timeout(10)
         raise AssertionError(f"requests without an answer: {self.requests[-3:]}")
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        """Return once a condition holds that events of the page bring about, such as a request that a handler keeps."""
+        for _ in range(2000):
+            if reached():
+                return
+            self.page.wait_for_timeout(10)
+        raise AssertionError(f"what the test waits for has not come; the last requests: {self.requests[-3:]}")
 
     def open(self, fragment: str, key: str = "") -> Page:
         """Open a view of the page. A given key is stored in the tab's session first."""

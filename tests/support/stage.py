@@ -7,13 +7,14 @@ from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Route
+from playwright.sync_api import Browser, Request, Route
 
 from tests.support.browser import Watched
 from tests.support.dev_server import ROOT
 
 PUBLIC = ROOT / "public"
 URL = "http://localhost:9321"  # A browser treats a page at localhost as secure. No server listens here.
+_SETTLED = f"{URL}/settled"  # The tests, not the page, request this address.
 TASK_ID = "01a21072-0000-7000-8000-00000000000a"
 BEGAN, ENDED = "2026-11-28T10:00:00.000Z", "2026-11-28T10:00:10.000Z"
 type Answer = Callable[[Route], None] | Mapping[str, Any]
@@ -100,7 +101,22 @@ class Stage(Watched):
         self._headers = headers()
         self.context.route("**/*", self._answer)
 
+    def _take_a_turn(self) -> None:
+        """Make a request from the page, and wait for its answer.
+
+        A browser whose requests are intercepted tells of a request only when the interception gets it, which may be
+        after the page's event loop has turned. The interception gets requests in their order.
+        """
+        self.page.evaluate("async (address) => { await fetch(address); }", _SETTLED)
+
+    def _asked(self, request: Request) -> None:
+        if request.url != _SETTLED:
+            super()._asked(request)
+
     def _answer(self, route: Route) -> None:
+        if route.request.url == _SETTLED:
+            route.fulfill(status=204)
+            return
         url = urlsplit(route.request.url)
         if url.path.startswith(("/api/", "/v1/")):
             self._api(route, url.path, f"{url.path}?{url.query}" if url.query else url.path)
