@@ -119,7 +119,10 @@ class Watched:
         self._under_way.discard(request)
 
     def _take_a_turn(self) -> None:
-        """Return after a turn of the page's event loop, and after the events of all requests made before it."""
+        """Return after a turn of the page's event loop, and after the events of all requests made before it.
+
+        This is not enough for a page whose requests are intercepted: see `Stage`.
+        """
         self.page.evaluate(_A_TURN)
 
     def settle(self) -> None:

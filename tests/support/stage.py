@@ -104,8 +104,8 @@ class Stage(Watched):
     def _take_a_turn(self) -> None:
         """Make a request from the page, and wait for its answer.
 
-        A browser whose requests are intercepted tells of a request only when the interception gets it, which may be
-        after the page's event loop has turned. The interception gets requests in their order.
+        Playwright reports an intercepted request only when the interception gets it. This may be after the page's event
+        loop has turned. The interception gets requests in the order in which the page makes them.
         """
         self.page.evaluate("async (address) => { await fetch(address); }", _SETTLED)
 
