@@ -3,7 +3,6 @@
 import ast
 import re
 import subprocess
-from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -12,14 +11,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 
-MODULE_LINES_MOST = 300
-# Modules that may have more than 300 lines, each with its limit and the reason.
-LONGER_MODULES = {
-    "src/core/limits.py": (420, "every stated limit: one that stood elsewhere would not be found"),
-    "src/core/task.py": (325, "the data of a task, which its readers look up in one place"),
-    "src/processing/run/ledger.py": (420, "each call is in exactly one place, and what is saved follows from it"),
-    "src/processing/run/run.py": (420, "the loop of a run and its ends, which are one order of awaits and writes"),
-}
+MODULE_LINES_MOST = 600
+# Modules that may have more lines, each with its limit and the reason.
+LONGER_MODULES: dict[str, tuple[int, str]] = {}
 ENTRY_LINES_MOST = 99
 FUNCTION_LINES_MOST = 60
 
@@ -30,7 +24,6 @@ BANNED_WORDS = {"util", "utils", "helper", "helpers", "manager", "managers", "mi
 # `project` tests what holds for all files, and what is served or shown beside the code; each other folder tests the
 # folder of its name.
 ROOMS_BESIDE = {"bench", "cli", "docs", "local", "ops", "project", "support"}
-ROOM_FILES_MOST = 25
 
 # Modules with statements for an object's own SQLite, which are no statements for D1.
 SQL_ELSEWHERE = {"src/objects/batch_coordinator.py"}
@@ -78,17 +71,13 @@ def definitions(path: Path) -> tuple[tuple[str, int], ...]:
 
 
 def test_unit_tests_mirror_the_source():
-    """Each folder of tests/unit has the name of a folder of `src`, or is in `ROOMS_BESIDE`.
-
-    No folder of tests/unit has more modules than a reader can survey.
-    """
+    """Each folder of tests/unit has the name of a folder of `src`, or is in `ROOMS_BESIDE`."""
     rooms = {path.parent.relative_to(ROOT / "src").as_posix() for path in modules("src")} - {"."}
     assert not rooms & ROOMS_BESIDE
     files = [path.relative_to(ROOT / "tests" / "unit") for path in modules("tests/unit")]
     assert not [file.as_posix() for file in files if len(file.parts) == 1], "a module that stands in no room"
-    found = Counter(file.parent.as_posix() for file in files)
-    assert found.keys() - rooms == ROOMS_BESIDE, "a room that is neither one of src nor listed, or is listed in vain"
-    assert not {room: count for room, count in found.items() if count > ROOM_FILES_MOST}
+    found = {file.parent.as_posix() for file in files}
+    assert found - rooms == ROOMS_BESIDE, "a room that is neither one of src nor listed, or is listed in vain"
 
 
 def words(name: str) -> list[str]:
@@ -100,7 +89,7 @@ def words(name: str) -> list[str]:
 
 
 def test_no_module_holds_more_than_one_thing():
-    """Modules of src, cli, simulator, mutation and local have at most 300 lines, or a reason in `LONGER_MODULES`.
+    """Modules of src, cli, simulator, mutation and local have at most 600 lines, or a reason in `LONGER_MODULES`.
 
     `entry.py` has under 100 lines.
     """
