@@ -13,10 +13,10 @@ from .protocol import ModelCall, ModelReply
 # servers do.
 _THOUGHTS = re.compile(r"\s*<think>(.*?)</think>\s*", re.DOTALL)
 # The HTTP statuses in Cloudflare's list for codes that do not mean 400.
-_STATUSES = {3006: 413, 3023: 403, 3041: 403, 3042: 404, 5007: 404, 5016: 403, 5018: 403, 5019: 405}
+_STATUSES = {3006: 413, 3023: 403, 3041: 403, 3042: 404, 5007: 404, 5016: 403, 5018: 403, 5019: 405, 5035: 403}
 # Codes that refuse the account or the model, and therefore would refuse every line. The codes 7xxx, which are about the
 # address, would also refuse every line.
-_OF_ALL_LINES = frozenset({3023, 3039, 3041, 3042, 5005, 5007, 5016, 5018, 5019})
+_OF_ALL_LINES = frozenset({3023, 3039, 3041, 3042, 5005, 5007, 5016, 5018, 5019, 5035})
 _OF_ALL_LINES_THOUSAND = 7
 
 

@@ -12,10 +12,14 @@ _ABORT_SECONDS = 1.0
 
 
 class BoundAi:
-    """The binding with an abort signal for each call: `env.AI.run(model, inputs, {signal})` (workerd 6379, March 2026).
+    """The binding with options for each call: `env.AI.run(model, inputs, {signal, rejectIfBusy})`.
 
-    A runtime older than workerd 6379 ignores the abort signal. Each call has its own AbortController, so no JavaScript
-    object outlives the call (decision 0013).
+    `signal` aborts the call (workerd 6379, March 2026); an older runtime ignores it. Each call has its own
+    AbortController, so no JavaScript object outlives the call (decision 0013).
+
+    With `rejectIfBusy` Workers AI refuses the call with 3040 at once when it has no capacity. Without it the call waits
+    in Workers AI's own queue, and a call whose time runs out there is in doubt. The binding takes the option only from
+    the third argument: https://developers.cloudflare.com/workers-ai/features/reject-if-busy/ (September 2026).
     """
 
     def __init__(self, binding: "Ai") -> None:
@@ -26,7 +30,8 @@ class BoundAi:
         from js import AbortController
 
         controller = AbortController.new()
-        call = asyncio.ensure_future(self._binding.run(model, inputs, {"signal": controller.signal}))
+        options = {"signal": controller.signal, "rejectIfBusy": True}
+        call = asyncio.ensure_future(self._binding.run(model, inputs, options))
         try:
             return await asyncio.shield(call)
         except asyncio.CancelledError:

@@ -358,7 +358,8 @@ def test_a_result_without_an_answer_is_malformed(result: object) -> None:
     ("code", "status", "of_call"),
     [
         (3003, 400, True), (3006, 413, True), (5004, 400, True), (5006, 400, True), (8001, 400, True),
-        (3023, 403, False), (3042, 404, False), (5007, 404, False), (5018, 403, False), (7003, 400, False),
+        (3023, 403, False), (3042, 404, False), (5007, 404, False), (5018, 403, False), (5035, 403, False),
+        (7003, 400, False),
     ],
 )  # fmt: skip
 def test_a_refusal_of_workers_ai(code: int, status: int, of_call: bool) -> None:

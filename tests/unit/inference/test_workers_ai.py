@@ -126,6 +126,7 @@ CODES: list[tuple[int, type[errors.ModelError]]] = [
     (9999, errors.ModelUnavailable),
     *((code, errors.ModelUnavailable) for code in (1031, 3043, 3046)),
     *((code, errors.ModelRefused) for code in (3003, 3006, 3023, 3039, 3041, 3042, 5004, 5005, 5007, 5016, 5018, 5019)),
+    (5035, errors.ModelRefused),
     *((code, errors.ModelRefused) for code in (3010, 5006, 5021, 5025, 5999, 7000, 7003, 8001)),
     (5024, errors.ModelReplyMalformed),
 ]
@@ -139,6 +140,14 @@ def test_codes_have_their_error(code: int, kind: type[errors.ModelError], form: 
     assert type(error) is kind
     assert f"{code}: no luck" in str(error)
     assert getattr(error, "delay_seconds", None) is None
+
+
+@pytest.mark.parametrize("said", ["5035: This model requires the Workers Paid plan", "5007: No such model"])
+def test_a_model_that_the_account_may_not_use_ends_the_task(said: str) -> None:
+    """A refusal of the model or the account is not the fault of one call, so it ends the task, and says the cause."""
+    error = failure(RuntimeError(said))
+    assert (type(error), getattr(error, "of_call", None)) == (errors.ModelRefused, False)
+    assert said in str(error)
 
 
 @pytest.mark.parametrize(

@@ -34,10 +34,12 @@ class Ai:
         self.answer = answer
         self.deaf = deaf
         self.signals: list[Signal] = []
+        self.queued = 0
         self.ended = 0
 
     async def run(self, model: str, inputs: dict[str, object], options: dict[str, Any]) -> object:
         self.signals.append(options["signal"])
+        self.queued += not options.get("rejectIfBusy")
         try:
             if self.answer is None:
                 await (asyncio.Event() if self.deaf else options["signal"].aborted).wait()
@@ -77,6 +79,13 @@ def test_each_call_has_a_signal_of_its_own() -> None:
     first, second = binding.signals
     assert first is not second
     assert not first.aborted.is_set()
+
+
+def test_no_call_waits_for_capacity() -> None:
+    """A model without capacity refuses the call at once, so no call runs out of time in a queue and is in doubt."""
+    binding = Ai({"response": "fine"})
+    asyncio.run(provider(binding).infer(CALL))
+    assert (len(binding.signals), binding.queued) == (1, 0)
 
 
 def test_a_call_whose_time_is_up_is_aborted() -> None:
