@@ -140,9 +140,7 @@ SCHEMA_ENUM_PARTS_MOST = 4_000  # The most values that those consist of, with th
 SCHEMA_ALIKE_MOST = 4  # The most schemas of one `anyOf` that are for one type of values and that nothing tells apart.
 SCHEMA_ALTERNATIVES_MOST = 500  # The most schemas in all `anyOf` of an output schema together, besides null.
 VALUE_LEVELS_MOST = 64  # The most levels of an output as JSON, because Python's parser recurses.
-# The most steps of one output's check: see `steps.py`.
-CHECK_STEPS_LEAST = 3_000
-CHECK_STEPS_EACH_1000_CHARS = 30
+CHECK_STEPS_MOST = 120_000  # The most steps of one output's check. A step takes up to a microsecond in WebAssembly.
 JOIN_FIELDS_MOST = 5_000  # The most fields of an output that `join` may join, without those within arrays.
 SUMMED_MAGNITUDE_MOST = 1e300  # The largest number in a summed field, so that the sum over CHUNKS_MOST is a double.
 JOIN_BYTES_MOST = 32_768  # The most bytes of the rules of `join` as compact JSON.

@@ -1,29 +1,27 @@
 """Checks a value against an output schema, and says what is wrong where. Linear time; without recursion."""
 
 import json
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Generator
+from typing import Any, Final, NamedTuple
 
-from ..limits import FAULTS_MOST, OUTPUT_CHARS_MOST
-from .alternatives import alternatives, alternatives_of_one
-from .branches import BranchSearch
-from .frontier import Deeper, Frontier, Single
-from .groups import Group, ValuePlaces
-from .nodes import VALUES_A_STEP, SchemaNode
+from ..limits import CHECK_STEPS_MOST, FAULTS_MOST
+from .alone import faults_alone, fits_alone, type_words
+from .nodes import GLANCED_AT_MOST, SchemaNode
 from .pointers import Place, pointer_to
-from .predicates import fits_alone, misfits, test_of
 from .schema import OutputSchema
-from .shallow import faults_alone, type_words
-from .steps import Steps, StepsEnded, steps_for
 
 _ENDED: Final = "a value that takes fewer steps to check: this one has too many small values for its schema"
 _SEARCH_ENDED: Final = (
     "a value that a bounded search finds in `anyOf`: give its schemas a required property with a different `const` each"
 )
-# The costs in steps: of single values, of a group, of a part of one for an alternative, and of a search.
-# So many values of a group are tested before the check may stop at enough faults, and then so many times more.
-_AT_FIRST, _MORE = 1_024, 8
-_SINGLES_A_STEP, _GROUP_STEPS, _PART_STEPS, _SEARCH_STEPS = 4, 2, 1, 3
+_LOOKED_AT_MOST = 32  # The most alternatives that are asked whether they fit a value alone before they are searched.
+_QUEUED_STEPS: Final = 4  # A value that is checked by itself takes so many times as long as one of a list of scalars.
+_ABSENT = object()
+
+# A value inside an object or array, with the node that it must fit.
+type _Inside = tuple[SchemaNode, Any, str | int]
+# A question of the search: whether a value fits a node. The search yields further questions.
+type _Search = Generator[tuple[SchemaNode, Any], bool, bool]
 
 
 class Fault(NamedTuple):
@@ -36,17 +34,6 @@ class Fault(NamedTuple):
     expected: str
 
 
-def faults_of(
-    schema: OutputSchema, value: object, most: int = FAULTS_MOST, chars: int = OUTPUT_CHARS_MOST
-) -> list[Fault]:
-    """Return up to `most` faults of a value, those near the root first. A value without a fault is valid.
-
-    `value` is what `json.loads` returned, with finite numbers, and `chars` is its length as JSON. If the check would
-    take too long for this length, the value counts as faulty, because a value must not be accepted unchecked.
-    """
-    return _Check(most, steps_for(chars)).run(schema.root, value)
-
-
 class _Ended(Exception):
     """The budget of a check is used up, so the value counts as faulty."""
 
@@ -55,115 +42,183 @@ class _Ended(Exception):
         self.fault: Final = fault
 
 
+def faults_of(
+    schema: OutputSchema, value: object, most: int = FAULTS_MOST, steps: int = CHECK_STEPS_MOST
+) -> list[Fault]:
+    """Return up to `most` faults of a value, those near the root first. A value without a fault is valid.
+
+    `value` is what `json.loads` returned, with finite numbers. If the check would take more than `steps`, the value
+    counts as faulty, because a value must not be accepted unchecked.
+    """
+    return _Check(most, steps).run(schema.root, value)
+
+
 class _Check:
-    """Checks one value against one schema, level by level, and the values of one level many at a time."""
+    """Checks one value against one schema, level by level.
+
+    The search through `anyOf` remembers its answers by the `id` of node and value. Without them a schema whose
+    alternatives refer to the schema itself would take exponential time.
+    """
 
     def __init__(self, most: int, steps: int) -> None:
         self._most = most
+        self._steps = steps
         self._faults: list[Fault] = []
-        self._steps = Steps(steps)
-        self._search = BranchSearch(self._steps)
+        self._answers: dict[tuple[int, int], bool] = {}
 
     def run(self, root: SchemaNode, value: object) -> list[Fault]:
         """Check the value and all values inside it, those nearest to the root first."""
+        level: list[tuple[SchemaNode, Any, Place]] = [(root, value, None)]
         try:
-            self._check(root, value)
+            for node, one, place in level:
+                for each in self._nodes(node, one, place):
+                    level += [(child, inner, (place, token)) for child, inner, token in self._inside(each, one)]
+                if len(self._faults) >= self._most:
+                    break
         except _Ended as ended:
             self._faults.append(ended.fault)
         return self._faults[: self._most]
 
-    def _check(self, root: SchemaNode, value: object) -> None:
-        level = Frontier([(root, value, None)], [])
-        while (level.singles or level.groups) and not self._is_full():
-            deeper = Deeper()
-            self._spend(len(level.singles) // _SINGLES_A_STEP)
-            add_inside = deeper.add_inside
-            for single in level.singles:
-                node, value, place = single
-                test = node.tests.get(type(value)) or test_of(node, type(value))
-                if not test(value):
-                    self._record(node, value, place)
-                    if self._is_full():
-                        break
-                if node.branches:
-                    self._alternatives(single, level)
-                add_inside(single)
-            for group in level.groups:
-                self._spend(_GROUP_STEPS + len(group.values) // VALUES_A_STEP)
-                self._alone(group)
-                if self._is_full():
-                    break
-                deeper.add_group(group)
-                if group.node.branches:
-                    level.groups += self._branches(group)
-            level = deeper.frontier()
+    def _nodes(self, node: SchemaNode, value: object, place: Place) -> list[SchemaNode]:
+        """Record what is wrong with a value alone. Return the nodes that the values inside it must fit."""
+        nodes = [node]
+        for each in nodes:
+            self._spend(_QUEUED_STEPS + each.steps)
+            if not fits_alone(each, value):
+                for name, expected in faults_alone(each, value, self._most):
+                    self._faults.append(Fault(pointer_to(place if name is None else (place, name)), expected))
+            if each.branches and type(value) in each.kinds:
+                branches = alternatives(each, value)
+                if not _is_decided(branches):
+                    only = branches[0] if len(branches) == 1 else self._only(each, branches, value, place)
+                    nodes += [] if only is None else [only]
+        return nodes
+
+    def _only(
+        self, node: SchemaNode, branches: tuple[SchemaNode, ...], value: object, place: Place
+    ) -> SchemaNode | None:
+        """Search `anyOf`. If no schema fits, return the only one that fits the value alone, or record a fault."""
+        try:
+            if self._answer(self._any(branches, value)):
+                return None
+        except _Ended:
+            raise _Ended(Fault(pointer_to(place), _SEARCH_ENDED)) from None
+        candidates = [branch for branch in branches if fits_alone(branch, value)]
+        if len(candidates) == 1:
+            return candidates[0]
+        self._faults.append(Fault(pointer_to(place), _none_fits(node, value)))
+        return None
+
+    def _inside(self, node: SchemaNode, value: Any) -> list[_Inside]:
+        """Return the values inside an object or array that are still to check, and those that do not fit."""
+        found = list[_Inside]()
+        if type(value) is dict and node.properties and dict in node.kinds:
+            steps = len(value)
+            for name, member in value.items():
+                child = node.properties.get(name)
+                if child is not None and type(member) not in child.plain:
+                    steps += child.steps
+                    if not _passes(child, member):
+                        found.append((child, member, name))
+            self._spend(steps)
+        elif type(value) is list and node.items is not None and list in node.kinds:
+            items = node.items
+            if not items.plain.issuperset(map(type, value)):
+                self._spend(len(value) * items.steps)
+                found = [(items, item, at) for at, item in enumerate(value) if not _passes(items, item)]
+        return found
+
+    def _answer(self, search: _Search) -> bool:
+        """Run a search to its end. Searches for further questions wait in a list, so that nothing recurses."""
+        waiting = [search]
+        answer: bool | None = None
+        while True:
+            try:
+                node, value = next(waiting[-1]) if answer is None else waiting[-1].send(answer)
+            except StopIteration as ended:
+                waiting.pop()
+                answer = bool(ended.value)
+                if not waiting:
+                    return answer
+            else:
+                answer = self._answers.get((id(node), id(value)))
+                if answer is None:
+                    self._spend(_QUEUED_STEPS)
+                    waiting.append(self._fits(node, value))
+
+    def _any(self, branches: tuple[SchemaNode, ...], value: Any) -> _Search:
+        """Whether a value fits one of some alternatives."""
+        for branch in branches:
+            if (yield branch, value):
+                return True
+        return False
+
+    def _fits(self, node: SchemaNode, value: Any) -> _Search:
+        """Whether a value fits a node, with all that is inside it and `anyOf`. Remembers the answer."""
+        fits = yield from self._searched(node, value)
+        self._answers[id(node), id(value)] = fits
+        return fits
+
+    def _searched(self, node: SchemaNode, value: Any) -> _Search:
+        inside = [(node, value)]
+        asked = list[tuple[tuple[SchemaNode, ...], Any]]()
+        for each, one in inside:
+            self._spend(_QUEUED_STEPS + each.steps)
+            if not fits_alone(each, one):
+                return False
+            if each.branches:
+                branches = alternatives(each, one)
+                if len(branches) == 1:
+                    inside.append((branches[0], one))
+                elif not _is_decided(branches):
+                    asked.append((branches, one))
+            inside += [(child, inner) for child, inner, _ in self._inside(each, one)]
+        for branches, one in asked:
+            if not (yield from self._any(branches, one)):
+                return False
+        return True
 
     def _spend(self, steps: int) -> None:
-        try:
-            self._steps.spend(steps)
-        except StepsEnded:
-            raise _Ended(Fault("", _ENDED)) from None
+        self._steps -= steps
+        if self._steps < 0:
+            raise _Ended(Fault("", _ENDED))
 
-    def _is_full(self) -> bool:
-        return len(self._faults) >= self._most
 
-    def _alternatives(self, single: Single, level: Frontier) -> None:
-        """Add what the `anyOf` of a single value's schema asks of it to the level."""
-        node, value, place = single
-        self._spend(1)
-        branches = alternatives_of_one(node, value)
-        if len(branches) == 1:
-            level.singles.append((branches[0], value, place))
+def alternatives(node: SchemaNode, value: Any) -> tuple[SchemaNode, ...]:
+    """Return the schemas of a node's `anyOf` that a value may fit, as far as that is quick to see.
+
+    A value's type decides, then a property whose constants differ between the schemas, or the names of an object's
+    properties. If several are left, these are the ones that the value fits alone.
+    """
+    branches = node.by_kind.get(type(value), ())
+    if type(value) is dict and len(branches) > 1:
+        if node.tag is not None:
+            tag = value.get(node.tag, _ABSENT)
+            branch = node.by_tag.get(tag) if isinstance(tag, str) else None
+            branches = node.untagged if tag is _ABSENT else () if branch is None else (branch,)
         else:
-            level.groups += self._branches(Group(node, [value], ValuePlaces([place])))
+            branches = (*node.named.get(frozenset(value), ()), *node.unnamed) if node.named else node.unnamed
+    if not 1 < len(branches) <= _LOOKED_AT_MOST:  # An older release accepted very many.
+        return branches
+    return tuple(branch for branch in branches if fits_alone(branch, value))
 
-    def _alone(self, group: Group) -> None:
-        """Record what is wrong with the values of a group, without the values inside them and without `anyOf`."""
-        start, many, values = 0, _AT_FIRST, group.values
-        while start < len(values):
-            some = values[start : start + many] if start or len(values) > many else values
-            for at in misfits(group.node, some):
-                self._record(group.node, values[start + at], group.place(start + at))
-                if self._is_full():
-                    return
-            start, many = start + many, many * _MORE
 
-    def _record(self, node: SchemaNode, value: object, place: Place) -> None:
-        for name, expected in faults_alone(node, value, self._most):
-            at = place if name is None else (place, name)
-            self._faults.append(Fault(pointer_to(at), expected))
-            if self._is_full():
-                return
+def _is_decided(branches: tuple[SchemaNode, ...]) -> bool:
+    """Whether a value fits one of several alternatives, each of which it fits alone."""
+    return 1 < len(branches) <= _LOOKED_AT_MOST and any(branch.is_shallow for branch in branches)
 
-    def _branches(self, group: Group) -> Iterator[Group]:
-        """Check `anyOf`.
 
-        If only one schema of an `anyOf` is possible for a value, the value is yielded in a group of this schema, so
-        that its faults are reported. Otherwise the fault is that no schema fits.
-        """
-        node = group.node
-        for positions, branches in alternatives(node, group.values):
-            if self._is_full():
-                return
-            if len(branches) == 1:
-                self._spend(_PART_STEPS)
-                yield group.part(branches[0], positions)
-                continue
-            some = group.part(node, positions)
-            if type(some.values[0]) not in node.kinds:
-                continue  # the fault of the type is recorded
-            try:
-                self._steps.spend(_SEARCH_STEPS)
-                failed = self._search.misfits(node, branches, some.values, self._most)
-            except StepsEnded:
-                raise _Ended(Fault(pointer_to(some.place(0)), _SEARCH_ENDED)) from None
-            for position in failed[: self._most]:
-                value = some.values[position]
-                candidates = [branch for branch in branches if fits_alone(branch, value)]
-                if len(candidates) == 1:
-                    yield some.part(candidates[0], [position])
-                else:
-                    self._faults.append(Fault(pointer_to(some.place(position)), _none_fits(node, value)))
+def _passes(node: SchemaNode, value: Any) -> bool:
+    """Whether a value is seen to fit at a glance. Most values inside objects and arrays are."""
+    if not fits_alone(node, value):
+        return False
+    if node.is_shallow:
+        return True
+    kind = type(value)
+    if kind is dict or kind is list:
+        return False
+    glanced = node.by_kind.get(kind, ())[:GLANCED_AT_MOST]
+    return not node.branches or any(branch.is_shallow and fits_alone(branch, value) for branch in glanced)
 
 
 def _none_fits(node: SchemaNode, value: object) -> str:

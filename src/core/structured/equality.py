@@ -5,15 +5,15 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
-EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
-EXACT_ZEROS: Final = 22
-FLOAT_DIGITS: Final = 18  # The shortest decimal of a float has 17 digits, or 18 with the zero after the point.
+_EXACT_DIGITS: Final = 10**15  # Integers below 10**15, and powers of ten up to 10**22, are exact as doubles.
+_EXACT_ZEROS: Final = 22
+_FLOAT_DIGITS: Final = 18  # The shortest decimal of a float has 17 digits, or 18 with the zero after the point.
 _DIGEST_BYTES: Final = 12
 _NO_DIGEST: Final = bytes(_DIGEST_BYTES)
 # Python's hash of a number is its remainder by this prime on a platform of 32 bits. So a client could give a thousand
 # larger numbers, or numbers with fractions, one hash, and each look at them would take a thousand comparisons. So would
 # lists of -1 and -2, which have one hash, too.
-HASHED: Final = 2**31 - 1
+_HASHED: Final = 2**31 - 1
 _SORTED: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 
 # A value's key: two values are equal in JSON if and only if their keys are equal in Python.
@@ -71,7 +71,7 @@ def scalar_key(value: object) -> Key:
     if kind is str:
         return ("string", value)
     if kind is int:
-        return ("number", value if -1 < value < HASHED else str(value))  # type: ignore[operator]
+        return ("number", value if -1 < value < _HASHED else str(value))  # type: ignore[operator]
     if kind is float:
         number: float = value  # type: ignore[assignment]
         return scalar_key(int(number)) if number.is_integer() else ("number", repr(number))
@@ -169,19 +169,19 @@ def is_multiple(number: float, divisor: tuple[int, int]) -> bool:
     apart, no number in the calculation has many more digits than the longer of them.
     """
     of_digits, of_exponent = divisor
-    if -EXACT_ZEROS <= of_exponent <= 0 and -EXACT_DIGITS < number < EXACT_DIGITS:
+    if -_EXACT_ZEROS <= of_exponent <= 0 and -_EXACT_DIGITS < number < _EXACT_DIGITS:
         # Two different decimals of up to 15 digits never give the same float. If the nearest multiple of the divisor
         # has up to 15 digits, the number is a multiple only if it equals the nearest multiple. Python divides two
         # integers to the nearest float.
         scale = _power_of_ten(-of_exponent)
         nearest = round(number * scale / of_digits) * of_digits
-        if -EXACT_DIGITS < nearest < EXACT_DIGITS:
+        if -_EXACT_DIGITS < nearest < _EXACT_DIGITS:
             return nearest / scale == number
     digits, exponent = decimal_of(number)
     zeros = exponent - of_exponent
     if zeros >= 0:
         return of_digits == 1 or digits * _power_modulo(zeros, of_digits) % of_digits == 0
-    if isinstance(number, float) and zeros < -FLOAT_DIGITS:
+    if isinstance(number, float) and zeros < -_FLOAT_DIGITS:
         return digits == 0
     return digits % scaled(of_digits, -zeros) == 0
 

@@ -56,9 +56,7 @@ def _accepted(
     if reading.value is None:
         assert reading.fault is not None
         return None, (reading.fault,)
-    faults = tuple(faults_of(schema, reading.value, chars=len(reading.compact))) or tuple(
-        islice(_unsummable(reading.value, rules), FAULTS_MOST)
-    )
+    faults = tuple(faults_of(schema, reading.value)) or tuple(islice(_unsummable(reading.value, rules), FAULTS_MOST))
     if faults:
         return None, faults
     if len(reading.compact) > OUTPUT_CHARS_MOST:

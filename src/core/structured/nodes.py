@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from itertools import chain
 from types import MappingProxyType, NoneType
-from typing import Any, Final
+from typing import Final
 
 from .equality import Key
 from .pointers import Place
@@ -32,15 +32,13 @@ _NOTHING: Final[list[object]] = []
 
 # The attributes of a node that has no keywords besides `enum`, `const` and `type`.
 _OF_CONSTANTS: Final = frozenset(
-    ("place", "predicates", "tests", "members", "words", "members_size", "members_shown", "type_names", "kinds")
-) | {"is_whole", "possible", "plain", "values_a_step"}
+    ("place", "members", "words", "members_size", "members_shown", "type_names", "kinds")
+) | {"is_whole", "possible", "plain", "steps"}
 
 
 _CONSTANTS_LEAST: Final = 4  # So many constants of an `anyOf` are put into one node.
-VALUES_A_STEP: Final = 32
-_SLOW_A_STEP: Final = (
-    8  # In a search, of values that need a loop of Python: formats, `multipleOf`, arrays and objects of `enum`
-)
+GLANCED_AT_MOST: Final = 4  # The most alternatives that are tried for a value at a glance, before the search.
+_SLOW_STEPS: Final = 4  # for formats, `multipleOf`, and arrays and objects of `enum`
 
 
 class SchemaNode:
@@ -80,7 +78,8 @@ class SchemaNode:
     plain: frozenset[type] = frozenset()  # All values of these types are valid, whatever they contain.
     possible: frozenset[type] = ALL_KINDS  # The Python types that a value may have to fit the node.
     by_kind: Mapping[type, tuple["SchemaNode", ...]] = _NO_KINDS  # The `anyOf` branches that may fit, by type.
-    values_a_step: int = VALUES_A_STEP  # How many values are tested alone in one step of the budget, in a large group.
+    is_shallow: bool = True  # Whether the node says nothing about the values inside a value, and has no `anyOf`.
+    steps: int = 1  # of the budget, for testing one value alone
     tag: str | None = None  # A property that tells by its string which branch an object belongs to.
     by_tag: Mapping[str, "SchemaNode"] = _EMPTY
     untagged: tuple["SchemaNode", ...] = ()  # The branches that an object without `tag` may belong to.
@@ -90,8 +89,6 @@ class SchemaNode:
 
     def __init__(self, place: Place) -> None:
         self.place: Final = place
-        self.predicates: dict[type, tuple[Any]] = {}  # What `predicates.py` has compiled of the node, by type.
-        self.tests: dict[type, Callable[[Any], bool]] = {}  # The same for one value at a time: see `test_of`.
 
     @property
     def has_bounds(self) -> bool:
@@ -105,11 +102,6 @@ class SchemaNode:
         )
 
     @property
-    def is_any(self) -> bool:
-        """Whether the node allows all values, whatever they contain."""
-        return self.plain == ALL_KINDS
-
-    @property
     def only_branches(self) -> bool:
         """Whether the node has no keyword that constrains a value, besides `anyOf`."""
         says_more = (
@@ -119,16 +111,13 @@ class SchemaNode:
         )
         return bool(self.branches) and not any(says_more)
 
-    @property
-    def is_shallow(self) -> bool:
-        """Whether the node says nothing about the values inside a value, and has no `anyOf`."""
-        return not self.branches and not self.properties and self.items is None
-
     def settle(self) -> None:
         """Derive the node's fields that make checks of values quick.
 
         `settle` must have been called for the node's branches before.
         """
+        if self.branches or self.properties or self.items is not None:
+            self.is_shallow = False
         possible = self.kinds & self._member_kinds() if self.members else self.kinds
         if self.branches:
             if len(self.branches) == 1:
@@ -148,7 +137,10 @@ class SchemaNode:
         self.possible = possible
         self.plain = self._plain()
         if self.multiple_of is not None or self.format is not None or self.members_size > 1:
-            self.values_a_step = _SLOW_A_STEP
+            self.steps = _SLOW_STEPS
+        if len(self.branches) > 1:
+            tried = [branches[:GLANCED_AT_MOST] for branches in self.by_kind.values()]
+            self.steps += max([sum([branch.steps for branch in branches]) for branches in tried], default=0)
 
     def _find_tag(self, branches: tuple["SchemaNode", ...]) -> None:
         """Set `tag`: a property that all branches for objects have, with different strings in each.
@@ -245,7 +237,7 @@ def _constants_as_one(branches: tuple[SchemaNode, ...]) -> list[SchemaNode]:
     merged.members_size = max([branch.members_size for branch in constant])
     merged.members_shown = list(chain.from_iterable([branch.members_shown for branch in constant]))
     if merged.members_size > 1:
-        merged.values_a_step = _SLOW_A_STEP
+        merged.steps = _SLOW_STEPS
     merged.possible = frozenset[type]().union(*[branch.possible for branch in constant])
     if len(constant) == len(branches):
         return [merged]

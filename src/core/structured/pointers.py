@@ -1,44 +1,22 @@
 """Writes and reads JSON pointers (RFC 6901), which say where a fault is in an output or a schema."""
 
 import re
-from typing import Final, Protocol
+from typing import Final
 
 POINTER_CHARS_MOST: Final = 500
 _LONE_SURROGATES = re.compile(r"[\ud800-\udfff]")
 
 # A `Place` is where a value is: the place of the object or array around it, and its property or index there. The root
 # is None.
-type Place = tuple["Place", str | int] | LaterPlace | None
-
-
-class _HasPlaces(Protocol):
-    def place(self, position: int) -> Place:
-        """Return the place of the value at a position."""
-
-
-class LaterPlace:
-    """The place of a value in a group. Finding it takes as long as the value is deep, and only faults need it."""
-
-    __slots__ = ("_group", "_position")
-
-    def __init__(self, group: _HasPlaces, position: int) -> None:
-        self._group = group
-        self._position = position
-
-    def found(self) -> Place:
-        """Find the place."""
-        return self._group.place(self._position)
+type Place = tuple["Place", str | int] | None
 
 
 def tokens_to(place: Place) -> list[str | int]:
     """Return the properties and indexes that lead from the root to a place."""
     tokens = list[str | int]()
     while place is not None:
-        if isinstance(place, LaterPlace):
-            place = place.found()
-        else:
-            place, token = place
-            tokens.append(token)
+        place, token = place
+        tokens.append(token)
     tokens.reverse()
     return tokens
 

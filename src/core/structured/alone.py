@@ -3,10 +3,10 @@
 import json
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from .equality import is_multiple, key_of
-from .nodes import SchemaNode
+from .nodes import NUMBERS, SchemaNode
 from .pointers import shown
 
 MEMBERS_TEXT_CHARS_MOST: Final = 200
@@ -20,6 +20,26 @@ _TYPE_WORDS = {
     "boolean": "true or false",
     "null": "null",
 }
+
+
+def fits_alone(node: SchemaNode, value: Any) -> bool:
+    """Whether the value itself fits the schema node, without the values inside it and without `anyOf`."""
+    kind = type(value)
+    if kind in node.plain:
+        return True
+    if kind not in node.kinds or (node.members and not _is_member(node, value)):
+        return False
+    if kind is str:
+        return (
+            node.min_length <= len(value)
+            and (node.max_length is None or len(value) <= node.max_length)
+            and (node.format is None or node.format(value))
+        )
+    if kind is dict:
+        return value.keys() >= node.required_names and (not node.is_closed or value.keys() <= node.properties.keys())
+    if kind is list:
+        return node.min_items <= len(value) and (node.max_items is None or len(value) <= node.max_items)
+    return kind not in NUMBERS or next(_number_faults(node, value), None) is None
 
 
 def faults_alone(node: SchemaNode, value: object, most: int) -> Iterator[tuple[str | None, str]]:
