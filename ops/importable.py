@@ -2,8 +2,8 @@
 """Rewrites an export of the database (`wrangler d1 export`) so that D1 can import it, and prints the result.
 
 D1 refuses a statement of more than 100,000 bytes (`statement too long: SQLITE_TOOBIG`), and an export writes each row
-as one statement, whatever its length. This program writes a long text in pieces: one statement writes the row with the
-first piece, and each further statement appends a piece.
+as one statement, whatever its length. This program writes the long values of such a row in pieces into a table of its
+own, and then the row with its whole values, because a CHECK of the row's table may refuse a value that is not whole.
 
     python3 ops/importable.py backup.sql > import.sql
 """
@@ -14,9 +14,14 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
-# The size of a piece, in characters or bytes. As SQL a piece is at most four times longer, and a statement may have
-# about 100,000 bytes.
+STATEMENT_BYTES_MOST = 99_000
+# The size of a piece, in characters or bytes. As SQL a piece is at most four times longer.
 PIECE = 20_000
+# The values of a long row that its own statement still contains: together too few bytes for a long statement, as D1
+# allows 100 columns.
+SHORT = 200
+# The table with the pieces of one row at a time, by the column that they belong to.
+PIECES = '"importable_pieces"'
 
 
 def _quoted(name: str) -> str:
@@ -33,19 +38,26 @@ def _literal(value: object) -> str:
     return repr(value)
 
 
-def _row(table: str, names: list[str], key: list[str], row: tuple[object, ...]) -> Iterator[str]:
-    """Yield the statements of a row: one with each value's first piece, and one for each further piece of a value."""
-    first = [value[:PIECE] if isinstance(value, str | bytes) else value for value in row]
-    columns = ",".join(map(_quoted, names))
-    yield f"INSERT INTO {_quoted(table)} ({columns}) VALUES({','.join(map(_literal, first))});"
-    here = " AND ".join(f"{_quoted(name)}={_literal(row[names.index(name)])}" for name in key)
+def _row(table: str, names: list[str], row: tuple[object, ...]) -> Iterator[str]:
+    """Yield the statements that write a row."""
+    insert = f"INSERT INTO {_quoted(table)} ({','.join(map(_quoted, names))}) VALUES("
+    whole = f"{insert}{','.join(map(_literal, row))});"
+    if len(whole.encode()) <= STATEMENT_BYTES_MOST:
+        yield whole
+        return
+    values = []
     for name, value in zip(names, row, strict=True):
-        if not isinstance(value, str | bytes):
+        if not isinstance(value, str | bytes) or len(value) <= SHORT:
+            values.append(_literal(value))
             continue
+        column = _literal(name)
+        for start in range(0, len(value), PIECE):
+            yield f"INSERT INTO {PIECES} VALUES({column},{start},{_literal(value[start : start + PIECE])});"
+        pieces = f"(SELECT piece FROM {PIECES} WHERE name={column} ORDER BY start)"
         kind = "TEXT" if isinstance(value, str) else "BLOB"
-        for start in range(PIECE, len(value), PIECE):
-            longer = f"CAST({_quoted(name)} || {_literal(value[start : start + PIECE])} AS {kind})"
-            yield f"UPDATE {_quoted(table)} SET {_quoted(name)}={longer} WHERE {here};"  # noqa: S608 - all of it is quoted
+        values.append(f"(SELECT CAST(group_concat(piece,'') AS {kind}) FROM {pieces})")
+    yield f"{insert}{','.join(values)});"
+    yield f"DELETE FROM {PIECES};"
 
 
 def importable(export: str) -> Iterator[str]:
@@ -56,17 +68,17 @@ def importable(export: str) -> Iterator[str]:
             "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite_%'"
         ).fetchall()
         yield "PRAGMA defer_foreign_keys=TRUE;"
+        yield f"CREATE TABLE {PIECES} (name TEXT, start INTEGER, piece, PRIMARY KEY (name, start)) WITHOUT ROWID;"
         for kind, table, sql in schema:
             if kind != "table":
                 continue
             yield f"{sql};"
             # Generated columns are not in this list.
-            columns = database.execute(f"PRAGMA table_info({_quoted(table)})").fetchall()
-            names = [column[1] for column in columns]
-            key = [column[1] for column in columns if column[5]]
+            names = [column[1] for column in database.execute(f"PRAGMA table_info({_quoted(table)})")]
             wanted = ",".join(map(_quoted, names))
-            for row in database.execute(f"SELECT {wanted} FROM {_quoted(table)}"):  # noqa: S608 - the export's own names
-                yield from _row(table, names, key, row)
+            for row in database.execute(f"SELECT {wanted} FROM {_quoted(table)}"):
+                yield from _row(table, names, row)
+        yield f"DROP TABLE {PIECES};"
         yield from (f"{sql};" for kind, _, sql in schema if kind != "table")
 
 
