@@ -203,6 +203,18 @@ def test_only_in_the_background(bench: ApiBench, background: Any):
         ({"input": [{"content": "x", "role": {}}]}, "input[0].role"),
         ({"input": [{"role": "system", "content": "x"}]}, "input"),
         ({"input": "a\0"}, "input"),
+        ({"input": "\ufeff \u200b"}, "input"),
+        (
+            {
+                "input": [
+                    {
+                        "role": "user",
+                        "content": [{"type": "input_text", "text": "\u2060"}, {"type": "input_text", "text": " "}],
+                    }
+                ]
+            },
+            "input",
+        ),
         ({"instructions": "x" * 20_001}, "instructions"),
         ({"model": ""}, "model"),
         ({"model": "a\tb"}, "model"),

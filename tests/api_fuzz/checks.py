@@ -19,6 +19,7 @@ UNSAYABLE = (
     ("modelOptions", "is not allowed"),
     ("modelOptions", "contains a NUL character"),
     ("input", "is required, or inputFile"),
+    ("input", "must have a visible character"),
     ("inputFile", "is not the id of an uploaded file"),
     ("inputFile", "needs a bucket for files"),
     ("errorCode", "must not be budget_exhausted"),

@@ -28,7 +28,7 @@ NUMBERS = (
     12345678901234567890,
     0.30000000000000004,
 )
-DIVISORS = (1, 2, 3, 0.1, 0.5, 0.25, 0.01, 1.0, 10, 1e-3)
+DIVISORS = (1, 2, 3, 8, 64, 625, 0.1, 0.5, 0.25, 0.01, 1.0, 10, 1e-3)
 # For each string format: strings that have the format, and strings that nearly have it.
 FORMATTED: dict[str, tuple[str, ...]] = {
     "date-time": (

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from ...core import limits
 from ...core.settings import Settings
 from ...core.task import CONCAT_SEPARATOR, Reduce, TaskOptions
+from ...core.text.chunks import is_blank
 from ...processing.task_request import TaskRequest
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, field_errors, text_flaws
 from ..base.problems import (
@@ -19,7 +20,7 @@ from ..base.problems import (
     field_refusal,
 )
 from ..tasks import output_fields
-from ..tasks.new_task import ChunkOptions, option_flaws
+from ..tasks.new_task import NO_VISIBLE, ChunkOptions, option_flaws
 from ..tasks.output_fields import WantedOutput
 from . import parameters, prompt, text_format
 from .messages import Message, Sent, Text
@@ -210,8 +211,8 @@ def _flaws(fields: NewResponseFields, given: Prompt, settings: Settings, default
 
 
 def _input_flaws(fields: NewResponseFields, given: Prompt) -> Iterator[FieldError]:
-    if not given.text and given.file is None:
-        yield FieldError("input", "must not be empty")
+    if given.file is None and is_blank(given.text):
+        yield FieldError("input", NO_VISIBLE if given.text else "must not be empty")
     if given.file is not None and len(_instructions(fields, given) or "") > limits.INSTRUCTIONS_CHARS_MOST:
         most = limits.INSTRUCTIONS_CHARS_MOST
         yield FieldError(

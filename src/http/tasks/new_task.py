@@ -9,11 +9,14 @@ from ...core import limits
 from ...core.files import FILE_ID_PATTERN
 from ...core.settings import Settings
 from ...core.task import Reduce, TaskOptions
+from ...core.text.chunks import is_blank
 from ...processing.task_request import TaskRequest
 from ..base.fields import NO_CONTROLS, NO_NUL, Asked, Whole, checked, size_flaw
 from ..base.problems import TOO_LARGE, FieldError, Refusal, field_refusal, named
 from . import output_fields
 from .output_fields import WantedOutput
+
+NO_VISIBLE = "must have a visible character"
 
 
 class ChunkOptions(Asked):
@@ -33,7 +36,8 @@ class NewTaskFields(Asked):
     model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["input"]}, {"required": ["inputFile"]}]})
 
     input: Annotated[str, Field(min_length=1, json_schema_extra=NO_NUL)] | None = Field(
-        None, description="The text to analyse; at most MAX_INPUT_BYTES of UTF-8."
+        None,
+        description="The text to analyse, with a visible character; at most MAX_INPUT_BYTES of UTF-8.",
     )
     input_file: Annotated[str, Field(json_schema_extra={"pattern": f"^{FILE_ID_PATTERN}$"})] | None = Field(
         None,
@@ -163,6 +167,8 @@ def _input_flaws(body: Mapping[str, object]) -> Iterator[FieldError]:
 def _flaws(fields: NewTaskFields, settings: Settings) -> Iterator[FieldError]:
     """Find the flaws of a body that its JSON Schema cannot express."""
     yield from _input_flaws({"input": fields.input, "inputFile": fields.input_file})
+    if fields.input is not None and is_blank(fields.input):
+        yield FieldError("input", NO_VISIBLE)
     yield from option_flaws(fields.chunk, fields.model, fields.model_options, settings)
     yield from size_flaw("metadata", fields.metadata, limits.METADATA_BYTES_MOST)
     yield from fields.wanted().flaws()

@@ -5,6 +5,7 @@ allowance, or that dies, is followed by one that goes on behind the last cut.
 """
 
 import asyncio
+from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +16,7 @@ from ...core.codes import TaskCode
 from ...core.errors import BlobMissing, BlobUnavailable
 from ...core.files import File
 from ...core.task import Failure, Route, minimum_calls
-from ...core.text.chunks import TooManyChunks
+from ...core.text.chunks import TooManyChunks, is_blank
 from ...core.text.file_cuts import CODE_POINT_BYTES, CutAt, CutSlice, FileCuts, TextFault, text_of
 from ...core.text.window import Window
 from ...store.d1.statement import BoundStatement, Value
@@ -40,6 +41,9 @@ _SLICE_CALLS = 3  # What a slice takes of the allowance, in calls to the model: 
 def invalid(message: str) -> Failure:
     """Return the failure of a task whose file cannot be cut."""
     return Failure(TaskCode.INVALID_INPUT, message, False)
+
+
+NO_TEXT = invalid("the file has no text")
 
 
 class FileText:
@@ -103,6 +107,7 @@ class FileText:
         overlap, slice_bytes = self._claim.window.overlap, limits.TEXT_SLICE_BYTES
         cuts = FileCuts(file.bytes, chunk_chars, overlap, at, most=limits.CHUNKS_MOST, slice_bytes=slice_bytes)
         slices_left, has_recorded = limits.TEXT_SLICES_A_RUN[self._context.settings.plan], False
+        has_text = False
         while not cuts.is_over:
             if not slices_left or (has_recorded and not self._affords_slice()):
                 self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
@@ -111,10 +116,13 @@ class FileText:
             found = await self._slice(file, cuts)
             if isinstance(found, Failure):
                 return found
+            has_text |= not is_blank(found.text)
+            if cuts.at.bytes >= file.bytes and not has_text and await self._is_blank(file, at.bytes):
+                return NO_TEXT
             await self._recorded(record, before, found, is_over=cuts.is_over)
             slices_left, has_recorded = slices_left - 1, True
         if not has_recorded:  # the last slice is always recorded with the end, so only an empty file comes here
-            return invalid("the file has no text")
+            return NO_TEXT
         self._context.log("text_cut", bytes=cuts.at.bytes, of=file.bytes, chunks=cuts.at.chunks)
         return cuts.at
 
@@ -132,6 +140,15 @@ class FileText:
         else:
             return found
         return invalid(message)
+
+    async def _is_blank(self, file: File, behind: int) -> bool:
+        """Whether a text is blank before the byte `behind` of its file, which earlier runs have cut."""
+        decoder = getincrementaldecoder("utf-8")()
+        for first in range(0, behind, limits.TEXT_SLICE_BYTES):
+            content = await self._files.read(file, first, min(first + limits.TEXT_SLICE_BYTES, behind))
+            if not is_blank(decoder.decode(content)):
+                return False
+        return True
 
     async def _recorded(self, record: Record, from_bytes: int, found: CutSlice, *, is_over: bool) -> None:
         """Record the cuts of a slice, and with the last slice that the whole text is cut."""

@@ -78,6 +78,7 @@ def test_a_fault_says_what_was_expected(schema: dict[str, Any], value: object, e
         ({"multipleOf": 1e-300}, 1e300),
         ({"multipleOf": 1e22}, 3e22),
         ({"multipleOf": 2.5}, -5),
+        ({"multipleOf": 8}, 1.0000000000000008e18),
         ({}, {"anything": [1]}),
     ],
 )
@@ -107,6 +108,7 @@ def test_what_a_keyword_does_not_mean_is_no_fault(schema: dict[str, Any], value:
         ({"multipleOf": 1e-7}, 1.5e-7),
         ({"multipleOf": 1e300}, 1e-300),
         ({"multipleOf": 12345678901234567890}, 12345678901234567891),
+        ({"multipleOf": 8}, 1.0000000000000005e18),
     ],
 )
 def test_values_that_only_python_takes_for_equal_differ(schema: dict[str, Any], value: object) -> None:

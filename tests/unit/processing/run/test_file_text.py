@@ -90,6 +90,7 @@ def test_the_first_line_names_the_task_while_it_runs(bench: TextBench, monkeypat
     ("content", "code", "message"),
     [
         (b"\xef\xbb\xbf", TaskCode.INVALID_INPUT, "the file has no text"),
+        (b"\xef\xbb\xbf" + " \u200b\u2060\r\n".encode() * 400, TaskCode.INVALID_INPUT, "the file has no text"),
         (TEXT.encode() + b"\xff.", TaskCode.INVALID_INPUT, f"the file is not UTF-8: byte {len(TEXT.encode())} is 0xff"),
         (TEXT.encode() + b"\xe5\xa4", TaskCode.INVALID_INPUT, f"not UTF-8: byte {len(TEXT.encode())} is 0xe5"),
         (b"a\xed\xa0\x80b", TaskCode.INVALID_INPUT, "the file is not UTF-8: byte 1 is 0xed"),
@@ -105,6 +106,21 @@ def test_a_file_that_is_no_text_fails_the_task(bench: TextBench, content: bytes,
     assert message in task.failure.message
     assert not sent(bench)
     assert bench.do(bench.files().delete(TEXT_FILE)) == Deleted()
+
+
+@pytest.mark.parametrize("text", [" " * 5_000, "x" + " " * 5_000, " " * 2_500 + "文" + " " * 2_500])
+def test_a_text_is_blank_only_if_no_run_found_a_visible_character(
+    bench: TextBench, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    """The run that cuts the end looks at what earlier runs have cut, and no call is made for a blank text."""
+    monkeypatch.setattr(limits, "TEXT_SLICES_A_RUN", {"free": 1, "paid": 1})
+    bench.begin_text(text.encode())
+    task = bench.work_to_end()
+    if text.isspace():
+        assert task.failure is not None
+        assert (task.failure.message, task.total, sent(bench)) == ("the file has no text", 0, [])
+    else:
+        assert task.status is Status.COMPLETED
 
 
 def test_too_many_chunks_and_repeats_fail_the_task(bench: TextBench, monkeypatch: pytest.MonkeyPatch) -> None:
