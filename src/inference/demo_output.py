@@ -1,14 +1,13 @@
-"""Makes the demo provider's structured output: a value that a JSON Schema allows, with sentences and terms of the text.
+"""Makes the demo provider's structured output: a value for a JSON Schema, with sentences and terms of the text.
 
-The same schema and text always give the same value. Optional parts are filled in only while the value is small, so the
-value of a recursive schema stays finite. Work and size are limited: for a schema that allows no value, or only values
-that are too large, the output is an empty object.
+The same schema and text always give the same value. It fits ordinary schemas. A schema whose parts restrict each other
+(an `anyOf` beside bounds, say) may get a value that the check of outputs rejects: nothing is searched for.
 """
 
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import cycle, islice
 from typing import Any
 from urllib.parse import unquote
@@ -16,21 +15,29 @@ from urllib.parse import unquote
 from pydantic_core import from_json
 
 from ..core import limits
-from .demo_bounds import Impossible, Node, Nodes, candidates, is_within, kind_of, kinds, listed, same, span
 from .demo_formats import formatted
 from .demo_report import QUOTE_CHARS, Report, clipped
 from .line_calls import strings_in
 
-_DEPTHS = (12, 60)  # the most levels of nesting in a value; the second limit is tried if the first limit is too low
-_STEPS_MOST = 10_000
-_GENEROUS_STEPS = 1_000  # after so many steps, only the required parts of a value are made
-_GENEROUS_DEPTH = 5
+type Node = Mapping[str, Any]
+
+_DEPTH_MOST = 60
+_VALUES_MOST = 5_000
+_GENEROUS_DEPTH = 5  # At deeper levels only what is required is made, so that the value of a recursive schema ends.
+_GENEROUS_VALUES = 500
 _ITEMS = 3  # how many items a list in the output gets, within the schema's bounds
 _FIGURES = re.compile(r"\b[0-9]{1,9}\b")
+# The keywords from which the type of a schema without `type` is guessed.
+_HINTS = {
+    "object": ("properties", "required", "additionalProperties"),
+    "array": ("items", "minItems", "maxItems"),
+    "number": ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"),
+}
+_NESTED = frozenset({"object", "array"})
 
 
-class _TooMuch(Exception):
-    """Raised if the value for a schema would be too large, or if finding it takes too many steps."""
+class _NoValue(Exception):
+    """Raised if there is no value for a schema, or none that is small enough."""
 
 
 def plain(text: str) -> str:
@@ -47,84 +54,63 @@ def plain(text: str) -> str:
 
 
 def fitted(schema: Node, report: Report, text: str) -> str:
-    """Return an object that the schema allows, as compact JSON. `report` is the demo provider's report on the text."""
-    for depth in _DEPTHS:
-        try:
-            return json.dumps(_Maker(schema, report, text, depth).made(), ensure_ascii=False, separators=(",", ":"))
-        except Impossible:
-            continue
-        except _TooMuch:
-            break
-    return "{}"
+    """Return an object for the schema, as compact JSON; `{}` if no value or no small one fits.
+
+    `report` is the demo provider's report on the text.
+    """
+    try:
+        return json.dumps(_Maker(schema, report, text).value(schema, 0), ensure_ascii=False, separators=(",", ":"))
+    except _NoValue:
+        return "{}"
 
 
 class _Maker:
-    """Makes one value.
+    """Makes one value."""
 
-    A value must fit all schemas in `flat`, whose references and alternatives were already followed.
-    """
-
-    def __init__(self, root: Node, report: Report, text: str, depth: int) -> None:
+    def __init__(self, root: Node, report: Report, text: str) -> None:
         self._root = root
-        self._depth = depth
         self._text = text
         sentences = [_clean(clipped(quote, QUOTE_CHARS)) for quote in report.quotes or [report.headline]]
         self._sentences = cycle(sentences)
         self._terms = cycle([_clean(term) for term, _ in report.terms] or sentences)
         self._figures = cycle([int(found[0]) for found in islice(_FIGURES.finditer(text), 100)] or [report.sentences])
-        self._steps = self._chars = 0
-        self._failed: set[tuple[tuple[int, ...], int]] = set()
+        self._values = 0
 
-    def made(self) -> object:
-        """Make the value. Raises Impossible or _TooMuch."""
-        return self._value((self._root,), self._depth)
+    def value(self, node: Node, depth: int) -> object:
+        """Make a value for one schema. Raises _NoValue."""
+        self._values += 1
+        if self._values > _VALUES_MOST or depth > _DEPTH_MOST:
+            raise _NoValue
+        is_generous = depth < _GENEROUS_DEPTH and self._values < _GENEROUS_VALUES
+        node = self._resolved(node, is_generous)
+        if "const" in node or "enum" in node:
+            listed = [node["const"]] if "const" in node else node["enum"]
+            words = (one for one in listed if isinstance(one, str) and one and one in self._text)
+            return next(words, next(iter(listed), None))
+        kind = _kind(node, is_generous)
+        if kind in _NESTED:
+            return (self._object if kind == "object" else self._array)(node, depth, is_generous)
+        if kind == "string":
+            return self._string(node, depth)
+        if kind in ("integer", "number"):
+            return _number(node, next(self._figures), is_whole=kind == "integer")
+        return True if kind == "boolean" else None
 
-    def _value(self, nodes: Nodes, left: int) -> object:
-        """Make a value that all schemas allow, with at most `left` more levels of nesting."""
-        key = (tuple(map(id, nodes)), left)
-        if left < 0 or key in self._failed:
-            raise Impossible
-        for flat in self._alternatives(nodes, frozenset(), left):
-            try:
-                return self._of(flat, left)
-            except Impossible:
+    def _resolved(self, node: Node, is_generous: bool) -> Node:
+        """Follow references, and add to a node the keywords of one alternative of its `anyOf`."""
+        followed = 0
+        while "$ref" in node or "anyOf" in node:
+            followed += 1
+            if followed > _DEPTH_MOST:
+                raise _NoValue
+            if "$ref" in node:
+                node = self._target(node["$ref"])
                 continue
-        self._failed.add(key)
-        raise Impossible
-
-    def _step(self) -> None:
-        self._steps += 1
-        if self._steps > _STEPS_MOST or self._chars > limits.OUTPUT_CHARS_MOST:
-            raise _TooMuch
-
-    def _is_generous(self, left: int) -> bool:
-        return self._steps < _GENEROUS_STEPS and self._depth - left < _GENEROUS_DEPTH
-
-    def _alternatives(self, nodes: Nodes, settled: frozenset[int], left: int) -> Iterator[Nodes]:
-        """Yield the schemas with their references followed, once for each combination of branches of their `anyOf`."""
-        self._step()
-        flat = self._followed(nodes)
-        undecided = next((node for node in flat if "anyOf" in node and id(node) not in settled), None)
-        if undecided is None:
-            yield flat
-            return
-        branches = [branch for branch in undecided["anyOf"] if isinstance(branch, Mapping)]
-        if not self._is_generous(left):
-            branches.sort(key=_is_nested)
-        for branch in branches:
-            yield from self._alternatives((*flat, branch), settled | {id(undecided)}, left)
-
-    def _followed(self, nodes: Nodes) -> Nodes:
-        flat: dict[int, Node] = {}
-        left = list(reversed(nodes))
-        while left:
-            self._step()
-            node = left.pop()
-            if isinstance(node, Mapping) and id(node) not in flat:
-                flat[id(node)] = node
-                if "$ref" in node:
-                    left.append(self._target(node["$ref"]))
-        return tuple(flat.values())
+            branches = node["anyOf"]
+            others = {name: word for name, word in node.items() if name != "anyOf"}
+            flat = branches if is_generous else [one for one in branches if not _is_nested(one)]
+            node = {**others, **(flat or branches)[0]}
+        return node
 
     def _target(self, reference: str) -> Node:
         found: Any = self._root
@@ -134,106 +120,57 @@ class _Maker:
         target: Node = found
         return target
 
-    def _of(self, flat: Nodes, left: int) -> object:
-        self._step()
-        lists = [listed(node) for node in flat if "enum" in node or "const" in node]
-        possible = kinds(flat)
-        if lists:
-            first, *others = lists
-            fit = [one for one in first if all(any(same(one, two) for two in other) for other in others)]
-            fit = [one for one in fit if kind_of(one) & set(possible) and is_within(one, flat)]
-            if not fit:
-                raise Impossible
-            return next((one for one in fit if isinstance(one, str) and one and one in self._text), fit[0])
-        for kind in possible:
-            try:
-                return self._of_kind(kind, flat, left)
-            except Impossible:
-                continue
-        raise Impossible
+    def _object(self, node: Node, depth: int, is_generous: bool) -> dict[str, object]:
+        properties, required = node.get("properties", {}), node.get("required", ())
+        names = dict.fromkeys([*properties, *required] if is_generous else required)
+        return {name: self.value(properties.get(name, {}), depth + 1) for name in names}
 
-    def _of_kind(self, kind: str, flat: Nodes, left: int) -> object:
-        match kind:
-            case "object":
-                return self._object(flat, left)
-            case "array":
-                return self._array(flat, left)
-            case "string":
-                return self._string(flat, left)
-            case "integer" | "number":
-                return self._number(flat, whole=kind == "integer")
-            case _:
-                return True if kind == "boolean" else None
+    def _array(self, node: Node, depth: int, is_generous: bool) -> list[object]:
+        least = node.get("minItems", 0)
+        count = min(max(_ITEMS, least), node.get("maxItems", math.inf)) if is_generous else least
+        if count > _VALUES_MOST:
+            raise _NoValue
+        return [self.value(node.get("items", {}), depth + 1) for _ in range(int(count))]
 
-    def _object(self, flat: Nodes, left: int) -> dict[str, object]:
-        required = {name: None for node in flat for name in node.get("required", ())}
-        names = {name: None for node in flat for name in node.get("properties", {})} | required
-        made: dict[str, object] = {}
-        for name in names:
-            parts = tuple(node["properties"][name] for node in flat if name in node.get("properties", {}))
-            closed = any(
-                node.get("additionalProperties") is False and name not in node.get("properties", {}) for node in flat
-            )
-            if closed and name in required:
-                raise Impossible
-            if closed or (name not in required and not self._is_generous(left)):
-                continue
-            try:
-                made[name] = self._value(parts, left - 1)
-            except Impossible:
-                if name in required:
-                    raise
-        return made
-
-    def _array(self, flat: Nodes, left: int) -> list[object]:
-        least, most = span(flat, "minItems", "maxItems")
-        parts = tuple(node["items"] for node in flat if "items" in node)
-        made: list[object] = []
-        while len(made) < (min(max(_ITEMS, least), most) if self._is_generous(left) else least):
-            try:
-                made.append(self._value(parts, left - 1))
-            except Impossible:
-                if len(made) < least:
-                    raise
-                break
-        return made
-
-    def _string(self, flat: Nodes, left: int) -> str:
+    def _string(self, node: Node, depth: int) -> str:
         """Make a string: a sentence if the string is directly below the root, a term at deeper levels."""
-        least, most = span(flat, "minLength", "maxLength")
-        if least > limits.OUTPUT_CHARS_MOST:
-            raise _TooMuch
-        formats = {node["format"] for node in flat if "format" in node}
-        if len(formats) > 1:
-            raise Impossible
-        if formats:
-            found = formatted(formats.pop(), self._text, least, most)
-            if found is None:
-                raise Impossible
-        else:
-            found = next(self._sentences if self._depth - left == 1 else self._terms)
-            if len(found) < least:
-                found = (found + " ") * (least // (len(found) + 1) + 1)
-                most = min(most, least)
-            found = found if most == math.inf else found[: int(most)]
-        self._chars += len(found)
-        self._step()
-        return found
+        least, most = node.get("minLength", 0), node.get("maxLength", math.inf)
+        if least > min(most, limits.OUTPUT_CHARS_MOST):
+            raise _NoValue
+        if "format" in node:
+            return formatted(node["format"], self._text)
+        found = next(self._sentences if depth == 1 else self._terms)
+        if len(found) < least:
+            found = ((found + " ") * (least // (len(found) + 1) + 1))[:least]
+        return found if most == math.inf else found[: int(most)]
 
-    def _number(self, flat: Nodes, *, whole: bool) -> int | float:
-        figure = next(self._figures)
-        try:
-            found = next((one for one in candidates(flat, figure, whole=whole) if is_within(one, flat)), None)
-        except OverflowError:  # a bound in the schema exceeds the largest float
-            found = None
-        if found is None:
-            raise Impossible
-        return found
+
+def _kind(node: Node, is_generous: bool) -> str:
+    """Return the type of the value that is made for a schema."""
+    if "type" in node:
+        kinds = [node["type"]] if isinstance(node["type"], str) else node["type"]
+        flat = kinds if is_generous else [kind for kind in kinds if kind not in _NESTED]
+        return str((flat or kinds)[0])
+    return next((kind for kind, words in _HINTS.items() if not node.keys().isdisjoint(words)), "string")
+
+
+def _is_nested(node: Node) -> bool:
+    return "$ref" in node or "anyOf" in node or _kind(node, False) in _NESTED
+
+
+def _number(node: Node, figure: int, *, is_whole: bool) -> int | float:
+    """Return the figure if it is within the bounds of a schema, else a number near to a bound. Raises _NoValue."""
+    low = max(node.get("minimum", -math.inf), node.get("exclusiveMinimum", -math.inf))
+    high = min(node.get("maximum", math.inf), node.get("exclusiveMaximum", math.inf))
+    near = [one for one in (figure, low, high, low + 1, high - 1, low / 2 + high / 2) if math.isfinite(one)]
+    if is_whole or "multipleOf" in node:
+        step = node.get("multipleOf", 1)
+        near = [rounded(one / step) * step for one in near for rounded in (math.ceil, math.floor)]
+    for one in near:
+        if low <= one <= high and one not in (node.get("exclusiveMinimum"), node.get("exclusiveMaximum")):
+            return int(one) if is_whole else one
+    raise _NoValue
 
 
 def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
-
-
-def _is_nested(node: Node) -> bool:
-    return "$ref" in node or "anyOf" in node or not {"object", "array"}.isdisjoint(kinds((node,))[:1])

