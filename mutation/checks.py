@@ -21,6 +21,7 @@ NOT_RUN = {
     "tests/unit/docs/test_design.py": "compares documents with the code",
     "tests/unit/docs/test_documents.py": "compares documents with the code",
     "tests/unit/project/test_kit.py": "looks at files",
+    "tests/unit/project/test_mistakes.py": "looks for texts in the code",
     "tests/unit/project/test_names_and_sentences.py": "asks git, which does not know the copies of the tree",
     "tests/unit/project/test_rooms.py": "asks git, which does not know the copies of the tree",
     "tests/unit/project/test_tiers.py": "asks git, which does not know the copies of the tree",

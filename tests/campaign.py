@@ -117,6 +117,7 @@ def parts() -> list[Part]:
         Part("loads", "overload", "-m simulator.overload"),
         Part("loads", "innocence", "-m simulator.innocence --runs 1000"),
         *(Part("busy", f"busy-{number}", "-m tests.busy") for number in range(1, BUSY_RUNS + 1)),
+        Part("mutants", "mistakes", "-m mutation.mistakes"),
         Part("mutants", "mutants", "-m mutation --mutants 300 --seed 1"),
     ]
 

@@ -14,6 +14,8 @@ from mutation.catalogue import all_mutants
 from mutation.checks import NOT_RUN, QUICK_SECONDS_MOST, Check, Reach, all_checks, chosen
 from mutation.child import statement_digest
 from mutation.journal import KILLED, SURVIVED, TIMED_OUT, Journal, Outcome
+from mutation.mistakes import Mistake, is_noticed, without_mistakes
+from mutation.mistakes import judge as judge_mistakes
 from mutation.mutants import Mutant
 from mutation.run import Judge, workspaces
 from mutation.source import Span
@@ -313,3 +315,43 @@ def test_the_simulation_notices_what_is_broken_and_not_what_is_written(worker: W
         verdict = trial.run(worker.path, [Check("simulate crafted", is_quick=True)], 120, quick=True)
     assert not verdict.passed
     assert "InvariantBroken" in verdict.message
+
+
+# --- known mistakes -------------------------------------------------------------------------------------------------
+
+
+def known_mistake(name: str, old: str, new: str, test: str = "test_more") -> Mistake:
+    return Mistake(
+        name=name,
+        path="src/processing/run.py",
+        old=old,
+        new=new,
+        promise="It counts.",
+        tests=[f"tests/unit/test_run.py::{test}"],
+    )
+
+
+def test_a_known_mistake_is_noticed_by_a_test_that_fails(project: Path, copies: list[Workspace]):
+    """A mistake is noticed if one of its tests fails, and not if its tests pass or cannot be imported."""
+    mistakes = [
+        known_mistake("noticed", "count < most", "count <= most"),
+        known_mistake("not noticed", "START = 1", "START = 2"),
+        known_mistake("of another test", "count < most", "count <= most", "test_other"),
+        known_mistake("no Python", "def more", "def ("),
+    ]
+    judged = list(judge_mistakes(mistakes, project, copies))
+    assert [(one.name, is_noticed(verdict)) for one, verdict in judged] == [
+        ("noticed", True),
+        ("not noticed", False),
+        ("of another test", False),
+        ("no Python", False),
+    ]
+    assert without_mistakes(mistakes, copies[0]).passed
+    assert not without_mistakes([known_mistake("of no test", "START", "END", "test_none")], copies[0]).passed
+
+
+@pytest.mark.parametrize("old", ["count", "nowhere"])
+def test_a_known_mistake_has_one_place(project: Path, old: str):
+    """A mistake whose old text occurs twice, or not at all, is refused by name."""
+    with pytest.raises(ValueError, match=r"astray: src/processing/run.py has the old text \d times"):
+        known_mistake("astray", old, "x").mutant(project)

@@ -348,6 +348,13 @@ def test_retry_after_is_read_in_all_its_forms(headers: dict[str, str], seconds: 
     assert error.delay_seconds == seconds
 
 
+@pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 529])
+def test_retry_after_holds_with_each_status_that_is_tried_again(status: int) -> None:
+    """A server may ask for a pause with any status after which the call is made again, not with 429 alone."""
+    error = failure(HttpReply(status, {"retry-after": "121"}, b""))
+    assert (error.retryable, error.delay_seconds) == (True, 121.0)
+
+
 @given(st.dictionaries(st.sampled_from(["retry-after", "retry-after-ms", "date"]), st.text()))
 def test_no_retry_after_breaks_the_parser(headers: dict[str, str]) -> None:
     """Any text of the header `Retry-After` gives no delay, or one within the bounds."""

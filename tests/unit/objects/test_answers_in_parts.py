@@ -101,10 +101,11 @@ class LaneBench:
         store = SimpleNamespace(may_start=self._may_start)
         self.worker: Any = SimpleNamespace(store=store, provider=provider, settings=self.bench.settings)
         self.looks = 0
+        self.left_ms: int | None = 2_000  # what the database allows; None if the claim is over
 
-    async def _may_start(self, task_key: TaskKey, fence: int) -> int:
+    async def _may_start(self, task_key: TaskKey, fence: int) -> int | None:
         self.looks += 1
-        return 2_000
+        return self.left_ms
 
     async def _infer(self, call: ModelCall) -> ModelReply:
         text = call.user if call.body is None else str(call.body["text"])
@@ -188,6 +189,17 @@ def test_a_later_claim_does_not_get_the_calls_of_an_earlier_one(lane: LaneBench)
     assert type(wire.read_outcome(unknown)) is CallerLost
     lane.ask(lane.new("c", 1), ending=("c",), fence=2)
     assert lane.looks == 2
+
+
+def test_a_lane_whose_claim_is_over_starts_no_call(lane: LaneBench):
+    """A claim may end before its calls reach the lane, or between two groups of them: the lane starts none then."""
+    (made,) = lane.ask(lane.new("a", 1), ending=("a",))
+    assert made["output"] == "a"
+    lane.left_ms = None
+    lane.bench.do(asyncio.sleep(1))  # half of the time that the database allowed, in which the lane does not ask
+    for fence in (1, 2):
+        (refused,) = lane.ask(lane.new("b", 2), ending=("b",), fence=fence)
+        assert refused["error"] == "not_started"
 
 
 def test_a_sender_of_an_older_release_gets_whole_answers(lane: LaneBench):

@@ -14,7 +14,7 @@ from src.core.tallies import BOUNDS_MS, FAILED_WITH, MEASURES, quantile_ms
 from src.core.task import Failure, Reduce
 from src.store.admission import UNCONDITIONAL
 from src.store.early_erasure import Old
-from src.store.records.claims import CallKey, Claim, Fail, Finish, Output
+from src.store.records.claims import CallKey, CallTries, Claim, Fail, FailedCall, Finish, Output
 from src.store.records.ladder import LadderCounts
 from src.store.sql import tallies as sql
 from src.store.tallies import TallyStore
@@ -101,6 +101,18 @@ def test_what_is_added_of_a_task(bench: StoreBench) -> None:
     assert {name: five[name] for name in MEASURES} == expected
     assert (five["status"], five["route"]) == ("completed", "queue")
     assert five["at"] == row["finished_at"] // 300_000 * 300_000
+
+
+def test_calls_for_a_gap_are_calls_without_an_output(bench: StoreBench) -> None:
+    """Of a task that completes with a gap, the calls that gave no output are counted, those for the gap included."""
+    bench.insert(structure=Structure(gaps=True))
+    claim = bench.claim()
+    gap = FailedCall(CallKey(0, 1), CallTries(1, 3), True, FAILURE, gap_chars=1)
+    facts = {"outputs": outputs(0), "completed": 1, "failures": [gap], "failed": 1, "calls_settled": 4}
+    assert bench.step(claim, Finish(RETENTION_MS, gaps=True), **facts)
+    fold(bench)
+    found = totals(bench)
+    assert (found["calls"], found["fruitless"], found["gap_chunks"]) == (4, 3, 1)
 
 
 def test_a_fold_that_is_sent_again_or_lands_late_adds_nothing(bench: StoreBench) -> None:

@@ -128,6 +128,19 @@ def test_the_validation_goes_on_in_later_runs(bench: BatchBench, plan: str) -> N
     assert len(bench.model.calls) == 100
 
 
+@pytest.mark.parametrize("plan", ["free", "paid"])
+@pytest.mark.parametrize("earlier", [0, 50, 98])
+def test_a_custom_id_is_unique_across_slices_and_runs(bench: BatchBench, plan: str, earlier: int) -> None:
+    """The last of 100 lines has the id of an earlier one, from a slice that another run may have checked."""
+    bench.settings = type(bench.settings)(plan=plan, model="m", models=("m",))
+    bench.begin(lines(99) + line(f"line-{earlier}").encode())
+    bench.run_to_end()
+    batch = bench.batch()
+    assert batch.status is BatchStatus.FAILED
+    assert [(one["code"], one["line"]) for one in batch.errors] == [(LineCode.DUPLICATE_CUSTOM_ID, 100)]
+    assert not bench.model.calls
+
+
 def test_a_long_file_is_checked_without_pauses(bench: BatchBench) -> None:
     """The writes that record slices do not wait for one another, however many slices a file has."""
     bench.begin(lines(400))

@@ -202,6 +202,19 @@ def test_a_poisoned_chunk_leaves_a_gap() -> None:
     assert told.ladder == LadderCounts(0, 0, 0, 0.75)
 
 
+def test_coverage_is_of_characters_and_not_of_chunks() -> None:
+    """The gap is one of four chunks, but has a tenth of the text, as the last chunk of a text often does."""
+    keys = [CallKey(0, place) for place in range(4)]
+    found = claim(total=4, characters=100, options=TaskOptions(structure=Structure(gaps=True, max_gap_share=0.2)))
+    ledger = Ledger(found, 1, Patience(News(), 0, now=0.0))
+    ledger.add(keys)
+    ledger.start(ledger.startable(0.0, 4), 0.0)
+    for key in keys[:3]:
+        ledger.succeeded(key, ModelReply("fine", 1, 1), now=1.0)
+    ledger.failed(keys[3], REFUSED, 2.0, 0.0, chars=10)
+    assert (ledger.failure, ledger.gaps.coverage) == (None, 0.9)
+
+
 @pytest.mark.parametrize("last", [REFUSED, ModelReplyMalformed("no text")], ids=["refused", "malformed"])
 def test_a_gap_is_not_called_again_for_an_earlier_failure(last: ModelError) -> None:
     """If a failure was held back when its chunk failed for good, the held failure does not count later."""
