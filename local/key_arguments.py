@@ -1,7 +1,7 @@
 """Parses the command line of `make key`."""
 
 import argparse
-import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,9 @@ from src.core.tenants import LOCAL, is_tenant
 
 from .arguments import DEFAULT_STATE, Parser, UsageError, check_environment, refuse_unknown
 
-_DAYS_MOST = limits.KEY_SECONDS_MOST // 86_400
+_SPAN = re.compile(r"([0-9]{1,10}(?:\.[0-9]{1,6})?)([smhd]?)")
+_UNITS_MS = {"": 1_000, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
+_LEAST_MS, _MOST_MS = 60_000, limits.KEY_SECONDS_MOST * 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,12 @@ def _label(text: str) -> str:
     return text
 
 
-def _days(text: str) -> float:
-    try:
-        days = float(text)
-    except ValueError:
-        days = math.nan
-    if not 0.001 <= days <= _DAYS_MOST:
-        raise argparse.ArgumentTypeError(f"must be a number of days from 0.001 to {_DAYS_MOST}, not {text!r}")
-    return days
+def _valid_ms(text: str) -> int:
+    match = _SPAN.fullmatch(text)
+    if match is None or not _LEAST_MS <= (span := round(float(match[1]) * _UNITS_MS[match[2]])) <= _MOST_MS:
+        most = _MOST_MS // _UNITS_MS["d"]
+        raise argparse.ArgumentTypeError(f"must be like 10m, 2h, 90d, from 60s to {most}d, not {text!r}")
+    return span
 
 
 def _parser() -> Parser:
@@ -86,7 +86,9 @@ def _parser() -> Parser:
         "all tenants",
     )
     parser.add_argument("--label", type=_label, metavar="TEXT", help="its purpose; shown in GET /api/keys")
-    parser.add_argument("--expires-days", type=_days, metavar="N", help="how long it is valid; default: until deleted")
+    parser.add_argument(
+        "--expires-in", type=_valid_ms, metavar="TIME", help="how long it is valid, like 90d; default: until deleted"
+    )
     parser.add_argument(
         "--persist-to",
         type=Path,
@@ -112,7 +114,7 @@ def parse(arguments: Sequence[str], root: Path) -> KeyOptions:
         tenant=found.tenant,
         scopes=found.scopes,
         label=found.label,
-        valid_ms=None if found.expires_days is None else round(found.expires_days * 86_400_000),
+        valid_ms=found.expires_in,
         env=found.env or None,
         persist_to=None if found.remote else (root / (found.persist_to or DEFAULT_STATE)).resolve(),
     )

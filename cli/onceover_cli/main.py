@@ -105,6 +105,8 @@ def _misused(error: typer.TyperException) -> str:
     context = getattr(error, "ctx", None)
     said = error.format_message()
     path = "onceover" if context is None else context.command_path
+    if getattr(error, "option_name", "") == "--output":
+        return f"{path} writes no file; for JSON on standard output use -o json"
     return f"{said}\nTry `{path} --help`." if said else ""
 
 

@@ -3,11 +3,12 @@
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +16,8 @@ from .shapes import Json
 
 _NARROWEST = 20
 _WIDEST = 1_000
+_GAP = 2  # columns of the terminal between two cells
+_CUT_LEAST = 12  # A shortened cell keeps so many columns.
 # Control characters, and the visible characters that replace them: a model's output must not move the cursor or rename
 # the terminal's window.
 _CONTROLS = {code: 0x2400 + code if code < 0x20 else 0xFFFD for code in (*range(0x20), *range(0x7F, 0xA0))}
@@ -121,6 +124,40 @@ def write_table(headings: list[str], rows: list[list[str]]) -> None:
     for first, *others in rows:
         facts = (f"{heading.lower()} {cell}" for heading, cell in zip(headings[1:], others, strict=True) if cell)
         write(f"{first}\n" + "".join(f"  {fact}\n" for fact in facts))
+
+
+def write_list(headings: list[str], rows: list[list[str]], order: Sequence[str], cut: str, *, is_wide: bool) -> None:
+    """Write rows to standard output, each on one line: a table on a terminal, lines with tabs in a pipe.
+
+    A terminal shows the columns of `order` that fit, the first ones before the others, and shortens the cells of the
+    column `cut`. With `is_wide` it shows all columns, and may break the lines.
+    """
+    if not is_terminal(sys.stdout):
+        write_table(headings, rows)
+        return
+    own = console(sys.stdout)
+    if is_wide:
+        own.width = _WIDEST
+    left, widths = own.width + _GAP, dict[str, int]()
+    for heading in order:
+        cells = [row[headings.index(heading)] for row in rows] if heading in headings else []
+        widest = max(map(cell_len, (heading, *cells)))
+        least = min(widest, _CUT_LEAST) if heading == cut else widest
+        if any(cells) and (least + _GAP <= left or not widths):
+            widths[heading] = widest
+            left -= least + _GAP
+    if cut in widths:
+        widths[cut] = min(widths[cut], _CUT_LEAST + left)
+    own.width = max(own.width, *widths.values(), _NARROWEST)
+    table = Table(box=None, pad_edge=False, show_edge=False)
+    shown = [at for at, heading in enumerate(headings) if heading in widths]
+    for at in shown:
+        table.add_column(headings[at], no_wrap=True, width=widths[headings[at]])
+    for row in rows:
+        table.add_row(*(harmless(row[at]) for at in shown))
+    with _writing():
+        own.print(table)
+        sys.stdout.flush()
 
 
 def draw(what: Any) -> None:

@@ -96,7 +96,12 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
     Raises `StepFailed`, and `UsageError` for a database from before the first migration.
     """
     say("Checking what the account has …")
-    found = look(cloud, wanted)
+    try:
+        found = look(cloud, wanted)
+    except StepFailed:
+        if shape.dry_run:
+            _foresee(cloud, web, wanted, say)
+        raise
     _describe(wanted, found, say)
     if found.version is not None and not found.has_database and not shape.replace:
         raise StepFailed(
@@ -108,6 +113,13 @@ def deploy(cloud: Cloud, web: Web, wanted: Needs, shape: Shape, say: Callable[[s
         refuse_former_database(cloud, wanted)
     with _configured(wanted, found):
         return _carry_out(cloud, web, wanted, found, shape, say)
+
+
+def _foresee(cloud: Cloud, web: Web, wanted: Needs, say: Callable[[str], None]) -> None:
+    """Show the steps of a first deployment, and build the upload, although the account cannot be looked at."""
+    say("The account cannot be looked at: a deployment would stop here. In an empty account these are its steps:")
+    empty = AccountState("", None, has_database=False, missing_queues=wanted.queues, has_r2=True)
+    _carry_out(cloud, web, wanted, empty, Shape(dry_run=True), say)
 
 
 def _carry_out(

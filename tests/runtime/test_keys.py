@@ -47,7 +47,7 @@ def test_from_no_key_to_a_revoked_one(server: DevServer, state: Path) -> None:
     unconfigured = get(server, "/api/tasks", "Bearer oo_x")
     assert (unconfigured.status_code, unconfigured.json()["code"]) == (503, "not_configured")
 
-    admin = make_key(state, "--label", "first key's", "--expires-days", "30")
+    admin = make_key(state, "--label", "first key's", "--expires-in", "30d")
     assert get(server, "/api/tasks", f"Bearer {admin}").status_code == 200
     # The server's isolate remembers for `REFUSED_CACHE_SECONDS` that it refused a request, and why.
     eventually(lambda: get(server, "/api/tasks").status_code == 401, limits.REFUSED_CACHE_SECONDS + 10)

@@ -84,7 +84,7 @@ class CloudAccount:
         self.state["calls"].append(" ".join(arguments))
         try:
             self._kill("before")
-            self._refuse(" ".join(words))
+            self._refuse(" ".join(words), needs_login="--dry-run" not in arguments)
             out = self._command(words)(words, arguments, told)
             self._kill("after")
         except Refused as refused:
@@ -98,12 +98,12 @@ class CloudAccount:
         if self.die == (self.calls, when):
             raise Killed
 
-    def _refuse(self, command: str) -> None:
+    def _refuse(self, command: str, *, needs_login: bool = True) -> None:
         for rule in self.state["refuse"]:
             if command.startswith(rule[0]) and rule[2] != 0:
                 rule[2] -= 1
                 raise Refused(rule[1])
-        if not self.state["loggedIn"] and command not in {"login", "whoami"}:
+        if needs_login and not self.state["loggedIn"] and command not in {"login", "whoami"}:
             raise Refused(_NOT_LOGGED_IN)
 
     def _command(self, words: list[str]) -> Callable[[list[str], tuple[str, ...], str | None], str]:

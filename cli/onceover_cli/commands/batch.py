@@ -15,7 +15,7 @@ from ..interruption import Interrupts, explained
 from ..progress import TaskDisplay, last_line_of_batch
 from ..shapes import Json, many
 from ..submission import seconds
-from .flags import Form, Key, Patience, Quiet, Tenant, Url, connect, examples, where
+from .flags import Form, Key, OutputFile, OutputForm, Patience, Quiet, Tenant, Url, connect, examples, where
 
 _ENDPOINTS = {"chat": "/v1/chat/completions", "responses": "/v1/responses"}
 
@@ -24,10 +24,6 @@ Source = Annotated[
     typer.Argument(
         metavar="FILE|-", help="The requests, one JSON object a line; - reads standard input.", show_default=False
     ),
-]
-OutputFile = Annotated[
-    Path | None,
-    typer.Option("--output", metavar="FILE", help="Where the answers go; by default to standard output."),
 ]
 ErrorFile = Annotated[
     Path | None,
@@ -47,9 +43,6 @@ BatchId = Annotated[
     str | None, typer.Option("--id", metavar="BATCH", help="Go on with this batch, without a FILE.", show_default=False)
 ]
 New = Annotated[bool, typer.Option("--new", help="Start another batch, although there is one over the same lines.")]
-BatchForm = Annotated[
-    Form, typer.Option("-o", "--form", help="`json`: the batch as JSON on standard output, of a stable shape.")
-]
 
 
 def batch(
@@ -65,7 +58,7 @@ def batch(
     new: New = False,
     quiet: Quiet = False,
     patience: Patience = "10m",
-    form: BatchForm = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,

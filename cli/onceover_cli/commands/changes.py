@@ -14,7 +14,7 @@ from ..exits import Exit
 from ..progress import last_line
 from ..shapes import Json, many
 from . import flags
-from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskIds, Tenant, Url, connect, examples
+from .flags import CreatedAfter, CreatedBefore, Form, Key, OutputForm, Since, TaskIds, Tenant, Url, connect, examples
 
 
 class GoingOn(StrEnum):
@@ -33,7 +33,7 @@ def cancel(
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --all: only count the tasks.")] = False,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -48,20 +48,20 @@ def cancel(
         raise CommandError("--status, --since, --created-after, --created-before and --dry-run need --all")
     with connect(context, url, key, tenant=tenant) as api:
         if every:
-            _many(api, CANCEL, given, output, is_dry=dry_run)
+            _many(api, CANCEL, given, form, is_dry=dry_run)
             return
         wanted = task_ids or []
         if len(wanted) == 1:
-            _cancel_one(api, wanted[0], output)
+            _cancel_one(api, wanted[0], form)
             return
         done, refused = _each(wanted, lambda one: api.ask("POST", f"/api/tasks/{one}/cancel"))
-    _show(done, refused, output)
+    _show(done, refused, form)
     _end(refused, len(wanted) - len(done) - len(refused))
 
 
-def _cancel_one(api: ApiClient, task_id: str, output: Form) -> None:
+def _cancel_one(api: ApiClient, task_id: str, form: Form) -> None:
     task = api.ask("POST", f"/api/tasks/{task_id}/cancel")
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(task)
     terminal.say(last_line(task))
 
@@ -80,7 +80,7 @@ def retry(
         int | None, typer.Option("--max-calls", min=1, help="A new budget for all attempts together; only with ids.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="With --failed: only count the tasks and calls.")] = False,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -97,7 +97,7 @@ def retry(
         raise CommandError("--max-calls is the budget of one task: name the task")
     with connect(context, url, key, tenant=tenant) as api:
         if failed:
-            _many(api, RETRY, given, output, is_dry=dry_run)
+            _many(api, RETRY, given, form, is_dry=dry_run)
             return
         body = None if max_calls is None else {"maxModelCalls": max_calls}
         wanted = task_ids or []
@@ -106,35 +106,35 @@ def retry(
         if task["id"] not in wanted:
             made = "lines without an answer" if task.get("kind") == "batch" else "gaps"
             terminal.say(f"{task['id']} is a new task: it makes the {made} of {task['retryOf']}")
-    _show(done, refused, output)
+    _show(done, refused, form)
     _end(refused, len(wanted) - len(done) - len(refused))
 
 
-def _many(api: ApiClient, bulk: ChangeKind, filters: Json, output: Form, *, is_dry: bool) -> None:
+def _many(api: ApiClient, bulk: ChangeKind, filters: Json, form: Form, *, is_dry: bool) -> None:
     """Retry or cancel all tasks that match the filters, or with `is_dry` show what would change."""
     if is_dry:
         found = bulk_changes.plan(api, bulk, filters)
-        _tell(found, bulk_changes.described(found), output)
+        _tell(found, bulk_changes.described(found), form)
         return
     done, stopped = bulk_changes.carry_out(api, bulk, filters)
-    _tell(done, f"{many(done[bulk.counts], 'task')} {bulk.done}\n", output)
+    _tell(done, f"{many(done[bulk.counts], 'task')} {bulk.done}\n", form)
     if stopped is not None:
         raise stopped
     if done["more"]:
         terminal.say(bulk.others)
 
 
-def _show(done: list[Json], refused: list[Json], output: Form) -> None:
+def _show(done: list[Json], refused: list[Json], form: Form) -> None:
     """Print the ids of the tasks that a command changed, or as JSON the changed tasks and the refusals."""
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"tasks": done, "refused": refused})
     else:
         terminal.write("".join(f"{task['id']}\n" for task in done))
 
 
-def _tell(found: Json, text: str, output: Form) -> None:
+def _tell(found: Json, text: str, form: Form) -> None:
     """Print the plan or the result of a bulk change."""
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(found)
     else:
         terminal.write(text)
@@ -143,7 +143,7 @@ def _tell(found: Json, text: str, output: Form) -> None:
 def delete(
     context: typer.Context,
     task_ids: TaskIds,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -156,7 +156,7 @@ def delete(
             return {"id": one}
 
         done, refused = _each(task_ids, erase)
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"deleted": [one["id"] for one in done], "refused": refused})
     else:
         terminal.write("".join(f"{one['id']}\n" for one in done))

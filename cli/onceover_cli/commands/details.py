@@ -10,7 +10,7 @@ import typer
 from .. import terminal
 from ..connection import ApiClient
 from ..shapes import Json
-from .flags import Form, Key, Output, TaskId, Tenant, Url, connect, examples
+from .flags import Form, Key, OutputForm, TaskId, Tenant, Url, connect, examples
 
 _PAGE: Final = 100
 _PREVIEW_CHARS: Final = 48
@@ -47,7 +47,7 @@ def chunks(
     limit: Annotated[
         int | None, typer.Option("-n", "--limit", min=1, help="The first N chunks; by default all.")
     ] = None,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -55,7 +55,7 @@ def chunks(
     """List the finished chunks of a task: their place in the text, their cost and how they ended."""
     with connect(context, url, key, tenant=tenant) as api:
         found = list(chunk_pages(api, task_id, limit))
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"chunks": found})
         return
     rows = [
@@ -104,7 +104,7 @@ def attempts(
     task_id: TaskId,
     outcome: Annotated[OutcomeFilter | None, typer.Option("--outcome", help="Only calls that ended so.")] = None,
     limit: Annotated[int | None, typer.Option("-n", "--limit", min=1, help="The first so many; else all.")] = None,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -113,7 +113,7 @@ def attempts(
     query = {} if outcome is None else {"outcome": outcome.value}
     with connect(context, url, key, tenant=tenant) as api:
         found = attempt_pages(api, task_id, query, limit)
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(found)
         return
     rows = [
@@ -141,7 +141,7 @@ def attempts(
 def deliveries(
     context: typer.Context,
     task_id: TaskId,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -149,7 +149,7 @@ def deliveries(
     """List the webhook deliveries of a task, each with its latest attempt."""
     with connect(context, url, key, tenant=tenant) as api:
         found = api.get(f"/api/tasks/{task_id}/deliveries")
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(found)
         return
     rows = [
@@ -179,14 +179,14 @@ def _last(delivery: Json) -> str:
 def history(
     context: typer.Context,
     hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="How far to look back.")] = 24,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Show how tasks ended in the last hours, hour by hour; for operators. `-o json` has steps of five minutes."""
     with connect(context, url, key) as api:
         found = api.get("/api/history", {"hours": str(hours)})
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(found)
         return
     hours_found: dict[str, tuple[Counter[str], Counter[str]]] = {}

@@ -16,7 +16,7 @@ from ..doctor.findings import Check, Level, is_sound
 from ..doctor.trial import trial
 from ..exits import Exit
 from ..shapes import Json, many
-from .flags import Form, Key, Output, Url, connect, examples
+from .flags import Form, Key, OutputForm, Url, connect, examples
 
 _MARKS = {Level.OK: "ok", Level.NOTE: "note", Level.SKIPPED: "skipped", Level.WARNING: "WARNING", Level.FAULT: "FAULT"}
 
@@ -40,13 +40,13 @@ def doctor(
         bool, typer.Option("--account", help="With a folder: also ask wrangler about the account.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="The same as -o json.")] = False,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Check a deployment, `make dev` or a folder, and say what to do. The exit status is 1 if there is a fault."""
     found: list[Check] = []
-    is_json = as_json or output is Form.JSON
+    is_json = as_json or form is Form.JSON
     where, checks = _checks(context, target, env, url, key, task=task, ask_account=ask_account)
     for check in map(deployment.as_deployed, checks) if deployed else checks:
         found.append(check)

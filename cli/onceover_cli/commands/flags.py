@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -42,8 +43,22 @@ Tenant = Annotated[
         help="Another tenant, with a key of the scope operator; * means all tenants, for commands on many tasks.",
     ),
 ]
-Output = Annotated[
-    Form, typer.Option("-o", "--output", help="`json`: one JSON document on standard output, of a stable shape.")
+OutputForm = Annotated[
+    Form, typer.Option("-o", "--form", help="`json`: one JSON document on standard output, of a stable shape.")
+]
+
+
+def _refuse_form(given: Path | None) -> Path | None:
+    if given is not None and str(given) in set(Form):
+        raise CommandError(f"--output names a file; for {given} on standard output use -o {given}")
+    return given
+
+
+OutputFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--output", metavar="FILE", callback=_refuse_form, help="The file to write; by default standard output."
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Show no progress and no last line.")]
 TaskId = Annotated[str, typer.Argument(metavar="ID", help="The task's id.", show_default=False)]

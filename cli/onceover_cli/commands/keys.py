@@ -8,17 +8,17 @@ from .. import terminal
 from ..exits import Exit
 from ..shapes import Json
 from ..submission import seconds
-from .flags import Form, Key, Output, Url, connect, examples
+from .flags import Form, Key, OutputForm, Url, connect, examples
 
 app = typer.Typer(no_args_is_help=True, help="API keys; needs a key with the scope admin.", rich_markup_mode="rich")
 
 
 @app.command("list", epilog=examples("onceover keys list"))
-def list_keys(context: typer.Context, output: Output = Form.TEXT, url: Url = None, key: Key = None) -> None:
+def list_keys(context: typer.Context, form: OutputForm = Form.TEXT, url: Url = None, key: Key = None) -> None:
     """List the keys, the oldest first. The secret parts of the keys are not shown."""
     with connect(context, url, key) as api:
         found = api.get("/api/keys")
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(found)
         return
     rows = [
@@ -38,7 +38,7 @@ def make(
     expires_in: Annotated[
         str | None, typer.Option("--expires-in", metavar="TIME", help="Like 90d; by default never.")
     ] = None,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -50,7 +50,7 @@ def make(
         body["expiresInSeconds"] = round(seconds("--expires-in", expires_in))
     with connect(context, url, key) as api:
         made = api.ask("POST", "/api/keys", body=body)
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(made)
     else:
         terminal.write(f"{made['key']}\n")
@@ -61,7 +61,7 @@ def make(
 def revoke(
     context: typer.Context,
     key_id: Annotated[str, typer.Argument(metavar="ID", help="The key's id, not the key.", show_default=False)],
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -71,6 +71,6 @@ def revoke(
         raise typer.Exit(Exit.COULD_NOT_RUN)
     with connect(context, url, key) as api:
         api.ask("DELETE", f"/api/keys/{key_id}")
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"revoked": key_id})
     terminal.say(f"Key {key_id} is revoked.")

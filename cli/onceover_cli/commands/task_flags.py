@@ -40,7 +40,7 @@ ChunkChars = Annotated[
 ChunkOverlap = Annotated[
     int | None,
     typer.Option(
-        "--chunk-overlap", min=0, help="Characters of the previous part that are repeated.", rich_help_panel=_WANTED
+        "--chunk-overlap", min=0, help="Characters of the previous chunk that are repeated.", rich_help_panel=_WANTED
     ),
 ]
 Model = Annotated[str | None, typer.Option("--model", help="Replaces the deployment's model.", rich_help_panel=_WANTED)]

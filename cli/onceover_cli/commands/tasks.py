@@ -14,10 +14,12 @@ from ..progress import last_line
 from ..shapes import Json, is_terminal, output_text
 from . import flags
 from .details import chunk_pages
-from .flags import CreatedAfter, CreatedBefore, Form, Key, Output, Since, TaskId, Tenant, Url, connect, examples
+from .flags import CreatedAfter, CreatedBefore, Form, Key, OutputForm, Since, TaskId, Tenant, Url, connect, examples
 
 _PAGE_MOST = 100
 _NAME_CHARS = 60
+# The columns of a list, the most useful ones first: a terminal shows those that fit.
+_ORDER = ("ID", "TENANT", "STATUS", "CHUNKS", "WHY", "NAME", "CREATED", "CALLS", "CUT")
 
 
 class RouteFilter(StrEnum):
@@ -41,7 +43,7 @@ class StatusFilter(StrEnum):
 def status(
     context: typer.Context,
     task_id: TaskId,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -49,7 +51,7 @@ def status(
     """Show the state of a task."""
     with connect(context, url, key, tenant=tenant) as api:
         task = api.get(f"/api/tasks/{task_id}")
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(task)
     else:
         terminal.write("".join(f"{name:<12}{value}\n" for name, value in _lines(task) if value))
@@ -86,7 +88,7 @@ def result(
     partial: Annotated[
         bool, typer.Option("--partial", help="Print the outputs so far, whatever the task's status.")
     ] = False,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -98,7 +100,7 @@ def result(
         if not is_complete and not partial:
             _refuse(task)
         parts = [] if is_complete else [one["output"] for one in chunk_pages(api, task_id) if one["output"] is not None]
-    if output is Form.JSON:
+    if form is Form.JSON:
         shown = {
             "id": task["id"],
             "status": task["status"],
@@ -115,7 +117,7 @@ def result(
     elif parts:
         terminal.write("\n\n".join(parts) + "\n")
     if not is_complete:
-        terminal.say(f"onceover: these are {len(parts)} of {task['progress']['total']} parts")
+        terminal.say(f"onceover: these are {len(parts)} of {task['progress']['total']} chunks")
         raise typer.Exit(Exit.INCOMPLETE)
     raise typer.Exit(exit_of(task))
 
@@ -142,10 +144,13 @@ def list_tasks(
     route: Annotated[RouteFilter | None, typer.Option("--route", help="Only tasks of this route.")] = None,
     counts: Annotated[bool, typer.Option("--counts", help="Also count the newest tasks of each status.")] = False,
     limit: Annotated[int, typer.Option("-n", "--limit", min=1, help="How many at most.")] = 20,
+    wide: Annotated[
+        bool, typer.Option("--wide", help="Show every column, however wide the terminal is. A pipe gets them all.")
+    ] = False,
     since: Since = None,
     created_after: CreatedAfter = None,
     created_before: CreatedBefore = None,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -157,7 +162,7 @@ def list_tasks(
     with connect(context, url, key, tenant=tenant) as api:
         asked = {name: str(value) for name, value in query.items() if value is not None}
         found = pages(api, asked, limit, counts=counts)
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(found)
         return
     # A list of several tenants' tasks has a column for the tenant.
@@ -177,7 +182,7 @@ def list_tasks(
         for task in found["tasks"]
     ]
     headings = ["ID", *(["TENANT"] if is_named else []), "STATUS", "CHUNKS", "CALLS", "CREATED", "WHY", "CUT", "NAME"]
-    terminal.write_table(headings, rows)
+    terminal.write_list(headings, rows, _ORDER, "NAME", is_wide=wide)
     if "counts" in found:
         terminal.say(_counted(found["counts"]))
     if found["nextCursor"] is not None and terminal.is_terminal(sys.stdout):

@@ -13,7 +13,7 @@ from ..errors import CommandError
 from ..exits import Exit
 from ..shapes import Json, many
 from ..tenants import Erased, Exported, Tenant
-from .flags import Form, Key, Output, Quiet, Url, connect, examples
+from .flags import Form, Key, OutputFile, OutputForm, Quiet, Url, connect, examples
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,7 +32,7 @@ _STAYS = (
 def list_tenants(
     context: typer.Context,
     hours: Annotated[int, typer.Option("--hours", min=1, max=48, help="Tasks of the last N hours.")] = 24,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -44,7 +44,7 @@ def list_tenants(
             page = api.get("/api/tenants", {"hours": str(hours), "cursor": cursor})
             found += page["tenants"]
             cursor = page["nextCursor"]
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"hours": hours, "tenants": found})
         return
     rows = [
@@ -64,34 +64,30 @@ def list_tenants(
 
 
 @app.command(
-    epilog=examples("onceover tenant export acme --to acme.jsonl", "onceover tenant export acme | gzip > acme.jsonl.gz")
+    epilog=examples(
+        "onceover tenant export acme --output acme.jsonl", "onceover tenant export acme | gzip > acme.jsonl.gz"
+    )
 )
 def export(
     context: typer.Context,
     name: Name,
-    target: Annotated[
-        Path | None,
-        typer.Option(
-            "--to",
-            metavar="FILE",
-            help="The file to write; repeat the command to continue it. By default standard output.",
-        ),
-    ] = None,
+    output: OutputFile = None,
     quiet: Quiet = False,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Write all tasks of a tenant, one JSON object a line, with their texts, results and deliveries.
 
-    The batches and the list of the tenant's files are in it, and the bytes of the files are not.
+    The batches and the list of the tenant's files are in it, and the bytes of the files are not. The same command again
+    continues the file of --output.
     """
     with connect(context, url, key, tenant=_one(name)) as api:
         tenant, done = Tenant(api, terminal.say), Exported()
-        if target is None:
+        if output is None:
             for line in tenants.export(tenant, name, done):
                 terminal.write_plain(_text(line))
         else:
-            done = _to_file(tenant, name, target, is_quiet=quiet)
+            done = _to_file(tenant, name, output, is_quiet=quiet)
     if not quiet:
         _tell(done)
 
@@ -136,7 +132,7 @@ def erase(
     context: typer.Context,
     name: Name,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -158,7 +154,7 @@ def erase(
         except (CommandError, KeyboardInterrupt):
             terminal.say(f"{many(latest.erased, 'task')} erased, but not all. Repeat the command to continue.")
             raise
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"tenant": name, "erased": done.erased, "gone": done.gone, "newer": done.newer})
     else:
         terminal.write(f"{many(done.erased, 'task')} erased\n")

@@ -18,7 +18,7 @@ from ..connection import ApiClient
 from ..errors import ServerRefused, Unreachable
 from ..shapes import Json
 from ..submission import seconds
-from .flags import Form, Key, Output, Url, connect, examples
+from .flags import Form, Key, OutputForm, Url, connect, examples
 from .tasks import pages
 
 _TASKS_MOST: Final = 200
@@ -29,20 +29,20 @@ def top(
     once: Annotated[bool, typer.Option("--once", help="Show it once.")] = False,
     interval: Annotated[str, typer.Option("--interval", metavar="TIME", help="The time between two snapshots.")] = "5s",
     window: Annotated[str, typer.Option("--window", metavar="TIME", help="How far to look back.")] = "1h",
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
     """Show backlog, throughput, latency and failures, live. Ctrl-C ends it."""
     pause, span = max(1.0, seconds("--interval", interval)), timedelta(seconds=seconds("--window", window))
     with connect(context, url, key) as api:
-        if output is Form.JSON or once or not terminal.is_terminal(sys.stdout):
+        if form is Form.JSON or once or not terminal.is_terminal(sys.stdout):
             if once:
-                _write(snapshot(api, span, datetime.now(UTC)), output)
+                _write(snapshot(api, span, datetime.now(UTC)), form)
                 return
             while True:
                 try:
-                    _write(snapshot(api, span, datetime.now(UTC)), output)
+                    _write(snapshot(api, span, datetime.now(UTC)), form)
                 except (Unreachable, ServerRefused) as error:
                     _pass(error)
                     terminal.say(f"onceover: {error}; trying again")
@@ -56,9 +56,9 @@ def top(
                 time.sleep(pause)
 
 
-def _write(found: Json, output: Form) -> None:
+def _write(found: Json, form: Form) -> None:
     """Print one snapshot."""
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(found)
     else:
         terminal.write(_text(found) + "\n")

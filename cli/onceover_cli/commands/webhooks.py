@@ -7,7 +7,7 @@ import typer
 from .. import terminal
 from ..exits import Exit
 from ..shapes import Json
-from .flags import Form, Key, Output, Url, connect, examples
+from .flags import Form, Key, OutputForm, Url, connect, examples
 
 _PATH = "/v1/webhook_endpoints"
 _EVENTS = "task.completed,task.failed,task.cancelled"
@@ -19,11 +19,11 @@ EndpointId = Annotated[str, typer.Argument(metavar="ID", help="The endpoint's id
 
 
 @app.command("list", epilog=examples("onceover webhooks list"))
-def list_endpoints(context: typer.Context, output: Output = Form.TEXT, url: Url = None, key: Key = None) -> None:
+def list_endpoints(context: typer.Context, form: OutputForm = Form.TEXT, url: Url = None, key: Key = None) -> None:
     """List the endpoints."""
     with connect(context, url, key) as api:
         found: list[Json] = api.get(_PATH).get("data", [])
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"endpoints": found})
         return
     rows = [
@@ -44,7 +44,7 @@ def add(
     name: Annotated[str, typer.Argument(help="The endpoint's name.", show_default=False)],
     target: Annotated[str, typer.Argument(metavar="URL", help="An https URL on port 443.", show_default=False)],
     events: Annotated[str, typer.Option("--events", help="Separated by commas.")] = _EVENTS,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -52,12 +52,12 @@ def add(
     types = [event.strip() for event in events.split(",") if event.strip()]
     with connect(context, url, key) as api:
         made = api.ask("POST", _PATH, body={"name": name, "url": target, "event_types": types})
-    _show_secret(made, output)
+    _show_secret(made, form)
 
 
 @app.command("test", epilog=examples("onceover webhooks test we_093e8dd2cc0188c14aaf9a12"))
 def try_out(
-    context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+    context: typer.Context, endpoint_id: EndpointId, form: OutputForm = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
     """Send a test event to an endpoint and show its answer. The exit status is 1 unless the endpoint answered 2xx."""
     with connect(context, url, key) as api:
@@ -66,7 +66,7 @@ def try_out(
     # The endpoint's HTTP status decides whether a test of a webhook endpoint succeeded, because older servers reported
     # success for every answer of an endpoint.
     is_taken = 200 <= status < 300
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"id": endpoint_id, "answer": answer})
     elif is_taken:
         terminal.write(f"The endpoint accepted {event} with {status}\n")
@@ -77,12 +77,12 @@ def try_out(
 
 @app.command(epilog=examples("onceover webhooks remove we_093e8dd2cc0188c14aaf9a12"))
 def remove(
-    context: typer.Context, endpoint_id: EndpointId, output: Output = Form.TEXT, url: Url = None, key: Key = None
+    context: typer.Context, endpoint_id: EndpointId, form: OutputForm = Form.TEXT, url: Url = None, key: Key = None
 ) -> None:
     """Remove an endpoint. No further message is delivered to a deleted endpoint."""
     with connect(context, url, key) as api:
         api.ask("DELETE", f"{_PATH}/{endpoint_id}")
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json({"removed": endpoint_id})
     terminal.say(f"Endpoint {endpoint_id} is removed.")
 
@@ -92,7 +92,7 @@ def rotate(
     context: typer.Context,
     endpoint_id: EndpointId,
     keep_old: Annotated[bool, typer.Option("--keep-old", help="The old secret also signs for 24 hours.")] = False,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     url: Url = None,
     key: Key = None,
 ) -> None:
@@ -100,13 +100,13 @@ def rotate(
     body = {"keep_old_secret_active_for_24_hours": keep_old}
     with connect(context, url, key) as api:
         made = api.ask("POST", f"{_PATH}/{endpoint_id}/rotate_secret", body=body)
-    _show_secret(made, output)
+    _show_secret(made, form)
 
 
-def _show_secret(made: Json, output: Form) -> None:
+def _show_secret(made: Json, form: Form) -> None:
     """Print a webhook endpoint's new signing secret, which cannot be read again later."""
     secret = made.get("signing_secret", "")
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(made)
     else:
         terminal.write(f"{secret}\n")

@@ -13,7 +13,7 @@ from ..interruption import Interrupts, explained
 from ..progress import TaskDisplay, last_line
 from ..shapes import Json, is_terminal, many
 from ..texts import asked
-from .flags import Form, Key, Output, Patience, Quiet, TaskId, Tenant, Url, connect, examples, where
+from .flags import Form, Key, OutputForm, Patience, Quiet, TaskId, Tenant, Url, connect, examples, where
 from .task_flags import (
     ChunkChars,
     ChunkOverlap,
@@ -67,7 +67,7 @@ def run(
     dry_run: DryRun = False,
     quiet: Quiet = False,
     patience: Patience = "10m",
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -77,11 +77,11 @@ def run(
     limit = submission.seconds("--patience", patience)
     with connect(context, url, key, tenant=tenant) as api:
         if dry_run:
-            _show_plan(asked(api, text, wanted, partial(submission.plan, api), terminal.say), output)
+            _show_plan(asked(api, text, wanted, partial(submission.plan, api), terminal.say), form)
             return
         submit_it = partial(_submit, api, key=idempotency_key, is_quiet=quiet)
         task = asked(api, text, wanted, submit_it, terminal.say)
-        raise typer.Exit(_follow(api, task, output, is_quiet=quiet, patience_seconds=limit))
+        raise typer.Exit(_follow(api, task, form, is_quiet=quiet, patience_seconds=limit))
 
 
 def submit(
@@ -106,7 +106,7 @@ def submit(
     input_file: InputFile = None,
     idempotency_key: IdempotencyKey = None,
     dry_run: DryRun = False,
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -115,10 +115,10 @@ def submit(
     wanted, text = wanted_of(context), text_of(source, input_file)
     with connect(context, url, key, tenant=tenant) as api:
         if dry_run:
-            _show_plan(asked(api, text, wanted, partial(submission.plan, api), terminal.say), output)
+            _show_plan(asked(api, text, wanted, partial(submission.plan, api), terminal.say), form)
             return
         task = asked(api, text, wanted, partial(_submit, api, key=idempotency_key, is_quiet=True), terminal.say)
-        if output is Form.JSON:
+        if form is Form.JSON:
             terminal.write_json(task)
         else:
             terminal.write(f"{task['id']}\n")
@@ -129,7 +129,7 @@ def watch(
     task_id: TaskId,
     quiet: Quiet = False,
     patience: Patience = "10m",
-    output: Output = Form.TEXT,
+    form: OutputForm = Form.TEXT,
     tenant: Tenant = None,
     url: Url = None,
     key: Key = None,
@@ -138,7 +138,7 @@ def watch(
     limit = submission.seconds("--patience", patience)
     with connect(context, url, key, tenant=tenant) as api:
         task = api.get(f"/api/tasks/{task_id}")
-        raise typer.Exit(_follow(api, task, output, is_quiet=quiet, patience_seconds=limit))
+        raise typer.Exit(_follow(api, task, form, is_quiet=quiet, patience_seconds=limit))
 
 
 def _submit(api: ApiClient, body: Json, *, key: str | None, is_quiet: bool) -> Json:
@@ -161,12 +161,12 @@ def _submit(api: ApiClient, body: Json, *, key: str | None, is_quiet: bool) -> J
     return task
 
 
-def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
+def _follow(api: ApiClient, task: Json, form: Form, *, is_quiet: bool, patience_seconds: float) -> Exit:
     """Follow a task to its end, and show its progress and its result. Returns the exit status."""
     # Chunks' outputs are printed as they come only if the result consists of these outputs. A merged result, or a value
     # joined by a schema, does not consist of the chunks' outputs.
     request = task.get("request") or {}
-    streams = output is Form.TEXT and request.get("reduce") != "merge" and request.get("outputSchema") is None
+    streams = form is Form.TEXT and request.get("reduce") != "merge" and request.get("outputSchema") is None
     task_id = str(task["id"])
     second = f"leaving at once. The task runs on; watch it: onceover watch {task_id}{where(api)}"
     try:
@@ -175,7 +175,7 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
             if not is_terminal(task):
                 following = Following(api, task_id, view, wants_chunks=streams, patience_seconds=patience_seconds)
                 task = following.to_the_end()
-            if output is Form.TEXT:
+            if form is Form.TEXT:
                 view.finish(task)
     except KeyboardInterrupt:
         _say_goodbye(api, task_id)
@@ -189,7 +189,7 @@ def _follow(api: ApiClient, task: Json, output: Form, *, is_quiet: bool, patienc
         if not (isinstance(error, ServerRefused) and error.status in {401, 403, 404}):
             terminal.say(f"The task runs on without this command. Watch it: onceover watch {task_id}{where(api)}")
         raise
-    if output is Form.JSON:
+    if form is Form.JSON:
         terminal.write_json(task)
     if not is_quiet:
         terminal.say(last_line(task))
@@ -220,8 +220,8 @@ def _say_goodbye(api: ApiClient, task_id: str) -> None:
     terminal.say(f"Watch it: onceover watch {task_id}{also}")
 
 
-def _show_plan(plan: Json, output: Form) -> None:
-    if output is Form.JSON:
+def _show_plan(plan: Json, form: Form) -> None:
+    if form is Form.JSON:
         terminal.write_json(plan)
         return
     terminal.write(

@@ -186,7 +186,7 @@ def test_an_export_has_everything(fake: FakeApi, run: Runs, tmp_path: Path) -> N
         f"/api/tasks/{IDS[3]}/attempts",
         lambda asked: dict(zip(("attempts", "nextCursor"), calls[asked.query.get("cursor")], strict=True)),
     )
-    status, out, err = run("tenant", "export", "acme", "--to", str(target))
+    status, out, err = run("tenant", "export", "acme", "--output", str(target))
     assert (status, out) == (0, "")
     assert "3 tasks exported; 1 unfinished" in err
     assert "1 erased before they could be read" in err
@@ -215,7 +215,7 @@ def test_an_export_has_the_batches_and_the_list_of_files(fake: FakeApi, run: Run
     fake.on("GET", f"/api/tasks/{IDS[0]}", task(id=IDS[0], kind="batch", batch="batch_7"))
     fake.on("GET", "/v1/batches/batch_7", {"id": "batch_7", "status": "completed"})
     target = tmp_path / "acme.jsonl"
-    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    status, _, err = run("tenant", "export", "acme", "--output", str(target))
     assert status == 0
     assert "1 task exported; 3 files listed, whose bytes are at /v1/files/ID/content" in err
     _, exported, *files, end = lines(target)
@@ -231,7 +231,7 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
     """
     tasks, target = Tasks(fake, IDS[:4]), tmp_path / "acme.jsonl"
     fake.on("GET", f"/api/tasks/{IDS[0]}", problem(401, "unauthenticated"))
-    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    status, _, err = run("tenant", "export", "acme", "--output", str(target))
     assert status == 1
     assert f"Repeat the command to continue {target}" in err
     assert lines(target)[-1]["task"]["id"] == IDS[1]
@@ -240,14 +240,14 @@ def test_an_export_goes_on_where_it_stopped(fake: FakeApi, run: Runs, tmp_path: 
     tasks.ids.append(IDS[4])
     fake.on("GET", f"/api/tasks/{IDS[0]}", task(id=IDS[0]))
     fake.asked.clear()
-    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    status, _, err = run("tenant", "export", "acme", "--output", str(target))
     assert status == 0
     assert "Continuing after 2 tasks" in err
     assert not fake.requests("GET", f"/api/tasks/{IDS[3]}")
     assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
     assert lines(target)[-1] == {"kind": "end", "tasks": 4, "gone": 0, "goingOn": 0, "newer": 1, "files": 0}
     fake.asked.clear()
-    assert "is already a complete export" in run("tenant", "export", "acme", "--to", str(target))[2]
+    assert "is already a complete export" in run("tenant", "export", "acme", "--output", str(target))[2]
     assert fake.asked == []
 
 
@@ -257,7 +257,7 @@ def test_a_file_of_something_else_is_left_alone(there: str, fake: FakeApi, run: 
     Tasks(fake, IDS[:4])
     target = tmp_path / "file"
     target.write_text(there)
-    status, _, err = run("tenant", "export", "acme", "--to", str(target))
+    status, _, err = run("tenant", "export", "acme", "--output", str(target))
     assert (status, target.read_text()) == (1, there)
     assert "is not an export of tenant acme" in err
 
@@ -274,13 +274,13 @@ def test_a_full_disk_is_said_and_the_export_goes_on(fake: FakeApi, run: Runs, tm
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, unlimited[1]))
     try:
-        status, _, err = run("tenant", "export", "acme", "--to", str(target))
+        status, _, err = run("tenant", "export", "acme", "--output", str(target))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     assert status == 1
     assert f"cannot write {target}: File too large" in err
     assert f"Repeat the command to continue {target}" in err
-    assert run("tenant", "export", "acme", "--to", str(target))[0] == 0
+    assert run("tenant", "export", "acme", "--output", str(target))[0] == 0
     assert [one["task"]["id"] for one in lines(target) if one["kind"] == "task"] == IDS[3::-1]
 
 

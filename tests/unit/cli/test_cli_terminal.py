@@ -163,7 +163,20 @@ def test_a_narrow_terminal_is_not_overrun(columns: int, fake: FakeApi):
     with Terminal([*PROGRAM, "list"], environment(fake, TERM="xterm"), columns=columns) as terminal:
         assert terminal.wait() == 0
     assert terminal.text.count(TASK_ID) == 2
-    assert "why model_refused" in terminal.text
+
+
+@pytest.mark.parametrize("flags", [[], ["--wide"]])
+def test_a_list_has_a_line_for_each_task(flags: list[str], fake: FakeApi):
+    """A terminal of 80 columns shows the columns that fit, a long name shortened. With --wide it shows all."""
+    named = {**failed("model_refused"), "name": "Minutes of the general meeting of the harbour company"}
+    fake.on("GET", "/api/tasks", {"tasks": [task(), named], "nextCursor": None})
+    with Terminal([*PROGRAM, "list", *flags], environment(fake, TERM="xterm"), columns=80) as terminal:
+        assert terminal.wait() == 0
+    lines = COLOUR.sub("", terminal.text).splitlines()
+    assert len(lines) == 3
+    assert "model_refused" in lines[2]
+    assert all(len(line) <= 80 for line in lines) is (not flags)
+    assert ("harbour company" in lines[2] and "CREATED" in lines[0]) is bool(flags)
 
 
 def test_a_wide_terminal_sees_a_table(fake: FakeApi):

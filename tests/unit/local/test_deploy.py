@@ -480,3 +480,20 @@ def test_a_model_that_does_not_answer_is_a_warning(tmp_path: Path) -> None:
     assert "warning: " in said
     assert "401 from the provider" in said
     assert "`make secrets`" in said
+
+
+@pytest.mark.parametrize("env", ENVIRONMENTS)
+def test_a_dry_run_without_a_login_shows_every_step(env: str, tmp_path: Path) -> None:
+    """A dry run without a login shows the steps of a first deployment, builds the upload, and says where it stops."""
+    account, lines = CloudAccount(tmp_path / "account.json"), list[str]()
+    account.state["loggedIn"] = False
+    with pytest.raises(StepFailed) as caught:
+        deploy(account, Internet(account).web, needs(ROOT, env), Shape(dry_run=True), lines.append)
+    assert caught.value.fix is FIXES["not-logged-in"]
+    said = "\n".join(lines)
+    assert "would stop here" in said
+    assert "Creating the database onceover: npx wrangler d1 create onceover" in said
+    assert said.count("Creating the queue") == (2 if env == "" else 0)
+    assert "Applying the missing migrations" in said
+    assert "Deploying the Worker onceover" in said
+    assert "The upload can be built." in said

@@ -33,11 +33,12 @@ def options(*arguments: str) -> key_arguments.KeyOptions:
         (["--label", ""], "--label: must be 1 to 100 printable characters"),
         (["--label", "a\nb"], "--label: must be 1 to 100 printable characters"),
         (["--label", "x" * 101], "--label: must be 1 to 100 printable characters"),
-        (["--expires-days", "0"], "--expires-days: must be a number of days from 0.001 to 3650"),
-        (["--expires-days", "nan"], "--expires-days: must be a number of days from 0.001 to 3650"),
+        (["--expires-in", "0d"], "--expires-in: must be like 10m, 2h, 90d, from 60s to 3650d, not '0d'"),
+        (["--expires-in", "3651d"], "--expires-in: must be like 10m, 2h, 90d, from 60s to 3650d"),
+        (["--expires-in", "nan"], "--expires-in: must be like 10m, 2h, 90d"),
         (["--env", "fre"], "unknown --env fre; there are direct, free"),
         (["--remote", "--persist-to", "x"], "--persist-to is for local state, --remote for a deployment"),
-        (["--expires", "3"], "unknown flag --expires; did you mean --expires-days?"),
+        (["--expires", "3"], "unknown flag --expires; did you mean --expires-in?"),
         (["key"], "unexpected argument key"),
     ],
 )
@@ -55,14 +56,14 @@ def test_defaults() -> None:
     assert (found.tenant, found.scopes, found.label, found.valid_ms) == ("local", frozenset(OWN_SCOPES), None, None)
     assert found.persist_to == ROOT / ".wrangler" / "state"
     assert options("--remote").persist_to is None
-    assert options("--expires-days", "0.5").valid_ms == 43_200_000
+    assert options("--expires-in", "0.5d").valid_ms == options("--expires-in", "12h").valid_ms == 43_200_000
 
 
 @pytest.mark.parametrize("label", ["plain", "o'brien", '"); DROP TABLE api_keys; --', "?1 ?2", "文 😀", "\\x41"])
 def test_no_label_gets_out_of_its_literal(label: str) -> None:
     """The SQL of `make key` stores exactly the given label, whatever quotes or SQL the label contains."""
     database = SqliteD1(now_ms=lambda: 1000)
-    found = options("--tenant", "team-7", "--label", label, "--scopes", "write,read", "--expires-days", "1")
+    found = options("--tenant", "team-7", "--label", label, "--scopes", "write,read", "--expires-in", "1d")
     for statement in command.insertion(found, ID, DIGEST).split(";\n"):
         rows = database.rows(statement)
     expected = {
