@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from src.core import limits
 from tests.support.client import openai
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
@@ -124,7 +125,7 @@ def test_each_fault_has_its_error_and_leaves_nothing(server: DevServer, model: M
     assert (batch["output_file_id"], batch["error_file_id"]) == (None, None)
     assert batch["request_counts"] == {"total": 0, "completed": 0, "failed": 0}
     assert len(model.calls()) == calls
-    objects = {"objects": -(-len(content) // 8_388_608)} if content else {}
+    objects = {"objects": -(-len(content) // limits.FILE_PART_BYTES)} if content else {}
     assert stored(server, OF_LINES) == objects
     assert stored(server, ("tasks", "batches", "files")) == {"tasks": 1, "batches": 1, "files": 1, **objects}
     erase(server, batch)

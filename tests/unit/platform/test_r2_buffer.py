@@ -69,7 +69,7 @@ def memory(buffer: JsBytes) -> int:
 
 
 def test_a_small_file_takes_little_memory() -> None:
-    """An isolate holds the buffers of many small uploads, although a part may have 8 MiB."""
+    """An isolate holds the buffers of many small uploads, although a part may have 4 MiB."""
     buffer = JsBytes(limits.FILE_PART_BYTES)
     buffer.append(b"abc")
     assert (content(buffer), memory(buffer)) == (b"abc", ROOM_AT_FIRST)

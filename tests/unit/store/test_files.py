@@ -17,6 +17,7 @@ from src.core.limits import (
     STORE_SENDS,
     UPLOAD_SECONDS_MOST,
 )
+from src.store.blobs.r2 import R2Bucket
 from src.store.d1.database import Database
 from src.store.files import Deleted, FilesFull, FileStore, InUse, TooManyFiles
 from src.store.tasks import TaskStore
@@ -498,10 +499,18 @@ def test_a_file_in_r2_without_the_binding_is_unavailable(in_r2: FileBench):
 
 
 def test_a_range_is_read_at_once_only_if_it_is_short(bench: FileBench):
-    """A range outside of the file or of more than 8 MiB is a mistake of the caller."""
+    """A range outside of the file or of more than 4 MiB is a mistake of the caller."""
     file = bench.upload(b"abc")
     with pytest.raises(AssertionError):
         bench.run(bench.store.read(file, 0, 4))
     long = replace(file, bytes=10**8, parts=(FilePart("0", 10**8),))
     with pytest.raises(AssertionError):
-        bench.run(bench.store.read(long, 0, 8 * 1024 * 1024 + 1))
+        bench.run(bench.store.read(long, 0, 4 * 1024 * 1024 + 1))
+
+
+def test_parts_keep_the_size_that_they_were_stored_with(in_r2: FileBench, monkeypatch: pytest.MonkeyPatch):
+    """A file whose parts are larger than those of new files is read by the sizes in its row, also across its parts."""
+    file = in_r2.upload(b"abcdefgh", b"ijklmnop", b"q")
+    monkeypatch.setattr(R2Bucket, "part_bytes", 4)
+    assert in_r2.run(in_r2.store.read(file, 6, 17)) == b"ghijklmnopq"
+    assert limits.FILE_PART_BYTES == 4_194_304
