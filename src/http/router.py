@@ -88,7 +88,7 @@ async def _answer(request: Request, api: Api) -> Reply:
     path, query = _split(request.url)
     calls, parts = catalogue.at(path)
     if not calls:
-        raise Refusal(NOT_FOUND, "There is no such path.")
+        raise Refusal(NOT_FOUND, errors.no_path("/".join(path)))
     allow = {"Allow": allowed(calls, calls[0].path)}
     if request.method == "OPTIONS":
         return Reply(204, headers=allow)

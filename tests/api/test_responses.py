@@ -558,3 +558,19 @@ def test_models(bench: ApiBench):
     assert error(bench.call("GET", "/v1/models?after=gpt-x")) == ("invalid_fields", "after")
     assert data(bench.call("GET", "/v1/models/@cf%2Fmeta%2Fllama"))["id"] == "@cf/meta/llama"
     assert error(bench.call("GET", "/v1/models/gpt-x"), 404) == ("not_found", None)
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"])
+def test_the_paths_of_other_apis_name_the_one_that_is_served(bench: ApiBench, path: str) -> None:
+    """A program for another API of OpenAI's learns from its error which path to use."""
+    reply = bench.call("POST", path, {"model": "gpt-x", "messages": []})
+    assert error(reply, 404) == ("not_found", None)
+    assert "/v1/responses" in data(reply)["error"]["message"]
+
+
+@pytest.mark.parametrize("field", ["tools", "previous_response_id", "conversation"])
+def test_a_refusal_says_what_to_do_instead(bench: ApiBench, field: str) -> None:
+    """The refusals of fields that newcomers send say how to get what they want."""
+    reply = bench.call("POST", "/v1/responses", {"input": "a text", "background": True, field: ["x"]})
+    assert error(reply, 400) == ("unsupported_parameter", field)
+    assert any(word in data(reply)["error"]["message"] for word in ("text.format", "Send all of the text"))

@@ -42,6 +42,7 @@ _HOPELESS = frozenset(
         ProblemCode.FILES_FULL,
     }
 )
+_NOT_SERVED = frozenset({"/v1/chat/completions", "/v1/completions", "/v1/embeddings"})
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -60,6 +61,13 @@ class ErrorView(TypedDict):
     """The refusal of a request below `/v1`."""
 
     error: ErrorDetailView
+
+
+def no_path(path: str) -> str:
+    """Return what to tell a client that asks for a path without a call, as programs for OpenAI's other APIs do."""
+    if path in _NOT_SERVED:
+        return f"{path} is not served here. Use POST /v1/responses with background: true; see docs/openai.md."
+    return "There is no such path."
 
 
 def is_compatible(url: str) -> bool:

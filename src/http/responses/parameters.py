@@ -41,6 +41,13 @@ DEFAULTS: Mapping[str, Passing] = {
     "user": (),
 }
 
+# What to do instead of some fields that newcomers send.
+_INSTEAD = {
+    "tools": ": no tool is called. For JSON of a certain form use text.format with a JSON Schema (docs/openai.md)",
+    "previous_response_id": ": responses do not build on each other. Send all of the text as input",
+    "conversation": ": responses do not build on each other. Send all of the text as input",
+}
+
 # The fields of `reasoning` that have no effect here, and their allowed values besides null: none.
 REASONING: Mapping[str, tuple[object, ...]] = {"summary": (), "generate_summary": (), "context": (), "mode": ()}
 
@@ -58,7 +65,7 @@ def misfits(name: str, value: object, passing: Passing) -> Iterator[FieldError]:
         return
     if isinstance(passing, tuple):
         if not any(_same(value, one) for one in passing):
-            yield FieldError(name, _takes(passing))
+            yield FieldError(name, _takes(passing) + _INSTEAD.get(name, ""))
     elif not isinstance(value, Mapping):
         yield FieldError(name, "must be an object")
     else:
