@@ -115,6 +115,11 @@ class Settings:
         return round(max(self.lease_seconds, longest) * 1000)
 
     @property
+    def longest_claim_ms(self) -> int:
+        """The longest time, in ms, from the announcement of a call to its record, with lanes."""
+        return self.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS_MOST)
+
+    @property
     def retention_ms(self) -> int:
         """RETENTION_DAYS in milliseconds."""
         return round(self.retention_days * 86_400_000)

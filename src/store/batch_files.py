@@ -65,9 +65,9 @@ class BatchFileStore(OutboxStore):
         have = records.answered_ranges(answered)
         return places_without(have, columns.whole(found[0], "total")) if found else []
 
-    async def unwritten(self, most: int) -> list[TaskKey]:
-        """Find up to `most` batches whose task has ended, and whose files no writer completes."""
-        (found,) = await self._database.run(UNWRITTEN.bind(most=most))
+    async def unwritten(self, most: int, claim_ms: int) -> list[TaskKey]:
+        """Find up to `most` batches whose task has ended, and whose files no writer completes but one may: see `take`."""
+        (found,) = await self._database.run(UNWRITTEN.bind(most=most, claim_ms=claim_ms))
         return [columns.task_key(row, "task_id") for row in found]
 
     # --- The end ----------------------------------------------------------------------------------------------

@@ -96,13 +96,14 @@ class SweepStore(Store):
         delay_ms: int = 0,
         stands_in: bool = False,
         plan: str = "free",
+        claim_ms: int = 0,
     ) -> Due:
         """Find due tasks: the tenants take turns, and each tenant's task that has been due longest comes first.
 
         The read finds at most `most` unfinished tasks. `due` also finds tasks to erase: up to `erase_most`, or up to
         `most` if `erase_most` is None. If `erase_most` is not 0, the call also removes old tombstones, records that the
         sweep came, says whether there is work with files, and finds due webhook deliveries and batches without complete
-        files, as many as the `plan` allows. `served` is how many of the unfinished tasks the caller will certainly
+        files, as many as the `plan` allows. For `claim_ms` see `fragments.IS_QUIET`. `served` is how many of the unfinished tasks the caller will certainly
         serve; None means all of them. Tasks that `take_due` would not take with the same `delay_ms` are left out. With
         `stands_in`, tasks that were dispatched in vain are included, because the caller works on them itself.
         """
@@ -119,7 +120,9 @@ class SweepStore(Store):
             batch += [_past_retention(erasing), sql.REMOVE_TOMBSTONES.bind(), note(Seen.SWEEP)]
             batch += [
                 sql.FILE_WORK.bind(
-                    apart_ms=limits.ORPHANS_APART_SECONDS * 1000, most=limits.BATCHES_WRITTEN_A_SWEEP[plan]
+                    apart_ms=limits.ORPHANS_APART_SECONDS * 1000,
+                    most=limits.BATCHES_WRITTEN_A_SWEEP[plan],
+                    claim_ms=claim_ms,
                 ),
                 look(plan),
             ]

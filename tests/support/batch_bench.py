@@ -327,7 +327,10 @@ class BatchBench:
 
     def sweep(self) -> bool:
         """Complete the files as a sweep does. Returns whether the batch has ended."""
-        ended = [self.do(self.worker().complete_batch(key)) for key in self.do(self.lines.unwritten(10))]
+        ended = [
+            self.do(self.worker().complete_batch(key))
+            for key in self.do(self.lines.unwritten(10, self.settings.longest_claim_ms))
+        ]
         return any(ended)
 
     def sweep_to_end(self, most: int = 50) -> None:

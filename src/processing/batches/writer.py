@@ -86,7 +86,7 @@ class BatchWriter:
         try:
             if not self._affords(*_ERRORS):
                 return False
-            of = await self.store.take(task_key, self._claim_ms)
+            of = await self.store.take(task_key, self.settings.longest_claim_ms)
             return of is not None and await self._write(of, log)
         except OnceoverError as error:
             log.failure("batch_write_failed", error)
@@ -105,11 +105,6 @@ class BatchWriter:
             return False
         log("batch_ended", fence=of.fence, status=of.status, lines=of.total)
         return True
-
-    @property
-    def _claim_ms(self) -> int:
-        """The longest time from the announcement of a call to its record, with lanes."""
-        return self.settings.claim_ms(limits.LANE_SLACK_SECONDS, limits.START_SECONDS_MOST)
 
     def _affords(self, subrequests: int, statements: int) -> bool:
         settings, meter = self.settings, self.meter

@@ -135,6 +135,7 @@ class Sweep:
             delay_ms=settings.lease_ms,
             stands_in=self._stands_in,
             plan=settings.plan,
+            claim_ms=settings.longest_claim_ms,
         )
         self._worker.begin_deliveries(page.deliveries)
         self._unwritten += page.unwritten

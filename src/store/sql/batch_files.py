@@ -5,7 +5,7 @@ of the part leave their segments in the same write, so a reader finds each line 
 """
 
 from ..d1.statement import Statement, statement
-from .fragments import NOW, UNDER_CLAIM, done
+from .fragments import IS_QUIET, NOW, UNDER_CLAIM, done
 
 _OF_LINES = "task_id = :task_key AND level = 0"
 
@@ -79,23 +79,18 @@ GROW = _moving(
 # --- The end ---------------------------------------------------------------------------------------------
 # A writer completes the files of a batch whose task has ended. `:writer_fence` names it in all of its writes.
 
-# A condition: no call of an ended task can record an output any more. `:claim_ms` is the longest time from the
-# announcement of a call to its record.
-_IS_QUIET = f"""finished_at IS NOT NULL
-  AND (in_flight = '[]' OR coalesce(announced_at, 0) + :claim_ms <= {NOW})"""
-
 # Takes a batch for a writer, for `:lease_ms`, if no other has it. Then raises the task's fence, so that no late write
 # of a worker adds an output. A file whose row is there has its parts at the row's place.
 TAKE_BATCH = statement(f"""
 UPDATE batches SET writer_fence = writer_fence + 1, writer_until = {NOW} + :lease_ms,
   finalizing_at = coalesce(finalizing_at, {NOW})
 WHERE task_id = :task_key AND ended_at IS NULL AND writer_until <= {NOW}
-  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {_IS_QUIET})
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND {IS_QUIET})
 RETURNING *, {NOW} - finalizing_at AS waited_ms, (SELECT place FROM files WHERE id = output_file) AS output_place,
   (SELECT place FROM files WHERE id = error_file) AS error_place
 """)
 SHUT_OUT = statement(f"""
-UPDATE tasks SET fence = fence + 1 WHERE id = :task_key AND {_IS_QUIET}
+UPDATE tasks SET fence = fence + 1 WHERE id = :task_key AND {IS_QUIET}
   AND EXISTS (SELECT 1 FROM batches WHERE task_id = :task_key AND ended_at IS NULL AND writer_until > {NOW})
 """)
 

@@ -46,6 +46,10 @@ UNDER_CLAIM = "fence = :fence AND coalesce(holder, :holder) = :holder"
 # A condition: the task was dispatched again at least `:in_vain` times, the last time at least `:late_ms` ago, and was
 # not claimed.
 UNANSWERED = f"({UNATTENDED} AND dispatches >= :in_vain AND coalesce(sent_at, 0) <= {NOW} - :late_ms)"
+# A condition: the task has ended, and no call of it can record an output any more. `:claim_ms` is the longest time from
+# the announcement of a call to its record.
+IS_QUIET = f"""finished_at IS NOT NULL
+  AND (in_flight = '[]' OR coalesce(announced_at, 0) + :claim_ms <= {NOW})"""
 # A condition: the text of the task is in the database, or in a file that clients can still read.
 HAS_TEXT = f"""(text_file IS NULL OR EXISTS (SELECT 1 FROM files WHERE files.id = text_file AND state = 'ready'
   AND coalesce(expires_at > {NOW}, 1)))"""

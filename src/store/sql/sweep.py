@@ -1,7 +1,20 @@
 """The SQL of the sweep: it finds due tasks, takes their dispatch, gives object slots, and erases tasks."""
 
 from ..d1.statement import statement
-from .fragments import ABANDONED, FREE_AT, IN_TIME, JUST_SENT, LATE, LISTED, NOW, OVERDUE, STALLS, delete_parts, wake
+from .fragments import (
+    ABANDONED,
+    FREE_AT,
+    IN_TIME,
+    IS_QUIET,
+    JUST_SENT,
+    LATE,
+    LISTED,
+    NOW,
+    OVERDUE,
+    STALLS,
+    delete_parts,
+    wake,
+)
 from .tallies import UNCOUNTED, count_ends
 
 # Finds unfinished tasks that are due: of each tenant the task that has been due longest, then of each tenant the
@@ -44,10 +57,11 @@ SELECT id, {NOW} AS now, uncounted FROM (
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
 """)
 
-# Finds up to `:most` batches whose task has ended and whose files no writer is completing.
+# Finds up to `:most` batches whose task has ended and whose files no writer is completing. A batch whose calls may still
+# be recorded is left out: no writer may take it yet, and it would take the turn of another one.
 UNWRITTEN = statement(f"""
 SELECT task_id FROM batches CROSS JOIN tasks ON tasks.id = task_id
-WHERE ended_at IS NULL AND writer_until <= {NOW} AND finished_at IS NOT NULL ORDER BY writer_until LIMIT :most
+WHERE ended_at IS NULL AND writer_until <= {NOW} AND {IS_QUIET} ORDER BY writer_until LIMIT :most
 """)
 
 # Says whether a sweep has work with files: files to erase (forgotten, expired or deleted), or a search for parts that

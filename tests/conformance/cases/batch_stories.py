@@ -180,11 +180,11 @@ async def a_batch_ends_and_its_files_are_completed(env: Any) -> Any:
     ending = Finish(RETENTION_MS, keep_input=True, batch=True)
     assert not await story.store.step(claim, progress(claim, **facts), ending)
     assert await story.lines.take(TASK, LEASE_MS) is None  # the task goes on
-    story.outcomes.append(await story.lines.unwritten(9))
+    story.outcomes.append(await story.lines.unwritten(9, LEASE_MS))
     done = progress(claim, outputs=_lines(2, 4), failures=refused[1:], **facts)
     assert await story.store.step(claim, done, ending)
     assert await story.store.step(claim, done, ending)
-    story.outcomes += [await story.lines.unwritten(9), await story.lines.unanswered(TASK)]
+    story.outcomes += [await story.lines.unwritten(9, LEASE_MS), await story.lines.unanswered(TASK)]
     first = await story.lines.take(TASK, LEASE_MS)
     assert first is not None
     story.outcomes += [first, await story.lines.take(TASK, LEASE_MS), await story.lines.complete(first)]

@@ -35,6 +35,23 @@ def test_the_sweep_completes_a_batch(bench: BatchBench) -> None:
     assert bench.batch().status is BatchStatus.CANCELLED
 
 
+def test_batches_whose_calls_may_still_be_recorded_keep_no_other_batch_waiting(bench: BatchBench) -> None:
+    """On the free plan a sweep completes one batch, and it is one that can be completed.
+
+    The calls of a cancelled batch whose worker died are in flight for the length of a claim. Nothing completes that
+    batch before, and another tenant's batch does not wait for it.
+    """
+    for number in range(3):
+        key = TaskKey(f"greedy:01900000-0000-7000-8000-00000000000{number}")
+        bench.submit(key=key)
+        bench.do(bench.store().cancel(key, RETENTION_MS))
+    bench.database.rows("UPDATE tasks SET in_flight = '[[0,0]]', announced_at = finished_at WHERE id LIKE 'greedy:%'")
+    bench.database.rows("UPDATE batches SET writer_until = 1 WHERE task_id = ?", KEY)
+    bench.settings = replace(bench.settings, plan="free")
+    bench.do(Sweep(bench.worker(), ()).run())
+    assert bench.batch().status is BatchStatus.CANCELLED
+
+
 @pytest.mark.parametrize(
     ("calls_left", "statements_left", "ends"), [(16, 22, True), (15, 22, False), (16, 21, False), (99, 99, True)]
 )
