@@ -161,6 +161,7 @@ MERGE_CHARS_LEAST = 2_000  # Even if chunks are small, a merge call may take thi
 
 # --- D1 ---------------------------------------------------------------------------------------------
 PIECE_BYTES_MOST = 900_000  # As hexadecimal SQL parameter a piece is twice as long, and D1 allows 2,000,000 bytes.
+PIECES_A_STATEMENT = 6  # The most pieces that one SQL statement records: as many as a group of calls has large outputs.
 SEGMENT_BYTES = 32_768  # A segment of this compressed size takes no more outputs, as each write rewrites all of it.
 COMPRESSION_LEVEL = 6
 # The most characters of a task's text that a run reads at once; the first claim reads a shorter text whole.

@@ -66,7 +66,7 @@ class BatchFileStore(OutboxStore):
         return places_without(have, columns.whole(found[0], "total")) if found else []
 
     async def unwritten(self, most: int, claim_ms: int) -> list[TaskKey]:
-        """Find up to `most` batches whose task has ended, and whose files no writer completes but one may: see `take`."""
+        """Find up to `most` batches whose task has ended, and whose files a writer may complete: see `take`."""
         (found,) = await self._database.run(UNWRITTEN.bind(most=most, claim_ms=claim_ms))
         return [columns.task_key(row, "task_id") for row in found]
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from ..core import limits
@@ -55,7 +56,7 @@ class GapRetryStore(AdmissionStore):
                 if len(outputs) < len(places):
                     return None  # the task was erased in between
                 kept = [output for output in outputs if output.key.position not in redone]
-                merged += segments.pieces(kept)
+                merged += chain.from_iterable(segments.pieces(kept))
                 copied += len(kept)
                 cut_redone += sum(
                     is_truncated(output.finish_reason) for output in outputs if output.key.position in redone

@@ -103,9 +103,10 @@ class SweepStore(Store):
         The read finds at most `most` unfinished tasks. `due` also finds tasks to erase: up to `erase_most`, or up to
         `most` if `erase_most` is None. If `erase_most` is not 0, the call also removes old tombstones, records that the
         sweep came, says whether there is work with files, and finds due webhook deliveries and batches without complete
-        files, as many as the `plan` allows. For `claim_ms` see `fragments.IS_QUIET`. `served` is how many of the unfinished tasks the caller will certainly
-        serve; None means all of them. Tasks that `take_due` would not take with the same `delay_ms` are left out. With
-        `stands_in`, tasks that were dispatched in vain are included, because the caller works on them itself.
+        files, as many as the `plan` allows. No call of these batches was announced within the last `claim_ms`. `served`
+        is how many of the unfinished tasks the caller will certainly serve; None means all of them. Tasks that
+        `take_due` would not take with the same `delay_ms` are left out. With `stands_in`, tasks that were dispatched in
+        vain are included, because the caller works on them itself.
         """
         erasing = most if erase_most is None else erase_most
         batch = [

@@ -1,6 +1,7 @@
 """What a worker writes to D1: it claims a task, records its work under the claim, and ends the claim."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import batched, chain
 
 from ..core import limits
 from ..core.calls.stalls import Rests
@@ -204,14 +205,7 @@ class WorkStore(OutboxStore):
         batch: list[BoundStatement] = []
         if progress.outputs:
             first: dict[str, Value] = {**mine, "step": progress.first_step or progress.step}
-            full: dict[str, Value] = {"segment_bytes": limits.SEGMENT_BYTES}
-            record = sql.RECORD_OUTPUTS
-            if claim.kind is Kind.BATCH:
-                record, full["segment_chars"] = sql.RECORD_LINES, limits.SEGMENT_CHARS_OF_BATCH
-            batch += [
-                record.bind(**first, **piece._asdict(), piece=number, **full)
-                for number, piece in enumerate(segments.pieces(progress.outputs, progress.tries))
-            ]
+            batch += _outputs(claim, first, segments.pieces(progress.outputs, progress.tries))
         if any(is_truncated(output.finish_reason) for output in progress.outputs):
             batch.append(sql.RECORD_CUT.bind(**mine, truncated=progress.truncated))
         batch += [
@@ -228,6 +222,30 @@ class WorkStore(OutboxStore):
         if progress.ladder is not None:
             batch.append(sql.RECORD_LADDER.bind(**mine, **progress.ladder._asdict()))
         return batch
+
+
+def _outputs(
+    claim: Claim, mine: dict[str, Value], groups: Sequence[Sequence[segments.Piece]]
+) -> Iterator[BoundStatement]:
+    """Make the statements that record pieces of outputs, each for as many pieces of one group as it can take."""
+    one, several = sql.RECORD_OUTPUTS, sql.RECORD_PIECES
+    full: dict[str, Value] = {"segment_bytes": limits.SEGMENT_BYTES}
+    if claim.kind is Kind.BATCH:
+        one, several = sql.RECORD_LINES, sql.RECORD_PIECES_OF_LINES
+        full["segment_chars"] = limits.SEGMENT_CHARS_OF_BATCH
+    number = 0
+    for some in chain.from_iterable(batched(group, limits.PIECES_A_STATEMENT) for group in groups):
+        first, *others = some
+        if not others:
+            yield one.bind(**mine, **full, **first._asdict(), piece=number)
+        else:
+            values: dict[str, Value] = {
+                f"{name}_{at}": getattr(some[at], name) if at < len(some) else None
+                for at in range(limits.PIECES_A_STATEMENT)
+                for name in ("places", "sizes", "body")
+            }
+            yield several.bind(**mine, **full, **values, level=first.level, piece=number)
+        number += len(some)
 
 
 def _under(claim: Claim, progress: Progress) -> dict[str, Value]:

@@ -1,6 +1,6 @@
 """Property tests of segments: packed outputs come back unchanged, however they are split into pieces."""
 
-from itertools import accumulate
+from itertools import accumulate, chain
 
 import pytest
 from hypothesis import given
@@ -41,7 +41,7 @@ def _tries(told: list[Output], sizes: list[int]) -> list[int]:
 @given(told=outputs, sizes=tries)
 def test_what_is_packed_comes_back(told: list[Output], sizes: list[int]):
     """The joined pieces of a level hold the level's outputs in order, and `places` names the outputs of each piece."""
-    made = pieces(told, _tries(told, sizes))
+    made = [*chain.from_iterable(pieces(told, _tries(told, sizes)))]
     for level in range(3):
         mine = [output for output in told if output.key.level == level]
         of_level = [piece for piece in made if piece.level == level]
@@ -58,7 +58,7 @@ def test_a_later_try_has_the_pieces_of_each_earlier_one(told: list[list[Output]]
     """
     counts = list(accumulate(map(len, told)))
     everything = [output for some in told for output in some]
-    made: list[Piece] = []
+    made: list[list[Piece]] = []
     for number, count in enumerate(counts):
         now = pieces(everything[:count], counts[:number])
         assert now[: len(made)] == made

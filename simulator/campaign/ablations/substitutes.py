@@ -124,7 +124,7 @@ async def claim_without_intent(self: Any, task_key: TaskKey, **options: Any) -> 
     return await _claim(self, task_key, **(options | {"announce": 0}))
 
 
-def pieces_of_one_try(outputs: Sequence[Output], _tries: Sequence[int]) -> list[segments.Piece]:
+def pieces_of_one_try(outputs: Sequence[Output], _tries: Sequence[int]) -> list[list[segments.Piece]]:
     return _pieces(outputs)
 
 

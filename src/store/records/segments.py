@@ -25,7 +25,7 @@ from .claims import CallKey, Output
 class Piece(NamedTuple):
     """The outputs that one SQL statement adds to a segment; all of them have the same level.
 
-    `places`, `sizes` and `body` are parameters of the statement RECORD_OUTPUTS or COPY_MERGED.
+    `places`, `sizes` and `body` are parameters of the statements RECORD_OUTPUTS, RECORD_PIECES and COPY_MERGED.
     """
 
     level: int
@@ -34,8 +34,10 @@ class Piece(NamedTuple):
     body: str
 
 
-def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
+def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[list[Piece]]:
     """Pack the outputs of a write into pieces; each piece has one level and is small enough for an SQL parameter.
+
+    The pieces come in groups. More than one piece is in a group only if its outputs are too large for one parameter.
 
     `tries` says how many outputs each earlier try of the same write contained. An earlier try of the write may have
     taken effect, or may still take effect later. The outputs that a later try added form pieces of their own, so that
@@ -44,10 +46,12 @@ def pieces(outputs: Sequence[Output], tries: Sequence[int] = ()) -> list[Piece]:
     bounds = sorted({0, *tries, len(outputs)})
     told = [outputs[first:behind] for first, behind in pairwise(bounds)]
     return [
-        Piece(level, _numbers(output.key.position for output in part), _sizes(part), _packed(entries))
+        [
+            Piece(level, _numbers(output.key.position for output in part), _sizes(part), _packed(entries))
+            for part, entries in _parts(same)
+        ]
         for group in told
         for level, same in groupby(group, key=attrgetter("key.level"))
-        for part, entries in _parts(same)
     ]
 
 

@@ -1,5 +1,6 @@
 """The SQL that records outputs and failed model calls, for plain tasks, structured tasks and batches."""
 
+from ...core import limits
 from ..d1.statement import Statement, statement
 
 # Adds an entry to the column `failures.log` if the log does not have the entry yet, and keeps the latest `:logged_most`
@@ -35,19 +36,34 @@ ON CONFLICT DO UPDATE SET attempts = excluded.attempts, calls = excluded.calls, 
 
 
 def recording_outputs(mine: str, full: str) -> Statement:
-    """Return the statement that records outputs if the condition `mine` holds.
+    """Return the statement that records a piece of outputs if the condition `mine` holds.
 
     A new segment begins if the last segment meets the condition `full`.
     """
+    return _recording(mine, full, ":piece", ":places, :sizes, unhex(:body) WHERE")
+
+
+def recording_pieces(mine: str, full: str) -> Statement:
+    """Return the statement that records up to PIECES_A_STATEMENT pieces; see `recording_outputs`.
+
+    Each piece after the first begins a new segment. Of the parameters with a number, those of missing pieces are NULL.
+    """
+    pieces = ", ".join(
+        f"(:piece + {at}, :places_{at}, :sizes_{at}, :body_{at})" for at in range(limits.PIECES_A_STATEMENT)
+    )
+    source = f"column2, column3, unhex(column4) FROM (VALUES {pieces}) WHERE column2 IS NOT NULL AND"
+    return _recording(mine, full, "column1", source, " + row_number() OVER (ORDER BY column1) - 1")
+
+
+def _recording(mine: str, full: str, piece: str, source: str, place: str = "") -> Statement:
     return statement(f"""
 INSERT INTO segments (task_id, level, part, fence, step, piece, places, sizes, body)
 SELECT :task_key, :level, coalesce((
     SELECT part + ({full}) FROM segments
     WHERE task_id = :task_key AND level = :level ORDER BY part DESC LIMIT 1
-  ), 0), :fence, :step, :piece, :places, :sizes, unhex(:body)
-WHERE {mine} AND NOT EXISTS (
+  ), 0){place}, :fence, :step, {piece}, {source} {mine} AND NOT EXISTS (
   SELECT 1 FROM segments WHERE task_id = :task_key AND level = :level
-    AND (fence, step, piece) >= (:fence, :step, :piece)
+    AND (fence, step, piece) >= (:fence, :step, {piece})
 )
 ON CONFLICT DO UPDATE SET fence = excluded.fence, step = excluded.step, piece = excluded.piece,
   places = places || ',' || excluded.places, sizes = sizes || ',' || excluded.sizes,

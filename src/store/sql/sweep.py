@@ -57,8 +57,8 @@ SELECT id, {NOW} AS now, uncounted FROM (
 ) WHERE place = 1 OR chunks <= :chunks_most ORDER BY place
 """)
 
-# Finds up to `:most` batches whose task has ended and whose files no writer is completing. A batch whose calls may still
-# be recorded is left out: no writer may take it yet, and it would take the turn of another one.
+# Finds up to `:most` batches whose task has ended and whose files no writer is completing. A batch whose calls may
+# still be recorded is left out: no writer may take it yet, and it would take the turn of another one.
 UNWRITTEN = statement(f"""
 SELECT task_id FROM batches CROSS JOIN tasks ON tasks.id = task_id
 WHERE ended_at IS NULL AND writer_until <= {NOW} AND {IS_QUIET} ORDER BY writer_until LIMIT :most

@@ -19,7 +19,7 @@ from .fragments import (
     wake,
 )
 from .latest_calls import told
-from .recording import recording_failures, recording_outputs
+from .recording import recording_failures, recording_outputs, recording_pieces
 
 # --- The claim ------------------------------------------------------------------------------------------
 
@@ -123,7 +123,11 @@ _MINE = f"EXISTS (SELECT 1 FROM tasks WHERE {_KEEPS})"
 # worker are recorded even if the task was cancelled or passed its deadline in the meantime, because these outputs are
 # paid for. `:places`, `:sizes` and `:body` come from a `Piece` of `store.records.segments`.
 _IS_FULL = "length(body) >= :segment_bytes OR fence = 0"
+#
+# RECORD_PIECES records several pieces with one statement, because an invocation on the free plan has few statements,
+# and each large output is a piece. So a write never needs more statements than its run has kept for it.
 RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
+RECORD_PIECES = recording_pieces(_MINE, _IS_FULL)
 
 # Records outputs of a batch's lines. A segment takes no more lines once it has become an object in the bucket, or once
 # its lines have `:segment_chars` characters, because a worker holds all lines of a segment in memory when it makes an
@@ -132,12 +136,11 @@ RECORD_OUTPUTS = recording_outputs(_MINE, _IS_FULL)
 _CHARS_MOST = """(length(sizes) - length(replace(sizes, ',', '')) + 1) * CASE
         WHEN sizes GLOB '*[0-9][0-9][0-9][0-9][0-9]*' THEN 10000000
         WHEN sizes GLOB '*[0-9][0-9][0-9][0-9]*' THEN 10000 ELSE 1000 END"""
-RECORD_LINES = recording_outputs(
-    _MINE,
-    f"""CASE WHEN {_IS_FULL} OR object IS NOT NULL THEN 1
+_IS_FULL_OF_LINES = f"""CASE WHEN {_IS_FULL} OR object IS NOT NULL THEN 1
       WHEN {_CHARS_MOST} < :segment_chars THEN 0
-      ELSE (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars END""",
-)
+      ELSE (SELECT sum(value) FROM json_each('[' || sizes || ']')) >= :segment_chars END"""
+RECORD_LINES = recording_outputs(_MINE, _IS_FULL_OF_LINES)
+RECORD_PIECES_OF_LINES = recording_pieces(_MINE, _IS_FULL_OF_LINES)
 
 # Records how many outputs were cut off, in the transaction that records these outputs. If the task has ended in the
 # meantime, the transaction still records its outputs, but not the other totals of the worker. For an ended task,

@@ -177,3 +177,16 @@ def test_calls_that_a_consumer_makes_itself_are_ended_too(make: Make):
     usage = queue.task.usage
     assert usage.model_calls == usage.in_doubt == len(queue.bench.model.calls) == ALONE
     assert CallAborted.__name__ not in "".join(queue.lines)
+
+
+def test_large_answers_are_recorded_within_the_free_plans_statements(make: Make):
+    """Thirty answers of 490 KB that end together are recorded with the statements that were left for them.
+
+    The platform refuses the fifty-first statement of an invocation, and with it all outputs of the write.
+    """
+    queue = make(PLAN="free")
+    queue.bench.model.act = lambda call, number: "".join(map(chr, range(0x4E00, 0x9E00))) * 8 + f" {number}"
+    while queue.task.status is Status.PENDING:
+        app = queue.consume()
+        assert app.meter.statements <= app.settings.statements
+    assert (queue.task.status, len(queue.bench.model.calls)) == (Status.COMPLETED, LONG)

@@ -243,7 +243,7 @@ def test_an_entry_of_older_code_and_of_later_code_is_read(members: int):
 
 def test_an_output_without_lane_and_other_calls_takes_no_more_than_before():
     """A segment stores only the six values of older code for an output of a single call without a lane."""
-    (piece,) = pieces([Output(CallKey(0, 0), "said", 1, "stop", BEGUN, BEGUN + 1)])
+    ((piece,),) = pieces([Output(CallKey(0, 0), "said", 1, "stop", BEGUN, BEGUN + 1)])
     assert json.loads(zlib.decompress(bytes.fromhex(piece.body))) == [[0, "said", 1, "stop", BEGUN, BEGUN + 1]]
 
 
