@@ -15,7 +15,7 @@ from .inference.openai import OpenAIProvider
 from .inference.protocol import HttpClient, Provider
 from .inference.workers_ai import AiBinding, WorkersAIProvider
 from .objects.laned_host import Lanes
-from .objects.sender import ObjectSender, ObjectTeller, Places
+from .objects.sender import ObjectSender, ObjectTeller, places_of
 from .objects.stubs import Coordinators, Processors
 from .processing.allowance import slice_seconds
 from .processing.deliveries import Courier, Deliverer
@@ -161,9 +161,8 @@ class App:
         if self._bindings.queue is not None:
             senders.append(QueueSender(self._bindings.queue))
         if self._bindings.processors is not None:
-            most = self.settings.objects_at_work_most
-            places = None if most is None else Places(self.store, most, self.meter, self.log)
-            senders.append(ObjectSender(self._bindings.processors, places))
+            processors = self._bindings.processors
+            senders.append(ObjectSender(processors, places_of(self.worker(), processors)))
         return senders
 
     def api(self) -> Api:

@@ -351,6 +351,7 @@ QUEUE_RETRY_SECONDS = 30
 SWEEP_PAGE_TASKS = 100  # How many tasks a sweep reads at once; the sweep reads more pages while its allowance lasts.
 SWEEP_TURNS = 37  # By how many tenants a sweep's turns advance each minute: prime, and as many as a sweep can serve.
 PLACES_WALK_MOST = 500  # How many of a tenant's tasks are read to fill free slots, besides MAX_OBJECTS_AT_WORK.
+SLOT_KEPT_SECONDS = 0.25  # A task keeps its object slot in a shorter pause: to pass the slot on takes about as long.
 PLACES_GIVEN_MOST = {"free": 10, "paid": 500}  # The most object slots that a sweep gives to waiting tasks.
 SWEEP_QUEUE_SHARE = 10  # How many of a tenant's tasks a sweep adds to the queue; the other tasks go to Durable Objects.
 ERASE_OUTPUTS_MOST = 5_000  # The most chunks that all tasks erased in one transaction may have together.

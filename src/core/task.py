@@ -130,8 +130,8 @@ class LastError(NamedTuple):
 class Wait(NamedTuple):
     """Why no worker is working on a task, and how long this will last.
 
-    `until` is when the task's wait ends; None if this is unknown. `ahead` is how many unfinished tasks of the tenant
-    come before this task, None if they were not counted.
+    `until` is when the task's wait ends; None if this is unknown. `ahead` is how many tasks come before this
+    task, None if they were not counted.
     """
 
     reason: str

@@ -23,7 +23,8 @@ from ..store.records.claims import ClaimRefusal, Unclaimed
 from .audience import Audience
 from .laned_host import Lanes
 from .naming import task_name
-from .stubs import Coordinators, ObjectStorage
+from .sender import places_of
+from .stubs import Coordinators, ObjectStorage, Processors
 
 TASK = "task"
 FAILURES = "failures"
@@ -54,9 +55,11 @@ class Processor:
         coordinators: Coordinators | None,
         now_ms: Callable[[], int],
         log: Log,
+        processors: Processors | None = None,
     ) -> None:
         self._storage = storage
         self._worker = worker
+        self._processors = processors
         self._lanes = Lanes(coordinators, log)
         self._now_ms = now_ms
         self._log = log
@@ -124,7 +127,9 @@ class Processor:
                 worker, Route.DURABLE_OBJECT, limits.OBJECT_SLICE_SECONDS, limits.OBJECT_WALL_SECONDS
             )
             host = host._replace(name=task_name(task_key), hint=self._hint, wrote=self.audience.tell)
-            outcome = await worker.run(task_key, host)
+            places = None if self._processors is None else places_of(worker, self._processors)
+            has_place = places is None or await places.take(task_key)
+            outcome = await worker.run(task_key, host) if has_place else None
         except ConfigurationError as error:
             self._log.misconfigured(error, task=task_key)
             await self._back_off()
@@ -135,13 +140,15 @@ class Processor:
             return
         delay = _delay_seconds(outcome)
         if delay is None and not self._asked:
-            # a start of the task may arrive while `close` is awaited
             await self._lanes.close(task_key, worker.meter)
-            if not self._asked:
-                await self._forget()
-                return
-        # A start overrides the delay that the slice asked for.
-        await self._arm(0 if self._asked or delay is None else delay)
+        # A start of the task may arrive while `close` is awaited, and overrides the delay that the slice asked for.
+        if delay is None and not self._asked:
+            await self._forget()
+        else:
+            await self._arm(0 if self._asked or delay is None else delay)
+        # A task that has ended or waits for a pause to end has no slot any more.
+        if places is not None and has_place and delay != 0 and not self._asked:
+            await places.pass_on()
 
     async def _back_off(self) -> None:
         """Set the object's alarm for later.
@@ -172,8 +179,11 @@ class Processor:
         await self._storage.deleteAll()
 
 
-def _delay_seconds(outcome: RunOutcome) -> float | None:
-    """Return after how many seconds the object should work again, or None if the object has finished with the task."""
+def _delay_seconds(outcome: RunOutcome | None) -> float | None:
+    """Return after how many seconds the object should work again, or None if the object has finished with the task.
+
+    The outcome is None if the task has no slot: the task waits for its turn, and its object is started with the slot.
+    """
     match outcome:
         case Released(delay_seconds):
             return delay_seconds

@@ -1,40 +1,61 @@
 """Calls tasks' Durable Objects: to start them, to tell them that a task has ended, and to wait at them for writes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core import limits
+from ..core.errors import StoreError
 from ..core.ids import TaskKey
 from ..core.meter import Meter
 from ..core.task import Mark, Route
 from ..processing.dispatch import NoPlace
 from ..processing.log import Log
+from ..processing.worker import Worker
 from ..store.tasks import TaskStore
 from .stubs import Processors
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The object slots (MAX_OBJECTS_AT_WORK): a task takes a slot before its object is started."""
+    """The object slots (MAX_OBJECTS_AT_WORK): a task takes a slot before its object is started, and again before each
+    slice of the object's work, because a task that waits for a pause to end has none.
+    """
 
     store: TaskStore
+    processors: Processors
     most: int
     meter: Meter
     log: Log
 
-    async def take(self, task_key: TaskKey, start: Callable[[TaskKey], Awaitable[None]]) -> bool:
+    async def take(self, task_key: TaskKey) -> bool:
         """Take an object slot for a task, or return False if the task must wait, because others that waited longer got
         slots.
         """
         taken, waiting = await self.store.take_place(task_key, self.most)
-        for other in await self.store.give_places(waiting, self.most) if waiting else []:
+        await self._start(await self.store.give_places(waiting, self.most) if waiting else [])
+        return taken
+
+    async def pass_on(self) -> None:
+        """Give a slot that has just become free to the task whose turn it is. After an error the sweep does so."""
+        try:
+            await self._start(await self.store.fill_places(self.most, 1))
+        except StoreError as error:
+            self.log("not_passed_on", error=error.code)
+
+    async def _start(self, task_keys: Sequence[TaskKey]) -> None:
+        for task_key in task_keys:
             self.meter.spend()
             try:
-                await start(other)
+                await self.processors.getByName(task_key).start(task_key, 0)
             except Exception as error:  # noqa: BLE001 - RPC raises any type; the sweep finds the task, which is due
-                self.log("not_started", task=other, error=type(error).__name__)
-        return taken
+                self.log("not_started", task=task_key, error=type(error).__name__)
+
+
+def places_of(worker: Worker, processors: Processors) -> Places | None:
+    """Make the object slots for a worker's invocation; None if any number of objects may work at once."""
+    most = worker.settings.objects_at_work_most
+    return None if most is None else Places(worker.store, processors, most, worker.meter, worker.log)
 
 
 class ObjectSender:
@@ -54,11 +75,8 @@ class ObjectSender:
 
         Raises NoPlace if all object slots are taken.
         """
-        if self._places is not None and not await self._places.take(task_key, self._start):
+        if self._places is not None and not await self._places.take(task_key):
             raise NoPlace
-        await self._start(task_key, delay_seconds)
-
-    async def _start(self, task_key: TaskKey, delay_seconds: float = 0) -> None:
         await self._processors.getByName(task_key).start(task_key, delay_seconds)
 
 

@@ -28,8 +28,14 @@ class AIProcessor(DurableObject):
         super().__init__(ctx, env)
         self._surroundings = SURROUNDINGS.get()
         runtime = self._surroundings.runtime
+        bound = bindings(self.env)
         self._processor = Processor(
-            storage_of(self.ctx), self._worker, bindings(self.env).coordinators, runtime.now_ms, Log(runtime.write)
+            storage_of(self.ctx),
+            self._worker,
+            bound.coordinators,
+            runtime.now_ms,
+            Log(runtime.write),
+            bound.processors,
         )
         self._lane = Lane()
 

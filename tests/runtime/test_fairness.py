@@ -16,6 +16,7 @@ from tests.support.client import Client, Json, openai
 from tests.support.databases import d1_file, opened
 from tests.support.dev_server import DevServer, eventually
 from tests.support.make_key import insert_key
+from tests.support.model_plan import status
 from tests.support.model_server import ModelServer
 
 pytestmark = pytest.mark.runtime
@@ -146,8 +147,71 @@ def test_a_batch_holds_up_nobody(route: str, tmp_path: Path) -> None:
         assert many.http.post(f"/v1/batches/{batch}/cancel").status_code == 200
 
 
-def start_batch(client: Client) -> str:
-    """Start a batch of LINES lines, and return its id."""
+def test_a_task_that_waits_for_its_model_has_no_object_slot(tmp_path: Path) -> None:
+    """Tasks that wait for a model that is away leave both object slots to another tenant's tasks."""
+    with (
+        ModelServer(api_key="test-key", latency_seconds=0.1) as model,
+        DevServer(
+            tmp_path,
+            *ENVIRONMENTS["durable-object"],
+            *openai(model.base_url, AI_MODEL="m", MAX_OBJECTS_AT_WORK=2, REQUIRE_KEYS="true"),
+            "--cron-every",
+            "1",
+        ) as server,
+        Client(server.url) as many,
+        Client(server.url) as one,
+    ):
+        for tenant, client in (("many", many), ("one", one)):
+            client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path, tenant)}"
+        model.plan.decide = lambda call: status(503) if "hopes" in call.user else None
+        waiting = [many.submit(f"A task that hopes {number} times.")["id"] for number in range(4)]
+        model.wait_for_calls(4)
+        for number in range(3):
+            assert one.finished(one.submit(f"Task {number}.")["id"])["status"] == "completed"
+        assert not any(many.task(id_)["terminal"] for id_ in waiting)
+
+
+def test_a_batch_that_cannot_be_completed_yet_keeps_no_other_waiting(tmp_path: Path) -> None:
+    """The sweep of the free plan completes a batch beside another tenant's, whose cancelled calls are still in flight.
+
+    Nobody asks for the batch, and no worker has begun it, so only the sweep completes it.
+    """
+    with (
+        ModelServer(api_key="test-key") as model,
+        DevServer(
+            tmp_path,
+            *ENVIRONMENTS["durable-object"],
+            *openai(model.base_url, AI_MODEL="m", MAX_OBJECTS_AT_WORK=1, REQUIRE_KEYS="true"),
+            "--cron-every",
+            "1",
+        ) as server,
+        Client(server.url) as many,
+        Client(server.url) as one,
+    ):
+        for tenant, client in (("many", many), ("one", one)):
+            client.http.headers["Authorization"] = f"Bearer {insert_key(tmp_path, tenant)}"
+        model.hold()
+        start_batch(many, 3)
+        model.wait_for_in_flight(3)
+        start_batch(one, 3)
+        for client in (one, many):  # the first one still waits for the only object slot
+            (task,) = client.http.get("/api/tasks").json()["tasks"]
+            assert client.http.post(f"/api/tasks/{task['id']}/cancel").status_code == 200
+        eventually(lambda: has_ended(tmp_path, "one"))
+        assert model.in_flight() == 3
+        assert not has_ended(tmp_path, "many")
+        model.release()
+
+
+def has_ended(state: Path, tenant: str) -> bool:
+    """Whether the files of a tenant's only batch are complete."""
+    with opened(d1_file(state)) as database:
+        query = "SELECT ended_at FROM batches JOIN tasks ON id = task_id WHERE tenant = ?"
+        return database.execute(query, (tenant,)).fetchone()[0] is not None
+
+
+def start_batch(client: Client, lines: int = LINES) -> str:
+    """Start a batch, and return its id."""
     content = "".join(
         json.dumps(
             {
@@ -158,7 +222,7 @@ def start_batch(client: Client) -> str:
             }
         )
         + "\n"
-        for number in range(LINES)
+        for number in range(lines)
     )
     sent = client.http.post("/v1/files", files={"file": ("a.jsonl", content)}, data={"purpose": "batch"})
     body = {

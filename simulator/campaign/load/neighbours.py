@@ -26,7 +26,8 @@ class Neighbours:
     """One experiment: one tenant has `poisoned` tasks, each with one chunk that always fails.
 
     The sound tasks of another tenant have `chunks` chunks each. The sound tasks come one by one, each as many seconds
-    after the first tenant's last submission as `come_at` says.
+    after the first tenant's last submission as `come_at` says. Objects work on `objects_at_work` tasks at once; None
+    means no limit.
     """
 
     poisoned: int
@@ -35,6 +36,7 @@ class Neighbours:
     isolates: int = 3
     consumers: int = CONSUMERS
     come_at: tuple[float, ...] = (5.0, 60.0, 600.0)
+    objects_at_work: int | None = None
 
 
 def lateness(neighbours: Neighbours, seed: int = 0) -> list[float]:
@@ -57,7 +59,8 @@ def _play(neighbours: Neighbours, seed: int) -> list[float]:
             "PLAN": "paid",
             "AI_CONCURRENCY": str(CONCURRENCY),
             "AI_TIMEOUT_SECONDS": "10",
-        },
+        }
+        | ({} if neighbours.objects_at_work is None else {"MAX_OBJECTS_AT_WORK": str(neighbours.objects_at_work)}),
         queue_settings=QueueSettings(max_concurrency=neighbours.consumers),
         model_seconds=(CALL_SECONDS, CALL_SECONDS),
         slots=neighbours.isolates,

@@ -30,7 +30,8 @@ class WaitView(TypedDict):
     `queued`: the task waits for a worker. `rate_limited`: the provider asked for a pause. `model_away`: the provider is
     away. `backoff`: a call failed and is repeated later. `lease`: the task's worker died or stalled. `database`: the
     database is overloaded, or the bucket of files does not answer. `quota`: the daily allowance of a service is used
-    up. `ahead` counts the tasks of the tenant that come before a queued one, if their number is known.
+    up. `ahead` counts the tasks that come before a queued one, if their number is known: those of the tenant, and those
+    of others that have the object slots for which it waits.
     """
 
     reason: Reason

@@ -25,6 +25,8 @@ class CallScheduler:
         self._ledger = ledger
         self._concurrency = context.settings.concurrency
         self._route = context.route
+        slots = context.settings.objects_at_work_most is not None
+        self._has_slot = slots and context.route is Route.DURABLE_OBJECT
 
     def starting(self, now: float) -> list[CallKey]:
         """Return the run's calls that may start now, in their order."""
@@ -57,7 +59,10 @@ class CallScheduler:
         """
         if wait <= 0 or not self._calls.free or not self._allowance.allows_wait(wait, now):
             return False
-        if self._route is not Route.QUEUE or self._ledger.blocks(now).reason not in {"backoff", "model_away"}:
+        reason = self._ledger.blocks(now).reason
+        if self._has_slot:  # other tasks may wait for it
+            return reason == "database" or wait <= limits.SLOT_KEPT_SECONDS
+        if self._route is not Route.QUEUE or reason not in {"backoff", "model_away"}:
             return True
         away = self._ledger.patience.away(now)
         return wait <= (limits.QUEUE_AWAY_WAIT_SECONDS_MOST if away else limits.UNCOUNTED_SECONDS_MOST)
@@ -65,14 +70,18 @@ class CallScheduler:
     def returns_in(self, wait: float, now: float) -> float:
         """Return for how many seconds the task is released if its next call must wait for `wait` seconds.
 
-        If the model is away and a run on the queue has made no call, the delay grows with the length of the outage,
-        because each release of the task costs a message and a claim.
+        If the model is away and a run that others wait for has made no call, the delay grows with the length of the
+        outage, because each release of the task costs a message or an alarm, and a claim.
 
         On the direct route, the task is continued by cron, which comes once a minute. If the task waits after a
         failure, the delay is shortened by INLINE_WAIT_SECONDS_MOST. The next run then starts too soon rather than too
         late, and itself waits for the rest of the pause.
         """
-        if self._route is Route.QUEUE and not self._ledger.ended and self._ledger.patience.away(now):
+        if (
+            (self._route is Route.QUEUE or self._has_slot)
+            and not self._ledger.ended
+            and self._ledger.patience.away(now)
+        ):
             wait = max(wait, min(limits.QUEUE_TURN_WAIT_SECONDS_MOST, self._ledger.patience.troubled_for(now)))
         most = limits.INLINE_WAIT_SECONDS_MOST
         early = self._route is Route.DIRECT and wait > most and self._ledger.blocks(now).reason == "backoff"

@@ -1,5 +1,6 @@
 """The SQL of the sweep: it finds due tasks, takes their dispatch, gives object slots, and erases tasks."""
 
+from ...core import limits
 from ..d1.statement import statement
 from .fragments import (
     ABANDONED,
@@ -12,6 +13,7 @@ from .fragments import (
     NOW,
     OVERDUE,
     STALLS,
+    UNATTENDED,
     delete_parts,
     wake,
 )
@@ -107,22 +109,32 @@ WHERE {LISTED} AND wake_at > {NOW} AND (status = 'pending' OR ({ABANDONED}))
 
 # --- Slots of objects: the places for tasks that objects work on ------------------------------------------------
 
-# Frees the object slots of tasks that have ended, or that another route works on.
-FREE_PLACES = statement("""
-DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = object_places.id
-  AND finished_at IS NULL AND (status = 'pending' OR route = 'durable-object'))
+# A condition: the task may keep its object slot, because an object works on it, or may do so within SLOT_KEPT_SECONDS.
+# A task that waits for a pause to end, or for the rest after its worker died, has no slot.
+_SOON = f"{NOW} + {round(limits.SLOT_KEPT_SECONDS * 1000)}"
+_KEEPS_PLACE = f"""finished_at IS NULL AND ((status = 'pending' AND not_before <= {_SOON})
+  OR (status = 'processing' AND route = 'durable-object' AND (lease_until > {NOW} OR rest_until <= {_SOON})))"""
+
+# Frees the object slots of tasks that have ended, that another route works on, or that no object may work on now.
+FREE_PLACES = statement(f"""
+DELETE FROM object_places WHERE NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.id = object_places.id AND {_KEEPS_PLACE})
 """)
 
 
 # The tasks that wait for one of `:most` object slots, in the order in which they get slots. A free slot goes to the
-# tenant with the fewest slots, and among tenants with equally many to the oldest task. For each tenant, the
-# `:walk_most` unfinished tasks that have been due longest are read. No task is read if no slot is free, or if the task
-# `:task_key` (which may be NULL) already has a slot.
-def _queue(also: str = "") -> str:
+# tenant with the fewest slots, and among tenants with equally many to the one that has waited longest: since its task
+# was due, or since one of its unfinished tasks made its last calls, if that was later. So a tenant whose tasks come
+# back again and again, because their model is away, takes turns with others. Of a tenant's tasks, the one that has
+# been due longest comes first. For each tenant, the `:walk_most` unfinished tasks are read that the sweep must check
+# first. No task is read if no slot is free, or if the task `:task_key` (which may be NULL) already has a slot.
+def _queue(also: str = "0") -> str:
     """Return common table expressions for the tasks that wait for an object slot, each with its turn.
 
-    The SQL in `also` adds tasks, as a UNION.
+    The condition `also` on a row of `tasks` adds tasks.
     """
+    row = f"""tasks.id, tasks.tenant, max(created_at, not_before) AS due_at, announced_at, (
+    {UNATTENDED} AND route = 'durable-object' AND {IN_TIME}
+    AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)) OR {also} AS waits"""
     return f"""WITH RECURSIVE room (places) AS (
   SELECT CASE WHEN EXISTS (SELECT 1 FROM object_places WHERE id = :task_key) THEN 0 ELSE :most - count(*) END
   FROM object_places
@@ -130,21 +142,21 @@ def _queue(also: str = "") -> str:
   SELECT min(tenant) FROM tasks WHERE finished_at IS NULL AND (SELECT places FROM room) > 0
   UNION ALL SELECT (SELECT min(tenant) FROM tasks WHERE finished_at IS NULL AND tenant > tenants.tenant)
   FROM tenants WHERE tenant IS NOT NULL
-), waiting (id) AS (
-  SELECT tasks.id FROM tenants CROSS JOIN tasks ON tasks.id IN (
+), walked AS MATERIALIZED (
+  SELECT {row} FROM tenants CROSS JOIN tasks ON tasks.id IN (
     SELECT id FROM tasks AS own WHERE own.tenant = tenants.tenant AND finished_at IS NULL
     ORDER BY wake_at LIMIT :walk_most
-  ) WHERE status = 'pending' AND route = 'durable-object' AND not_before <= {NOW} AND {IN_TIME}
-    AND NOT EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
-  {also}
-), named AS (
-  SELECT id, substr(id, 1, instr(id, ':')) AS tenant, substr(id, instr(id, ':') + 1) AS task_id FROM waiting
+  )
+  UNION SELECT {row} FROM tasks WHERE {also}
 ), held AS MATERIALIZED (
-  SELECT substr(id, 1, instr(id, ':')) AS tenant, count(*) AS places FROM object_places GROUP BY 1
+  SELECT substr(id, 1, instr(id, ':') - 1) AS tenant, count(*) AS places FROM object_places GROUP BY 1
+), served AS MATERIALIZED (
+  SELECT tenant, max(announced_at) AS at FROM walked GROUP BY tenant
 ), queue AS (
-  SELECT id, row_number() OVER (ORDER BY place, task_id) AS turn FROM (
-    SELECT id, task_id, row_number() OVER (PARTITION BY tenant ORDER BY task_id) + coalesce(places, 0) AS place
-    FROM named LEFT JOIN held USING (tenant)
+  SELECT id, row_number() OVER (ORDER BY place, waits_since, due_at, id) AS turn FROM (
+    SELECT id, due_at, max(due_at, coalesce(served.at, 0)) AS waits_since,
+      row_number() OVER (PARTITION BY walked.tenant ORDER BY due_at, id) + coalesce(places, 0) AS place
+    FROM walked JOIN served USING (tenant) LEFT JOIN held USING (tenant) WHERE waits
   )
 )"""
 
@@ -157,7 +169,7 @@ TAKE_PLACE = statement(f"""
 INSERT INTO object_places (id) SELECT :task_key
 WHERE EXISTS (SELECT 1 FROM tasks WHERE id = :task_key AND finished_at IS NULL) AND (
   EXISTS (SELECT 1 FROM object_places WHERE id = :task_key) OR ((SELECT count(*) FROM object_places) < :most
-    AND (SELECT places >= turn FROM ({_queue("UNION SELECT :task_key")} SELECT turn, places FROM queue, room
+    AND (SELECT places >= turn FROM ({_queue("tasks.id = :task_key")} SELECT turn, places FROM queue, room
       WHERE id = :task_key)))
 ) ON CONFLICT DO UPDATE SET id = excluded.id RETURNING id
 """)
@@ -169,10 +181,10 @@ NEXT_PLACES = statement(f"""
 """)
 
 # Gives free object slots to the tasks in `:task_keys`, in the list's order; `:most` is how many slots there are in all.
-GIVE_PLACES = statement("""
+GIVE_PLACES = statement(f"""
 INSERT INTO object_places (id) SELECT value FROM json_each(:task_keys)
 WHERE key < :most - (SELECT count(*) FROM object_places)
-  AND EXISTS (SELECT 1 FROM tasks WHERE id = value AND finished_at IS NULL AND status = 'pending')
+  AND EXISTS (SELECT 1 FROM tasks WHERE id = value AND finished_at IS NULL AND {UNATTENDED})
 ON CONFLICT DO NOTHING RETURNING id
 """)
 
@@ -180,7 +192,7 @@ ON CONFLICT DO NOTHING RETURNING id
 # the slots may die before it has notified the objects. Goes after GIVE_PLACES.
 PLACED_DUE = statement(f"""
 UPDATE tasks SET wake_at = {wake(f"min(created_at, {NOW})")}, dispatches = 0
-WHERE {LISTED} AND finished_at IS NULL AND status = 'pending'
+WHERE {LISTED} AND finished_at IS NULL AND {UNATTENDED}
   AND EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id)
 """)
 
@@ -190,7 +202,7 @@ WHERE {LISTED} AND finished_at IS NULL AND status = 'pending'
 MAY_STAND_IN = statement(f"""
 SELECT asked.route <> 'durable-object' OR :most > (
   SELECT count(*) FROM object_places CROSS JOIN tasks ON tasks.id = object_places.id
-  WHERE finished_at IS NULL AND (status = 'pending' OR route = 'durable-object') AND NOT ({LATE} OR {OVERDUE})
+  WHERE {_KEEPS_PLACE} AND NOT ({LATE} OR {OVERDUE})
 ) AS may FROM tasks AS asked WHERE asked.id = :task_key
 """)
 

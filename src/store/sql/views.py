@@ -50,8 +50,17 @@ def _taken(names: Iterable[str]) -> str:
 
 # Reads one task, in one row. Its columns `late` and `unanswered` say whether a request that reads the task must help
 # it, because no worker has claimed it in time. If the task has been pending and due for `:queued_ms`, TASK counts the
-# older unfinished tasks of its tenant, unless more than `:most_ahead` are unfinished. To count the older tasks, TASK
-# reads two rows for each unfinished task of the tenant. A task's gaps are derived from its failures and its cuts.
+# older unfinished tasks of its tenant, unless more than `:most_ahead` are unfinished. If the task waits for an object
+# slot, TASK adds the slots that other tenants' tasks have, unless they are more than `:most_ahead`. To count the older
+# tasks, TASK reads two rows for each unfinished task of the tenant. A task's gaps are derived from its failures and its
+# cuts.
+_OF_OTHERS = """CASE
+    WHEN route <> 'durable-object' OR EXISTS (SELECT 1 FROM object_places WHERE object_places.id = tasks.id) THEN 0
+    ELSE (SELECT CASE WHEN count(*) <= :most_ahead THEN count(*) END FROM (
+      SELECT 1 FROM object_places AS taken WHERE substr(taken.id, 1, instr(taken.id, ':') - 1) <> tasks.tenant
+      LIMIT 1 + :most_ahead
+    ))
+  END"""
 TASK = statement(f"""
 SELECT {VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
   CASE WHEN status = 'pending' AND max(created_at, not_before) <= {NOW} - :queued_ms THEN (
@@ -59,7 +68,7 @@ SELECT {VIEW}, {LATE} AS late, {UNANSWERED} AS unanswered, {GAPS},
       SELECT going.id AS other FROM tasks AS going WHERE going.tenant = tasks.tenant AND going.finished_at IS NULL
       LIMIT 1 + :most_ahead
     )
-  ) END AS ahead
+  ) + {_OF_OTHERS} END AS ahead
 FROM tasks WHERE id = :task_key
 """)
 

@@ -57,6 +57,8 @@ def test_pauses_of_the_direct_route_end_on_time():
         Neighbours(100, come_at=(5.0, 60.0), consumers=10),
         Neighbours(100, "objects", come_at=(5.0, 60.0)),
         Neighbours(100, "direct"),
+        Neighbours(2, "objects", objects_at_work=2),
+        Neighbours(20, "objects", objects_at_work=2),
     ],
 )
 def test_texts_that_always_fail_are_their_tenants_trouble(neighbours: Neighbours):

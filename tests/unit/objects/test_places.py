@@ -9,6 +9,7 @@ import pytest
 
 from src.composition import App, Bindings
 from src.core import limits
+from src.core.calls.stalls import Rests
 from src.core.errors import ConfigurationError
 from src.core.ids import TaskKey
 from src.core.settings import load
@@ -17,6 +18,8 @@ from src.core.task import Route, Task, TaskOptions
 from src.http.base.isolate import RequestMemory
 from src.processing.submission import Submitted
 from src.processing.task_request import TaskRequest
+from src.store.records.claims import Release
+from tests.conformance.cases.storyteller import progress
 from tests.support.store_bench import START_MS
 from tests.support.worker_bench import WorkerBench
 
@@ -298,6 +301,64 @@ def test_a_place_is_free_again_when_the_task_has_ended_or_goes_another_way(deplo
     assert [made.bench.do(take(key, 1)) for key in (second, third)] == [True, False]
     made.end(second)
     assert [made.bench.do(take(key, 1)) for key in (second, third)] == [False, True]
+
+
+def waits(made: Deployment, key: TaskKey, seconds: float) -> None:
+    """Let an object claim a task, and give it back to wait for its model."""
+    claim = made.bench.do(made.bench.store.claim(key, holder=key, host=key, route=Route.DURABLE_OBJECT, lease_ms=9_000))
+    back = Release(round(seconds * 1000), round(seconds * 1000) + 9_000)
+    assert made.bench.do(made.bench.store.step(claim, progress(claim), back))
+
+
+def test_a_task_that_only_waits_has_no_place(deploy):
+    """Tasks that wait for a pause to end have no slots, so another tenant's task starts at once."""
+    made = deploy(2)
+    keys = made.submit(2, "greedy")
+    for key in keys:
+        waits(made, key, 300)
+    (other,) = made.submit(1, "other")
+    assert made.objects.started == [*keys, other]
+    made.bench.do(asyncio.sleep(300))
+    taken = [made.bench.do(made.bench.store.take_place(key, 2))[0] for key in keys]
+    assert taken == [True, False]  # one slot is left, and the other task of the tenant waits for its turn
+    assert made.places() == 2
+
+
+def test_tenants_take_turns_though_the_tasks_of_one_come_back(deploy):
+    """A tenant whose older tasks come back from their pauses is served after a tenant that waits for longer."""
+    made = deploy(1)
+    keys = made.submit(4, "greedy")
+    for key in keys:
+        made.bench.do(made.bench.store.take_place(key, 1))
+        waits(made, key, 10)
+    made.bench.do(asyncio.sleep(9))
+    (other,) = made.submit(1, "other")
+    made.end(other)
+    made.bench.do(asyncio.sleep(2))  # all tasks of the first tenant are due
+    waiting = made.submit(2, "other")
+    assert made.objects.started[-1] == keys[0]
+    waits(made, keys[0], 10)
+    made.sweep(1)
+    assert made.objects.started[-1] == waiting[0]
+
+
+def test_a_task_whose_worker_died_waits_for_a_place_too(deploy):
+    """A task that rests after its worker died has no slot, and gets one in turn when the rest is over."""
+    made = deploy(1)
+    (dead,) = made.submit(1)
+    rests = Rests((0, 60_000), 0)
+    for holder in ("h", "i"):
+        claim = made.bench.store.claim(
+            dead, holder=holder, host="", route=Route.DURABLE_OBJECT, lease_ms=1, rests=rests
+        )
+        made.bench.do(claim)
+        made.bench.do(asyncio.sleep(1))
+    (other,) = made.submit(1, "other")
+    assert made.objects.started == [dead, other]
+    made.bench.do(asyncio.sleep(60))
+    made.end(other)
+    made.sweep(1)
+    assert made.objects.started == [dead, other, dead]
 
 
 class Behind(list[Any]):

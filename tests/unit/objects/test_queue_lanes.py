@@ -179,13 +179,15 @@ def test_calls_that_a_consumer_makes_itself_are_ended_too(make: Make):
     assert CallAborted.__name__ not in "".join(queue.lines)
 
 
-def test_large_answers_are_recorded_within_the_free_plans_statements(make: Make):
-    """Thirty answers of 490 KB that end together are recorded with the statements that were left for them.
+def test_large_answers_are_recorded_within_the_free_plans_statements(make: Make, monkeypatch: pytest.MonkeyPatch):
+    """Thirty answers that end together, each a piece, are recorded with the statements that were left for them.
 
-    The platform refuses the fifty-first statement of an invocation, and with it all outputs of the write.
+    The platform refuses the fifty-first statement of an invocation, and with it all outputs of the write. The test has
+    a small limit for pieces, so that the answers need not be large.
     """
+    monkeypatch.setattr(limits, "PIECE_BYTES_MOST", 900)
     queue = make(PLAN="free")
-    queue.bench.model.act = lambda call, number: "".join(map(chr, range(0x4E00, 0x9E00))) * 8 + f" {number}"
+    queue.bench.model.act = lambda call, number: f"{number} {'x' * 490}"
     while queue.task.status is Status.PENDING:
         app = queue.consume()
         assert app.meter.statements <= app.settings.statements

@@ -643,6 +643,22 @@ def test_how_many_are_before_a_task(table: Table, most_ahead: int) -> None:
     assert (first["ahead"], second["ahead"]) == ((0, 1) if most_ahead >= 2 else (None, None))
 
 
+@pytest.mark.parametrize("most_ahead", [1, 2, 3])
+def test_who_has_the_slots_is_before_a_task_without_one(table: Table, most_ahead: int) -> None:
+    """A task that waits for an object slot shows the slots of others too, unless there are too many of them."""
+    for name in ("local:a", "other:b", "other:c"):
+        table.insert(name)
+    table.give(created_at=0, route="durable-object")
+    values = {"late_ms": LATE_MS, "in_vain": 2, "queued_ms": 5_000, "most_ahead": most_ahead}
+    for name in ("other:b", "other:c"):
+        table.write("object_places", id=name)
+    (found,) = table.ask(views.TASK, task_key="local:a", **values)
+    assert found["ahead"] == (2 if most_ahead >= 2 else None)
+    table.write("object_places", id="local:a")
+    (found,) = table.ask(views.TASK, task_key="local:a", **values)
+    assert found["ahead"] == 0
+
+
 @pytest.mark.parametrize("most_chars", [19, 20, 21])
 def test_outputs_are_read_at_once_up_to_a_size(table: Table, most_chars: int) -> None:
     """A task's outputs are read with the task if they are not too large together.
